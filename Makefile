@@ -1,0 +1,36 @@
+# `make demo` and `make test` need Python 3.11+, git and make; everything else comes from requirements.lock.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test test-all lint bench lock
+$(BIN)/.installed: pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[pipeline,validation,dev]'
+	touch $@
+
+demo: $(BIN)/.installed  ## init and run on a real table
+	rm -rf .demo && mkdir .demo
+	$(BIN)/python -c "import palmerpenguins; palmerpenguins.load_penguins().to_csv('.demo/penguins.csv', index=False)"
+	cd .demo && PATH="$(CURDIR)/$(BIN):$$PATH" glue init penguins --data penguins.csv --target species
+	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue run
+	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue predict ../penguins.csv scored.csv
+
+test: $(BIN)/.installed  ## the whole suite
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-all: $(BIN)/.installed  ## and the long forms
+	$(BIN)/python -m pytest -n 2
+
+lint: $(BIN)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BIN)/.installed
+	for file in benchmarks/*.py; do $(BIN)/python $$file; done
+
+lock:  ## names and hashes, no URL
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --no-emit-index-url --python-version 3.11 \
+	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock

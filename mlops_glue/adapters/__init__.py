@@ -1,0 +1,1 @@
+"""One third-party tool a file; they do not know each other."""

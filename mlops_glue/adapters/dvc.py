@@ -1,0 +1,218 @@
+"""DVC: initialise, track, reproduce. A stage whose command is `glue stage X` runs in this process.
+
+Two names of DVC's internals make that possible, `Repo.reproduce(repro_fn=…)` and `dvc.stage.run.cmd_run`. Where they
+are missing, stages run as subprocesses, as `dvc repro` runs them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mlops_glue.errors import GlueError, MissingExtra, ToolError
+
+Outcome = str  # executed, restored, unchanged, failed
+Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" before the work), seconds, reasons
+
+
+@contextlib.contextmanager
+def _repo(root: Path) -> Iterator[Any]:
+    """A new Repo (its caches are per instance), with the working folder in it and DVC's talk silenced."""
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    try:
+        from dvc.exceptions import DvcException
+        from dvc.lock import LockError
+        from dvc.repo import Repo
+    except ImportError as error:
+        raise MissingExtra("dvc", "pipeline") from error
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    here = Path.cwd()
+    os.chdir(root)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), Repo(str(root)) as repo:
+            yield repo
+    except LockError as error:
+        raise ToolError("DVC's lock is held by another process", hint="wait for it to end, then again") from error
+    except DvcException as error:
+        said: list[str] = []
+        cause: BaseException | None = error
+        while cause is not None:  # a stage's own error says more than DVC's
+            if isinstance(cause, GlueError):
+                raise cause from error
+            said.append(str(cause).splitlines()[0])
+            cause = cause.__cause__
+        raise ToolError(f"DVC: {': '.join(said)}") from error
+    finally:
+        os.chdir(here)
+
+
+def init(root: Path, *, git: bool) -> None:
+    """`dvc init`, with analytics and update checks off; nothing where it was done already."""
+    if (root / ".dvc" / "config").is_file():
+        return
+    try:
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+    except ImportError as error:
+        raise MissingExtra("dvc", "pipeline") from error
+    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            # a project in a folder of a bigger git repository needs subdir
+            Repo.init(str(root), no_scm=not git, subdir=git and not (root / ".git").exists()).close()
+    except DvcException as error:
+        raise ToolError(f"dvc init: {error}") from error
+    with _repo(root) as repo, repo.config.edit("repo") as config:
+        config["core"].update(analytics=False, check_update=False, autostage=False)
+
+
+def add(root: Path, path: str) -> None:
+    """Track a file by DVC: its content goes to the cache, `path.dvc` says which it is."""
+    with _repo(root) as repo:
+        repo.add(path)
+
+
+def in_process_supported() -> bool:
+    """Are the two internal names there, in the form they are used in?"""
+    import inspect
+
+    try:
+        from dvc.repo.reproduce import _reproduce_stage, reproduce
+        from dvc.stage import run
+
+        return (
+            "kwargs" in inspect.signature(reproduce).parameters
+            and callable(_reproduce_stage)
+            and hasattr(run, "cmd_run")
+        )
+    except ImportError:
+        return False
+
+
+def reproduce(
+    root: Path,
+    run_stage: Callable[[str], None] | None,
+    event: Event,
+    *,
+    until: str | None = None,
+    force: bool = False,
+) -> None:
+    """DVC's reproduce.
+
+    Args:
+        root: the project folder.
+        run_stage: runs a stage by name in this process; None runs every stage as a subprocess.
+        event: called before and after each stage.
+        until: stop after this stage.
+        force: run even what is unchanged.
+
+    Raises:
+        GlueError: what the stage raised.
+        ToolError: DVC could not do its work.
+    """
+    with _repo(root) as repo:
+        from dvc.repo.reproduce import _reproduce_stage
+
+        executed: set[str] = set()
+
+        def repro(stage: Any, **kwargs: Any) -> Any:
+            name = stage.addressing
+            own = stage.cmd is not None
+            reasons = _reasons(stage) if own and not force else []
+            if own:
+                event(name, "", 0.0, reasons)
+            started = time.perf_counter()
+            try:
+                done = _reproduce_stage(stage, **kwargs)
+            except BaseException:
+                if own:
+                    event(name, "failed", time.perf_counter() - started, reasons)
+                raise
+            if own:
+                outcome = "unchanged" if done is None else "executed" if name in executed else "restored"
+                event(name, outcome, time.perf_counter() - started, reasons)
+            return done
+
+        with _commands(run_stage, executed):
+            repo.reproduce(targets=[until] if until else None, force=force, repro_fn=repro)
+
+
+@contextlib.contextmanager
+def _commands(run_stage: Callable[[str], None] | None, executed: set[str]) -> Iterator[None]:
+    from dvc.stage import run as dvc_run
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    original = dvc_run.cmd_run
+
+    def cmd_run(stage: Any, dry: bool = False, run_env: dict[str, str] | None = None) -> None:
+        executed.add(stage.addressing)
+        words = shlex.split(stage.cmd) if isinstance(stage.cmd, str) else []
+        if run_stage is None or dry or words[:2] != ["glue", "stage"] or len(words) < 3:
+            original(stage, dry=dry, run_env=run_env)
+            return
+        before = dict(os.environ)
+        try:
+            run_stage(words[2])
+        except GlueError as error:
+            raise StageCmdFailedError(stage.cmd, error.exit_code) from error
+        finally:
+            os.chdir(stage.repo.root_dir)
+            os.environ.clear()
+            os.environ.update(before)
+
+    dvc_run.cmd_run = cmd_run
+    try:
+        yield
+    finally:
+        dvc_run.cmd_run = original
+
+
+def _reasons(stage: Any) -> list[str]:
+    """Why DVC would run the stage: the file, parameter or command that changed. Empty when it would not."""
+    found: list[str] = []
+    for entry in stage.status().get(stage.addressing, []):
+        if entry == "changed command":
+            found.append("command changed")
+        if not isinstance(entry, dict):
+            continue
+        for path, what in {**entry.get("changed deps", {}), **entry.get("changed outs", {})}.items():
+            if isinstance(what, dict):
+                found += _params(stage, path, what)
+            else:
+                found.append(f"{path} {what}")
+    return found
+
+
+def _params(stage: Any, path: str, changed: dict[str, Any]) -> list[str]:
+    """Each changed parameter with its old and new value."""
+    out: list[str] = []
+    for dep in stage.deps:
+        if dep.def_path != path or not hasattr(dep, "read_params"):
+            continue
+        old, new = (dep.hash_info.value or {}) if dep.hash_info else {}, dep.read_params()
+        for name in changed:
+            out += [f"{k} {a} -> {b}" for k, a, b in _differences(name, old.get(name), new.get(name))]
+    return out or [f"{path}: {', '.join(changed)}"]
+
+
+def _differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *(n for n in new if n not in old)]:
+            if old.get(name) != new.get(name):
+                yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+        return
+    before, after = ("absent" if v is None else str(v) if len(str(v)) < 60 else "…" for v in (old, new))
+    yield key, before, after
+
+
+def status(root: Path) -> dict[str, list[str]]:
+    """For each stage of the pipeline in order: why it would run; empty when it would not."""
+    with _repo(root) as repo, repo.lock:
+        return {s.addressing: _reasons(s) for s in repo.index.stages if s.cmd is not None}

@@ -1,0 +1,40 @@
+"""git, by its command line."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from mlops_glue.errors import ToolError
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=60, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def inside(root: Path) -> bool:
+    """Is the folder in a git work tree?"""
+    return _git(root, "rev-parse", "--is-inside-work-tree") == "true"
+
+
+def init(root: Path) -> bool:
+    """`git init`; False where there is no git.
+
+    Raises:
+        ToolError: git is there and fails.
+    """
+    if _git(root, "--version") is None:
+        return False
+    if not inside(root) and _git(root, "init", "--quiet") is None:
+        raise ToolError(f"git init failed in {root}")
+    return True
+
+
+def revision(root: Path) -> tuple[str | None, bool]:
+    """The commit and whether the work tree differs from it; (None, True) outside git or before the first commit."""
+    commit = _git(root, "rev-parse", "HEAD")
+    return commit, commit is None or bool(_git(root, "status", "--porcelain", "--untracked-files=no"))

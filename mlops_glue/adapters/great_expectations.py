@@ -1,0 +1,85 @@
+"""Great Expectations: a list of expectations against a frame. Nothing that did not run counts as passed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from typing import Any
+
+from mlops_glue.errors import ConfigError, MissingExtra, ToolError, did_you_mean
+
+
+def validate(frame: Any, wanted: list[dict[str, dict[str, Any]]], name: str) -> list[dict[str, Any]]:
+    """One record for each expectation, in the order given: expectation, kwargs, success, observed.
+
+    Args:
+        frame: a pandas frame.
+        wanted: one `{expectation: kwargs}` each.
+        name: the table's name, for messages.
+
+    Raises:
+        ConfigError: an expectation does not exist or does not take its arguments.
+        ToolError: Great Expectations evaluated fewer than were given.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # pandas-on-spark parts print at import
+            import great_expectations as gx
+            from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+            from great_expectations.expectations.registry import list_registered_expectation_implementations
+    except ImportError as error:
+        raise MissingExtra("great-expectations", "validation") from error
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    built, problems = [], []
+    for at, one in enumerate(wanted):
+        ((kind, kwargs),) = one.items()
+        where = f"glue.yaml validation.{name}.{at}"
+        if kind not in list_registered_expectation_implementations():
+            known = sorted(list_registered_expectation_implementations())
+            problems.append(f"{where}: no expectation {kind!r} ({did_you_mean(kind, known)})")
+            continue
+        try:
+            made = ExpectationConfiguration(type=kind, kwargs=kwargs, meta={"glue_id": at}).to_domain_obj()
+            built.append(made)
+        except Exception as error:  # pydantic v1 inside GX; its text names the argument
+            said = " ".join(str(error).split())
+            problems.append(f"{where} {kind}: {said[:240]}")
+    if problems:
+        raise ConfigError(problems)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            context = gx.get_context(mode="ephemeral")
+            context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+            definition = (
+                context.data_sources.add_pandas("glue")
+                .add_dataframe_asset(name)
+                .add_batch_definition_whole_dataframe("whole")
+            )
+            suite = gx.ExpectationSuite(name=name, expectations=built)
+            batch = definition.get_batch(batch_parameters={"dataframe": frame})
+            result = batch.validate(suite, result_format="BASIC").to_json_dict()
+    except Exception as error:
+        raise ToolError(f"Great Expectations: {type(error).__name__}: {str(error)[:200]}") from error
+    by_id = {r["expectation_config"]["meta"]["glue_id"]: r for r in result["results"]}
+    if len(by_id) != len(wanted):
+        raise ToolError(f"{name}: {len(wanted)} expectations were given and {len(by_id)} evaluated")
+    return [_record(one, by_id[at]) for at, one in enumerate(wanted)]
+
+
+def _record(wanted: dict[str, dict[str, Any]], got: dict[str, Any]) -> dict[str, Any]:
+    ((kind, kwargs),) = wanted.items()
+    raised = got.get("exception_info") or {}
+    # flat, or keyed by metric id when a metric failed
+    infos = [raised] if "raised_exception" in raised else list(raised.values())
+    errors = [str(i.get("exception_message")) for i in infos if i.get("raised_exception")]
+    details = got.get("result") or {}
+    if errors:
+        observed = errors[0].splitlines()[0][:200]
+    elif "unexpected_count" in details:
+        share = (details.get("unexpected_percent") or 0) / 100
+        observed = f"{details['unexpected_count']} of {details['element_count']} rows unexpected ({share:.2%})"
+    else:
+        observed = str(details.get("observed_value", ""))
+    return {"expectation": kind, "kwargs": kwargs, "success": bool(got["success"]) and not errors, "observed": observed}

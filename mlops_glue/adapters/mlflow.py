@@ -1,0 +1,212 @@
+"""MLflow: runs, model versions, aliases. The store is made so that no crash and no second process breaks it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import layout
+from mlops_glue.errors import GlueError, MissingExtra, ToolError
+
+FINGERPRINT = "glue.fingerprint"
+BUNDLE_DIGEST = "glue.bundle_sha256"
+
+
+def _quiet() -> None:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def scrub(text: str) -> str:
+    """An error's first line without credentials in URLs; MLflow's own texts contain them."""
+    line = (text.strip() or "unknown error").splitlines()[0]
+    return re.sub(r"//[^/@\s]+@", "//***@", line)[:300]
+
+
+class Store:
+    """One tracking server or database; `uri` None is the project's own `mlflow.db`."""
+
+    def __init__(self, root: Path, uri: str | None) -> None:
+        _quiet()
+        try:
+            import mlflow
+        except ImportError as error:
+            raise MissingExtra("mlflow", "pipeline") from error
+        self._root = root
+        self._local = uri is None
+        if uri is None:
+            _create(root / layout.TRACKING_DB)
+            uri = f"sqlite:///{(root / layout.TRACKING_DB).as_posix()}"
+        self._uri = uri
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        _quiet()  # importing mlflow sets its own levels
+        self._client = mlflow.MlflowClient(uri, uri)
+
+    def published(self, model: str, fingerprint: str) -> int | None:
+        """The version that this result was registered as, or None."""
+        with _told():
+            for version in self._client.search_model_versions(f"name = '{model}'"):
+                if version.tags.get(FINGERPRINT) == fingerprint:
+                    return int(version.version)
+        return None
+
+    def champion(self, model: str) -> int | None:
+        """The version under the alias `champion`, or None."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return int(self._client.get_model_version_by_alias(model, "champion").version)
+        except MlflowException as error:
+            if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+                return None
+            raise ToolError(f"MLflow: {scrub(str(error))}") from error
+
+    def set_champion(self, model: str, version: int) -> None:
+        """Move the alias."""
+        with _told():
+            self._client.set_registered_model_alias(model, "champion", str(version))
+
+    def tag(self, model: str, version: int, tags: dict[str, str]) -> None:
+        """Set tags of a version."""
+        with _told():
+            for key, value in tags.items():
+                self._client.set_model_version_tag(model, str(version), key, value)
+
+    def tags(self, model: str, version: int) -> dict[str, str]:
+        """The tags of a version."""
+        with _told():
+            return dict(self._client.get_model_version(model, str(version)).tags)
+
+    def bundle(self, model: str, version: int, into: Path) -> Path:
+        """Copy the bundle of a version into a folder of the caller's."""
+        import mlflow
+
+        with _told():
+            found = self._client.get_model_version(model, str(version))
+            got = mlflow.artifacts.download_artifacts(
+                run_id=found.run_id, artifact_path="bundle", dst_path=str(into), tracking_uri=self._uri
+            )
+        return Path(got)
+
+    def publish(
+        self,
+        model: str,
+        *,
+        experiment: str,
+        fingerprint: str,
+        estimator: Any,
+        trusted: list[str],
+        example: Any,
+        output: Any,
+        params: dict[str, Any],
+        metrics: dict[str, float],
+        tags: dict[str, str],
+        dataset: tuple[str, str, Any, str],
+        files: dict[str, list[Path]],
+        requirements: list[str],
+    ) -> int:
+        """Log one run and register its model; a run that does not get to the end is marked FAILED.
+
+        Returns:
+            The new version's number.
+        """
+        import mlflow
+        from mlflow.models import infer_signature
+
+        with _told(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if self._client.get_experiment_by_name(experiment) is None:
+                where = (self._root / layout.TRACKING_ARTIFACTS).as_uri() if self._local else None
+                self._client.create_experiment(experiment, artifact_location=where)
+            mlflow.set_experiment(experiment)
+            self._end_dead_runs(experiment)
+            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
+                mlflow.log_params(params)
+                mlflow.log_metrics({k: v for k, v in metrics.items() if v == v})
+                name, path, table, md5 = dataset
+                target = tags.get("glue.target")
+                data = mlflow.data.from_pandas(table, source=path, name=name, targets=target, digest=md5[:36])
+                mlflow.log_input(data, context="training")
+                for folder, paths in files.items():
+                    for one in paths:
+                        if one.is_dir():
+                            mlflow.log_artifacts(str(one), folder)
+                        elif one.is_file():
+                            mlflow.log_artifact(str(one), folder or None)
+                logged = mlflow.sklearn.log_model(
+                    estimator,
+                    name="model",
+                    signature=infer_signature(example, output),
+                    input_example=example,
+                    pip_requirements=requirements,
+                    serialization_format="skops",
+                    skops_trusted_types=trusted,
+                )
+            made = mlflow.register_model(logged.model_uri, model, tags={**tags, FINGERPRINT: fingerprint})
+            assert run is not None
+            return int(made.version)
+
+    def _end_dead_runs(self, experiment: str) -> None:
+        """A killed process leaves its run RUNNING for ever; runs of glue's own dead processes become KILLED."""
+        found = self._client.get_experiment_by_name(experiment)
+        assert found is not None
+        for run in self._client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'"):
+            pid = run.data.tags.get("glue.pid", "")
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
+                self._client.set_terminated(run.info.run_id, "KILLED")
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """MLflow's exceptions as one scrubbed line; what it prints goes nowhere."""
+    import io
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    except GlueError:
+        raise
+    except Exception as error:
+        raise ToolError(f"MLflow: {type(error).__name__}: {scrub(str(error))}") from error
+
+
+def _create(path: Path) -> None:
+    """Make the SQLite store beside its place and rename it, under a lock: MLflow's own creation is neither
+    concurrent- nor crash-safe."""
+    from filelock import FileLock
+
+    if path.is_file():
+        return
+    lock = path.parent / layout.STATE / "mlflow.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with FileLock(lock, timeout=300):
+        if path.is_file():
+            return
+        for old in path.parent.glob(f".{path.name}.*.tmp*"):
+            old.unlink()
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        from mlflow import MlflowClient
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        with _told():
+            uri = f"sqlite:///{temporary.as_posix()}"
+            MlflowClient(uri, uri).search_experiments(max_results=1)
+            engines = getattr(SqlAlchemyStore, "_db_uri_sql_alchemy_engine_map", {})
+            if uri in engines:
+                engines.pop(uri).dispose()
+        handle = os.open(temporary, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+        temporary.replace(path)

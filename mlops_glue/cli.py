@@ -1,0 +1,184 @@
+"""Every command and option of `glue`; a body is one lazy import and one call."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mlops_glue import __version__
+from mlops_glue.errors import GlueError, UsageError
+
+env_option = click.option("--env", help="An entry of `environments` in glue.yaml; default GLUE_ENV.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="glue")
+@click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
+def glue(traceback: bool) -> None:
+    """From a table to a validated, gated, registered model.
+
+    \b
+    glue init churn --data customers.csv --target churn
+    cd churn && glue run
+    """
+
+
+@glue.command()
+@click.argument("directory", default=".")
+@click.option("--data", help="The table: csv, csv.gz, parquet or jsonl.")
+@click.option("--target", help="The column to predict.")
+@click.option("--timestamp", help="The column that says when; the holdout is then the latest rows.")
+@click.option("--entity", help="The column that says whom a row is about; no entity is on both sides of the split.")
+@click.option(
+    "--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Taken from the target if not given."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+def init(
+    directory: str,
+    data: str | None,
+    target: str | None,
+    timestamp: str | None,
+    entity: str | None,
+    task: str | None,
+    dry_run: bool,
+) -> int:
+    """Make a project from a table.
+
+    \b
+    glue init churn --data customers.csv --target churn
+    """
+    from mlops_glue.commands.init import init as command
+
+    return command(directory, data, target, timestamp=timestamp, entity=entity, task=task, dry_run=dry_run)
+
+
+@glue.command()
+@click.option("--force", is_flag=True, help="Run every stage, changed or not.")
+@click.option("--until", metavar="STAGE", help="Stop after this stage.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of glue.yaml first.")
+@click.option("--no-publish", is_flag=True, help="Leave the registry alone.")
+@click.option("--subprocess", is_flag=True, help="Run each stage in a process of its own.")
+@json_option
+@env_option
+def run(
+    force: bool,
+    until: str | None,
+    overrides: tuple[str, ...],
+    no_publish: bool,
+    subprocess: bool,
+    as_json: bool,
+    env: str | None,
+) -> int:
+    """Run what changed, then publish and promote the result. Exit 1 when a check says no.
+
+    \b
+    glue run --set train.params.max_iter=300
+    """
+    from mlops_glue.commands.run import run as command
+
+    pairs = {}
+    for item in overrides:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {item}: is not KEY=VALUE", hint="--set train.params.max_iter=300")
+        pairs[key] = value
+    return command(
+        force=force,
+        until=until,
+        overrides=pairs,
+        publish=not no_publish,
+        subprocess=subprocess,
+        as_json=as_json,
+        env=env,
+    )
+
+
+@glue.command()
+@json_option
+def status(as_json: bool) -> int:
+    """What would run and why; what is champion.
+
+    \b
+    glue status --json
+    """
+    from mlops_glue.commands.status import status as command
+
+    return command(as_json=as_json)
+
+
+@glue.command()
+@click.argument("stage")
+@json_option
+def why(stage: str, as_json: bool) -> int:
+    """Every cause for which a stage would run.
+
+    \b
+    glue why train
+    """
+    from mlops_glue.commands.status import why as command
+
+    return command(stage, as_json=as_json)
+
+
+@glue.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@click.option("--version", type=int, help="A model version; default the champion.")
+@env_option
+def predict(source: str, target: str, version: int | None, env: str | None) -> int:
+    """Score a file or a folder of files.
+
+    \b
+    glue predict new_customers.csv scored.parquet
+    """
+    from mlops_glue.commands.predict import predict as command
+
+    return command(source, target, version=version, env=env)
+
+
+@glue.command(hidden=True)
+@click.argument("name")
+@click.option("--format", "format_version", type=int, default=1)
+def stage(name: str, format_version: int) -> int:
+    """One stage: what dvc.yaml calls.
+
+    \b
+    glue stage train --format 1
+    """
+    from mlops_glue.commands.run import stage as command
+
+    return command(name, format_version)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `glue` command: maps every ending to its exit code; no traceback reaches the user unless asked for."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    show = "--traceback" in words or bool(os.environ.get("GLUE_TRACEBACK"))
+    try:
+        code = glue.main(words, prog_name="glue", standalone_mode=False)
+    except GlueError as problem:
+        if show:
+            raise
+        from mlops_glue import console
+
+        console.error(problem)
+        code = problem.exit_code
+    except click.exceptions.Abort:
+        code = 130
+    except click.ClickException as problem:
+        problem.show()
+        code = 2
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as problem:
+        if show:
+            raise
+        from mlops_glue import console
+
+        console.error(console.bug(problem))
+        code = 3
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,46 @@
+"""`glue status` and `glue why`: what would run and the exact cause; what is champion."""
+
+from __future__ import annotations
+
+from mlops_glue import config as configs
+from mlops_glue import console, io, layout
+from mlops_glue.adapters import dvc
+from mlops_glue.errors import UsageError, did_you_mean
+from mlops_glue.pipeline import runner
+
+
+def status(*, as_json: bool = False) -> int:
+    """Print each stage as unchanged or changed with the cause, and the last delivery."""
+    root = layout.find_root()
+    reasons = _reasons()
+    delivered = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
+    if as_json:
+        console.result_json({"stages": reasons, "delivery": delivered})
+        return 0
+    for name, why in reasons.items():
+        console.result(f"{name:<12} {'unchanged' if not why else 'changed: ' + ', '.join(why[:3])}")
+    if delivered is None:
+        console.result("nothing delivered yet")
+    else:
+        champion = f"v{delivered['champion']}" if delivered["champion"] else "none"
+        console.result(f"champion of {delivered['model']}: {champion}; last version: v{delivered['version']}")
+    return 0
+
+
+def why(stage: str, *, as_json: bool = False) -> int:
+    """Print every cause for which a stage would run."""
+    reasons = _reasons()
+    if stage not in reasons:
+        raise UsageError(f"no stage {stage!r}", hint=did_you_mean(stage, list(reasons)))
+    if as_json:
+        console.result_json({"stage": stage, "reasons": reasons[stage]})
+        return 0
+    for line in reasons[stage] or ["unchanged: it would not run"]:
+        console.result(line)
+    return 0
+
+
+def _reasons() -> dict[str, list[str]]:
+    root = layout.find_root()
+    runner.write_definition(configs.load(root), root)
+    return dvc.status(root)

@@ -1,0 +1,420 @@
+"""`glue.yaml` as frozen data, checked in full before any tool is imported.
+
+Every problem is found in one pass and told as `glue.yaml:LINE section.key: what is wrong (hint)`. Secrets come only
+from `${NAME}` references; they are resolved on demand by `resolve`, never while loading, so a loaded config holds none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mlops_glue.errors import ConfigError, UsageError, did_you_mean, near
+from mlops_glue.layout import CONFIG
+
+Task = Literal["binary", "multiclass", "regression"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+METRICS: dict[str, tuple[str, ...]] = {  # by task; the first is the default to promote by
+    "binary": ("roc_auc", "average_precision", "f1", "precision", "recall", "accuracy", "log_loss", "brier"),
+    "multiclass": ("log_loss", "accuracy", "balanced_accuracy", "f1_macro", "roc_auc_ovr"),
+    "regression": ("r2", "rmse", "mae", "median_absolute_error"),
+}
+ALL_METRICS = sorted({m for names in METRICS.values() for m in names})
+
+
+class Section(BaseModel):
+    """Unknown keys and coerced types are errors; a loaded config never changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Source(Section):
+    """One raw table."""
+
+    path: str = Field(description="csv, csv.gz, parquet or jsonl, relative to the project")
+    entity: str | None = Field(default=None, description="column that says whom or what a row is about")
+    timestamp: str | None = Field(default=None, description="column that says when")
+
+
+class Labels(Section):
+    """What is learned."""
+
+    source: str = Field(description="the table that holds the target")
+    target: str = Field(description="the column to predict")
+    task: Task | None = Field(default=None, description="taken from the target when not given")
+    positive: str | int | bool | None = Field(default=None, description="binary: the class whose probability is ranked")
+
+
+class Data(Section):
+    """Where the tables are and which column is predicted."""
+
+    sources: dict[str, Source] = Field(min_length=1)
+    labels: Labels
+    remote: str | None = Field(default=None, description="DVC remote: s3://…, gs://…, azure://…, ssh://… or a folder")
+
+
+class Features(Section):
+    """Which columns the model sees, by kind. A column in no list is left out, unless all four lists are empty."""
+
+    number: list[str] = []
+    category: list[str] = []
+    boolean: list[str] = []
+    datetime: list[str] = []
+    exclude: list[str] = Field(default=[], description="columns that the model must not see")
+
+
+class Split(Section):
+    """How the holdout is taken."""
+
+    by: Literal["random", "time", "entity"] = Field(default="random", description="random is stratified for classes")
+    test_size: Share = 0.2
+
+
+class Train(Section):
+    """The estimator."""
+
+    estimator: str | None = Field(default=None, description="import path of a class, or module:function of your own")
+    params: dict[str, Any] = {}
+    preprocess: bool = Field(True, description="false: the estimator takes the columns as they are")
+    seed: int = 0
+
+
+class Threshold(Section):
+    """A limit that a metric must meet."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Threshold:
+        if self.min is None and self.max is None:
+            raise ValueError("give min or max: a threshold without a limit checks nothing")
+        return self
+
+
+class Evaluate(Section):
+    """What the holdout is measured by."""
+
+    metrics: list[str] = []
+    thresholds: dict[str, Threshold] = {}
+    slices: list[str] = Field(default=[], description="columns to report the metrics by")
+
+
+class Package(Section):
+    """What the bundle must be."""
+
+    require: Literal["onnx"] | None = Field(default=None, description="onnx: refuse a model that ONNX cannot express")
+
+
+class Registry(Section):
+    """The name in the MLflow registry."""
+
+    model: str | None = None
+
+
+class Promote(Section):
+    """How a candidate is compared with the champion."""
+
+    metric: str | None = None
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+
+
+class Tracking(Section):
+    """Where MLflow keeps runs and models."""
+
+    uri: str | None = Field(default=None, description="default: mlflow.db in the project")
+
+
+class Environment(Section):
+    """Where things live in one environment. What is learned cannot differ between environments."""
+
+    tracking: Tracking | None = None
+
+
+class Config(Section):
+    """The whole of `glue.yaml`."""
+
+    glue: Literal[1] = Field(description="version of this file's format")
+    project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    data: Data
+    train: Train
+    validation: dict[str, list[str | dict[str, dict[str, Any]]]] = Field(
+        {}, description="by table: Great Expectations, by their own names"
+    )
+    features: Features = Features()
+    split: Split = Split()
+    evaluate: Evaluate = Evaluate()
+    package: Package = Package()
+    registry: Registry = Registry()
+    promote: Promote = Promote()
+    tracking: Tracking = Tracking()
+    environments: dict[str, Environment] = {}
+
+    @property
+    def model_name(self) -> str:
+        """The registered model's name; the project's own where none is given."""
+        return self.registry.model or self.project
+
+    @property
+    def source(self) -> Source:
+        """The table that holds the target."""
+        return self.data.sources[self.data.labels.source]
+
+
+def load(root: Path, env: str | None = None, overrides: Mapping[str, str] | None = None) -> Config:
+    """Read and check `glue.yaml`.
+
+    Args:
+        root: the project folder.
+        env: name of an entry of `environments`; default `GLUE_ENV`.
+        overrides: dotted keys to YAML text, e.g. `{"train.params.max_iter": "300"}`; not written back.
+
+    Raises:
+        ConfigError: with every problem found, in file order.
+    """
+    text = _read(root / CONFIG)
+    tree = _parse(text)
+    for key, value in (overrides or {}).items():
+        _set(tree, key, value)
+    problems: list[tuple[int, str]] = []
+    config: Config | None = None
+    try:
+        config = Config.model_validate(_plain(tree))
+    except ValidationError as error:
+        problems += [_pydantic_problem(tree, e) for e in error.errors()]
+    else:
+        problems += [(_line(tree, loc), _say(loc, what)) for loc, what in _cross_checks(config, root)]
+    if problems or config is None:
+        raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in sorted(set(problems))])
+    return _in_environment(config, env or os.environ.get("GLUE_ENV"))
+
+
+def json_schema() -> str:
+    """The JSON Schema of `glue.yaml`, for editors."""
+    return json.dumps(Config.model_json_schema(), indent=1) + "\n"
+
+
+def resolve(value: str, where: str) -> str:
+    """Replace each `${NAME}` by the environment's value.
+
+    Raises:
+        ConfigError: a variable is not set; its name is told, never a value.
+    """
+
+    def one(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ConfigError([f"{CONFIG} {where}: environment variable {name} is not set"], hint=f"export {name}=…")
+        return os.environ[name]
+
+    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", one, value)
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"no {CONFIG} in {path.parent}", hint="glue init") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{CONFIG}:1 cannot be read: {error}"]) from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(r" *\t", line):
+            raise ConfigError([f"{CONFIG}:{number} a tab indents this line"], hint="indent with spaces")
+    return text
+
+
+def _parse(text: str) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import DuplicateKeyError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.events import AliasEvent
+
+    try:
+        for event in YAML(typ="rt").parse(text):
+            mark = getattr(event, "start_mark", None)
+            line = mark.line + 1 if mark is not None else 1
+            if isinstance(event, AliasEvent):
+                raise ConfigError([f"{CONFIG}:{line} aliases (*{event.anchor}) are not taken"])
+            tag = str(getattr(event, "tag", None) or getattr(event, "ctag", None) or "")
+            if "python" in tag:
+                raise ConfigError([f"{CONFIG}:{line} tag {tag} is not taken"])
+        tree = YAML(typ="rt").load(text)
+    except DuplicateKeyError as error:
+        key = re.search(r'found duplicate key "(.*?)"', str(error))
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError([f"{CONFIG}:{line} {key.group(1) if key else '?'}: this key stands twice"]) from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        what = (error.problem or str(error)).splitlines()[0]
+        raise ConfigError([f"{CONFIG}:{line} is not YAML: {what}"], hint="check the indent and quotes there") from None
+    except YAMLError as error:
+        raise ConfigError([f"{CONFIG}:1 is not YAML: {error}"]) from None
+    if not isinstance(tree, dict):
+        raise ConfigError([f"{CONFIG}:1 is empty or not a mapping"], hint="glue init shows what one looks like")
+    return tree
+
+
+def _plain(node: Any) -> Any:
+    """ruamel's round-trip types as built-ins."""
+    if isinstance(node, dict):
+        return {k if isinstance(k, str) else str(k): _plain(v) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_plain(v) for v in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _set(tree: Any, key: str, value: str) -> None:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    *path, last = key.split(".")
+    node = tree
+    for part in path:
+        node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise UsageError(f"--set {key}: {part!r} is not a section of {CONFIG}")
+    try:
+        node[last] = YAML(typ="safe", pure=True).load(value)
+    except YAMLError:
+        raise UsageError(f"--set {key}={value}: the value is not YAML") from None
+
+
+def _line(tree: Any, loc: tuple[Any, ...]) -> int:
+    node: Any = tree
+    line = 1
+    for part in loc:
+        try:
+            marks: Any = getattr(node, "lc")  # noqa: B009 - ruamel's own attribute, unknown to dict
+            here = marks.key(part) if isinstance(node, dict) else marks.item(part)
+            node = node[part]
+            line = here[0] + 1
+        except (KeyError, AttributeError, TypeError, IndexError):
+            break
+    return line
+
+
+def _say(loc: tuple[Any, ...], what: str) -> str:
+    return f"{'.'.join(map(str, loc))}: {what}"
+
+
+def _pydantic_problem(tree: Any, error: Any) -> tuple[int, str]:
+    # pydantic adds the branch of a union to the location; only what is in the file helps the reader
+    loc: tuple[Any, ...] = ()
+    node: Any = tree
+    for part in error["loc"]:
+        inside = (isinstance(node, dict) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        )
+        if not inside and not (part == error["loc"][-1] and error["type"] == "missing"):
+            continue
+        loc = (*loc, part)
+        node = node[part] if inside else None
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(loc[:-1])
+        return _line(tree, loc), _say(loc, f"unknown key ({did_you_mean(str(loc[-1]), known)})")
+    if error["type"] == "missing":
+        return _line(tree, loc[:-1]), _say(loc, "is required")
+    said = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    value = "" if isinstance(node, dict | list) or node is None else f", not {node!r}"
+    return _line(tree, loc), _say(loc, said + value)
+
+
+def _known_keys(loc: tuple[Any, ...]) -> list[str]:
+    model: Any = Config
+    for part in loc:
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        annotation = field.annotation if field is not None else model
+        model = _section_in(annotation)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _section_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((s for a in getattr(annotation, "__args__", ()) if (s := _section_in(a)) is not None), None)
+
+
+def _cross_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """What one field alone cannot tell."""
+    sources = list(config.data.sources)
+    labels = config.data.labels
+    if labels.source not in sources:
+        yield ("data", "labels", "source"), f"no source {labels.source!r} ({did_you_mean(labels.source, sources)})"
+        return
+    for name, source in config.data.sources.items():
+        loc = ("data", "sources", name, "path")
+        file = root / source.path
+        if not file.is_file():
+            pulled = Path(f"{file}.dvc").is_file()
+            siblings = sorted(p.name for p in file.parent.iterdir()) if file.parent.is_dir() else []
+            guess = near(file.name, siblings)
+            hint = "run: dvc pull" if pulled else f"did you mean {guess!r}?" if guess else "no such file"
+            yield loc, f"{source.path!r} is not there ({hint})"
+        elif file.stat().st_size == 0:
+            yield loc, f"{source.path!r} is empty"
+    for name in config.validation:
+        if name not in sources:
+            yield ("validation", name), f"no source {name!r} ({did_you_mean(name, sources)})"
+        elif not config.validation[name]:
+            yield ("validation", name), "an empty suite checks nothing; leave the table out or name expectations"
+    known = list(METRICS[labels.task]) if labels.task else ALL_METRICS
+    of_task = f" for a {labels.task} task" if labels.task else ""
+    for at, metric in enumerate(config.evaluate.metrics):
+        if metric not in known:
+            yield ("evaluate", "metrics", at), f"no metric {metric!r}{of_task} ({did_you_mean(metric, known)})"
+    for metric in config.evaluate.thresholds:
+        if metric not in known:
+            yield ("evaluate", "thresholds", metric), f"no metric {metric!r}{of_task} ({did_you_mean(metric, known)})"
+    if config.promote.metric is not None and config.promote.metric not in known:
+        said = f"no metric {config.promote.metric!r}{of_task} ({did_you_mean(config.promote.metric, known)})"
+        yield ("promote", "metric"), said
+    needs = {"time": config.source.timestamp, "entity": config.source.entity}
+    if config.split.by in needs and needs[config.split.by] is None:
+        key = "timestamp" if config.split.by == "time" else "entity"
+        yield ("split", "by"), f"{config.split.by!r} needs data.sources.{labels.source}.{key}"
+    listed = [
+        (kind, c) for kind in ("number", "category", "boolean", "datetime") for c in getattr(config.features, kind)
+    ]
+    seen: dict[str, str] = {}
+    for kind, column in listed:
+        if column == labels.target:
+            yield ("features", kind), f"{column!r} is the target"
+        elif column in seen or column in config.features.exclude:
+            yield ("features", kind), f"{column!r} stands in {seen.get(column, 'exclude')} too"
+        seen[column] = kind
+
+
+def _in_environment(config: Config, env: str | None) -> Config:
+    if env is None:
+        return config
+    if env not in config.environments:
+        raise ConfigError([f"{CONFIG} environments: no {env!r} ({did_you_mean(env, list(config.environments))})"])
+    chosen = config.environments[env]
+    return config.model_copy(update={"tracking": chosen.tracking}) if chosen.tracking else config
+
+
+def overridden(root: Path, overrides: Mapping[str, str]) -> str:
+    """The text of `glue.yaml` with dotted keys set; comments stay."""
+    from io import StringIO
+
+    from ruamel.yaml import YAML
+
+    tree = _parse(_read(root / CONFIG))
+    for key, value in overrides.items():
+        _set(tree, key, value)
+    yaml, out = YAML(typ="rt"), StringIO()
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.dump(tree, out)
+    return out.getvalue()

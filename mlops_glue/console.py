@@ -1,0 +1,78 @@
+"""The only module that prints: stage lines, tables, JSON, errors. Results to stdout, progress to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from mlops_glue.errors import GlueError
+
+WIDTH = 12
+
+
+def _paint(text: str, code: str) -> str:
+    plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
+    return text if plain else f"\033[{code}m{text}\033[0m"
+
+
+def progress(line: str) -> None:
+    """A line about what goes on."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def result(line: str = "") -> None:
+    """A line of the answer."""
+    sys.stdout.write(line + "\n")
+
+
+def result_json(value: Any) -> None:
+    """The answer as JSON."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
+    """A stage's line: begun with outcome "", finished by the next call. On a terminal both are one line."""
+    head = f"{name} {'.' * (WIDTH - len(name))} "
+    if outcome == "":
+        if sys.stderr.isatty():
+            sys.stderr.write(head)
+            sys.stderr.flush()
+        return
+    colour = {"executed": "32", "restored": "36", "unchanged": "2", "failed": "31"}.get(outcome, "0")
+    shown = reasons[:2] + ([f"and {len(reasons) - 2} more"] if len(reasons) > 2 else [])
+    why = f"  ({', '.join(shown)})" if shown and outcome != "unchanged" else ""
+    start = "" if sys.stderr.isatty() else head
+    progress(f"{start}{_paint(f'{outcome:<9}', colour)} {seconds:6.1f} s{why}")
+
+
+def error(problem: GlueError) -> None:
+    """`error: …` for each line of it, and the hint."""
+    for line in problem.message.splitlines():
+        progress(f"{_paint('error:', '31;1')} {line}")
+    if problem.hint:
+        progress(f"{_paint('hint:', '36')} {problem.hint}")
+
+
+def table(rows: list[list[str]], head: list[str]) -> None:
+    """Columns padded with spaces, to stdout."""
+    widths = [max(len(r[at]) for r in [head, *rows]) for at in range(len(head))]
+    for row in [head, *rows]:
+        result("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+
+
+def bug(problem: BaseException) -> GlueError:
+    """An exception that nothing expected, as one line; the traceback goes to a file to paste."""
+    import tempfile
+    import traceback
+    from pathlib import Path
+
+    folder = Path(".glue") if Path(".glue").is_dir() else Path(tempfile.gettempdir())
+    log = folder / "glue.log"
+    try:
+        log.write_text("".join(traceback.format_exception(problem)), encoding="utf-8")
+    except OSError:
+        return GlueError(f"a bug in glue: {type(problem).__name__}", hint="again with --traceback")
+    return GlueError(f"a bug in glue: {type(problem).__name__}", hint=f"please report it with {log}")

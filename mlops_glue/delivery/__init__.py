@@ -1,0 +1,1 @@
+"""Effects, each idempotent and keyed by the fingerprint of the pipeline result."""

@@ -1,0 +1,96 @@
+"""publish: one MLflow run and one model version for each distinct result."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import __version__, io, layout
+from mlops_glue.adapters import git, onnx
+from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
+from mlops_glue.config import Config
+from mlops_glue.schema import Schema
+
+ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime", "skl2onnx")
+
+
+def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple[int, bool]:
+    """The version that holds this result, and whether it is new. Twice the same result gives one version."""
+    name = config.model_name
+    found = store.published(name, fingerprint)
+    if found is not None:
+        return found, False
+    schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
+    report = io.read_json(root / layout.EVALUATION / "evaluation.json")
+    parity = io.read_json(root / layout.BUNDLE / "parity.json")
+    model = onnx.load_skops(root / layout.MODEL)
+    example = io.read_parquet(root / layout.TRAIN, [*schema.numeric, *schema.text]).slice(0, 3).to_pandas()
+    train = io.read_parquet(root / layout.TRAIN).slice(0, 1000).to_pandas()
+    hashes = _hashes(root)
+    commit, dirty = git.revision(root)
+    tags = {
+        "glue.version": __version__,
+        "glue.format": parity["format"],
+        "glue.parity": str(parity["faithful"]).lower(),
+        BUNDLE_DIGEST: io.digest(root / layout.BUNDLE),
+        "glue.thresholds_met": str(all(t["met"] for t in report["thresholds"])).lower(),
+        "glue.holdout_md5": hashes.get(layout.TEST, ""),
+        "glue.data_md5": hashes.get(config.source.path, ""),
+        "mlflow.source.name": "glue run",
+        "mlflow.source.git.commit": commit or "",
+        "glue.git_dirty": str(dirty).lower(),
+        "glue.python": platform.python_version(),
+    }
+    version_number = store.publish(
+        name,
+        experiment=config.project,
+        fingerprint=fingerprint,
+        estimator=model,
+        trusted=onnx.TRUSTED,
+        example=example,
+        output=model.predict(example),
+        params=_params(config),
+        metrics={k: v["value"] for k, v in report["metrics"].items()},
+        tags={k: v for k, v in tags.items() if v},
+        dataset=("train", config.source.path, train, hashes.get(layout.TRAIN, "")),
+        files={
+            "bundle": [root / layout.BUNDLE],
+            "evaluation": [root / layout.EVALUATION, root / layout.METRICS],
+            "validation": [root / layout.VALIDATION],
+            "": [root / "dvc.lock", root / "dvc.yaml", root / layout.CONFIG],
+        },
+        requirements=_installed(),
+    )
+    return version_number, True
+
+
+def _params(config: Config) -> dict[str, Any]:
+    params = {f"train.params.{k}": v for k, v in config.train.params.items()}
+    return {
+        "train.estimator": config.train.estimator or "default",
+        "train.seed": config.train.seed,
+        "split.by": config.split.by,
+        "split.test_size": config.split.test_size,
+        **params,
+    }
+
+
+def _installed() -> list[str]:
+    out = []
+    for package in ENVIRONMENT:
+        try:
+            out.append(f"{package}=={version(package)}")
+        except PackageNotFoundError:
+            continue
+    return out
+
+
+def _hashes(root: Path) -> dict[str, str]:
+    """MD5 by path of everything that `dvc.lock` names."""
+    from ruamel.yaml import YAML
+
+    lock = YAML(typ="safe", pure=True).load((root / "dvc.lock").read_text(encoding="utf-8"))
+    entries = [e for s in lock["stages"].values() for e in (*s.get("deps", []), *s.get("outs", []))]
+    return {e["path"]: str(e.get("md5", "")) for e in entries}

@@ -1,0 +1,85 @@
+"""Every way `glue` can end badly, as a table: the class, its exit code, what it means.
+
+Exit codes: 0 done, 1 a check said no, 2 config or usage, 3 a bug in glue, 4 a tool or stage could not do its work,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+
+class GlueError(Exception):
+    """Something the user can put right. `hint` is what to type or edit."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class CheckFailed(GlueError):
+    """A check ran and said no: invalid data, a missed threshold, a worse candidate."""
+
+    exit_code = 1
+
+
+class UsageError(GlueError):
+    """The command line asks for something that is not there."""
+
+    exit_code = 2
+
+
+class ConfigError(GlueError):
+    """`glue.yaml` is wrong; `problems` holds every finding, in file order."""
+
+    exit_code = 2
+
+    def __init__(self, problems: list[str], *, hint: str | None = None) -> None:
+        super().__init__("\n".join(problems), hint=hint)
+        self.problems = problems
+
+
+class DataError(GlueError):
+    """A table cannot be read or does not have what the config says."""
+
+    exit_code = 4
+
+
+class ToolError(GlueError):
+    """One of the composed tools failed; the cause is chained."""
+
+    exit_code = 4
+
+
+class StageError(GlueError):
+    """A stage (or the user's code in it) raised."""
+
+    exit_code = 4
+
+
+class MissingExtra(GlueError):
+    """A package that this step needs is not installed."""
+
+    exit_code = 4
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed", hint=f'pip install "mlops-glue[{extra}]"')
+
+
+def near(name: str, known: list[str]) -> str | None:
+    """The known name closest to a misspelt one, or None."""
+    import difflib
+
+    folded = {k.casefold(): k for k in known}
+    found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return folded[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """`did you mean 'x'?`, or the list of what there is."""
+    guess = near(name, known)
+    if guess is not None:
+        return f"did you mean {guess!r}?"
+    shown = ", ".join(map(repr, known[:12])) + (f", … ({len(known)} in all)" if len(known) > 12 else "")
+    return f"there are: {shown}" if known else "there is none"

@@ -1,0 +1,49 @@
+"""Every path of a project by name; all are relative to the project folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlops_glue.errors import UsageError
+
+CONFIG = "glue.yaml"
+STATE = ".glue"  # git-ignored but for schema.json: lock, logs, what was delivered
+SCHEMA = ".glue/schema.json"
+LOCK = ".glue/lock"
+DELIVERY = ".glue/delivery.json"
+LOG = ".glue/glue.log"
+
+TABLE = "artifacts/ingest/table.parquet"
+VALIDATION = "artifacts/validation"
+FEATURES = "artifacts/featurize/features.parquet"
+COLUMNS = "artifacts/featurize/columns.json"
+TRAIN = "artifacts/split/train.parquet"
+TEST = "artifacts/split/test.parquet"
+MODEL = "artifacts/train/model.skops"
+METRICS = "artifacts/evaluate/metrics.json"
+EVALUATION = "artifacts/evaluate/report"
+BUNDLE = "artifacts/bundle"
+
+TRACKING_DB = "mlflow.db"  # MLflow's own default, so that a bare `mlflow ui` opens it
+TRACKING_ARTIFACTS = "mlartifacts"
+
+ROW = "glue_row"  # the row's number in the ingested table
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above `start` that holds a `glue.yaml`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / CONFIG).is_file():
+            return folder
+    raise UsageError(f"no {CONFIG} in {here} or above it", hint="glue init my_project --data table.csv --target column")
+
+
+def templates() -> Path:
+    """The folder that `glue init` writes from: in the package when installed, beside it in a checkout."""
+    inside = Path(__file__).with_name("templates")
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "templates"

@@ -1,0 +1,1 @@
+"""The pure stages, in reading order: ingest, validate, featurize, split, train, evaluate, package."""

@@ -1,0 +1,114 @@
+"""package: the bundle that batch scoring and serving use, with the proof that it says what scikit-learn says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import io, layout
+from mlops_glue.adapters import onnx
+from mlops_glue.config import Config
+from mlops_glue.errors import CheckFailed, ToolError
+from mlops_glue.pipeline.train import xy
+from mlops_glue.schema import Schema
+
+LABELS_EQUAL = 0.999
+PROBABILITY_P99 = 0.001
+
+
+def package(config: Config, root: Path) -> None:
+    """Write the bundle: the model (ONNX where faithful, else skops), schema.json, parity.json, reference sample.
+
+    Raises:
+        CheckFailed: `package.require: onnx` and ONNX is not faithful.
+    """
+    schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
+    model = onnx.load_skops(root / layout.MODEL)
+    test = io.read_parquet(root / layout.TEST)
+    features, _ = xy(test, schema)
+    folder = root / layout.BUNDLE
+    made: bytes | None = None
+    try:
+        made = onnx.export(model, len(schema.numeric), len(schema.text))
+        parity = compare(model, made, schema, features)
+    except ToolError as error:
+        parity = {"faithful": False, "reason": error.message}
+    parity["format"] = "onnx" if parity["faithful"] else "skops"
+    if not parity["faithful"] and config.package.require == "onnx":
+        raise CheckFailed(
+            f"package.require is onnx, and ONNX is not faithful: {parity['reason']}",
+            hint="another estimator, or remove package.require to keep the model in skops form",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if parity["faithful"] and made is not None:
+        (folder / "model.onnx").write_bytes(made)
+    else:
+        onnx.save_skops(model, folder / "model.skops")
+    io.write_json(folder / "schema.json", schema.to_dict())
+    io.write_json(folder / "parity.json", parity)
+    raw = io.read_parquet(root / layout.TABLE, [c.name for c in schema.columns])
+    train = io.read_parquet(root / layout.TRAIN)
+    rows = train.column(layout.ROW)
+    io.write_json(folder / "input_example.json", raw.take(rows.slice(0, 3)).to_pylist())
+    sample = train.slice(0, 0) if train.num_rows == 0 else train.take(_spread(train.num_rows, 5000))
+    io.write_parquet(folder / "reference.parquet", sample)
+
+
+def _spread(rows: int, most: int) -> Any:
+    import numpy as np
+
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+
+
+def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str, Any]:
+    """ONNX against scikit-learn on the holdout and on awkward rows: all null, unseen categories, extremes."""
+    import numpy as np
+    import pandas as pd
+
+    every = pd.concat([features, _awkward(features, schema)], ignore_index=True)
+    wanted = np.ravel(model.predict(every))
+    inputs = {}
+    if schema.numeric:
+        inputs["number"] = every[schema.numeric].to_numpy(np.float32)
+    if schema.text:
+        inputs["text"] = every[schema.text].to_numpy(object)
+    got = onnx.run(onnx.session(made), inputs)
+    record: dict[str, Any] = {"rows": len(every), "holdout_rows": len(features)}
+    if schema.task == "regression":
+        scale = float(np.std(wanted)) or 1.0
+        p99 = float(np.quantile(np.abs(np.ravel(got[0]) - wanted) / scale, 0.99))
+        record |= {"p99_difference": p99, "unit": "standard deviations of the prediction"}
+        faithful = p99 <= PROBABILITY_P99
+        reason = "" if faithful else f"p99 of the difference is {p99:.2g} standard deviations"
+    else:
+        equal = float(np.mean(np.ravel(got[0]).astype(wanted.dtype) == wanted))
+        record["equal_labels"] = equal
+        faithful, reason = equal >= LABELS_EQUAL, f"{equal:.4%} of the labels are equal"
+        if hasattr(model, "predict_proba"):
+            p99 = float(np.quantile(np.abs(got[1] - model.predict_proba(every)).max(axis=1), 0.99))
+            record["p99_probability_difference"] = p99
+            if p99 > PROBABILITY_P99:
+                faithful, reason = False, f"p99 of the difference in probability is {p99:.2g}"
+    return {**record, "faithful": bool(faithful), "reason": "" if faithful else reason}
+
+
+def _awkward(features: Any, schema: Schema) -> Any:
+    """Holdout rows made awkward: each number null in turn (at most 50), unseen text, extremes."""
+    import numpy as np
+    import pandas as pd
+
+    start = features.head(min(20, len(features)))
+    parts = []
+    null, far, unseen = start.copy(), start.copy(), start.copy()
+    for name in schema.numeric:
+        null[name] = np.float32(np.nan)
+        far[name] = np.float32(1e30)
+    for name in schema.text:
+        null[name] = ""
+        unseen[name] = "a value never seen"
+    parts += [null, far, unseen]
+    for name in schema.numeric[:50]:
+        one = start.head(1).copy()
+        one[name] = np.float32(np.nan)
+        parts.append(one)
+    return pd.concat(parts, ignore_index=True)

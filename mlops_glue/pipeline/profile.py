@@ -1,0 +1,100 @@
+"""What a raw column is, read from its values: kind, or the reason to leave it out."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, as_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ID_NAME = re.compile(r"(^|[_\W])(id|uuid|guid|key|index|rownames?)$|^unnamed|[a-z]I[dD]$|^$", re.IGNORECASE)
+DATE_LIKE = re.compile(
+    r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|^\s*\d{1,2}[ -][A-Za-z]{3}|^\s*[A-Za-z]{3,9} \d{1,2},? \d{4}"
+)
+NUMBER_LIKE = re.compile(r"^\s*[-+]?\d{1,3}(,\d{3})+(\.\d+)?\s*$|^\s*[-+]?\d+(\.\d+)?\s*$")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One column's kind, or None and the reason to leave it out."""
+
+    name: str
+    kind: Kind | None
+    reason: str
+    distinct: int
+    nulls: int
+
+
+def profile(table: pa.Table) -> list[Profile]:
+    """Every column of the table, in order."""
+    return [_column(name, table.column(name)) for name in table.column_names]
+
+
+def _column(name: str, values: pa.ChunkedArray) -> Profile:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows, nulls = len(values), values.null_count
+    try:
+        distinct = int(pc.count_distinct(values, mode="only_valid").as_py())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return Profile(name, None, f"nested ({values.type})", 0, nulls)
+
+    def left_out(reason: str) -> Profile:
+        return Profile(name, None, reason, distinct, nulls)
+
+    def kept(kind: Kind) -> Profile:
+        return Profile(name, kind, "", distinct, nulls)
+
+    present = rows - nulls
+    if distinct == 0:
+        return left_out("no values")
+    if distinct == 1:
+        return left_out("constant" if nulls == 0 else "one value only")
+    unique = distinct == present
+    kind = values.type
+    if pa.types.is_boolean(kind):
+        return kept("boolean")
+    if pa.types.is_temporal(kind) and not (pa.types.is_time(kind) or pa.types.is_duration(kind)):
+        return kept("datetime")
+    if pa.types.is_integer(kind):
+        spread = pc.min_max(values).as_py()
+        run = unique and rows > 20 and spread["max"] - spread["min"] == distinct - 1
+        if unique and rows > 20 and (ID_NAME.search(name) or run):
+            return left_out("identifier: every value is different")
+        return kept("number")
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return kept("number")
+    words = [w for w in pc.unique(as_text(values).drop_null().slice(0, 5000)).to_pylist() if w.strip()]
+    if distinct <= 10 and all(w.strip().lower() in TRUE | FALSE for w in words):
+        return kept("boolean")
+    if words and all(NUMBER_LIKE.match(w) for w in words):
+        return kept("number")
+    if words and all(DATE_LIKE.match(w) for w in words[:200]):
+        try:
+            as_datetime(values)
+            return kept("datetime")
+        except ValueError:
+            pass
+    if (distinct > 0.5 * present and distinct > 50) or (unique and present > 20):
+        return left_out("identifier or free text: nearly every value is different")
+    return kept("category")
+
+
+def infer_task(values: pa.ChunkedArray) -> str:
+    """binary, multiclass or regression, from the target's type and how many values it has."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    distinct = int(pc.count_distinct(values, mode="only_valid").as_py())
+    if distinct == 2:
+        return "binary"
+    kind = values.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        return "multiclass"
+    whole = pa.types.is_integer(kind) or bool(pc.all(pc.equal(values, pc.round(values))).as_py())
+    return "multiclass" if whole and distinct <= min(20, max(2, len(values) ** 0.5)) else "regression"

@@ -1,0 +1,206 @@
+"""The pipeline as DVC sees it (`dvc.yaml`), and one run of it."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import importlib
+import os
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import io, layout
+from mlops_glue.config import Config
+from mlops_glue.errors import ConfigError, GlueError, StageError, ToolError
+from mlops_glue.pipeline import stages
+
+
+def definition(config: Config, root: Path) -> dict[str, Any]:
+    """The stages of `dvc.yaml` for this config."""
+    label_source = config.data.labels.source
+    code = user_modules(config.train.estimator, root)
+
+    def stage(name: str, deps: list[str], params: list[str], outs: list[Any], **more: Any) -> dict[str, Any]:
+        made: dict[str, Any] = {"cmd": f"glue stage {name} --format {stages.FORMAT}", "deps": deps}
+        given = [p for p in params if _given(config, p)]  # DVC refuses a parameter that is not in the file
+        if given:
+            made["params"] = [{layout.CONFIG: given}]
+        return {**made, "outs": outs, **more}
+
+    source = f"data.sources.{label_source}"
+    return {
+        "ingest": stage("ingest", [config.source.path], ["data.labels", source], [layout.TABLE]),
+        "validate": stage("validate", [layout.TABLE], ["validation"], [layout.VALIDATION]),
+        "featurize": stage(
+            "featurize",
+            [layout.TABLE, layout.VALIDATION],
+            ["data.labels", source, "features"],
+            [layout.FEATURES, layout.COLUMNS],
+        ),
+        "split": stage(
+            "split", [layout.COLUMNS, layout.FEATURES], ["split", "train.seed"], [layout.TRAIN, layout.TEST]
+        ),
+        "train": stage("train", [layout.COLUMNS, layout.TRAIN, *code], ["train"], [layout.MODEL]),
+        "evaluate": stage(
+            "evaluate",
+            [layout.COLUMNS, layout.MODEL, layout.TABLE, layout.TEST, layout.TRAIN],
+            ["evaluate", "train.seed"],
+            [layout.EVALUATION],
+            metrics=[{layout.METRICS: {"cache": False}}],
+        ),
+        "package": stage(
+            "package",
+            [layout.COLUMNS, layout.MODEL, layout.TABLE, layout.TEST, layout.TRAIN],
+            ["package"],
+            [layout.BUNDLE],
+        ),
+    }
+
+
+def _given(config: Config, key: str) -> bool:
+    """Does `glue.yaml` have this dotted key?"""
+    node: Any = config
+    for part in key.split("."):
+        if isinstance(node, dict):
+            node = node.get(part)
+        elif part in node.model_fields_set:
+            node = getattr(node, part)
+        else:
+            return False
+    return node is not None
+
+
+def write_definition(config: Config, root: Path) -> None:
+    """Bring glue's own stages in `dvc.yaml` up to date; the user's stages and comments stay."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    yaml = YAML(typ="rt")
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    path = root / "dvc.yaml"
+    try:
+        tree = (yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {"stages": {}}
+    except YAMLError as error:
+        raise ConfigError([f"dvc.yaml: is not YAML: {str(error).splitlines()[0]}"]) from error
+    before = yaml_text(yaml, tree)
+    here = tree.setdefault("stages", {})
+    for name, made in definition(config, root).items():
+        old = here.get(name)
+        if old is not None and not str(old.get("cmd", "")).startswith("glue stage"):
+            raise ConfigError([f"dvc.yaml stages.{name}: the name is glue's own"], hint="rename your stage")
+        here[name] = made
+    after = yaml_text(yaml, tree)
+    if after != before or not path.is_file():
+        io.write_text(path, after)
+
+
+def yaml_text(yaml: Any, tree: Any) -> str:
+    """A ruamel tree as text."""
+    from io import StringIO
+
+    out = StringIO()
+    yaml.dump(tree, out)
+    return out.getvalue()
+
+
+def user_modules(import_path: str | None, root: Path) -> list[str]:
+    """The project's own Python files behind an import path, transitively, relative to the project and sorted."""
+    found: set[Path] = set()
+    waiting = [import_path.replace(":", ".")] if import_path else []
+    while waiting:
+        for file in _files_of(waiting.pop(), root):
+            if file not in found:
+                found.add(file)
+                waiting += _imports(file, root)
+    return sorted(f.relative_to(root).as_posix() for f in found)
+
+
+def _files_of(dotted: str, root: Path) -> Iterator[Path]:
+    """The files that importing `a.b.c` runs, as far as they are in the project; the tail may be an attribute."""
+    parts = dotted.split(".")
+    for depth in range(1, len(parts) + 1):
+        base = root.joinpath(*parts[:depth])
+        if base.with_suffix(".py").is_file():
+            yield base.with_suffix(".py")
+            return
+        if (base / "__init__.py").is_file():
+            yield base / "__init__.py"
+
+
+def _imports(file: Path, root: Path) -> list[str]:
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError):
+        return []  # the import itself will tell
+    package = file.relative_to(root).parent.parts
+    out = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            out += [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            up = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*up, *([node.module] if node.module else [])))
+            out += [f"{base}.{a.name}" if base else a.name for a in node.names]
+    return out
+
+
+@contextlib.contextmanager
+def isolated(root: Path, seed: int) -> Iterator[None]:
+    """Around a stage in process: the project importable, its modules forgotten after, seeds set."""
+    import numpy as np
+
+    known, path = set(sys.modules), list(sys.path)
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).is_relative_to(root) and ".venv" not in Path(file).parts:
+                del sys.modules[name]
+
+
+def run_stage(name: str, config: Config, root: Path) -> None:
+    """One stage in this process.
+
+    Raises:
+        GlueError: the check said no, or the stage could not do its work.
+    """
+    here = Path.cwd()
+    os.chdir(root)
+    try:
+        with isolated(root, config.train.seed):
+            stages.load(name)(config, root)
+    except GlueError:
+        raise
+    except SystemExit as stop:
+        if stop.code not in (None, 0):
+            raise StageError(f"stage {name} called sys.exit({stop.code!r})") from stop
+    except ImportError as error:
+        raise ToolError(f"stage {name}: {error}", hint='pip install "mlops-glue[pipeline]"') from error
+    except OSError as error:
+        raise StageError(f"stage {name}: {error.strerror or error}: {error.filename}") from error
+    except Exception as error:
+        raise StageError(f"stage {name}: {type(error).__name__}: {str(error)[:300]}") from error
+    finally:
+        os.chdir(here)
+
+
+def fingerprint(root: Path) -> str:
+    """SHA-256 over the `dvc.lock` entries of glue's stages: what was computed, from what, with which parameters."""
+    import json
+
+    from ruamel.yaml import YAML
+
+    lock = YAML(typ="safe", pure=True).load((root / "dvc.lock").read_text(encoding="utf-8"))
+    entries = {name: lock["stages"][name] for name in stages.STAGES}
+    return hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,125 @@
+"""train: preprocessing that fits the columns and the estimator, then the estimator, as one scikit-learn pipeline."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import io, layout
+from mlops_glue.adapters import onnx
+from mlops_glue.config import Config
+from mlops_glue.errors import ConfigError, GlueError, StageError, did_you_mean
+from mlops_glue.schema import Schema
+
+DEFAULT = {
+    "binary": "sklearn.ensemble.HistGradientBoostingClassifier",
+    "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
+    "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
+}
+FEW = 32  # up to here a category gets one column for each value
+
+
+def train(config: Config, root: Path) -> None:
+    """Fit on `train.parquet`; write `model.skops`."""
+    schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
+    table = io.read_parquet(root / layout.TRAIN)
+    features, target = xy(table, schema)
+    model = build(config, schema, features)
+    try:
+        model.fit(features, target)
+    except GlueError:
+        raise
+    except Exception as error:
+        raise StageError(f"{config.train.estimator or DEFAULT[schema.task]}: fit failed: {error}") from error
+    path = root / layout.MODEL
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save_skops(model, path)
+
+
+def xy(table: Any, schema: Schema) -> tuple[Any, Any]:
+    """The encoded features as a frame (numbers first, then text) and the target as an array of shape (rows,)."""
+    frame = table.select([*schema.numeric, *schema.text]).to_pandas()
+    return frame, table.column(f"target:{schema.target}").to_numpy()
+
+
+def build(config: Config, schema: Schema, features: Any) -> Any:
+    """The unfitted pipeline.
+
+    Raises:
+        ConfigError: the estimator does not import, is none, or does not take a parameter.
+    """
+    from sklearn.pipeline import Pipeline
+
+    path = config.train.estimator or DEFAULT[schema.task]
+    estimator = _estimator(path, dict(config.train.params), config.train.seed)
+    if isinstance(estimator, Pipeline) or not config.train.preprocess:
+        return estimator
+    return Pipeline([("prepare", _prepare(schema, estimator, features, config.train.seed)), ("estimator", estimator)])
+
+
+def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
+    module, _, name = path.replace(":", ".").rpartition(".")
+    where = f"{layout.CONFIG} train.estimator"
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError([f"{where}: {path!r} does not import: {error}"], hint="package.module.Class") from error
+    except ValueError:
+        raise ConfigError([f"{where}: {path!r} is no import path"], hint="package.module.Class") from None
+    make = getattr(loaded, name, None)
+    if not callable(make):
+        known = [n for n, v in vars(loaded).items() if callable(v) and not n.startswith("_")]
+        raise ConfigError([f"{where}: no {name!r} in {module} ({did_you_mean(name, known)})"])
+    taken = inspect.signature(make).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        for param in params:
+            if param not in taken:
+                said = did_you_mean(param, list(taken))
+                raise ConfigError([f"{layout.CONFIG} train.params.{param}: {name} does not take it ({said})"])
+    if "random_state" in taken and "random_state" not in params:
+        params["random_state"] = seed
+    try:
+        estimator = make(**params)
+    except Exception as error:
+        raise ConfigError([f"{where}: {path!r} does not build: {error}"]) from error
+    if not hasattr(estimator, "fit") or not hasattr(estimator, "predict"):
+        raise ConfigError([f"{where}: {path!r} gives {type(estimator).__name__}, which has no fit and predict"])
+    return estimator
+
+
+def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
+    """One-hot for few values, target or ordinal encoding for many; imputing and scaling only where it is needed.
+
+    Columns are addressed by position, so that the ONNX model can take them as two matrices.
+    """
+    import numpy as np
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+    from sklearn.utils import get_tags
+
+    count = len(schema.numeric)
+    steps: list[Any] = []
+    if not get_tags(estimator).input_tags.allow_nan:
+        steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
+    # a scaler in front of trees moves rows across thresholds in float32
+    if not type(estimator).__module__.startswith(("sklearn.tree", "sklearn.ensemble", "lightgbm", "xgboost")):
+        steps.append(StandardScaler())
+    parts: list[Any] = []
+    if count:
+        parts.append(("number", make_pipeline(*steps) if steps else "passthrough", list(range(count))))
+    distinct = {at: features.iloc[:, at].nunique() for at in range(count, features.shape[1])}
+    few = [at for at, n in distinct.items() if n <= FEW]
+    many = [at for at, n in distinct.items() if n > FEW]
+    if few:
+        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
+        parts.append(("category", one_hot, few))
+    if many:
+        encoder: Any = TargetEncoder(random_state=seed)
+        if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder
+            encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
+        parts.append(("many_values", encoder, many))
+    return ColumnTransformer(parts)

@@ -1,0 +1,199 @@
+"""What the model takes: columns, kinds, and the one encoding that training, batch scoring and serving share.
+
+Numbers, booleans and dates become float32 (null is NaN), categories become text (null is the empty string), because
+ONNX has no null text and tree exports are exact only when training saw the same float32 values. A date column `d`
+becomes `d.days` (days since 1970-01-01 UTC), `d.month`, `d.weekday` (Monday is 0) and `d.hour`.
+
+This module needs NumPy and Arrow only: a serving worker imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from mlops_glue.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+Kind = Literal["number", "category", "boolean", "datetime"]
+DATE_PARTS = ("days", "month", "weekday", "hour")
+TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One input column, as the training data had it."""
+
+    name: str
+    kind: Kind
+    nullable: bool = True
+    categories: list[str] | None = None  # category: the values seen, when there are at most 1000
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of its encoded columns."""
+        return [f"{self.name}.{part}" for part in DATE_PARTS] if self.kind == "datetime" else [self.name]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The model's contract: inputs in order, and what comes out."""
+
+    task: str
+    target: str
+    columns: list[Column] = field(default_factory=list)
+    labels: list[Any] | None = None  # classes in the order of the probabilities, as the user wrote them
+
+    @property
+    def numeric(self) -> list[str]:
+        """Encoded float32 columns, in order."""
+        return [i for c in self.columns if c.kind != "category" for i in c.inputs]
+
+    @property
+    def text(self) -> list[str]:
+        """Encoded text columns, in order."""
+        return [c.name for c in self.columns if c.kind == "category"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Built-ins only, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Schema:
+        """The inverse of `to_dict`."""
+        return cls(**{**value, "columns": [Column(**c) for c in value["columns"]]})
+
+
+def encode(table: pa.Table, schema: Schema, *, where: str = "input") -> dict[str, np.ndarray[Any, Any]]:
+    """Encoded columns by name, each of shape (rows,): float32, or object holding str.
+
+    Raises:
+        DataError: columns are missing or hold what their kind cannot take; every problem is named at once.
+    """
+    problems: list[str] = []
+    encoded: dict[str, np.ndarray[Any, Any]] = {}
+    for column in schema.columns:
+        if column.name not in table.column_names:
+            problems.append(f"column {column.name!r} is missing ({did_you_mean(column.name, table.column_names)})")
+            continue
+        try:
+            encoded.update(zip(column.inputs, _encode_one(table.column(column.name), column.kind), strict=True))
+        except ValueError as error:
+            problems.append(f"column {column.name!r}: {error}")
+    if problems:
+        raise DataError("\n".join(f"{where}: {p}" for p in problems), hint="the columns are told by schema.json")
+    return encoded
+
+
+def matrices(encoded: dict[str, np.ndarray[Any, Any]], schema: Schema) -> dict[str, np.ndarray[Any, Any]]:
+    """What `model.onnx` takes: `number` float32 (rows, n) and `text` object (rows, m), each only if it has columns."""
+    import numpy as np
+
+    out: dict[str, np.ndarray[Any, Any]] = {}
+    if schema.numeric:
+        out["number"] = np.column_stack([encoded[n] for n in schema.numeric]).astype(np.float32, copy=False)
+    if schema.text:
+        out["text"] = np.column_stack([encoded[n] for n in schema.text])
+    return out
+
+
+def _encode_one(values: pa.ChunkedArray, kind: Kind) -> Iterator[np.ndarray[Any, Any]]:
+    if kind == "category":
+        yield _text(values)
+    elif kind == "number":
+        yield _number(values)
+    elif kind == "boolean":
+        yield _boolean(values)
+    else:
+        yield from _date_parts(values)
+
+
+def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values as strings: whole floats lose their `.0`, so that 3 and 3.0 are one category."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if pa.types.is_floating(values.type):
+        return pc.replace_substring_regex(values.cast(pa.string()), r"\.0$", "")
+    return values.cast(pa.string())
+
+
+def _text(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    import pyarrow.compute as pc
+
+    return pc.fill_null(as_text(values), "").to_numpy()  # type: ignore[no-any-return]
+
+
+def _number(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_null(values.type):
+        return np.full(len(values), np.nan, np.float32)
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pc.replace_substring(pc.utf8_trim_whitespace(values), ",", "")
+    if pa.types.is_temporal(values.type):
+        raise ValueError(f"holds {values.type}, not numbers")
+    try:
+        numbers = values.cast(pa.float64(), safe=False).to_numpy()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(f"holds what is no number: {str(error).splitlines()[0][:120]}") from None
+    with np.errstate(over="ignore"):
+        out = numbers.astype(np.float32)
+    out[~np.isfinite(out)] = np.nan  # infinite is treated as unknown, in training too
+    return np.asarray(out)
+
+
+def _boolean(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    out = np.full(len(values), np.nan, np.float32)
+    for at, word in enumerate(_text(values)):
+        folded = word.strip().lower()
+        if folded in TRUE:
+            out[at] = 1
+        elif folded in FALSE:
+            out[at] = 0
+        elif folded:
+            raise ValueError(f"{word!r} is no boolean")
+    return out
+
+
+def as_datetime(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """datetime64[us] in UTC; text is parsed as ISO 8601 or what pandas recognises.
+
+    Raises:
+        ValueError: a value is no date.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        import pandas as pd
+
+        parsed = pd.to_datetime(values.to_pandas(), utc=True, format="mixed")
+        return np.asarray(parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
+    if not pa.types.is_temporal(values.type) and not pa.types.is_null(values.type):
+        raise ValueError(f"holds {values.type}, not dates")
+    return np.asarray(values.cast(pa.timestamp("us")).to_numpy().astype("datetime64[us]"))
+
+
+def _date_parts(values: pa.ChunkedArray) -> Iterator[np.ndarray[Any, Any]]:
+    import numpy as np
+
+    when = as_datetime(values)
+    null = np.isnat(when)
+    days = when.astype("datetime64[D]").astype(np.int64)
+    seconds = (when - when.astype("datetime64[D]")).astype("timedelta64[s]").astype(np.int64)
+    month = when.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    for part in (days + seconds / 86400, month, (days + 3) % 7, seconds // 3600):
+        yield np.where(null, np.nan, part).astype(np.float32)

@@ -1,0 +1,59 @@
+"""A bundle as something that predicts: encode, run ONNX (or skops), name the outcome as the user wrote it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import io
+from mlops_glue.adapters import onnx
+from mlops_glue.errors import DataError
+from mlops_glue.schema import Schema, encode, matrices
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Bundle:
+    """The model of one version, loaded from its bundle folder."""
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        if not (folder / "schema.json").is_file():
+            raise DataError(f"{folder}: is no bundle: schema.json is missing")
+        self.schema = Schema.from_dict(io.read_json(folder / "schema.json"))
+        self._live = onnx.session(folder / "model.onnx", threads) if (folder / "model.onnx").is_file() else None
+        self._model: Any = None if self._live is not None else onnx.load_skops(folder / "model.skops")
+        self.format = "onnx" if self._live is not None else "skops"
+
+    def predict(self, table: pa.Table, *, where: str = "input") -> tuple[Any, Any]:
+        """Prediction and probabilities for raw rows.
+
+        Returns:
+            For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape
+            (rows, classes) in the order of `schema.labels`. For regression: float64 values and None.
+        """
+        encoded = encode(table, self.schema, where=where)
+        if self._live is not None:
+            out = onnx.run(self._live, matrices(encoded, self.schema))
+            value, probability = np.ravel(out[0]), out[1] if len(out) > 1 else None
+        else:
+            import pandas as pd
+
+            frame = pd.DataFrame({n: encoded[n] for n in (*self.schema.numeric, *self.schema.text)})
+            value = np.ravel(self._model.predict(frame))
+            probability = self._model.predict_proba(frame) if hasattr(self._model, "predict_proba") else None
+        if self.schema.labels is None:
+            return value.astype(np.float64), None
+        if isinstance(self.schema.labels[0], bool):
+            value = value.astype(bool)  # ONNX has no boolean label
+        return value, probability
+
+    def indices(self, value: Any, probability: Any) -> tuple[Any, Any]:
+        """A class prediction in the form that `metrics` takes: indices into `schema.labels`, and probabilities."""
+        order = {label: at for at, label in enumerate(self.schema.labels or [])}
+        label = np.array([order[v] for v in value.tolist()])
+        if probability is None:
+            probability = np.eye(len(order))[label]
+        return label, probability

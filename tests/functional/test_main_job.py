@@ -1,0 +1,124 @@
+"""From a table to a champion, as a user does it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn import datasets
+
+from tests.conftest import Glue
+
+TABLES = {"breast_cancer": "load_breast_cancer", "wine": "load_wine", "diabetes": "load_diabetes"}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_becomes_a_champion(name: str, tmp_path: Path, glue: Glue) -> None:
+    getattr(datasets, TABLES[name])(as_frame=True).frame.to_csv(tmp_path / "t.csv", index=False)
+    glue("init", "p", "--data", "t.csv", "--target", "target", cwd=tmp_path)
+    told = json.loads(glue("run", "--json", cwd=tmp_path / "p").stdout)
+    assert told["champion"] == 1
+    assert told["format"] == "onnx"
+    assert {s["outcome"] for s in told["stages"]} == {"executed"}
+
+
+def test_the_life_of_a_project(penguins: Path, glue: Glue) -> None:
+    first = json.loads(glue("run", "--json", cwd=penguins).stdout)
+    assert first["champion"] == 1
+    _predictions_are_those_of_scikit_learn(penguins, glue)
+
+    again = json.loads(glue("run", "--json", cwd=penguins).stdout)
+    assert {s["outcome"] for s in again["stages"]} == {"unchanged"}
+    assert (again["version"], again["new"]) == (1, False)
+
+    repro = subprocess.run(["dvc", "repro"], cwd=penguins, capture_output=True, text=True, check=True)
+    assert "Running stage" not in repro.stdout
+
+    subprocess.run(["rm", "-rf", "artifacts", "dvc.lock"], cwd=penguins, check=True)
+    restored = json.loads(glue("run", "--json", cwd=penguins).stdout)
+    assert {s["outcome"] for s in restored["stages"]} == {"restored"}
+    assert restored["fingerprint"] == first["fingerprint"]
+
+    text = (penguins / "glue.yaml").read_text()
+    (penguins / "glue.yaml").write_text(text.replace("seed: 0", "seed: 0\n  preprocess: true"))
+    assert "train.preprocess absent -> True" in glue("why", "train", cwd=penguins).stdout
+    (penguins / "glue.yaml").write_text(text.replace("accuracy: {min:", "accuracy: {max: 2, min:"))
+    changed = json.loads(glue("run", "--json", cwd=penguins).stdout)
+    assert [s["stage"] for s in changed["stages"] if s["outcome"] == "executed"] == ["evaluate"]
+
+
+def _predictions_are_those_of_scikit_learn(project: Path, glue: Glue) -> None:
+    from mlops_glue.adapters.onnx import load_skops
+    from mlops_glue.schema import Schema
+
+    schema = Schema.from_dict(json.loads((project / "artifacts/bundle/schema.json").read_text()))
+    test = pd.read_parquet(project / "artifacts/split/test.parquet")
+    model = load_skops(project / "artifacts/train/model.skops")
+    glue("predict", "data/raw/penguins.csv", "scored.csv", cwd=project)
+    scored = pd.read_csv(project / "scored.csv")
+    said = scored.loc[test["glue_row"], "prediction"].tolist()
+    assert said == model.predict(test[[*schema.numeric, *schema.text]]).tolist()
+    assert list(scored.columns)[-4:] == ["prediction", *(f"probability_{x}" for x in ("Adelie", "Chinstrap", "Gentoo"))]
+
+
+def test_a_missed_threshold_is_refused(penguins: Path, glue: Glue) -> None:
+    text = (penguins / "glue.yaml").read_text()
+    import re
+
+    (penguins / "glue.yaml").write_text(re.sub(r"accuracy: \{min: [\d.]+\}", "accuracy: {min: 1.1}", text))
+    done = glue("run", cwd=penguins, code=1)
+    assert "misses threshold min 1.1" in done.stdout
+    assert "there is no champion" in done.stdout
+    glue("predict", "data/raw/penguins.csv", "scored.csv", cwd=penguins, code=2)
+
+
+def test_bad_data_stops_the_run(penguins: Path, glue: Glue) -> None:
+    text = (penguins / "glue.yaml").read_text()
+    (penguins / "glue.yaml").write_text(text.replace('"value_set": ["Adelie"', '"value_set": ["Emperor"'))
+    done = glue("run", cwd=penguins, code=1)
+    assert "expect_column_values_to_be_in_set" in done.stderr
+    assert "FAILED" in (penguins / "artifacts/validation/report.html").read_text()
+    assert not (penguins / "artifacts/train").exists()
+
+
+def test_a_misspelt_expectation_is_an_error(penguins: Path, glue: Glue) -> None:
+    text = (penguins / "glue.yaml").read_text()
+    (penguins / "glue.yaml").write_text(text.replace("expect_column_to_exist", "expect_colum_to_exist", 1))
+    done = glue("run", cwd=penguins, code=2)
+    assert "no expectation 'expect_colum_to_exist' (did you mean 'expect_column_to_exist'?)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("sklearn.ensemble.RandomForrestClassifier", "did you mean 'RandomForestClassifier'?"),
+        ("no_such_module.Model", "does not import"),
+        ("sklearn.metrics.accuracy_score", "accuracy_score"),
+    ],
+)
+def test_a_wrong_estimator(penguins: Path, glue: Glue, path: str, said: str) -> None:
+    done = glue("run", "--set", f"train.estimator={path}", cwd=penguins, code=2)
+    assert said in done.stderr
+
+
+def test_a_changed_helper_trains_again(penguins: Path, glue: Glue) -> None:
+    (penguins / "model.py").write_text(
+        "from helper import DEPTH\nfrom sklearn.ensemble import RandomForestClassifier\n\n"
+        "def build():\n    return RandomForestClassifier(max_depth=DEPTH, random_state=0)\n"
+    )
+    (penguins / "helper.py").write_text("DEPTH = 3\n")
+    glue("run", "--set", "train.estimator=model:build", cwd=penguins)
+    (penguins / "helper.py").write_text("DEPTH = 4\n")
+    assert "helper.py modified" in glue("why", "train", cwd=penguins).stdout
+    told = json.loads(glue("run", "--json", cwd=penguins).stdout)
+    assert "train" in [s["stage"] for s in told["stages"] if s["outcome"] == "executed"]
+
+
+def test_a_misspelt_target(tmp_path: Path, glue: Glue) -> None:
+    (tmp_path / "t.csv").write_text("a,churn\n1,0\n2,1\n")
+    done = glue("init", "p", "--data", "t.csv", "--target", "chrun", cwd=tmp_path, code=2)
+    assert "did you mean 'churn'?" in done.stderr
+    assert not (tmp_path / "p").exists()

@@ -1,0 +1,101 @@
+"""Every mistake in glue.yaml is told with its line, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlops_glue import config
+from mlops_glue.errors import ConfigError, GlueError
+
+GOOD = """\
+glue: 1
+project: demo
+data:
+  sources:
+    t: {path: t.csv}
+  labels: {source: t, target: y, task: binary}
+train:
+  estimator: sklearn.linear_model.LogisticRegression
+  params: {C: 1.0}
+"""
+
+
+def load(tmp_path: Path, text: str, **kwargs: object) -> config.Config:
+    (tmp_path / "t.csv").write_text("x,y\n1,0\n")
+    (tmp_path / "glue.yaml").write_text(text)
+    return config.load(tmp_path, **kwargs)  # type: ignore[arg-type]
+
+
+def test_a_good_one_loads_with_defaults(tmp_path: Path) -> None:
+    made = load(tmp_path, GOOD)
+    assert made.model_name == "demo"
+    assert made.split.test_size == 0.2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("train:", "trian:", "glue.yaml:7 trian: unknown key (did you mean 'train'?)"),
+        ("estimator:", "estimater:", "glue.yaml:8 train.estimater: unknown key (did you mean 'estimator'?)"),
+        ("project: demo", "project: 7", "glue.yaml:2 project: should be a valid string, not 7"),
+        ("project: demo\n", "", "glue.yaml:1 project: is required"),
+        ("project: demo", "project: demo\nproject: two", "glue.yaml:3 project: this key stands twice"),
+        ("  params", "\tparams", "glue.yaml:9 a tab indents this line"),
+        ("source: t,", "source: u,", "glue.yaml:6 data.labels.source: no source 'u'"),
+        (
+            "path: t.csv",
+            "path: tt.csv",
+            "glue.yaml:5 data.sources.t.path: 'tt.csv' is not there (did you mean 't.csv'?)",
+        ),
+        ("task: binary", "task: binry", "glue.yaml:6 data.labels.task: should be"),
+        ("params: {C: 1.0}", "params: {C: 1.0", "glue.yaml:"),
+        ("params: {C: 1.0}", "params: &a {C: 1.0}\nsplit: *a", "aliases"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace(old, new))
+    assert said in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace("project: demo", "project: 7").replace("params:", "parms:") + "extra: 1\n")
+    assert [p.split(" ")[1] for p in caught.value.problems] == ["project:", "train.parms:", "extra:"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("evaluate: {metrics: [roc_acu]}\n", "no metric 'roc_acu' for a binary task (did you mean 'roc_auc'?)"),
+        ("evaluate: {thresholds: {roc_auc: {}}}\n", "give min or max"),
+        ("validation: {t: []}\n", "an empty suite checks nothing"),
+        ("split: {by: time}\n", "needs data.sources.t.timestamp"),
+        ("split: {test_size: 1.5}\n", "should be less than 1, not 1.5"),
+        ("features: {number: [y]}\n", "'y' is the target"),
+    ],
+)
+def test_sections_are_held_against_each_other(tmp_path: Path, more: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD + more)
+    assert said in caught.value.message
+
+
+def test_set_is_typed_and_checked(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD, overrides={"train.params.C": "2.5"}).train.params == {"C": 2.5}
+    with pytest.raises(ConfigError):
+        load(tmp_path, GOOD, overrides={"train.sede": "1"})
+
+
+def test_an_unset_secret_is_named_and_a_set_one_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_URI", "http://user:canary@host")
+    made = load(tmp_path, GOOD + "tracking: {uri: '${SECRET_URI}'}\n")
+    assert "canary" not in repr(made)
+    assert config.resolve(made.tracking.uri or "", "tracking.uri").endswith("canary@host")
+    monkeypatch.delenv("SECRET_URI")
+    with pytest.raises(GlueError, match="SECRET_URI is not set"):
+        config.resolve("${SECRET_URI}", "tracking.uri")

@@ -1,0 +1,57 @@
+"""One tool, one room; and the command line answers without any."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "mlops_glue"
+ROOMS = {
+    "dvc": {"adapters/dvc.py"},
+    "mlflow": {"adapters/mlflow.py"},
+    "great_expectations": {"adapters/great_expectations.py"},
+    "onnxruntime": {"adapters/onnx.py"},
+    "skl2onnx": {"adapters/onnx.py"},
+    "skops": {"adapters/onnx.py"},
+    "click": {"cli.py"},
+    "rich": {"console.py"},
+}
+
+
+def test_each_tool_is_imported_in_its_room_only() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        name = file.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                modules = [a.name for a in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules = [node.module or ""]
+            else:
+                continue
+            for module in modules:
+                rooms = ROOMS.get(module.split(".")[0])
+                assert rooms is None or name in rooms, f"{name} imports {module}"
+
+
+def test_help_imports_no_tool() -> None:
+    code = (
+        "import sys\nfrom mlops_glue.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\nprint(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {m.split(".")[0] for m in done.stdout.splitlines()[-1].split()}
+    heavy = {
+        "dvc",
+        "mlflow",
+        "great_expectations",
+        "sklearn",
+        "pandas",
+        "numpy",
+        "pyarrow",
+        "onnxruntime",
+        "pydantic",
+        "rich",
+    }
+    assert loaded & heavy == set()
