@@ -96,7 +96,9 @@ def export(model: Any, numeric: int, text: int) -> bytes:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            made = convert_sklearn(model, initial_types=types, options=options, target_opset={"": 21, "ai.onnx.ml": 3})
+            made = convert_sklearn(
+                model, "glue", initial_types=types, options=options, target_opset={"": 21, "ai.onnx.ml": 3}
+            )
     except Exception as error:
         raise ToolError(f"ONNX export: {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}") from error
     return made.SerializeToString()  # type: ignore[no-any-return]
