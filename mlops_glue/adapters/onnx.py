@@ -57,7 +57,36 @@ def save_skops(model: Any, path: Path) -> None:
             f"the model holds {unknown[0]}, which is not on the list of types that are safe to load",
             hint="build it from scikit-learn's own classes",
         )
-    path.write_bytes(data)
+    path.write_bytes(_canonical(data))
+
+
+def _canonical(data: bytes) -> bytes:
+    """The same archive for the same model: skops names members by memory address and stamps them with the time.
+
+    Equal bytes matter: DVC compares them, and a hash of the model must mean the model.
+    """
+    import io
+    import re
+    import zipfile
+
+    with zipfile.ZipFile(io.BytesIO(data)) as old:
+        schema = old.read("schema.json").decode()
+        numbers: dict[str, str] = {}
+        # an address is a `"__id__": 140…` and the stem of a `"file": "140….npy"`
+        renumbered = re.sub(
+            r'("__id__": |"file": ")(\d+)',
+            lambda m: m.group(1) + numbers.setdefault(m.group(2), str(len(numbers) + 1)),
+            schema,
+        )
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
+            for name in sorted(old.namelist(), key=lambda n: int(numbers.get(n.partition(".")[0], 0))):
+                stem, dot, ending = name.partition(".")
+                content = renumbered.encode() if name == "schema.json" else old.read(name)
+                info = zipfile.ZipInfo(numbers.get(stem, stem) + dot + ending)  # its date is 1980
+                info.compress_type = zipfile.ZIP_DEFLATED
+                new.writestr(info, content)
+    return out.getvalue()
 
 
 def load_skops(path: Path) -> Any:
@@ -101,7 +130,8 @@ def export(model: Any, numeric: int, text: int) -> bytes:
             )
     except Exception as error:
         raise ToolError(f"ONNX export: {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}") from error
-    return made.SerializeToString()  # type: ignore[no-any-return]
+    made.opset_import.sort(key=lambda o: o.domain)  # skl2onnx leaves them in the order of a set
+    return made.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
 def session(model: bytes | Path, threads: int = 1) -> Any:
