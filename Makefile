@@ -29,7 +29,7 @@ lint: $(BIN)/.installed
 	$(BIN)/lint-imports
 
 bench: $(BIN)/.installed
-	for file in benchmarks/*.py; do $(BIN)/python $$file; done
+	for file in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$file; done
 
 lock:  ## names and hashes, no URL
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --no-emit-index-url --python-version 3.11 \

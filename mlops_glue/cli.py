@@ -31,29 +31,38 @@ def glue(traceback: bool) -> None:
 @click.argument("directory", default=".")
 @click.option("--data", help="The table: csv, csv.gz, parquet or jsonl.")
 @click.option("--target", help="The column to predict.")
-@click.option("--timestamp", help="The column that says when; the holdout is then the latest rows.")
+@click.option(
+    "--timestamp", help="The column that says when, or year,month,day,hour; the holdout is then the latest rows."
+)
 @click.option("--entity", help="The column that says whom a row is about; no entity is on both sides of the split.")
 @click.option(
     "--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Taken from the target if not given."
+)
+@click.option(
+    "--template", type=click.Choice(["fraud"]), help="A project with data of its own; default without --data."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 def init(
     directory: str,
     data: str | None,
     target: str | None,
+    template: str | None,
     timestamp: str | None,
     entity: str | None,
     task: str | None,
     dry_run: bool,
 ) -> int:
-    """Make a project from a table.
+    """Make a project from a table, or from a template. Nothing that is there is overwritten.
 
     \b
     glue init churn --data customers.csv --target churn
+    glue init fraud --template fraud
     """
     from mlops_glue.commands.init import init as command
 
-    return command(directory, data, target, timestamp=timestamp, entity=entity, task=task, dry_run=dry_run)
+    return command(
+        directory, data, target, template=template, timestamp=timestamp, entity=entity, task=task, dry_run=dry_run
+    )
 
 
 @glue.command()
@@ -167,12 +176,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         console.error(problem)
         code = problem.exit_code
-    except click.exceptions.Abort:
-        code = 130
     except click.ClickException as problem:
         problem.show()
         code = 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        from mlops_glue import console
+
+        console.progress("interrupted; what was done is kept")
         code = 130
     except Exception as problem:
         if show:

@@ -40,7 +40,14 @@ class Source(Section):
 
     path: str = Field(description="csv, csv.gz, parquet or jsonl, relative to the project")
     entity: str | None = Field(default=None, description="column that says whom or what a row is about")
-    timestamp: str | None = Field(default=None, description="column that says when")
+    timestamp: str | Annotated[list[str], Field(min_length=3, max_length=5)] | None = Field(
+        default=None, description="column that says when, or those of year, month, day and, if any, hour and minute"
+    )
+
+    @property
+    def timestamps(self) -> list[str]:
+        """The columns that say when: none, one, or the parts of a date."""
+        return [self.timestamp] if isinstance(self.timestamp, str) else self.timestamp or []
 
 
 class Labels(Section):
@@ -188,12 +195,26 @@ def load(root: Path, env: str | None = None, overrides: Mapping[str, str] | None
     try:
         config = Config.model_validate(_plain(tree))
     except ValidationError as error:
-        problems += [_pydantic_problem(tree, e) for e in error.errors()]
+        # one problem a place: a value that fits no branch of a union fails each of them
+        problems += {e[0]: e[1:] for e in [_pydantic_problem(tree, e) for e in reversed(error.errors())]}.values()
     else:
         problems += [(_line(tree, loc), _say(loc, what)) for loc, what in _cross_checks(config, root)]
     if problems or config is None:
         raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in sorted(set(problems))])
     return _in_environment(config, env or os.environ.get("GLUE_ENV"))
+
+
+def located(root: Path, error: ConfigError) -> ConfigError:
+    """The same error, with the line of each key that it names as `glue.yaml a.b.c: …`."""
+    tree = _parse(_read(root / CONFIG))
+    said = []
+    for problem in error.problems:
+        found = re.match(rf"{re.escape(CONFIG)} ([^ :]+)", problem)
+        if found is not None:
+            loc = tuple(int(part) if part.isdigit() else part for part in found.group(1).split("."))
+            problem = f"{CONFIG}:{_line(tree, loc)}{problem[len(CONFIG) :]}"
+        said.append(problem)
+    return ConfigError(said, hint=error.hint)
 
 
 def json_schema() -> str:
@@ -308,7 +329,7 @@ def _say(loc: tuple[Any, ...], what: str) -> str:
     return f"{'.'.join(map(str, loc))}: {what}"
 
 
-def _pydantic_problem(tree: Any, error: Any) -> tuple[int, str]:
+def _pydantic_problem(tree: Any, error: Any) -> tuple[tuple[Any, ...], int, str]:
     # pydantic adds the branch of a union to the location; only what is in the file helps the reader
     loc: tuple[Any, ...] = ()
     node: Any = tree
@@ -322,12 +343,12 @@ def _pydantic_problem(tree: Any, error: Any) -> tuple[int, str]:
         node = node[part] if inside else None
     if error["type"] == "extra_forbidden":
         known = _known_keys(loc[:-1])
-        return _line(tree, loc), _say(loc, f"unknown key ({did_you_mean(str(loc[-1]), known)})")
+        return loc, _line(tree, loc), _say(loc, f"unknown key ({did_you_mean(str(loc[-1]), known)})")
     if error["type"] == "missing":
-        return _line(tree, loc[:-1]), _say(loc, "is required")
+        return loc, _line(tree, loc[:-1]), _say(loc, "is required")
     said = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     value = "" if isinstance(node, dict | list) or node is None else f", not {node!r}"
-    return _line(tree, loc), _say(loc, said + value)
+    return loc, _line(tree, loc), _say(loc, said + value)
 
 
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:
@@ -414,7 +435,7 @@ def overridden(root: Path, overrides: Mapping[str, str]) -> str:
     for key, value in overrides.items():
         _set(tree, key, value)
     yaml, out = YAML(typ="rt"), StringIO()
-    yaml.width = 120
+    yaml.width = 1 << 16  # no line of the user's is broken
     yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.dump(tree, out)
     return out.getvalue()

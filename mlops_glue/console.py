@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mlops_glue.errors import GlueError
@@ -48,6 +50,19 @@ def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
     progress(f"{start}{_paint(f'{outcome:<9}', colour)} {seconds:6.1f} s{why}")
 
 
+@contextlib.contextmanager
+def fold(name: str) -> Iterator[None]:
+    """A group that GitHub Actions folds; nothing elsewhere."""
+    there = os.environ.get("GITHUB_ACTIONS") == "true"
+    if there:
+        progress(f"::group::{name}")
+    try:
+        yield
+    finally:
+        if there:
+            progress("::endgroup::")
+
+
 def error(problem: GlueError) -> None:
     """`error: …` for each line of it, and the hint."""
     for line in problem.message.splitlines():
@@ -61,6 +76,11 @@ def table(rows: list[list[str]], head: list[str]) -> None:
     widths = [max(len(r[at]) for r in [head, *rows]) for at in range(len(head))]
     for row in [head, *rows]:
         result("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+    page = os.environ.get("GITHUB_STEP_SUMMARY")
+    if page:
+        lines = [f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows]]
+        with open(page, "a", encoding="utf-8") as file:  # noqa: PTH123 - the runner's own file
+            file.writelines([*lines, "\n"])
 
 
 def bug(problem: BaseException) -> GlueError:
@@ -76,3 +96,18 @@ def bug(problem: BaseException) -> GlueError:
     except OSError:
         return GlueError(f"a bug in glue: {type(problem).__name__}", hint="again with --traceback")
     return GlueError(f"a bug in glue: {type(problem).__name__}", hint=f"please report it with {log}")
+
+
+@contextlib.contextmanager
+def rows_bar(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar over rows on a terminal, nothing elsewhere; yields what to call with the rows done."""
+    if not sys.stderr.isatty():
+        yield lambda rows: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=total)
+        yield lambda rows: bar.advance(task, rows)

@@ -6,9 +6,13 @@ import contextlib
 import csv
 import hashlib
 import json
+import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
+BLOCK_BYTES = 8 << 20  # of a text file, at a time
+BATCH_ROWS = 65536  # of a Parquet file, at a time
 NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>"]
 
 
@@ -47,8 +53,42 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; keys keep their order, so equal values give equal bytes."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=_scalar) + "\n")
+    """Write JSON atomically; equal values give equal bytes: keys keep their order. NaN, which JSON lacks, is null."""
+    write_text(path, json.dumps(_known(value), indent=1, ensure_ascii=False, default=_scalar, allow_nan=False) + "\n")
+
+
+def _known(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _known(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def render(template: Path, values: dict[str, Any]) -> str:
+    """A Jinja template with values put in; in an .html one they are escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+        autoescape=template.suffix == ".html",  # noqa: S701 - YAML and Markdown know no HTML entities
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["q"] = yaml_text
+    return environment.get_template(template.name).render(values)
+
+
+def yaml_text(value: str) -> str:
+    """A string as a YAML scalar: plain where no reader could take it for anything else, else quoted as JSON does."""
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*", value)
+    words = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
+    if plain and value.lower() not in words and len(value) < 100:
+        return value
+    # JSON's strings are YAML's, but for the unprintable characters that JSON leaves in
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(value, ensure_ascii=False))
 
 
 def read_json(path: Path) -> Any:
@@ -96,13 +136,31 @@ def read_table(path: Path) -> pa.Table:
         table = _readers()[kind](path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as {kind[1:]}: {_first_line(error)}") from error
-    names = table.column_names
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise DataError(f"{path}: column {twice[0]!r} stands {names.count(twice[0])} times", hint="rename one of them")
+    _no_twins(path, table.column_names)
     if table.num_rows == 0:
         raise DataError(f"{path}: has a header but no rows")
     return table
+
+
+def column_names(path: Path) -> list[str] | None:
+    """The columns of a table by its beginning alone; None where that does not tell (jsonl, or what is no table)."""
+    kind = suffix(path)
+    try:
+        if kind == ".parquet":
+            import pyarrow.parquet as pq
+
+            return list(pq.read_schema(path).names)
+        if kind == ".jsonl":
+            return None
+        return [name.strip() for name in CsvForm.of(path, whole=False).header]
+    except (DataError, OSError, ValueError):
+        return None  # reading it will tell what is wrong
+
+
+def _no_twins(path: Path, names: list[str]) -> None:
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise DataError(f"{path}: column {twice[0]!r} stands {names.count(twice[0])} times", hint="rename one of them")
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -126,86 +184,276 @@ def frame(table: pa.Table) -> Any:
 
 
 def _readers() -> dict[str, Any]:
-    import pyarrow.json as pj
     import pyarrow.parquet as pq
 
     return {
         ".csv": _read_csv,
         ".csv.gz": _read_csv,
         ".parquet": pq.read_table,
-        ".jsonl": lambda p: pj.read_json(p, read_options=pj.ReadOptions(block_size=max(p.stat().st_size, 1 << 20))),
+        ".jsonl": lambda p: _json_table(p, p.read_bytes(), None),
     }
 
 
 def _read_csv(path: Path) -> pa.Table:
-    import pyarrow as pa
     import pyarrow.csv as pc
 
-    raw = _bytes(path)
-    if not raw.strip():
-        raise DataError(f"{path}: is empty")
-    encoding = "utf8"
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        encoding = "latin-1"
-    delimiter = sniff_delimiter(raw[:65536].decode(encoding, errors="replace"))
-    table = pc.read_csv(
-        pa.BufferReader(raw),
-        read_options=pc.ReadOptions(block_size=len(raw) + 1, encoding=encoding),  # one block: types from every row
-        parse_options=pc.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-        convert_options=pc.ConvertOptions(null_values=NULLS, strings_can_be_null=True),
-    )
+    form = CsvForm.of(path)
+    table = pc.read_csv(path, **form.options({}))  # unlike open_csv, infers a type from every block
     return table.rename_columns([name.strip() for name in table.column_names])
 
 
-def _bytes(path: Path) -> bytes:
+@dataclass(frozen=True)
+class CsvForm:
+    """How a CSV file is written: its encoding, delimiter and header."""
+
+    encoding: str
+    delimiter: str
+    header: list[str]
+
+    @classmethod
+    def of(cls, path: Path, *, whole: bool = True) -> CsvForm:
+        """Look at the file: the encoding over all of it (or its beginning), the rest from its first line.
+
+        Raises:
+            DataError: the file is empty.
+        """
+        encoding = _encoding(path, whole=whole)
+        with _open(path) as stream:
+            sample = stream.read(1 << 20).decode(encoding, errors="replace").lstrip("\ufeff").lstrip()
+        if not sample:
+            raise DataError(f"{path}: is empty")
+        delimiter = sniff_delimiter(sample)
+        return cls(encoding, delimiter, _header(sample, delimiter))
+
+    def options(self, types: dict[str, str], *, verbatim: bool = False) -> dict[str, Any]:
+        """Arguments for pyarrow's readers. `verbatim` keeps every value as the text that stands there."""
+        import pyarrow as pa
+        import pyarrow.csv as pc
+
+        raw = {name.strip(): name for name in self.header}
+        given = dict.fromkeys(self.header, "string") if verbatim else {raw[k]: t for k, t in types.items() if k in raw}
+        return {
+            "read_options": pc.ReadOptions(block_size=BLOCK_BYTES, encoding=self.encoding),
+            "parse_options": pc.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
+            "convert_options": pc.ConvertOptions(
+                column_types={name: pa.type_for_alias(kind) for name, kind in given.items()},
+                null_values=NULLS,
+                strings_can_be_null=not verbatim,
+            ),
+        }
+
+
+def _open(path: Path) -> Any:
     if path.name.lower().endswith(".gz"):
         import gzip
 
-        with gzip.open(path, "rb") as stream:
-            return stream.read()
-    return path.read_bytes()
+        return gzip.open(path, "rb")
+    return path.open("rb")
 
 
-def sniff_delimiter(sample: str) -> str:
-    """The delimiter of a CSV by its header line: the most frequent of comma, semicolon, tab and bar outside quotes."""
-    header = next((line for line in sample.splitlines() if line.strip()), "")
-    counts = {d: len(next(csv.reader([header], delimiter=d))) for d in ",;\t|"}
-    best = max(counts, key=lambda d: counts[d])
-    return best if counts[best] > 1 else ","
+def _encoding(path: Path, *, whole: bool) -> str:
+    """UTF-16 by its mark, UTF-8 where all of the file is, else Latin-1, which takes any byte."""
+    import codecs
+
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with _open(path) as stream:
+        piece = stream.read(1 << 20)
+        if piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16"
+        try:
+            while piece:
+                decoder.decode(piece)
+                piece = stream.read(1 << 20) if whole else b""
+            decoder.decode(b"", final=whole)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf8"
+
+
+def sniff_delimiter(text: str) -> str:
+    """The delimiter of a CSV by its header: the most frequent of comma, semicolon, tab and bar outside quotes."""
+    return max(",;\t|", key=lambda d: len(_header(text, d)))  # the first of equals: a comma
+
+
+def _header(text: str, delimiter: str) -> list[str]:
+    return next(csv.reader(StringIO(text, newline=""), delimiter=delimiter))
 
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def batches(path: Path, text: list[str], rows: int = 65536) -> Iterator[pa.Table]:
-    """A file in pieces. CSV and JSON lines are typed as a whole first; Parquet streams.
+def batches(
+    path: Path, types: dict[str, str] | None = None, *, verbatim: bool = False
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """A file in pieces, in memory that does not grow with it: each piece typed, and as it is to be carried along.
 
     Args:
         path: the file.
-        text: columns to leave as text.
-        rows: rows in a piece.
+        types: Arrow type names by column for text formats, as the training data had them; a value that does not fit
+            makes the column wider (float64, then text), so that the same file gives the same types however it is cut.
+        verbatim: carry a CSV file's values as the text that stands there.
+
+    Raises:
+        DataError: the file cannot be read.
     """
+    import pyarrow as pa
+
+    cut = {".parquet": _parquet_batches, ".jsonl": _json_batches}.get(suffix(path), _csv_batches)
+    rows = 0
+    try:
+        for typed, carried in cut(path, types or {}, verbatim):
+            _no_twins(path, typed.column_names)
+            rows += typed.num_rows
+            yield typed, carried
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as {suffix(path)[1:]}: {_first_line(error)}") from error
+    if rows == 0:
+        raise DataError(f"{path}: has a header but no rows")
+
+
+def _parquet_batches(path: Path, types: dict[str, str], verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if suffix(path) == ".parquet":
-        try:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=rows):
-                yield pa.Table.from_batches([batch])
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{path}: cannot be read as parquet: {_first_line(error)}") from error
-        return
-    table = read_table(path)
-    for start in range(0, table.num_rows, rows):
-        yield table.slice(start, rows)
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            piece = pa.Table.from_batches([batch])
+            yield piece, piece
 
 
-def writer(path: Path, schema: pa.Schema, *, csv: bool) -> Any:
-    """A Parquet or CSV writer with `write_table` and `close`."""
+def _csv_batches(path: Path, types: dict[str, str], verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
+    import pyarrow as pa
     import pyarrow.csv as pc
+
+    form = CsvForm.of(path)
+    names = [name.strip() for name in form.header]
+    options = form.options(_types_that_fit(path, form, dict(types)))
+    carried = pc.open_csv(path, **form.options({}, verbatim=True)) if verbatim else None
+    for batch in pc.open_csv(path, **options):
+        piece = pa.Table.from_batches([batch]).rename_columns(names)
+        # both readers cut at the same bytes, so the rows are the same
+        yield piece, piece if carried is None else pa.Table.from_batches([carried.read_next_batch()])
+
+
+def _types_that_fit(path: Path, form: CsvForm, types: dict[str, str]) -> dict[str, str]:
+    """Read the file through; where a value does not fit its column's type, widen it and read again."""
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    while True:
+        try:
+            reader = pc.open_csv(path, **form.options(types))
+            types = {**{f.name.strip(): "string" for f in reader.schema if pa.types.is_null(f.type)}, **types}
+            for _ in reader:
+                pass
+            return types
+        except pa.ArrowInvalid as error:
+            found = re.search(r"column #(\d+).* conversion error to (\w+)", str(error))
+            if found is None:
+                raise
+            wider = "double" if found.group(2).startswith(("int", "uint")) else "string"
+            types[form.header[int(found.group(1))].strip()] = wider
+
+
+def _json_batches(path: Path, types: dict[str, str], verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
+    import pyarrow as pa
+
+    schemas = [_json_table(path, piece, None).schema for piece in _lines(path)]
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    for piece in _lines(path):
+        table = _json_table(path, piece, schema)
+        yield table, table
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines, about BLOCK_BYTES at a time."""
+    with path.open("rb") as stream:
+        yield stream.read(BLOCK_BYTES) + stream.readline()  # of an empty file too: its reader says that it is
+        while piece := stream.read(BLOCK_BYTES):
+            piece += stream.readline()
+            if piece.strip():
+                yield piece
+
+
+def _json_table(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.json as pj
+
+    if not lines.strip():
+        raise DataError(f"{path}: is empty")
+    return pj.read_json(
+        pa.BufferReader(lines),
+        read_options=pj.ReadOptions(block_size=len(lines) + 1),  # one block: types from every row
+        parse_options=pj.ParseOptions(explicit_schema=schema),
+    )
+
+
+def sample(path: Path, rows: int) -> pa.Table:
+    """About so many rows spread evenly over the file, in memory that does not grow with it."""
+    import pyarrow as pa
+
+    kept, step = [], 0
+    for piece, _ in batches(path):
+        if step == 0:
+            step = max(1, round(path.stat().st_size / max(piece.nbytes, 1) * piece.num_rows / rows))
+        kept.append(piece.take(list(range(0, piece.num_rows, step))))
+    return pa.concat_tables(kept, promote_options="permissive")
+
+
+class CsvSink:
+    """Writes tables to one CSV file; quotes only what needs it, which Arrow's own writer does not."""
+
+    def __init__(self, path: Path, names: list[str], *, compress: bool = False) -> None:
+        import gzip
+
+        self._stream: Any = gzip.open(path, "wb", compresslevel=6) if compress else path.open("wb")  # noqa: SIM115
+        self._rows([names])
+
+    def write_table(self, table: pa.Table) -> None:
+        """Append the rows."""
+        import pyarrow.csv as pc
+
+        if self._plain(table):
+            options = pc.WriteOptions(include_header=False, quoting_style="none")
+            pc.write_csv(table, self._stream, options)
+            return
+        columns = [column.to_pylist() for column in table.columns]
+        self._rows(zip(*columns, strict=True))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def _plain(self, table: pa.Table) -> bool:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        texts = [c for c in table.columns if pa.types.is_string(c.type) or pa.types.is_large_string(c.type)]
+        odd = any(pa.types.is_dictionary(c.type) or pa.types.is_nested(c.type) for c in table.columns)
+        return not odd and not any(pc.any(pc.match_substring_regex(c, '[",\r\n]')).as_py() for c in texts)
+
+    def _rows(self, rows: Any) -> None:
+        text = StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._stream.write(text.getvalue().encode())
+
+
+def sink(path: Path, named: Path, schema: pa.Schema) -> Any:
+    """A writer with `write_table` and `close`, of the format that `named` has."""
     import pyarrow.parquet as pq
 
-    return pc.CSVWriter(path, schema) if csv else pq.ParquetWriter(path, schema)
+    if named.name.lower().endswith(".parquet"):
+        return pq.ParquetWriter(path, schema)
+    return CsvSink(path, schema.names, compress=named.name.lower().endswith(".gz"))
+
+
+def parquet_rows(path: Path) -> int | None:
+    """The number of rows by the file's own footer, or None where it cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowInvalid, OSError):
+        return None

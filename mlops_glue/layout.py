@@ -21,13 +21,18 @@ TRAIN = "artifacts/split/train.parquet"
 TEST = "artifacts/split/test.parquet"
 MODEL = "artifacts/train/model.skops"
 METRICS = "artifacts/evaluate/metrics.json"
+PLOTS = "artifacts/evaluate/plots"
 EVALUATION = "artifacts/evaluate/report"
 BUNDLE = "artifacts/bundle"
 
 TRACKING_DB = "mlflow.db"  # MLflow's own default, so that a bare `mlflow ui` opens it
 TRACKING_ARTIFACTS = "mlartifacts"
 
+# glue's own columns in the feature tables
 ROW = "glue_row"  # the row's number in the ingested table
+PART = "glue_split"
+WHEN = "glue_timestamp"
+WHOM = "glue_entity"
 
 
 def find_root(start: Path | None = None) -> Path:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+DRAWS, DRAW_ROWS = 100, 5000
 
 
 @dataclass(frozen=True)
@@ -59,24 +62,101 @@ def table(task: str, classes: int) -> dict[str, Metric]:
 
 def compute(metric: Metric, truth: Array, label: Array, probability: Any) -> float:
     """The metric's value; NaN where it is not defined (one class only, one row only)."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn warns where the value is NaN; NaN is told by the report
-        try:
-            return float(metric.score(truth, label, probability))
-        except ValueError:
-            return float("nan")
+    with _quick():
+        return _score(metric, truth, label, probability)
 
 
-def bootstrap(metric: Metric, truth: Array, label: Array, probability: Any, seed: int) -> tuple[float, float]:
-    """95 % percentile interval (Efron 1979) from resampled rows: 200 times, fewer on large holdouts, at least 40."""
+def draws(metric: Metric, truth: Array, label: Array, probability: Any, seed: int) -> Array:
+    """The metric on 100 bootstrap samples, shape (100,); the same seed and rows give the same samples.
+
+    A sample has as many rows as there are, at most 5,000 (the m-out-of-n bootstrap of Bickel, Götze and van Zwet 1997).
+    """
     rng = np.random.default_rng(seed)
     rows = len(truth)
-    draws = int(np.clip(2_000_000 // max(rows, 1), 40, 200))
-    values = []
-    for _ in range(draws):
-        at = rng.integers(0, rows, rows)
-        values.append(compute(metric, truth[at], label[at], None if probability is None else probability[at]))
-    kept = [v for v in values if not np.isnan(v)]
-    return (float(np.quantile(kept, 0.025)), float(np.quantile(kept, 0.975))) if kept else (float("nan"),) * 2
+    out = []
+    with _quick():
+        for _ in range(DRAWS):
+            at = rng.integers(0, rows, min(rows, DRAW_ROWS))
+            out.append(_score(metric, truth[at], label[at], None if probability is None else probability[at]))
+    return np.array(out)
+
+
+def interval(value: float, drawn: Array, rows: int, level: float = 0.95) -> tuple[float, float]:
+    """The bootstrap's percentile interval (Efron 1979), narrowed to `rows` where the samples had fewer."""
+    kept = drawn[~np.isnan(drawn)]
+    if not len(kept) or np.isnan(value):
+        return float("nan"), float("nan")
+    scale = min(1.0, (DRAW_ROWS / rows) ** 0.5)
+    low, high = value + scale * (np.quantile(kept, [(1 - level) / 2, (1 + level) / 2]) - value)
+    return float(low), float(high)
+
+
+def curves(truth: Array, probability: Array, classes: int) -> dict[str, dict[int, tuple[Array, Array]]]:
+    """The points of `roc`, `precision_recall` and `calibration` by class index (binary: of class 1), thinned to 300.
+
+    Calibration has ten bins of equally many rows. Classes that the holdout lacks have no curve.
+    """
+    from sklearn.calibration import calibration_curve
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    out: dict[str, dict[int, tuple[Array, Array]]] = {"roc": {}, "precision_recall": {}, "calibration": {}}
+    for at in [1] if classes == 2 else range(classes):
+        is_it, score = truth == at, probability[:, at]
+        if is_it.all() or not is_it.any():
+            continue
+        false_positive, true_positive, _ = roc_curve(is_it, score)
+        precision, recall, _ = precision_recall_curve(is_it, score)
+        happened, predicted = calibration_curve(is_it, np.clip(score, 0, 1), n_bins=10, strategy="quantile")
+        out["roc"][at] = _thin(false_positive, true_positive)
+        out["precision_recall"][at] = _thin(recall, precision)
+        out["calibration"][at] = predicted, happened
+    return out
+
+
+def confusion(truth: Array, label: Array, classes: int) -> Array:
+    """Counts of shape (classes, classes): rows are true, columns predicted."""
+    from sklearn.metrics import confusion_matrix
+
+    return np.asarray(confusion_matrix(truth, label, labels=list(range(classes))))
+
+
+def importances(model: Any, features: Any, score: Callable[[Any], float], repeats: int, seed: int) -> Array:
+    """Permutation importances (Breiman 2001): mean and standard deviation of the loss in score, shape (columns, 2).
+
+    Args:
+        model: the fitted estimator.
+        features: a frame of shape (rows, columns).
+        score: of `(frame) -> float`, higher is better.
+        repeats: permutations of each column.
+        seed: of the permutations.
+    """
+    from sklearn.inspection import permutation_importance
+
+    found = permutation_importance(
+        model, features, None, scoring=lambda _, frame, __=None: score(frame), n_repeats=repeats, random_state=seed
+    )
+    return np.column_stack([found.importances_mean, found.importances_std])
+
+
+def _thin(across: Array, up: Array, most: int = 300) -> tuple[Array, Array]:
+    """Points evenly spaced along the curve, so that a steep part keeps its shape."""
+    path = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(across)) + np.abs(np.diff(up)))])
+    at = np.unique(np.searchsorted(path, np.linspace(0, path[-1], most)).clip(max=len(path) - 1))
+    return across[at], up[at]
+
+
+def _score(metric: Metric, truth: Array, label: Array, probability: Any) -> float:
+    try:
+        return float(metric.score(truth, label, probability))
+    except ValueError:
+        return float("nan")
+
+
+@contextlib.contextmanager
+def _quick() -> Iterator[None]:
+    """No warnings (scikit-learn warns where the value is NaN; the report tells NaN), no checks of finite values."""
+    import sklearn
+
+    with warnings.catch_warnings(), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+        warnings.simplefilter("ignore")
+        yield

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Kind = Literal["number", "category", "boolean", "datetime"]
+RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
 TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
 
@@ -30,10 +31,12 @@ class Column:
 
     name: str
     kind: Kind
+    dtype: str = ""  # Arrow's name of the raw type, so that text formats are read the same way when scoring
     nullable: bool = True
     categories: list[str] | None = None  # category: the values seen, when there are at most 1000
     minimum: float | None = None
     maximum: float | None = None
+    day_first: bool = False  # datetime written as text: 01/02/2024 is the first of February
 
     @property
     def inputs(self) -> list[str]:
@@ -49,6 +52,12 @@ class Schema:
     target: str
     columns: list[Column] = field(default_factory=list)
     labels: list[Any] | None = None  # classes in the order of the probabilities, as the user wrote them
+    positive: Any = None  # binary: the class that precision, recall and ranking are about; the last where not given
+
+    @property
+    def order(self) -> list[Any]:
+        """The classes as the metrics count them: of two, the positive one is the last."""
+        return sorted(self.labels or [], key=lambda label: label == self.positive)
 
     @property
     def numeric(self) -> list[str]:
@@ -59,6 +68,11 @@ class Schema:
     def text(self) -> list[str]:
         """Encoded text columns, in order."""
         return [c.name for c in self.columns if c.kind == "category"]
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Raw types by column, of those that a text format may not show (a code of digits that is text)."""
+        return {c.name: c.dtype for c in self.columns if c.dtype in RAW_TYPES}
 
     def to_dict(self) -> dict[str, Any]:
         """Built-ins only, for JSON."""
@@ -83,7 +97,7 @@ def encode(table: pa.Table, schema: Schema, *, where: str = "input") -> dict[str
             problems.append(f"column {column.name!r} is missing ({did_you_mean(column.name, table.column_names)})")
             continue
         try:
-            encoded.update(zip(column.inputs, _encode_one(table.column(column.name), column.kind), strict=True))
+            encoded.update(zip(column.inputs, _encode_one(table.column(column.name), column), strict=True))
         except ValueError as error:
             problems.append(f"column {column.name!r}: {error}")
     if problems:
@@ -103,15 +117,16 @@ def matrices(encoded: dict[str, np.ndarray[Any, Any]], schema: Schema) -> dict[s
     return out
 
 
-def _encode_one(values: pa.ChunkedArray, kind: Kind) -> Iterator[np.ndarray[Any, Any]]:
+def _encode_one(values: pa.ChunkedArray, column: Column) -> Iterator[np.ndarray[Any, Any]]:
+    kind = column.kind
     if kind == "category":
         yield _text(values)
     elif kind == "number":
-        yield _number(values)
+        yield encode_number(values)
     elif kind == "boolean":
         yield _boolean(values)
     else:
-        yield from _date_parts(values)
+        yield from _date_parts(values, column.day_first)
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -132,7 +147,12 @@ def _text(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return pc.fill_null(as_text(values), "").to_numpy()  # type: ignore[no-any-return]
 
 
-def _number(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+def encode_number(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    """float32 of shape (rows,), NaN for null and infinite; text may have thousands separators.
+
+    Raises:
+        ValueError: a value is no number.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -168,7 +188,22 @@ def _boolean(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return out
 
 
-def as_datetime(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+def is_day_first(values: pa.ChunkedArray) -> bool:
+    """Do dates written as text begin with the day? Told by a part over 12; where none is, only dots mean day first."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return False
+    pattern = r"^\s*(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})[-/.]\d{2,4}"
+    found = pc.extract_regex(values, pattern).drop_null()
+    if len(found) == 0:
+        return False
+    first, second = (pc.max(pc.struct_field(found, part).cast(pa.int64())).as_py() for part in ("first", "second"))
+    return bool(first > 12 or (second <= 12 and pc.struct_field(found, "mark")[0].as_py() == "."))
+
+
+def as_datetime(values: pa.ChunkedArray, day_first: bool = False) -> np.ndarray[Any, Any]:
     """datetime64[us] in UTC; text is parsed as ISO 8601 or what pandas recognises.
 
     Raises:
@@ -180,17 +215,17 @@ def as_datetime(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         import pandas as pd
 
-        parsed = pd.to_datetime(values.to_pandas(), utc=True, format="mixed")
+        parsed = pd.to_datetime(values.to_pandas(), utc=True, format="mixed", dayfirst=day_first)
         return np.asarray(parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
     if not pa.types.is_temporal(values.type) and not pa.types.is_null(values.type):
         raise ValueError(f"holds {values.type}, not dates")
     return np.asarray(values.cast(pa.timestamp("us")).to_numpy().astype("datetime64[us]"))
 
 
-def _date_parts(values: pa.ChunkedArray) -> Iterator[np.ndarray[Any, Any]]:
+def _date_parts(values: pa.ChunkedArray, day_first: bool) -> Iterator[np.ndarray[Any, Any]]:
     import numpy as np
 
-    when = as_datetime(values)
+    when = as_datetime(values, day_first)
     null = np.isnat(when)
     days = when.astype("datetime64[D]").astype(np.int64)
     seconds = (when - when.astype("datetime64[D]")).astype("timedelta64[s]").astype(np.int64)

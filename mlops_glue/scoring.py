@@ -50,10 +50,32 @@ class Bundle:
             value = value.astype(bool)  # ONNX has no boolean label
         return value, probability
 
+    def scored(self, typed: pa.Table, carried: pa.Table, *, where: str = "input") -> pa.Table:
+        """The carried columns, then `prediction` and, for classes, `probability_<label>`.
+
+        Raises:
+            DataError: a column of such a name is there already.
+        """
+        import pyarrow as pa
+
+        value, probability = self.predict(typed, where=where)
+        made = {"prediction": pa.array(value)}
+        if self.schema.labels is not None and probability is not None:
+            made |= {
+                f"probability_{label}": pa.array(probability[:, at]) for at, label in enumerate(self.schema.labels)
+            }
+        taken = next((name for name in made if name in carried.column_names), None)
+        if taken is not None:
+            raise DataError(f"{where}: has a column {taken!r} already", hint="rename it, or leave it out")
+        for name, values in made.items():
+            carried = carried.append_column(name, values)
+        return carried
+
     def indices(self, value: Any, probability: Any) -> tuple[Any, Any]:
-        """A class prediction in the form that `metrics` takes: indices into `schema.labels`, and probabilities."""
-        order = {label: at for at, label in enumerate(self.schema.labels or [])}
+        """A class prediction in the form that `metrics` takes: indices into `schema.order`, and probabilities."""
+        order = {label: at for at, label in enumerate(self.schema.order)}
         label = np.array([order[v] for v in value.tolist()])
         if probability is None:
-            probability = np.eye(len(order))[label]
-        return label, probability
+            return label, np.eye(len(order))[label]
+        labels = self.schema.labels or []
+        return label, probability[:, [labels.index(one) for one in self.schema.order]]

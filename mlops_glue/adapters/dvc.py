@@ -74,9 +74,11 @@ def init(root: Path, *, git: bool) -> None:
 
 
 def add(root: Path, path: str) -> None:
-    """Track a file by DVC: its content goes to the cache, `path.dvc` says which it is."""
+    """Track a file by DVC: its content goes to the cache, `path.dvc` says which it is; nothing where it is tracked."""
     with _repo(root) as repo:
-        repo.add(path)
+        # as a file of its own, or in a folder
+        if not any(Path(root, path).is_relative_to(out.fs_path) for out in repo.index.outs if out.protocol == "local"):
+            repo.add(path)
 
 
 def in_process_supported() -> bool:
@@ -176,6 +178,8 @@ def _commands(run_stage: Callable[[str], None] | None, executed: set[str]) -> It
 
 def _reasons(stage: Any) -> list[str]:
     """Why DVC would run the stage: the file, parameter or command that changed. Empty when it would not."""
+    if not any(dep.hash_info for dep in stage.deps):
+        return ["first run"]  # nothing is in dvc.lock
     found: list[str] = []
     for entry in stage.status().get(stage.addressing, []):
         if entry == "changed command":

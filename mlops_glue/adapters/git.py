@@ -29,9 +29,16 @@ def init(root: Path) -> bool:
     """
     if _git(root, "--version") is None:
         return False
-    if not inside(root) and _git(root, "init", "--quiet") is None:
+    # a folder that the repository around it ignores gets one of its own: DVC refuses to be ignored
+    alone = not inside(root) or _git(root, "check-ignore", "--quiet", ".dvc/config") is not None
+    if alone and _git(root, "init", "--quiet") is None:
         raise ToolError(f"git init failed in {root}")
     return True
+
+
+def tracks(root: Path, path: str) -> bool:
+    """Is this file in git's index?"""
+    return _git(root, "ls-files", "--error-unmatch", path) is not None
 
 
 def revision(root: Path) -> tuple[str | None, bool]:

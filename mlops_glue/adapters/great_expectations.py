@@ -10,14 +10,22 @@ from typing import Any
 
 from mlops_glue.errors import ConfigError, MissingExtra, ToolError, did_you_mean
 
+SEVERITIES = ("critical", "warning", "info")
 
-def validate(frame: Any, wanted: list[dict[str, dict[str, Any]]], name: str) -> list[dict[str, Any]]:
-    """One record for each expectation, in the order given: expectation, kwargs, success, observed.
+
+def validate(
+    frame: Any, wanted: list[dict[str, dict[str, Any]]], name: str
+) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+    """Hold a frame against expectations.
 
     Args:
         frame: a pandas frame.
-        wanted: one `{expectation: kwargs}` each.
-        name: the table's name, for messages.
+        wanted: one `{expectation: kwargs}` each; `severity` among the arguments is critical (default), warning or info.
+        name: the table's name.
+
+    Returns:
+        One record for each expectation in the order given (expectation, kwargs, severity, ran, success, observed), and
+        the result and the suite as Great Expectations writes them, without times, ids and tracebacks.
 
     Raises:
         ConfigError: an expectation does not exist or does not take its arguments.
@@ -39,9 +47,14 @@ def validate(frame: Any, wanted: list[dict[str, dict[str, Any]]], name: str) -> 
             known = sorted(list_registered_expectation_implementations())
             problems.append(f"{where}: no expectation {kind!r} ({did_you_mean(kind, known)})")
             continue
+        severity = kwargs.get("severity", "critical")
+        if severity not in SEVERITIES:
+            problems.append(f"{where}.severity: {severity!r} is none of {', '.join(SEVERITIES)}")
+            continue
         try:
-            made = ExpectationConfiguration(type=kind, kwargs=kwargs, meta={"glue_id": at}).to_domain_obj()
-            built.append(made)
+            given = {key: value for key, value in kwargs.items() if key != "severity"}
+            made = ExpectationConfiguration(type=kind, kwargs=given, severity=severity, meta={"glue_id": at})
+            built.append(made.to_domain_obj())
         except Exception as error:  # pydantic v1 inside GX; its text names the argument
             said = " ".join(str(error).split())
             problems.append(f"{where} {kind}: {said[:240]}")
@@ -62,10 +75,24 @@ def validate(frame: Any, wanted: list[dict[str, dict[str, Any]]], name: str) -> 
             result = batch.validate(suite, result_format="BASIC").to_json_dict()
     except Exception as error:
         raise ToolError(f"Great Expectations: {type(error).__name__}: {str(error)[:200]}") from error
+    suite_json = suite.to_json_dict()
     by_id = {r["expectation_config"]["meta"]["glue_id"]: r for r in result["results"]}
     if len(by_id) != len(wanted):
         raise ToolError(f"{name}: {len(wanted)} expectations were given and {len(by_id)} evaluated")
-    return [_record(one, by_id[at]) for at, one in enumerate(wanted)]
+    records = [_record(one, by_id[at]) for at, one in enumerate(wanted)]
+    result |= {"meta": {}, "results": [_lasting(by_id[at]) for at in range(len(wanted))]}
+    return records, result, suite_json
+
+
+def _lasting(got: dict[str, Any]) -> dict[str, Any]:
+    """A result without what differs from one run to the next on the same data."""
+    config = got["expectation_config"]
+    config = {**config, "kwargs": {k: v for k, v in config["kwargs"].items() if k != "batch_id"}}
+    raised = got.get("exception_info") or {}
+    infos = [raised] if "raised_exception" in raised else list(raised.values())
+    said = [i.get("exception_message") for i in infos if i.get("raised_exception")]
+    info = {"raised_exception": bool(said), "exception_traceback": None, "exception_message": next(iter(said), None)}
+    return {**got, "expectation_config": config, "exception_info": info}
 
 
 def _record(wanted: dict[str, dict[str, Any]], got: dict[str, Any]) -> dict[str, Any]:
@@ -82,4 +109,11 @@ def _record(wanted: dict[str, dict[str, Any]], got: dict[str, Any]) -> dict[str,
         observed = f"{details['unexpected_count']} of {details['element_count']} rows unexpected ({share:.2%})"
     else:
         observed = str(details.get("observed_value", ""))
-    return {"expectation": kind, "kwargs": kwargs, "success": bool(got["success"]) and not errors, "observed": observed}
+    return {
+        "expectation": kind,
+        "kwargs": {key: value for key, value in kwargs.items() if key != "severity"},
+        "severity": kwargs.get("severity", "critical"),
+        "ran": not errors,
+        "success": bool(got["success"]) and not errors,
+        "observed": observed,
+    }

@@ -62,6 +62,11 @@ class Store:
                     return int(version.version)
         return None
 
+    def versions(self, model: str) -> list[int]:
+        """The numbers of all versions, in order."""
+        with _told():
+            return sorted(int(v.version) for v in self._client.search_model_versions(f"name = '{model}'"))
+
     def champion(self, model: str) -> int | None:
         """The version under the alias `champion`, or None."""
         from mlflow.exceptions import MlflowException
@@ -88,6 +93,13 @@ class Store:
         """The tags of a version."""
         with _told():
             return dict(self._client.get_model_version(model, str(version)).tags)
+
+    def has_signature(self, model: str, version: int) -> bool:
+        """Does the logged model say what it takes and gives?"""
+        from mlflow.models import get_model_info
+
+        with _told():
+            return get_model_info(f"models:/{model}/{version}").signature is not None
 
     def bundle(self, model: str, version: int, into: Path) -> Path:
         """Copy the bundle of a version into a folder of the caller's."""
@@ -134,7 +146,7 @@ class Store:
             self._end_dead_runs(experiment)
             with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
                 mlflow.log_params(params)
-                mlflow.log_metrics({k: v for k, v in metrics.items() if v == v})
+                mlflow.log_metrics(metrics)
                 name, path, table, md5 = dataset
                 target = tags.get("glue.target")
                 data = mlflow.data.from_pandas(table, source=path, name=name, targets=target, digest=md5[:36])

@@ -25,6 +25,7 @@ TRUSTED = [
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.model_selection._split.KFold",
     "sklearn.model_selection._split.StratifiedKFold",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
@@ -150,6 +151,13 @@ def session(model: bytes | Path, threads: int = 1) -> Any:
 
 
 def run(live: Any, inputs: dict[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-    """Outputs in the model's order: label, then probabilities (rows, classes) for a classifier."""
+    """Outputs in the model's order: label, then probabilities (rows, classes) for a classifier.
+
+    Raises:
+        ToolError: onnxruntime cannot run it on these inputs.
+    """
     wanted = {i.name for i in live.get_inputs()}
-    return live.run(None, {k: v for k, v in inputs.items() if k in wanted})  # type: ignore[no-any-return]
+    try:
+        return live.run(None, {k: v for k, v in inputs.items() if k in wanted})  # type: ignore[no-any-return]
+    except Exception as error:
+        raise ToolError(f"onnxruntime: {type(error).__name__}: {str(error).splitlines()[0][:200]}") from error

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.errors import DataError, UsageError
-from mlops_glue.schema import Schema
+from mlops_glue.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from mlops_glue.scoring import Bundle
+
+OUTPUTS = (".csv", ".csv.gz", ".parquet")
 
 
 def predict(source: str, target: str, *, version: int | None = None, env: str | None = None) -> int:
     """Score a file, or each table in a folder; the output holds the input's columns, then the prediction."""
+    inputs, outputs = _files(Path(source), Path(target))
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
     from mlops_glue.scoring import Bundle
 
     root = layout.find_root()
     config = configs.load(root, env)
-    inputs, outputs = _files(Path(source), Path(target))
     store = Store(root, config.tracking.uri and configs.resolve(config.tracking.uri, "tracking.uri"))
     chosen = version if version is not None else store.champion(config.model_name)
     if chosen is None:
-        raise UsageError(f"{config.model_name} has no champion", hint="glue run")
+        raise UsageError(f"{config.model_name} has no champion", hint="glue run, or glue predict --version N")
+    if version is not None and version not in (there := store.versions(config.model_name)):
+        raise UsageError(
+            f"--version {version}: {config.model_name} has none of this number",
+            hint=did_you_mean("", list(map(str, there))),
+        )
     with tempfile.TemporaryDirectory() as folder:
         kept = store.bundle(config.model_name, chosen, Path(folder))
         if store.tags(config.model_name, chosen).get(BUNDLE_DIGEST) != io.digest(kept):
             raise DataError(f"{config.model_name} v{chosen}: its bundle is not the one that was registered")
-        bundle = Bundle(kept)
+        bundle = Bundle(kept, threads=os.cpu_count() or 1)
         for one, out in zip(inputs, outputs, strict=True):
-            rows = score_file(bundle, one, out)
+            with console.rows_bar(one.name, _row_count(one)) as advance:
+                rows = score_file(bundle, one, out, advance)
             console.progress(f"{out}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
     return 0
 
@@ -39,33 +52,44 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
         inputs = sorted(p for p in source.iterdir() if p.name.lower().endswith(io.SUFFIXES))
         if not inputs:
             raise UsageError(f"{source}: no table in this folder", hint=f"one of {', '.join(io.SUFFIXES)}")
-        return inputs, [target / (p.name.removesuffix(io.suffix(p)) + ".parquet") for p in inputs]
-    if not source.is_file():
-        raise UsageError(f"{source}: no such file")
-    if not target.name.lower().endswith((".csv", ".parquet")):
-        raise UsageError(f"{target}: the output is a .csv or .parquet file")
-    return [source], [target]
+        if target.is_file() or target.name.lower().endswith(OUTPUTS):
+            raise UsageError(f"{target}: for a folder of tables the output is a folder")
+        stems = [p.name[: -len(io.suffix(p))] for p in inputs]
+        outputs = [target / f"{stem}.parquet" for stem in stems]
+        twice = next((s for s in stems if stems.count(s) > 1), None)
+        if twice is not None:
+            raise UsageError(f"{source}: two tables are named {twice!r}", hint="score them one by one")
+    else:
+        if not source.is_file():
+            here = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
+            raise UsageError(f"{source}: no such file", hint=did_you_mean(source.name, sorted(here)))
+        if not target.name.lower().endswith(OUTPUTS):
+            raise UsageError(f"{target}: not a file that glue writes", hint=f"one of {', '.join(OUTPUTS)}")
+        inputs, outputs = [source], [target]
+    same = next((i for i, o in zip(inputs, outputs, strict=True) if o.exists() and o.samefile(i)), None)
+    if same is not None:
+        raise UsageError(f"{same}: is input and output at once")
+    return inputs, outputs
 
 
-def score_file(bundle, source: Path, target: Path) -> int:  # type: ignore[no-untyped-def]
-    """Score one file into another, batch by batch; returns the number of rows."""
-    import pyarrow as pa
+def _row_count(path: Path) -> int | None:
+    if io.suffix(path) != ".parquet":
+        return None
+    return io.parquet_rows(path)
 
+
+def score_file(bundle: Bundle, source: Path, target: Path, advance: Callable[[int], None]) -> int:
+    """Score one file into another, piece by piece; returns the number of rows."""
+    as_csv = not target.name.lower().endswith(".parquet")
     rows = 0
     with io.atomic(target) as temporary:
-        writer = None
-        for batch in io.batches(source, text=bundle.schema.text):
-            value, probability = bundle.predict(batch, where=f"{source} from row {rows + 1}")
-            scored = batch.append_column("prediction", pa.array(value))
-            schema: Schema = bundle.schema
-            if schema.labels is not None and probability is not None:
-                for at, label in enumerate(schema.labels):
-                    scored = scored.append_column(f"probability_{label}", pa.array(probability[:, at]))
-            if writer is None:
-                writer = io.writer(temporary, scored.schema, csv=target.name.lower().endswith(".csv"))
-            writer.write_table(scored)
-            rows += batch.num_rows
-        if writer is None:
-            raise DataError(f"{source}: has no rows")
-        writer.close()
+        sink: Any = None
+        for typed, carried in io.batches(source, bundle.schema.types, verbatim=as_csv):
+            scored = bundle.scored(typed, carried, where=f"{source} from row {rows + 1}")
+            if sink is None:
+                sink = io.sink(temporary, target, scored.schema)
+            sink.write_table(scored)
+            rows += typed.num_rows
+            advance(typed.num_rows)
+        sink.close()
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc
-from mlops_glue.errors import ToolError, UsageError, did_you_mean
-from mlops_glue.pipeline import runner, stages
+from mlops_glue.errors import ConfigError, GlueError, ToolError, UsageError, did_you_mean
+from mlops_glue.pipeline import ingest, runner, stages
 
 
 def run(
@@ -38,6 +39,12 @@ def run(
         if outcome:
             outcomes.append({"stage": name, "outcome": outcome, "seconds": round(seconds, 3), "reasons": reasons})
 
+    names = io.column_names(root / config.source.path)
+    if names is not None:  # told now, not after minutes of training
+        try:
+            ingest.check_columns(config, names)
+        except ConfigError as error:
+            raise configs.located(root, error) from error
     with project_lock(root):
         runner.write_definition(config, root)
         inside: Callable[[str], None] | None = None
@@ -46,7 +53,13 @@ def run(
                 inside = lambda name: runner.run_stage(name, config, root)  # noqa: E731
             else:
                 console.progress("warning: this DVC lacks the names that in-process stages need; using subprocesses")
-        dvc.reproduce(root, inside, event, until=until, force=force)
+        try:
+            with console.fold("pipeline"):
+                dvc.reproduce(root, inside, event, until=until, force=force)
+        except GlueError:
+            if len(outcomes) > 1 and outcomes[-1]["outcome"] == "failed":
+                console.progress(f"what stood before {outcomes[-1]['stage']} is kept: glue run goes on from there")
+            raise
         if (until is not None and until != stages.STAGES[-1]) or not publish:
             if as_json:
                 console.result_json({"stages": outcomes})
@@ -55,15 +68,28 @@ def run(
 
 
 def _deliver(config: configs.Config, root: Path, outcomes: list[dict[str, Any]], as_json: bool) -> int:
+    """Publish, promote, and say what came of it."""
+    started = time.perf_counter()
+    console.stage("publish", "", 0.0, [])
     from mlops_glue.adapters.mlflow import Store
     from mlops_glue.delivery.promote import promote
     from mlops_glue.delivery.publish import publish
 
     uri = config.tracking.uri and configs.resolve(config.tracking.uri, "tracking.uri")
-    store = Store(root, uri)
     fingerprint = runner.fingerprint(root)
-    version, new = publish(config, root, store, fingerprint)
+    try:
+        store = Store(root, uri)
+        version, new = publish(config, root, store, fingerprint)
+    except BaseException:
+        console.stage("publish", "failed", time.perf_counter() - started, [])
+        raise
+    named = f"{config.model_name} v{version}"
+    console.stage("publish", "executed" if new else "unchanged", time.perf_counter() - started, [named])
+    started = time.perf_counter()
+    console.stage("promote", "", 0.0, [])
     verdict = promote(config, root, store, version)
+    outcome = "failed" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
+    console.stage("promote", outcome, time.perf_counter() - started, ["refused" if verdict.refused else "champion"])
     report = io.read_json(root / layout.EVALUATION / "evaluation.json")
     parity = io.read_json(root / layout.BUNDLE / "parity.json")
     told = {
@@ -74,41 +100,46 @@ def _deliver(config: configs.Config, root: Path, outcomes: list[dict[str, Any]],
         "champion": verdict.champion,
         "refused": verdict.refused,
         "format": parity["format"],
+        "comparison": verdict.comparison,
     }
     io.write_json(root / layout.DELIVERY, told)
     if as_json:
         console.result_json({"stages": outcomes, **told, "metrics": report["metrics"]})
-        return 1 if verdict.refused else 0
-    _summary(config, report, parity, told, verdict.previous)
+    else:
+        _summary(report, parity, told, verdict.previous)
     return 1 if verdict.refused else 0
 
 
-def _summary(
-    config: configs.Config, report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any], previous: int | None
-) -> None:
+def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any], previous: int | None) -> None:
     limits = {t["metric"]: t for t in report["thresholds"]}
     rows = []
     for name, score in report["metrics"].items():
         limit = limits.get(name)
-        bound = "" if limit is None else f"min {limit['min']}" if limit["min"] is not None else f"max {limit['max']}"
+        bounds = [f"{k} {limit[k]}" for k in ("min", "max") if limit[k] is not None] if limit else []
         mark = "" if limit is None else "met" if limit["met"] else "MISSED"
-        cells = [name, *(f"{score[k]:.4f}" for k in ("value", "low", "high", "trivial")), bound, mark]
-        rows.append(cells)
+        numbers = ("n/a" if score[k] is None else f"{score[k]:.4f}" for k in ("value", "low", "high", "trivial"))
+        rows.append([name, *numbers, ", ".join(bounds), mark])
     console.result()
     console.table(rows, [f"holdout, {report['rows']:,} rows", "value", "95 % low", "high", "trivial", "threshold", ""])
     console.result()
-    name, version = told["model"], told["version"]
+    name, version, against = told["model"], told["version"], told["comparison"]
     if parity["format"] != "onnx":
         console.result(f"the model is kept in skops form: {parity['reason']}")
+    if against is not None:
+        console.result(
+            f"{against['metric']} {against['candidate']:.4f}, champion v{against['version']} on the same holdout "
+            f"{against['champion']:.4f}; the difference is {against['low']:+.4f} to {against['high']:+.4f} "
+            f"at {against['confidence']:.0%} confidence"
+        )
+    for reason in told["refused"]:
+        console.result(f"{name} v{version} refused: {reason}")
     if told["refused"]:
-        for reason in told["refused"]:
-            console.result(f"{name} v{version} refused: {reason}")
-        kept = f"v{told['champion']} stays champion" if told["champion"] else "there is no champion"
-        console.result(kept)
-        return
-    was = f" (was v{previous})" if previous not in (None, version) else ""
-    console.result(f"{name} v{version} is champion{was}, {'new' if told['new'] else 'published before'}")
-    console.result(f"report: {layout.VALIDATION}/report.html   runs: mlflow ui   score: glue predict IN OUT")
+        console.result(f"v{told['champion']} stays champion" if told["champion"] else "there is no champion")
+    else:
+        was = f", before it v{previous}" if previous not in (None, version) else ""
+        console.result(f"{name} v{version} is champion{was}")
+    console.result(f"reports  {layout.EVALUATION}/report.html  {layout.VALIDATION}/report.html")
+    console.result("next     glue predict IN OUT    mlflow ui    dvc dag")
 
 
 def project_lock(root: Path) -> Any:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlops_glue import io, layout, metrics
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import METRICS, Config
@@ -22,75 +24,91 @@ class Verdict:
     champion: int | None  # after the decision
     previous: int | None
     refused: list[str] = field(default_factory=list)
-    metric: str = ""
-    candidate_score: float | None = None
-    champion_score: float | None = None
+    comparison: dict[str, Any] | None = None  # with the champion, on the same holdout
 
 
 def promote(config: Config, root: Path, store: Store, version: int) -> Verdict:
-    """Compare a candidate with the champion on the candidate's holdout and move the alias where it may."""
+    """Move the alias to the candidate where every condition holds.
+
+    Every threshold is met; the ONNX model is faithful, or the model is kept in skops form; the version has a signature;
+    its bundle is the one that was registered; its score is at least the champion's, on the candidate's holdout.
+    """
     name = config.model_name
     champion = store.champion(name)
-    report = io.read_json(root / layout.EVALUATION / "evaluation.json")
-    parity = io.read_json(root / layout.BUNDLE / "parity.json")
     if champion == version:
         return Verdict(version, champion, champion)
+    report = io.read_json(root / layout.EVALUATION / "evaluation.json")
+    parity = io.read_json(root / layout.BUNDLE / "parity.json")
     refused = [_missed(t) for t in report["thresholds"] if not t["met"]]
     if not parity["faithful"] and parity["format"] == "onnx":
         refused.append(f"parity: {parity['reason']}")
+    if not store.has_signature(name, version):
+        refused.append("signature: the version has none")
     if store.tags(name, version).get(BUNDLE_DIGEST) != io.digest(root / layout.BUNDLE):
         refused.append("bundle: its digest is not the one that was registered")
-    bundle = Bundle(root / layout.BUNDLE)
-    task = bundle.schema.task
-    metric = config.promote.metric or METRICS[task][0]
-    mine: float | None = None
-    theirs: float | None = None
+    compared: dict[str, Any] | None = None
     if champion is not None:
         try:
-            mine, theirs = _scores(config, root, store, champion, bundle, metric)
+            compared = _compare(config, root, store, champion)
         except GlueError as error:  # a comparison that could not run has not passed
             refused.append(f"champion v{champion} could not be scored on this holdout: {error.message}")
         else:
-            higher = metrics.table(task, len(bundle.schema.labels or []))[metric].higher_is_better
-            if not (mine >= theirs if higher else mine <= theirs):  # NaN is refused too
-                refused.append(f"{metric} {mine:.4f} is worse than champion v{champion}'s {theirs:.4f}")
+            if not compared["at_least_as_good"]:
+                refused.append(
+                    f"{compared['metric']} {compared['candidate']:.4f} is worse than champion v{champion}'s "
+                    f"{compared['champion']:.4f} on the same holdout"
+                )
+    said = {f"glue.compared_{key}": str(value) for key, value in (compared or {}).items()}
+    store.tag(name, version, said | ({"glue.refused": "; ".join(refused)[:4000]} if refused else {}))
     if refused:
-        store.tag(name, version, {"glue.refused": "; ".join(refused)[:4000]})
-        return Verdict(version, champion, champion, refused, metric, mine, theirs)
+        return Verdict(version, champion, champion, refused, compared)
     store.set_champion(name, version)
-    return Verdict(version, version, champion, [], metric, mine, theirs)
+    return Verdict(version, version, champion, [], compared)
 
 
 def _missed(threshold: dict[str, Any]) -> str:
     limit = f"min {threshold['min']}" if threshold["min"] is not None else f"max {threshold['max']}"
     value = threshold["value"]
-    return f"{threshold['metric']} {'is not defined' if value != value else f'{value:.4f}'} misses threshold {limit}"
+    return f"{threshold['metric']} {'is not defined' if value is None else f'{value:.4f}'} misses threshold {limit}"
 
 
-def _scores(
-    config: Config, root: Path, store: Store, champion: int, candidate: Bundle, metric: str
-) -> tuple[float, float]:
-    """The metric of the candidate and of the champion, on the same raw rows of the holdout."""
-    rows = io.read_parquet(root / layout.TEST, [layout.ROW, f"target:{candidate.schema.target}"])
+def _compare(config: Config, root: Path, store: Store, champion: int) -> dict[str, Any]:
+    """Both models on the same raw rows of the holdout; the difference has a paired bootstrap interval."""
+    candidate = Bundle(root / layout.BUNDLE)
+    schema = candidate.schema
+    rows = io.read_parquet(root / layout.TEST, [layout.ROW, f"target:{schema.target}"])
     raw = io.read_parquet(root / layout.TABLE).take(rows.column(layout.ROW))
-    truth = rows.column(f"target:{candidate.schema.target}").to_numpy()
+    truth = rows.column(f"target:{schema.target}").to_numpy()
     with tempfile.TemporaryDirectory() as folder:
         kept = store.bundle(config.model_name, champion, Path(folder))
         if store.tags(config.model_name, champion).get(BUNDLE_DIGEST) != io.digest(kept):
             raise GlueError("its bundle is not the one that was registered")
         other = Bundle(kept)
-        if other.schema.labels != candidate.schema.labels or other.schema.task != candidate.schema.task:
-            raise GlueError(f"it predicts other classes: {other.schema.labels}")
-        return _score(candidate, raw, truth, metric), _score(other, raw, truth, metric)
+    if other.schema.order != schema.order or other.schema.task != schema.task:
+        raise GlueError(f"it predicts {other.schema.task} {other.schema.labels or ''}")
+    name = config.promote.metric or METRICS[schema.task][0]
+    metric = metrics.table(schema.task, len(schema.order))[name]
+    outcomes = [_outcome(bundle, raw, truth) for bundle in (candidate, other)]
+    mine, theirs = (metrics.compute(metric, *one) for one in outcomes)
+    drawn = [metrics.draws(metric, *one, config.train.seed) for one in outcomes]  # of the same rows, so paired
+    low, high = metrics.interval(mine - theirs, drawn[0] - drawn[1], len(truth), config.promote.confidence)
+    good = mine >= theirs if metric.higher_is_better else mine <= theirs  # NaN is not good
+    return {
+        "version": champion,
+        "metric": name,
+        "candidate": mine,
+        "champion": theirs,
+        "low": low,
+        "high": high,
+        "confidence": config.promote.confidence,
+        "at_least_as_good": bool(good),
+    }
 
 
-def _score(bundle: Bundle, raw: Any, truth: Any, metric: str) -> float:
-    import numpy as np
-
+def _outcome(bundle: Bundle, raw: Any, truth: Any) -> tuple[Any, Any, Any]:
+    """Truth, label and probability in the form that `metrics` takes."""
     value, probability = bundle.predict(raw, where="holdout")
-    known = metrics.table(bundle.schema.task, len(bundle.schema.labels or []))[metric]
     if bundle.schema.labels is None:
-        return metrics.compute(known, truth, value, None)
-    order = {label: at for at, label in enumerate(bundle.schema.labels)}
-    label, probability = bundle.indices(value, probability)
-    return metrics.compute(known, np.array([order[t] for t in truth.tolist()]), label, probability)
+        return truth, value, None
+    order = {label: at for at, label in enumerate(bundle.schema.order)}
+    return np.array([order[t] for t in truth.tolist()]), *bundle.indices(value, probability)

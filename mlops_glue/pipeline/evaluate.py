@@ -5,63 +5,74 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlops_glue import io, layout, metrics
 from mlops_glue.adapters import onnx
 from mlops_glue.config import METRICS, Config
 from mlops_glue.errors import ConfigError
-from mlops_glue.pipeline.train import xy
-from mlops_glue.schema import Schema
+from mlops_glue.pipeline import plots
+from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
+from mlops_glue.schema import Schema, as_text
+
+MOST_IMPORTANCES = 200  # columns; more would take longer than the training
 
 
 def evaluate(config: Config, root: Path) -> None:
-    """Write `metrics.json` (flat numbers, for DVC) and `report/evaluation.json`."""
-    import numpy as np
-    from sklearn.dummy import DummyClassifier, DummyRegressor
-
+    """Write `metrics.json` (flat numbers, for DVC), `plots/*.svg`, `evaluation.json` and `report.html`."""
     schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
     model = onnx.load_skops(root / layout.MODEL)
-    features, truth = xy(io.read_parquet(root / layout.TEST), schema)
+    features, target = xy(io.read_parquet(root / layout.TEST), schema)
     _, learnt = xy(io.read_parquet(root / layout.TRAIN), schema)
-    truth = class_indices(schema, truth)
-    label, probability = outcome(model, schema, features)
-    trivial: Any = DummyRegressor() if schema.task == "regression" else DummyClassifier(strategy="prior")
-    trivial.fit(np.zeros((len(learnt), 1)), learnt)
-    trivial_label, trivial_probability = outcome(trivial, schema, np.zeros((len(truth), 1)))
-    names = config.evaluate.metrics or list(METRICS[schema.task])
+    truth = class_indices(schema, target)
+    with threads_for(features):
+        label, probability = outcome(model, schema, features)
+    constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
     known = metrics.table(schema.task, len(schema.labels or []))
+    names = config.evaluate.metrics or list(METRICS[schema.task])
     wrong = [m for m in (*names, *config.evaluate.thresholds) if m not in known]
     if wrong:
         raise ConfigError([f"{layout.CONFIG} evaluate: {wrong[0]!r} is no metric of a {schema.task} task"])
-    scores: dict[str, Any] = {}
+    scores: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys([*names, *config.evaluate.thresholds]):
-        low, high = metrics.bootstrap(known[name], truth, label, probability, config.train.seed)
-        scores[name] = {
-            "value": metrics.compute(known[name], truth, label, probability),
-            "low": low,
-            "high": high,
-            "trivial": metrics.compute(known[name], truth, trivial_label, trivial_probability),
-        }
-    thresholds = [_threshold(name, limit, scores[name]["value"]) for name, limit in config.evaluate.thresholds.items()]
+        value = metrics.compute(known[name], truth, label, probability)
+        drawn = metrics.draws(known[name], truth, label, probability, config.train.seed)
+        low, high = metrics.interval(value, drawn, len(truth))
+        by_constant = metrics.compute(known[name], truth, *constant)
+        scores[name] = {"value": value, "low": low, "high": high, "trivial": by_constant}
+    report: dict[str, Any] = {
+        "project": config.project,
+        "target": schema.target,
+        "task": schema.task,
+        "estimator": config.train.estimator or DEFAULT[schema.task],
+        "model": kind_of(model),
+        "split": config.split.by,
+        "train_rows": len(learnt),
+        "rows": len(truth),
+        "metrics": scores,
+        "thresholds": [_threshold(n, limit, scores[n]["value"]) for n, limit in config.evaluate.thresholds.items()],
+        "slices": _slices(config, root, schema, known, names, truth, label, probability),
+        "importances": _importances(config, schema, model, features, truth, names[0]),
+    }
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
-    report = {"rows": len(truth), "metrics": scores, "thresholds": thresholds}
-    report["slices"] = _slices(config, root, schema, known, names, truth, label, probability)
+    drawn_plots = plots.draw(schema, truth, label, probability, report["importances"])
+    for name, svg in drawn_plots.items():
+        io.write_text(root / layout.PLOTS / f"{name}.svg", svg)
     io.write_json(root / layout.EVALUATION / "evaluation.json", report)
+    page = io.render(layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn_plots})
+    io.write_text(root / layout.EVALUATION / "report.html", page)
 
 
 def class_indices(schema: Schema, values: Any) -> Any:
-    """Labels as indices into `schema.labels`; regression values as they are."""
-    import numpy as np
-
+    """Labels as indices into `schema.order`; regression values as they are."""
     if schema.labels is None:
         return values
-    order = {value: at for at, value in enumerate(schema.labels)}
+    order = {value: at for at, value in enumerate(schema.order)}
     return np.array([order[v] for v in values.tolist()])
 
 
 def outcome(model: Any, schema: Schema, features: Any) -> tuple[Any, Any]:
     """What a model says, in the form that `metrics` takes: class indices and probabilities, or values and None."""
-    import numpy as np
-
     said = np.ravel(model.predict(features))
     if schema.labels is None:
         return said, None
@@ -79,25 +90,45 @@ def _threshold(name: str, limit: Any, value: float) -> dict[str, Any]:
     return {"metric": name, "value": value, "min": limit.min, "max": limit.max, "met": bool(met)}
 
 
+def _importances(
+    config: Config, schema: Schema, model: Any, features: Any, truth: Any, name: str
+) -> list[dict[str, Any]] | None:
+    """Permutation importances on at most 1,000 holdout rows, the greatest first; None for too many columns."""
+    if features.shape[1] > MOST_IMPORTANCES:
+        return None
+    metric = metrics.table(schema.task, len(schema.labels or []))[name]
+    at = np.sort(np.random.default_rng(config.train.seed).permutation(len(truth))[:1000])
+    sign = 1 if metric.higher_is_better else -1
+
+    def score(frame: Any) -> float:
+        return sign * metrics.compute(metric, truth[at], *outcome(model, schema, frame))
+
+    repeats = 3 if features.shape[1] <= 50 else 1
+    with threads_for(features.iloc[at]):
+        found = metrics.importances(model, features.iloc[at], score, repeats, config.train.seed)
+    named = [
+        {"column": column, "metric": name, "mean": float(mean), "std": float(std)}
+        for column, (mean, std) in zip(features.columns, found, strict=True)
+    ]
+    return sorted(named, key=lambda one: -one["mean"])
+
+
 def _slices(
     config: Config, root: Path, schema: Schema, known: Any, names: list[str], truth: Any, label: Any, probability: Any
 ) -> list[dict[str, Any]]:
-    import numpy as np
-
-    from mlops_glue.schema import as_text
-
-    out: list[dict[str, Any]] = []
+    """The metrics by value of each slice column, the fifty most frequent values of each."""
     if not config.evaluate.slices:
-        return out
+        return []
     rows = io.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
     table = io.read_parquet(root / layout.TABLE)
+    out: list[dict[str, Any]] = []
     for column in config.evaluate.slices:
-        if column not in table.column_names:
-            raise ConfigError([f"{layout.CONFIG} evaluate.slices: no column {column!r}"])
-        values = as_text(table.column(column).take(rows)).to_pylist()
-        for value in sorted(set(values), key=str)[:50]:
-            at = np.flatnonzero([v == value for v in values])
+        found, codes, counts = np.unique(
+            as_text(table.column(column).take(rows)).fill_null("").to_numpy(), return_inverse=True, return_counts=True
+        )
+        for code in sorted(np.argsort(-counts, kind="stable")[:50]):
+            at = np.flatnonzero(codes == code)
             some = None if probability is None else probability[at]
             scores = {m: metrics.compute(known[m], truth[at], label[at], some) for m in names}
-            out.append({"column": column, "value": value, "rows": len(at), "metrics": scores})
+            out.append({"column": column, "value": found[code] or None, "rows": len(at), "metrics": scores})
     return out

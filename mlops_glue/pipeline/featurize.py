@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config
-from mlops_glue.errors import DataError
+from mlops_glue.errors import ConfigError, DataError, did_you_mean
 from mlops_glue.pipeline.profile import infer_task, profile
-from mlops_glue.schema import Column, Schema, as_datetime, as_text, encode
+from mlops_glue.schema import Column, Schema, as_datetime, as_text, encode, encode_number, is_day_first
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,16 +43,48 @@ def featurize(config: Config, root: Path) -> None:
     out: dict[str, Any] = {layout.ROW: rows}
     out |= {name: encoded[name] for name in (*schema.numeric, *schema.text)}
     out[f"target:{labels.target}"] = _target(target, task)
-    if source.timestamp is not None:
-        out[f"timestamp:{source.timestamp}"] = as_datetime(table.column(source.timestamp))
+    if source.timestamps:
+        out[layout.WHEN] = moments(table, source.timestamps)
     if source.entity is not None:
-        out[f"entity:{source.entity}"] = as_text(table.column(source.entity))
-    facts = [_describe(c, encoded) for c in schema.columns]
+        out[layout.WHOM] = as_text(table.column(source.entity))
+    facts = [_describe(c, encoded, table.column(c.name).type) for c in schema.columns]
+    classes = _classes(target, task)
+    if labels.positive is not None and labels.positive not in (classes or []):
+        said = did_you_mean(str(labels.positive), [str(c) for c in classes or []])
+        raise ConfigError([f"{layout.CONFIG} data.labels.positive: the target has no {labels.positive!r} ({said})"])
+    schema = Schema(task, labels.target, facts, classes, labels.positive if task == "binary" else None)
     io.write_parquet(root / layout.FEATURES, pa.table(out))
     io.write_json(
         root / layout.COLUMNS,
-        {"schema": Schema(task, labels.target, facts, _classes(target, task)).to_dict(), "unlabelled": unlabelled},
+        {"schema": schema.to_dict(), "unlabelled": unlabelled},
     )
+
+
+def moments(table: pa.Table, columns: list[str]) -> np.ndarray[Any, Any]:
+    """When each row was so: datetime64[us] of shape (rows,), from one column or from the parts of a date.
+
+    Raises:
+        DataError: a value is no date, or is null.
+    """
+    import numpy as np
+    import pandas as pd
+
+    name = ", ".join(columns)
+    try:
+        if len(columns) == 1:
+            when = as_datetime(table.column(columns[0]), is_day_first(table.column(columns[0])))
+        else:
+            parts = zip(("year", "month", "day", "hour", "minute"), columns, strict=False)
+            numbers = {part: encode_number(table.column(column)).astype(np.int64) for part, column in parts}
+            when = pd.to_datetime(pd.DataFrame(numbers)).to_numpy().astype("datetime64[us]")
+    except (ValueError, TypeError) as error:
+        raise DataError(f"timestamp {name}: {str(error).splitlines()[0][:200]}") from None
+    if np.isnat(when).any():
+        raise DataError(
+            f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none",
+            hint="split: {by: random} needs no timestamp",
+        )
+    return when
 
 
 def choose_columns(config: Config, table: pa.Table) -> list[Column]:
@@ -60,9 +92,14 @@ def choose_columns(config: Config, table: pa.Table) -> list[Column]:
     chosen = config.features
     kinds: dict[str, Any] = {c: k for k in ("number", "category", "boolean", "datetime") for c in getattr(chosen, k)}
     if not kinds:
-        apart = {config.data.labels.target, config.source.entity, config.source.timestamp, *chosen.exclude}
+        apart = {config.data.labels.target, config.source.entity, *chosen.exclude}
+        apart |= {c for c in config.source.timestamps if isinstance(config.source.timestamp, str)}
         kinds = {p.name: p.kind for p in profile(table) if p.kind is not None and p.name not in apart}
-    return [Column(name, kinds[name]) for name in table.column_names if name in kinds]
+    chosen_names = [name for name in table.column_names if name in kinds]
+    return [
+        Column(name, kinds[name], day_first=kinds[name] == "datetime" and is_day_first(table.column(name)))
+        for name in chosen_names
+    ]
 
 
 def _target(values: pa.ChunkedArray, task: str) -> Any:
@@ -93,14 +130,17 @@ def _classes(values: pa.ChunkedArray, task: str) -> list[Any] | None:
     return classes
 
 
-def _describe(column: Column, encoded: dict[str, np.ndarray[Any, Any]]) -> Column:
+def _describe(column: Column, encoded: dict[str, np.ndarray[Any, Any]], raw: pa.DataType) -> Column:
     import numpy as np
+    import pyarrow as pa
 
     values = encoded[column.inputs[0]]
+    dtype = str(raw.value_type if pa.types.is_dictionary(raw) else raw)
     if column.kind == "category":
         seen = sorted(set(values) - {""})
-        return Column(column.name, column.kind, bool((values == "").any()), seen if len(seen) <= 1000 else None)
+        few = seen if len(seen) <= 1000 else None
+        return Column(column.name, column.kind, dtype, bool((values == "").any()), few)
     null = bool(np.isnan(values).any())
     some = not np.isnan(values).all()
     low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if some else (None, None)
-    return Column(column.name, column.kind, null, None, low, high)
+    return Column(column.name, column.kind, dtype, null, None, low, high, column.day_first)

@@ -9,24 +9,28 @@ from mlops_glue import io, layout
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed, ToolError
+from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.train import xy
 from mlops_glue.schema import Schema
+from mlops_glue.scoring import Bundle
 
 LABELS_EQUAL = 0.999
 PROBABILITY_P99 = 0.001
 
 
 def package(config: Config, root: Path) -> None:
-    """Write the bundle: the model (ONNX where faithful, else skops), schema.json, parity.json, reference sample.
+    """Write the bundle that batch scoring and serving use.
+
+    Files: `model.onnx` where ONNX is faithful, else `model.skops`; `parity.json`, the proof of it; `schema.json`;
+    `signature.json` in MLflow's form; `input_example.json`; `reference.parquet` and `reference.json`, for monitoring.
 
     Raises:
         CheckFailed: `package.require: onnx` and ONNX is not faithful.
     """
     schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
     model = onnx.load_skops(root / layout.MODEL)
-    test = io.read_parquet(root / layout.TEST)
-    features, _ = xy(test, schema)
-    folder = root / layout.BUNDLE
+    parts = {part: io.read_parquet(root / path) for part, path in (("train", layout.TRAIN), ("test", layout.TEST))}
+    features, _ = xy(parts["test"], schema)
     made: bytes | None = None
     try:
         made = onnx.export(model, len(schema.numeric), len(schema.text))
@@ -39,25 +43,20 @@ def package(config: Config, root: Path) -> None:
             f"package.require is onnx, and ONNX is not faithful: {parity['reason']}",
             hint="another estimator, or remove package.require to keep the model in skops form",
         )
+    folder = root / layout.BUNDLE
     folder.mkdir(parents=True, exist_ok=True)
     if parity["faithful"] and made is not None:
         (folder / "model.onnx").write_bytes(made)
     else:
         onnx.save_skops(model, folder / "model.skops")
     io.write_json(folder / "schema.json", schema.to_dict())
+    io.write_json(folder / "signature.json", reference.signature(schema))
     io.write_json(folder / "parity.json", parity)
     raw = io.read_parquet(root / layout.TABLE, [c.name for c in schema.columns])
-    train = io.read_parquet(root / layout.TRAIN)
-    rows = train.column(layout.ROW)
-    io.write_json(folder / "input_example.json", raw.take(rows.slice(0, 3)).to_pylist())
-    sample = train.slice(0, 0) if train.num_rows == 0 else train.take(_spread(train.num_rows, 5000))
-    io.write_parquet(folder / "reference.parquet", sample)
-
-
-def _spread(rows: int, most: int) -> Any:
-    import numpy as np
-
-    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+    example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
+    io.write_json(folder / "input_example.json", example.to_pylist())
+    io.write_json(folder / "reference.json", reference.profile(parts["train"], schema))
+    io.write_parquet(folder / "reference.parquet", reference.sample(Bundle(folder), raw, parts))
 
 
 def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, as_text
+from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, as_text, is_day_first
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +27,7 @@ class Profile:
     reason: str
     distinct: int
     nulls: int
+    whole: bool = False  # holds whole numbers
 
 
 def profile(table: pa.Table) -> list[Profile]:
@@ -45,12 +46,14 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
         return Profile(name, None, f"nested ({values.type})", 0, nulls)
 
     def left_out(reason: str) -> Profile:
-        return Profile(name, None, reason, distinct, nulls)
+        return Profile(name, None, reason, distinct, nulls, pa.types.is_integer(values.type))
 
     def kept(kind: Kind) -> Profile:
-        return Profile(name, kind, "", distinct, nulls)
+        return Profile(name, kind, "", distinct, nulls, pa.types.is_integer(values.type))
 
     present = rows - nulls
+    if not name.strip():
+        return left_out("it has no name")
     if distinct == 0:
         return left_out("no values")
     if distinct == 1:
@@ -64,8 +67,10 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
     if pa.types.is_integer(kind):
         spread = pc.min_max(values).as_py()
         run = unique and rows > 20 and spread["max"] - spread["min"] == distinct - 1
-        if unique and rows > 20 and (ID_NAME.search(name) or run):
+        if unique and rows > 20 and run:
             return left_out("identifier: every value is different")
+        if distinct > 0.9 * present and rows > 20 and ID_NAME.search(name):  # some rows may be there twice
+            return left_out("identifier: nearly every value is different")
         return kept("number")
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return kept("number")
@@ -76,13 +81,27 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
         return kept("number")
     if words and all(DATE_LIKE.match(w) for w in words[:200]):
         try:
-            as_datetime(values)
+            as_datetime(values, is_day_first(values))
             return kept("datetime")
         except ValueError:
             pass
     if (distinct > 0.5 * present and distinct > 50) or (unique and present > 20):
         return left_out("identifier or free text: nearly every value is different")
     return kept("category")
+
+
+def find_timestamp(profiles: list[Profile]) -> str | list[str] | None:
+    """The one complete date column that is no date of birth, or the columns year, month, day (hour, minute), or None.
+
+    With several date columns nobody but the user knows which one says when a row was known.
+    """
+    dates = [p.name for p in profiles if p.kind == "datetime" and p.nulls == 0]
+    if len(dates) == 1 and not re.search(r"birth|dob", dates[0], re.IGNORECASE):
+        return dates[0]
+    # a constant year is a part too
+    by_name = {p.name.lower(): p.name for p in profiles if p.whole and p.nulls == 0}
+    parts = [by_name[part] for part in ("year", "month", "day", "hour", "minute") if part in by_name]
+    return parts if {"year", "month", "day"} <= {p.lower() for p in parts} and not dates else None
 
 
 def infer_task(values: pa.ChunkedArray) -> str:

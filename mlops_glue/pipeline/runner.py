@@ -9,12 +9,13 @@ import importlib
 import os
 import random
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import io, layout
-from mlops_glue.config import Config
+from mlops_glue.config import Config, located
 from mlops_glue.errors import ConfigError, GlueError, StageError, ToolError
 from mlops_glue.pipeline import stages
 
@@ -51,6 +52,7 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
             ["evaluate", "train.seed"],
             [layout.EVALUATION],
             metrics=[{layout.METRICS: {"cache": False}}],
+            plots=[layout.PLOTS],
         ),
         "package": stage(
             "package",
@@ -160,7 +162,9 @@ def isolated(root: Path, seed: int) -> Iterator[None]:
     random.seed(seed)
     np.random.seed(seed)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # train tells those of the estimator
+            yield
     finally:
         sys.path[:] = path
         for name in set(sys.modules) - known:
@@ -180,6 +184,8 @@ def run_stage(name: str, config: Config, root: Path) -> None:
     try:
         with isolated(root, config.train.seed):
             stages.load(name)(config, root)
+    except ConfigError as error:
+        raise located(root, error) from error
     except GlueError:
         raise
     except SystemExit as stop:

@@ -35,15 +35,13 @@ def _holdout(config: Config, table: Any, task: str) -> Any:
 
     rows, size, seed = np.arange(table.num_rows), config.split.test_size, config.train.seed
     if config.split.by == "time":
-        when = table.column(f"timestamp:{config.source.timestamp}").to_numpy()
-        if np.isnat(when).any():
-            raise DataError(f"timestamp {config.source.timestamp!r} has {int(np.isnat(when).sum())} nulls")
+        when = table.column(layout.WHEN).to_numpy()
         # rows of one moment stay together: the holdout starts after the cut
         cut = np.sort(when)[min(int(len(when) * (1 - size)), len(when) - 1)]
         late = when >= cut
         return late if not late.all() else when > cut
     if config.split.by == "entity":
-        groups = table.column(f"entity:{config.source.entity}").to_numpy()
+        groups = table.column(layout.WHOM).to_numpy()
         _, test = next(GroupShuffleSplit(1, test_size=size, random_state=seed).split(rows, groups=groups))
     else:
         strata = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,8 @@ DEFAULT = {
     "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
     "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
 }
+log = logging.getLogger(__name__)
+FEW_CELLS = 500_000  # rows x columns
 FEW = 32  # up to here a category gets one column for each value
 
 
@@ -27,21 +32,64 @@ def train(config: Config, root: Path) -> None:
     table = io.read_parquet(root / layout.TRAIN)
     features, target = xy(table, schema)
     model = build(config, schema, features)
-    try:
-        model.fit(features, target)
-    except GlueError:
-        raise
-    except Exception as error:
-        raise StageError(f"{config.train.estimator or DEFAULT[schema.task]}: fit failed: {error}") from error
+    with warnings.catch_warnings(record=True) as caught, threads_for(features):
+        warnings.simplefilter("default")
+        try:
+            model.fit(features, target)
+        except GlueError:
+            raise
+        except Exception as error:
+            raise StageError(f"{config.train.estimator or DEFAULT[schema.task]}: fit failed: {error}") from error
+    for said in dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught if not _is_upkeep(w.category)):
+        log.warning("warning: %s", said.splitlines()[0])
+    model = chosen(model)
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save_skops(model, path)
+
+
+def threads_for(features: Any) -> Any:
+    """One OpenMP thread where there is little to do: many short parallel regions crawl on a busy machine."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "openmp") if features.size < FEW_CELLS else contextlib.nullcontext()
+
+
+def trivial(schema: Schema, target: Any) -> Any:
+    """What knows nothing of the features: the mean, or the shares of the classes."""
+    import numpy as np
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    model: Any = DummyRegressor() if schema.task == "regression" else DummyClassifier(strategy="prior")
+    return model.fit(np.zeros((len(target), 1)), target)
 
 
 def xy(table: Any, schema: Schema) -> tuple[Any, Any]:
     """The encoded features as a frame (numbers first, then text) and the target as an array of shape (rows,)."""
     frame = table.select([*schema.numeric, *schema.text]).to_pandas()
     return frame, table.column(f"target:{schema.target}").to_numpy()
+
+
+def chosen(model: Any) -> Any:
+    """A fitted search replaced by the estimator that it chose: what is kept and packaged needs no candidates."""
+    from sklearn.pipeline import Pipeline
+
+    if hasattr(model, "best_estimator_"):
+        return chosen(model.best_estimator_)
+    if isinstance(model, Pipeline) and hasattr(model.steps[-1][1], "best_estimator_"):
+        return Pipeline([*model.steps[:-1], (model.steps[-1][0], chosen(model.steps[-1][1]))])
+    return model
+
+
+def kind_of(model: Any) -> str:
+    """The class name of the last estimator in a pipeline."""
+    while hasattr(model, "steps"):
+        model = model.steps[-1][1]
+    return type(model).__name__
+
+
+def _is_upkeep(category: type[Warning]) -> bool:
+    return issubclass(category, FutureWarning | DeprecationWarning | PendingDeprecationWarning)
 
 
 def build(config: Config, schema: Schema, features: Any) -> Any:
@@ -105,8 +153,9 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
     steps: list[Any] = []
     if not get_tags(estimator).input_tags.allow_nan:
         steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
-    # a scaler in front of trees moves rows across thresholds in float32
-    if not type(estimator).__module__.startswith(("sklearn.tree", "sklearn.ensemble", "lightgbm", "xgboost")):
+    # a scaler in front of trees moves rows across thresholds in float32; a search may hold trees
+    unscaled = ("sklearn.tree", "sklearn.ensemble", "sklearn.model_selection", "lightgbm", "xgboost")
+    if not type(estimator).__module__.startswith(unscaled):
         steps.append(StandardScaler())
     parts: list[Any] = []
     if count:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,52 +10,44 @@ from mlops_glue import io, layout
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
 
+log = logging.getLogger(__name__)
+
 
 def validate(config: Config, root: Path) -> None:
-    """Write `result.json` and `report.html`.
+    """Write `result.json` and `suite.json` in Great Expectations' own form, and `report.html`.
 
     Raises:
-        CheckFailed: an expectation of severity critical is not met.
+        CheckFailed: an expectation is not met, or did not run; one of severity warning or info is only told.
         ConfigError: an expectation is misspelt or takes no such argument.
     """
     name = config.data.labels.source
     wanted: list[dict[str, dict[str, Any]]] = [
         {e: {}} if isinstance(e, str) else e for e in config.validation.get(name, [])
     ]
-    results: list[dict[str, Any]] = []
     table = io.read_parquet(root / layout.TABLE)
+    records: list[dict[str, Any]] = []
+    result: dict[str, Any] = {"success": None, "results": [], "suite_name": name, "meta": {}}
+    suite: dict[str, Any] = {"name": name, "expectations": [], "meta": {}}
     if wanted:
         from mlops_glue.adapters import great_expectations as gx
 
-        results = gx.validate(io.frame(table), wanted, name)
-    failed = [r for r in results if not r["success"]]
+        records, result, suite = gx.validate(io.frame(table), wanted, name)
+    failed = [r for r in records if not r["success"] and (r["severity"] == "critical" or not r["ran"])]
     folder = root / layout.VALIDATION
-    io.write_json(folder / "result.json", {"table": name, "rows": table.num_rows, "expectations": results})
-    io.write_text(folder / "report.html", _page(name, table.num_rows, results))
+    io.write_json(folder / "result.json", result)
+    io.write_json(folder / "suite.json", suite)
+    shown = {"table": name, "rows": table.num_rows, "results": sorted(records, key=lambda r: r["success"])}
+    io.write_text(folder / "report.html", io.render(layout.templates() / "report" / "validation.html", shown))
+    for one in records:
+        if not one["success"] and one not in failed:
+            log.warning("%s: %s", one["severity"], _told(name, one))
     if failed:
-        first = failed[0]
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise CheckFailed(
-            f"{name}: {first['expectation']} {first['kwargs']}: {first['observed']}{more}",
+            _told(name, failed[0]) + more,
             hint=f"see {layout.VALIDATION}/report.html; the limits are in {layout.CONFIG} validation.{name}",
         )
 
 
-def _page(name: str, rows: int, results: list[dict[str, Any]]) -> str:
-    lines = "".join(
-        f"<tr class={'ok' if r['success'] else 'bad'}><td>{'passed' if r['success'] else 'FAILED'}</td>"
-        f"<td>{html.escape(str(r['kwargs'].get('column', '')))}</td><td>{html.escape(r['expectation'])}</td>"
-        f"<td>{html.escape(str({k: v for k, v in r['kwargs'].items() if k != 'column'})[:300])}</td>"
-        f"<td>{html.escape(r['observed'])}</td></tr>"
-        for r in sorted(results, key=lambda r: r["success"])
-    )
-    passed = sum(r["success"] for r in results)
-    return (
-        f"<!doctype html><meta charset=utf-8><title>Validation of {html.escape(name)}</title><style>"
-        "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:70rem;padding:0 1rem;color:#222}"
-        "table{border-collapse:collapse;width:100%}td,th{padding:.35rem .6rem;border-bottom:1px solid #ddd;"
-        "text-align:left;vertical-align:top}.bad td:first-child{color:#b00020;font-weight:600}"
-        ".ok td:first-child{color:#1b7f3b}</style>"
-        f"<h1>{html.escape(name)}</h1><p>{rows:,} rows, {passed} of {len(results)} expectations met.</p>"
-        "<table><tr><th>Outcome<th>Column<th>Expectation<th>Arguments<th>Observed</tr>" + lines + "</table>\n"
-    )
+def _told(name: str, record: dict[str, Any]) -> str:
+    return f"{name}: {record['expectation']} {record['kwargs']}: {record['observed']}"

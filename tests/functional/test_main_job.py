@@ -77,7 +77,7 @@ def test_a_missed_threshold_is_refused(penguins: Path, glue: Glue) -> None:
 
 def test_bad_data_stops_the_run(penguins: Path, glue: Glue) -> None:
     text = (penguins / "glue.yaml").read_text()
-    (penguins / "glue.yaml").write_text(text.replace('"value_set": ["Adelie"', '"value_set": ["Emperor"'))
+    (penguins / "glue.yaml").write_text(text.replace("value_set: [Adelie", "value_set: [Emperor"))
     done = glue("run", cwd=penguins, code=1)
     assert "expect_column_values_to_be_in_set" in done.stderr
     assert "FAILED" in (penguins / "artifacts/validation/report.html").read_text()
@@ -85,10 +85,10 @@ def test_bad_data_stops_the_run(penguins: Path, glue: Glue) -> None:
 
 
 def test_a_misspelt_expectation_is_an_error(penguins: Path, glue: Glue) -> None:
-    text = (penguins / "glue.yaml").read_text()
-    (penguins / "glue.yaml").write_text(text.replace("expect_column_to_exist", "expect_colum_to_exist", 1))
+    text, name = (penguins / "glue.yaml").read_text(), "expect_column_values_to_not_be_null"
+    (penguins / "glue.yaml").write_text(text.replace(name, name[:-1], 1))
     done = glue("run", cwd=penguins, code=2)
-    assert "no expectation 'expect_colum_to_exist' (did you mean 'expect_column_to_exist'?)" in done.stderr
+    assert f"no expectation '{name[:-1]}' (did you mean '{name}'?)" in done.stderr
 
 
 @pytest.mark.parametrize(

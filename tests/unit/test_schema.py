@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from mlops_glue.errors import DataError
-from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.schema import Column, Schema, as_datetime, encode, is_day_first
 
 SCHEMA = Schema(
     "binary",
@@ -48,3 +48,20 @@ def test_every_problem_is_named_at_once() -> None:
 def test_infinite_is_unknown() -> None:
     got = encode(pa.table({"n": [float("inf"), 1e300]}), Schema("binary", "y", [Column("n", "number")]))
     assert np.isnan(got["n"]).all()
+
+
+@pytest.mark.parametrize(
+    ("written", "day_first"),
+    [
+        (["05/01/2022", "31/12/2022"], True),
+        (["05/01/2022", "12/31/2022"], False),
+        (["05/01/2022", None], False),
+        (["05.01.2022", "06.02.2022"], True),
+        (["2022-01-05", "2022-12-31"], False),
+    ],
+)
+def test_the_day_of_a_written_date(written: list[str], day_first: bool) -> None:
+    values = pa.chunked_array([written])
+    assert is_day_first(values) is day_first
+    first = as_datetime(values.slice(0, 1), day_first)[0].astype(str)[:10]  # one row alone is read as the whole was
+    assert first == ("2022-05-01" if not day_first and "/" in written[0] else "2022-01-05")

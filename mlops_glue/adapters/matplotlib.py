@@ -1,0 +1,125 @@
+"""Matplotlib: four kinds of plot as SVG text. The same data gives the same bytes: no date, no random ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "glue",  # ids inside the SVG
+    "svg.fonttype": "none",  # text stays text: small, searchable
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
+
+
+@contextmanager
+def _figure(title: str, x: str, y: str, out: list[str], height: float = 3.6) -> Iterator[Any]:
+    import io
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, height), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set_title(_plain(title))
+        axes.set_xlabel(_plain(x))
+        axes.set_ylabel(_plain(y))
+        yield axes
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    out.append(text.getvalue())
+
+
+def _plain(text: str) -> str:
+    """A name as it is: Matplotlib would read $…$ as a formula; long ones are cut."""
+    return (text if len(text) <= 40 else text[:39] + "…").replace("$", r"\$")
+
+
+def lines(
+    title: str,
+    x: str,
+    y: str,
+    series: dict[str, tuple[Array, Array]],
+    *,
+    diagonal: bool = False,
+    level: float | None = None,
+    marker: str = "",
+    top: float = 1.0,
+) -> str:
+    """Curves in the square from 0 to `top`, at most ten; `diagonal` or `level` is what chance gives."""
+    out: list[str] = []
+    with _figure(title, x, y, out) as axes:
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
+        if level is not None:
+            axes.axhline(level, color=GREY, linewidth=1, linestyle="--")
+        for name, (across, up) in series.items():
+            colour = {"color": BLUE} if len(series) == 1 else {}
+            axes.plot(across, up, label=_plain(name), linewidth=1.6, marker=marker, markersize=4, **colour)
+        axes.set_xlim(-0.01 * top, 1.01 * top)
+        axes.set_ylim(-0.01 * top, 1.01 * top)
+        if len(series) > 1:
+            axes.legend()
+    return out[0]
+
+
+def matrix(title: str, labels: list[str], counts: Array) -> str:
+    """A confusion matrix, shape (classes, classes): rows are true, coloured by share of the row."""
+    import numpy as np
+
+    out: list[str] = []
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = len(labels)
+    with _figure(title, "predicted", "true", out, height=min(3.6 + max(size - 8, 0) * 0.2, 8)) as axes:
+        axes.grid(False)
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        shown = [_plain(label)[:14] for label in labels]
+        axes.set_xticks(range(size), shown, rotation=0 if size <= 4 else 90, fontsize=8)
+        axes.set_yticks(range(size), shown, fontsize=8)
+        for row in range(size) if size <= 12 else []:
+            for column in range(size):
+                colour = "white" if share[row, column] > 0.6 else "#222"
+                axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour, fontsize=8)
+    return out[0]
+
+
+def points(title: str, x: str, y: str, across: Array, up: Array, *, diagonal: bool) -> str:
+    """A cloud of points with what a perfect model would give: the diagonal, or zero."""
+    out: list[str] = []
+    with _figure(title, x, y, out) as axes:
+        axes.scatter(across, up, s=8, alpha=0.35, color=BLUE, linewidths=0)
+        if diagonal:
+            ends = [min(across.min(), up.min()), max(across.max(), up.max())]
+            axes.plot(ends, ends, color=GREY, linewidth=1, linestyle="--")
+        else:
+            axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
+    return out[0]
+
+
+def bars(title: str, x: str, names: list[str], values: Array, errors: Array) -> str:
+    """Horizontal bars, the longest on top."""
+    out: list[str] = []
+    with _figure(title, x, "", out, height=max(2.0, 0.9 + 0.24 * len(names))) as axes:
+        colours = [BLUE if value >= 0 else RED for value in values]
+        axes.barh(range(len(names)), values, xerr=errors, color=colours, error_kw={"ecolor": GREY, "elinewidth": 1})
+        axes.set_yticks(range(len(names)), [_plain(name) for name in names], fontsize=8)
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+    return out[0]

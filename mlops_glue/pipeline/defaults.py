@@ -1,0 +1,98 @@
+"""What `glue init` proposes for a table: expectations, thresholds, the positive class, slices. All can be edited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue.pipeline.profile import Profile
+from mlops_glue.schema import TRUE, as_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Expectation = dict[str, dict[str, Any]]
+SMALL_ROWS, SMALL_CLASS, SMALL_WORK = 3000, 15, 2_000_000  # rows, rows of the rarest class, rows x columns x classes
+MANY = 200  # columns; beyond, Great Expectations would take longer than everything else
+
+
+def expectations(table: pa.Table, profiles: list[Profile], target: str) -> list[Expectation]:
+    """Limits with slack: types, twice the nulls and 5 %, half the range on either side, 5 % unseen categories."""
+    out: list[Expectation] = [{"expect_table_row_count_to_be_between": {"min_value": max(table.num_rows // 10, 1)}}]
+    used = [p for p in profiles if p.kind is not None or p.name == target]
+    if len(used) > MANY:
+        out.append({"expect_table_columns_to_match_set": {"column_set": [p.name for p in used], "exact_match": False}})
+        used = [p for p in used if p.name == target]
+    for p in used:
+        column = table.column(p.name)
+        share = p.nulls / table.num_rows
+        if share < 0.4:
+            most = 0.95 if p.nulls == 0 else round(1 - min(2 * share + 0.05, 0.9), 3)
+            out.append({"expect_column_values_to_not_be_null": {"column": p.name, "mostly": most}})
+        else:
+            out.append({"expect_column_to_exist": {"column": p.name}})
+        if p.kind == "number":
+            out += _range(p.name, column)
+        elif p.kind in ("category", "boolean") and p.distinct <= 30 and not str(column.type).startswith("bool"):
+            values = sorted(v for v in as_text(column).unique().drop_null().to_pylist())
+            out.append({"expect_column_values_to_be_in_set": {"column": p.name, "value_set": values, "mostly": 0.95}})
+    return out
+
+
+def _range(name: str, column: pa.ChunkedArray) -> list[Expectation]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return []  # text or decimals that hold numbers
+    types = sorted(
+        {"int64", "float64", {"double": "float64", "float": "float32"}.get(str(column.type), str(column.type))}
+    )
+    out: list[Expectation] = [{"expect_column_values_to_be_in_type_list": {"column": name, "type_list": types}}]
+    finite = column.filter(pc.is_finite(column))
+    low, high = (float(v) for v in pc.min_max(finite).as_py().values()) if len(finite) else (0.0, 0.0)
+    room = 0.5 * (high - low)
+    if 0 < room < float("inf"):
+        least = 0.0 if low >= 0 > low - room else float(f"{low - room:.4g}")
+        limits = {"min_value": least, "max_value": float(f"{high + room:.4g}")}
+        out.append({"expect_column_values_to_be_between": {"column": name, **limits, "mostly": 0.99}})
+    return out
+
+
+def thresholds(values: pa.ChunkedArray, task: str) -> list[tuple[str, str, float, str]]:
+    """Metric, `min` or `max`, value and reason: limits that the trivial predictor misses."""
+    if task == "regression":
+        return [("r2", "min", 0.05, "0 is what predicting the mean gets")]
+    if task == "binary":
+        return [("roc_auc", "min", 0.55, "0.5 is what a constant gets")]
+    counts = values.drop_null().value_counts().field("counts").to_pylist()
+    share = max(counts) / sum(counts)
+    limit = round(share + 0.1 * (1 - share), 4)
+    return [("accuracy", "min", limit, f"{share:.4f} is what the most frequent class gets")]
+
+
+def is_small(table: pa.Table, target: str, task: str) -> bool:
+    """Is cross-validating several models worth its time, some seconds, and are the classes big enough for it?"""
+    rows, classes = int(table.num_rows), 1
+    if task != "regression":
+        counts = table.column(target).drop_null().value_counts().field("counts").to_pylist()
+        classes = len(counts)
+        if min(counts) < SMALL_CLASS:
+            return False
+    return rows <= SMALL_ROWS and rows * int(table.num_columns) * classes <= SMALL_WORK
+
+
+def positive(values: pa.ChunkedArray, task: str) -> str | None:
+    """Binary targets of text: the class that says yes, else the rarer one. Of other types None: the greater it is."""
+    import pyarrow as pa
+
+    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if task != "binary" or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return None
+    counts: dict[str, int] = {c["values"]: c["counts"] for c in as_text(values).drop_null().value_counts().to_pylist()}
+    return min(sorted(counts, reverse=True), key=lambda label: (label.strip().lower() not in TRUE, counts[label]))
+
+
+def slices(profiles: list[Profile], entity: str | None) -> list[str]:
+    """The first two columns of few categories: where a model that is good on the whole may be bad."""
+    few = [p.name for p in profiles if p.kind in ("category", "boolean") and p.distinct <= 10 and p.name != entity]
+    return few[:2]

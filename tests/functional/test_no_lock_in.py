@@ -1,0 +1,147 @@
+"""What glue leaves is the tools' own: DVC, MLflow, Great Expectations, scikit-learn and onnxruntime read it alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Glue
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that has run, made once for this file."""
+    import palmerpenguins
+
+    folder = tmp_path_factory.mktemp("lockin")
+    palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
+    environment = {**os.environ, "DVC_SITE_CACHE_DIR": str(folder / "site")}
+    for words, cwd in (
+        (["init", "p", "--data", "penguins.csv", "--target", "species"], folder),
+        (["run"], folder / "p"),
+    ):
+        subprocess.run(["glue", *words], cwd=cwd, check=True, capture_output=True, env=environment)
+    return folder / "p"
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> dict[str, str]:
+    """An environment in which there is no `glue` and importing mlops_glue fails."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in ("dvc", "mlflow", "git", "sh"):
+        found = shutil.which(name)
+        assert found is not None
+        (commands / name).symlink_to(found)
+    (tmp_path / "mlops_glue.py").write_text("raise ImportError('glue is not here')")
+    made = {**os.environ, "PATH": str(commands), "PYTHONPATH": str(tmp_path)}
+    words = [sys.executable, "-c", "import mlops_glue"]
+    gone = subprocess.run(words, cwd=tmp_path, env=made, capture_output=True, text=True)
+    assert "glue is not here" in gone.stderr
+    return made
+
+
+def test_dvc(project: Path, bare: dict[str, str]) -> None:
+    def dvc(*words: str) -> str:
+        return subprocess.run(["dvc", *words], cwd=project, env=bare, check=True, capture_output=True, text=True).stdout
+
+    assert "Running stage" not in dvc("repro")
+    assert "package" in dvc("dag")
+    assert "accuracy" in dvc("metrics", "show")
+    assert json.loads(dvc("status", "--json")) == {}
+    assert "index.html" in dvc("plots", "show", "-o", "plots_page")
+    page = (project / "plots_page" / "index.html").read_text()
+    assert "confusion" in page
+    shutil.rmtree(project / "plots_page")
+
+
+def test_onnxruntime(project: Path, bare: dict[str, str]) -> None:
+    code = """
+import json, numpy as np, onnxruntime as ort
+b = "artifacts/bundle/"
+rows = json.load(open(b + "input_example.json")); schema = json.load(open(b + "schema.json"))
+number = [c["name"] for c in schema["columns"] if c["kind"] in ("number", "boolean")]
+text = [c["name"] for c in schema["columns"] if c["kind"] == "category"]
+nan = float("nan")
+number = np.array([[nan if r[c] is None else r[c] for c in number] for r in rows], np.float32)
+text = np.array([[r[c] or "" for c in text] for r in rows], object)
+label, probability = ort.InferenceSession(b + "model.onnx").run(None, {"number": number, "text": text})
+assert set(label) <= set(schema["labels"]) and probability.shape == (len(rows), 3)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=project, env=bare, check=True)
+
+
+def test_mlflow_and_scikit_learn(project: Path, bare: dict[str, str]) -> None:
+    code = """
+import mlflow, pandas as pd
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+model = mlflow.sklearn.load_model("models:/p@champion")
+test = pd.read_parquet("artifacts/split/test.parquet")
+said = model.predict(test[model.feature_names_in_])
+assert (said == test["target:species"]).mean() > 0.9
+signature = mlflow.models.get_model_info("models:/p@champion").signature
+assert "bill_length_mm" in signature.inputs.input_names()
+run = mlflow.search_runs(search_all_experiments=True).iloc[0]
+assert run.status == "FINISHED" and run["metrics.accuracy"] > 0.9 and run["params.train.seed"] == "0"
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=project, env=bare, check=True)
+
+
+def test_great_expectations(project: Path, bare: dict[str, str]) -> None:
+    code = """
+import json, great_expectations as gx
+from great_expectations.core import ExpectationSuiteValidationResult
+suite = gx.ExpectationSuite(**json.load(open("artifacts/validation/suite.json")))
+result = ExpectationSuiteValidationResult(**json.load(open("artifacts/validation/result.json")))
+assert result.success and len(suite.expectations) == len(result.results) > 10
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=project, env=bare, check=True)
+
+
+def test_mlflow_ui(project: Path, bare: dict[str, str]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    with subprocess.Popen(
+        words, cwd=project, env=bare, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as server:
+        try:
+            found = _ask(f"http://127.0.0.1:{port}/api/2.0/mlflow/registered-models/get?name=p")
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
+    assert {a["alias"]: a["version"] for a in found["registered_model"]["aliases"]} == {"champion": "1"}
+
+
+def _ask(url: str) -> dict[str, dict[str, list[dict[str, str]]]]:
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                return json.loads(reply.read())  # type: ignore[no-any-return]
+        except OSError:
+            time.sleep(0.25)
+    raise AssertionError(f"{url} does not answer")
+
+
+def test_a_stage_of_the_users_own_runs_with_glue_and_with_dvc(penguins: Path, glue: Glue) -> None:
+    text = (penguins / "dvc.yaml").read_text()
+    (penguins / "dvc.yaml").write_text(
+        text + "  mine:\n    # my own comment\n    cmd: cp artifacts/split/test.parquet copy.parquet\n"
+        "    deps: [artifacts/split/test.parquet]\n    outs: [copy.parquet]\n"
+    )
+    told = json.loads(glue("run", "--json", "--no-publish", cwd=penguins).stdout)
+    assert ("mine", "executed") in {(s["stage"], s["outcome"]) for s in told["stages"]}
+    assert (penguins / "copy.parquet").is_file()
+    assert "# my own comment" in (penguins / "dvc.yaml").read_text()
+    done = subprocess.run(["dvc", "repro"], cwd=penguins, capture_output=True, text=True, check=True)
+    assert "Running stage" not in done.stdout

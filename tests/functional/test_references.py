@@ -1,0 +1,67 @@
+"""With nothing edited, `glue init` and `glue run` are as good as a pipeline written by hand for the table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
+
+from mlops_glue.adapters.onnx import load_skops
+from mlops_glue.schema import Schema
+from tests.conftest import Glue
+from tests.reference import REFERENCES, Reference
+
+
+def scores(reference: Reference, raw: pd.DataFrame, train: Any, test: Any) -> dict[str, float]:
+    """The hand-made pipeline on the same rows."""
+    features, target = raw.drop(columns=reference.target), raw[reference.target]
+    model = reference.pipeline().fit(features.iloc[train], target.iloc[train])
+    truth, said = target.iloc[test], model.predict(features.iloc[test])
+    if reference.metrics == ("r2",):
+        return {"r2": float(r2_score(truth, said))}
+    probability = model.predict_proba(features.iloc[test])
+    found = {"accuracy": accuracy_score(truth, said), "log_loss": log_loss(truth, probability, labels=model.classes_)}
+    if len(model.classes_) == 2:
+        found["roc_auc"] = roc_auc_score(truth, probability[:, 1])
+    return {name: float(value) for name, value in found.items()}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_it_is_as_good_as_by_hand(name: str, tmp_path: Path, glue: Glue) -> None:
+    reference = REFERENCES[name]
+    reference.table().to_csv(tmp_path / "t.csv", index=False)
+    glue("init", "p", "--data", "t.csv", "--target", reference.target, cwd=tmp_path)
+    told = json.loads(glue("run", "--json", cwd=tmp_path / "p").stdout)
+    assert (told["champion"], told["format"]) == (1, "onnx")
+
+    artifacts, raw = tmp_path / "p" / "artifacts", pd.read_csv(tmp_path / "t.csv")
+    train, test = (pd.read_parquet(artifacts / "split" / f"{part}.parquet") for part in ("train", "test"))
+    by_hand = scores(reference, raw, train["glue_row"], test["glue_row"])
+    for metric in reference.metrics:
+        behind = (by_hand[metric] - told["metrics"][metric]["value"]) * (-1 if metric == "log_loss" else 1)
+        assert behind <= 0.01, f"{metric}: {told['metrics'][metric]['value']:.4f}, by hand {by_hand[metric]:.4f}"
+
+    _predict_says_what_scikit_learn_says(tmp_path, glue, test)
+    again = json.loads(glue("run", "--json", cwd=tmp_path / "p").stdout)
+    assert {s["outcome"] for s in again["stages"]} == {"unchanged"}
+    if name == "flights":
+        when = ["year", "month", "day", "hour", "minute"]
+        latest = max(map(tuple, raw.loc[train["glue_row"], when].drop_duplicates().to_numpy().tolist()))
+        assert latest < min(map(tuple, raw.loc[test["glue_row"], when].drop_duplicates().to_numpy().tolist()))
+
+
+def _predict_says_what_scikit_learn_says(folder: Path, glue: Glue, test: pd.DataFrame) -> None:
+    project = folder / "p"
+    schema = Schema.from_dict(json.loads((project / "artifacts/bundle/schema.json").read_text()))
+    model = load_skops(project / "artifacts/train/model.skops")
+    glue("predict", "../t.csv", "scored.parquet", cwd=project)
+    said = pd.read_parquet(project / "scored.parquet")["prediction"].iloc[test["glue_row"]].to_numpy()
+    wanted = model.predict(test[[*schema.numeric, *schema.text]])
+    if schema.labels is None:
+        assert said == pytest.approx(wanted, rel=1e-4)
+    else:
+        assert (said == wanted).mean() >= 0.999

@@ -1,0 +1,184 @@
+"""`glue run`: what is refused, what is done once, and the same however it is run."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Glue
+
+
+def edit(project: Path, old: str, new: str) -> None:
+    text = (project / "glue.yaml").read_text()
+    assert old in text
+    (project / "glue.yaml").write_text(text.replace(old, new, 1))
+
+
+def query(project: Path, sql: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(project / "mlflow.db") as store:
+        return store.execute(sql).fetchall()
+
+
+def test_each_distinct_result_is_one_run_and_one_version_and_a_worse_one_is_refused(penguins: Path, glue: Glue) -> None:
+    first = json.loads(glue("run", "--json", cwd=penguins).stdout)
+    (penguins / ".glue" / "delivery.json").unlink()
+    again = json.loads(glue("run", "--json", "--force", cwd=penguins).stdout)
+    assert {s["outcome"] for s in again["stages"]} == {"executed"}
+    assert (again["version"], again["new"], again["fingerprint"]) == (1, False, first["fingerprint"])
+
+    worse = ["--set", "train.estimator=sklearn.tree.DecisionTreeClassifier", "--set", "train.params={max_depth: 1}"]
+    told = json.loads(glue("run", "--json", *worse, cwd=penguins, code=1).stdout)
+    assert (told["version"], told["champion"]) == (2, 1)
+    compared = told["comparison"]
+    assert compared["candidate"] > compared["champion"]  # log loss
+    assert not compared["at_least_as_good"]
+    said = glue("run", cwd=penguins, code=1).stdout
+    assert f"log_loss {compared['candidate']:.4f} is worse than champion v1's {compared['champion']:.4f}" in said
+    assert "v1 stays champion" in said
+    assert query(penguins, "select count(*) from model_versions") == [(2,)]
+    assert query(penguins, "select status, count(*) from runs group by status") == [("FINISHED", 2)]
+    assert query(penguins, "select alias, version from registered_model_aliases") == [("champion", 1)]
+    glue("predict", "data/raw/penguins.csv", "out.parquet", cwd=penguins)  # with the champion still
+    done = glue("predict", "data/raw/penguins.csv", "out.csv", "--version", "2", cwd=penguins)
+    assert "v2" in done.stderr
+    glue("predict", "data/raw/penguins.csv", "out.csv", "--version", "3", cwd=penguins, code=2)
+
+
+def test_in_subprocesses_it_is_the_same(penguins: Path, glue: Glue) -> None:
+    glue("run", "--no-publish", cwd=penguins)
+    lock = (penguins / "dvc.lock").read_bytes()
+    told = json.loads(glue("run", "--no-publish", "--force", "--subprocess", "--json", cwd=penguins).stdout)
+    assert {s["outcome"] for s in told["stages"]} == {"executed"}
+    assert (penguins / "dvc.lock").read_bytes() == lock
+
+
+def test_a_dvc_without_the_internal_names_falls_back_with_one_warning(penguins: Path) -> None:
+    code = (
+        "from mlops_glue.adapters import dvc\ndvc.in_process_supported = lambda: False\n"
+        "from mlops_glue.cli import main\nmain(['run', '--no-publish', '--until', 'ingest'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=penguins, capture_output=True, text=True, check=True)
+    assert done.stderr.count("warning: this DVC lacks") == 1
+    assert "executed" in done.stderr
+
+
+def test_until_and_no_publish_stop_there(penguins: Path, glue: Glue) -> None:
+    told = json.loads(glue("run", "--until", "split", "--json", cwd=penguins).stdout)
+    assert [s["stage"] for s in told["stages"]] == ["ingest", "validate", "featurize", "split"]
+    glue("run", "--no-publish", cwd=penguins)
+    assert not (penguins / "mlflow.db").exists()
+    assert "no stage 'spilt'" in glue("run", "--until", "spilt", cwd=penguins, code=2).stderr
+
+
+def test_a_model_that_onnx_cannot_express(penguins: Path, glue: Glue) -> None:
+    edit(
+        penguins,
+        "estimator: model:build",
+        "estimator: sklearn.semi_supervised.LabelSpreading",
+    )
+    done = glue("run", cwd=penguins)
+    assert "the model is kept in skops form: ONNX export" in done.stdout
+    said = glue("predict", "data/raw/penguins.csv", "out.csv", cwd=penguins).stderr
+    assert "(skops)" in said
+    edit(penguins, "require: null", "require: onnx")
+    done = glue("run", cwd=penguins, code=1)
+    assert "package.require is onnx, and ONNX is not faithful" in done.stderr
+    assert "what stood before package is kept" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "said"),
+    [
+        ("params: {}", "params: {max_itre: 3}", 2, "max_itre: build does not take it (did you mean 'max_iter'?)"),
+        ("params: {}", "params: {max_iter: -3}", 4, "max_iter"),
+        ("target: species", "target: specie", 2, "did you mean 'species'?"),
+        ("- island", "- iland", 2, "features.category.0: no column 'iland'"),
+        ("path: data/raw/penguins.csv", "path: data/raw/penguin.csv", 2, "did you mean 'penguins.csv'?"),
+        ("{column: island, value_set", "{column: iland, value_set", 1, "iland"),
+        ("{column: island, value_set", "{colum: island, value_set", 2, "colum"),
+        ("{column: island, mostly", "{column: island, severity: fatal, mostly", 2, "'fatal' is none of critical"),
+        ("min_value: 34", "min_value: 34000", 1, "expect_table_row_count_to_be_between"),
+        (
+            "slices: [",
+            "slices: [iland, ",
+            2,
+            "evaluate.slices.0: no column 'iland' in data/raw/penguins.csv (did you mean 'island'?)",
+        ),
+    ],
+)
+def test_what_is_wrong_stops_the_run_with_a_line_that_says_it(
+    penguins: Path, glue: Glue, old: str, new: str, code: int, said: str
+) -> None:
+    edit(penguins, old, new)
+    done = glue("run", "--no-publish", cwd=penguins, code=code)
+    errors = [line for line in done.stderr.splitlines() if line.startswith(("error:", "hint:"))]
+    assert said in "\n".join(errors)
+    assert len(errors) <= 3
+
+
+def test_an_expectation_of_severity_warning_is_told_and_does_not_stop(penguins: Path, glue: Glue) -> None:
+    edit(penguins, "min_value: 34", "severity: warning, min_value: 34000")
+    done = glue("run", "--until", "validate", cwd=penguins)
+    assert "warning: penguins: expect_table_row_count_to_be_between" in done.stderr
+
+
+def test_set_writes_the_file_and_keeps_its_comments(penguins: Path, glue: Glue) -> None:
+    before = (penguins / "glue.yaml").read_text()
+    glue("run", "--until", "ingest", "--set", "train.params.max_iter=7", cwd=penguins)
+    after = (penguins / "glue.yaml").read_text()
+    assert re.search(r"max_iter: 7", after)
+    assert re.findall(r"# .*", before) == re.findall(r"# .*", after)
+    assert "unknown key" in glue("run", "--set", "train.parms.max_iter=7", cwd=penguins, code=2).stderr
+    assert "is not KEY=VALUE" in glue("run", "--set", "train.params", cwd=penguins, code=2).stderr
+    assert (penguins / "glue.yaml").read_text() == after
+
+
+def test_outside_a_project(tmp_path: Path, glue: Glue) -> None:
+    for words in (["run"], ["status"], ["why", "train"]):
+        assert "no glue.yaml" in glue(*words, cwd=tmp_path, code=2).stderr
+
+
+def test_a_user_function_builds_the_whole_pipeline(penguins: Path, glue: Glue) -> None:
+    (penguins / "mine.py").write_text(
+        "from sklearn.linear_model import LogisticRegression\nfrom sklearn.impute import SimpleImputer\n"
+        "from sklearn.compose import ColumnTransformer\nfrom sklearn.pipeline import make_pipeline\n\n"
+        "def model(C=1.0, random_state=None):\n"
+        "    numbers = ColumnTransformer([('n', SimpleImputer(), slice(0, 4))])\n"
+        "    return make_pipeline(numbers, LogisticRegression(C=C, max_iter=20, random_state=random_state))\n"
+    )
+    edit(penguins, "estimator: model:build", "estimator: mine:model")
+    done = glue("run", "--set", "train.params.C=0.5", cwd=penguins)
+    assert "warning: ConvergenceWarning: lbfgs failed to converge" in done.stderr
+    assert "FutureWarning" not in done.stderr
+    assert "is champion" in done.stdout
+
+
+def test_no_secret_of_a_tracking_uri_is_told(penguins: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLUE_TEST_URI", "http://someone:canary-password@127.0.0.1:9")
+    text = (penguins / "glue.yaml").read_text()
+    (penguins / "glue.yaml").write_text(text + "\ntracking:\n  uri: ${GLUE_TEST_URI}\n")
+    done = glue("predict", "data/raw/penguins.csv", "out.csv", cwd=penguins, code=4)
+    assert "error: MLflow" in done.stderr
+    assert "canary" not in done.stdout + done.stderr
+    written = [p for p in penguins.rglob("*") if p.is_file() and b"canary-password" in p.read_bytes()]
+    assert written == []
+
+
+@pytest.mark.parametrize("after_s", [1, 6])
+def test_an_interrupted_run_says_so_and_the_next_one_goes_on(penguins: Path, glue: Glue, after_s: float) -> None:
+    words = ["glue", "run"]
+    with subprocess.Popen(words, cwd=penguins, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted; what was done is kept")
+    assert "Traceback" not in said
+    assert json.loads(glue("run", "--json", cwd=penguins).stdout)["champion"] == 1

@@ -1,0 +1,142 @@
+"""Tables as people write them, read whole and in pieces; files that are whole or not there."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from mlops_glue import io
+from mlops_glue.errors import DataError
+
+
+def both(path: Path) -> list[pa.Table]:
+    """The table read whole, and put together from its pieces."""
+    return [io.read_table(path), pa.concat_tables([typed for typed, _ in io.batches(path)])]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plain", b"a,b\n1,x\n2,\xc3\xa9\n"),
+        ("bom", b"\xef\xbb\xbfa,b\n1,x\n2,\xc3\xa9\n"),
+        ("semicolons", b"a;b\r\n1;x\r\n2;\xc3\xa9\r\n"),
+        ("tabs", b"a\tb\n1\tx\n2\t\xc3\xa9\n"),
+        ("latin-1", b"a,b\n1,x\n2,\xe9\n"),
+        ("utf-16", "a,b\n1,x\n2,é\n".encode("utf-16")),
+        ("blank lines and spaces", b"\n\n a , b\n1,x\n\n2,\xc3\xa9\n\n"),
+        ("old Mac line ends", b"a,b\r1,x\r2,\xc3\xa9\r"),
+        ("no last line end", b"a,b\n1,x\n2,\xc3\xa9"),
+    ],
+)
+def test_a_csv_however_it_is_written(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(content))
+    for table in [*both(tmp_path / "t.csv"), *both(tmp_path / "t.csv.gz")]:
+        assert table.to_pydict() == {"a": [1, 2], "b": ["x", "é"]}
+
+
+def test_quotes_delimiters_and_line_ends_inside_values_and_names(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('"a\nb","c,d"\n"x\ny","1,5"\n"say ""hi""",\n')
+    for table in both(tmp_path / "t.csv"):
+        assert table.to_pydict() == {"a\nb": ["x\ny", 'say "hi"'], "c,d": ["1,5", None]}
+
+
+@pytest.mark.parametrize(
+    ("last", "kind", "value"), [("1.5", pa.float64(), 1.5), ("x7", pa.string(), "x7"), ("", pa.int64(), None)]
+)
+def test_types_are_those_of_the_whole_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str, kind: pa.DataType, value: object
+) -> None:
+    monkeypatch.setattr(io, "BLOCK_BYTES", 4096)
+    (tmp_path / "t.csv").write_text("a,b\n" + "7,z\n" * 20_000 + f"{last},z\n")
+    for table in both(tmp_path / "t.csv"):
+        assert table.schema.field("a").type == kind
+        assert table.column("a")[-1].as_py() == value
+        assert table.num_rows == 20_001
+
+
+def test_a_type_that_was_learnt_is_kept_and_widened_where_it_must_be(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("code,n\n007,1\n012,x\n")
+    ((typed, carried),) = io.batches(tmp_path / "t.csv", {"code": "string", "n": "int64"}, verbatim=True)
+    assert typed.to_pydict() == {"code": ["007", "012"], "n": ["1", "x"]}
+    assert carried.to_pydict() == typed.to_pydict()
+
+
+def test_verbatim_carries_what_stands_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "BLOCK_BYTES", 256)
+    rows = [["007", "1.50", "NA", 'a "b", c', str(i)] for i in range(500)]
+    with (tmp_path / "t.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([["a", "b", "c", "d", "e"], *rows])
+    sink = None
+    for typed, carried in io.batches(tmp_path / "t.csv", verbatim=True):
+        sink = sink or io.sink(tmp_path / "o.csv.gz", tmp_path / "o.csv.gz", carried.schema)
+        assert typed.column("e").to_pylist() == [int(v) for v in carried.column("e").to_pylist()]
+        sink.write_table(carried)
+    assert sink is not None
+    sink.close()
+    with gzip.open(tmp_path / "o.csv.gz", "rt", newline="") as stream:
+        assert list(csv.reader(stream))[1:] == rows
+
+
+def test_jsonl_with_keys_that_come_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "BLOCK_BYTES", 64)
+    rows: list[dict[str, object]] = [{"a": i} for i in range(50)]
+    rows.append({"a": 1.5, "b": "x"})
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    for table in both(tmp_path / "t.jsonl"):
+        assert table.column("a").to_pylist() == [r["a"] for r in rows]
+        assert table.column("b").to_pylist() == [None] * 50 + ["x"]
+
+
+def test_a_sample_is_spread_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "BLOCK_BYTES", 4096)
+    (tmp_path / "t.csv").write_text("n,text\n" + "".join(f"{i},some words {i % 7}\n" for i in range(20_000)))
+    got = io.sample(tmp_path / "t.csv", 1000).column("n").to_pylist()
+    assert 500 < len(got) < 4000
+    assert min(got) < 1000
+    assert max(got) > 19_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", b"", "is empty"),
+        ("t.csv", b"\n \n", "is empty"),
+        ("t.csv", b"a,b\n", "has a header but no rows"),
+        ("t.csv", b"a,b,a\n1,2,3\n", "column 'a' stands 2 times"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as csv"),
+        ("t.parquet", b"a,b\n1,2\n", "cannot be read as parquet"),
+        ("t.csv.gz", b"a,b\n1,2\n", "cannot be read as csv.gz"),
+        ("t.jsonl", b"", "is empty"),
+        ("t.jsonl", b"{'a': 1}\n", "cannot be read as jsonl"),
+        ("t.xlsx", b"PK", "not a table that glue reads"),
+    ],
+)
+def test_what_is_no_table_is_told(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        io.read_table(tmp_path / name)
+    with pytest.raises(DataError, match=said):
+        list(io.batches(tmp_path / name))
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    (tmp_path / "f").write_text("old")
+    with pytest.raises(RuntimeError), io.atomic(tmp_path / "f") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+    assert (tmp_path / "f").read_text() == "old"
+
+
+def test_a_digest_is_of_names_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "a").write_text("x")
+    first = io.digest(tmp_path / "d")
+    (tmp_path / "d" / "a").rename(tmp_path / "d" / "b")
+    assert io.digest(tmp_path / "d") != first
