@@ -1,7 +1,8 @@
 """Tables from installed packages, and for each the scikit-learn pipeline that a careful person would write by hand.
 
 The small ones were chosen by cross-validation on the training rows of glue's split, before looking at the holdout;
-for the flights it is gradient boosting with its native categories.
+for the flights it is gradient boosting with its native categories (ROC AUC 0.619 to 0.623 by its random seeds, glue
+0.614 to 0.616: no reference may be unseeded).
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _flights() -> Any:
     few = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
     prepare = make_column_transformer(
         (few, ["carrier", "origin", "dest"]),
-        (TargetEncoder(), ["tailnum"]),
+        (TargetEncoder(random_state=0), ["tailnum"]),
         ("passthrough", ["month", "day", "hour", "minute", "sched_dep_time", "sched_arr_time", "flight", "distance"]),
     )
     return make_pipeline(prepare, HistGradientBoostingClassifier(categorical_features=[0, 1, 2], random_state=0))
