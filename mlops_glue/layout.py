@@ -11,6 +11,7 @@ STATE = ".glue"  # git-ignored but for schema.json: lock, logs, what was deliver
 SCHEMA = ".glue/schema.json"
 LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
+UNCHANGED = ".glue/unchanged.json"
 LOG = ".glue/glue.log"
 
 TABLE = "artifacts/ingest/table.parquet"

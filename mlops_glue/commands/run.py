@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.adapters import dvc
 from mlops_glue.errors import ConfigError, GlueError, ToolError, UsageError, did_you_mean
-from mlops_glue.pipeline import ingest, runner, stages
+from mlops_glue.pipeline import unchanged
+
+if TYPE_CHECKING:
+    from mlops_glue import config as configs
 
 
 def run(
@@ -27,6 +28,17 @@ def run(
 ) -> int:
     """Run what changed, publish the result, promote it where it may be. Returns 1 where a check said no."""
     root = layout.find_root()
+    before = None
+    if not (force or until or overrides or subprocess):
+        env = env or os.environ.get("GLUE_ENV")
+        before = unchanged.seen(root)
+        if before is not None and publish and before["env"] == env and before["store_unchanged"]:
+            return _as_before(root, before, as_json)
+
+    from mlops_glue import config as configs
+    from mlops_glue.adapters import dvc
+    from mlops_glue.pipeline import ingest, runner, stages
+
     if until is not None and until not in stages.STAGES:
         raise UsageError(f"--until: no stage {until!r}", hint=did_you_mean(until, list(stages.STAGES)))
     if overrides:
@@ -47,6 +59,7 @@ def run(
             raise configs.located(root, error) from error
     with project_lock(root):
         runner.write_definition(config, root)
+        at_start = unchanged.snapshot(root)
         inside: Callable[[str], None] | None = None
         if not subprocess:
             if dvc.in_process_supported():
@@ -60,15 +73,38 @@ def run(
             if len(outcomes) > 1 and outcomes[-1]["outcome"] == "failed":
                 console.progress(f"what stood before {outcomes[-1]['stage']} is kept: glue run goes on from there")
             raise
+        after = unchanged.snapshot(root)
         if (until is not None and until != stages.STAGES[-1]) or not publish:
             if as_json:
                 console.result_json({"stages": outcomes})
             return 0
-        return _deliver(config, root, outcomes, as_json)
+        told = _deliver(config, root)
+        code = _tell(root, outcomes, told, as_json)
+        kept = {
+            "stages": [o["stage"] for o in outcomes],
+            "code": [config.train.estimator] if config.train.estimator else [],
+            "store": layout.TRACKING_DB if config.tracking.uri is None else None,
+            "env": env or os.environ.get("GLUE_ENV"),
+        }
+        unchanged.record(root, at_start, after, kept)
+        return code
 
 
-def _deliver(config: configs.Config, root: Path, outcomes: list[dict[str, Any]], as_json: bool) -> int:
-    """Publish, promote, and say what came of it."""
+def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
+    """Say again what the last run said: nothing has changed since."""
+    told = io.read_json(root / layout.DELIVERY)
+    for name in [*before["stages"], "publish"]:
+        console.stage(name, "unchanged", 0.0, [])
+    console.stage("promote", "failed" if told["refused"] else "unchanged", 0.0, ["refused"] if told["refused"] else [])
+    outcomes = [{"stage": name, "outcome": "unchanged", "seconds": 0.0, "reasons": []} for name in before["stages"]]
+    return _tell(root, outcomes, told | {"new": False, "previous": told["champion"]}, as_json)
+
+
+def _deliver(config: configs.Config, root: Path) -> dict[str, Any]:
+    """Publish and promote; what came of it, kept in `delivery.json` too."""
+    from mlops_glue import config as configs
+    from mlops_glue.pipeline import runner
+
     started = time.perf_counter()
     console.stage("publish", "", 0.0, [])
     from mlops_glue.adapters.mlflow import Store
@@ -90,24 +126,29 @@ def _deliver(config: configs.Config, root: Path, outcomes: list[dict[str, Any]],
     verdict = promote(config, root, store, version)
     outcome = "failed" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
     console.stage("promote", outcome, time.perf_counter() - started, ["refused" if verdict.refused else "champion"])
-    report = io.read_json(root / layout.EVALUATION / "evaluation.json")
-    parity = io.read_json(root / layout.BUNDLE / "parity.json")
     told = {
         "fingerprint": fingerprint,
         "model": config.model_name,
         "version": version,
         "new": new,
         "champion": verdict.champion,
+        "previous": verdict.previous,
         "refused": verdict.refused,
-        "format": parity["format"],
         "comparison": verdict.comparison,
     }
     io.write_json(root / layout.DELIVERY, told)
+    return told
+
+
+def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_json: bool) -> int:
+    """The result, and the exit code: 1 where the model was refused."""
+    report = io.read_json(root / layout.EVALUATION / "evaluation.json")
+    parity = io.read_json(root / layout.BUNDLE / "parity.json")
     if as_json:
-        console.result_json({"stages": outcomes, **told, "metrics": report["metrics"]})
+        console.result_json({"stages": outcomes, **told, "format": parity["format"], "metrics": report["metrics"]})
     else:
-        _summary(report, parity, told, verdict.previous)
-    return 1 if verdict.refused else 0
+        _summary(report, parity, told, told["previous"])
+    return 1 if told["refused"] else 0
 
 
 def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any], previous: int | None) -> None:
@@ -162,12 +203,17 @@ def project_lock(root: Path) -> Any:
 
 def write_overrides(root: Path, overrides: dict[str, str]) -> None:
     """Check `--set` values in full, then write them to `glue.yaml`: DVC hashes what is in the file."""
+    from mlops_glue import config as configs
+
     configs.load(root, None, overrides)
     io.write_text(root / layout.CONFIG, configs.overridden(root, overrides))
 
 
 def stage(name: str, format_version: int) -> int:
     """One stage: what `dvc.yaml` calls."""
+    from mlops_glue import config as configs
+    from mlops_glue.pipeline import runner, stages
+
     if name not in stages.STAGES:
         raise UsageError(f"no stage {name!r}", hint=did_you_mean(name, list(stages.STAGES)))
     if format_version != stages.FORMAT:

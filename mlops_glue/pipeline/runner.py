@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import importlib
@@ -18,6 +17,7 @@ from mlops_glue import io, layout
 from mlops_glue.config import Config, located
 from mlops_glue.errors import ConfigError, GlueError, StageError, ToolError
 from mlops_glue.pipeline import stages
+from mlops_glue.pipeline.modules import user_modules
 
 
 def definition(config: Config, root: Path) -> dict[str, Any]:
@@ -108,47 +108,6 @@ def yaml_text(yaml: Any, tree: Any) -> str:
     out = StringIO()
     yaml.dump(tree, out)
     return out.getvalue()
-
-
-def user_modules(import_path: str | None, root: Path) -> list[str]:
-    """The project's own Python files behind an import path, transitively, relative to the project and sorted."""
-    found: set[Path] = set()
-    waiting = [import_path.replace(":", ".")] if import_path else []
-    while waiting:
-        for file in _files_of(waiting.pop(), root):
-            if file not in found:
-                found.add(file)
-                waiting += _imports(file, root)
-    return sorted(f.relative_to(root).as_posix() for f in found)
-
-
-def _files_of(dotted: str, root: Path) -> Iterator[Path]:
-    """The files that importing `a.b.c` runs, as far as they are in the project; the tail may be an attribute."""
-    parts = dotted.split(".")
-    for depth in range(1, len(parts) + 1):
-        base = root.joinpath(*parts[:depth])
-        if base.with_suffix(".py").is_file():
-            yield base.with_suffix(".py")
-            return
-        if (base / "__init__.py").is_file():
-            yield base / "__init__.py"
-
-
-def _imports(file: Path, root: Path) -> list[str]:
-    try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError):
-        return []  # the import itself will tell
-    package = file.relative_to(root).parent.parts
-    out = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            out += [a.name for a in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            up = package[: len(package) - node.level + 1] if node.level else ()
-            base = ".".join((*up, *([node.module] if node.module else [])))
-            out += [f"{base}.{a.name}" if base else a.name for a in node.names]
-    return out
 
 
 @contextlib.contextmanager
