@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from mlops_glue import __version__
-from mlops_glue.errors import GlueError, UsageError
+from mlops_glue.errors import GlueError, UsageError, of_system
 
 env_option = click.option("--env", help="An entry of `environments` in glue.yaml; default GLUE_ENV.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -134,6 +134,20 @@ def why(stage: str, as_json: bool) -> int:
 
 
 @glue.command()
+@json_option
+@env_option
+def doctor(as_json: bool, env: str | None) -> int:
+    """Is this installation and this project sound? Exit 1 when something is wrong.
+
+    \b
+    glue doctor --json
+    """
+    from mlops_glue.commands.doctor import doctor as command
+
+    return command(as_json=as_json, env=env)
+
+
+@glue.command()
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @click.option("--version", type=int, help="A model version; default the champion.")
@@ -184,6 +198,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         console.progress("interrupted; what was done is kept")
         code = 130
+    except OSError as problem:
+        if show:
+            raise
+        from mlops_glue import console
+
+        console.error(of_system(problem))
+        code = 4
     except Exception as problem:
         if show:
             raise

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mlops_glue.errors import ConfigError, UsageError, did_you_mean, near
-from mlops_glue.layout import CONFIG
+from mlops_glue.layout import CONFIG, OWN
 
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -411,6 +411,8 @@ def _cross_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...],
     for kind, column in listed:
         if column == labels.target:
             yield ("features", kind), f"{column!r} is the target"
+        elif column in OWN:
+            yield ("features", kind), f"{column!r} is a name that glue uses; rename the column"
         elif column in seen or column in config.features.exclude:
             yield ("features", kind), f"{column!r} stands in {seen.get(column, 'exclude')} too"
         seen[column] = kind

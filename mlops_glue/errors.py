@@ -6,6 +6,10 @@ Exit codes: 0 done, 1 a check said no, 2 config or usage, 3 a bug in glue, 4 a t
 
 from __future__ import annotations
 
+import errno
+import traceback
+from pathlib import Path
+
 
 class GlueError(Exception):
     """Something the user can put right. `hint` is what to type or edit."""
@@ -65,6 +69,29 @@ class MissingExtra(GlueError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed", hint=f'pip install "mlops-glue[{extra}]"')
+
+
+def own_lines(error: BaseException, root: Path) -> str:
+    """The places of a traceback that are in the project's own code, one a line, each after a line break."""
+    places = [(f.filename, f.lineno, f.name, f.line) for f in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        places.append((error.filename, error.lineno, "", error.text))
+    out = ""
+    for file, line, function, text in places:
+        path = Path(file)
+        if path.is_relative_to(root) and ".venv" not in path.parts and "site-packages" not in path.parts:
+            where = f" in {function}" if function and not function.startswith("<") else ""
+            out += f"\n  {path.relative_to(root).as_posix()}:{line}{where}: {(text or '').strip()}"
+    return out
+
+
+def of_system(error: OSError) -> GlueError:
+    """What the operating system refused, as one line: full disk, read-only folder and the like."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    hint = "make room, then again" if full else "may you write there? see: ls -ld" if denied else None
+    place = f": {error.filename}" if error.filename else ""
+    return GlueError(f"{error.strerror or error}{place}", hint=hint)
 
 
 def near(name: str, known: list[str]) -> str | None:

@@ -46,6 +46,15 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def leftovers(root: Path) -> list[Path]:
+    """What a killed process left of `atomic`, of DVC's and of MLflow's writing in a project, where none is at work."""
+    mine = re.compile(r"\..+\.(tmp|tmp-journal|tmp-wal|tmp-shm)")
+    folders = [root, root / ".glue", root / "data" / "raw"]
+    found = [p for folder in folders if folder.is_dir() for p in folder.iterdir() if mine.fullmatch(p.name)]
+    found += [p for p in (root / "artifacts").rglob(".*") if mine.fullmatch(p.name)]
+    return found + list((root / ".dvc" / "cache" / "files").glob("*/*/*.tmp"))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic(path) as temporary:
@@ -209,6 +218,7 @@ class CsvForm:
     encoding: str
     delimiter: str
     header: list[str]
+    decimal: str = "."
 
     @classmethod
     def of(cls, path: Path, *, whole: bool = True) -> CsvForm:
@@ -223,7 +233,7 @@ class CsvForm:
         if not sample:
             raise DataError(f"{path}: is empty")
         delimiter = sniff_delimiter(sample)
-        return cls(encoding, delimiter, _header(sample, delimiter))
+        return cls(encoding, delimiter, _header(sample, delimiter), sniff_decimal(sample, delimiter))
 
     def options(self, types: dict[str, str], *, verbatim: bool = False) -> dict[str, Any]:
         """Arguments for pyarrow's readers. `verbatim` keeps every value as the text that stands there."""
@@ -239,6 +249,7 @@ class CsvForm:
                 column_types={name: pa.type_for_alias(kind) for name, kind in given.items()},
                 null_values=NULLS,
                 strings_can_be_null=not verbatim,
+                decimal_point=self.decimal,
             ),
         }
 
@@ -273,6 +284,16 @@ def _encoding(path: Path, *, whole: bool) -> str:
 def sniff_delimiter(text: str) -> str:
     """The delimiter of a CSV by its header: the most frequent of comma, semicolon, tab and bar outside quotes."""
     return max(",;\t|", key=lambda d: len(_header(text, d)))  # the first of equals: a comma
+
+
+def sniff_decimal(text: str, delimiter: str) -> str:
+    """The decimal point of a CSV by its beginning: a comma where numbers have one, it cannot part thousands, and no
+    number has a point."""
+    if delimiter == ",":
+        return "."
+    fields = [field.strip() for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter) for field in row]
+    comma = any(re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", field) for field in fields)
+    return "," if comma and not any(re.fullmatch(r"[-+]?\d+\.\d+", field) for field in fields) else "."
 
 
 def _header(text: str, delimiter: str) -> list[str]:

@@ -12,6 +12,7 @@ SCHEMA = ".glue/schema.json"
 LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
 UNCHANGED = ".glue/unchanged.json"
+RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
 LOG = ".glue/glue.log"
 
 TABLE = "artifacts/ingest/table.parquet"
@@ -34,6 +35,7 @@ ROW = "glue_row"  # the row's number in the ingested table
 PART = "glue_split"
 WHEN = "glue_timestamp"
 WHOM = "glue_entity"
+OWN = {ROW, PART, WHEN, WHOM, "prediction"}
 
 
 def find_root(start: Path | None = None) -> Path:

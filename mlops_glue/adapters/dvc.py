@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import shlex
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +39,8 @@ def _repo(root: Path) -> Iterator[Any]:
     try:
         with contextlib.redirect_stdout(io.StringIO()), Repo(str(root)) as repo:
             yield repo
+    except sqlite3.Error as error:  # its state, in .dvc/tmp
+        raise ToolError(f"DVC's state: {error}", hint=f"make room, or look at {root / '.dvc' / 'tmp'}") from error
     except LockError as error:
         raise ToolError("DVC's lock is held by another process", hint="wait for it to end, then again") from error
     except DvcException as error:
@@ -214,6 +217,17 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]
         return
     before, after = ("absent" if v is None else str(v) if len(str(v)) < 60 else "…" for v in (old, new))
     yield key, before, after
+
+
+def changed_data(root: Path) -> dict[str, str]:
+    """For each file that DVC tracks and no stage makes: what happened to it, where something did."""
+    with _repo(root) as repo, repo.lock:
+        out: dict[str, str] = {}
+        for stage in repo.index.stages:
+            if stage.cmd is None:
+                for entry in stage.status().get(stage.addressing, []):
+                    out |= entry.get("changed outs", {}) if isinstance(entry, dict) else {}
+        return {path: str(what) for path, what in out.items()}
 
 
 def status(root: Path) -> dict[str, list[str]]:

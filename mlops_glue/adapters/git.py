@@ -21,6 +21,11 @@ def inside(root: Path) -> bool:
     return _git(root, "rev-parse", "--is-inside-work-tree") == "true"
 
 
+def there() -> bool:
+    """Is git installed?"""
+    return _git(Path.cwd(), "--version") is not None
+
+
 def init(root: Path) -> bool:
     """`git init`; False where there is no git.
 

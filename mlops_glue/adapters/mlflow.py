@@ -143,7 +143,6 @@ class Store:
                 where = (self._root / layout.TRACKING_ARTIFACTS).as_uri() if self._local else None
                 self._client.create_experiment(experiment, artifact_location=where)
             mlflow.set_experiment(experiment)
-            self._end_dead_runs(experiment)
             with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
                 mlflow.log_params(params)
                 mlflow.log_metrics(metrics)
@@ -170,14 +169,21 @@ class Store:
             assert run is not None
             return int(made.version)
 
-    def _end_dead_runs(self, experiment: str) -> None:
-        """A killed process leaves its run RUNNING for ever; runs of glue's own dead processes become KILLED."""
-        found = self._client.get_experiment_by_name(experiment)
-        assert found is not None
-        for run in self._client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'"):
-            pid = run.data.tags.get("glue.pid", "")
-            if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc").exists():
-                self._client.set_terminated(run.info.run_id, "KILLED")
+    def dead_runs(self, experiment: str) -> list[str]:
+        """The ids of runs that are RUNNING and whose process, one of glue's on this machine, is no more."""
+        with _told():
+            found = self._client.get_experiment_by_name(experiment)
+            if found is None or not Path("/proc").exists():
+                return []
+            running = self._client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'")
+        pids = {run.info.run_id: run.data.tags.get("glue.pid", "") for run in running}
+        return [run for run, pid in pids.items() if pid.isdigit() and not Path(f"/proc/{pid}").exists()]
+
+    def end_dead_runs(self, experiment: str) -> None:
+        """A killed process leaves its run RUNNING for ever; such runs become KILLED."""
+        for run in self.dead_runs(experiment):
+            with _told():
+                self._client.set_terminated(run, "KILLED")
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ def run(
     """Run what changed, publish the result, promote it where it may be. Returns 1 where a check said no."""
     root = layout.find_root()
     before = None
-    if not (force or until or overrides or subprocess):
+    if not (force or until or overrides or subprocess or (root / layout.RUNNING).exists()):
         env = env or os.environ.get("GLUE_ENV")
         before = unchanged.seen(root)
         if before is not None and publish and before["env"] == env and before["store_unchanged"]:
@@ -43,6 +44,7 @@ def run(
         raise UsageError(f"--until: no stage {until!r}", hint=did_you_mean(until, list(stages.STAGES)))
     if overrides:
         write_overrides(root, overrides)
+    runner.check_merged(root)
     config = configs.load(root, env)
     outcomes: list[dict[str, Any]] = []
 
@@ -57,7 +59,7 @@ def run(
             ingest.check_columns(config, names)
         except ConfigError as error:
             raise configs.located(root, error) from error
-    with project_lock(root):
+    with project_lock(root), marked(root):
         runner.write_definition(config, root)
         at_start = unchanged.snapshot(root)
         inside: Callable[[str], None] | None = None
@@ -199,6 +201,20 @@ def project_lock(root: Path) -> Any:
         except Timeout:
             raise ToolError("another glue has been at work in this project too long", hint="see: ps aux") from None
     return lock
+
+
+@contextlib.contextmanager
+def marked(root: Path) -> Iterator[None]:
+    """Say that a run is at work; where the one before was killed, take away what it left half-written."""
+    mark = root / layout.RUNNING
+    if mark.exists():
+        for path in io.leftovers(root):
+            path.unlink(missing_ok=True)
+    mark.write_text(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
 
 
 def write_overrides(root: Path, overrides: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "o
 def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple[int, bool]:
     """The version that holds this result, and whether it is new. Twice the same result gives one version."""
     name = config.model_name
+    store.end_dead_runs(config.project)
     found = store.published(name, fingerprint)
     if found is not None:
         return found, False

@@ -54,7 +54,9 @@ def _range(name: str, column: pa.ChunkedArray) -> list[Expectation]:
     if 0 < room < float("inf"):
         least = 0.0 if low >= 0 > low - room else float(f"{low - room:.4g}")
         limits = {"min_value": least, "max_value": float(f"{high + room:.4g}")}
-        out.append({"expect_column_values_to_be_between": {"column": name, **limits, "mostly": 0.99}})
+        infinite = 1 - len(finite) / max(len(column) - column.null_count, 1)
+        mostly = 0.99 if infinite == 0 else round(1 - min(2 * infinite + 0.01, 0.9), 3)
+        out.append({"expect_column_values_to_be_between": {"column": name, **limits, "mostly": mostly}})
     return out
 
 

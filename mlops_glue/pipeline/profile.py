@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlops_glue import layout
 from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, as_text, is_day_first
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
     present = rows - nulls
     if not name.strip():
         return left_out("it has no name")
+    if name in layout.OWN:
+        return left_out("glue uses this name")
     if distinct == 0:
         return left_out("no values")
     if distinct == 1:

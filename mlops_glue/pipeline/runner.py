@@ -15,7 +15,7 @@ from typing import Any
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config, located
-from mlops_glue.errors import ConfigError, GlueError, StageError, ToolError
+from mlops_glue.errors import ConfigError, GlueError, StageError, ToolError, of_system, own_lines
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.modules import user_modules
 
@@ -76,8 +76,38 @@ def _given(config: Config, key: str) -> bool:
     return node is not None
 
 
+def check_merged(root: Path) -> None:
+    """No file that tells what to do holds both sides of a git merge.
+
+    Raises:
+        ConfigError: one does.
+    """
+    for name in (layout.CONFIG, "dvc.yaml", "dvc.lock"):
+        if (root / name).is_file():
+            lines = (root / name).read_text(encoding="utf-8", errors="replace").splitlines()
+            at = next((n for n, line in enumerate(lines, 1) if line.startswith(("<<<<<<< ", ">>>>>>> "))), None)
+            if at is not None:
+                raise ConfigError(
+                    [f"{name}:{at} holds both sides of a git merge"],
+                    hint=f"git checkout --ours {name}, or --theirs; then glue run",
+                )
+
+
 def write_definition(config: Config, root: Path) -> None:
     """Bring glue's own stages in `dvc.yaml` up to date; the user's stages and comments stay."""
+    before, after = _definitions(config, root)
+    if after != before:
+        io.write_text(root / "dvc.yaml", after)
+
+
+def is_defined(config: Config, root: Path) -> bool:
+    """Is `dvc.yaml` what `write_definition` would make of it?"""
+    before, after = _definitions(config, root)
+    return before == after
+
+
+def _definitions(config: Config, root: Path) -> tuple[str | None, str]:
+    """The text of `dvc.yaml` as it is (None: not there), and as it should be, in equal form."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -85,8 +115,9 @@ def write_definition(config: Config, root: Path) -> None:
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     path = root / "dvc.yaml"
+    there = path.is_file()
     try:
-        tree = (yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {"stages": {}}
+        tree = (yaml.load(path.read_text(encoding="utf-8")) if there else None) or {"stages": {}}
     except YAMLError as error:
         raise ConfigError([f"dvc.yaml: is not YAML: {str(error).splitlines()[0]}"]) from error
     before = yaml_text(yaml, tree)
@@ -96,9 +127,7 @@ def write_definition(config: Config, root: Path) -> None:
         if old is not None and not str(old.get("cmd", "")).startswith("glue stage"):
             raise ConfigError([f"dvc.yaml stages.{name}: the name is glue's own"], hint="rename your stage")
         here[name] = made
-    after = yaml_text(yaml, tree)
-    if after != before or not path.is_file():
-        io.write_text(path, after)
+    return before if there else None, yaml_text(yaml, tree)
 
 
 def yaml_text(yaml: Any, tree: Any) -> str:
@@ -147,15 +176,16 @@ def run_stage(name: str, config: Config, root: Path) -> None:
         raise located(root, error) from error
     except GlueError:
         raise
-    except SystemExit as stop:
-        if stop.code not in (None, 0):
-            raise StageError(f"stage {name} called sys.exit({stop.code!r})") from stop
+    except SystemExit as stop:  # of code of the user's: no stage of glue's exits
+        raise StageError(f"stage {name}: sys.exit({stop.code!r}) was called{own_lines(stop, root)}") from stop
     except ImportError as error:
         raise ToolError(f"stage {name}: {error}", hint='pip install "mlops-glue[pipeline]"') from error
     except OSError as error:
-        raise StageError(f"stage {name}: {error.strerror or error}: {error.filename}") from error
+        told = of_system(error)
+        raise StageError(f"stage {name}: {told.message}", hint=told.hint) from error
     except Exception as error:
-        raise StageError(f"stage {name}: {type(error).__name__}: {str(error)[:300]}") from error
+        said = (str(error).strip() or "no message").splitlines()[0][:300]
+        raise StageError(f"stage {name}: {type(error).__name__}: {said}{own_lines(error, root)}") from error
     finally:
         os.chdir(here)
 

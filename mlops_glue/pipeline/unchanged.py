@@ -1,10 +1,9 @@
 """Is everything plainly as the last complete run left it? Answered from bytes and stamps of files; no tool is imported.
 
-`snapshot` before and after DVC's reproduce, then `record`: `.glue/unchanged.json` holds the control files
-(`dvc.yaml`, `dvc.lock`, `glue.yaml`, every `.dvc`, …) by SHA-256 and whatever the lock names by MD5 and stamp. `seen` is
-not None only where all of that is the same. It must never be so where `dvc status` says otherwise: all that is not
-plain (a stage with `always_changed`, `foreach` or `wdir`, a second `dvc.yaml`, an import, a hash other than MD5) is left
-to DVC.
+`snapshot` before and after DVC's reproduce, then `record`: `.glue/unchanged.json` holds the control files (`dvc.yaml`,
+`dvc.lock`, `glue.yaml`, every `.dvc`, …) by SHA-256 and whatever the lock names by MD5 and stamp. `seen` is not None
+only where all of that is the same. It must never be so where `dvc status` says otherwise: all that is not plain (a
+stage with `always_changed`, `foreach` or `wdir`, a second `dvc.yaml`, an import, another hash) is left to DVC.
 """
 
 from __future__ import annotations
@@ -56,17 +55,18 @@ def record(root: Path, at_start: Snapshot | None, after: Snapshot | None, told: 
     store = told.get("store")
     if any(_md5(root / name, stamps[name]) != md5 for name, md5 in hashes.items()) or snapshot(root) != after:
         return
+    stamp = _stamp(root / store) if store else None
     kept = {
         "format": FORMAT,
         "glue": __version__,
         "control": after,
         "files": {name: [md5, stamps[name]] for name, md5 in hashes.items()},
         "modules": {code: user_modules(code, root) for code in told["code"]},
-        "store": _stamp(root / store) if store else None,
+        "store": stamp,
         "told": told,
     }
     newest = max((stamp[1] for group in stamps.values() if group for stamp in group.values()), default=0)
-    _wait_until_old(max(newest, (kept["store"] or [0, 0])[1]))
+    _wait_until_old(max(newest, (stamp or [0, 0])[1]))
     io.write_json(path, kept)
 
 

@@ -52,7 +52,8 @@ def test_a_run_of_a_dead_process_is_closed(tmp_path: Path) -> None:
     client = store._client
     experiment = client.create_experiment("e")
     runs = [client.create_run(experiment, tags={"glue.pid": str(pid)}) for pid in (dead.pid, os.getpid())]
-    store._end_dead_runs("e")
+    assert len(store.dead_runs("e")) == 1
+    store.end_dead_runs("e")
     assert [client.get_run(r.info.run_id).info.status for r in runs] == ["KILLED", "RUNNING"]
 
 

@@ -1,0 +1,182 @@
+"""`glue doctor`: is this installation and this project sound? Each finding comes with what to type."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import config as configs
+from mlops_glue import console, io, layout
+from mlops_glue.adapters import dvc, git
+from mlops_glue.config import Config
+from mlops_glue.errors import GlueError, UsageError
+from mlops_glue.pipeline import runner
+
+PYTHONS = ((3, 11), (3, 13))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `fix` is what to type; a problem makes the exit code 1, a note does not."""
+
+    level: str  # ok, note, problem
+    what: str
+    fix: str | None = None
+
+
+def doctor(*, as_json: bool = False, env: str | None = None) -> int:
+    """Look at the tools, then at the project around the working folder, if any."""
+    found = list(_tools())
+    try:
+        root: Path | None = layout.find_root()
+    except UsageError:
+        root = None
+        found.append(Finding("note", "no project here: only the installation was looked at", "glue init"))
+    if root is not None:
+        for look in (_merged, _pipeline, _leftovers, _registry):
+            try:
+                found += look(root, env)
+            except GlueError as error:
+                found += [Finding("problem", line, error.hint) for line in error.message.splitlines()]
+                if look in (_merged, _pipeline):
+                    break  # what comes after needs a config that loads
+    wrong = any(f.level == "problem" for f in found)
+    if as_json:
+        console.result_json({"sound": not wrong, "findings": [asdict(f) for f in found]})
+    else:
+        for f in found:
+            console.result(f"{f.level:<8} {f.what}")
+            if f.fix:
+                console.result(f"         {f.fix}")
+        console.result("something is wrong" if wrong else "sound")
+    return 1 if wrong else 0
+
+
+def _tools() -> Iterator[Finding]:
+    here = sys.version_info[:2]
+    said = f"Python {here[0]}.{here[1]}"
+    if not PYTHONS[0] <= here <= PYTHONS[1]:
+        yield Finding("problem", f"{said}: tested are 3.11 to 3.13", "python3.12 -m venv .venv")
+    else:
+        yield Finding("ok", said)
+    if not git.there():
+        yield Finding("note", "no git: versions will not lead back to a commit", "apt install git")
+    from packaging.requirements import Requirement
+
+    for text in importlib.metadata.requires("mlops-glue") or []:
+        need = Requirement(text)
+        extra = next((e for e in ("pipeline", "validation") if need.marker and f'"{e}"' in str(need.marker)), None)
+        if need.marker is not None and extra is None:
+            continue
+        install = f'pip install "mlops-glue[{extra}]"' if extra else "pip install mlops-glue"
+        try:
+            version = importlib.metadata.version(need.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding("problem", f"{need.name} is not installed", install)
+            continue
+        if need.specifier.contains(version, prereleases=True):
+            yield Finding("ok", f"{need.name} {version}")
+        else:
+            yield Finding("problem", f"{need.name} {version}: tested is {need.specifier}", f"{install} --upgrade")
+
+
+def _merged(root: Path, env: str | None) -> Iterator[Finding]:
+    runner.check_merged(root)
+    config = configs.load(root, env)
+    yield Finding("ok", f"{layout.CONFIG} of {config.project}")
+    if not git.inside(root):
+        yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
+
+
+def _pipeline(root: Path, env: str | None) -> Iterator[Finding]:
+    config = configs.load(root, env)
+    if not runner.is_defined(config, root):
+        yield Finding("note", f"dvc.yaml is older than {layout.CONFIG}", "glue run")
+    changed = dvc.changed_data(root)
+    for path, what in changed.items():
+        yield Finding("note", f"{path}: {what} since DVC tracked it", f"dvc add {path.removesuffix('.dvc')}")
+    stages = dvc.status(root)
+    reasons = {name: why for name, why in stages.items() if why}
+    for name, why in list(reasons.items())[:1]:
+        more = f", and {len(reasons) - 1} more stages" if len(reasons) > 1 else ""
+        yield Finding("note", f"{name} would run: {why[0]}{more}", "glue run")
+    if not reasons and not changed:
+        yield Finding("ok", f"{len(stages)} stages agree with dvc.lock and the files")
+
+
+def _leftovers(root: Path, env: str | None) -> Iterator[Finding]:
+    mark = root / layout.RUNNING
+    pid = mark.read_text().strip() if mark.is_file() else ""
+    if pid.isdigit() and _alive(int(pid)):
+        yield Finding("note", f"a glue run is at work, process {pid}")
+        return
+    if mark.is_file():
+        yield Finding("problem", f"glue run was killed, process {pid}: what it left is half done", "glue run")
+    for path in io.leftovers(root):
+        yield Finding("problem", f"left over from a crash: {path.relative_to(root)}", f"rm {path}")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _registry(root: Path, env: str | None) -> Iterator[Finding]:
+    config = configs.load(root, env)
+    local = root / layout.TRACKING_DB
+    if config.tracking.uri is None:
+        if not local.is_file():
+            yield Finding("note", "nothing is published yet", "glue run")
+            return
+        said = _integrity(local)
+        if said != "ok":
+            yield Finding("problem", f"{layout.TRACKING_DB}: {said}", f"restore {local} from a backup")
+            return
+    uri = config.tracking.uri and configs.resolve(config.tracking.uri, "tracking.uri")
+    from mlops_glue.adapters.mlflow import Store
+
+    yield from _champion(root, config, Store(root, uri))
+
+
+def _integrity(path: Path) -> str:
+    try:
+        with sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True) as store:
+            return str(store.execute("pragma integrity_check").fetchone()[0])
+    except sqlite3.Error as error:
+        return str(error)
+
+
+def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
+    import tempfile
+
+    from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
+
+    name, champion = config.model_name, store.champion(config.model_name)
+    for run in store.dead_runs(config.project):
+        yield Finding("problem", f"MLflow run {run} is RUNNING, and its process is dead", "glue run --force")
+    told = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
+    if told is not None and told["model"] == name and told["version"] not in store.versions(name):
+        yield Finding("problem", f"{name} v{told['version']} was published and is gone from the registry", "glue run")
+    if champion is None:
+        yield Finding("note", f"{name} has no champion", "glue run")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        kept = store.bundle(name, champion, Path(folder))
+        same = store.tags(name, champion).get(BUNDLE_DIGEST) == io.digest(kept)
+    if same:
+        yield Finding("ok", f"{name} v{champion} is champion, its bundle is the one that was registered")
+    else:
+        yield Finding(
+            "problem", f"{name} v{champion}: its bundle is not the one that was registered", "glue run --force"
+        )

@@ -1,0 +1,247 @@
+"""Pull the plug, run twice at once, fill the disk: nothing is torn, nothing is lost, nothing is told by a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import Glue
+
+FAST = ["--set", "train.estimator=sklearn.linear_model.LogisticRegression", "--set", "train.params={max_iter: 200}"]
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, glue: Glue) -> Path:
+    """A project that was never run, on a table that trains in no time."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(200, 3)).round(4)
+    table = pd.DataFrame(x, columns=["a", "b", "c"]).assign(town=rng.choice(["u", "v"], 200), y=x[:, 0] > 0)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    glue("init", "fresh", "--data", "t.csv", "--target", "y", cwd=tmp_path)
+    glue("run", "--until", "ingest", *FAST, cwd=tmp_path / "fresh")  # writes the estimator to glue.yaml
+    for made in ("artifacts", "dvc.lock", ".dvc/cache", ".dvc/tmp"):
+        path = tmp_path / "fresh" / made
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return tmp_path / "fresh"
+
+
+def result(root: Path, glue: Glue) -> tuple[str, str]:
+    """Metrics and the hash of the champion's predictions."""
+    glue("predict", "data/raw/t.csv", "scored.csv", cwd=root)
+    scored = (root / "scored.csv").read_bytes()
+    (root / "scored.csv").unlink()
+    return (root / "artifacts/evaluate/metrics.json").read_text(), hashlib.sha256(scored).hexdigest()
+
+
+def check_whole(root: Path) -> None:
+    """One version, no run RUNNING, an intact store, nothing temporary, no lock held."""
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as store:
+        assert store.execute("pragma integrity_check").fetchone() == ("ok",)
+        assert store.execute("select count(*) from model_versions").fetchone() == (1,)
+        assert store.execute("select count(*) from registered_model_aliases").fetchone() == (1,)
+        assert store.execute("select count(*) from runs where status = 'RUNNING'").fetchone() == (0,)
+    left = [p for p in root.rglob("*") if p.name.endswith((".tmp", ".tmp-journal", ".part"))]
+    assert left == []
+    assert not (root / ".glue" / "running").exists()
+
+
+def _killed_at(moments: list[float], fresh: Path, scratch: Path, glue: Glue) -> None:
+    shutil.copytree(fresh, scratch)
+    started = time.perf_counter()
+    glue("run", cwd=scratch)
+    duration = time.perf_counter() - started
+    wanted = result(scratch, glue)
+    check_whole(scratch)
+    for moment in moments:
+        shutil.rmtree(scratch)
+        shutil.copytree(fresh, scratch)
+        process = subprocess.Popen(
+            ["glue", "run"], cwd=scratch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(moment * duration)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        glue("run", cwd=scratch)
+        assert result(scratch, glue) == wanted, f"killed at {moment:.2f} of the run"
+        check_whole(scratch)
+        assert glue("doctor", cwd=scratch).stdout.endswith("sound\n")
+
+
+def _moments(count: int) -> list[float]:
+    """Spread over the run, each at random within its part."""
+    rng = random.Random(11)
+    return [(at + rng.random()) / count for at in range(count)]
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_killed_at_ten_moments_and_run_again(half: int, fresh: Path, tmp_path: Path, glue: Glue) -> None:
+    _killed_at(_moments(10)[half::2], fresh, tmp_path / "copy", glue)
+
+
+@pytest.mark.long
+def test_killed_at_fifty_moments_and_run_again(fresh: Path, tmp_path: Path, glue: Glue) -> None:
+    _killed_at(_moments(50), fresh, tmp_path / "copy", glue)
+
+
+def _two_at_once(root: Path, glue: Glue) -> None:
+    both = [
+        subprocess.Popen(["glue", "run"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert "Traceback" not in "".join(said)
+    assert "waiting for another glue" in "".join(said)
+    check_whole(root)
+
+
+@pytest.mark.parametrize("pairs", [2, pytest.param(10, marks=pytest.mark.long)])
+def test_two_runs_at_once(pairs: int, fresh: Path, tmp_path: Path, glue: Glue) -> None:
+    for pair in range(pairs):
+        root = tmp_path / f"pair{pair}"
+        shutil.copytree(fresh, root)
+        if pair % 2:  # every other pair in a project that was run before
+            glue("run", cwd=root)
+            (root / ".glue" / "unchanged.json").unlink()
+            shutil.rmtree(root / "artifacts" / "train")
+        _two_at_once(root, glue)
+
+
+def test_one_that_waits_too_long_says_for_what(fresh: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
+    from filelock import FileLock
+
+    monkeypatch.setenv("GLUE_LOCK_TIMEOUT_S", "0.5")
+    with FileLock(fresh / ".glue" / "lock"):
+        assert "another glue has been at work" in glue("run", cwd=fresh, code=4).stderr
+
+
+@pytest.mark.parametrize("limit", [0, 300, 3000, 20_000, 200_000, 600_000])
+def test_a_full_disk(limit: int, fresh: Path, glue: Glue) -> None:
+    """No file may grow beyond `limit` bytes, which is what a full disk looks like to a program."""
+
+    def full() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    config = (fresh / "glue.yaml").read_bytes()
+    done = subprocess.run(
+        ["glue", "run"], cwd=fresh, capture_output=True, text=True, preexec_fn=full, timeout=300, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "error: " in done.stderr and "Traceback" not in done.stderr
+    assert "a bug in glue" not in done.stderr, done.stderr
+    assert (fresh / "glue.yaml").read_bytes() == config
+    glue("run", cwd=fresh)
+    check_whole(fresh)
+
+
+def test_a_folder_that_may_not_be_written(fresh: Path, glue: Glue) -> None:
+    """Root may write anywhere, so root gives that up."""
+    for path in [fresh, *fresh.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+
+    def powerless() -> None:
+        if os.geteuid() == 0:  # PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: permissions hold for root
+            assert [ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) for capability in (1, 2)] == [0, 0]
+
+    try:
+        done = subprocess.run(
+            ["glue", "run"],
+            cwd=fresh,
+            capture_output=True,
+            text=True,
+            preexec_fn=powerless,
+            timeout=300,
+            check=False,
+        )
+    finally:
+        for path in [fresh, *fresh.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    assert done.returncode == 4, done.stderr
+    assert re.search(r"error: (Permission denied|Read-only file system): .*\.glue", done.stderr), done.stderr
+    assert "hint: may you write there?" in done.stderr
+
+
+def test_no_canary_is_told_or_written(fresh: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "REDIS_URL", "GITHUB_TOKEN", "DATABASE_URL", "STORE"]
+    for at, name in enumerate(names):
+        monkeypatch.setenv(name, f"https://user:hushhush{at}@127.0.0.1:9/x")
+    monkeypatch.setenv("STORE", f"sqlite:///{fresh.as_posix()}/elsewhere.db?timeout=hushhush5")
+    done = glue("run", cwd=fresh)
+    said = done.stdout + done.stderr
+    for words in (["status"], ["why", "train"], ["doctor"], ["run", "--force"]):
+        ran = glue(*words, cwd=fresh)
+        said += ran.stdout + ran.stderr
+    (fresh / "glue.yaml").write_text((fresh / "glue.yaml").read_text() + "\ntracking:\n  uri: ${DATABASE_URL}\n")
+    for words in (["run"], ["doctor"], ["--traceback", "run"]):
+        ran_raw = subprocess.run(["glue", *words], cwd=fresh, capture_output=True, text=True, check=False)
+        assert ran_raw.returncode != 0
+        said += ran_raw.stdout + (ran_raw.stderr if words[0] != "--traceback" else "")
+    assert "hushhush" not in said
+    written = [p for p in fresh.rglob("*") if p.is_file() and b"hushhush" in p.read_bytes()]
+    assert written == []
+
+
+def test_a_table_that_changed_under_dvc(fresh: Path, glue: Glue) -> None:
+    glue("run", cwd=fresh)
+    raw = fresh / "data/raw/t.csv"
+    raw.write_text(raw.read_text() + raw.read_text().splitlines()[-1] + "\n")
+    assert "data/raw/t.csv" in glue("doctor", cwd=fresh).stdout
+    assert "data/raw/t.csv" in json.loads(glue("why", "ingest", "--json", cwd=fresh).stdout)["reasons"][0]
+    told = json.loads(glue("run", "--json", "--no-publish", cwd=fresh).stdout)
+    assert {s["outcome"] for s in told["stages"]} == {"executed"}
+    assert "data/raw/t.csv" not in glue("doctor", cwd=fresh).stdout  # the run tracked it anew
+
+
+def test_a_lock_that_was_edited_by_hand(fresh: Path, glue: Glue) -> None:
+    glue("run", cwd=fresh)
+    lock = fresh / "dvc.lock"
+    sound = lock.read_text()
+    lock.write_text(sound.replace("md5: ", "md5: 0", 1))
+    assert json.loads(glue("run", "--json", cwd=fresh).stdout)["new"] is False
+    assert lock.read_text() == sound
+    for broken in ("stages: [", "schema: '9.0'\nstages: {}\n", "<<<<<<< HEAD\n" + sound):
+        lock.write_text(broken)
+        for words in (["run"], ["doctor"]):
+            done = subprocess.run(["glue", *words], cwd=fresh, capture_output=True, text=True, check=False)
+            assert done.returncode in (1, 2, 4), (broken[:20], done.stdout, done.stderr)
+            assert "dvc.lock" in done.stdout + done.stderr
+            assert "Traceback" not in done.stderr and "a bug in glue" not in done.stderr
+        assert lock.read_text() == broken
+
+
+def test_a_champion_that_cannot_be_read_is_no_green_light(fresh: Path, glue: Glue) -> None:
+    glue("run", cwd=fresh)
+    for file in (fresh / "mlartifacts").rglob("bundle/model.onnx"):
+        file.write_bytes(file.read_bytes()[:-10] + b"0123456789")
+    assert "its bundle is not the one that was registered" in glue("doctor", cwd=fresh, code=1).stdout
+    done = glue("run", "--set", "train.params={max_iter: 201, C: 0.9}", cwd=fresh, code=1)
+    assert "could not be scored on this holdout" in done.stdout
+
+
+def test_uncommitted_work_and_no_git(fresh: Path, glue: Glue) -> None:
+    glue("run", cwd=fresh)
+    with contextlib.closing(sqlite3.connect(fresh / "mlflow.db")) as store:
+        rows = dict(store.execute("select key, value from model_version_tags").fetchall())
+    assert rows["glue.git_dirty"] == "true"
+    shutil.rmtree(fresh / ".git")
+    (fresh / ".dvc" / "config").write_text((fresh / ".dvc" / "config").read_text() + "    no_scm = true\n")
+    assert "not in a git repository" in glue("doctor", cwd=fresh).stdout
+    glue("run", "--force", cwd=fresh)
