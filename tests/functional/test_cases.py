@@ -236,7 +236,7 @@ def test_a_table_with_a_nuisance_becomes_a_model(name: str, tmp_path: Path, insi
     assert code == 0, err
     assert said in err
     project = tmp_path / "p"
-    code, out, err = inside("run", "--json", "--no-publish", *CHEAP, cwd=project)
+    code, _out, err = inside("run", "--json", "--no-publish", *CHEAP, cwd=project)
     assert code == 0, err
     report = json.loads((project / "artifacts/evaluate/report/evaluation.json").read_text())
     assert task is None or report["task"] == task
@@ -281,7 +281,7 @@ def test_a_table_that_cannot_be_is_refused_with_a_line(name: str, tmp_path: Path
     write, target, wanted, said = BAD[name]
     file = write(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    code, out, err = inside("init", "p", "--data", file.name, "--target", target, cwd=tmp_path)
+    code, _out, err = inside("init", "p", "--data", file.name, "--target", target, cwd=tmp_path)
     assert (code, said in err) == (wanted, True), err
     assert len(err.splitlines()) <= 3 and err.startswith("error: ")
     assert sorted(tmp_path.rglob("*")) == before
@@ -416,7 +416,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
 def test_a_mistake_is_told_in_a_line(name: str, project: Path, inside: Callable[..., Ran]) -> None:
     change, wanted, said = MISTAKES[name]
     change(project)
-    code, out, err = inside("run", "--no-publish", cwd=project)
+    code, _out, err = inside("run", "--no-publish", cwd=project)
     told = "\n".join(line for line in err.splitlines() if line.startswith(("error:", "hint:")))
     assert code == wanted, err
     assert all(one in told for one in said), told
