@@ -232,7 +232,7 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
 def test_a_table_with_a_nuisance_becomes_a_model(name: str, tmp_path: Path, inside: Callable[..., Ran]) -> None:
     write, options, task, said = GOOD[name]
     file = write(tmp_path)
-    code, out, err = inside("init", "p", "--data", file.name, "--target", "y", *options, cwd=tmp_path)
+    code, _out, err = inside("init", "p", "--data", file.name, "--target", "y", *options, cwd=tmp_path)
     assert code == 0, err
     assert said in err
     project = tmp_path / "p"
