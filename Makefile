@@ -32,5 +32,5 @@ bench: $(BIN)/.installed
 	for file in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$file; done
 
 lock:  ## names and hashes, no URL
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --no-emit-index-url --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -273,7 +272,6 @@ def main() -> None:
     asked.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
     asked.add_argument("--repeat", type=int, default=5)
     given = asked.parse_args()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for name in given.parts or parts:
         with tempfile.TemporaryDirectory() as folder:
             parts[name](Path(folder), given.repeat)

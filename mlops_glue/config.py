@@ -217,6 +217,11 @@ def located(root: Path, error: ConfigError) -> ConfigError:
     return ConfigError(said, hint=error.hint)
 
 
+def tracking_uri(config: Config) -> str | None:
+    """Where MLflow keeps runs, with its variables put in; None is the project's own database."""
+    return config.tracking.uri and resolve(config.tracking.uri, "tracking.uri")
+
+
 def json_schema() -> str:
     """The JSON Schema of `glue.yaml`, for editors."""
     return json.dumps(Config.model_json_schema(), indent=1) + "\n"
@@ -429,15 +434,21 @@ def _in_environment(config: Config, env: str | None) -> Config:
 
 def overridden(root: Path, overrides: Mapping[str, str]) -> str:
     """The text of `glue.yaml` with dotted keys set; comments stay."""
-    from io import StringIO
-
     from ruamel.yaml import YAML
 
     tree = _parse(_read(root / CONFIG))
     for key, value in overrides.items():
         _set(tree, key, value)
-    yaml, out = YAML(typ="rt"), StringIO()
+    yaml = YAML(typ="rt")
     yaml.width = 1 << 16  # no line of the user's is broken
     yaml.indent(mapping=2, sequence=4, offset=2)
+    return dumped(yaml, tree)
+
+
+def dumped(yaml: Any, tree: Any) -> str:
+    """A ruamel tree as text."""
+    from io import StringIO
+
+    out = StringIO()
     yaml.dump(tree, out)
     return out.getvalue()

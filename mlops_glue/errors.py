@@ -71,6 +71,16 @@ class MissingExtra(GlueError):
         super().__init__(f"{package} is not installed", hint=f'pip install "mlops-glue[{extra}]"')
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line of what an exception says, or its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:most]
+
+
+def brief(error: BaseException, most: int = 300) -> str:
+    """The type of an exception, and the first line of what it says."""
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:most]}"
+
+
 def own_lines(error: BaseException, root: Path) -> str:
     """The places of a traceback that are in the project's own code, one a line, each after a line break."""
     places = [(f.filename, f.lineno, f.name, f.line) for f in traceback.extract_tb(error.__traceback__)]

@@ -16,7 +16,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue.errors import DataError
+from mlops_glue import layout
+from mlops_glue.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,9 +50,9 @@ def atomic(path: Path) -> Iterator[Path]:
 def leftovers(root: Path) -> list[Path]:
     """What a killed process left of `atomic`, of DVC's and of MLflow's writing in a project, where none is at work."""
     mine = re.compile(r"\..+\.(tmp|tmp-journal|tmp-wal|tmp-shm)")
-    folders = [root, root / ".glue", root / "data" / "raw"]
+    folders = [root, root / layout.STATE, root / layout.RAW]
     found = [p for folder in folders if folder.is_dir() for p in folder.iterdir() if mine.fullmatch(p.name)]
-    found += [p for p in (root / "artifacts").rglob(".*") if mine.fullmatch(p.name)]
+    found += [p for p in (root / layout.ARTIFACTS).rglob(".*") if mine.fullmatch(p.name)]
     return found + list((root / ".dvc" / "cache" / "files").glob("*/*/*.tmp"))
 
 
@@ -105,6 +106,13 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_yaml(path: Path) -> Any:
+    """Read YAML that no person needs the comments of."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
 def _scalar(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else str(value)
 
@@ -132,19 +140,33 @@ def suffix(path: Path) -> str:
     return found
 
 
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What Arrow and the operating system say of a file, as one line."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as {suffix(path)[1:]}: {first_line(error)}") from error
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Is it one of Arrow's types of text?"""
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def read_table(path: Path) -> pa.Table:
     """A whole table. Types of text formats are inferred over the whole column, not from the first rows.
 
     Raises:
         DataError: the file is empty, has no rows, repeats a column name, or is not what its name says.
     """
-    import pyarrow as pa
-
     kind = suffix(path)
-    try:
+    with _told(path):
         table = _readers()[kind](path)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as {kind[1:]}: {_first_line(error)}") from error
     _no_twins(path, table.column_names)
     if table.num_rows == 0:
         raise DataError(f"{path}: has a header but no rows")
@@ -300,10 +322,6 @@ def _header(text: str, delimiter: str) -> list[str]:
     return next(csv.reader(StringIO(text, newline=""), delimiter=delimiter))
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
 def batches(
     path: Path, types: dict[str, str] | None = None, *, verbatim: bool = False
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -318,17 +336,17 @@ def batches(
     Raises:
         DataError: the file cannot be read.
     """
-    import pyarrow as pa
-
     cut = {".parquet": _parquet_batches, ".jsonl": _json_batches}.get(suffix(path), _csv_batches)
     rows = 0
-    try:
-        for typed, carried in cut(path, types or {}, verbatim):
-            _no_twins(path, typed.column_names)
-            rows += typed.num_rows
-            yield typed, carried
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as {suffix(path)[1:]}: {_first_line(error)}") from error
+    pieces = cut(path, types or {}, verbatim)
+    while True:
+        with _told(path):  # around the reading alone: what the caller does with a piece is not the file's fault
+            piece = next(pieces, None)
+        if piece is None:
+            break
+        _no_twins(path, piece[0].column_names)
+        rows += piece[0].num_rows
+        yield piece
     if rows == 0:
         raise DataError(f"{path}: has a header but no rows")
 
@@ -450,7 +468,7 @@ class CsvSink:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        texts = [c for c in table.columns if pa.types.is_string(c.type) or pa.types.is_large_string(c.type)]
+        texts = [c for c in table.columns if is_text(c.type)]
         odd = any(pa.types.is_dictionary(c.type) or pa.types.is_nested(c.type) for c in table.columns)
         return not odd and not any(pc.any(pc.match_substring_regex(c, '[",\r\n]')).as_py() for c in texts)
 

@@ -13,8 +13,9 @@ LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
 UNCHANGED = ".glue/unchanged.json"
 RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
-LOG = ".glue/glue.log"
 
+RAW = "data/raw"
+ARTIFACTS = "artifacts"
 TABLE = "artifacts/ingest/table.parquet"
 VALIDATION = "artifacts/validation"
 FEATURES = "artifacts/featurize/features.parquet"

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from mlops_glue.errors import DataError, did_you_mean
+from mlops_glue.errors import DataError, did_you_mean, first_line
+from mlops_glue.io import is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +59,15 @@ class Schema:
     def order(self) -> list[Any]:
         """The classes as the metrics count them: of two, the positive one is the last."""
         return sorted(self.labels or [], key=lambda label: label == self.positive)
+
+    def class_indices(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Labels as indices into `order`, shape (rows,); regression values as they are."""
+        import numpy as np
+
+        if self.labels is None:
+            return values
+        place = {label: at for at, label in enumerate(self.order)}
+        return np.array([place[value] for value in values.tolist()])
 
     @property
     def numeric(self) -> list[str]:
@@ -159,14 +169,14 @@ def encode_number(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
 
     if pa.types.is_null(values.type):
         return np.full(len(values), np.nan, np.float32)
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+    if is_text(values.type):
         values = pc.replace_substring(pc.utf8_trim_whitespace(values), ",", "")
     if pa.types.is_temporal(values.type):
         raise ValueError(f"holds {values.type}, not numbers")
     try:
         numbers = values.cast(pa.float64(), safe=False).to_numpy()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(f"holds what is no number: {str(error).splitlines()[0][:120]}") from None
+        raise ValueError(f"holds what is no number: {first_line(error, 120)}") from None
     with np.errstate(over="ignore"):
         out = numbers.astype(np.float32)
     out[~np.isfinite(out)] = np.nan  # infinite is treated as unknown, in training too
@@ -193,7 +203,7 @@ def is_day_first(values: pa.ChunkedArray) -> bool:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+    if not is_text(values.type):
         return False
     pattern = r"^\s*(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})[-/.]\d{2,4}"
     found = pc.extract_regex(values, pattern).drop_null()
@@ -212,7 +222,7 @@ def as_datetime(values: pa.ChunkedArray, day_first: bool = False) -> np.ndarray[
     import numpy as np
     import pyarrow as pa
 
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+    if is_text(values.type):
         import pandas as pd
 
         parsed = pd.to_datetime(values.to_pandas(), utc=True, format="mixed", dayfirst=day_first)

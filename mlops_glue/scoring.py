@@ -73,9 +73,8 @@ class Bundle:
 
     def indices(self, value: Any, probability: Any) -> tuple[Any, Any]:
         """A class prediction in the form that `metrics` takes: indices into `schema.order`, and probabilities."""
-        order = {label: at for at, label in enumerate(self.schema.order)}
-        label = np.array([order[v] for v in value.tolist()])
+        label = self.schema.class_indices(value)
         if probability is None:
-            return label, np.eye(len(order))[label]
+            return label, np.eye(len(self.schema.order))[label]
         labels = self.schema.labels or []
         return label, probability[:, [labels.index(one) for one in self.schema.order]]

@@ -1,7 +1,7 @@
 """DVC: initialise, track, reproduce. A stage whose command is `glue stage X` runs in this process.
 
 Two names of DVC's internals make that possible, `Repo.reproduce(repro_fn=…)` and `dvc.stage.run.cmd_run`. Where they
-are missing, stages run as subprocesses, as `dvc repro` runs them.
+are missing, stages run as subprocesses, as `dvc repro` runs them. A third, `dvc.dependency.param.load_path`, saves time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mlops_glue.errors import GlueError, MissingExtra, ToolError
+from mlops_glue.errors import GlueError, MissingExtra, ToolError, first_line
 
 Outcome = str  # executed, restored, unchanged, failed
 Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" before the work), seconds, reasons
@@ -49,7 +49,7 @@ def _repo(root: Path) -> Iterator[Any]:
         while cause is not None:  # a stage's own error says more than DVC's
             if isinstance(cause, GlueError):
                 raise cause from error
-            said.append(str(cause).splitlines()[0])
+            said.append(first_line(cause, 1000))
             cause = cause.__cause__
         raise ToolError(f"DVC: {': '.join(said)}") from error
     finally:
@@ -145,7 +145,7 @@ def reproduce(
                 event(name, outcome, time.perf_counter() - started, reasons)
             return done
 
-        with _commands(run_stage, executed):
+        with _commands(run_stage, executed), _parameters_parsed_once():
             repo.reproduce(targets=[until] if until else None, force=force, repro_fn=repro)
 
 
@@ -177,6 +177,38 @@ def _commands(run_stage: Callable[[str], None] | None, executed: set[str]) -> It
         yield
     finally:
         dvc_run.cmd_run = original
+
+
+@contextlib.contextmanager
+def _parameters_parsed_once() -> Iterator[None]:
+    """DVC parses `glue.yaml` anew for each of some fifty looks at its parameters; here once for each state of the file.
+
+    A third internal name, which may go: then parameters are parsed as often as DVC likes.
+    """
+    from copy import deepcopy
+
+    from dvc.dependency import param
+
+    original = getattr(param, "load_path", None)
+    if original is None:
+        yield
+        return
+    parsed: dict[tuple[Any, ...], Any] = {}
+
+    def load_path(path: Any, fs: Any, **kwargs: Any) -> Any:
+        if getattr(fs, "protocol", None) != "local" or kwargs:
+            return original(path, fs, **kwargs)
+        at = Path(path).stat()
+        key = (os.fspath(path), at.st_mtime_ns, at.st_ctime_ns, at.st_size, at.st_ino)
+        if key not in parsed:
+            parsed[key] = original(path, fs)
+        return deepcopy(parsed[key])  # what is handed out may be changed by who gets it
+
+    param.load_path = load_path
+    try:
+        yield
+    finally:
+        param.load_path = original
 
 
 def _reasons(stage: Any) -> list[str]:

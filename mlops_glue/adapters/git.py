@@ -32,7 +32,7 @@ def init(root: Path) -> bool:
     Raises:
         ToolError: git is there and fails.
     """
-    if _git(root, "--version") is None:
+    if not there():
         return False
     # a folder that the repository around it ignores gets one of its own: DVC refuses to be ignored
     alone = not inside(root) or _git(root, "check-ignore", "--quiet", ".dvc/config") is not None

@@ -8,11 +8,12 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import layout
-from mlops_glue.errors import GlueError, MissingExtra, ToolError
+from mlops_glue import io, layout
+from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
 
 FINGERPRINT = "glue.fingerprint"
 BUNDLE_DIGEST = "glue.bundle_sha256"
@@ -102,7 +103,11 @@ class Store:
             return get_model_info(f"models:/{model}/{version}").signature is not None
 
     def bundle(self, model: str, version: int, into: Path) -> Path:
-        """Copy the bundle of a version into a folder of the caller's."""
+        """Copy the bundle of a version into a folder of the caller's.
+
+        Raises:
+            DataError: it is not the one that was registered.
+        """
         import mlflow
 
         with _told():
@@ -110,6 +115,8 @@ class Store:
             got = mlflow.artifacts.download_artifacts(
                 run_id=found.run_id, artifact_path="bundle", dst_path=str(into), tracking_uri=self._uri
             )
+        if found.tags.get(BUNDLE_DIGEST) != io.digest(Path(got)):
+            raise DataError(f"{model} v{version}: its bundle is not the one that was registered")
         return Path(got)
 
     def publish(
@@ -147,8 +154,7 @@ class Store:
                 mlflow.log_params(params)
                 mlflow.log_metrics(metrics)
                 name, path, table, md5 = dataset
-                target = tags.get("glue.target")
-                data = mlflow.data.from_pandas(table, source=path, name=name, targets=target, digest=md5[:36])
+                data = mlflow.data.from_pandas(table, source=path, name=name, digest=md5[:36])
                 mlflow.log_input(data, context="training")
                 for folder, paths in files.items():
                     for one in paths:
@@ -189,10 +195,8 @@ class Store:
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
     """MLflow's exceptions as one scrubbed line; what it prints goes nowhere."""
-    import io
-
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stdout(StringIO()), contextlib.redirect_stderr(StringIO()):
             yield
     except GlueError:
         raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue.errors import DataError, ToolError
+from mlops_glue.errors import DataError, ToolError, brief
 
 # Exact names that scikit-learn's own models need beside skops' built-in list (seen on skops 0.16); the list inside
 # an artifact is never consulted.
@@ -130,7 +130,7 @@ def export(model: Any, numeric: int, text: int) -> bytes:
                 model, "glue", initial_types=types, options=options, target_opset={"": 21, "ai.onnx.ml": 3}
             )
     except Exception as error:
-        raise ToolError(f"ONNX export: {type(error).__name__}: {str(error).strip().splitlines()[0][:200]}") from error
+        raise ToolError(f"ONNX export: {brief(error, 200)}") from error
     made.opset_import.sort(key=lambda o: o.domain)  # skl2onnx leaves them in the order of a set
     return made.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
@@ -160,4 +160,4 @@ def run(live: Any, inputs: dict[str, np.ndarray[Any, Any]]) -> list[np.ndarray[A
     try:
         return live.run(None, {k: v for k, v in inputs.items() if k in wanted})  # type: ignore[no-any-return]
     except Exception as error:
-        raise ToolError(f"onnxruntime: {type(error).__name__}: {str(error).splitlines()[0][:200]}") from error
+        raise ToolError(f"onnxruntime: {brief(error, 200)}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
+from mlops_glue.commands.run import at_work
 from mlops_glue.config import Config
-from mlops_glue.errors import GlueError, UsageError
+from mlops_glue.errors import DataError, GlueError, UsageError
 from mlops_glue.pipeline import runner
 
 PYTHONS = ((3, 11), (3, 13))
@@ -39,13 +39,7 @@ def doctor(*, as_json: bool = False, env: str | None = None) -> int:
         root = None
         found.append(Finding("note", "no project here: only the installation was looked at", "glue init"))
     if root is not None:
-        for look in (_merged, _pipeline, _leftovers, _registry):
-            try:
-                found += look(root, env)
-            except GlueError as error:
-                found += [Finding("problem", line, error.hint) for line in error.message.splitlines()]
-                if look in (_merged, _pipeline):
-                    break  # what comes after needs a config that loads
+        found += _project(root, env)
     wrong = any(f.level == "problem" for f in found)
     if as_json:
         console.result_json({"sound": not wrong, "findings": [asdict(f) for f in found]})
@@ -86,16 +80,32 @@ def _tools() -> Iterator[Finding]:
             yield Finding("problem", f"{need.name} {version}: tested is {need.specifier}", f"{install} --upgrade")
 
 
-def _merged(root: Path, env: str | None) -> Iterator[Finding]:
-    runner.check_merged(root)
-    config = configs.load(root, env)
+def _project(root: Path, env: str | None) -> list[Finding]:
+    try:
+        runner.check_merged(root)
+        config = configs.load(root, env)
+    except GlueError as error:  # what comes after needs a config that loads
+        return _as_findings(error)
+    found: list[Finding] = []
+    for look in (_repository, _pipeline, _leftovers, _registry):
+        try:
+            found += look(root, config)
+        except GlueError as error:
+            found += _as_findings(error)
+    return found
+
+
+def _as_findings(error: GlueError) -> list[Finding]:
+    return [Finding("problem", line, error.hint) for line in error.message.splitlines()]
+
+
+def _repository(root: Path, config: Config) -> Iterator[Finding]:
     yield Finding("ok", f"{layout.CONFIG} of {config.project}")
     if not git.inside(root):
         yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
 
 
-def _pipeline(root: Path, env: str | None) -> Iterator[Finding]:
-    config = configs.load(root, env)
+def _pipeline(root: Path, config: Config) -> Iterator[Finding]:
     if not runner.is_defined(config, root):
         yield Finding("note", f"dvc.yaml is older than {layout.CONFIG}", "glue run")
     changed = dvc.changed_data(root)
@@ -110,30 +120,17 @@ def _pipeline(root: Path, env: str | None) -> Iterator[Finding]:
         yield Finding("ok", f"{len(stages)} stages agree with dvc.lock and the files")
 
 
-def _leftovers(root: Path, env: str | None) -> Iterator[Finding]:
-    mark = root / layout.RUNNING
-    pid = mark.read_text().strip() if mark.is_file() else ""
-    if pid.isdigit() and _alive(int(pid)):
-        yield Finding("note", f"a glue run is at work, process {pid}")
+def _leftovers(root: Path, config: Config) -> Iterator[Finding]:
+    if at_work(root):
+        yield Finding("note", "another glue is at work in this project")
         return
-    if mark.is_file():
-        yield Finding("problem", f"glue run was killed, process {pid}: what it left is half done", "glue run")
+    if (root / layout.RUNNING).is_file():
+        yield Finding("problem", "the last glue run was killed: what it left is half done", "glue run")
     for path in io.leftovers(root):
         yield Finding("problem", f"left over from a crash: {path.relative_to(root)}", f"rm {path}")
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _registry(root: Path, env: str | None) -> Iterator[Finding]:
-    config = configs.load(root, env)
+def _registry(root: Path, config: Config) -> Iterator[Finding]:
     local = root / layout.TRACKING_DB
     if config.tracking.uri is None:
         if not local.is_file():
@@ -143,10 +140,9 @@ def _registry(root: Path, env: str | None) -> Iterator[Finding]:
         if said != "ok":
             yield Finding("problem", f"{layout.TRACKING_DB}: {said}", f"restore {local} from a backup")
             return
-    uri = config.tracking.uri and configs.resolve(config.tracking.uri, "tracking.uri")
     from mlops_glue.adapters.mlflow import Store
 
-    yield from _champion(root, config, Store(root, uri))
+    yield from _champion(root, config, Store(root, configs.tracking_uri(config)))
 
 
 def _integrity(path: Path) -> str:
@@ -160,8 +156,6 @@ def _integrity(path: Path) -> str:
 def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
     import tempfile
 
-    from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
-
     name, champion = config.model_name, store.champion(config.model_name)
     for run in store.dead_runs(config.project):
         yield Finding("problem", f"MLflow run {run} is RUNNING, and its process is dead", "glue run --force")
@@ -169,14 +163,14 @@ def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
     if told is not None and told["model"] == name and told["version"] not in store.versions(name):
         yield Finding("problem", f"{name} v{told['version']} was published and is gone from the registry", "glue run")
     if champion is None:
-        yield Finding("note", f"{name} has no champion", "glue run")
+        refused = told is not None and told["model"] == name and told["refused"]
+        said, fix = (f": {'; '.join(refused)}", f"edit {layout.CONFIG}, then glue run") if refused else ("", "glue run")
+        yield Finding("note", f"{name} has no champion{said}", fix)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        kept = store.bundle(name, champion, Path(folder))
-        same = store.tags(name, champion).get(BUNDLE_DIGEST) == io.digest(kept)
-    if same:
-        yield Finding("ok", f"{name} v{champion} is champion, its bundle is the one that was registered")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            store.bundle(name, champion, Path(folder))
+    except DataError as error:
+        yield Finding("problem", error.message, "glue run --force")
     else:
-        yield Finding(
-            "problem", f"{name} v{champion}: its bundle is not the one that was registered", "glue run --force"
-        )
+        yield Finding("ok", f"{name} v{champion} is champion, its bundle is the one that was registered")

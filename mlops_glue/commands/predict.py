@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.errors import DataError, UsageError, did_you_mean
+from mlops_glue.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue.scoring import Bundle
@@ -21,12 +21,12 @@ OUTPUTS = (".csv", ".csv.gz", ".parquet")
 def predict(source: str, target: str, *, version: int | None = None, env: str | None = None) -> int:
     """Score a file, or each table in a folder; the output holds the input's columns, then the prediction."""
     inputs, outputs = _files(Path(source), Path(target))
-    from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
+    from mlops_glue.adapters.mlflow import Store
     from mlops_glue.scoring import Bundle
 
     root = layout.find_root()
     config = configs.load(root, env)
-    store = Store(root, config.tracking.uri and configs.resolve(config.tracking.uri, "tracking.uri"))
+    store = Store(root, configs.tracking_uri(config))
     chosen = version if version is not None else store.champion(config.model_name)
     if chosen is None:
         raise UsageError(f"{config.model_name} has no champion", hint="glue run, or glue predict --version N")
@@ -36,12 +36,9 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
             hint=did_you_mean("", list(map(str, there))),
         )
     with tempfile.TemporaryDirectory() as folder:
-        kept = store.bundle(config.model_name, chosen, Path(folder))
-        if store.tags(config.model_name, chosen).get(BUNDLE_DIGEST) != io.digest(kept):
-            raise DataError(f"{config.model_name} v{chosen}: its bundle is not the one that was registered")
-        bundle = Bundle(kept, threads=os.cpu_count() or 1)
+        bundle = Bundle(store.bundle(config.model_name, chosen, Path(folder)), threads=os.cpu_count() or 1)
         for one, out in zip(inputs, outputs, strict=True):
-            with console.rows_bar(one.name, _row_count(one)) as advance:
+            with console.rows_bar(one.name, io.parquet_rows(one)) as advance:
                 rows = score_file(bundle, one, out, advance)
             console.progress(f"{out}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
     return 0
@@ -70,12 +67,6 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
     if same is not None:
         raise UsageError(f"{same}: is input and output at once")
     return inputs, outputs
-
-
-def _row_count(path: Path) -> int | None:
-    if io.suffix(path) != ".parquet":
-        return None
-    return io.parquet_rows(path)
 
 
 def score_file(bundle: Bundle, source: Path, target: Path, advance: Callable[[int], None]) -> int:

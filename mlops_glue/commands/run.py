@@ -29,11 +29,10 @@ def run(
 ) -> int:
     """Run what changed, publish the result, promote it where it may be. Returns 1 where a check said no."""
     root = layout.find_root()
-    before = None
-    if not (force or until or overrides or subprocess or (root / layout.RUNNING).exists()):
-        env = env or os.environ.get("GLUE_ENV")
+    env = env or os.environ.get("GLUE_ENV")
+    if publish and not (force or until or overrides or subprocess or (root / layout.RUNNING).exists()):
         before = unchanged.seen(root)
-        if before is not None and publish and before["env"] == env and before["store_unchanged"]:
+        if before is not None and before["env"] == env and before["store_unchanged"]:
             return _as_before(root, before, as_json)
 
     from mlops_glue import config as configs
@@ -86,7 +85,7 @@ def run(
             "stages": [o["stage"] for o in outcomes],
             "code": [config.train.estimator] if config.train.estimator else [],
             "store": layout.TRACKING_DB if config.tracking.uri is None else None,
-            "env": env or os.environ.get("GLUE_ENV"),
+            "env": env,
         }
         unchanged.record(root, at_start, after, kept)
         return code
@@ -113,10 +112,9 @@ def _deliver(config: configs.Config, root: Path) -> dict[str, Any]:
     from mlops_glue.delivery.promote import promote
     from mlops_glue.delivery.publish import publish
 
-    uri = config.tracking.uri and configs.resolve(config.tracking.uri, "tracking.uri")
     fingerprint = runner.fingerprint(root)
     try:
-        store = Store(root, uri)
+        store = Store(root, configs.tracking_uri(config))
         version, new = publish(config, root, store, fingerprint)
     except BaseException:
         console.stage("publish", "failed", time.perf_counter() - started, [])
@@ -201,6 +199,19 @@ def project_lock(root: Path) -> Any:
         except Timeout:
             raise ToolError("another glue has been at work in this project too long", hint="see: ps aux") from None
     return lock
+
+
+def at_work(root: Path) -> bool:
+    """Does another process hold the project's lock?"""
+    from filelock import FileLock, Timeout
+
+    if not (root / layout.LOCK).is_file():
+        return False
+    try:
+        with FileLock(root / layout.LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 @contextlib.contextmanager

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlops_glue import io, layout, metrics
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import METRICS, Config
@@ -80,10 +78,7 @@ def _compare(config: Config, root: Path, store: Store, champion: int) -> dict[st
     raw = io.read_parquet(root / layout.TABLE).take(rows.column(layout.ROW))
     truth = rows.column(f"target:{schema.target}").to_numpy()
     with tempfile.TemporaryDirectory() as folder:
-        kept = store.bundle(config.model_name, champion, Path(folder))
-        if store.tags(config.model_name, champion).get(BUNDLE_DIGEST) != io.digest(kept):
-            raise GlueError("its bundle is not the one that was registered")
-        other = Bundle(kept)
+        other = Bundle(store.bundle(config.model_name, champion, Path(folder)))
     if other.schema.order != schema.order or other.schema.task != schema.task:
         raise GlueError(f"it predicts {other.schema.task} {other.schema.labels or ''}")
     name = config.promote.metric or METRICS[schema.task][0]
@@ -110,5 +105,4 @@ def _outcome(bundle: Bundle, raw: Any, truth: Any) -> tuple[Any, Any, Any]:
     value, probability = bundle.predict(raw, where="holdout")
     if bundle.schema.labels is None:
         return truth, value, None
-    order = {label: at for at, label in enumerate(bundle.schema.order)}
-    return np.array([order[t] for t in truth.tolist()]), *bundle.indices(value, probability)
+    return bundle.schema.class_indices(truth), *bundle.indices(value, probability)

@@ -90,8 +90,6 @@ def _installed() -> list[str]:
 
 def _hashes(root: Path) -> dict[str, str]:
     """MD5 by path of everything that `dvc.lock` names."""
-    from ruamel.yaml import YAML
-
-    lock = YAML(typ="safe", pure=True).load((root / "dvc.lock").read_text(encoding="utf-8"))
+    lock = io.read_yaml(root / "dvc.lock")
     entries = [e for s in lock["stages"].values() for e in (*s.get("deps", []), *s.get("outs", []))]
     return {e["path"]: str(e.get("md5", "")) for e in entries}

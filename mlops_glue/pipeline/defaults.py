@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue.io import is_text
 from mlops_glue.pipeline.profile import Profile
 from mlops_glue.schema import TRUE, as_text
 
@@ -88,7 +89,7 @@ def positive(values: pa.ChunkedArray, task: str) -> str | None:
     import pyarrow as pa
 
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    if task != "binary" or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+    if task != "binary" or not is_text(kind):
         return None
     counts: dict[str, int] = {c["values"]: c["counts"] for c in as_text(values).drop_null().value_counts().to_pylist()}
     return min(sorted(counts, reverse=True), key=lambda label: (label.strip().lower() not in TRUE, counts[label]))

@@ -24,7 +24,7 @@ def evaluate(config: Config, root: Path) -> None:
     model = onnx.load_skops(root / layout.MODEL)
     features, target = xy(io.read_parquet(root / layout.TEST), schema)
     _, learnt = xy(io.read_parquet(root / layout.TRAIN), schema)
-    truth = class_indices(schema, target)
+    truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
     constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
@@ -63,24 +63,16 @@ def evaluate(config: Config, root: Path) -> None:
     io.write_text(root / layout.EVALUATION / "report.html", page)
 
 
-def class_indices(schema: Schema, values: Any) -> Any:
-    """Labels as indices into `schema.order`; regression values as they are."""
-    if schema.labels is None:
-        return values
-    order = {value: at for at, value in enumerate(schema.order)}
-    return np.array([order[v] for v in values.tolist()])
-
-
 def outcome(model: Any, schema: Schema, features: Any) -> tuple[Any, Any]:
     """What a model says, in the form that `metrics` takes: class indices and probabilities, or values and None."""
     said = np.ravel(model.predict(features))
     if schema.labels is None:
         return said, None
-    label = class_indices(schema, said)
+    label = schema.class_indices(said)
     if not hasattr(model, "predict_proba"):
         return label, np.eye(len(schema.labels))[label]  # a model without probabilities is certain
     probability = np.zeros((len(label), len(schema.labels)))
-    probability[:, class_indices(schema, model.classes_)] = model.predict_proba(features)
+    probability[:, schema.class_indices(model.classes_)] = model.predict_proba(features)
     return label, probability
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config
-from mlops_glue.errors import ConfigError, DataError, did_you_mean
+from mlops_glue.errors import ConfigError, DataError, did_you_mean, first_line
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.schema import Column, Schema, as_datetime, as_text, encode, encode_number, is_day_first
 
@@ -78,7 +78,7 @@ def moments(table: pa.Table, columns: list[str]) -> np.ndarray[Any, Any]:
             numbers = {part: encode_number(table.column(column)).astype(np.int64) for part, column in parts}
             when = pd.to_datetime(pd.DataFrame(numbers)).to_numpy().astype("datetime64[us]")
     except (ValueError, TypeError) as error:
-        raise DataError(f"timestamp {name}: {str(error).splitlines()[0][:200]}") from None
+        raise DataError(f"timestamp {name}: {first_line(error)}") from None
     if np.isnat(when).any():
         raise DataError(
             f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none",

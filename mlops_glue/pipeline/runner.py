@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import io, layout
-from mlops_glue.config import Config, located
-from mlops_glue.errors import ConfigError, GlueError, StageError, ToolError, of_system, own_lines
+from mlops_glue.config import Config, dumped, located
+from mlops_glue.errors import ConfigError, GlueError, StageError, ToolError, brief, first_line, of_system, own_lines
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.modules import user_modules
 
@@ -119,24 +119,15 @@ def _definitions(config: Config, root: Path) -> tuple[str | None, str]:
     try:
         tree = (yaml.load(path.read_text(encoding="utf-8")) if there else None) or {"stages": {}}
     except YAMLError as error:
-        raise ConfigError([f"dvc.yaml: is not YAML: {str(error).splitlines()[0]}"]) from error
-    before = yaml_text(yaml, tree)
+        raise ConfigError([f"dvc.yaml: is not YAML: {first_line(error)}"]) from error
+    before = dumped(yaml, tree)
     here = tree.setdefault("stages", {})
     for name, made in definition(config, root).items():
         old = here.get(name)
         if old is not None and not str(old.get("cmd", "")).startswith("glue stage"):
             raise ConfigError([f"dvc.yaml stages.{name}: the name is glue's own"], hint="rename your stage")
         here[name] = made
-    return before if there else None, yaml_text(yaml, tree)
-
-
-def yaml_text(yaml: Any, tree: Any) -> str:
-    """A ruamel tree as text."""
-    from io import StringIO
-
-    out = StringIO()
-    yaml.dump(tree, out)
-    return out.getvalue()
+    return before if there else None, dumped(yaml, tree)
 
 
 @contextlib.contextmanager
@@ -184,8 +175,7 @@ def run_stage(name: str, config: Config, root: Path) -> None:
         told = of_system(error)
         raise StageError(f"stage {name}: {told.message}", hint=told.hint) from error
     except Exception as error:
-        said = (str(error).strip() or "no message").splitlines()[0][:300]
-        raise StageError(f"stage {name}: {type(error).__name__}: {said}{own_lines(error, root)}") from error
+        raise StageError(f"stage {name}: {brief(error)}{own_lines(error, root)}") from error
     finally:
         os.chdir(here)
 
@@ -194,8 +184,6 @@ def fingerprint(root: Path) -> str:
     """SHA-256 over the `dvc.lock` entries of glue's stages: what was computed, from what, with which parameters."""
     import json
 
-    from ruamel.yaml import YAML
-
-    lock = YAML(typ="safe", pure=True).load((root / "dvc.lock").read_text(encoding="utf-8"))
+    lock = io.read_yaml(root / "dvc.lock")
     entries = {name: lock["stages"][name] for name in stages.STAGES}
     return hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()

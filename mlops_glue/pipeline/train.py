@@ -13,7 +13,7 @@ from typing import Any
 from mlops_glue import io, layout
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
-from mlops_glue.errors import ConfigError, GlueError, StageError, did_you_mean, own_lines
+from mlops_glue.errors import ConfigError, GlueError, StageError, brief, did_you_mean, own_lines
 from mlops_glue.schema import Schema
 
 DEFAULT = {
@@ -39,9 +39,8 @@ def train(config: Config, root: Path) -> None:
         except GlueError:
             raise
         except Exception as error:
-            said = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:300]}"
             estimator = config.train.estimator or DEFAULT[schema.task]
-            raise StageError(f"{estimator}: fit failed: {said}{own_lines(error, root)}") from error
+            raise StageError(f"{estimator}: fit failed: {brief(error)}{own_lines(error, root)}") from error
     for said in dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught if not _is_upkeep(w.category)):
         log.warning("warning: %s", said.splitlines()[0])
     model = chosen(model)
@@ -133,8 +132,9 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
     try:
         estimator = make(**params)
     except Exception as error:
-        said = f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:300]}"
-        raise ConfigError([f"{where}: {path!r} does not build: {said}{own_lines(error, Path.cwd())}"]) from error
+        raise ConfigError(
+            [f"{where}: {path!r} does not build: {brief(error)}{own_lines(error, Path.cwd())}"]
+        ) from error
     if not hasattr(estimator, "fit") or not hasattr(estimator, "predict"):
         raise ConfigError([f"{where}: {path!r} gives {type(estimator).__name__}, which has no fit and predict"])
     return estimator

@@ -124,21 +124,18 @@ def _told_to_dvc(root: Path) -> list[str] | None:
 
 def _hashes(root: Path, after: Snapshot) -> dict[str, str] | None:
     """MD5 by path of all that the lock and the `.dvc` files name; None where something there is not plain."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML(typ="safe", pure=True)
     out: dict[str, str] = {}
     entries: list[tuple[str, dict[str, Any]]] = []
     for name in after:
         if name.endswith("/dvc.yaml"):
             return None
         if name.endswith(".dvc"):
-            tracked = yaml.load((root / name).read_text(encoding="utf-8"))
+            tracked = io.read_yaml(root / name)
             if not set(tracked) <= {"outs", "desc", "meta", "md5"}:
                 return None
             entries += [(os.path.dirname(name), entry) for entry in tracked["outs"]]  # noqa: PTH120 - a relative text
-    defined = yaml.load((root / "dvc.yaml").read_text(encoding="utf-8"))
-    locked = yaml.load((root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    defined = io.read_yaml(root / "dvc.yaml")
+    locked = io.read_yaml(root / "dvc.lock")["stages"]
     if set(defined) & {"vars"}:
         return None
     for name, stage in defined["stages"].items():
