@@ -30,7 +30,7 @@ from feast.infra.offline_stores.file_source import FileSource
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel
-from feast.types import from_feast_to_pyarrow_type
+from feast.types import Array, Bytes, from_feast_to_pyarrow_type
 
 from mlops_glue.errors import DataError, UsageError, did_you_mean
 from mlops_glue.io import write_parquet
@@ -447,8 +447,8 @@ def cast(column: Any, declared: Any, what: str) -> Any:
     Raises:
         DataError: it holds values that this type does not have (1.5 as Int64, text as a number).
     """
-    wanted = from_feast_to_pyarrow_type(declared)
-    if column.type == wanted:
+    wanted = _arrow(declared)
+    if wanted is None or column.type == wanted:
         return column
     exact = not pa.types.is_floating(wanted) and not pa.types.is_timestamp(wanted)
     if pa.types.is_floating(column.type) and pa.types.is_integer(wanted):
@@ -457,6 +457,19 @@ def cast(column: Any, declared: Any, what: str) -> Any:
         return column.cast(wanted, safe=exact)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"{what} is declared {declared} and the file has {column.type}: {error}") from error
+
+
+def _arrow(declared: Any) -> pa.DataType | None:
+    """The Arrow type of a Feast type; None: it has none, and values stay as they are."""
+    if declared == Bytes:  # which Feast's own table lacks
+        return pa.binary()
+    if isinstance(declared, Array):
+        inner = _arrow(declared.base_type)
+        return None if inner is None else pa.list_(inner)
+    try:
+        return from_feast_to_pyarrow_type(declared)
+    except ValueError:
+        return None
 
 
 def _time_column(frame: pd.DataFrame) -> str:
@@ -478,8 +491,8 @@ def _moments(column: Any, what: str) -> Any:
     try:
         if pd.api.types.is_numeric_dtype(column):
             raise ValueError(f"{column.dtype} is no time")
-        iso = {"format": "ISO8601"} if pd.api.types.infer_dtype(column, skipna=True) == "string" else {}
-        made = pd.DatetimeIndex(pd.to_datetime(column, utc=True, **iso))
+        iso = "ISO8601" if pd.api.types.infer_dtype(column, skipna=True) == "string" else None
+        made: Any = pd.DatetimeIndex(pd.to_datetime(column, utc=True, format=iso))
     except (ValueError, TypeError) as error:
         raise DataError(f"{what}: {error}", hint="times, or ISO 8601 text") from error
     if made.hasnans:
