@@ -106,10 +106,11 @@ class AsofOfflineStore(OfflineStore):
         """The latest row of each entity that happened from `start_date` to `end_date` and was known at `end_date`."""
         names = _names([*join_key_columns, *feature_name_columns, timestamp_field, created_timestamp_column])
         window = _window(config, data_source, timestamp_field, created_timestamp_column, start_date, end_date)
-        keys = ", ".join(map(_name, join_key_columns)) or "true"
+        keys = ", ".join(map(_name, join_key_columns))
         order = ", ".join(f"{column} DESC NULLS LAST" for column in ("__event", "__created", "__file", "__place"))
-        first = f"row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"
-        return AsofRetrievalJob(config, f"SELECT {names} FROM ({window}) QUALIFY {first} ORDER BY {keys}")
+        first = f"row_number() OVER ({f'PARTITION BY {keys}' if keys else ''} ORDER BY {order}) = 1"
+        sort = f"ORDER BY {keys}" if keys else ""  # an ordered table is written faster
+        return AsofRetrievalJob(config, f"SELECT {names} FROM ({window}) QUALIFY {first} {sort}")
 
     @staticmethod
     def pull_all_from_table_or_query(
