@@ -1,4 +1,4 @@
-"""Feast on our stores: against a slow reference that is plainly right, and against kills, mistakes and Feast's own CLI."""
+"""Feast on our stores: against a slow reference that is plainly right, kills, mistakes, and with Feast's own CLI."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_names_services_aliases_and_on_demand_views_through_feast(tmp_path: Path
 
 @pytest.mark.parametrize("engine", ["ours", "local"])
 def test_every_type_comes_back_from_online_as_it_was_written(tmp_path: Path, engine: str) -> None:
-    r, kinds = random.Random(0), {name: kind for name, kind in KINDS.items()}
+    r, kinds = random.Random(0), dict(KINDS)
     kinds["times"] = (Array(UnixTimestamp), pa.list_(pa.timestamp("us")), lambda r: [datetime(2026, 1, 2)])
     for name in ("int64", "bool", "string"):
         kinds[f"{name}_list"] = (
@@ -425,7 +425,7 @@ def test_an_empty_or_damaged_registry_is_an_error(tmp_path: Path) -> None:
     whole = file.read_bytes()
     for damaged in (b"", whole[:100], b"\xff" * 300, b"not a registry"):
         file.write_bytes(damaged)
-        with pytest.raises(DataError, match="registry.db: the registry is .*damaged"):
+        with pytest.raises(DataError, match=r"registry\.db: the registry is .*damaged"):
             FeatureStore(config=config(tmp_path)).list_feature_views()
 
 
@@ -444,7 +444,8 @@ from feast import Entity, FeatureView, Field, FileSource, ValueType
 from feast.types import Int64
 customer = Entity(name="customer", join_keys=["id"], value_type=ValueType.INT64)
 source = FileSource(name="s", path="a.parquet", timestamp_field="at")
-a = FeatureView(name="a", entities=[customer], ttl=timedelta(days=9), schema=[Field(name="x", dtype=Int64)], source=source)
+a = FeatureView(name="a", entities=[customer], ttl=timedelta(days=9), source=source,
+                schema=[Field(name="x", dtype=Int64)])
 """
 
 
@@ -498,6 +499,7 @@ def test_rows_that_cannot_be_joined_are_refused(tmp_path: Path, frame: Any, erro
         ({"id": [1], "x": ["one"], "at": hours(1)}, "a:x is declared Int64 and the file has string"),
         ({"id": [1], "x": [1], "at": [5]}, "column 'at' is int64, not a time"),
         ({"id": [1], "x": [1], "at": ["soon"]}, "soon"),
+        ({"id": [1], "X": [1], "x": [1], "at": hours(1)}, "'X', 'x'. differ in case alone"),
     ],
 )
 def test_sources_that_cannot_be_read_are_refused(tmp_path: Path, columns: dict[str, Any] | None, said: str) -> None:

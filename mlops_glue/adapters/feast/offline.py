@@ -342,6 +342,10 @@ class _Source:
             schema = pq.read_schema(files[0])
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"{files[0]}{of_what}: cannot be read as parquet: {error}") from error
+        folded = [name.casefold() for name in schema.names]
+        twins = [name for name in schema.names if folded.count(name.casefold()) > 1]
+        if twins:  # SQL takes the first for any of them
+            raise DataError(f"{files[0]}{of_what}: columns {twins} differ in case alone", hint="rename all but one")
         mapping = {new: old for old, new in source.field_mapping.items() if old in schema.names}
         return cls(
             f"{path}{of_what}", files, schema, mapping, source.timestamp_field, source.created_timestamp_column or None
@@ -424,7 +428,7 @@ def _window(
     picked = [f"{source.time(event)} AS __event", f"{source.time(created) if created else 'NULL'} AS __created"]
     picked += ["file_index AS __file", "file_row_number AS __place"]
     limits = ["__event IS NOT NULL"]
-    edges = [int(source.instants(pd.DatetimeIndex([d]).tz_convert("UTC"))[0]) if d else None for d in (start, end)]
+    edges = [int(source.instants(_moments(pd.Series([d]), "the window"))[0]) if d else None for d in (start, end)]
     limits += [f"__event >= {edges[0]}"] if start else []
     limits += [f"__event <= {edges[1]}"] if end else []
     limits += [f"__created <= {edges[1]}"] if end and created else []
@@ -490,7 +494,7 @@ def _moments(column: Any, what: str) -> Any:
         DataError: a value is missing or is no time.
     """
     try:
-        if pd.api.types.is_numeric_dtype(column):
+        if len(column) and pd.api.types.is_numeric_dtype(column):
             raise ValueError(f"{column.dtype} is no time")
         iso = "ISO8601" if pd.api.types.infer_dtype(column, skipna=True) == "string" else None
         made: Any = pd.DatetimeIndex(pd.to_datetime(column, utc=True, format=iso))

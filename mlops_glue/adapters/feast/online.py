@@ -283,8 +283,8 @@ def _plan(
         keys = [called.get(name, name) for name in sorted(field.name for field in table.entity_columns)]
         if table.projection.version_tag is not None or not columns.keys() >= set(keys):
             return None
-        wanted = {f"{table.projection.name_to_use()}:{name}": name for name in names}  # Feast has them in a set
-        ordered = [wanted[ref] for ref in refs if ref in wanted]
+        by_ref = {f"{table.projection.name_to_use()}:{name}": name for name in names}  # Feast has them in a set
+        ordered = [by_ref[ref] for ref in refs if ref in by_ref]
         plan.append((table, ordered if len(ordered) == len(names) else names, [columns[key] for key in keys]))
     return plan
 

@@ -28,6 +28,8 @@ from mlops_glue.errors import DataError, did_you_mean
 # As Feast numbers and names them
 PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = 1, 3, 4
 CHUNK = 500  # keys in one query
+WRITER_WAITS_MS = 30_000  # for another writer
+READER_WAITS_MS = 200  # only while a killed writer's journal is being recovered
 # A row gives way to one that is not older; of equally old ones to the last written
 UPSERT = """INSERT INTO {table} VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE
 SET event = excluded.event, created = excluded.created, row = excluded.row
@@ -50,7 +52,7 @@ class View:
 
 
 class Found(NamedTuple):
-    """What there is for one key. Times are microseconds, in `values` too."""
+    """What there is for one key. Times are microseconds, in `values` too; maps, JSON and the like stay packed."""
 
     status: int
     event_us: int | None
@@ -206,13 +208,17 @@ class PackedFile:
         """One transaction."""
         try:
             connection = self._connection(self.path.stat().st_ino)
-            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(f"PRAGMA busy_timeout = {WRITER_WAITS_MS}")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {READER_WAITS_MS}")
         except FileNotFoundError as error:
             raise DataError(f"{self.path}: there is no online store", hint="feast apply") from error
         except sqlite3.DatabaseError as error:
@@ -221,7 +227,9 @@ class PackedFile:
     def _make(self) -> None:
         """The file and its first tables, where they are not there whole: a kill may come between them."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(self.path, timeout=WRITER_WAITS_MS / 1000, isolation_level=None)
+        ) as connection:
             if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("CREATE TABLE IF NOT EXISTS views (name TEXT PRIMARY KEY, spec TEXT NOT NULL)")
@@ -239,7 +247,7 @@ class PackedFile:
             # a folder that cannot be written has no writer either: then the file is as it is
             writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
             uri = f"{self.path.absolute().as_uri()}?{'mode=rw' if writable else 'mode=ro&immutable=1'}"
-            local.connection = sqlite3.connect(uri, uri=True, timeout=30, isolation_level=None)
+            local.connection = sqlite3.connect(uri, uri=True, timeout=READER_WAITS_MS / 1000, isolation_level=None)
             local.connection.execute("PRAGMA synchronous = NORMAL")
             local.connection.execute("PRAGMA cache_size = -65536")
             local.of = (os.getpid(), inode)
