@@ -496,8 +496,13 @@ def _moments(column: Any, what: str) -> Any:
     try:
         if len(column) and pd.api.types.is_numeric_dtype(column):
             raise ValueError(f"{column.dtype} is no time")
-        iso = "ISO8601" if pd.api.types.infer_dtype(column, skipna=True) == "string" else None
-        made: Any = pd.DatetimeIndex(pd.to_datetime(column, utc=True, format=iso))
+        made: Any
+        if pd.api.types.is_datetime64_any_dtype(column):  # to_datetime would look for repeated values
+            made = pd.DatetimeIndex(column)
+            made = made.tz_localize("UTC") if made.tz is None else made.tz_convert("UTC")
+        else:
+            iso = "ISO8601" if pd.api.types.infer_dtype(column, skipna=True) == "string" else None
+            made = pd.DatetimeIndex(pd.to_datetime(column, utc=True, format=iso))
     except (ValueError, TypeError) as error:
         raise DataError(f"{what}: {error}", hint="times, or ISO 8601 text") from error
     if made.hasnans:
