@@ -94,8 +94,8 @@ def _columns(view: Any, batch: pa.RecordBatch) -> dict[str, list[Any]]:
 
 def _plain(view: Any) -> bool:
     """Whether a view's features are columns of its source, of types that are packed as they are."""
-    makes = ("feature_transformation", "aggregations", "source_views", "stream_source", "enable_validation", "offline")
-    if any(getattr(view, name, None) for name in makes) or view.batch_source is None or not view.online:
+    more = ("feature_transformation", "aggregations", "filter", "source_views", "stream_source", "enable_validation")
+    if any(getattr(view, name, None) for name in (*more, "offline")) or view.batch_source is None or not view.online:
         return False
     return all(field.dtype.to_value_type().name in PLAIN for field in [*view.features, *view.entity_columns])
 

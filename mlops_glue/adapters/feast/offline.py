@@ -3,9 +3,9 @@
     offline_store: {type: mlops_glue.adapters.feast.offline.AsofOfflineStore}
 
 Of Feast's own stores for files, `dask` drops and mis-values rows, and `duckdb` joins before it looks for the latest,
-which grows with the square of the rows of an entity. Here each view is one `ASOF JOIN` against what was known when: a
-row counts from the later of its event and its created timestamp, and is left out where another of its entity was known
-by then and is later by (event, created, place in the file).
+which grows with the square of the rows of an entity (and drops features whose names end in `_y`). Here each view is one
+`ASOF JOIN` against what was known when: a row counts from the later of its event and its created timestamp, and is left
+out where another of its entity was known by then and is later by (event, created, place in the file).
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class AsofOfflineStore(OfflineStore):
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> RetrievalJob:
-        """Every row that happened from `start_date` to `end_date` and was known at `end_date`, in the file's order."""
+        """Every row that happened from `start_date` to `end_date` and was known at `end_date`."""
         names = [*join_key_columns, *feature_name_columns, timestamp_field, created_timestamp_column]
         if not feature_name_columns:  # how Feast asks for all, for a view that transforms them
             names = list(_Source.of(config, data_source).schema.names)
@@ -180,6 +180,10 @@ class AsofRetrievalJob(RetrievalJob):
     def metadata(self) -> Any:
         """Features, keys and the range of times asked for."""
         return self._metadata
+
+    def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> Any:
+        """The table as a frame; Feast's own copies it once more."""
+        return self.to_arrow(validation_reference=validation_reference, timeout=timeout).to_pandas()
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
         if not isinstance(self._make, str):
@@ -240,14 +244,14 @@ def join(
         for view in feature_views:
             called, base = view.projection.name_to_use(), view.projection.name_alias or view.name
             wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.startswith(f"{called}:")]
-            made, event = _view(connection, config, view, wanted, columns, moments)
+            made = _view(connection, config, view, wanted, columns, moments, with_timestamps)
             names = [f"{base}__{name}" if full_feature_names else name for name in wanted]
             twice = next((name for name in names if name in columns or name in added), None)
             if twice is not None:
                 raise UsageError(f"two columns would be called {twice!r}", hint="full_feature_names=True")
-            added |= dict(zip(names, made, strict=True))
+            added |= dict(zip(names, made, strict=False))
             if with_timestamps:
-                added[f"{base}__event_timestamp"] = event
+                added[f"{base}__event_timestamp"] = made[-1]
     return pa.table(columns | added)
 
 
@@ -258,8 +262,9 @@ def _view(
     wanted: list[str],
     columns: dict[str, Any],
     moments: Any,
-) -> tuple[list[pa.Array], pa.Array]:
-    """What one view has for each row: the wanted features, and when they happened."""
+    with_timestamps: bool,
+) -> list[pa.Array]:
+    """What one view has for each row: the wanted features and, when asked, when they happened."""
     source = _Source.of(config, view.batch_source, f" (view {view.name!r})")
     keys = [field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
     maps = view.projection.join_key_map
@@ -282,12 +287,9 @@ def _view(
     place[rows], missing[rows] = np.arange(len(rows)), False
     back = pa.array(place, mask=missing)
     types = {field.name: field.dtype for field in view.features}
-    event = found["event"].cast(pa.timestamp(source.unit, "UTC")).combine_chunks().take(back)
-    made = [
-        cast(found[f"f{i}"], types[name], f"{view.name}:{name}").combine_chunks().take(back)
-        for i, name in enumerate(wanted)
-    ]
-    return made, event
+    made = [cast(found[f"f{i}"], types[name], f"{view.name}:{name}") for i, name in enumerate(wanted)]
+    made += [found["event"].cast(pa.timestamp(source.unit, "UTC"))] if with_timestamps else []
+    return [column.combine_chunks().take(back) for column in made]
 
 
 def _ties_or_waits(connection: duckdb.DuckDBPyConnection, known: str, keys: list[str], created: str | None) -> bool:
@@ -438,7 +440,8 @@ def _window(
 @contextlib.contextmanager
 def _database() -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB in memory, spilling to the temporary folder; its complaints about data as ours."""
-    with duckdb.connect(config={"temp_directory": tempfile.gettempdir()}) as connection:
+    settings = {"temp_directory": tempfile.gettempdir(), "preserve_insertion_order": False}
+    with duckdb.connect(config=settings) as connection:
         connection.execute("SET TimeZone = 'UTC'")  # of text without a zone
         try:
             yield connection
