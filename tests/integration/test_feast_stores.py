@@ -1,0 +1,548 @@
+"""Feast on our stores: against a slow reference that is plainly right, kills, mistakes, and with Feast's own CLI."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("feast")
+
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
+
+from mlops_glue.adapters.feast import offline
+from mlops_glue.adapters.feast.packed import OUTSIDE_MAX_AGE, PackedFile, View, encode, key_of
+from mlops_glue.errors import DataError, UsageError
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+ROOM = "mlops_glue.adapters.feast"
+STORES: dict[str, Any] = {
+    "registry": {"registry_store_type": f"{ROOM}.registry.AtomicRegistryStore", "path": "data/registry.db"},
+    "offline_store": {"type": f"{ROOM}.offline.AsofOfflineStore"},
+    "online_store": {"type": f"{ROOM}.online.PackedOnlineStore", "path": "data/online.db"},
+    "batch_engine": {"type": f"{ROOM}.engine.ArrowComputeEngine"},
+}
+CUSTOMER = Entity(name="customer", join_keys=["id"], value_type=ValueType.INT64)
+PLAIN = [Field(name="x", dtype=Int64)]
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Feast takes the working directory for the repository, where it is given no feature_store.yaml."""
+    monkeypatch.chdir(tmp_path)
+
+
+def config(root: Path, **other: Any) -> RepoConfig:
+    made = RepoConfig(project="p", provider="local", entity_key_serialization_version=3, **(STORES | other))
+    made.repo_path = root
+    return made
+
+
+def view(name: str, schema: list[Field], *, ttl: timedelta | None = None, created: bool = False, **other: Any) -> Any:
+    source = FileSource(
+        name=f"{name}_source",
+        path=f"{name}.parquet",
+        timestamp_field="at",
+        created_timestamp_column="made" if created else "",
+        field_mapping=other.pop("field_mapping", {}),
+    )
+    given: dict[str, Any] = {"entities": [CUSTOMER], "ttl": ttl or timedelta(0), "schema": schema, "source": source}
+    return FeatureView(name=name, **(given | other))
+
+
+def write(root: Path, name: str, columns: dict[str, Any]) -> None:
+    pq.write_table(pa.table(columns), root / f"{name}.parquet")
+
+
+def seen(rows: list[dict[str, Any]], key: tuple[Any, ...], at: datetime, ttl: timedelta | None) -> dict[str, Any]:
+    """What was known of an entity at a time: the reference."""
+    known = [
+        (row["event"], row["created"] or row["event"], place, row)
+        for place, row in enumerate(rows)
+        if row["key"] == key and None not in key and row["event"] <= at and (row["created"] or row["event"]) <= at
+    ]
+    if not known:
+        return {}
+    event, _, _, row = max(known, key=lambda k: k[:3])
+    return {} if ttl and event + ttl < at else row
+
+
+KINDS: dict[str, tuple[Any, pa.DataType, Any]] = {
+    "int64": (Int64, pa.int64(), lambda r: r.choice([-(2**62), 0, 7, 2**62])),
+    "int32": (Int32, pa.int64(), lambda r: r.randrange(100)),
+    "float64": (Float64, pa.float64(), lambda r: r.random()),
+    "float32": (Float32, pa.float64(), lambda r: r.choice([0.5, -1.25, 3.0])),
+    "string": (String, pa.large_string(), lambda r: r.choice(["", "é", "a'b\"c"])),
+    "bool": (Bool, pa.bool_(), lambda r: r.random() < 0.5),
+    "bytes": (Bytes, pa.binary(), lambda r: r.choice([b"", b"\0\xff"])),
+    "time": (UnixTimestamp, pa.timestamp("us"), lambda r: NOW.replace(tzinfo=None) - timedelta(days=r.randrange(9))),
+    "floats": (Array(Float32), pa.list_(pa.float64()), lambda r: [0.5] * r.randrange(3)),
+    "texts": (Array(String), pa.list_(pa.string()), lambda r: ["a", "b"][: r.randrange(3)]),
+}
+
+
+def random_view(
+    r: random.Random, root: Path, name: str, keys: list[str], kinds: dict[str, pa.DataType]
+) -> tuple[Any, Any]:
+    """A feature table with ties, late rows and gaps, as Parquet and as rows of the reference."""
+    late, ttl = r.random() < 0.6, r.choice([None, timedelta(hours=1), timedelta(hours=5), timedelta(microseconds=1)])
+    features = r.sample(sorted(KINDS), r.randrange(1, 4))
+    rows = []
+    for _ in range(r.choice([0, 1, 5, 40, 120])):
+        event = NOW - timedelta(hours=r.randrange(12), microseconds=r.randrange(3))
+        waits = timedelta(hours=r.choice([0, 0, 1, 3]), microseconds=r.randrange(2))
+        key = tuple(r.choice(VALUES[k]) for k in keys)
+        values = {f: None if r.random() < 0.2 else KINDS[f][2](r) for f in features}
+        rows.append({"event": event, "created": event + waits if late else None, "key": key, "values": values})
+    zone, unit = r.choice([None, "UTC", "Europe/Berlin"]), r.choice(["us", "ns"])
+    times: Any = pa.array([row["event"] for row in rows], pa.timestamp("us", "UTC")).cast(pa.timestamp(unit, zone))
+    if r.random() < 0.2:
+        times = pa.array([row["event"].isoformat() for row in rows], pa.string())
+    columns = {k: pa.array([row["key"][i] for row in rows], kinds[k]) for i, k in enumerate(keys)}
+    columns |= {f"f_{f}": pa.array([row["values"][f] for row in rows], KINDS[f][1]) for f in features} | {"at": times}
+    if late:
+        columns["made"] = pa.array([row["created"] for row in rows], pa.timestamp("us", "UTC"))
+    write(root, name, columns)
+    entities = [Entity(name=k, join_keys=[k], value_type=ENTITIES[k]) for k in keys]
+    schema = [Field(name=f, dtype=KINDS[f][0]) for f in features] + [Field(name=k, dtype=ENTITY_TYPES[k]) for k in keys]
+    mapping = {f"f_{f}": f for f in features}
+    made = view(name, schema, ttl=ttl, created=late, entities=entities, field_mapping=mapping)
+    return made, (rows, keys, ttl, features)
+
+
+VALUES: dict[str, list[Any]] = {"a": [1, 2, 3, 2**53 + 1], "b": ["x", "y", "é"], "c": [10, 20]}
+ENTITIES = {"a": ValueType.INT64, "b": ValueType.STRING, "c": ValueType.INT32}
+ENTITY_TYPES = {"a": Int64, "b": String, "c": Int32}
+
+
+@pytest.mark.parametrize("block", range(10))
+def test_every_row_once_in_its_order_with_the_value_known_at_its_time(tmp_path: Path, block: int) -> None:
+    """300 random cases against the reference."""
+    for case in range(30 * block, 30 * block + 30):
+        r = random.Random(case)
+        kinds = {
+            "a": pa.int64(),
+            "b": r.choice([pa.string(), pa.large_string()]),
+            "c": r.choice([pa.int32(), pa.int64()]),
+        }
+        views = [
+            random_view(r, tmp_path, f"v{i}", r.choice([["a"], ["b"], ["a", "b"], ["c", "a"], []]), kinds)
+            for i in range(r.randrange(1, 4))
+        ]
+        rows = r.choice([1, 2, 30])
+        asked = [NOW - timedelta(hours=r.randrange(12), microseconds=r.randrange(3)) for _ in range(rows)]
+        frame = pd.DataFrame(
+            {k: [r.choice([*VALUES[k], VALUES[k][0] if k != "b" else "unseen"]) for _ in asked] for k in VALUES}
+        )
+        times = pd.Series(pd.DatetimeIndex(asked))
+        frame["event_timestamp"] = r.choice(
+            [
+                times.dt.as_unit("us"),
+                times.dt.as_unit("ns"),
+                times.dt.tz_localize(None),
+                times.dt.tz_convert("Asia/Tokyo"),
+                times.map(lambda t: t.isoformat()),
+            ]
+        )
+        frame["label"] = range(rows)
+        frame = pd.concat([frame, frame.sample(frac=0.3, random_state=case)])  # duplicates, and an index that repeats
+        refs = [f"{made.name}:{f}" for made, (_, _, _, features) in views for f in features]
+        got = offline.join(
+            config(tmp_path), [made for made, _ in views], refs, frame, full_feature_names=True, with_timestamps=True
+        )
+        assert got["label"].to_pylist() == frame["label"].tolist()
+        at = pd.to_datetime(frame["event_timestamp"], utc=True, format="ISO8601").tolist()
+        assert got["event_timestamp"].to_pandas().tolist() == at
+        for made, (source, keys, ttl, features) in views:
+            want = [
+                seen(source, tuple(row[k] for k in keys), moment, ttl)
+                for (_, row), moment in zip(frame.iterrows(), at, strict=True)
+            ]
+            events = [w.get("event") for w in want]
+            assert got[f"{made.name}__event_timestamp"].cast(pa.timestamp("us", "UTC")).to_pylist() == events, case
+            for f in features:
+                values = [w["values"][f] if w else None for w in want]
+                values = [v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for v in values]
+                assert got[f"{made.name}__{f}"].to_pylist() == values, (case, made.name, f)
+
+
+def fresh(root: Path, views: list[Any], *more: Any, **other: Any) -> FeatureStore:
+    """A store with these views, by their own stores unless said otherwise."""
+    store = FeatureStore(config=config(root, **other))
+    store.apply([CUSTOMER, *views, *more])
+    return store
+
+
+def hours(*back: float) -> pa.Array:
+    return pa.array([NOW - timedelta(hours=b) for b in back], pa.timestamp("us", "UTC"))
+
+
+def read(store: FeatureStore, refs: list[str], ids: list[int]) -> tuple[dict[str, list[Any]], list[int]]:
+    """Values, and the statuses of the last feature."""
+    response = store.get_online_features(refs, [{"id": i} for i in ids])
+    return response.to_dict(), list(response.proto.results[-1].statuses)
+
+
+def test_names_services_aliases_and_on_demand_views_through_feast(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"id": [1, 1, 2], "x": [1, 2, 3], "at": hours(3, 2, 1)})
+    write(tmp_path, "all", {"n": [5, 6], "at": hours(3, 1)})
+    a = view("a", PLAIN)
+    everywhere = view("all", [Field(name="n", dtype=Int64)], entities=[])
+
+    @on_demand_feature_view(sources=[a, everywhere], schema=[Field(name="sum", dtype=Int64)], mode="pandas")
+    def both(inputs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"sum": (inputs["x"] + inputs["n"]).astype("Int64")})
+
+    service = FeatureService(
+        name="service", features=[a.with_name("payer").with_join_key_map({"id": "payer_id"}), everywhere]
+    )
+    store = fresh(tmp_path, [a, everywhere], both, service)
+    ask = pd.DataFrame({"id": [2, 1], "payer_id": [1, 9], "event_timestamp": [NOW, NOW - timedelta(hours=2)]})
+    got = store.get_historical_features(ask, store.get_feature_service("service"), full_feature_names=True).to_df()
+    assert got["payer__x"].tolist()[0] == 2 and pd.isna(got["payer__x"][1]) and got["all__n"].tolist() == [6, 5]
+    got = store.get_historical_features(ask, ["both:sum", "a:x"]).to_df()
+    assert got["sum"].tolist() == [9, 7] and got["x"].tolist() == [3, 2]
+
+    store.materialize(NOW - timedelta(days=1), NOW)
+    rows = [{"id": 2, "payer_id": 1}, {"id": 1, "payer_id": 9}]
+    online = store.get_online_features(store.get_feature_service("service"), rows, full_feature_names=True).to_dict()
+    assert online["payer__x"] == [2, None] and online["all__n"] == [6, 6]
+    online = store.get_online_features(["a:x", "both:sum"], [{"id": 2}, {"id": 1}]).to_dict()
+    assert online["x"] == [3, 2] and online["sum"] == [9, 8]
+    assert list(store.get_online_features(["all:n", "a:x"], [{"id": 1}]).to_dict()) == ["id", "n", "x"]
+
+
+@pytest.mark.parametrize("engine", ["ours", "local"])
+def test_every_type_comes_back_from_online_as_it_was_written(tmp_path: Path, engine: str) -> None:
+    r, kinds = random.Random(0), dict(KINDS)
+    kinds["times"] = (Array(UnixTimestamp), pa.list_(pa.timestamp("us")), lambda r: [datetime(2026, 1, 2)])
+    for name in ("int64", "bool", "string"):
+        kinds[f"{name}_list"] = (
+            Array(KINDS[name][0]),
+            pa.list_(KINDS[name][1]),
+            lambda r, make=KINDS[name][2]: [make(r)],
+        )
+    columns = {n: pa.array([make(r), None, make(r)], kind) for n, (_, kind, make) in kinds.items()}
+    columns["time"] = pa.array([NOW.replace(tzinfo=None), None, datetime(1969, 12, 31)], pa.timestamp("us"))
+    columns["float64"] = pa.array([float("nan"), None, float("-inf")])
+    write(tmp_path, "a", {"id": [1, 2, 3], "at": hours(1, 1, 1), **columns})
+    schema = [Field(name=n, dtype=kind) for n, (kind, _, _) in kinds.items()]
+    other = {} if engine == "ours" else {"batch_engine": "local"}
+    store = fresh(tmp_path, [view("a", schema)], **other)
+    store.materialize(NOW - timedelta(days=1), NOW)
+    for rows in ([{"id": 1}, {"id": 2}, {"id": 3}], {"id": [1, 2, 3]}):
+        got = store.get_online_features([f"a:{n}" for n in kinds], rows).to_dict()
+        for name, column in columns.items():
+            want = column.cast(pa.list_(pa.float32())).to_pylist() if name == "floats" else column.to_pylist()
+            if name in ("time", "times"):
+                want = [
+                    [m.replace(tzinfo=UTC) for m in w] if isinstance(w, list) else w and w.replace(tzinfo=UTC)
+                    for w in want
+                ]
+            if name == "float64":  # Feast's own conversion makes a missing value of NaN
+                want[0] = got[name][0] if engine == "local" or got[name][0] != got[name][0] else want[0]
+            assert got[name] == want, name
+
+
+def test_online_is_what_the_offline_join_gives_at_that_moment(tmp_path: Path) -> None:
+    r = random.Random(1)
+    n = 6000
+    event = [NOW - timedelta(minutes=r.randrange(600)) for _ in range(n)]
+    columns = {
+        "id": [r.randrange(1000) for _ in range(n)],
+        "x": pa.array([None if r.random() < 0.1 else r.randrange(99) for _ in range(n)], pa.int64()),
+        "at": pa.array(event, pa.timestamp("us", "UTC")),
+        "made": pa.array([e + timedelta(minutes=r.choice([0, 0, 30, 900])) for e in event], pa.timestamp("us", "UTC")),
+    }
+    write(tmp_path, "a", columns)
+    store = fresh(tmp_path, [view("a", PLAIN, created=True, ttl=timedelta(hours=5))])
+    moment = NOW - timedelta(minutes=40)
+    store.materialize(NOW - timedelta(days=2), moment)
+    file = PackedFile(tmp_path / "data/online.db")
+    us = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    about = file.views()["p_a"]
+    found = file.read("p_a", [key_of([i]) for i in range(1010)], about.features, about.ttl_us, us)
+    online = [one.values and one.values[0] for one in found]
+    ask = pd.DataFrame({"id": range(1010), "event_timestamp": [moment] * 1010})
+    assert online == store.get_historical_features(ask, ["a:x"]).to_arrow()["x"].to_pylist()
+    assert sum(value is not None for value in online) > 500 and any(one.status == OUTSIDE_MAX_AGE for one in found)
+
+
+def test_an_older_window_after_a_newer_one_overwrites_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"id": [1, 1, 2], "x": [1, 2, 3], "at": hours(9, 1, 9)})
+    store = fresh(tmp_path, [view("a", PLAIN)])
+    store.materialize(NOW - timedelta(hours=2), NOW)
+    store.materialize(NOW - timedelta(hours=10), NOW - timedelta(hours=8))
+    assert read(store, ["a:x"], [1, 2, 3])[0]["x"] == [2, 3, None]
+    frame = pd.DataFrame({"id": [1], "x": [7], "at": [NOW - timedelta(hours=3)]})
+    store.write_to_online_store("a", frame)
+    assert read(store, ["a:x"], [1])[0]["x"] == [2]
+    store.write_to_online_store("a", frame.assign(at=NOW))
+    assert read(store, ["a:x"], [1])[0]["x"] == [7]
+
+
+def test_a_value_older_than_its_ttl_is_not_served(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"id": [1, 2], "x": [1, 2], "at": hours(1, 5)})
+    a = view("a", PLAIN, ttl=timedelta(hours=3))
+
+    @on_demand_feature_view(sources=[a], schema=[Field(name="more", dtype=Float64)], mode="pandas")
+    def more(inputs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"more": inputs["x"].astype("float64")})
+
+    store = fresh(tmp_path, [a], more)
+    store.materialize(NOW - timedelta(days=1), NOW)
+    values, statuses = read(store, ["a:x"], [1, 2, 3])
+    assert values["x"] == [1, None, None] and statuses == [1, OUTSIDE_MAX_AGE, 3]
+    response = store.get_online_features(["a:x", "more:more"], [{"id": 1}, {"id": 2}, {"id": 3}])  # by Feast's own way
+    at = list(response.proto.metadata.feature_names.val).index("x")
+    assert list(response.proto.results[at].statuses) == [1, OUTSIDE_MAX_AGE, 3]
+
+
+def test_a_changed_view_never_serves_a_value_under_another_name_or_type(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"id": [1], "w": ["5"], "x": [1], "at": hours(1)})
+    both = [Field(name="w", dtype=String), Field(name="x", dtype=Int64)]
+    store = fresh(tmp_path, [view("a", both)])
+    store.materialize(NOW - timedelta(days=1), NOW)
+    store.apply([view("a", [Field(name="x", dtype=Int64), Field(name="w", dtype=Int64)])])
+    assert read(store, ["a:x", "a:w"], [1])[0] == {"id": [1], "x": [1], "w": [None]}
+    store.materialize(NOW - timedelta(days=1), NOW)
+    assert read(store, ["a:x", "a:w"], [1])[0] == {"id": [1], "x": [1], "w": [5]}
+    store.apply([], objects_to_delete=[store.get_feature_view("a")], partial=False)
+    assert "p_a" not in PackedFile(tmp_path / "data/online.db").views()
+
+
+def test_other_online_stores_are_filled_as_feast_does_it(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"id": [1, 1], "x": [1, 2], "at": hours(2, 1)})
+    store = fresh(tmp_path, [view("a", PLAIN)], online_store={"type": "sqlite", "path": "data/o.db"})
+    store.materialize(NOW - timedelta(days=1), NOW)
+    assert read(store, ["a:x"], [1])[0]["x"] == [2]
+
+
+def test_the_file_is_read_without_feast_or_pandas(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(1)})
+    fresh(tmp_path, [view("a", PLAIN)]).materialize(NOW - timedelta(days=1), NOW)
+    code = """
+    import sys
+    from pathlib import Path
+    from mlops_glue.adapters.feast.packed import PackedFile, key_of
+    file = PackedFile(Path("data/online.db"))
+    view = file.views()["p_a"]
+    print(file.read(view.name, [key_of([1])], view.features, view.ttl_us)[0].values, view.keys)
+    print({"feast", "pandas", "pyarrow", "numpy", "duckdb"} & {m.split(".")[0] for m in sys.modules})
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "[4] ('id',)\nset()\n", done.stderr
+
+
+def test_readers_do_not_fail_while_a_view_is_written(tmp_path: Path) -> None:
+    file = PackedFile(tmp_path / "online.db")
+    schema = file.declare(View("v", ("id",), (("x", "INT64"),), None))
+    done, seen_values, errors = threading.Event(), set(), []
+
+    def reading() -> None:
+        while not done.is_set():
+            try:
+                seen_values.add(tuple(f.values and f.values[0] for f in file.read("v", keys, (("x", "INT64"),), None)))
+            except Exception as error:
+                errors.append(error)
+
+    keys = [key_of([i]) for i in range(50)]
+    threads = [threading.Thread(target=reading) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for at in range(60):
+        file.write("v", [(key_of([i]), at, None, encode([schema, at])) for i in range(2000)])
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and len(seen_values) > 1
+    assert all(len(set(values)) == 1 for values in seen_values)  # a batch is seen whole
+
+
+KILLED = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_feast_stores import NOW, config
+from feast import FeatureStore
+store = FeatureStore(config=config(Path({root!r})))
+print("ready", flush=True)
+for _ in range(1000):
+    {work}
+"""
+
+
+def kill_during(root: Path, work: str, after: float) -> None:
+    code = KILLED.format(tests=str(Path(__file__).parent), root=str(root), work=work)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    time.sleep(after)
+    process.kill()
+    process.wait()
+
+
+def test_a_kill_during_materialise_leaves_a_store_that_reads_and_fills(tmp_path: Path) -> None:
+    rows = 300_000
+    write(tmp_path, "a", {"id": range(rows), "x": range(rows), "at": [NOW - timedelta(hours=1)] * rows})
+    store = fresh(tmp_path, [view("a", PLAIN)])
+    for after in (0.4, 0.8):
+        kill_during(tmp_path, "store.materialize(NOW - timedelta(days=1), NOW)", after)
+        again = FeatureStore(config=config(tmp_path))
+        got = read(again, ["a:x"], [0, 1, rows - 1])[0]["x"]
+        assert all(value in (None, want) for value, want in zip(got, [0, 1, rows - 1], strict=True))
+    FeatureStore(config=config(tmp_path)).materialize(NOW - timedelta(days=1), NOW)
+    assert read(store, ["a:x"], [0, rows - 1])[0]["x"] == [0, rows - 1]
+
+
+def test_a_kill_while_the_registry_is_written_leaves_it_whole(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(1)})
+    fresh(tmp_path, [view("a", PLAIN), *(view(f"v{i}", PLAIN) for i in range(60))])
+    for after in (0.05, 0.3):
+        kill_during(tmp_path, "store.registry.commit()", after)
+        assert len(FeatureStore(config=config(tmp_path)).list_feature_views()) == 61
+
+
+def test_an_empty_or_damaged_registry_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(1)})
+    fresh(tmp_path, [view("a", PLAIN)])
+    file = tmp_path / "data/registry.db"
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:100], b"\xff" * 300, b"not a registry"):
+        file.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"registry\.db: the registry is .*damaged"):
+            FeatureStore(config=config(tmp_path)).list_feature_views()
+
+
+YAML = f"""
+project: p
+provider: local
+entity_key_serialization_version: 3
+registry: {{registry_store_type: {ROOM}.registry.AtomicRegistryStore, path: data/registry.db}}
+offline_store: {{type: {ROOM}.offline.AsofOfflineStore}}
+online_store: {{type: {ROOM}.online.PackedOnlineStore, path: data/online.db}}
+batch_engine: {{type: {ROOM}.engine.ArrowComputeEngine}}
+"""
+DEFINITIONS = """
+from datetime import timedelta
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast.types import Int64
+customer = Entity(name="customer", join_keys=["id"], value_type=ValueType.INT64)
+source = FileSource(name="s", path="a.parquet", timestamp_field="at")
+a = FeatureView(name="a", entities=[customer], ttl=timedelta(days=9), source=source,
+                schema=[Field(name="x", dtype=Int64)])
+"""
+
+
+def test_feasts_own_command_line_works_on_a_repository_with_our_stores(tmp_path: Path) -> None:
+    (tmp_path / "feature_store.yaml").write_text(YAML)
+    (tmp_path / "definitions.py").write_text(DEFINITIONS)
+    write(tmp_path, "a", {"id": [1, 2], "x": [4, 5], "at": hours(1, 2)})
+
+    def feast(*words: str) -> str:
+        done = subprocess.run(["feast", *words], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    feast("apply")
+    assert "a  " in feast("feature-views", "list")
+    feast("materialize", "2020-01-01T00:00:00", NOW.strftime("%Y-%m-%dT%H:%M:%S"))
+    assert read(FeatureStore(repo_path=str(tmp_path)), ["a:x"], [2, 1])[0]["x"] == [5, 4]
+    FeatureStore(repo_path=str(tmp_path)).teardown()
+    assert not (tmp_path / "data/online.db").exists()
+
+
+def ask(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"id": [1], "event_timestamp": [NOW]} | columns)
+
+
+@pytest.mark.parametrize(
+    ("frame", "error", "said"),
+    [
+        (ask(id=["1"]), DataError, r"'id' is string in entity_df and int64 in .*a\.parquet \(view 'a'\)"),
+        (ask(id=[1.5]), DataError, "'id' is double in entity_df and int64"),
+        (ask(id=pd.Series([1, "x"])[:1].to_list()).rename(columns={"id": "ident"}), DataError, "no column 'id'"),
+        (ask().drop(columns="event_timestamp"), DataError, "0 columns of times"),
+        (ask(event_timestamp=["yesterday"]), DataError, "entity_df.event_timestamp: .*yesterday"),
+        (ask(event_timestamp=[17]), DataError, "int64 is no time"),
+        (ask(event_timestamp=pd.to_datetime([None])), DataError, "1 of 1 rows have no time, first row 0"),
+        (ask(x=[1]), UsageError, "two columns would be called 'x'"),
+    ],
+)
+def test_rows_that_cannot_be_joined_are_refused(tmp_path: Path, frame: Any, error: type[Exception], said: str) -> None:
+    write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(1)})
+    with pytest.raises(error, match=said):
+        offline.join(config(tmp_path), [view("a", [*PLAIN, Field(name="id", dtype=Int64)])], ["a:x"], frame)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (None, "there is no such file"),
+        ({"id": [1], "at": hours(1)}, r"a\.parquet \(view 'a'\) has no column 'x'"),
+        ({"id": [1], "x": [1.5], "at": hours(1)}, "a:x is declared Int64 and the file has double"),
+        ({"id": [1], "x": ["one"], "at": hours(1)}, "a:x is declared Int64 and the file has string"),
+        ({"id": [1], "x": [1], "at": [5]}, "column 'at' is int64, not a time"),
+        ({"id": [1], "x": [1], "at": ["soon"]}, "soon"),
+        ({"id": [1], "X": [1], "x": [1], "at": hours(1)}, "'X', 'x'. differ in case alone"),
+    ],
+)
+def test_sources_that_cannot_be_read_are_refused(tmp_path: Path, columns: dict[str, Any] | None, said: str) -> None:
+    if columns is not None:
+        write(tmp_path, "a", columns)
+    with pytest.raises(DataError, match=said):
+        offline.join(config(tmp_path), [view("a", [*PLAIN, Field(name="id", dtype=Int64)])], ["a:x"], ask())
+
+
+def test_ways_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(1)})
+    store = fresh(tmp_path, [view("a", PLAIN)])
+    with pytest.raises(UsageError, match="entity_df is an SQL query"):
+        store.get_historical_features("SELECT 1", ["a:x"])
+    with pytest.raises(UsageError, match="entity_df is none"):
+        store.get_historical_features(features=["a:x"], start_date=NOW - timedelta(days=1), end_date=NOW)
+    for file in (tmp_path / "data").glob("online.db*"):
+        file.unlink()
+    with pytest.raises(DataError, match=r"online\.db: there is no online store"):
+        read(store, ["a:x"], [1])
+    (tmp_path / "data/online.db").write_bytes(b"damaged" * 999)
+    with pytest.raises(DataError, match="not a database"):
+        read(store, ["a:x"], [1])
+
+
+def test_missing_integers_dates_and_several_files_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").mkdir()
+    write(tmp_path / "a.parquet", "1", {"id": [1.0, None], "x": [float("nan"), 3.0], "at": [date(2026, 1, 1)] * 2})
+    write(tmp_path / "a.parquet", "2", {"id": [1.0, 2.0], "x": [5.0, 6.0], "at": [date(2026, 1, 1), date(2026, 1, 3)]})
+    frame = pd.DataFrame(
+        {"id": [1, 2, None], "event_timestamp": ["2026-01-01", "2026-01-02T12:00:00+01:00", "2026-02-01"]}
+    )
+    got = offline.join(config(tmp_path), [view("a", [*PLAIN, Field(name="id", dtype=Int64)])], ["a:x"], frame)
+    assert got["x"].to_pylist() == [5, None, None]  # of equal rows the last, in the last file
+
+
+def test_a_join_can_be_saved_and_the_offline_store_written(tmp_path: Path) -> None:
+    from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
+
+    write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(2)})
+    store = fresh(tmp_path, [view("a", PLAIN)])
+    job = store.get_historical_features(ask(), ["a:x"])
+    saved = store.create_saved_dataset(job, "saved", SavedDatasetFileStorage("saved.parquet"))
+    assert saved.to_df()["x"].tolist() == [4]
+    store.write_to_offline_store("a", pd.DataFrame({"id": [1], "x": [9], "at": [NOW]}))
+    assert store.get_historical_features(ask(), ["a:x"]).to_df()["x"].tolist() == [9]
