@@ -6,7 +6,7 @@ BIN := .venv/bin
 $(BIN)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[pipeline,validation,features,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[pipeline,validation,features,postgres,redis,dev]'
 	touch $@
 
 demo: $(BIN)/.installed  ## init and run on a real table

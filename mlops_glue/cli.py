@@ -29,12 +29,12 @@ def glue(traceback: bool) -> None:
 
 @glue.command()
 @click.argument("directory", default=".")
-@click.option("--data", help="The table: csv, csv.gz, parquet or jsonl.")
+@click.option("--data", multiple=True, help="A table: csv, csv.gz, parquet or jsonl; again for tables of features.")
 @click.option("--target", help="The column to predict.")
 @click.option(
     "--timestamp", help="The column that says when, or year,month,day,hour; the holdout is then the latest rows."
 )
-@click.option("--entity", help="The column that says whom a row is about; no entity is on both sides of the split.")
+@click.option("--entity", multiple=True, help="The column that says whom a row is about; may be given again.")
 @click.option(
     "--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Taken from the target if not given."
 )
@@ -44,11 +44,11 @@ def glue(traceback: bool) -> None:
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 def init(
     directory: str,
-    data: str | None,
+    data: tuple[str, ...],
     target: str | None,
     template: str | None,
     timestamp: str | None,
-    entity: str | None,
+    entity: tuple[str, ...],
     task: str | None,
     dry_run: bool,
 ) -> int:
@@ -161,6 +161,21 @@ def predict(source: str, target: str, version: int | None, env: str | None) -> i
     from mlops_glue.commands.predict import predict as command
 
     return command(source, target, version=version, env=env)
+
+
+@glue.command()
+@click.option("--force", is_flag=True, help="Fill every view anew, changed or not.")
+@json_option
+@env_option
+def materialize(force: bool, as_json: bool, env: str | None) -> int:
+    """Bring the champion's features in the online store up to date, without training.
+
+    \b
+    glue materialize --env prod
+    """
+    from mlops_glue.commands.materialize import materialize as command
+
+    return command(force=force, as_json=as_json, env=env)
 
 
 @glue.command(hidden=True)

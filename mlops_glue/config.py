@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mlops_glue.errors import ConfigError, UsageError, did_you_mean, near
-from mlops_glue.layout import CONFIG, OWN
+from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -44,6 +44,8 @@ class Source(Section):
         default=None, description="column that says when, or those of year, month, day and, if any, hour and minute"
     )
 
+    created: str | None = Field(default=None, description="column that says when the row became known, if later")
+
     @property
     def timestamps(self) -> list[str]:
         """The columns that say when: none, one, or the parts of a date."""
@@ -67,9 +69,28 @@ class Data(Section):
     remote: str | None = Field(default=None, description="DVC remote: s3://…, gs://…, azure://…, ssh://… or a folder")
 
 
-class Features(Section):
-    """Which columns the model sees, by kind. A column in no list is left out, unless all four lists are empty."""
+class Stores(Section):
+    """Where Feast keeps features, in its own words; over those of `feature_store.yaml`."""
 
+    online_store: dict[str, Any] | None = Field(default=None, description="type: redis, postgres, …, with its options")
+    offline_store: dict[str, Any] | None = Field(
+        default=None, description="type: duckdb, postgres, …, with its options"
+    )
+
+
+class Features(Stores):
+    """Which columns the model sees: those of the labels' table by kind, and those that `use` joins from Feast.
+
+    A column in no list is left out, unless all four lists and `use` are empty.
+    """
+
+    transform: str | None = Field(default=None, description="module:function: raw tables in, feature tables out")
+    repo: str = Field(default="feature_repo", description="folder of a plain Feast repository")
+    use: list[str] | str = Field(default=[], description="view:feature, each; or the name of a feature service")
+    unmatched: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="share of the label rows that may find nothing in a view"
+    )
+    inexact_store: bool = Field(default=False, description="true: take an offline store that loses or mis-values rows")
     number: list[str] = []
     category: list[str] = []
     boolean: list[str] = []
@@ -143,6 +164,7 @@ class Environment(Section):
     """Where things live in one environment. What is learned cannot differ between environments."""
 
     tracking: Tracking | None = None
+    features: Stores | None = None
 
 
 class Config(Section):
@@ -168,6 +190,11 @@ class Config(Section):
     def model_name(self) -> str:
         """The registered model's name; the project's own where none is given."""
         return self.registry.model or self.project
+
+    @property
+    def rows(self) -> str:
+        """Where the raw rows of the labels' table are, with the features of Feast where it has any."""
+        return JOINED if self.features.use else TABLE
 
     @property
     def source(self) -> Source:
@@ -220,6 +247,15 @@ def located(root: Path, error: ConfigError) -> ConfigError:
 def tracking_uri(config: Config) -> str | None:
     """Where MLflow keeps runs, with its variables put in; None is the project's own database."""
     return config.tracking.uri and resolve(config.tracking.uri, "tracking.uri")
+
+
+def resolved(value: Any, where: str) -> Any:
+    """A section with its variables put in; for the moment of use, never to be kept or told."""
+    if isinstance(value, dict):
+        return {key: resolved(one, f"{where}.{key}") for key, one in value.items()}
+    if isinstance(value, list):
+        return [resolved(one, where) for one in value]
+    return resolve(value, where) if isinstance(value, str) else value
 
 
 def json_schema() -> str:
@@ -409,6 +445,7 @@ def _cross_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...],
     if config.split.by in needs and needs[config.split.by] is None:
         key = "timestamp" if config.split.by == "time" else "entity"
         yield ("split", "by"), f"{config.split.by!r} needs data.sources.{labels.source}.{key}"
+    yield from _feature_checks(config, root)
     listed = [
         (kind, c) for kind in ("number", "category", "boolean", "datetime") for c in getattr(config.features, kind)
     ]
@@ -423,13 +460,38 @@ def _cross_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...],
         seen[column] = kind
 
 
+def _feature_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """What `features` says of Feast, against the rest and the files."""
+    features, labels = config.features, config.data.labels
+    if not features.use:
+        if features.transform is not None:
+            yield ("features", "transform"), "makes feature tables, and features.use takes nothing from them"
+        return
+    if not (root / features.repo / "feature_store.yaml").is_file():
+        yield ("features", "repo"), f"no feature_store.yaml in {features.repo!r} (a Feast repository has one)"
+    if config.source.timestamp is None:
+        yield ("features", "use"), f"a join as of a time needs data.sources.{labels.source}.timestamp"
+    for at, ref in enumerate(features.use if isinstance(features.use, list) else []):
+        if not re.fullmatch(r"[^:\s]+:[^:\s]+", ref):
+            yield ("features", "use", at), f"{ref!r} is not view:feature"
+    for name, source in config.data.sources.items():
+        if name != labels.source and name in RESERVED:
+            yield ("data", "sources", name), "is a name that glue uses; rename the source"
+        if name != labels.source and isinstance(source.timestamp, list):
+            yield ("data", "sources", name, "timestamp"), "one column says when a feature was so"
+
+
 def _in_environment(config: Config, env: str | None) -> Config:
     if env is None:
         return config
     if env not in config.environments:
         raise ConfigError([f"{CONFIG} environments: no {env!r} ({did_you_mean(env, list(config.environments))})"])
     chosen = config.environments[env]
-    return config.model_copy(update={"tracking": chosen.tracking}) if chosen.tracking else config
+    update: dict[str, Any] = {"tracking": chosen.tracking} if chosen.tracking else {}
+    if chosen.features:
+        stores = {k: v for k, v in chosen.features if v is not None}
+        update["features"] = config.features.model_copy(update=stores)
+    return config.model_copy(update=update)
 
 
 def overridden(root: Path, overrides: Mapping[str, str]) -> str:

@@ -87,7 +87,7 @@ def render(template: Path, values: dict[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["q"] = yaml_text
+    environment.filters |= {"q": yaml_text, "py": lambda text: json.dumps(text, ensure_ascii=False)}
     return environment.get_template(template.name).render(values)
 
 

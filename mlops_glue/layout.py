@@ -11,13 +11,19 @@ STATE = ".glue"  # git-ignored but for schema.json: lock, logs, what was deliver
 SCHEMA = ".glue/schema.json"
 LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
+MATERIALIZED = ".glue/materialized.json"
 UNCHANGED = ".glue/unchanged.json"
 RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
 
 RAW = "data/raw"
 ARTIFACTS = "artifacts"
-TABLE = "artifacts/ingest/table.parquet"
+INGESTED = "artifacts/ingest"
+TABLE = "artifacts/ingest/table.parquet"  # the labels'
+RESERVED = {"table"}  # no source of features is named so: TABLE is the labels'
 VALIDATION = "artifacts/validation"
+FEATURE_TABLES = "artifacts/featurize/tables"  # what the project's own transform made, one Parquet file each
+JOINED = "artifacts/featurize/joined.parquet"  # the labels' table with the features of Feast, raw
+FEATURE_LIST = "artifacts/featurize/feature_list.json"
 FEATURES = "artifacts/featurize/features.parquet"
 COLUMNS = "artifacts/featurize/columns.json"
 TRAIN = "artifacts/split/train.parquet"
@@ -50,6 +56,12 @@ def find_root(start: Path | None = None) -> Path:
         if (folder / CONFIG).is_file():
             return folder
     raise UsageError(f"no {CONFIG} in {here} or above it", hint="glue init my_project --data table.csv --target column")
+
+
+def feature_repo() -> Path:
+    """The default Feast repository: in the package when installed, at the top of a checkout."""
+    inside = templates() / "feature_repo"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "feature_repo"
 
 
 def templates() -> Path:

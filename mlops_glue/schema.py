@@ -232,6 +232,33 @@ def as_datetime(values: pa.ChunkedArray, day_first: bool = False) -> np.ndarray[
     return np.asarray(values.cast(pa.timestamp("us")).to_numpy().astype("datetime64[us]"))
 
 
+def moments(table: pa.Table, columns: list[str]) -> np.ndarray[Any, Any]:
+    """When each row was so: datetime64[us] in UTC of shape (rows,), from one column or from the parts of a date.
+
+    Raises:
+        DataError: a value is no date, or is null.
+    """
+    import numpy as np
+    import pandas as pd
+
+    name = ", ".join(columns)
+    try:
+        if len(columns) == 1:
+            when = as_datetime(table.column(columns[0]), is_day_first(table.column(columns[0])))
+        else:
+            parts = zip(("year", "month", "day", "hour", "minute"), columns, strict=False)
+            numbers = {part: encode_number(table.column(column)).astype(np.int64) for part, column in parts}
+            when = pd.to_datetime(pd.DataFrame(numbers)).to_numpy().astype("datetime64[us]")
+    except (ValueError, TypeError) as error:
+        raise DataError(f"timestamp {name}: {first_line(error)}") from None
+    if np.isnat(when).any():
+        raise DataError(
+            f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none",
+            hint="split: {by: random} needs no timestamp",
+        )
+    return when
+
+
 def _date_parts(values: pa.ChunkedArray, day_first: bool) -> Iterator[np.ndarray[Any, Any]]:
     import numpy as np
 

@@ -10,6 +10,7 @@ import numpy as np
 from mlops_glue import io
 from mlops_glue.adapters import onnx
 from mlops_glue.errors import DataError
+from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema, encode, matrices
 
 if TYPE_CHECKING:
@@ -23,9 +24,15 @@ class Bundle:
         if not (folder / "schema.json").is_file():
             raise DataError(f"{folder}: is no bundle: schema.json is missing")
         self.schema = Schema.from_dict(io.read_json(folder / "schema.json"))
+        kept = folder / "features.json"
+        self.features = FeatureList.from_dict(io.read_json(kept)) if kept.is_file() else None  # what Feast has of them
         self._live = onnx.session(folder / "model.onnx", threads) if (folder / "model.onnx").is_file() else None
         self._model: Any = None if self._live is not None else onnx.load_skops(folder / "model.skops")
         self.format = "onnx" if self._live is not None else "skops"
+
+    def lacks(self, table: pa.Table) -> bool:
+        """Are there features of Feast's that the raw rows do not have?"""
+        return self.features is not None and not set(self.features.columns) <= set(table.column_names)
 
     def predict(self, table: pa.Table, *, where: str = "input") -> tuple[Any, Any]:
         """Prediction and probabilities for raw rows.

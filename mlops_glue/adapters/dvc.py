@@ -1,7 +1,8 @@
 """DVC: initialise, track, reproduce. A stage whose command is `glue stage X` runs in this process.
 
 Two names of DVC's internals make that possible, `Repo.reproduce(repro_fn=…)` and `dvc.stage.run.cmd_run`. Where they
-are missing, stages run as subprocesses, as `dvc repro` runs them. A third, `dvc.dependency.param.load_path`, saves time.
+are missing, stages run as subprocesses, as `dvc repro` runs them. A third, `dvc.dependency.param.load_path`, saves
+time.
 """
 
 from __future__ import annotations

@@ -102,6 +102,14 @@ class Store:
         with _told():
             return get_model_info(f"models:/{model}/{version}").signature is not None
 
+    def feature_list(self, model: str, version: int) -> dict[str, Any] | None:
+        """What of a version's features is in Feast, by its bundle; None where nothing is."""
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.bundle(model, version, Path(folder)) / "features.json"
+            return io.read_json(path) if path.is_file() else None
+
     def bundle(self, model: str, version: int, into: Path) -> Path:
         """Copy the bundle of a version into a folder of the caller's.
 

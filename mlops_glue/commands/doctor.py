@@ -32,11 +32,13 @@ class Finding:
 
 def doctor(*, as_json: bool = False, env: str | None = None) -> int:
     """Look at the tools, then at the project around the working folder, if any."""
-    found = list(_tools())
     try:
         root: Path | None = layout.find_root()
     except UsageError:
         root = None
+    taken = root is not None and (root / layout.FEATURE_LIST).is_file()
+    found = list(_tools(("pipeline", "validation", *(["features"] if taken else []))))
+    if root is None:
         found.append(Finding("note", "no project here: only the installation was looked at", "glue init"))
     if root is not None:
         found += _project(root, env)
@@ -52,7 +54,7 @@ def doctor(*, as_json: bool = False, env: str | None = None) -> int:
     return 1 if wrong else 0
 
 
-def _tools() -> Iterator[Finding]:
+def _tools(extras: tuple[str, ...]) -> Iterator[Finding]:
     here = sys.version_info[:2]
     said = f"Python {here[0]}.{here[1]}"
     if not PYTHONS[0] <= here <= PYTHONS[1]:
@@ -65,7 +67,7 @@ def _tools() -> Iterator[Finding]:
 
     for text in importlib.metadata.requires("mlops-glue") or []:
         need = Requirement(text)
-        extra = next((e for e in ("pipeline", "validation") if need.marker and f'"{e}"' in str(need.marker)), None)
+        extra = next((e for e in extras if need.marker and f'"{e}"' in str(need.marker)), None)
         if need.marker is not None and extra is None:
             continue
         install = f'pip install "mlops-glue[{extra}]"' if extra else "pip install mlops-glue"
@@ -87,7 +89,7 @@ def _project(root: Path, env: str | None) -> list[Finding]:
     except GlueError as error:  # what comes after needs a config that loads
         return _as_findings(error)
     found: list[Finding] = []
-    for look in (_repository, _pipeline, _leftovers, _registry):
+    for look in (_repository, _pipeline, _leftovers, _registry, _features):
         try:
             found += look(root, config)
         except GlueError as error:
@@ -174,3 +176,31 @@ def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
         yield Finding("problem", error.message, "glue run --force")
     else:
         yield Finding("ok", f"{name} v{champion} is champion, its bundle is the one that was registered")
+
+
+def _features(root: Path, config: Config) -> Iterator[Finding]:
+    if not config.features.use:
+        return
+    import tempfile
+
+    from mlops_glue import features
+    from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.records import FeatureList
+
+    with tempfile.TemporaryDirectory() as folder:
+        repository = features.open_repository(config, root, Path(folder))
+        yield Finding("ok", f"{len(repository.views(config.features.use)[0])} feature views of {config.features.repo}")
+        if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
+            return
+        store = Store(root, configs.tracking_uri(config))
+        champion = store.champion(config.model_name)
+        taken = store.feature_list(config.model_name, champion) if champion is not None else None
+        if taken is None:
+            return
+        try:
+            features.check_definitions(repository, FeatureList.from_dict(taken), features.transform_hash(config, root))
+        except DataError as error:
+            yield Finding("note", f"{error.message}: its online store is left as it is", "glue run")
+    live = features.open_live(config, root)
+    live.check()
+    yield Finding("ok", "the feature registry and the online store can be read")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,51 +18,77 @@ from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
-from mlops_glue.pipeline import defaults, runner
-from mlops_glue.pipeline.profile import find_timestamp, infer_task, profile
+from mlops_glue.pipeline import defaults, runner, store
+from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile
 from mlops_glue.pipeline.train import DEFAULT
 
 KINDS = ("number", "category", "boolean", "datetime")
 WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, of a greater one a sample
 SAMPLE_ROWS = 200_000
-FRAUD: dict[str, Any] = {  # what the fraud template knows better than its table shows
+FRAUD: dict[str, Any] = {  # what the fraud template knows better than its tables show
     "project": "fraud_detection",
     "model": "fraud_detection_model",
     "metrics": ["roc_auc", "average_precision", "f1", "log_loss"],
     "thresholds": [("roc_auc", "min", 0.8, "0.5 is what a constant gets")],
     "slices": ["merchant_category"],
+    "transform": "features:build",
+    "use": [
+        "customer_features:age",
+        "customer_features:income",
+        "transaction_features:transaction_count_7d",
+        "transaction_features:average_transaction_amount_30d",
+    ],
 }
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table that was read, and what was seen in it."""
+
+    name: str
+    file: Path
+    rows: Any  # pa.Table, whole or a sample
+    profiles: list[Profile]
+    entities: list[str]
+    when: str | list[str] | None
+    created: str | None = None
+
+    @property
+    def usable(self) -> list[Profile]:
+        """The columns that are neither key nor clock; parts of a date stay features."""
+        apart = {*self.entities, self.created, self.when if isinstance(self.when, str) else None}
+        return [p for p in self.profiles if p.name not in apart]
 
 
 def init(
     directory: str,
-    data: str | None,
+    data: tuple[str, ...],
     target: str | None,
     *,
     template: str | None = None,
     timestamp: str | None = None,
-    entity: str | None = None,
+    entity: tuple[str, ...] = (),
     task: str | None = None,
     dry_run: bool = False,
 ) -> int:
-    """Read the table, infer, and write what is missing; nothing that is there is overwritten."""
+    """Read the tables, infer, and write what is missing; nothing that is there is overwritten."""
     root = Path(directory).resolve()
-    if template is not None and data is not None:
-        raise UsageError("--template brings its own table: leave out --data, or --template")
-    if data is None and (target or timestamp or entity or task):
+    if template is not None and data:
+        raise UsageError("--template brings its own tables: leave out --data, or --template")
+    if not data and (target or timestamp or entity or task):
         raise UsageError("which table?", hint="glue init churn --data customers.csv --target churn")
     with contextlib.ExitStack() as stack:
-        if data is None:
+        if not data:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            file, extra = _generate(template or "fraud", folder)
-            files, notes = plan(root, file, "is_fraud", "event_timestamp", "customer_id", None, FRAUD)
+            found, extra = _generate(template or "fraud", folder)
+            files, notes = plan(root, found, "is_fraud", "event_timestamp", ("customer_id",), None, FRAUD)
             files |= extra
         else:
             if target is None:
-                raise UsageError("which column is to be predicted?", hint=f"glue init --data {data} --target COLUMN")
-            file = _existing(Path(data))
-            files, notes = plan(root, file, target, timestamp, entity, task)
-        return _carry_out(directory, root, file, files, notes, dry_run=dry_run)
+                raise UsageError("which column is to be predicted?", hint=f"glue init --data {data[0]} --target COLUMN")
+            found = [_existing(Path(one)) for one in data]
+            files, notes = plan(root, found, target, timestamp, entity, task)
+        return _carry_out(directory, root, found, files, notes, dry_run=dry_run)
 
 
 def _existing(file: Path) -> Path:
@@ -71,8 +98,8 @@ def _existing(file: Path) -> Path:
     return file.resolve()
 
 
-def _generate(template: str, folder: Path) -> tuple[Path, dict[str, str]]:
-    """Run the template's own script, as its user may do later, and take the table that it makes."""
+def _generate(template: str, folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """Run the template's own script, as its user may do later, and take the tables that it makes."""
     files = render(template, {})
     for path, text in files.items():
         io.write_text(folder / path, text)
@@ -81,95 +108,156 @@ def _generate(template: str, folder: Path) -> tuple[Path, dict[str, str]]:
     )
     if done.returncode:
         raise StageError(f"template {template}: data/generate.py: {done.stderr.strip().splitlines()[-1]}")
-    return next((folder / "data" / "raw").iterdir()), files
+    repo = {f"feature_repo/{p.name}": p.read_text(encoding="utf-8") for p in layout.feature_repo().glob("*.*")}
+    return sorted((folder / "data" / "raw").iterdir()), files | repo
 
 
 def plan(
     root: Path,
-    file: Path,
+    found: list[Path],
     target: str,
     timestamp: str | None,
-    entity: str | None,
+    entities: tuple[str, ...],
     task: str | None,
     known: dict[str, Any] | None = None,
 ) -> tuple[dict[str, str], list[str]]:
-    """The text of every file by path, and what the user should know. `known` goes before what the table shows."""
-    big = file.stat().st_size > WHOLE_BYTES
-    table = io.sample(file, SAMPLE_ROWS) if big else io.read_table(file)
-    notes = [f"{file.name} is big: read from a sample of {table.num_rows:,} rows"] if big else []
-    when = _check_options(table, file, target, timestamp, entity)
-    profiles = profile(table)
-    by_name = {p.name: p for p in profiles}
-    if by_name[target].distinct < 2:
-        raise DataError(
-            f"--target {target}: has {by_name[target].distinct} distinct value in {file.name}; there is nothing to tell"
-            " apart",
-            hint=did_you_mean("", [p.name for p in profiles if p.kind is not None]),
-        )
-    if by_name[target].nulls:
-        notes.append(f"target {target!r}: {by_name[target].nulls:,} rows without a value are left out")
-    if when is None:
-        when = find_timestamp([p for p in profiles if p.name not in (target, entity)])
-        if when:
-            notes.append(f"the holdout is the latest rows by {when if isinstance(when, str) else ', '.join(when)}")
-    alone = when if isinstance(when, str) else None  # parts of a date stay features
-    usable = [p for p in profiles if p.name not in (target, alone, entity)]
+    """The text of every file by path, and what the user should know. `known` goes before what the tables show."""
+    notes: list[str] = []
+    read = {file: _read(file, notes) for file in found}
+    labels = next((file for file, table in read.items() if target in table.column_names), found[0])
+    tables = [_look(file, read[file], target, timestamp, entities, file == labels, notes) for file in found]
+    label = next(table for table in tables if table.file == labels)
+    table, usable = label.rows, [p for p in label.usable if p.name != target]
+    _check_target(label, target, notes)
     excluded = [(p.name, p.reason) for p in usable if p.kind is None]
     notes += [f"left out {name!r}: {reason}" for name, reason in excluded[:20]]
     notes += [f"left out {len(excluded) - 20} more columns: see {layout.CONFIG}"] if len(excluded) > 20 else []
-    excluded += [(c, what) for c, what in ((alone, "the timestamp"), (entity, "the entity")) if c]
-    if not any(p.kind for p in usable):
+    excluded += [(label.when, "the timestamp")] if isinstance(label.when, str) else []
+    excluded += [(column, "the entity") for column in label.entities]
+    views = [] if known else store.views(tables, label, target, notes)
+    fields = {name for view in views if view.of is label for name, _ in view.fields}
+    if not views and not any(p.kind for p in usable):
         raise DataError(
-            f"{file.name}: no column is left to learn {target!r} from",
+            f"{label.file.name}: no column is left to learn {target!r} from",
             hint="; ".join(f"{column!r}: {reason}" for column, reason in excluded[:3]) or "it has no other column",
         )
-    found = task or infer_task(table.column(target))
-    notes.append(f"task: {found}")
-    positive = defaults.positive(table.column(target), found)
-    small = known is None and not big and not (root / "model.py").exists() and defaults.is_small(table, target, found)
+    task_found = task or infer_task(table.column(target))
+    notes.append(f"task: {task_found}")
+    positive = defaults.positive(table.column(target), task_found)
+    big = label.file.stat().st_size > WHOLE_BYTES
+    small = known is None and not big and not (root / "model.py").exists()
+    small = small and defaults.is_small(table, target, task_found)
     name = _name(root.name) or "project"
     values = {
         "project": name,
         "model": name,
-        "source": _name(re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)) or "table",
-        "path": _path_in(root, file),
+        "sources": [_source(root, one, target if one is label else "") for one in tables],
+        "source": label.name,
+        "path": _path_in(root, label.file),
         "target": target,
         "positive": None if positive is None else io.yaml_text(positive),
-        "entity": entity,
-        "timestamp": when,
-        "task": found,
-        "expectations": [flow(e)[1:-1] for e in defaults.expectations(table, profiles, target)],
-        "kinds": {k: [p.name for p in usable if p.kind == k] for k in KINDS},
+        "task": task_found,
+        "kinds": {k: [p.name for p in usable if p.kind == k and p.name not in fields] for k in KINDS},
         "excluded": excluded,
-        "by": "time" if when else "entity" if entity else "random",
-        "estimator": "model:build" if small else DEFAULT[found],
-        "metrics": configs.METRICS[found],  # type: ignore[index]
-        "thresholds": defaults.thresholds(table.column(target), found),
-        "slices": defaults.slices(usable, entity),
+        "transform": None,
+        "use": [f"{view.name}:{field}" for view in views for field, _ in view.fields],
+        "unmatched": 0.5,
+        "by": "time" if label.when else "entity" if label.entities else "random",
+        "estimator": "model:build" if small else DEFAULT[task_found],
+        "metrics": configs.METRICS[task_found],  # type: ignore[index]
+        "thresholds": defaults.thresholds(table.column(target), task_found),
+        "slices": defaults.slices(usable, None),
         **(known or {}),
     }
     files = render("project", values)
     if small:
-        files |= render("regressor" if found == "regression" else "classifier", {})
+        files |= render("regressor" if task_found == "regression" else "classifier", {})
+    if views:
+        files |= store.files(views, values["project"])
     return {**files, layout.SCHEMA: configs.json_schema()}, notes
 
 
+def _read(file: Path, notes: list[str]) -> Any:
+    if file.stat().st_size <= WHOLE_BYTES:
+        return io.read_table(file)
+    table = io.sample(file, SAMPLE_ROWS)
+    notes.append(f"{file.name} is big: read from a sample of {table.num_rows:,} rows")
+    return table
+
+
+def _look(
+    file: Path,
+    table: Any,
+    target: str,
+    timestamp: str | None,
+    entities: tuple[str, ...],
+    is_label: bool,
+    notes: list[str],
+) -> Table:
+    """Profile a table, and find its keys and clock; of the labels' table every named column must be there."""
+    when = _check_options(table, file, target, timestamp, entities) if is_label else None
+    profiles = profile(table)
+    there = [column for column in entities if column in table.column_names]
+    created = None
+    if not is_label:
+        if not there:
+            raise UsageError(
+                f"{file.name}: has none of the entity columns {', '.join(entities) or '(none given)'}",
+                hint="--entity COLUMN, which both tables have",
+            )
+        created = store.created([p.name for p in profiles if p.kind == "datetime"])
+        when = timestamp if timestamp in table.column_names else None
+    if when is None:
+        when = find_timestamp([p for p in profiles if p.name not in (target, *there, created)])
+        if when and is_label:
+            notes.append(f"the holdout is the latest rows by {when if isinstance(when, str) else ', '.join(when)}")
+        if when is None and not is_label:
+            notes.append(f"{file.name}: no column says when; its rows count as known since ever")
+        if isinstance(when, list) and not is_label:
+            raise UsageError(f"{file.name}: its time is in the columns {', '.join(when)}", hint="make them one column")
+    name = _name(re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)) or "table"
+    return Table(name, file, table, profiles, there, when, created)
+
+
+def _check_target(label: Table, target: str, notes: list[str]) -> None:
+    of = {p.name: p for p in label.profiles}[target]
+    if of.distinct < 2:
+        raise DataError(
+            f"--target {target}: has {of.distinct} distinct value in {label.file.name}; there is nothing to tell apart",
+            hint=did_you_mean("", [p.name for p in label.profiles if p.kind is not None]),
+        )
+    if of.nulls:
+        notes.append(f"target {target!r}: {of.nulls:,} rows without a value are left out")
+
+
+def _source(root: Path, one: Table, target: str) -> dict[str, Any]:
+    """A source as the template of `glue.yaml` takes it."""
+    return {
+        "name": one.name,
+        "path": _path_in(root, one.file),
+        "entity": one.entities[0] if one.entities else None,
+        "timestamp": one.when,
+        "created": one.created,
+        "expectations": [flow(e)[1:-1] for e in defaults.expectations(one.rows, one.profiles, target)],
+    }
+
+
 def _check_options(
-    table: Any, file: Path, target: str, timestamp: str | None, entity: str | None
+    table: Any, file: Path, target: str, timestamp: str | None, entities: tuple[str, ...]
 ) -> str | list[str] | None:
     """The timestamp option as `glue.yaml` has it; every named column must be there."""
     when: str | list[str] | None = timestamp
     if timestamp is not None and timestamp not in table.column_names and "," in timestamp:
         when = [part.strip() for part in timestamp.split(",")]
-    asked = [("--target", target), ("--entity", entity)]
-    asked += [("--timestamp", column) for column in (when if isinstance(when, list) else [when])]
+    asked = [("--target", target), *(("--entity", column) for column in entities)]
+    asked += [("--timestamp", column) for column in (when if isinstance(when, list) else [when]) if column]
     for option, column in asked:
-        if column is not None and column not in table.column_names:
+        if column not in table.column_names:
             raise UsageError(
                 f"{option} {column}: no such column in {file.name}", hint=did_you_mean(column, table.column_names)
             )
-    if target in (entity, when):
-        raise UsageError(f"--target {target}: is the {'entity' if target == entity else 'timestamp'} too")
+    if target in (*entities, when):
+        raise UsageError(f"--target {target}: is the {'entity' if target in entities else 'timestamp'} too")
     return when
 
 
@@ -203,9 +291,9 @@ def _name(text: str) -> str:
 
 
 def _carry_out(
-    directory: str, root: Path, file: Path, files: dict[str, str], notes: list[str], *, dry_run: bool
+    directory: str, root: Path, found: list[Path], files: dict[str, str], notes: list[str], *, dry_run: bool
 ) -> int:
-    table = root / _path_in(root, file)
+    tables = {file: root / _path_in(root, file) for file in found}
     missing = {path: text for path, text in files.items() if not (root / path).exists()}
     kept = [path for path in files if path not in missing]
     for note in notes:
@@ -214,14 +302,15 @@ def _carry_out(
         lines = (root / path).read_text(encoding="utf-8", errors="replace").splitlines()
         lacking = [x for x in files[path].splitlines() if x not in lines] if path.endswith("ignore") else []
         console.progress(f"kept {path}" + (f"; it should have: {' '.join(lacking)}" if lacking else ""))
+    paths = [_path_in(root, file) for file in found]
     if dry_run:
-        more = [_path_in(root, file)] if not table.exists() else []
+        more = [path for path in paths if not (root / path).exists()]
         for path in sorted([*missing, *more, *(p for p in ("dvc.yaml", ".dvc/config") if not (root / p).exists())]):
             console.result(f"would write {path}")
         return 0
     try:
-        with _undone_on_failure(root, [*missing, _path_in(root, file), f"{_path_in(root, file)}.dvc"]):
-            _write(root, missing, file, table)
+        with _undone_on_failure(root, [*missing, *paths, *(f"{path}.dvc" for path in paths)]):
+            _write(root, missing, tables)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
     where = "" if root == Path.cwd() else f"cd {directory} && "
@@ -229,17 +318,18 @@ def _carry_out(
     return 0
 
 
-def _write(root: Path, files: dict[str, str], file: Path, table: Path) -> None:
+def _write(root: Path, files: dict[str, str], tables: dict[Path, Path]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     dvc.init(root, git=git.init(root))
     for path, text in files.items():
         io.write_text(root / path, text)  # over the empty .dvcignore of dvc init too
-    if not table.exists():
-        with io.atomic(table) as temporary:
-            shutil.copyfile(file, temporary)
-    relative = table.relative_to(root).as_posix()
-    if not git.tracks(root, relative):
-        dvc.add(root, relative)
+    for file, table in tables.items():
+        if not table.exists():
+            with io.atomic(table) as temporary:
+                shutil.copyfile(file, temporary)
+        relative = table.relative_to(root).as_posix()
+        if not git.tracks(root, relative):
+            dvc.add(root, relative)
     runner.write_definition(configs.load(root), root)
 
 

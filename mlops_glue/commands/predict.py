@@ -39,7 +39,7 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
         bundle = Bundle(store.bundle(config.model_name, chosen, Path(folder)), threads=os.cpu_count() or 1)
         for one, out in zip(inputs, outputs, strict=True):
             with console.rows_bar(one.name, io.parquet_rows(one)) as advance:
-                rows = score_file(bundle, one, out, advance)
+                rows = score_file(bundle, one, out, advance, lambda rows: _with_features(config, root, bundle, rows))
             console.progress(f"{out}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
     return 0
 
@@ -69,14 +69,43 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
     return inputs, outputs
 
 
-def score_file(bundle: Bundle, source: Path, target: Path, advance: Callable[[int], None]) -> int:
-    """Score one file into another, piece by piece; returns the number of rows."""
+def _with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any) -> Any:
+    """Rows with what Feast knows of them at their time; at this moment, where they have no time."""
+    if bundle.features is None or not bundle.lacks(rows):
+        return rows
+    import numpy as np
+
+    from mlops_glue import features
+    from mlops_glue.schema import moments
+
+    clock = config.source.timestamps
+    there = set(clock) <= set(rows.column_names)
+    when = moments(rows, clock) if there else np.full(rows.num_rows, np.datetime64("now", "us"))
+    return features.with_features(config, root, bundle.features, rows, when)
+
+
+def score_file(
+    bundle: Bundle,
+    source: Path,
+    target: Path,
+    advance: Callable[[int], None],
+    complete: Callable[[Any], Any] = lambda rows: rows,
+) -> int:
+    """Score one file into another, piece by piece; returns the number of rows.
+
+    Args:
+        bundle: the model.
+        source: a table.
+        target: a CSV or Parquet file.
+        advance: called with the number of rows that are done.
+        complete: gives raw rows the features that the file does not have.
+    """
     as_csv = not target.name.lower().endswith(".parquet")
     rows = 0
     with io.atomic(target) as temporary:
         sink: Any = None
         for typed, carried in io.batches(source, bundle.schema.types, verbatim=as_csv):
-            scored = bundle.scored(typed, carried, where=f"{source} from row {rows + 1}")
+            scored = bundle.scored(complete(typed), carried, where=f"{source} from row {rows + 1}")
             if sink is None:
                 sink = io.sink(temporary, target, scored.schema)
             sink.write_table(scored)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import console, io, layout
-from mlops_glue.errors import ConfigError, GlueError, ToolError, UsageError, did_you_mean
+from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, did_you_mean
 from mlops_glue.pipeline import unchanged
 
 if TYPE_CHECKING:
@@ -79,12 +79,14 @@ def run(
             if as_json:
                 console.result_json({"stages": outcomes})
             return 0
-        told = _deliver(config, root)
+        told = _deliver(config, root, env)
         code = _tell(root, outcomes, told, as_json)
         kept = {
             "stages": [o["stage"] for o in outcomes],
             "code": [config.train.estimator] if config.train.estimator else [],
-            "store": layout.TRACKING_DB if config.tracking.uri is None else None,
+            "features": config.features.repo if config.features.use else None,
+            "stores": [layout.TRACKING_DB, *told["kept_in"][:1]] if config.tracking.uri is None else None,
+            "there": told["kept_in"],
             "env": env,
         }
         unchanged.record(root, at_start, after, kept)
@@ -97,12 +99,14 @@ def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
     for name in [*before["stages"], "publish"]:
         console.stage(name, "unchanged", 0.0, [])
     console.stage("promote", "failed" if told["refused"] else "unchanged", 0.0, ["refused"] if told["refused"] else [])
+    if told["online"]:
+        console.stage("materialize", "unchanged", 0.0, [])
     outcomes = [{"stage": name, "outcome": "unchanged", "seconds": 0.0, "reasons": []} for name in before["stages"]]
     return _tell(root, outcomes, told | {"new": False, "previous": told["champion"]}, as_json)
 
 
-def _deliver(config: configs.Config, root: Path) -> dict[str, Any]:
-    """Publish and promote; what came of it, kept in `delivery.json` too."""
+def _deliver(config: configs.Config, root: Path, env: str | None) -> dict[str, Any]:
+    """Publish, promote and materialize; what came of it, kept in `delivery.json` too."""
     from mlops_glue import config as configs
     from mlops_glue.pipeline import runner
 
@@ -126,6 +130,13 @@ def _deliver(config: configs.Config, root: Path) -> dict[str, Any]:
     verdict = promote(config, root, store, version)
     outcome = "failed" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
     console.stage("promote", outcome, time.perf_counter() - started, ["refused" if verdict.refused else "champion"])
+    try:
+        online = materialized(config, root, store, env)
+    except DataError as error:  # the champion stays, and its features are no longer defined as it knows them
+        if not verdict.refused:
+            raise
+        console.progress(f"warning: the online store is left as it is: {error.message}")
+        online = {"views": {}, "kept_in": []}
     told = {
         "fingerprint": fingerprint,
         "model": config.model_name,
@@ -135,9 +146,34 @@ def _deliver(config: configs.Config, root: Path) -> dict[str, Any]:
         "previous": verdict.previous,
         "refused": verdict.refused,
         "comparison": verdict.comparison,
+        "online": online["views"],
+        "kept_in": online["kept_in"],
     }
     io.write_json(root / layout.DELIVERY, told)
     return told
+
+
+def materialized(
+    config: configs.Config, root: Path, store: Any, env: str | None, *, force: bool = False
+) -> dict[str, Any]:
+    """Fill the online store for the champion: each view with its outcome, and the files that say so."""
+    champion = store.champion(config.model_name) if config.features.use else None
+    taken = store.feature_list(config.model_name, champion) if champion is not None else None
+    if taken is None:
+        return {"views": {}, "kept_in": []}
+    from mlops_glue.delivery.materialize import kept_in, materialize
+    from mlops_glue.records import FeatureList
+
+    started = time.perf_counter()
+    console.stage("materialize", "", 0.0, [])
+    try:
+        done = materialize(config, root, FeatureList.from_dict(taken), env=env, force=force)
+    except BaseException:
+        console.stage("materialize", "failed", time.perf_counter() - started, [])
+        raise
+    filled = [one.view for one in done if one.outcome == "executed"]
+    console.stage("materialize", "executed" if filled else "unchanged", time.perf_counter() - started, filled)
+    return {"views": {one.view: one.outcome for one in done}, "kept_in": kept_in(config, root)}
 
 
 def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_json: bool) -> int:

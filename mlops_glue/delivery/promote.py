@@ -11,6 +11,8 @@ from mlops_glue import io, layout, metrics
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import METRICS, Config
 from mlops_glue.errors import GlueError
+from mlops_glue.records import FeatureList
+from mlops_glue.schema import moments
 from mlops_glue.scoring import Bundle
 
 
@@ -29,7 +31,8 @@ def promote(config: Config, root: Path, store: Store, version: int) -> Verdict:
     """Move the alias to the candidate where every condition holds.
 
     Every threshold is met; the ONNX model is faithful, or the model is kept in skops form; the version has a signature;
-    its bundle is the one that was registered; its score is at least the champion's, on the candidate's holdout.
+    its bundle is the one that was registered; the online store gives what it was trained on; its score is at least the
+    champion's, on the candidate's holdout.
     """
     name = config.model_name
     champion = store.champion(name)
@@ -44,6 +47,8 @@ def promote(config: Config, root: Path, store: Store, version: int) -> Verdict:
         refused.append("signature: the version has none")
     if store.tags(name, version).get(BUNDLE_DIGEST) != io.digest(root / layout.BUNDLE):
         refused.append("bundle: its digest is not the one that was registered")
+    if config.features.use:
+        refused += _skewed(config, root, store, version)
     compared: dict[str, Any] | None = None
     if champion is not None:
         try:
@@ -64,6 +69,20 @@ def promote(config: Config, root: Path, store: Store, version: int) -> Verdict:
     return Verdict(version, version, champion, [], compared)
 
 
+def _skewed(config: Config, root: Path, store: Store, version: int) -> list[str]:
+    """What would be served otherwise than it was trained on; a replay that could not run has not passed."""
+    from mlops_glue.delivery.skew import replay
+
+    try:
+        rows, found = replay(config, root, FeatureList.from_dict(io.read_json(root / layout.FEATURE_LIST)))
+    except GlueError as error:
+        return [f"skew: the replay of the online store could not run: {error.message}"]
+    if not rows:
+        return ["skew: no row of the holdout has all its keys, so nothing could be replayed"]
+    store.tag(config.model_name, version, {"glue.skew": f"{len(found)} differences in {rows} rows"})
+    return found[:3] + ([f"skew: and {len(found) - 3} more differences"] if len(found) > 3 else [])
+
+
 def _missed(threshold: dict[str, Any]) -> str:
     limit = f"min {threshold['min']}" if threshold["min"] is not None else f"max {threshold['max']}"
     value = threshold["value"]
@@ -75,7 +94,7 @@ def _compare(config: Config, root: Path, store: Store, champion: int) -> dict[st
     candidate = Bundle(root / layout.BUNDLE)
     schema = candidate.schema
     rows = io.read_parquet(root / layout.TEST, [layout.ROW, f"target:{schema.target}"])
-    raw = io.read_parquet(root / layout.TABLE).take(rows.column(layout.ROW))
+    raw = io.read_parquet(root / config.rows).take(rows.column(layout.ROW))
     truth = rows.column(f"target:{schema.target}").to_numpy()
     with tempfile.TemporaryDirectory() as folder:
         other = Bundle(store.bundle(config.model_name, champion, Path(folder)))
@@ -83,7 +102,8 @@ def _compare(config: Config, root: Path, store: Store, champion: int) -> dict[st
         raise GlueError(f"it predicts {other.schema.task} {other.schema.labels or ''}")
     name = config.promote.metric or METRICS[schema.task][0]
     metric = metrics.table(schema.task, len(schema.order))[name]
-    outcomes = [_outcome(bundle, raw, truth) for bundle in (candidate, other)]
+    rows_of = [raw, _with_its_features(config, root, other, raw)]
+    outcomes = [_outcome(bundle, one, truth) for bundle, one in zip((candidate, other), rows_of, strict=True)]
     mine, theirs = (metrics.compute(metric, *one) for one in outcomes)
     drawn = [metrics.draws(metric, *one, config.train.seed) for one in outcomes]  # of the same rows, so paired
     low, high = metrics.interval(mine - theirs, drawn[0] - drawn[1], len(truth), config.promote.confidence)
@@ -98,6 +118,17 @@ def _compare(config: Config, root: Path, store: Store, champion: int) -> dict[st
         "confidence": config.promote.confidence,
         "at_least_as_good": bool(good),
     }
+
+
+def _with_its_features(config: Config, root: Path, bundle: Bundle, raw: Any) -> Any:
+    """The rows with those features that only the champion takes, as they are defined now."""
+    if bundle.features is None or not bundle.lacks(raw):
+        return raw
+    from mlops_glue import features
+
+    taken = [name for name in raw.column_names if name not in bundle.features.columns]
+    when = moments(raw, config.source.timestamps)
+    return features.with_features(config, root, bundle.features, raw.select(taken), when, as_defined_now=True)
 
 
 def _outcome(bundle: Bundle, raw: Any, truth: Any) -> tuple[Any, Any, Any]:

@@ -112,7 +112,7 @@ def _slices(
     if not config.evaluate.slices:
         return []
     rows = io.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
-    table = io.read_parquet(root / layout.TABLE)
+    table = io.read_parquet(root / config.rows)
     out: list[dict[str, Any]] = []
     for column in config.evaluate.slices:
         found, codes, counts = np.unique(

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config
-from mlops_glue.errors import ConfigError, DataError, did_you_mean, first_line
+from mlops_glue.errors import ConfigError, DataError, did_you_mean
+from mlops_glue.pipeline.ingest import path_of
 from mlops_glue.pipeline.profile import infer_task, profile
-from mlops_glue.schema import Column, Schema, as_datetime, as_text, encode, encode_number, is_day_first
+from mlops_glue.records import FeatureList
+from mlops_glue.schema import Column, Schema, as_text, encode, is_day_first, moments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,9 @@ def featurize(config: Config, root: Path) -> None:
 
     table = io.read_parquet(root / layout.TABLE)
     labels, source = config.data.labels, config.source
+    joined: dict[str, str] = {}
+    if config.features.use:
+        table, joined = _with_features(config, root, table)
     target = table.column(labels.target)
     rows = pa.array(np.arange(table.num_rows, dtype=np.int64))
     known = pc.is_valid(target)
@@ -36,7 +41,7 @@ def featurize(config: Config, root: Path) -> None:
     if table.num_rows == 0:
         raise DataError(f"target {labels.target!r} has no values")
     task = labels.task or infer_task(target)
-    schema = Schema(task, labels.target, choose_columns(config, table))
+    schema = Schema(task, labels.target, choose_columns(config, table, joined))
     if not schema.columns:
         raise DataError("no column is left to learn from", hint=f"see features in {layout.CONFIG}")
     encoded = encode(table, schema, where=source.path)
@@ -60,37 +65,47 @@ def featurize(config: Config, root: Path) -> None:
     )
 
 
-def moments(table: pa.Table, columns: list[str]) -> np.ndarray[Any, Any]:
-    """When each row was so: datetime64[us] of shape (rows,), from one column or from the parts of a date.
+def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Table, dict[str, str]]:
+    """The labels' table with the features of Feast, and the kind of each of these; written to `joined.parquet` too."""
+    import tempfile
 
-    Raises:
-        DataError: a value is no date, or is null.
-    """
-    import numpy as np
-    import pandas as pd
+    from mlops_glue import features as feast
+    from mlops_glue.pipeline import join, transform
 
-    name = ", ".join(columns)
-    try:
-        if len(columns) == 1:
-            when = as_datetime(table.column(columns[0]), is_day_first(table.column(columns[0])))
-        else:
-            parts = zip(("year", "month", "day", "hour", "minute"), columns, strict=False)
-            numbers = {part: encode_number(table.column(column)).astype(np.int64) for part, column in parts}
-            when = pd.to_datetime(pd.DataFrame(numbers)).to_numpy().astype("datetime64[us]")
-    except (ValueError, TypeError) as error:
-        raise DataError(f"timestamp {name}: {first_line(error)}") from None
-    if np.isnat(when).any():
-        raise DataError(
-            f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none",
-            hint="split: {by: random} needs no timestamp",
-        )
-    return when
+    made: dict[str, Any] = {}
+    if config.features.transform is not None:
+        function = transform.load(config, root)
+        raw = {name: io.frame(io.read_parquet(root / path_of(config, name))) for name in config.data.sources}
+        made = transform.run(config, root, function, raw)
+        transform.write(root, made)
+    when = moments(table, config.source.timestamps)
+    with tempfile.TemporaryDirectory() as folder:
+        repository = feast.open_repository(config, root, Path(folder))
+        features = feast.feature_list(config, root, repository, table.column_names)
+        if made:
+            transform.check_no_future(config, function, raw, made, _clocks(repository, features))
+        rows, found = feast.joined(repository, features, table, when)
+        join.check_found(config, root, repository, features, table, when, found)
+    join.check_no_target(rows, features, config.data.labels.target, config.data.labels.task or "")
+    io.write_parquet(root / layout.JOINED, rows)
+    io.write_json(root / layout.FEATURE_LIST, features.to_dict())
+    return rows, feast.kinds(features)
 
 
-def choose_columns(config: Config, table: pa.Table) -> list[Column]:
-    """The config's lists, or, where all are empty, every usable column by its inferred kind."""
+def _clocks(repository: Any, features: FeatureList) -> dict[str, tuple[list[str], str]]:
+    """Of each table that the transform made and a view reads: the keys, and the column that says when."""
+    return {
+        Path(view.path).stem: (list(view.keys), repository.clock(view.name)[0])
+        for view in features.views
+        if view.path is not None and Path(view.path).parent.as_posix() == layout.FEATURE_TABLES
+    }
+
+
+def choose_columns(config: Config, table: pa.Table, joined: dict[str, str]) -> list[Column]:
+    """The config's lists and what Feast joined, or, where all are empty, every usable column by its inferred kind."""
     chosen = config.features
     kinds: dict[str, Any] = {c: k for k in ("number", "category", "boolean", "datetime") for c in getattr(chosen, k)}
+    kinds |= {column: kind for column, kind in joined.items() if column not in chosen.exclude}
     if not kinds:
         apart = {config.data.labels.target, config.source.entity, *chosen.exclude}
         apart |= {c for c in config.source.timestamps if isinstance(config.source.timestamp, str)}

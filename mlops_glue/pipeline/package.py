@@ -22,7 +22,8 @@ def package(config: Config, root: Path) -> None:
     """Write the bundle that batch scoring and serving use.
 
     Files: `model.onnx` where ONNX is faithful, else `model.skops`; `parity.json`, the proof of it; `schema.json`;
-    `signature.json` in MLflow's form; `input_example.json`; `reference.parquet` and `reference.json`, for monitoring.
+    `features.json`, what of it is in Feast, if anything; `signature.json` in MLflow's form; `input_example.json`;
+    `reference.parquet` and `reference.json`, for monitoring.
 
     Raises:
         CheckFailed: `package.require: onnx` and ONNX is not faithful.
@@ -50,9 +51,11 @@ def package(config: Config, root: Path) -> None:
     else:
         onnx.save_skops(model, folder / "model.skops")
     io.write_json(folder / "schema.json", schema.to_dict())
+    if config.features.use:
+        io.write_json(folder / "features.json", io.read_json(root / layout.FEATURE_LIST))
     io.write_json(folder / "signature.json", reference.signature(schema))
     io.write_json(folder / "parity.json", parity)
-    raw = io.read_parquet(root / layout.TABLE, [c.name for c in schema.columns])
+    raw = io.read_parquet(root / config.rows, [c.name for c in schema.columns])
     example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
     io.write_json(folder / "input_example.json", example.to_pylist())
     io.write_json(folder / "reference.json", reference.profile(parts["train"], schema))

@@ -16,14 +16,33 @@ from typing import Any
 from mlops_glue import io, layout
 from mlops_glue.config import Config, dumped, located
 from mlops_glue.errors import ConfigError, GlueError, StageError, ToolError, brief, first_line, of_system, own_lines
+from mlops_glue.modules import modules_of, user_modules
 from mlops_glue.pipeline import stages
-from mlops_glue.pipeline.modules import user_modules
+from mlops_glue.pipeline.ingest import path_of
+
+# the keys of `features` that decide what is learned; the others say where it is kept
+LEARNT = (
+    "transform",
+    "repo",
+    "use",
+    "unmatched",
+    "inexact_store",
+    "number",
+    "category",
+    "boolean",
+    "datetime",
+    "exclude",
+)
 
 
 def definition(config: Config, root: Path) -> dict[str, Any]:
     """The stages of `dvc.yaml` for this config."""
-    label_source = config.data.labels.source
     code = user_modules(config.train.estimator, root)
+    sources = [f"data.sources.{name}" for name in config.data.sources]
+    tables = {name: path_of(config, name) for name in config.data.sources}
+    validated = [path for name, path in tables.items() if path == layout.TABLE or name in config.validation]
+    joins = bool(config.features.use)
+    features = [f"features.{key}" for key in LEARNT] if joins else ["features"]
 
     def stage(name: str, deps: list[str], params: list[str], outs: list[Any], **more: Any) -> dict[str, Any]:
         made: dict[str, Any] = {"cmd": f"glue stage {name} --format {stages.FORMAT}", "deps": deps}
@@ -32,15 +51,16 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
             made["params"] = [{layout.CONFIG: given}]
         return {**made, "outs": outs, **more}
 
-    source = f"data.sources.{label_source}"
     return {
-        "ingest": stage("ingest", [config.source.path], ["data.labels", source], [layout.TABLE]),
-        "validate": stage("validate", [layout.TABLE], ["validation"], [layout.VALIDATION]),
+        "ingest": stage(
+            "ingest", [s.path for s in config.data.sources.values()], ["data.labels", *sources], list(tables.values())
+        ),
+        "validate": stage("validate", validated, ["validation"], [layout.VALIDATION]),
         "featurize": stage(
             "featurize",
-            [layout.TABLE, layout.VALIDATION],
-            ["data.labels", source, "features"],
-            [layout.FEATURES, layout.COLUMNS],
+            [*(tables.values() if joins else [layout.TABLE]), layout.VALIDATION, *feature_code(config, root)],
+            ["data.labels", *sources, *features],
+            [layout.FEATURES, layout.COLUMNS, *_joined(config)],
         ),
         "split": stage(
             "split", [layout.COLUMNS, layout.FEATURES], ["split", "train.seed"], [layout.TRAIN, layout.TEST]
@@ -48,7 +68,7 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
         "train": stage("train", [layout.COLUMNS, layout.TRAIN, *code], ["train"], [layout.MODEL]),
         "evaluate": stage(
             "evaluate",
-            [layout.COLUMNS, layout.MODEL, layout.TABLE, layout.TEST, layout.TRAIN],
+            [layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN],
             ["evaluate", "train.seed"],
             [layout.EVALUATION],
             metrics=[{layout.METRICS: {"cache": False}}],
@@ -56,11 +76,35 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
         ),
         "package": stage(
             "package",
-            [layout.COLUMNS, layout.MODEL, layout.TABLE, layout.TEST, layout.TRAIN],
+            [
+                *([layout.FEATURE_LIST] if joins else []),
+                *(layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
+            ],
             ["package"],
             [layout.BUNDLE],
         ),
     }
+
+
+def _joined(config: Config) -> list[str]:
+    """What featurize makes of Feast's features."""
+    if not config.features.use:
+        return []
+    made = [layout.FEATURE_TABLES] if config.features.transform else []
+    return [layout.JOINED, layout.FEATURE_LIST, *made]
+
+
+def feature_code(config: Config, root: Path) -> list[str]:
+    """The files that say what the features are: the transform's modules, and the Feast repository's definitions."""
+    if not config.features.use:
+        return []
+    folder = root / config.features.repo
+    found = set(user_modules(config.features.transform, root))
+    for file in folder.rglob("*.py"):
+        if "__pycache__" not in file.parts:
+            found |= {file.relative_to(root).as_posix(), *modules_of(file, root)}
+    settings = folder / "feature_store.yaml"
+    return sorted(found | {settings.relative_to(root).as_posix()})
 
 
 def _given(config: Config, key: str) -> bool:

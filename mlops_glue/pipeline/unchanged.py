@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import __version__, io, layout
-from mlops_glue.pipeline.modules import user_modules
+from mlops_glue.modules import user_modules
 
-FORMAT = 1
+FORMAT = 2
 YOUNG_S = 0.05  # a file changed so recently may change again without a new time stamp: file systems' clocks are coarse
 MOST_ENTRIES = 20_000  # of the project's folders; beyond, DVC looks
 PLAIN = {"cmd", "deps", "outs", "params", "metrics", "plots", "desc", "meta"}
@@ -41,8 +41,10 @@ def record(root: Path, at_start: Snapshot | None, after: Snapshot | None, told: 
         root: the project folder.
         at_start: taken before DVC's reproduce, after `dvc.yaml` was brought up to date.
         after: taken right after it.
-        told: what the next run needs to say the same: `code` (import paths of the user's own code), `store` (path of
-            the local MLflow database, or None) and anything else.
+        told: what the next run needs to say the same: `code` (import paths of the user's own code), `features` (folder
+            of the Feast repository, or None), `stores` (the local MLflow database, and the record of what the online
+            store was filled with; None where MLflow is elsewhere), `there` (files that must be there; reading an online
+            store changes its stamp) and anything else.
     """
     path = root / layout.UNCHANGED
     path.unlink(missing_ok=True)
@@ -52,28 +54,29 @@ def record(root: Path, at_start: Snapshot | None, after: Snapshot | None, told: 
     if hashes is None:
         return
     stamps = {name: _stamps(root / name) for name in hashes}
-    store = told.get("store")
+    stores = told.get("stores")
     if any(_md5(root / name, stamps[name]) != md5 for name, md5 in hashes.items()) or snapshot(root) != after:
         return
-    stamp = _stamp(root / store) if store else None
+    of_stores = {name: _stamp(root / name) for name in stores or []}
     kept = {
         "format": FORMAT,
         "glue": __version__,
         "control": after,
         "files": {name: [md5, stamps[name]] for name, md5 in hashes.items()},
         "modules": {code: user_modules(code, root) for code in told["code"]},
-        "store": stamp,
+        "definitions": _definitions(root, told["features"]),
+        "stores": of_stores,
         "told": told,
     }
     newest = max((stamp[1] for group in stamps.values() if group for stamp in group.values()), default=0)
-    _wait_until_old(max(newest, (stamp or [0, 0])[1]))
+    _wait_until_old(max([newest, *(stamp[1] for stamp in of_stores.values() if stamp)]))
     io.write_json(path, kept)
 
 
 def seen(root: Path) -> dict[str, Any] | None:
     """What `record` was told, where nothing that matters has changed since; else None.
 
-    A file with another stamp is hashed. `told["store_unchanged"]` says whether the local MLflow database is untouched.
+    A file with another stamp is hashed. `told["store_unchanged"]` says whether the local stores are untouched.
     """
     path = root / layout.UNCHANGED
     try:
@@ -83,6 +86,8 @@ def seen(root: Path) -> dict[str, Any] | None:
     if (kept.get("format"), kept.get("glue")) != (FORMAT, __version__) or snapshot(root) != kept["control"]:
         return None
     if any(user_modules(code, root) != modules for code, modules in kept["modules"].items()):
+        return None
+    if _definitions(root, kept["told"]["features"]) != kept["definitions"]:
         return None
     fresh = False
     for name, (md5, old) in kept["files"].items():
@@ -96,9 +101,19 @@ def seen(root: Path) -> dict[str, Any] | None:
                 kept["files"][name], fresh = [md5, now], True
     if fresh:
         io.write_json(path, kept)
-    store = kept["told"].get("store")
-    same = store is not None and _stamp(root / store) == kept["store"] and kept["store"] is not None
+    stores = kept["stores"]
+    there = all((root / name).exists() for name in kept["told"]["there"])
+    same = (
+        there
+        and bool(stores)
+        and all(stamp is not None and _stamp(root / name) == stamp for name, stamp in stores.items())
+    )
     return {**kept["told"], "store_unchanged": same}
+
+
+def _definitions(root: Path, folder: str | None) -> list[str]:
+    """The Python files of the Feast repository: a new one may hold a new definition."""
+    return sorted(p.relative_to(root).as_posix() for p in (root / folder).rglob("*.py")) if folder else []
 
 
 def _told_to_dvc(root: Path) -> list[str] | None:

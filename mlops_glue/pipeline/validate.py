@@ -9,6 +9,7 @@ from typing import Any
 from mlops_glue import io, layout
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
+from mlops_glue.pipeline.ingest import path_of
 
 log = logging.getLogger(__name__)
 
@@ -16,15 +17,29 @@ log = logging.getLogger(__name__)
 def validate(config: Config, root: Path) -> None:
     """Write `result.json` and `suite.json` in Great Expectations' own form, and `report.html`.
 
+    Those of the labels' table are in the folder itself, those of another source in one of its name.
+
     Raises:
         CheckFailed: an expectation is not met, or did not run; one of severity warning or info is only told.
         ConfigError: an expectation is misspelt or takes no such argument.
     """
-    name = config.data.labels.source
+    labels = config.data.labels.source
+    failed: list[str] = []
+    for name in dict.fromkeys([labels, *config.validation]):
+        folder = root / layout.VALIDATION / ("" if name == labels else name)
+        failed += _validated(name, config, io.read_parquet(root / path_of(config, name)), folder)
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        name = failed[0].partition(":")[0]
+        page = f"{layout.VALIDATION}/{'' if name == labels else name + '/'}report.html"
+        raise CheckFailed(failed[0] + more, hint=f"see {page}; the limits are in {layout.CONFIG} validation.{name}")
+
+
+def _validated(name: str, config: Config, table: Any, folder: Path) -> list[str]:
+    """Write the reports of one table; what failed, as text."""
     wanted: list[dict[str, dict[str, Any]]] = [
         {e: {}} if isinstance(e, str) else e for e in config.validation.get(name, [])
     ]
-    table = io.read_parquet(root / layout.TABLE)
     records: list[dict[str, Any]] = []
     result: dict[str, Any] = {"success": None, "results": [], "suite_name": name, "meta": {}}
     suite: dict[str, Any] = {"name": name, "expectations": [], "meta": {}}
@@ -33,7 +48,6 @@ def validate(config: Config, root: Path) -> None:
 
         records, result, suite = gx.validate(io.frame(table), wanted, name)
     failed = [r for r in records if not r["success"] and (r["severity"] == "critical" or not r["ran"])]
-    folder = root / layout.VALIDATION
     io.write_json(folder / "result.json", result)
     io.write_json(folder / "suite.json", suite)
     shown = {"table": name, "rows": table.num_rows, "results": sorted(records, key=lambda r: r["success"])}
@@ -41,12 +55,7 @@ def validate(config: Config, root: Path) -> None:
     for one in records:
         if not one["success"] and one not in failed:
             log.warning("%s: %s", one["severity"], _told(name, one))
-    if failed:
-        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise CheckFailed(
-            _told(name, failed[0]) + more,
-            hint=f"see {layout.VALIDATION}/report.html; the limits are in {layout.CONFIG} validation.{name}",
-        )
+    return [_told(name, one) for one in failed]
 
 
 def _told(name: str, record: dict[str, Any]) -> str:

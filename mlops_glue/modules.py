@@ -9,8 +9,16 @@ from pathlib import Path
 
 def user_modules(import_path: str | None, root: Path) -> list[str]:
     """The project's own Python files behind an import path, transitively, relative to the project and sorted."""
+    return _behind([import_path.replace(":", ".")] if import_path else [], root)
+
+
+def modules_of(file: Path, root: Path) -> list[str]:
+    """The project's own Python files that a file imports, likewise."""
+    return _behind(_imports(file, root), root)
+
+
+def _behind(waiting: list[str], root: Path) -> list[str]:
     found: set[Path] = set()
-    waiting = [import_path.replace(":", ".")] if import_path else []
     while waiting:
         for file in _files_of(waiting.pop(), root):
             if file not in found:

@@ -1,0 +1,462 @@
+"""The Feast repository: its definitions, the point-in-time join, the online store.
+
+What `feature_store.yaml` leaves open gets the stores of this package; what glue.yaml's `features` says of the stores
+goes before both. A `Repository` in a scratch folder has a registry and an online store of its own there, so that the
+pipeline's stages touch nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import io
+import logging
+import os
+import re
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mlops_glue.errors import (
+    ConfigError,
+    DataError,
+    GlueError,
+    MissingExtra,
+    StageError,
+    ToolError,
+    brief,
+    did_you_mean,
+    own_lines,
+)
+from mlops_glue.records import View
+
+HERE = "mlops_glue.adapters.feast"
+OFFLINE, ONLINE = f"{HERE}.offline.AsofOfflineStore", f"{HERE}.online.PackedOnlineStore"
+ENGINE, REGISTRY = f"{HERE}.engine.ArrowComputeEngine", f"{HERE}.registry.AtomicRegistryStore"
+INEXACT = {
+    "dask": "it drops rows whose features are older than the TTL, and duplicate rows",
+    "file": "it drops rows whose features are older than the TTL, and duplicate rows",
+    "ray": "it ignores the TTL and drops duplicate rows",
+}
+KINDS = {
+    **dict.fromkeys(("INT32", "INT64", "FLOAT", "DOUBLE"), "number"),
+    "STRING": "category",
+    "BOOL": "boolean",
+    "UNIX_TIMESTAMP": "datetime",
+}
+ONLINE_PATH, REGISTRY_PATH = "data/online.db", "data/registry.db"
+ROW = "glue_row"
+WHEN = "event_timestamp"  # Feast's own name of the label rows' time
+
+
+def _feast() -> Any:
+    os.environ.setdefault("FEAST_USAGE", "False")
+    try:
+        with _quiet():
+            import feast
+    except ImportError as error:
+        raise MissingExtra("feast", "features") from error
+    logging.getLogger("feast").setLevel(logging.CRITICAL)
+    return feast
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Feast prints what it materialises, with progress bars."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Feast's exceptions as one line, without what a connection string holds."""
+    try:
+        with _quiet():
+            yield
+    except GlueError:
+        raise
+    except Exception as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, GlueError):
+            raise cause from error
+        raise ToolError(f"Feast, {what}: {_scrubbed(brief(cause, 240))}") from error
+
+
+def _scrubbed(text: str) -> str:
+    return re.sub(r"(//[^/@\s:]*:)[^/@\s]+@|(password[=: '\"]+)[^\s,'\"]+", r"\1\2***", text)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Label rows with their features."""
+
+    table: Any  # pa.Table: a column `view__feature` each, in the order of the label rows
+    found: dict[str, Any]  # view: boolean array of shape (rows,): did the row find something in it
+
+
+class Repository:
+    """A folder with `feature_store.yaml` and definitions in Python.
+
+    Args:
+        root: the project.
+        folder: of the repository, relative to the project.
+        online: over `online_store` of `feature_store.yaml`, its variables put in.
+        offline: over `offline_store`, likewise.
+        scratch: a folder for a registry and an online store of its own; None takes the configured ones.
+        replay: in the scratch folder, take the configured online store all the same, under a project name of its own.
+        inexact: take an offline store that is known to lose or mis-value rows.
+
+    Raises:
+        ConfigError: `feature_store.yaml` is wrong, or names a store that is not exact.
+        StageError: the definitions do not import.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        folder: str,
+        *,
+        online: dict[str, Any] | None = None,
+        offline: dict[str, Any] | None = None,
+        scratch: Path | None = None,
+        replay: bool = False,
+        inexact: bool = False,
+    ) -> None:
+        feast = _feast()
+        self._root, self.folder = root, root / folder
+        given = self._settings()
+        offline = offline or given.get("offline_store") or {"type": OFFLINE}
+        kind = offline if isinstance(offline, str) else str(offline.get("type", "dask"))
+        if kind in INEXACT and not inexact:
+            raise ConfigError(
+                [f"{folder}/feature_store.yaml offline_store: {kind!r} is not exact: {INEXACT[kind]}"],
+                hint=f"type: {OFFLINE}, or duckdb; features.inexact_store: true takes it all the same",
+            )
+        self.exact = kind == OFFLINE
+        if self.exact:  # it tells when what it found happened
+            offline = {**(offline if isinstance(offline, dict) else {}), "type": OFFLINE, "with_timestamps": True}
+        given |= {"offline_store": offline, "repo_path": self.folder}
+        store: Any = online or given.get("online_store") or {"type": ONLINE, "path": ONLINE_PATH}
+        store = {"type": store} if isinstance(store, str) else dict(store)
+        given.setdefault("project", re.sub(r"\W", "_", root.name))
+        given.setdefault("registry", {"path": REGISTRY_PATH, "registry_store_type": REGISTRY})
+        if scratch is not None:
+            given["registry"] = str(scratch / "registry.db")
+            given["project"] = f"{given['project']}_replay_{os.getpid()}"
+            if not replay:
+                store = {"type": ONLINE}
+            if "path" in store or store["type"] in (ONLINE, "sqlite"):
+                store["path"] = str(scratch / "online.db")
+        if store["type"] == ONLINE:
+            given["batch_engine"] = {"type": ENGINE}
+        given["online_store"] = store
+        self.online_file = self.folder / store["path"] if "path" in store else None
+        self._address = _address(store)
+        given.setdefault("provider", "local")
+        given.setdefault("entity_key_serialization_version", 3)
+        with _told("feature_store.yaml"), self._there():
+            self._store = feast.FeatureStore(config=feast.RepoConfig(**given))
+        self._objects = self._definitions()
+
+    def _settings(self) -> dict[str, Any]:
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
+
+        path = self.folder / "feature_store.yaml"
+        try:
+            text = os.path.expandvars(path.read_text(encoding="utf-8"))  # as Feast reads it
+            return dict(YAML(typ="safe", pure=True).load(text) or {})
+        except (OSError, YAMLError, ValueError) as error:
+            raise ConfigError([f"{path.relative_to(self._root)}: cannot be read: {brief(error)}"]) from error
+
+    @contextlib.contextmanager
+    def _there(self) -> Iterator[None]:
+        """Feast takes relative paths from the working folder, and classes of the project from its path."""
+        here, path = Path.cwd(), list(sys.path)
+        os.chdir(self.folder)
+        sys.path[:0] = [str(self.folder), str(self._root)]
+        try:
+            yield
+        finally:
+            os.chdir(here)
+            sys.path[:] = path
+
+    def _definitions(self) -> list[Any]:
+        from feast.repo_operations import parse_repo
+
+        known = dict(sys.modules)
+        names = {p.stem for p in self.folder.glob("*.py")} | {p.name for p in self.folder.iterdir() if p.is_dir()}
+        for name in names & set(sys.modules):  # a module of the project's that has the name of one of these
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is None or Path(file).is_relative_to(self._root):
+                del sys.modules[name]
+        importlib.invalidate_caches()
+        try:
+            with _quiet(), self._there():
+                found = parse_repo(self.folder)
+        except Exception as error:
+            raise StageError(f"{self.folder.name}: {brief(error)}{own_lines(error, self._root)}") from error
+        finally:
+            for name in set(sys.modules) - set(known):
+                file = getattr(sys.modules[name], "__file__", None)
+                if file and Path(file).is_relative_to(self._root) and ".venv" not in Path(file).parts:
+                    del sys.modules[name]
+            sys.modules.update(known)
+        every = [*found.projects, *found.entities, *found.data_sources, *found.feature_views]
+        every += [*found.stream_feature_views, *found.on_demand_feature_views, *found.feature_services]
+        if not found.feature_views and not found.stream_feature_views:
+            raise DataError(f"{self.folder.name}: defines no feature view", hint="see feast.dev: FeatureView")
+        return every
+
+    def apply(self) -> None:
+        """Write the definitions to the registry, and make what the online store needs for them."""
+        with _told("apply"), self._there():
+            self._store.apply([o for o in self._objects if getattr(o, "name", "") != "__dummy"], partial=True)
+
+    def replace_sources(self, path_of: Callable[[Path], Path]) -> None:
+        """Put another path in the place of each file that a view reads, and let nothing grow old; for a replay."""
+        for one in self._objects:
+            if getattr(one, "ttl", None) is not None:
+                one.ttl = timedelta(0)
+            for source in (one, getattr(one, "batch_source", None)):
+                if source is not None and type(source).__name__ == "FileSource":
+                    old = Path(os.path.normpath(self.folder / source.path))
+                    source.file_options.uri = str(path_of(old))
+
+    def views(self, use: list[str] | str) -> tuple[list[View], list[str]]:
+        """The views behind references or a feature service, and the columns that on-demand views take from a request.
+
+        Raises:
+            ConfigError: a view, a feature or a service is not there.
+        """
+        wanted = self._wanted(use)
+        out, request = [], set()
+        for projection in wanted:
+            view = self._view(projection.name)
+            names = [f.name for f in projection.features]
+            if hasattr(view, "source_request_sources"):
+                taken = [f.name for s in view.source_request_sources.values() for f in s.schema]
+                request |= set(taken)
+                out.append(self._record(view, projection, names, on_demand=True))
+                for base in view.source_feature_view_projections.values():
+                    if base.name not in {w.name for w in wanted}:
+                        out.append(self._record(self._view(base.name), base, [f.name for f in base.features]))
+            else:
+                out.append(self._record(view, projection, names))
+        return out, sorted(request)
+
+    def _wanted(self, use: list[str] | str) -> list[Any]:
+        """Feast's projections of what is asked for, one a view."""
+        from feast.errors import FeatureServiceNotFoundException
+
+        if isinstance(use, str):
+            try:
+                with _quiet():
+                    return list(self._store.get_feature_service(use).feature_view_projections)
+            except FeatureServiceNotFoundException:
+                with _quiet():
+                    known = [s.name for s in self._store.list_feature_services()]
+                said = did_you_mean(use, known)
+                raise ConfigError([f"glue.yaml features.use: no feature service {use!r} ({said})"]) from None
+        known_views = {v.name: v for v in self._store.list_all_feature_views()}
+        by_view: dict[str, list[str]] = {}
+        problems = []
+        for at, ref in enumerate(use):
+            name, _, feature = ref.partition(":")
+            where = f"glue.yaml features.use.{at}"
+            if name not in known_views:
+                problems.append(f"{where}: no feature view {name!r} ({did_you_mean(name, sorted(known_views))})")
+            elif feature not in (there := [f.name for f in known_views[name].features]):
+                problems.append(f"{where}: view {name} has no {feature!r} ({did_you_mean(feature, there)})")
+            else:
+                by_view.setdefault(name, []).append(feature)
+        if problems:
+            raise ConfigError(problems)
+        return [known_views[name][features].projection for name, features in by_view.items()]
+
+    def _view(self, name: str) -> Any:
+        return self._store.registry.get_any_feature_view(name, self._store.project)
+
+    def _record(self, view: Any, projection: Any, names: list[str], *, on_demand: bool = False) -> View:
+        kinds = {f.name: KINDS.get(f.dtype.to_value_type().name, f.dtype.to_value_type().name) for f in view.features}
+        named = projection.name_to_use()
+        wrong = next((n for n in names if kinds[n] not in KINDS.values()), None)
+        if wrong is not None:
+            raise ConfigError([f"glue.yaml features.use: {named}:{wrong} is a {kinds[wrong]}, which no model takes"])
+        keys = [] if on_demand else [c.name for c in view.entity_columns if c.name != "__dummy_id"]
+        source: Any = None if on_demand else view.batch_source
+        path = None
+        if type(source).__name__ == "FileSource":
+            path = Path(os.path.relpath(os.path.normpath(self.folder / source.path), self._root)).as_posix()
+        return View(
+            name=named,
+            keys={key: (projection.join_key_map or {}).get(key, key) for key in keys},
+            features={name: kinds[name] for name in names},
+            ttl_s=0.0 if on_demand or view.ttl is None else view.ttl.total_seconds(),
+            definition=self._hash(view),
+            path=path,
+            on_demand=on_demand,
+        )
+
+    def _hash(self, view: Any) -> str:
+        """SHA-256 of what decides the values of a view: its specification and its entities'; no times of writing."""
+        names = sorted(set(getattr(view, "entities", None) or []) - {"__dummy"})
+        of = [view, *(self._store.get_entity(name) for name in names)]
+        total = hashlib.sha256()
+        for one in of:
+            spec = one.to_proto().spec
+            for part in (spec, getattr(spec, "batch_source", None), getattr(spec, "stream_source", None)):
+                for name in ("project", "description", "owner", "tags", "meta"):  # they decide no value
+                    if part is not None and name in part.DESCRIPTOR.fields_by_name:
+                        part.ClearField(name)
+            total.update(spec.SerializeToString(deterministic=True))
+        return total.hexdigest()
+
+    def clock(self, view: str) -> tuple[str, str | None]:
+        """The columns of a view's source that say when a value happened, and when it was known."""
+        source = self._view(view).batch_source
+        return source.timestamp_field, source.created_timestamp_column or None
+
+    def join(self, rows: Any, use: list[str] | str, views: list[View]) -> Joined:
+        """The features of label rows as they were known at their time.
+
+        Args:
+            rows: a `pa.Table` of key and request columns, and `event_timestamp` in UTC.
+            use: references or the name of a feature service.
+            views: of these references.
+
+        Raises:
+            ToolError: the store gave other rows than it was given.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        frame = _without_null_keys(rows, views).to_pandas()
+        frame[ROW] = np.arange(len(frame))
+        asked: Any = self._store.get_feature_service(use) if isinstance(use, str) else use
+        with _told("join"), self._there():
+            job = self._store.get_historical_features(
+                entity_df=frame, features=asked, full_feature_names=True, filter_by_created_timestamp=True
+            )
+            got = job.to_arrow() if self.exact else pa.Table.from_pandas(job.to_df(), preserve_index=False)
+        order = np.argsort(got.column(ROW).to_numpy(), kind="stable")
+        if len(got) != len(frame) or (got.column(ROW).to_numpy()[order] != np.arange(len(frame))).any():
+            raise ToolError(f"the offline store gave {len(got)} rows for {len(frame)}: it loses or doubles rows")
+        if (np.diff(order) != 1).any():
+            got = got.take(pa.array(order))
+        table, found = {}, {}
+        for view in views:
+            for feature in view.features:
+                table[f"{view.name}__{feature}"] = got.column(f"{view.name}__{feature}")
+            if not view.on_demand:
+                found[view.name] = self._found(view, got, rows)
+        return Joined(pa.table(table), found)
+
+    def _found(self, view: View, got: Any, rows: Any) -> Any:
+        """Which rows found something in a view; a value of later than the row's time is an error."""
+        import numpy as np
+
+        mark = f"{view.name}__{WHEN}"
+        if mark not in got.column_names:  # another store does not tell: something is not null
+            return np.logical_or.reduce([got.column(f"{view.name}__{f}").is_valid().to_numpy() for f in view.features])
+        when = got.column(mark).cast("timestamp[us]").to_numpy().astype("datetime64[us]")
+        late = when > rows.column(WHEN).cast("timestamp[us]").to_numpy().astype("datetime64[us]")
+        if late.any():
+            raise ToolError(f"view {view.name}: {int(late.sum())} values are of later than their label")
+        return ~np.isnat(when)
+
+    def materialize(self, views: list[str], start: datetime, end: datetime) -> None:
+        """Fill the online store with the latest values of the views that happened from `start` to `end`."""
+        self._check_reachable()
+        with _told("materialize"), self._there():
+            self._store.materialize(start_date=start, end_date=end, feature_views=views)
+
+    def read(self, use: list[str] | str, views: list[View], keys: list[dict[str, Any]], now: datetime) -> list[Any]:
+        """What the online store has for entities: a dict of `view__feature` each, null where older than the TTL.
+
+        Args:
+            use: references or the name of a feature service.
+            views: of these references.
+            keys: key and request columns of each row.
+            now: the time that the TTL counts from; some stores do not enforce it.
+        """
+        asked: Any = self._store.get_feature_service(use) if isinstance(use, str) else use
+        self._check_reachable()
+        with _told("online store"), self._there():
+            got = self._store.get_online_features(features=asked, entity_rows=keys, full_feature_names=True)
+            values, when = got.to_dict(), got.to_dict(include_event_timestamps=True)
+        out = []
+        for at in range(len(keys)):
+            row = {}
+            for view in views:
+                for feature in view.features:
+                    name = f"{view.name}__{feature}"
+                    stamp = when.get(f"{name}__ts", [0] * len(keys))[at]
+                    stale = view.ttl_s and not view.on_demand and now.timestamp() - stamp > view.ttl_s
+                    row[name] = None if stale else values[name][at]
+            out.append(row)
+        return out
+
+    def _check_reachable(self) -> None:
+        """A connection is refused or late at once; Feast's clients would wait for seconds."""
+        if self._address is not None:
+            try:
+                socket.create_connection(self._address, timeout=0.2).close()
+            except OSError as error:
+                raise ToolError(f"online store at {self._address[0]}:{self._address[1]}: {brief(error)}") from None
+
+    def check(self) -> None:
+        """The registry can be read, and the online store answers.
+
+        Raises:
+            ToolError: it cannot, or does not.
+        """
+        self._check_reachable()
+        with _told("registry"), self._there():
+            self._store.list_all_feature_views()
+
+    def teardown(self) -> None:
+        """Take away what the online store and the registry hold of this project."""
+        with _told("teardown"), self._there():
+            self._store.teardown()
+
+
+def _address(store: dict[str, Any]) -> tuple[str, int] | None:
+    """Host and port of an online store that is a server, by Feast's own options."""
+    if store["type"] == "redis":
+        host, _, port = str(store.get("connection_string", "localhost:6379")).partition(",")[0].rpartition(":")
+        return (host.rpartition("@")[2].rpartition("/")[2] or "localhost", int(port)) if port.isdigit() else None
+    if store["type"] == "postgres":
+        return str(store.get("host", "localhost")), int(store.get("port", 5432))
+    return None
+
+
+def _without_null_keys(rows: Any, views: list[View]) -> Any:
+    """A null key finds nothing; a frame of pandas' would turn whole numbers beside it into fractions."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in {column for view in views for column in view.keys.values()}:
+        values = rows.column(name)
+        if values.null_count:
+            none = -(1 << 62) if pa.types.is_integer(values.type) else "\0none"
+            rows = rows.set_column(rows.column_names.index(name), name, pc.fill_null(values, none))
+    return rows
+
+
+def utc(moment: Any) -> datetime:
+    """A NumPy or pandas moment in UTC as Python has it."""
+    import pandas as pd
+
+    stamp = pd.Timestamp(moment)
+    return (stamp.tz_localize(UTC) if stamp.tzinfo is None else stamp.tz_convert(UTC)).to_pydatetime()

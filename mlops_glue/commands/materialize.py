@@ -1,0 +1,37 @@
+"""`glue materialize`: fresh features in the online store, without training; for a schedule."""
+
+from __future__ import annotations
+
+import os
+
+from mlops_glue import config as configs
+from mlops_glue import console, layout
+from mlops_glue.adapters import dvc
+from mlops_glue.commands.run import materialized, project_lock
+from mlops_glue.errors import UsageError
+from mlops_glue.pipeline import runner
+
+
+def materialize(*, force: bool = False, as_json: bool = False, env: str | None = None) -> int:
+    """Run the pipeline as far as the feature tables, then fill the online store for the champion."""
+    root = layout.find_root()
+    env = env or os.environ.get("GLUE_ENV")
+    runner.check_merged(root)
+    config = configs.load(root, env)
+    if not config.features.use:
+        raise UsageError(f"{layout.CONFIG} features.use names no feature of Feast's: there is nothing to materialize")
+    from mlops_glue.adapters.mlflow import Store
+
+    with project_lock(root):
+        runner.write_definition(config, root)
+        dvc.reproduce(root, lambda name: runner.run_stage(name, config, root), console.stage, until="featurize")
+        store = Store(root, configs.tracking_uri(config))
+        if store.champion(config.model_name) is None:
+            raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")
+        done = materialized(config, root, store, env, force=force)
+    if as_json:
+        console.result_json({"views": done["views"]})
+    else:
+        for view, outcome in done["views"].items():
+            console.result(f"{view}  {outcome}")
+    return 0

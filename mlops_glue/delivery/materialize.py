@@ -1,0 +1,139 @@
+"""materialize: the online store has the latest values of what the champion takes; each view when it has changed."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import features as feast
+from mlops_glue import io, layout
+from mlops_glue.adapters.feast.repo import Repository
+from mlops_glue.config import Config
+from mlops_glue.errors import ToolError
+from mlops_glue.records import FeatureList, View
+
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+SAMPLE = 20  # entities that are read back
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What became of one view."""
+
+    view: str
+    outcome: str  # executed, unchanged
+    start: datetime | None = None  # of the window that was filled; None: unchanged
+
+
+def materialize(
+    config: Config, root: Path, features: FeatureList, *, env: str | None = None, force: bool = False
+) -> list[Filled]:
+    """Fill the online store with each view that changed since it was filled last; what was done is kept view by view.
+
+    A view is filled from where it was filled to, where the rows before are the same, else from the beginning: rows that
+    come late are not missed.
+
+    Raises:
+        DataError: a feature is not defined as when the model was trained.
+        ToolError: the store cannot be reached, or does not give back what was written.
+    """
+    with tempfile.TemporaryDirectory() as folder:  # the project's own registry stays as it is where this refuses
+        asked = feast.open_repository(config, root, Path(folder))
+        feast.check_definitions(asked, features, feast.transform_hash(config, root))
+    repository = feast.open_live(config, root)
+    gone = repository.online_file is not None and not repository.online_file.exists()
+    repository.apply()
+    path = root / layout.MATERIALIZED
+    kept: dict[str, Any] = io.read_json(path) if path.is_file() else {}
+    mine = kept.setdefault(_store_name(config, env), {})
+    out = []
+    for view in features.views:
+        if view.on_demand:
+            continue
+        now = datetime.now(UTC)
+        before = {} if force or gone else mine.get(view.name, {})
+        start = _start(root, repository, view, before, now)
+        if start is None and not _read_back(config, root, repository, features, view, now):
+            out.append(Filled(view.name, "unchanged"))
+            continue
+        repository.materialize([view.name], start or EVER, now)
+        wrong = _read_back(config, root, repository, features, view, now)
+        if wrong:
+            raise ToolError(f"materialize {view.name}: {wrong}", hint="glue materialize --force")
+        mine[view.name] = {
+            "definition": view.definition,
+            "until": now.isoformat(),
+            **_state(root, repository, view, now),
+        }
+        io.write_json(path, kept)
+        out.append(Filled(view.name, "executed", start or EVER))
+    return out
+
+
+def kept_in(config: Config, root: Path) -> list[str]:
+    """The file that says what was filled, and that of the online store where it is one in the project."""
+    online = feast.open_live(config, root).online_file
+    inside = online is not None and online.resolve().is_relative_to(root)
+    return [layout.MATERIALIZED, *([online.resolve().relative_to(root).as_posix()] if online and inside else [])]
+
+
+def _store_name(config: Config, env: str | None) -> str:
+    """The environment and the store as `glue.yaml` has it: variables by name, never a value."""
+    return f"{env or 'default'} {json.dumps(config.features.online_store, sort_keys=True)}"
+
+
+def _start(root: Path, repository: Repository, view: View, before: dict[str, Any], now: datetime) -> datetime | None:
+    """Where to fill from; None where nothing has changed."""
+    if before.get("definition") != view.definition:
+        return EVER
+    until = datetime.fromisoformat(before["until"])
+    if view.path is None:
+        return until  # what is no file tells nothing of late rows
+    state = _state(root, repository, view, until)
+    if state["rows"] != before.get("rows"):
+        return EVER  # a row of before came late, changed, or went
+    return until if _state(root, repository, view, now)["rows"] != state["rows"] else None
+
+
+def _state(root: Path, repository: Repository, view: View, until: datetime) -> dict[str, Any]:
+    """Number and checksum of a source's rows that happened and were known until a moment."""
+    import pandas as pd
+
+    if view.path is None:
+        return {}
+    clock, created = repository.clock(view.name)
+    frame = io.read_parquet(root / view.path).to_pandas()
+    for column in filter(None, (clock, created)):
+        frame = frame[(pd.to_datetime(frame[column], utc=True) <= until).to_numpy()]
+    return {"rows": [len(frame), int(pd.util.hash_pandas_object(frame, index=False).to_numpy().sum())]}
+
+
+def _read_back(
+    config: Config, root: Path, repository: Repository, features: FeatureList, view: View, now: datetime
+) -> str | None:
+    """What the store has for some entities against what a join as of now gives; the first difference as text."""
+    import numpy as np
+    import pyarrow as pa
+
+    from mlops_glue.delivery.skew import same
+
+    if view.path is None or not view.keys:
+        return None
+    source = io.read_parquet(root / view.path, list(view.keys))
+    at = np.unique(np.linspace(0, source.num_rows - 1, min(source.num_rows, SAMPLE)).astype(np.int64))
+    asked = source.take(pa.array(at)).rename_columns([view.keys[key] for key in view.keys])
+    use = [f"{view.name}:{feature}" for feature in view.features]
+    rows = asked.append_column("event_timestamp", pa.array([now] * len(at), pa.timestamp("us", "UTC")))
+    wanted = repository.join(rows, use, [view]).table.to_pylist()
+    got = repository.read(use, [view], asked.to_pylist(), now)
+    for key, a, b in zip(asked.to_pylist(), wanted, got, strict=True):
+        for name, value in a.items():
+            if not same(value, b[name], view.features[name.removeprefix(f"{view.name}__")]):
+                about = ", ".join(f"{column} {value}" for column, value in key.items())
+                ref = name.replace("__", ":")
+                return f"{ref} of {about} is {value!r} in the source and {b[name]!r} in the online store"
+    return None

@@ -1,0 +1,107 @@
+"""skew: will a model be served what it was trained on? Some of the holdout is replayed through the online store."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlops_glue import config as configs
+from mlops_glue import features as feast
+from mlops_glue import io, layout
+from mlops_glue.adapters.feast.repo import Repository, utc
+from mlops_glue.config import Config
+from mlops_glue.errors import ToolError
+from mlops_glue.records import FeatureList, View
+from mlops_glue.schema import moments
+
+ROWS = 20  # of the holdout, spread over its time
+
+
+def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, list[str]]:
+    """Fill the online store as it was at the time of each sampled row, and read it: the number of rows, what differs.
+
+    The store is the configured one, under a project name of its own that is taken away after; its sources hold the
+    sampled entities alone.
+    """
+    rows = io.read_parquet(root / layout.TEST, [layout.ROW, layout.WHEN])
+    order = np.argsort(rows.column(layout.WHEN).to_numpy(), kind="stable")
+    at = np.unique(np.linspace(0, len(order) - 1, min(len(order), ROWS)).astype(np.int64))
+    sample = io.read_parquet(root / layout.JOINED).take(rows.column(layout.ROW).take(order[at]))
+    when = moments(sample, config.source.timestamps)
+    keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()
+    known = [at for at, key in enumerate(keys) if all(key[name] is not None for name in features.keys)]
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Repository(
+            root,
+            config.features.repo,
+            online=configs.resolved(config.features.online_store, "features.online_store"),
+            offline=configs.resolved(config.features.offline_store, "features.offline_store"),
+            scratch=Path(folder),
+            replay=True,
+            inexact=config.features.inexact_store,
+        )
+        repository.replace_sources(lambda path: _filtered(root, path, features, keys, Path(folder)))
+        repository.apply()
+        try:
+            return len(known), _differences(repository, features, sample, when, keys, known)
+        finally:
+            with contextlib.suppress(ToolError):  # a store that is down is told by the replay itself
+                repository.teardown()
+
+
+def _filtered(root: Path, path: Path, features: FeatureList, keys: list[dict[str, Any]], folder: Path) -> Path:
+    """The rows of a source that are about the sampled entities, as a file of its own."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    view = next((v for v in features.views if v.path and (root / v.path).resolve() == path.resolve()), None)
+    if view is None or not path.is_file():
+        return path
+    table = io.read_parquet(path)
+    for key, column in view.keys.items():
+        asked = pa.array([one[column] for one in keys]).cast(table.schema.field(key).type)
+        table = table.filter(pc.is_in(table.column(key), asked))
+    out = folder / f"{view.name}.parquet"
+    io.write_parquet(out, table)
+    return out
+
+
+def _differences(
+    repository: Repository, features: FeatureList, sample: Any, when: Any, keys: list[dict[str, Any]], known: list[int]
+) -> list[str]:
+    start = utc("1970-01-01")
+    stored = [view.name for view in features.views if not view.on_demand]
+    out = []
+    for at in known:
+        now = utc(when[at])
+        repository.materialize(stored, start, now)
+        (row,) = repository.read(features.use, features.views, [keys[at]], now)
+        for column, ref in features.columns.items():
+            trained, served = sample.column(column)[at].as_py(), row[ref.replace(":", "__")]
+            if not same(trained, served, feast.kind_of(features, ref)):
+                about = ", ".join(f"{name} {keys[at][name]}" for name in _view(features, ref).keys.values())
+                out.append(
+                    f"skew: {ref} of {about} at {now:%Y-%m-%d %H:%M:%S} is {trained!r} in training and {served!r} from "
+                    "the online store"
+                )
+    return out
+
+
+def _view(features: FeatureList, ref: str) -> View:
+    return next(view for view in features.views if view.name == ref.partition(":")[0])
+
+
+def same(trained: Any, served: Any, kind: str) -> bool:
+    """As the model takes them: numbers are float32, and null is null."""
+    none = [value is None or (isinstance(value, float) and np.isnan(value)) for value in (trained, served)]
+    if any(none):
+        return all(none)
+    if kind == "number":
+        return isinstance(served, int | float) and bool(np.float32(trained) == np.float32(served))
+    if kind == "datetime":
+        return bool(abs(utc(trained) - utc(served)).total_seconds() < 1)  # Feast keeps seconds in some stores
+    return type(trained) is type(served) and bool(trained == served)

@@ -1,0 +1,182 @@
+"""A model's features in Feast: which they are, and rows with their values as known at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import config as configs
+from mlops_glue import layout
+from mlops_glue.adapters.feast import repo as feast
+from mlops_glue.config import Config
+from mlops_glue.errors import ConfigError, DataError, did_you_mean
+from mlops_glue.modules import user_modules
+from mlops_glue.records import FeatureList, View
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+def open_repository(config: Config, root: Path, scratch: Path) -> feast.Repository:
+    """The project's Feast repository, with a registry and an online store in a scratch folder."""
+    offline = configs.resolved(config.features.offline_store, "features.offline_store")
+    found = feast.Repository(
+        root, config.features.repo, offline=offline, scratch=scratch, inexact=config.features.inexact_store
+    )
+    found.apply()
+    return found
+
+
+def open_live(config: Config, root: Path) -> feast.Repository:
+    """The project's Feast repository with its own registry and online store, as this environment has them."""
+    stores = config.features
+    return feast.Repository(
+        root,
+        stores.repo,
+        online=configs.resolved(stores.online_store, "features.online_store"),
+        offline=configs.resolved(stores.offline_store, "features.offline_store"),
+        inexact=stores.inexact_store,
+    )
+
+
+def feature_list(config: Config, root: Path, repository: feast.Repository, columns: list[str]) -> FeatureList:
+    """What `features.use` names, and what each is called among the model's columns.
+
+    Raises:
+        ConfigError: a view, a feature or a key column is not there.
+    """
+    views, request = repository.views(config.features.use)
+    _check_keys(config, views, request, columns)
+    asked = config.features.use
+    wanted = {ref for view in views for ref in (f"{view.name}:{f}" for f in view.features)}
+    refs = [r for r in asked if r in wanted] if isinstance(asked, list) else sorted(wanted)
+    short = [ref.partition(":")[2] for ref in refs]
+    named = {
+        # two views may have a feature of one name, and the labels' table a column of it
+        ref.replace(":", "__") if short.count(name) > 1 or name in columns else name: ref
+        for ref, name in zip(refs, short, strict=True)
+    }
+    return FeatureList(asked, views, named, request, transform_hash(config, root))
+
+
+def transform_hash(config: Config, root: Path) -> str | None:
+    """SHA-256 of the project's modules behind `features.transform`."""
+    if config.features.transform is None:
+        return None
+    total = hashlib.sha256()
+    for path in user_modules(config.features.transform, root):
+        total.update(f"{path}\0".encode() + (root / path).read_bytes())
+    return total.hexdigest()
+
+
+def _check_keys(config: Config, views: list[View], request: list[str], columns: list[str]) -> None:
+    problems = [
+        f"{layout.CONFIG} features.use: view {view.name} is about {column!r}, which the labels' table "
+        f"{config.source.path} does not have ({did_you_mean(column, columns)})"
+        for view in views
+        for column in view.keys.values()
+        if column not in columns
+    ]
+    problems += [
+        f"{layout.CONFIG} features.use: an on-demand view takes {name!r} from the request, which the labels' table "
+        f"{config.source.path} does not have ({did_you_mean(name, columns)})"
+        for name in request
+        if name not in columns
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def joined(
+    repository: feast.Repository, features: FeatureList, table: pa.Table, moments: np.ndarray[Any, Any]
+) -> tuple[pa.Table, dict[str, np.ndarray[Any, Any]]]:
+    """A table of label rows with a column for each feature, and by view which rows found something.
+
+    Args:
+        repository: the definitions.
+        features: which features.
+        table: has the key and request columns.
+        moments: when each row is asked about, UTC, datetime64[us] of shape (rows,).
+    """
+    import pyarrow as pa
+
+    asked = table.select(list(dict.fromkeys([*features.keys, *features.request])))
+    asked = asked.append_column(feast.WHEN, pa.array(moments).cast(pa.timestamp("us", "UTC")))
+    got = repository.join(asked, features.use, features.views)
+    for column, ref in features.columns.items():
+        values = got.table.column(ref.replace(":", "__"))
+        table = table.append_column(column, _typed(values, kind_of(features, ref)))
+    return table, got.found
+
+
+def kind_of(features: FeatureList, ref: str) -> str:
+    """The kind of column that a reference becomes."""
+    name, _, feature = ref.partition(":")
+    return next(v.features[feature] for v in features.views if v.name == name and feature in v.features)
+
+
+def kinds(features: FeatureList) -> dict[str, str]:
+    """The kind of each of the model's columns that come from Feast."""
+    return {column: kind_of(features, ref) for column, ref in features.columns.items()}
+
+
+def _typed(values: Any, kind: str) -> Any:
+    """One Arrow type for a kind, whatever the store gave."""
+    import pyarrow as pa
+
+    if kind == "category":
+        return values.cast(pa.string())
+    if kind == "datetime":
+        return values.cast(pa.timestamp("us", "UTC")) if pa.types.is_timestamp(values.type) else values
+    return values
+
+
+def with_features(
+    config: Config,
+    root: Path,
+    features: FeatureList,
+    table: pa.Table,
+    moments: np.ndarray[Any, Any],
+    *,
+    as_defined_now: bool = False,
+) -> pa.Table:
+    """Rows to be scored with the features of a model.
+
+    Raises:
+        DataError: a key is missing; or a feature is not defined as when the model was trained, unless `as_defined_now`.
+    """
+    missing = [key for key in (*features.keys, *features.request) if key not in table.column_names]
+    if missing:
+        said = did_you_mean(missing[0], table.column_names)
+        raise DataError(f"column {missing[0]!r} is missing ({said}): features are looked up by it")
+    with tempfile.TemporaryDirectory() as folder:
+        repository = open_repository(config, root, Path(folder))
+        if not as_defined_now:
+            check_definitions(repository, features)
+        return joined(repository, features, table, moments)[0]
+
+
+def check_definitions(repository: feast.Repository, features: FeatureList, transform: str | None = None) -> None:
+    """What a model was trained on is defined as it was then.
+
+    Args:
+        repository: the definitions as they are now.
+        features: of the model.
+        transform: SHA-256 of the transform's code as it is now; None does not compare it.
+
+    Raises:
+        DataError: a view is gone, or its definition changed: other values would be served under the same name.
+    """
+    hint = "glue run trains on what is there now; or put the definition back"
+    try:
+        now = {view.name: view for view in repository.views(features.use)[0]}
+    except ConfigError as error:
+        raise DataError(f"the model's features are gone: {error.problems[0]}", hint=hint) from error
+    for view in features.views:
+        if view.name not in now or now[view.name].definition != view.definition:
+            raise DataError(f"feature view {view.name} is not defined as when the model was trained", hint=hint)
+    if transform is not None and features.transform != transform:
+        raise DataError("features.transform is not the code that the model was trained with", hint=hint)

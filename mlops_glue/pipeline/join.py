@@ -1,0 +1,98 @@
+"""What may be wrong with features that were joined to labels: nothing found, or the target found in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import io, layout
+from mlops_glue.adapters.feast.repo import Repository
+from mlops_glue.config import Config
+from mlops_glue.errors import CheckFailed
+from mlops_glue.records import FeatureList, View
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+FEW = 30  # rows, from which on a feature that tells the target without a mistake is no chance
+
+
+def check_found(
+    config: Config,
+    root: Path,
+    repository: Repository,
+    features: FeatureList,
+    table: pa.Table,
+    moments: np.ndarray[Any, Any],
+    found: dict[str, Any],
+) -> None:
+    """No view may find nothing for more than `features.unmatched` of the label rows.
+
+    Raises:
+        CheckFailed: one does; the likely cause is told.
+    """
+    for view in features.views:
+        if view.name not in found:
+            continue
+        share = 1 - float(found[view.name].mean())
+        if share > config.features.unmatched:
+            cause = _cause(root, repository, view, table, moments, found[view.name])
+            raise CheckFailed(
+                f"view {view.name} has nothing for {share:.0%} of the label rows, and at most "
+                f"{config.features.unmatched:.0%} may find nothing: {cause}",
+                hint=f"features.unmatched in {layout.CONFIG} is the share that may",
+            )
+
+
+def _cause(
+    root: Path, repository: Repository, view: View, table: pa.Table, moments: np.ndarray[Any, Any], found: Any
+) -> str:
+    """Why so many rows found nothing, by the rows of the source."""
+    import pandas as pd
+
+    if view.path is None or not (root / view.path).is_file():
+        return "its source cannot be looked at"
+    clock, _ = repository.clock(view.name)
+    source = io.read_parquet(root / view.path, [*view.keys, clock]).to_pandas()
+    source[clock] = pd.to_datetime(source[clock], utc=True)
+    asked = pd.DataFrame({key: table.column(column).to_pandas() for key, column in view.keys.items()})
+    asked = asked.assign(asked_at=pd.to_datetime(moments, utc=True))[~found]
+    keys = list(view.keys)
+    if not keys:
+        return f"the first row of {view.path} is of {source[clock].min()}"
+    merged = asked.merge(source.groupby(keys)[clock].agg(["min", "max"]).reset_index(), on=keys, how="left")
+    unknown, before = merged["min"].isna().mean(), (merged["asked_at"] < merged["min"]).mean()
+    if unknown > 0.5:
+        example = tuple(asked[keys].iloc[0])
+        there = tuple(source[keys].iloc[0])
+        named = ", ".join(keys)
+        return f"most of their {named} are not in {view.path}: asked is {example!r}, there is {there!r}"
+    if before > 0.5:
+        gap = (merged["min"] - merged["asked_at"]).median()
+        return f"most are of before the first row of their {', '.join(keys)}, by {gap} (another time zone?)"
+    return f"what is there is older than the view's TTL of {view.ttl_s:g} s"
+
+
+def check_no_target(table: pa.Table, features: FeatureList, target: str, task: str) -> None:
+    """No feature is the target in other words.
+
+    Raises:
+        CheckFailed: each value of a feature goes with one value of the target, and the other way round.
+    """
+    import pandas as pd
+
+    truth = table.column(target).to_pandas()
+    for column in features.columns:
+        both = pd.DataFrame({"feature": table.column(column).to_pandas(), "target": truth}).dropna()
+        if len(both) < FEW or both["target"].nunique() < 2:
+            continue
+        pairs = len(both.drop_duplicates())
+        if pairs == both["target"].nunique() == both["feature"].nunique():
+            if task == "regression" and not (both["feature"] == both["target"]).all():
+                continue  # two columns of numbers without a tie go with each other in any case
+            raise CheckFailed(
+                f"feature {features.columns[column]} is the target {target!r} in other words: each of its values goes "
+                "with one of the target's",
+                hint="take it from features.use, or compute it from what was known before",
+            )

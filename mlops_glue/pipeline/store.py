@@ -1,0 +1,164 @@
+"""The Feast repository that `glue init` proposes for tables: entities, views with their types and TTL."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from mlops_glue import io, layout
+from mlops_glue.errors import MissingExtra, UsageError
+
+CREATED = re.compile(r"(?i)^(created|ingested|inserted|loaded|recorded|known)(_?(at|on|time|timestamp|date))?$")
+DAY_S = 86_400
+
+
+@dataclass(frozen=True)
+class NewView:
+    """A view as the template of the definitions takes it."""
+
+    name: str
+    of: Any  # the table that it reads
+    path: str  # relative to the Feast repository
+    entities: list[str]
+    timestamp: str
+    created: str | None
+    ttl_days: int
+    ttl_reason: str
+    fields: list[tuple[str, str]]
+
+
+def created(dates: list[str]) -> str | None:
+    """The date column that says when a row became known, by its name."""
+    return next((name for name in dates if CREATED.match(name)), None)
+
+
+def views(tables: list[Any], label: Any, target: str, notes: list[str]) -> list[NewView]:
+    """A view for each table of features; of a single table with entity and timestamp, one of its own columns.
+
+    Args:
+        tables: `Table`s of `glue init`.
+        label: the one that has the target.
+        target: the column to predict.
+        notes: what the user should know is added.
+    """
+    others = [table for table in tables if table is not label]
+    if not others and not (label.entities and isinstance(label.when, str)):
+        return []
+    if importlib.util.find_spec("feast") is None:
+        if others:
+            raise MissingExtra("feast", "features")
+        notes.append('no Feast repository is written: feast is not installed (pip install "mlops-glue[features]")')
+        return []
+    if others and not isinstance(label.when, str):
+        raise UsageError(
+            f"{label.file.name}: which column says when a label was so? Features are joined as known at its time",
+            hint="--timestamp COLUMN",
+        )
+    if not others and _twins(label):
+        notes.append(
+            f"no Feast repository is written: rows of {label.file.name} share {label.entities[0]} and {label.when}, so "
+            "its columns tell of the row, not of the entity at a time"
+        )
+        return []
+    _check_types(tables)
+    return [_view(table, table is label, target, notes) for table in others or [label]]
+
+
+def _twins(table: Any) -> bool:
+    keys = table.rows.select([*table.entities, table.when])
+    return bool(keys.group_by(keys.column_names).aggregate([]).num_rows < keys.num_rows)
+
+
+def _check_types(tables: list[Any]) -> None:
+    """A key is of one type wherever it stands."""
+    seen: dict[str, tuple[str, str]] = {}
+    for table in tables:
+        for key in table.entities:
+            kind = _type(table.rows.schema.field(key).type)
+            if key in seen and seen[key][0] != kind:
+                raise UsageError(
+                    f"--entity {key}: is {seen[key][0]} in {seen[key][1]} and {kind} in {table.file.name}",
+                    hint="write it the same way in both",
+                )
+            seen[key] = (kind, table.file.name)
+
+
+def _type(kind: Any) -> str:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_integer(kind):
+        return "Int64"
+    if pa.types.is_floating(kind):
+        return "Float64"
+    if pa.types.is_boolean(kind):
+        return "Bool"
+    if io.is_text(kind):
+        return "String"
+    return "UnixTimestamp" if pa.types.is_timestamp(kind) else ""
+
+
+def _view(table: Any, is_label: bool, target: str, notes: list[str]) -> NewView:
+    fields = []
+    for p in table.usable:
+        kind = _type(table.rows.schema.field(p.name).type)
+        fits = {"number": ("Int64", "Float64"), "category": ("String",), "boolean": ("Bool",)}
+        if p.name == target or p.kind is None:
+            continue
+        if kind in fits.get(p.kind, ("UnixTimestamp",)) and not re.search(r"[:@]|__", p.name):
+            fields.append((p.name, kind))
+        elif not is_label:  # of the labels' table it stays a column
+            notes.append(f"{table.file.name}: left out {p.name!r}: {p.kind} written as {kind or 'something else'}")
+    days, reason = _ttl(table)
+    path = layout.TABLE if is_label else f"{layout.INGESTED}/{table.name}.parquet"
+    return NewView(
+        re.sub(r"\W", "_", table.name),
+        table,
+        f"../{path}",
+        [_variable(key) for key in table.entities],
+        table.when or "event_timestamp",
+        table.created,
+        days,
+        reason,
+        fields,
+    )
+
+
+def _variable(key: str) -> str:
+    return "entity_" + re.sub(r"\W", "_", key)
+
+
+def _ttl(table: Any) -> tuple[int, str]:
+    """Twice the gap that 95 % of the rows of an entity keep to the one before; for ever where nothing repeats."""
+    import pandas as pd
+
+    if table.when is None:
+        return 0, "for ever: the table has no clock"
+    frame = table.rows.select([*table.entities, table.when]).to_pandas()
+    frame[table.when] = pd.to_datetime(frame[table.when], utc=True, format="mixed")
+    gaps = frame.sort_values(table.when).groupby(table.entities)[table.when].diff().dropna()
+    if gaps.empty:
+        return 0, "for ever: no entity has a second row"
+    usual = gaps.quantile(0.95).total_seconds() / DAY_S
+    return max(1, math.ceil(2 * usual)), f"twice the {usual:.3g} days in which 95 % of the rows follow; 0 is for ever"
+
+
+def files(found: list[NewView], project: str) -> dict[str, str]:
+    """`feature_store.yaml` and `definitions.py` by path."""
+    keys = {_variable(key): key for view in found for key in view.of.entities}
+    kinds = {key: _type(view.of.rows.schema.field(key).type) for view in found for key in view.of.entities}
+    entities = [
+        {"variable": variable, "key": key, "type": "INT64" if kinds[key] == "Int64" else "STRING"}
+        for variable, key in keys.items()
+    ]
+    settings = (layout.feature_repo() / "feature_store.yaml").read_text(encoding="utf-8")
+    named = re.sub(r"\W", "_", project).lstrip("_") or "project"
+    page = layout.templates() / "feast" / "definitions.py"
+    return {
+        "feature_repo/feature_store.yaml": settings.replace("project: fraud_detection", f"project: {named}", 1),
+        "feature_repo/definitions.py": io.render(page, {"entities": entities, "views": found}),
+    }

