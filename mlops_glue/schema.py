@@ -54,6 +54,9 @@ class Schema:
     columns: list[Column] = field(default_factory=list)
     labels: list[Any] | None = None  # classes in the order of the probabilities, as the user wrote them
     positive: Any = None  # binary: the class that precision, recall and ranking are about; the last where not given
+    trained: list[Any] | None = (
+        None  # of the labels those that the training rows had, where not all: the model knows no other
+    )
 
     @property
     def order(self) -> list[Any]:

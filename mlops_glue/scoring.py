@@ -55,6 +55,10 @@ class Bundle:
             return value.astype(np.float64), None
         if isinstance(self.schema.labels[0], bool):
             value = value.astype(bool)  # ONNX has no boolean label
+        if self.schema.trained is not None and probability is not None:
+            every = np.zeros((len(value), len(self.schema.labels)), probability.dtype)
+            every[:, [self.schema.labels.index(label) for label in self.schema.trained]] = probability
+            probability = every
         return value, probability
 
     def scored(self, typed: pa.Table, carried: pa.Table, *, where: str = "input") -> pa.Table:

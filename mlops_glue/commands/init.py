@@ -164,6 +164,7 @@ def plan(
         "unmatched": 0.5,
         "by": "time" if label.when else "entity" if label.entities else "random",
         "estimator": "model:build" if small else DEFAULT[task_found],
+        "params": flow({} if small else defaults.params(table.column(target), task_found)),
         "metrics": configs.METRICS[task_found],  # type: ignore[index]
         "thresholds": defaults.thresholds(table.column(target), task_found),
         "slices": defaults.slices(usable, None),

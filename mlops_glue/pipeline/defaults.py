@@ -73,6 +73,17 @@ def thresholds(values: pa.ChunkedArray, task: str) -> list[tuple[str, str, float
     return [("accuracy", "min", limit, f"{share:.4f} is what the most frequent class gets")]
 
 
+def params(values: pa.ChunkedArray, task: str) -> dict[str, Any]:
+    """Arguments of gradient boosting: with rare classes it runs away without a penalty on the leaves' values.
+
+    1 is XGBoost's own default; with many classes, each round makes a tree for each.
+    """
+    if task != "multiclass":
+        return {}
+    classes = len(values.drop_null().unique())
+    return {"l2_regularization": 1.0} | ({"max_iter": max(20, 2000 // classes)} if classes > 20 else {})
+
+
 def is_small(table: pa.Table, target: str, task: str) -> bool:
     """Is cross-validating several models worth its time, some seconds, and are the classes big enough for it?"""
     rows, classes = int(table.num_rows), 1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mlops_glue import io, layout
 from mlops_glue.adapters import onnx
@@ -32,6 +35,8 @@ def package(config: Config, root: Path) -> None:
     model = onnx.load_skops(root / layout.MODEL)
     parts = {part: io.read_parquet(root / path) for part, path in (("train", layout.TRAIN), ("test", layout.TEST))}
     features, _ = xy(parts["test"], schema)
+    if schema.labels is not None and len(learnt := np.asarray(model.classes_).tolist()) < len(schema.labels):
+        schema = replace(schema, trained=learnt)
     made: bytes | None = None
     try:
         made = onnx.export(model, len(schema.numeric), len(schema.text))
@@ -64,10 +69,9 @@ def package(config: Config, root: Path) -> None:
 
 def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str, Any]:
     """ONNX against scikit-learn on the holdout and on awkward rows: all null, unseen categories, extremes."""
-    import numpy as np
     import pandas as pd
 
-    every = pd.concat([features, _awkward(features, schema)], ignore_index=True)
+    every = pd.concat([features, *_awkward(model, features, schema)], ignore_index=True)
     wanted = np.ravel(model.predict(every))
     inputs = {}
     if schema.numeric:
@@ -94,11 +98,11 @@ def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str,
     return {**record, "faithful": bool(faithful), "reason": "" if faithful else reason}
 
 
-def _awkward(features: Any, schema: Schema) -> Any:
-    """Holdout rows made awkward: each number null in turn (at most 50), unseen text, extremes."""
-    import numpy as np
-    import pandas as pd
+def _awkward(model: Any, features: Any, schema: Schema) -> list[Any]:
+    """Holdout rows made awkward: each number null in turn (at most 50), unseen text, extremes.
 
+    Rows that scikit-learn itself refuses (an extreme that a scaler turns into infinity) are left out.
+    """
     start = features.head(min(20, len(features)))
     parts = []
     null, far, unseen = start.copy(), start.copy(), start.copy()
@@ -113,4 +117,12 @@ def _awkward(features: Any, schema: Schema) -> Any:
         one = start.head(1).copy()
         one[name] = np.float32(np.nan)
         parts.append(one)
-    return pd.concat(parts, ignore_index=True)
+    return [part for part in parts if _takes(model, part)]
+
+
+def _takes(model: Any, rows: Any) -> bool:
+    try:
+        model.predict(rows)
+    except ValueError:
+        return False
+    return True

@@ -32,6 +32,7 @@ def train(config: Config, root: Path) -> None:
     table = io.read_parquet(root / layout.TRAIN)
     features, target = xy(table, schema)
     model = build(config, schema, features)
+    _stop_late(model, target)
     with warnings.catch_warnings(record=True) as caught, threads_for(features):
         warnings.simplefilter("default")
         try:
@@ -47,6 +48,18 @@ def train(config: Config, root: Path) -> None:
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save_skops(model, path)
+
+
+def _stop_late(model: Any, target: Any) -> None:
+    """Boosting stops early by a stratified part of the rows, which a class of one row cannot be in."""
+    from collections import Counter
+
+    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    if getattr(last, "early_stopping", None) == "auto" and hasattr(last, "predict_proba"):
+        rare = min(Counter(target.tolist()).items(), key=lambda pair: pair[1])
+        if rare[1] < 2:
+            last.set_params(early_stopping=False)
+            log.warning("warning: no early stopping: the training rows have one row of class %r", rare[0])
 
 
 def threads_for(features: Any) -> Any:
