@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import traceback
 from pathlib import Path
+from typing import Any
 
 
 class GlueError(Exception):
@@ -20,6 +21,17 @@ class GlueError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As pickled between processes: the constructors of the subclasses take other arguments."""
+        return _again, (type(self), self.__dict__)
+
+
+def _again(kind: type[GlueError], state: dict[str, Any]) -> GlueError:
+    made = kind.__new__(kind)
+    Exception.__init__(made, state["message"])
+    made.__dict__ |= state
+    return made
 
 
 class CheckFailed(GlueError):

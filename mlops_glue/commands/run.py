@@ -64,7 +64,7 @@ def run(
         inside: Callable[[str], None] | None = None
         if not subprocess:
             if dvc.in_process_supported():
-                inside = lambda name: runner.run_stage(name, config, root)  # noqa: E731
+                inside = lambda name: runner.run_beside(name, config, root)  # noqa: E731
             else:
                 console.progress("warning: this DVC lacks the names that in-process stages need; using subprocesses")
         try:

@@ -8,6 +8,7 @@ import importlib
 import os
 import random
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from mlops_glue.modules import modules_of, user_modules
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
 
+LATER = ("pandas", "sklearn.ensemble", "skops.io", "matplotlib.figure", "skl2onnx", "onnxruntime", "mlflow")
 # the keys of `features` that decide what is learned; the others say where it is kept
 LEARNT = (
     "transform",
@@ -194,6 +196,42 @@ def isolated(root: Path, seed: int) -> Iterator[None]:
             file = getattr(sys.modules[name], "__file__", None)
             if file and Path(file).is_relative_to(root) and ".venv" not in Path(file).parts:
                 del sys.modules[name]
+
+
+def run_beside(name: str, config: Config, root: Path) -> None:
+    """`validate` in a process of its own, while this one imports what comes after it; any other stage here.
+
+    Great Expectations takes as long to import as everything else together, and needs nothing of it. Only where forking
+    is safe and a second core is there to gain by.
+    """
+    others = {thread.name for thread in threading.enumerate()} - {"MainThread", "tqdm_monitor"}  # DVC's bars
+    if name != "validate" or sys.platform != "linux" or others or len(os.sched_getaffinity(0)) < 2:
+        run_stage(name, config, root)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    with warnings.catch_warnings(), ProcessPoolExecutor(1, get_context("fork"), _die_with_parent) as pool:
+        warnings.simplefilter("ignore")  # Arrow has threads, and takes care of a fork itself
+        done = pool.submit(run_stage, name, config, root)
+        for later in LATER:
+            if done.done():
+                break
+            with contextlib.suppress(ImportError):  # the stage that needs it tells
+                importlib.import_module(later)
+        try:
+            done.result()
+        except BrokenProcessPool:
+            raise StageError(f"stage {name}: its process was killed", hint="was there enough memory?") from None
+
+
+def _die_with_parent() -> None:
+    """A killed run must not go on writing: the kernel kills this process when its parent ends (Linux's prctl)."""
+    import ctypes
+    import signal
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def run_stage(name: str, config: Config, root: Path) -> None:

@@ -1,0 +1,67 @@
+"""Every metric has the value that scikit-learn gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as m
+
+from mlops_glue import metrics
+from mlops_glue.config import METRICS
+
+KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
+    ("binary", "roc_auc"): lambda y, p, q: m.roc_auc_score(y, q[:, 1]),
+    ("binary", "average_precision"): lambda y, p, q: m.average_precision_score(y, q[:, 1]),
+    ("binary", "f1"): lambda y, p, q: m.f1_score(y, p, zero_division=0),
+    ("binary", "precision"): lambda y, p, q: m.precision_score(y, p, zero_division=0),
+    ("binary", "recall"): lambda y, p, q: m.recall_score(y, p, zero_division=0),
+    ("binary", "accuracy"): lambda y, p, q: m.accuracy_score(y, p),
+    ("binary", "log_loss"): lambda y, p, q: m.log_loss(y, q, labels=[0, 1]),
+    ("binary", "brier"): lambda y, p, q: m.brier_score_loss(y, q[:, 1]),
+    ("multiclass", "log_loss"): lambda y, p, q: m.log_loss(y, q, labels=[0, 1, 2]),
+    ("multiclass", "accuracy"): lambda y, p, q: m.accuracy_score(y, p),
+    ("multiclass", "balanced_accuracy"): lambda y, p, q: m.recall_score(y, p, average="macro", zero_division=0),
+    ("multiclass", "f1_macro"): lambda y, p, q: m.f1_score(y, p, average="macro", zero_division=0),
+    ("multiclass", "roc_auc_ovr"): lambda y, p, q: m.roc_auc_score(y, q, multi_class="ovr", labels=[0, 1, 2]),
+    ("regression", "r2"): lambda y, p, q: m.r2_score(y, p),
+    ("regression", "rmse"): lambda y, p, q: m.root_mean_squared_error(y, p),
+    ("regression", "mae"): lambda y, p, q: m.mean_absolute_error(y, p),
+    ("regression", "median_absolute_error"): lambda y, p, q: m.median_absolute_error(y, p),
+}
+
+
+def outcomes(task: str, rows: int, seed: int) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    if task == "regression":
+        return rng.normal(size=rows), rng.normal(size=rows), None
+    classes = 2 if task == "binary" else 3
+    probability = rng.dirichlet(np.ones(classes), rows)
+    return rng.integers(0, classes, rows), probability.argmax(1), probability
+
+
+def test_every_metric_is_held_against_scikit_learn() -> None:
+    assert set(KNOWN) == {(task, name) for task, names in METRICS.items() for name in names}
+
+
+@pytest.mark.parametrize(("task", "name"), KNOWN)
+@pytest.mark.parametrize("seed", range(5))
+def test_it_has_the_value_of_scikit_learn(task: str, name: str, seed: int) -> None:
+    made = outcomes(task, 200, seed)
+    classes = {"binary": 2, "multiclass": 3}.get(task, 0)
+    value = metrics.compute(metrics.table(task, classes)[name], *made)
+    assert value == pytest.approx(KNOWN[task, name](*made), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["f1", "precision", "recall", "accuracy", "brier"])
+def test_without_a_positive_anywhere_it_is_as_scikit_learn_has_it(name: str) -> None:
+    nothing, probability = np.zeros(20, np.int64), np.tile([0.9, 0.1], (20, 1))
+    value = metrics.compute(metrics.table("binary", 2)[name], nothing, nothing, probability)
+    assert value == pytest.approx(KNOWN["binary", name](nothing, nothing, probability), rel=1e-12)
+
+
+def test_what_is_not_defined_is_nan() -> None:
+    ones, probability = np.ones(20, np.int64), np.tile([0.2, 0.8], (20, 1))
+    assert np.isnan(metrics.compute(metrics.table("binary", 2)["roc_auc"], ones, ones, probability))
