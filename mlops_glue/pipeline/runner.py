@@ -21,7 +21,7 @@ from mlops_glue.modules import modules_of, user_modules
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
 
-LATER = ("pandas", "sklearn.ensemble", "skops.io", "matplotlib.figure", "skl2onnx", "onnxruntime", "mlflow")
+LATER = ("pandas", "sklearn.ensemble", "skops.io", "matplotlib.figure", "skl2onnx", "onnxruntime")
 # the keys of `features` that decide what is learned; the others say where it is kept
 LEARNT = (
     "transform",
