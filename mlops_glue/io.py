@@ -226,10 +226,16 @@ def _readers() -> dict[str, Any]:
 
 
 def _read_csv(path: Path) -> pa.Table:
+    import pyarrow as pa
     import pyarrow.csv as pc
 
-    form = CsvForm.of(path)
-    table = pc.read_csv(path, **form.options({}))  # unlike open_csv, infers a type from every block
+    options = CsvForm.of(path).options({})
+    try:
+        table = pc.read_csv(path, **options)  # unlike open_csv, infers a type from every block
+    except pa.ArrowInvalid:
+        options["read_options"].use_threads = False  # only then Arrow says in which row
+        pc.read_csv(path, **options)
+        raise
     return table.rename_columns([name.strip() for name in table.column_names])
 
 

@@ -105,8 +105,9 @@ def encode(table: pa.Table, schema: Schema, *, where: str = "input") -> dict[str
     """
     problems: list[str] = []
     encoded: dict[str, np.ndarray[Any, Any]] = {}
+    names = set(table.column_names)
     for column in schema.columns:
-        if column.name not in table.column_names:
+        if column.name not in names:
             problems.append(f"column {column.name!r} is missing ({did_you_mean(column.name, table.column_names)})")
             continue
         try:

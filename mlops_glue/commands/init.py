@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
 from mlops_glue.pipeline import defaults, runner, store
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile
-from mlops_glue.pipeline.train import DEFAULT
+from mlops_glue.schema import moments
 
+SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
 KINDS = ("number", "category", "boolean", "datetime")
 WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, of a greater one a sample
 SAMPLE_ROWS = 200_000
@@ -129,6 +130,7 @@ def plan(
     label = next(table for table in tables if table.file == labels)
     table, usable = label.rows, [p for p in label.usable if p.name != target]
     _check_target(label, target, notes)
+    usable = _without_seasons(label, usable)
     excluded = [(p.name, p.reason) for p in usable if p.kind is None]
     notes += [f"left out {name!r}: {reason}" for name, reason in excluded[:20]]
     notes += [f"left out {len(excluded) - 20} more columns: see {layout.CONFIG}"] if len(excluded) > 20 else []
@@ -146,7 +148,8 @@ def plan(
     positive = defaults.positive(table.column(target), task_found)
     big = label.file.stat().st_size > WHOLE_BYTES
     small = known is None and not big and not (root / "model.py").exists()
-    small = small and defaults.is_small(table, target, task_found)
+    small = small and defaults.is_small(table, usable, target, task_found)
+    estimator, params = ("model:build", {}) if small else defaults.estimator(table, target, task_found)
     name = _name(root.name) or "project"
     values = {
         "project": name,
@@ -163,8 +166,8 @@ def plan(
         "use": [f"{view.name}:{field}" for view in views for field, _ in view.fields],
         "unmatched": 0.5,
         "by": "time" if label.when else "entity" if label.entities else "random",
-        "estimator": "model:build" if small else DEFAULT[task_found],
-        "params": flow({} if small else defaults.params(table.column(target), task_found)),
+        "estimator": estimator,
+        "params": flow(params),
         "metrics": configs.METRICS[task_found],  # type: ignore[index]
         "thresholds": defaults.thresholds(table.column(target), task_found),
         "slices": defaults.slices(usable, None),
@@ -218,6 +221,17 @@ def _look(
             raise UsageError(f"{file.name}: its time is in the columns {', '.join(when)}", hint="make them one column")
     name = _name(re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)) or "table"
     return Table(name, file, table, profiles, there, when, created)
+
+
+def _without_seasons(label: Table, usable: list[Profile]) -> list[Profile]:
+    """Where the holdout is the latest rows, and the table does not span two years, its months were never learnt."""
+    if label.when is None:
+        return usable
+    when = moments(label.rows, [label.when] if isinstance(label.when, str) else label.when)
+    if (when.max() - when.min()).astype("timedelta64[D]").astype(int) >= 2 * 365:
+        return usable
+    reason = "the holdout is of later months than the training rows"
+    return [replace(p, kind=None, reason=reason) if SEASON.match(p.name) and p.whole else p for p in usable]
 
 
 def _check_target(label: Table, target: str, notes: list[str]) -> None:

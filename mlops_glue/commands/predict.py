@@ -29,7 +29,9 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
     store = Store(root, configs.tracking_uri(config))
     chosen = version if version is not None else store.champion(config.model_name)
     if chosen is None:
-        raise UsageError(f"{config.model_name} has no champion", hint="glue run, or glue predict --version N")
+        raise UsageError(
+            f"{config.model_name} has no champion{_refused(root, config)}", hint="glue run, or glue predict --version N"
+        )
     if version is not None and version not in (there := store.versions(config.model_name)):
         raise UsageError(
             f"--version {version}: {config.model_name} has none of this number",
@@ -42,6 +44,14 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
                 rows = score_file(bundle, one, out, advance, lambda rows: _with_features(config, root, bundle, rows))
             console.progress(f"{out}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
     return 0
+
+
+def _refused(root: Path, config: configs.Config) -> str:
+    """Which version was refused last, and why."""
+    told = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
+    if told is None or told["model"] != config.model_name or not told["refused"]:
+        return ""
+    return f": v{told['version']} was refused: {told['refused'][0]}"
 
 
 def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:

@@ -86,7 +86,9 @@ def _skewed(config: Config, root: Path, store: Store, version: int) -> list[str]
 def _missed(threshold: dict[str, Any]) -> str:
     limit = f"min {threshold['min']}" if threshold["min"] is not None else f"max {threshold['max']}"
     value = threshold["value"]
-    return f"{threshold['metric']} {'is not defined' if value is None else f'{value:.4f}'} misses threshold {limit}"
+    if value is None:
+        return f"{threshold['metric']} is not defined on this holdout, so threshold {limit} is not met"
+    return f"{threshold['metric']} {value:.4f} misses threshold {limit}"
 
 
 def _compare(config: Config, root: Path, store: Store, champion: int) -> dict[str, Any]:

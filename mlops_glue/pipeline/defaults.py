@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue.io import is_text
 from mlops_glue.pipeline.profile import Profile
+from mlops_glue.pipeline.train import DEFAULT, FEW
 from mlops_glue.schema import TRUE, as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Expectation = dict[str, dict[str, Any]]
-SMALL_ROWS, SMALL_CLASS, SMALL_WORK = 3000, 15, 2_000_000  # rows, rows of the rarest class, rows x columns x classes
+SMALL_ROWS, SMALL_CLASS = 3000, 15  # rows; rows of the rarest class
+SMALL_WORK = {"binary": 2_000_000, "multiclass": 2_000_000, "regression": 500_000}  # rows x encoded columns x classes
 MANY = 200  # columns; beyond, Great Expectations would take longer than everything else
 
 
@@ -73,26 +75,35 @@ def thresholds(values: pa.ChunkedArray, task: str) -> list[tuple[str, str, float
     return [("accuracy", "min", limit, f"{share:.4f} is what the most frequent class gets")]
 
 
-def params(values: pa.ChunkedArray, task: str) -> dict[str, Any]:
-    """Arguments of gradient boosting: with rare classes it runs away without a penalty on the leaves' values.
+def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, Any]]:
+    """Import path and arguments, where the table is not for `model.py`.
 
-    1 is XGBoost's own default; with many classes, each round makes a tree for each.
+    Few rows with classes too rare to cross-validate: randomised trees, which need no tuning. Else gradient boosting; of
+    more than two classes with a penalty on the leaves' values (1 is XGBoost's own default), without which rare ones run
+    away; with many classes fewer rounds, since each makes a tree for every one.
     """
-    if task != "multiclass":
-        return {}
-    classes = len(values.drop_null().unique())
-    return {"l2_regularization": 1.0} | ({"max_iter": max(20, 2000 // classes)} if classes > 20 else {})
+    if task == "regression":
+        return DEFAULT[task], {}
+    counts = table.column(target).drop_null().value_counts().field("counts").to_pylist()
+    if table.num_rows <= SMALL_ROWS and min(counts) < SMALL_CLASS:
+        return "sklearn.ensemble.ExtraTreesClassifier", {"n_estimators": 200}
+    if task == "binary":
+        return DEFAULT[task], {}
+    rounds = {"max_iter": max(20, 2000 // len(counts))} if len(counts) > 20 else {}
+    return DEFAULT[task], {"l2_regularization": 1.0} | rounds
 
 
-def is_small(table: pa.Table, target: str, task: str) -> bool:
+def is_small(table: pa.Table, profiles: list[Profile], target: str, task: str) -> bool:
     """Is cross-validating several models worth its time, some seconds, and are the classes big enough for it?"""
     rows, classes = int(table.num_rows), 1
+    # a category becomes a column for each of its values, up to FEW
+    width = sum(min(p.distinct, FEW) if p.kind == "category" else 1 for p in profiles if p.kind is not None)
     if task != "regression":
         counts = table.column(target).drop_null().value_counts().field("counts").to_pylist()
         classes = len(counts)
         if min(counts) < SMALL_CLASS:
             return False
-    return rows <= SMALL_ROWS and rows * int(table.num_columns) * classes <= SMALL_WORK
+    return rows <= SMALL_ROWS and rows * width * classes <= SMALL_WORK[task]
 
 
 def positive(values: pa.ChunkedArray, task: str) -> str | None:

@@ -72,8 +72,8 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
         run = unique and rows > 20 and spread["max"] - spread["min"] == distinct - 1
         if unique and rows > 20 and run:
             return left_out("identifier: every value is different")
-        if distinct > 0.9 * present and rows > 20 and ID_NAME.search(name):  # some rows may be there twice
-            return left_out("identifier: nearly every value is different")
+        if distinct > 0.5 * present and rows > 20 and ID_NAME.search(name):  # some rows may be there twice
+            return left_out("identifier: most values are different")
         return kept("number")
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return kept("number")
@@ -88,6 +88,8 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
             return kept("datetime")
         except ValueError:
             pass
+    if distinct > 0.3 * present and distinct > 50 and ID_NAME.search(name):
+        return left_out("identifier: many values, few rows of each")
     if (distinct > 0.5 * present and distinct > 50) or (unique and present > 20):
         return left_out("identifier or free text: nearly every value is different")
     return kept("category")

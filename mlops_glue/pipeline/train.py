@@ -183,7 +183,9 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
         one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
         parts.append(("category", one_hot, few))
     if many:
-        encoder: Any = TargetEncoder(random_state=seed)
+        # told, because whole numbers would be taken for classes, and each for a column
+        kind = "continuous" if schema.task == "regression" else "binary"
+        encoder: Any = TargetEncoder(target_type=kind, random_state=seed)
         if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder
             encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
         parts.append(("many_values", encoder, many))
