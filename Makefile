@@ -9,12 +9,15 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[pipeline,validation,features,postgres,redis,dev]'
 	touch $@
 
-demo: $(BIN)/.installed  ## init and run on a real table
+demo: $(BIN)/.installed  ## init and run on a real table, then the fraud template with its feature store
 	rm -rf .demo && mkdir .demo
 	$(BIN)/python -c "import palmerpenguins; palmerpenguins.load_penguins().to_csv('.demo/penguins.csv', index=False)"
 	cd .demo && PATH="$(CURDIR)/$(BIN):$$PATH" glue init penguins --data penguins.csv --target species
 	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue run
 	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue predict ../penguins.csv scored.csv
+	cd .demo && PATH="$(CURDIR)/$(BIN):$$PATH" glue init fraud --template fraud
+	cd .demo/fraud && PATH="$(CURDIR)/$(BIN):$$PATH" glue run
+	cd .demo/fraud && PATH="$(CURDIR)/$(BIN):$$PATH" glue predict data/raw/transactions.parquet scored.parquet
 
 test: $(BIN)/.installed  ## the whole suite
 	$(BIN)/python -m pytest -n 2 -m "not long"

@@ -3,8 +3,37 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from mlops_glue.errors import ConfigError, did_you_mean
+
+
+def imported(path: str, where: str, form: str) -> Any:
+    """The callable behind an import path, `a.b.C` or `a.b:c`.
+
+    Args:
+        path: as the user wrote it.
+        where: the key of `glue.yaml` that holds it.
+        form: what such a path looks like.
+
+    Raises:
+        ConfigError: it does not import, or names nothing that can be called.
+    """
+    module, _, name = path.replace(":", ".").rpartition(".")
+    try:
+        loaded = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError([f"{where}: {path!r} does not import: {error}"], hint=form) from error
+    except ValueError:
+        raise ConfigError([f"{where}: {path!r} is no import path"], hint=form) from None
+    found = getattr(loaded, name, None)
+    if not callable(found):
+        known = [n for n, v in vars(loaded).items() if callable(v) and not n.startswith("_")]
+        raise ConfigError([f"{where}: no {name!r} in {module} ({did_you_mean(name, known)})"])
+    return found
 
 
 def user_modules(import_path: str | None, root: Path) -> list[str]:

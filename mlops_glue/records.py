@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -37,6 +38,12 @@ class FeatureList:
     def from_dict(cls, value: dict[str, Any]) -> FeatureList:
         """The inverse of `to_dict`."""
         return cls(**{**value, "views": [View(**v) for v in value["views"]]})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the definitions of its views and the code of the transform."""
+        parts = [f"{view.name} {view.definition}\n" for view in self.views]
+        return hashlib.sha256("".join([*parts, self.transform or ""]).encode()).hexdigest()
 
     @property
     def keys(self) -> list[str]:

@@ -11,6 +11,7 @@ from mlops_glue import __version__, io, layout
 from mlops_glue.adapters import git, onnx
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import Config
+from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
 
 ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime", "skl2onnx")
@@ -44,6 +45,9 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
         "glue.git_dirty": str(dirty).lower(),
         "glue.python": platform.python_version(),
     }
+    if config.features.use:
+        features = FeatureList.from_dict(io.read_json(root / layout.FEATURE_LIST))
+        tags |= {"glue.features": ", ".join(features.columns.values())[:4000], "glue.definitions": features.digest}
     version_number = store.publish(
         name,
         experiment=config.project,

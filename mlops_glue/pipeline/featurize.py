@@ -74,8 +74,8 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
 
     made: dict[str, Any] = {}
     if config.features.transform is not None:
-        function = transform.load(config, root)
-        raw = {name: io.frame(io.read_parquet(root / path_of(config, name))) for name in config.data.sources}
+        function = transform.load(config)
+        raw = {name: _raw(config, root, name) for name in config.data.sources}
         made = transform.run(config, root, function, raw)
         transform.write(root, made)
     when = moments(table, config.source.timestamps)
@@ -90,6 +90,17 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     io.write_parquet(root / layout.JOINED, rows)
     io.write_json(root / layout.FEATURE_LIST, features.to_dict())
     return rows, feast.kinds(features)
+
+
+def _raw(config: Config, root: Path, name: str) -> Any:
+    """A source as the transform gets it: a frame, its clock in UTC."""
+    import pandas as pd
+
+    table = io.read_parquet(root / path_of(config, name))
+    frame, clock = io.frame(table), config.data.sources[name].timestamp
+    if isinstance(clock, str):
+        frame[clock] = pd.Series(moments(table, [clock])).dt.tz_localize("UTC")
+    return frame
 
 
 def _clocks(repository: Any, features: FeatureList) -> dict[str, tuple[list[str], str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
 import logging
 import warnings
@@ -14,6 +13,7 @@ from mlops_glue import io, layout
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, did_you_mean, own_lines
+from mlops_glue.modules import imported
 from mlops_glue.schema import Schema
 
 DEFAULT = {
@@ -122,18 +122,9 @@ def build(config: Config, schema: Schema, features: Any) -> Any:
 
 
 def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
-    module, _, name = path.replace(":", ".").rpartition(".")
+    name = path.replace(":", ".").rpartition(".")[2]
     where = f"{layout.CONFIG} train.estimator"
-    try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigError([f"{where}: {path!r} does not import: {error}"], hint="package.module.Class") from error
-    except ValueError:
-        raise ConfigError([f"{where}: {path!r} is no import path"], hint="package.module.Class") from None
-    make = getattr(loaded, name, None)
-    if not callable(make):
-        known = [n for n, v in vars(loaded).items() if callable(v) and not n.startswith("_")]
-        raise ConfigError([f"{where}: no {name!r} in {module} ({did_you_mean(name, known)})"])
+    make = imported(path, where, "package.module.Class")
     taken = inspect.signature(make).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
         for param in params:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config
-from mlops_glue.errors import CheckFailed, ConfigError, DataError, GlueError, StageError, brief, did_you_mean, own_lines
+from mlops_glue.errors import CheckFailed, DataError, GlueError, StageError, brief, own_lines
+from mlops_glue.modules import imported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,26 +19,14 @@ CUT = 0.6  # of the time that the tables span: what happened later is taken away
 CLOSE = 1e-9  # relative; sums in another order differ in their last digits
 
 
-def load(config: Config, root: Path) -> Callable[[Tables], Tables]:
+def load(config: Config) -> Callable[[Tables], Tables]:
     """The function that `features.transform` names.
 
     Raises:
         ConfigError: it does not import, or is no function.
     """
-    path = config.features.transform or ""
-    where = f"{layout.CONFIG} features.transform"
-    module, _, name = path.replace(":", ".").rpartition(".")
-    try:
-        loaded = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigError([f"{where}: {path!r} does not import: {error}"], hint="module:function") from error
-    except ValueError:
-        raise ConfigError([f"{where}: {path!r} is no import path"], hint="module:function") from None
-    function: Any = getattr(loaded, name, None)
-    if not callable(function):
-        known = [n for n, v in vars(loaded).items() if callable(v) and not n.startswith("_")]
-        raise ConfigError([f"{where}: no {name!r} in {module} ({did_you_mean(name, known)})"])
-    return function  # type: ignore[no-any-return]
+    found = imported(config.features.transform or "", f"{layout.CONFIG} features.transform", "module:function")
+    return found  # type: ignore[no-any-return]
 
 
 def run(config: Config, root: Path, transform: Callable[[Tables], Tables], tables: Tables) -> Tables:
@@ -120,12 +108,17 @@ def check_no_future(
         return
     first, last = min(s.min() for s in spans), max(s.max() for s in spans)
     cut = first + (last - first) * CUT
-    before = {
-        name: table if when[name] is None else table[table[when[name]] <= cut].copy() for name, table in tables.items()
-    }
+    before = {name: table if when[name] is None else table[table[when[name]] <= cut] for name, table in tables.items()}
     if any(table.empty for table in before.values()):
         return
-    again = transform(before)
+    try:
+        again = transform({name: table.copy() for name, table in before.items()})
+    except Exception as error:
+        raise StageError(
+            f"features.transform {config.features.transform}: with the rows up to {cut} alone: "
+            f"{brief(error)}{own_lines(error, Path.cwd())}",
+            hint="it is run again on a part of the data, to see that it does not look ahead",
+        ) from error
     for name, (keys, clock) in clocks.items():
         if name not in made or clock not in made[name] or name not in again:
             continue

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import signal
 import socket
+import sqlite3
 import subprocess
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -266,6 +270,11 @@ def test_from_tables_to_a_filled_store(project: Path, inside: Callable[..., Ran]
 
     bundle = json.loads((project / "artifacts/bundle/features.json").read_text())
     assert bundle["columns"] == {"balance": "customers:balance", "town": "customers:town", "before": "spent:before"}
+    with contextlib.closing(sqlite3.connect(project / "mlflow.db")) as store:
+        tags = dict(store.execute("select key, value from model_version_tags").fetchall())
+    assert tags["glue.features"] == "customers:balance, customers:town, spent:before"
+    assert tags["glue.definitions"] == FeatureList.from_dict(bundle).digest
+    assert re.fullmatch(r"0 differences in \d+ rows", tags["glue.skew"])
     # unchanged: no tool is asked; then a late row: one view is filled anew
     assert "materialize . unchanged" in inside("run", cwd=project)[2]
     assert inside("materialize", "--json", cwd=project)[0] == 0
@@ -348,6 +357,45 @@ def test_a_definition_that_changed_after_training_is_not_served(project: Path, i
     code, out, err = inside("run", "--set", "evaluate.thresholds.roc_auc.min=0.999", cwd=project)
     assert code == 1, err
     assert "v1 stays champion" in out and "warning: the online store is left as it is" in err
+
+
+def _killed_while_filling(root: Path, glue: Glue, moments: list[float]) -> None:
+    for moment in moments:
+        for path in (*(root / "feature_repo/data").iterdir(), root / ".glue/materialized.json"):
+            path.unlink()
+        words = ["glue", "materialize"]
+        process = subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("featurize"):
+                break
+        time.sleep(moment)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert set(json.loads(glue("materialize", "--json", cwd=root).stdout)["views"]) == {"customers"}
+        live = features.open_live(configs.load(root), root)
+        assert [view.name for view in live.views(["customers:balance"])[0]] == ["customers"]
+        now = (START + pd.Timedelta(days=59)).to_pydatetime()
+        taken, _ = live.views(["customers:balance"])
+        (row,) = live.read(["customers:balance"], taken, [{"customer_id": 7}], now)
+        assert row["customers__balance"] == pd.read_csv(root / "data/raw/customers.csv")["balance"].iloc[-43]
+
+
+@pytest.fixture
+def filled(project: Path, inside: Callable[..., Ran]) -> Path:
+    edit(project / DEFINITIONS, ("timedelta(days=20)", "timedelta(0)"))
+    assert inside("run", *CHEAP, cwd=project)[0] == 0
+    return project
+
+
+def test_killed_while_the_store_is_filled(filled: Path, glue: Glue) -> None:
+    _killed_while_filling(filled, glue, [6.5])
+
+
+@pytest.mark.long
+def test_killed_at_many_moments_while_the_store_is_filled(filled: Path, glue: Glue) -> None:
+    _killed_while_filling(filled, glue, [at / 2 for at in range(1, 21)])
 
 
 def _free_port() -> int:

@@ -349,6 +349,9 @@ class Repository:
                 entity_df=frame, features=asked, full_feature_names=True, filter_by_created_timestamp=True
             )
             got = job.to_arrow() if self.exact else pa.Table.from_pandas(job.to_df(), preserve_index=False)
+        lost = [n for v in views for f in v.features if (n := f"{v.name}__{f}") not in got.column_names]
+        if lost:
+            raise ToolError(f"the offline store lost the column {lost[0]}", hint=f"offline_store: {{type: {OFFLINE}}}")
         order = np.argsort(got.column(ROW).to_numpy(), kind="stable")
         if len(got) != len(frame) or (got.column(ROW).to_numpy()[order] != np.arange(len(frame))).any():
             raise ToolError(f"the offline store gave {len(got)} rows for {len(frame)}: it loses or doubles rows")
