@@ -472,8 +472,10 @@ def _feature_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...
     if config.source.timestamp is None:
         yield ("features", "use"), f"a join as of a time needs data.sources.{labels.source}.timestamp"
     for at, ref in enumerate(features.use if isinstance(features.use, list) else []):
-        if not re.fullmatch(r"[^:\s]+:[^:\s]+", ref):
+        if not re.fullmatch(r"[^:]+:[^:]+", ref):
             yield ("features", "use", at), f"{ref!r} is not view:feature"
+        elif ref in features.use[:at]:
+            yield ("features", "use", at), f"{ref!r} stands there twice"
     for name, source in config.data.sources.items():
         if name != labels.source and name in RESERVED:
             yield ("data", "sources", name), "is a name that glue uses; rename the source"

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import layout
+from mlops_glue import io, layout
 from mlops_glue.adapters.feast import repo as feast
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
 from mlops_glue.modules import user_modules
 from mlops_glue.records import FeatureList, View
+from mlops_glue.schema import is_day_first
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,13 +43,14 @@ def open_live(config: Config, root: Path) -> feast.Repository:
     )
 
 
-def feature_list(config: Config, root: Path, repository: feast.Repository, columns: list[str]) -> FeatureList:
-    """What `features.use` names, and what each is called among the model's columns.
+def feature_list(config: Config, root: Path, repository: feast.Repository, table: pa.Table) -> FeatureList:
+    """What `features.use` names, and what each is called among the model's columns, beside those of the labels' table.
 
     Raises:
         ConfigError: a view, a feature or a key column is not there.
     """
     views, request = repository.views(config.features.use)
+    columns = table.column_names
     _check_keys(config, views, request, columns)
     asked = config.features.use
     wanted = {ref for view in views for ref in (f"{view.name}:{f}" for f in view.features)}
@@ -59,7 +61,17 @@ def feature_list(config: Config, root: Path, repository: feast.Repository, colum
         ref.replace(":", "__") if short.count(name) > 1 or name in columns else name: ref
         for ref, name in zip(refs, short, strict=True)
     }
-    return FeatureList(asked, views, named, request, transform_hash(config, root))
+    return FeatureList(asked, views, named, request, transform_hash(config, root), *_written(config, table, views))
+
+
+def _written(config: Config, table: pa.Table, views: list[View]) -> tuple[dict[str, str], bool]:
+    """The types of the key columns, and whether times written as text begin with the day."""
+    keys = {column for view in views for column in view.keys.values()}
+    clock = config.source.timestamp
+    return (
+        {key: str(table.schema.field(key).type) for key in sorted(keys)},
+        isinstance(clock, str) and is_day_first(table.column(clock)),
+    )
 
 
 def transform_hash(config: Config, root: Path) -> str | None:
@@ -107,6 +119,8 @@ def joined(
     asked = asked.append_column(feast.WHEN, pa.array(moments).cast(pa.timestamp("us", "UTC")))
     got = repository.join(asked, features.use, features.views)
     for column, ref in features.columns.items():
+        if column in table.column_names:
+            continue
         values = got.table.column(ref.replace(":", "__"))
         table = table.append_column(column, _typed(values, kind_of(features, ref)))
     return table, got.found
@@ -152,11 +166,34 @@ def with_features(
     if missing:
         said = did_you_mean(missing[0], table.column_names)
         raise DataError(f"column {missing[0]!r} is missing ({said}): features are looked up by it")
+    for key, kind in features.types.items():
+        table = _as_trained(table, key, kind)
     with tempfile.TemporaryDirectory() as folder:
         repository = open_repository(config, root, Path(folder))
         if not as_defined_now:
             check_definitions(repository, features)
         return joined(repository, features, table, moments)[0]
+
+
+def _as_trained(table: pa.Table, key: str, kind: str) -> pa.Table:
+    """A key of the type that it had in training: 17 and "17" are one customer."""
+    import pyarrow as pa
+
+    values = table.column(key)
+    if str(values.type) == kind:
+        return table
+    try:
+        values = values.cast(pa.type_for_alias(kind))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
+        raise DataError(f"column {key!r} holds {values.type}, and was {kind} when the model was trained") from None
+    return table.set_column(table.column_names.index(key), key, values)
+
+
+def source_rows(root: Path, view: View, columns: list[str]) -> pa.Table:
+    """Columns of a view's source under the names that they have in the view."""
+    names = {new: old for old, new in view.mapping.items()}
+    table = io.read_parquet(root / (view.path or ""), [names.get(column, column) for column in columns])
+    return table.rename_columns(columns)
 
 
 def check_definitions(repository: feast.Repository, features: FeatureList, transform: str | None = None) -> None:
@@ -170,7 +207,7 @@ def check_definitions(repository: feast.Repository, features: FeatureList, trans
     Raises:
         DataError: a view is gone, or its definition changed: other values would be served under the same name.
     """
-    hint = "glue run trains on what is there now; or put the definition back"
+    hint = "put it back; or let a model that knows the new one be promoted: glue run"
     try:
         now = {view.name: view for view in repository.views(features.use)[0]}
     except ConfigError as error:

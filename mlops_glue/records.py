@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -18,6 +18,13 @@ class View:
     definition: str  # SHA-256 of what Feast keeps of it and of its entities and source
     path: str | None = None  # of its source, relative to the project; None where it is no file
     on_demand: bool = False  # computed from the request and other views
+    mapping: dict[str, str] = field(default_factory=dict)  # names in the source: names in the view
+    of: str = ""  # the name that the view itself has
+
+    @property
+    def plain(self) -> View:
+        """The same without alias and key map."""
+        return replace(self, name=self.of, keys={key: key for key in self.keys})
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class FeatureList:
     columns: dict[str, str]  # of the model: reference
     request: list[str] = field(default_factory=list)  # columns of the label rows that on-demand views take
     transform: str | None = None  # SHA-256 of the code of the project's own transform
+    types: dict[str, str] = field(default_factory=dict)  # of the key columns: Arrow's name of what they were
+    day_first: bool = False  # how the label rows' time is written, where it is text
 
     def to_dict(self) -> dict[str, Any]:
         """Built-ins only, for JSON."""

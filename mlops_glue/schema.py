@@ -236,8 +236,13 @@ def as_datetime(values: pa.ChunkedArray, day_first: bool = False) -> np.ndarray[
     return np.asarray(values.cast(pa.timestamp("us")).to_numpy().astype("datetime64[us]"))
 
 
-def moments(table: pa.Table, columns: list[str]) -> np.ndarray[Any, Any]:
+def moments(table: pa.Table, columns: list[str], day_first: bool | None = None) -> np.ndarray[Any, Any]:
     """When each row was so: datetime64[us] in UTC of shape (rows,), from one column or from the parts of a date.
+
+    Args:
+        table: the rows.
+        columns: one, or those of year, month, day and, if any, hour and minute.
+        day_first: how text is written; None: told by the column itself.
 
     Raises:
         DataError: a value is no date, or is null.
@@ -248,7 +253,8 @@ def moments(table: pa.Table, columns: list[str]) -> np.ndarray[Any, Any]:
     name = ", ".join(columns)
     try:
         if len(columns) == 1:
-            when = as_datetime(table.column(columns[0]), is_day_first(table.column(columns[0])))
+            values = table.column(columns[0])
+            when = as_datetime(values, is_day_first(values) if day_first is None else day_first)
         else:
             parts = zip(("year", "month", "day", "hour", "minute"), columns, strict=False)
             numbers = {part: encode_number(table.column(column)).astype(np.int64) for part, column in parts}
@@ -258,7 +264,7 @@ def moments(table: pa.Table, columns: list[str]) -> np.ndarray[Any, Any]:
     if np.isnat(when).any():
         raise DataError(
             f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none",
-            hint="split: {by: random} needs no timestamp",
+            hint="every row needs one, or none: split: {by: random} needs no timestamp",
         )
     return when
 

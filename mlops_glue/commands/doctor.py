@@ -202,5 +202,8 @@ def _features(root: Path, config: Config) -> Iterator[Finding]:
         except DataError as error:
             yield Finding("note", f"{error.message}: its online store is left as it is", "glue run")
     live = features.open_live(config, root)
+    if taken is not None and live.online_file is not None and not live.online_file.exists():
+        yield Finding("problem", f"the online store {live.online_file} is not there", "glue materialize")
+        return
     live.check()
     yield Finding("ok", "the feature registry and the online store can be read")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.errors import UsageError, did_you_mean
+from mlops_glue.errors import DataError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue.scoring import Bundle
@@ -41,7 +42,7 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
         bundle = Bundle(store.bundle(config.model_name, chosen, Path(folder)), threads=os.cpu_count() or 1)
         for one, out in zip(inputs, outputs, strict=True):
             with console.rows_bar(one.name, io.parquet_rows(one)) as advance:
-                rows = score_file(bundle, one, out, advance, lambda rows: _with_features(config, root, bundle, rows))
+                rows = score_file(bundle, one, out, advance, partial(_with_features, config, root, bundle, where=one))
             console.progress(f"{out}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
     return 0
 
@@ -79,7 +80,7 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
     return inputs, outputs
 
 
-def _with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any) -> Any:
+def _with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any, where: Path) -> Any:
     """Rows with what Feast knows of them at their time; at this moment, where they have no time."""
     if bundle.features is None or not bundle.lacks(rows):
         return rows
@@ -90,8 +91,12 @@ def _with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any
 
     clock = config.source.timestamps
     there = set(clock) <= set(rows.column_names)
-    when = moments(rows, clock) if there else np.full(rows.num_rows, np.datetime64("now", "us"))
-    return features.with_features(config, root, bundle.features, rows, when)
+    now = np.full(rows.num_rows, np.datetime64("now", "us"))
+    try:
+        when = moments(rows, clock, bundle.features.day_first) if there else now
+        return features.with_features(config, root, bundle.features, rows, when)
+    except DataError as error:
+        raise DataError(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def score_file(
@@ -114,7 +119,8 @@ def score_file(
     rows = 0
     with io.atomic(target) as temporary:
         sink: Any = None
-        for typed, carried in io.batches(source, bundle.schema.types, verbatim=as_csv):
+        types = bundle.schema.types | (bundle.features.types if bundle.features else {})
+        for typed, carried in io.batches(source, types, verbatim=as_csv):
             scored = bundle.scored(complete(typed), carried, where=f"{source} from row {rows + 1}")
             if sink is None:
                 sink = io.sink(temporary, target, scored.schema)

@@ -60,7 +60,7 @@ def materialize(
         if start is None and not _read_back(config, root, repository, features, view, now):
             out.append(Filled(view.name, "unchanged"))
             continue
-        repository.materialize([view.name], start or EVER, now)
+        repository.materialize([view.of], start or EVER, now)
         wrong = _read_back(config, root, repository, features, view, now)
         if wrong:
             raise ToolError(f"materialize {view.name}: {wrong}", hint="glue materialize --force")
@@ -105,8 +105,9 @@ def _state(root: Path, repository: Repository, view: View, until: datetime) -> d
 
     if view.path is None:
         return {}
-    clock, created = repository.clock(view.name)
-    frame = io.read_parquet(root / view.path).to_pandas()
+    clock, created = repository.clock(view.of)
+    used = list(dict.fromkeys([*view.keys, *view.features, clock, *([created] if created else [])]))
+    frame = feast.source_rows(root, view, used).to_pandas()
     for column in filter(None, (clock, created)):
         frame = frame[(pd.to_datetime(frame[column], utc=True) <= until).to_numpy()]
     return {"rows": [len(frame), int(pd.util.hash_pandas_object(frame, index=False).to_numpy().sum())]}
@@ -123,9 +124,10 @@ def _read_back(
 
     if view.path is None or not view.keys:
         return None
-    source = io.read_parquet(root / view.path, list(view.keys))
+    view = view.plain
+    source = feast.source_rows(root, view, list(view.keys))
     at = np.unique(np.linspace(0, source.num_rows - 1, min(source.num_rows, SAMPLE)).astype(np.int64))
-    asked = source.take(pa.array(at)).rename_columns([view.keys[key] for key in view.keys])
+    asked = source.take(pa.array(at))
     use = [f"{view.name}:{feature}" for feature in view.features]
     rows = asked.append_column("event_timestamp", pa.array([now] * len(at), pa.timestamp("us", "UTC")))
     wanted = repository.join(rows, use, [view]).table.to_pylist()

@@ -129,7 +129,7 @@ def _with_its_features(config: Config, root: Path, bundle: Bundle, raw: Any) -> 
     from mlops_glue import features
 
     taken = [name for name in raw.column_names if name not in bundle.features.columns]
-    when = moments(raw, config.source.timestamps)
+    when = moments(raw, config.source.timestamps, bundle.features.day_first)
     return features.with_features(config, root, bundle.features, raw.select(taken), when, as_defined_now=True)
 
 

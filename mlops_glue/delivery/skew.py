@@ -31,7 +31,7 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, list
     order = np.argsort(rows.column(layout.WHEN).to_numpy(), kind="stable")
     at = np.unique(np.linspace(0, len(order) - 1, min(len(order), ROWS)).astype(np.int64))
     sample = io.read_parquet(root / layout.JOINED).take(rows.column(layout.ROW).take(order[at]))
-    when = moments(sample, config.source.timestamps)
+    when = moments(sample, config.source.timestamps, features.day_first)
     keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()
     known = [at for at, key in enumerate(keys) if all(key[name] is not None for name in features.keys)]
     with tempfile.TemporaryDirectory() as folder:
@@ -54,19 +54,24 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, list
 
 
 def _filtered(root: Path, path: Path, features: FeatureList, keys: list[dict[str, Any]], folder: Path) -> Path:
-    """The rows of a source that are about the sampled entities, as a file of its own."""
+    """The rows of a source that are about the sampled entities of any view on it, as a file of its own."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    view = next((v for v in features.views if v.path and (root / v.path).resolve() == path.resolve()), None)
-    if view is None or not path.is_file():
+    views = [v for v in features.views if v.path and (root / v.path).resolve() == path.resolve()]
+    if not views or not path.is_file():
         return path
     table = io.read_parquet(path)
-    for key, column in view.keys.items():
-        asked = pa.array([one[column] for one in keys]).cast(table.schema.field(key).type)
-        table = table.filter(pc.is_in(table.column(key), asked))
-    out = folder / f"{view.name}.parquet"
-    io.write_parquet(out, table)
+    kept = np.zeros(table.num_rows, bool)
+    for view in views:
+        about = np.ones(table.num_rows, bool)
+        for key, column in view.keys.items():
+            values = feast.source_rows(root, view, [key]).column(key)
+            asked = pa.array([one[column] for one in keys]).cast(values.type)
+            about &= pc.is_in(values, asked).to_numpy()
+        kept |= about
+    out = folder / f"{views[0].name}.parquet"
+    io.write_parquet(out, table.filter(pa.array(kept)))
     return out
 
 
@@ -74,7 +79,7 @@ def _differences(
     repository: Repository, features: FeatureList, sample: Any, when: Any, keys: list[dict[str, Any]], known: list[int]
 ) -> list[str]:
     start = utc("1970-01-01")
-    stored = [view.name for view in features.views if not view.on_demand]
+    stored = sorted({view.of for view in features.views if not view.on_demand})
     out = []
     for at in known:
         now = utc(when[at])

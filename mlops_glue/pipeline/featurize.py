@@ -81,7 +81,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     when = moments(table, config.source.timestamps)
     with tempfile.TemporaryDirectory() as folder:
         repository = feast.open_repository(config, root, Path(folder))
-        features = feast.feature_list(config, root, repository, table.column_names)
+        features = feast.feature_list(config, root, repository, table)
         if made:
             transform.check_no_future(config, function, raw, made, _clocks(repository, features))
         rows, found = feast.joined(repository, features, table, when)
@@ -106,7 +106,7 @@ def _raw(config: Config, root: Path, name: str) -> Any:
 def _clocks(repository: Any, features: FeatureList) -> dict[str, tuple[list[str], str]]:
     """Of each table that the transform made and a view reads: the keys, and the column that says when."""
     return {
-        Path(view.path).stem: (list(view.keys), repository.clock(view.name)[0])
+        Path(view.path).stem: (list(view.keys), repository.clock(view.of)[0])
         for view in features.views
         if view.path is not None and Path(view.path).parent.as_posix() == layout.FEATURE_TABLES
     }

