@@ -23,6 +23,7 @@ import pytest
 
 from mlops_glue import config as configs
 from mlops_glue import features
+from mlops_glue.errors import ToolError
 from mlops_glue.records import FeatureList
 from tests.conftest import Glue
 from tests.functional.test_cases import CHEAP, Ran, inside
@@ -417,6 +418,21 @@ def test_an_online_store_that_is_down(project: Path, inside: Callable[..., Ran])
     code, out, err = inside("run", cwd=project)
     assert code == 0, err
     assert "p v1 is champion" in out and "train ....... unchanged" in err
+
+
+def test_an_online_store_that_does_not_answer_is_given_up(project: Path, inside: Callable[..., Ran]) -> None:
+    pytest.importorskip("redis")
+    assert inside("run", "--until", "featurize", cwd=project)[0] == 0
+    features.open_live(configs.load(project), project).apply()
+    with socket.socket() as hole:  # takes connections, and says nothing
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(64)
+        store = f"{{type: redis, connection_string: '127.0.0.1:{hole.getsockname()[1]}'}}"
+        edit(project / CONFIG, ("  repo: feature_repo", f"  online_store: {store}\n  repo: feature_repo"))
+        live = features.open_live(configs.load(project), project)
+        views, _ = live.views(["customers:balance"])
+        with pytest.raises(ToolError, match="no answer within 250 ms"):
+            live.read(["customers:balance"], views, [{"customer_id": 7}], datetime.now(UTC), deadline_s=0.25)
 
 
 def _there(host: str, port: int) -> bool:

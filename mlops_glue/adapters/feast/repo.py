@@ -13,9 +13,11 @@ import importlib
 import io
 import logging
 import os
+import queue
 import re
 import socket
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -383,7 +385,15 @@ class Repository:
         with _told("materialize"), self._there():
             self._store.materialize(start_date=start, end_date=end, feature_views=views)
 
-    def read(self, use: list[str] | str, views: list[View], keys: list[dict[str, Any]], now: datetime) -> list[Any]:
+    def read(
+        self,
+        use: list[str] | str,
+        views: list[View],
+        keys: list[dict[str, Any]],
+        now: datetime,
+        *,
+        deadline_s: float | None = None,
+    ) -> list[Any]:
         """What the online store has for entities: a dict of `view__feature` each, null where older than the TTL.
 
         Args:
@@ -391,11 +401,17 @@ class Repository:
             views: of these references.
             keys: key and request columns of each row.
             now: the time that the TTL counts from; some stores do not enforce it.
+            deadline_s: how long the store may take; None: as long as its client waits, which may be many seconds.
+
+        Raises:
+            ToolError: the store does not answer, or not in time.
         """
+        self._store._get_provider()  # its imports are not the store's delay
         asked: Any = self._store.get_feature_service(use) if isinstance(use, str) else use
         self._check_reachable()
         with _told("online store"), self._there():
-            got = self._store.get_online_features(features=asked, entity_rows=keys, full_feature_names=True)
+            get = self._store.get_online_features
+            got = _within(deadline_s, lambda: get(features=asked, entity_rows=keys, full_feature_names=True))
             values, when = got.to_dict(), got.to_dict(include_event_timestamps=True)
         out = []
         for at in range(len(keys)):
@@ -431,6 +447,28 @@ class Repository:
         """Take away what the online store and the registry hold of this project."""
         with _told("teardown"), self._there():
             self._store.teardown()
+
+
+def _within(deadline_s: float | None, work: Callable[[], Any]) -> Any:
+    """What the work gives, or an error once the time is over; a client that waits is left to itself."""
+    if deadline_s is None:
+        return work()
+    answer: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            answer.put((work(), None))
+        except BaseException as error:
+            answer.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        got, error = answer.get(timeout=deadline_s)
+    except queue.Empty:
+        raise ToolError(f"online store: no answer within {1000 * deadline_s:.0f} ms") from None
+    if error is not None:
+        raise error
+    return got
 
 
 def _bare(message: Any) -> None:
