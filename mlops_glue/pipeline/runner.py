@@ -210,20 +210,24 @@ def run_beside(name: str, config: Config, root: Path) -> None:
         return
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
+    from multiprocessing import active_children, get_context
 
     with warnings.catch_warnings(), ProcessPoolExecutor(1, get_context("fork"), _die_with_parent) as pool:
         warnings.simplefilter("ignore")  # Arrow has threads, and takes care of a fork itself
         done = pool.submit(run_stage, name, config, root)
-        for later in LATER:
-            if done.done():
-                break
-            with contextlib.suppress(ImportError):  # the stage that needs it tells
-                importlib.import_module(later)
         try:
+            for later in LATER:
+                if done.done():
+                    break
+                with contextlib.suppress(ImportError):  # the stage that needs it tells
+                    importlib.import_module(later)
             done.result()
         except BrokenProcessPool:
             raise StageError(f"stage {name}: its process was killed", hint="was there enough memory?") from None
+        except KeyboardInterrupt:
+            for child in active_children():
+                child.kill()
+            raise
 
 
 def _die_with_parent() -> None:
@@ -231,6 +235,7 @@ def _die_with_parent() -> None:
     import ctypes
     import signal
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells of ^C, and ends this
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 

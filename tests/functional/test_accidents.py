@@ -91,8 +91,8 @@ def _moments(count: int) -> list[float]:
 
 
 @pytest.mark.parametrize("half", [0, 1])
-def test_killed_at_ten_moments_and_run_again(half: int, fresh: Path, tmp_path: Path, glue: Glue) -> None:
-    _killed_at(_moments(10)[half::2], fresh, tmp_path / "copy", glue)
+def test_killed_at_six_moments_and_run_again(half: int, fresh: Path, tmp_path: Path, glue: Glue) -> None:
+    _killed_at(_moments(6)[half::2], fresh, tmp_path / "copy", glue)
 
 
 @pytest.mark.long
@@ -132,7 +132,9 @@ def test_one_that_waits_too_long_says_for_what(fresh: Path, glue: Glue, monkeypa
         assert "another glue has been at work" in glue("run", cwd=fresh, code=4).stderr
 
 
-@pytest.mark.parametrize("limit", [0, 300, 3000, 20_000, 200_000, 600_000])
+@pytest.mark.parametrize(
+    "limit", [0, 3000, 200_000, *(pytest.param(n, marks=pytest.mark.long) for n in (300, 20_000, 600_000))]
+)
 def test_a_full_disk(limit: int, fresh: Path, glue: Glue) -> None:
     """No file may grow beyond `limit` bytes, which is what a full disk looks like to a program."""
 
