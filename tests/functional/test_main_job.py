@@ -12,6 +12,13 @@ from sklearn import datasets
 
 from tests.conftest import Glue
 
+
+@pytest.fixture
+def glue(cold_glue: Glue) -> Glue:
+    """Here each command is a new process, as a user's is."""
+    return cold_glue
+
+
 TABLES = {"breast_cancer": "load_breast_cancer", "wine": "load_wine", "diabetes": "load_diabetes"}
 
 

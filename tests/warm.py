@@ -1,0 +1,54 @@
+"""A process that has the tools imported and runs `glue` in forked copies of itself.
+
+A cold `glue run` spends most of its time importing; the suite makes some hundreds. From `main` on the copy does what
+a new process does. What only a new process shows (what is imported when, that each module imports what it needs) is
+held by the tests that start one: the main job, README, accidents, imports.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import socket
+import sys
+
+TOOLS = """
+dvc.repo dvc.stage mlflow.sklearn great_expectations sklearn.ensemble sklearn.pipeline sklearn.linear_model skops.io
+skl2onnx onnxruntime pandas pyarrow.dataset duckdb feast matplotlib.pyplot
+"""
+
+
+def serve(asked: socket.socket) -> None:
+    """Answers one request after another; returns in the copy, which then runs the command."""
+    while True:
+        data, files, _, _ = socket.recv_fds(asked, 1 << 20, 2)
+        if not data:
+            os._exit(0)
+        request = json.loads(data)
+        pid = os.fork()
+        if pid == 0:
+            asked.close()
+            os.dup2(files[0], 1)
+            os.dup2(files[1], 2)
+            os.chdir(request["cwd"])
+            os.environ.clear()
+            os.environ.update(request["env"])
+            sys.argv = ["glue", *request["words"]]
+            return
+        for file in files:
+            os.close(file)
+        _, status = os.waitpid(pid, 0)
+        asked.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the folder of the tests
+    for name in TOOLS.split():
+        importlib.import_module(name)
+    from mlops_glue.cli import main
+
+    gc.freeze()
+    serve(socket.socket(fileno=int(sys.argv[1])))
+    main()
