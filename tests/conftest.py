@@ -45,17 +45,17 @@ def warm() -> Iterator[socket.socket]:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _checked(done: subprocess.CompletedProcess[str], code: int) -> subprocess.CompletedProcess[str]:
-    assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+def _checked(done: subprocess.CompletedProcess[str], code: int | None) -> subprocess.CompletedProcess[str]:
+    assert code is None or done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done
 
 
 @pytest.fixture
 def glue(warm: socket.socket) -> Glue:
-    """Run `glue` as a user does, the imports spared; `code` is the exit code that is expected."""
+    """Run `glue` as a user does, the imports spared; `code` is the exit code that is expected, None: any."""
 
-    def run(*words: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, cwd: Path, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         request = {"words": words, "cwd": str(cwd), "env": dict(os.environ)}
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             socket.send_fds(warm, [json.dumps(request).encode()], [out.fileno(), err.fileno()])
@@ -71,7 +71,7 @@ def glue(warm: socket.socket) -> Glue:
 def cold_glue() -> Glue:
     """The same in a new process each time."""
 
-    def run(*words: str, cwd: Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, cwd: Path, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(["glue", *words], cwd=cwd, capture_output=True, text=True, timeout=600)
         return _checked(done, code)
 

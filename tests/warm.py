@@ -7,6 +7,7 @@ held by the tests that start one: the main job, README, accidents, imports.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -16,7 +17,7 @@ import sys
 
 TOOLS = """
 dvc.repo dvc.stage mlflow.sklearn great_expectations sklearn.ensemble sklearn.pipeline sklearn.linear_model skops.io
-skl2onnx onnxruntime pandas pyarrow.dataset duckdb feast matplotlib.pyplot
+skl2onnx onnxruntime pandas pyarrow.dataset feast matplotlib.pyplot
 """
 
 
@@ -51,4 +52,12 @@ if __name__ == "__main__":
 
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
-    main()
+    code: object = 0
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)  # the end of the interpreter would wait for the threads of the first

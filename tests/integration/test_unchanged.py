@@ -202,10 +202,10 @@ def test_an_unchanged_run_imports_no_tool_and_says_the_same(done: Path, glue: Gl
     assert fast == slow and {s[1] for s in fast["stages"]} == {"unchanged"}
 
 
-def test_a_new_module_that_hides_an_installed_one_is_a_change(done: Path) -> None:
+def test_a_new_module_that_hides_an_installed_one_is_a_change(done: Path, glue: Glue) -> None:
     model = done / "model.py"
     model.write_text("import threadpoolctl\n" + model.read_text())
-    subprocess.run(["glue", "run"], cwd=done, check=True, capture_output=True)
+    glue("run", cwd=done)
     assert unchanged.seen(done) is not None
     (done / "threadpoolctl.py").write_text("")
     assert unchanged.seen(done) is None
