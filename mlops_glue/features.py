@@ -31,8 +31,11 @@ def open_repository(config: Config, root: Path, scratch: Path) -> feast.Reposito
     return found
 
 
-def open_live(config: Config, root: Path) -> feast.Repository:
-    """The project's Feast repository with its own registry and online store, as this environment has them."""
+def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> feast.Repository:
+    """The project's Feast repository with its own registry and online store, as this environment has them.
+
+    With `replay_in` the registry is in that scratch folder, and the online store holds a project of its own.
+    """
     stores = config.features
     return feast.Repository(
         root,
@@ -40,6 +43,8 @@ def open_live(config: Config, root: Path) -> feast.Repository:
         online=configs.resolved(stores.online_store, "features.online_store"),
         offline=configs.resolved(stores.offline_store, "features.offline_store"),
         inexact=stores.inexact_store,
+        scratch=replay_in,
+        replay=replay_in is not None,
     )
 
 
@@ -217,3 +222,18 @@ def check_definitions(repository: feast.Repository, features: FeatureList, trans
             raise DataError(f"feature view {view.name} is not defined as when the model was trained", hint=hint)
     if transform is not None and features.transform != transform:
         raise DataError("features.transform is not the code that the model was trained with", hint=hint)
+
+
+def same(trained: Any, served: Any, kind: str) -> bool:
+    """As the model takes them: numbers are float32, and null is null."""
+    import numpy as np
+
+    none = [value is None or (isinstance(value, float) and np.isnan(value)) for value in (trained, served)]
+    if any(none):
+        return all(none)
+    if kind == "number":
+        return isinstance(served, int | float) and bool(np.float32(trained) == np.float32(served))
+    if kind == "datetime":
+        apart = abs(feast.utc(trained) - feast.utc(served))
+        return bool(apart.total_seconds() < 1)  # Feast keeps seconds in some stores
+    return type(trained) is type(served) and bool(trained == served)

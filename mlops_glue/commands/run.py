@@ -161,7 +161,7 @@ def materialized(
     taken = store.feature_list(config.model_name, champion) if champion is not None else None
     if taken is None:
         return {"views": {}, "kept_in": []}
-    from mlops_glue.delivery.materialize import kept_in, materialize
+    from mlops_glue.delivery.materialize import materialize
     from mlops_glue.records import FeatureList
 
     started = time.perf_counter()
@@ -171,9 +171,9 @@ def materialized(
     except BaseException:
         console.stage("materialize", "failed", time.perf_counter() - started, [])
         raise
-    filled = [one.view for one in done if one.outcome == "executed"]
+    filled = [one.view for one in done.views if one.outcome == "executed"]
     console.stage("materialize", "executed" if filled else "unchanged", time.perf_counter() - started, filled)
-    return {"views": {one.view: one.outcome for one in done}, "kept_in": kept_in(config, root)}
+    return {"views": {one.view: one.outcome for one in done.views}, "kept_in": done.files}
 
 
 def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_json: bool) -> int:

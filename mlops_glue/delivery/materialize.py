@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,9 +30,17 @@ class Filled:
     start: datetime | None = None  # of the window that was filled; None: unchanged
 
 
+@dataclass(frozen=True)
+class Materialized:
+    """What became of each view, and the files in the project that hold it."""
+
+    views: list[Filled]
+    files: list[str]
+
+
 def materialize(
     config: Config, root: Path, features: FeatureList, *, env: str | None = None, force: bool = False
-) -> list[Filled]:
+) -> Materialized:
     """Fill the online store with each view that changed since it was filled last; what was done is kept view by view.
 
     A view is filled from where it was filled to, where the rows before are the same, else from the beginning: rows that
@@ -56,29 +65,28 @@ def materialize(
             continue
         now = datetime.now(UTC)
         before = {} if force or gone else mine.get(view.name, {})
-        start = _start(root, repository, view, before, now)
-        if start is None and not _read_back(config, root, repository, features, view, now):
+        state = _state(root, repository, view)
+        start = _start(state, view, before, now)
+        if start is None and not _read_back(root, repository, view, now):
             out.append(Filled(view.name, "unchanged"))
             continue
         repository.materialize([view.of], start or EVER, now)
-        wrong = _read_back(config, root, repository, features, view, now)
+        wrong = _read_back(root, repository, view, now)
         if wrong:
             raise ToolError(f"materialize {view.name}: {wrong}", hint="glue materialize --force")
-        mine[view.name] = {
-            "definition": view.definition,
-            "until": now.isoformat(),
-            **_state(root, repository, view, now),
-        }
+        mine[view.name] = {"definition": view.definition, "until": now.isoformat()}
+        if state is not None:
+            mine[view.name]["rows"] = state(now)
         io.write_json(path, kept)
         out.append(Filled(view.name, "executed", start or EVER))
-    return out
+    return Materialized(out, _files(root, repository))
 
 
-def kept_in(config: Config, root: Path) -> list[str]:
+def _files(root: Path, repository: Repository) -> list[str]:
     """The file that says what was filled, and that of the online store where it is one in the project."""
-    online = feast.open_live(config, root).online_file
-    inside = online is not None and online.resolve().is_relative_to(root)
-    return [layout.MATERIALIZED, *([online.resolve().relative_to(root).as_posix()] if online and inside else [])]
+    online = repository.online_file and repository.online_file.resolve()
+    inside = [online.relative_to(root).as_posix()] if online and online.is_relative_to(root) else []
+    return [layout.MATERIALIZED, *inside]
 
 
 def _store_name(config: Config, env: str | None) -> str:
@@ -86,41 +94,46 @@ def _store_name(config: Config, env: str | None) -> str:
     return f"{env or 'default'} {json.dumps(config.features.online_store, sort_keys=True)}"
 
 
-def _start(root: Path, repository: Repository, view: View, before: dict[str, Any], now: datetime) -> datetime | None:
+State = Callable[[datetime], list[int]]
+
+
+def _start(state: State | None, view: View, before: dict[str, Any], now: datetime) -> datetime | None:
     """Where to fill from; None where nothing has changed."""
     if before.get("definition") != view.definition:
         return EVER
     until = datetime.fromisoformat(before["until"])
-    if view.path is None:
+    if state is None:
         return until  # what is no file tells nothing of late rows
-    state = _state(root, repository, view, until)
-    if state["rows"] != before.get("rows"):
+    then = state(until)
+    if then != before.get("rows"):
         return EVER  # a row of before came late, changed, or went
-    return until if _state(root, repository, view, now)["rows"] != state["rows"] else None
+    return until if state(now) != then else None
 
 
-def _state(root: Path, repository: Repository, view: View, until: datetime) -> dict[str, Any]:
-    """Number and checksum of a source's rows that happened and were known until a moment."""
+def _state(root: Path, repository: Repository, view: View) -> State | None:
+    """Number and checksum of a source's rows that happened and were known until a moment; None where it is no file."""
+    import numpy as np
     import pandas as pd
 
     if view.path is None:
-        return {}
+        return None
     clock, created = repository.clock(view.of)
     used = list(dict.fromkeys([*view.keys, *view.features, clock, *([created] if created else [])]))
     frame = feast.source_rows(root, view, used).to_pandas()
-    for column in filter(None, (clock, created)):
-        frame = frame[(pd.to_datetime(frame[column], utc=True) <= until).to_numpy()]
-    return {"rows": [len(frame), int(pd.util.hash_pandas_object(frame, index=False).to_numpy().sum())]}
+    hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    clocks = [pd.to_datetime(frame[column], utc=True) for column in (clock, created) if column]
+
+    def at(until: datetime) -> list[int]:
+        kept = np.logical_and.reduce([(clock <= until).to_numpy() for clock in clocks])
+        return [int(kept.sum()), int(hashes[kept].sum())]
+
+    return at
 
 
-def _read_back(
-    config: Config, root: Path, repository: Repository, features: FeatureList, view: View, now: datetime
-) -> str | None:
+def _read_back(root: Path, repository: Repository, view: View, now: datetime) -> str | None:
     """What the store has for some entities against what a join as of now gives; the first difference as text."""
     import numpy as np
     import pyarrow as pa
-
-    from mlops_glue.delivery.skew import same
 
     if view.path is None or not view.keys:
         return None
@@ -134,7 +147,7 @@ def _read_back(
     got = repository.read(use, [view], asked.to_pylist(), now)
     for key, a, b in zip(asked.to_pylist(), wanted, got, strict=True):
         for name, value in a.items():
-            if not same(value, b[name], view.features[name.removeprefix(f"{view.name}__")]):
+            if not feast.same(value, b[name], view.features[name.removeprefix(f"{view.name}__")]):
                 about = ", ".join(f"{column} {value}" for column, value in key.items())
                 ref = name.replace("__", ":")
                 return f"{ref} of {about} is {value!r} in the source and {b[name]!r} in the online store"

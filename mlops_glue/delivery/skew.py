@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import config as configs
 from mlops_glue import features as feast
 from mlops_glue import io, layout
 from mlops_glue.adapters.feast.repo import Repository, utc
@@ -35,15 +34,7 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, list
     keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()
     known = [at for at, key in enumerate(keys) if all(key[name] is not None for name in features.keys)]
     with tempfile.TemporaryDirectory() as folder:
-        repository = Repository(
-            root,
-            config.features.repo,
-            online=configs.resolved(config.features.online_store, "features.online_store"),
-            offline=configs.resolved(config.features.offline_store, "features.offline_store"),
-            scratch=Path(folder),
-            replay=True,
-            inexact=config.features.inexact_store,
-        )
+        repository = feast.open_live(config, root, replay_in=Path(folder))
         repository.replace_sources(lambda path: _filtered(root, path, features, keys, Path(folder)))
         repository.apply()
         try:
@@ -87,7 +78,7 @@ def _differences(
         (row,) = repository.read(features.use, features.views, [keys[at]], now)
         for column, ref in features.columns.items():
             trained, served = sample.column(column)[at].as_py(), row[ref.replace(":", "__")]
-            if not same(trained, served, feast.kind_of(features, ref)):
+            if not feast.same(trained, served, feast.kind_of(features, ref)):
                 about = ", ".join(f"{name} {keys[at][name]}" for name in _view(features, ref).keys.values())
                 out.append(
                     f"skew: {ref} of {about} at {now:%Y-%m-%d %H:%M:%S} is {trained!r} in training and {served!r} from "
@@ -98,15 +89,3 @@ def _differences(
 
 def _view(features: FeatureList, ref: str) -> View:
     return next(view for view in features.views if view.name == ref.partition(":")[0])
-
-
-def same(trained: Any, served: Any, kind: str) -> bool:
-    """As the model takes them: numbers are float32, and null is null."""
-    none = [value is None or (isinstance(value, float) and np.isnan(value)) for value in (trained, served)]
-    if any(none):
-        return all(none)
-    if kind == "number":
-        return isinstance(served, int | float) and bool(np.float32(trained) == np.float32(served))
-    if kind == "datetime":
-        return bool(abs(utc(trained) - utc(served)).total_seconds() < 1)  # Feast keeps seconds in some stores
-    return type(trained) is type(served) and bool(trained == served)

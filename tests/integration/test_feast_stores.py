@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import zlib
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ pytest.importorskip("feast")
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
 from feast.on_demand_feature_view import on_demand_feature_view
+from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from mlops_glue.adapters.feast import offline
@@ -37,6 +40,13 @@ STORES: dict[str, Any] = {
 }
 CUSTOMER = Entity(name="customer", join_keys=["id"], value_type=ValueType.INT64)
 PLAIN = [Field(name="x", dtype=Int64)]
+FEAST_0_40 = (  # a registry that `feast apply` of 0.40 wrote: zlib, base 85
+    "c-"
+    "pOzze~eV5XZST)_QgbagpK_x+u*{^Rv}S5FK<7tdmQ4$$Jk1X%mwa)XBLZiY`tLj!sTOanRApS@54R7KId7r~7>2d)$5Ru!qYy?|E!A7@Vs3"
+    "1765>AyHPaQGfcp{iw;WFXKs7nNirr20|!HYUPjn@v`jxR!uO}R>xpLZ{2saz!p@q9bs!!6l599H7v_<J6(J2x9#fYZc;Tb00#(EfusqcI)`"
+    "u~OQuvmf7Unl>d>sv{Af{Gpd_K`@rdVRFa)PrPQsx`DT#%M!XfvvJWhE=L>LtukJ5mXor3#Qya%A0;McIoAxotgZ|~Qo7*lnyja%5B88IwR$"
+    "d02h=cGR^ht!X_x`Yiq(HYID9uwv()x@Lz{y*;i0Fa!mV)22N)n%sd3PWQ)6PnF!Q=`;%w2mc$;?TAwgz*JT@1Oz"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -427,6 +437,24 @@ def test_an_empty_or_damaged_registry_is_an_error(tmp_path: Path) -> None:
         file.write_bytes(damaged)
         with pytest.raises(DataError, match=r"registry\.db: the registry is .*damaged"):
             FeatureStore(config=config(tmp_path)).list_feature_views()
+
+
+def test_a_registry_of_another_version_of_feast_is_read_or_refused(tmp_path: Path) -> None:
+    file = tmp_path / "data/registry.db"
+    file.parent.mkdir()
+    file.write_bytes(zlib.decompress(base64.b85decode(FEAST_0_40)))
+    write(tmp_path, "a", {"id": [1], "x": [4], "at": [NOW]})
+    store = FeatureStore(config=config(tmp_path))
+    assert [v.name for v in store.list_feature_views()] == ["a"]
+    fresh(tmp_path, [view("a", PLAIN)])  # the definitions are applied over it, as each glue run does
+    store = FeatureStore(config=config(tmp_path))
+    store.materialize(NOW - timedelta(days=1), NOW)
+    assert read(store, ["a:x"], [1])[0]["x"] == [4]
+    later = Registry.FromString(file.read_bytes())
+    later.registry_schema_version = "2"
+    file.write_bytes(later.SerializeToString())
+    with pytest.raises(DataError, match="the registry has layout '2', which another version of Feast wrote"):
+        FeatureStore(config=config(tmp_path)).list_feature_views()
 
 
 YAML = f"""

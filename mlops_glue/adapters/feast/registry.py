@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 from feast.infra.registry.file import FileRegistryStore
+from feast.infra.registry.registry import REGISTRY_SCHEMA_VERSION
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.utils import _utc_now
 from google.protobuf.message import DecodeError
@@ -25,7 +26,7 @@ class AtomicRegistryStore(FileRegistryStore):
 
         Raises:
             FileNotFoundError: there is none; Feast makes one then.
-            DataError: it is empty or damaged.
+            DataError: it is empty or damaged, or of a version of Feast that writes another layout.
         """
         if not self._filepath.exists():
             raise FileNotFoundError(f"{self._filepath}: there is no registry; have you run feast apply?")
@@ -36,6 +37,12 @@ class AtomicRegistryStore(FileRegistryStore):
             raise DataError(f"{self._filepath}: the registry is damaged", hint=hint) from error
         if not read.version_id:  # which every writer sets
             raise DataError(f"{self._filepath}: the registry is empty or damaged", hint=hint)
+        if read.registry_schema_version not in ("", REGISTRY_SCHEMA_VERSION):
+            raise DataError(
+                f"{self._filepath}: the registry has layout {read.registry_schema_version!r}, which another version of "
+                f"Feast wrote; this one has {REGISTRY_SCHEMA_VERSION!r}",
+                hint=hint,
+            )
         return read
 
     def _write_registry(self, registry_proto: Any) -> None:
