@@ -6,7 +6,7 @@ BIN := .venv/bin
 $(BIN)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[pipeline,validation,features,postgres,redis,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[pipeline,validation,features,serving,postgres,redis,dev]'
 	touch $@
 
 demo: $(BIN)/.installed  ## init and run on a real table, then the fraud template with its feature store
@@ -15,6 +15,7 @@ demo: $(BIN)/.installed  ## init and run on a real table, then the fraud templat
 	cd .demo && PATH="$(CURDIR)/$(BIN):$$PATH" glue init penguins --data penguins.csv --target species
 	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue run
 	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue predict ../penguins.csv scored.csv
+	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue serve --check
 	cd .demo && PATH="$(CURDIR)/$(BIN):$$PATH" glue init fraud --template fraud
 	cd .demo/fraud && PATH="$(CURDIR)/$(BIN):$$PATH" glue run
 	cd .demo/fraud && PATH="$(CURDIR)/$(BIN):$$PATH" glue predict data/raw/transactions.parquet scored.parquet

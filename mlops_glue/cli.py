@@ -178,6 +178,48 @@ def materialize(force: bool, as_json: bool, env: str | None) -> int:
     return command(force=force, as_json=as_json, env=env)
 
 
+@glue.command()
+@click.option("--host", help="An address of this machine; default 127.0.0.1, which only this machine reaches.")
+@click.option("--port", type=int, help="Default 8000; 0 takes a free one.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that answer; default 1.")
+@click.option("--version", type=int, help="A model version; default the champion.")
+@click.option("--check", is_flag=True, help="Load the model, score its example, print the contract; exit 1 if not.")
+@click.option("--insecure", is_flag=True, help="Take requests from other machines without an API key.")
+@click.option("--quiet", is_flag=True, help="No access log.")
+@json_option
+@env_option
+def serve(
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    version: int | None,
+    check: bool,
+    insecure: bool,
+    quiet: bool,
+    as_json: bool,
+    env: str | None,
+) -> int:
+    """Serve the champion over HTTP.
+
+    \b
+    glue serve
+    glue serve --check --json
+    """
+    from mlops_glue.commands.serve import serve as command
+
+    return command(
+        host=host,
+        port=port,
+        workers=workers,
+        version=version,
+        check=check,
+        insecure=insecure,
+        quiet=quiet,
+        as_json=as_json,
+        env=env,
+    )
+
+
 @glue.command(hidden=True)
 @click.argument("name")
 @click.option("--format", "format_version", type=int, default=1)

@@ -160,11 +160,34 @@ class Tracking(Section):
     uri: str | None = Field(default=None, description="default: mlflow.db in the project")
 
 
+class Serve(Section):
+    """The champion over HTTP. Limits hold for each worker."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    unseen: Literal["allow", "refuse"] = Field(default="allow", description="a category that training did not have")
+    api_keys: list[Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]] = Field(
+        default=[], description="${NAME} of each variable that holds a key; several while keys are exchanged"
+    )
+    cors: list[str] = Field(default=[], description="origins whose pages may ask: https://example.org")
+    max_rows: Annotated[int, Field(ge=1)] = Field(default=1000, description="rows in a request")
+    max_body_bytes: Annotated[int, Field(ge=1)] = 8 << 20
+    max_in_flight: Annotated[int, Field(ge=1)] = Field(default=256, description="requests at a time; more get a 503")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(default=10.0, description="for a request to arrive whole")
+    lookup_timeout_s: Annotated[float, Field(gt=0)] = Field(default=0.2, description="for the online store to answer")
+    lookup_cache_s: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="how old a looked-up feature may be; 0 looks up anew each time"
+    )
+    shutdown_s: Annotated[float, Field(gt=0)] = Field(default=30.0, description="for what is in flight to end")
+
+
 class Environment(Section):
     """Where things live in one environment. What is learned cannot differ between environments."""
 
     tracking: Tracking | None = None
     features: Stores | None = None
+    serve: Serve | None = Field(default=None, description="keys of `serve` that differ here")
 
 
 class Config(Section):
@@ -184,6 +207,7 @@ class Config(Section):
     registry: Registry = Registry()
     promote: Promote = Promote()
     tracking: Tracking = Tracking()
+    serve: Serve = Serve()
     environments: dict[str, Environment] = {}
 
     @property
@@ -493,6 +517,8 @@ def _in_environment(config: Config, env: str | None) -> Config:
     if chosen.features:
         stores = {k: v for k, v in chosen.features if v is not None}
         update["features"] = config.features.model_copy(update=stores)
+    if chosen.serve:
+        update["serve"] = config.serve.model_copy(update=chosen.serve.model_dump(exclude_unset=True))
     return config.model_copy(update=update)
 
 

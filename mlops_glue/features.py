@@ -48,6 +48,12 @@ def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> f
     )
 
 
+def packed_store(config: Config, root: Path) -> tuple[Path, str] | None:
+    """The embedded online store's file and the project's name in it; None where another store is configured."""
+    online = configs.resolved(config.features.online_store, "features.online_store")
+    return feast.packed_store(root, config.features.repo, online)
+
+
 def feature_list(config: Config, root: Path, repository: feast.Repository, table: pa.Table) -> FeatureList:
     """What `features.use` names, and what each is called among the model's columns, beside those of the labels' table.
 

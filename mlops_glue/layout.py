@@ -12,6 +12,7 @@ SCHEMA = ".glue/schema.json"
 LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
 MATERIALIZED = ".glue/materialized.json"
+SERVED = ".glue/serve"  # private copies of the bundles that are served
 UNCHANGED = ".glue/unchanged.json"
 RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +58,7 @@ def _checked(done: subprocess.CompletedProcess[str], code: int | None) -> subpro
     return done
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def glue(warm: socket.socket) -> Glue:
     """Run `glue` as a user does, the imports spared; `code` is the exit code that is expected, None: any."""
 
@@ -67,7 +74,7 @@ def glue(warm: socket.socket) -> Glue:
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cold_glue() -> Glue:
     """The same in a new process each time."""
 
@@ -78,11 +85,80 @@ def cold_glue() -> Glue:
     return run
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database without a run in it; to make it takes MLflow some seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    code = "import sys; from pathlib import Path; from mlops_glue.adapters.mlflow import Store; Store(Path('.'), None)"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def penguins(tmp_path: Path, glue: Glue) -> Path:
+def penguins(tmp_path: Path, glue: Glue, empty_store: Path) -> Path:
     """A project on the penguins, initialised and not yet run."""
     import palmerpenguins
 
     palmerpenguins.load_penguins().to_csv(tmp_path / "penguins.csv", index=False)
     glue("init", "project", "--data", "penguins.csv", "--target", "species", cwd=tmp_path)
+    shutil.copy(empty_store, tmp_path / "project")
     return tmp_path / "project"
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+@contextlib.contextmanager
+def serving(root: Path, *words: str, env: dict[str, str] | None = None) -> Iterator[tuple[str, int]]:
+    """The address and the process id of a server, stopped at the end."""
+    told = root / "told.txt"
+    with (
+        told.open("w") as err,
+        subprocess.Popen(
+            ["glue", "serve", "--port", "0", *words],
+            cwd=root,
+            stderr=err,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+        ) as process,
+    ):
+        try:
+            url = _until(
+                lambda: (found := re.search(r"on (http://[^ ,;]+)", told.read_text())) and found.group(1), process
+            )
+            _until(lambda: _ready(url), process)
+            yield url, process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def _until(ask: Any, process: subprocess.Popen[bytes]) -> Any:
+    for _ in range(600):
+        found = ask()
+        if found:
+            return found
+        assert process.poll() is None, "the server has ended"
+        time.sleep(0.1)
+    raise AssertionError("the server is not ready")
+
+
+def _ready(url: str) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(ask(url, "/ready")[0] == 200)
+    return False
+
+
+def ask(url: str, path: str = "/predict", body: Any = None, **headers: str) -> tuple[int, Any]:
+    """Status and what is in the body."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    asked = urllib.request.Request(url + path, data, {**(JSON if data is not None else {}), **named})
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as reply:
+            status, text = reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+        assert error.headers["content-type"] == "application/problem+json" or path != "/predict"
+        assert len(text) < 4096
+    return status, json.loads(text) if text[:1] in (b"{", b"[") else text.decode()

@@ -28,9 +28,7 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
     root = layout.find_root()
     config = configs.load(root, env)
     with tempfile.TemporaryDirectory() as scratch:
-        chosen, folder = _as_run_left_it(root, config, env, version) or _of_registry(
-            root, config, version, Path(scratch)
-        )
+        chosen, folder = as_run_left_it(root, config, env, version) or of_registry(root, config, version, Path(scratch))
         bundle = Bundle(folder, threads=os.cpu_count() or 1)
         for one, out in zip(inputs, outputs, strict=True):
             with console.rows_bar(one.name, io.parquet_rows(one)) as advance:
@@ -39,9 +37,7 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
     return 0
 
 
-def _as_run_left_it(
-    root: Path, config: configs.Config, env: str | None, version: int | None
-) -> tuple[int, Path] | None:
+def as_run_left_it(root: Path, config: configs.Config, env: str | None, version: int | None) -> tuple[int, Path] | None:
     """The champion, where it is plainly what the last run made and nothing has changed since: no tool is imported."""
     before = None if (root / layout.RUNNING).exists() else unchanged.seen(root)
     if before is None or not before["store_unchanged"] or before["env"] != (env or os.environ.get("GLUE_ENV")):
@@ -51,7 +47,7 @@ def _as_run_left_it(
     return (told["version"], root / layout.BUNDLE) if mine and version in (None, told["version"]) else None
 
 
-def _of_registry(root: Path, config: configs.Config, version: int | None, folder: Path) -> tuple[int, Path]:
+def of_registry(root: Path, config: configs.Config, version: int | None, folder: Path) -> tuple[int, Path]:
     """The champion, or the version that is asked for, from the registry."""
     from mlops_glue.adapters.mlflow import Store
 

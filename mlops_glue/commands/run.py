@@ -142,6 +142,7 @@ def _deliver(config: configs.Config, root: Path, env: str | None) -> dict[str, A
         "model": config.model_name,
         "version": version,
         "new": new,
+        "digest": _registered_digest(root, store, config.model_name, version),
         "champion": verdict.champion,
         "previous": verdict.previous,
         "refused": verdict.refused,
@@ -151,6 +152,14 @@ def _deliver(config: configs.Config, root: Path, env: str | None) -> dict[str, A
     }
     io.write_json(root / layout.DELIVERY, told)
     return told
+
+
+def _registered_digest(root: Path, store: Any, model: str, version: int) -> str | None:
+    """Of the version's bundle, where the one on disk is it."""
+    from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
+
+    digest: str | None = store.tags(model, version).get(BUNDLE_DIGEST)
+    return digest if digest == io.digest(root / layout.BUNDLE) else None
 
 
 def materialized(

@@ -14,7 +14,8 @@ from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.train import xy
-from mlops_glue.schema import Schema
+from mlops_glue.records import FeatureList
+from mlops_glue.schema import Schema, as_datetime, encode_number
 from mlops_glue.scoring import Bundle
 
 LABELS_EQUAL = 0.999
@@ -60,11 +61,31 @@ def package(config: Config, root: Path) -> None:
         io.write_json(folder / "features.json", io.read_json(root / layout.FEATURE_LIST))
     io.write_json(folder / "signature.json", reference.signature(schema))
     io.write_json(folder / "parity.json", parity)
-    raw = io.read_parquet(root / config.rows, [c.name for c in schema.columns])
+    names = [c.name for c in schema.columns]
+    if config.features.use:
+        features_of = FeatureList.from_dict(io.read_json(root / layout.FEATURE_LIST))
+        names += [n for n in dict.fromkeys([*features_of.keys, *features_of.request]) if n not in names]
+    raw = io.read_parquet(root / config.rows, names)
     example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
-    io.write_json(folder / "input_example.json", example.to_pylist())
+    io.write_json(folder / "input_example.json", example_rows(example, schema))
     io.write_json(folder / "reference.json", reference.profile(parts["train"], schema))
     io.write_parquet(folder / "reference.parquet", reference.sample(Bundle(folder), raw, parts))
+
+
+def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
+    """Rows as a request has them: numbers are numbers, dates are ISO 8601, however the table's text wrote them."""
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for column in schema.columns:
+        values = table.column(column.name)
+        if column.kind == "datetime":
+            made: list[Any] = [None if np.isnat(one) else f"{one}Z" for one in as_datetime(values, column.day_first)]
+        elif column.kind == "number" and io.is_text(values.type):
+            made = [None if np.isnan(one) else float(one) for one in encode_number(values)]
+        else:
+            continue
+        for row, value in zip(rows, made, strict=True):
+            row[column.name] = value
+    return rows
 
 
 def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str, Any]:

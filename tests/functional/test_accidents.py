@@ -41,6 +41,13 @@ def fresh(tmp_path: Path, glue: Glue) -> Path:
     return tmp_path / "fresh"
 
 
+@pytest.fixture
+def stored(fresh: Path, empty_store: Path) -> Path:
+    """The same with MLflow's database made."""
+    shutil.copy(empty_store, fresh)
+    return fresh
+
+
 def result(root: Path, glue: Glue) -> tuple[str, str]:
     """Metrics and the hash of the champion's predictions."""
     glue("predict", "data/raw/t.csv", "scored.csv", cwd=root)
@@ -181,69 +188,69 @@ def test_a_folder_that_may_not_be_written(fresh: Path, glue: Glue) -> None:
     assert "hint: may you write there?" in done.stderr
 
 
-def test_no_canary_is_told_or_written(fresh: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_canary_is_told_or_written(stored: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "REDIS_URL", "GITHUB_TOKEN", "DATABASE_URL", "STORE"]
     for at, name in enumerate(names):
         monkeypatch.setenv(name, f"https://user:hushhush{at}@127.0.0.1:9/x")
-    monkeypatch.setenv("STORE", f"sqlite:///{fresh.as_posix()}/elsewhere.db?timeout=hushhush5")
-    done = glue("run", cwd=fresh)
+    monkeypatch.setenv("STORE", f"sqlite:///{stored.as_posix()}/elsewhere.db?timeout=hushhush5")
+    done = glue("run", cwd=stored)
     said = done.stdout + done.stderr
     for words in (["status"], ["why", "train"], ["doctor"], ["run", "--force"]):
-        ran = glue(*words, cwd=fresh)
+        ran = glue(*words, cwd=stored)
         said += ran.stdout + ran.stderr
-    (fresh / "glue.yaml").write_text((fresh / "glue.yaml").read_text() + "\ntracking:\n  uri: ${DATABASE_URL}\n")
+    (stored / "glue.yaml").write_text((stored / "glue.yaml").read_text() + "\ntracking:\n  uri: ${DATABASE_URL}\n")
     for words in (["run"], ["doctor"], ["--traceback", "run"]):
-        ran_raw = subprocess.run(["glue", *words], cwd=fresh, capture_output=True, text=True, check=False)
+        ran_raw = subprocess.run(["glue", *words], cwd=stored, capture_output=True, text=True, check=False)
         assert ran_raw.returncode != 0
         said += ran_raw.stdout + (ran_raw.stderr if words[0] != "--traceback" else "")
     assert "hushhush" not in said
-    written = [p for p in fresh.rglob("*") if p.is_file() and b"hushhush" in p.read_bytes()]
+    written = [p for p in stored.rglob("*") if p.is_file() and b"hushhush" in p.read_bytes()]
     assert written == []
 
 
-def test_a_table_that_changed_under_dvc(fresh: Path, glue: Glue) -> None:
-    glue("run", cwd=fresh)
-    raw = fresh / "data/raw/t.csv"
+def test_a_table_that_changed_under_dvc(stored: Path, glue: Glue) -> None:
+    glue("run", cwd=stored)
+    raw = stored / "data/raw/t.csv"
     raw.write_text(raw.read_text() + raw.read_text().splitlines()[-1] + "\n")
-    assert "data/raw/t.csv" in glue("doctor", cwd=fresh).stdout
-    assert "data/raw/t.csv" in json.loads(glue("why", "ingest", "--json", cwd=fresh).stdout)["reasons"][0]
-    told = json.loads(glue("run", "--json", "--no-publish", cwd=fresh).stdout)
+    assert "data/raw/t.csv" in glue("doctor", cwd=stored).stdout
+    assert "data/raw/t.csv" in json.loads(glue("why", "ingest", "--json", cwd=stored).stdout)["reasons"][0]
+    told = json.loads(glue("run", "--json", "--no-publish", cwd=stored).stdout)
     assert {s["outcome"] for s in told["stages"]} == {"executed"}
-    assert "data/raw/t.csv" not in glue("doctor", cwd=fresh).stdout  # the run tracked it anew
+    assert "data/raw/t.csv" not in glue("doctor", cwd=stored).stdout  # the run tracked it anew
 
 
-def test_a_lock_that_was_edited_by_hand(fresh: Path, glue: Glue) -> None:
-    glue("run", cwd=fresh)
-    lock = fresh / "dvc.lock"
+def test_a_lock_that_was_edited_by_hand(stored: Path, glue: Glue) -> None:
+    glue("run", cwd=stored)
+    lock = stored / "dvc.lock"
     sound = lock.read_text()
     lock.write_text(sound.replace("md5: ", "md5: 0", 1))
-    assert json.loads(glue("run", "--json", cwd=fresh).stdout)["new"] is False
+    assert json.loads(glue("run", "--json", cwd=stored).stdout)["new"] is False
     assert lock.read_text() == sound
     for broken in ("stages: [", "schema: '9.0'\nstages: {}\n", "<<<<<<< HEAD\n" + sound):
         lock.write_text(broken)
         for words in (["run"], ["doctor"]):
-            done = glue(*words, cwd=fresh, code=None)
+            done = glue(*words, cwd=stored, code=None)
             assert done.returncode in (1, 2, 4), (broken[:20], done.stdout, done.stderr)
             assert "dvc.lock" in done.stdout + done.stderr
             assert "a bug in glue" not in done.stderr
         assert lock.read_text() == broken
 
 
-def test_a_champion_that_cannot_be_read_is_no_green_light(fresh: Path, glue: Glue) -> None:
-    glue("run", cwd=fresh)
-    for file in (fresh / "mlartifacts").rglob("bundle/model.onnx"):
+def test_a_champion_that_cannot_be_read_is_no_green_light(stored: Path, glue: Glue) -> None:
+    glue("run", cwd=stored)
+    for file in (stored / "mlartifacts").rglob("bundle/model.onnx"):
         file.write_bytes(file.read_bytes()[:-10] + b"0123456789")
-    assert "its bundle is not the one that was registered" in glue("doctor", cwd=fresh, code=1).stdout
-    done = glue("run", "--set", "train.params={max_iter: 201, C: 0.9}", cwd=fresh, code=1)
+    assert "its bundle is not the one that was registered" in glue("doctor", cwd=stored, code=1).stdout
+    done = glue("run", "--set", "train.params={max_iter: 201, C: 0.9}", cwd=stored, code=1)
     assert "could not be scored on this holdout" in done.stdout
 
 
-def test_uncommitted_work_and_no_git(fresh: Path, glue: Glue) -> None:
-    glue("run", cwd=fresh)
-    with contextlib.closing(sqlite3.connect(fresh / "mlflow.db")) as store:
+def test_uncommitted_work_and_no_git(stored: Path, glue: Glue) -> None:
+    glue("run", cwd=stored)
+    with contextlib.closing(sqlite3.connect(stored / "mlflow.db")) as store:
         rows = dict(store.execute("select key, value from model_version_tags").fetchall())
     assert rows["glue.git_dirty"] == "true"
-    shutil.rmtree(fresh / ".git")
-    (fresh / ".dvc" / "config").write_text((fresh / ".dvc" / "config").read_text() + "    no_scm = true\n")
-    assert "not in a git repository" in glue("doctor", cwd=fresh).stdout
-    glue("run", "--force", cwd=fresh)
+    shutil.rmtree(stored / ".git")
+    (stored / ".dvc" / "config").write_text((stored / ".dvc" / "config").read_text() + "    no_scm = true\n")
+    assert "not in a git repository" in glue("doctor", cwd=stored).stdout
+    glue("run", "--force", cwd=stored)

@@ -12,13 +12,6 @@ from sklearn import datasets
 
 from tests.conftest import Glue
 
-
-@pytest.fixture
-def glue(cold_glue: Glue) -> Glue:
-    """Here each command is a new process, as a user's is."""
-    return cold_glue
-
-
 TABLES = {"breast_cancer": "load_breast_cancer", "wine": "load_wine", "diabetes": "load_diabetes"}
 
 
@@ -32,7 +25,10 @@ def test_a_table_becomes_a_champion(name: str, tmp_path: Path, glue: Glue) -> No
     assert {s["outcome"] for s in told["stages"]} == {"executed"}
 
 
-def test_the_life_of_a_project(penguins: Path, glue: Glue) -> None:
+def test_the_life_of_a_project(penguins: Path, cold_glue: Glue) -> None:
+    """Each command is a new process here, as a user's is, and the first run makes its own database."""
+    glue = cold_glue
+    (penguins / "mlflow.db").unlink()
     first = json.loads(glue("run", "--json", cwd=penguins).stdout)
     assert first["champion"] == 1
     _predictions_are_those_of_scikit_learn(penguins, glue)

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
 
 from mlops_glue.adapters.onnx import load_skops
 from mlops_glue.schema import Schema
-from tests.conftest import Glue
+from tests.conftest import Glue, ask, serving
 from tests.reference import REFERENCES, Reference
 
 
@@ -45,7 +45,8 @@ def test_it_is_as_good_as_by_hand(name: str, tmp_path: Path, glue: Glue) -> None
         behind = (by_hand[metric] - told["metrics"][metric]["value"]) * (-1 if metric == "log_loss" else 1)
         assert behind <= 0.01, f"{metric}: {told['metrics'][metric]['value']:.4f}, by hand {by_hand[metric]:.4f}"
 
-    _predict_says_what_scikit_learn_says(tmp_path, glue, test)
+    said = _predict_says_what_scikit_learn_says(tmp_path, glue, test)
+    _what_is_served_is_the_same(tmp_path / "p", said, test)
     again = json.loads(glue("run", "--json", cwd=tmp_path / "p").stdout)
     assert {s["outcome"] for s in again["stages"]} == {"unchanged"}
     if name == "flights":
@@ -54,14 +55,35 @@ def test_it_is_as_good_as_by_hand(name: str, tmp_path: Path, glue: Glue) -> None
         assert latest < min(map(tuple, raw.loc[test["glue_row"], when].drop_duplicates().to_numpy().tolist()))
 
 
-def _predict_says_what_scikit_learn_says(folder: Path, glue: Glue, test: pd.DataFrame) -> None:
+def _predict_says_what_scikit_learn_says(folder: Path, glue: Glue, test: pd.DataFrame) -> pd.DataFrame:
     project = folder / "p"
     schema = Schema.from_dict(json.loads((project / "artifacts/bundle/schema.json").read_text()))
     model = load_skops(project / "artifacts/train/model.skops")
     glue("predict", "../t.csv", "scored.parquet", cwd=project)
-    said = pd.read_parquet(project / "scored.parquet")["prediction"].iloc[test["glue_row"]].to_numpy()
+    scored = pd.read_parquet(project / "scored.parquet").iloc[test["glue_row"]]
+    said = scored["prediction"].to_numpy()
     wanted = model.predict(test[[*schema.numeric, *schema.text]])
     if schema.labels is None:
         assert said == pytest.approx(wanted, rel=1e-4)
     else:
         assert (said == wanted).mean() >= 0.999
+    return scored
+
+
+def _what_is_served_is_the_same(project: Path, scored: pd.DataFrame, test: pd.DataFrame) -> None:
+    """The whole holdout, through HTTP."""
+    schema = Schema.from_dict(json.loads((project / "artifacts/bundle/schema.json").read_text()))
+    raw = pd.read_parquet(project / "artifacts/ingest/table.parquet").iloc[test["glue_row"]]
+    columns = raw[[c.name for c in schema.columns]]
+    rows = json.loads(columns.to_json(orient="records", date_format="iso", double_precision=15))
+    got: list[dict[str, Any]] = []
+    with serving(project, "--quiet") as (url, _):
+        for start in range(0, len(rows), 500):
+            status, said = ask(url, body={"rows": rows[start : start + 500]})
+            assert status == 200, said
+            got += said["predictions"]
+    assert [one["prediction"] for one in got] == scored["prediction"].tolist()
+    for label in schema.labels or []:
+        name = str(label).lower() if isinstance(label, bool) else str(label)
+        share = [one["probabilities"][name] for one in got]  # onnxruntime adds trees up in another order by batch size
+        assert share == pytest.approx(scored[f"probability_{label}"].to_numpy(), abs=1e-6)

@@ -136,7 +136,7 @@ class Repository:
     ) -> None:
         feast = _feast()
         self._root, self.folder = root, root / folder
-        given = self._settings()
+        given = _settings(root, self.folder)
         offline = offline or given.get("offline_store") or {"type": OFFLINE}
         kind = offline if isinstance(offline, str) else str(offline.get("type", "dask"))
         if kind in INEXACT and not inexact:
@@ -148,9 +148,8 @@ class Repository:
         if self.exact:  # it tells when what it found happened
             offline = {**(offline if isinstance(offline, dict) else {}), "type": OFFLINE, "with_timestamps": True}
         given |= {"offline_store": offline, "repo_path": self.folder}
-        store: Any = online or given.get("online_store") or {"type": ONLINE, "path": ONLINE_PATH}
-        store = {"type": store} if isinstance(store, str) else dict(store)
-        given.setdefault("project", re.sub(r"\W", "_", root.name))
+        store = _online(given, online)
+        given.setdefault("project", _project(root))
         given.setdefault("registry", {"path": REGISTRY_PATH, "registry_store_type": REGISTRY})
         if scratch is not None:
             given["registry"] = str(scratch / "registry.db")
@@ -169,17 +168,6 @@ class Repository:
         with _told("feature_store.yaml"), self._there():
             self._store = feast.FeatureStore(config=feast.RepoConfig(**given))
         self._objects = self._definitions()
-
-    def _settings(self) -> dict[str, Any]:
-        from ruamel.yaml import YAML
-        from ruamel.yaml.error import YAMLError
-
-        path = self.folder / "feature_store.yaml"
-        try:
-            text = os.path.expandvars(path.read_text(encoding="utf-8"))  # as Feast reads it
-            return dict(YAML(typ="safe", pure=True).load(text) or {})
-        except (OSError, YAMLError, ValueError) as error:
-            raise ConfigError([f"{path.relative_to(self._root)}: cannot be read: {brief(error)}"]) from error
 
     @contextlib.contextmanager
     def _there(self) -> Iterator[None]:
@@ -447,6 +435,36 @@ class Repository:
         """Take away what the online store and the registry hold of this project."""
         with _told("teardown"), self._there():
             self._store.teardown()
+
+
+def _settings(root: Path, folder: Path) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    path = folder / "feature_store.yaml"
+    try:
+        text = os.path.expandvars(path.read_text(encoding="utf-8"))  # as Feast reads it
+        return dict(YAML(typ="safe", pure=True).load(text) or {})
+    except (OSError, YAMLError, ValueError) as error:
+        raise ConfigError([f"{path.relative_to(root)}: cannot be read: {brief(error)}"]) from error
+
+
+def _online(given: dict[str, Any], online: dict[str, Any] | None) -> dict[str, Any]:
+    store: Any = online or given.get("online_store") or {"type": ONLINE, "path": ONLINE_PATH}
+    return {"type": store} if isinstance(store, str) else dict(store)
+
+
+def _project(root: Path) -> str:
+    return re.sub(r"\W", "_", root.name)
+
+
+def packed_store(root: Path, folder: str, online: dict[str, Any] | None) -> tuple[Path, str] | None:
+    """The embedded online store's file and the name of the project in it; None for another store. Imports no Feast."""
+    given = _settings(root, root / folder)
+    store = _online(given, online)
+    if store["type"] != ONLINE:
+        return None
+    return root / folder / store.get("path", ONLINE_PATH), given.get("project", _project(root))
 
 
 def _within(deadline_s: float | None, work: Callable[[], Any]) -> Any:

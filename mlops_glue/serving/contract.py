@@ -1,0 +1,476 @@
+"""What a request may hold: decoded and checked in compiled code, and every problem told when something is wrong.
+
+A request is `{"rows": [{…}, …]}` or one bare row. Types made from the model's schema decode it (msgspec). Only what
+they refuse is read again, slowly, to name each row and field; that second reading defines what is right.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlops_glue.errors import did_you_mean
+from mlops_glue.records import FeatureList
+from mlops_glue.schema import FALSE, TRUE, Column, Schema
+
+MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
+MOST_PROBLEMS = 1000
+MOST_DIGITS = 400  # of a whole number; a float has 309
+HUGE = "is NaN, infinite or too large"
+EPOCH = datetime(1970, 1, 1)
+UNSET = msgspec.UNSET
+JSON_NAMES = {float: "number", int: "integer", str: "string", bool: "boolean"}
+INT64 = (-(1 << 63), (1 << 63) - 1)
+
+
+class Malformed(Exception):
+    """It is no JSON."""
+
+
+class TooManyRows(Exception):
+    """It has more rows than are taken at once."""
+
+
+class Invalid(Exception):
+    """Values that the model does not take; `problems` has a row (from 0), a field and what is wrong, each."""
+
+    def __init__(self, problems: list[dict[str, Any]]) -> None:
+        super().__init__(f"{len(problems)} problems")
+        self.problems = problems
+
+
+@dataclass
+class Rows:
+    """Decoded rows: the values of each in the order of `Contract.fields`; UNSET where a field was not given."""
+
+    values: list[tuple[Any, ...]]
+    bare: bool  # one row that was not in a list
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a row."""
+
+    name: str
+    kind: str  # number, boolean, datetime, category; key: of an entity, or what is only known at request time
+    dtype: str = ""  # Arrow's name of what it was in training
+    required: bool = True
+    nullable: bool = True
+    column: Column | None = None  # of the model
+
+    @property
+    def types(self) -> tuple[type, ...]:
+        """The Python types that its JSON values may have, null aside."""
+        whole, fraction = self.dtype.startswith(("int", "uint")), self.dtype in ("double", "float")
+        if self.kind == "number":
+            return (float, int)
+        if self.kind == "boolean":
+            return (bool,) if self.dtype == "bool" else (bool, float, int) if whole or fraction else (bool, str)
+        if self.kind == "category":
+            return (float, int, str) if whole or fraction else (bool, str) if self.dtype == "bool" else (str,)
+        if self.kind == "key":
+            return (int,) if whole else (float, int) if fraction else (bool,) if self.dtype == "bool" else (str,)
+        return (str,)
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """What OpenAPI says of it."""
+        null: list[dict[str, Any]] = [{"type": "null"}] if self.nullable else []
+        if self.kind == "boolean" and self.types != (bool,):
+            words = "|".join("".join(f"[{c}{c.upper()}]" for c in w) for w in sorted(TRUE | FALSE) if w.isalpha())
+            other = {"type": "string", "pattern": f"^(?:{words})$"} if str in self.types else {"enum": [0, 1]}
+            return {"anyOf": [{"type": "boolean"}, other, *null]}
+        kinds = [JSON_NAMES[one] for one in self.types if not (one is int and float in self.types)]
+        kinds += ["null"] if self.nullable else []
+        made: dict[str, Any] = {"type": kinds if len(kinds) > 1 else kinds[0]}
+        if self.kind == "datetime":
+            made |= {"format": "date-time", "description": "ISO 8601; without an offset it is UTC"}
+        if self.kind == "key" and int in self.types:
+            made |= dict(zip(("minimum", "maximum"), INT64, strict=True))
+        column = self.column
+        if column is not None and self.kind == "number" and column.minimum is not None:
+            made["description"] = f"in training from {column.minimum:g} to {column.maximum:g}"
+        if column is not None and column.categories and len(column.categories) <= 50:
+            made["description"] = "in training: " + ", ".join(column.categories)
+        return made
+
+
+class Contract:
+    """The fields of a model's rows.
+
+    Args:
+        schema: of the model.
+        features: what of its columns Feast has; a row may leave those out, and gives the keys by which they are found.
+        unseen: may a category be one that training did not have?
+        max_rows: of a request.
+    """
+
+    def __init__(self, schema: Schema, features: FeatureList | None, *, unseen: bool, max_rows: int) -> None:
+        self.schema, self.features, self.max_rows = schema, features, max_rows
+        looked = set(features.columns) if features else set()
+        numeric = [c for c in schema.columns if c.kind != "category"]
+        columns = [*numeric, *(c for c in schema.columns if c.kind == "category")]
+        self.fields = [
+            Field(c.name, c.kind, c.dtype, not c.nullable and c.name not in looked, c.nullable, c) for c in columns
+        ]
+        have = {field.name for field in self.fields}
+        others = dict.fromkeys([*features.keys, *features.request]) if features else {}
+        types = features.types if features else {}
+        self.fields += [Field(n, "key", types.get(n, "string"), required=False) for n in others if n not in have]
+        self.place = {field.name: at for at, field in enumerate(self.fields)}
+        self._by_name = {field.name: field for field in self.fields}
+        self._columns, self._numbers, self._looked = len(columns), len(numeric), looked
+        self._looked_at = [self.place[name] for name in schema_order(schema, looked)]
+        self._needs = _needs(features) if features else {}
+        self._known = {c.name: frozenset(c.categories) for c in columns if c.kind == "category" and c.categories}
+        self._unseen = unseen
+        self._checked = [(at, f) for at, f in enumerate(self.fields) if self._has_check(f)]
+        self._plain = all(f.kind in ("number", "category") or f.types == (bool,) for f in self.fields[: self._columns])
+        self._plain &= all(f.types == (str,) for f in self.fields[self._numbers : self._columns])
+        self._decoders()
+
+    def _decoders(self) -> None:
+        specs: list[tuple[str, Any, Any]] = []
+        for at, field in enumerate(self.fields):
+            kind: Any = field.types[0]
+            for one in field.types[1:] if field.kind != "number" else ():  # a whole number becomes a float
+                kind |= one
+            kind = kind | None if field.nullable else kind
+            optional = field.name in self._looked or field.kind == "key"
+            default = UNSET if optional else None if field.nullable else msgspec.NODEFAULT
+            specs.append((f"f{at}", kind | msgspec.UnsetType if optional else kind, default))
+        rename = {f"f{at}": field.name for at, field in enumerate(self.fields)}
+        row = msgspec.defstruct("Row", specs, kw_only=True, forbid_unknown_fields=True, rename=rename, gc=False)
+        many = msgspec.defstruct("Many", [("rows", list[row])], forbid_unknown_fields=True)  # type: ignore[valid-type]
+        self._one: Any = msgspec.json.Decoder(row).decode
+        self._many: Any = msgspec.json.Decoder(many).decode
+
+    def decode(self, body: bytes) -> Rows:
+        """The rows of a request.
+
+        Raises:
+            Malformed: it is no JSON.
+            TooManyRows: it has too many.
+            Invalid: it has problems, and here they all are.
+        """
+        try:
+            bare = MANY.match(body) is None
+            rows = [self._one(body)] if bare else self._many(body).rows
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+            return self._slowly(body)
+        if not 0 < len(rows) <= self.max_rows:
+            return self._slowly(body)
+        values = [msgspec.structs.astuple(row) for row in rows]
+        if self._checked or self._looked:
+            problems = [p for at, row in enumerate(values) for p in self._row_problems(at, row)]
+            if problems:
+                raise Invalid(problems)
+        return Rows(values, bare)
+
+    def of_table(self, rows: list[dict[str, Any]]) -> Rows:
+        """Rows that are Python values already; unknown fields and wrong ones are told in the same way."""
+        return self._rows(rows, bare=False)
+
+    def _slowly(self, body: bytes) -> Rows:
+        tree = _parsed(body)
+        if isinstance(tree, dict) and isinstance(tree.get("rows"), list):
+            extra = [_problem(None, name, "unknown field") for name in tree if name != "rows"]
+            if len(tree["rows"]) > self.max_rows:
+                raise TooManyRows
+            return self._rows(tree["rows"], bare=False, problems=extra)
+        return self._rows([tree], bare=True)
+
+    def _rows(self, rows: list[Any], *, bare: bool, problems: list[dict[str, Any]] | None = None) -> Rows:
+        problems = problems or []
+        if not rows:
+            problems.append(_problem(None, "rows", "must have at least one row"))
+        values = []
+        for at, row in enumerate(rows):
+            if len(problems) >= MOST_PROBLEMS:
+                break
+            if not isinstance(row, dict):
+                problems.append(_problem(at, None, f"a row is an object, not {_named(row)}"))
+                continue
+            found = list(self._problems_of(at, row))
+            problems += found
+            if not found:
+                values.append(tuple(self._given(row, field) for field in self.fields))
+                problems += self._row_problems(at, values[-1])
+        if problems:
+            raise Invalid(problems)
+        return Rows(values, bare)
+
+    def _given(self, row: dict[str, Any], field: Field) -> Any:
+        unset = UNSET if field.name in self._looked or field.kind == "key" else None
+        value = row.get(field.name, unset)
+        return float(value) if field.kind == "number" and isinstance(value, int) else value
+
+    def _problems_of(self, at: int, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Fields that are missing, unknown or of a wrong type."""
+        for name in row:
+            if name not in self.place:
+                target = name == self.schema.target
+                said = "is the target" if target else did_you_mean(name[:80], [f.name for f in self.fields])
+                yield _problem(at, name, f"unknown field ({said})")
+        for field in self.fields:
+            if field.name not in row:
+                if field.required and field.kind != "key":
+                    yield _problem(at, field.name, "is required")
+                continue
+            wrong = _type_problem(row[field.name], field)
+            if wrong:
+                yield _problem(at, field.name, wrong)
+
+    def _has_check(self, field: Field) -> bool:
+        """Is there something about it that its type does not tell?"""
+        limited = field.kind == "category" and not self._unseen and field.name in self._known
+        words = field.kind == "boolean" and field.types != (bool,)
+        return limited or words or field.kind == "datetime" or (field.kind == "key" and int in field.types)
+
+    def _row_problems(self, at: int, row: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
+        """What the types do not tell of a row that they let pass."""
+        for place, field in self._checked:
+            value = row[place]
+            said = None if value is None or value is UNSET else self._value_problem(value, field)
+            if said:
+                yield _problem(at, field.name, said)
+        for place in self._looked_at:
+            if row[place] is UNSET:
+                column = self.fields[place].name
+                for key in self._needs[column]:
+                    if row[self.place[key]] is UNSET:
+                        yield _problem(at, key, f"is required to look up {column}, which is not given")
+
+    def _value_problem(self, value: Any, field: Field) -> str | None:
+        if field.kind == "datetime":
+            return None if _micros(value) is not None else "must be a date or time in ISO 8601"
+        if field.kind == "boolean":
+            return None if _truth(value) is not None else "must be true or false"
+        if field.kind == "key":
+            return None if INT64[0] <= value <= INT64[1] else "must be a whole number of 64 bits"
+        known = self._known[field.name]
+        return None if _text(value) in known else f"is not one of the {len(known)} categories of the training data"
+
+    def missing(self, rows: Rows) -> list[int]:
+        """The places of rows that leave features to be looked up."""
+        if not self._looked_at:
+            return []
+        return [at for at, row in enumerate(rows.values) if any(row[place] is UNSET for place in self._looked_at)]
+
+    def keys(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
+        """By what the features of these rows are looked up."""
+        names = [*self.features.keys, *self.features.request] if self.features else []
+        at = [(name, self.place[name]) for name in dict.fromkeys(names)]
+        return [{name: rows.values[row][place] for name, place in at} for row in places]
+
+    def fill(self, rows: Rows, places: list[int], found: list[dict[str, Any]]) -> None:
+        """Put in what was looked up, where the row itself does not give it."""
+        for at, features in zip(places, found, strict=True):
+            row = list(rows.values[at])
+            for place in self._looked_at:
+                if row[place] is UNSET:
+                    row[place] = features[self.fields[place].name]
+            rows.values[at] = tuple(row)
+
+    def matrices(self, rows: Rows) -> dict[str, np.ndarray[Any, Any]]:
+        """What the model takes, as `schema.matrices`: `number` float32 (rows, n) and `text` object (rows, m)."""
+        first, end = self._numbers, self._columns
+        numbers: list[Any]
+        if self._plain:
+            numbers = [row[:first] for row in rows.values]
+        else:
+            numbers = [self._encoded(row) for row in rows.values]
+        out: dict[str, np.ndarray[Any, Any]] = {}
+        if first:
+            number = np.array(numbers, np.float32)
+            infinite = np.isinf(number)
+            if infinite.any():
+                self._check_finite(rows)
+                number[infinite] = np.nan  # beyond what a float32 holds, as in training
+            out["number"] = number
+        if end > first:
+            out["text"] = np.array([["" if v is None else v for v in row[first:end]] for row in rows.values], object)
+            if not self._plain:
+                out["text"] = np.array(
+                    [[self._category(at, v) for at, v in enumerate(row)] for row in out["text"]], object
+                )
+        return out
+
+    def _check_finite(self, rows: Rows) -> None:
+        """msgspec takes whole numbers of hundreds of digits, which no float holds."""
+        found = [
+            _problem(at, self.fields[place].name, HUGE)
+            for at, row in enumerate(rows.values)
+            for place, value in enumerate(row[: self._numbers])
+            if isinstance(value, float) and math.isinf(value)
+        ]
+        if found:
+            raise Invalid(found)
+
+    def _category(self, at: int, value: Any) -> str:
+        field = self.fields[self._numbers + at]
+        if field.dtype in ("double", "float") and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        return _text(value)
+
+    def _encoded(self, row: tuple[Any, ...]) -> list[float | None]:
+        out: list[float | None] = []
+        for field, value in zip(self.fields[: self._numbers], row, strict=False):
+            if field.kind == "datetime":
+                out += _date_parts(value)
+            else:
+                out.append(_truth(value) if field.kind == "boolean" else value)
+        return out
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """Of one row."""
+        required = [field.name for field in self.fields if field.required and field.kind != "key"]
+        made: dict[str, Any] = {
+            "type": "object",
+            "properties": {field.name: field.json_schema for field in self.fields},
+            "additionalProperties": False,
+        }
+        return made | ({"required": required} if required else {})
+
+
+def asked_rows(rows: list[dict[str, Any]], features: FeatureList | None) -> list[dict[str, Any]]:
+    """Examples as they are asked for: what is looked up is left out, the keys are there."""
+    looked = features.columns if features else {}
+    return [{name: value for name, value in row.items() if name not in looked} for row in rows]
+
+
+def schema_order(schema: Schema, names: set[str]) -> list[str]:
+    """Names of columns in the schema's order."""
+    return [c.name for c in schema.columns if c.name in names]
+
+
+def _needs(features: FeatureList) -> dict[str, list[str]]:
+    """By column: the keys and request columns without which it cannot be looked up."""
+    views = {view.name: view for view in features.views}
+    out = {}
+    for column, ref in features.columns.items():
+        view = views[ref.partition(":")[0]]
+        every = dict.fromkeys([*features.keys, *features.request]) if view.on_demand else view.keys.values()
+        out[column] = list(every)
+    return out
+
+
+class _Huge:
+    """A number that no float holds."""
+
+
+def _parsed(body: bytes) -> Any:
+    """JSON as Python reads it, so that NaN and what is too large can be told by their places.
+
+    Raises:
+        Malformed: it is no JSON.
+    """
+
+    def whole(digits: str) -> Any:
+        return int(digits) if len(digits) <= MOST_DIGITS and math.isfinite(_float(digits)) else _Huge()
+
+    def fraction(digits: str) -> Any:
+        value = float(digits)
+        return value if math.isfinite(value) else _Huge()
+
+    try:
+        return json.loads(body.decode(), parse_int=whole, parse_float=fraction, parse_constant=lambda _: _Huge())
+    except json.JSONDecodeError as error:
+        raise Malformed(f"is no JSON: {error.msg.lower()} at character {error.pos}") from None
+    except UnicodeDecodeError as error:
+        raise Malformed(f"is no UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise Malformed("is nested too deeply") from None
+
+
+def _float(digits: str) -> float:
+    try:
+        return float(digits)
+    except OverflowError:
+        return math.inf
+
+
+def _type_problem(value: Any, field: Field) -> str | None:
+    if value is None:
+        return None if field.nullable else "must not be null"
+    if isinstance(value, _Huge):
+        return f"{HUGE}; what is unknown is null" if field.nullable else HUGE
+    wanted = field.types
+    fits = isinstance(value, wanted) and (not isinstance(value, bool) or bool in wanted)
+    if not fits:
+        names = dict.fromkeys(JSON_NAMES[one] for one in wanted if not (one is int and float in wanted))
+        article = "an" if next(iter(names)) == "integer" else "a"
+        return f"must be {article} {' or '.join(names)}, not {_named(value)}"
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        return "is no text: it has half a surrogate pair"
+    return None
+
+
+def _named(value: Any) -> str:
+    if isinstance(value, bool):
+        return "a boolean"
+    names = {int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
+    return names.get(type(value), "null" if value is None else "a number")
+
+
+def _problem(row: int | None, field: str | None, said: str) -> dict[str, Any]:
+    # the name of an unknown field is the sender's: it is cut, and what is no text is replaced
+    name = field and field[:80].encode("utf-8", "replace").decode()
+    return {"row": row, "field": name, "problem": said}
+
+
+def _text(value: Any) -> str:
+    """As `schema.as_text`: whole floats lose their `.0`, others are written as Arrow writes them."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    number = Decimal(repr(value))
+    sign, digits, _ = number.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0").rstrip("0") or "0"
+    place = number.adjusted() if number else 0  # of the first digit
+    if -6 <= place < 10:
+        plain = f"{number:f}"
+        return plain.rstrip("0").rstrip(".") if "." in plain else plain
+    rest = f".{text[1:]}" if len(text) > 1 else ""
+    return f"{'-' * sign}{text[0]}{rest}e{place:+d}"
+
+
+def _truth(value: Any) -> float | None:
+    """As in training: 1, 0, or None where it is neither."""
+    word = _text(value).strip().lower() if value is not None else ""
+    return 1.0 if word in TRUE else 0.0 if word in FALSE else None
+
+
+def _micros(value: str) -> int | None:
+    """Microseconds since 1970-01-01 UTC, or None where it is no ISO 8601."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    offset = moment.utcoffset() or timedelta(0)
+    return ((moment.replace(tzinfo=None) - EPOCH) - offset) // timedelta(microseconds=1)
+
+
+def _date_parts(value: str | int | datetime | None) -> list[float | None]:
+    """As `schema`: days since 1970, month, weekday (Monday is 0), hour; a looked-up moment is a time already."""
+    text = value.isoformat() if isinstance(value, datetime) else value
+    micros = _micros(text) if isinstance(text, str) else text
+    if micros is None:
+        return [None] * 4
+    when = np.datetime64(micros, "us")
+    days, seconds = divmod(micros // 1_000_000, 86400)
+    month = int(when.astype("datetime64[M]").astype(np.int64)) % 12 + 1
+    return [days + seconds / 86400, month, (days + 3) % 7, seconds // 3600]

@@ -1,0 +1,88 @@
+"""uvicorn, with one worker in this process or several in processes of their own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from dataclasses import asdict
+from typing import Any
+
+from mlops_glue.errors import MissingExtra, UsageError, of_system
+from mlops_glue.serving.worker import Settings, wrapped
+
+BACKLOG = 2048
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A listening address; port 0 takes a free one.
+
+    Raises:
+        UsageError: it is taken, or is none of this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        made = socket.socket(family)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(BACKLOG)
+        made.set_inheritable(True)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UsageError(f"port {port} of {host} is taken", hint=f"glue serve --port {port + 1}") from None
+        if error.errno is None or isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(f"--host {host}: is no address of this machine", hint="--host 127.0.0.1") from None
+        raise of_system(error) from None
+    return made
+
+
+def run(settings: Settings, listening: socket.socket, *, workers: int, shutdown_s: float) -> int:
+    """Serve until told to stop; what is in flight then is answered within `shutdown_s`.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        import uvicorn
+        from uvicorn.supervisors import Multiprocess
+    except ImportError as error:
+        raise MissingExtra("uvicorn", "serving") from error
+    options: dict[str, Any] = {
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+        "timeout_graceful_shutdown": max(1, round(shutdown_s)),
+        "timeout_keep_alive": 30,
+        "backlog": BACKLOG,
+        "lifespan": "on",
+    }
+    if workers == 1:
+        server = uvicorn.Server(uvicorn.Config(wrapped(settings), **options))
+        server.run(sockets=[listening])
+        return 0 if server.started else 4
+    os.environ["GLUE_SERVE"] = _encoded(settings)
+    config = uvicorn.Config("mlops_glue.serving.worker:make", factory=True, workers=workers, **options)
+    Multiprocess(config, sockets=[listening]).run()
+    return 0
+
+
+def _encoded(settings: Settings) -> str:
+    import msgspec
+
+    return msgspec.json.encode(asdict(settings)).decode()
+
+
+def address(listening: socket.socket) -> str:
+    """As a URL."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Is it reached from this machine alone?"""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

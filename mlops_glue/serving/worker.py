@@ -1,0 +1,408 @@
+"""What a worker answers: `/predict` as plain ASGI, the rest and the OpenAPI page as FastAPI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import os
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mlops_glue.serving import app as pages
+from mlops_glue.serving.contract import Invalid, Malformed, Rows, TooManyRows
+from mlops_glue.serving.lookup import Lookup, NotReached
+from mlops_glue.serving.metrics import EACH_S, Counters
+from mlops_glue.serving.model import Model
+from mlops_glue.serving.outside import Outside
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+MOST_TOLD_BYTES = 3500  # of problems in an answer
+TITLES = {
+    400: "The body is no JSON",
+    401: "An API key is needed",
+    404: "There is no such page",
+    405: "This method is not for this page",
+    408: "The request did not arrive in time",
+    413: "The request is too large",
+    415: "The body must be application/json",
+    422: "The rows are not what the model takes",
+    500: "The server has a bug",
+    503: "Not now; try again",
+}
+KINDS = {400: "malformed", 401: "unauthorized", 405: "method", 408: "timeout", 413: "too_large", 415: "content_type"}
+KINDS |= {422: "invalid", 500: "internal"}
+OPEN = {"/health", "/ready"}  # no key is asked for
+JSON_TYPE, PROBLEM_TYPE = (b"content-type", b"application/json"), (b"content-type", b"application/problem+json")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a worker is told; plain data, so that it goes from process to process. It holds no secret."""
+
+    folder: str  # of the bundle
+    digest: str
+    name: str
+    version: int
+    alias: str | None
+    fingerprint: str = ""
+    unseen: bool = True
+    keys: list[str] = field(default_factory=list)  # names of the environment variables that hold API keys
+    cors: list[str] = field(default_factory=list)
+    max_rows: int = 1000
+    max_body_bytes: int = 8 << 20
+    max_in_flight: int = 256
+    timeout_s: float = 10.0
+    lookup_timeout_s: float = 0.2
+    lookup_cache_s: float = 0.0
+    lookup: dict[str, Any] | None = None
+    counters: str | None = None  # folder that the workers share
+    access_log: bool = True
+
+
+def load(settings: Settings) -> Model:
+    """The model that is to be served.
+
+    Raises:
+        GlueError: it is not what was registered, or cannot be loaded.
+    """
+    return Model(
+        Path(settings.folder),
+        settings.digest,
+        name=settings.name,
+        version=settings.version,
+        unseen=settings.unseen,
+        max_rows=settings.max_rows,
+    )
+
+
+class Refused(Exception):
+    """An answer that is not 200."""
+
+    def __init__(
+        self, status: int, detail: str = "", *, kind: str = "", headers: Sequence[Any] = (), **more: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers, self.more = status, detail, headers, more
+        self.kind = kind or KINDS.get(status, "other")
+
+
+class Worker:
+    """An ASGI application.
+
+    Args:
+        settings: what to serve, and its limits.
+
+    Raises:
+        GlueError: the model cannot be loaded; nothing is served then.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.model = load(settings)
+        np.seterr(over="ignore")  # a number beyond float32 is unknown to the model, and no news
+        self.model.self_test()
+        self.lookup = Lookup.of(settings, self.model.features)
+        self.counters = Counters(Path(settings.counters) if settings.counters else None)
+        self.outside = Outside(self.model.schema)
+        self.in_flight = 0
+        self._keys = [hashlib.sha256(os.environ[name].encode()).digest() for name in settings.keys]
+        self._ids = f"{time.time_ns() // 1_000_000:x}{os.urandom(4).hex()}"
+        self._count = 0
+        self._log: list[bytes] = []
+        self._encode = msgspec.json.Encoder().encode
+        self._rest: Any = None  # FastAPI is imported when it is first asked for: it is half of the time to ready
+
+    @property
+    def rest(self) -> Any:
+        """The FastAPI application."""
+        if self._rest is None:
+            self._rest = pages.application(self)
+        return self._rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await (self._predict if scope["path"] == "/predict" else self._other)(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        ticking = asyncio.get_running_loop().create_task(self._tick())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        ticking.cancel()
+        self._settle()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(EACH_S / 4)
+            self._settle()
+
+    def _settle(self) -> None:
+        """Write down what was counted and logged since the last time."""
+        for column, n in self.outside.count().items():
+            self.counters.add("glue_values_outside_total", column, by=n)
+        self.counters.write()
+        lines, self._log = self._log, []
+        if lines:
+            with contextlib.suppress(OSError):
+                os.write(sys.stderr.fileno(), b"".join(lines))
+
+    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        self._count += 1
+        request_id = f"{self._ids}{self._count:x}"
+        self.in_flight += 1
+        status, rows, headers = 200, 0, [JSON_TYPE]
+        try:
+            body, rows = await self._answer(scope, receive, request_id)
+        except Refused as refused:
+            if refused.status == 0:  # the client is gone
+                return
+            status = refused.status
+            headers = [PROBLEM_TYPE, *refused.headers]
+            body = self._problem(refused, request_id)
+            self.counters.add("glue_errors_total", refused.kind)
+        except Exception as error:
+            status, headers = 500, [PROBLEM_TYPE]
+            body = self._problem(Refused(500), request_id)
+            self.counters.add("glue_errors_total", "internal")
+            self._tell_bug(request_id, error)
+        finally:
+            self.in_flight -= 1
+        headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        took = time.perf_counter() - started
+        self.counters.add("glue_requests_total", "/predict", str(status))
+        self.counters.took(took)
+        if rows:
+            self.counters.add("glue_rows_total", by=rows)
+        if self.settings.access_log:
+            self._tell(request_id, scope["method"], "/predict", status, took, rows)
+
+    async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> tuple[bytes, int]:
+        """The body of a 200, and how many rows it answers."""
+        if scope["method"] != "POST":
+            raise Refused(405, headers=[(b"allow", b"POST")])
+        length, kind, key = 0, b"", b""
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                kind = value
+            elif name == b"content-length":
+                length = int(value) if value.isdigit() else 0
+            elif name == b"authorization":
+                key = value
+        if self._keys:
+            self._check_key(key)
+        if self.in_flight > self.settings.max_in_flight:
+            raise Refused(503, "too many requests at once", kind="busy", headers=[(b"retry-after", b"1")])
+        if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
+            raise Refused(415, "send it with the header Content-Type: application/json")
+        if length > self.settings.max_body_bytes:
+            raise Refused(
+                413, f"the limit is {self.settings.max_body_bytes:,} bytes", headers=[(b"connection", b"close")]
+            )
+        message = await receive()
+        body = message.get("body", b"")
+        if message.get("more_body") or message["type"] == "http.disconnect":
+            body = await self._rest_of_body(message, receive)
+        rows = self._decoded(body)
+        places = self.model.contract.missing(rows)
+        if places:
+            await self._look_up(rows, places)
+        inputs = self.model.contract.matrices(rows)
+        said = self.model.answers(inputs)
+        self.outside.see(inputs)
+        if self.outside.full:
+            for column, n in self.outside.count().items():
+                self.counters.add("glue_values_outside_total", column, by=n)
+        about = {"model_version": self.model.version, "request_id": request_id}
+        return self._encode({**said[0], **about} if rows.bare else {"predictions": said, **about}), len(said)
+
+    def _decoded(self, body: bytes) -> Rows:
+        try:
+            if len(body) > self.settings.max_body_bytes:
+                raise Refused(413, f"the limit is {self.settings.max_body_bytes:,} bytes")
+            return self.model.contract.decode(body)
+        except Malformed as error:
+            raise Refused(400, f"the body {error}") from None
+        except TooManyRows:
+            raise Refused(413, f"the limit is {self.settings.max_rows:,} rows") from None
+        except Invalid as error:
+            raise Refused(422, problems=error.problems) from None
+
+    async def _rest_of_body(self, message: Message, receive: Receive) -> bytes:
+        parts, size = [message.get("body", b"")], 0
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                while message.get("more_body"):
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        break
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > self.settings.max_body_bytes:
+                        close = [(b"connection", b"close")]
+                        raise Refused(413, f"the limit is {self.settings.max_body_bytes:,} bytes", headers=close)
+        except TimeoutError:
+            raise Refused(408, headers=[(b"connection", b"close")]) from None
+        if message["type"] == "http.disconnect":
+            raise Refused(0)
+        return b"".join(parts)
+
+    async def _look_up(self, rows: Rows, places: list[int]) -> None:
+        contract = self.model.contract
+        if self.lookup is None:
+            raise Refused(503, "no online store is configured", kind="online_store")
+        try:
+            found = await self.lookup.read(contract.keys(rows, places))
+        except NotReached as error:
+            self.counters.add("glue_lookups_failed_total")
+            raise Refused(503, str(error), kind="online_store", headers=[(b"retry-after", b"1")]) from None
+        contract.fill(rows, places, found)
+
+    def _check_key(self, given: bytes) -> None:
+        """Every key is compared, and in constant time, whether or not one fits."""
+        kind, _, secret = given.partition(b" ")
+        hashed = hashlib.sha256(secret.strip()).digest()
+        fits = [hmac.compare_digest(hashed, one) for one in self._keys]
+        if kind.lower() != b"bearer" or not any(fits):
+            raise Refused(401, "send the header Authorization: Bearer KEY", headers=[(b"www-authenticate", b"Bearer")])
+
+    def _problem(self, refused: Refused, request_id: str) -> bytes:
+        """An answer in the form of RFC 9457; of many problems as many as a short answer holds, and their number."""
+        about: dict[str, Any] = {"title": TITLES.get(refused.status, "Refused"), "status": refused.status}
+        if refused.detail:
+            about["detail"] = refused.detail
+        problems, size, told = refused.more.get("problems", []), 0, []
+        for one in problems:
+            size += len(self._encode(one)) + 1
+            if size > MOST_TOLD_BYTES:
+                break
+            told.append(one)
+        if problems:
+            about |= {"detail": f"{len(problems)} problems", "problems": told}
+        return self._encode({**about, "request_id": request_id})
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every page but /predict: a key where one is needed, one line of the log, one count."""
+        started = time.perf_counter()
+        self._count += 1
+        request_id = f"{self._ids}{self._count:x}"
+        seen: list[int] = []
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.append(message["status"])
+            await send(message)
+
+        try:
+            if self._keys and scope["path"] not in OPEN:
+                self._check_key(next((v for n, v in scope["headers"] if n == b"authorization"), b""))
+            await self.rest(scope, receive, sending)
+        except Refused as refused:
+            await _whole(sending, refused.status, [PROBLEM_TYPE, *refused.headers], self._problem(refused, request_id))
+        except Exception as error:
+            self._tell_bug(request_id, error)
+            if not seen:
+                await _whole(sending, 500, [PROBLEM_TYPE], self._problem(Refused(500), request_id))
+        status = seen[0] if seen else 500
+        route = scope["path"] if scope["path"] in pages.ROUTES else "other"
+        self.counters.add("glue_requests_total", route, str(status))
+        if self.settings.access_log:
+            self._tell(request_id, scope["method"], scope["path"][:200], status, time.perf_counter() - started, 0)
+
+    def _tell(self, request_id: str, method: str, path: str, status: int, took: float, rows: int) -> None:
+        """One line of the access log; no value of a request is in it."""
+        line = {
+            "time": time.time(),
+            "request_id": request_id,
+            "method": method,
+            "path": path,
+            "status": status,
+            "ms": round(1000 * took, 3),
+            "rows": rows,
+        }
+        self._log.append(self._encode(line) + b"\n")
+
+    def _tell_bug(self, request_id: str, error: Exception) -> None:
+        """Where it happened, for whoever reads the log; what the exception says may hold values and is not told."""
+        places = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
+        line = {"time": time.time(), "request_id": request_id, "bug": type(error).__name__, "at": places}
+        self._log.append(self._encode(line) + b"\n")
+
+    def metrics(self) -> bytes:
+        """Prometheus' text, of all workers."""
+        for column, n in self.outside.count().items():
+            self.counters.add("glue_values_outside_total", column, by=n)
+        about = {"model": self.settings.name, "version": str(self.model.version)}
+        return self.counters.render(
+            {
+                "glue_model_info": ("The version that answers", about, 1.0),
+                "glue_model_version": ("Its number", {}, float(self.model.version)),
+                "glue_in_flight": ("Requests that this worker is at", {}, float(self.in_flight)),
+            }
+        )
+
+    def about(self) -> dict[str, Any]:
+        """What `/model` says."""
+        model = self.model
+        return {
+            "name": model.name,
+            "version": model.version,
+            "alias": self.settings.alias,
+            "fingerprint": self.settings.fingerprint,
+            "digest": model.digest,
+            "format": model.format,
+            "task": model.schema.task,
+            "target": model.schema.target,
+            "labels": model.schema.labels,
+            "features": [c.name for c in model.schema.columns],
+            "looked_up": dict(model.features.columns) if model.features else {},
+            "schema": model.contract.json_schema,
+            "loaded": datetime.fromtimestamp(model.loaded, UTC).isoformat(timespec="seconds"),
+        }
+
+
+async def _whole(send: Send, status: int, headers: list[Any], body: bytes) -> None:
+    headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def make() -> Any:
+    """The application that the environment variable GLUE_SERVE describes; what uvicorn calls in each worker."""
+    return wrapped(msgspec.json.decode(os.environ["GLUE_SERVE"], type=Settings))
+
+
+def wrapped(settings: Settings) -> Any:
+    """The application, with CORS where it is asked for."""
+    app: Any = Worker(settings)
+    if settings.cors:
+        from starlette.middleware.cors import CORSMiddleware
+
+        return CORSMiddleware(
+            app,
+            allow_origins=settings.cors,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    return app

@@ -1,0 +1,315 @@
+"""The champion over HTTP: what it answers, what it refuses, what cannot hurt it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import JSON, Glue, ask, serving
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
+    """A project that has run, made once for this file."""
+    import palmerpenguins
+
+    folder = tmp_path_factory.mktemp("serve")
+    os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site")
+    palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
+    glue("init", "p", "--data", "penguins.csv", "--target", "species", cwd=folder)
+    glue("run", cwd=folder / "p")
+    return folder / "p"
+
+
+def test_what_is_printed_works(project: Path) -> None:
+    with serving(project) as (url, _):
+        line = next(one for one in (project / "told.txt").read_text().splitlines() if one.startswith("try  "))
+        done = subprocess.run(["bash", "-c", line.removeprefix("try  ")], capture_output=True, text=True, check=True)
+        said = json.loads(done.stdout)
+        assert said["prediction"] in ("Adelie", "Chinstrap", "Gentoo")
+        assert sum(said["probabilities"].values()) == pytest.approx(1)
+        assert said["model_version"] == 1 and said["request_id"]
+        assert ask(url, "/health") == (200, {"status": "ok"})
+        about = ask(url, "/model")[1]
+        assert (about["name"], about["version"], about["alias"]) == ("p", 1, "champion")
+        assert about["fingerprint"] == json.loads((project / ".glue/delivery.json").read_text())["fingerprint"]
+        assert "swagger" in ask(url, "/docs")[1]
+        example = ask(url, "/openapi.json")[1]["paths"]["/predict"]["post"]["requestBody"]["content"][
+            "application/json"
+        ]
+        assert ask(url, body=example["examples"]["rows"]["value"])[0] == 200
+
+
+def test_a_worker_holds_no_heavy_tool(project: Path) -> None:
+    with serving(project) as (url, pid):
+        assert ask(url, "/docs")[0] == 200 and ask(url, "/metrics")[0] == 200
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        found = {
+            tool
+            for tool in ("pandas", "sklearn", "mlflow", "pyarrow", "duckdb", "scipy", "grpc")
+            if f"/{tool}/" in maps
+        }
+        assert found == set()  # compiled parts, as the process has them
+    code = (
+        "import sys, json\nfrom pathlib import Path\nfrom mlops_glue import io\n"
+        "from mlops_glue.serving.worker import Settings, Worker\n"
+        "folder = Path('artifacts/bundle')\n"
+        "worker = Worker(Settings(str(folder), io.digest(folder), 'p', 1, 'champion'))\nworker.rest\n"
+        "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    heavy = {"pandas", "sklearn", "mlflow", "pyarrow", "feast", "dvc", "great_expectations", "click", "rich", "ruamel"}
+    assert heavy & set(json.loads(done.stdout)) == set()
+
+
+def test_what_is_not_right_is_refused(project: Path) -> None:
+    row = json.loads((project / "artifacts/bundle/input_example.json").read_text())[0]
+    (project / "glue.yaml").write_text(
+        (project / "glue.yaml").read_text() + "\nserve: {max_rows: 10, max_body_bytes: 20000}\n"
+    )
+    try:
+        with serving(project) as (url, _):
+            assert ask(url, body={**row, "island": "Atlantis", "body_mass_g": 1e9})[0] == 200  # served, and counted
+            status, said = ask(url, body={"rows": [row, {**row, "year": "x"}, {**row, "sexx": 1}]})
+            assert status == 422
+            assert [(p["row"], p["field"]) for p in said["problems"]] == [(1, "year"), (2, "sexx")]
+            assert ask(url, body=b"{")[0] == 400
+            assert ask(url, body=row, Content_Type="text/plain")[0] == 415
+            assert ask(url)[0] == 405 and ask(url, "/nothing")[0] == 404
+            assert ask(url, body={"rows": [row] * 11})[0] == 413
+            assert ask(url, body=b" " * 20_001)[0] == 413
+            assert ask(url, body={"rows": [{**row, "year": None}] * 10})[1]["detail"] == "10 problems"
+            told = ask(url, "/metrics")[1]
+            assert 'glue_values_outside_total{column="island"} 1.0' in told
+            assert 'glue_values_outside_total{column="body_mass_g"} 1.0' in told
+            assert 'glue_requests_total{route="/predict",status="422"} 2.0' in told
+            assert 'glue_model_info{model="p",version="1"} 1.0' in told
+            assert "Atlantis" not in told
+        log = [json.loads(one) for one in (project / "told.txt").read_text().splitlines() if one.startswith("{")]
+        assert {"time", "request_id", "method", "path", "status", "ms", "rows"} == set(log[-1])
+        assert "Atlantis" not in (project / "told.txt").read_text()
+    finally:
+        text = (project / "glue.yaml").read_text()
+        (project / "glue.yaml").write_text(text[: text.index("\nserve:")])
+
+
+def test_keys(project: Path, glue: Glue) -> None:
+    said = glue("serve", "--host", "0.0.0.0", cwd=project, code=2).stderr
+    assert "--host 0.0.0.0 is open to others, and serve.api_keys in glue.yaml names no key" in said
+    before = (project / "glue.yaml").read_text()
+    (project / "glue.yaml").write_text(before + "\nserve: {api_keys: ['${OLD_KEY}', '${NEW_KEY}']}\n")
+    row = json.loads((project / "artifacts/bundle/input_example.json").read_text())[0]
+    try:
+        assert "OLD_KEY is not set" in glue("serve", cwd=project, code=2).stderr
+        with serving(project, "--host", "0.0.0.0", env={"OLD_KEY": "first", "NEW_KEY": "second"}) as (url, _):
+            for path in ("/model", "/metrics", "/docs", "/openapi.json"):
+                assert ask(url, path)[0] == 401
+            assert ask(url, body=row)[0] == 401
+            assert ask(url, body=row, Authorization="Bearer third")[0] == 401
+            assert ask(url, body=row, Authorization="Basic first")[0] == 401
+            for key in ("first", "second"):
+                assert ask(url, body=row, Authorization=f"Bearer {key}")[0] == 200
+                assert ask(url, "/model", Authorization=f"Bearer {key}")[0] == 200
+            assert ask(url, "/health")[0] == 200
+        assert "first" not in (project / "told.txt").read_text()
+    finally:
+        (project / "glue.yaml").write_text(before)
+
+
+def test_check(project: Path, glue: Glue) -> None:
+    told = json.loads(glue("serve", "--check", "--json", cwd=project).stdout)
+    assert told["version"] == 1 and told["format"] == "onnx" and len(told["answers"]) == 3
+    assert "can be served" in glue("serve", "--check", cwd=project).stdout
+    assert "has none of this number" in glue("serve", "--check", "--version", "9", cwd=project, code=2).stderr
+    (kept,) = (project / ".glue/serve").glob("v1-*")
+    assert kept.stat().st_mode & 0o777 == 0o700
+    model = kept / "model.onnx"
+    sound = model.read_bytes()
+    model.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    said = glue("serve", "--check", cwd=project, code=1).stderr
+    assert "is not the bundle that was registered" in said
+    model.write_bytes(sound)
+
+
+def test_a_port_that_is_taken(project: Path, glue: Glue) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert f"port {port} of 127.0.0.1 is taken" in glue("serve", "--port", port, cwd=project, code=2).stderr
+
+
+def test_several_workers_count_together(project: Path) -> None:
+    row = json.loads((project / "artifacts/bundle/input_example.json").read_text())[0]
+    with serving(project, "--workers", "2") as (url, _):
+        for _ in range(40):
+            assert ask(url, body=row)[0] == 200
+        time.sleep(1.5)
+        assert "glue_rows_total 40.0" in ask(url, "/metrics")[1]
+    assert list((project / ".glue/serve").glob("counters-*")) == []
+
+
+def _bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
+    """What no client should send, for ever."""
+    r = random.Random(3)
+    row = {"island": "Dream", "bill_length_mm": 40.1, "year": 2008}
+    values = [
+        b"NaN",
+        b"Infinity",
+        b"-Infinity",
+        b"1e999",
+        b"-1e999",
+        b'"NaN"',
+        b"true",
+        b"9" * 5000,
+        b'"\\ud800"',
+        b'"\xff"',
+        b'"\\u0000"',
+        b"null",
+        b"[]",
+        b"{}",
+        b'""',
+        b"0.1e",
+        b"01",
+        b".5",
+        b"1_000",
+        b"0x10",
+        b"'x'",
+        b'"' + b"x" * 70_000 + b'"',
+    ]
+    whole = json.dumps(row).encode()
+    yield from (
+        (body, {}) for body in (b"", b"\xef\xbb\xbf" + whole, b"[" * 100_000, b'{"rows":' * 100_000, b"\x00" * 99)
+    )
+    yield whole[:-1] + b', "year": 2007}', {}  # twice
+    for kind in (
+        "text/plain",
+        "application/xml",
+        "multipart/form-data; boundary=x",
+        "",
+        "application/json; charset=utf-16",
+    ):
+        yield whole, {"Content-Type": kind}
+    while True:
+        name = r.choice(["island", "bill_length_mm", "year", "sex", "nobody", "rows", "", "\u202e", "a" * 5000])
+        body = b'{"%s": %s}' % (name.encode(), r.choice(values))
+        shape = r.randrange(5)
+        if shape == 0:
+            body = b'{"rows": [%s, %s]}' % (whole, body)
+        elif shape == 1:
+            body = body[: r.randrange(len(body))]
+        elif shape == 2:
+            body = bytearray(body)
+            body[r.randrange(len(body))] = r.randrange(256)
+            body = bytes(body)
+        elif shape == 3:
+            body = whole[:-1] + b", " + body[1:]
+        yield body, {}
+
+
+@pytest.mark.parametrize("n", [1500, pytest.param(10_000, marks=pytest.mark.long)])
+def test_malformed_requests(n: int, project: Path) -> None:
+    """No 5xx, no end of the process, no answer that tells a value."""
+    with serving(project, "--quiet") as (url, pid):
+        host = url.removeprefix("http://")
+        connection = http.client.HTTPConnection(host, timeout=30)
+        statuses: dict[int, int] = {}
+        for _, (body, headers) in zip(range(n), _bodies(), strict=False):
+            connection.request("POST", "/predict", body, {**JSON, **headers})
+            reply = connection.getresponse()
+            text = reply.read()
+            statuses[reply.status] = statuses.get(reply.status, 0) + 1
+            if reply.status != 200:
+                assert reply.getheader("content-type") == "application/problem+json"
+                assert len(text) <= 4096 and json.loads(text)["status"] == reply.status
+                assert b"Dream" not in text and b"40.1" not in text and b"x" * 50 not in text
+            if reply.getheader("connection") == "close":
+                connection.close()
+        assert max(statuses) < 500 and statuses[422] > n / 10, statuses
+        assert ask(url, "/ready")[0] == 200
+        os.kill(pid, 0)
+
+
+def test_large_and_slow_clients(project: Path) -> None:
+    before = (project / "glue.yaml").read_text()
+    (project / "glue.yaml").write_text(
+        before + "\nserve: {timeout_s: 1.0, max_body_bytes: 1000000, max_in_flight: 20}\n"
+    )
+    row = json.loads((project / "artifacts/bundle/input_example.json").read_text())[0]
+    try:
+        with serving(project) as (url, pid):
+            host, _, port = url.removeprefix("http://").partition(":")
+
+            def memory() -> int:
+                return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))  # type: ignore[union-attr]
+
+            start = memory()
+            head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            with socket.create_connection((host, int(port)), 10) as one:  # told by its length, before it is read
+                one.sendall(head + b"Content-Length: 1000000000\r\n\r\n")
+                assert b"413" in one.recv(1000).partition(b"\r\n")[0]
+            with socket.create_connection((host, int(port)), 10) as one:  # without a length
+                one.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    for _ in range(400):
+                        one.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+                with contextlib.suppress(OSError):
+                    assert b"413" in one.recv(1000).partition(b"\r\n")[0]
+            assert memory() - start < 20_000
+            slow = [socket.create_connection((host, int(port)), 10) for _ in range(15)]
+            for one in slow:
+                one.sendall(head + b"Content-Length: 1000\r\n\r\n{")
+            for _ in range(20):
+                assert ask(url, body=row)[0] == 200
+            for one in slow:
+                assert b"408" in one.recv(1000).partition(b"\r\n")[0]
+                one.close()
+            many = [socket.create_connection((host, int(port)), 10) for _ in range(20)]
+            for one in many:
+                one.sendall(head + b"Content-Length: 1000\r\n\r\n{")
+            time.sleep(0.3)
+            asked = urllib.request.Request(f"{url}/predict", json.dumps(row).encode(), JSON)
+            with pytest.raises(urllib.error.HTTPError) as busy:
+                urllib.request.urlopen(asked, timeout=10)
+            assert busy.value.code == 503 and busy.value.headers["retry-after"] == "1"
+            assert ask(url, "/health")[0] == 200
+            for one in many:
+                one.close()
+    finally:
+        (project / "glue.yaml").write_text(before)
+
+
+def test_it_ends_what_it_is_at(project: Path) -> None:
+    row = json.loads((project / "artifacts/bundle/input_example.json").read_text())[0]
+    statuses: list[int] = []
+
+    def asking(url: str) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                statuses.append(ask(url, body={"rows": [row] * 1000})[0])
+
+    with serving(project) as (url, pid):
+        threads = [threading.Thread(target=asking, args=[url]) for _ in range(4)]
+        for one in threads:
+            one.start()
+        time.sleep(1)
+        os.kill(pid, signal.SIGTERM)
+        for one in threads:
+            one.join(30)
+    assert len(statuses) > 8 and set(statuses) == {200}
