@@ -22,36 +22,39 @@ class Metric:
         score: `(truth, label, probability) -> float`. Class metrics take class indices of shape (rows,) and
             probabilities of shape (rows, classes); regression metrics take values and None.
         higher_is_better: which way is better.
+        of_label: does it take the label? One that does not is of the probabilities alone.
     """
 
     score: Callable[[Array, Array, Any], float]
     higher_is_better: bool = True
+    of_label: bool = True
 
 
 def table(task: str, classes: int) -> dict[str, Metric]:
     """The metrics of a task. Binary metrics take class 1 as the positive one."""
     from sklearn import metrics as m
 
-    every = list(range(classes))
     if task == "binary":
         return {
-            "roc_auc": Metric(lambda y, p, q: m.roc_auc_score(y, q[:, 1])),
-            "average_precision": Metric(lambda y, p, q: m.average_precision_score(y, q[:, 1])),
-            # four counts tell them; scikit-learn's functions spend most of the bootstrap's time on looking at types
+            # scikit-learn's own functions spend most of the bootstrap's time on looking at types
+            "roc_auc": Metric(lambda y, p, q: _auc(y == 1, q[:, 1]), of_label=False),
+            "average_precision": Metric(lambda y, p, q: _average_precision(y, q[:, 1]), of_label=False),
             "f1": Metric(lambda y, p, q: _of_counts(y, p, lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn))),
             "precision": Metric(lambda y, p, q: _of_counts(y, p, lambda tp, fp, fn: (tp, tp + fp))),
             "recall": Metric(lambda y, p, q: _of_counts(y, p, lambda tp, fp, fn: (tp, tp + fn))),
             "accuracy": Metric(lambda y, p, q: float(np.mean(y == p))),
-            "log_loss": Metric(lambda y, p, q: m.log_loss(y, q, labels=every), False),
-            "brier": Metric(lambda y, p, q: float(np.mean((q[:, 1] - y) ** 2)), False),
+            "log_loss": Metric(lambda y, p, q: _log_loss(y, q), False, of_label=False),
+            "brier": Metric(lambda y, p, q: float(np.mean((q[:, 1] - y) ** 2)), False, of_label=False),
         }
     if task == "multiclass":
         return {
-            "log_loss": Metric(lambda y, p, q: m.log_loss(y, q, labels=every), False),
+            "log_loss": Metric(lambda y, p, q: _log_loss(y, q), False, of_label=False),
             "accuracy": Metric(lambda y, p, q: float(np.mean(y == p))),
-            "balanced_accuracy": Metric(lambda y, p, q: m.recall_score(y, p, average="macro", zero_division=0)),
-            "f1_macro": Metric(lambda y, p, q: m.f1_score(y, p, average="macro", zero_division=0)),
-            "roc_auc_ovr": Metric(lambda y, p, q: m.roc_auc_score(y, q, multi_class="ovr", labels=every)),
+            "balanced_accuracy": Metric(lambda y, p, q: _macro(y, p, classes, lambda hit, true, said: (hit, true))),
+            "f1_macro": Metric(lambda y, p, q: _macro(y, p, classes, lambda hit, true, said: (2 * hit, true + said))),
+            "roc_auc_ovr": Metric(
+                lambda y, p, q: float(np.mean([_auc(y == k, q[:, k]) for k in range(classes)])), of_label=False
+            ),
         }
     return {
         "r2": Metric(lambda y, p, q: m.r2_score(y, p)),
@@ -66,6 +69,43 @@ def _of_counts(truth: Array, label: Array, share: Callable[[int, int, int], tupl
     _, false_positive, false_negative, true_positive = np.bincount(2 * truth + label, minlength=4)
     part, whole = share(true_positive, false_positive, false_negative)
     return float(part / whole) if whole else 0.0
+
+
+def _macro(
+    truth: Array, label: Array, classes: int, share: Callable[[Array, Array, Array], tuple[Array, Array]]
+) -> float:
+    """The mean over classes, those that are neither true nor said left out; 0 where a share is 0 of 0."""
+    counts = np.bincount(classes * truth + label, minlength=classes**2).reshape(classes, classes)
+    true, said = counts.sum(axis=1), counts.sum(axis=0)
+    part, whole = share(np.diag(counts), true, said)
+    each = np.divide(part, whole, out=np.zeros(classes), where=whole > 0)
+    return float(each[true + said > 0].mean())
+
+
+def _auc(positive: Array, score: Array) -> float:
+    """Area under the ROC curve by ranks (Mann and Whitney 1947), ties count half; NaN where a class is missing."""
+    many, rest = int(positive.sum()), int((~positive).sum())
+    if not many or not rest or np.isnan(score).any():
+        return float("nan")
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # of equal scores the mean
+    return float((ranks[positive].sum() - many * (many + 1) / 2) / (many * rest))
+
+
+def _average_precision(truth: Array, score: Array) -> float:
+    """The sum of precisions weighted by the gains in recall, ties taken together; 0 where nothing is positive."""
+    if np.isnan(score).any():
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.nonzero(np.diff(score[order]))[0], len(order) - 1)  # of each run of equal scores
+    hits = np.cumsum(truth[order])[last]
+    return float(np.sum(np.diff(hits, prepend=0) * hits / (last + 1)) / hits[-1]) if hits[-1] else 0.0
+
+
+def _log_loss(truth: Array, probability: Array) -> float:
+    """As scikit-learn's: clipped by the precision of the probabilities' type."""
+    least = np.finfo(probability.dtype).eps
+    return float(-np.mean(np.log(np.clip(probability[np.arange(len(truth)), truth], least, 1 - least))))
 
 
 def compute(metric: Metric, truth: Array, label: Array, probability: Any) -> float:

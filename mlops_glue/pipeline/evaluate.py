@@ -63,13 +63,20 @@ def evaluate(config: Config, root: Path) -> None:
     io.write_text(root / layout.EVALUATION / "report.html", page)
 
 
-def outcome(model: Any, schema: Schema, features: Any) -> tuple[Any, Any]:
-    """What a model says, in the form that `metrics` takes: class indices and probabilities, or values and None."""
-    said = np.ravel(model.predict(features))
-    if schema.labels is None:
-        return said, None
-    label = schema.class_indices(said)
-    if not hasattr(model, "predict_proba"):
+def outcome(model: Any, schema: Schema, features: Any, *, with_label: bool = True) -> tuple[Any, Any]:
+    """What a model says, in the form that `metrics` takes: class indices and probabilities, or values and None.
+
+    Without the label, where the model has probabilities, the class indices mean nothing.
+    """
+    certain = not hasattr(model, "predict_proba")
+    if with_label or certain or schema.labels is None:
+        said = np.ravel(model.predict(features))
+        if schema.labels is None:
+            return said, None
+        label = schema.class_indices(said)
+    else:
+        label = np.zeros(len(features), np.int64)
+    if certain:
         return label, np.eye(len(schema.labels))[label]  # a model without probabilities is certain
     probability = np.zeros((len(label), len(schema.labels)))
     probability[:, schema.class_indices(model.classes_)] = model.predict_proba(features)
@@ -93,7 +100,7 @@ def _importances(
     sign = 1 if metric.higher_is_better else -1
 
     def score(frame: Any) -> float:
-        return sign * metrics.compute(metric, truth[at], *outcome(model, schema, frame))
+        return sign * metrics.compute(metric, truth[at], *outcome(model, schema, frame, with_label=metric.of_label))
 
     repeats = 3 if features.shape[1] <= 50 else 1
     with threads_for(features.iloc[at]):

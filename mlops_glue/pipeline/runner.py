@@ -21,6 +21,7 @@ from mlops_glue.modules import modules_of, user_modules
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
 
+SHARED = ("pandas", "scipy.stats")  # what both Great Expectations and scikit-learn import
 LATER = ("pandas", "sklearn.ensemble", "skops.io", "matplotlib.figure", "skl2onnx", "onnxruntime")
 # the keys of `features` that decide what is learned; the others say where it is kept
 LEARNT = (
@@ -212,6 +213,9 @@ def run_beside(name: str, config: Config, root: Path) -> None:
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import active_children, get_context
 
+    for shared in SHARED:  # once, and not once in each of the two
+        with contextlib.suppress(ImportError):
+            importlib.import_module(shared)
     with warnings.catch_warnings(), ProcessPoolExecutor(1, get_context("fork"), _die_with_parent) as pool:
         warnings.simplefilter("ignore")  # Arrow has threads, and takes care of a fork itself
         done = pool.submit(run_stage, name, config, root)

@@ -55,6 +55,29 @@ def test_it_has_the_value_of_scikit_learn(task: str, name: str, seed: int) -> No
     assert value == pytest.approx(KNOWN[task, name](*made), rel=1e-12)
 
 
+@pytest.mark.parametrize(("task", "name"), [key for key in KNOWN if key[0] != "regression"])
+def test_equal_probabilities_missing_classes_and_nan(task: str, name: str) -> None:
+    classes = {"binary": 2, "multiclass": 3}[task]
+    metric = metrics.table(task, classes)[name]
+    rng = np.random.default_rng(9)
+    probability = rng.integers(1, 4, (300, classes)).astype(np.float64)
+    probability /= probability.sum(axis=1, keepdims=True)
+    truth, label = rng.integers(0, classes, 300), probability.argmax(1)
+    assert metrics.compute(metric, truth, label, probability) == pytest.approx(
+        KNOWN[task, name](truth, label, probability), rel=1e-9
+    )
+    one = probability.astype(np.float32)
+    assert metrics.compute(metric, truth, label, one) == pytest.approx(KNOWN[task, name](truth, label, one), rel=1e-5)
+    if task == "multiclass" and name != "roc_auc_ovr":  # no row is of the last class, and some are taken for it
+        few = truth % 2
+        assert metrics.compute(metric, few, label, probability) == pytest.approx(
+            KNOWN[task, name](few, label, probability)
+        )
+    if not metric.of_label:
+        probability[3] = np.nan
+        assert np.isnan(metrics.compute(metric, truth, label, probability))
+
+
 @pytest.mark.parametrize("name", ["f1", "precision", "recall", "accuracy", "brier"])
 def test_without_a_positive_anywhere_it_is_as_scikit_learn_has_it(name: str) -> None:
     nothing, probability = np.zeros(20, np.int64), np.tile([0.9, 0.1], (20, 1))
