@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,15 +136,24 @@ def score_file(
     """
     as_csv = not target.name.lower().endswith(".parquet")
     rows = 0
-    with io.atomic(target) as temporary:
+    types = bundle.schema.types | (bundle.features.types if bundle.features else {})
+    pieces = io.batches(source, types, verbatim=as_csv)
+    # the next piece is read and the last one written while this one is scored; no more than three are in memory
+    with io.atomic(target) as temporary, ThreadPoolExecutor(2) as pool:
         sink: Any = None
-        types = bundle.schema.types | (bundle.features.types if bundle.features else {})
-        for typed, carried in io.batches(source, types, verbatim=as_csv):
+        ahead, behind = pool.submit(next, pieces, None), None
+        while (piece := ahead.result()) is not None:
+            ahead = pool.submit(next, pieces, None)
+            typed, carried = piece
             scored = bundle.scored(complete(typed), carried, where=f"{source} from row {rows + 1}")
             if sink is None:
                 sink = io.sink(temporary, target, scored.schema)
-            sink.write_table(scored)
+            if behind is not None:
+                behind.result()
+            behind = pool.submit(sink.write_table, scored)
             rows += typed.num_rows
             advance(typed.num_rows)
+        if behind is not None:
+            behind.result()
         sink.close()
     return rows
