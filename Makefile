@@ -15,10 +15,10 @@ demo: $(BIN)/.installed  ## init and run on a real table, then the fraud templat
 	cd .demo && PATH="$(CURDIR)/$(BIN):$$PATH" glue init penguins --data penguins.csv --target species
 	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue run
 	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue predict ../penguins.csv scored.csv
-	cd .demo/penguins && PATH="$(CURDIR)/$(BIN):$$PATH" glue serve --check
 	cd .demo && PATH="$(CURDIR)/$(BIN):$$PATH" glue init fraud --template fraud
 	cd .demo/fraud && PATH="$(CURDIR)/$(BIN):$$PATH" glue run
 	cd .demo/fraud && PATH="$(CURDIR)/$(BIN):$$PATH" glue predict data/raw/transactions.parquet scored.parquet
+	cd .demo/fraud && PATH="$(CURDIR)/$(BIN):$$PATH" glue serve --check
 
 test: $(BIN)/.installed  ## the whole suite
 	$(BIN)/python -m pytest -n 2 -m "not long"

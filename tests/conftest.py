@@ -162,3 +162,10 @@ def ask(url: str, path: str = "/predict", body: Any = None, **headers: str) -> t
         assert error.headers["content-type"] == "application/problem+json" or path != "/predict"
         assert len(text) < 4096
     return status, json.loads(text) if text[:1] in (b"{", b"[") else text.decode()
+
+
+def with_serve(root: Path, options: str) -> str:
+    """Put a section `serve` in glue.yaml; the text that was there."""
+    before = (root / "glue.yaml").read_text()
+    (root / "glue.yaml").write_text(f"{before[: before.index('serve:')]}serve: {options}\n")
+    return before

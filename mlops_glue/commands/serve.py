@@ -23,7 +23,7 @@ from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, U
 
 if TYPE_CHECKING:
     from mlops_glue.serving.model import Model
-    from mlops_glue.serving.worker import Settings
+    from mlops_glue.serving.worker import Settings, Worker
 
 KEPT = 3  # bundles of former versions
 LONG = 600  # characters of an example; a longer one is in a file
@@ -75,14 +75,14 @@ def serve(
         access_log=not quiet,
     )
     if check:
-        return _check(settings, as_json)
+        return _check(settings, as_json, f"http://{options.host}:{options.port}", root)
     listening = server.bound(options.host, options.port)
     url = server.address(listening)
-    model = _loaded(settings)  # told here, in one line, and not by each worker
-    _tell(model, url, options.workers, root, keyed=bool(settings.keys))
-    del model
     with listening, _shared(root, settings, options.workers) as shared:
-        return server.run(shared, listening, workers=options.workers, shutdown_s=options.shutdown_s)
+        alone = Worker(shared) if options.workers == 1 else None
+        # of many workers none loads here, so it is tried: what is wrong is told in one line, and not by each of them
+        _tell(alone.model if alone else _loaded(shared), url, options.workers, root, keyed=bool(settings.keys))
+        return server.run(shared, listening, workers=options.workers, shutdown_s=options.shutdown_s, alone=alone)
 
 
 def _check_open(options: configs.Serve, loopback: bool, insecure: bool) -> None:
@@ -182,7 +182,7 @@ def _loaded(settings: Settings) -> Model:
     return model
 
 
-def _check(settings: Settings, as_json: bool) -> int:
+def _check(settings: Settings, as_json: bool, url: str, root: Path) -> int:
     """Load the bundle, score its example, print the contract."""
     try:
         model = _loaded(settings)
@@ -198,13 +198,19 @@ def _check(settings: Settings, as_json: bool) -> int:
         must = "required" if one.required and one.kind != "key" else "may be left out"
         kinds = " or ".join(sorted({kind.__name__ for kind in one.types} - ({"int"} if float in one.types else set())))
         console.result(f"  {one.name}  {one.kind} ({kinds}), {must}{', may be null' if one.nullable else ''}")
-    console.result(f"answer  {json.dumps(said[0])}")
+    console.result(f"glue serve, then  {_curl(model, url, root, keyed=bool(settings.keys))}")
+    console.result(f"answers  {json.dumps(said[0])}")
     return 0
 
 
 def _tell(model: Model, url: str, workers: int, root: Path, *, keyed: bool) -> None:
     many = f", {workers} workers" if workers > 1 else ""
     console.progress(f"{model.name} v{model.version} ({model.format}) on {url}{many}; its pages: {url}/docs")
+    console.progress(f"try  {_curl(model, url, root, keyed=keyed)}")
+
+
+def _curl(model: Model, url: str, root: Path, *, keyed: bool) -> str:
+    """A request that can be pasted, with a row of the training data."""
     from mlops_glue.serving.contract import asked_rows
 
     body = json.dumps(asked_rows(model.examples, model.features)[0], ensure_ascii=False)
@@ -213,7 +219,7 @@ def _tell(model: Model, url: str, workers: int, root: Path, *, keyed: bool) -> N
         io.write_text(root / layout.SERVED / "example.json", body + "\n")
         sent = f"@{layout.SERVED}/example.json"
     key = " -H 'Authorization: Bearer KEY'" if keyed else ""
-    console.progress(f"try  curl -s {url}/predict -H 'Content-Type: application/json'{key} -d {sent}")
+    return f"curl -s {url}/predict -H 'Content-Type: application/json'{key} -d {sent}"
 
 
 @contextlib.contextmanager

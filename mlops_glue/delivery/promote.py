@@ -15,6 +15,8 @@ from mlops_glue.records import FeatureList
 from mlops_glue.schema import moments
 from mlops_glue.scoring import Bundle
 
+TIE = 1e-6  # the same model in ONNX and in skops differs by so much: float32
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -109,7 +111,8 @@ def _compare(config: Config, root: Path, store: Store, champion: int) -> dict[st
     mine, theirs = (metrics.compute(metric, *one) for one in outcomes)
     drawn = [metrics.draws(metric, *one, config.train.seed) for one in outcomes]  # of the same rows, so paired
     low, high = metrics.interval(mine - theirs, drawn[0] - drawn[1], len(truth), config.promote.confidence)
-    good = mine >= theirs if metric.higher_is_better else mine <= theirs  # NaN is not good
+    ahead = mine - theirs if metric.higher_is_better else theirs - mine
+    good = ahead >= -TIE * max(1.0, abs(theirs))  # NaN is not good
     return {
         "version": champion,
         "metric": name,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mlops_glue.serving.worker import Settings
 
 MOST_KEPT = 100_000  # entities in the cache
-MOST_WAITING = 4  # reads of a store that does not answer; beyond, requests are told so at once
+MOST_AT_WORK = 64  # reads that a store has not answered; beyond, requests are told so at once
 
 
 class NotReached(Exception):
@@ -119,43 +120,42 @@ class Packed(Lookup):
 
 
 class ThroughFeast(Lookup):
-    """Any store of Feast's, by Feast: in a thread, so that a store that does not answer costs others nothing."""
+    """Any store of Feast's: each read in a thread, so that a store that does not answer costs others nothing."""
 
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, root: str, env: str | None) -> None:
         super().__init__(features, timeout_s, cache_s)
         from mlops_glue import config as configs
         from mlops_glue import features as feast
 
-        self._repository = feast.open_live(configs.load(Path(root), env), Path(root))
-        self._threads = ThreadPoolExecutor(MOST_WAITING, thread_name_prefix="lookup")
-        self._waiting = 0
+        self._ask = feast.open_live(configs.load(Path(root), env), Path(root)).reader(features)
+        self._at_work = 0
 
     async def _read(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if self._waiting >= MOST_WAITING * 16:
+        if self._at_work >= MOST_AT_WORK:
             raise NotReached("the online store does not answer")
-        self._waiting += 1
-        work = asyncio.get_running_loop().run_in_executor(self._threads, self._ask, keys)
-        work.add_done_callback(self._done)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[dict[str, Any]]] = loop.create_future()
+
+        def told(got: Any, error: Exception | None) -> None:
+            self._at_work -= 1
+            if not answer.done():
+                answer.set_exception(error) if error is not None else answer.set_result(got)
+
+        def work() -> None:
+            got, failed = None, None
+            try:
+                got = self._ask(keys, datetime.now(UTC))
+            except Exception as error:
+                failed = error
+            with contextlib.suppress(RuntimeError):  # the server has ended
+                loop.call_soon_threadsafe(told, got, failed)
+
+        self._at_work += 1
+        threading.Thread(target=work, daemon=True).start()  # one that hangs keeps no server from ending
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await asyncio.shield(work)
+                return await answer
         except TimeoutError:
             raise NotReached("the online store does not answer in time") from None
-        except GlueError:
-            raise NotReached("the online store cannot be reached") from None
-
-    def _done(self, work: Any) -> None:
-        self._waiting -= 1
-        if not work.cancelled():
-            work.exception()  # of one that came too late, nobody asks
-
-    def _ask(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        none = {key: -(1 << 62) if "int" in kind else "\0none" for key, kind in self.features.types.items()}
-        asked = [{k: none.get(k, "\0none") if v is None else v for k, v in key.items()} for key in keys]
-        got = self._repository.read(self.features.use, self.features.views, asked, datetime.now(UTC))
-        places = [(column, ref.replace(":", "__")) for column, ref in self.features.columns.items()]
-        return [{column: row[place] for column, place in places} for row in got]
-
-    def check(self) -> None:
-        """The registry can be read, and the store answers."""
-        self._repository.check()
+        except Exception as error:
+            raise NotReached("the online store cannot be reached") from error

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from mlops_glue.errors import MissingExtra, UsageError, of_system
-from mlops_glue.serving.worker import Settings, wrapped
+from mlops_glue.serving.worker import Settings, Worker, with_cors
 
 BACKLOG = 2048
 
@@ -36,8 +36,17 @@ def bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def run(settings: Settings, listening: socket.socket, *, workers: int, shutdown_s: float) -> int:
+def run(
+    settings: Settings, listening: socket.socket, *, workers: int, shutdown_s: float, alone: Worker | None = None
+) -> int:
     """Serve until told to stop; what is in flight then is answered within `shutdown_s`.
+
+    Args:
+        settings: of each worker.
+        listening: the socket.
+        workers: how many processes.
+        shutdown_s: how long the end may take.
+        alone: the worker in this process, where there is one only.
 
     Returns:
         The exit code.
@@ -56,8 +65,8 @@ def run(settings: Settings, listening: socket.socket, *, workers: int, shutdown_
         "backlog": BACKLOG,
         "lifespan": "on",
     }
-    if workers == 1:
-        server = uvicorn.Server(uvicorn.Config(wrapped(settings), **options))
+    if alone is not None:
+        server = uvicorn.Server(uvicorn.Config(with_cors(alone), **options))
         server.run(sockets=[listening])
         return 0 if server.started else 4
     os.environ["GLUE_SERVE"] = _encoded(settings)

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +26,8 @@ from mlops_glue.serving.metrics import EACH_S, Counters
 from mlops_glue.serving.model import Model
 from mlops_glue.serving.outside import Outside
 
-Scope = dict[str, Any]
-Message = dict[str, Any]
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
@@ -227,7 +227,7 @@ class Worker:
         rows = self._decoded(body)
         places = self.model.contract.missing(rows)
         if places:
-            await self._look_up(rows, places)
+            await self._look_up(rows, places, request_id)
         inputs = self.model.contract.matrices(rows)
         said = self.model.answers(inputs)
         self.outside.see(inputs)
@@ -268,14 +268,15 @@ class Worker:
             raise Refused(0)
         return b"".join(parts)
 
-    async def _look_up(self, rows: Rows, places: list[int]) -> None:
+    async def _look_up(self, rows: Rows, places: list[int], request_id: str) -> None:
         contract = self.model.contract
         if self.lookup is None:
             raise Refused(503, "no online store is configured", kind="online_store")
         try:
             found = await self.lookup.read(contract.keys(rows, places))
         except NotReached as error:
-            self.counters.add("glue_lookups_failed_total")
+            if error.__cause__ is not None:
+                self._tell_bug(request_id, error.__cause__)
             raise Refused(503, str(error), kind="online_store", headers=[(b"retry-after", b"1")]) from None
         contract.fill(rows, places, found)
 
@@ -343,7 +344,7 @@ class Worker:
         }
         self._log.append(self._encode(line) + b"\n")
 
-    def _tell_bug(self, request_id: str, error: Exception) -> None:
+    def _tell_bug(self, request_id: str, error: BaseException) -> None:
         """Where it happened, for whoever reads the log; what the exception says may hold values and is not told."""
         places = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
         line = {"time": time.time(), "request_id": request_id, "bug": type(error).__name__, "at": places}
@@ -389,20 +390,16 @@ async def _whole(send: Send, status: int, headers: list[Any], body: bytes) -> No
 
 
 def make() -> Any:
-    """The application that the environment variable GLUE_SERVE describes; what uvicorn calls in each worker."""
-    return wrapped(msgspec.json.decode(os.environ["GLUE_SERVE"], type=Settings))
+    """The application that GLUE_SERVE in the environment describes: what uvicorn calls in each of many workers."""
+    return with_cors(Worker(msgspec.json.decode(os.environ["GLUE_SERVE"], type=Settings)))
 
 
-def wrapped(settings: Settings) -> Any:
+def with_cors(worker: Worker) -> Any:
     """The application, with CORS where it is asked for."""
-    app: Any = Worker(settings)
-    if settings.cors:
-        from starlette.middleware.cors import CORSMiddleware
+    if not worker.settings.cors:
+        return worker
+    from starlette.middleware.cors import CORSMiddleware
 
-        return CORSMiddleware(
-            app,
-            allow_origins=settings.cors,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type"],
-        )
-    return app
+    headers = ["Authorization", "Content-Type"]
+    origins = worker.settings.cors
+    return CORSMiddleware(worker, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import JSON, Glue, ask, serving
+from tests.conftest import JSON, Glue, ask, serving, with_serve
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,7 @@ def test_a_worker_holds_no_heavy_tool(project: Path) -> None:
 
 def test_what_is_not_right_is_refused(project: Path) -> None:
     row = json.loads((project / "artifacts/bundle/input_example.json").read_text())[0]
-    (project / "glue.yaml").write_text(
-        (project / "glue.yaml").read_text() + "\nserve: {max_rows: 10, max_body_bytes: 20000}\n"
-    )
+    before = with_serve(project, "{max_rows: 10, max_body_bytes: 20000}")
     try:
         with serving(project) as (url, _):
             assert ask(url, body={**row, "island": "Atlantis", "body_mass_g": 1e9})[0] == 200  # served, and counted
@@ -105,15 +103,13 @@ def test_what_is_not_right_is_refused(project: Path) -> None:
         assert {"time", "request_id", "method", "path", "status", "ms", "rows"} == set(log[-1])
         assert "Atlantis" not in (project / "told.txt").read_text()
     finally:
-        text = (project / "glue.yaml").read_text()
-        (project / "glue.yaml").write_text(text[: text.index("\nserve:")])
+        (project / "glue.yaml").write_text(before)
 
 
 def test_keys(project: Path, glue: Glue) -> None:
     said = glue("serve", "--host", "0.0.0.0", cwd=project, code=2).stderr
     assert "--host 0.0.0.0 is open to others, and serve.api_keys in glue.yaml names no key" in said
-    before = (project / "glue.yaml").read_text()
-    (project / "glue.yaml").write_text(before + "\nserve: {api_keys: ['${OLD_KEY}', '${NEW_KEY}']}\n")
+    before = with_serve(project, "{api_keys: ['${OLD_KEY}', '${NEW_KEY}']}")
     row = json.loads((project / "artifacts/bundle/input_example.json").read_text())[0]
     try:
         assert "OLD_KEY is not set" in glue("serve", cwd=project, code=2).stderr
@@ -247,10 +243,7 @@ def test_malformed_requests(n: int, project: Path) -> None:
 
 
 def test_large_and_slow_clients(project: Path) -> None:
-    before = (project / "glue.yaml").read_text()
-    (project / "glue.yaml").write_text(
-        before + "\nserve: {timeout_s: 1.0, max_body_bytes: 1000000, max_in_flight: 20}\n"
-    )
+    before = with_serve(project, "{timeout_s: 1.0, max_body_bytes: 1000000, max_in_flight: 20}")
     row = json.loads((project / "artifacts/bundle/input_example.json").read_text())[0]
     try:
         with serving(project) as (url, pid):
@@ -313,3 +306,75 @@ def test_it_ends_what_it_is_at(project: Path) -> None:
         for one in threads:
             one.join(30)
     assert len(statuses) > 8 and set(statuses) == {200}
+
+
+@pytest.mark.parametrize("examples", [60, pytest.param(1200, marks=pytest.mark.long)])
+def test_the_openapi_document_is_true(examples: int, project: Path, tmp_path: Path) -> None:
+    """schemathesis, all checks on; `examples` for each operation and phase."""
+    with serving(project, "--quiet") as (url, _):
+        words = ["schemathesis", "run", f"{url}/openapi.json", "--checks", "all", "--max-examples", str(examples)]
+        done = subprocess.run(
+            [*words, "--mode", "all", "--seed", "1", "--no-color"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=900,
+        )
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+TRICKS = [
+    "//",
+    "/..%2f..%2fetc/passwd",
+    "/%00",
+    "/predict%00",
+    "/predict/",
+    "/predict/../model",
+    "/docs/../../glue.yaml",
+    "/.glue/delivery.json",
+    "/static/../../x",
+    "/%2e%2e/%2e%2e/etc/passwd",
+    "/predict;x",
+    "/PREDICT",
+    "/model?path=/etc/passwd",
+    "/docs%0d%0aX: y",
+    "/metrics/../health",
+]
+
+
+def test_paths_and_series(project: Path) -> None:
+    """No file is read by any path, and random paths make no new series."""
+    with serving(project, "--quiet") as (url, _):
+        host = url.removeprefix("http://")
+        for path in [*TRICKS, *(f"/random/{n}" for n in range(300))]:
+            connection = http.client.HTTPConnection(host, timeout=10)
+            connection.putrequest("GET", path, skip_host=False)
+            connection.endheaders()
+            reply = connection.getresponse()
+            text = reply.read()
+            assert b"root:" not in text and b"project:" not in text, path
+            assert reply.status in (200, 400, 404, 405, 307) and reply.status < 500, (path, reply.status)
+            assert reply.status != 200 or path.startswith("/model?"), path
+            connection.close()
+        told = ask(url, "/metrics")[1]
+        assert sum(1 for line in told.splitlines() if not line.startswith("#")) < 60
+
+
+def test_pages_of_other_origins(project: Path) -> None:
+    row = json.loads((project / "artifacts/bundle/input_example.json").read_text())[0]
+
+    def allowed(url: str) -> str | None:
+        asked = urllib.request.Request(
+            f"{url}/predict", json.dumps(row).encode(), {**JSON, "Origin": "https://a.example"}
+        )
+        with urllib.request.urlopen(asked, timeout=10) as reply:
+            return reply.headers.get("access-control-allow-origin")
+
+    with serving(project) as (url, _):
+        assert allowed(url) is None
+    before = with_serve(project, "{cors: ['https://a.example']}")
+    try:
+        with serving(project) as (url, _):
+            assert allowed(url) == "https://a.example"
+    finally:
+        (project / "glue.yaml").write_text(before)

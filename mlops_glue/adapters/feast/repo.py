@@ -36,7 +36,7 @@ from mlops_glue.errors import (
     did_you_mean,
     own_lines,
 )
-from mlops_glue.records import View
+from mlops_glue.records import FeatureList, View
 
 HERE = "mlops_glue.adapters.feast"
 OFFLINE, ONLINE = f"{HERE}.offline.AsofOfflineStore", f"{HERE}.online.PackedOnlineStore"
@@ -412,6 +412,66 @@ class Repository:
                     row[name] = None if stale else values[name][at]
             out.append(row)
         return out
+
+    def reader(self, features: FeatureList) -> Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]:
+        """For a server: a function from keys and now to a model's columns, what it needs resolved once.
+
+        It asks the store itself, without what Feast's own call builds around an answer; that call is left for on-demand
+        views, which it computes.
+        """
+        from feast.type_map import feast_value_type_to_python_type, python_values_to_proto_values
+        from feast.utils import _get_entity_key_protos
+
+        if any(view.on_demand or not view.keys for view in features.views):
+            return self._slow_reader(features)
+        config, provider = self._store.config, self._store._get_provider()
+        of = {ref: column for column, ref in features.columns.items()}
+        plan = []
+        for view in features.views:
+            table = self._view(view.of)
+            kinds = {c.name: c.dtype.to_value_type() for c in table.entity_columns}
+            columns = {feature: of[f"{view.name}:{feature}"] for feature in view.features}
+            plan.append((view, table, kinds, columns))
+
+        def read(keys: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+            out: list[dict[str, Any]] = [dict.fromkeys(features.columns) for _ in keys]
+            for view, table, kinds, columns in plan:
+                at = [n for n, key in enumerate(keys) if all(key[column] is not None for column in view.keys.values())]
+                if not at:
+                    continue
+                values = {
+                    join: python_values_to_proto_values([keys[n][column] for n in at], kinds[join])
+                    for join, column in view.keys.items()
+                }
+                got = provider.online_read(config, table, _get_entity_key_protos(values), list(columns))
+                for n, (when, found) in zip(at, got, strict=True):
+                    if found is None or (view.ttl_s and (now - utc(when)).total_seconds() > view.ttl_s):
+                        continue
+                    for feature, column in columns.items():
+                        if feature in found:
+                            out[n][column] = feast_value_type_to_python_type(found[feature])
+            return out
+
+        return read
+
+    def _slow_reader(self, features: FeatureList) -> Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]:
+        use: Any = features.use
+        asked = self._store.get_feature_service(use) if isinstance(use, str) else use
+        none = {key: -(1 << 62) if "int" in kind else "\0none" for key, kind in features.types.items()}
+        stored = [view for view in features.views if not view.on_demand and view.ttl_s]
+        names = {column: ref.replace(":", "__") for column, ref in features.columns.items()}
+
+        def read(keys: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+            rows = [{k: none.get(k) if v is None else v for k, v in key.items()} for key in keys]
+            got = self._store.get_online_features(features=asked, entity_rows=rows, full_feature_names=True)
+            values, when = got.to_dict(), got.to_dict(include_event_timestamps=True)
+            for view in stored:
+                for name in (f"{view.name}__{feature}" for feature in view.features):
+                    old = [now.timestamp() - stamp > view.ttl_s for stamp in when[f"{name}__ts"]]
+                    values[name] = [None if is_old else v for is_old, v in zip(old, values[name], strict=True)]
+            return [{column: values[name][n] for column, name in names.items()} for n in range(len(keys))]
+
+        return read
 
     def _check_reachable(self) -> None:
         """A connection is refused or late at once; Feast's clients would wait for seconds."""

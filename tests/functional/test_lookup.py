@@ -1,0 +1,137 @@
+"""Features by entity in what is served: from the embedded store and from Redis, and with a store that is dead."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlops_glue import config as configs
+from mlops_glue import features
+from mlops_glue.records import FeatureList
+from tests.conftest import Glue, ask, serving, with_serve
+from tests.functional.test_cases import CHEAP
+from tests.functional.test_features import CONFIG, DEFINITIONS, REDIS, _there, edit, tables
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
+    """Run once, its features for ever good, under a project name of its own."""
+    folder = tmp_path_factory.mktemp("lookup")
+    os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site")
+    for name, table in zip(("customers", "events"), tables(), strict=True):
+        table.to_csv(folder / f"{name}.csv", index=False)
+    both = ["--data", "customers.csv", "--data", "events.csv"]
+    glue("init", "p", *both, "--entity", "customer_id", "--timestamp", "at", "--target", "y", cwd=folder)
+    root = folder / "p"
+    edit(root / DEFINITIONS, ("timedelta(days=20)", "timedelta(0)"))
+    edit(root / "feature_repo/feature_store.yaml", ("project: p", f"project: t{uuid.uuid4().hex[:12]}"))
+    glue("run", *CHEAP, cwd=root)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(filled: Path) -> Iterator[None]:
+    kept = {name: (filled / name).read_bytes() for name in (CONFIG, DEFINITIONS)}
+    yield
+    for name, content in kept.items():
+        (filled / name).write_bytes(content)
+
+
+def in_environment(root: Path, store: str) -> None:
+    with_serve(root, "{lookup_timeout_s: 0.15}")
+    text = (root / CONFIG).read_text()
+    (root / CONFIG).write_text(f"{text}environments: {{o: {{features: {{online_store: {store}}}}}}}\n")
+
+
+def asked(root: Path) -> tuple[FeatureList, list[dict[str, Any]]]:
+    """The features of the model, and the example with keys alone."""
+    listed = FeatureList.from_dict(json.loads((root / "artifacts/bundle/features.json").read_text()))
+    example = json.loads((root / "artifacts/bundle/input_example.json").read_text())
+    return listed, [{k: v for k, v in row.items() if k not in listed.columns} for row in example]
+
+
+def with_features(root: Path, rows: list[dict[str, Any]], env: str | None) -> list[dict[str, Any]]:
+    """The rows with what the store has, by Feast."""
+    listed, _ = asked(root)
+    live = features.open_live(configs.load(root, env), root)
+    keys = [{"customer_id": row["customer_id"]} for row in rows]
+    got = live.read(listed.use, listed.views, keys, datetime.now(UTC))
+    found = [{column: one[ref.replace(":", "__")] for column, ref in listed.columns.items()} for one in got]
+    return [{**row, **one} for row, one in zip(rows, found, strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["embedded", "redis"])
+def test_features_are_looked_up(kind: str, filled: Path, glue: Glue) -> None:
+    words, env = [], None
+    if kind == "redis":
+        host, _, port = REDIS.partition(":")
+        if not _there(host, int(port)):
+            pytest.skip(f"no redis at {REDIS}")
+        in_environment(filled, f"{{type: redis, connection_string: '{REDIS}'}}")
+        words, env = ["--env", "o"], "o"
+        glue("materialize", *words, cwd=filled)
+    try:
+        _, rows = asked(filled)
+        rows += [{**rows[0], "customer_id": 10_000}, {**rows[0], "customer_id": None}]
+        full = with_features(filled, rows[:-1], env)
+        with serving(filled, "--quiet", *words) as (url, pid):
+            status, looked = ask(url, body={"rows": rows})
+            assert status == 200, looked
+            given = ask(url, body={"rows": [*full, {**full[-1], "customer_id": None}]})[1]
+            assert looked["predictions"] == given["predictions"]
+            assert len({json.dumps(one) for one in looked["predictions"]}) > 2
+            one = {**rows[0], "balance": 5.0}  # what the row gives itself is taken
+            wanted = ask(url, body={**full[0], "balance": 5.0})[1]["prediction"]
+            assert ask(url, body=one)[1]["prediction"] == wanted
+            nobody = {name: value for name, value in rows[0].items() if name != "customer_id"}
+            assert ask(url, body=nobody)[1]["problems"][0]["field"] == "customer_id"
+            if kind == "embedded":
+                maps = Path(f"/proc/{pid}/maps").read_text()
+                assert not [tool for tool in ("pandas", "pyarrow", "grpc", "sklearn") if f"/{tool}/" in maps]
+    finally:
+        if kind == "redis":
+            features.open_live(configs.load(filled, env), filled).teardown()
+
+
+def test_a_store_that_says_nothing_costs_a_503_in_time(filled: Path) -> None:
+    pytest.importorskip("redis")
+    _, rows = asked(filled)
+    full = with_features(filled, rows, None)
+    with socket.socket() as hole:  # takes connections, and says nothing
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(256)
+        in_environment(filled, f"{{type: redis, connection_string: '127.0.0.1:{hole.getsockname()[1]}'}}")
+        with serving(filled, "--quiet", "--env", "o") as (url, _):
+            for _ in range(12):
+                started = time.perf_counter()
+                status, said = ask(url, body={"rows": rows})
+                assert (status, time.perf_counter() - started < 0.4) == (503, True), said
+                assert ask(url, body={"rows": full})[0] == 200
+            assert 'glue_errors_total{kind="online_store"} 12.0' in ask(url, "/metrics")[1]
+
+
+def test_the_file_of_the_store_is_gone_and_comes_back(filled: Path, glue: Glue) -> None:
+    _, rows = asked(filled)
+    with serving(filled, "--quiet") as (url, _):
+        wanted = ask(url, body={"rows": rows})
+        file = filled / "feature_repo/data/online.db"
+        for path in file.parent.glob("online.db*"):
+            path.rename(path.with_name(f"away.{path.name}"))
+        assert ask(url, body={"rows": rows})[0] == 503
+        glue("materialize", cwd=filled)
+        assert ask(url, body={"rows": rows})[1]["predictions"] == wanted[1]["predictions"]
+
+
+def test_a_definition_that_changed_is_not_served(filled: Path, glue: Glue) -> None:
+    edit(filled / DEFINITIONS, ("timedelta(0)", "timedelta(days=7)"))
+    said = glue("serve", "--check", cwd=filled, code=4).stderr
+    assert "is not defined as when the model was trained" in said

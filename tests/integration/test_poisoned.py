@@ -1,0 +1,227 @@
+"""Artifacts that would run code, read files or take all memory are refused by whatever is served, with no side effect.
+
+Each is registered with a digest of its own: who can write to a registry can write the digest too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import skops.io
+from onnx import TensorProto, helper
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier, StackingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.tree import DecisionTreeClassifier
+
+from mlops_glue import io
+from mlops_glue.adapters import onnx as room
+from mlops_glue.errors import DataError, GlueError
+from mlops_glue.schema import Column, Schema
+from mlops_glue.serving.model import Model
+
+X = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+Y = (X[:, 0] + X[:, 1] > 0).astype(int)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A sound one."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    model = LogisticRegression().fit(X, Y)
+    (folder / "model.onnx").write_bytes(room.export(Pipeline([("m", model)]), 3, 0))
+    columns = [Column(name, "number", "double") for name in "abc"]
+    io.write_json(folder / "schema.json", Schema("binary", "y", columns, [0, 1]).to_dict())
+    io.write_json(folder / "input_example.json", [{"a": 1.0, "b": 2.0, "c": 3.0}])
+    return folder
+
+
+def load(folder: Path) -> Model:
+    return Model(folder, io.digest(folder), name="m", version=1)
+
+
+def test_a_sound_one_is_served(bundle: Path) -> None:
+    (said,) = load(bundle).self_test()
+    assert said["prediction"] == 1 and set(said["probabilities"]) == {"0", "1"}
+
+
+class Evil:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch {self.mark}",)
+
+
+def pickled(folder: Path, mark: Path) -> None:
+    (folder / "model.onnx").unlink()
+    (folder / "model.skops").write_bytes(pickle.dumps(Evil(mark)))
+
+
+def pickle_beside(folder: Path, mark: Path) -> None:
+    (folder / "model.onnx").unlink()
+    (folder / "python_model.pkl").write_bytes(pickle.dumps(Evil(mark)))
+
+
+def loader_module(folder: Path, mark: Path) -> None:
+    (folder / "code").mkdir()
+    (folder / "code" / "evil.py").write_text(f"import os; os.system('touch {mark}')")
+    (folder / "MLmodel").write_text("flavors: {python_function: {loader_module: evil, code: code}}")
+
+
+def skops_of_its_own(folder: Path, mark: Path) -> None:
+    (folder / "model.onnx").unlink()
+    skops.io.dump(
+        Pipeline([("f", FunctionTransformer(func=os.system)), ("m", LogisticRegression().fit(X, Y))]),
+        folder / "model.skops",
+    )
+
+
+def zip_slip(folder: Path, mark: Path) -> None:
+    (folder / "model.onnx").unlink()
+    skops.io.dump(LogisticRegression().fit(X, Y), folder / "whole.skops")
+    with zipfile.ZipFile(folder / "whole.skops") as old, zipfile.ZipFile(folder / "model.skops", "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name == "schema.json":
+                text = text.replace(b'"file": "', b'"file": "../../' + b"../" * 8)
+            new.writestr(name, text)
+        new.writestr(f"../../{mark.name}", b"")
+    (folder / "whole.skops").unlink()
+
+
+def symlink(folder: Path, mark: Path) -> None:
+    (folder / "reference.json").symlink_to("/etc/passwd")
+
+
+def external_data(folder: Path, mark: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    model.graph.initializer.append(tensor)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+def external_data_within(folder: Path, mark: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    body = helper.make_graph([helper.make_node("Constant", [], ["o"], value=tensor)], "b", [], [])
+    model.graph.node.append(helper.make_node("If", ["c"], ["r"], then_branch=body, else_branch=body))
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+def custom_operators(folder: Path, mark: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    model.graph.node.append(helper.make_node("Run", ["number"], ["r"], domain="com.evil"))
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+def functions(folder: Path, mark: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    node = helper.make_node("Identity", ["a"], ["b"])
+    model.functions.append(helper.make_function("ai.onnx.ml", "f", ["a"], ["b"], [node], [helper.make_opsetid("", 21)]))
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+def many_nodes(folder: Path, mark: Path) -> None:
+    model = onnx.load(folder / "model.onnx")
+    node = helper.make_node("Identity", ["number"], ["x"]).SerializeToString()
+    one = b"\x0a" + bytes([len(node)]) + node  # field 1 of a graph
+    graph = model.graph.SerializeToString() + one * 1_000_000
+    model.ClearField("graph")
+    size, n = b"", len(graph)
+    while n > 127:
+        size, n = size + bytes([n & 127 | 128]), n >> 7
+    (folder / "model.onnx").write_bytes(model.SerializeToString() + b"\x3a" + size + bytes([n]) + graph)
+
+
+def too_large(folder: Path, mark: Path) -> None:
+    with (folder / "model.onnx").open("r+b") as file:
+        file.truncate(2 << 30)  # sparse: no disk is taken
+
+
+def no_onnx(folder: Path, mark: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"\x00\xff" * 500)
+
+
+POISONS: dict[Callable[[Path, Path], None], str] = {
+    pickled: "is not a model that is safe to load",
+    pickle_beside: "python_model.pkl: is no part of a bundle",
+    loader_module: "is no part of a bundle",
+    skops_of_its_own: "is not a model that is safe to load",
+    zip_slip: "is not a model that is safe to load",
+    symlink: "reference.json: is no plain file",
+    external_data: "has external data",
+    external_data_within: "has external data",
+    custom_operators: "operators that are not of ONNX",
+    functions: "holds functions",
+    many_nodes: "more than 100,000 nodes",
+    too_large: "the limit is",
+    no_onnx: "is no ONNX file",
+}
+
+
+@pytest.mark.parametrize("poison", POISONS, ids=lambda one: one.__name__)
+def test_a_poisoned_one_is_refused(poison: Callable[[Path, Path], None], bundle: Path, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    poison(bundle, mark)
+    before = {p.name for p in tmp_path.rglob("*")}
+    digest = io.digest(bundle) if poison is not too_large else "it takes long and is not reached"
+    with pytest.raises(GlueError, match=POISONS[poison]):
+        if poison is too_large:
+            room.check_file(bundle / "model.onnx")
+        Model(bundle, digest, name="m", version=1)
+    assert not mark.exists() and {p.name for p in tmp_path.rglob("*")} == before
+    shutil.rmtree(bundle)
+
+
+def test_one_byte_of_another_is_refused(bundle: Path) -> None:
+    digest = io.digest(bundle)
+    text = (bundle / "model.onnx").read_bytes()
+    (bundle / "model.onnx").write_bytes(text[:100] + bytes([text[100] ^ 1]) + text[101:])
+    with pytest.raises(DataError, match="is not the bundle that was registered"):
+        Model(bundle, digest, name="m", version=1)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"task": 3}', json.dumps({"task": "binary", "target": "y", "x": 1})])
+def test_a_schema_that_is_none(text: str, bundle: Path) -> None:
+    (bundle / "schema.json").write_text(text)
+    with pytest.raises(DataError, match="is no bundle"):
+        load(bundle)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        RandomForestClassifier(20, max_depth=6, random_state=0),
+        DecisionTreeClassifier(random_state=0),
+        StackingClassifier([("a", RandomForestClassifier(9, random_state=0)), ("b", DecisionTreeClassifier())], cv=2),
+        ExtraTreesRegressor(20, random_state=0),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_forests_send_null_where_scikit_learn_does(estimator: object, bundle: Path) -> None:
+    """Also where training had no null."""
+    model = Pipeline([("m", estimator)]).fit(X, Y)
+    asked = X.copy()
+    asked[np.random.default_rng(1).random(asked.shape) < 0.3] = np.nan
+    made = room.export(model, 3, 0)
+    (bundle / "model.onnx").write_bytes(made)
+    room.check_file(bundle / "model.onnx")
+    got = room.run(room.session(made), {"number": asked})
+    if hasattr(model, "predict_proba"):
+        np.testing.assert_allclose(got[1], model.predict_proba(asked), atol=1e-5)
+    else:
+        np.testing.assert_allclose(np.ravel(got[0]), model.predict(asked), atol=1e-5)
