@@ -23,7 +23,7 @@ from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, U
 
 if TYPE_CHECKING:
     from mlops_glue.serving.model import Model
-    from mlops_glue.serving.worker import Settings, Worker
+    from mlops_glue.serving.worker import Settings
 
 KEPT = 3  # bundles of former versions
 LONG = 600  # characters of an example; a longer one is in a file
@@ -49,7 +49,7 @@ def serve(
     options = config.serve.model_copy(update={k: v for k, v in given.items() if v is not None})
     try:
         from mlops_glue.serving import server
-        from mlops_glue.serving.worker import Settings
+        from mlops_glue.serving.worker import Settings, Worker
     except ImportError as error:
         raise MissingExtra(str(error.name or error), "serving") from error
     if not check:

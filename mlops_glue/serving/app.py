@@ -38,7 +38,7 @@ SAID = {
     400: "The body is no JSON",
     401: "An API key is needed",
     408: "The request did not arrive in time",
-    413: "Too many bytes or rows",
+    413: "Too many bytes",
     415: "The body is not application/json",
     422: "Every problem of every row",
     503: "Too busy, or the online store does not answer; Retry-After says when to try again",
@@ -147,11 +147,13 @@ def _with_predict(document: dict[str, Any], worker: Worker, secured: bool) -> di
 def _answer(schema: Any) -> dict[str, Any]:
     """Of one row."""
     if schema.labels is None:
-        prediction: dict[str, Any] = {"type": "number"}
+        prediction: dict[str, Any] = {"type": ["number", "null"], "description": "null: the model gives no number"}
         return {"type": "object", "properties": {"prediction": prediction}, "required": ["prediction"]}
-    prediction = {"type": JSON_NAMES[type(schema.labels[0])], "enum": schema.labels}
+    said = "null: the model gives no number for such values"
+    kinds = [JSON_NAMES[type(schema.labels[0])], "null"]
+    prediction = {"type": kinds, "enum": [*schema.labels, None], "description": said}
     names = [("false", "true")[one] if isinstance(one, bool) else str(one) for one in schema.labels]
-    share = {"type": "number", "minimum": 0, "maximum": 1.000001}
+    share = {"type": ["number", "null"], "minimum": 0, "maximum": 1.000001}
     probabilities = {"type": "object", "properties": dict.fromkeys(names, share)}
     return {
         "type": "object",

@@ -36,10 +36,6 @@ class Malformed(Exception):
     """It is no JSON."""
 
 
-class TooManyRows(Exception):
-    """It has more rows than are taken at once."""
-
-
 class Invalid(Exception):
     """Values that the model does not take; `problems` has a row (from 0), a field and what is wrong, each."""
 
@@ -120,7 +116,8 @@ class Contract:
         numeric = [c for c in schema.columns if c.kind != "category"]
         columns = [*numeric, *(c for c in schema.columns if c.kind == "category")]
         self.fields = [
-            Field(c.name, c.kind, c.dtype, not c.nullable and c.name not in looked, c.nullable, c) for c in columns
+            Field(c.name, c.kind, c.dtype, not c.nullable and c.name not in looked, c.nullable or c.name in looked, c)
+            for c in columns
         ]
         have = {field.name for field in self.fields}
         others = dict.fromkeys([*features.keys, *features.request]) if features else {}
@@ -159,7 +156,6 @@ class Contract:
 
         Raises:
             Malformed: it is no JSON.
-            TooManyRows: it has too many.
             Invalid: it has problems, and here they all are.
         """
         try:
@@ -185,7 +181,8 @@ class Contract:
         if isinstance(tree, dict) and isinstance(tree.get("rows"), list):
             extra = [_problem(None, name, "unknown field") for name in tree if name != "rows"]
             if len(tree["rows"]) > self.max_rows:
-                raise TooManyRows
+                said = f"has {len(tree['rows']):,} rows; the limit is {self.max_rows:,}"
+                raise Invalid([*extra, _problem(None, "rows", said)])
             return self._rows(tree["rows"], bare=False, problems=extra)
         return self._rows([tree], bare=True)
 

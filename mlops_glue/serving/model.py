@@ -100,6 +100,9 @@ class Model:
             return [{"prediction": value} for value in said]
         if self._truth:
             said = [bool(value) for value in said]  # ONNX has no boolean label
+        unknown = np.isnan(out[1]).any(axis=1)
+        if unknown.any():  # of values so large that the model itself overflows; the label means nothing then
+            said = [None if is_nan else value for value, is_nan in zip(said, unknown.tolist(), strict=True)]
         return [
             {"prediction": value, "probabilities": {**self._never, **dict(zip(self._trained, one, strict=True))}}
             for value, one in zip(said, out[1].tolist(), strict=True)

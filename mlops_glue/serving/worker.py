@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from mlops_glue.serving import app as pages
-from mlops_glue.serving.contract import Invalid, Malformed, Rows, TooManyRows
+from mlops_glue.serving.contract import Invalid, Malformed, Rows
 from mlops_glue.serving.lookup import Lookup, NotReached
 from mlops_glue.serving.metrics import EACH_S, Counters
 from mlops_glue.serving.model import Model
@@ -244,8 +244,6 @@ class Worker:
             return self.model.contract.decode(body)
         except Malformed as error:
             raise Refused(400, f"the body {error}") from None
-        except TooManyRows:
-            raise Refused(413, f"the limit is {self.settings.max_rows:,} rows") from None
         except Invalid as error:
             raise Refused(422, problems=error.problems) from None
 

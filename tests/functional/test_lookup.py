@@ -100,6 +100,7 @@ def test_features_are_looked_up(kind: str, filled: Path, glue: Glue) -> None:
     finally:
         if kind == "redis":
             features.open_live(configs.load(filled, env), filled).teardown()
+            glue("materialize", "--force", cwd=filled)  # the registry, too, was torn down
 
 
 def test_a_store_that_says_nothing_costs_a_503_in_time(filled: Path) -> None:

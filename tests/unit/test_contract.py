@@ -12,7 +12,7 @@ import pytest
 
 from mlops_glue.records import FeatureList, View
 from mlops_glue.schema import Column, Schema, as_text, encode, matrices
-from mlops_glue.serving.contract import Contract, Invalid, Malformed, TooManyRows
+from mlops_glue.serving.contract import Contract, Invalid, Malformed
 
 COLUMNS = [
     Column("a b", "number", "double"),
@@ -174,8 +174,9 @@ def test_json_that_is_no_request(body: bytes) -> None:
 
 def test_rows_are_limited() -> None:
     assert len(contract().decode(json.dumps({"rows": [GOOD] * 5}).encode()).values) == 5
-    with pytest.raises(TooManyRows):
+    with pytest.raises(Invalid) as refused:
         contract().decode(json.dumps({"rows": [GOOD] * 6}).encode())
+    assert refused.value.problems == [{"row": None, "field": "rows", "problem": "has 6 rows; the limit is 5"}]
 
 
 def test_features_are_given_or_looked_up() -> None:

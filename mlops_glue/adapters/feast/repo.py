@@ -439,11 +439,12 @@ class Repository:
                 at = [n for n, key in enumerate(keys) if all(key[column] is not None for column in view.keys.values())]
                 if not at:
                     continue
-                values = {
-                    join: python_values_to_proto_values([keys[n][column] for n in at], kinds[join])
+                packed = [
+                    python_values_to_proto_values([keys[n][column] for n in at], kinds[join])
                     for join, column in view.keys.items()
-                }
-                got = provider.online_read(config, table, _get_entity_key_protos(values), list(columns))
+                ]
+                whom = [dict(zip(view.keys, values, strict=True)) for values in zip(*packed, strict=True)]
+                got = provider.online_read(config, table, _get_entity_key_protos(whom), list(columns))
                 for n, (when, found) in zip(at, got, strict=True):
                     if found is None or (view.ttl_s and (now - utc(when)).total_seconds() > view.ttl_s):
                         continue
