@@ -290,7 +290,7 @@ class Contract:
         if first:
             number = np.array(numbers, np.float32)
             infinite = np.isinf(number)
-            if infinite.any():
+            if np.count_nonzero(infinite):
                 self._check_finite(rows)
                 number[infinite] = np.nan  # beyond what a float32 holds, as in training
             out["number"] = number

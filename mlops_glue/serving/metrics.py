@@ -34,7 +34,6 @@ class Counters:
 
     def __init__(self, folder: Path | None) -> None:
         self.values: dict[tuple[str, ...], float] = {}
-        self._latencies: list[float] = []
         self._buckets = [0] * (len(BUCKETS_S) + 1)
         self._sum = 0.0
         self._file = folder / f"{os.getpid()}.json" if folder else None
@@ -45,20 +44,15 @@ class Counters:
         key = (name, *labels)
         self.values[key] = self.values.get(key, 0) + by
 
-    def took(self, seconds: float) -> None:
-        """One answered request to /predict."""
-        self._latencies.append(seconds)
-        if len(self._latencies) > 10_000:
-            self._settle()
-
-    def _settle(self) -> None:
-        taken, self._latencies = self._latencies, []
-        for seconds in taken:
-            self._buckets[bisect.bisect_left(BUCKETS_S, seconds)] += 1
-            self._sum += seconds
+    def answered(self, status: int, seconds: float, rows: int) -> None:
+        """One request to /predict."""
+        self._buckets[bisect.bisect_left(BUCKETS_S, seconds)] += 1
+        self._sum += seconds
+        self.add("glue_requests_total", "/predict", str(status))
+        if rows:
+            self.add("glue_rows_total", by=rows)
 
     def _snapshot(self) -> dict[str, Any]:
-        self._settle()
         values = [[*key, value] for key, value in self.values.items()]
         return {"values": values, "buckets": self._buckets, "sum": self._sum}
 

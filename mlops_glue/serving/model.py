@@ -74,7 +74,9 @@ class Model:
         else:
             self._estimator = onnx.load_skops(folder / "model.skops")
         self.format = "onnx" if self._live is not None else "skops"
-        self._names = [i.name for i in self._live.get_inputs()] if self._live is not None else []
+        # the session within does without the checks of each call, which the contract has made already
+        self._outputs = [o.name for o in self._live.get_outputs()] if self._live is not None else []
+        self._run: Any = getattr(self._live, "_sess", self._live).run if self._live is not None else None
         labels = self.schema.labels or []
         self._truth = bool(labels) and isinstance(labels[0], bool)
         self._trained = [_key(label) for label in self.schema.trained or labels]
@@ -91,18 +93,18 @@ class Model:
             ToolError: the model cannot be run on them.
         """
         if self._live is not None:
-            out = self._live.run(None, {name: inputs[name] for name in self._names})
+            out = self._run(self._outputs, inputs, None)
         else:
             out = self._by_estimator(inputs)
-        values = np.ravel(out[0])
+        values = out[0].reshape(-1)
         said: list[Any] = values.astype(np.float64).tolist() if self.schema.labels is None else values.tolist()
         if self.schema.labels is None or len(out) < 2:
             return [{"prediction": value} for value in said]
         if self._truth:
             said = [bool(value) for value in said]  # ONNX has no boolean label
-        unknown = np.isnan(out[1]).any(axis=1)
-        if unknown.any():  # of values so large that the model itself overflows; the label means nothing then
-            said = [None if is_nan else value for value, is_nan in zip(said, unknown.tolist(), strict=True)]
+        nan = np.isnan(out[1])
+        if np.count_nonzero(nan):  # of values so large that the model itself overflows; the label means nothing then
+            said = [None if is_nan else value for value, is_nan in zip(said, nan.any(axis=1).tolist(), strict=True)]
         return [
             {"prediction": value, "probabilities": {**self._never, **dict(zip(self._trained, one, strict=True))}}
             for value, one in zip(said, out[1].tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""Values that training did not have: counted by column, a batch of requests at a time, never refused here."""
+"""Values that training did not have: counted by column, many requests at a time, never refused here."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 
 from mlops_glue.schema import Schema
-
-BATCH = 64  # requests
 
 
 class Outside:
@@ -31,11 +29,6 @@ class Outside:
     def see(self, inputs: dict[str, Any]) -> None:
         """Remember what was given to the model."""
         self._waiting.append(inputs)
-
-    @property
-    def full(self) -> bool:
-        """Is it time to count?"""
-        return len(self._waiting) >= BATCH
 
     def count(self) -> dict[str, int]:
         """By column, of what was seen since the last count."""

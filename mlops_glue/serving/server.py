@@ -64,6 +64,7 @@ def run(
         "timeout_keep_alive": 30,
         "backlog": BACKLOG,
         "lifespan": "on",
+        "proxy_headers": False,  # nothing here asks who the client is
     }
     if alone is not None:
         server = uvicorn.Server(uvicorn.Config(with_cors(alone), **options))
