@@ -289,8 +289,8 @@ class Contract:
         out: dict[str, np.ndarray[Any, Any]] = {}
         if first:
             number = np.array(numbers, np.float32)
-            infinite = np.isinf(number)
-            if np.count_nonzero(infinite):
+            flat = number.reshape(-1)
+            if not math.isfinite(flat.dot(flat)) and (infinite := np.isinf(number)).any():  # the quick answer is no
                 self._check_finite(rows)
                 number[infinite] = np.nan  # beyond what a float32 holds, as in training
             out["number"] = number

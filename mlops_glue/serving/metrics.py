@@ -10,6 +10,7 @@ import bisect
 import contextlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,14 @@ class Counters:
         key = (name, *labels)
         self.values[key] = self.values.get(key, 0) + by
 
-    def answered(self, status: int, seconds: float, rows: int) -> None:
-        """One request to /predict."""
-        self._buckets[bisect.bisect_left(BUCKETS_S, seconds)] += 1
-        self._sum += seconds
-        self.add("glue_requests_total", "/predict", str(status))
+    def answered(self, requests: list[tuple[int, float, int]]) -> None:
+        """Requests to /predict: status, seconds, rows of each."""
+        for status, n in Counter(status for status, _, _ in requests).items():
+            self.add("glue_requests_total", "/predict", str(status), by=n)
+        for _, seconds, _ in requests:
+            self._buckets[bisect.bisect_left(BUCKETS_S, seconds)] += 1
+        self._sum += sum(seconds for _, seconds, _ in requests)
+        rows = sum(rows for _, _, rows in requests)
         if rows:
             self.add("glue_rows_total", by=rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -102,13 +103,20 @@ class Model:
             return [{"prediction": value} for value in said]
         if self._truth:
             said = [bool(value) for value in said]  # ONNX has no boolean label
-        nan = np.isnan(out[1])
-        if np.count_nonzero(nan):  # of values so large that the model itself overflows; the label means nothing then
-            said = [None if is_nan else value for value, is_nan in zip(said, nan.any(axis=1).tolist(), strict=True)]
-        return [
-            {"prediction": value, "probabilities": {**self._never, **dict(zip(self._trained, one, strict=True))}}
-            for value, one in zip(said, out[1].tolist(), strict=True)
-        ]
+        flat = out[1].reshape(-1)
+        if math.isnan(
+            flat.dot(flat)
+        ):  # of values so large that the model itself overflows; the label means nothing then
+            said = [
+                None if is_nan else value
+                for value, is_nan in zip(said, np.isnan(out[1]).any(axis=1).tolist(), strict=True)
+            ]
+        names, every = self._trained, out[1].tolist()
+        if self._never:
+            every = [{**self._never, **dict(zip(names, one, strict=True))} for one in every]
+        else:
+            every = [dict(zip(names, one, strict=True)) for one in every]
+        return [{"prediction": v, "probabilities": one} for v, one in zip(said, every, strict=True)]
 
     def _by_estimator(self, inputs: dict[str, Any]) -> list[Any]:
         """A model that ONNX cannot express: scikit-learn and pandas are in this worker then."""

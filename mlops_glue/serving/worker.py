@@ -128,14 +128,7 @@ class Worker:
         self._log: list[bytes] = []
         self._done: list[tuple[str, str, int, float, int, float]] = []  # requests to /predict, not yet counted
         self._encode = msgspec.json.Encoder().encode
-        self._rest: Any = None  # FastAPI is imported when it is first asked for: it is half of the time to ready
-
-    @property
-    def rest(self) -> Any:
-        """The FastAPI application."""
-        if self._rest is None:
-            self._rest = pages.application(self)
-        return self._rest
+        self.rest = pages.application(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -173,13 +166,13 @@ class Worker:
         for column, n in self.outside.count().items():
             self.counters.add("glue_values_outside_total", column, by=n)
         done, self._done = self._done, []
-        for request_id, method, status, took, rows, at in done:
-            self.counters.answered(status, took, rows)
-            if self.settings.access_log:
-                self._log.append(
-                    b'{"time":%.3f,"request_id":"%s","method":"%s","path":"/predict","status":%d,"ms":%.3f,"rows":%d}\n'
-                    % (at, request_id.encode(), method.encode(), status, 1000 * took, rows)
-                )
+        self.counters.answered([(status, took, rows) for _, _, status, took, rows, _ in done])
+        if self.settings.access_log:
+            line = '{"time":%.3f,"request_id":"%s","method":"%s","path":"/predict","status":%d,"ms":%.3f,"rows":%d}\n'
+            self._log += [
+                (line % (at, request_id, method, status, 1000 * took, rows)).encode()
+                for request_id, method, status, took, rows, at in done
+            ]
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -237,15 +230,21 @@ class Worker:
         body = message.get("body", b"")
         if message.get("more_body") or message["type"] == "http.disconnect":
             body = await self._rest_of_body(message, receive)
+        model = self.model
         rows = self._decoded(body)
-        places = self.model.contract.missing(rows)
-        if places:
-            await self._look_up(rows, places, request_id)
-        inputs = self.model.contract.matrices(rows)
-        said = self.model.answers(inputs)
+        if model.features is not None:
+            places = model.contract.missing(rows)
+            if places:
+                await self._look_up(rows, places, request_id)
+        try:
+            inputs = model.contract.matrices(rows)
+        except Invalid as error:  # a number that only now is seen to be too large
+            raise Refused(422, problems=error.problems) from None
+        said = model.answers(inputs)
         self.outside.see(inputs)
-        about = {"model_version": self.model.version, "request_id": request_id}
-        return self._encode({**said[0], **about} if rows.bare else {"predictions": said, **about}), len(said)
+        whole: dict[str, Any] = said[0] if rows.bare else {"predictions": said}
+        whole["model_version"], whole["request_id"] = model.version, request_id
+        return self._encode(whole), len(said)
 
     def _decoded(self, body: bytes) -> Rows:
         try:
@@ -308,7 +307,7 @@ class Worker:
                 break
             told.append(one)
         if problems:
-            about |= {"detail": f"{len(problems)} problems", "problems": told}
+            about |= {"detail": f"{len(problems)} problem{'s' * (len(problems) > 1)}", "problems": told}
         return self._encode({**about, "request_id": request_id})
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -173,6 +173,8 @@ def _bodies() -> Iterator[tuple[bytes, dict[str, str]]]:
         b"-1e999",
         b'"NaN"',
         b"true",
+        b"9" * 310,
+        b"1" * 400,
         b"9" * 5000,
         b'"\\ud800"',
         b'"\xff"',
