@@ -489,7 +489,9 @@ def sink(path: Path, named: Path, schema: pa.Schema) -> Any:
     import pyarrow.parquet as pq
 
     if named.name.lower().endswith(".parquet"):
-        return pq.ParquetWriter(path, schema)
+        # of numbers that hardly repeat, a dictionary costs more than all else and saves nothing
+        texts = [field.name for field in schema if is_text(field.type)]
+        return pq.ParquetWriter(path, schema, use_dictionary=texts or False)
     return CsvSink(path, schema.names, compress=named.name.lower().endswith(".gz"))
 
 
