@@ -1,8 +1,8 @@
 """DVC: initialise, track, reproduce. A stage whose command is `glue stage X` runs in this process.
 
 Two names of DVC's internals make that possible, `Repo.reproduce(repro_fn=…)` and `dvc.stage.run.cmd_run`. Where they
-are missing, stages run as subprocesses, as `dvc repro` runs them. A third, `dvc.dependency.param.load_path`, saves
-time.
+are missing, stages run as subprocesses, as `dvc repro` runs them. Two more are used where they are there: one saves
+time (`_parameters_parsed_once`), one keeps `dvc.lock` whole (`_files_written_whole`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue.errors import GlueError, MissingExtra, ToolError, first_line
+from mlops_glue.io import atomic
 
 Outcome = str  # executed, restored, unchanged, failed
 Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" before the work), seconds, reasons
@@ -38,7 +39,7 @@ def _repo(root: Path) -> Iterator[Any]:
     here = Path.cwd()
     os.chdir(root)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), Repo(str(root)) as repo:
+        with contextlib.redirect_stdout(io.StringIO()), _files_written_whole(), Repo(str(root)) as repo:
             yield repo
     except sqlite3.Error as error:  # its state, in .dvc/tmp
         raise ToolError(f"DVC's state: {error}", hint=f"make room, or look at {root / '.dvc' / 'tmp'}") from error
@@ -55,6 +56,36 @@ def _repo(root: Path) -> Iterator[Any]:
         raise ToolError(f"DVC: {': '.join(said)}") from error
     finally:
         os.chdir(here)
+
+
+@contextlib.contextmanager
+def _files_written_whole() -> Iterator[None]:
+    """DVC empties `dvc.lock` after each stage and then writes it; killed in between, nothing could read it again.
+
+    A fourth internal name, `dvc.utils.serialize._common._dump_data`; where it is gone, DVC writes as it likes.
+    """
+    from dvc.utils.serialize import _common, _yaml
+
+    original = getattr(_common, "_dump_data", None)
+    if original is None:
+        yield
+        return
+
+    def dump(path: Any, data: Any, dumper: Any, fs: Any = None, **arguments: Any) -> None:
+        if fs is not None and getattr(fs, "protocol", None) != "local":
+            original(path, data, dumper, fs=fs, **arguments)
+            return
+        with atomic(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            dumper(data, stream, **arguments)
+
+    places = [place for place in (_common, _yaml) if getattr(place, "_dump_data", None) is original]
+    for place in places:
+        place._dump_data = dump
+    try:
+        yield
+    finally:
+        for place in places:
+            place._dump_data = original
 
 
 def init(root: Path, *, git: bool) -> None:

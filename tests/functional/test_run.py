@@ -71,6 +71,7 @@ def test_a_dvc_without_the_internal_names_falls_back_with_one_warning(penguins: 
 
 
 def test_until_and_no_publish_stop_there(penguins: Path, glue: Glue) -> None:
+    (penguins / "mlflow.db").unlink()
     told = json.loads(glue("run", "--until", "split", "--json", cwd=penguins).stdout)
     assert [s["stage"] for s in told["stages"]] == ["ingest", "validate", "featurize", "split"]
     glue("run", "--no-publish", cwd=penguins)

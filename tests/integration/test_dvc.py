@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from mlops_glue.adapters import dvc
 from tests.conftest import Glue
 
@@ -19,3 +21,18 @@ def test_glue_run_and_dvc_repro_write_the_same_lock(penguins: Path, glue: Glue) 
     subprocess.run(["rm", "-rf", "artifacts", "dvc.lock", ".dvc/cache/runs"], cwd=penguins, check=True)
     subprocess.run(["dvc", "repro"], cwd=penguins, capture_output=True, check=True)
     assert (penguins / "dvc.lock").read_bytes() == mine
+
+
+def test_a_lock_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    from dvc.utils.serialize import modify_yaml
+
+    lock = tmp_path / "dvc.lock"
+    lock.write_text("schema: '2.0'\n")
+    with dvc._files_written_whole():
+        with pytest.raises(Exception, match="represent"), modify_yaml(lock) as data:
+            data["stages"] = {"a": object()}  # fails in the middle of the writing
+        assert lock.read_text() == "schema: '2.0'\n"
+        with modify_yaml(lock) as data:
+            data["stages"] = {}
+    assert lock.read_text() == "schema: '2.0'\nstages: {}\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["dvc.lock"]
