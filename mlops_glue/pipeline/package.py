@@ -61,15 +61,15 @@ def package(config: Config, root: Path) -> None:
         io.write_json(folder / "features.json", io.read_json(root / layout.FEATURE_LIST))
     io.write_json(folder / "signature.json", reference.signature(schema))
     io.write_json(folder / "parity.json", parity)
-    names = [c.name for c in schema.columns]
+    names, keys = [c.name for c in schema.columns], []
     if config.features.use:
-        features_of = FeatureList.from_dict(io.read_json(root / layout.FEATURE_LIST))
-        names += [n for n in dict.fromkeys([*features_of.keys, *features_of.request]) if n not in names]
-    raw = io.read_parquet(root / config.rows, names)
+        listed = FeatureList.from_dict(io.read_json(root / layout.FEATURE_LIST))
+        keys = [key for key in dict.fromkeys([*listed.keys, *listed.request]) if key not in names]
+    raw = io.read_parquet(root / config.rows, names + keys)
     example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
     io.write_json(folder / "input_example.json", example_rows(example, schema))
     io.write_json(folder / "reference.json", reference.profile(parts["train"], schema))
-    io.write_parquet(folder / "reference.parquet", reference.sample(Bundle(folder), raw, parts))
+    io.write_parquet(folder / "reference.parquet", reference.sample(Bundle(folder), raw.select(names), parts))
 
 
 def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import config as configs
@@ -136,3 +137,12 @@ def test_a_definition_that_changed_is_not_served(filled: Path, glue: Glue) -> No
     edit(filled / DEFINITIONS, ("timedelta(0)", "timedelta(days=7)"))
     said = glue("serve", "--check", cwd=filled, code=4).stderr
     assert "is not defined as when the model was trained" in said
+
+
+def test_keys_are_in_the_example_and_not_in_the_reference(filled: Path) -> None:
+    bundle = filled / "artifacts/bundle"
+    columns = [one["name"] for one in json.loads((bundle / "schema.json").read_text())["columns"]]
+    assert "customer_id" not in columns
+    assert "customer_id" in json.loads((bundle / "input_example.json").read_text())[0]
+    assert set(columns) < set(pq.read_schema(bundle / "reference.parquet").names)
+    assert "customer_id" not in pq.read_schema(bundle / "reference.parquet").names
