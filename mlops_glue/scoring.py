@@ -26,9 +26,10 @@ class Bundle:
         self.schema = Schema.from_dict(io.read_json(folder / "schema.json"))
         kept = folder / "features.json"
         self.features = FeatureList.from_dict(io.read_json(kept)) if kept.is_file() else None  # what Feast has of them
-        self._live = onnx.session(folder / "model.onnx", threads) if (folder / "model.onnx").is_file() else None
-        self._model: Any = None if self._live is not None else onnx.load_skops(folder / "model.skops")
-        self.format = "onnx" if self._live is not None else "skops"
+        model = folder / "model.onnx"
+        self._run = onnx.runner(onnx.session(model, threads)) if model.is_file() else None
+        self._model: Any = None if self._run is not None else onnx.load_skops(folder / "model.skops")
+        self.format = "onnx" if self._run is not None else "skops"
 
     def lacks(self, table: pa.Table) -> bool:
         """Are there features of Feast's that the raw rows do not have?"""
@@ -41,16 +42,12 @@ class Bundle:
             For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape
             (rows, classes) in the order of `schema.labels`. For regression: float64 values and None.
         """
-        encoded = encode(table, self.schema, where=where)
-        if self._live is not None:
-            out = onnx.run(self._live, matrices(encoded, self.schema))
-            value, probability = np.ravel(out[0]), out[1] if len(out) > 1 else None
-        else:
-            import pandas as pd
+        return self.score(matrices(encode(table, self.schema, where=where), self.schema))
 
-            frame = pd.DataFrame({n: encoded[n] for n in (*self.schema.numeric, *self.schema.text)})
-            value = np.ravel(self._model.predict(frame))
-            probability = self._model.predict_proba(frame) if hasattr(self._model, "predict_proba") else None
+    def score(self, inputs: onnx.Inputs) -> tuple[Any, Any]:
+        """The same for what `schema.matrices` gives."""
+        out = self._run(inputs) if self._run is not None else self._by_estimator(inputs)
+        value, probability = out[0].reshape(-1), out[1] if len(out) > 1 else None
         if self.schema.labels is None:
             return value.astype(np.float64), None
         if isinstance(self.schema.labels[0], bool):
@@ -60,6 +57,15 @@ class Bundle:
             every[:, [self.schema.labels.index(label) for label in self.schema.trained]] = probability
             probability = every
         return value, probability
+
+    def _by_estimator(self, inputs: onnx.Inputs) -> list[Any]:
+        """By a model that ONNX cannot express; scikit-learn and pandas are imported then."""
+        import pandas as pd
+
+        names = (("number", self.schema.numeric), ("text", self.schema.text))
+        frame = pd.concat([pd.DataFrame(inputs[kind], columns=of) for kind, of in names if of], axis=1)
+        out = [np.asarray(self._model.predict(frame))]
+        return [*out, self._model.predict_proba(frame)] if hasattr(self._model, "predict_proba") else out
 
     def scored(self, typed: pa.Table, carried: pa.Table, *, where: str = "input") -> pa.Table:
         """The carried columns, then `prediction` and, for classes, `probability_<label>`.

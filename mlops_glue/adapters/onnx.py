@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -322,14 +322,28 @@ def session(model: bytes | Path, threads: int = 1) -> Any:
         raise ToolError(f"onnxruntime refuses the model: {type(error).__name__}") from error
 
 
-def run(live: Any, inputs: dict[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+Inputs = dict[str, np.ndarray[Any, Any]]
+Run = Callable[[Inputs], list[np.ndarray[Any, Any]]]
+
+
+def runner(live: Any) -> Run:
+    """A session as a function from inputs to `run`'s outputs; names are looked up once, not at each call."""
+    wanted, outputs = [i.name for i in live.get_inputs()], [o.name for o in live.get_outputs()]
+    within = getattr(live, "_sess", live)  # does without the checks that the one around it makes at each call
+
+    def call(inputs: Inputs) -> list[np.ndarray[Any, Any]]:
+        try:
+            return within.run(outputs, {name: inputs[name] for name in wanted}, None)  # type: ignore[no-any-return]
+        except Exception as error:
+            raise ToolError(f"onnxruntime: {brief(error, 200)}") from error
+
+    return call
+
+
+def run(live: Any, inputs: Inputs) -> list[np.ndarray[Any, Any]]:
     """Outputs in the model's order: label, then probabilities (rows, classes) for a classifier.
 
     Raises:
         ToolError: onnxruntime cannot run it on these inputs.
     """
-    wanted = {i.name for i in live.get_inputs()}
-    try:
-        return live.run(None, {k: v for k, v in inputs.items() if k in wanted})  # type: ignore[no-any-return]
-    except Exception as error:
-        raise ToolError(f"onnxruntime: {brief(error, 200)}") from error
+    return runner(live)(inputs)

@@ -43,8 +43,8 @@ def _as_before(root: Path, env: str | None) -> dict[str, str] | None:
 
     A server that holds the store may have lost it: that is looked at.
     """
-    before = None if (root / layout.RUNNING).exists() else unchanged.seen(root)
-    if before is None or not before["store_unchanged"] or before["env"] != env or len(before["there"]) < 2:
+    before = unchanged.as_left(root, env)
+    if before is None or len(before["there"]) < 2:
         return None
     return dict.fromkeys(io.read_json(root / layout.DELIVERY)["online"], "unchanged")
 

@@ -16,6 +16,7 @@ from mlops_glue.errors import DataError, UsageError, did_you_mean
 from mlops_glue.pipeline import unchanged
 
 if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
     from mlops_glue.scoring import Bundle
 
 OUTPUTS = (".csv", ".csv.gz", ".parquet")
@@ -29,7 +30,9 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
     root = layout.find_root()
     config = configs.load(root, env)
     with tempfile.TemporaryDirectory() as scratch:
-        chosen, folder = as_run_left_it(root, config, env, version) or of_registry(root, config, version, Path(scratch))
+        chosen, folder = as_run_left_it(root, config, env, version) or of_registry(
+            opened(root, config), root, config, version, Path(scratch)
+        )
         bundle = Bundle(folder, threads=os.cpu_count() or 1)
         for one, out in zip(inputs, outputs, strict=True):
             with console.rows_bar(one.name, io.parquet_rows(one)) as advance:
@@ -40,19 +43,24 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
 
 def as_run_left_it(root: Path, config: configs.Config, env: str | None, version: int | None) -> tuple[int, Path] | None:
     """The champion, where it is plainly what the last run made and nothing has changed since: no tool is imported."""
-    before = None if (root / layout.RUNNING).exists() else unchanged.seen(root)
-    if before is None or not before["store_unchanged"] or before["env"] != (env or os.environ.get("GLUE_ENV")):
+    if unchanged.as_left(root, env or os.environ.get("GLUE_ENV")) is None:
         return None
     told = io.read_json(root / layout.DELIVERY)
     mine = told["model"] == config.model_name and told["champion"] == told["version"]
     return (told["version"], root / layout.BUNDLE) if mine and version in (None, told["version"]) else None
 
 
-def of_registry(root: Path, config: configs.Config, version: int | None, folder: Path) -> tuple[int, Path]:
-    """The champion, or the version that is asked for, from the registry."""
+def opened(root: Path, config: configs.Config) -> Store:
+    """The registry."""
     from mlops_glue.adapters.mlflow import Store
 
-    store = Store(root, configs.tracking_uri(config))
+    return Store(root, configs.tracking_uri(config))
+
+
+def of_registry(
+    store: Store, root: Path, config: configs.Config, version: int | None, folder: Path
+) -> tuple[int, Path]:
+    """The champion, or the version that is asked for, from the registry."""
     chosen = version if version is not None else store.champion(config.model_name)
     if chosen is None:
         raise UsageError(

@@ -30,9 +30,9 @@ def run(
     """Run what changed, publish the result, promote it where it may be. Returns 1 where a check said no."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
-    if publish and not (force or until or overrides or subprocess or (root / layout.RUNNING).exists()):
-        before = unchanged.seen(root)
-        if before is not None and before["env"] == env and before["store_unchanged"]:
+    if publish and not (force or until or overrides or subprocess):
+        before = unchanged.as_left(root, env)
+        if before is not None:
             return _as_before(root, before, as_json)
 
     from mlops_glue import config as configs

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.commands.predict import as_run_left_it, of_registry
+from mlops_glue.commands.predict import as_run_left_it, of_registry, opened
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def serve(
     with listening, _shared(root, settings, options.workers) as shared:
         alone = Worker(shared) if options.workers == 1 else None
         # of many workers none loads here, so it is tried: what is wrong is told in one line, and not by each of them
-        _tell(alone.model if alone else _loaded(shared), url, options.workers, root, keyed=bool(settings.keys))
+        _tell(alone.model if alone else _tried(shared), url, options.workers, root, keyed=bool(settings.keys))
         return server.run(shared, listening, workers=options.workers, shutdown_s=options.shutdown_s, alone=alone)
 
 
@@ -127,10 +127,11 @@ def _bundle(root: Path, config: configs.Config, env: str | None, version: int | 
 def _fetched(root: Path, env: str | None, version: int | None, scratch: Path) -> Found:
     """In another process: the bundle from the registry; its features are defined as when it was trained."""
     config = configs.load(root, env)
-    number, folder = of_registry(root, config, version, scratch)
-    from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT, Store
+    from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT
 
-    tags = Store(root, configs.tracking_uri(config)).tags(config.model_name, number)
+    store = opened(root, config)
+    number, folder = of_registry(store, root, config, version, scratch)
+    tags = store.tags(config.model_name, number)
     listed = folder / "features.json"
     if listed.is_file():
         from mlops_glue import features
@@ -174,7 +175,7 @@ def _lookup(config: configs.Config, root: Path, env: str | None, folder: Path) -
     return {"type": "packed", "options": {"path": str(packed[0]), "project": packed[1]}}
 
 
-def _loaded(settings: Settings) -> Model:
+def _tried(settings: Settings) -> Model:
     from mlops_glue.serving.worker import load
 
     model = load(settings)
@@ -184,8 +185,10 @@ def _loaded(settings: Settings) -> Model:
 
 def _check(settings: Settings, as_json: bool, url: str, root: Path) -> int:
     """Load the bundle, score its example, print the contract."""
+    from mlops_glue.serving.worker import load
+
     try:
-        model = _loaded(settings)
+        model = load(settings)
         said = model.self_test()
     except GlueError as error:
         raise CheckFailed(f"{settings.name} v{settings.version} cannot be served: {error.message}") from error
@@ -195,7 +198,7 @@ def _check(settings: Settings, as_json: bool, url: str, root: Path) -> int:
         return 0
     console.result(f"{model.name} v{model.version} ({model.format}) can be served: {len(said)} example rows are scored")
     for one in model.contract.fields:
-        must = "required" if one.required and one.kind != "key" else "may be left out"
+        must = "required" if one.required else "may be left out"
         kinds = " or ".join(sorted({kind.__name__ for kind in one.types} - ({"int"} if float in one.types else set())))
         console.result(f"  {one.name}  {one.kind} ({kinds}), {must}{', may be null' if one.nullable else ''}")
     console.result(f"glue serve, then  {_curl(model, url, root, keyed=bool(settings.keys))}")

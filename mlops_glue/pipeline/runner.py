@@ -22,7 +22,7 @@ from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
 
 SHARED = ("pandas", "scipy.stats")  # what both Great Expectations and scikit-learn import
-LATER = ("pandas", "sklearn.ensemble", "skops.io", "matplotlib.figure", "skl2onnx", "onnxruntime")
+LATER = ("sklearn.ensemble", "skops.io", "matplotlib.figure", "skl2onnx", "onnxruntime")
 # the keys of `features` that decide what is learned; the others say where it is kept
 LEARNT = (
     "transform",

@@ -27,6 +27,12 @@ Snapshot = dict[str, str | None]
 Stamp = list[int]
 
 
+def as_left(root: Path, env: str | None) -> dict[str, Any] | None:
+    """What `seen` gives, where the last run ended, was of this environment, and left the registry as it is."""
+    before = None if (root / layout.RUNNING).exists() else seen(root)
+    return before if before is not None and before["store_unchanged"] and before["env"] == env else None
+
+
 def snapshot(root: Path) -> Snapshot | None:
     """SHA-256 of every file that tells DVC or glue what to do; None for one that is absent. None: too many to look."""
     names = {layout.CONFIG, "dvc.yaml", "dvc.lock", ".dvc/config", ".dvc/config.local", ".dvcignore"}

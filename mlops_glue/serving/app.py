@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI, Response
 
 from mlops_glue import __version__
-from mlops_glue.serving.contract import JSON_NAMES, asked_rows
+from mlops_glue.serving.contract import JSON_NAMES, asked_rows, json_key
 
 if TYPE_CHECKING:
     from mlops_glue.serving.worker import Worker
@@ -152,7 +152,7 @@ def _answer(schema: Any) -> dict[str, Any]:
     said = "null: the model gives no number for such values"
     kinds = [JSON_NAMES[type(schema.labels[0])], "null"]
     prediction = {"type": kinds, "enum": [*schema.labels, None], "description": said}
-    names = [("false", "true")[one] if isinstance(one, bool) else str(one) for one in schema.labels]
+    names = [json_key(one) for one in schema.labels]
     share = {"type": ["number", "null"], "minimum": 0, "maximum": 1.000001}
     probabilities = {"type": "object", "properties": dict.fromkeys(names, share)}
     return {

@@ -124,9 +124,8 @@ class Contract:
         types = features.types if features else {}
         self.fields += [Field(n, "key", types.get(n, "string"), required=False) for n in others if n not in have]
         self.place = {field.name: at for at, field in enumerate(self.fields)}
-        self._by_name = {field.name: field for field in self.fields}
         self._columns, self._numbers, self._looked = len(columns), len(numeric), looked
-        self._looked_at = [self.place[name] for name in schema_order(schema, looked)]
+        self._looked_at = [self.place[c.name] for c in schema.columns if c.name in looked]
         self._needs = _needs(features) if features else {}
         self._known = {c.name: frozenset(c.categories) for c in columns if c.kind == "category" and c.categories}
         self._unseen = unseen
@@ -220,7 +219,7 @@ class Contract:
                 yield _problem(at, name, f"unknown field ({said})")
         for field in self.fields:
             if field.name not in row:
-                if field.required and field.kind != "key":
+                if field.required:
                     yield _problem(at, field.name, "is required")
                 continue
             wrong = _type_problem(row[field.name], field)
@@ -259,8 +258,6 @@ class Contract:
 
     def missing(self, rows: Rows) -> list[int]:
         """The places of rows that leave features to be looked up."""
-        if not self._looked_at:
-            return []
         return [at for at, row in enumerate(rows.values) if any(row[place] is UNSET for place in self._looked_at)]
 
     def keys(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
@@ -295,11 +292,11 @@ class Contract:
                 number[infinite] = np.nan  # beyond what a float32 holds, as in training
             out["number"] = number
         if end > first:
-            out["text"] = np.array([["" if v is None else v for v in row[first:end]] for row in rows.values], object)
-            if not self._plain:
-                out["text"] = np.array(
-                    [[self._category(at, v) for at, v in enumerate(row)] for row in out["text"]], object
-                )
+            texts = [row[first:end] for row in rows.values]
+            if self._plain:
+                out["text"] = np.array([["" if v is None else v for v in row] for row in texts], object)
+            else:
+                out["text"] = np.array([[self._category(at, v) for at, v in enumerate(row)] for row in texts], object)
         return out
 
     def _check_finite(self, rows: Rows) -> None:
@@ -314,6 +311,8 @@ class Contract:
             raise Invalid(found)
 
     def _category(self, at: int, value: Any) -> str:
+        if value is None:
+            return ""
         field = self.fields[self._numbers + at]
         if field.dtype in ("double", "float") and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -331,7 +330,7 @@ class Contract:
     @property
     def json_schema(self) -> dict[str, Any]:
         """Of one row."""
-        required = [field.name for field in self.fields if field.required and field.kind != "key"]
+        required = [field.name for field in self.fields if field.required]
         made: dict[str, Any] = {
             "type": "object",
             "properties": {field.name: field.json_schema for field in self.fields},
@@ -346,9 +345,9 @@ def asked_rows(rows: list[dict[str, Any]], features: FeatureList | None) -> list
     return [{name: value for name, value in row.items() if name not in looked} for row in rows]
 
 
-def schema_order(schema: Schema, names: set[str]) -> list[str]:
-    """Names of columns in the schema's order."""
-    return [c.name for c in schema.columns if c.name in names]
+def json_key(label: Any) -> str:
+    """A class as the name of a member in JSON."""
+    return ("false", "true")[label] if isinstance(label, bool) else str(label)
 
 
 def _needs(features: FeatureList) -> dict[str, list[str]]:
@@ -374,7 +373,7 @@ def _parsed(body: bytes) -> Any:
     """
 
     def whole(digits: str) -> Any:
-        return int(digits) if len(digits) <= MOST_DIGITS and math.isfinite(_float(digits)) else _Huge()
+        return int(digits) if len(digits) <= MOST_DIGITS and math.isfinite(float(digits)) else _Huge()
 
     def fraction(digits: str) -> Any:
         value = float(digits)
@@ -388,13 +387,6 @@ def _parsed(body: bytes) -> Any:
         raise Malformed(f"is no UTF-8 at byte {error.start}") from None
     except RecursionError:
         raise Malformed("is nested too deeply") from None
-
-
-def _float(digits: str) -> float:
-    try:
-        return float(digits)
-    except OverflowError:
-        return math.inf
 
 
 def _type_problem(value: Any, field: Field) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ class NotReached(Exception):
     """The online store does not answer, or not in time."""
 
 
-class Lookup:
+class Lookup(ABC):
     """Reads features of entities, all of a request at once.
 
     Args:
@@ -67,15 +68,9 @@ class Lookup:
                 fresh[one] = found
         return [fresh[one] for one in asked]
 
+    @abstractmethod
     async def _read(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        raise NotImplementedError
-
-    def check(self) -> None:
-        """The store can be read.
-
-        Raises:
-            GlueError: it cannot.
-        """
+        """As `read`, from the store."""
 
 
 class Packed(Lookup):
@@ -88,8 +83,12 @@ class Packed(Lookup):
         self._file, self._key_of, self._project = PackedFile(Path(path)), key_of, project
         self._views: list[tuple[str, View, list[str], list[tuple[str, str]]]] = []
 
-    def check(self) -> None:
-        """The file has every view and feature."""
+    def _find_views(self) -> None:
+        """Where the file has each view and feature.
+
+        Raises:
+            DataError: it has one of them not.
+        """
         columns = {ref: column for column, ref in self.features.columns.items()}
         there, made = self._file.views(), []
         for view in self.features.views:
@@ -107,7 +106,7 @@ class Packed(Lookup):
         now = time.time_ns() // 1000
         try:
             if not self._views:
-                self.check()
+                self._find_views()
             for name, view, columns, types in self._views:
                 order = sorted(view.keys)
                 packed = [self._key_of([key[view.keys[one]] for one in order]) for key in keys]

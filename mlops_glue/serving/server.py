@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from mlops_glue.errors import MissingExtra, UsageError, of_system
 from mlops_glue.serving.worker import Settings, Worker, with_cors
@@ -70,16 +71,10 @@ def run(
         server = uvicorn.Server(uvicorn.Config(with_cors(alone), **options))
         server.run(sockets=[listening])
         return 0 if server.started else 4
-    os.environ["GLUE_SERVE"] = _encoded(settings)
+    os.environ["GLUE_SERVE"] = msgspec.json.encode(settings).decode()
     config = uvicorn.Config("mlops_glue.serving.worker:make", factory=True, workers=workers, **options)
     Multiprocess(config, sockets=[listening]).run()
     return 0
-
-
-def _encoded(settings: Settings) -> str:
-    import msgspec
-
-    return msgspec.json.encode(asdict(settings)).decode()
 
 
 def address(listening: socket.socket) -> str:

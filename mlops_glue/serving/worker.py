@@ -32,6 +32,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+LINE = '{"time":%.3f,"request_id":"%s","method":"%s","path":%s,"status":%d,"ms":%.3f,"rows":%d}\n'
 MOST_UNTOLD = 500  # requests that are answered and not yet counted and logged
 MOST_TOLD_BYTES = 3500  # of problems in an answer
 TITLES = {
@@ -150,7 +151,7 @@ class Worker:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(EACH_S / 4)
+            await asyncio.sleep(EACH_S)
             self._settle()
 
     def _settle(self) -> None:
@@ -167,17 +168,16 @@ class Worker:
             self.counters.add("glue_values_outside_total", column, by=n)
         done, self._done = self._done, []
         self.counters.answered([(status, took, rows) for _, _, status, took, rows, _ in done])
-        if self.settings.access_log:
-            line = '{"time":%.3f,"request_id":"%s","method":"%s","path":"/predict","status":%d,"ms":%.3f,"rows":%d}\n'
-            self._log += [
-                (line % (at, request_id, method, status, 1000 * took, rows)).encode()
-                for request_id, method, status, took, rows, at in done
-            ]
+        for request_id, method, status, took, rows, at in done:
+            self._tell(at, request_id, method, '"/predict"', status, took, rows)
+
+    def _next_id(self) -> str:
+        self._count += 1
+        return f"{self._ids}{self._count:x}"
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
-        self._count += 1
-        request_id = f"{self._ids}{self._count:x}"
+        request_id = self._next_id()
         self.in_flight += 1
         status, rows, headers = 200, 0, [JSON_TYPE]
         try:
@@ -196,9 +196,7 @@ class Worker:
             self._tell_bug(request_id, error)
         finally:
             self.in_flight -= 1
-        headers.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await _whole(send, status, headers, body)
         took = time.perf_counter() - started
         self._done.append((request_id, scope["method"], status, took, rows, time.time()))
         if len(self._done) >= MOST_UNTOLD:
@@ -313,8 +311,7 @@ class Worker:
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every page but /predict: a key where one is needed, one line of the log, one count."""
         started = time.perf_counter()
-        self._count += 1
-        request_id = f"{self._ids}{self._count:x}"
+        request_id = self._next_id()
         seen: list[int] = []
 
         async def sending(message: Message) -> None:
@@ -335,21 +332,13 @@ class Worker:
         status = seen[0] if seen else 500
         route = scope["path"] if scope["path"] in pages.ROUTES else "other"
         self.counters.add("glue_requests_total", route, str(status))
-        if self.settings.access_log:
-            self._tell(request_id, scope["method"], scope["path"][:200], status, time.perf_counter() - started, 0)
+        path, took = self._encode(scope["path"][:200]).decode(), time.perf_counter() - started
+        self._tell(time.time(), request_id, scope["method"], path, status, took, 0)
 
-    def _tell(self, request_id: str, method: str, path: str, status: int, took: float, rows: int) -> None:
-        """One line of the access log; no value of a request is in it."""
-        line = {
-            "time": time.time(),
-            "request_id": request_id,
-            "method": method,
-            "path": path,
-            "status": status,
-            "ms": round(1000 * took, 3),
-            "rows": rows,
-        }
-        self._log.append(self._encode(line) + b"\n")
+    def _tell(self, at: float, request_id: str, method: str, path: str, status: int, took: float, rows: int) -> None:
+        """One line of the access log; no value of a request is in it. The path is JSON already."""
+        if self.settings.access_log:
+            self._log.append((LINE % (at, request_id, method, path, status, 1000 * took, rows)).encode())
 
     def _tell_bug(self, request_id: str, error: BaseException) -> None:
         """Where it happened, for whoever reads the log; what the exception says may hold values and is not told."""

@@ -400,18 +400,7 @@ class Repository:
         with _told("online store"), self._there():
             get = self._store.get_online_features
             got = _within(deadline_s, lambda: get(features=asked, entity_rows=keys, full_feature_names=True))
-            values, when = got.to_dict(), got.to_dict(include_event_timestamps=True)
-        out = []
-        for at in range(len(keys)):
-            row = {}
-            for view in views:
-                for feature in view.features:
-                    name = f"{view.name}__{feature}"
-                    stamp = when.get(f"{name}__ts", [0] * len(keys))[at]
-                    stale = view.ttl_s and not view.on_demand and now.timestamp() - stamp > view.ttl_s
-                    row[name] = None if stale else values[name][at]
-            out.append(row)
-        return out
+            return _fresh(got, views, now, len(keys))
 
     def reader(self, features: FeatureList) -> Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]:
         """For a server: a function from keys and now to a model's columns, what it needs resolved once.
@@ -458,19 +447,14 @@ class Repository:
     def _slow_reader(self, features: FeatureList) -> Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]:
         use: Any = features.use
         asked = self._store.get_feature_service(use) if isinstance(use, str) else use
-        none = {key: -(1 << 62) if "int" in kind else "\0none" for key, kind in features.types.items()}
-        stored = [view for view in features.views if not view.on_demand and view.ttl_s]
+        none = {key: _no_key(whole="int" in kind) for key, kind in features.types.items()}
         names = {column: ref.replace(":", "__") for column, ref in features.columns.items()}
 
         def read(keys: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
             rows = [{k: none.get(k) if v is None else v for k, v in key.items()} for key in keys]
             got = self._store.get_online_features(features=asked, entity_rows=rows, full_feature_names=True)
-            values, when = got.to_dict(), got.to_dict(include_event_timestamps=True)
-            for view in stored:
-                for name in (f"{view.name}__{feature}" for feature in view.features):
-                    old = [now.timestamp() - stamp > view.ttl_s for stamp in when[f"{name}__ts"]]
-                    values[name] = [None if is_old else v for is_old, v in zip(old, values[name], strict=True)]
-            return [{column: values[name][n] for column, name in names.items()} for n in range(len(keys))]
+            fresh = _fresh(got, features.views, now, len(keys))
+            return [{column: row[name] for column, name in names.items()} for row in fresh]
 
         return read
 
@@ -572,6 +556,24 @@ def _address(store: dict[str, Any]) -> tuple[str, int] | None:
     return None
 
 
+def _fresh(got: Any, views: list[View], now: datetime, rows: int) -> list[dict[str, Any]]:
+    """What Feast's answer has of each row by `view__feature`; null where older than the TTL, which not all enforce."""
+    values, when = got.to_dict(), got.to_dict(include_event_timestamps=True)
+    out: list[dict[str, Any]] = [{} for _ in range(rows)]
+    for view in views:
+        for name in (f"{view.name}__{feature}" for feature in view.features):
+            stamps = when.get(f"{name}__ts", [0] * rows)
+            for row, value, stamp in zip(out, values[name], stamps, strict=True):
+                stale = view.ttl_s and not view.on_demand and now.timestamp() - stamp > view.ttl_s
+                row[name] = None if stale else value
+    return out
+
+
+def _no_key(*, whole: bool) -> int | str:
+    """A key that finds nothing, in the place of null."""
+    return -(1 << 62) if whole else "\0none"
+
+
 def _without_null_keys(rows: Any, views: list[View]) -> Any:
     """A null key finds nothing; a frame of pandas' would turn whole numbers beside it into fractions."""
     import pyarrow as pa
@@ -580,7 +582,7 @@ def _without_null_keys(rows: Any, views: list[View]) -> Any:
     for name in {column for view in views for column in view.keys.values()}:
         values = rows.column(name)
         if values.null_count:
-            none = -(1 << 62) if pa.types.is_integer(values.type) else "\0none"
+            none = _no_key(whole=pa.types.is_integer(values.type))
             rows = rows.set_column(rows.column_names.index(name), name, pc.fill_null(values, none))
     return rows
 
