@@ -13,13 +13,23 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mlops_glue.errors import ConfigError, UsageError, did_you_mean, near
 from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
+EnvironmentName = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
+
+
+def _other(alias: str) -> str:
+    if alias == "champion":
+        raise ValueError("the champion answers already; name another alias")
+    return alias
+
+
+Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_other)]  # of the registry
 
 METRICS: dict[str, tuple[str, ...]] = {  # by task; the first is the default to promote by
     "binary": ("roc_auc", "average_precision", "f1", "precision", "recall", "accuracy", "log_loss", "brier"),
@@ -160,6 +170,34 @@ class Tracking(Section):
     uri: str | None = Field(default=None, description="default: mlflow.db in the project")
 
 
+class PredictionLog(Section):
+    """How answered predictions are kept, where `serve.prediction_log` says that they are."""
+
+    full: Literal["refuse", "serve"] = Field(
+        default="refuse", description="on a full disk: refuse requests, or answer and count what is not in the log"
+    )
+    omit: list[str] = Field(default=[], description="fields that are not written")
+    hash: list[str] = Field(default=[], description="fields of which a keyed hash is written")
+    hash_key: EnvironmentName | None = Field(default=None, description="${NAME} of the variable that holds the key")
+    rotate_s: Annotated[float, Field(gt=0)] = Field(default=60.0, description="how old a segment may be")
+    rotate_bytes: Annotated[int, Field(ge=1)] = Field(default=32 << 20, description="how large a segment may be")
+    keep_days: Annotated[float, Field(gt=0)] | None = Field(default=None, description="older files are removed")
+    keep_bytes: Annotated[int, Field(gt=0)] | None = Field(default=None, description="beyond, the oldest are removed")
+
+    @model_validator(mode="after")
+    def _has_key(self) -> PredictionLog:
+        if self.hash and self.hash_key is None:
+            raise ValueError("hash needs hash_key: a hash without a key is undone by trying every value")
+        return self
+
+
+class Canary(Section):
+    """Some of the requests are answered by another version."""
+
+    alias: Alias = "challenger"
+    share: Share = Field(description="of the entities, or of the requests where a model has none")
+
+
 class Serve(Section):
     """The champion over HTTP. Limits hold for each worker."""
 
@@ -167,7 +205,7 @@ class Serve(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     workers: Annotated[int, Field(ge=1, le=256)] = 1
     unseen: Literal["allow", "refuse"] = Field(default="allow", description="a category that training did not have")
-    api_keys: list[Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]] = Field(
+    api_keys: list[EnvironmentName] = Field(
         default=[], description="${NAME} of each variable that holds a key; several while keys are exchanged"
     )
     cors: list[str] = Field(default=[], description="origins whose pages may ask: https://example.org")
@@ -180,6 +218,14 @@ class Serve(Section):
         default=0.0, description="how old a looked-up feature may be; 0 looks up anew each time"
     )
     shutdown_s: Annotated[float, Field(gt=0)] = Field(default=30.0, description="for what is in flight to end")
+    drain_s: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="between /ready's no and the end of answering, when told to stop"
+    )
+    poll_s: Annotated[float, Field(gt=0)] = Field(default=10.0, description="how often the registry is asked")
+    shadow: Alias | None = Field(default=None, description="this version scores every request too, and answers none")
+    canary: Canary | None = None
+    prediction_log: str | None = Field(default=None, description="folder or fsspec URL of every answered prediction")
+    log: PredictionLog = PredictionLog()
 
 
 class Environment(Section):

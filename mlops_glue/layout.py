@@ -13,6 +13,7 @@ LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
 MATERIALIZED = ".glue/materialized.json"
 SERVED = ".glue/serve"  # private copies of the bundles that are served
+SPOOL = ".glue/serve/log"  # segments of the prediction log, until they are Parquet
 UNCHANGED = ".glue/unchanged.json"
 RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
 

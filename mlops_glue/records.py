@@ -58,3 +58,18 @@ class FeatureList:
     def keys(self) -> list[str]:
         """The columns that say whom a row is about, sorted."""
         return sorted({column for view in self.views for column in view.keys.values()})
+
+
+@dataclass(frozen=True)
+class Servable:
+    """A version of a model that is on this disk, and what was recorded when it was registered."""
+
+    version: int
+    folder: str
+    digest: str
+    fingerprint: str = ""
+    lookup: dict[str, Any] | None = None  # how its features are found, where it has some in Feast
+
+    def to_dict(self) -> dict[str, Any]:
+        """Built-ins only, for JSON."""
+        return asdict(self)

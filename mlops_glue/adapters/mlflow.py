@@ -38,7 +38,7 @@ def scrub(text: str) -> str:
 class Store:
     """One tracking server or database; `uri` None is the project's own `mlflow.db`."""
 
-    def __init__(self, root: Path, uri: str | None) -> None:
+    def __init__(self, root: Path, uri: str | None, *, create: bool = True) -> None:
         _quiet()
         try:
             import mlflow
@@ -47,7 +47,10 @@ class Store:
         self._root = root
         self._local = uri is None
         if uri is None:
-            _create(root / layout.TRACKING_DB)
+            if create:
+                _create(root / layout.TRACKING_DB)
+            elif not (root / layout.TRACKING_DB).is_file():  # SQLite would make an empty one
+                raise ToolError(f"{layout.TRACKING_DB} is not there")
             uri = f"sqlite:///{(root / layout.TRACKING_DB).as_posix()}"
         self._uri = uri
         mlflow.set_tracking_uri(uri)
@@ -70,10 +73,14 @@ class Store:
 
     def champion(self, model: str) -> int | None:
         """The version under the alias `champion`, or None."""
+        return self.under(model, "champion")
+
+    def under(self, model: str, alias: str) -> int | None:
+        """The version under an alias, or None."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return int(self._client.get_model_version_by_alias(model, "champion").version)
+            return int(self._client.get_model_version_by_alias(model, alias).version)
         except MlflowException as error:
             if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
                 return None
@@ -81,8 +88,12 @@ class Store:
 
     def set_champion(self, model: str, version: int) -> None:
         """Move the alias."""
+        self.set_alias(model, "champion", version)
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        """Put an alias on a version; another one loses it."""
         with _told():
-            self._client.set_registered_model_alias(model, "champion", str(version))
+            self._client.set_registered_model_alias(model, alias, str(version))
 
     def tag(self, model: str, version: int, tags: dict[str, str]) -> None:
         """Set tags of a version."""

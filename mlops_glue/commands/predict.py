@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
+from mlops_glue.delivery.fetch import of_registry, opened
 from mlops_glue.errors import DataError, UsageError, did_you_mean
 from mlops_glue.pipeline import unchanged
 
 if TYPE_CHECKING:
-    from mlops_glue.adapters.mlflow import Store
     from mlops_glue.scoring import Bundle
 
 OUTPUTS = (".csv", ".csv.gz", ".parquet")
@@ -48,38 +48,6 @@ def as_run_left_it(root: Path, config: configs.Config, env: str | None, version:
     told = io.read_json(root / layout.DELIVERY)
     mine = told["model"] == config.model_name and told["champion"] == told["version"]
     return (told["version"], root / layout.BUNDLE) if mine and version in (None, told["version"]) else None
-
-
-def opened(root: Path, config: configs.Config) -> Store:
-    """The registry."""
-    from mlops_glue.adapters.mlflow import Store
-
-    return Store(root, configs.tracking_uri(config))
-
-
-def of_registry(
-    store: Store, root: Path, config: configs.Config, version: int | None, folder: Path
-) -> tuple[int, Path]:
-    """The champion, or the version that is asked for, from the registry."""
-    chosen = version if version is not None else store.champion(config.model_name)
-    if chosen is None:
-        raise UsageError(
-            f"{config.model_name} has no champion{_refused(root, config)}", hint="glue run, or glue predict --version N"
-        )
-    if version is not None and version not in (there := store.versions(config.model_name)):
-        raise UsageError(
-            f"--version {version}: {config.model_name} has none of this number",
-            hint=did_you_mean("", list(map(str, there))),
-        )
-    return chosen, store.bundle(config.model_name, chosen, folder)
-
-
-def _refused(root: Path, config: configs.Config) -> str:
-    """Which version was refused last, and why."""
-    told = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
-    if told is None or told["model"] != config.model_name or not told["refused"]:
-        return ""
-    return f": v{told['version']} was refused: {told['refused'][0]}"
 
 
 def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:

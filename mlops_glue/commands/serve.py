@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import gc
 import json
 import os
-import re
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.commands.predict import as_run_left_it, of_registry, opened
+from mlops_glue.commands.predict import as_run_left_it
+from mlops_glue.delivery import fetch as fetching
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError
+from mlops_glue.records import Servable
 
 if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.serving.log import LogSettings
     from mlops_glue.serving.model import Model
     from mlops_glue.serving.worker import Settings
 
-KEPT = 3  # bundles of former versions
+INSTANCE = "run-"
 LONG = 600  # characters of an example; a longer one is in a file
 
 
@@ -49,40 +54,51 @@ def serve(
     options = config.serve.model_copy(update={k: v for k, v in given.items() if v is not None})
     try:
         from mlops_glue.serving import server
-        from mlops_glue.serving.worker import Settings, Worker
+        from mlops_glue.serving.worker import Settings
     except ImportError as error:
         raise MissingExtra(str(error.name or error), "serving") from error
     if not check:
         _check_open(options, server.is_loopback(options.host), insecure)
-    found = _bundle(root, config, env, version)
-    settings = Settings(
-        folder=str(found.folder),
-        digest=found.digest,
-        name=config.model_name,
-        version=found.version,
-        fingerprint=found.fingerprint,
-        alias="champion" if version is None else None,
-        unseen=options.unseen == "allow",
-        keys=[one[2:-1] for one in options.api_keys],
-        cors=options.cors,
-        max_rows=options.max_rows,
-        max_body_bytes=options.max_body_bytes,
-        max_in_flight=options.max_in_flight,
-        timeout_s=options.timeout_s,
-        lookup_timeout_s=options.lookup_timeout_s,
-        lookup_cache_s=options.lookup_cache_s,
-        lookup=_lookup(config, root, env, found.folder),
-        access_log=not quiet,
-    )
-    if check:
-        return _check(settings, as_json, f"http://{options.host}:{options.port}", root)
-    listening = server.bound(options.host, options.port)
-    url = server.address(listening)
-    with listening, _shared(root, settings, options.workers) as shared:
-        alone = Worker(shared) if options.workers == 1 else None
-        # of many workers none loads here, so it is tried: what is wrong is told in one line, and not by each of them
-        _tell(alone.model if alone else _tried(shared), url, options.workers, root, keyed=bool(settings.keys))
-        return server.run(shared, listening, workers=options.workers, shutdown_s=options.shutdown_s, alone=alone)
+    with _instance(root) as state:
+        first, told = _first(root, config, env, version, state)
+        settings = Settings(
+            first=first,
+            name=config.model_name,
+            alias="champion" if version is None else None,
+            unseen=options.unseen == "allow",
+            keys=[one[2:-1] for one in options.api_keys],
+            cors=options.cors,
+            max_rows=options.max_rows,
+            max_body_bytes=options.max_body_bytes,
+            max_in_flight=options.max_in_flight,
+            timeout_s=options.timeout_s,
+            lookup_timeout_s=options.lookup_timeout_s,
+            lookup_cache_s=options.lookup_cache_s,
+            access_log=not quiet,
+            shadow=options.shadow,
+            canary=options.canary.alias if options.canary else None,
+            canary_share=options.canary.share if options.canary else 0.0,
+            log=_log(root, options),
+            state=str(state),
+        )
+        url = f"http://{options.host}:{options.port}"
+        if check:
+            return _check(settings, as_json, url, root)
+        with server.bound(options.host, options.port) as listening:
+            # no worker has loaded it yet, so it is tried: what is wrong is told in one line, and not by each of them
+            model = tried(settings.name, first, settings)
+            _tell(model, server.address(listening), options, root, told)
+            del model
+            gc.collect()
+            return server.run(
+                settings,
+                listening,
+                workers=options.workers,
+                shutdown_s=options.shutdown_s,
+                drain_s=options.drain_s,
+                beside=_beside(root, env, options, settings, state, at_once=told is not None),
+                tell=console.progress,
+            )
 
 
 def _check_open(options: configs.Serve, loopback: bool, insecure: bool) -> None:
@@ -96,102 +112,153 @@ def _check_open(options: configs.Serve, loopback: bool, insecure: bool) -> None:
         )
 
 
-class Found(NamedTuple):
-    """A version's bundle, and what was recorded when it was registered."""
+@contextlib.contextmanager
+def _instance(root: Path) -> Iterator[Path]:
+    """A folder that the processes of this server share; those of servers that were killed are removed."""
+    place = root / layout.SERVED
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place.chmod(0o700)
+    for old in place.glob(f"{INSTANCE}*"):
+        with contextlib.suppress(OSError), (old / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=place, prefix=INSTANCE) as folder:
+        new = Path(folder) / ".lock"
+        with new.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # before it has its name, so that nobody takes this for left behind
+            new.rename(Path(folder) / "lock")
+            yield Path(folder)
 
-    version: int
-    folder: Path
-    digest: str
-    fingerprint: str
 
-
-def _bundle(root: Path, config: configs.Config, env: str | None, version: int | None) -> Found:
-    """A private copy of the bundle that is to be served."""
-    kept = root / layout.SERVED
-    kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept.chmod(0o700)
+def _first(
+    root: Path, config: configs.Config, env: str | None, version: int | None, state: Path
+) -> tuple[Servable, str | None]:
+    """What is served first, and why it is not what the registry has, where it could not be asked."""
+    last = root / layout.SERVED / f"last-{env or 'default'}.json"
     left = as_run_left_it(root, config, env, version)
     told = io.read_json(root / layout.DELIVERY) if left else {}
     if left and told.get("digest"):
-        found = Found(*left, told["digest"], told["fingerprint"])
-        return found._replace(folder=_copied(found, kept))
-    # MLflow and Feast are imported in a process of their own, which ends; what serves stays small
-    with tempfile.TemporaryDirectory(dir=kept) as scratch, ProcessPoolExecutor(1, get_context("spawn")) as other:
-        try:
-            found = other.submit(_fetched, root, env, version, Path(scratch)).result()
-        except BrokenProcessPool as error:
-            raise ToolError("the process that asks the registry was ended") from error
-        return found._replace(folder=_copied(found, kept))
+        found = fetching.kept(root, config, env, *left, told["digest"], told["fingerprint"])
+    else:
+        # MLflow and Feast are imported in a process of their own, which ends; what serves stays small
+        with ProcessPoolExecutor(1, get_context("spawn")) as other:
+            try:
+                found = other.submit(_fetched, root, env, version, state).result()
+            except BrokenProcessPool as error:
+                raise ToolError("the process that asks the registry was ended") from error
+            except ToolError as error:
+                kept = io.read_json(last) if version is None and last.is_file() else None
+                if kept is None or kept["model"] != config.model_name:
+                    raise
+                return Servable(**kept["servable"]), error.message
+    if version is None:
+        io.write_json(last, {"model": config.model_name, "servable": found.to_dict()})
+    return found, None
 
 
-def _fetched(root: Path, env: str | None, version: int | None, scratch: Path) -> Found:
-    """In another process: the bundle from the registry; its features are defined as when it was trained."""
+def _fetched(root: Path, env: str | None, version: int | None, state: Path) -> Servable:
+    """In another process: from the registry."""
+    from mlops_glue.adapters.mlflow import Store
+
     config = configs.load(root, env)
-    from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT
-
-    store = opened(root, config)
-    number, folder = of_registry(store, root, config, version, scratch)
-    tags = store.tags(config.model_name, number)
-    listed = folder / "features.json"
-    if listed.is_file():
-        from mlops_glue import features
-        from mlops_glue.records import FeatureList
-
-        with tempfile.TemporaryDirectory() as registry:
-            repository = features.open_repository(config, root, Path(registry))
-            taken = FeatureList.from_dict(io.read_json(listed))
-            features.check_definitions(repository, taken, features.transform_hash(config, root))
-    return Found(number, folder, tags[BUNDLE_DIGEST], tags[FINGERPRINT])
+    store = Store(root, configs.tracking_uri(config), create=False)
+    chosen = fetching.chosen_version(store, root, config, version)
+    with tempfile.TemporaryDirectory(dir=state) as scratch:
+        return fetching.fetch(store, root, config, env, chosen, Path(scratch))
 
 
-def _copied(found: Found, kept: Path) -> Path:
-    """A copy that no run and nobody else writes to; former ones but the last few are removed."""
-    target = kept / f"v{found.version}-{found.digest[:12]}"
-    if not target.is_dir():
-        temporary = Path(tempfile.mkdtemp(dir=kept))
-        shutil.copytree(found.folder, temporary, dirs_exist_ok=True, symlinks=True)
-        temporary.chmod(0o700)
-        with contextlib.suppress(OSError):  # another glue serve was quicker
-            temporary.rename(target)
-        shutil.rmtree(temporary, ignore_errors=True)
-    os.utime(target)
-    mine = re.compile(r"v\d+-[0-9a-f]{12}")
-    former = sorted((p for p in kept.iterdir() if mine.fullmatch(p.name)), key=lambda p: p.stat().st_mtime)
-    for old in former[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
-    return target
+def tried(name: str, what: Servable, settings: Settings) -> Model:
+    """A version, loaded, and its own example scored.
 
+    Raises:
+        GlueError: it cannot be served.
+    """
+    from mlops_glue.serving.model import Model
 
-def _lookup(config: configs.Config, root: Path, env: str | None, folder: Path) -> dict[str, Any] | None:
-    """How a worker finds features, where the model has some in Feast."""
-    if not (folder / "features.json").is_file():
-        return None
-    from mlops_glue import features
-
-    packed = features.packed_store(config, root)
-    on_demand = any(view["on_demand"] for view in io.read_json(folder / "features.json")["views"])
-    if packed is None or on_demand:
-        return {"type": "feast", "options": {"root": str(root), "env": env}}
-    return {"type": "packed", "options": {"path": str(packed[0]), "project": packed[1]}}
-
-
-def _tried(settings: Settings) -> Model:
-    from mlops_glue.serving.worker import load
-
-    model = load(settings)
+    unseen, max_rows = settings.unseen, settings.max_rows
+    model = Model(Path(what.folder), what.digest, name=name, version=what.version, unseen=unseen, max_rows=max_rows)
     model.self_test()
     return model
 
 
+def _log(root: Path, options: configs.Serve) -> LogSettings | None:
+    if options.prediction_log is None:
+        return None
+    from mlops_glue.serving.log import LogSettings
+
+    spool = root / layout.SPOOL
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = options.log
+    if log.hash_key is not None:
+        configs.resolve(log.hash_key, "serve.log.hash_key")
+    return LogSettings(
+        spool=str(spool),
+        full=log.full,
+        omit=log.omit,
+        hash=log.hash,
+        hash_key=log.hash_key[2:-1] if log.hash_key else None,
+        rotate_s=log.rotate_s,
+        rotate_bytes=log.rotate_bytes,
+    )
+
+
+def _beside(
+    root: Path, env: str | None, options: configs.Serve, settings: Settings, state: Path, *, at_once: bool
+) -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
+    """The processes that do not answer: one asks the registry, one ships the log."""
+    from mlops_glue.serving.ship import Shipping, ship
+
+    made: dict[str, tuple[Callable[..., None], tuple[Any, ...]]] = {}
+    if settings.alias is not None or settings.shadow or settings.canary:
+        at_once = at_once or bool(settings.shadow or settings.canary)
+        made["registry watch"] = (follow, (root, env, settings, options.poll_s, os.getpid(), at_once))
+    if settings.log is not None and options.prediction_log is not None:
+        to = options.prediction_log
+        where = to if "://" in to else str(root / to)
+        kept = options.log
+        shipping = Shipping(settings.log.spool, where, str(state), os.getpid(), kept.keep_days, kept.keep_bytes)
+        made["prediction log"] = (ship, (shipping,))
+    return made
+
+
+def follow(root: Path, env: str | None, settings: Settings, poll_s: float, parent: int, at_once: bool) -> None:
+    """In a process of its own, for ever: what the aliases name is fetched, tried, and left for the workers to take."""
+    from mlops_glue.serving.follow import Follower
+
+    config = configs.load(root, env)
+    stores: list[Store] = []
+
+    def ask(alias: str) -> int | None:
+        from mlops_glue.adapters.mlflow import Store
+
+        uri = configs.tracking_uri(config)
+        if uri is None and not (root / layout.TRACKING_DB).is_file():
+            raise ToolError(f"{layout.TRACKING_DB} is not there")  # SQLite would make an empty one
+        if not stores:
+            stores.append(Store(root, uri, create=False))
+        return stores[0].under(config.model_name, alias)
+
+    def bring(version: int) -> Servable:
+        with tempfile.TemporaryDirectory(dir=settings.state) as scratch:
+            found = fetching.fetch(stores[0], root, config, env, version, Path(scratch))
+        tried(settings.name, found, settings)
+        return found
+
+    def taken(found: Servable) -> None:
+        last = root / layout.SERVED / f"last-{env or 'default'}.json"
+        io.write_json(last, {"model": config.model_name, "servable": found.to_dict()})
+
+    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # the file may be another one next time
+    Follower(settings, ask, bring, taken).run(poll_s, parent, at_once)
+
+
 def _check(settings: Settings, as_json: bool, url: str, root: Path) -> int:
     """Load the bundle, score its example, print the contract."""
-    from mlops_glue.serving.worker import load
-
     try:
-        model = load(settings)
-        said = model.self_test()
+        model = tried(settings.name, settings.first, settings)
+        said = model.answers(model.contract.matrices(model.contract.of_table(model.examples)))
     except GlueError as error:
-        raise CheckFailed(f"{settings.name} v{settings.version} cannot be served: {error.message}") from error
+        raise CheckFailed(f"{settings.name} v{settings.first.version} cannot be served: {error.message}") from error
     if as_json:
         told = {"name": model.name, "version": model.version, "format": model.format, "digest": model.digest}
         console.result_json({**told, "schema": model.contract.json_schema, "example": model.examples, "answers": said})
@@ -206,10 +273,14 @@ def _check(settings: Settings, as_json: bool, url: str, root: Path) -> int:
     return 0
 
 
-def _tell(model: Model, url: str, workers: int, root: Path, *, keyed: bool) -> None:
-    many = f", {workers} workers" if workers > 1 else ""
+def _tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: str | None) -> None:
+    many = f", {options.workers} workers" if options.workers > 1 else ""
+    if unasked is not None:
+        console.progress(f"the registry could not be asked ({unasked}); this is what was served last")
     console.progress(f"{model.name} v{model.version} ({model.format}) on {url}{many}; its pages: {url}/docs")
-    console.progress(f"try  {_curl(model, url, root, keyed=keyed)}")
+    if options.prediction_log is not None:
+        console.progress(f"answered predictions are kept in {options.prediction_log.partition('?')[0]}")
+    console.progress(f"try  {_curl(model, url, root, keyed=bool(options.api_keys))}")
 
 
 def _curl(model: Model, url: str, root: Path, *, keyed: bool) -> str:
@@ -223,15 +294,3 @@ def _curl(model: Model, url: str, root: Path, *, keyed: bool) -> str:
         sent = f"@{layout.SERVED}/example.json"
     key = " -H 'Authorization: Bearer KEY'" if keyed else ""
     return f"curl -s {url}/predict -H 'Content-Type: application/json'{key} -d {sent}"
-
-
-@contextlib.contextmanager
-def _shared(root: Path, settings: Settings, workers: int) -> Iterator[Settings]:
-    """With a folder for the workers' counters, where there are several."""
-    if workers == 1:
-        yield settings
-        return
-    from dataclasses import replace
-
-    with tempfile.TemporaryDirectory(dir=root / layout.SERVED, prefix="counters-") as folder:
-        yield replace(settings, counters=folder)

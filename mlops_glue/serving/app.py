@@ -60,9 +60,11 @@ def application(worker: Worker) -> Any:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/ready", summary="The model is loaded and warm")
-    async def ready() -> dict[str, Any]:
-        return {"status": "ready", "model_version": worker.model.version}
+    @app.get("/ready", summary="The model is loaded and warm; 503 when the server is about to end")
+    async def ready(response: Response) -> dict[str, Any]:
+        response.status_code = 503 if worker.draining else 200
+        status = "ending" if worker.draining else "ready"
+        return {"status": status, "model_version": worker.model.version, "degraded": worker.degraded()}
 
     @app.get("/metrics", summary="For Prometheus; of all workers", response_class=Response)
     async def metrics() -> Response:
@@ -72,12 +74,15 @@ def application(worker: Worker) -> Any:
     async def about() -> dict[str, Any]:
         return worker.about()
 
-    made: list[dict[str, Any]] = []
+    made: dict[int, dict[str, Any]] = {}
 
     def document() -> dict[str, Any]:
-        if not made:
-            made.append(_with_predict(FastAPI.openapi(app), worker, secured))
-        return made[0]
+        version = worker.model.version
+        if version not in made:
+            app.version, app.openapi_schema = str(version), None
+            made.clear()
+            made[version] = _with_predict(FastAPI.openapi(app), worker, secured)
+        return made[version]
 
     app.openapi = document  # type: ignore[method-assign]
     return app

@@ -250,11 +250,11 @@ class Contract:
         if field.kind == "datetime":
             return None if _micros(value) is not None else "must be a date or time in ISO 8601"
         if field.kind == "boolean":
-            return None if _truth(value) is not None else "must be true or false"
+            return None if as_truth(value) is not None else "must be true or false"
         if field.kind == "key":
             return None if INT64[0] <= value <= INT64[1] else "must be a whole number of 64 bits"
         known = self._known[field.name]
-        return None if _text(value) in known else f"is not one of the {len(known)} categories of the training data"
+        return None if as_text(value) in known else f"is not one of the {len(known)} categories of the training data"
 
     def missing(self, rows: Rows) -> list[int]:
         """The places of rows that leave features to be looked up."""
@@ -316,7 +316,7 @@ class Contract:
         field = self.fields[self._numbers + at]
         if field.dtype in ("double", "float") and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        return _text(value)
+        return as_text(value)
 
     def _encoded(self, row: tuple[Any, ...]) -> list[float | None]:
         out: list[float | None] = []
@@ -324,7 +324,7 @@ class Contract:
             if field.kind == "datetime":
                 out += _date_parts(value)
             else:
-                out.append(_truth(value) if field.kind == "boolean" else value)
+                out.append(as_truth(value) if field.kind == "boolean" else value)
         return out
 
     @property
@@ -418,7 +418,7 @@ def _problem(row: int | None, field: str | None, said: str) -> dict[str, Any]:
     return {"row": row, "field": name, "problem": said}
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """As `schema.as_text`: whole floats lose their `.0`, others are written as Arrow writes them."""
     if isinstance(value, str):
         return value
@@ -437,10 +437,16 @@ def _text(value: Any) -> str:
     return f"{'-' * sign}{text[0]}{rest}e{place:+d}"
 
 
-def _truth(value: Any) -> float | None:
+def as_truth(value: Any) -> float | None:
     """As in training: 1, 0, or None where it is neither."""
-    word = _text(value).strip().lower() if value is not None else ""
+    word = as_text(value).strip().lower() if value is not None else ""
     return 1.0 if word in TRUE else 0.0 if word in FALSE else None
+
+
+def as_micros(value: Any) -> int | None:
+    """As `_micros`, of anything that a row may have for a moment."""
+    text = value.isoformat() if isinstance(value, datetime) else value
+    return _micros(text) if isinstance(text, str) else text
 
 
 def _micros(value: str) -> int | None:
@@ -455,8 +461,7 @@ def _micros(value: str) -> int | None:
 
 def _date_parts(value: str | int | datetime | None) -> list[float | None]:
     """As `schema`: days since 1970, month, weekday (Monday is 0), hour; a looked-up moment is a time already."""
-    text = value.isoformat() if isinstance(value, datetime) else value
-    micros = _micros(text) if isinstance(text, str) else text
+    micros = as_micros(value)
     if micros is None:
         return [None] * 4
     when = np.datetime64(micros, "us")

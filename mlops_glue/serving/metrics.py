@@ -17,12 +17,17 @@ from typing import Any
 
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 EACH_S = 0.25
+COUNTERS = "counters-"
 HELP = {
     "glue_requests_total": ("Requests by route and status", ("route", "status")),
     "glue_rows_total": ("Rows that were scored", ()),
     "glue_errors_total": ("Requests to /predict that were not answered, by kind", ("kind",)),
     "glue_values_outside_total": ("Values that training did not have, by column", ("column",)),
     "glue_model_swaps_total": ("Times that another model version was taken", ()),
+    "glue_model_reload_failures_total": ("Times that another model version could not be taken", ()),
+    "glue_canary_fallbacks_total": ("Requests that the canary could not take, so that the champion answered", ()),
+    "glue_shadow_failures_total": ("Requests that the shadow could not score", ()),
+    "glue_log_lost_total": ("Requests that could not be written to the prediction log", ()),
 }
 
 
@@ -37,7 +42,7 @@ class Counters:
         self.values: dict[tuple[str, ...], float] = {}
         self._buckets = [0] * (len(BUCKETS_S) + 1)
         self._sum = 0.0
-        self._file = folder / f"{os.getpid()}.json" if folder else None
+        self._file = folder / f"{COUNTERS}{os.getpid()}.json" if folder else None
         self._written: Any = None
 
     def add(self, name: str, *labels: str, by: float = 1) -> None:
@@ -77,7 +82,7 @@ class Counters:
         yield self._snapshot()
         if self._file is None:
             return
-        for path in sorted(self._file.parent.glob("*.json")):
+        for path in sorted(self._file.parent.glob(f"{COUNTERS}*.json")):
             if path != self._file:
                 with contextlib.suppress(OSError, ValueError):
                     yield json.loads(path.read_text())

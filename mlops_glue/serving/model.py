@@ -69,8 +69,8 @@ class Model:
         self.contract = Contract(self.schema, self.features, unseen=unseen, max_rows=max_rows)
         self._labels = [json_key(label) for label in self.schema.labels or []]
 
-    def answers(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
-        """Prediction and, for classes, probabilities of each row.
+    def scored(self, inputs: dict[str, Any]) -> tuple[list[Any], list[list[float]] | None]:
+        """Predictions and, for classes, probabilities in the order of the labels.
 
         Args:
             inputs: of `Contract.matrices`.
@@ -81,15 +81,25 @@ class Model:
         value, probability = self._bundle.score(inputs)
         said: list[Any] = value.tolist()
         if probability is None:
-            return [{"prediction": one} for one in said]
+            return said, None
         flat = probability.reshape(-1)
         if math.isnan(flat.dot(flat)):  # of values so large that the model overflows; the label means nothing then
             unknown = np.isnan(probability).any(axis=1).tolist()
             said = [None if is_nan else one for one, is_nan in zip(said, unknown, strict=True)]
+        return said, probability.tolist()
+
+    def named(self, said: list[Any], shares: list[list[float]] | None) -> list[dict[str, Any]]:
+        """What `scored` gives as an answer has it: row by row."""
+        if shares is None:
+            return [{"prediction": one} for one in said]
         return [
-            {"prediction": one, "probabilities": dict(zip(self._labels, shares, strict=True))}
-            for one, shares in zip(said, probability.tolist(), strict=True)
+            {"prediction": one, "probabilities": dict(zip(self._labels, row, strict=True))}
+            for one, row in zip(said, shares, strict=True)
         ]
+
+    def answers(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """Both in one."""
+        return self.named(*self.scored(inputs))
 
     def self_test(self) -> list[dict[str, Any]]:
         """Score the input example, some times over, so that the first request is not the slow one.

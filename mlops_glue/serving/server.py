@@ -1,18 +1,32 @@
-"""uvicorn, with one worker in this process or several in processes of their own."""
+"""The processes of one server: workers that answer, and beside them what asks the registry and ships the log.
+
+A worker that dies is replaced. To stop, /ready says no first, then the workers answer what they have, then the log is
+shipped. A worker is a fork of a process that has imported all and loaded nothing, where the system allows that.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing import connection, get_context
+from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from mlops_glue.errors import MissingExtra, UsageError, of_system
-from mlops_glue.serving.worker import Settings, Worker, with_cors
+from mlops_glue.serving.worker import STARTED, Settings, Worker, with_cors
 
 BACKLOG = 2048
+QUICK_S = 5.0  # a process that ended sooner is not started again at once
+LONGEST_S = 10.0  # between two starts
+LAST_S = 30.0  # for the log to be shipped at the end
+STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -37,8 +51,28 @@ def bound(host: str, port: int) -> socket.socket:
     return made
 
 
+@dataclass
+class Child:
+    """One process, and how it is started again."""
+
+    name: str
+    target: Callable[..., None]
+    arguments: tuple[Any, ...]
+    process: Any = None
+    started: float = 0.0
+    pause_s: float = 0.0  # before the next start
+    due: float = field(default=0.0)
+
+
 def run(
-    settings: Settings, listening: socket.socket, *, workers: int, shutdown_s: float, alone: Worker | None = None
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    workers: int,
+    shutdown_s: float,
+    drain_s: float,
+    beside: dict[str, tuple[Callable[..., None], tuple[Any, ...]]],
+    tell: Callable[[str], None],
 ) -> int:
     """Serve until told to stop; what is in flight then is answered within `shutdown_s`.
 
@@ -47,34 +81,149 @@ def run(
         listening: the socket.
         workers: how many processes.
         shutdown_s: how long the end may take.
-        alone: the worker in this process, where there is one only.
+        drain_s: how long /ready says no before that.
+        beside: other processes by name, and what they are called with.
+        tell: prints a line.
 
     Returns:
         The exit code.
     """
     try:
-        import uvicorn
-        from uvicorn.supervisors import Multiprocess
+        import uvicorn  # noqa: F401 - here, so that no worker needs to
     except ImportError as error:
         raise MissingExtra("uvicorn", "serving") from error
-    options: dict[str, Any] = {
-        "access_log": False,
-        "log_level": "warning",
-        "server_header": False,
-        "timeout_graceful_shutdown": max(1, round(shutdown_s)),
-        "timeout_keep_alive": 30,
-        "backlog": BACKLOG,
-        "lifespan": "on",
-        "proxy_headers": False,  # nothing here asks who the client is
-    }
-    if alone is not None:
-        server = uvicorn.Server(uvicorn.Config(with_cors(alone), **options))
-        server.run(sockets=[listening])
-        return 0 if server.started else 4
-    os.environ["GLUE_SERVE"] = msgspec.json.encode(settings).decode()
-    config = uvicorn.Config("mlops_glue.serving.worker:make", factory=True, workers=workers, **options)
-    Multiprocess(config, sockets=[listening]).run()
-    return 0
+    settings = replace(settings, parent=os.getpid())
+    children = [Child(f"worker {n + 1}", work, (settings, listening, shutdown_s)) for n in range(workers)]
+    others = [Child(name, target, arguments) for name, (target, arguments) in beside.items()]
+    family = Family(children, others, Path(settings.state or "."), tell)
+    return family.run(drain_s, shutdown_s)
+
+
+class Family:
+    """Processes that live and end together.
+
+    Args:
+        workers: that answer.
+        others: that do not.
+        state: the folder that they share.
+        tell: prints a line.
+    """
+
+    def __init__(self, workers: list[Child], others: list[Child], state: Path, tell: Callable[[str], None]) -> None:
+        self._workers, self._others, self._tell = workers, others, tell
+        self._started = state / STARTED
+        self._context: Any = get_context("fork" if sys.platform == "linux" else "spawn")
+        self._told: list[int] = []  # signals to stop
+        self._woken, self._wake = socket.socketpair()
+        self._woken.setblocking(False)
+        self._wake.setblocking(False)
+
+    def run(self, drain_s: float, shutdown_s: float) -> int:
+        """Until a signal says stop; 4 when no worker could start."""
+        before = {number: signal.signal(number, lambda n, _: self._told.append(n)) for number in STOP}
+        wakeup = signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        try:
+            for child in (*self._workers, *self._others):
+                self._start(child)
+            while not self._told:
+                self._sleep(0.5)
+                if not self._mended():
+                    self._end(0.0, 0.0)
+                    return 4
+            self._end(0.0 if self._told[0] == signal.SIGINT else drain_s, shutdown_s)
+            return 0
+        finally:
+            signal.set_wakeup_fd(wakeup)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self._woken.close()
+            self._wake.close()
+
+    def _sleep(self, seconds: float) -> None:
+        """Until a process ends, a signal comes, or time is up."""
+        ends = [c.process.sentinel for c in (*self._workers, *self._others) if c.process is not None]
+        connection.wait([*ends, self._woken], timeout=seconds)
+        with contextlib.suppress(BlockingIOError):
+            while self._woken.recv(100):
+                pass
+
+    def _start(self, child: Child) -> None:
+        child.process = self._context.Process(target=_begun, args=(child.target, child.arguments), name=child.name)
+        child.started = time.monotonic()
+        child.process.start()
+
+    def _mended(self) -> bool:
+        """Start again what has ended; False when no worker ever was ready."""
+        for child in (*self._workers, *self._others):
+            if child.process is not None and not child.process.is_alive():
+                child.process.join()
+                code, child.process = child.process.exitcode, None
+                if child in self._workers and not self._started.exists():
+                    return False
+                quick = time.monotonic() - child.started < QUICK_S
+                child.pause_s = min(max(0.1, 2 * child.pause_s), LONGEST_S) if quick else 0.0
+                child.due = time.monotonic() + child.pause_s
+                said = f"signal {-code}" if code < 0 else f"exit code {code}"
+                self._tell(f"{child.name} has ended ({said}); it is started again")
+            if child.process is None and child.due <= time.monotonic():
+                self._start(child)
+        return True
+
+    def _end(self, drain_s: float, shutdown_s: float) -> None:
+        _signal(self._workers, signal.SIGUSR1)
+        told, end = len(self._told), time.monotonic() + drain_s
+        while time.monotonic() < end and len(self._told) == told:  # a second signal ends the waiting
+            self._sleep(end - time.monotonic())
+        _signal(self._workers, signal.SIGTERM)
+        _joined(self._workers, shutdown_s + 2)
+        _signal(self._others, signal.SIGTERM)
+        _joined(self._others, LAST_S)
+
+
+def _signal(children: list[Child], number: int) -> None:
+    for child in children:
+        if child.process is not None and child.process.is_alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.process.pid, number)
+
+
+def _joined(children: list[Child], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    for child in children:
+        if child.process is not None:
+            child.process.join(max(0.0, end - time.monotonic()))
+    _signal(children, signal.SIGKILL)
+    for child in children:
+        if child.process is not None:
+            child.process.join()
+
+
+def _begun(target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """In a new process: out of reach of the terminal's ^C, which is for the one that started it."""
+    signal.set_wakeup_fd(-1)
+    for number in STOP:
+        signal.signal(number, signal.SIG_DFL)
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+    target(*arguments)
+
+
+def work(settings: Settings, listening: socket.socket, shutdown_s: float) -> None:
+    """A worker: one process that answers."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        with_cors(Worker(settings)),
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(shutdown_s)),
+        timeout_keep_alive=30,
+        backlog=BACKLOG,
+        lifespan="on",
+        proxy_headers=False,  # nothing here asks who the client is
+    )
+    uvicorn.Server(config).run(sockets=[listening])
 
 
 def address(listening: socket.socket) -> str:

@@ -8,9 +8,11 @@ import gc
 import hashlib
 import hmac
 import os
+import signal
 import sys
 import time
 import traceback
+import zlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,12 +22,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mlops_glue.records import Servable
 from mlops_glue.serving import app as pages
-from mlops_glue.serving.contract import Invalid, Malformed, Rows
-from mlops_glue.serving.lookup import Lookup, NotReached
+from mlops_glue.serving.batch import Batch, NotLogged, Request
+from mlops_glue.serving.contract import UNSET, Invalid, Malformed, Rows
+from mlops_glue.serving.live import Live, Served
+from mlops_glue.serving.log import LogSettings, PredictionLog
+from mlops_glue.serving.lookup import NotReached
 from mlops_glue.serving.metrics import EACH_S, Counters
 from mlops_glue.serving.model import Model
-from mlops_glue.serving.outside import Outside
+from mlops_glue.serving.segments import waiting
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -33,6 +39,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 LINE = '{"time":%.3f,"request_id":"%s","method":"%s","path":%s,"status":%d,"ms":%.3f,"rows":%d}\n'
+STARTED = "started"  # a worker has been ready
+PROBLEM = ".problem"  # files of the other processes, each a line
+MOST_ID = 128  # characters of a caller's own id
 MOST_UNTOLD = 500  # requests that are answered and not yet counted and logged
 MOST_TOLD_BYTES = 3500  # of problems in an answer
 TITLES = {
@@ -57,12 +66,9 @@ JSON_TYPE, PROBLEM_TYPE = (b"content-type", b"application/json"), (b"content-typ
 class Settings:
     """What a worker is told; plain data, so that it goes from process to process. It holds no secret."""
 
-    folder: str  # of the bundle
-    digest: str
+    first: Servable  # what is served until something else is wanted
     name: str
-    version: int
-    alias: str | None
-    fingerprint: str = ""
+    alias: str | None = "champion"  # None: a version that was asked for, and stays
     unseen: bool = True
     keys: list[str] = field(default_factory=list)  # names of the environment variables that hold API keys
     cors: list[str] = field(default_factory=list)
@@ -73,24 +79,13 @@ class Settings:
     lookup_timeout_s: float = 0.2
     lookup_cache_s: float = 0.0
     lookup: dict[str, Any] | None = None
-    counters: str | None = None  # folder that the workers share
     access_log: bool = True
-
-
-def load(settings: Settings) -> Model:
-    """The model that is to be served.
-
-    Raises:
-        GlueError: it is not what was registered, or cannot be loaded.
-    """
-    return Model(
-        Path(settings.folder),
-        settings.digest,
-        name=settings.name,
-        version=settings.version,
-        unseen=settings.unseen,
-        max_rows=settings.max_rows,
-    )
+    shadow: str | None = None  # an alias
+    canary: str | None = None
+    canary_share: float = 0.0
+    log: LogSettings | None = None
+    state: str | None = None  # folder that the processes of one server share
+    parent: int | None = None  # the process without which a worker ends
 
 
 class Refused(Exception):
@@ -116,20 +111,32 @@ class Worker:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.model = load(settings)
         np.seterr(over="ignore")  # a number beyond float32 is unknown to the model, and no news
-        self.model.self_test()
-        self.lookup = Lookup.of(settings, self.model.features)
-        self.counters = Counters(Path(settings.counters) if settings.counters else None)
-        self.outside = Outside(self.model.schema)
+        state = Path(settings.state) if settings.state else None
+        self.counters = Counters(state)
+        self.live = Live(settings, self._swapped, lambda: self.counters.add("glue_model_reload_failures_total"))
+        self.batch = Batch(_log(settings), self.counters)
         self.in_flight = 0
+        self.draining = False
         self._keys = [hashlib.sha256(os.environ[name].encode()).digest() for name in settings.keys]
         self._ids = f"{time.time_ns() // 1_000_000:x}{os.urandom(4).hex()}"
         self._count = 0
         self._log: list[bytes] = []
         self._done: list[tuple[str, str, int, float, int, float]] = []  # requests to /predict, not yet counted
+        self._shadows: set[asyncio.Task[None]] = set()
         self._encode = msgspec.json.Encoder().encode
         self.rest = pages.application(self)
+
+    @property
+    def model(self) -> Model:
+        """The champion."""
+        return self.live.champion.model
+
+    def _swapped(self, place: str, before: Served | None) -> None:
+        self.counters.add("glue_model_swaps_total")
+        self._count_outside(before)
+        line = {"time": time.time(), "taken_over": place, "version": getattr(self.live, place).what.version}
+        self._log.append(self._encode(line) + b"\n")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -142,17 +149,43 @@ class Worker:
         await receive()
         gc.collect()
         gc.freeze()  # the model and the libraries stay; looking through them for garbage took a tenth of the time
-        ticking = asyncio.get_running_loop().create_task(self._tick())
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(signal.SIGUSR1, self._drain)
+        tasks = [loop.create_task(self._tick()), loop.create_task(self._follow())]
+        if self.settings.state:
+            Path(self.settings.state, STARTED).touch()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        ticking.cancel()
+        for task in tasks:
+            task.cancel()
+        if self._shadows:
+            await asyncio.wait(self._shadows, timeout=1)
+        if self.batch.log is not None:
+            self.batch.log.close()
         self._settle()
         await send({"type": "lifespan.shutdown.complete"})
+
+    def _drain(self) -> None:
+        """Soon it ends: /ready says no from now on, and all else is answered."""
+        self.draining = True
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(EACH_S)
             self._settle()
+            if self.batch.log is not None:
+                self.batch.log.settle()
+            if self.settings.parent not in (None, os.getppid()):  # it was killed; nobody would end this one
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(EACH_S)
+            try:
+                await self.live.follow()
+            except Exception as error:
+                self._tell_bug("follow", error)
 
     def _settle(self) -> None:
         """Write down what was counted and logged since the last time."""
@@ -164,12 +197,16 @@ class Worker:
                 os.write(sys.stderr.fileno(), b"".join(lines))
 
     def _count_up(self) -> None:
-        for column, n in self.outside.count().items():
-            self.counters.add("glue_values_outside_total", column, by=n)
+        self._count_outside(self.live.champion)
+        self._count_outside(self.live.canary)
         done, self._done = self._done, []
         self.counters.answered([(status, took, rows) for _, _, status, took, rows, _ in done])
         for request_id, method, status, took, rows, at in done:
             self._tell(at, request_id, method, '"/predict"', status, took, rows)
+
+    def _count_outside(self, served: Served | None) -> None:
+        for column, n in served.outside.count().items() if served is not None else ():
+            self.counters.add("glue_values_outside_total", column, by=n)
 
     def _next_id(self) -> str:
         self._count += 1
@@ -206,7 +243,7 @@ class Worker:
         """The body of a 200, and how many rows it answers."""
         if scope["method"] != "POST":
             raise Refused(405, headers=[(b"allow", b"POST")])
-        length, kind, key = 0, b"", b""
+        length, kind, key, caller = 0, b"", b"", None
         for name, value in scope["headers"]:
             if name == b"content-type":
                 kind = value
@@ -214,6 +251,8 @@ class Worker:
                 length = int(value) if value.isdigit() else 0
             elif name == b"authorization":
                 key = value
+            elif name == b"x-request-id":
+                caller = value[:MOST_ID].decode("latin-1")
         if self._keys:
             self._check_key(key)
         if self.in_flight > self.settings.max_in_flight:
@@ -228,27 +267,81 @@ class Worker:
         body = message.get("body", b"")
         if message.get("more_body") or message["type"] == "http.disconnect":
             body = await self._rest_of_body(message, receive)
-        model = self.model
-        rows = self._decoded(body)
-        if model.features is not None:
-            places = model.contract.missing(rows)
-            if places:
-                await self._look_up(rows, places, request_id)
+        served = self.live.champion
+        rows = self._decoded(served, body)
+        if self.live.canary is not None and self._chosen(rows, caller or request_id):
+            served, rows = self._as_taken_by(self.live.canary, rows, body, or_else=served)
+        request = await self._prepared(served, rows, request_id, caller)
         try:
-            inputs = model.contract.matrices(rows)
-        except Invalid as error:  # a number that only now is seen to be too large
-            raise Refused(422, problems=error.problems) from None
-        said = model.answers(inputs)
-        self.outside.see(inputs)
-        whole: dict[str, Any] = said[0] if rows.bare else {"predictions": said}
+            said, shares = await self.batch.score(served, request)
+        except NotLogged as error:
+            raise Refused(503, str(error), kind="log", headers=[(b"retry-after", b"5")]) from None
+        served.outside.see(request.inputs)
+        if self.live.shadow is not None:
+            self._shadow(self.live.shadow, served, request, body)
+        model = served.model
+        named = model.named(said, shares)
+        whole: dict[str, Any] = named[0] if rows.bare else {"predictions": named}
         whole["model_version"], whole["request_id"] = model.version, request_id
         return self._encode(whole), len(said)
 
-    def _decoded(self, body: bytes) -> Rows:
+    async def _prepared(self, served: Served, rows: Rows, request_id: str, caller: str | None) -> Request:
+        """Rows with all that the model takes."""
+        contract = served.model.contract
+        if served.model.features is not None:
+            places = contract.missing(rows)
+            if places:
+                await self._look_up(served, rows, places, request_id)
+        try:
+            return Request(rows, contract.matrices(rows), request_id, caller)
+        except Invalid as error:  # a number that only now is seen to be too large
+            raise Refused(422, problems=error.problems) from None
+
+    def _chosen(self, rows: Rows, fallback: str) -> bool:
+        """Does the canary answer this request? An entity stays with the version that it once got."""
+        features, contract = self.model.features, self.model.contract
+        whom = [rows.values[0][contract.place[key]] for key in features.keys] if features else []
+        known = bool(whom) and all(one is not UNSET for one in whom)
+        text = self._encode(whom) if known else fallback.encode("latin-1")
+        return zlib.crc32(text) < self.settings.canary_share * (1 << 32)
+
+    def _as_taken_by(self, other: Served, rows: Rows, body: bytes, or_else: Served) -> tuple[Served, Rows]:
+        """The rows as another version takes them; where it does not, the version and rows that were there."""
+        if other.takes == or_else.takes:
+            return other, rows
+        try:
+            return other, other.model.contract.decode(body)
+        except (Malformed, Invalid):
+            self.counters.add("glue_canary_fallbacks_total")
+            return or_else, rows
+
+    def _shadow(self, shadow: Served, served: Served, request: Request, body: bytes) -> None:
+        """Let a second version score what was answered; whatever becomes of that, the answer stands."""
+
+        async def work() -> None:
+            try:
+                if shadow.takes == served.takes:
+                    ready = Request(request.rows, request.inputs, request.request_id, request.caller)
+                else:
+                    rows = shadow.model.contract.decode(body)
+                    ready = await self._prepared(shadow, rows, request.request_id, request.caller)
+                ready.answered = False
+                await self.batch.score(shadow, ready)
+            except Exception:
+                self.counters.add("glue_shadow_failures_total")
+
+        if len(self._shadows) < self.settings.max_in_flight:
+            task = asyncio.get_running_loop().create_task(work())
+            self._shadows.add(task)
+            task.add_done_callback(self._shadows.discard)
+        else:
+            self.counters.add("glue_shadow_failures_total")
+
+    def _decoded(self, served: Served, body: bytes) -> Rows:
         try:
             if len(body) > self.settings.max_body_bytes:
                 raise Refused(413, f"the limit is {self.settings.max_body_bytes:,} bytes")
-            return self.model.contract.decode(body)
+            return served.model.contract.decode(body)
         except Malformed as error:
             raise Refused(400, f"the body {error}") from None
         except Invalid as error:
@@ -273,12 +366,12 @@ class Worker:
             raise Refused(0)
         return b"".join(parts)
 
-    async def _look_up(self, rows: Rows, places: list[int], request_id: str) -> None:
-        contract = self.model.contract
-        if self.lookup is None:
+    async def _look_up(self, served: Served, rows: Rows, places: list[int], request_id: str) -> None:
+        contract = served.model.contract
+        if served.lookup is None:
             raise Refused(503, "no online store is configured", kind="online_store")
         try:
-            found = await self.lookup.read(contract.keys(rows, places))
+            found = await served.lookup.read(contract.keys(rows, places))
         except NotReached as error:
             if error.__cause__ is not None:
                 self._tell_bug(request_id, error.__cause__)
@@ -350,13 +443,26 @@ class Worker:
         """Prometheus' text, of all workers."""
         self._count_up()
         about = {"model": self.settings.name, "version": str(self.model.version)}
-        return self.counters.render(
-            {
-                "glue_model_info": ("The version that answers", about, 1.0),
-                "glue_model_version": ("Its number", {}, float(self.model.version)),
-                "glue_in_flight": ("Requests that this worker is at", {}, float(self.in_flight)),
-            }
-        )
+        gauges: dict[str, tuple[str, dict[str, str], float]] = {
+            "glue_model_info": ("The version that answers", about, 1.0),
+            "glue_model_version": ("Its number", {}, float(self.model.version)),
+            "glue_in_flight": ("Requests that this worker is at", {}, float(self.in_flight)),
+            "glue_degraded": ("Problems that /ready tells", {}, float(len(self.degraded()))),
+        }
+        if self.settings.log is not None:
+            kept = waiting(Path(self.settings.log.spool))
+            lag = time.time() - int(kept[0].name.split("-")[1], 16) / 1e9 if kept else 0.0
+            gauges["glue_log_lag_seconds"] = ("Age of the oldest predictions that are not yet Parquet", {}, max(lag, 0))
+            gauges["glue_log_waiting_segments"] = ("Segments that are not yet Parquet", {}, float(len(kept)))
+        return self.counters.render(gauges)
+
+    def degraded(self) -> list[str]:
+        """What is not as it should be, while it answers."""
+        told = [*self.live.problems.values(), *([self.batch.problem] if self.batch.problem else [])]
+        for path in sorted(Path(self.settings.state).glob(f"*{PROBLEM}")) if self.settings.state else []:
+            with contextlib.suppress(OSError):
+                told.append(path.read_text(encoding="utf-8").strip())
+        return told
 
     def about(self) -> dict[str, Any]:
         """What `/model` says."""
@@ -365,28 +471,32 @@ class Worker:
             "name": model.name,
             "version": model.version,
             "alias": self.settings.alias,
-            "fingerprint": self.settings.fingerprint,
+            "fingerprint": self.live.champion.fingerprint,
             "digest": model.digest,
             "format": model.format,
             "task": model.schema.task,
             "target": model.schema.target,
             "labels": model.schema.labels,
             "features": [c.name for c in model.schema.columns],
+            "shadow": self.live.shadow.what.version if self.live.shadow else None,
+            "canary": self.live.canary.what.version if self.live.canary else None,
             "looked_up": dict(model.features.columns) if model.features else {},
             "schema": model.contract.json_schema,
             "loaded": datetime.fromtimestamp(model.loaded, UTC).isoformat(timespec="seconds"),
         }
 
 
+def _log(settings: Settings) -> PredictionLog | None:
+    if settings.log is None:
+        return None
+    key = hashlib.sha256(os.environ[settings.log.hash_key].encode()).digest() if settings.log.hash_key else b""
+    return PredictionLog(settings.log, key)
+
+
 async def _whole(send: Send, status: int, headers: list[Any], body: bytes) -> None:
     headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def make() -> Any:
-    """The application that GLUE_SERVE in the environment describes: what uvicorn calls in each of many workers."""
-    return with_cors(Worker(msgspec.json.decode(os.environ["GLUE_SERVE"], type=Settings)))
 
 
 def with_cors(worker: Worker) -> Any:

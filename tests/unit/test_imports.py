@@ -25,6 +25,7 @@ ROOMS = {
     "prometheus_client": {"serving/metrics.py"},
     "starlette": {"serving/worker.py"},
     "jinja2": {"io.py"},
+    "fsspec": {"adapters/fsspec.py"},
     "click": {"cli.py"},
     "rich": {"console.py"},
 }

@@ -1,0 +1,132 @@
+"""The bundle of a version: from the registry, checked, into a folder that nobody else writes to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import config as configs
+from mlops_glue import io, layout
+from mlops_glue.errors import UsageError, did_you_mean
+from mlops_glue.records import Servable
+
+if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
+
+KEPT = 3  # bundles of former versions
+KEPT_S = 3600.0  # and those that somebody may still serve: whoever does touches them
+
+
+def opened(root: Path, config: configs.Config) -> Store:
+    """The registry."""
+    from mlops_glue.adapters.mlflow import Store
+
+    return Store(root, configs.tracking_uri(config))
+
+
+def of_registry(
+    store: Store, root: Path, config: configs.Config, version: int | None, folder: Path
+) -> tuple[int, Path]:
+    """The champion, or the version that is asked for, and its bundle in a folder of the caller's."""
+    chosen = chosen_version(store, root, config, version)
+    return chosen, store.bundle(config.model_name, chosen, folder)
+
+
+def chosen_version(store: Store, root: Path, config: configs.Config, version: int | None) -> int:
+    """The champion, or the version that is asked for.
+
+    Raises:
+        UsageError: there is none.
+    """
+    chosen = version if version is not None else store.champion(config.model_name)
+    if chosen is None:
+        raise UsageError(
+            f"{config.model_name} has no champion{_refused(root, config)}", hint="glue run, or glue predict --version N"
+        )
+    if version is not None and version not in (there := store.versions(config.model_name)):
+        raise UsageError(
+            f"--version {version}: {config.model_name} has none of this number",
+            hint=did_you_mean("", list(map(str, there))),
+        )
+    return chosen
+
+
+def _refused(root: Path, config: configs.Config) -> str:
+    """Which version was refused last, and why."""
+    told = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
+    if told is None or told["model"] != config.model_name or not told["refused"]:
+        return ""
+    return f": v{told['version']} was refused: {told['refused'][0]}"
+
+
+def fetch(store: Store, root: Path, config: configs.Config, env: str | None, version: int, scratch: Path) -> Servable:
+    """A version as something that can be served; its features are defined as when it was trained.
+
+    Args:
+        store: the registry.
+        root: the project.
+        config: its configuration, in this environment.
+        env: the environment's name.
+        version: its number.
+        scratch: an empty folder beside the place of the bundles.
+
+    Raises:
+        GlueError: the registry does not have it, or it is not what was registered, or is defined otherwise now.
+    """
+    from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT
+
+    folder = store.bundle(config.model_name, version, scratch)
+    tags = store.tags(config.model_name, version)
+    listed = folder / "features.json"
+    if listed.is_file():
+        from mlops_glue import features
+        from mlops_glue.records import FeatureList
+
+        with tempfile.TemporaryDirectory() as registry:
+            repository = features.open_repository(config, root, Path(registry))
+            taken = FeatureList.from_dict(io.read_json(listed))
+            features.check_definitions(repository, taken, features.transform_hash(config, root))
+    return kept(root, config, env, version, folder, tags[BUNDLE_DIGEST], tags[FINGERPRINT])
+
+
+def kept(
+    root: Path, config: configs.Config, env: str | None, version: int, folder: Path, digest: str, fingerprint: str
+) -> Servable:
+    """A copy that no run and nobody else writes to; former ones but the last few are removed."""
+    place = root / layout.SERVED
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place.chmod(0o700)
+    target = place / f"v{version}-{digest[:12]}"
+    if not target.is_dir():
+        temporary = Path(tempfile.mkdtemp(prefix=".copy-", dir=place))
+        shutil.copytree(folder, temporary, dirs_exist_ok=True, symlinks=True)
+        temporary.chmod(0o700)
+        with contextlib.suppress(OSError):  # another glue serve was quicker
+            temporary.rename(target)
+        shutil.rmtree(temporary, ignore_errors=True)
+    os.utime(target)
+    mine = re.compile(r"v\d+-[0-9a-f]{12}|\.copy-.*")
+    former = sorted((p for p in place.iterdir() if mine.fullmatch(p.name)), key=lambda p: p.stat().st_mtime)
+    for old in former[:-KEPT]:
+        if time.time() - old.stat().st_mtime > KEPT_S:
+            shutil.rmtree(old, ignore_errors=True)
+    return Servable(version, str(target), digest, fingerprint, lookup(config, root, env, target))
+
+
+def lookup(config: configs.Config, root: Path, env: str | None, folder: Path) -> dict[str, Any] | None:
+    """How a worker finds features, where the model has some in Feast."""
+    if not (folder / "features.json").is_file():
+        return None
+    from mlops_glue import features
+
+    packed = features.packed_store(config, root)
+    on_demand = any(view["on_demand"] for view in io.read_json(folder / "features.json")["views"])
+    if packed is None or on_demand:
+        return {"type": "feast", "options": {"root": str(root), "env": env}}
+    return {"type": "packed", "options": {"path": str(packed[0]), "project": packed[1]}}

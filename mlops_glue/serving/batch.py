@@ -1,0 +1,136 @@
+"""Requests that have arrived together are scored by one run of the model, and logged in one piece."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import numpy as np
+
+from mlops_glue.serving.contract import Rows
+from mlops_glue.serving.live import Served
+from mlops_glue.serving.log import PredictionLog
+from mlops_glue.serving.metrics import Counters
+
+MOST_ROWS = 32  # of a request that waits for others; a longer one gains nothing by company
+
+Scored = tuple[list[Any], list[list[float]] | None]
+
+
+class NotLogged(Exception):
+    """The prediction log cannot be written, so there is no answer."""
+
+
+class Request:
+    """One that waits to be scored."""
+
+    __slots__ = ("answer", "answered", "caller", "inputs", "request_id", "rows")
+
+    def __init__(
+        self, rows: Rows, inputs: dict[str, Any], request_id: str, caller: str | None, answered: bool = True
+    ) -> None:
+        self.rows, self.inputs, self.request_id, self.caller, self.answered = rows, inputs, request_id, caller, answered
+        self.answer: asyncio.Future[Scored] | None = None
+
+
+class Batch:
+    """Scores and logs.
+
+    Args:
+        log: of predictions, if they are logged.
+        counters: of what is not in the log.
+    """
+
+    def __init__(self, log: PredictionLog | None, counters: Counters) -> None:
+        self.log, self._counters = log, counters
+        self.problem: str | None = None  # of the log
+        self._waiting: dict[Served, list[Request]] = {}
+
+    async def score(self, served: Served, request: Request) -> Scored:
+        """Predictions and probabilities of a request's rows, which are in the log by then.
+
+        Raises:
+            ToolError: the model cannot be run on them.
+            NotLogged: as the class says.
+        """
+        if len(request.rows.values) > MOST_ROWS:
+            said = served.model.scored(request.inputs)
+            self._write(served, [(request, said)])
+            return said
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._all)
+        answer: asyncio.Future[Scored] = loop.create_future()
+        request.answer = answer
+        self._waiting.setdefault(served, []).append(request)
+        return await answer
+
+    def _all(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for served, requests in waiting.items():
+            done = self._scored(served, requests)
+            try:
+                self._write(served, done)
+            except NotLogged as error:
+                for request, _ in done:
+                    _fail(request, error)
+                continue
+            for request, said in done:
+                if request.answer is not None and not request.answer.done():
+                    request.answer.set_result(said)
+
+    def _scored(self, served: Served, requests: list[Request]) -> list[tuple[Request, Scored]]:
+        """Of those that could be scored; the others have been told."""
+        if len(requests) == 1:
+            return self._each(served, requests)
+        names = requests[0].inputs
+        try:
+            said, shares = served.model.scored(
+                {name: np.concatenate([one.inputs[name] for one in requests]) for name in names}
+            )
+        except Exception:  # by one of them, perhaps
+            return self._each(served, requests)
+        if len(said) == len(requests):
+            if shares is None:
+                return [(one, ([value], None)) for one, value in zip(requests, said, strict=True)]
+            return [(one, ([v], [share])) for one, v, share in zip(requests, said, shares, strict=True)]
+        out: list[tuple[Request, Scored]] = []
+        at = 0
+        for one in requests:
+            end = at + len(one.rows.values)
+            out.append((one, (said[at:end], None if shares is None else shares[at:end])))
+            at = end
+        return out
+
+    def _each(self, served: Served, requests: list[Request]) -> list[tuple[Request, Scored]]:
+        out = []
+        for one in requests:
+            try:
+                out.append((one, served.model.scored(one.inputs)))
+            except Exception as error:
+                _fail(one, error)
+        return out
+
+    def _write(self, served: Served, done: list[tuple[Request, Scored]]) -> None:
+        if self.log is None or not done:
+            return
+        now, alias = time.time(), served.alias
+        records = [
+            (one.request_id, now, one.caller, alias, one.answered, one.rows.values, said, shares)
+            for one, (said, shares) in done
+        ]
+        try:
+            self.log.write(served.model, served.fingerprint, records)
+        except OSError as error:
+            self.problem = f"the prediction log cannot be written: {error.strerror or type(error).__name__}"
+            self._counters.add("glue_log_lost_total", by=len(records))
+            if self.log.settings.full == "refuse" and any(one.answered for one, _ in done):
+                raise NotLogged(self.problem) from None
+        else:
+            self.problem = None
+
+
+def _fail(request: Request, error: Exception) -> None:
+    if request.answer is not None and not request.answer.done():
+        request.answer.set_exception(error)

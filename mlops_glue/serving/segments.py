@@ -1,0 +1,147 @@
+"""The prediction log as a worker writes it: segments of framed records, which `ship` turns into Parquet.
+
+A frame is the length and CRC-32 of what follows, little-endian, 4 bytes each; then MessagePack. The first frame of a
+segment is its `About`, each other one a list of records. A process that is killed leaves at most one frame unwhole, at
+the end, of requests that were not answered. Whoever writes a segment, or reads it to ship it, holds a lock on it that
+ends with the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+HEAD = struct.Struct("<II")
+FORMAT = 1
+OPEN, DONE = ".open", ".done"
+LARGEST = 1 << 30  # bytes of a frame
+
+
+class Field(msgspec.Struct, array_like=True):
+    """A column of the request, as it is in the log."""
+
+    name: str
+    kind: str  # of contract.Field; text for what is hashed
+    dtype: str
+
+
+class About(msgspec.Struct):
+    """What a segment holds: predictions of one model version."""
+
+    format: int
+    model: str
+    version: int
+    fingerprint: str
+    fields: list[Field]
+    labels: list[Any] | None  # of the classes, in the order of the probabilities; None for regression
+
+
+class Record(msgspec.Struct, array_like=True):
+    """One request as one version scored it."""
+
+    request_id: str
+    time: float  # seconds since 1970 UTC
+    caller_id: str | None
+    alias: str
+    answered: bool  # False: by a shadow
+    rows: list[list[Any]]  # values in the order of About.fields
+    predictions: list[Any]
+    probabilities: list[list[float]] | None
+
+
+class Segment:
+    """A segment that is being written, by one process.
+
+    Args:
+        spool: the folder of segments.
+        about: of its version.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+
+    def __init__(self, spool: Path, about: About) -> None:
+        name = f"v{about.version}-{time.time_ns():x}-{os.getpid():x}-{os.urandom(3).hex()}"
+        new = spool / f".{name}.new"
+        self.path, self.made, self.size = spool / f"{name}{OPEN}", time.monotonic(), 0
+        self._file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # before it has its name, so that nobody takes it for left behind
+            self._frame(msgspec.msgpack.encode(about))
+            new.rename(self.path)
+        except OSError:
+            os.close(self._file)
+            new.unlink(missing_ok=True)
+            raise
+        # no value of a request that JSON lets pass is refused here: whole numbers beyond 64 bits are floats by then
+        self._encode = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode  # UNSET: it was not given
+
+    def write(self, records: list[tuple[Any, ...]]) -> None:
+        """Append records, all or none; they are the system's when this returns, whatever becomes of the process.
+
+        Raises:
+            OSError: they are not in the log.
+        """
+        self._frame(self._encode(records))
+
+    def _frame(self, payload: bytes) -> None:
+        frame = HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+        try:
+            if os.write(self._file, frame) != len(frame):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self.size)
+            raise
+        self.size += len(frame)
+
+    def close(self) -> None:
+        """It is whole: ready to be shipped."""
+        with contextlib.suppress(OSError):
+            self.path.rename(self.path.with_suffix(DONE))
+        os.close(self._file)
+
+
+@contextlib.contextmanager
+def taken(path: Path) -> Iterator[Any]:
+    """A segment as an open file that this process alone reads; None while another one has it."""
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        yield None
+        return
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield None
+            return
+        yield stream if path.exists() else None
+
+
+def frames(stream: Any) -> Iterator[bytes]:
+    """The whole frames of a segment; what comes after the first that is not whole is left where it is."""
+    while len(head := stream.read(HEAD.size)) == HEAD.size:
+        length, check = HEAD.unpack(head)
+        payload = stream.read(length) if length <= LARGEST else b""
+        if len(payload) != length or zlib.crc32(payload) != check:
+            stream.seek(-len(payload) - HEAD.size, os.SEEK_CUR)
+            return
+        yield payload
+    stream.seek(-len(head), os.SEEK_CUR)
+
+
+def waiting(spool: Path) -> list[Path]:
+    """Segments that are written to or not yet shipped, oldest first."""
+    found = [p for p in spool.iterdir() if p.suffix in (OPEN, DONE)] if spool.is_dir() else []
+    return sorted(found, key=lambda p: p.name.split("-")[1:])
