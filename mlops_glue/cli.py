@@ -179,6 +179,38 @@ def materialize(force: bool, as_json: bool, env: str | None) -> int:
 
 
 @glue.command()
+@click.argument("version", type=int, required=False)
+@click.option("--alias", default="champion", help="Another alias, say challenger: any sound version may have it.")
+@json_option
+@env_option
+def promote(version: int | None, alias: str, as_json: bool, env: str | None) -> int:
+    """Make a version champion by the rules: default the challenger, else what the last run made. Exit 1 if refused.
+
+    \b
+    glue promote 7
+    glue promote 7 --alias challenger
+    """
+    from mlops_glue.commands.promote import promote as command
+
+    return command(version, alias=alias, as_json=as_json, env=env)
+
+
+@glue.command()
+@click.argument("version", type=int, required=False)
+@json_option
+@env_option
+def rollback(version: int | None, as_json: bool, env: str | None) -> int:
+    """Put the champion before back, or a former one; no run promotes the one that went, unless asked.
+
+    \b
+    glue rollback
+    """
+    from mlops_glue.commands.promote import rollback as command
+
+    return command(version, as_json=as_json, env=env)
+
+
+@glue.command()
 @click.option("--host", help="An address of this machine; default 127.0.0.1, which only this machine reaches.")
 @click.option("--port", type=int, help="Default 8000; 0 takes a free one.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that answer; default 1.")

@@ -35,6 +35,16 @@ def result_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
+def compared(with_champion: dict[str, Any]) -> str:
+    """A candidate beside the champion, in a line."""
+    metric, champion = with_champion["metric"], with_champion["version"]
+    return (
+        f"{metric} {with_champion['candidate']:.4f}, champion v{champion} on the same holdout "
+        f"{with_champion['champion']:.4f}; the difference is {with_champion['low']:+.4f} to "
+        f"{with_champion['high']:+.4f} at {with_champion['confidence']:.0%} confidence"
+    )
+
+
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
     """A stage's line: begun with outcome "", finished by the next call. On a terminal both are one line."""
     head = f"{name} {'.' * (WIDTH - len(name))} "

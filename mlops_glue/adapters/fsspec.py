@@ -40,7 +40,8 @@ class Folder:
         except ImportError as error:
             raise ToolError(f"{self.where}: {brief(error)}", hint="pip install what its file system needs") from error
         except Exception as error:  # each file system has its own
-            raise ToolError(f"{self.where}: {type(error).__name__}") from error
+            said = type(error).__name__ if self.where.endswith("…") else brief(error, 200)  # it may quote the URL
+            raise ToolError(f"{self.where}: {said}") from error
 
     def put(self, source: Path, name: str) -> None:
         """Copy a file there, under its name at once and whole.

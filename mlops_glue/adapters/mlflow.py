@@ -16,6 +16,8 @@ from mlops_glue import io, layout
 from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
 
 FINGERPRINT = "glue.fingerprint"
+HISTORY = "glue.champions"  # tag of the registered model: a line for each champion
+MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
 
 
@@ -100,6 +102,39 @@ class Store:
         with _told():
             for key, value in tags.items():
                 self._client.set_model_version_tag(model, str(version), key, value)
+
+    def untag(self, model: str, version: int, key: str) -> None:
+        """Remove a tag of a version, where it has it."""
+        if key in self.tags(model, version):
+            with _told():
+                self._client.delete_model_version_tag(model, str(version), key)
+
+    def history(self, model: str) -> list[tuple[int, str]]:
+        """What `note` was told: versions that became champion, and how, in order."""
+        with _told():
+            kept = self._client.get_registered_model(model).tags.get(HISTORY, "")
+        return [
+            (int(one[0]), one[1]) for line in kept.splitlines() if len(one := line.split()) == 3 and one[0].isdigit()
+        ]
+
+    def note(self, model: str, version: int, how: str, when: str) -> None:
+        """Add to the history of champions."""
+        with _told():
+            kept = self._client.get_registered_model(model).tags.get(HISTORY, "").splitlines()
+            lines = [*kept[1 - MOST_NOTED :], f"{version} {how} {when}"]
+            self._client.set_registered_model_tag(model, HISTORY, "\n".join(lines))
+
+    def artifact(self, model: str, version: int, name: str, into: Path) -> Path:
+        """Copy a folder of the version's run into a folder of the caller's."""
+        import mlflow
+
+        with _told():
+            run = self._client.get_model_version(model, str(version)).run_id
+            return Path(
+                mlflow.artifacts.download_artifacts(
+                    run_id=run, artifact_path=name, dst_path=str(into), tracking_uri=self._uri
+                )
+            )
 
     def tags(self, model: str, version: int) -> dict[str, str]:
         """The tags of a version."""

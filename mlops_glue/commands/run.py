@@ -212,11 +212,7 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
     if parity["format"] != "onnx":
         console.result(f"the model is kept in skops form: {parity['reason']}")
     if against is not None:
-        console.result(
-            f"{against['metric']} {against['candidate']:.4f}, champion v{against['version']} on the same holdout "
-            f"{against['champion']:.4f}; the difference is {against['low']:+.4f} to {against['high']:+.4f} "
-            f"at {against['confidence']:.0%} confidence"
-        )
+        console.result(console.compared(against))
     for reason in told["refused"]:
         console.result(f"{name} v{version} refused: {reason}")
     if told["refused"]:

@@ -30,7 +30,7 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
     model = onnx.load_skops(root / layout.MODEL)
     example = io.read_parquet(root / layout.TRAIN, [*schema.numeric, *schema.text]).slice(0, 3).to_pandas()
     train = io.read_parquet(root / layout.TRAIN).slice(0, 1000).to_pandas()
-    hashes = _hashes(root)
+    md5 = hashes(root)
     commit, dirty = git.revision(root)
     tags = {
         "glue.version": __version__,
@@ -38,8 +38,8 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
         "glue.parity": str(parity["faithful"]).lower(),
         BUNDLE_DIGEST: io.digest(root / layout.BUNDLE),
         "glue.thresholds_met": str(all(t["met"] for t in report["thresholds"])).lower(),
-        "glue.holdout_md5": hashes.get(layout.TEST, ""),
-        "glue.data_md5": hashes.get(config.source.path, ""),
+        "glue.holdout_md5": md5.get(layout.TEST, ""),
+        "glue.data_md5": md5.get(config.source.path, ""),
         "mlflow.source.name": "glue run",
         "mlflow.source.git.commit": commit or "",
         "glue.git_dirty": str(dirty).lower(),
@@ -59,7 +59,7 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
         params=_params(config),
         metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
         tags={k: v for k, v in tags.items() if v},
-        dataset=("train", config.source.path, train, hashes.get(layout.TRAIN, "")),
+        dataset=("train", config.source.path, train, md5.get(layout.TRAIN, "")),
         files={
             "bundle": [root / layout.BUNDLE],
             "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],
@@ -92,7 +92,7 @@ def _installed() -> list[str]:
     return out
 
 
-def _hashes(root: Path) -> dict[str, str]:
+def hashes(root: Path) -> dict[str, str]:
     """MD5 by path of everything that `dvc.lock` names."""
     lock = io.read_yaml(root / "dvc.lock")
     entries = [e for s in lock["stages"].values() for e in (*s.get("deps", []), *s.get("outs", []))]
