@@ -46,7 +46,7 @@ class About(msgspec.Struct):
     labels: list[Any] | None  # of the classes, in the order of the probabilities; None for regression
 
 
-class Record(msgspec.Struct, array_like=True):
+class Record(msgspec.Struct, array_like=True, gc=False):
     """One request as one version scored it."""
 
     request_id: str
