@@ -180,6 +180,9 @@ def running(
                 sys.exit(f"{name} does not answer: {Path(log.name).read_text()[-2000:]}")
             yield Server(name, process, url, body, took)
         finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

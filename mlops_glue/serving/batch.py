@@ -47,38 +47,40 @@ class Batch:
         self.problem: str | None = None  # of the log
         self._waiting: dict[Served, list[Request]] = {}
 
-    async def score(self, served: Served, request: Request) -> Scored:
-        """Predictions and probabilities of a request's rows, which are in the log by then.
+    def score(self, served: Served, request: Request) -> asyncio.Future[Scored]:
+        """Will be the predictions and probabilities of a request's rows, which are in the log by then.
 
         Raises:
             ToolError: the model cannot be run on them.
             NotLogged: as the class says.
         """
-        if len(request.rows.values) > MOST_ROWS:
-            said = served.model.scored(request.inputs)
-            self._write(served, [(request, said)])
-            return said
         loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._all)
         answer: asyncio.Future[Scored] = loop.create_future()
         request.answer = answer
+        if len(request.rows.values) > MOST_ROWS:
+            self._finish(served, [request])
+            return answer
+        if not self._waiting:
+            loop.call_soon(self._all)
         self._waiting.setdefault(served, []).append(request)
-        return await answer
+        return answer
 
     def _all(self) -> None:
         waiting, self._waiting = self._waiting, {}
         for served, requests in waiting.items():
-            done = self._scored(served, requests)
-            try:
-                self._write(served, done)
-            except NotLogged as error:
-                for request, _ in done:
-                    _fail(request, error)
-                continue
-            for request, said in done:
-                if request.answer is not None and not request.answer.done():
-                    request.answer.set_result(said)
+            self._finish(served, requests)
+
+    def _finish(self, served: Served, requests: list[Request]) -> None:
+        done = self._scored(served, requests)
+        try:
+            self._write(served, done)
+        except NotLogged as error:
+            for request, _ in done:
+                _fail(request, error)
+            return
+        for request, said in done:
+            if request.answer is not None and not request.answer.done():
+                request.answer.set_result(said)
 
     def _scored(self, served: Served, requests: list[Request]) -> list[tuple[Request, Scored]]:
         """Of those that could be scored; the others have been told."""

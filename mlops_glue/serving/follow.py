@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +120,9 @@ class Follower:
         pause = min(2 * pause, LONGEST_S)
         self._failed[version] = (time.monotonic() + pause, pause, said)
         self._counters.add("glue_model_reload_failures_total")
+        line = {"time": round(time.time(), 3), "not_taken_over": f"v{version}: {said}"}
+        sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stderr.flush()
 
     def _tell(self) -> None:
         io.write_json(self._state / WANTED, {alias: one.to_dict() for alias, one in self._wanted.items()})

@@ -65,14 +65,14 @@ class Live:
     Args:
         settings: the version to begin with, and where to look for others.
         swapped: called with champion, shadow or canary, and with the version before, when another took its place.
-        failed: called when one could not be loaded.
+        failed: called with the reason when one could not be loaded.
 
     Raises:
         GlueError: there is none that can be served.
     """
 
     def __init__(
-        self, settings: Settings, swapped: Callable[[str, Served | None], None], failed: Callable[[], None]
+        self, settings: Settings, swapped: Callable[[str, Served | None], None], failed: Callable[[str], None]
     ) -> None:
         self._settings, self._swapped, self._failed = settings, swapped, failed
         self._state = Path(settings.state) if settings.state else None
@@ -144,7 +144,7 @@ class Live:
             _, pause = self._retry.get(place, (0.0, 0.5))
             pause = min(2 * pause, LONGEST_S)
             self._retry[place] = (time.monotonic() + pause, pause)
-            self._failed()
+            self._failed(self.problems[place])
             return
         setattr(self, place, made)
         self.problems.pop(place, None)

@@ -41,6 +41,7 @@ Send = Callable[[Message], Awaitable[None]]
 LINE = '{"time":%.3f,"request_id":"%s","method":"%s","path":%s,"status":%d,"ms":%.3f,"rows":%d}\n'
 STARTED = "started"  # a worker has been ready
 PROBLEM = ".problem"  # files of the other processes, each a line
+YOUNG = 20_000  # objects made before Python looks for garbage among them; a request leaves none
 MOST_ID = 128  # characters of a caller's own id
 MOST_UNTOLD = 500  # requests that are answered and not yet counted and logged
 MOST_TOLD_BYTES = 3500  # of problems in an answer
@@ -114,17 +115,17 @@ class Worker:
         np.seterr(over="ignore")  # a number beyond float32 is unknown to the model, and no news
         state = Path(settings.state) if settings.state else None
         self.counters = Counters(state)
-        self.live = Live(settings, self._swapped, lambda: self.counters.add("glue_model_reload_failures_total"))
+        self._log: list[str] = []
+        self._encode = msgspec.json.Encoder().encode
+        self.live = Live(settings, self._swapped, self._not_swapped)
         self.batch = Batch(_log(settings), self.counters)
         self.in_flight = 0
         self.draining = False
         self._keys = [hashlib.sha256(os.environ[name].encode()).digest() for name in settings.keys]
         self._ids = f"{time.time_ns() // 1_000_000:x}{os.urandom(4).hex()}"
         self._count = 0
-        self._log: list[bytes] = []
         self._done: list[tuple[str, str, int, float, int, float]] = []  # requests to /predict, not yet counted
         self._shadows: set[asyncio.Task[None]] = set()
-        self._encode = msgspec.json.Encoder().encode
         self.rest = pages.application(self)
 
     @property
@@ -136,7 +137,11 @@ class Worker:
         self.counters.add("glue_model_swaps_total")
         self._count_outside(before)
         line = {"time": time.time(), "taken_over": place, "version": getattr(self.live, place).what.version}
-        self._log.append(self._encode(line) + b"\n")
+        self._log.append(self._encode(line).decode() + "\n")
+
+    def _not_swapped(self, said: str) -> None:
+        self.counters.add("glue_model_reload_failures_total")
+        self._log.append(self._encode({"time": time.time(), "not_taken_over": said}).decode() + "\n")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -149,6 +154,7 @@ class Worker:
         await receive()
         gc.collect()
         gc.freeze()  # the model and the libraries stay; looking through them for garbage took a tenth of the time
+        gc.set_threshold(YOUNG)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signal.SIGUSR1, self._drain)
@@ -194,7 +200,7 @@ class Worker:
         lines, self._log = self._log, []
         if lines:
             with contextlib.suppress(OSError):
-                os.write(sys.stderr.fileno(), b"".join(lines))
+                os.write(sys.stderr.fileno(), "".join(lines).encode())
 
     def _count_up(self) -> None:
         self._count_outside(self.live.champion)
@@ -431,13 +437,13 @@ class Worker:
     def _tell(self, at: float, request_id: str, method: str, path: str, status: int, took: float, rows: int) -> None:
         """One line of the access log; no value of a request is in it. The path is JSON already."""
         if self.settings.access_log:
-            self._log.append((LINE % (at, request_id, method, path, status, 1000 * took, rows)).encode())
+            self._log.append(LINE % (at, request_id, method, path, status, 1000 * took, rows))
 
     def _tell_bug(self, request_id: str, error: BaseException) -> None:
         """Where it happened, for whoever reads the log; what the exception says may hold values and is not told."""
         places = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
         line = {"time": time.time(), "request_id": request_id, "bug": type(error).__name__, "at": places}
-        self._log.append(self._encode(line) + b"\n")
+        self._log.append(self._encode(line).decode() + "\n")
 
     def metrics(self) -> bytes:
         """Prometheus' text, of all workers."""
@@ -494,7 +500,7 @@ def _log(settings: Settings) -> PredictionLog | None:
 
 
 async def _whole(send: Send, status: int, headers: list[Any], body: bytes) -> None:
-    headers = [*headers, (b"content-length", b"%d" % len(body))]
+    headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
