@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -170,10 +170,23 @@ def _hold_against_each_other(root: Path, scratch: Path, times: int) -> None:
     assert answered >= times // len(CHANGES)
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory, new_penguins: Path, glue: Glue) -> Path:
+    """A project that has run."""
+    root = tmp_path_factory.mktemp("unchanged") / "project"
+    shutil.copytree(new_penguins / "project", root)
+    glue("run", cwd=root)
+    return root
+
+
 @pytest.fixture
-def done(penguins: Path, glue: Glue) -> Path:
-    glue("run", cwd=penguins)
-    return penguins
+def done(once: Path) -> Iterator[Path]:
+    """A copy of it, in its place: MLflow's paths are absolute."""
+    kept = once.rename(once.with_name("kept"))
+    shutil.copytree(kept, once)
+    yield once
+    shutil.rmtree(once)
+    kept.rename(once)
 
 
 def test_random_changes(done: Path, tmp_path: Path) -> None:
