@@ -22,7 +22,7 @@ demo: $(BIN)/.installed  ## init and run on a real table, then the fraud templat
 	cd .demo/fraud && PATH="$(CURDIR)/$(BIN):$$PATH" glue serve --check
 
 test: $(BIN)/.installed  ## the whole suite
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not long"
 
 test-all: $(BIN)/.installed  ## and the long forms
 	$(BIN)/python -m pytest -n 2

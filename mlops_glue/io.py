@@ -53,7 +53,20 @@ def leftovers(root: Path) -> list[Path]:
     folders = [root, root / layout.STATE, root / layout.RAW]
     found = [p for folder in folders if folder.is_dir() for p in folder.iterdir() if mine.fullmatch(p.name)]
     found += [p for p in (root / layout.ARTIFACTS).rglob(".*") if mine.fullmatch(p.name)]
-    return found + list((root / ".dvc" / "cache" / "files").glob("*/*/*.tmp"))
+    found += (root / ".dvc" / "cache" / "files").glob("*/*/*.tmp")
+    readers_and_writers = root / ".dvc" / "tmp" / "rwlock"  # DVC empties it and then writes it
+    return found + ([readers_and_writers] if _is_torn(readers_and_writers) else [])
+
+
+def _is_torn(path: Path) -> bool:
+    """Is it a file that was to be JSON?"""
+    try:
+        json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import re
@@ -21,17 +22,28 @@ from typing import Any
 
 import pytest
 
+from tests.warm import TOOLS
+
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("GIT_CONFIG_GLOBAL", os.devnull)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
+def _dvc_in(folder: Path) -> None:
+    os.environ.update(DVC_SITE_CACHE_DIR=str(folder / "site"), DVC_GLOBAL_CONFIG_DIR=str(folder / "config"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """DVC's caches stay out of the machine's: here for the projects that are made once."""
+    _dvc_in(tmp_path_factory.mktemp("dvc"))
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """DVC's caches stay out of the machine's; what a test sets in the environment (MLflow does) ends with it."""
+    """Each test has caches of its own; what it sets in the environment (MLflow does) ends with it."""
     before = dict(os.environ)
-    folder = tmp_path_factory.mktemp("dvc")
-    os.environ.update(DVC_SITE_CACHE_DIR=str(folder / "site"), DVC_GLOBAL_CONFIG_DIR=str(folder / "config"))
+    _dvc_in(tmp_path_factory.mktemp("dvc"))
     yield
     os.environ.clear()
     os.environ.update(before)
@@ -86,6 +98,13 @@ def cold_glue() -> Glue:
 
 
 @pytest.fixture(scope="session")
+def tools() -> None:
+    """What `warm.py` imports, in this process: it, too, forks for Great Expectations, which then is there already."""
+    for name in TOOLS.split():
+        importlib.import_module(name)
+
+
+@pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's database without a run in it; to make it takes MLflow some seconds."""
     folder = tmp_path_factory.mktemp("store")
@@ -94,14 +113,22 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
-@pytest.fixture
-def penguins(tmp_path: Path, glue: Glue, empty_store: Path) -> Path:
-    """A project on the penguins, initialised and not yet run."""
+@pytest.fixture(scope="session")
+def new_penguins(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+    """A folder with the penguins and a project on them, initialised and not yet run: to be copied."""
     import palmerpenguins
 
-    palmerpenguins.load_penguins().to_csv(tmp_path / "penguins.csv", index=False)
-    glue("init", "project", "--data", "penguins.csv", "--target", "species", cwd=tmp_path)
-    shutil.copy(empty_store, tmp_path / "project")
+    folder = tmp_path_factory.mktemp("penguins")
+    palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
+    glue("init", "project", "--data", "penguins.csv", "--target", "species", cwd=folder)
+    shutil.copy(empty_store, folder / "project")
+    return folder
+
+
+@pytest.fixture
+def penguins(tmp_path: Path, new_penguins: Path) -> Path:
+    """A project on the penguins, initialised and not yet run."""
+    shutil.copytree(new_penguins, tmp_path, dirs_exist_ok=True)
     return tmp_path / "project"
 
 

@@ -13,7 +13,7 @@ from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.pipeline import reference
-from mlops_glue.pipeline.train import xy
+from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema, as_datetime, encode_number
 from mlops_glue.scoring import Bundle
@@ -41,7 +41,8 @@ def package(config: Config, root: Path) -> None:
     made: bytes | None = None
     try:
         made = onnx.export(model, len(schema.numeric), len(schema.text))
-        parity = compare(model, made, schema, features)
+        with threads_for(features):
+            parity = compare(model, made, schema, features)
     except ToolError as error:
         parity = {"faithful": False, "reason": error.message}
     parity["format"] = "onnx" if parity["faithful"] else "skops"

@@ -63,10 +63,10 @@ def _stop_late(model: Any, target: Any) -> None:
 
 
 def threads_for(features: Any) -> Any:
-    """One OpenMP thread where there is little to do: many short parallel regions crawl on a busy machine."""
+    """One thread of OpenMP and of BLAS where there is little to do: short parallel parts crawl on a busy machine."""
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(1, "openmp") if features.size < FEW_CELLS else contextlib.nullcontext()
+    return threadpool_limits(1) if features.size < FEW_CELLS else contextlib.nullcontext()
 
 
 def trivial(schema: Schema, target: Any) -> Any:

@@ -27,7 +27,7 @@ CHEAP = ["--set", "train.params={max_iter: 5}", "--set", "train.estimator="]
 
 
 @pytest.fixture
-def inside(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def inside(tools: None, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     """Run a command in this process: exit code, stdout, stderr."""
 
     def run(*words: str, cwd: Path) -> Ran:

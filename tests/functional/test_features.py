@@ -72,7 +72,7 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, inside: Callable[..., Ran]) -> Path:
+def project(tmp_path: Path, inside: Callable[..., Ran], empty_store: Path) -> Path:
     """Two tables, initialised and not run."""
     customers, events = tables()
     customers.to_csv(tmp_path / "customers.csv", index=False)
@@ -82,6 +82,7 @@ def project(tmp_path: Path, inside: Callable[..., Ran]) -> Path:
         "init", "p", *both, "--entity", "customer_id", "--timestamp", "at", "--target", "y", cwd=tmp_path
     )
     assert code == 0, err
+    shutil.copy(empty_store, tmp_path / "p")
     return tmp_path / "p"
 
 

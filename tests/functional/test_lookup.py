@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import time
 import uuid
@@ -27,7 +26,6 @@ from tests.functional.test_features import CONFIG, DEFINITIONS, REDIS, _there, e
 def filled(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
     """Run once, its features for ever good, under a project name of its own."""
     folder = tmp_path_factory.mktemp("lookup")
-    os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site")
     for name, table in zip(("customers", "events"), tables(), strict=True):
         table.to_csv(folder / f"{name}.csv", index=False)
     both = ["--data", "customers.csv", "--data", "events.csv"]

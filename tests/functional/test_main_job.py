@@ -1,4 +1,4 @@
-"""From a table to a champion, as a user does it."""
+"""From a table to a champion, as a user does it (`test_references.py` has more tables)."""
 
 from __future__ import annotations
 
@@ -8,21 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from sklearn import datasets
 
 from tests.conftest import Glue
-
-TABLES = {"breast_cancer": "load_breast_cancer", "wine": "load_wine", "diabetes": "load_diabetes"}
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_a_table_becomes_a_champion(name: str, tmp_path: Path, glue: Glue) -> None:
-    getattr(datasets, TABLES[name])(as_frame=True).frame.to_csv(tmp_path / "t.csv", index=False)
-    glue("init", "p", "--data", "t.csv", "--target", "target", cwd=tmp_path)
-    told = json.loads(glue("run", "--json", cwd=tmp_path / "p").stdout)
-    assert told["champion"] == 1
-    assert told["format"] == "onnx"
-    assert {s["outcome"] for s in told["stages"]} == {"executed"}
 
 
 def test_the_life_of_a_project(penguins: Path, cold_glue: Glue) -> None:

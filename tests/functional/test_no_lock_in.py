@@ -19,18 +19,14 @@ from tests.conftest import Glue
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
     """A project that has run, made once for this file."""
     import palmerpenguins
 
     folder = tmp_path_factory.mktemp("lockin")
     palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
-    environment = {**os.environ, "DVC_SITE_CACHE_DIR": str(folder / "site")}
-    for words, cwd in (
-        (["init", "p", "--data", "penguins.csv", "--target", "species"], folder),
-        (["run"], folder / "p"),
-    ):
-        subprocess.run(["glue", *words], cwd=cwd, check=True, capture_output=True, env=environment)
+    glue("init", "p", "--data", "penguins.csv", "--target", "species", cwd=folder)
+    glue("run", cwd=folder / "p")
     return folder / "p"
 
 

@@ -31,7 +31,6 @@ def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
     import palmerpenguins
 
     folder = tmp_path_factory.mktemp("serve")
-    os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site")
     palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
     glue("init", "p", "--data", "penguins.csv", "--target", "species", cwd=folder)
     glue("run", cwd=folder / "p")

@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -170,10 +170,23 @@ def _hold_against_each_other(root: Path, scratch: Path, times: int) -> None:
     assert answered >= times // len(CHANGES)
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory, new_penguins: Path, glue: Glue) -> Path:
+    """A project that has run."""
+    root = tmp_path_factory.mktemp("unchanged") / "project"
+    shutil.copytree(new_penguins / "project", root)
+    glue("run", cwd=root)
+    return root
+
+
 @pytest.fixture
-def done(penguins: Path, glue: Glue) -> Path:
-    glue("run", cwd=penguins)
-    return penguins
+def done(once: Path) -> Iterator[Path]:
+    """A copy of it, in its place: MLflow's paths are absolute."""
+    kept = once.rename(once.with_name("kept"))
+    shutil.copytree(kept, once)
+    yield once
+    shutil.rmtree(once)
+    kept.rename(once)
 
 
 def test_random_changes(done: Path, tmp_path: Path) -> None:
@@ -185,17 +198,18 @@ def test_many_random_changes(done: Path, tmp_path: Path) -> None:
     _hold_against_each_other(done, tmp_path / "copy", 30 * len(CHANGES))
 
 
-def test_an_unchanged_run_imports_no_tool_and_says_the_same(done: Path, glue: Glue) -> None:
+def test_an_unchanged_run_imports_no_tool_and_says_the_same(penguins: Path, glue: Glue) -> None:
+    glue("run", cwd=penguins)
     code = (
         "import sys\nfrom mlops_glue.cli import main\n"
         "try: main(['run', '--json'])\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
     )
-    ran = subprocess.run([sys.executable, "-c", code], cwd=done, capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", code], cwd=penguins, capture_output=True, text=True, check=True)
     loaded = {m.split(".")[0] for m in ran.stderr.splitlines()[-1].split()}
     assert loaded & {"dvc", "mlflow", "sklearn", "pandas", "numpy", "pyarrow", "pydantic", "ruamel", "rich"} == set()
     fast = json.loads(ran.stdout)
-    (done / layout.UNCHANGED).unlink()
-    slow = json.loads(glue("run", "--json", cwd=done).stdout)
+    (penguins / layout.UNCHANGED).unlink()
+    slow = json.loads(glue("run", "--json", cwd=penguins).stdout)
     for one in (fast, slow):
         one.pop("previous")
         one["stages"] = [(s["stage"], s["outcome"]) for s in one["stages"]]
