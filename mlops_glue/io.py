@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 BLOCK_BYTES = 8 << 20  # of a text file, at a time
 BATCH_ROWS = 65536  # of a Parquet file, at a time
-NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>"]
+NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>", "?", "."]  # ? of UCI, . of SAS
 
 
 @contextlib.contextmanager
@@ -161,7 +161,9 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as {suffix(path)[1:]}: {first_line(error)}") from error
+        said = first_line(error)
+        hint = "a value that holds a delimiter or a line break stands in quotes" if "columns, got" in said else None
+        raise DataError(f"{path}: cannot be read as {suffix(path)[1:]}: {said}", hint=hint) from error
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -130,13 +130,16 @@ def draws(metric: Metric, truth: Array, label: Array, probability: Any, seed: in
 
 
 def interval(value: float, drawn: Array, rows: int, level: float = 0.95) -> tuple[float, float]:
-    """The bootstrap's percentile interval (Efron 1979), narrowed to `rows` where the samples had fewer."""
+    """The bootstrap's percentile interval (Efron 1979), narrowed to `rows` where the samples had fewer.
+
+    It holds the value itself: samples that lack a rare class move a mean over classes to one side.
+    """
     kept = drawn[~np.isnan(drawn)]
     if not len(kept) or np.isnan(value):
         return float("nan"), float("nan")
     scale = min(1.0, (DRAW_ROWS / rows) ** 0.5)
     low, high = value + scale * (np.quantile(kept, [(1 - level) / 2, (1 + level) / 2]) - value)
-    return float(low), float(high)
+    return min(float(low), value), max(float(high), value)
 
 
 def curves(truth: Array, probability: Array, classes: int) -> dict[str, dict[int, tuple[Array, Array]]]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_glue.errors import DataError, did_you_mean, first_line
-from mlops_glue.io import is_text
+from mlops_glue.io import NULLS, is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,6 +155,15 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return values.cast(pa.string())
 
 
+def trimmed(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text without the blanks around it; null where nothing is left, or a word for null."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    words = pc.utf8_trim_whitespace(values)
+    return pc.if_else(pc.is_in(words, pa.array(NULLS, words.type)), None, words)
+
+
 def _text(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     import pyarrow.compute as pc
 
@@ -174,7 +183,7 @@ def encode_number(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     if pa.types.is_null(values.type):
         return np.full(len(values), np.nan, np.float32)
     if is_text(values.type):
-        values = pc.replace_substring(pc.utf8_trim_whitespace(values), ",", "")
+        values = pc.replace_substring(trimmed(values), ",", "")
     if pa.types.is_temporal(values.type):
         raise ValueError(f"holds {values.type}, not numbers")
     try:
@@ -191,8 +200,8 @@ def _boolean(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     import numpy as np
 
     out = np.full(len(values), np.nan, np.float32)
-    for at, word in enumerate(_text(values)):
-        folded = word.strip().lower()
+    for at, word in enumerate(_text(trimmed(as_text(values)))):
+        folded = word.lower()
         if folded in TRUE:
             out[at] = 1
         elif folded in FALSE:
@@ -229,7 +238,7 @@ def as_datetime(values: pa.ChunkedArray, day_first: bool = False) -> np.ndarray[
     if is_text(values.type):
         import pandas as pd
 
-        parsed = pd.to_datetime(values.to_pandas(), utc=True, format="mixed", dayfirst=day_first)
+        parsed = pd.to_datetime(trimmed(values).to_pandas(), utc=True, format="mixed", dayfirst=day_first)
         return np.asarray(parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
     if not pa.types.is_temporal(values.type) and not pa.types.is_null(values.type):
         raise ValueError(f"holds {values.type}, not dates")

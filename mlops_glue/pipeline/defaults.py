@@ -85,7 +85,7 @@ def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, A
     if task == "regression":
         return DEFAULT[task], {}
     counts = table.column(target).drop_null().value_counts().field("counts").to_pylist()
-    if table.num_rows <= SMALL_ROWS and min(counts) < SMALL_CLASS:
+    if sum(counts) <= SMALL_ROWS and min(counts) < SMALL_CLASS:
         return "sklearn.ensemble.ExtraTreesClassifier", {"n_estimators": 200}
     if task == "binary":
         return DEFAULT[task], {}
@@ -95,9 +95,9 @@ def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, A
 
 def is_small(table: pa.Table, profiles: list[Profile], target: str, task: str) -> bool:
     """Is cross-validating several models worth its time, some seconds, and are the classes big enough for it?"""
-    rows, classes = int(table.num_rows), 1
-    # a category becomes a column for each of its values, up to FEW
-    width = sum(min(p.distinct, FEW) if p.kind == "category" else 1 for p in profiles if p.kind is not None)
+    rows, classes = len(table.column(target).drop_null()), 1  # rows without a target are left out
+    # a category of few values becomes a column for each of them, one of many a single column
+    width = sum(p.distinct if p.kind == "category" and p.distinct <= FEW else 1 for p in profiles if p.kind is not None)
     if task != "regression":
         counts = table.column(target).drop_null().value_counts().field("counts").to_pylist()
         classes = len(counts)

@@ -15,7 +15,7 @@ from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Schema, as_datetime, encode_number
+from mlops_glue.schema import Schema, as_datetime, encode_number, trimmed
 from mlops_glue.scoring import Bundle
 
 LABELS_EQUAL = 0.999
@@ -82,6 +82,8 @@ def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
             made: list[Any] = [None if np.isnat(one) else f"{one}Z" for one in as_datetime(values, column.day_first)]
         elif column.kind == "number" and io.is_text(values.type):
             made = [None if np.isnan(one) else float(one) for one in encode_number(values)]
+        elif column.kind == "boolean" and io.is_text(values.type):
+            made = trimmed(values).to_pylist()
         else:
             continue
         for row, value in zip(rows, made, strict=True):
@@ -134,7 +136,7 @@ def _awkward(model: Any, features: Any, schema: Schema) -> list[Any]:
     for name in schema.text:
         null[name] = ""
         unseen[name] = "a value never seen"
-    parts += [null, far, unseen]
+    parts += [null.copy(), far.copy(), unseen.copy()]  # each in one piece again: pandas joins column by column else
     for name in schema.numeric[:50]:
         one = start.head(1).copy()
         one[name] = np.float32(np.nan)

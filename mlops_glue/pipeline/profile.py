@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_glue import layout
-from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, as_text, is_day_first
+from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, as_text, is_day_first, trimmed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,7 +16,7 @@ ID_NAME = re.compile(r"(^|[_\W])(id|uuid|guid|key|index|rownames?)$|^unnamed|[a-
 DATE_LIKE = re.compile(
     r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|^\s*\d{1,2}[ -][A-Za-z]{3}|^\s*[A-Za-z]{3,9} \d{1,2},? \d{4}"
 )
-NUMBER_LIKE = re.compile(r"^\s*[-+]?\d{1,3}(,\d{3})+(\.\d+)?\s*$|^\s*[-+]?\d+(\.\d+)?\s*$")
+NUMBER_LIKE = r"^[-+]?(\d{1,3}(,\d{3})+(\.\d*)?|\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$"
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,15 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
         return kept("number")
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return kept("number")
-    words = [w for w in pc.unique(as_text(values).drop_null().slice(0, 5000)).to_pylist() if w.strip()]
-    if distinct <= 10 and all(w.strip().lower() in TRUE | FALSE for w in words):
+    told = trimmed(as_text(values)).drop_null()
+    nulls, words = rows - len(told), pc.unique(told)  # what is blank, or says null, counts as null
+    if len(words) == 0:
+        return left_out("no values")
+    if len(words) <= 10 and all(w.lower() in TRUE | FALSE for w in words.to_pylist()):
         return kept("boolean")
-    if words and all(NUMBER_LIKE.match(w) for w in words):
+    if pc.all(pc.match_substring_regex(words, NUMBER_LIKE)).as_py():
         return kept("number")
-    if words and all(DATE_LIKE.match(w) for w in words[:200]):
+    if all(DATE_LIKE.match(w) for w in words[:200].to_pylist()):
         try:
             as_datetime(values, is_day_first(values))
             return kept("datetime")

@@ -23,6 +23,7 @@ from mlops_glue.records import FeatureList
 from mlops_glue.schema import FALSE, TRUE, Column, Schema
 
 MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
+UNFIT = re.compile(r'[\\"\x00-\x1f]')  # what msgspec takes no field name with
 MOST_PROBLEMS = 1000
 MOST_DIGITS = 400  # of a whole number; a float has 309
 HUGE = "is NaN, infinite or too large"
@@ -132,9 +133,14 @@ class Contract:
         self._checked = [(at, f) for at, f in enumerate(self.fields) if self._has_check(f)]
         self._plain = all(f.kind in ("number", "category") or f.types == (bool,) for f in self.fields[: self._columns])
         self._plain &= all(f.types == (str,) for f in self.fields[self._numbers : self._columns])
+        self._one: Any
+        self._many: Any
         self._decoders()
 
     def _decoders(self) -> None:
+        if any(UNFIT.search(field.name) for field in self.fields):
+            self._one = self._many = _not_quick
+            return
         specs: list[tuple[str, Any, Any]] = []
         for at, field in enumerate(self.fields):
             kind: Any = field.types[0]
@@ -147,8 +153,8 @@ class Contract:
         rename = {f"f{at}": field.name for at, field in enumerate(self.fields)}
         row = msgspec.defstruct("Row", specs, kw_only=True, forbid_unknown_fields=True, rename=rename, gc=False)
         many = msgspec.defstruct("Many", [("rows", list[row])], forbid_unknown_fields=True)  # type: ignore[valid-type]
-        self._one: Any = msgspec.json.Decoder(row).decode
-        self._many: Any = msgspec.json.Decoder(many).decode
+        self._one = msgspec.json.Decoder(row).decode
+        self._many = msgspec.json.Decoder(many).decode
 
     def decode(self, body: bytes) -> Rows:
         """The rows of a request.
@@ -435,6 +441,10 @@ def as_text(value: Any) -> str:
         return plain.rstrip("0").rstrip(".") if "." in plain else plain
     rest = f".{text[1:]}" if len(text) > 1 else ""
     return f"{'-' * sign}{text[0]}{rest}e{place:+d}"
+
+
+def _not_quick(body: bytes) -> Any:
+    raise ValueError("msgspec cannot be told these names")
 
 
 def as_truth(value: Any) -> float | None:

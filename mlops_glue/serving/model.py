@@ -13,7 +13,7 @@ from mlops_glue import io
 from mlops_glue.adapters import onnx
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.scoring import Bundle
-from mlops_glue.serving.contract import Contract, json_key
+from mlops_glue.serving.contract import Contract, Invalid, json_key
 
 FILES = {
     "model.onnx",
@@ -115,7 +115,9 @@ class Model:
         except GlueError:
             raise
         except Exception as error:
-            raise DataError(f"{self.name} v{self.version}: its input example cannot be scored: {error}") from error
+            first = error.problems[0] if isinstance(error, Invalid) else {}
+            why = f"{first['field']}: {first['problem']}" if first else str(error)
+            raise DataError(f"{self.name} v{self.version}: its input example cannot be scored: {why}") from error
         return said
 
 

@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import cli
+from mlops_glue.schema import Schema
+from mlops_glue.serving import contract
 
 Ran = tuple[int, str, str]
 CHEAP = ["--set", "train.params={max_iter: 5}", "--set", "train.estimator="]
@@ -176,6 +178,19 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
     "all null": (csv(table().assign(empty=None)), [], "binary", "left out 'empty'"),
     "one value": (csv(table().assign(same="a")), [], "binary", "left out 'same'"),
     "integers with nulls": (csv(table().assign(n=[None if i % 5 == 0 else str(i) for i in range(N)])), [], None, ""),
+    "blanks and marks for null": (
+        csv(
+            table().assign(
+                n=["  ", "1.5", "?"] * 20,
+                m=[".", *(3 * i % 17 for i in range(1, N))],
+                b=["No ", "   ", "Yes"] * 20,
+                d=[" ", *DATES.astype(str)[1:]],
+            )
+        ),
+        [],
+        "binary",
+        "",
+    ),
     "mostly null": (csv(table().assign(n=[1.5 * i if i % 20 == 0 else None for i in range(N)])), [], None, ""),
     "Yes and No": (csv(table().assign(b=["Yes", "No", "Yes"] * 20)), [], "binary", ""),
     "infinite": (csv(table().assign(n=["inf", "-inf", *map(str, range(N - 2))])), [], "binary", ""),
@@ -242,9 +257,14 @@ def test_a_table_with_a_nuisance_becomes_a_model(name: str, tmp_path: Path, insi
     assert task is None or report["task"] == task
     parity = json.loads((project / "artifacts/bundle/parity.json").read_text())
     assert parity["format"] == "onnx" and parity["faithful"], parity
+    schema = Schema.from_dict(json.loads((project / "artifacts/bundle/schema.json").read_text()))
+    example = json.loads((project / "artifacts/bundle/input_example.json").read_text())
+    contract.Contract(schema, None, unseen=False, max_rows=10).of_table(example)  # what is shown can be asked
+    if name == "blanks and marks for null":
+        kinds = {c.name: c.kind for c in schema.columns}
+        assert (kinds["n"], kinds["m"], kinds["b"], kinds["d"]) == ("number", "number", "boolean", "datetime")
     if name == "decimal commas":
-        kinds = json.loads((project / "artifacts/bundle/schema.json").read_text())
-        assert {c["name"]: c["kind"] for c in kinds["columns"]}["x"] == "number"
+        assert {c.name: c.kind for c in schema.columns}["x"] == "number"
     assert all(np.isfinite(m["value"]) for m in report["metrics"].values() if m["value"] is not None)
     if name == "sorted by the target":
         assert report["metrics"]["roc_auc"]["value"] < 0.75  # the order of rows is no feature
@@ -266,7 +286,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, int, str]] = {
     "only blanks": (text("\n\n  \n"), "y", 4, "t.csv: is empty"),
     "a header only": (text("x,z,y\n"), "y", 4, "has a header but no rows"),
     "twin columns": (text(f"x,x,y\n{BODY}\n"), "y", 4, "column 'x' stands 2 times"),
-    "ragged rows": (text(f"x,z,y\n{BODY}\n1,2\n"), "y", 4, "cannot be read as csv"),
+    "ragged rows": (text(f"x,z,y\n{BODY}\n1,2\n"), "y", 4, "hint: a value that holds a delimiter"),
     "no other column": (text("y\n" + "a\nb\n" * 30), "y", 4, "no column is left"),
     "only keys": (text("k,y\n" + "\n".join(f"u{i},{'ab'[i % 2]}" for i in range(60))), "y", 4, "no column is left"),
     "not parquet": (csv(table(), name="t.parquet"), "y", 4, "cannot be read as parquet"),

@@ -215,3 +215,14 @@ def test_features_are_given_or_looked_up() -> None:
         "customer_id",
         "must be an integer, not a string",
     )
+
+
+def test_names_that_msgspec_does_not_take() -> None:
+    made = contract([Column('say "x"', "number", "double", nullable=False), Column("a\\b\n", "category", "string")])
+    row = {'say "x"': 2, "a\\b\n": "s"}
+    for body in (row, {"rows": [row]}):
+        got = made.matrices(made.decode(json.dumps(body).encode()))
+        assert (got["number"].tolist(), got["text"].tolist()) == ([[2.0]], [["s"]])
+    assert sent({'say "x"': "2"}, made) == [(0, 'say "x"', "must be a number, not a string")]
+    with pytest.raises(Malformed):
+        made.decode(b"{")

@@ -88,3 +88,8 @@ def test_without_a_positive_anywhere_it_is_as_scikit_learn_has_it(name: str) -> 
 def test_what_is_not_defined_is_nan() -> None:
     ones, probability = np.ones(20, np.int64), np.tile([0.2, 0.8], (20, 1))
     assert np.isnan(metrics.compute(metrics.table("binary", 2)["roc_auc"], ones, ones, probability))
+
+
+def test_an_interval_holds_its_value() -> None:
+    """A class with few rows is in few of the samples: the mean over classes of those is higher."""
+    assert metrics.interval(0.3, np.linspace(0.32, 0.4, 100), 6966) == (0.3, pytest.approx(0.38, abs=0.02))
