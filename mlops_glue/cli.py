@@ -148,6 +148,25 @@ def doctor(as_json: bool, env: str | None) -> int:
 
 
 @glue.command()
+@click.argument("path", default=".")
+@click.option("--markdown", is_flag=True, help="Print the result as Markdown.")
+@click.option("--write", is_flag=True, help="Write a strategy page too: goals, owners to fill in, measures.")
+@click.option("--output", default="mlops_strategy.md", help="Where that page goes; default mlops_strategy.md.")
+@json_option
+def assess(path: str, markdown: bool, write: bool, output: str, as_json: bool) -> int:
+    """Where a repository stands in MLOps, from evidence, and what to do next. Runs and changes nothing.
+
+    \b
+    glue assess ../other_project
+    glue assess --write
+    """
+    from mlops_glue.commands.assess import assess as command
+
+    page = output if write else None
+    return command(path, frozenset(glue.commands), as_json=as_json, markdown=markdown, page=page)
+
+
+@glue.command()
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @click.option("--version", type=int, help="A model version; default the champion.")
