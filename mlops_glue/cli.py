@@ -149,6 +149,24 @@ def doctor(as_json: bool, env: str | None) -> int:
 
 @glue.command()
 @click.argument("path", default=".")
+@click.option("--data", help="The table to learn from; default the one that the training script reads.")
+@click.option("--target", help="The column to predict; default the one that the training script takes apart.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+@click.option("--yes", is_flag=True, help="Write without asking.")
+def adopt(path: str, data: str | None, target: str | None, dry_run: bool, yes: bool) -> int:
+    """Bring a repository in: propose a glue.yaml from what is there. Its own files are not touched.
+
+    \b
+    glue adopt ../churn --dry-run
+    cd ../churn && glue adopt --yes && cd glue && glue run
+    """
+    from mlops_glue.commands.adopt import adopt as command
+
+    return command(path, data, target, dry_run=dry_run, ask=None if yes else click.confirm)
+
+
+@glue.command()
+@click.argument("path", default=".")
 @click.option("--markdown", is_flag=True, help="Print the result as Markdown.")
 @click.option("--write", is_flag=True, help="Write a strategy page too: goals, owners to fill in, measures.")
 @click.option("--output", default="mlops_strategy.md", help="Where that page goes; default mlops_strategy.md.")

@@ -12,7 +12,7 @@ from mlops_glue.assessment.evidence import Evidence, Run
 from mlops_glue.assessment.tree import printable
 
 YAML_BYTES = 96 << 10  # of one file that is read as YAML
-YAML_ALL = 1 << 20  # of all of them: some 4 s
+YAML_ALL = 512 << 10  # of all of them
 SCALARS = 20_000
 Reader = Callable[[Evidence, str, str], None]
 Scalar = tuple[tuple[str | int, ...], str, int]  # keys and places in lists; the value; its line

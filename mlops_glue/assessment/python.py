@@ -8,7 +8,7 @@ import re
 import warnings
 from dataclasses import dataclass, field
 
-PARSE_BYTES = 12 << 20  # in all; some 5 s
+PARSE_BYTES = 4 << 20  # in all; some 6 s
 SERVER = r"(https?|databricks|postgresql|mysql|mssql|azureml)"
 STARTERS = ("run", "call", "check_call", "check_output", "Popen", "system")
 
