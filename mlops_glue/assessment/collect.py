@@ -51,11 +51,11 @@ def _look(evidence: Evidence, path: str) -> None:
 
 
 def _python(evidence: Evidence, path: str) -> None:
-    source = evidence.tree.text(path)
-    if source is None or not WORTH.search(source):
-        return
     if evidence.parsed_bytes > python.PARSE_BYTES:
         evidence.tree.left_out += 1
+        return
+    source = evidence.tree.text(path)
+    if source is None or not WORTH.search(source):
         return
     evidence.parsed_bytes += len(source)
     module = (python.notebook if path.endswith(".ipynb") else python.parse)(path, source)

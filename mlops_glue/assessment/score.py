@@ -77,7 +77,11 @@ def assess(evidence: Evidence, commands: frozenset[str]) -> Assessment:
     known = {f.check.name: f.check for findings in areas.values() for f in findings}
     levels = [_level(model, levels, met, known) for model, levels in rules.LEVELS.items()]
     tests = [_test(evidence, section, test) for section, tests in rules.RUBRIC.items() for test in tests]
-    open_steps = [s for s in rules.STEPS if set(s.missing) - met and s.command.split()[1] in commands]
+    missing = [s for s in rules.STEPS if set(s.missing) - met and s.command.split()[1] in commands]
+    open_steps: list[rules.Step] = []
+    for step in missing:
+        if all(step.command != other.command for other in open_steps):
+            open_steps.append(step)
     return Assessment(areas, levels, tests, open_steps, _notes(evidence), len(evidence.tree.files))
 
 
