@@ -148,6 +148,43 @@ def doctor(as_json: bool, env: str | None) -> int:
 
 
 @glue.command()
+@click.argument("path", default=".")
+@click.option("--data", help="The table to learn from; default the one that the training script reads.")
+@click.option("--target", help="The column to predict; default the one that the training script takes apart.")
+@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+@click.option("--yes", is_flag=True, help="Write without asking.")
+def adopt(path: str, data: str | None, target: str | None, dry_run: bool, yes: bool) -> int:
+    """Bring a repository in: propose a glue.yaml from what is there. Its own files are not touched.
+
+    \b
+    glue adopt ../churn --dry-run
+    cd ../churn && glue adopt --yes && cd glue && glue run
+    """
+    from mlops_glue.commands.adopt import adopt as command
+
+    return command(path, data, target, dry_run=dry_run, ask=None if yes else click.confirm)
+
+
+@glue.command()
+@click.argument("path", default=".")
+@click.option("--markdown", is_flag=True, help="Print the result as Markdown.")
+@click.option("--write", is_flag=True, help="Write a strategy page too: goals, owners to fill in, measures.")
+@click.option("--output", default="mlops_strategy.md", help="Where that page goes; default mlops_strategy.md.")
+@json_option
+def assess(path: str, markdown: bool, write: bool, output: str, as_json: bool) -> int:
+    """Where a repository stands in MLOps, from evidence, and what to do next. Runs and changes nothing.
+
+    \b
+    glue assess ../other_project
+    glue assess --write
+    """
+    from mlops_glue.commands.assess import assess as command
+
+    page = output if write else None
+    return command(path, frozenset(glue.commands), as_json=as_json, markdown=markdown, page=page)
+
+
+@glue.command()
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @click.option("--version", type=int, help="A model version; default the champion.")

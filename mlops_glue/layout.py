@@ -17,6 +17,8 @@ SPOOL = ".glue/serve/log"  # segments of the prediction log, until they are Parq
 UNCHANGED = ".glue/unchanged.json"
 RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
 
+ADOPTED = "glue"  # folder of an adopted repository that holds all that glue writes
+
 RAW = "data/raw"
 ARTIFACTS = "artifacts"
 INGESTED = "artifacts/ingest"

@@ -50,3 +50,8 @@ def revision(root: Path) -> tuple[str | None, bool]:
     """The commit and whether the work tree differs from it; (None, True) outside git or before the first commit."""
     commit = _git(root, "rev-parse", "HEAD")
     return commit, commit is None or bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+
+
+def forget(root: Path) -> None:
+    """Take a folder out of git's index, where a tool had put files of it; the files stay."""
+    _git(root, "rm", "-r", "--cached", "--force", "--quiet", "--ignore-unmatch", ".")

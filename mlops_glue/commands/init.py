@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -121,8 +122,23 @@ def plan(
     entities: tuple[str, ...],
     task: str | None,
     known: dict[str, Any] | None = None,
+    *,
+    stays: Path | None = None,
+    builds: tuple[str, dict[str, Any]] | None = None,
 ) -> tuple[dict[str, str], list[str]]:
-    """The text of every file by path, and what the user should know. `known` goes before what the tables show."""
+    """The text of every file by path, and what the user should know.
+
+    Args:
+        root: the project folder.
+        found: the tables.
+        target: the column to predict.
+        timestamp: the column that says when.
+        entities: the columns that say whom a row is about.
+        task: else taken from the target.
+        known: goes before what the tables show.
+        stays: the folder whose tables are not copied; default the project folder.
+        builds: the estimator's import path and arguments, where they are known.
+    """
     notes: list[str] = []
     read = {file: _read(file, notes) for file in found}
     labels = next((file for file, table in read.items() if target in table.column_names), found[0])
@@ -147,16 +163,16 @@ def plan(
     notes.append(f"task: {task_found}")
     positive = defaults.positive(table.column(target), task_found)
     big = label.file.stat().st_size > WHOLE_BYTES
-    small = known is None and not big and not (root / "model.py").exists()
+    small = known is None and builds is None and not big and not (root / "model.py").exists()
     small = small and defaults.is_small(table, usable, target, task_found)
-    estimator, params = ("model:build", {}) if small else defaults.estimator(table, target, task_found)
-    name = _name(root.name) or "project"
+    estimator, params = ("model:build", {}) if small else builds or defaults.estimator(table, target, task_found)
+    name = _name((stays or root).name) or "project"
     values = {
         "project": name,
         "model": name,
-        "sources": [_source(root, one, target if one is label else "") for one in tables],
+        "sources": [_source(root, one, target if one is label else "", stays) for one in tables],
         "source": label.name,
-        "path": _path_in(root, label.file),
+        "path": _path_in(root, label.file, stays),
         "target": target,
         "positive": None if positive is None else io.yaml_text(positive),
         "task": task_found,
@@ -245,11 +261,11 @@ def _check_target(label: Table, target: str, notes: list[str]) -> None:
         notes.append(f"target {target!r}: {of.nulls:,} rows without a value are left out")
 
 
-def _source(root: Path, one: Table, target: str) -> dict[str, Any]:
+def _source(root: Path, one: Table, target: str, stays: Path | None) -> dict[str, Any]:
     """A source as the template of `glue.yaml` takes it."""
     return {
         "name": one.name,
-        "path": _path_in(root, one.file),
+        "path": _path_in(root, one.file, stays),
         "entity": one.entities[0] if one.entities else None,
         "timestamp": one.when,
         "created": one.created,
@@ -296,8 +312,10 @@ def flow(value: Any) -> str:
     return io.yaml_text(value) if isinstance(value, str) else json.dumps(value)
 
 
-def _path_in(root: Path, file: Path) -> str:
-    """A table that lies in the project stays where it is; any other is copied to `data/raw`."""
+def _path_in(root: Path, file: Path, stays: Path | None = None) -> str:
+    """A table that lies in the project (or in `stays`) stays where it is; any other is copied to `data/raw`."""
+    if stays is not None and file.is_relative_to(stays):
+        return Path(os.path.relpath(file, root)).as_posix()
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else f"data/raw/{file.name}"
 
 
@@ -324,7 +342,7 @@ def _carry_out(
             console.result(f"would write {path}")
         return 0
     try:
-        with _undone_on_failure(root, [*missing, *paths, *(f"{path}.dvc" for path in paths)]):
+        with undone_on_failure(root, [*missing, *paths, *(f"{path}.dvc" for path in paths)]):
             _write(root, missing, tables)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
@@ -349,7 +367,7 @@ def _write(root: Path, files: dict[str, str], tables: dict[Path, Path]) -> None:
 
 
 @contextlib.contextmanager
-def _undone_on_failure(root: Path, paths: list[str]) -> Iterator[None]:
+def undone_on_failure(root: Path, paths: list[str]) -> Iterator[None]:
     """Take away what was made when the block does not end well."""
     if not root.exists():
         made = [next(p for p in (*reversed(root.parents), root) if not p.exists())]

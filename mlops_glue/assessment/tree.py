@@ -1,0 +1,86 @@
+"""The files of any repository, and their text: bounded, whatever lies there. No link is followed."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FILE_BYTES = 512 << 10  # of one file; a greater one is not text that people wrote
+TOTAL_BYTES = 64 << 20
+TEXTS = 20_000  # files that are opened
+FILES = 500_000  # files that are listed
+SKIPPED = {  # what tools keep for themselves, and other people's code
+    *(".git", ".hg", ".svn", ".venv", "venv", "virtualenv", "site-packages", "node_modules", "__pycache__", ".eggs"),
+    *(".tox", ".nox", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".ipynb_checkpoints", ".glue"),
+    *(".terraform", "mlruns", "mlartifacts", "vendor", "third_party", "third-party", "bower_components", ".cache"),
+}
+APART = {"docs", "doc", "examples", "example", "samples", "tutorials"}  # they show what others may do
+
+
+@dataclass
+class Tree:
+    """The files below a folder, nearest first, and what could not be looked at."""
+
+    root: Path
+    files: list[str] = field(default_factory=list)  # relative, with slashes
+    unreadable: list[str] = field(default_factory=list)
+    left_out: int = 0  # files beyond the bounds
+    opened: int = 0
+    read_bytes: int = 0
+
+    def text(self, path: str) -> bytes | None:
+        """What is in a file; None where it is binary, too big, cannot be read, or lies beyond the bounds."""
+        if self.opened >= TEXTS or self.read_bytes >= TOTAL_BYTES:
+            self.left_out += 1
+            return None
+        self.opened += 1
+        try:
+            with open(self.root / path, "rb", buffering=0) as file:  # noqa: PTH123 - a hundred thousand of them
+                found = file.read(FILE_BYTES + 1) or b""
+        except OSError:
+            self.unreadable.append(path)
+            return None
+        self.read_bytes += len(found)
+        if len(found) > FILE_BYTES:
+            self.left_out += 1
+            return None
+        return None if b"\0" in found[:8192] else found
+
+
+def scan(root: Path) -> Tree:
+    """List the files below a folder. Links are neither followed nor listed, so a loop of them is none."""
+    tree = Tree(root)
+    waiting = deque([""])
+    while waiting:
+        folder = waiting.popleft()
+        try:
+            with os.scandir(root / folder) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except OSError:
+            tree.unreadable.append(folder or ".")
+            continue
+        if any(entry.name in ("pyvenv.cfg", "conda-meta") for entry in entries):
+            continue  # an environment, whatever its name
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if not _is_skipped(path, entry.name, folder):
+                    waiting.append(path)
+            elif entry.is_file(follow_symlinks=False):
+                if len(tree.files) < FILES:
+                    tree.files.append(path)
+                else:
+                    tree.left_out += 1
+    return tree
+
+
+def _is_skipped(path: str, name: str, folder: str) -> bool:
+    return name in SKIPPED or name in APART or (folder.endswith(".dvc") and name in ("cache", "tmp", "plots"))
+
+
+def printable(path: str) -> str:
+    """A path as one line of text, whatever bytes its name has."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

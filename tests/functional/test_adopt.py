@@ -1,0 +1,213 @@
+"""`glue adopt`: repositories that glue did not make; what they have stays as it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import palmerpenguins
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer, load_diabetes
+
+from mlops_glue import config
+from mlops_glue.assessment import training
+from tests.conftest import Glue
+
+BOOM = "raise SystemExit('this file must not be run')\n"
+
+
+def git(folder: Path, *words: str) -> str:
+    named = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
+    return subprocess.run(named, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def dvc_pipeline(top: Path) -> None:
+    """A DVC pipeline with params.yaml, in git."""
+    git(top, "init", "-q")
+    subprocess.run(["dvc", "init", "-q"], cwd=top, check=True)
+    (top / "data").mkdir()
+    load_breast_cancer(as_frame=True).frame.to_csv(top / "data" / "raw.csv", index=False)
+    (top / "params.yaml").write_text("train:\n  trees: 40\n  depth: 5\n")
+    (top / "src").mkdir()
+    (top / "src" / "train.py").write_text(
+        BOOM
+        + "import os\nimport pandas as pd\nimport yaml\nfrom sklearn.ensemble import ExtraTreesClassifier\n"
+        + "params = yaml.safe_load(open('params.yaml'))['train']\n"
+        + "df = pd.read_csv(os.path.join('data', 'raw.csv'))\n"
+        + "target = df.pop('target')\n"
+        + "forest = ExtraTreesClassifier(params['trees'], max_depth=params['depth'], n_jobs=unknown())\n"
+        + "forest.fit(df, target)\n"
+    )
+    (top / "dvc.yaml").write_text(
+        "stages:\n  train:\n    cmd: python src/train.py\n    deps: [data/raw.csv, src/train.py]\n    params: [train]\n"
+    )
+    git(top, "add", ".")
+    git(top, "commit", "-qm", "first")
+
+
+def mlflow_project(top: Path) -> None:
+    """An MLflow project as its tutorial has them, in git."""
+    git(top, "init", "-q")
+    load_diabetes(as_frame=True).frame.to_csv(top / "diabetes.csv", index=False)
+    (top / "MLproject").write_text(
+        "name: diabetes\nentry_points:\n  main:\n    parameters:\n      alpha: {type: float, default: 0.5}\n"
+        '    command: "python train.py {alpha}"\n'
+    )
+    (top / "train.py").write_text(
+        BOOM
+        + "import sys\nimport mlflow\nimport pandas as pd\nfrom sklearn.linear_model import ElasticNet\n"
+        + "alpha = float(sys.argv[1]) if len(sys.argv) > 1 else 0.01\n"
+        + "data = pd.read_csv('diabetes.csv')\n"
+        + "train_x = data.drop(['target'], axis=1)\ntrain_y = data[['target']]\n"
+        + "with mlflow.start_run():\n    lr = ElasticNet(alpha=alpha, l1_ratio=0.4, random_state=42)\n"
+        + "    lr.fit(train_x, train_y)\n    mlflow.log_param('alpha', alpha)\n"
+    )
+    git(top, "add", ".")
+    git(top, "commit", "-qm", "first")
+
+
+def plain_folder(top: Path) -> None:
+    """A script that was a notebook, and a table; no git."""
+    palmerpenguins.load_penguins().to_csv(top / "penguins.csv", index=False)
+    (top / "train.py").write_text(
+        BOOM
+        + "# In[1]:\nimport pandas as pd\nfrom sklearn.pipeline import make_pipeline\n"
+        + "from sklearn.preprocessing import StandardScaler\nfrom sklearn.linear_model import LogisticRegression\n"
+        + "PATH = 'penguins.csv'\ndf = pd.read_csv(PATH).dropna()\n# In[2]:\ny = df.species\n"
+        + "X = pd.get_dummies(df.drop('species', axis=1))\n"
+        + "make_pipeline(StandardScaler(), LogisticRegression(C=2.0, max_iter=500)).fit(X, y)\n"
+    )
+
+
+REPOSITORIES = {
+    dvc_pipeline: ("target", "sklearn.ensemble.ExtraTreesClassifier", {"max_depth": 5}, "../data/raw.csv"),
+    mlflow_project: ("target", "sklearn.linear_model.ElasticNet", {"alpha": 0.01, "l1_ratio": 0.4}, "../diabetes.csv"),
+    plain_folder: (
+        "species",
+        "sklearn.linear_model.LogisticRegression",
+        {"C": 2.0, "max_iter": 500},
+        "../penguins.csv",
+    ),
+}
+
+
+def contents(top: Path) -> dict[str, bytes]:
+    """Every file but git's and DVC's own notes."""
+    files = (p for p in top.rglob("*") if p.is_file() and ".git" not in p.parts and "tmp" not in p.parts)
+    return {p.relative_to(top).as_posix(): p.read_bytes() for p in files}
+
+
+@pytest.mark.parametrize("make", REPOSITORIES, ids=lambda make: make.__name__)
+def test_a_repository_is_adopted_runs_and_is_left_as_it_was(
+    make: object, tmp_path: Path, glue: Glue, empty_store: Path
+) -> None:
+    top = tmp_path / "churn"
+    top.mkdir()
+    make(top)  # type: ignore[operator]
+    target, estimator, params, path = REPOSITORIES[make]  # type: ignore[index]
+    before = contents(top)
+    shown = glue("adopt", "--dry-run", cwd=top)
+    assert contents(top) == before
+    assert f"+  estimator: {estimator}" in shown.stdout
+    assert (make is dvc_pipeline) == ("n_jobs of it is not told by the file" in shown.stderr)
+    glue("adopt", "--yes", cwd=top)
+    made = config.load(top / "glue")
+    assert (made.project, made.data.labels.target, made.train.estimator) == ("churn", target, estimator)
+    assert (made.train.params, made.source.path) == (params, path)
+    assert target not in [*made.features.number, *made.features.category]
+    shutil.copy(empty_store, top / "glue")
+    assert json.loads(glue("run", "--json", cwd=top / "glue").stdout)["champion"] == 1
+    after = contents(top)
+    assert {k: v for k, v in after.items() if not k.startswith("glue/")} == before
+    if (top / ".git").exists():
+        assert {line[3:] for line in git(top, "status", "--porcelain").splitlines()} == {"glue/"}
+    if (top / "dvc.yaml").exists():
+        assert "glue" not in subprocess.run(["dvc", "stage", "list"], cwd=top, capture_output=True, text=True).stdout
+    again = glue("run", cwd=top / "glue")
+    assert "executed" not in again.stderr
+    shutil.rmtree(top / "glue")
+    assert contents(top) == before
+    assert not (top / ".git").exists() or git(top, "status", "--porcelain") == ""
+
+
+def test_a_changed_table_trains_again(tmp_path: Path, glue: Glue) -> None:
+    plain_folder(tmp_path)
+    glue("adopt", "--yes", cwd=tmp_path)
+    glue("run", "--until", "ingest", cwd=tmp_path / "glue")
+    table = pd.read_csv(tmp_path / "penguins.csv")
+    table.iloc[:-5].to_csv(tmp_path / "penguins.csv", index=False)
+    assert "penguins.csv" in glue("why", "ingest", cwd=tmp_path / "glue").stdout
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "code", "said"),
+    [
+        ({}, [], 2, "no table is found"),
+        ({"t.csv": "a,b\n1,2\n"}, [], 2, "which column of t.csv is to be predicted?"),
+        ({"t.csv": "alpha,beta\n1,2\n"}, ["--target", "betta"], 2, "did you mean 'beta'?"),
+        ({"t.csv": "a,b\n1,2\n"}, ["--data", "u.csv", "--target", "b"], 2, "no such file"),
+        ({"glue.yaml": "", "t.csv": "a,b\n1,2\n"}, [], 2, "is there already"),
+        ({"glue/x": "", "t.csv": "a,b\n1,2\n"}, [], 2, "is there already"),
+        ({"t.csv": "a,b\n" + "1,2\n" * 30}, ["--target", "b"], 4, "nothing to tell apart"),
+        ({"t.csv": "a,b\n" + "1,2\n2,1\n" * 30}, ["--target", "b"], 2, "glue adopt --yes"),
+        ({"t.csv": "a,b\n1,2\n", "dvc.yaml": "stages: ["}, [], 2, "no YAML"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_nothing_is_made(
+    tmp_path: Path, glue: Glue, files: dict[str, str], words: list[str], code: int, said: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    before = contents(tmp_path)
+    assert said in glue("adopt", *words, cwd=tmp_path, code=code).stderr
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("code", "estimator", "params", "unknown"),
+    [
+        ("from xgboost import XGBClassifier\nXGBClassifier(**{'n_estimators': 3}).fit(X, y)", "xgboost.XGBClassifier",
+         {"n_estimators": 3}, []),
+        ("import sklearn.svm as s\nP = dict(C=3)\nm = s.SVC(**P, gamma=f())\nm.fit(X, y)", "sklearn.svm.SVC",
+         {"C": 3}, ["gamma"]),
+        ("from sklearn.svm import SVC\nfrom sklearn.tree import DecisionTreeClassifier\nt = DecisionTreeClassifier()\n"
+         "t.fit(X, y)\nother = SVC()", "sklearn.tree.DecisionTreeClassifier", {}, []),
+        ("from sklearn.svm import SVC\ndef train(c=4, *, kernel='rbf'):\n    return SVC(C=c, kernel=kernel).fit(X, y)",
+         "sklearn.svm.SVC", {"C": 4, "kernel": "rbf"}, []),
+        ("from sklearn.svm import SVC\nSVC(random_state=3, C=1 / 0).fit(X, y)", "sklearn.svm.SVC", {}, ["C"]),
+        ("a = a\nfrom sklearn.svm import SVC\nb = c\nc = b\nSVC(C=b, degree=a).fit(X, y)", "sklearn.svm.SVC", {},
+         ["C", "degree"]),
+        ("# SVC().fit\n'''sklearn.svm.SVC()'''\nx.fit()", None, {}, []),
+    ],
+)  # fmt: skip
+def test_what_a_script_builds(code: str, estimator: str | None, params: dict[str, object], unknown: list[str]) -> None:
+    found = training.read("a.py", code, {})
+    assert found is not None
+    assert (found.estimator, found.params, found.unknown) == (estimator, params, unknown)
+
+
+@pytest.mark.parametrize(
+    ("code", "target"),
+    [
+        ("y = df['churn'].map({'yes': 1})", "churn"),
+        ("X, y = df.drop(columns=['churn']), df['churn']", "churn"),
+        ("T = 'churn'\ny_all = df[T].to_numpy()", "churn"),
+        ("labels = df.pop('churn')", "churn"),
+        ("X = df.drop('churn', axis=1)", "churn"),
+        ("y = df.churn", "churn"),
+        ("def load(target='churn'):\n    y = df[target]", "churn"),
+    ],
+)
+def test_which_column_is_predicted(code: str, target: str) -> None:
+    found = training.read("a.py", code, {})
+    assert found is not None
+    assert found.targets[:1] == [target]
+
+
+def test_no_python_is_no_script() -> None:
+    for source in ("print 'a'", "x = " + "(" * 500 + ")" * 500, "\0"):
+        assert training.read("a.py", source, {}) is None
