@@ -75,13 +75,15 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def render(template: Path, values: dict[str, Any]) -> str:
-    """A Jinja template with values put in; in an .html one they are escaped."""
+def render(template: Path, values: dict[str, Any], around: tuple[str, str] = ("{{", "}}")) -> str:
+    """A Jinja template with values put in, between the marks `around`; in an .html one they are escaped."""
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
         keep_trailing_newline=True,
+        variable_start_string=around[0],
+        variable_end_string=around[1],
         undefined=jinja2.StrictUndefined,
         autoescape=template.suffix == ".html",  # noqa: S701 - YAML and Markdown know no HTML entities
         trim_blocks=True,

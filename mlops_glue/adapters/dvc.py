@@ -26,8 +26,11 @@ Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" b
 
 
 @contextlib.contextmanager
-def _repo(root: Path) -> Iterator[Any]:
-    """A new Repo (its caches are per instance), with the working folder in it and DVC's talk silenced."""
+def _repo(root: Path, remote: str | None = None) -> Iterator[Any]:
+    """A new Repo (its caches are per instance), with the working folder in it and DVC's talk silenced.
+
+    Its default remote is `remote`, a URL or a folder, or what `.dvc/config` says.
+    """
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     try:
         from dvc.exceptions import DvcException
@@ -39,7 +42,11 @@ def _repo(root: Path) -> Iterator[Any]:
     here = Path.cwd()
     os.chdir(root)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), _files_written_whole(), Repo(str(root)) as repo:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            _files_written_whole(),
+            Repo(str(root), config=_with_remote(root, remote)) as repo,
+        ):
             yield repo
     except sqlite3.Error as error:  # its state, in .dvc/tmp
         raise ToolError(f"DVC's state: {error}", hint=f"make room, or look at {root / '.dvc' / 'tmp'}") from error
@@ -56,6 +63,13 @@ def _repo(root: Path) -> Iterator[Any]:
         raise ToolError(f"DVC: {': '.join(said)}") from error
     finally:
         os.chdir(here)
+
+
+def _with_remote(root: Path, remote: str | None) -> dict[str, Any] | None:
+    if remote is None:
+        return None
+    url = remote if "://" in remote else str(root / remote)
+    return {"core": {"remote": "glue"}, "remote": {"glue": {"url": url}}}
 
 
 @contextlib.contextmanager
@@ -116,6 +130,40 @@ def add(root: Path, path: str) -> None:
             repo.add(path)
 
 
+def has_remote(root: Path) -> bool:
+    """Does DVC's own config name a default remote?"""
+    if not (root / ".dvc").is_dir():
+        return False
+    with _repo(root) as repo:
+        return bool(repo.config["core"].get("remote"))
+
+
+def pull(root: Path, remote: str | None) -> None:
+    """Bring every table that DVC tracks and no stage makes from the remote, and the run-cache.
+
+    Raises:
+        ToolError: there is no remote, it does not answer, or it lacks one of them.
+    """
+    with _repo(root, remote) as repo:
+        _check_remote(repo)
+        tables = [stage.addressing for stage in repo.index.stages if stage.cmd is None]
+        if tables:
+            repo.pull(targets=tables)
+        repo.stage_cache.pull(None)
+
+
+def push(root: Path, remote: str | None) -> None:
+    """Send the tables, what the stages made of them, and the run-cache to the remote."""
+    with _repo(root, remote) as repo:
+        _check_remote(repo)
+        repo.push(run_cache=True)
+
+
+def _check_remote(repo: Any) -> None:
+    if not repo.config["core"].get("remote"):
+        raise ToolError("DVC has no remote", hint="data: {remote: ...} in glue.yaml, or: dvc remote add --default ...")
+
+
 def in_process_supported() -> bool:
     """Are the two internal names there, in the form they are used in?"""
     import inspect
@@ -140,6 +188,8 @@ def reproduce(
     *,
     until: str | None = None,
     force: bool = False,
+    pull: bool = False,
+    remote: str | None = None,
 ) -> None:
     """DVC's reproduce.
 
@@ -149,12 +199,14 @@ def reproduce(
         event: called before and after each stage.
         until: stop after this stage.
         force: run even what is unchanged.
+        pull: bring what the run-cache knows of from the remote, instead of making it again.
+        remote: where, if not where DVC's own config says.
 
     Raises:
         GlueError: what the stage raised.
         ToolError: DVC could not do its work.
     """
-    with _repo(root) as repo:
+    with _repo(root, remote) as repo:
         from dvc.repo.reproduce import _reproduce_stage
 
         executed: set[str] = set()
@@ -178,7 +230,7 @@ def reproduce(
             return done
 
         with _commands(run_stage, executed), _parameters_parsed_once():
-            repo.reproduce(targets=[until] if until else None, force=force, repro_fn=repro)
+            repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
 
 
 @contextlib.contextmanager

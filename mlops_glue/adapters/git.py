@@ -21,6 +21,12 @@ def inside(root: Path) -> bool:
     return _git(root, "rev-parse", "--is-inside-work-tree") == "true"
 
 
+def top(root: Path) -> Path | None:
+    """The folder of the repository that the folder is in; None outside git."""
+    found = _git(root, "rev-parse", "--show-toplevel")
+    return Path(found) if found else None
+
+
 def there() -> bool:
     """Is git installed?"""
     return _git(Path.cwd(), "--version") is not None
