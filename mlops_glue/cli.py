@@ -276,6 +276,26 @@ def ci(check: bool, as_json: bool) -> int:
     return command(check=check, as_json=as_json)
 
 
+@glue.command()
+@click.option("--pr", is_flag=True, help="What a change does to data, metrics and contract, as Markdown.")
+@click.option("--base", default="origin/main", show_default=True, help="The commit to compare with.")
+@click.option("--out", help="A file for the Markdown; default is the standard output.")
+@click.option("--pages", help="Where a browser finds artifacts/; plots are shown from there.")
+@json_option
+@env_option
+def report(pr: bool, base: str, out: str | None, pages: str | None, as_json: bool, env: str | None) -> int:
+    """What a change does, for a pull request. Exit 1 when it should not be merged.
+
+    \b
+    glue report --pr --base origin/main
+    """
+    from mlops_glue.commands.report import report as command
+
+    if not pr:
+        raise UsageError("which report?", hint="glue report --pr")
+    return command(base=base, out=out, pages=pages, as_json=as_json, env=env)
+
+
 @glue.command(hidden=True)
 @click.argument("name")
 @click.option("--format", "format_version", type=int, default=1)

@@ -10,7 +10,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -75,7 +75,12 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def render(template: Path, values: dict[str, Any], around: tuple[str, str] = ("{{", "}}")) -> str:
+def render(
+    template: Path,
+    values: dict[str, Any],
+    around: tuple[str, str] = ("{{", "}}"),
+    filters: dict[str, Callable[..., str]] | None = None,
+) -> str:
     """A Jinja template with values put in, between the marks `around`; in an .html one they are escaped."""
     import jinja2
 
@@ -89,7 +94,7 @@ def render(template: Path, values: dict[str, Any], around: tuple[str, str] = ("{
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"q": yaml_text, "py": lambda text: json.dumps(text, ensure_ascii=False)}
+    environment.filters |= {"q": yaml_text, "py": lambda text: json.dumps(text, ensure_ascii=False), **(filters or {})}
     return environment.get_template(template.name).render(values)
 
 
@@ -110,9 +115,14 @@ def read_json(path: Path) -> Any:
 
 def read_yaml(path: Path) -> Any:
     """Read YAML that no person needs the comments of."""
+    return yaml_of(path.read_text(encoding="utf-8"))
+
+
+def yaml_of(text: str) -> Any:
+    """The same, of text."""
     from ruamel.yaml import YAML
 
-    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def _scalar(value: Any) -> Any:
@@ -158,6 +168,28 @@ def is_text(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whole numbers and floats."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def is_discrete(kind: pa.DataType) -> bool:
+    """Text and booleans."""
+    import pyarrow as pa
+
+    return bool(is_text(kind) or pa.types.is_boolean(kind))
+
+
+def parquet_shape(path: Path) -> tuple[int, dict[str, str]]:
+    """Rows, and the type of each column, by the file's own words."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    return file.metadata.num_rows, {field.name: str(field.type) for field in file.schema_arrow}
 
 
 def read_table(path: Path) -> pa.Table:

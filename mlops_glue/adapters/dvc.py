@@ -26,10 +26,11 @@ Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" b
 
 
 @contextlib.contextmanager
-def _repo(root: Path, remote: str | None = None) -> Iterator[Any]:
+def _repo(root: Path, remote: str | None = None, rev: str | None = None) -> Iterator[Any]:
     """A new Repo (its caches are per instance), with the working folder in it and DVC's talk silenced.
 
-    Its default remote is `remote`, a URL or a folder, or what `.dvc/config` says.
+    Its default remote is `remote`, a URL or a folder, or what `.dvc/config` says; its files are those of the commit
+    `rev`, where one is given.
     """
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     try:
@@ -45,7 +46,7 @@ def _repo(root: Path, remote: str | None = None) -> Iterator[Any]:
         with (
             contextlib.redirect_stdout(io.StringIO()),
             _files_written_whole(),
-            Repo(str(root), config=_with_remote(root, remote)) as repo,
+            Repo(str(root), rev=rev, config=_with_remote(root, remote)) as repo,
         ):
             yield repo
     except sqlite3.Error as error:  # its state, in .dvc/tmp
@@ -157,6 +158,24 @@ def push(root: Path, remote: str | None) -> None:
     with _repo(root, remote) as repo:
         _check_remote(repo)
         repo.push(run_cache=True)
+
+
+def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:
+    """Copy files as they were in a commit, from the cache or the remote; one that was not there then is left out.
+
+    Raises:
+        ToolError: one was there and is in neither.
+    """
+    with _repo(root, remote, rev) as repo:
+        files = repo.dvcfs
+        for path in paths:
+            where = files.join(repo.root_dir, path)
+            if files.exists(where):
+                (into / path).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    (into / path).write_bytes(files.open(where, "rb").read())
+                except OSError as error:
+                    raise ToolError(f"{path} is neither in DVC's cache nor in its remote") from error
 
 
 def _check_remote(repo: Any) -> None:
@@ -321,15 +340,16 @@ def _params(stage: Any, path: str, changed: dict[str, Any]) -> list[str]:
             continue
         old, new = (dep.hash_info.value or {}) if dep.hash_info else {}, dep.read_params()
         for name in changed:
-            out += [f"{k} {a} -> {b}" for k, a, b in _differences(name, old.get(name), new.get(name))]
+            out += [f"{k} {a} -> {b}" for k, a, b in differences(name, old.get(name), new.get(name))]
     return out or [f"{path}: {', '.join(changed)}"]
 
 
-def _differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
+def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
+    """Each dotted key below `key` that has another value, with both."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(n for n in new if n not in old)]:
             if old.get(name) != new.get(name):
-                yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+                yield from differences(f"{key}.{name}", old.get(name), new.get(name))
         return
     before, after = ("absent" if v is None else str(v) if len(str(v)) < 60 else "…" for v in (old, new))
     yield key, before, after

@@ -52,6 +52,21 @@ def tracks(root: Path, path: str) -> bool:
     return _git(root, "ls-files", "--error-unmatch", path) is not None
 
 
+def commit(root: Path, name: str) -> str | None:
+    """The hash of the commit that a name stands for; None where git knows none."""
+    return None if name.startswith("-") else _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+
+def show(root: Path, name: str, path: str) -> str | None:
+    """The text of a file of the folder in a commit; None where it has none."""
+    return _git(root, "show", f"{name}:./{path}")
+
+
+def differs(root: Path, path: str) -> bool:
+    """Is a file that git tracks other than in the last commit?"""
+    return bool(_git(root, "status", "--porcelain", "--", path))
+
+
 def revision(root: Path) -> tuple[str | None, bool]:
     """The commit and whether the work tree differs from it; (None, True) outside git or before the first commit."""
     commit = _git(root, "rev-parse", "HEAD")

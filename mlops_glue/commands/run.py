@@ -48,6 +48,8 @@ def run(
     if pull:
         with project_lock(root):
             dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False)))
+    if until == stages.STAGES[-1]:
+        until = None  # that is everything: evaluate is beside it, not before it
     if overrides:
         write_overrides(root, overrides)
     config = configs.load(root, env)
@@ -84,7 +86,7 @@ def run(
         if push:
             dvc.push(root, remote)
         after = unchanged.snapshot(root)
-        if (until is not None and until != stages.STAGES[-1]) or not publish:
+        if until is not None or not publish:
             if as_json:
                 console.result_json({"stages": outcomes})
             return 0

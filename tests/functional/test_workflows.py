@@ -1,0 +1,156 @@
+"""The generated workflows really run: every step, in fresh clones of a project, against a git and a DVC remote."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import palmerpenguins
+
+from tests.conftest import Glue
+from tests.workflows import Job, Runner, holds
+
+ROOT = Path(__file__).parents[2]
+PULL = {"pull_request": {"number": 5, "base": {"sha": "main"}, "head": {"repo": {"full_name": "acme/project"}}}}
+
+
+class Repository:
+    """A project that is pushed to a bare repository, and what GitHub would make of its workflows."""
+
+    def __init__(self, folder: Path, glue: Glue, secrets: dict[str, str], ci: str = "{env: prod}") -> None:
+        self.folder, self.glue, self.secrets = folder, glue, secrets
+        self.work, self.origin, self.runs = folder / "project", folder / "origin.git", 0
+        palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
+        glue("init", "project", "--data", "penguins.csv", "--target", "species", cwd=folder)
+        self.edit("glue.yaml", "  labels:\n", "  remote: ${DVC_REMOTE_URL}\n  labels:\n")
+        self.edit("glue.yaml", "model:build", "sklearn.ensemble.RandomForestClassifier")
+        self.edit("glue.yaml", "params: {}", "params: {n_estimators: 50}")
+        environment = 'environments: {prod: {tracking: {uri: "${MLFLOW_TRACKING_URI}"}}}'
+        (self.work / "glue.yaml").write_text(f"{(self.work / 'glue.yaml').read_text()}\n{environment}\nci: {ci}\n")
+        (self.work / "requirements.lock").write_text(lock("click"))
+        self.git("init", "-q", "--bare", "-b", "main", str(self.origin))
+        glue("ci", cwd=self.work)
+        self.git("checkout", "-q", "-b", "main")
+        self.git("remote", "add", "origin", str(self.origin))
+        os.environ.update(secrets)
+        glue("run", "--push", "--no-publish", cwd=self.work)
+        self.push("first")
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        text = (self.work / path).read_text()
+        assert old in text
+        (self.work / path).write_text(text.replace(old, new, 1))
+
+    def git(self, *words: str) -> str:
+        named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+        return subprocess.run([*named, *words], cwd=self.work, check=True, capture_output=True, text=True).stdout
+
+    def push(self, message: str, branch: str = "main") -> None:
+        self.git("add", "-A")
+        self.git("commit", "-qm", message, "--allow-empty")
+        self.git("push", "-q", "origin", f"HEAD:{branch}")
+
+    def pull_request(self, change: Callable[[], None], branch: str, event: dict[str, Any] = PULL) -> tuple[Job, Runner]:
+        """What test.yml says of a branch with a change."""
+        self.git("checkout", "-q", "-b", branch)
+        change()
+        self.push(branch, branch)
+        self.git("checkout", "-q", "main")
+        jobs, runner = self.run("test", branch, {**event})
+        return jobs["pipeline"], runner
+
+    def run(
+        self, name: str, ref: str = "main", event: dict[str, Any] | None = None, **inputs: str
+    ) -> tuple[dict[str, Job], Runner]:
+        self.runs += 1
+        base = self.git("rev-parse", "main").strip()
+        if event and "pull_request" in event:
+            event["pull_request"] = {**event["pull_request"], "base": {"sha": base}}
+        runner = Runner(self.folder / f"run{self.runs}", self.origin, ref, event or {}, self.secrets)
+        return runner.run(name, **inputs), runner
+
+
+def lock(package: str) -> str:
+    """What this repository's own lock file says of a package."""
+    found = re.search(rf"^{package}==.*?(?=^\S)", (ROOT / "requirements.lock").read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    return "\n".join(line for line in found.group(0).splitlines() if "# " not in line).rstrip(" \\\n") + "\n"
+
+
+def bad_data(there: Repository) -> Callable[[], None]:
+    def change() -> None:
+        path = there.work / "data/raw/penguins.csv"
+        path.write_text(path.read_text().replace("Adelie", "Emperor"))
+        subprocess.run(["dvc", "add", "-q", "data/raw/penguins.csv"], cwd=there.work, check=True)
+        there.glue("run", "--push", "--until", "ingest", cwd=there.work)
+
+    return change
+
+
+def worse_model(there: Repository) -> Callable[[], None]:
+    return lambda: there.edit("glue.yaml", "n_estimators: 50", "n_estimators: 50, max_depth: 1")
+
+
+def better_model(there: Repository) -> Callable[[], None]:
+    def change() -> None:
+        there.edit("glue.yaml", "sklearn.ensemble.RandomForestClassifier", "sklearn.linear_model.LogisticRegression")
+        there.edit("glue.yaml", "params: {n_estimators: 50}", "params: {max_iter: 2000}")
+
+    return change
+
+
+def check_pull_requests(there: Repository) -> None:
+    """One that breaks data is red, one that lowers the metric is red with the numbers, a good one is green."""
+    job, _ = there.pull_request(bad_data(there), "bad-data")
+    assert job.result == "failure", job.log
+    assert (job.steps["Run"], job.steps["Test"], job.steps["Report"]) == ("failure", "skipped", "failure")
+    assert re.search(r"expectations do not hold: expect\\_column\\_values\\_to\\_be\\_in\\_set species", job.summary)
+
+    job, _ = there.pull_request(worse_model(there), "worse")
+    assert (job.result, job.steps["Run"], job.steps["Report"]) == ("failure", "success", "failure"), job.log
+    assert re.search(r"log\\_loss 0\.\d{4} is worse than 0\.\d{4} of \w{7,40} on the same holdout", job.summary)
+    assert r"train.params.max\_depth absent -&gt; 1" in job.summary
+
+    job, runner = there.pull_request(better_model(there), "better")
+    assert job.result == "success", job.log
+    assert set(job.steps.values()) == {"success"}
+    assert runner.needs["comment"].result == "success"
+    assert any("--method POST repos/acme/project/issues/5/comments" in line for line in runner.asked)
+    posted = (runner.folder / "gh.log.comment").read_text()
+    assert posted.startswith("<!-- glue report project -->\n## project: good") and posted in job.summary
+
+
+def check_training(there: Repository, store: str) -> str:
+    """main trains, registers a challenger and asks for deployment; the version."""
+    jobs, runner = there.run("train")
+    assert jobs["train"].result == "success", jobs["train"].log
+    assert jobs["deploy"].result == "success"
+    version = jobs["train"].outputs["version"]
+    assert runner.asked == [f"workflow run deploy.yml --repo acme/project --ref main --field version={version}"]
+    import mlflow
+
+    client = mlflow.MlflowClient(store, store)
+    assert client.get_model_version_by_alias("project", "challenger").version == int(version)
+    assert "executed" not in jobs["train"].log.split("publish")[0]  # the DVC remote had it all
+    return version
+
+
+def test_pull_requests_and_training(tmp_path: Path, glue: Glue, empty_store: Path) -> None:
+    """The short form: the DVC remote is a folder, the registry a database file."""
+    store = f"sqlite:///{empty_store}"
+    there = Repository(tmp_path, glue, {"DVC_REMOTE_URL": str(tmp_path / "remote"), "MLFLOW_TRACKING_URI": store})
+    check_pull_requests(there)
+    check_training(there, store)
+
+
+def test_conditions_mean_what_github_means() -> None:
+    context = {"github": {"event": {"head": "a"}, "repository": "a"}, "steps": {"p": {"outcome": "success"}}}
+    assert holds(None, context, "success") and not holds(None, context, "failure")
+    assert not holds("steps.p.outcome == 'success'", context, "failure")  # success() && is meant
+    assert holds("failure() && steps.p.outcome == 'success'", context, "failure")
+    assert holds("${{ !cancelled() && github.event.head == github.repository }}", context, "failure")
+    assert not holds("steps.q.outcome == 'success'", context, "success")
