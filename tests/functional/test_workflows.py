@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
+import socket
 import subprocess
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import palmerpenguins
+import pytest
 
 from tests.conftest import Glue
 from tests.workflows import Job, Runner, holds
 
 ROOT = Path(__file__).parents[2]
+POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
 PULL = {"pull_request": {"number": 5, "base": {"sha": "main"}, "head": {"repo": {"full_name": "acme/project"}}}}
 
 
@@ -154,3 +161,60 @@ def test_conditions_mean_what_github_means() -> None:
     assert holds("failure() && steps.p.outcome == 'success'", context, "failure")
     assert holds("${{ !cancelled() && github.event.head == github.repository }}", context, "failure")
     assert not holds("steps.q.outcome == 'success'", context, "success")
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An S3 server (moto) with a bucket, and an MLflow server on PostgreSQL in a database of its own."""
+    import psycopg
+
+    name, s3, mlflow = f"glue_ci_{os.getpid()}", free_port(), free_port()
+    with psycopg.connect(f"postgresql://postgres@{POSTGRES}/test", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
+    store = f"postgresql+psycopg://postgres@{POSTGRES}/{name}"
+    places = ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "mlartifacts")]
+    commands = [
+        ["moto_server", "-H", "127.0.0.1", "-p", str(s3)],
+        ["mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow), "--workers", "1", *places],
+    ]
+    with (tmp_path / "servers.log").open("w") as log:
+        started = [subprocess.Popen(c, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True) for c in commands]
+    try:
+        for port in (s3, mlflow):
+            wait_for(port, tmp_path / "servers.log")
+        subprocess.run(
+            [sys.executable, "-c", "import boto3; boto3.client('s3', 'us-east-1').create_bucket(Bucket='dvc')"],
+            env={**os.environ, **keys},
+            check=True,
+        )
+        yield {"DVC_REMOTE_URL": "s3://dvc/project", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}", **keys}
+    finally:
+        for process in started:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        with psycopg.connect(f"postgresql://postgres@{POSTGRES}/test", autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def wait_for(port: int, log: Path) -> None:
+    for _ in range(600):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise AssertionError(log.read_text()[-2000:])
+
+
+@pytest.mark.long
+def test_with_an_s3_server_and_an_mlflow_server(tmp_path: Path, glue: Glue, servers: dict[str, str]) -> None:
+    """The long form: what a team has."""
+    names = [name for name in servers if name.startswith("AWS_")]
+    there = Repository(tmp_path, glue, servers, f"{{env: prod, secrets: [{', '.join(names)}]}}")
+    check_pull_requests(there)
+    check_training(there, servers["MLFLOW_TRACKING_URI"])
