@@ -277,6 +277,23 @@ def ci(check: bool, as_json: bool) -> int:
 
 
 @glue.command()
+@click.argument("target", metavar="DIR")
+@click.option("--version", type=int, help="A model version; default the champion.")
+@click.option("--wheels", is_flag=True, help="With the packages that it needs: no network to install or build.")
+@env_option
+def package(target: str, version: int | None, wheels: bool, env: str | None) -> int:
+    """Write a folder that serves one version without glue, MLflow or a registry; with a Dockerfile.
+
+    \b
+    glue package serving
+    python serving --check
+    """
+    from mlops_glue.commands.package import package as command
+
+    return command(target, version=version, wheels=wheels, env=env)
+
+
+@glue.command()
 @click.option("--pr", is_flag=True, help="What a change does to data, metrics and contract, as Markdown.")
 @click.option("--base", default="origin/main", show_default=True, help="The commit to compare with.")
 @click.option("--out", help="A file for the Markdown; default is the standard output.")

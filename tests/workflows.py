@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -172,6 +173,13 @@ class Runner:
         shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
         done = subprocess.run(shell, cwd=where, env=env, capture_output=True, text=True, timeout=900, check=False)
         return done.returncode == 0, done.stdout + done.stderr
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def filled(text: Any, context: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ import palmerpenguins
 import pytest
 
 from tests.conftest import Glue
-from tests.workflows import Job, Runner, holds
+from tests.workflows import Job, Runner, free_port, holds
 
 ROOT = Path(__file__).parents[2]
 POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
@@ -141,7 +141,7 @@ def check_training(there: Repository, store: str) -> str:
     import mlflow
 
     client = mlflow.MlflowClient(store, store)
-    assert client.get_model_version_by_alias("project", "challenger").version == int(version)
+    assert int(client.get_model_version_by_alias("project", "challenger").version) == int(version)
     assert "executed" not in jobs["train"].log.split("publish")[0]  # the DVC remote had it all
     return version
 
@@ -195,12 +195,6 @@ def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
             process.wait()
         with psycopg.connect(f"postgresql://postgres@{POSTGRES}/test", autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def wait_for(port: int, log: Path) -> None:
