@@ -131,7 +131,7 @@ def buildah(*words: str, cwd: Path | None = None) -> str:
 @pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("buildah"), reason="needs root, buildah and mmdebstrap")
 def test_the_image_is_built_and_run(
-    packed: Path, tmp_path: Path, glue: Glue, capsys: pytest.CaptureFixture[str]
+    project: Path, tmp_path: Path, glue: Glue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a Docker engine: a Debian base, buildah, then chroot and setpriv."""
     packed = tmp_path / "image"
