@@ -50,7 +50,6 @@ class Runner:
     ref: str
     event: dict[str, Any]
     secrets: dict[str, str]
-    path: str = ""  # folders before the others on PATH
 
     def __post_init__(self) -> None:
         (self.folder / "bin").mkdir(parents=True)
@@ -157,7 +156,7 @@ class Runner:
         env = {
             **kept,
             **extra,
-            "PATH": f"{self.folder / 'bin'}:{self.path}{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "VIRTUAL_ENV": sys.prefix,
             "CI": "true",
             "GITHUB_ACTIONS": "true",

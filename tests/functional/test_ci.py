@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 
 from tests.conftest import Glue
 
+ROOT = Path(__file__).parents[2]
 IMAGES = {
     None: None,
     "ghcr": "ghcr.io/acme/churn",
@@ -105,6 +107,13 @@ LINTERS: dict[str, Callable[[Path], list[str]]] = {
     "actionlint": lambda top: ["actionlint", *each(top)],  # and by it shellcheck
     "zizmor": lambda top: ["zizmor", "--offline", "--persona=auditor", "--no-progress", *each(top), *each(top, "")],
 }
+
+
+@pytest.mark.parametrize("name", LINTERS)
+def test_this_repository_holds_to_the_same(name: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    assert len(each(tmp_path)) >= 3
+    clean(*LINTERS[name](tmp_path), cwd=tmp_path)
 
 
 @pytest.mark.parametrize("name", LINTERS)

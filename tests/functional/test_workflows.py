@@ -71,13 +71,15 @@ class Repository:
         return jobs["pipeline"], runner
 
     def run(
-        self, name: str, ref: str = "main", event: dict[str, Any] | None = None, **inputs: str
+        self, name: str, ref: str = "main", event: dict[str, Any] | None = None, broken: str = "", **inputs: str
     ) -> tuple[dict[str, Job], Runner]:
         self.runs += 1
         base = self.git("rev-parse", "main").strip()
         if event and "pull_request" in event:
             event["pull_request"] = {**event["pull_request"], "base": {"sha": base}}
         runner = Runner(self.folder / f"run{self.runs}", self.origin, ref, event or {}, self.secrets)
+        if broken:  # a command that fails
+            (runner.folder / "bin" / broken).symlink_to("/bin/false")
         return runner.run(name, **inputs), runner
 
 
@@ -110,8 +112,8 @@ def better_model(there: Repository) -> Callable[[], None]:
     return change
 
 
-def check_pull_requests(there: Repository) -> None:
-    """One that breaks data is red, one that lowers the metric is red with the numbers, a good one is green."""
+def check_refused(there: Repository) -> None:
+    """A pull request that breaks data is red, one that lowers the metric is red with the numbers."""
     job, _ = there.pull_request(bad_data(there), "bad-data")
     assert job.result == "failure", job.log
     assert (job.steps["Run"], job.steps["Test"], job.steps["Report"]) == ("failure", "skipped", "failure")
@@ -122,6 +124,9 @@ def check_pull_requests(there: Repository) -> None:
     assert re.search(r"log\\_loss 0\.\d{4} is worse than 0\.\d{4} of \w{7,40} on the same holdout", job.summary)
     assert r"train.params.max\_depth absent -&gt; 1" in job.summary
 
+
+def check_good(there: Repository) -> None:
+    """A good one is green, and has its comment."""
     job, runner = there.pull_request(better_model(there), "better")
     assert job.result == "success", job.log
     assert set(job.steps.values()) == {"success"}
@@ -146,11 +151,36 @@ def check_training(there: Repository, store: str) -> str:
     return version
 
 
+def check_deployment(there: Repository, version: str, store: str) -> None:
+    """What was trained is promoted and packaged; where a later step fails, the champion before is put back."""
+    import mlflow
+
+    client = mlflow.MlflowClient(store, store)
+
+    def champion() -> str:
+        return str(client.get_model_version_by_alias("project", "champion").version)
+
+    jobs, runner = there.run("deploy", version=version)
+    assert jobs["deploy"].result == "success", jobs["deploy"].log
+    assert champion() == version
+    assert (jobs["deploy"].steps["Roll back"], f"project v{version}" in jobs["deploy"].log) == ("skipped", True)
+    assert (runner.artifacts / f"serving-v{version}/serving-v{version}.tar.gz").stat().st_size > 100_000
+
+    there.git("merge", "-q", "better")
+    there.push("better")
+    newer = there.run("train")[0]["train"].outputs["version"]
+    assert newer != version
+    jobs, _ = there.run("deploy", broken="tar", version=newer)
+    assert jobs["deploy"].result == "failure"
+    assert (jobs["deploy"].steps["Promote"], jobs["deploy"].steps["Roll back"]) == ("success", "success")
+    assert champion() == version
+
+
 def test_pull_requests_and_training(tmp_path: Path, glue: Glue, empty_store: Path) -> None:
     """The short form: the DVC remote is a folder, the registry a database file."""
     store = f"sqlite:///{empty_store}"
     there = Repository(tmp_path, glue, {"DVC_REMOTE_URL": str(tmp_path / "remote"), "MLFLOW_TRACKING_URI": store})
-    check_pull_requests(there)
+    check_refused(there)
     check_training(there, store)
 
 
@@ -210,5 +240,7 @@ def test_with_an_s3_server_and_an_mlflow_server(tmp_path: Path, glue: Glue, serv
     """The long form: what a team has."""
     names = [name for name in servers if name.startswith("AWS_")]
     there = Repository(tmp_path, glue, servers, f"{{env: prod, secrets: [{', '.join(names)}]}}")
-    check_pull_requests(there)
-    check_training(there, servers["MLFLOW_TRACKING_URI"])
+    check_refused(there)
+    check_good(there)
+    version = check_training(there, servers["MLFLOW_TRACKING_URI"])
+    check_deployment(there, version, servers["MLFLOW_TRACKING_URI"])
