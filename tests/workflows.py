@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+SHELL = ["bash", "--noprofile", "--norc", "-eo", "pipefail"]
 GH = """#!/bin/sh
 printf '%s\\n' "$*" >> "$GH_LOG"
 case "$*" in
@@ -69,6 +70,7 @@ class Runner:
         self.inputs = inputs
         clone = self._clone("definition")
         tree = yaml.safe_load((clone / ".github/workflows" / f"{name}.yml").read_text())
+        assert tree["defaults"]["run"]["shell"] == "bash"  # which means the words of `SHELL`
         for job, made in tree["jobs"].items():
             self.needs[job] = self._job(job, made)
         return self.needs
@@ -133,7 +135,7 @@ class Runner:
             work.rmdir()
             self._clone(work.name)
         elif action == "actions/upload-artifact":
-            found = [work / filled(p, context) for p in options["path"].split() if (work / filled(p, context)).exists()]
+            found = [work / path for path in filled(options["path"], context).split() if (work / path).exists()]
             for path in found:
                 target = kept / path.relative_to(work)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -169,8 +171,9 @@ class Runner:
             **own,
         }
         where = work / job.get("defaults", {}).get("run", {}).get("working-directory", ".")
-        shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
-        done = subprocess.run(shell, cwd=where, env=env, capture_output=True, text=True, timeout=900, check=False)
+        done = subprocess.run(
+            [*SHELL, str(script)], cwd=where, env=env, capture_output=True, text=True, timeout=900, check=False
+        )
         return done.returncode == 0, done.stdout + done.stderr
 
 

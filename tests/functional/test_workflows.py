@@ -164,6 +164,8 @@ def check_deployment(there: Repository, version: str, store: str) -> None:
     assert jobs["deploy"].result == "success", jobs["deploy"].log
     assert champion() == version
     assert (jobs["deploy"].steps["Roll back"], f"project v{version}" in jobs["deploy"].log) == ("skipped", True)
+    jobs, _ = there.run("deploy", broken="tar", version=version)  # of what is champion already
+    assert (jobs["deploy"].result, jobs["deploy"].steps["Roll back"]) == ("failure", "skipped")
     assert (runner.artifacts / f"serving-v{version}/serving-v{version}.tar.gz").stat().st_size > 100_000
 
     there.git("merge", "-q", "better")
