@@ -120,18 +120,36 @@ def _requirements(made: Path, root: Path, config: configs.Config, about: dict[st
         if done.returncode:
             raise ToolError(f"pip download: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
     values = {
-        "name": about["name"],
-        "version": about["version"],
-        "port": config.serve.port,
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        **_deployed(config, about),
         "hashed": hashed,
         "wheels": wheels,
         "online": (made / "online_store.db").is_file(),
     }
     folder = layout.templates() / "serving"
-    for name in ("__main__.py", "Dockerfile", "README.md"):
-        io.write_text(made / name, io.render(folder / name, values, ("<<", ">>")))
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        io.write_text(made / file.relative_to(folder), io.render(file, values, ("<<", ">>")))
     return len(pins)
+
+
+def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
+    """What the templates say of the image and of where it runs."""
+    dns = re.sub(r"[^a-z0-9]+", "-", about["name"].lower()).strip("-")[:50] or "model"
+    jobs = [("monitor", config.ci.schedule, ["monitor"])] if config.ci.schedule else []
+    jobs += [("materialize", "0 * * * *", ["materialize"])] if config.features.use else []
+    return {
+        "name": about["name"],
+        "version": about["version"],
+        "dns": dns,
+        "image": config.ci.image or dns,
+        "port": config.serve.port,
+        "keys": [key[2:-1] for key in config.serve.api_keys],
+        "grace": round(config.serve.drain_s + config.serve.shutdown_s) + 10,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "mlflow": distribution("mlflow").version,
+        "requirements": config.ci.requirements,
+        "jobs": jobs,
+        "asks": "://" in (config.serve.prediction_log or ""),  # somebody else while it serves
+    }
 
 
 def _closure(names: list[str]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 from mlops_glue import console, io
 from mlops_glue.commands import serve as serving
 from mlops_glue.config import Serve
-from mlops_glue.errors import GlueError, MissingExtra
+from mlops_glue.errors import GlueError, MissingExtra, of_system
 from mlops_glue.records import Servable
 
 
@@ -22,6 +22,9 @@ def main(folder: Path, words: list[str]) -> int:
     except GlueError as problem:
         console.error(problem)
         return problem.exit_code
+    except OSError as problem:
+        console.error(of_system(problem))
+        return 4
     except KeyboardInterrupt:
         return 130
 
@@ -56,7 +59,10 @@ def _serve(folder: Path, words: list[str]) -> int:
     online = about["online_store"]
     lookup = {"type": "packed", "options": {**online, "path": given.online_store}} if online else None
     first = Servable(about["version"], str(folder / "bundle"), about["digest"], about["fingerprint"], lookup)
-    state = given.state or os.environ.get("GLUE_STATE")
+    state = None if given.check else given.state or os.environ.get("GLUE_STATE")
+    log = options.prediction_log
+    if log and not state and not given.check and not Path(log).is_absolute():
+        console.progress("warning: the prediction log ends with this process; a folder that stays: --state DIR")
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(state) if state else Path(scratch)
         settings = serving.settings_of(

@@ -16,11 +16,14 @@ from typing import Any
 
 import palmerpenguins
 import pytest
+import yaml
 
+from mlops_glue.serving.metrics import HELP
 from tests.conftest import Glue, ask
 from tests.workflows import free_port
 
 ROW = {"island": "Dream", "year": 2008, "bill_length_mm": 40.0, "bill_depth_mm": 18.0}
+WATCHING = ("alerts.yml", "grafana/dashboard.json")
 MOST_BYTES = 450 << 20  # of the image, unpacked
 
 
@@ -111,6 +114,50 @@ def test_the_dockerfile_has_no_finding(packed: Path, tmp_path: Path) -> None:
         text.replace("FROM ${BASE}\n", "FROM python\n").replace("WORKDIR /app", "WORKDIR app")
     )
     assert subprocess.run(["hadolint", tmp_path / "Dockerfile"], capture_output=True, check=False).returncode == 1
+
+
+def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: Glue) -> None:
+    text = (project / "glue.yaml").read_text()
+    keyed = text.replace("serve:\n", 'serve:\n  api_keys: ["${GLUE_API_KEY}"]\n', 1)
+    for name, config in (("open", text), ("keyed", keyed + "\nci: {image: ghcr.io/acme/penguins}\n")):
+        (project / "glue.yaml").write_text(config)
+        glue("package", str(tmp_path / name), cwd=project)
+    (project / "glue.yaml").write_text(text)
+    for name in ("open", "keyed"):
+        deploy = tmp_path / name / "deploy"
+        schema = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", deploy / "compose.yml"]
+        subprocess.run(schema, check=True, capture_output=True)
+        subprocess.run(["hadolint", deploy / "jobs.Dockerfile"], check=True)
+        found = list(yaml.safe_load_all((deploy / "kubernetes.yml").read_text()))
+        kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "CronJob"}
+        assert {one["kind"] for one in found} == kinds
+        for at, one in enumerate(found):  # of a file with many, the tool tells the first error of each only
+            (tmp_path / "one.yml").write_text(yaml.safe_dump(one))
+            assert not invalid(tmp_path / "one.yml"), (at, one["kind"])
+        assert ("--insecure" in (deploy / "kubernetes.yml").read_text()) == (name == "open")
+    one["spec"]["scedule"] = "0 0 * * *"
+    (tmp_path / "one.yml").write_text(yaml.safe_dump(one))
+    assert invalid(tmp_path / "one.yml")
+
+
+def invalid(path: Path) -> bool:
+    done = subprocess.run(["kubernetes-validate", "--strict", path], capture_output=True, check=False)
+    return done.returncode != 0
+
+
+def test_what_is_watched_is_what_is_told(packed: Path) -> None:
+    """Every metric of the alerts and of the dashboard is one that /metrics has, or can have."""
+    asked = set(re.findall(r"glue_\w+", "".join((packed / "deploy" / name).read_text() for name in WATCHING)))
+    port, there = free_port(), set[str]()
+
+    def look(url: str) -> None:
+        answers(url)
+        time.sleep(0.5)
+        there.update(re.findall(r"^# TYPE (glue_\w+)", ask(url, "/metrics")[1], re.MULTILINE))
+
+    served([sys.executable, str(packed), "--port", str(port)], port, dict(os.environ), look)
+    there |= set(HELP) | {f"{name}_bucket" for name in there}
+    assert asked and asked <= there, asked - there
 
 
 def buildah(*words: str, cwd: Path | None = None) -> str:
