@@ -33,7 +33,7 @@ def ci(*, check: bool = False, as_json: bool = False) -> int:
     if as_json:
         console.result_json({"files": outcomes})
     else:
-        _tell(config, outcomes, check)
+        _tell(root, config, outcomes)
     return 1 if check and stale else 0
 
 
@@ -137,12 +137,15 @@ def _write(made: dict[Path, str | None], outcomes: dict[str, str], top: Path) ->
             outcomes[name] = "written"
 
 
-def _tell(config: configs.Config, outcomes: dict[str, str], check: bool) -> None:
+def _tell(root: Path, config: configs.Config, outcomes: dict[str, str]) -> None:
     for path, outcome in outcomes.items():
         if outcome != "not asked for":
             console.result(f"{outcome:<9} {path}")
     if outcomes.get(config.ci.requirements) == "missing":
         console.progress(f"{config.ci.requirements} is what the jobs install: make lock, then commit it")
+    log = configs.load(root, config.ci.env or "", tables=False).serve.prediction_log or ""
+    if config.ci.schedule and "://" not in log:
+        console.progress("monitor.yml reads serve.prediction_log; a folder of one machine no job sees: give it a URL")
     if any(path.endswith("train.yml") and outcome == "not asked for" for path, outcome in outcomes.items()):
         where = f"environments.{config.ci.env}.tracking.uri" if config.ci.env else "tracking.uri"
         console.progress(

@@ -51,8 +51,7 @@ def report(
         console.result_json(told)
     else:
         text = io.render(layout.templates() / "report" / "pull_request.md", told, filters={"md": _md, "n": _number})
-        if len(text) > MOST:
-            text = text[: MOST - 40].rpartition("\n")[0] + "\n</details>\n\n… the rest is too long.\n"
+        text = _shortened(text)
         if out is None:
             console.result(text)
         else:
@@ -400,6 +399,15 @@ def _run_url() -> str | None:
 
 def _images(root: Path) -> list[str]:
     return sorted(p.name for p in (root / layout.PLOTS).glob("*.svg"))[:6]
+
+
+def _shortened(text: str) -> str:
+    """As much of it as GitHub takes, in whole lines."""
+    if len(text) <= MOST:
+        return text
+    kept = text[: MOST - 60].rpartition("\n")[0]
+    open_ = "\n</details>" if kept.count("<details>") > kept.count("</details>") else ""
+    return f"{kept}\n{open_}\n\n… the rest is too long.\n"
 
 
 def _md(value: Any) -> str:

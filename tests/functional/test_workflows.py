@@ -18,6 +18,7 @@ import palmerpenguins
 import pytest
 
 from tests.conftest import Glue
+from tests.functional.test_ci import project
 from tests.workflows import Job, Runner, free_port, holds
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +177,45 @@ def check_deployment(there: Repository, version: str, store: str) -> None:
     assert jobs["deploy"].result == "failure"
     assert (jobs["deploy"].steps["Promote"], jobs["deploy"].steps["Roll back"]) == ("success", "success")
     assert champion() == version
+
+
+MONITOR = """#!/bin/sh
+[ "$*" = "monitor --json" ] || exit 2
+echo '{"verdict": "'"$(cat "$(dirname "$0")/exit")"'"}'
+exit "$(cat "$(dirname "$0")/exit")"
+"""
+
+
+@pytest.mark.parametrize("code", ["0", "1", "4"])
+def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str) -> None:
+    """Only drift opens an issue and trains; `glue monitor` itself is a script here, with its exit codes."""
+    origin, work = tmp_path / "origin.git", tmp_path / "work"
+    project(work, {"secrets": ["TOKEN"]})
+    named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", "init", "-q", "-b", "main", str(work)], check=True)
+    subprocess.run([*named, "add", "-A"], cwd=work, check=True)
+    subprocess.run(["glue", "ci"], cwd=work, check=True, capture_output=True)
+    (work / "requirements.lock").write_text(lock("click"))
+    subprocess.run([*named, "add", "-A"], cwd=work, check=True)
+    subprocess.run([*named, "commit", "-qm", "all"], cwd=work, check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(origin)], check=True)
+    runner = Runner(tmp_path / "run", origin, "main", {}, {"TOKEN": "s"})
+    (tmp_path / "run/bin/glue").write_text(MONITOR)
+    (tmp_path / "run/bin/glue").chmod(0o755)
+    (tmp_path / "run/bin/exit").write_text(code)
+    jobs = runner.run("monitor")
+    assert jobs["monitor"].result == ("success" if code == "0" else "failure"), jobs["monitor"].log
+    assert code in jobs["monitor"].summary
+    assert jobs["alert"].result == ("success" if code == "1" else "skipped"), jobs["alert"].log
+    said = [" ".join(line.split()[:2]) for line in runner.asked]
+    assert said == (["issue list", "label create", "issue create", "workflow run"] if code == "1" else [])
+    if code == "1":
+        again = Runner(tmp_path / "again", origin, "main", {}, {"TOKEN": "s"})
+        for name in ("bin/glue", "bin/exit", "gh.log.issue"):
+            (tmp_path / "again" / name).write_bytes((tmp_path / "run" / name).read_bytes())
+        (tmp_path / "again/bin/glue").chmod(0o755)
+        again.run("monitor")
+        assert [line.split()[1] for line in again.asked] == ["list", "comment", "run"]
 
 
 def test_pull_requests_and_training(tmp_path: Path, glue: Glue, empty_store: Path) -> None:
