@@ -26,11 +26,10 @@ Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" b
 
 
 @contextlib.contextmanager
-def _repo(root: Path, remote: str | None = None, rev: str | None = None) -> Iterator[Any]:
+def _repo(root: Path, remote: str | None = None) -> Iterator[Any]:
     """A new Repo (its caches are per instance), with the working folder in it and DVC's talk silenced.
 
-    Its default remote is `remote`, a URL or a folder, or what `.dvc/config` says; its files are those of the commit
-    `rev`, where one is given.
+    Its default remote is `remote`, a URL or a folder, or what `.dvc/config` says.
     """
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     try:
@@ -46,7 +45,7 @@ def _repo(root: Path, remote: str | None = None, rev: str | None = None) -> Iter
         with (
             contextlib.redirect_stdout(io.StringIO()),
             _files_written_whole(),
-            Repo(str(root), rev=rev, config=_with_remote(root, remote)) as repo,
+            Repo(str(root), config=_with_remote(root, remote)) as repo,
         ):
             yield repo
     except sqlite3.Error as error:  # its state, in .dvc/tmp
@@ -158,6 +157,9 @@ def push(root: Path, remote: str | None) -> None:
     with _repo(root, remote) as repo:
         _check_remote(repo)
         repo.push(run_cache=True)
+        # of what the run-cache names, DVC sends all but the outputs that it does not cache: the metrics
+        outs = [out for stage in repo.index.stages for out in stage.outs if not out.use_cache and out.hash_info]
+        repo.cloud.push([out.hash_info for out in outs if repo.cache.local.exists(out.hash_info.value)])
 
 
 def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:
@@ -166,10 +168,10 @@ def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) 
     Raises:
         ToolError: one was there and is in neither.
     """
-    with _repo(root, remote, rev) as repo:
+    with _repo(root, remote) as repo, repo.switch(rev):
         files = repo.dvcfs
         for path in paths:
-            where = files.join(repo.root_dir, path)
+            where = f"/{path}"
             if files.exists(where):
                 (into / path).parent.mkdir(parents=True, exist_ok=True)
                 try:
@@ -239,6 +241,8 @@ def reproduce(
             started = time.perf_counter()
             try:
                 done = _reproduce_stage(stage, **kwargs)
+                if pull and done is None:
+                    _pull_uncached(stage)
             except BaseException:
                 if own:
                     event(name, "failed", time.perf_counter() - started, reasons)
@@ -250,6 +254,15 @@ def reproduce(
 
         with _commands(run_stage, executed), _parameters_parsed_once():
             repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
+
+
+def _pull_uncached(stage: Any) -> None:
+    """DVC pulls what it caches; the metrics, which it does not, are in its run-cache."""
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    if any(not out.use_cache and not out.exists for out in stage.outs):
+        with contextlib.suppress(RunCacheNotFoundError):  # then it is made again, next time
+            stage.repo.stage_cache.restore(stage, pull=True)
 
 
 @contextlib.contextmanager

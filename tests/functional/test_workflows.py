@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -149,6 +150,10 @@ def check_training(there: Repository, store: str) -> str:
     client = mlflow.MlflowClient(store, store)
     assert int(client.get_model_version_by_alias("project", "challenger").version) == int(version)
     assert "executed" not in jobs["train"].log.split("publish")[0]  # the DVC remote had it all
+    work = runner.folder / "work-train"
+    assert (work / "artifacts/evaluate/metrics.json").is_file()  # also what DVC itself does not cache
+    done = subprocess.run(["dvc", "status"], cwd=work, capture_output=True, text=True, check=True)
+    assert "up to date" in done.stdout
     return version
 
 
@@ -286,3 +291,28 @@ def test_with_an_s3_server_and_an_mlflow_server(tmp_path: Path, glue: Glue, serv
     check_good(there)
     version = check_training(there, servers["MLFLOW_TRACKING_URI"])
     check_deployment(there, version, servers["MLFLOW_TRACKING_URI"])
+
+
+@pytest.mark.long
+def test_a_change_in_a_folder_of_a_bigger_repository(tmp_path: Path, glue: Glue) -> None:
+    """Base results are found there too, in a new clone that has only the remote."""
+    top, root = tmp_path / "top", tmp_path / "top/models/churn"
+    root.parent.mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", "-b", "main", "."], cwd=top, check=True)
+    palmerpenguins.load_penguins().to_csv(tmp_path / "p.csv", index=False)
+    glue("init", str(root), "--data", "p.csv", "--target", "species", cwd=tmp_path)
+    text = (root / "glue.yaml").read_text().replace("model:build", "sklearn.linear_model.LogisticRegression")
+    (root / "glue.yaml").write_text(text.replace("  labels:\n", f"  remote: {tmp_path / 'remote'}\n  labels:\n", 1))
+    glue("run", "--push", "--no-publish", cwd=root)
+    named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*named, "add", "-A"], cwd=top, check=True)
+    subprocess.run([*named, "commit", "-qm", "all"], cwd=top, check=True)
+    subprocess.run(["git", "clone", "-q", str(top), str(tmp_path / "clone")], check=True)
+    clone = tmp_path / "clone/models/churn"
+    told = json.loads(glue("run", "--pull", "--until", "evaluate", "--json", cwd=clone).stdout)
+    assert {one["outcome"] for one in told["stages"]} == {"unchanged"}
+    told = json.loads(glue("report", "--pr", "--json", cwd=clone).stdout)
+    assert told["same_holdout"] and told["metrics"][0]["difference"] == 0
+    (clone / "glue.yaml").write_text((clone / "glue.yaml").read_text().replace("test_size: 0.2", "test_size: 0.3"))
+    assert "stage split did not run" in glue("report", "--pr", cwd=clone, code=1).stdout
+    assert "no such commit" in glue("report", "--pr", "--base", "nope", cwd=clone, code=2).stderr
