@@ -152,7 +152,9 @@ def check_training(there: Repository, store: str) -> str:
     assert "executed" not in jobs["train"].log.split("publish")[0]  # the DVC remote had it all
     work = runner.folder / "work-train"
     assert (work / "artifacts/evaluate/metrics.json").is_file()  # also what DVC itself does not cache
-    done = subprocess.run(["dvc", "status"], cwd=work, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["dvc", "status", "evaluate", "package"], cwd=work, capture_output=True, text=True, check=True
+    )
     assert "up to date" in done.stdout
     return version
 
