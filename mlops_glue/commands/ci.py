@@ -70,7 +70,8 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
     store = root / config.features.repo / "feature_store.yaml"
     of_feast = configs.references(store.read_text(encoding="utf-8")) if store.is_file() else []
     for_data = {*configs.references(learnt), *of_feast, *config.ci.secrets}
-    used = configs.references(chosen.model_dump(exclude={"environments", "ci", "serve"}))
+    # no job serves, so none needs the keys of those who ask
+    used = configs.references(chosen.model_dump(exclude={"environments": True, "ci": True, "serve": {"api_keys"}}))
     folder = "" if root == top else f"{root.relative_to(top).as_posix()}/"
     return {
         **config.ci.model_dump(exclude={"secrets"}),
@@ -141,7 +142,7 @@ def _tell(root: Path, config: configs.Config, outcomes: dict[str, str]) -> None:
     for path, outcome in outcomes.items():
         if outcome != "not asked for":
             console.result(f"{outcome:<9} {path}")
-    if outcomes.get(config.ci.requirements) == "missing":
+    if not (root / config.ci.requirements).is_file():
         console.progress(f"{config.ci.requirements} is what the jobs install: make lock, then commit it")
     log = configs.load(root, config.ci.env or "", tables=False).serve.prediction_log or ""
     if config.ci.schedule and "://" not in log:

@@ -34,6 +34,9 @@ data:
   {remote}
   labels: {{source: t, target: y, task: binary}}
 train: {{}}
+serve:
+  api_keys: ["${{API_KEY}}"]
+  prediction_log: "s3://${{LOG_BUCKET}}/log"
 {features}
 environments:
   prod:
@@ -171,7 +174,7 @@ def test_what_the_workflows_may(variants: Path) -> None:
 
 def test_each_secret_that_glue_yaml_names_is_handed_over(variants: Path) -> None:
     train = (variants / "v1/.github/workflows/train.yml").read_text()
-    handed = {"DVC_REMOTE_URL", "FEAST_REGISTRY", "MLFLOW_TRACKING_URI", "REDIS_URL", "TOKEN"}
+    handed = {"DVC_REMOTE_URL", "FEAST_REGISTRY", "LOG_BUCKET", "MLFLOW_TRACKING_URI", "REDIS_URL", "TOKEN"}
     assert set(re.findall(r"secrets\.(\w+)", train)) == handed
     test = (variants / "v1/.github/workflows/test.yml").read_text()
     assert set(re.findall(r"secrets\.(\w+)", test)) == {"DVC_REMOTE_URL", "FEAST_REGISTRY", "TOKEN"}
