@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint bench lock
+.PHONY: demo test test-all lint bench lock build smoke lowest
 $(BIN)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
@@ -39,3 +39,26 @@ bench: $(BIN)/.installed
 lock:  ## names and hashes, no URL
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
 	  --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+build: $(BIN)/.installed  ## the wheel and the source archive, in dist/
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/uv build --quiet --python $(BIN)/python --out-dir dist
+
+SMOKE := $(or $(TMPDIR),/tmp)/glue-smoke
+smoke: $(BIN)/.installed  ## dist/*.whl in an empty environment, away from this checkout
+	rm -rf $(SMOKE) && mkdir -p $(SMOKE)
+	$(BIN)/uv venv --quiet --python $(BIN)/python $(SMOKE)/venv
+	$(BIN)/uv pip install --quiet --python $(SMOKE)/venv/bin/python -c requirements.lock \
+	  "$$(ls $(CURDIR)/dist/*.whl)[pipeline,validation,features,serving]"
+	cd $(SMOKE) && PATH="$(SMOKE)/venv/bin:$$PATH" glue init fraud --template fraud
+	cd $(SMOKE)/fraud && PATH="$(SMOKE)/venv/bin:$$PATH" glue run
+	cd $(SMOKE)/fraud && PATH="$(SMOKE)/venv/bin:$$PATH" glue serve --check
+	rm -rf $(SMOKE)
+
+LOWEST := .lowest
+lowest:  ## the main job on the lowest versions that pyproject.toml takes
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	  -e '.[pipeline,validation,features,serving]' 'pytest>=8.4' 'pytest-xdist>=3.8' 'palmerpenguins>=0.1.4' 'hypothesis>=6.140' 'pyyaml>=6.0.2'
+	PATH="$(CURDIR)/$(LOWEST)/bin:$$PATH" $(LOWEST)/bin/python -m pytest -n 0 tests/unit tests/functional/test_main_job.py

@@ -70,6 +70,9 @@ def init(
 @click.option("--until", metavar="STAGE", help="Stop after this stage.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of glue.yaml first.")
 @click.option("--no-publish", is_flag=True, help="Leave the registry alone.")
+@click.option("--no-promote", is_flag=True, help="Register the result as challenger; the champion stays.")
+@click.option("--pull", is_flag=True, help="Bring tables and results from DVC's remote instead of making them again.")
+@click.option("--push", is_flag=True, help="Send tables and results to DVC's remote.")
 @click.option("--subprocess", is_flag=True, help="Run each stage in a process of its own.")
 @json_option
 @env_option
@@ -78,6 +81,9 @@ def run(
     until: str | None,
     overrides: tuple[str, ...],
     no_publish: bool,
+    no_promote: bool,
+    pull: bool,
+    push: bool,
     subprocess: bool,
     as_json: bool,
     env: str | None,
@@ -100,6 +106,9 @@ def run(
         until=until,
         overrides=pairs,
         publish=not no_publish,
+        promote=not no_promote,
+        pull=pull,
+        push=push,
         subprocess=subprocess,
         as_json=as_json,
         env=env,
@@ -287,6 +296,58 @@ def serve(
         as_json=as_json,
         env=env,
     )
+
+
+@glue.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when a file is not what glue.yaml says.")
+@json_option
+def ci(check: bool, as_json: bool) -> int:
+    """Write the workflows of GitHub Actions, and a Makefile with the same commands.
+
+    \b
+    glue ci
+    glue ci --check
+    """
+    from mlops_glue.commands.ci import ci as command
+
+    return command(check=check, as_json=as_json)
+
+
+@glue.command()
+@click.argument("target", metavar="DIR")
+@click.option("--version", type=int, help="A model version; default the champion.")
+@click.option("--wheels", is_flag=True, help="With the packages that it needs: no network to install or build.")
+@env_option
+def package(target: str, version: int | None, wheels: bool, env: str | None) -> int:
+    """Write a folder that serves one version without glue, MLflow or a registry; with a Dockerfile.
+
+    \b
+    glue package serving
+    python serving --check
+    """
+    from mlops_glue.commands.package import package as command
+
+    return command(target, version=version, wheels=wheels, env=env)
+
+
+@glue.command()
+@click.option("--pr", is_flag=True, help="What a change does to data, metrics and contract, as Markdown.")
+@click.option("--base", default="origin/main", show_default=True, help="The commit to compare with.")
+@click.option("--out", help="A file for the Markdown; default is the standard output.")
+@click.option("--pages", help="Where a browser finds artifacts/; plots are shown from there.")
+@json_option
+@env_option
+def report(pr: bool, base: str, out: str | None, pages: str | None, as_json: bool, env: str | None) -> int:
+    """What a change does, for a pull request. Exit 1 when it should not be merged.
+
+    \b
+    glue report --pr --base origin/main
+    """
+    from mlops_glue.commands.report import report as command
+
+    if not pr:
+        raise UsageError("which report?", hint="glue report --pr")
+    return command(base=base, out=out, pages=pages, as_json=as_json, env=env)
 
 
 @glue.command(hidden=True)

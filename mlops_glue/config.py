@@ -228,6 +228,32 @@ class Serve(Section):
     log: PredictionLog = PredictionLog()
 
 
+class Ci(Section):
+    """The workflows of GitHub Actions that `glue ci` writes."""
+
+    python: Literal["3.11", "3.12", "3.13"] = "3.13"
+    branch: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = Field(
+        default="main", description="a push to it trains"
+    )
+    requirements: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")] = Field(
+        default="requirements.lock", description="what the jobs install: names with hashes"
+    )
+    env: str | None = Field(default=None, description="the entry of `environments` that train, deploy and monitor use")
+    environment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")] = Field(
+        default="production", description="GitHub's environment; its reviewers, if any, approve a deployment"
+    )
+    cloud: Literal["aws", "gcp", "azure"] | None = Field(default=None, description="where the jobs log in, by OIDC")
+    image: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$")] | None = (
+        Field(default=None, description="name of the serving image: ghcr.io/owner/name; null: a package without Docker")
+    )
+    schedule: Annotated[str, Field(pattern=r"^[0-9*,/A-Za-z-]+( [0-9*,/A-Za-z-]+){4}$")] | None = Field(
+        default="17 5 * * *", description="when the monitor runs: cron, UTC; null: never"
+    )
+    secrets: list[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]] = Field(
+        default=[], description="names of secrets that the jobs get beside those that this file refers to"
+    )
+
+
 class Environment(Section):
     """Where things live in one environment. What is learned cannot differ between environments."""
 
@@ -254,6 +280,7 @@ class Config(Section):
     promote: Promote = Promote()
     tracking: Tracking = Tracking()
     serve: Serve = Serve()
+    ci: Ci = Ci()
     environments: dict[str, Environment] = {}
 
     @property
@@ -272,13 +299,16 @@ class Config(Section):
         return self.data.sources[self.data.labels.source]
 
 
-def load(root: Path, env: str | None = None, overrides: Mapping[str, str] | None = None) -> Config:
+def load(
+    root: Path, env: str | None = None, overrides: Mapping[str, str] | None = None, *, tables: bool = True
+) -> Config:
     """Read and check `glue.yaml`.
 
     Args:
         root: the project folder.
-        env: name of an entry of `environments`; default `GLUE_ENV`.
+        env: name of an entry of `environments`; default `GLUE_ENV`; "" for none, whatever is set.
         overrides: dotted keys to YAML text, e.g. `{"train.params.max_iter": "300"}`; not written back.
+        tables: must the tables be there? In a new clone they are not yet.
 
     Raises:
         ConfigError: with every problem found, in file order.
@@ -295,10 +325,10 @@ def load(root: Path, env: str | None = None, overrides: Mapping[str, str] | None
         # one problem a place: a value that fits no branch of a union fails each of them
         problems += {e[0]: e[1:] for e in [_pydantic_problem(tree, e) for e in reversed(error.errors())]}.values()
     else:
-        problems += [(_line(tree, loc), _say(loc, what)) for loc, what in _cross_checks(config, root)]
+        problems += [(_line(tree, loc), _say(loc, what)) for loc, what in _cross_checks(config, root, tables=tables)]
     if problems or config is None:
         raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in sorted(set(problems))])
-    return _in_environment(config, env or os.environ.get("GLUE_ENV"))
+    return _in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
 
 
 def located(root: Path, error: ConfigError) -> ConfigError:
@@ -312,6 +342,16 @@ def located(root: Path, error: ConfigError) -> ConfigError:
             problem = f"{CONFIG}:{_line(tree, loc)}{problem[len(CONFIG) :]}"
         said.append(problem)
     return ConfigError(said, hint=error.hint)
+
+
+def references(value: Any) -> list[str]:
+    """The names of the variables that a section, as built-ins, refers to; sorted."""
+    return sorted(set(re.findall(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", json.dumps(value))))
+
+
+def remote_url(config: Config) -> str | None:
+    """Where DVC's remote is, with its variables put in; None leaves it to `.dvc/config`."""
+    return config.data.remote and resolve(config.data.remote, "data.remote")
 
 
 def tracking_uri(config: Config) -> str | None:
@@ -477,14 +517,19 @@ def _section_in(annotation: Any) -> Any:
     return next((s for a in getattr(annotation, "__args__", ()) if (s := _section_in(a)) is not None), None)
 
 
-def _cross_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...], str]]:
+def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple[tuple[Any, ...], str]]:
     """What one field alone cannot tell."""
     sources = list(config.data.sources)
     labels = config.data.labels
     if labels.source not in sources:
         yield ("data", "labels", "source"), f"no source {labels.source!r} ({did_you_mean(labels.source, sources)})"
         return
-    for name, source in config.data.sources.items():
+    if config.ci.env is not None and config.ci.env not in config.environments:
+        yield ("ci", "env"), f"no environment {config.ci.env!r} ({did_you_mean(config.ci.env, [*config.environments])})"
+    for at, name in enumerate(config.ci.secrets):
+        if name.startswith("GITHUB_"):
+            yield ("ci", "secrets", at), f"{name!r}: GitHub keeps names that begin with GITHUB_ to itself"
+    for name, source in config.data.sources.items() if tables else ():
         loc = ("data", "sources", name, "path")
         file = root / source.path
         if not file.is_file():
@@ -554,7 +599,7 @@ def _feature_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...
 
 
 def _in_environment(config: Config, env: str | None) -> Config:
-    if env is None:
+    if not env:
         return config
     if env not in config.environments:
         raise ConfigError([f"{CONFIG} environments: no {env!r} ({did_you_mean(env, list(config.environments))})"])

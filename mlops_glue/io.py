@@ -10,7 +10,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -88,19 +88,26 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def render(template: Path, values: dict[str, Any]) -> str:
-    """A Jinja template with values put in; in an .html one they are escaped."""
+def render(
+    template: Path,
+    values: dict[str, Any],
+    around: tuple[str, str] = ("{{", "}}"),
+    filters: dict[str, Callable[..., str]] | None = None,
+) -> str:
+    """A Jinja template with values put in, between the marks `around`; in an .html one they are escaped."""
     import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template.parent),
         keep_trailing_newline=True,
+        variable_start_string=around[0],
+        variable_end_string=around[1],
         undefined=jinja2.StrictUndefined,
         autoescape=template.suffix == ".html",  # noqa: S701 - YAML and Markdown know no HTML entities
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"q": yaml_text, "py": lambda text: json.dumps(text, ensure_ascii=False)}
+    environment.filters |= {"q": yaml_text, "py": lambda text: json.dumps(text, ensure_ascii=False), **(filters or {})}
     return environment.get_template(template.name).render(values)
 
 
@@ -121,9 +128,14 @@ def read_json(path: Path) -> Any:
 
 def read_yaml(path: Path) -> Any:
     """Read YAML that no person needs the comments of."""
+    return yaml_of(path.read_text(encoding="utf-8"))
+
+
+def yaml_of(text: str) -> Any:
+    """The same, of text."""
     from ruamel.yaml import YAML
 
-    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def _scalar(value: Any) -> Any:
@@ -171,6 +183,28 @@ def is_text(kind: pa.DataType) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whole numbers and floats."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def is_discrete(kind: pa.DataType) -> bool:
+    """Text and booleans."""
+    import pyarrow as pa
+
+    return bool(is_text(kind) or pa.types.is_boolean(kind))
+
+
+def parquet_shape(path: Path) -> tuple[int, dict[str, str]]:
+    """Rows, and the type of each column, by the file's own words."""
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(path)
+    return file.metadata.num_rows, {field.name: str(field.type) for field in file.schema_arrow}
 
 
 def read_table(path: Path) -> pa.Table:

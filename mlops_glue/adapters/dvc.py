@@ -26,8 +26,11 @@ Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" b
 
 
 @contextlib.contextmanager
-def _repo(root: Path) -> Iterator[Any]:
-    """A new Repo (its caches are per instance), with the working folder in it and DVC's talk silenced."""
+def _repo(root: Path, remote: str | None = None) -> Iterator[Any]:
+    """A new Repo (its caches are per instance), with the working folder in it and DVC's talk silenced.
+
+    Its default remote is `remote`, a URL or a folder, or what `.dvc/config` says.
+    """
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")
     try:
         from dvc.exceptions import DvcException
@@ -39,7 +42,11 @@ def _repo(root: Path) -> Iterator[Any]:
     here = Path.cwd()
     os.chdir(root)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), _files_written_whole(), Repo(str(root)) as repo:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            _files_written_whole(),
+            Repo(str(root), config=_with_remote(root, remote)) as repo,
+        ):
             yield repo
     except sqlite3.Error as error:  # its state, in .dvc/tmp
         raise ToolError(f"DVC's state: {error}", hint=f"make room, or look at {root / '.dvc' / 'tmp'}") from error
@@ -56,6 +63,13 @@ def _repo(root: Path) -> Iterator[Any]:
         raise ToolError(f"DVC: {': '.join(said)}") from error
     finally:
         os.chdir(here)
+
+
+def _with_remote(root: Path, remote: str | None) -> dict[str, Any] | None:
+    if remote is None:
+        return None
+    url = remote if "://" in remote else str(root / remote)
+    return {"core": {"remote": "glue"}, "remote": {"glue": {"url": url}}}
 
 
 @contextlib.contextmanager
@@ -116,6 +130,61 @@ def add(root: Path, path: str) -> None:
             repo.add(path)
 
 
+def has_remote(root: Path) -> bool:
+    """Does DVC's own config name a default remote?"""
+    if not (root / ".dvc").is_dir():
+        return False
+    with _repo(root) as repo:
+        return bool(repo.config["core"].get("remote"))
+
+
+def pull(root: Path, remote: str | None) -> None:
+    """Bring every table that DVC tracks and no stage makes from the remote, and the run-cache.
+
+    Raises:
+        ToolError: there is no remote, it does not answer, or it lacks one of them.
+    """
+    with _repo(root, remote) as repo:
+        _check_remote(repo)
+        tables = [stage.addressing for stage in repo.index.stages if stage.cmd is None]
+        if tables:
+            repo.pull(targets=tables)
+        repo.stage_cache.pull(None)
+
+
+def push(root: Path, remote: str | None) -> None:
+    """Send the tables, what the stages made of them, and the run-cache to the remote."""
+    with _repo(root, remote) as repo:
+        _check_remote(repo)
+        repo.push(run_cache=True)
+        # of what the run-cache names, DVC sends all but the outputs that it does not cache: the metrics
+        outs = [out for stage in repo.index.stages for out in stage.outs if not out.use_cache and out.hash_info]
+        repo.cloud.push([out.hash_info for out in outs if repo.cache.local.exists(out.hash_info.value)])
+
+
+def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:
+    """Copy files as they were in a commit, from the cache or the remote; one that was not there then is left out.
+
+    Raises:
+        ToolError: one was there and is in neither.
+    """
+    with _repo(root, remote) as repo, repo.switch(rev):
+        files = repo.dvcfs
+        for path in paths:
+            where = f"/{path}"
+            if files.exists(where):
+                (into / path).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    (into / path).write_bytes(files.open(where, "rb").read())
+                except OSError as error:
+                    raise ToolError(f"{path} is neither in DVC's cache nor in its remote") from error
+
+
+def _check_remote(repo: Any) -> None:
+    if not repo.config["core"].get("remote"):
+        raise ToolError("DVC has no remote", hint="data: {remote: ...} in glue.yaml, or: dvc remote add --default ...")
+
+
 def in_process_supported() -> bool:
     """Are the two internal names there, in the form they are used in?"""
     import inspect
@@ -140,6 +209,8 @@ def reproduce(
     *,
     until: str | None = None,
     force: bool = False,
+    pull: bool = False,
+    remote: str | None = None,
 ) -> None:
     """DVC's reproduce.
 
@@ -149,12 +220,14 @@ def reproduce(
         event: called before and after each stage.
         until: stop after this stage.
         force: run even what is unchanged.
+        pull: bring what the run-cache knows of from the remote, instead of making it again.
+        remote: where, if not where DVC's own config says.
 
     Raises:
         GlueError: what the stage raised.
         ToolError: DVC could not do its work.
     """
-    with _repo(root) as repo:
+    with _repo(root, remote) as repo:
         from dvc.repo.reproduce import _reproduce_stage
 
         executed: set[str] = set()
@@ -168,6 +241,8 @@ def reproduce(
             started = time.perf_counter()
             try:
                 done = _reproduce_stage(stage, **kwargs)
+                if pull and done is None:
+                    _pull_uncached(stage)
             except BaseException:
                 if own:
                     event(name, "failed", time.perf_counter() - started, reasons)
@@ -178,7 +253,16 @@ def reproduce(
             return done
 
         with _commands(run_stage, executed), _parameters_parsed_once():
-            repo.reproduce(targets=[until] if until else None, force=force, repro_fn=repro)
+            repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
+
+
+def _pull_uncached(stage: Any) -> None:
+    """DVC pulls what it caches; the metrics, which it does not, are in its run-cache."""
+    from dvc.stage.cache import RunCacheNotFoundError
+
+    if any(not out.use_cache and not out.exists for out in stage.outs):
+        with contextlib.suppress(RunCacheNotFoundError):  # then it is made again, next time
+            stage.repo.stage_cache.restore(stage, pull=True)
 
 
 @contextlib.contextmanager
@@ -269,15 +353,16 @@ def _params(stage: Any, path: str, changed: dict[str, Any]) -> list[str]:
             continue
         old, new = (dep.hash_info.value or {}) if dep.hash_info else {}, dep.read_params()
         for name in changed:
-            out += [f"{k} {a} -> {b}" for k, a, b in _differences(name, old.get(name), new.get(name))]
+            out += [f"{k} {a} -> {b}" for k, a, b in differences(name, old.get(name), new.get(name))]
     return out or [f"{path}: {', '.join(changed)}"]
 
 
-def _differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
+def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
+    """Each dotted key below `key` that has another value, with both."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(n for n in new if n not in old)]:
             if old.get(name) != new.get(name):
-                yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+                yield from differences(f"{key}.{name}", old.get(name), new.get(name))
         return
     before, after = ("absent" if v is None else str(v) if len(str(v)) < 60 else "…" for v in (old, new))
     yield key, before, after

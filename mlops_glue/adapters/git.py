@@ -21,6 +21,12 @@ def inside(root: Path) -> bool:
     return _git(root, "rev-parse", "--is-inside-work-tree") == "true"
 
 
+def top(root: Path) -> Path | None:
+    """The folder of the repository that the folder is in; None outside git."""
+    found = _git(root, "rev-parse", "--show-toplevel")
+    return Path(found) if found else None
+
+
 def there() -> bool:
     """Is git installed?"""
     return _git(Path.cwd(), "--version") is not None
@@ -44,6 +50,21 @@ def init(root: Path) -> bool:
 def tracks(root: Path, path: str) -> bool:
     """Is this file in git's index?"""
     return _git(root, "ls-files", "--error-unmatch", path) is not None
+
+
+def commit(root: Path, name: str) -> str | None:
+    """The hash of the commit that a name stands for; None where git knows none."""
+    return None if name.startswith("-") else _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+
+def show(root: Path, name: str, path: str) -> str | None:
+    """The text of a file of the folder in a commit; None where it has none."""
+    return _git(root, "show", f"{name}:./{path}")
+
+
+def differs(root: Path, path: str) -> bool:
+    """Is a file that git tracks other than in the last commit?"""
+    return bool(_git(root, "status", "--porcelain", "--", path))
 
 
 def revision(root: Path) -> tuple[str | None, bool]:

@@ -141,6 +141,12 @@ class Store:
         with _told():
             return dict(self._client.get_model_version(model, str(version)).tags)
 
+    def metrics(self, model: str, version: int) -> dict[str, float]:
+        """What was measured of a version when it was published."""
+        with _told():
+            run = self._client.get_model_version(model, str(version)).run_id
+            return dict(self._client.get_run(run).data.metrics)
+
     def has_signature(self, model: str, version: int) -> bool:
         """Does the logged model say what it takes and gives?"""
         from mlflow.models import get_model_info

@@ -23,6 +23,9 @@ def run(
     until: str | None = None,
     overrides: dict[str, str] | None = None,
     publish: bool = True,
+    promote: bool = True,
+    pull: bool = False,
+    push: bool = False,
     subprocess: bool = False,
     as_json: bool = False,
     env: str | None = None,
@@ -30,7 +33,7 @@ def run(
     """Run what changed, publish the result, promote it where it may be. Returns 1 where a check said no."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
-    if publish and not (force or until or overrides or subprocess):
+    if publish and promote and not (force or until or overrides or subprocess or pull or push):
         before = unchanged.as_left(root, env)
         if before is not None:
             return _as_before(root, before, as_json)
@@ -41,10 +44,16 @@ def run(
 
     if until is not None and until not in stages.STAGES:
         raise UsageError(f"--until: no stage {until!r}", hint=did_you_mean(until, list(stages.STAGES)))
+    runner.check_merged(root)
+    if pull:
+        with project_lock(root):
+            dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False)))
+    if until == stages.STAGES[-1]:
+        until = None  # that is everything: evaluate is beside it, not before it
     if overrides:
         write_overrides(root, overrides)
-    runner.check_merged(root)
     config = configs.load(root, env)
+    remote = configs.remote_url(config) if pull or push else None
     outcomes: list[dict[str, Any]] = []
 
     def event(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
@@ -69,18 +78,22 @@ def run(
                 console.progress("warning: this DVC lacks the names that in-process stages need; using subprocesses")
         try:
             with console.fold("pipeline"):
-                dvc.reproduce(root, inside, event, until=until, force=force)
+                dvc.reproduce(root, inside, event, until=until, force=force, pull=pull, remote=remote)
         except GlueError:
             if len(outcomes) > 1 and outcomes[-1]["outcome"] == "failed":
                 console.progress(f"what stood before {outcomes[-1]['stage']} is kept: glue run goes on from there")
             raise
+        if push:
+            dvc.push(root, remote)
         after = unchanged.snapshot(root)
-        if (until is not None and until != stages.STAGES[-1]) or not publish:
+        if until is not None or not publish:
             if as_json:
                 console.result_json({"stages": outcomes})
             return 0
-        told = _deliver(config, root, env)
+        told = _deliver(config, root, env, promote=promote)
         code = _tell(root, outcomes, told, as_json)
+        if not promote:  # the next run has something to do
+            return code
         kept = {
             "stages": [o["stage"] for o in outcomes],
             "code": [config.train.estimator] if config.train.estimator else [],
@@ -105,7 +118,7 @@ def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
     return _tell(root, outcomes, told | {"new": False, "previous": told["champion"]}, as_json)
 
 
-def _deliver(config: configs.Config, root: Path, env: str | None) -> dict[str, Any]:
+def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bool) -> dict[str, Any]:
     """Publish, promote and materialize; what came of it, kept in `delivery.json` too."""
     from mlops_glue import config as configs
     from mlops_glue.pipeline import runner
@@ -113,7 +126,7 @@ def _deliver(config: configs.Config, root: Path, env: str | None) -> dict[str, A
     started = time.perf_counter()
     console.stage("publish", "", 0.0, [])
     from mlops_glue.adapters.mlflow import Store
-    from mlops_glue.delivery.promote import promote
+    from mlops_glue.delivery.promote import promote as to_alias
     from mlops_glue.delivery.publish import publish
 
     fingerprint = runner.fingerprint(root)
@@ -127,9 +140,10 @@ def _deliver(config: configs.Config, root: Path, env: str | None) -> dict[str, A
     console.stage("publish", "executed" if new else "unchanged", time.perf_counter() - started, [named])
     started = time.perf_counter()
     console.stage("promote", "", 0.0, [])
-    verdict = promote(config, root, store, version)
+    alias = "champion" if promote else "challenger"
+    verdict = to_alias(config, root, store, version, alias=alias)
     outcome = "failed" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
-    console.stage("promote", outcome, time.perf_counter() - started, ["refused" if verdict.refused else "champion"])
+    console.stage("promote", outcome, time.perf_counter() - started, ["refused" if verdict.refused else alias])
     try:
         online = materialized(config, root, store, env)
     except DataError as error:  # the champion stays, and its features are no longer defined as it knows them
@@ -217,6 +231,8 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
         console.result(f"{name} v{version} refused: {reason}")
     if told["refused"]:
         console.result(f"v{told['champion']} stays champion" if told["champion"] else "there is no champion")
+    elif told["champion"] != version:
+        console.result(f"{name} v{version} is challenger")
     else:
         was = f", before it v{previous}" if previous not in (None, version) else ""
         console.result(f"{name} v{version} is champion{was}")

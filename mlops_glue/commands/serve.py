@@ -54,40 +54,21 @@ def serve(
     options = config.serve.model_copy(update={k: v for k, v in given.items() if v is not None})
     try:
         from mlops_glue.serving import server
-        from mlops_glue.serving.worker import Settings
     except ImportError as error:
         raise MissingExtra(str(error.name or error), "serving") from error
     if not check:
-        _check_open(options, server.is_loopback(options.host), insecure)
+        check_open(options, server.is_loopback(options.host), insecure)
     with _instance(root) as state:
         first, told = _first(root, config, env, version, state)
-        settings = Settings(
-            first=first,
-            name=config.model_name,
-            alias="champion" if version is None else None,
-            unseen=options.unseen == "allow",
-            keys=[one[2:-1] for one in options.api_keys],
-            cors=options.cors,
-            max_rows=options.max_rows,
-            max_body_bytes=options.max_body_bytes,
-            max_in_flight=options.max_in_flight,
-            timeout_s=options.timeout_s,
-            lookup_timeout_s=options.lookup_timeout_s,
-            lookup_cache_s=options.lookup_cache_s,
-            access_log=not quiet,
-            shadow=options.shadow,
-            canary=options.canary.alias if options.canary else None,
-            canary_share=options.canary.share if options.canary else 0.0,
-            log=_log(root, options),
-            state=str(state),
-        )
+        alias = "champion" if version is None else None
+        settings = settings_of(options, first, config.model_name, alias, state, root, access_log=not quiet)
         url = f"http://{options.host}:{options.port}"
         if check:
-            return _check(settings, as_json, url, root)
+            return check_servable(settings, as_json, url, root)
         with server.bound(options.host, options.port) as listening:
             # no worker has loaded it yet, so it is tried: what is wrong is told in one line, and not by each of them
             model = tried(settings.name, first, settings)
-            _tell(model, server.address(listening), options, root, told)
+            tell(model, server.address(listening), options, root, told)
             del model
             gc.collect()
             return server.run(
@@ -96,12 +77,55 @@ def serve(
                 workers=options.workers,
                 shutdown_s=options.shutdown_s,
                 drain_s=options.drain_s,
-                beside=_beside(root, env, options, settings, state, at_once=told is not None),
+                beside=beside(root, env, options, settings, state, at_once=told is not None),
                 tell=console.progress,
             )
 
 
-def _check_open(options: configs.Serve, loopback: bool, insecure: bool) -> None:
+def settings_of(
+    options: configs.Serve, first: Servable, name: str, alias: str | None, state: Path, root: Path, *, access_log: bool
+) -> Settings:
+    """What every worker is told.
+
+    Args:
+        options: the section `serve`.
+        first: what is served until something else is wanted.
+        name: of the registered model.
+        alias: that is followed; None: `first` stays.
+        state: the folder that the processes share.
+        root: where the prediction log waits to be shipped.
+        access_log: a line for each request.
+    """
+    from mlops_glue.serving.worker import Settings
+
+    return Settings(
+        first=first,
+        name=name,
+        alias=alias,
+        unseen=options.unseen == "allow",
+        keys=[one[2:-1] for one in options.api_keys],
+        cors=options.cors,
+        max_rows=options.max_rows,
+        max_body_bytes=options.max_body_bytes,
+        max_in_flight=options.max_in_flight,
+        timeout_s=options.timeout_s,
+        lookup_timeout_s=options.lookup_timeout_s,
+        lookup_cache_s=options.lookup_cache_s,
+        access_log=access_log,
+        shadow=options.shadow,
+        canary=options.canary.alias if options.canary else None,
+        canary_share=options.canary.share if options.canary else 0.0,
+        log=_log(root, options),
+        state=str(state),
+    )
+
+
+def check_open(options: configs.Serve, loopback: bool, insecure: bool) -> None:
+    """Is it safe to listen there?
+
+    Raises:
+        UsageError: others may ask, and nothing asks them for a key.
+    """
     for name in options.api_keys:
         if not configs.resolve(name, "serve.api_keys"):
             raise UsageError(f"{layout.CONFIG} serve.api_keys: {name} is empty", hint=f"export {name[2:-1]}=…")
@@ -202,7 +226,7 @@ def _log(root: Path, options: configs.Serve) -> LogSettings | None:
     )
 
 
-def _beside(
+def beside(
     root: Path, env: str | None, options: configs.Serve, settings: Settings, state: Path, *, at_once: bool
 ) -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
     """The processes that do not answer: one asks the registry, one ships the log."""
@@ -252,7 +276,7 @@ def follow(root: Path, env: str | None, settings: Settings, poll_s: float, paren
     Follower(settings, ask, bring, taken).run(poll_s, parent, at_once)
 
 
-def _check(settings: Settings, as_json: bool, url: str, root: Path) -> int:
+def check_servable(settings: Settings, as_json: bool, url: str, root: Path) -> int:
     """Load the bundle, score its example, print the contract."""
     try:
         model = tried(settings.name, settings.first, settings)
@@ -273,7 +297,8 @@ def _check(settings: Settings, as_json: bool, url: str, root: Path) -> int:
     return 0
 
 
-def _tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: str | None) -> None:
+def tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: str | None) -> None:
+    """Say what is served where, and how to ask."""
     many = f", {options.workers} workers" if options.workers > 1 else ""
     if unasked is not None:
         console.progress(f"the registry could not be asked ({unasked}); this is what was served last")

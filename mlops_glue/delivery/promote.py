@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,9 @@ class Verdict:
     comparison: dict[str, Any] | None = None  # with the champion, on the same holdout
 
 
-def promote(config: Config, root: Path, store: Store, version: int, *, asked: bool = False) -> Verdict:
+def promote(
+    config: Config, root: Path, store: Store, version: int, *, asked: bool = False, alias: str = "champion"
+) -> Verdict:
     """Move the alias to the candidate where every condition holds.
 
     Every threshold is met; the ONNX model is faithful, or the model is kept in skops form; the version has a signature;
@@ -46,6 +48,7 @@ def promote(config: Config, root: Path, store: Store, version: int, *, asked: bo
         store: the registry.
         version: the candidate.
         asked: by a person, and so perhaps another version than the project's last result.
+        alias: another than `champion` goes to what could be champion, which stays what it is.
 
     Raises:
         GlueError: the registry does not have what belongs to the version.
@@ -71,8 +74,8 @@ def promote(config: Config, root: Path, store: Store, version: int, *, asked: bo
             refused.append(f"v{version} was rolled back at {tags[ROLLED_BACK]}: glue promote {version} takes it anew")
         if not here and not _same_holdout(root, tags):
             refused.append(f"holdout: that of v{version} is not the one that is here ({_made_by(tags)})")
-            return _decided(store, name, Verdict(version, champion, champion, refused))
-        return _decided(store, name, _judged(config, root, store, version, champion, folder, refused))
+            return _decided(store, name, Verdict(version, champion, champion, refused), alias)
+        return _decided(store, name, _judged(config, root, store, version, champion, folder, refused), alias)
 
 
 def _judged(
@@ -96,12 +99,15 @@ def _judged(
     return Verdict(version, champion if refused else version, champion, refused, compared)
 
 
-def _decided(store: Store, name: str, verdict: Verdict) -> Verdict:
+def _decided(store: Store, name: str, verdict: Verdict, alias: str) -> Verdict:
     """Write down what was found, and move the alias where nothing speaks against it."""
     said = {f"glue.compared_{key}": str(value) for key, value in (verdict.comparison or {}).items()}
     store.tag(
         name, verdict.version, said | ({"glue.refused": "; ".join(verdict.refused)[:4000]} if verdict.refused else {})
     )
+    if not verdict.refused and alias != "champion":
+        store.set_alias(name, alias, verdict.version)
+        return replace(verdict, champion=verdict.previous)
     if not verdict.refused:
         for tag in (ROLLED_BACK, "glue.refused"):  # of a former verdict
             store.untag(name, verdict.version, tag)

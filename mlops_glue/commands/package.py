@@ -1,0 +1,191 @@
+"""`glue package`: what serves one version, in a folder: to run anywhere without glue, or to build an image of."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import config as configs
+from mlops_glue import console, io, layout
+from mlops_glue.delivery import fetch
+from mlops_glue.errors import MissingExtra, ToolError, UsageError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+NEEDS = ("fastapi", "uvicorn", "httptools", "uvloop", "onnxruntime", "numpy", "msgspec", "orjson", "prometheus-client")
+LOG_NEEDS = ("pyarrow",)  # the prediction log becomes Parquet
+STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of where it is kept
+SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
+LEFT_OUT = ("templates", "__pycache__")
+
+
+def package(target: str, *, version: int | None = None, wheels: bool = False, env: str | None = None) -> int:
+    """Write the folder, whole or not at all.
+
+    Args:
+        target: a folder that is not there, or one that this wrote.
+        version: a model version; default the champion.
+        wheels: put the packages that it needs beside it, so that no network is needed to install them.
+        env: an entry of `environments`.
+    """
+    root, out = layout.find_root(), Path(target).resolve()
+    env = env or os.environ.get("GLUE_ENV")
+    config = configs.load(root, env, tables=False)
+    if out.exists() and not (out / "serve.json").is_file():
+        raise UsageError(f"{target}: is there, and not a package of glue's", hint="glue package serving")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".glue-package-", dir=out.parent) as scratch:
+        made = Path(scratch) / "package"
+        about = _fill(made, root, config, env, version)
+        size = _requirements(made, root, config, about, wheels)
+        if out.exists():
+            shutil.rmtree(out)
+        made.rename(out)
+    console.result(f"{target}: {about['name']} v{about['version']}, {size} packages to install")
+    console.result(f"next     python {target} --check    docker build --tag {about['name'].lower()} {target}")
+    return 0
+
+
+def _fill(made: Path, root: Path, config: configs.Config, env: str | None, version: int | None) -> dict[str, Any]:
+    """The bundle, the code that serves it, and `serve.json`, which says how."""
+    with tempfile.TemporaryDirectory() as scratch:
+        store = fetch.opened(root, config)
+        chosen = fetch.chosen_version(store, root, config, version)
+        found = fetch.fetch(store, root, config, env, chosen, Path(scratch))
+    if found.lookup is not None and found.lookup["type"] != "packed":
+        raise UsageError(
+            f"{config.model_name} v{chosen} looks features up through Feast, which needs the project beside it",
+            hint="glue serve, in the project",
+        )
+    shutil.copytree(found.folder, made / "bundle")
+    shutil.copytree(Path(__file__).parents[1], made / "mlops_glue", ignore=shutil.ignore_patterns(*LEFT_OUT))
+    online = None
+    if found.lookup is not None:
+        online = dict(found.lookup["options"])
+        if Path(online["path"]).is_file():
+            shutil.copy(online["path"], made / "online_store.db")
+    about = {
+        "name": config.model_name,
+        "version": chosen,
+        "digest": found.digest,
+        "fingerprint": found.fingerprint,
+        "online_store": online and {"project": online["project"]},
+        "serve": config.serve.model_dump(),
+    }
+    io.write_json(made / "serve.json", about)
+    return about
+
+
+def _requirements(made: Path, root: Path, config: configs.Config, about: dict[str, Any], wheels: bool) -> int:
+    """The packages with their versions, hashes where the project's lock file has them, and the files that use them."""
+    log = config.serve.prediction_log
+    names = [*NEEDS, *(LOG_NEEDS if log else ())]
+    names += (
+        ["fsspec", *(need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://"))]
+        if log and "://" in log
+        else []
+    )
+    names += SKOPS_NEEDS if (made / "bundle" / "model.skops").is_file() else ()
+    pins = dict(sorted(_closure(list(names))))
+    lock = root / config.ci.requirements
+    hashes = _hashes(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
+    hashed = all((name, pin) in hashes for name, pin in pins.items())
+    lines = [hashes[name, pin] if hashed else f"{name}=={pin}" for name, pin in pins.items()]
+    io.write_text(made / "requirements.txt", "\n".join(lines) + "\n")
+    (made / "wheels").mkdir()
+    io.write_text(
+        made / "wheels" / "README", "Wheels for requirements.txt, where glue package was called with --wheels.\n"
+    )
+    if wheels:
+        words = [
+            "--requirement",
+            str(made / "requirements.txt"),
+            "--dest",
+            str(made / "wheels"),
+            "--only-binary",
+            ":all:",
+        ]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", *words], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ToolError(f"pip download: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
+    values = {
+        **_deployed(config, about),
+        "hashed": hashed,
+        "wheels": wheels,
+        "online": (made / "online_store.db").is_file(),
+    }
+    folder = layout.templates() / "serving"
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        io.write_text(made / file.relative_to(folder), io.render(file, values, ("<<", ">>")))
+    return len(pins)
+
+
+def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
+    """What the templates say of the image and of where it runs."""
+    dns = re.sub(r"[^a-z0-9]+", "-", about["name"].lower()).strip("-")[:50] or "model"
+    jobs = [("monitor", config.ci.schedule, ["monitor"])] if config.ci.schedule else []
+    jobs += [("materialize", "0 * * * *", ["materialize"])] if config.features.use else []
+    return {
+        "name": about["name"],
+        "version": about["version"],
+        "dns": dns,
+        "image": config.ci.image or dns,
+        "port": config.serve.port,
+        "keys": [key[2:-1] for key in config.serve.api_keys],
+        "grace": round(config.serve.drain_s + config.serve.shutdown_s) + 10,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "mlflow": distribution("mlflow").version,
+        "requirements": config.ci.requirements,
+        "jobs": jobs,
+        "asks": "://" in (config.serve.prediction_log or ""),  # somebody else while it serves
+    }
+
+
+def _closure(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Each installed package that the names need, and its version."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    todo, done = [Requirement(name) for name in names], set()
+    while todo:
+        one = todo.pop()
+        name = canonicalize_name(one.name)
+        if (name, frozenset(one.extras)) in done:
+            continue
+        done.add((name, frozenset(one.extras)))
+        try:
+            found = distribution(name)
+        except PackageNotFoundError as error:
+            raise MissingExtra(name, "serving") from error
+        yield name, found.version
+        todo += [r for r in map(Requirement, found.requires or []) if _applies(r, one.extras)]
+
+
+def _applies(requirement: Requirement, extras: set[str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
+def _hashes(text: str) -> dict[tuple[str, str], str]:
+    """What a lock file says of each package, by name and version."""
+    out = {}
+    for block in re.findall(r"^[A-Za-z0-9].*?(?=^[A-Za-z0-9]|\Z)", text, re.MULTILINE | re.DOTALL):
+        kept = [line.strip().rstrip("\\").strip() for line in block.splitlines() if not line.strip().startswith("#")]
+        named = re.match(r"([A-Za-z0-9._-]+)==([^ ;\\]+)", kept[0])
+        shas = [line for line in kept[1:] if line.startswith("--hash=")]
+        if named and shas:
+            out[named.group(1).lower(), named.group(2)] = " \\\n    ".join(
+                [f"{named.group(1)}=={named.group(2)}", *shas]
+            )
+    return out

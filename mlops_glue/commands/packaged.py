@@ -1,0 +1,83 @@
+"""What runs in the folder that `glue package` wrote: no project, no registry, no MLflow."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import console, io
+from mlops_glue.commands import serve as serving
+from mlops_glue.config import Serve
+from mlops_glue.errors import GlueError, MissingExtra, of_system
+from mlops_glue.records import Servable
+
+
+def main(folder: Path, words: list[str]) -> int:
+    """Serve the bundle in the folder, or check that it can be served. Returns the exit code."""
+    try:
+        return _serve(folder, words)
+    except GlueError as problem:
+        console.error(problem)
+        return problem.exit_code
+    except OSError as problem:
+        console.error(of_system(problem))
+        return 4
+    except KeyboardInterrupt:
+        return 130
+
+
+def _options(folder: Path, words: list[str], about: dict[str, Any]) -> argparse.Namespace:
+    options = about["serve"]
+    parser = argparse.ArgumentParser(prog=f"python {folder}", description=f"{about['name']} v{about['version']}")
+    parser.add_argument("--check", action="store_true", help="load the model, score its example, print the contract")
+    parser.add_argument("--json", action="store_true", help="with --check: as JSON")
+    parser.add_argument("--host", default=options["host"])
+    parser.add_argument("--port", type=int, default=options["port"])
+    parser.add_argument("--workers", type=int, default=options["workers"])
+    parser.add_argument("--insecure", action="store_true", help="take requests from other machines without an API key")
+    parser.add_argument("--quiet", action="store_true", help="no access log")
+    parser.add_argument("--online-store", default=str(folder / "online_store.db"), help="the file with the features")
+    parser.add_argument("--state", help="a folder that stays: the prediction log is kept there until it is shipped")
+    return parser.parse_args(words)
+
+
+def _serve(folder: Path, words: list[str]) -> int:
+    about = io.read_json(folder / "serve.json")
+    given = _options(folder, words, about)
+    kept = Serve.model_validate(about["serve"])
+    options = kept.model_copy(update={"host": given.host, "port": given.port, "workers": given.workers})
+    options = options.model_copy(update={"shadow": None, "canary": None})  # there is no registry to ask
+    try:
+        from mlops_glue.serving import server
+    except ImportError as error:
+        raise MissingExtra(str(error.name or error), "serving") from error
+    if not given.check:
+        serving.check_open(options, server.is_loopback(options.host), given.insecure)
+    online = about["online_store"]
+    lookup = {"type": "packed", "options": {**online, "path": given.online_store}} if online else None
+    first = Servable(about["version"], str(folder / "bundle"), about["digest"], about["fingerprint"], lookup)
+    state = None if given.check else given.state or os.environ.get("GLUE_STATE")
+    log = options.prediction_log
+    if log and not state and not given.check and not Path(log).is_absolute():
+        console.progress("warning: the prediction log ends with this process; a folder that stays: --state DIR")
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(state) if state else Path(scratch)
+        settings = serving.settings_of(
+            options, first, about["name"], None, Path(scratch), place, access_log=not given.quiet
+        )
+        if given.check:
+            return serving.check_servable(settings, given.json, f"http://{options.host}:{options.port}", place)
+        with server.bound(options.host, options.port) as listening:
+            serving.tell(serving.tried(settings.name, first, settings), server.address(listening), options, place, None)
+            return server.run(
+                settings,
+                listening,
+                workers=options.workers,
+                shutdown_s=options.shutdown_s,
+                drain_s=options.drain_s,
+                beside=serving.beside(place, None, options, settings, Path(scratch), at_once=False),
+                tell=console.progress,
+            )

@@ -1,0 +1,273 @@
+"""`glue ci`: every variant of the workflows is safe by the judgement of four linters, and stale files are told."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import Glue
+
+ROOT = Path(__file__).parents[2]
+IMAGES = {
+    None: None,
+    "ghcr": "ghcr.io/acme/churn",
+    "aws": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/churn",
+    "gcp": "europe-docker.pkg.dev/acme/images/churn",
+    "azure": "acme.azurecr.io/churn",
+    "other": "registry.example.org:5000/acme/churn",
+}
+YAML = """\
+glue: 1
+project: churn
+data:
+  sources:
+    t: {{path: t.csv, entity: who, timestamp: at}}
+  {remote}
+  labels: {{source: t, target: y, task: binary}}
+train: {{}}
+serve:
+  api_keys: ["${{API_KEY}}"]
+  prediction_log: "s3://${{LOG_BUCKET}}/log"
+{features}
+environments:
+  prod:
+    tracking: {{uri: {tracking}}}
+    features: {{online_store: {{type: redis, connection_string: "${{REDIS_URL}}"}}}}
+ci: {ci}
+"""
+
+
+def project(
+    root: Path, ci: dict[str, Any], *, remote: bool = True, features: bool = False, tracked: bool = True
+) -> Path:
+    """What `glue ci` needs: a config, a table that git tracks."""
+    root.mkdir(parents=True)
+    (root / "t.csv").write_text("who,at,x,y\n1,2024-01-01,1,0\n")
+    text = YAML.format(
+        remote="remote: ${DVC_REMOTE_URL}" if remote else "",
+        features='features: {use: ["v:f"]}' if features else "",
+        tracking='"${MLFLOW_TRACKING_URI}"' if tracked else "null",
+        ci=json.dumps({"env": "prod", **ci}),
+    )
+    (root / "glue.yaml").write_text(text)
+    if features:
+        (root / "feature_repo").mkdir()
+        (root / "feature_repo/feature_store.yaml").write_text("project: p\nregistry: ${FEAST_REGISTRY}\n")
+    return root
+
+
+def commit(root: Path) -> None:
+    subprocess.run("git init -q . && git add -A", shell=True, cwd=root, check=True)
+
+
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
+    """Each cloud, each registry, with and without features, schedule, remote, MLflow server; in a sub-folder too."""
+    top = tmp_path_factory.mktemp("variants")
+    for at, (cloud, image) in enumerate(itertools.product((None, "aws", "gcp", "azure"), IMAGES)):
+        ci = {
+            "cloud": cloud,
+            "image": IMAGES[image],
+            "schedule": "0 6 * * 1-5" if at % 3 else None,
+            "secrets": ["TOKEN"],
+        }
+        root = project(top / f"v{at}", ci, features=at % 2 == 1, remote=at % 5 != 0, tracked=at % 7 != 0)
+        commit(root)
+        glue("ci", cwd=root)
+    inside = project(top / "sub" / "models" / "churn", {"cloud": "aws", "image": IMAGES["ghcr"]})
+    commit(top / "sub")
+    glue("ci", cwd=inside)
+    return top
+
+
+def clean(*words: str, cwd: Path) -> None:
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def each(top: Path, folder: str = "workflows/") -> list[str]:
+    return sorted(str(p) for p in top.glob(f"**/.github/{folder}*.yml"))
+
+
+LINTERS: dict[str, Callable[[Path], list[str]]] = {
+    "schema": lambda top: ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", *each(top)],
+    "timeouts": lambda top: [
+        "check-jsonschema",
+        "--builtin-schema",
+        "custom.github-workflows-require-timeout",
+        *each(top),
+    ],
+    "dependabot": lambda top: ["check-jsonschema", "--builtin-schema", "vendor.dependabot", *each(top, "")],
+    "actionlint": lambda top: ["actionlint", *each(top)],  # and by it shellcheck
+    "zizmor": lambda top: ["zizmor", "--offline", "--persona=auditor", "--no-progress", *each(top), *each(top, "")],
+}
+
+
+@pytest.mark.parametrize("name", LINTERS)
+def test_this_repository_holds_to_the_same(name: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / ".github", tmp_path / ".github")
+    assert len(each(tmp_path)) >= 3
+    clean(*LINTERS[name](tmp_path), cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", LINTERS)
+def test_no_linter_finds_anything(variants: Path, name: str) -> None:
+    assert len(each(variants)) > 70
+    clean(*LINTERS[name](variants), cwd=variants)
+
+
+UNSAFE = {
+    "  pull_request:\n": "  pull_request_target:\n",
+    "run: pytest": "run: echo ${{ github.event.pull_request.title }}",
+    "permissions: {}": "permissions: write-all",
+    "          persist-credentials: false\n": "",
+}
+
+
+@pytest.mark.parametrize("good", UNSAFE)
+def test_the_linters_see_what_is_unsafe(variants: Path, tmp_path: Path, good: str) -> None:
+    text = (variants / "v1/.github/workflows/test.yml").read_text()
+    assert good in text
+    folder = tmp_path / ".github/workflows"
+    folder.mkdir(parents=True)
+    (folder / "test.yml").write_text(text.replace(good, UNSAFE[good]))
+    with pytest.raises(AssertionError):
+        clean(*LINTERS["zizmor"](tmp_path), cwd=tmp_path)
+
+
+def test_shellcheck_is_heard(variants: Path, tmp_path: Path) -> None:
+    folder = tmp_path / ".github/workflows"
+    folder.mkdir(parents=True)
+    text = (variants / "v1/.github/workflows/test.yml").read_text()
+    (folder / "test.yml").write_text(text.replace('--base "$BASE"', "--base $BASE"))
+    with pytest.raises(AssertionError, match="SC2086"):
+        clean(*LINTERS["actionlint"](tmp_path), cwd=tmp_path)
+
+
+def test_what_the_workflows_may(variants: Path) -> None:
+    """Our own rules, beside the linters'."""
+    for path in map(Path, each(variants)):
+        text, tree = path.read_text(), yaml.safe_load(path.read_text())
+        assert tree["permissions"] == {} and "concurrency" in tree
+        for used in re.findall(r"uses: (.*)", text):
+            assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v[\d.]+", used)
+        for job in tree["jobs"].values():
+            assert set(job["permissions"]) and "write-all" not in str(job["permissions"])
+            for step in job["steps"]:
+                assert "${{" not in step.get("run", "")
+        events = set(tree[True])
+        assert "pull_request_target" not in events and "workflow_run" not in events
+        if "pull_request" in events:
+            assert "MLFLOW_TRACKING_URI" not in text and "REDIS_URL" not in text
+        else:
+            assert "contents: write" not in text
+
+
+def test_each_secret_that_glue_yaml_names_is_handed_over(variants: Path) -> None:
+    train = (variants / "v1/.github/workflows/train.yml").read_text()
+    handed = {"DVC_REMOTE_URL", "FEAST_REGISTRY", "LOG_BUCKET", "MLFLOW_TRACKING_URI", "REDIS_URL", "TOKEN"}
+    assert set(re.findall(r"secrets\.(\w+)", train)) == handed
+    test = (variants / "v1/.github/workflows/test.yml").read_text()
+    assert set(re.findall(r"secrets\.(\w+)", test)) == {"DVC_REMOTE_URL", "FEAST_REGISTRY", "TOKEN"}
+
+
+def test_in_a_folder_of_a_bigger_repository(variants: Path) -> None:
+    workflows = variants / "sub/.github/workflows"
+    assert sorted(p.name for p in workflows.iterdir()) == [
+        f"models-churn-{n}.yml" for n in ("deploy", "monitor", "test", "train")
+    ]
+    job = yaml.safe_load((workflows / "models-churn-train.yml").read_text())["jobs"]["train"]
+    assert job["defaults"]["run"]["working-directory"] == "models/churn"
+    assert (variants / "sub/models/churn/Makefile").is_file()
+
+
+def test_stale_files_are_told_and_written_again(tmp_path: Path, glue: Glue) -> None:
+    root = project(tmp_path / "p", {})
+    commit(root)
+    assert "missing   .github/workflows/test.yml" in glue("ci", "--check", cwd=root, code=1).stdout
+    glue("ci", cwd=root)
+    glue("ci", "--check", cwd=root, code=1)  # the lock file is not there
+    (root / "requirements.lock").write_text("")
+    glue("ci", "--check", cwd=root)
+    (root / "glue.yaml").write_text((root / "glue.yaml").read_text().replace('"prod"', '"prod", "schedule": null'))
+    told = json.loads(glue("ci", "--check", "--json", cwd=root, code=1).stdout)["files"]
+    assert [p for p, outcome in told.items() if outcome not in ("unchanged",)] == [
+        ".github/workflows/monitor.yml",
+        "Makefile",
+    ]
+    assert (told[".github/workflows/monitor.yml"], told["Makefile"]) == ("left over", "stale")
+    glue("ci", cwd=root)
+    assert not (root / ".github/workflows/monitor.yml").exists()
+    glue("ci", "--check", cwd=root)
+
+
+def test_a_file_of_the_users_is_left_alone(tmp_path: Path, glue: Glue) -> None:
+    root = project(tmp_path / "p", {})
+    (root / "Makefile").write_text("all:\n\techo mine\n")
+    (root / "requirements.in").write_text("mlops-glue\nmine\n")
+    commit(root)
+    assert "yours     Makefile" in glue("ci", cwd=root).stdout
+    assert "echo mine" in (root / "Makefile").read_text()
+    (root / "requirements.lock").write_text("")
+    glue("ci", "--check", cwd=root)
+
+
+def test_without_a_server_only_the_tests_are_written(tmp_path: Path, glue: Glue) -> None:
+    root = project(tmp_path / "p", {}, tracked=False)
+    commit(root)
+    done = glue("ci", cwd=root)
+    assert [p.name for p in (root / ".github/workflows").iterdir()] == ["test.yml"]
+    assert "environments.prod.tracking.uri is not set" in done.stderr
+
+
+def test_make_shows_the_commands(variants: Path) -> None:
+    done = subprocess.run(["make"], cwd=variants / "v1", capture_output=True, text=True, check=True)
+    assert re.search(r"^train +train.yml: run", done.stdout, re.MULTILINE)
+    done = subprocess.run(
+        ["make", "-n", "test", "train"], cwd=variants / "v1", capture_output=True, text=True, check=True
+    )
+    workflows = [(variants / f"v1/.github/workflows/{n}.yml").read_text() for n in ("test", "train")]
+    for line in done.stdout.splitlines():
+        assert line.split(" --base")[0] in "".join(workflows)
+
+
+@pytest.mark.parametrize(
+    ("ci", "said"),
+    [
+        ({"python": "3.9"}, "ci.python: should be '3.11', '3.12' or '3.13', not '3.9'"),
+        ({"schedule": "daily"}, "ci.schedule:"),
+        ({"schedule": "0 6 * * *\n  run: x"}, "ci.schedule:"),
+        ({"branch": "main; rm -rf /"}, "ci.branch:"),
+        ({"image": "Acme/$(id)"}, "ci.image:"),
+        ({"requirements": "../../etc/passwd`id`"}, "ci.requirements:"),
+        ({"env": "prd"}, "ci.env: no environment 'prd' (did you mean 'prod'?)"),
+        ({"secrets": ["GITHUB_TOKEN"]}, "'GITHUB_TOKEN': GitHub keeps names"),
+        ({"secrets": ["a-b"]}, "ci.secrets.0:"),
+        ({"clod": "aws"}, "ci.clod: unknown key (did you mean 'cloud'?)"),
+    ],
+)
+def test_a_wrong_section(tmp_path: Path, glue: Glue, ci: dict[str, Any], said: str) -> None:
+    root = project(tmp_path / "p", ci)
+    commit(root)
+    assert said in glue("ci", cwd=root, code=2).stderr
+    assert not (root / ".github").exists()
+
+
+def test_data_that_no_job_would_find(tmp_path: Path, glue: Glue) -> None:
+    root = project(tmp_path / "p", {}, remote=False)
+    subprocess.run(["git", "init", "-q", "."], cwd=root, check=True)
+    assert "git does not have t.csv" in glue("ci", cwd=root, code=2).stderr
+
+
+def test_outside_git(tmp_path: Path, glue: Glue) -> None:
+    done = glue("ci", cwd=project(tmp_path / "p", {}), code=2)
+    assert "git init" in done.stderr

@@ -1,0 +1,213 @@
+"""`glue package`: a folder that serves without glue, and the image of it, which is really built and run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import palmerpenguins
+import pytest
+import yaml
+
+from mlops_glue.serving.metrics import HELP
+from tests.conftest import Glue, ask
+from tests.workflows import free_port
+
+ROW = {"island": "Dream", "year": 2008, "bill_length_mm": 40.0, "bill_depth_mm": 18.0}
+WATCHING = ("alerts.yml", "grafana/dashboard.json")
+MOST_BYTES = 450 << 20  # of the image, unpacked
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+    """The penguins, with a champion."""
+    folder = tmp_path_factory.mktemp("package")
+    palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
+    glue("init", "p", "--data", "penguins.csv", "--target", "species", cwd=folder)
+    shutil.copy(empty_store, folder / "p")
+    glue("run", "--set", "train.estimator=sklearn.linear_model.LogisticRegression", cwd=folder / "p")
+    return folder / "p"
+
+
+@pytest.fixture(scope="module")
+def packed(project: Path, glue: Glue) -> Path:
+    """Its package, away from the project."""
+    glue("package", "serving", cwd=project)
+    return (project / "serving").rename(project.parent / "serving")
+
+
+def served(command: list[str], port: int, env: dict[str, str], meanwhile: Callable[[str], None]) -> int:
+    """Starts a server, does something with its address, stops it; the exit code."""
+    with subprocess.Popen(command, env=env, cwd="/", stderr=subprocess.PIPE, text=True) as process:
+        try:
+            url = f"http://127.0.0.1:{port}"
+            for _ in range(300):
+                assert process.poll() is None, process.stderr and process.stderr.read()
+                try:
+                    if ask(url, "/ready")[0] == 200:
+                        break
+                except OSError:
+                    time.sleep(0.1)
+            meanwhile(url)
+            process.send_signal(signal.SIGTERM)
+            return process.wait(30)
+        finally:
+            process.kill()
+
+
+def answers(url: str) -> None:
+    assert ask(url, "/predict", ROW)[1]["prediction"] in ("Adelie", "Chinstrap", "Gentoo")
+    assert ask(url, "/predict", {"island": 7})[0] == 422
+
+
+def test_the_folder_serves_alone(packed: Path) -> None:
+    """Its own code and bundle, and of what is installed only what `requirements.txt` names."""
+    names = re.findall(r"^([A-Za-z0-9_.-]+)==", (packed / "requirements.txt").read_text(), re.MULTILINE)
+    others = ("pandas", "sklearn", "mlflow", "dvc", "rich", "ruamel", "jinja2", "filelock")
+    assert not set(others) & set(names)
+    block = f"import sys; [sys.modules.__setitem__(n, None) for n in {others}]; import runpy; sys.argv[1:1] = []"
+    port = free_port()
+    run = f"{block}; sys.argv = ['serving', '--port', '{port}']; runpy.run_path({str(packed)!r}, run_name='__main__')"
+    assert served([sys.executable, "-P", "-c", run], port, dict(os.environ), answers) == 0
+    done = subprocess.run([sys.executable, packed, "--check", "--json"], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["version"] == 1
+
+
+def test_what_is_not_safe_is_not_served(packed: Path, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, packed, "--host", "0.0.0.0"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "names no key" in done.stderr
+    shutil.copytree(packed, tmp_path / "changed")
+    with (tmp_path / "changed/bundle/model.onnx").open("ab") as file:
+        file.write(b" ")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "changed", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "is not the bundle that was registered" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, glue: Glue) -> None:
+    home = project
+    (home / "mine").mkdir()
+    assert "not a package of glue's" in glue("package", "mine", cwd=home, code=2).stderr
+    assert "has none of this number" in glue("package", "other", "--version", "9", cwd=home, code=2).stderr
+    assert not (home / "other").exists() and not list(home.glob(".glue-package-*"))
+    shutil.copytree(packed, home / "serving")
+    (home / "serving/left").touch()
+    glue("package", "serving", cwd=home)  # one of glue's own is made anew
+    assert not (home / "serving/left").exists()
+
+
+def test_the_dockerfile_has_no_finding(packed: Path, tmp_path: Path) -> None:
+    subprocess.run(["hadolint", packed / "Dockerfile"], check=True)
+    text = (packed / "Dockerfile").read_text()
+    (tmp_path / "Dockerfile").write_text(
+        text.replace("FROM ${BASE}\n", "FROM python\n").replace("WORKDIR /app", "WORKDIR app")
+    )
+    assert subprocess.run(["hadolint", tmp_path / "Dockerfile"], capture_output=True, check=False).returncode == 1
+
+
+def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: Glue) -> None:
+    text = (project / "glue.yaml").read_text()
+    keyed = text.replace("serve:\n", 'serve:\n  api_keys: ["${GLUE_API_KEY}"]\n', 1)
+    for name, config in (("open", text), ("keyed", keyed + "\nci: {image: ghcr.io/acme/penguins}\n")):
+        (project / "glue.yaml").write_text(config)
+        glue("package", str(tmp_path / name), cwd=project)
+    (project / "glue.yaml").write_text(text)
+    for name in ("open", "keyed"):
+        deploy = tmp_path / name / "deploy"
+        schema = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", deploy / "compose.yml"]
+        subprocess.run(schema, check=True, capture_output=True)
+        subprocess.run(["hadolint", deploy / "jobs.Dockerfile"], check=True)
+        found = list(yaml.safe_load_all((deploy / "kubernetes.yml").read_text()))
+        kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "CronJob"}
+        assert {one["kind"] for one in found} == kinds
+        for at, one in enumerate(found):  # of a file with many, the tool tells the first error of each only
+            (tmp_path / "one.yml").write_text(yaml.safe_dump(one))
+            assert not invalid(tmp_path / "one.yml"), (at, one["kind"])
+        assert ("--insecure" in (deploy / "kubernetes.yml").read_text()) == (name == "open")
+    one["spec"]["scedule"] = "0 0 * * *"
+    (tmp_path / "one.yml").write_text(yaml.safe_dump(one))
+    assert invalid(tmp_path / "one.yml")
+
+
+def invalid(path: Path) -> bool:
+    done = subprocess.run(["kubernetes-validate", "--strict", path], capture_output=True, check=False)
+    return done.returncode != 0
+
+
+def test_what_is_watched_is_what_is_told(packed: Path) -> None:
+    """Every metric of the alerts and of the dashboard is one that /metrics has, or can have."""
+    asked = set(re.findall(r"glue_\w+", "".join((packed / "deploy" / name).read_text() for name in WATCHING)))
+    port, there = free_port(), set[str]()
+
+    def look(url: str) -> None:
+        answers(url)
+        time.sleep(0.5)
+        there.update(re.findall(r"^# TYPE (glue_\w+)", ask(url, "/metrics")[1], re.MULTILINE))
+
+    served([sys.executable, str(packed), "--port", str(port)], port, dict(os.environ), look)
+    there |= set(HELP) | {f"{name}_bucket" for name in there}
+    assert asked and asked <= there, asked - there
+
+
+def buildah(*words: str, cwd: Path | None = None) -> str:
+    command, *rest = words
+    storage = [
+        "--root",
+        "/var/tmp/glue-buildah/root",
+        "--runroot",
+        "/var/tmp/glue-buildah/run",
+        "--storage-driver",
+        "vfs",
+    ]
+    done = subprocess.run(["buildah", *storage, command, *rest], cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.strip()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("buildah"), reason="needs root, buildah and mmdebstrap")
+def test_the_image_is_built_and_run(
+    project: Path, tmp_path: Path, glue: Glue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a Docker engine: a Debian base, buildah, then chroot and setpriv."""
+    packed = tmp_path / "image"
+    glue("package", str(packed), "--wheels", cwd=project)
+    slim = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]  # as slim images do
+    base = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3,python3-venv", *slim, "bookworm"]
+    subprocess.run([*base, str(tmp_path / "base.tar")], check=True, capture_output=True)
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nADD base.tar /\n")
+    how = ["--isolation", "chroot", "--format", "docker"]
+    buildah("build", "--quiet", *how, "--tag", "localhost/base", str(tmp_path))
+    buildah("build", *how, "--build-arg", "BASE=localhost/base", "--tag", "localhost/serving", str(packed))
+    container = buildah("from", "localhost/serving")
+    try:
+        root = Path(buildah("mount", container))
+        made: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", "localhost/serving"))["Docker"][
+            "config"
+        ]
+        assert (made["User"], made["StopSignal"], made["WorkingDir"]) == ("10001:10001", "SIGTERM", "/app")
+        assert "Healthcheck" in made
+        size = int(subprocess.run(["du", "-sb", root], capture_output=True, text=True, check=True).stdout.split()[0])
+        with capsys.disabled():
+            sys.stdout.write(f"\nserving image: {size / 2**20:.0f} MB unpacked\n")
+        assert size <= MOST_BYTES
+        assert not [p for p in (root / "usr/bin").iterdir() if re.fullmatch(r"(gcc|cc|g\+\+|make)(-\d+)?", p.name)]
+        port = free_port()
+        user = ["setpriv", "--reuid", "10001", "--regid", "10001", "--clear-groups", "--no-new-privs"]
+        start = [*made["Entrypoint"], "--insecure", "--port", str(port)]
+        env = dict(one.split("=", 1) for one in made["Env"])
+        assert served(["chroot", str(root), *user, *start], port, env, answers) == 0
+    finally:
+        buildah("rm", "--all")
+        buildah("rmi", "--all", "--force")

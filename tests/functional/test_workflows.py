@@ -1,0 +1,320 @@
+"""The generated workflows really run: every step, in fresh clones of a project, against a git and a DVC remote."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import palmerpenguins
+import pytest
+
+from tests.conftest import Glue
+from tests.functional.test_ci import project
+from tests.workflows import Job, Runner, free_port, holds
+
+ROOT = Path(__file__).parents[2]
+POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
+PULL = {"pull_request": {"number": 5, "base": {"sha": "main"}, "head": {"repo": {"full_name": "acme/project"}}}}
+
+
+class Repository:
+    """A project that is pushed to a bare repository, and what GitHub would make of its workflows."""
+
+    def __init__(self, folder: Path, glue: Glue, secrets: dict[str, str], ci: str = "{env: prod}") -> None:
+        self.folder, self.glue, self.secrets = folder, glue, secrets
+        self.work, self.origin, self.runs = folder / "project", folder / "origin.git", 0
+        palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
+        glue("init", "project", "--data", "penguins.csv", "--target", "species", cwd=folder)
+        self.edit("glue.yaml", "  labels:\n", "  remote: ${DVC_REMOTE_URL}\n  labels:\n")
+        self.edit("glue.yaml", "model:build", "sklearn.ensemble.RandomForestClassifier")
+        self.edit("glue.yaml", "params: {}", "params: {n_estimators: 50}")
+        environment = 'environments: {prod: {tracking: {uri: "${MLFLOW_TRACKING_URI}"}}}'
+        (self.work / "glue.yaml").write_text(f"{(self.work / 'glue.yaml').read_text()}\n{environment}\nci: {ci}\n")
+        (self.work / "requirements.lock").write_text(lock("click"))
+        self.git("init", "-q", "--bare", "-b", "main", str(self.origin))
+        glue("ci", cwd=self.work)
+        self.git("checkout", "-q", "-b", "main")
+        self.git("remote", "add", "origin", str(self.origin))
+        os.environ.update(secrets)
+        glue("run", "--push", "--no-publish", cwd=self.work)
+        self.push("first")
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        text = (self.work / path).read_text()
+        assert old in text
+        (self.work / path).write_text(text.replace(old, new, 1))
+
+    def git(self, *words: str) -> str:
+        named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+        return subprocess.run([*named, *words], cwd=self.work, check=True, capture_output=True, text=True).stdout
+
+    def push(self, message: str, branch: str = "main") -> None:
+        self.git("add", "-A")
+        self.git("commit", "-qm", message, "--allow-empty")
+        self.git("push", "-q", "origin", f"HEAD:{branch}")
+
+    def pull_request(self, change: Callable[[], None], branch: str, event: dict[str, Any] = PULL) -> tuple[Job, Runner]:
+        """What test.yml says of a branch with a change."""
+        self.git("checkout", "-q", "-b", branch)
+        change()
+        self.push(branch, branch)
+        self.git("checkout", "-q", "main")
+        jobs, runner = self.run("test", branch, {**event})
+        return jobs["pipeline"], runner
+
+    def run(
+        self, name: str, ref: str = "main", event: dict[str, Any] | None = None, broken: str = "", **inputs: str
+    ) -> tuple[dict[str, Job], Runner]:
+        self.runs += 1
+        base = self.git("rev-parse", "main").strip()
+        if event and "pull_request" in event:
+            event["pull_request"] = {**event["pull_request"], "base": {"sha": base}}
+        runner = Runner(self.folder / f"run{self.runs}", self.origin, ref, event or {}, self.secrets)
+        if broken:  # a command that fails
+            (runner.folder / "bin" / broken).symlink_to("/bin/false")
+        return runner.run(name, **inputs), runner
+
+
+def lock(package: str) -> str:
+    """What this repository's own lock file says of a package."""
+    found = re.search(rf"^{package}==.*?(?=^\S)", (ROOT / "requirements.lock").read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    return "\n".join(line for line in found.group(0).splitlines() if "# " not in line).rstrip(" \\\n") + "\n"
+
+
+def bad_data(there: Repository) -> Callable[[], None]:
+    def change() -> None:
+        path = there.work / "data/raw/penguins.csv"
+        path.write_text(path.read_text().replace("Adelie", "Emperor"))
+        subprocess.run(["dvc", "add", "-q", "data/raw/penguins.csv"], cwd=there.work, check=True)
+        there.glue("run", "--push", "--until", "ingest", cwd=there.work)
+
+    return change
+
+
+def worse_model(there: Repository) -> Callable[[], None]:
+    return lambda: there.edit("glue.yaml", "n_estimators: 50", "n_estimators: 50, max_depth: 1")
+
+
+def better_model(there: Repository) -> Callable[[], None]:
+    def change() -> None:
+        there.edit("glue.yaml", "sklearn.ensemble.RandomForestClassifier", "sklearn.linear_model.LogisticRegression")
+        there.edit("glue.yaml", "params: {n_estimators: 50}", "params: {max_iter: 2000}")
+
+    return change
+
+
+def check_refused(there: Repository) -> None:
+    """A pull request that breaks data is red, one that lowers the metric is red with the numbers."""
+    job, _ = there.pull_request(bad_data(there), "bad-data")
+    assert job.result == "failure", job.log
+    assert (job.steps["Run"], job.steps["Test"], job.steps["Report"]) == ("failure", "skipped", "failure")
+    assert re.search(r"expectations do not hold: expect\\_column\\_values\\_to\\_be\\_in\\_set species", job.summary)
+
+    job, _ = there.pull_request(worse_model(there), "worse")
+    assert (job.result, job.steps["Run"], job.steps["Report"]) == ("failure", "success", "failure"), job.log
+    assert re.search(r"log\\_loss 0\.\d{4} is worse than 0\.\d{4} of \w{7,40} on the same holdout", job.summary)
+    assert r"train.params.max\_depth absent -&gt; 1" in job.summary
+
+
+def check_good(there: Repository) -> None:
+    """A good one is green, and has its comment."""
+    job, runner = there.pull_request(better_model(there), "better")
+    assert job.result == "success", job.log
+    assert set(job.steps.values()) == {"success"}
+    assert runner.needs["comment"].result == "success"
+    assert any("--method POST repos/acme/project/issues/5/comments" in line for line in runner.asked)
+    posted = (runner.folder / "gh.log.comment").read_text()
+    assert posted.startswith("<!-- glue report project -->\n## project: good") and posted in job.summary
+
+
+def check_training(there: Repository, store: str) -> str:
+    """main trains, registers a challenger and asks for deployment; the version."""
+    jobs, runner = there.run("train")
+    assert jobs["train"].result == "success", jobs["train"].log
+    assert jobs["deploy"].result == "success"
+    version = jobs["train"].outputs["version"]
+    assert runner.asked == [f"workflow run deploy.yml --repo acme/project --ref main --field version={version}"]
+    import mlflow
+
+    client = mlflow.MlflowClient(store, store)
+    assert int(client.get_model_version_by_alias("project", "challenger").version) == int(version)
+    assert "executed" not in jobs["train"].log.split("publish")[0]  # the DVC remote had it all
+    work = runner.folder / "work-train"
+    assert (work / "artifacts/evaluate/metrics.json").is_file()  # also what DVC itself does not cache
+    done = subprocess.run(
+        ["dvc", "status", "evaluate", "package"], cwd=work, capture_output=True, text=True, check=True
+    )
+    assert "up to date" in done.stdout
+    return version
+
+
+def check_deployment(there: Repository, version: str, store: str) -> None:
+    """What was trained is promoted and packaged; where a later step fails, the champion before is put back."""
+    import mlflow
+
+    client = mlflow.MlflowClient(store, store)
+
+    def champion() -> str:
+        return str(client.get_model_version_by_alias("project", "champion").version)
+
+    jobs, runner = there.run("deploy", version=version)
+    assert jobs["deploy"].result == "success", jobs["deploy"].log
+    assert champion() == version
+    assert (jobs["deploy"].steps["Roll back"], f"project v{version}" in jobs["deploy"].log) == ("skipped", True)
+    jobs, _ = there.run("deploy", broken="tar", version=version)  # of what is champion already
+    assert (jobs["deploy"].result, jobs["deploy"].steps["Roll back"]) == ("failure", "skipped")
+    assert (runner.artifacts / f"serving-v{version}/serving-v{version}.tar.gz").stat().st_size > 100_000
+
+    there.git("merge", "-q", "better")
+    there.push("better")
+    newer = there.run("train")[0]["train"].outputs["version"]
+    assert newer != version
+    jobs, _ = there.run("deploy", broken="tar", version=newer)
+    assert jobs["deploy"].result == "failure"
+    assert (jobs["deploy"].steps["Promote"], jobs["deploy"].steps["Roll back"]) == ("success", "success")
+    assert champion() == version
+
+
+MONITOR = """#!/bin/sh
+[ "$*" = "monitor --json" ] || exit 2
+echo '{"verdict": "'"$(cat "$(dirname "$0")/exit")"'"}'
+exit "$(cat "$(dirname "$0")/exit")"
+"""
+
+
+@pytest.mark.parametrize("code", ["0", "1", "4"])
+def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str) -> None:
+    """Only drift opens an issue and trains; `glue monitor` itself is a script here, with its exit codes."""
+    origin, work = tmp_path / "origin.git", tmp_path / "work"
+    project(work, {"secrets": ["TOKEN"]})
+    named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", "init", "-q", "-b", "main", str(work)], check=True)
+    subprocess.run([*named, "add", "-A"], cwd=work, check=True)
+    subprocess.run(["glue", "ci"], cwd=work, check=True, capture_output=True)
+    (work / "requirements.lock").write_text(lock("click"))
+    subprocess.run([*named, "add", "-A"], cwd=work, check=True)
+    subprocess.run([*named, "commit", "-qm", "all"], cwd=work, check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(origin)], check=True)
+    runner = Runner(tmp_path / "run", origin, "main", {}, {"TOKEN": "s"})
+    (tmp_path / "run/bin/glue").write_text(MONITOR)
+    (tmp_path / "run/bin/glue").chmod(0o755)
+    (tmp_path / "run/bin/exit").write_text(code)
+    jobs = runner.run("monitor")
+    assert jobs["monitor"].result == ("success" if code == "0" else "failure"), jobs["monitor"].log
+    assert code in jobs["monitor"].summary
+    assert jobs["alert"].result == ("success" if code == "1" else "skipped"), jobs["alert"].log
+    said = [" ".join(line.split()[:2]) for line in runner.asked]
+    assert said == (["issue list", "label create", "issue create", "workflow run"] if code == "1" else [])
+    if code == "1":
+        again = Runner(tmp_path / "again", origin, "main", {}, {"TOKEN": "s"})
+        for name in ("bin/glue", "bin/exit", "gh.log.issue"):
+            (tmp_path / "again" / name).write_bytes((tmp_path / "run" / name).read_bytes())
+        (tmp_path / "again/bin/glue").chmod(0o755)
+        again.run("monitor")
+        assert [line.split()[1] for line in again.asked] == ["list", "comment", "run"]
+
+
+def test_pull_requests_and_training(tmp_path: Path, glue: Glue, empty_store: Path) -> None:
+    """The short form: the DVC remote is a folder, the registry a database file."""
+    store = f"sqlite:///{empty_store}"
+    there = Repository(tmp_path, glue, {"DVC_REMOTE_URL": str(tmp_path / "remote"), "MLFLOW_TRACKING_URI": store})
+    check_refused(there)
+    check_training(there, store)
+
+
+def test_conditions_mean_what_github_means() -> None:
+    context = {"github": {"event": {"head": "a"}, "repository": "a"}, "steps": {"p": {"outcome": "success"}}}
+    assert holds(None, context, "success") and not holds(None, context, "failure")
+    assert not holds("steps.p.outcome == 'success'", context, "failure")  # success() && is meant
+    assert holds("failure() && steps.p.outcome == 'success'", context, "failure")
+    assert holds("${{ !cancelled() && github.event.head == github.repository }}", context, "failure")
+    assert not holds("steps.q.outcome == 'success'", context, "success")
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An S3 server (moto) with a bucket, and an MLflow server on PostgreSQL in a database of its own."""
+    import psycopg
+
+    name, s3, mlflow = f"glue_ci_{os.getpid()}", free_port(), free_port()
+    with psycopg.connect(f"postgresql://postgres@{POSTGRES}/test", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
+    store = f"postgresql+psycopg://postgres@{POSTGRES}/{name}"
+    places = ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "mlartifacts")]
+    commands = [
+        ["moto_server", "-H", "127.0.0.1", "-p", str(s3)],
+        ["mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow), "--workers", "1", *places],
+    ]
+    with (tmp_path / "servers.log").open("w") as log:
+        started = [subprocess.Popen(c, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True) for c in commands]
+    try:
+        for port in (s3, mlflow):
+            wait_for(port, tmp_path / "servers.log")
+        subprocess.run(
+            [sys.executable, "-c", "import boto3; boto3.client('s3', 'us-east-1').create_bucket(Bucket='dvc')"],
+            env={**os.environ, **keys},
+            check=True,
+        )
+        yield {"DVC_REMOTE_URL": "s3://dvc/project", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}", **keys}
+    finally:
+        for process in started:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        with psycopg.connect(f"postgresql://postgres@{POSTGRES}/test", autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def wait_for(port: int, log: Path) -> None:
+    for _ in range(600):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.1)
+    raise AssertionError(log.read_text()[-2000:])
+
+
+@pytest.mark.long
+def test_with_an_s3_server_and_an_mlflow_server(tmp_path: Path, glue: Glue, servers: dict[str, str]) -> None:
+    """The long form: what a team has."""
+    names = [name for name in servers if name.startswith("AWS_")]
+    there = Repository(tmp_path, glue, servers, f"{{env: prod, secrets: [{', '.join(names)}]}}")
+    check_refused(there)
+    check_good(there)
+    version = check_training(there, servers["MLFLOW_TRACKING_URI"])
+    check_deployment(there, version, servers["MLFLOW_TRACKING_URI"])
+
+
+@pytest.mark.long
+def test_a_change_in_a_folder_of_a_bigger_repository(tmp_path: Path, glue: Glue) -> None:
+    """Base results are found there too, in a new clone that has only the remote."""
+    top, root = tmp_path / "top", tmp_path / "top/models/churn"
+    root.parent.mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", "-b", "main", "."], cwd=top, check=True)
+    palmerpenguins.load_penguins().to_csv(tmp_path / "p.csv", index=False)
+    glue("init", str(root), "--data", "p.csv", "--target", "species", cwd=tmp_path)
+    text = (root / "glue.yaml").read_text().replace("model:build", "sklearn.linear_model.LogisticRegression")
+    (root / "glue.yaml").write_text(text.replace("  labels:\n", f"  remote: {tmp_path / 'remote'}\n  labels:\n", 1))
+    glue("run", "--push", "--no-publish", cwd=root)
+    named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*named, "add", "-A"], cwd=top, check=True)
+    subprocess.run([*named, "commit", "-qm", "all"], cwd=top, check=True)
+    subprocess.run(["git", "clone", "-q", str(top), str(tmp_path / "clone")], check=True)
+    clone = tmp_path / "clone/models/churn"
+    told = json.loads(glue("run", "--pull", "--until", "evaluate", "--json", cwd=clone).stdout)
+    assert {one["outcome"] for one in told["stages"]} == {"unchanged"}
+    told = json.loads(glue("report", "--pr", "--json", cwd=clone).stdout)
+    assert told["same_holdout"] and told["metrics"][0]["difference"] == 0
+    (clone / "glue.yaml").write_text((clone / "glue.yaml").read_text().replace("test_size: 0.2", "test_size: 0.3"))
+    assert "stage split did not run" in glue("report", "--pr", cwd=clone, code=1).stdout
+    assert "no such commit" in glue("report", "--pr", "--base", "nope", cwd=clone, code=2).stderr
