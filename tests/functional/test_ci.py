@@ -233,7 +233,11 @@ def test_make_shows_the_commands(variants: Path) -> None:
     done = subprocess.run(["make"], cwd=variants / "v1", capture_output=True, text=True, check=True)
     assert re.search(r"^train +train.yml: run", done.stdout, re.MULTILINE)
     done = subprocess.run(
-        ["make", "-n", "test", "train"], cwd=variants / "v1", capture_output=True, text=True, check=True
+        ["make", "-n", "--no-print-directory", "test", "train"],
+        cwd=variants / "v1",
+        capture_output=True,
+        text=True,
+        check=True,
     )
     workflows = [(variants / f"v1/.github/workflows/{n}.yml").read_text() for n in ("test", "train")]
     for line in done.stdout.splitlines():

@@ -140,6 +140,8 @@ class PackedOnlineStore(OnlineStore):
         include_feature_view_version_metadata: bool = False,
     ) -> Any:
         """The quick way where it gives the same as Feast's, else Feast's."""
+        # a row is whole at any moment here; Feast would refuse a view while it is filled, and after a kill of that
+        registry.serve_features_while_materializing = True
         columns = _columns(entity_rows)
         context = utils._get_cached_request_context(registry, project, features, full_feature_names)
         plan = None if include_feature_view_version_metadata else _plan(context, columns, features)
