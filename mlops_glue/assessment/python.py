@@ -39,11 +39,8 @@ class Module:
 
 def parse(path: str, source: bytes) -> Module | None:
     """The module, or None where it is no Python that this version reads."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an escape that is none
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    tree = syntax_tree(source)
+    if tree is None:
         return None
     module = Module(path)
     try:
@@ -51,6 +48,24 @@ def parse(path: str, source: bytes) -> Module | None:
     except RecursionError:
         return None
     return module
+
+
+def syntax_tree(source: bytes | str) -> ast.Module | None:
+    """Of a text; None where it is no Python that this version reads."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an escape that is none
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
+    """Each name that an import makes, with what it stands for; relative ones with their dots."""
+    if isinstance(node, ast.Import):
+        return {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
+    base = "." * node.level + (f"{node.module}." if node.module else "")
+    return {a.asname or a.name: f"{base}{a.name}" for a in node.names}
 
 
 def notebook(path: str, source: bytes) -> Module | None:
@@ -105,14 +120,11 @@ def _names(tree: ast.Module, module: Module) -> dict[str, str]:
     made: list[tuple[ast.expr | None, ast.expr]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            for a in node.names:
-                module.imports.add(a.name)
-                names[a.asname or a.name.split(".")[0]] = a.name if a.asname else a.name.split(".")[0]
+            module.imports |= {a.name for a in node.names}
+            names |= imported(node)
         elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (node.module or "")
-            for a in node.names:
-                names[a.asname or a.name] = f"{base}.{a.name}" if node.module else f"{base}{a.name}"
-                module.imports |= {base, names[a.asname or a.name]}
+            module.imports |= {"." * node.level + (node.module or ""), *imported(node).values()}
+            names |= imported(node)
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             made += [(target, node.value) for target in node.targets]
         elif isinstance(node, ast.withitem):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import os
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlops_glue.assessment.python import dotted
+from mlops_glue.assessment.python import dotted, imported, syntax_tree
 
 READERS = ("read_csv", "read_parquet", "read_json", "scan_csv", "scan_parquet", "read_table")
 ESTIMATOR = re.compile(
@@ -51,12 +50,12 @@ def read(path: str, source: str, settings: dict[tuple[str, ...], Any]) -> Script
     Returns:
         What it builds, or None where it is no Python.
     """
+    tree = syntax_tree(source)
+    if tree is None:
+        return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
         return _Reader(path, tree, settings).script()
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (ValueError, RecursionError, MemoryError):
         return None
 
 
@@ -69,12 +68,8 @@ class _Reader:
         self.values: dict[str, ast.expr] = {}
         self.options: dict[str, ast.expr] = {}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                self.names |= {
-                    a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names
-                }
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                self.names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+            if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.level == 0):
+                self.names |= imported(node)
             elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                 self.values[node.targets[0].id] = node.value
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
