@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import click
 
 from mlops_glue import __version__
-from mlops_glue.errors import GlueError, UsageError, of_system
+from mlops_glue.errors import UsageError
 
 env_option = click.option("--env", help="An entry of `environments` in glue.yaml; default GLUE_ENV.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -370,13 +370,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show = "--traceback" in words or bool(os.environ.get("GLUE_TRACEBACK"))
     try:
         code = glue.main(words, prog_name="glue", standalone_mode=False)
-    except GlueError as problem:
-        if show:
-            raise
-        from mlops_glue import console
-
-        console.error(problem)
-        code = problem.exit_code
     except click.ClickException as problem:
         problem.show()
         code = 2
@@ -385,18 +378,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         console.progress("interrupted; what was done is kept")
         code = 130
-    except OSError as problem:
-        if show:
-            raise
-        from mlops_glue import console
-
-        console.error(of_system(problem))
-        code = 4
     except Exception as problem:
         if show:
             raise
         from mlops_glue import console
 
-        console.error(console.bug(problem))
-        code = 3
+        code = console.ended(problem)
     sys.exit(code if isinstance(code, int) else 0)

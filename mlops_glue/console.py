@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mlops_glue.errors import GlueError
+from mlops_glue.errors import GlueError, of_system
 
 WIDTH = 12
 
@@ -106,6 +106,16 @@ def bug(problem: BaseException) -> GlueError:
     except OSError:
         return GlueError(f"a bug in glue: {type(problem).__name__}", hint="again with --traceback")
     return GlueError(f"a bug in glue: {type(problem).__name__}", hint=f"please report it with {log}")
+
+
+def ended(problem: Exception) -> int:
+    """Tell in a line how a command ended badly; returns its exit code."""
+    if isinstance(problem, GlueError | OSError):
+        told = problem if isinstance(problem, GlueError) else of_system(problem)
+        error(told)
+        return told.exit_code
+    error(bug(problem))
+    return 3
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 from mlops_glue import console, io
 from mlops_glue.commands import serve as serving
 from mlops_glue.config import Serve
-from mlops_glue.errors import GlueError, MissingExtra, of_system
+from mlops_glue.errors import MissingExtra
 from mlops_glue.records import Servable
 
 
@@ -19,14 +19,10 @@ def main(folder: Path, words: list[str]) -> int:
     """Serve the bundle in the folder, or check that it can be served. Returns the exit code."""
     try:
         return _serve(folder, words)
-    except GlueError as problem:
-        console.error(problem)
-        return problem.exit_code
-    except OSError as problem:
-        console.error(of_system(problem))
-        return 4
     except KeyboardInterrupt:
         return 130
+    except Exception as problem:
+        return console.ended(problem)
 
 
 def _options(folder: Path, words: list[str], about: dict[str, Any]) -> argparse.Namespace:
@@ -70,14 +66,4 @@ def _serve(folder: Path, words: list[str]) -> int:
         )
         if given.check:
             return serving.check_servable(settings, given.json, f"http://{options.host}:{options.port}", place)
-        with server.bound(options.host, options.port) as listening:
-            serving.tell(serving.tried(settings.name, first, settings), server.address(listening), options, place, None)
-            return server.run(
-                settings,
-                listening,
-                workers=options.workers,
-                shutdown_s=options.shutdown_s,
-                drain_s=options.drain_s,
-                beside=serving.beside(place, None, options, settings, Path(scratch), at_once=False),
-                tell=console.progress,
-            )
+        return serving.listen(settings, options, place, None, Path(scratch), None)

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,21 +66,43 @@ def serve(
         url = f"http://{options.host}:{options.port}"
         if check:
             return check_servable(settings, as_json, url, root)
-        with server.bound(options.host, options.port) as listening:
-            # no worker has loaded it yet, so it is tried: what is wrong is told in one line, and not by each of them
-            model = tried(settings.name, first, settings)
-            tell(model, server.address(listening), options, root, told)
-            del model
-            gc.collect()
-            return server.run(
-                settings,
-                listening,
-                workers=options.workers,
-                shutdown_s=options.shutdown_s,
-                drain_s=options.drain_s,
-                beside=beside(root, env, options, settings, state, at_once=told is not None),
-                tell=console.progress,
-            )
+        return listen(settings, options, root, env, state, told)
+
+
+def listen(
+    settings: Settings, options: configs.Serve, root: Path, env: str | None, state: Path, unasked: str | None
+) -> int:
+    """Answer until told to stop.
+
+    Args:
+        settings: of each worker.
+        options: the section `serve`.
+        root: the project, or where a package keeps its log.
+        env: an entry of `environments`.
+        state: the folder that the processes share.
+        unasked: why the registry could not be asked.
+
+    Returns:
+        The exit code.
+    """
+    from mlops_glue.serving import server
+    from mlops_glue.serving.live import tried
+
+    with server.bound(options.host, options.port) as listening:
+        # no worker has loaded it yet, so it is tried: what is wrong is told in one line, and not by each of them
+        model = tried(settings, settings.first)
+        _tell(model, server.address(listening), options, root, unasked)
+        del model
+        gc.collect()
+        return server.run(
+            settings,
+            listening,
+            workers=options.workers,
+            shutdown_s=options.shutdown_s,
+            drain_s=options.drain_s,
+            beside=_beside(root, env, options, settings, state, at_once=unasked is not None),
+            tell=console.progress,
+        )
 
 
 def settings_of(
@@ -158,7 +181,7 @@ def _first(
     root: Path, config: configs.Config, env: str | None, version: int | None, state: Path
 ) -> tuple[Servable, str | None]:
     """What is served first, and why it is not what the registry has, where it could not be asked."""
-    last = root / layout.SERVED / f"last-{env or 'default'}.json"
+    last = _last(root, env)
     left = as_run_left_it(root, config, env, version)
     told = io.read_json(root / layout.DELIVERY) if left else {}
     if left and told.get("digest"):
@@ -176,33 +199,26 @@ def _first(
                     raise
                 return Servable(**kept["servable"]), error.message
     if version is None:
-        io.write_json(last, {"model": config.model_name, "servable": found.to_dict()})
+        _remember(root, env, config.model_name, found)
     return found, None
 
 
 def _fetched(root: Path, env: str | None, version: int | None, state: Path) -> Servable:
     """In another process: from the registry."""
-    from mlops_glue.adapters.mlflow import Store
-
     config = configs.load(root, env)
-    store = Store(root, configs.tracking_uri(config), create=False)
+    store = fetching.opened(root, config, create=False)
     chosen = fetching.chosen_version(store, root, config, version)
     with tempfile.TemporaryDirectory(dir=state) as scratch:
         return fetching.fetch(store, root, config, env, chosen, Path(scratch))
 
 
-def tried(name: str, what: Servable, settings: Settings) -> Model:
-    """A version, loaded, and its own example scored.
+def _remember(root: Path, env: str | None, model: str, what: Servable) -> None:
+    """What a start without the registry begins with."""
+    io.write_json(_last(root, env), {"model": model, "servable": what.to_dict()})
 
-    Raises:
-        GlueError: it cannot be served.
-    """
-    from mlops_glue.serving.model import Model
 
-    unseen, max_rows = settings.unseen, settings.max_rows
-    model = Model(Path(what.folder), what.digest, name=name, version=what.version, unseen=unseen, max_rows=max_rows)
-    model.self_test()
-    return model
+def _last(root: Path, env: str | None) -> Path:
+    return root / layout.SERVED / f"last-{env or 'default'}.json"
 
 
 def _log(root: Path, options: configs.Serve) -> LogSettings | None:
@@ -226,7 +242,7 @@ def _log(root: Path, options: configs.Serve) -> LogSettings | None:
     )
 
 
-def beside(
+def _beside(
     root: Path, env: str | None, options: configs.Serve, settings: Settings, state: Path, *, at_once: bool
 ) -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
     """The processes that do not answer: one asks the registry, one ships the log."""
@@ -248,38 +264,34 @@ def beside(
 def follow(root: Path, env: str | None, settings: Settings, poll_s: float, parent: int, at_once: bool) -> None:
     """In a process of its own, for ever: what the aliases name is fetched, tried, and left for the workers to take."""
     from mlops_glue.serving.follow import Follower
+    from mlops_glue.serving.live import tried
 
     config = configs.load(root, env)
     stores: list[Store] = []
 
     def ask(alias: str) -> int | None:
-        from mlops_glue.adapters.mlflow import Store
-
-        uri = configs.tracking_uri(config)
-        if uri is None and not (root / layout.TRACKING_DB).is_file():
-            raise ToolError(f"{layout.TRACKING_DB} is not there")  # SQLite would make an empty one
+        if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
+            raise ToolError(f"{layout.TRACKING_DB} is not there")  # any more; SQLite would make an empty one
         if not stores:
-            stores.append(Store(root, uri, create=False))
+            stores.append(fetching.opened(root, config, create=False))
         return stores[0].under(config.model_name, alias)
 
     def bring(version: int) -> Servable:
         with tempfile.TemporaryDirectory(dir=settings.state) as scratch:
             found = fetching.fetch(stores[0], root, config, env, version, Path(scratch))
-        tried(settings.name, found, settings)
+        tried(settings, found)
         return found
 
-    def taken(found: Servable) -> None:
-        last = root / layout.SERVED / f"last-{env or 'default'}.json"
-        io.write_json(last, {"model": config.model_name, "servable": found.to_dict()})
-
     os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # the file may be another one next time
-    Follower(settings, ask, bring, taken).run(poll_s, parent, at_once)
+    Follower(settings, ask, bring, partial(_remember, root, env, config.model_name)).run(poll_s, parent, at_once)
 
 
 def check_servable(settings: Settings, as_json: bool, url: str, root: Path) -> int:
     """Load the bundle, score its example, print the contract."""
+    from mlops_glue.serving.live import tried
+
     try:
-        model = tried(settings.name, settings.first, settings)
+        model = tried(settings, settings.first)
         said = model.answers(model.contract.matrices(model.contract.of_table(model.examples)))
     except GlueError as error:
         raise CheckFailed(f"{settings.name} v{settings.first.version} cannot be served: {error.message}") from error
@@ -297,7 +309,7 @@ def check_servable(settings: Settings, as_json: bool, url: str, root: Path) -> i
     return 0
 
 
-def tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: str | None) -> None:
+def _tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: str | None) -> None:
     """Say what is served where, and how to ask."""
     many = f", {options.workers} workers" if options.workers > 1 else ""
     if unasked is not None:

@@ -23,11 +23,18 @@ KEPT = 3  # bundles of former versions
 KEPT_S = 3600.0  # and those that somebody may still serve: whoever does touches them
 
 
-def opened(root: Path, config: configs.Config) -> Store:
-    """The registry."""
+def opened(root: Path, config: configs.Config, *, create: bool = True) -> Store:
+    """The registry; the project's own is made where it is not there yet, or (`create=False`) missed."""
     from mlops_glue.adapters.mlflow import Store
 
-    return Store(root, configs.tracking_uri(config))
+    return Store(root, configs.tracking_uri(config), create=create)
+
+
+def last_delivery(root: Path, model: str | None = None) -> dict[str, Any] | None:
+    """What the last run delivered, of this model if one is named; None where it delivered nothing."""
+    path = root / layout.DELIVERY
+    told: dict[str, Any] | None = io.read_json(path) if path.is_file() else None
+    return told if told is not None and model in (None, told["model"]) else None
 
 
 def of_registry(
@@ -59,8 +66,8 @@ def chosen_version(store: Store, root: Path, config: configs.Config, version: in
 
 def _refused(root: Path, config: configs.Config) -> str:
     """Which version was refused last, and why."""
-    told = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
-    if told is None or told["model"] != config.model_name or not told["refused"]:
+    told = last_delivery(root, config.model_name)
+    if told is None or not told["refused"]:
         return ""
     return f": v{told['version']} was refused: {told['refused'][0]}"
 

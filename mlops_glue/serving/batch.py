@@ -31,7 +31,7 @@ class Request:
         self, rows: Rows, inputs: dict[str, Any], request_id: str, caller: str | None, answered: bool = True
     ) -> None:
         self.rows, self.inputs, self.request_id, self.caller, self.answered = rows, inputs, request_id, caller, answered
-        self.answer: asyncio.Future[Scored] | None = None
+        self.answer: asyncio.Future[Scored]  # of `Batch.score`
 
 
 class Batch:
@@ -55,8 +55,7 @@ class Batch:
             NotLogged: as the class says.
         """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Scored] = loop.create_future()
-        request.answer = answer
+        answer = request.answer = loop.create_future()
         if len(request.rows.values) > MOST_ROWS:
             self._finish(served, [request])
             return answer
@@ -79,7 +78,7 @@ class Batch:
                 _fail(request, error)
             return
         for request, said in done:
-            if request.answer is not None and not request.answer.done():
+            if not request.answer.done():
                 request.answer.set_result(said)
 
     def _scored(self, served: Served, requests: list[Request]) -> list[tuple[Request, Scored]]:
@@ -134,5 +133,5 @@ class Batch:
 
 
 def _fail(request: Request, error: Exception) -> None:
-    if request.answer is not None and not request.answer.done():
+    if not request.answer.done():
         request.answer.set_exception(error)

@@ -1,6 +1,6 @@
 """Which versions answer: the champion, and beside it a shadow or a canary; taken over while requests go on.
 
-Another process asks the registry (`delivery/follow.py`) and leaves what it found, fetched and checked, in a file. What
+Another process asks the registry (`follow.py`) and leaves what it found, fetched and checked, in a file. What
 is new there is loaded in a thread beside what answers, tried on its own example, and then takes its place in one step.
 """
 
@@ -30,8 +30,26 @@ LONGEST_S = 60.0  # between two tries to load what could not be loaded
 SWITCH_S = 0.0005  # how soon the thread that loads lets the others go on; Python's own 5 ms would be felt
 
 
+def tried(settings: Settings, what: Servable) -> Model:
+    """A version, loaded, and its own example scored.
+
+    Raises:
+        GlueError: it is not what was registered, cannot be loaded, or cannot score its own example.
+    """
+    model = Model(
+        Path(what.folder),
+        what.digest,
+        name=settings.name,
+        version=what.version,
+        unseen=settings.unseen,
+        max_rows=settings.max_rows,
+    )
+    model.self_test()
+    return model
+
+
 class Served:
-    """One version, loaded.
+    """One version, loaded and tried.
 
     Args:
         settings: of the worker.
@@ -39,20 +57,12 @@ class Served:
         alias: under which it was found.
 
     Raises:
-        GlueError: it is not what was registered, cannot be loaded, or cannot score its own example.
+        GlueError: as `tried`.
     """
 
     def __init__(self, settings: Settings, what: Servable, alias: str) -> None:
         self.what, self.alias, self.fingerprint = what, alias, what.fingerprint
-        self.model = Model(
-            Path(what.folder),
-            what.digest,
-            name=settings.name,
-            version=what.version,
-            unseen=settings.unseen,
-            max_rows=settings.max_rows,
-        )
-        self.model.self_test()
+        self.model = tried(settings, what)
         self.outside = Outside(self.model.schema)
         self.lookup = Lookup.of(replace(settings, lookup=what.lookup), self.model.features)
         fields = [(f.name, f.kind, f.dtype, f.required, f.nullable) for f in self.model.contract.fields]

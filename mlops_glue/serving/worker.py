@@ -136,12 +136,15 @@ class Worker:
     def _swapped(self, place: str, before: Served | None) -> None:
         self.counters.add("glue_model_swaps_total")
         self._count_outside(before)
-        line = {"time": time.time(), "taken_over": place, "version": getattr(self.live, place).what.version}
-        self._log.append(self._encode(line).decode() + "\n")
+        self._note(taken_over=place, version=getattr(self.live, place).what.version)
 
     def _not_swapped(self, said: str) -> None:
         self.counters.add("glue_model_reload_failures_total")
-        self._log.append(self._encode({"time": time.time(), "not_taken_over": said}).decode() + "\n")
+        self._note(not_taken_over=said)
+
+    def _note(self, **about: Any) -> None:
+        """One line of the log that is of no request, or of what went wrong in one."""
+        self._log.append(self._encode({"time": time.time(), **about}).decode() + "\n")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -156,7 +159,7 @@ class Worker:
         gc.freeze()  # the model and the libraries stay; looking through them for garbage took a tenth of the time
         gc.set_threshold(YOUNG)
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+        with contextlib.suppress(RuntimeError, ValueError):  # of no main thread: a server in a test
             loop.add_signal_handler(signal.SIGUSR1, self._drain)
         tasks = [loop.create_task(self._tick()), loop.create_task(self._follow())]
         if self.settings.state:
@@ -442,8 +445,7 @@ class Worker:
     def _tell_bug(self, request_id: str, error: BaseException) -> None:
         """Where it happened, for whoever reads the log; what the exception says may hold values and is not told."""
         places = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
-        line = {"time": time.time(), "request_id": request_id, "bug": type(error).__name__, "at": places}
-        self._log.append(self._encode(line).decode() + "\n")
+        self._note(request_id=request_id, bug=type(error).__name__, at=places)
 
     def metrics(self) -> bytes:
         """Prometheus' text, of all workers."""
