@@ -12,6 +12,7 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 DRAWS, DRAW_ROWS = 100, 5000
+TIE = 1e-6  # the same model in ONNX and in skops differs by so much: float32
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,12 @@ def interval(value: float, drawn: Array, rows: int, level: float = 0.95) -> tupl
     scale = min(1.0, (DRAW_ROWS / rows) ** 0.5)
     low, high = value + scale * (np.quantile(kept, [(1 - level) / 2, (1 + level) / 2]) - value)
     return min(float(low), value), max(float(high), value)
+
+
+def is_at_least(value: float, other: float, *, higher_is_better: bool) -> bool:
+    """Is a metric's value as good as another one, but for the width of a tie? NaN is not."""
+    ahead = value - other if higher_is_better else other - value
+    return bool(ahead >= -TIE * max(1.0, abs(other)))
 
 
 def curves(truth: Array, probability: Array, classes: int) -> dict[str, dict[int, tuple[Array, Array]]]:

@@ -126,15 +126,17 @@ class Store:
 
     def artifact(self, model: str, version: int, name: str, into: Path) -> Path:
         """Copy a folder of the version's run into a folder of the caller's."""
+        with _told():
+            return self._downloaded(self._client.get_model_version(model, str(version)).run_id, name, into)
+
+    def _downloaded(self, run: str, name: str, into: Path) -> Path:
         import mlflow
 
-        with _told():
-            run = self._client.get_model_version(model, str(version)).run_id
-            return Path(
-                mlflow.artifacts.download_artifacts(
-                    run_id=run, artifact_path=name, dst_path=str(into), tracking_uri=self._uri
-                )
+        return Path(
+            mlflow.artifacts.download_artifacts(
+                run_id=run, artifact_path=name, dst_path=str(into), tracking_uri=self._uri
             )
+        )
 
     def tags(self, model: str, version: int) -> dict[str, str]:
         """The tags of a version."""
@@ -168,16 +170,12 @@ class Store:
         Raises:
             DataError: it is not the one that was registered.
         """
-        import mlflow
-
         with _told():
             found = self._client.get_model_version(model, str(version))
-            got = mlflow.artifacts.download_artifacts(
-                run_id=found.run_id, artifact_path="bundle", dst_path=str(into), tracking_uri=self._uri
-            )
-        if found.tags.get(BUNDLE_DIGEST) != io.digest(Path(got)):
+            got = self._downloaded(found.run_id, "bundle", into)
+        if found.tags.get(BUNDLE_DIGEST) != io.digest(got):
             raise DataError(f"{model} v{version}: its bundle is not the one that was registered")
-        return Path(got)
+        return got
 
     def publish(
         self,

@@ -15,6 +15,7 @@ from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.commands.run import at_work
 from mlops_glue.config import Config
+from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.errors import DataError, GlueError, UsageError
 from mlops_glue.pipeline import runner
 
@@ -161,11 +162,11 @@ def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
     name, champion = config.model_name, store.champion(config.model_name)
     for run in store.dead_runs(config.project):
         yield Finding("problem", f"MLflow run {run} is RUNNING, and its process is dead", "glue run --force")
-    told = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
-    if told is not None and told["model"] == name and told["version"] not in store.versions(name):
+    told = last_delivery(root, name)
+    if told is not None and told["version"] not in store.versions(name):
         yield Finding("problem", f"{name} v{told['version']} was published and is gone from the registry", "glue run")
     if champion is None:
-        refused = told is not None and told["model"] == name and told["refused"]
+        refused = told is not None and told["refused"]
         said, fix = (f": {'; '.join(refused)}", f"edit {layout.CONFIG}, then glue run") if refused else ("", "glue run")
         yield Finding("note", f"{name} has no champion{said}", fix)
         return

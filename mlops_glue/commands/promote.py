@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.commands.run import materialized, project_lock
+from mlops_glue.delivery.fetch import last_delivery, opened
 from mlops_glue.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -54,14 +55,11 @@ def rollback(to: int | None = None, *, as_json: bool = False, env: str | None = 
 
 
 def _opened(env: str | None) -> tuple[Path, configs.Config, Store]:
-    from mlops_glue.adapters.mlflow import Store
-
     root = layout.find_root()
     config = configs.load(root, env)
-    uri = configs.tracking_uri(config)
-    if uri is None and not (root / layout.TRACKING_DB).is_file():
+    if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
         raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
-    return root, config, Store(root, uri, create=False)
+    return root, config, opened(root, config, create=False)
 
 
 def _chosen(root: Path, config: configs.Config, store: Store, version: int | None, alias: str) -> int:
@@ -75,8 +73,8 @@ def _chosen(root: Path, config: configs.Config, store: Store, version: int | Non
             raise UsageError(said, hint=did_you_mean("", list(map(str, there))))
         return version
     challenger = store.under(config.model_name, CHALLENGER) if alias == "champion" else None
-    told = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
-    last = told["version"] if told and told["model"] == config.model_name and told["version"] in there else there[-1]
+    told = last_delivery(root, config.model_name)
+    last = told["version"] if told and told["version"] in there else there[-1]
     return challenger if challenger is not None else last
 
 
@@ -95,8 +93,8 @@ def _named(config: configs.Config, store: Store, version: int, alias: str, as_js
 
 def _note(root: Path, config: configs.Config, champion: int | None) -> None:
     """What `glue status` says."""
-    told = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
-    if told is not None and told["model"] == config.model_name:
+    told = last_delivery(root, config.model_name)
+    if told is not None:
         io.write_json(root / layout.DELIVERY, told | {"champion": champion})
 
 

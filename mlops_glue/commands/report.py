@@ -21,7 +21,6 @@ from mlops_glue.pipeline.ingest import path_of
 MOST = 65_000  # characters that GitHub takes in a comment
 LONGEST = 80  # characters of a value or a name
 DRIFTED = 0.1  # Evidently's own threshold for both distances
-TIE = 1e-6
 UNTIL = stages.STAGES[: stages.STAGES.index("evaluate") + 1]
 EVALUATION = f"{layout.EVALUATION}/evaluation.json"
 RESULT = f"{layout.VALIDATION}/result.json"
@@ -176,10 +175,11 @@ def _worse(rows: list[dict[str, Any]], main: str, same: bool, rev: str) -> Itera
     row = next((row for row in rows if row["name"] == main), None)
     if row is None or row["base"] is None:
         return
-    value, base = row["value"], row["base"]
-    sign = 1 if row["higher_is_better"] else -1
-    best = value if same else (row["high"] if sign > 0 else row["low"])
-    if value is None or best is None or sign * (best - base) < -TIE * max(1.0, abs(base)):
+    from mlops_glue.metrics import is_at_least
+
+    value, base, higher = row["value"], row["base"], row["higher_is_better"]
+    best = value if same else row["high"] if higher else row["low"]
+    if value is None or best is None or not is_at_least(best, base, higher_is_better=higher):
         where = (
             "on the same holdout" if same else f"({_number(row['low'])} to {_number(row['high'])}) on another holdout"
         )

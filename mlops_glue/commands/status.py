@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, layout
 from mlops_glue.adapters import dvc
+from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.errors import UsageError, did_you_mean
 from mlops_glue.pipeline import runner
 
@@ -13,7 +14,7 @@ def status(*, as_json: bool = False) -> int:
     """Print each stage as unchanged or changed with the cause, and the last delivery."""
     root = layout.find_root()
     reasons = _reasons()
-    delivered = io.read_json(root / layout.DELIVERY) if (root / layout.DELIVERY).is_file() else None
+    delivered = last_delivery(root)
     if as_json:
         console.result_json({"stages": reasons, "delivery": delivered})
         return 0

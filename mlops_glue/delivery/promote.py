@@ -19,7 +19,6 @@ from mlops_glue.scoring import Bundle
 
 EVALUATION = "evaluation"  # artifact folder of the run
 ROLLED_BACK = "glue.rolled_back"  # tag of a version: when it was taken back
-TIE = 1e-6  # the same model in ONNX and in skops differs by so much: float32
 
 
 @dataclass(frozen=True)
@@ -232,8 +231,6 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
     mine, theirs = (metrics.compute(metric, *one) for one in outcomes)
     drawn = [metrics.draws(metric, *one, config.train.seed) for one in outcomes]  # of the same rows, so paired
     low, high = metrics.interval(mine - theirs, drawn[0] - drawn[1], len(truth), config.promote.confidence)
-    ahead = mine - theirs if metric.higher_is_better else theirs - mine
-    good = ahead >= -TIE * max(1.0, abs(theirs))  # NaN is not good
     return {
         "version": champion,
         "metric": name,
@@ -242,7 +239,7 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
         "low": low,
         "high": high,
         "confidence": config.promote.confidence,
-        "at_least_as_good": bool(good),
+        "at_least_as_good": metrics.is_at_least(mine, theirs, higher_is_better=metric.higher_is_better),
     }
 
 
