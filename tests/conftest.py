@@ -113,16 +113,20 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
-@pytest.fixture(scope="session")
-def new_penguins(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
-    """A folder with the penguins and a project on them, initialised and not yet run: to be copied."""
+def on_penguins(folder: Path, name: str, glue: Glue, empty_store: Path) -> Path:
+    """A project on the penguins, whose table lies beside it, initialised and not yet run."""
     import palmerpenguins
 
-    folder = tmp_path_factory.mktemp("penguins")
     palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
-    glue("init", "project", "--data", "penguins.csv", "--target", "species", cwd=folder)
-    shutil.copy(empty_store, folder / "project")
-    return folder
+    glue("init", name, "--data", "penguins.csv", "--target", "species", cwd=folder)
+    shutil.copy(empty_store, folder / name)
+    return folder / name
+
+
+@pytest.fixture(scope="session")
+def new_penguins(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+    """A folder with such a project: to be copied."""
+    return on_penguins(tmp_path_factory.mktemp("penguins"), "project", glue, empty_store).parent
 
 
 @pytest.fixture
@@ -133,6 +137,21 @@ def penguins(tmp_path: Path, new_penguins: Path) -> Path:
 
 
 JSON = {"Content-Type": "application/json"}
+
+
+def row_of(root: Path) -> dict[str, Any]:
+    """A row of the training data, as a request has it."""
+    return json.loads((root / "artifacts/bundle/input_example.json").read_text())[0]  # type: ignore[no-any-return]
+
+
+def answering(pid: int) -> list[int]:
+    """The processes of a server that answer: those of its children that wait for connections."""
+    found = []
+    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+        with contextlib.suppress(OSError):
+            if "eventpoll" in "".join(str(one.readlink()) for one in Path(f"/proc/{child}/fd").iterdir()):
+                found.append(child)
+    return found
 
 
 @contextlib.contextmanager

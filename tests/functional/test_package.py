@@ -14,12 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import palmerpenguins
 import pytest
 import yaml
 
 from mlops_glue.serving.metrics import HELP
-from tests.conftest import Glue, ask
+from tests.conftest import Glue, ask, on_penguins
 from tests.workflows import free_port
 
 ROW = {"island": "Dream", "year": 2008, "bill_length_mm": 40.0, "bill_depth_mm": 18.0}
@@ -30,12 +29,9 @@ MOST_BYTES = 450 << 20  # of the image, unpacked
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
     """The penguins, with a champion."""
-    folder = tmp_path_factory.mktemp("package")
-    palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
-    glue("init", "p", "--data", "penguins.csv", "--target", "species", cwd=folder)
-    shutil.copy(empty_store, folder / "p")
-    glue("run", "--set", "train.estimator=sklearn.linear_model.LogisticRegression", cwd=folder / "p")
-    return folder / "p"
+    root = on_penguins(tmp_path_factory.mktemp("package"), "p", glue, empty_store)
+    glue("run", "--set", "train.estimator=sklearn.linear_model.LogisticRegression", cwd=root)
+    return root
 
 
 @pytest.fixture(scope="module")

@@ -18,28 +18,18 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import JSON, Glue, ask, serving, with_serve
+from tests.conftest import JSON, Glue, ask, on_penguins, row_of, serving, with_serve
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
     """A project that has run, made once for this file."""
-    import palmerpenguins
-
-    folder = tmp_path_factory.mktemp("serve")
-    palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
-    glue("init", "p", "--data", "penguins.csv", "--target", "species", cwd=folder)
-    glue("run", cwd=folder / "p")
-    return folder / "p"
-
-
-def example(root: Path) -> dict[str, Any]:
-    """A row of the training data, as a request has it."""
-    return json.loads((root / "artifacts/bundle/input_example.json").read_text())[0]  # type: ignore[no-any-return]
+    root = on_penguins(tmp_path_factory.mktemp("serve"), "p", glue, empty_store)
+    glue("run", cwd=root)
+    return root
 
 
 def test_what_is_printed_works(project: Path) -> None:
@@ -85,7 +75,7 @@ def test_a_worker_holds_no_heavy_tool(project: Path) -> None:
 
 
 def test_what_is_not_right_is_refused(project: Path) -> None:
-    row = example(project)
+    row = row_of(project)
     before = with_serve(project, "{max_rows: 10, max_body_bytes: 20000}")
     try:
         with serving(project) as (url, _):
@@ -116,7 +106,7 @@ def test_keys(project: Path, glue: Glue) -> None:
     said = glue("serve", "--host", "0.0.0.0", cwd=project, code=2).stderr
     assert "--host 0.0.0.0 is open to others, and serve.api_keys in glue.yaml names no key" in said
     before = with_serve(project, "{api_keys: ['${OLD_KEY}', '${NEW_KEY}']}")
-    row = example(project)
+    row = row_of(project)
     try:
         assert "OLD_KEY is not set" in glue("serve", cwd=project, code=2).stderr
         with serving(project, "--host", "0.0.0.0", env={"OLD_KEY": "first", "NEW_KEY": "second"}) as (url, _):
@@ -158,7 +148,7 @@ def test_a_port_that_is_taken(project: Path, glue: Glue) -> None:
 
 
 def test_several_workers_count_together(project: Path) -> None:
-    row = example(project)
+    row = row_of(project)
     with serving(project, "--workers", "2") as (url, _):
         for _ in range(40):
             assert ask(url, body=row)[0] == 200
@@ -252,7 +242,7 @@ def test_malformed_requests(n: int, project: Path) -> None:
 
 def test_large_and_slow_clients(project: Path) -> None:
     before = with_serve(project, "{timeout_s: 1.0, max_body_bytes: 1000000, max_in_flight: 20}")
-    row = example(project)
+    row = row_of(project)
     try:
         with serving(project) as (url, pid):
             host, _, port = url.removeprefix("http://").partition(":")
@@ -297,7 +287,7 @@ def test_large_and_slow_clients(project: Path) -> None:
 
 
 def test_it_ends_what_it_is_at(project: Path) -> None:
-    row = example(project)
+    row = row_of(project)
     statuses: list[int] = []
 
     def asking(url: str) -> None:
@@ -369,7 +359,7 @@ def test_paths_and_series(project: Path) -> None:
 
 
 def test_pages_of_other_origins(project: Path) -> None:
-    row = example(project)
+    row = row_of(project)
 
     def allowed(url: str) -> str | None:
         asked = urllib.request.Request(

@@ -27,7 +27,7 @@ from mlops_glue.errors import DataError
 from mlops_glue.records import Servable
 from mlops_glue.serving.follow import Follower
 from mlops_glue.serving.worker import Settings
-from tests.conftest import JSON, Glue, ask, serving, with_serve
+from tests.conftest import JSON, Glue, answering, ask, on_penguins, row_of, serving, with_serve
 
 QUICK = "{poll_s: 0.5, prediction_log: data/predictions}"
 SLOW = "{poll_s: 600, prediction_log: data/predictions}"  # the registry is not asked; to import MLflow takes seconds
@@ -36,14 +36,7 @@ SLOW = "{poll_s: 600, prediction_log: data/predictions}"  # the registry is not 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
     """A project with two good versions, and a third whose model was changed after it was registered."""
-    import palmerpenguins
-
-    folder = tmp_path_factory.mktemp("swap")
-    os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site")
-    palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
-    glue("init", "p", "--data", "penguins.csv", "--target", "species", cwd=folder)
-    root = folder / "p"
-    shutil.copy(empty_store, root)
+    root = on_penguins(tmp_path_factory.mktemp("swap"), "p", glue, empty_store)
     for seed in ("0", "1", "2"):
         glue("run", "--set", f"train.seed={seed}", cwd=root, code=None)
     with_serve(root, QUICK)
@@ -67,10 +60,6 @@ def champion(root: Path, version: int) -> None:
     """Move the alias as another program would."""
     with contextlib.closing(sqlite3.connect(root / "mlflow.db", timeout=30)) as db, db:
         db.execute("update registered_model_aliases set version = ? where alias = 'champion'", (version,))
-
-
-def row_of(root: Path) -> dict[str, Any]:
-    return json.loads((root / "artifacts/bundle/input_example.json").read_text())[0]  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -231,27 +220,17 @@ def test_killed_workers_lose_no_answer(times: int, unasked: Path) -> None:
         with Load(url, row_of(unasked)).going() as load:
             for _ in range(times):
                 time.sleep(r.uniform(0.3, 1.0))
-                workers = until(lambda: len(found := _workers(pid)) >= 2 and found)
+                workers = until(lambda: len(found := answering(pid)) >= 2 and found)
                 os.kill(r.choice(workers), signal.SIGKILL)
             until(lambda: ask(url, "/ready")[0] == 200, 5)
             time.sleep(0.3)
-        until(lambda: len(_workers(pid)) == 2)
+        until(lambda: len(answering(pid)) == 2)
     assert load.statuses == {200} and load.broken <= times * load.clients
     ids = logged(unasked)
     acknowledged = {f"{said['request_id']}/0" for _, _, _, said in load.answers}
     assert len(ids) == len(set(ids)) and acknowledged <= set(ids)
     assert len(ids) - len(acknowledged) <= load.broken
     assert list((unasked / ".glue/serve/log").iterdir()) == []
-
-
-def _workers(pid: int) -> list[int]:
-    """Those of its children that listen."""
-    found = []
-    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        with contextlib.suppress(OSError):
-            if "eventpoll" in "".join(str(one.readlink()) for one in Path(f"/proc/{child}/fd").iterdir()):
-                found.append(child)
-    return found
 
 
 def test_a_server_that_is_killed_leaves_nothing_behind(unasked: Path) -> None:

@@ -22,7 +22,7 @@ from mlops_glue.errors import ToolError
 from mlops_glue.serving import segments
 from mlops_glue.serving.segments import FORMAT, About, Field, Segment
 from mlops_glue.serving.ship import Shipping, pass_over, retain
-from tests.conftest import Glue, ask, serving, with_serve
+from tests.conftest import Glue, answering, ask, on_penguins, row_of, serving, with_serve
 
 FIELDS = [Field("amount", "number", "double"), Field("shop", "category", "string"), Field("at", "datetime", "")]
 ABOUT = About(FORMAT, "fraud", 7, "f" * 64, FIELDS, ["no", "yes"])
@@ -181,19 +181,11 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
-    import palmerpenguins
-
-    folder = tmp_path_factory.mktemp("log")
-    os.environ["DVC_SITE_CACHE_DIR"] = str(folder / "site")
-    palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
-    glue("init", "p", "--data", "penguins.csv", "--target", "species", cwd=folder)
-    glue("run", cwd=folder / "p")
-    return folder / "p"
-
-
-def row_of(root: Path) -> dict[str, Any]:
-    return json.loads((root / "artifacts/bundle/input_example.json").read_text())[0]  # type: ignore[no-any-return]
+def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+    """A project that has run, made once for this file."""
+    root = on_penguins(tmp_path_factory.mktemp("log"), "p", glue, empty_store)
+    glue("run", cwd=root)
+    return root
 
 
 def test_fields_are_left_out_or_hashed(project: Path, glue: Glue) -> None:
@@ -229,7 +221,7 @@ def test_a_full_disk(full: str, project: Path) -> None:
     try:
         with serving(project, "--quiet") as (url, pid):
             assert ask(url, body=row)[0] == 200
-            (worker,) = (c for c in _children(pid) if "eventpoll" in _descriptors(c))
+            (worker,) = answering(pid)
             soft = resource.prlimit(worker, resource.RLIMIT_FSIZE)
             resource.prlimit(worker, resource.RLIMIT_FSIZE, (600, soft[1]))
             statuses = [ask(url, body=row)[0] for _ in range(6)]
@@ -245,14 +237,6 @@ def test_a_full_disk(full: str, project: Path) -> None:
         assert statuses.count(503) == (lost if full == "refuse" else 0)
     finally:
         (project / "glue.yaml").write_text(before)
-
-
-def _children(pid: int) -> list[int]:
-    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _descriptors(pid: int) -> str:
-    return " ".join(str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def test_two_servers_write_to_one_log(project: Path) -> None:
