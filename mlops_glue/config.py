@@ -20,6 +20,7 @@ from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
+SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
 EnvironmentName = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
 
 
@@ -226,6 +227,71 @@ class Serve(Section):
     canary: Canary | None = None
     prediction_log: str | None = Field(default=None, description="folder or fsspec URL of every answered prediction")
     log: PredictionLog = PredictionLog()
+
+
+class LabelTable(Section):
+    """Where the truth about what was served is, once it is known."""
+
+    path: str | None = Field(default=None, description="a table, or a folder of tables, relative to the project")
+    url: str | None = Field(default=None, description="postgresql://… or duckdb:///file, as ${NAME}; needs query")
+    query: str | None = Field(default=None, description="SQL that gives the table")
+    id: str | None = Field(default=None, description="column that says which request a label is of")
+    matches: str = Field(default="glue_request_id", description="the log's column that `id` names, or glue_caller_id")
+    row: str | None = Field(default=None, description="with id: column of the row's number in a request of many")
+    entity: str | None = Field(default=None, description="without id: column that says whom a label is about")
+    timestamp: str | None = Field(
+        default=None, description="column that says when a label was so; with entity, of predictions at or before"
+    )
+    target: str | None = Field(default=None, description="column of the truth; default data.labels.target")
+
+    @model_validator(mode="after")
+    def _complete(self) -> LabelTable:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("give path, or url and query")
+        if (self.url is None) != (self.query is None):
+            raise ValueError("url and query go together")
+        if (self.id is None) == (self.entity is None):
+            raise ValueError("give id, or entity: what says which prediction a label is of")
+        return self
+
+
+class Performance(Section):
+    """When a model no longer does what it did on its holdout."""
+
+    metric: str | None = Field(default=None, description="default: that of promote")
+    drop: Annotated[float, Field(ge=0)] = Field(
+        default=0.05, description="alert when the metric is worse than the holdout's by more, and not by chance"
+    )
+    min_labelled: Annotated[int, Field(ge=1)] = Field(default=100, description="with fewer labels it is estimated")
+
+
+class Webhook(Section):
+    """Takes alerts as JSON, signed as standardwebhooks.com says."""
+
+    url: str = Field(description="https://…, or ${NAME}")
+    secret: EnvironmentName | None = Field(default=None, description="${NAME} of the variable that holds the key")
+
+
+class Alerts(Section):
+    """Who is told: once when it begins, when it becomes worse, when it is over."""
+
+    channels: list[str] = Field(default=[], description="Apprise URLs (mailto://…, slack://…), as ${NAME}")
+    webhooks: list[Webhook] = []
+    cooldown: Annotated[str, Field(pattern=SPAN)] = Field(default="24h", description="between two alerts of one thing")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(default=20.0, description="for all channels, with all tries")
+
+
+class Retrain(Section):
+    """What `on_alert: [retrain]` may do."""
+
+    data: Literal["append", "reread"] = Field(
+        default="append", description="append: labelled rows of the log go to the labels' table; reread: as it is now"
+    )
+    cooldown: Annotated[str, Field(pattern=SPAN)] = Field(default="24h", description="between two retrainings")
+    min_labelled: Annotated[int, Field(ge=1)] = Field(default=500, description="labelled rows since the last one")
+    max_refused: Annotated[int, Field(ge=1)] = Field(
+        default=3, description="refused candidates in a row after which a person must look: glue monitor --resume"
+    )
 
 
 class Ci(Section):
