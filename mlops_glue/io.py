@@ -288,7 +288,7 @@ def append_rows(path: Path, rows: pa.Table) -> None:
             end = b"\n"
             while piece := stream.read(1 << 20):
                 end = piece[-1:]
-        text = ("" if end == b"\n" else "\n") + _lines(path, rows)
+        text = ("" if end == b"\n" else "\n") + _as_lines(path, rows)
         compressed = path.name.lower().endswith(".gz")
         with temporary.open("ab") as file:
             try:
@@ -300,7 +300,7 @@ def append_rows(path: Path, rows: pa.Table) -> None:
             file.write(gzip.compress(encoded) if compressed else encoded)
 
 
-def _lines(path: Path, rows: pa.Table) -> str:
+def _as_lines(path: Path, rows: pa.Table) -> str:
     """Rows as a text file of this kind has them."""
     out = StringIO(newline="")
     if suffix(path) == ".jsonl":

@@ -75,4 +75,4 @@ def _duckdb(url: str, text: str, root: Path) -> pa.Table:
     if not path.is_file():
         raise DataError(f"duckdb: {path.name}: no such file", hint="duckdb:///labels.db is in the project")
     with duckdb.connect(str(path), read_only=True) as connection:
-        return connection.execute(text).to_arrow_table()
+        return connection.sql(text).to_arrow_table()

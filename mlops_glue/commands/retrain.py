@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def retrain(config: configs.Config, root: Path, env: str | None, tables: list[pa.Table], now: datetime) -> dict[str, Any]:
+def retrain(
+    config: configs.Config, root: Path, env: str | None, tables: list[pa.Table], now: datetime
+) -> dict[str, Any]:
     """Train and deliver, where the limits allow it.
 
     Args:

@@ -226,7 +226,7 @@ def _of_requests(labels: Labels, table: pa.Table, problems: list[str]) -> Array:
         log.loc[many, "row"] = -1
     place = pd.MultiIndex.from_frame(labels.frame[["key", "row"]])
     at = place.get_indexer(pd.MultiIndex.from_frame(log[["key", "row"]]))
-    taken = pd.Series(np.where(at < 0, -1 - np.arange(len(at)), at)).loc[np.argsort(log["time"], kind="stable")]
+    taken = pd.Series(np.where(at < 0, -1 - np.arange(len(at)), at)).iloc[np.argsort(log["time"], kind="stable")]
     again = taken.duplicated(keep="last").sort_index().to_numpy()
     if again.any():
         problems.append(f"{int(again.sum()):,} match a later prediction with the same id too: the last one counts")
