@@ -306,6 +306,7 @@ def serve(
 @click.option("--version", type=int, help="Only what this version answered; for FILE, what it is compared with.")
 @click.option("--page/--no-page", default=True, help="Draw Evidently's page, monitoring/report.html; default yes.")
 @click.option("--test-alert", is_flag=True, help="Only send a test to every channel of monitor.alerts; exit 1 if not.")
+@click.option("--demo-drift", is_flag=True, help="Show the whole loop in a scratch copy of the project; two minutes.")
 @click.option("--resume", is_flag=True, help="Only let retraining go on, where refused candidates have stopped it.")
 @json_option
 @env_option
@@ -317,6 +318,7 @@ def monitor(
     version: int | None,
     page: bool,
     test_alert: bool,
+    demo_drift: bool,
     resume: bool,
     as_json: bool,
     env: str | None,
@@ -327,6 +329,10 @@ def monitor(
     glue monitor --last 7d
     glue monitor --current new_customers.csv
     """
+    if demo_drift:
+        from mlops_glue.commands.demo import demo_drift as show
+
+        return show()
     if test_alert or resume:
         from mlops_glue.commands import react
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.commands.react import Performances, judged, react, tell_performance
+from mlops_glue.commands.react import Performances, judged, react, tell_performance, tell_reaction
 from mlops_glue.errors import DataError, GlueError, ToolError, UsageError
 from mlops_glue.monitoring import history
 from mlops_glue.monitoring.drift import Version, Watch
@@ -259,3 +259,4 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
             console.result(f"  {name}  {column['why']}  {column['distance']}  (from {column['threshold']:.2f})")
         tell_performance(one["performance"])
     console.result(f"verdict: {told['verdict']}; {layout.LATEST}")
+    tell_reaction(told)

@@ -168,6 +168,17 @@ def tell_performance(of: dict[str, Any] | None) -> None:
         console.progress(f"labels: {problem}")
 
 
+def tell_reaction(told: dict[str, Any]) -> None:
+    """Print who was told, and what came of a retraining."""
+    sent = told.get("alert")
+    if sent and sent["sent"]:
+        console.result(f"alert: {sent['event'] or 'what had not arrived'}, to {', '.join(sent['sent'])}")
+    elif sent and sent["since"]:
+        console.result(f"alert: open since {sent['since']}, told already")
+    if done := told.get("retrain"):
+        console.result(f"retraining: {done['outcome']}: {done['reason']}")
+
+
 def _long(seconds: float) -> str:
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if abs(seconds) >= 2 * length:

@@ -47,14 +47,7 @@ def retrain(
 def _retrain(
     config: configs.Config, root: Path, env: str | None, tables: list[pa.Table], now: datetime
 ) -> dict[str, Any]:
-    def track() -> None:
-        """Let DVC have the table's version, where it tracks it by itself."""
-        from mlops_glue.adapters import dvc
-
-        if (root / f"{config.source.path}.dvc").is_file():
-            dvc.add(root, config.source.path)
-
-    if limits.put_back(root, track):
+    if limits.put_back(root):
         console.progress(f"{config.source.path}: rows of a retraining that was killed are taken away again")
     new = limits.unused(root, tables)
     rows = limits.labelled(new)
@@ -67,7 +60,7 @@ def _retrain(
         done = _run(root, env)
     else:
         try:
-            with limits.appended(root, root / config.source.path, limits.as_source(config, root, new), track) as stay:
+            with limits.appended(root, root / config.source.path, limits.as_source(config, root, new)) as stay:
                 console.progress(f"retraining: {rows:,} labelled rows are added to {config.source.path}")
                 done = _run(root, env)
                 if done["outcome"] == "promoted":

@@ -137,16 +137,11 @@ def _cast(values: Any, kind: Any, name: str) -> Any:
 
 
 @contextlib.contextmanager
-def appended(root: Path, path: Path, rows: pa.Table, track: Any) -> Iterator[list[bool]]:
+def appended(root: Path, path: Path, rows: pa.Table) -> Iterator[list[bool]]:
     """The table with the rows while the block is at work; without them after it, unless it says that they may stay.
 
-    A process that is killed meanwhile leaves a note, by which `put_back` takes them away.
-
-    Args:
-        root: the project.
-        path: of the table.
-        rows: to be added.
-        track: called after each change of the file: DVC has its version then.
+    DVC has each version of a table that it tracks: a run of the pipeline saves what it reads. A process that is killed
+    meanwhile leaves a note, by which `put_back` takes the rows away.
     """
     before = root / layout.STATE / f"before_{path.name}"
     before.unlink(missing_ok=True)
@@ -158,17 +153,16 @@ def appended(root: Path, path: Path, rows: pa.Table, track: Any) -> Iterator[lis
     stay: list[bool] = []
     try:
         io.append_rows(path, rows)
-        track()
         yield stay
     finally:
         if stay:
             before.unlink()
             keep(root, {"before": None})
         else:
-            put_back(root, track)
+            put_back(root)
 
 
-def put_back(root: Path, track: Any) -> bool:
+def put_back(root: Path) -> bool:
     """Bring back the table of before a retraining that did not end well; was there one?"""
     kept = state(root)["before"]
     if kept is None:
@@ -178,7 +172,6 @@ def put_back(root: Path, track: Any) -> bool:
         shutil.copy2(before, path.with_name(f".{path.name}.before.tmp"))
         path.with_name(f".{path.name}.before.tmp").replace(path)
         before.unlink()
-        track()
     keep(root, {"before": None})
     return True
 
