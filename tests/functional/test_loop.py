@@ -141,8 +141,8 @@ def test_its_twin_a_poisoned_feed(shop: Path, url: str, glue: Glue) -> None:
     """Labels by the toss of a coin: a worse candidate, which is refused; nothing of it stays."""
     forget(shop)
     now, before = ask(url, body=ROW)[1]["model_version"], table(shop)
-    rows = shoppers(3000, 11, regime=0.9 * (now > 1))
-    traffic(shop, url, rows, np.random.default_rng(0).random(3000) < 0.5)
+    rows = shoppers(5000, 11, regime=0.9 * (now > 1))
+    traffic(shop, url, rows, np.random.default_rng(0).random(5000) < 0.5)
     for _ in range(2):
         told = monitor(glue, shop, 1)
         assert told["verdict"] == "performance"
