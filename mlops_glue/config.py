@@ -658,6 +658,7 @@ def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple
     if config.split.by in needs and needs[config.split.by] is None:
         key = "timestamp" if config.split.by == "time" else "entity"
         yield ("split", "by"), f"{config.split.by!r} needs data.sources.{labels.source}.{key}"
+    yield from _monitor_checks(config, known, of_task)
     yield from _feature_checks(config, root)
     listed = [
         (kind, c) for kind in ("number", "category", "boolean", "datetime") for c in getattr(config.features, kind)
@@ -671,6 +672,21 @@ def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple
         elif column in seen or column in config.features.exclude:
             yield ("features", kind), f"{column!r} stands in {seen.get(column, 'exclude')} too"
         seen[column] = kind
+
+
+def _monitor_checks(config: Config, known: list[str], of_task: str) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """What `monitor` says, against the rest."""
+    monitor, log = config.monitor, config.serve.log
+    name, evaluated = monitor.performance.metric, [*config.evaluate.metrics, *config.evaluate.thresholds]
+    if name is not None and name not in known:
+        yield ("monitor", "performance", "metric"), f"no metric {name!r}{of_task} ({did_you_mean(name, known)})"
+    elif name is not None and config.evaluate.metrics and name not in evaluated:
+        yield ("monitor", "performance", "metric"), f"{name!r} is not in evaluate.metrics, so no holdout tells of it"
+    if monitor.labels is not None and monitor.labels.entity in {*log.omit, *log.hash}:
+        yield ("monitor", "labels", "entity"), f"{monitor.labels.entity!r} is not in the log as it is; give id instead"
+    if monitor.on_alert and monitor.labels is None and monitor.retrain.data == "append":
+        said = "takes labelled rows of the log: monitor.labels says where the truth is; or retrain: {data: reread}"
+        yield ("monitor", "on_alert"), said
 
 
 def _feature_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...], str]]:

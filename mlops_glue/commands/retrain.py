@@ -52,7 +52,8 @@ def _retrain(
     new = limits.unused(root, tables)
     rows = limits.labelled(new)
     options = config.monitor.retrain
-    why = limits.why_not(options, limits.state(root), rows, now)
+    counted = rows if config.monitor.labels is not None else None  # the source that is read again has its own
+    why = limits.why_not(options, limits.state(root), counted, now)
     if why is not None:
         return _ended("skipped", why)
     limits.began(root)

@@ -36,15 +36,15 @@ def keep(root: Path, values: dict[str, Any]) -> None:
     io.write_json(root / layout.RETRAIN, state(root) | values)
 
 
-def why_not(options: Retrain, kept: dict[str, Any], labelled: int, now: datetime) -> str | None:
-    """Why there is no retraining now; None: there may be one."""
+def why_not(options: Retrain, kept: dict[str, Any], labelled: int | None, now: datetime) -> str | None:
+    """Why there is no retraining now; None: there may be one. `labelled` None: nobody counts labels."""
     if kept["refused"] >= options.max_refused:
         return f"{kept['refused']} candidates in a row were refused: a person must look, then glue monitor --resume"
     if kept["began"] is not None:
         again = datetime.fromisoformat(kept["began"]) + span(options.cooldown)
         if now < again:
             return f"the last one began at {kept['began']}: not before {again.isoformat(timespec='seconds')}"
-    if labelled < options.min_labelled:
+    if labelled is not None and labelled < options.min_labelled:
         return f"{labelled:,} new labelled rows, of {options.min_labelled:,} that it takes"
     return None
 

@@ -96,7 +96,6 @@ def test_the_seasons_of_new_york(
         assert of["value"] == pytest.approx(said[start], abs=1e-6)
         assert of["low"] < of["value"] < of["high"] and not of["estimated"]
         assert of["lag_s"] == [14400, 14400]
-        print(start, found["verdict"], found["versions"][0]["drifted"], of["value"], of["holdout"])
     history = pd.concat([pd.read_parquet(one) for one in (root / "monitoring/history").glob("*.parquet")])
     assert history.sort_values("time")["value"].tolist() == pytest.approx(list(said.values()), abs=1e-6)
     summer = told[pd.Timestamp("2013-07-08")]["versions"][0]
