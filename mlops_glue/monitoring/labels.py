@@ -87,7 +87,12 @@ def read(options: LabelTable, target: str, root: Path) -> Labels:
         ConfigError: a column is not there.
         GlueError: the table cannot be read.
     """
+    import pandas as pd
+
     table = _table(options, root)
+    if table is None:
+        nothing = pd.DataFrame({"key": [], "row": [], "when": [], "truth": []})
+        return Labels(nothing, options, 0, [f"no table in {options.path} yet"])
     names = {"target": options.target or target, "id": options.id, "row": options.row, "entity": options.entity}
     names["timestamp"] = options.timestamp
     missing = [(key, name) for key, name in names.items() if name is not None and name not in table.column_names]
@@ -123,8 +128,8 @@ def _once(frame: pd.DataFrame, *, timed: bool) -> tuple[pd.DataFrame, int]:
     return distinct[~conflicting].reset_index(drop=True), int(conflicting.sum())
 
 
-def _table(options: LabelTable, root: Path) -> pa.Table:
-    """The table as it is."""
+def _table(options: LabelTable, root: Path) -> pa.Table | None:
+    """The table as it is; None where a folder has none yet."""
     import pyarrow as pa
 
     if options.url is not None:
@@ -140,7 +145,7 @@ def _table(options: LabelTable, root: Path) -> pa.Table:
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(io.SUFFIXES) and p.name[0] != ".")
         if not files:
-            raise DataError(f"{WHERE}.path: no table in {options.path}", hint=f"one of {', '.join(io.SUFFIXES)}")
+            return None
         return pa.concat_tables([_as_words(io.read_table(file)) for file in files], promote_options="default")
     if not path.is_file():
         raise DataError(f"{WHERE}.path: {options.path} is not there", hint="it is relative to the project")

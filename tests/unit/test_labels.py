@@ -93,17 +93,23 @@ def test_requests_of_several_rows_and_the_same_id_again(tmp_path: Path) -> None:
     [
         (LabelTable(path="labels.parquet", id="idd"), "monitor.labels.id: no column 'idd' (did you mean 'id'?)"),
         (LabelTable(path="other.parquet", id="id"), "monitor.labels.path: other.parquet is not there"),
-        (LabelTable(path="empty", id="id"), "no table in empty"),
         (LabelTable(url="mysql://u:hidden@h/x", query="select 1", id="id"), "is no postgresql://"),
         (LabelTable(url="postgresql://u:hidden@127.0.0.1:1/x", query="select 1", id="id"), "OperationalError"),
     ],
 )
 def test_labels_that_cannot_be_read(options: LabelTable, said: str, tmp_path: Path) -> None:
     given(tmp_path, id=["r1"], y=["yes"])
-    (tmp_path / "empty").mkdir()
     with pytest.raises(GlueError) as error:
         read(options, "y", tmp_path)
     assert said in str(error.value) and "hidden" not in str(error.value)
+
+
+def test_no_label_has_come_yet(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    found = join(read(LabelTable(path="empty", id="id"), "y", tmp_path), [log()])
+    assert (found.table, found.rows, found.problems) == (None, 10, ["no table in empty yet"])
+    nobody = join(read(LabelTable(path="empty", id="id"), "y", tmp_path), [])
+    assert nobody.rows == 0 and nobody.coverage == 0
 
 
 def test_the_log_lacks_the_column(tmp_path: Path) -> None:
