@@ -50,7 +50,7 @@ def serve(root: Path, week: pd.DataFrame, start: pd.Timestamp) -> None:
         Bundle(root / "artifacts/bundle").scored(raw, log),
     )
     truth = pd.DataFrame({"flight": ids.to_pylist(), "late": week["late"].to_numpy()})
-    truth["landed"] = week["time_hour"].to_numpy() + np.timedelta64(4, "h")
+    truth["landed"] = week["time_hour"].dt.tz_localize(None).to_numpy() + np.timedelta64(4, "h")
     (root / "labels").mkdir(exist_ok=True)
     truth.to_parquet(root / f"labels/{start:%m%d}.parquet", index=False)
 
@@ -66,7 +66,7 @@ def by_scikit_learn(root: Path, start: pd.Timestamp, metric: str) -> float:
 @pytest.mark.parametrize(
     "weeks, sample, metric",
     [
-        (["2013-04-08", "2013-07-08", "2013-12-09"], 0.3, "roc_auc"),
+        (["2013-04-08", "2013-07-08", "2013-12-09"], 0.2, "roc_auc"),
         pytest.param(pd.date_range("2013-04-01", "2013-12-23", freq="7D"), 1.0, "brier", marks=pytest.mark.long),
     ],
     ids=["short", "whole"],
