@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tests.conftest import Glue, ask, serving
 
 SERVE = "{poll_s: 0.5, prediction_log: data/predictions, log: {rotate_s: 0.5}}"
 MONITOR = """{labels: {path: data/labels, id: request, row: row, target: bought}, performance: {metric: accuracy},
+  alerts: {webhooks: [{url: "http://127.0.0.1:PORT/", secret: "${HOOK_SECRET}"}], cooldown: 1s},
   on_alert: [retrain], retrain: {min_labelled: 500, cooldown: 1s, max_refused: 2}}
 """
 
@@ -31,8 +34,37 @@ def shoppers(rows: int, seed: int, regime: float = 0.0) -> pd.DataFrame:
     return pd.DataFrame({"spends": spends, "age": rng.integers(18, 80, rows), "town": town, "bought": bought})
 
 
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On GitHub the workflow would train."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.setenv("HOOK_SECRET", "a secret")
+
+
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+def hook() -> Iterator[ThreadingHTTPServer]:
+    """Takes alerts; `told` has the kind of each."""
+
+    class Taker(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            assert self.headers["webhook-signature"].startswith("v1,")
+            server.told.append(body)  # type: ignore[attr-defined]
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+    server.told = []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path, hook: ThreadingHTTPServer) -> Path:
     """A project with a champion, whose log says what it was asked at once."""
     folder = tmp_path_factory.mktemp("shop")
     before = shoppers(500, 0)
@@ -42,7 +74,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path
     root = folder / "shop"
     shutil.copy(empty_store, root)
     text = (root / "glue.yaml").read_text()
-    text = f"{text[: text.index('serve:')]}serve: {SERVE}\nmonitor: {MONITOR}"
+    text = f"{text[: text.index('serve:')]}serve: {SERVE}\nmonitor: {MONITOR}".replace("PORT", str(hook.server_port))
     (root / "glue.yaml").write_text(text)
     (root / "data/labels").mkdir()
     learn = ["train.estimator=sklearn.linear_model.LogisticRegression", "promote.metric=accuracy"]
@@ -105,10 +137,12 @@ def forget(root: Path) -> None:
     for folder in ("data/predictions", "data/labels"):
         shutil.rmtree(root / folder, ignore_errors=True)
         (root / folder).mkdir()
+    (root / ".glue/alerts.json").unlink(missing_ok=True)
 
 
-def test_the_loop(shop: Path, url: str, glue: Glue) -> None:
+def test_the_loop(shop: Path, url: str, glue: Glue, hook: Any) -> None:
     forget(shop)
+    hook.told.clear()
     now = ask(url, body=ROW)[1]["model_version"]
     usual = shoppers(250, 1)
     assert traffic(shop, url, usual, usual["bought"]) == now
@@ -134,6 +168,9 @@ def test_the_loop(shop: Path, url: str, glue: Glue) -> None:
     after = monitor(glue, shop, 0)
     assert after["verdict"] == "ok", after
     assert [one["former"] for one in after["versions"] if one["version"] == now] == [True]
+    assert [one["type"] for one in hook.told] == ["opened", "resolved"]
+    for said in ("spends: distribution", "accuracy 0.", "on the holdout 0.", "look: glue monitor"):
+        assert said in hook.told[0]["text"]
     assert after["performance"]["labelled"] == 500 and after["performance"]["verdict"] == "ok"
 
 

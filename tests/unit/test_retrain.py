@@ -131,3 +131,17 @@ def test_the_table_is_put_back_unless_all_is_well(tmp_path: Path) -> None:
         stay.append(True)
     assert path.read_text() == "a\n1\n2\n" and not retrain.put_back(tmp_path)
     assert not list((tmp_path / layout.STATE).glob("before_*"))
+
+
+def test_one_at_a_time_and_not_in_a_job_of_github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from filelock import FileLock
+
+    from mlops_glue.commands.retrain import retrain as train
+
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    (tmp_path / ".glue").mkdir()
+    with FileLock(tmp_path / layout.RETRAIN_LOCK):
+        told = train(config("t.csv"), tmp_path, None, [], NOW)
+    assert told["outcome"] == "skipped" and "another retraining is at work" in told["reason"]
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert "train.yml trains" in train(config("t.csv"), tmp_path, None, [], NOW)["reason"]
