@@ -94,9 +94,12 @@ def monitor(
         problem = problem or seen.performance.problem
         react(config, root, env, told, seen.performance.tables, now)
     _tell(told, as_json)
-    if problem is not None:
+    bad = told["verdict"] in ("drift", "performance")
+    if problem is not None and not bad:
         raise problem
-    return 1 if told["verdict"] in ("drift", "performance") else 0
+    if problem is not None:  # that something is wrong is known all the same
+        console.error(problem)
+    return 1 if bad else 0
 
 
 class Bundles:

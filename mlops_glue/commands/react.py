@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, layout
-from mlops_glue.errors import GlueError, UsageError
+from mlops_glue.errors import ConfigError, GlueError, UsageError
 from mlops_glue.monitoring import alerts, labels
 from mlops_glue.monitoring.drift import Version
 from mlops_glue.monitoring.performance import ESTIMATED_ROWS, performance
@@ -37,6 +37,8 @@ class Performances:
         if config.monitor.labels is not None:
             try:
                 self._labels = labels.read(config.monitor.labels, config.data.labels.target, root)
+            except ConfigError as error:
+                self.problem = configs.located(root, error)
             except GlueError as error:
                 self.problem = error
 
@@ -173,7 +175,7 @@ def tell_reaction(told: dict[str, Any]) -> None:
     sent = told.get("alert")
     if sent and sent["sent"]:
         console.result(f"alert: {sent['event'] or 'what had not arrived'}, to {', '.join(sent['sent'])}")
-    elif sent and sent["since"]:
+    elif sent and sent["since"] and not sent["problems"]:
         console.result(f"alert: open since {sent['since']}, told already")
     if done := told.get("retrain"):
         console.result(f"retraining: {done['outcome']}: {done['reason']}")

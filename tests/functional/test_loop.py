@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mlops_glue.io import digest
 from tests.conftest import Glue, ask, serving
 
 SERVE = "{poll_s: 0.5, prediction_log: data/predictions, log: {rotate_s: 0.5}}"
 MONITOR = """{labels: {path: data/labels, id: request, row: row, target: bought}, performance: {metric: accuracy},
   alerts: {webhooks: [{url: "http://127.0.0.1:PORT/", secret: "${HOOK_SECRET}"}], cooldown: 1s},
-  on_alert: [retrain], retrain: {min_labelled: 500, cooldown: 1s, max_refused: 2}}
+  on_alert: [retrain], retrain: {min_labelled: 500, cooldown: 1s, max_refused: 1}}
 """
 
 
@@ -180,16 +181,29 @@ def test_its_twin_a_poisoned_feed(shop: Path, url: str, glue: Glue) -> None:
     now, before = ask(url, body=ROW)[1]["model_version"], table(shop)
     rows = shoppers(5000, 11, regime=0.9 * (now > 1))
     traffic(shop, url, rows, np.random.default_rng(0).random(5000) < 0.5)
-    for _ in range(2):
-        told = monitor(glue, shop, 1)
-        assert told["verdict"] == "performance"
-        assert told["retrain"]["outcome"] == "refused", told["retrain"]
-        assert "accuracy" in told["retrain"]["reason"] and "misses threshold min 0.75" in told["retrain"]["reason"]
-        assert table(shop) == before
-        champion(shop, url, now)
+    told = monitor(glue, shop, 1)
+    assert told["verdict"] == "performance"
+    assert told["retrain"]["outcome"] == "refused", told["retrain"]
+    assert "accuracy" in told["retrain"]["reason"] and "misses threshold min 0.75" in told["retrain"]["reason"]
+    assert table(shop) == before
+    champion(shop, url, now)
     told = monitor(glue, shop, 1)  # a person must look
     assert told["retrain"]["outcome"] == "skipped" and "glue monitor --resume" in told["retrain"]["reason"]
     status = json.loads(glue("status", "--json", cwd=shop).stdout)
     assert status["delivery"]["champion"] == now and not any(status["stages"].values())
     glue("monitor", "--resume", cwd=shop)
     assert json.loads((shop / ".glue/retrain.json").read_text())["refused"] == 0
+
+
+@pytest.mark.long
+def test_the_demo_shows_it_and_touches_nothing(penguins: Path, glue: Glue) -> None:
+    glue("run", cwd=penguins)
+    before = digest(penguins)
+    began = time.monotonic()
+    shown = glue("monitor", "--demo-drift", cwd=penguins).stdout
+    assert time.monotonic() - began < 180
+    assert [line[:2] for line in shown.splitlines() if line[:1].isdigit()] == ["1.", "2.", "3.", "4."]
+    quiet, drifted, after = shown.split("glue monitor\n")[1:]
+    assert "v1, 250 rows: ok" in quiet and "performance" in drifted and "promoted: v2 is champion" in drifted
+    assert "penguins v2, 1,000 rows: ok" in after.replace("project v2", "penguins v2")
+    assert digest(penguins) == before
