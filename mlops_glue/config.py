@@ -357,6 +357,7 @@ class Environment(Section):
     tracking: Tracking | None = None
     features: Stores | None = None
     serve: Serve | None = Field(default=None, description="keys of `serve` that differ here")
+    monitor: Monitor | None = Field(default=None, description="keys of `monitor` that differ here")
 
 
 class Config(Section):
@@ -724,6 +725,9 @@ def _in_environment(config: Config, env: str | None) -> Config:
         update["features"] = config.features.model_copy(update=stores)
     if chosen.serve:
         update["serve"] = config.serve.model_copy(update=chosen.serve.model_dump(exclude_unset=True))
+    if chosen.monitor:
+        differs = {key: getattr(chosen.monitor, key) for key in chosen.monitor.model_fields_set}
+        update["monitor"] = config.monitor.model_copy(update=differs)
     return config.model_copy(update=update)
 
 

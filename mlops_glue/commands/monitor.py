@@ -92,7 +92,7 @@ def monitor(
     history.keep(root, told)
     if seen.performance is not None:  # after the lock: to train takes long
         problem = problem or seen.performance.problem
-        react(config, root, env, told, seen.performance.tables, now)
+        react(config, root, store, told, seen.performance.tables, now)
     _tell(told, as_json)
     bad = told["verdict"] in ("drift", "performance")
     if problem is not None and not bad:
@@ -174,7 +174,7 @@ def _of_log(bundles: Bundles, window: Window, version: int | None) -> Seen:
         raise DataError(window.problems[0], hint="nothing in the window can be compared, so nothing is known")
     by_labels = Performances(bundles.config, bundles.root, window)
     files = window.files()
-    performances = {w.version.number: by_labels.of(w.version, files[w.version.number]) for w, _ in watches}
+    performances = {w.version.number: by_labels.of(w.version, w.rows, files[w.version.number]) for w, _ in watches}
     return Seen(watches, window.since, window.until, window.problems, by_labels, performances)
 
 

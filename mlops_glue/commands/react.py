@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, layout
+from mlops_glue import console, io, layout
 from mlops_glue.errors import ConfigError, GlueError, UsageError
 from mlops_glue.monitoring import alerts, labels
 from mlops_glue.monitoring.drift import Version
@@ -16,6 +16,8 @@ from mlops_glue.monitoring.window import Sampled, Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mlops_glue.adapters.mlflow import Store
 
 SHOWN = 8  # columns in a message
 WORST = ("performance", "drift", "ok")
@@ -42,27 +44,23 @@ class Performances:
             except GlueError as error:
                 self.problem = error
 
-    def of(self, version: Version, names: list[str]) -> dict[str, Any] | None:
-        """Of a version, whose rows are in these files of the log; None where nothing can be said of it."""
-        sampled = Sampled(ESTIMATED_ROWS)
+    def of(self, version: Version, rows: int, names: list[str]) -> dict[str, Any] | None:
+        """Of a version, whose so many rows are in these files of the log; None where nothing can be said of it."""
         said = ["prediction", *(f"probability_{label}" for label in version.schema.labels or [])]
+        monitor, joined, sampled = self._config.monitor, labels.Joined(None, rows), Sampled(ESTIMATED_ROWS)
         try:
-            rows = sum(self._sample(piece, said, sampled) for piece in self._window.pieces(names, [*said, "glue_time"]))
-            joined = labels.Joined(None, rows)
             if self._labels is not None:
                 joined = labels.join(self._labels, self._window.pieces(names, self._columns(said)))
             if joined.table is not None:
                 self.tables.append(joined.table)
-            monitor, metric = self._config.monitor, self._config.promote.metric
-            estimated_from = sampled.table() if rows else None
-            return performance(version.schema, version.folder, monitor.performance, metric, joined, estimated_from)
+            few = joined.labelled < monitor.performance.min_labelled and version.schema.labels is not None
+            for piece in self._window.pieces(names, [*said, "glue_time"]) if few else ():
+                sampled.add(piece)
+            metric, from_these = self._config.promote.metric, sampled.table() if few and rows else None
+            return performance(version.schema, version.folder, monitor.performance, metric, joined, from_these)
         except GlueError as error:
             self.problem = self.problem or error
             return None
-
-    def _sample(self, piece: pa.Table, names: list[str], sampled: Sampled) -> int:
-        sampled.add(piece.select([name for name in names if name in piece.column_names]))
-        return int(piece.num_rows)
 
     def _columns(self, said: list[str]) -> list[str] | None:
         """Those of the log that are needed; None: all, which a retraining learns from."""
@@ -87,18 +85,26 @@ def judged(told: dict[str, Any], counts: set[int]) -> None:
 
 
 def react(
-    config: configs.Config, root: Path, env: str | None, told: dict[str, Any], tables: list[pa.Table], now: datetime
+    config: configs.Config, root: Path, store: Store, told: dict[str, Any], tables: list[pa.Table], now: datetime
 ) -> None:
-    """Tell who is to be told, and train again where that is asked for; what came of both is in `told` afterwards."""
+    """Tell who is to be told, and train again where that is asked for; what came of both is in `told` afterwards.
+
+    What was told is kept in the registry too: the machine of a job ends with it, and the next one is to know.
+    """
     if config.monitor.alerts.channels or config.monitor.alerts.webhooks:
+        path, kept = root / layout.ALERTS, store.alerted(config.model_name)
+        if kept is not None and not path.is_file():
+            io.write_text(path, kept)
         sent = alerts.tell(root, config.monitor.alerts, summary(told, root), now=now)
+        if (state := alerts.without_messages(path)) != kept:
+            store.note_alerted(config.model_name, state)
         told["alert"] = {"event": sent.event, "since": sent.since, "sent": sent.sent, "problems": sent.problems}
         for problem in sent.problems:
             console.progress(f"warning: not told: {problem}")
     if config.monitor.on_alert and told["verdict"] in ("drift", "performance"):
         from mlops_glue.commands.retrain import retrain
 
-        told["retrain"] = retrain(config, root, env, tables, now)
+        told["retrain"] = retrain(config, root, told["env"], tables, now)
 
 
 def summary(told: dict[str, Any], root: Path) -> dict[str, Any]:

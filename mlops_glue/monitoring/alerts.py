@@ -215,6 +215,12 @@ def _tell(path: Path, options: Alerts, found: dict[str, Any], now: datetime) -> 
     return told
 
 
+def without_messages(path: Path) -> str:
+    """The state of all models as text, without what still waits to be sent."""
+    states = io.read_json(path) if path.is_file() else {}
+    return json.dumps({of: {**state, "waiting": []} for of, state in states.items()}, sort_keys=True)
+
+
 def _waiting(state: dict[str, Any], there: list[Channel]) -> Iterator[tuple[dict[str, Any], list[Channel]]]:
     """Each message that somebody has not got yet, the oldest first."""
     messages = {w["message"]["id"]: w["message"] for w in state.get("waiting", [])}
