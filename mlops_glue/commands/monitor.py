@@ -14,7 +14,7 @@ import numpy as np
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.commands.react import Performances, judged, react, tell_performance, tell_reaction
+from mlops_glue.commands.react import Performances, judged, of_table, react, tell_performance, tell_reaction
 from mlops_glue.errors import DataError, GlueError, ToolError, UsageError
 from mlops_glue.monitoring import history
 from mlops_glue.monitoring.drift import Version, Watch
@@ -215,7 +215,7 @@ def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) 
     if not watch.told and not watch.problems:
         rows = bundle.scored(rows, rows, where=str(path))
         watch.predicted(rows)
-    return Seen([(watch, rows)], None, now, [])
+    return Seen([(watch, rows)], None, now, [], None, {chosen.number: of_table(bundles.config, chosen, rows)})
 
 
 def _counting(store: Store, config: configs.Config, seen: Seen, version: int | None) -> set[int]:

@@ -13,6 +13,7 @@ from mlops_glue.monitoring import alerts, labels
 from mlops_glue.monitoring.drift import Version
 from mlops_glue.monitoring.performance import ESTIMATED_ROWS, performance
 from mlops_glue.monitoring.window import Sampled, Window
+from mlops_glue.schema import as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -69,6 +70,18 @@ class Performances:
             return None
         assert self._labels is not None
         return [*said, "glue_request_id", "glue_row", "glue_time", self._labels.log_column]
+
+
+def of_table(config: configs.Config, version: Version, rows: pa.Table) -> dict[str, Any] | None:
+    """How a version does on scored rows of a table that has the truth itself, or what is to be expected."""
+    if "prediction" not in rows.column_names:
+        return None
+    joined, target = labels.Joined(None, rows.num_rows), version.schema.target
+    if target in rows.column_names:
+        known = rows.append_column(labels.TRUTH, as_text(rows.column(target)))
+        joined = labels.Joined(known.filter(known.column(labels.TRUTH).is_valid()), rows.num_rows)
+    options, metric = config.monitor.performance, config.promote.metric
+    return performance(version.schema, version.folder, options, metric, joined, rows)
 
 
 def judged(told: dict[str, Any], counts: set[int]) -> None:
