@@ -32,7 +32,7 @@ MOST_VALUES = 1000  # of a category; what is beyond counts as one value
 FEW = 5  # rows of a value; with fewer its share is not known (the rule of thumb of the chi-square test)
 LEAST_SPREAD = 0.001  # Evidently's least standard deviation
 FAR = 10.0  # ranges of the reference; a value beyond counts as so far away: one broken row is no drift
-DRAWS = 2000  # of the distances between samples of one distribution
+DRAWS = 1000  # of the distances between samples of one distribution
 
 
 @dataclass
