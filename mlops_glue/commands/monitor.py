@@ -84,8 +84,11 @@ def monitor(
             seen = _of_table(bundles, Path(str(current)), version, now)
         told = _told(config, env or os.environ.get("GLUE_ENV"), now, seen)
         problem = _drawn(root, seen, told, painter)
-        _logged(config, root, store, told)
-    history.keep(root, told)
+        try:
+            _logged(config, root, store, told)
+        except GlueError as error:
+            problem = problem or error
+    history.keep(root, told)  # the verdict is not lost by what else went wrong
     _tell(told, as_json)
     if problem is not None:
         raise problem

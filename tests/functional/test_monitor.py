@@ -160,6 +160,16 @@ def test_a_column_that_is_not_what_it_was_drifts(name: str, project: Path, log: 
     assert why in said["versions"][0]["columns"]["spend"]["why"] and said["drift_share"] > 0.9
 
 
+def test_a_type_that_changed_in_between(project: Path, log: Path, glue: Glue) -> None:
+    table = pq.read_table(log, partitioning=None)
+    text = put(table, "city", pa.array([1.5] * table.num_rows))
+    text = put(text, "spend", pa.array(["much"] * table.num_rows))
+    pq.write_table(text.replace_schema_metadata(table.schema.metadata), log.with_name("v1-later.parquet"))
+    (one,) = told(glue, project, *SINCE, code=1)["versions"]
+    assert one["rows"] == 3000 and "no number" in one["columns"]["spend"]["why"]
+    assert one["columns"]["city"]["unseen"] == 0.5
+
+
 def test_classes_that_are_missing_from_the_window_or_new(project: Path, log: Path, glue: Glue) -> None:
     """With the page: Evidently's own presets fail on them."""
     changed(log, lambda t: put(t, "city", pa.array(["Rome", "Ulm"] * (t.num_rows // 2))))
