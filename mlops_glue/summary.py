@@ -32,7 +32,7 @@ MOST_VALUES = 1000  # of a category; what is beyond counts as one value
 FEW = 5  # rows of a value; with fewer its share is not known (the rule of thumb of the chi-square test)
 LEAST_SPREAD = 0.001  # Evidently's least standard deviation
 FAR = 10.0  # ranges of the reference; a value beyond counts as so far away: one broken row is no drift
-DRAWS = 1000  # of the distances between samples of one distribution
+DRAWS, LARGEST = 2000, 100  # of the distances between samples of one distribution
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Numbers:
         counts: rows of each bin, shape (edges + 1,).
         totals: sum of the values of each bin: with them the area under the distribution function is exact.
         spread: the reference's standard deviation.
+        chance: for many samples of one distribution the largest of distance times sqrt(rows), ascending.
         nulls: rows without a value.
         outside: rows beyond the reference's least and greatest value.
     """
@@ -52,6 +53,7 @@ class Numbers:
     counts: Array
     totals: Array
     spread: float
+    chance: Array
     nulls: int = 0
     outside: int = 0
 
@@ -64,8 +66,11 @@ class Numbers:
             ranked = np.quantile(known, np.linspace(0, 1, EDGES // 2), method="nearest")
         edges = np.unique(np.concatenate([ranked, np.linspace(ranked[0], ranked[-1], EDGES // 2, dtype=values.dtype)]))
         spread = float(np.std(known, dtype=float)) if len(known) else 0.0
-        made = cls(edges.astype(float), np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1), spread)
+        made = cls(
+            edges.astype(float), np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1), spread, np.zeros(1)
+        )
         made.add(values)
+        made.chance = made._by_chance()
         return made
 
     def empty(self) -> Numbers:
@@ -105,18 +110,21 @@ class Numbers:
         return float(np.abs(self._areas() - other._areas()).sum() / max(self.spread, LEAST_SPREAD))
 
     def by_chance(self, rows: int, level: float) -> float:
-        """The distance that a sample of so many rows of the same distribution stays below, with this probability.
-
-        Of the limit of many rows: the mean over the quantiles of a Brownian bridge (del Barrio, Giné, Matrán 1999).
-        """
+        """The distance that a sample of so many rows of the same distribution stays below, with this probability."""
         if not self.known or not rows:
             return 0.0
+        from_top = min(int((1 - level) * DRAWS), len(self.chance) - 1)
+        return float(self.chance[-1 - from_top] * (1 / self.known + 1 / rows) ** 0.5)
+
+    def _by_chance(self) -> Array:
+        """In the limit of many rows: the area under Brownian bridges (del Barrio, Giné, Matrán 1999)."""
+        if not self.known or len(self.edges) == 1:
+            return np.zeros(1)
         share = np.cumsum(self.counts)[:-2] / self.known  # at each edge but the last
         walk = np.cumsum(_steps()[:, : len(share)] * np.sqrt(np.diff(share, prepend=0.0)), axis=1)
-        end = walk[:, -1:] + _steps()[:, -1:] * math.sqrt(1 - share[-1]) if len(share) else walk
-        drawn = np.abs(walk - share * end) @ np.diff(self.edges)
-        scale = (1 / self.known + 1 / rows) ** 0.5 / max(self.spread, LEAST_SPREAD)
-        return float(np.quantile(drawn, level, method="higher") * scale)
+        end = walk[:, -1:] + _steps()[:, -1:] * math.sqrt(1 - share[-1])
+        areas = np.abs(walk - share * end) @ np.diff(self.edges)
+        return np.sort(areas)[-LARGEST:] / max(self.spread, LEAST_SPREAD)
 
 
 @dataclass
@@ -298,16 +306,17 @@ def _plain(value: Any) -> Any:
 def _summary(row: dict[str, Any]) -> Summary:
     kind: Any = Values if row["edges"] is None else Numbers
     given = {name: row[name] for name in kind.__dataclass_fields__}
-    made: Summary = kind(**{k: np.array(v) if k in ("edges", "counts", "totals") else v for k, v in given.items()})
+    made: Summary = kind(**{k: np.array(v) if k in ARRAYS else v for k, v in given.items()})
     return made
 
 
-FIELDS = ("column", "weight", "edges", "counts", "totals", "spread", "nulls", "outside", "values", "whole")
+ARRAYS = ("edges", "counts", "totals", "chance")
+FIELDS = ("column", "weight", "edges", "counts", "totals", "spread", "chance", "nulls", "outside", "values", "whole")
 
 
 def _layout() -> pa.Schema:
     import pyarrow as pa
 
     types = (pa.string(), pa.float64(), pa.list_(pa.float64()), pa.list_(pa.int64()), pa.list_(pa.float64()))
-    more = (pa.float64(), pa.int64(), pa.int64(), pa.list_(pa.string()), pa.bool_())
+    more = (pa.float64(), pa.list_(pa.float64()), pa.int64(), pa.int64(), pa.list_(pa.string()), pa.bool_())
     return pa.schema(list(zip(FIELDS, (*types, *more), strict=True)))

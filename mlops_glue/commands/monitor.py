@@ -88,8 +88,11 @@ def monitor(
         counts = _counting(store, config, seen, version)
         told = _told(config, env or os.environ.get("GLUE_ENV"), now, seen, counts)
         problem = _drawn(root, seen, told, painter)
-        _logged(config, root, store, told)
-    history.keep(root, told)
+        try:
+            _logged(config, root, store, told)
+        except GlueError as error:
+            problem = problem or error
+    history.keep(root, told)  # the verdict is not lost by what else went wrong
     if seen.performance is not None:  # after the lock: to train takes long
         problem = problem or seen.performance.problem
         react(config, root, store, told, seen.performance.tables, now)

@@ -44,7 +44,7 @@ def judged(reference: pa.Table, current: pa.Table) -> dict[str, dict[str, Any]]:
 
 
 def test_its_own_methods_say_the_same_of_every_column() -> None:
-    """At 60 shifts, half of them none, whatever the size of the window."""
+    """With and without a shift, in windows of three sizes."""
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -54,8 +54,8 @@ def test_its_own_methods_say_the_same_of_every_column() -> None:
         return Dataset.from_pandas(frame, DataDefinition(numerical_columns=["x"], categorical_columns=["word", "yes"]))
 
     reference, agree, off = rows(3000, 0), 0, 0.0
-    for trial in range(20):
-        current = rows((500, 2000, 5000)[trial % 3], trial + 1, (trial % 2) * trial / 40)
+    for trial in range(9):
+        current = rows((500, 2000, 5000)[trial % 3], trial + 1, (trial % 2) * trial / 16)
         mine = judged(reference, current)
         preset = DataDriftPreset(
             num_method="wasserstein", cat_method="jensenshannon", num_threshold=0.2, cat_threshold=0.1
@@ -65,7 +65,7 @@ def test_its_own_methods_say_the_same_of_every_column() -> None:
             one = mine[test["metric_config"]["params"]["column"]]
             agree += one["drifted"] == (test["status"] == "FAIL")
             off = max(off, abs(one["distance"] - float(metric["value"])))
-    assert (agree, off < 0.002) == (60, True)
+    assert (agree, off < 0.002) == (27, True)
 
 
 def test_the_page_shows_what_was_computed_and_opens_offline(tmp_path: Path) -> None:

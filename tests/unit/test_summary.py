@@ -68,7 +68,7 @@ def test_values_are_as_far_as_scipy_says() -> None:
 @pytest.mark.parametrize("rows", [200, 1000])
 @pytest.mark.parametrize("name", ["normal", "lognormal", "words", "many words"])
 def test_chance_stays_below(name: str, rows: int) -> None:
-    """In 300 windows of the reference's own distribution, at a level of 99 %: at most 4 %, drawn with one reference."""
+    """Of 400 windows of the reference's own distribution, with 20 references, at 99 %: at most 12 are above."""
     rng = np.random.default_rng(5)
 
     def draw(n: int) -> Any:
@@ -78,12 +78,14 @@ def test_chance_stays_below(name: str, rows: int) -> None:
         return rng.choice(len(share), n, p=share / share.sum()).astype(float)
 
     method = "wasserstein" if name in SHAPES else "jensenshannon"
-    reference: Any = summarised(draw(5000), method)  # type: ignore[arg-type]
-    limit, above = reference.by_chance(rows, 0.99), 0
-    for _ in range(300):
-        got = reference.empty()
-        got.add(draw(rows) if name in SHAPES else counted(draw(rows)))
-        above += reference.distance(got) > limit
+    above = 0
+    for _ in range(20):
+        reference: Any = summarised(draw(5000), method)  # type: ignore[arg-type]
+        limit = reference.by_chance(rows, 0.99)
+        for _ in range(20):
+            got = reference.empty()
+            got.add(draw(rows) if name in SHAPES else counted(draw(rows)))
+            above += reference.distance(got) > limit
     assert above <= 12
 
 
