@@ -314,6 +314,25 @@ def ci(check: bool, as_json: bool) -> int:
 
 
 @glue.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when there is something to bring.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, as a diff; write nothing.")
+@click.option(
+    "--adopt-base", is_flag=True, help="Of a project without a record: count what differs from the templates as yours."
+)
+@json_option
+def upgrade(check: bool, dry_run: bool, adopt_base: bool, as_json: bool) -> int:
+    """Merge what this version's templates have into the files that glue wrote. Your edits stay; exit 1 on a conflict.
+
+    \b
+    glue upgrade --dry-run
+    glue upgrade
+    """
+    from mlops_glue.commands.upgrade import upgrade as command
+
+    return command(check=check, dry_run=dry_run, adopt_base=adopt_base, as_json=as_json)
+
+
+@glue.command()
 @click.argument("target", metavar="DIR")
 @click.option("--version", type=int, help="A model version; default the champion.")
 @click.option("--wheels", is_flag=True, help="With the packages that it needs: no network to install or build.")

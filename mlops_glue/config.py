@@ -300,7 +300,12 @@ class Config(Section):
 
 
 def load(
-    root: Path, env: str | None = None, overrides: Mapping[str, str] | None = None, *, tables: bool = True
+    root: Path,
+    env: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    tables: bool = True,
+    text: str | None = None,
 ) -> Config:
     """Read and check `glue.yaml`.
 
@@ -309,12 +314,12 @@ def load(
         env: name of an entry of `environments`; default `GLUE_ENV`; "" for none, whatever is set.
         overrides: dotted keys to YAML text, e.g. `{"train.params.max_iter": "300"}`; not written back.
         tables: must the tables be there? In a new clone they are not yet.
+        text: what the file will hold; default what it holds.
 
     Raises:
         ConfigError: with every problem found, in file order.
     """
-    text = _read(root / CONFIG)
-    tree = _parse(text)
+    tree = _parse(_read(root / CONFIG) if text is None else text.removeprefix("\ufeff"))
     for key, value in (overrides or {}).items():
         _set(tree, key, value)
     problems: list[tuple[int, str]] = []
@@ -328,7 +333,7 @@ def load(
         problems += [(_line(tree, loc), _say(loc, what)) for loc, what in _cross_checks(config, root, tables=tables)]
     if problems or config is None:
         raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in sorted(set(problems))])
-    return _in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
+    return in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
 
 
 def located(root: Path, error: ConfigError) -> ConfigError:
@@ -598,7 +603,12 @@ def _feature_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...
             yield ("data", "sources", name, "timestamp"), "one column says when a feature was so"
 
 
-def _in_environment(config: Config, env: str | None) -> Config:
+def in_environment(config: Config, env: str | None) -> Config:
+    """The config, loaded without an environment, as it is in one.
+
+    Raises:
+        ConfigError: there is no such environment.
+    """
     if not env:
         return config
     if env not in config.environments:

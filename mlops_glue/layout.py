@@ -7,8 +7,9 @@ from pathlib import Path
 from mlops_glue.errors import UsageError
 
 CONFIG = "glue.yaml"
-STATE = ".glue"  # git-ignored but for schema.json: lock, logs, what was delivered
+STATE = ".glue"  # git-ignored but for schema.json and generated.json: lock, logs, what was delivered
 SCHEMA = ".glue/schema.json"
+GENERATED = ".glue/generated.json"  # what glue wrote: the base of glue upgrade's merges
 LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
 MATERIALIZED = ".glue/materialized.json"

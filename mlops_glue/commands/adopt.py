@@ -18,6 +18,7 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment import training
 from mlops_glue.assessment.collect import is_test
 from mlops_glue.assessment.tree import Tree, printable, scan
+from mlops_glue.commands import generated
 from mlops_glue.commands.init import plan, undone_on_failure
 from mlops_glue.errors import DataError, UsageError, did_you_mean
 from mlops_glue.pipeline import runner
@@ -64,8 +65,9 @@ def adopt(
         found.notes.append(f"{printable(script.path)}:{script.line} builds {script.estimator}")
         found.notes += [f"{name} of it is not told by the file: left at its default" for name in script.unknown]
         found.notes += [f"{printable(script.path)} builds {other} too: left out" for other in script.others[:5]]
-    files, notes = plan(root, [table], column, None, (), None, stays=top, builds=builds)
-    files = {name: text for name, text in files.items() if name in WRITTEN}
+    asked, notes = plan(root, [table], column, None, (), None, stays=top, builds=builds)
+    made = generated.render(asked)
+    files = {name: text for name, text in made.items() if name in WRITTEN}
     for note in [*found.notes, *notes]:
         console.progress(note)
     console.result(_as_diff(files))
@@ -76,7 +78,7 @@ def adopt(
     if ask is not None and not ask(f"Write these into {root}?"):
         console.result("nothing written")
         return 0
-    _write(root, files)
+    _write(root, files, asked, made)
     console.result(f"{root}: written. Next: cd {Path(path, layout.ADOPTED)} && glue run")
     return 0
 
@@ -197,13 +199,14 @@ def _as_diff(files: dict[str, str]) -> str:
     return "\n".join(out)
 
 
-def _write(root: Path, files: dict[str, str]) -> None:
+def _write(root: Path, files: dict[str, str], asked: generated.Answers, made: dict[str, str]) -> None:
     with undone_on_failure(root, list(files)):
         root.mkdir()
         dvc.init(root, git=git.inside(root))
         git.forget(root)  # dvc init adds to the index, which is the user's
         for name, text in files.items():
             io.write_text(root / name, text)
+        generated.remember(root, "init", asked, made, files)
         try:
             runner.write_definition(configs.load(root), root)
         except OSError as error:
