@@ -160,15 +160,37 @@ def doctor(as_json: bool, env: str | None) -> int:
 @click.argument("path", default=".")
 @click.option("--data", help="The table to learn from; default the one that the training script reads.")
 @click.option("--target", help="The column to predict; default the one that the training script takes apart.")
+@click.option("--model", metavar="NAME/VERSION", help="Only serve this registered model; or NAME@ALIAS.")
+@click.option("--registry", metavar="URI", help="Where it is registered; default MLFLOW_TRACKING_URI, else mlflow.db.")
+@click.option("--trust", is_flag=True, help="Load the model even where that runs code of its own: a pickle.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 @click.option("--yes", is_flag=True, help="Write without asking.")
-def adopt(path: str, data: str | None, target: str | None, dry_run: bool, yes: bool) -> int:
+def adopt(
+    path: str,
+    data: str | None,
+    target: str | None,
+    model: str | None,
+    registry: str | None,
+    trust: bool,
+    dry_run: bool,
+    yes: bool,
+) -> int:
     """Bring a repository in: propose a glue.yaml from what is there. Its own files are not touched.
 
     \b
     glue adopt ../churn --dry-run
     cd ../churn && glue adopt --yes && cd glue && glue run
+    glue adopt --model churn/3 && cd glue && glue serve
     """
+    if model is not None:
+        if target is not None:
+            raise UsageError("--model brings what it predicts: leave out --target, or --model")
+        from mlops_glue.commands.adopt_model import adopt_model
+
+        ask = None if yes else click.confirm
+        return adopt_model(path, model, registry=registry, trust=trust, data=data, dry_run=dry_run, ask=ask)
+    if registry is not None or trust:
+        raise UsageError("--registry and --trust go with --model", hint="glue adopt --model churn/3")
     from mlops_glue.commands.adopt import adopt as command
 
     return command(path, data, target, dry_run=dry_run, ask=None if yes else click.confirm)

@@ -51,15 +51,16 @@ OWN = {ROW, PART, WHEN, WHOM, "prediction"}
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The nearest folder at or above `start` that holds a `glue.yaml`.
+    """The nearest folder at or above `start` that holds a `glue.yaml`, by itself or in what `glue adopt` made in it.
 
     Raises:
         UsageError: there is none.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / CONFIG).is_file():
-            return folder
+        for root in (folder, folder / ADOPTED):
+            if (root / CONFIG).is_file():
+                return root
     raise UsageError(f"no {CONFIG} in {here} or above it", hint="glue init my_project --data table.csv --target column")
 
 

@@ -204,10 +204,7 @@ class Store:
 
         with _told(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if self._client.get_experiment_by_name(experiment) is None:
-                where = (self._root / layout.TRACKING_ARTIFACTS).as_uri() if self._local else None
-                self._client.create_experiment(experiment, artifact_location=where)
-            mlflow.set_experiment(experiment)
+            self._experiment(experiment)
             with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
                 mlflow.log_params(params)
                 mlflow.log_metrics(metrics)
@@ -233,6 +230,56 @@ class Store:
             assert run is not None
             return int(made.version)
 
+    def register(
+        self, model: str, *, experiment: str, fingerprint: str, tags: dict[str, str], bundle: Path
+    ) -> tuple[int, bool]:
+        """The version that has a bundle of a model that was made elsewhere, and whether it is new."""
+        import mlflow
+
+        found = self.published(model, fingerprint)
+        if found is not None:
+            return found, False
+        with _told():
+            self._experiment(experiment)
+            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
+                mlflow.log_artifacts(str(bundle), "bundle")
+                assert run is not None
+                where, run_id = f"{run.info.artifact_uri}/bundle", run.info.run_id
+            if not self._client.search_registered_models(f"name = '{model}'"):
+                self._client.create_registered_model(model)
+            made = self._client.create_model_version(model, where, run_id, tags={**tags, FINGERPRINT: fingerprint})
+            return int(made.version), True
+
+    def _experiment(self, name: str) -> None:
+        import mlflow
+
+        if self._client.get_experiment_by_name(name) is None:
+            where = (self._root / layout.TRACKING_ARTIFACTS).as_uri() if self._local else None
+            self._client.create_experiment(name, artifact_location=where)
+        mlflow.set_experiment(name)
+
+    def logged(self, model: str, version: str, into: Path) -> tuple[str, Path]:
+        """Copy what `log_model` made of a registered version, by its number or `@alias`; its URI and the folder.
+
+        Raises:
+            DataError: there is no such version, or it holds no MLmodel.
+        """
+        import mlflow
+
+        if version.startswith("@"):
+            number = self.under(model, version[1:])
+            if number is None:
+                raise DataError(f"{model} has no alias {version[1:]!r}")
+            version = str(number)
+        elif int(version) not in (there := self.versions(model)):
+            raise DataError(f"{model} has no version {version} (versions: {', '.join(map(str, there)) or 'none'})")
+        uri = f"models:/{model}/{version}"
+        with _told():
+            folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(into)))
+        if not (folder / "MLmodel").is_file():
+            raise DataError(f"{uri}: has no MLmodel")
+        return uri, folder
+
     def dead_runs(self, experiment: str) -> list[str]:
         """The ids of runs that are RUNNING and whose process, one of glue's on this machine, is no more."""
         with _told():
@@ -248,6 +295,26 @@ class Store:
         for run in self.dead_runs(experiment):
             with _told():
                 self._client.set_terminated(run, "KILLED")
+
+
+def load_sklearn(folder: Path) -> Any:
+    """By MLflow's own loader, which runs any code that is in the model; for what a person trusts, never to serve."""
+    import mlflow
+
+    with _told():
+        return mlflow.sklearn.load_model(str(folder))
+
+
+def example_rows(folder: Path) -> Any:
+    """The input example of a logged model as a data frame; None where it has none."""
+    import pandas as pd
+    from mlflow.models import Model
+
+    with _told():
+        rows = Model.load(str(folder)).load_input_example(str(folder))
+    if rows is None or isinstance(rows, pd.DataFrame):
+        return rows
+    return pd.DataFrame(rows).rename(columns=lambda at: f"x{at}")
 
 
 @contextlib.contextmanager

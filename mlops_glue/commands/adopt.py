@@ -46,12 +46,7 @@ def adopt(
 ) -> int:
     """Read the repository, propose, show, and write where `ask` (None: without asking) says yes."""
     top = Path(path).resolve()
-    if not top.is_dir():
-        raise UsageError(f"{path}: no such folder", hint="glue adopt .")
-    root = top / layout.ADOPTED
-    for there in (top / layout.CONFIG, root):
-        if there.exists():
-            raise UsageError(f"{there} is there already", hint="glue run" if (root / layout.CONFIG).is_file() else None)
+    root = free_place(top, path)
     found = look(top)
     try:
         script, table, column = _choose(top, found, data, target)
@@ -70,17 +65,39 @@ def adopt(
     files = {name: text for name, text in made.items() if name in WRITTEN}
     for note in [*found.notes, *notes]:
         console.progress(note)
-    console.result(_as_diff(files))
-    if dry_run:
-        return 0
-    if ask is not None and not sys.stdin.isatty():
-        raise UsageError("nobody is there to be asked", hint="glue adopt --yes")
-    if ask is not None and not ask(f"Write these into {root}?"):
-        console.result("nothing written")
+    console.result(as_diff(files))
+    if dry_run or not asked_for(ask, root):
         return 0
     _write(root, files, asked, made)
     console.result(f"{root}: written. Next: cd {Path(path, layout.ADOPTED)} && glue run")
     return 0
+
+
+def free_place(top: Path, path: str) -> Path:
+    """The folder that will hold all that is written.
+
+    Raises:
+        UsageError: it is there already, or the repository is not.
+    """
+    if not top.is_dir():
+        raise UsageError(f"{path}: no such folder", hint="glue adopt .")
+    root = top / layout.ADOPTED
+    for there in (top / layout.CONFIG, root):
+        if there.exists():
+            raise UsageError(f"{there} is there already", hint="glue run" if (root / layout.CONFIG).is_file() else None)
+    return root
+
+
+def asked_for(ask: Callable[[str], bool] | None, root: Path) -> bool:
+    """Does the person want it written? Without `ask` they said so before."""
+    if ask is None:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to be asked", hint="glue adopt --yes")
+    if ask(f"Write these into {root}?"):
+        return True
+    console.result("nothing written")
+    return False
 
 
 def look(top: Path) -> Found:
@@ -185,7 +202,7 @@ def _tables(top: Path, found: Found, script: training.Script | None) -> list[Pat
     return [one for one in tables if one.name.lower().endswith(io.SUFFIXES)][:50]
 
 
-def _as_diff(files: dict[str, str]) -> str:
+def as_diff(files: dict[str, str]) -> str:
     """What is new, as `git diff` shows it."""
     import difflib
 

@@ -165,7 +165,7 @@ def plan(
     small = known is None and builds is None and not big and not (root / "model.py").exists()
     small = small and defaults.is_small(table, usable, target, task_found)
     estimator, params = ("model:build", {}) if small else builds or defaults.estimator(table, target, task_found)
-    name = _name((stays or root).name) or "project"
+    name = name_of((stays or root).name) or "project"
     values = {
         "project": name,
         "model": name,
@@ -234,7 +234,7 @@ def _look(
             notes.append(f"{file.name}: no column says when; its rows count as known since ever")
         if isinstance(when, list) and not is_label:
             raise UsageError(f"{file.name}: its time is in the columns {', '.join(when)}", hint="make them one column")
-    name = _name(re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)) or "table"
+    name = name_of(re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)) or "table"
     return Table(name, file, table, profiles, there, when, created)
 
 
@@ -307,7 +307,8 @@ def _path_in(root: Path, file: Path, stays: Path | None = None) -> str:
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else f"data/raw/{file.name}"
 
 
-def _name(text: str) -> str:
+def name_of(text: str) -> str:
+    """Text as a name that every tool takes; empty where nothing of it is left."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")
 
 

@@ -126,7 +126,9 @@ def _of_config(
 ) -> tuple[list[File], dict[str, generated.Part]]:
     """What follows from `glue.yaml` with this text: `dvc.yaml`, and the workflows where `glue ci` wrote them."""
     try:
-        config = configs.load(root, "", tables=False, text=text)
+        config = configs.load(root, "", tables=False, needs=(), text=text)
+        if config.data is None:
+            return [], {}
         pipeline = runner.stale_definition(config, root)
         files = [File("dvc.yaml", "updated" if pipeline else "unchanged", pipeline)]
         top = git.top(root)
