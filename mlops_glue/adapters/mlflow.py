@@ -16,7 +16,9 @@ from mlops_glue import io, layout
 from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
 
 FINGERPRINT = "glue.fingerprint"
+MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
 HISTORY = "glue.champions"  # tag of the registered model: a line for each champion
+MOST_METRICS = 500  # of a run of the monitor; MLflow takes 1,000 at a time
 MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
 
@@ -250,7 +252,37 @@ class Store:
             made = self._client.create_model_version(model, where, run_id, tags={**tags, FINGERPRINT: fingerprint})
             return int(made.version), True
 
+    def monitored(
+        self,
+        model: str,
+        version: int,
+        *,
+        experiment: str,
+        metrics: dict[str, float],
+        tags: dict[str, str],
+        files: list[Path],
+    ) -> str:
+        """Log a run of the monitor, tied to the version by its tags and the version's.
+
+        Returns:
+            The run's id.
+        """
+        import mlflow
+
+        with _told():
+            self._experiment(experiment)
+            own = {"glue.model": model, "glue.model_version": str(version), "glue.pid": str(os.getpid())}
+            with mlflow.start_run(tags={**tags, **own}) as run:
+                named = {re.sub(r"[^\w .:-]", "_", name)[:250]: value for name, value in metrics.items()}
+                mlflow.log_metrics(dict(list(named.items())[:MOST_METRICS]))
+                for file in files:
+                    mlflow.log_artifact(str(file))
+            assert run is not None
+            self._client.set_model_version_tag(model, str(version), MONITORED, run.info.run_id)
+            return str(run.info.run_id)
+
     def _experiment(self, name: str) -> None:
+        """Make it where it is not there, and log to it."""
         import mlflow
 
         if self._client.get_experiment_by_name(name) is None:
