@@ -322,6 +322,7 @@ def serve(
 
 @glue.command()
 @click.option("--current", metavar="FILE", help="A table to compare, instead of the prediction log.")
+@click.option("--reference", metavar="FILE", help="What it is compared with, instead of a version: just two tables.")
 @click.option("--last", metavar="7d", help="The window: so many hours, days or weeks (12h, 7d, 4w), up to now.")
 @click.option("--since", metavar="TIME", help="The window: from this time (ISO 8601, UTC) up to now.")
 @click.option("--rows", type=click.IntRange(min=1), help="The window: the latest so many rows.")
@@ -331,6 +332,7 @@ def serve(
 @env_option
 def monitor(
     current: str | None,
+    reference: str | None,
     last: str | None,
     since: str | None,
     rows: int | None,
@@ -344,7 +346,17 @@ def monitor(
     \b
     glue monitor --last 7d
     glue monitor --current new_customers.csv
+    glue monitor --reference january.csv --current february.csv
     """
+    if reference is not None:
+        if current is None or any(one is not None for one in (last, since, rows, version)):
+            raise UsageError(
+                "--reference compares two tables: it goes with --current alone",
+                hint=f"glue monitor --reference {reference} --current FILE",
+            )
+        from mlops_glue.commands.monitor_tables import monitor_tables
+
+        return monitor_tables(reference, current, page=page, as_json=as_json, env=env)
     from mlops_glue.commands.monitor import monitor as command
 
     return command(

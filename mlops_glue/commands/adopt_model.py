@@ -150,7 +150,7 @@ def _converted(
         frame = frame[frame.columns[: model.n_features_in_]]  # of a model of an array: by their order
     from mlops_glue.pipeline.convert import convert  # late: to refuse takes no time
 
-    parity = convert(model, about.get("signature"), frame, scratch / "bundle")
+    parity = convert(model, about.get("signature"), frame, scratch / "bundle", watched=table is not None)
     rows = parity["holdout_rows"]
     return {
         "uri": found,
@@ -169,7 +169,9 @@ def _notes(flavor: dict[str, Any], table: Path | None) -> list[str]:
     if here != there:
         notes.append(f"it was fitted with scikit-learn {there}; the proof is against what {here} says")
     if table is None:
-        notes.append("these are its input example: --data TABLE proves it on more")
+        notes.append(
+            "that is its input example: --data TABLE proves it on more, and glue monitor then compares with it"
+        )
     return notes
 
 

@@ -139,7 +139,7 @@ def plan(
         builds: the estimator's import path and arguments, where they are known.
     """
     notes: list[str] = []
-    read = {file: _read(file, notes) for file in found}
+    read = {file: read_or_sample(file, notes) for file in found}
     labels = next((file for file, table in read.items() if target in table.column_names), found[0])
     tables = [_look(file, read[file], target, timestamp, entities, file == labels, notes) for file in found]
     label = next(table for table in tables if table.file == labels)
@@ -196,7 +196,8 @@ def plan(
     return asked, notes
 
 
-def _read(file: Path, notes: list[str]) -> Any:
+def read_or_sample(file: Path, notes: list[str]) -> Any:
+    """A table; of a big one a sample, which `notes` then tells."""
     if file.stat().st_size <= WHOLE_BYTES:
         return io.read_table(file)
     table = io.sample(file, SAMPLE_ROWS)

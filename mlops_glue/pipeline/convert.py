@@ -5,16 +5,20 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import io
+from mlops_glue import io, layout
 from mlops_glue.adapters import onnx
 from mlops_glue.errors import CheckFailed, DataError
 from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.package import compare
-from mlops_glue.schema import Column, Kind, Schema
+from mlops_glue.schema import Column, Kind, Schema, encode
+from mlops_glue.scoring import Bundle
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 KINDS: dict[str, tuple[Kind, str]] = {  # of MLflow's types: kind and Arrow's name
     "double": ("number", "double"),
@@ -26,7 +30,9 @@ KINDS: dict[str, tuple[Kind, str]] = {  # of MLflow's types: kind and Arrow's na
 }
 
 
-def convert(model: Any, signature: dict[str, Any] | None, rows: Any, folder: Path) -> dict[str, Any]:
+def convert(
+    model: Any, signature: dict[str, Any] | None, rows: Any, folder: Path, *, watched: bool = False
+) -> dict[str, Any]:
     """Write the bundle, and prove that it says what the model says.
 
     Args:
@@ -34,6 +40,7 @@ def convert(model: Any, signature: dict[str, Any] | None, rows: Any, folder: Pat
         signature: of its MLmodel.
         rows: a data frame to prove it on; its columns are the model's.
         folder: an empty folder.
+        watched: are the rows such that `glue monitor` may compare others with them?
 
     Returns:
         The proof.
@@ -43,6 +50,8 @@ def convert(model: Any, signature: dict[str, Any] | None, rows: Any, folder: Pat
         CheckFailed: the ONNX form is not faithful.
         ToolError: ONNX cannot express the model.
     """
+    import pyarrow as pa
+
     columns = _columns(model, signature, rows)
     labels = np.asarray(model.classes_).tolist() if hasattr(model, "classes_") else None
     if labels is not None and not hasattr(model, "predict_proba"):
@@ -62,7 +71,23 @@ def convert(model: Any, signature: dict[str, Any] | None, rows: Any, folder: Pat
     io.write_json(folder / "signature.json", reference.signature(schema))
     io.write_json(folder / "parity.json", parity)
     io.write_json(folder / "input_example.json", json.loads(frame.head(3).to_json(orient="records")))
+    if watched:
+        _keep_reference(folder, pa.Table.from_pandas(frame, preserve_index=False), schema)
     return parity
+
+
+def _keep_reference(folder: Path, raw: pa.Table, schema: Schema) -> None:
+    """The rows as monitoring takes them; they stand for those of training and of the holdout."""
+    import pyarrow as pa
+
+    scored = Bundle(folder).scored(raw, raw)
+    at = np.unique(np.linspace(0, raw.num_rows - 1, min(raw.num_rows, reference.SAMPLE_ROWS)).astype(np.int64))
+    chosen = scored.take(at)
+    parts = [chosen.append_column(layout.PART, pa.array([part] * len(at))) for part in ("train", "test")]
+    sampled = pa.concat_tables(parts)
+    io.write_parquet(folder / layout.SAMPLE, sampled)
+    encoded = pa.table(encode(raw, schema))
+    reference.reference(encoded, sampled, schema, None).write(folder / layout.REFERENCE)
 
 
 def _columns(model: Any, signature: dict[str, Any] | None, rows: Any) -> list[Column]:
