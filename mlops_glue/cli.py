@@ -161,6 +161,7 @@ def doctor(as_json: bool, env: str | None) -> int:
 @click.option("--data", help="The table to learn from; default the one that the training script reads.")
 @click.option("--target", help="The column to predict; default the one that the training script takes apart.")
 @click.option("--model", metavar="NAME/VERSION", help="Only serve this registered model; or NAME@ALIAS.")
+@click.option("--tracking", is_flag=True, help="Only track the repository's own commands, by glue track.")
 @click.option("--registry", metavar="URI", help="Where it is registered; default MLFLOW_TRACKING_URI, else mlflow.db.")
 @click.option("--trust", is_flag=True, help="Load the model even where that runs code of its own: a pickle.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
@@ -170,6 +171,7 @@ def adopt(
     data: str | None,
     target: str | None,
     model: str | None,
+    tracking: bool,
     registry: str | None,
     trust: bool,
     dry_run: bool,
@@ -182,18 +184,40 @@ def adopt(
     cd ../churn && glue adopt --yes && cd glue && glue run
     glue adopt --model churn/3 && cd glue && glue serve
     """
+    ask = None if yes else click.confirm
+    if tracking:
+        if any((data, target, model, registry, trust)):
+            raise UsageError("--tracking takes only --dry-run and --yes", hint="glue adopt --tracking")
+        from mlops_glue.commands.track import adopt_tracking
+
+        return adopt_tracking(path, dry_run=dry_run, ask=ask)
     if model is not None:
         if target is not None:
             raise UsageError("--model brings what it predicts: leave out --target, or --model")
         from mlops_glue.commands.adopt_model import adopt_model
 
-        ask = None if yes else click.confirm
         return adopt_model(path, model, registry=registry, trust=trust, data=data, dry_run=dry_run, ask=ask)
     if registry is not None or trust:
         raise UsageError("--registry and --trust go with --model", hint="glue adopt --model churn/3")
     from mlops_glue.commands.adopt import adopt as command
 
-    return command(path, data, target, dry_run=dry_run, ask=None if yes else click.confirm)
+    return command(path, data, target, dry_run=dry_run, ask=ask)
+
+
+@glue.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--metrics", multiple=True, metavar="FILE", help="JSON or YAML that it writes; default metrics.json.")
+@env_option
+def track(command: tuple[str, ...], metrics: tuple[str, ...], env: str | None) -> int:
+    """Run a command of your own as one MLflow run; its exit code is this one's.
+
+    \b
+    glue track -- python train.py --depth 5
+    glue track --metrics scores.json -- dvc repro
+    """
+    from mlops_glue.commands.track import track as tracked
+
+    return tracked(command, metrics=metrics, env=env)
 
 
 @glue.command()

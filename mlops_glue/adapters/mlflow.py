@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from io import StringIO
@@ -273,7 +274,7 @@ class Store:
             self._experiment(experiment)
             own = {"glue.model": model, "glue.model_version": str(version), "glue.pid": str(os.getpid())}
             with mlflow.start_run(tags={**tags, **own}) as run:
-                named = {re.sub(r"[^\w .:-]", "_", name)[:250]: value for name, value in metrics.items()}
+                named = {_named(name): value for name, value in metrics.items()}
                 mlflow.log_metrics(dict(list(named.items())[:MOST_METRICS]))
                 for file in files:
                     mlflow.log_artifact(str(file))
@@ -289,6 +290,31 @@ class Store:
             where = (self._root / layout.TRACKING_ARTIFACTS).as_uri() if self._local else None
             self._client.create_experiment(name, artifact_location=where)
         mlflow.set_experiment(name)
+
+    def begin(self, experiment: str, tags: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """A run that another program goes on with: its id, and the variables that tell MLflow there to do so."""
+        with _told():
+            self._experiment(experiment)
+            found = self._client.get_experiment_by_name(experiment)
+            run = self._client.create_run(found.experiment_id, tags={**tags, "glue.pid": str(os.getpid())})
+        told = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_REGISTRY_URI": self._uri, "MLFLOW_RUN_ID": run.info.run_id}
+        return run.info.run_id, {**told, "MLFLOW_EXPERIMENT_NAME": experiment}
+
+    def end(self, run: str, status: str, params: dict[str, str], metrics: dict[str, float], files: list[Path]) -> None:
+        """Log to that run, and end it; what the program logged itself under the same name stays."""
+        from mlflow.entities import Metric, Param
+
+        with _told():
+            there = self._client.get_run(run).data
+            now = int(time.time() * 1000)
+            new = [Param(_named(k), v[:6000]) for k, v in params.items() if _named(k) not in there.params]
+            measured = [Metric(_named(k), v, now, 0) for k, v in metrics.items() if _named(k) not in there.metrics]
+            for at in range(0, max(len(new), 1), 100):  # as many as MLflow takes at a time
+                self._client.log_batch(run, params=new[at : at + 100])
+            self._client.log_batch(run, metrics=measured[:MOST_METRICS])
+            for file in files:
+                self._client.log_artifact(run, str(file))
+            self._client.set_terminated(run, status)
 
     def logged(self, model: str, version: str, into: Path) -> tuple[str, Path]:
         """Copy what `log_model` made of a registered version, by its number or `@alias`; its URI and the folder.
@@ -327,6 +353,11 @@ class Store:
         for run in self.dead_runs(experiment):
             with _told():
                 self._client.set_terminated(run, "KILLED")
+
+
+def _named(name: str) -> str:
+    """As MLflow takes it for a name of a metric."""
+    return re.sub(r"[^\w .:-]", "_", name)[:250]
 
 
 def load_sklearn(folder: Path) -> Any:

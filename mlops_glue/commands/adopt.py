@@ -107,7 +107,7 @@ def look(top: Path) -> Found:
     for path in found.tree.files:
         name = path.rpartition("/")[2]
         if name in ("params.yaml", "params.yml"):
-            settings |= _flat(_yaml(found, path))
+            settings |= flat(_yaml(found, path))
         elif name in ("dvc.yaml", "MLproject"):
             _pipeline(found, path, _yaml(found, path))
         elif name == "feature_store.yaml":
@@ -132,12 +132,13 @@ def _yaml(found: Found, path: str) -> Any:
         return None
 
 
-def _flat(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+def flat(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """The leaves of a tree of mappings, by their path."""
     if not isinstance(value, dict):
         return {at: value} if at else {}
     out: dict[tuple[str, ...], Any] = {}
     for key, one in value.items():
-        out |= _flat(one, (*at, str(key)))
+        out |= flat(one, (*at, str(key)))
     return out
 
 
