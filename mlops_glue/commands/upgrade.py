@@ -74,7 +74,7 @@ def _as_if_made_now(root: Path) -> generated.Part:
     """A record for a project that has none: what the current templates make of its tables and its config."""
     config = configs.load(root, "")
     labels, source = config.data.labels, config.source
-    sources = [source, *(one for one in config.data.sources.values() if one is not source)]
+    sources = list(config.data.sources.values())
     fraud = config.features.transform == FRAUD["transform"] and (root / "data" / "generate.py").is_file()
     asked, _ = plan(
         root,
@@ -85,6 +85,7 @@ def _as_if_made_now(root: Path) -> generated.Part:
         labels.task,
         FRAUD if fraud else None,
         stays=root.parent if root.name == layout.ADOPTED else None,
+        builds=(config.train.estimator, config.train.params) if config.train.estimator else None,
     )
     if fraud:
         asked |= {"fraud": {}, "feature_repo": {}}
@@ -224,12 +225,17 @@ def _tell(root: Path, files: list[File], *, show: bool) -> None:
 
 def _tell_what_differs(root: Path, part: generated.Part) -> None:
     """What counts as the user's own from now on."""
+    differs = []
     for path, text in part.files.items():
         there = _read(root / path)
         if there is None:
-            console.result(f"not there  {path}")
+            differs.append(f"not there  {path}")
         elif text is not None and there != text:
-            console.result(_diff(path, text, there))
+            differs.append(_diff(path, text, there))
+    for line in (
+        ["what the current templates would make otherwise, and is yours from now on:", *differs] if differs else []
+    ):
+        console.result(line)
     ignored = _read(root / ".gitignore") or ""
     if f"!/{layout.GENERATED}" not in ignored.splitlines():
         console.progress(f".gitignore should have: !/{layout.GENERATED}")
