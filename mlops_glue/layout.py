@@ -7,8 +7,9 @@ from pathlib import Path
 from mlops_glue.errors import UsageError
 
 CONFIG = "glue.yaml"
-STATE = ".glue"  # git-ignored but for schema.json: lock, logs, what was delivered
+STATE = ".glue"  # git-ignored but for schema.json and generated.json: lock, logs, what was delivered
 SCHEMA = ".glue/schema.json"
+GENERATED = ".glue/generated.json"  # what glue wrote: the base of glue upgrade's merges
 LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
 MATERIALIZED = ".glue/materialized.json"
@@ -59,15 +60,16 @@ OWN = {ROW, PART, WHEN, WHOM, "prediction"}
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The nearest folder at or above `start` that holds a `glue.yaml`.
+    """The nearest folder at or above `start` that holds a `glue.yaml`, by itself or in what `glue adopt` made in it.
 
     Raises:
         UsageError: there is none.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / CONFIG).is_file():
-            return folder
+        for root in (folder, folder / ADOPTED):
+            if (root / CONFIG).is_file():
+                return root
     raise UsageError(f"no {CONFIG} in {here} or above it", hint="glue init my_project --data table.csv --target column")
 
 
