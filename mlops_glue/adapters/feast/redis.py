@@ -90,35 +90,42 @@ class _Views:
         self._head = struct.pack("<I", len(names)) + b"".join(
             struct.pack("<II", STRING, len(name)) + name for name in names
         )
-        self._tail, self._places = project.encode(), [place for _, place in keys]
-        self._pack = [{"STRING": _text, "INT32": _int32, "INT64": _int64}[kind] for kind in types]
+        self._tail = project.encode()
+        packs = {"STRING": _text, "INT32": _int32, "INT64": _int64}
+        self._packs = [(place, packs[kind]) for (_, place), kind in zip(keys, types, strict=True)]
         fields: list[bytes] = []
-        self._spans: list[tuple[int, int, list[int]]] = []  # TTL in µs, where the view's fields begin, places
+        self._spans: list[tuple[int, int, list[tuple[int, int]]]] = []  # TTL in µs, place of the time, of the features
         for view, features in views:
-            self._spans.append((int(view.ttl_s * 1e6), len(fields), [place for _, place in features]))
+            start = len(fields)
+            places = [(at, place) for at, (_, place) in enumerate(features, start + 1)]
+            self._spans.append((int(view.ttl_s * 1e6), start, places))
             fields.append(f"_ts:{view.of}".encode())
             fields += [struct.pack("<I", mmh3.hash(f"{view.of}:{name}", signed=False)) for name, _ in features]
-        self._fields = b"".join(_bulk(field) for field in fields)
-        self._words = b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2)
+        words = b"*%d\r\n$5\r\nHMGET\r\n" % (len(fields) + 2)
+        rest = b"".join(_bulk(field) for field in fields)
+        # what does not change of a command, put together once
+        self._form = words.replace(b"%", b"%%") + b"$%d\r\n%b\r\n" + rest.replace(b"%", b"%%")
 
     def command(self, whom: tuple[Any, ...]) -> bytes | None:
         """What to send for one entity; None where nobody can be known by such a key."""
-        parts = [self._head]
-        for place, pack in zip(self._places, self._pack, strict=True):
+        key = self._head
+        for place, pack in self._packs:
             value = whom[place]
             packed = None if value is None else pack(value)
             if packed is None:
                 return None
-            parts.append(packed)
-        return self._words + _bulk(b"".join([*parts, self._tail])) + self._fields
+            key += packed
+        key += self._tail
+        return self._form % (len(key), key)
 
     def put(self, reply: list[bytes | None], now_us: int, out: list[Any]) -> None:
         """The values of one entity into its row."""
         for ttl_us, start, places in self._spans:
             if ttl_us and now_us - moment(reply[start]) > ttl_us:
                 continue
-            for at, place in enumerate(places, start + 1):
-                out[place] = value_of(reply[at])
+            for at, place in places:
+                if data := reply[at]:
+                    out[place] = value_of(data)
 
 
 class RedisReader:
@@ -158,20 +165,18 @@ class RedisReader:
         Raises:
             ToolError: the server cannot be reached, or does not answer in time.
         """
-        out: list[list[Any]] = [[None] * self._width for _ in whom]
-        commands: dict[bytes, list[tuple[int, _Views]]] = {}
-        for row, one in enumerate(whom):
-            for group in self._groups:
-                if (command := group.command(one)) is not None:
-                    commands.setdefault(command, []).append((row, group))
-        if commands:
-            replies = await self._wires.ask(b"".join(commands), len(commands))
-            for reply, wanted in zip(replies, commands.values(), strict=True):
+        new = list(dict.fromkeys(whom))
+        commands = [(group, at, group.command(one)) for group in self._groups for at, one in enumerate(new)]
+        sent = [(group, at, command) for group, at, command in commands if command is not None]
+        found: list[list[Any]] = [[None] * self._width for _ in new]
+        if sent:
+            replies = await self._wires.ask(b"".join([command for _, _, command in sent]), len(sent))
+            for reply, (group, at, _) in zip(replies, sent, strict=True):
                 if not isinstance(reply, list):
                     raise ToolError(f"Redis says {type(reply).__name__}")  # its words may hold a key
-                for row, group in wanted:
-                    group.put(reply, now_us, out[row])
-        return out
+                group.put(reply, now_us, found[at])
+        of = dict(zip(new, found, strict=True))
+        return [of[one] for one in whom]
 
 
 class _Lost(Exception):
@@ -291,7 +296,7 @@ def _bulk(value: bytes) -> bytes:
 
 def _text(value: Any) -> bytes:
     data = str(value).encode()
-    return struct.pack("<II", STRING, len(data)) + data
+    return _sized(STRING, len(data)) + data
 
 
 def _int32(value: Any) -> bytes | None:
@@ -304,14 +309,10 @@ def _int64(value: Any) -> bytes:
 
 def moment(data: bytes | None) -> int:
     """Microseconds since 1970 of a protobuf `Timestamp`; 0 where there is none."""
-    seconds, nanos, at = 0, 0, 0
-    while data and at < len(data):
-        tag = data[at]
-        value, at = _varint(data, at + 1)
-        if tag == 0x08:
-            seconds = value
-        else:
-            nanos = value
+    if not data:
+        return 0
+    seconds, at = _varint(data, 1) if data[0] == 0x08 else (0, 0)
+    nanos = _varint(data, at + 1)[0] if at < len(data) else 0
     return seconds * 1_000_000 + nanos // 1000
 
 
@@ -323,6 +324,8 @@ def value_of(data: bytes | None) -> Any:
     """
     if not data:
         return None
+    if data[0] == 0x29:  # the most frequent one
+        return _double(data)[0]
     read = READ.get(data[0])
     if read is None:
         raise ToolError("Redis holds a value of a type that no model takes")
@@ -331,13 +334,16 @@ def value_of(data: bytes | None) -> Any:
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """A whole number of 64 bits with sign, and where it ends."""
-    value = shift = 0
-    while True:
-        byte = data[at]
+    value = data[at]
+    at += 1
+    if value < 0x80:
+        return value, at
+    value, shift = value & 0x7F, 7
+    while (byte := data[at]) >= 0x80:
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value - (1 << 64) if value >= 1 << 63 else value, at
+    value |= byte << shift
+    return value - (1 << 64) if value >= 1 << 63 else value, at + 1
 
 
 def _string(data: bytes) -> str:
@@ -350,14 +356,14 @@ def _when(data: bytes) -> int | None:
     return None if seconds == NEVER else seconds * 1_000_000
 
 
-_double, _float = struct.Struct("<xd"), struct.Struct("<xf")
+_sized = struct.Struct("<II").pack
+_double, _float = struct.Struct("<xd").unpack, struct.Struct("<xf").unpack
 # by the first byte: the number of the field in `Value`, and how it is written
 READ: dict[int, Callable[[bytes], Any]] = {
     0x12: _string,
     0x18: lambda data: _varint(data, 1)[0],
     0x20: lambda data: _varint(data, 1)[0],
-    0x29: lambda data: _double.unpack(data)[0],
-    0x35: lambda data: _float.unpack(data)[0],
+    0x35: lambda data: _float(data)[0],
     0x38: lambda data: data[1] != 0,
     0x40: _when,
 }
