@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
+from mlops_glue.commands.react import Performances, judged, of_table, react, tell_performance, tell_reaction
 from mlops_glue.errors import DataError, GlueError, ToolError, UsageError
 from mlops_glue.monitoring import history
 from mlops_glue.monitoring.drift import Version, Watch
@@ -36,6 +37,8 @@ class Seen:
     since: datetime | None
     until: datetime
     problems: list[str]
+    performance: Performances | None = None  # of the log
+    performances: dict[int, dict[str, Any] | None] = field(default_factory=dict)  # by version
 
 
 def monitor(
@@ -82,14 +85,21 @@ def monitor(
             seen = _of_log(bundles, window, version)
         else:
             seen = _of_table(bundles, Path(str(current)), version, now)
-        told = _told(config, env or os.environ.get("GLUE_ENV"), now, seen)
+        counts = _counting(store, config, seen, version)
+        told = _told(config, env or os.environ.get("GLUE_ENV"), now, seen, counts)
         problem = _drawn(root, seen, told, painter)
         _logged(config, root, store, told)
     history.keep(root, told)
+    if seen.performance is not None:  # after the lock: to train takes long
+        problem = problem or seen.performance.problem
+        react(config, root, store, told, seen.performance.tables, now)
     _tell(told, as_json)
-    if problem is not None:
+    bad = told["verdict"] in ("drift", "performance")
+    if problem is not None and not bad:
         raise problem
-    return 1 if told["verdict"] in ("drift", "performance") else 0
+    if problem is not None:  # that something is wrong is known all the same
+        console.error(problem)
+    return 1 if bad else 0
 
 
 class Bundles:
@@ -162,7 +172,10 @@ def _of_log(bundles: Bundles, window: Window, version: int | None) -> Seen:
     watches.sort(key=lambda one: -one[0].rows)
     if not watches and window.problems:
         raise DataError(window.problems[0], hint="nothing in the window can be compared, so nothing is known")
-    return Seen(watches, window.since, window.until, window.problems)
+    by_labels = Performances(bundles.config, bundles.root, window)
+    files = window.files()
+    performances = {w.version.number: by_labels.of(w.version, w.rows, files[w.version.number]) for w, _ in watches}
+    return Seen(watches, window.since, window.until, window.problems, by_labels, performances)
 
 
 def _of_version(bundles: Bundles, window: Window, number: int, names: list[str]) -> tuple[Watch, Any] | None:
@@ -202,30 +215,40 @@ def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) 
     if not watch.told and not watch.problems:
         rows = bundle.scored(rows, rows, where=str(path))
         watch.predicted(rows)
-    return Seen([(watch, rows)], None, now, [])
+    return Seen([(watch, rows)], None, now, [], None, {chosen.number: of_table(bundles.config, chosen, rows)})
 
 
-def _told(config: configs.Config, env: str | None, now: datetime, seen: Seen) -> dict[str, Any]:
+def _counting(store: Store, config: configs.Config, seen: Seen, version: int | None) -> set[int]:
+    """The versions that still answer: what a former one was asked is told, and alarms nobody."""
+    if version is not None or seen.performance is None:
+        return {watch.version.number for watch, _ in seen.watches}
+    aliases = ["champion", *([config.serve.canary.alias] if config.serve.canary else [])]
+    return {number for alias in aliases if (number := store.under(config.model_name, alias)) is not None}
+
+
+def _told(config: configs.Config, env: str | None, now: datetime, seen: Seen, counts: set[int]) -> dict[str, Any]:
     """The whole verdict: that of the window is the worst of its versions'."""
-    versions = [watch.verdict(config.monitor) for watch, _ in seen.watches]
-    said = {one["verdict"] for one in versions}
+    versions = [
+        {**watch.verdict(config.monitor), "performance": seen.performances.get(watch.version.number)}
+        for watch, _ in seen.watches
+    ]
     shares = [one["drift_share"] for one in versions if one["drift_share"] is not None]
     distances = [one["prediction"]["distance"] for one in versions if one["prediction"]]
-    return {
+    told = {
         "time": now,
         "since": seen.since,
         "until": seen.until,
         "env": env,
         "model": config.model_name,
         "rows": sum(one["rows"] for one in versions),
-        "verdict": next((v for v in ("drift", "ok") if v in said), "not enough data"),
         "min_rows": config.monitor.min_rows,
         "drift_share": max(shares, default=None),
         "prediction_drift": max(distances, default=None),
-        "performance": None,
         "problems": seen.problems,
         "versions": versions,
     }
+    judged(told, counts)
+    return told
 
 
 def _drawn(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None) -> GlueError | None:
@@ -269,6 +292,8 @@ def _logged(config: configs.Config, root: Path, store: Store, told: dict[str, An
     for at, one in enumerate(told["versions"]):
         numbers = {"rows": one["rows"], "drift_share": one["drift_share"]}
         numbers |= {"prediction_drift": (one["prediction"] or {}).get("distance")}
+        if (of := one["performance"]) is not None:
+            numbers |= {f"{'estimated' if of['estimated'] else 'by_labels'}.{of['metric']}": of["value"]}
         numbers |= {f"distance.{name}": column["distance"] for name, column in one["columns"].items()}
         one["run"] = store.monitored(
             told["model"],
@@ -293,13 +318,15 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
         console.result(f"not enough data: {told['rows']:,} rows in the window, {least}")
     pages = [layout.LATEST, *([told["page"]] if told["page"] else [])]
     console.result(f"reports  {'  '.join(pages)}")
+    tell_reaction(told)
 
 
 def _tell_version(told: dict[str, Any], one: dict[str, Any]) -> None:
     """What drifted of a version, the weightiest first."""
     share = "" if one["drift_share"] is None else f"; {one['drift_share']:.0%} of the weight drifted"
     allowed = f" (alert above {one['threshold']:.0%})" if share else ""
-    console.result(f"{told['model']} v{one['version']}, {one['rows']:,} rows: {one['verdict']}{share}{allowed}")
+    former = ", which answers no more" if one["former"] else ""
+    console.result(f"{told['model']} v{one['version']}{former}, {one['rows']:,} rows: {one['verdict']}{share}{allowed}")
     said = {name: one["columns"][name] for name in one["drifted"]}
     if one["prediction"] and one["prediction"]["drifted"]:
         said = {"prediction": one["prediction"], **said}
@@ -313,3 +340,4 @@ def _tell_version(told: dict[str, Any], one: dict[str, Any]) -> None:
         console.result(f"  {name:<{width}}{weight}{far}{beyond}{other}")
     if len(said) > SHOWN:
         console.result(f"  and {len(said) - SHOWN} more")
+    tell_performance(one["performance"])
