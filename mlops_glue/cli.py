@@ -352,6 +352,9 @@ def serve(
 @click.option("--rows", type=click.IntRange(min=1), help="The window: the latest so many rows.")
 @click.option("--version", type=int, help="Only what this version answered; for FILE, what it is compared with.")
 @click.option("--page/--no-page", default=True, help="Draw Evidently's page, monitoring/report.html; default yes.")
+@click.option("--test-alert", is_flag=True, help="Only send a test to every channel of monitor.alerts; exit 1 if not.")
+@click.option("--demo-drift", is_flag=True, help="Show the whole loop in a scratch copy of the project; two minutes.")
+@click.option("--resume", is_flag=True, help="Only let retraining go on, where refused candidates have stopped it.")
 @json_option
 @env_option
 def monitor(
@@ -362,6 +365,9 @@ def monitor(
     rows: int | None,
     version: int | None,
     page: bool,
+    test_alert: bool,
+    demo_drift: bool,
+    resume: bool,
     as_json: bool,
     env: str | None,
 ) -> int:
@@ -381,6 +387,14 @@ def monitor(
         from mlops_glue.commands.monitor_tables import monitor_tables
 
         return monitor_tables(reference, current, page=page, as_json=as_json, env=env)
+    if demo_drift:
+        from mlops_glue.commands.demo import demo_drift as show
+
+        return show()
+    if test_alert or resume:
+        from mlops_glue.commands import react
+
+        return react.resume() if resume else react.test_alert(env)
     from mlops_glue.commands.monitor import monitor as command
 
     return command(

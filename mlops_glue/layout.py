@@ -15,6 +15,11 @@ DELIVERY = ".glue/delivery.json"
 MATERIALIZED = ".glue/materialized.json"
 SERVED = ".glue/serve"  # private copies of the bundles that are served
 SPOOL = ".glue/serve/log"  # segments of the prediction log, until they are Parquet
+ALERTS = ".glue/alerts.json"  # which incidents are open, who was told
+ALERTS_LOCK = ".glue/alerts.lock"
+RETRAIN = ".glue/retrain.json"  # when it ran, how many candidates were refused
+RETRAIN_LOCK = ".glue/retrain.lock"
+APPENDED = ".glue/appended.parquet"  # which rows of the prediction log are in the labels' table
 UNCHANGED = ".glue/unchanged.json"
 RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
 
@@ -38,6 +43,7 @@ METRICS = "artifacts/evaluate/metrics.json"
 PLOTS = "artifacts/evaluate/plots"
 EVALUATION = "artifacts/evaluate/report"
 BUNDLE = "artifacts/bundle"
+HOLDOUT = "holdout.json"  # in a bundle: what the monitor holds performance against
 SAMPLE = "reference.parquet"  # in a bundle: rows that the page of the monitor is drawn from
 REFERENCE = "reference_columns.parquet"  # in a bundle: what the monitor compares with
 

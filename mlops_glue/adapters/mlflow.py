@@ -20,6 +20,7 @@ FINGERPRINT = "glue.fingerprint"
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
 HISTORY = "glue.champions"  # tag of the registered model: a line for each champion
 MOST_METRICS = 500  # of a run of the monitor; MLflow takes 1,000 at a time
+ALERTED = "glue.alerts"  # tag of the registered model: which alerts are open
 MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
 
@@ -126,6 +127,17 @@ class Store:
             kept = self._client.get_registered_model(model).tags.get(HISTORY, "").splitlines()
             lines = [*kept[1 - MOST_NOTED :], f"{version} {how} {when}"]
             self._client.set_registered_model_tag(model, HISTORY, "\n".join(lines))
+
+    def alerted(self, model: str) -> str | None:
+        """What `note_alerted` was told last; None where it was told nothing."""
+        with _told():
+            found: str | None = self._client.get_registered_model(model).tags.get(ALERTED)
+        return found
+
+    def note_alerted(self, model: str, state: str) -> None:
+        """Keep which alerts are open, for the machine that monitors next."""
+        with _told():
+            self._client.set_registered_model_tag(model, ALERTED, state)
 
     def artifact(self, model: str, version: int, name: str, into: Path) -> Path:
         """Copy a folder of the version's run into a folder of the caller's."""
