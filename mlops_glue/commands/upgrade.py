@@ -215,7 +215,7 @@ def _as_it_was(place: Path, text: str) -> bytes:
 
 def _tell(root: Path, files: list[File], *, show: bool) -> None:
     for file in files:
-        if file.outcome != "unchanged":
+        if file.outcome != "unchanged" and not (file.outcome == "yours" and file.text is None):  # nor is it there
             console.result(f"{file.outcome:<9} {file.path}")
         if show and file.outcome in CHANGES:
             console.result(_diff(file.path, _read(root / file.path) or "", file.text or ""))
