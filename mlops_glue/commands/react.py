@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,12 +113,14 @@ def react(
     What was told is kept in the registry too: the machine of a job ends with it, and the next one is to know.
     """
     if config.monitor.alerts.channels or config.monitor.alerts.webhooks:
-        path, kept = root / layout.ALERTS, store.alerted(config.model_name)
-        if kept is not None and not path.is_file():
-            io.write_text(path, kept)
+        path = root / layout.ALERTS
+        with contextlib.suppress(GlueError):  # with the registry away this machine's file has to do
+            if not path.is_file() and (kept := store.alerted(config.model_name)) is not None:
+                io.write_text(path, kept)
         sent = alerts.tell(root, config.monitor.alerts, summary(told, root), now=now)
-        if (state := alerts.without_messages(path)) != kept:
-            store.note_alerted(config.model_name, state)
+        if sent.event is not None:
+            with contextlib.suppress(GlueError):
+                store.note_alerted(config.model_name, alerts.without_messages(path))
         told["alert"] = {"event": sent.event, "since": sent.since, "sent": sent.sent, "problems": sent.problems}
         for problem in sent.problems:
             console.progress(f"warning: not told: {problem}")
