@@ -299,6 +299,45 @@ def serve(
 
 
 @glue.command()
+@click.option("--current", metavar="FILE", help="A table to compare, instead of the prediction log.")
+@click.option("--last", metavar="7d", help="The window: so many hours, days or weeks (12h, 7d, 4w), up to now.")
+@click.option("--since", metavar="TIME", help="The window: from this time (ISO 8601, UTC) up to now.")
+@click.option("--rows", type=click.IntRange(min=1), help="The window: the latest so many rows.")
+@click.option("--version", type=int, help="Only what this version answered; for FILE, what it is compared with.")
+@click.option("--page/--no-page", default=True, help="Draw Evidently's page, monitoring/report.html; default yes.")
+@json_option
+@env_option
+def monitor(
+    current: str | None,
+    last: str | None,
+    since: str | None,
+    rows: int | None,
+    version: int | None,
+    page: bool,
+    as_json: bool,
+    env: str | None,
+) -> int:
+    """Does what was served drift from what its version was trained on? Exit 1 when it does.
+
+    \b
+    glue monitor --last 7d
+    glue monitor --current new_customers.csv
+    """
+    from mlops_glue.commands.monitor import monitor as command
+
+    return command(
+        current=current,
+        last=last,
+        since=since,
+        rows=rows,
+        version=version,
+        page=page,
+        as_json=as_json,
+        env=env,
+    )
+
+
+@glue.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when a file is not what glue.yaml says.")
 @json_option
 def ci(check: bool, as_json: bool) -> int:

@@ -21,6 +21,7 @@ from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 EnvironmentName = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
+WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
 
 
 def _other(alias: str) -> str:
@@ -254,6 +255,31 @@ class Ci(Section):
     )
 
 
+class Drift(Section):
+    """When what is served counts as drifted."""
+
+    share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.3, description="alert when drifted columns have more than this share of the weight"
+    )
+    weights: Literal["importance", "equal"] = Field(
+        default="importance", description="importance: a column counts by what the model makes of it"
+    )
+    prediction: bool = Field(default=True, description="alert when the predictions drift")
+    number: Annotated[float, Field(gt=0)] = Field(
+        default=0.2, description="distance of a drifted number: Wasserstein, in standard deviations"
+    )
+    category: Share = Field(default=0.1, description="distance of a drifted category: Jensen-Shannon")
+    nulls: Share = Field(default=0.1, description="difference in the share of nulls")
+
+
+class Monitor(Section):
+    """What was served, against what the version that served it was trained on."""
+
+    last: Annotated[str, Field(pattern=WINDOW)] = Field(default="7d", description="the window: 12h, 7d or 4w")
+    min_rows: Annotated[int, Field(ge=1)] = Field(default=200, description="with fewer there is no verdict")
+    drift: Drift = Drift()
+
+
 class Environment(Section):
     """Where things live in one environment. What is learned cannot differ between environments."""
 
@@ -280,6 +306,7 @@ class Config(Section):
     promote: Promote = Promote()
     tracking: Tracking = Tracking()
     serve: Serve = Serve()
+    monitor: Monitor = Monitor()
     ci: Ci = Ci()
     environments: dict[str, Environment] = {}
 

@@ -37,6 +37,15 @@ METRICS = "artifacts/evaluate/metrics.json"
 PLOTS = "artifacts/evaluate/plots"
 EVALUATION = "artifacts/evaluate/report"
 BUNDLE = "artifacts/bundle"
+SAMPLE = "reference.parquet"  # in a bundle: rows that the page of the monitor is drawn from
+REFERENCE = "reference_columns.parquet"  # in a bundle: what the monitor compares with
+
+MONITORING = "monitoring"  # git-ignored: what `glue monitor` found
+LATEST = "monitoring/latest.json"
+PAGE = "monitoring/report.html"
+HISTORY = "monitoring/history"  # a Parquet file for each month, a row for each run
+GAUGES = "monitoring/metrics.prom"
+MONITOR_LOCK = ".glue/monitor.lock"
 
 TRACKING_DB = "mlflow.db"  # MLflow's own default, so that a bare `mlflow ui` opens it
 TRACKING_ARTIFACTS = "mlartifacts"

@@ -71,6 +71,15 @@ class Folder:
         start = len(self._path.rstrip("/")) + 1
         return [(name[start:], int(one["size"] or 0), _time(one)) for name, one in found.items()]
 
+    def open(self, name: str) -> Any:
+        """A file as a binary stream.
+
+        Raises:
+            ToolError: it cannot be opened.
+        """
+        with self._told():
+            return self._files.open(f"{self._path.rstrip('/')}/{name}", "rb")
+
     def remove(self, name: str) -> None:
         """Remove a file."""
         with self._told():

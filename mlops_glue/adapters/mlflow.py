@@ -16,7 +16,9 @@ from mlops_glue import io, layout
 from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
 
 FINGERPRINT = "glue.fingerprint"
+MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
 HISTORY = "glue.champions"  # tag of the registered model: a line for each champion
+MOST_METRICS = 500  # of a run of the monitor; MLflow takes 1,000 at a time
 MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
 
@@ -204,10 +206,7 @@ class Store:
 
         with _told(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if self._client.get_experiment_by_name(experiment) is None:
-                where = (self._root / layout.TRACKING_ARTIFACTS).as_uri() if self._local else None
-                self._client.create_experiment(experiment, artifact_location=where)
-            mlflow.set_experiment(experiment)
+            self._experiment(experiment)
             with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
                 mlflow.log_params(params)
                 mlflow.log_metrics(metrics)
@@ -232,6 +231,44 @@ class Store:
             made = mlflow.register_model(logged.model_uri, model, tags={**tags, FINGERPRINT: fingerprint})
             assert run is not None
             return int(made.version)
+
+    def monitored(
+        self,
+        model: str,
+        version: int,
+        *,
+        experiment: str,
+        metrics: dict[str, float],
+        tags: dict[str, str],
+        files: list[Path],
+    ) -> str:
+        """Log a run of the monitor, tied to the version by its tags and the version's.
+
+        Returns:
+            The run's id.
+        """
+        import mlflow
+
+        with _told():
+            self._experiment(experiment)
+            own = {"glue.model": model, "glue.model_version": str(version), "glue.pid": str(os.getpid())}
+            with mlflow.start_run(tags={**tags, **own}) as run:
+                named = {re.sub(r"[^\w .:-]", "_", name)[:250]: value for name, value in metrics.items()}
+                mlflow.log_metrics(dict(list(named.items())[:MOST_METRICS]))
+                for file in files:
+                    mlflow.log_artifact(str(file))
+            assert run is not None
+            self._client.set_model_version_tag(model, str(version), MONITORED, run.info.run_id)
+            return str(run.info.run_id)
+
+    def _experiment(self, name: str) -> None:
+        """Make it where it is not there, and log to it."""
+        import mlflow
+
+        if self._client.get_experiment_by_name(name) is None:
+            where = (self._root / layout.TRACKING_ARTIFACTS).as_uri() if self._local else None
+            self._client.create_experiment(name, artifact_location=where)
+        mlflow.set_experiment(name)
 
     def dead_runs(self, experiment: str) -> list[str]:
         """The ids of runs that are RUNNING and whose process, one of glue's on this machine, is no more."""

@@ -27,7 +27,7 @@ def package(config: Config, root: Path) -> None:
 
     Files: `model.onnx` where ONNX is faithful, else `model.skops`; `parity.json`, the proof of it; `schema.json`;
     `features.json`, what of it is in Feast, if anything; `signature.json` in MLflow's form; `input_example.json`;
-    `reference.parquet` and `reference.json`, for monitoring.
+    `reference.parquet` (a sample) and `reference_columns.parquet` (of all rows), for monitoring.
 
     Raises:
         CheckFailed: `package.require: onnx` and ONNX is not faithful.
@@ -69,8 +69,11 @@ def package(config: Config, root: Path) -> None:
     raw = io.read_parquet(root / config.rows, names + keys)
     example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
     io.write_json(folder / "input_example.json", example_rows(example, schema))
-    io.write_json(folder / "reference.json", reference.profile(parts["train"], schema))
-    io.write_parquet(folder / "reference.parquet", reference.sample(Bundle(folder), raw.select(names), parts))
+    sample = reference.sample(Bundle(folder), raw.select(names), parts)
+    io.write_parquet(folder / layout.SAMPLE, sample)
+    importances = io.read_json(root / layout.EVALUATION / "evaluation.json")["importances"]
+    made_of = reference.reference(parts["train"], sample, schema, importances)
+    made_of.write(folder / layout.REFERENCE)
 
 
 def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What monitoring will compare with: the training data's profile, and a sample of rows with what the model says."""
+"""What monitoring will compare with: summaries of the training data, and a sample of rows with what the model says."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ import numpy as np
 from mlops_glue import layout
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
+from mlops_glue.summary import Reference, inputs, outcome, summarised
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SAMPLE_ROWS = 5000  # of each part
-QUANTILES = [round(0.05 * at, 2) for at in range(21)]
-MOST_VALUES = 100  # of a category
 MLFLOW_TYPES = {"number": "double", "category": "string", "boolean": "boolean", "datetime": "datetime"}
 
 
-def profile(train: pa.Table, schema: Schema) -> dict[str, Any]:
-    """For each encoded column and the target: rows, share of nulls, quantiles or the counts of the frequent values."""
-    names = {name: name for name in (*schema.numeric, *schema.text)} | {f"target:{schema.target}": schema.target}
-    return {"rows": train.num_rows, "columns": {to: _column(train.column(name)) for name, to in names.items()}}
+def reference(
+    train: pa.Table, sampled: pa.Table, schema: Schema, importances: list[dict[str, Any]] | None
+) -> Reference:
+    """Summaries of the training rows by encoded column, and of what the model says of the holdout.
 
+    Args:
+        train: the encoded training rows.
+        sampled: what `sample` gives.
+        schema: of the model.
+        importances: by permutation, of `evaluate`; None, or all nothing, gives each column the same weight.
+    """
+    import pyarrow.compute as pc
 
-def _column(values: pa.ChunkedArray) -> dict[str, Any]:
-    import pyarrow as pa
-
-    if pa.types.is_floating(values.type):
-        numbers = values.to_numpy()
-        known = numbers[~np.isnan(numbers)]
-        quantiles = np.quantile(known, QUANTILES).tolist() if len(known) else []
-        return {"null_share": 1 - len(known) / max(len(numbers), 1), "quantiles": quantiles}
-    counts = sorted(values.value_counts().to_pylist(), key=lambda c: (-c["counts"], str(c["values"])))
-    null = sum(c["counts"] for c in counts if c["values"] == "")  # an encoded category's null
-    shown = [[c["values"], c["counts"]] for c in counts if c["values"] != ""][:MOST_VALUES]
-    return {"null_share": null / max(len(values), 1), "counts": shown}
+    columns = {name: summarised(train.column(name), method) for name, method in inputs(schema).items()}
+    said = {one["column"]: max(one["mean"], 0.0) for one in importances or []}
+    total = sum(said.values())
+    weights = {name: said.get(name, 0.0) / total if total else 1 / len(columns) for name in columns}
+    holdout = sampled.filter(pc.equal(sampled.column(layout.PART), "test"))
+    told = outcome(schema, holdout.column_names)
+    return Reference(columns, weights, summarised(holdout.column(told[0]), told[1]) if told else None)
 
 
 def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Table:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import io
+from mlops_glue import io, layout
 from mlops_glue.adapters import onnx
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.scoring import Bundle
@@ -23,8 +23,8 @@ FILES = {
     "signature.json",
     "parity.json",
     "input_example.json",
-    "reference.json",
-    "reference.parquet",
+    layout.SAMPLE,
+    layout.REFERENCE,
 }
 
 

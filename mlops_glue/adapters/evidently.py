@@ -1,0 +1,150 @@
+"""Evidently: the page that people read. Its import takes seconds, so it is drawn in a process of its own, meanwhile.
+
+The page is drawn from a sample; the distances that it shows are those that were computed over all rows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mlops_glue import io
+from mlops_glue.errors import MissingExtra, ToolError
+from mlops_glue.schema import Schema, encode
+
+NAMES = {"wasserstein": "Wasserstein distance (normed)", "jensenshannon": "Jensen-Shannon distance"}
+MOST_COLUMNS = 60  # of a page; it has some 100 kB for each
+JOB = "job.json"
+
+
+class Painter:
+    """The process that draws; it imports Evidently as soon as it is made.
+
+    Raises:
+        MissingExtra: Evidently is not installed.
+    """
+
+    def __init__(self) -> None:
+        if find_spec("evidently") is None:
+            raise MissingExtra("evidently", "monitoring")
+        code = "from mlops_glue.adapters.evidently import wait; wait()"
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._errors,
+            env={**os.environ, "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    def __enter__(self) -> Painter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._errors.close()
+
+    def draw(self, page: Path, reference: Any, current: Any, schema: Schema, columns: dict[str, dict[str, Any]]) -> int:
+        """Draw the page; both samples are Arrow tables of raw rows.
+
+        Args:
+            page: where it goes.
+            reference: rows of the reference, with its predictions.
+            current: rows of the window.
+            schema: of the version.
+            columns: by encoded column, and `prediction`: method, distance, threshold, drifted.
+
+        Returns:
+            Its bytes.
+
+        Raises:
+            ToolError: Evidently could not draw it.
+        """
+        shown = {name: one for name, one in columns.items() if one["distance"] is not None}
+        ranked = sorted(shown, key=lambda name: (not shown[name]["drifted"], -shown[name].get("weight", 1.0)))
+        with tempfile.TemporaryDirectory() as scratch, io.atomic(page) as temporary:
+            folder = Path(scratch)
+            io.write_parquet(folder / "reference.parquet", reference)
+            io.write_parquet(folder / "current.parquet", current)
+            chosen = {name: shown[name] for name in ranked[:MOST_COLUMNS]}
+            job = {"page": str(temporary), "schema": schema.to_dict(), "columns": chosen}
+            io.write_json(folder / JOB, job)
+            self._process.communicate(scratch.encode())
+            if self._process.returncode != 0:
+                self._errors.seek(0)
+                said = self._errors.read().decode(errors="replace").strip().splitlines()
+                raise ToolError(f"Evidently could not draw the page: {said[-1][:300] if said else 'it ended'}")
+            return temporary.stat().st_size
+
+
+def wait() -> None:
+    """Import Evidently, then draw the job of the folder that the standard input names."""
+    import evidently.presets  # noqa: F401
+
+    folder = Path(sys.stdin.read())
+    if folder.name:
+        _draw(folder, json.loads((folder / JOB).read_text(encoding="utf-8")))
+
+
+def _draw(folder: Path, job: dict[str, Any]) -> None:
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    columns, schema = job["columns"], Schema.from_dict(job["schema"])
+    definition = DataDefinition(
+        numerical_columns=[name for name, one in columns.items() if one["method"] == "wasserstein"],
+        categorical_columns=[name for name, one in columns.items() if one["method"] == "jensenshannon"],
+    )
+    parts = [
+        Dataset.from_pandas(_frame(io.read_parquet(folder / f"{part}.parquet"), schema, columns), definition)
+        for part in ("current", "reference")
+    ]
+    methods = {one["method"]: _as_computed(one["method"], columns) for one in columns.values()}
+    preset = DataDriftPreset(
+        columns=list(columns),
+        num_method=methods.get("wasserstein"),
+        cat_method=methods.get("jensenshannon"),
+        per_column_threshold={name: one["threshold"] for name, one in columns.items()},
+    )
+    Report([preset], include_tests=True).run(*parts).save_html(job["page"])
+
+
+def _frame(table: Any, schema: Schema, columns: dict[str, Any]) -> Any:
+    """The encoded columns as Evidently takes them: text for what is counted, null for null."""
+    import numpy as np
+    import pandas as pd
+
+    there = [c for c in schema.columns if any(name in columns for name in c.inputs)]
+    encoded = encode(table, Schema(schema.task, schema.target, there))
+    made = {name: values for name, values in encoded.items() if name in columns}
+    if "prediction" in columns:
+        made["prediction"] = table.column("prediction").to_numpy()
+    frame = pd.DataFrame(made)
+    for name in (name for name in made if columns[name]["method"] == "jensenshannon"):
+        frame[name] = frame[name].astype(object).where(frame[name].notna() & (frame[name] != ""), np.nan)
+    return frame[list(columns)]
+
+
+def _as_computed(method: str, columns: dict[str, Any]) -> Any:
+    """A test of Evidently's that gives what was computed over all rows."""
+    from evidently.legacy.calculations.stattests import StatTest, register_stattest
+    from evidently.legacy.core import ColumnType
+
+    def told(reference: Any, current: Any, kind: Any, threshold: float) -> tuple[float, bool]:
+        one = columns[reference.name]
+        return one["distance"], bool(one["drifted"])
+
+    kinds = [ColumnType.Numerical, ColumnType.Categorical]
+    test = StatTest(name=f"glue_{method}", display_name=f"{NAMES[method]}, all rows", allowed_feature_types=kinds)
+    register_stattest(test, told)
+    return test

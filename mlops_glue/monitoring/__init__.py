@@ -1,0 +1,1 @@
+"""What was served: the window of rows, drift, and what is left of each run."""

@@ -1,0 +1,181 @@
+"""Has what a version was asked, or what it said, another distribution than what it was trained on?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import io, layout
+from mlops_glue.config import Drift, Monitor
+from mlops_glue.errors import DataError
+from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.summary import Numbers, Reference, Summary, counted, inputs, outcome
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+LEVEL = 0.95  # of no false alarm, over all columns of a window
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of the model as the monitor needs it."""
+
+    number: int
+    schema: Schema
+    reference: Reference
+    folder: Path  # its bundle
+
+    @classmethod
+    def of(cls, number: int, folder: Path) -> Version:
+        """From its bundle.
+
+        Raises:
+            DataError: the bundle has no reference, or one of another schema.
+        """
+        schema = Schema.from_dict(io.read_json(folder / "schema.json"))
+        try:
+            return cls(number, schema, Reference.read(folder / layout.REFERENCE, schema), folder)
+        except DataError as error:
+            raise DataError(f"v{number}: {error.message}", hint=error.hint) from error
+
+
+class Watch:
+    """Rows that one version answered, summarised as they come.
+
+    Args:
+        version: the one that answered.
+        unlogged: columns that the prediction log leaves out or hides.
+    """
+
+    def __init__(self, version: Version, unlogged: frozenset[str] = frozenset()) -> None:
+        self.version, self.rows = version, 0
+        self._columns = [c for c in version.schema.columns if c.name not in unlogged]
+        names = [name for column in self._columns for name in column.inputs]
+        self._seen: dict[str, Summary] = {name: version.reference.columns[name].empty() for name in names}
+        self._prediction = version.reference.prediction.empty() if version.reference.prediction else None
+        self.problems: dict[str, str] = {}  # by raw column
+        self.others: set[str] = set()  # columns that the version does not know
+
+    def add(self, table: pa.Table) -> None:
+        """Count rows; a column that is missing or of another type is a problem of that column."""
+        self.rows += table.num_rows
+        there = set(table.column_names)
+        known = {c.name for c in self.version.schema.columns} | {self.version.schema.target, "prediction"}
+        self.others |= {n for n in there - known if not n.startswith(("glue_", "probability_"))}
+        for column in self._columns:
+            if column.name not in there:
+                self.problems[column.name] = "the column is missing"
+            elif column.name not in self.problems:
+                self._add(column, table)
+        told = outcome(self.version.schema, table.column_names)
+        if told is not None and self._prediction is not None:
+            _count(self._prediction, table.column(told[0]))
+
+    def _add(self, column: Column, table: pa.Table) -> None:
+        values = table.column(column.name)
+        try:
+            if column.kind == "category":
+                _count(self._seen[column.name], values)
+                return
+            schema = replace(self.version.schema, columns=[column])
+            for name, encoded in encode(table.select([column.name]), schema).items():
+                _count(self._seen[name], encoded)
+        except DataError as error:
+            self.problems[column.name] = error.message.partition(": ")[2]
+
+    def verdict(self, monitor: Monitor) -> dict[str, Any]:
+        """What the rows say: `verdict` is ok, drift or not enough data; the rest is why, column by column."""
+        enough = self.rows >= monitor.min_rows
+        told = self.version.reference.prediction
+        level = 1 - (1 - LEVEL) / (len(self._seen) + 1)  # Bonferroni's, the prediction too
+        judge = _Judge(monitor.drift, level, self.rows)
+        columns = {name: judge.column(self.version.reference.columns[name], one) for name, one in self._seen.items()}
+        raw = {name: column for column in self._columns for name in column.inputs}
+        methods, weights = inputs(self.version.schema), self._weights(monitor.drift)
+        for name, one in columns.items():
+            one |= {"method": methods[name], "weight": weights[name]}
+            if (problem := self.problems.get(raw[name].name)) is not None:
+                one |= {"distance": None, "drifted": True, "why": problem}
+        prediction = None
+        if told is not None and self._prediction is not None and self._prediction.known:
+            method = "wasserstein" if isinstance(told, Numbers) else "jensenshannon"
+            prediction = {**judge.column(told, self._prediction), "method": method}
+        if not enough:
+            for one in (*columns.values(), *([prediction] if prediction else [])):
+                one["drifted"] = None
+        return self._told(monitor, columns, prediction, enough)
+
+    def _told(
+        self, monitor: Monitor, columns: dict[str, Any], prediction: dict[str, Any] | None, enough: bool
+    ) -> dict[str, Any]:
+        drifted = [name for name, one in columns.items() if one["drifted"]]
+        share = sum(columns[name]["weight"] for name in drifted) if enough else None
+        by_inputs = share is not None and share > monitor.drift.share
+        by_prediction = bool(prediction and prediction["drifted"] and monitor.drift.prediction)
+        verdict = "not enough data" if not enough else "drift" if by_inputs or by_prediction else "ok"
+        return {
+            "version": self.version.number,
+            "rows": self.rows,
+            "verdict": verdict,
+            "drift_share": share,
+            "threshold": monitor.drift.share,
+            "drifted": sorted(drifted, key=lambda name: -columns[name]["weight"]),
+            "prediction": prediction,
+            "columns": columns,
+            "other_columns": sorted(self.others),
+        }
+
+    def _weights(self, drift: Drift) -> dict[str, float]:
+        """Of the columns that are compared; they sum to 1."""
+        given = self.version.reference.weights
+        weights = {name: given.get(name, 0.0) if drift.weights == "importance" else 1.0 for name in self._seen}
+        total = sum(weights.values())
+        return {name: one / total if total else 1 / len(weights) for name, one in weights.items()}
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Judges one column after another by the same rules."""
+
+    drift: Drift
+    level: float
+    rows: int
+
+    def column(self, reference: Summary, seen: Summary) -> dict[str, Any]:
+        """Distance and threshold: the configured one, or what chance does with so few rows, whichever is greater."""
+        number = isinstance(reference, Numbers)
+        distance = reference.distance(seen)  # type: ignore[arg-type]
+        wanted = self.drift.number if number else self.drift.category
+        threshold = max(wanted, reference.by_chance(seen.known, self.level))
+        before, now = (one.nulls / max(one.nulls + one.known, 1) for one in (reference, seen))
+        nulls = seen.known + seen.nulls > 0 and abs(now - before) > self._by_chance(before, reference)
+        why = "distribution" if distance is not None and distance >= threshold else "nulls" if nulls else None
+        told = {
+            "distance": distance,
+            "threshold": threshold,
+            "drifted": why is not None,
+            "why": why,
+            "null_share": now,
+            "reference_null_share": before,
+        }
+        if isinstance(seen, Numbers):
+            return told | {"out_of_range": seen.outside / max(seen.known, 1)}
+        return told | {"unseen": int(seen.counts[-1]) / max(seen.known, 1) if seen.whole else None}
+
+    def _by_chance(self, share: float, reference: Summary) -> float:
+        """The difference of two shares that is drift."""
+        spread = share * (1 - share) * (1 / max(self.rows, 1) + 1 / max(reference.known + reference.nulls, 1))
+        return max(self.drift.nulls, NormalDist().inv_cdf(self.level) * math.sqrt(spread))
+
+
+def _count(summary: Summary, values: Any) -> None:
+    if not isinstance(summary, Numbers):
+        summary.add(counted(values))
+    else:
+        summary.add(np.asarray(values))

@@ -1,0 +1,100 @@
+"""What is left of each run of the monitor: the whole verdict, a row of history, gauges."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import io, layout
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OF_PERFORMANCE = ("metric", "value", "low", "high", "estimated", "labelled", "coverage")
+
+
+def keep(root: Path, told: dict[str, Any]) -> None:
+    """Write `latest.json`, add to the history, replace the gauges."""
+    io.write_json(root / layout.LATEST, told)
+    path = root / layout.HISTORY / f"{told['time']:%Y-%m}.parquet"
+    row = _row(told)
+    import pyarrow as pa
+
+    io.write_parquet(path, pa.concat_tables([io.read_parquet(path), row]) if path.is_file() else row)
+    io.write_text(root / layout.GAUGES, "".join(gauges(told)))
+
+
+def past(root: Path) -> pa.Table | None:
+    """Every run so far, the oldest first; None where there was none."""
+    import pyarrow as pa
+
+    files = sorted((root / layout.HISTORY).glob("*.parquet"))
+    return pa.concat_tables([io.read_parquet(file) for file in files]) if files else None
+
+
+def _row(told: dict[str, Any]) -> pa.Table:
+    import pyarrow as pa
+
+    micros = pa.timestamp("us", "UTC")
+    types = {
+        **dict.fromkeys(("time", "since", "until"), micros),
+        **dict.fromkeys(("env", "model", "versions"), pa.string()),
+        "rows": pa.int64(),
+        "verdict": pa.string(),
+        **dict.fromkeys(("drift_share", "prediction_drift"), pa.float64()),
+        "metric": pa.string(),
+        **dict.fromkeys(("value", "low", "high"), pa.float64()),
+        "estimated": pa.bool_(),
+        "labelled": pa.int64(),
+        "coverage": pa.float64(),
+        "columns": pa.string(),
+    }
+    main = told["versions"][0] if told["versions"] else {"columns": {}}
+    performance = told["performance"] or {}
+    row = {
+        **{key: told[key] for key in ("time", "since", "until", "env", "model", "rows", "verdict")},
+        **{key: told[key] for key in ("drift_share", "prediction_drift")},
+        **{key: performance.get(key) for key in OF_PERFORMANCE},
+        "versions": ",".join(str(one["version"]) for one in told["versions"]),
+        "columns": json.dumps({name: one["distance"] for name, one in main["columns"].items()}),
+    }
+    return pa.Table.from_pylist([row], pa.schema(list(types.items())))
+
+
+def gauges(told: dict[str, Any]) -> list[str]:
+    """The run in Prometheus' text format, for node_exporter's textfile collector."""
+    model = {"model": told["model"], "env": told["env"] or ""}
+    out = _gauge("glue_monitor_run_timestamp_seconds", "When the monitor ran.", [(model, told["time"].timestamp())])
+    verdicts = [({**model, "verdict": v}, float(v == told["verdict"])) for v in VERDICTS]
+    out += _gauge("glue_monitor_verdict", "1 for what the last run of the monitor said.", verdicts)
+    by_version = [({**model, "version": str(one["version"])}, one) for one in told["versions"]]
+    for key, text in (("rows", "Rows compared."), ("drift_share", "Share of the weight that drifted.")):
+        out += _gauge(f"glue_monitor_{key}", text, [(labels, one[key]) for labels, one in by_version])
+    said = [(labels, (one["prediction"] or {}).get("distance")) for labels, one in by_version]
+    out += _gauge("glue_monitor_prediction_distance", "Distance of the predictions from the holdout's.", said)
+    columns = [({**labels, "column": name}, of) for labels, one in by_version for name, of in one["columns"].items()]
+    for key, text in COLUMN_GAUGES.items():
+        out += _gauge(f"glue_monitor_column_{key}", text, [(labels, of[key]) for labels, of in columns])
+    return out
+
+
+VERDICTS = ("ok", "drift", "performance", "not enough data")
+COLUMN_GAUGES = {
+    "distance": "Distance of a column from what the version was trained on.",
+    "threshold": "Distance from which a column counts as drifted.",
+    "null_share": "Share of nulls in a column.",
+}
+
+
+def _gauge(name: str, text: str, samples: Sequence[tuple[dict[str, str], float | None]]) -> list[str]:
+    known = [(labels, value) for labels, value in samples if value is not None and math.isfinite(value)]
+    head = [f"# HELP {name} {text}\n", f"# TYPE {name} gauge\n"] if known else []
+    return head + [f"{name}{{{_labels(labels)}}} {value:.10g}\n" for labels, value in known]
+
+
+def _labels(labels: dict[str, str]) -> str:
+    escaped = {k: v.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n") for k, v in labels.items()}
+    return ",".join(f'{name}="{value}"' for name, value in escaped.items())

@@ -1,0 +1,191 @@
+"""Which rows a run of the monitor is about, and those rows in pieces, in memory that does not grow with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import io
+from mlops_glue.adapters.fsspec import Folder
+from mlops_glue.errors import DataError, ToolError, UsageError, first_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1  # of the prediction log
+UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+AHEAD = timedelta(minutes=5)  # a clock may be so far ahead
+CELLS = 1 << 20  # of a piece
+DAY = re.compile(r"date=(\d{4}-\d\d-\d\d)/[^/]*?v(\d+)-[^/]*\.parquet$")
+
+
+def span(last: str) -> timedelta:
+    """7d and the like as a length of time.
+
+    Raises:
+        UsageError: it is none.
+    """
+    found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", last)
+    if found is None:
+        raise UsageError(f"--last {last}: is no length of time", hint="--last 12h, --last 7d or --last 4w")
+    return timedelta(**{UNITS[found.group(2)]: int(found.group(1))})
+
+
+def moment(text: str) -> datetime:
+    """A time as ISO 8601, in UTC where it has no offset.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--since {text}: is no time", hint="--since 2026-11-25 or 2026-11-25T10:00:00Z") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+@dataclass
+class Window:
+    """Rows of the prediction log, answered in `[since, until)`.
+
+    Attributes:
+        since: its beginning; None: as far back as `rows` reaches.
+        until: its end.
+        rows: at most so many, the latest.
+        problems: what could not be taken, in words.
+    """
+
+    folder: Folder
+    since: datetime | None
+    until: datetime
+    rows: int | None = None
+    problems: list[str] = field(default_factory=list)
+
+    def files(self) -> dict[int, list[str]]:
+        """The files that may hold such rows, by version, newest day first."""
+        found: dict[int, list[str]] = {}
+        for name, _, _ in sorted(self.folder.files(), reverse=True):
+            told = DAY.search(name)
+            if told is None:
+                continue
+            day = datetime.fromisoformat(told.group(1)).replace(tzinfo=UTC)
+            if self.since is None or day + timedelta(days=1) > self.since:
+                found.setdefault(int(told.group(2)), []).append(name)
+        return found
+
+    def bounded(self) -> None:
+        """Turn `rows` into the time since when there are so many."""
+        if self.rows is None:
+            return
+        names = sorted((n for files in self.files().values() for n in files), key=lambda n: n.split("/")[0])
+        newest, day = np.empty(0, "datetime64[us]"), ""
+        for name in reversed(names):
+            if len(newest) >= self.rows and name.split("/")[0] != day:
+                break
+            day = name.split("/")[0]
+            for table in self.pieces([name], ["glue_time"]):
+                newest = np.concatenate([newest, table.column("glue_time").to_numpy().astype("datetime64[us]")])
+            if len(newest) > self.rows:
+                newest = np.partition(newest, len(newest) - self.rows)[-self.rows :]
+        if len(newest):
+            first = datetime.fromtimestamp(newest.min().astype(np.int64) / 1e6, UTC)
+            self.since = first if self.since is None else max(first, self.since)
+
+    def pieces(self, names: list[str], columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The answered rows of these files that are in the window.
+
+        Raises:
+            ToolError: the log is of a newer glue.
+        """
+        for name in names:
+            try:
+                yield from self._of_file(name, columns)
+            except (OSError, ValueError) as error:  # Arrow's errors are one of these
+                self._problem(f"{name}: cannot be read: {first_line(error, 120)}")
+
+    def _of_file(self, name: str, columns: list[str] | None) -> Iterator[pa.Table]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with self.folder.open(name) as stream, pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20) as file:
+            about = file.schema_arrow.metadata or {}
+            if int(about.get(b"glue.prediction_log", b"1")) > FORMAT:
+                raise ToolError(f"{name}: is of a newer glue's prediction log", hint="pip install -U mlops-glue")
+            wanted = [c for c in file.schema_arrow.names if columns is None or c in (*columns, "glue_answered")]
+            for batch in file.iter_batches(max(CELLS // len(wanted), 1024), columns=wanted):
+                table = self._chosen(pa.Table.from_batches([batch]), name)
+                if table.num_rows:
+                    yield table
+
+    def _chosen(self, table: pa.Table, name: str) -> pa.Table:
+        when = table.column("glue_time").to_numpy().astype("datetime64[us]")
+        until = np.datetime64(self.until.replace(tzinfo=None), "us")
+        mask = (when < until) & table.column("glue_answered").to_numpy()
+        if late := int((when >= until + np.timedelta64(int(AHEAD.total_seconds()), "s")).sum()):
+            self._problem(f"{name}: {late} rows are of the future: left out; is a clock wrong?")
+        if self.since is not None:
+            mask &= when >= np.datetime64(self.since.astimezone(UTC).replace(tzinfo=None), "us")
+        return table if mask.all() else table.filter(mask)
+
+    def _problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+
+
+def pieces_of(path: Path, types: dict[str, str]) -> Iterator[pa.Table]:
+    """The rows of any table in pieces.
+
+    Raises:
+        DataError: the file cannot be read, or has no rows.
+    """
+    if io.suffix(path) != ".parquet":
+        for typed, _ in io.batches(path, types):
+            yield typed
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = 0
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            for batch in file.iter_batches(max(CELLS // max(len(file.schema_arrow), 1), 1024)):
+                rows += batch.num_rows
+                yield pa.Table.from_batches([batch])
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as parquet: {first_line(error)}") from error
+    if rows == 0:
+        raise DataError(f"{path}: has a header but no rows")
+
+
+class Sampled:
+    """Rows spread evenly over what is given, at most twice `rows` of them at a time.
+
+    Args:
+        rows: how many are wanted.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows, self._step, self._seen = rows, 1, 0
+        self._kept: list[Any] = []
+
+    def add(self, table: pa.Table) -> None:
+        """Take every so-manieth row."""
+        first = -self._seen % self._step
+        self._kept.append(table.take(np.arange(first, table.num_rows, self._step)))
+        self._seen += table.num_rows
+        while sum(one.num_rows for one in self._kept) > 2 * self._rows:
+            whole = self.table()
+            self._kept = [whole.take(np.arange(0, whole.num_rows, 2))]
+            self._step *= 2
+
+    def table(self) -> pa.Table:
+        """The rows; of columns that are not in every piece the others are null."""
+        import pyarrow as pa
+
+        return pa.concat_tables(self._kept, promote_options="permissive")

@@ -1,0 +1,308 @@
+"""A column in numbers that do not grow with its rows, and the distance between two such summaries.
+
+Made once of what a version was trained on, when it is packaged, and of each window that is compared with it.
+
+The distances are Evidently's: for numbers the Wasserstein distance by the reference's standard deviation
+(`wasserstein`), for categories and booleans the Jensen-Shannon distance by natural logarithms (`jensenshannon`). Nulls
+are left out of both and judged by their share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mlops_glue import io
+from mlops_glue.errors import DataError
+from mlops_glue.schema import DATE_PARTS, Schema, as_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = np.ndarray[Any, Any]
+Method = Literal["wasserstein", "jensenshannon"]
+
+EDGES = 400  # at most, of a number's bins: half by rank, half by value
+MOST_VALUES = 1000  # of a category; what is beyond counts as one value
+LEAST_SPREAD = 0.001  # Evidently's least standard deviation
+FAR = 10.0  # ranges of the reference; a value beyond counts as so far away: one broken row is no drift
+DRAWS, STEPS = 2000, 200  # of the distances between samples of one distribution
+
+
+@dataclass
+class Numbers:
+    """Numbers by bins `(edge, next edge]`; the first bin has no lower end, the last no upper one.
+
+    Attributes:
+        edges: ascending, shape (edges,).
+        counts: rows of each bin, shape (edges + 1,).
+        totals: sum of the values of each bin: with them the area under the distribution function is exact.
+        spread: the reference's standard deviation.
+        nulls: rows without a value.
+        outside: rows beyond the reference's least and greatest value.
+    """
+
+    edges: Array
+    counts: Array
+    totals: Array
+    spread: float
+    nulls: int = 0
+    outside: int = 0
+
+    @classmethod
+    def of(cls, values: Array) -> Numbers:
+        """The summary of a reference, whose values say where the edges are."""
+        known = values[~np.isnan(values)]
+        edges = np.unique(known) if len(known) else np.zeros(1)
+        if len(edges) > EDGES:
+            by_rank = np.quantile(known, np.linspace(0, 1, EDGES // 2), method="nearest")
+            by_value = np.linspace(edges[0], edges[-1], EDGES // 2).astype(values.dtype)
+            edges = np.unique(np.concatenate([by_rank, by_value]))
+        spread = float(np.std(known, dtype=float)) if len(known) else 0.0
+        made = cls(edges.astype(float), np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1), spread)
+        made.add(values)
+        return made
+
+    def empty(self) -> Numbers:
+        """A summary with the same bins and nothing in them."""
+        none = np.zeros(len(self.counts), np.int64)
+        return replace(self, counts=none, totals=none.astype(float), nulls=0, outside=0)
+
+    def add(self, values: Array) -> None:
+        """Count more values; NaN is null."""
+        ordered = np.sort(values)  # NaN is last
+        known = ordered[: int(np.searchsorted(ordered, np.nan))]
+        first, last = self.edges[0], self.edges[-1]
+        at = np.concatenate([[0], np.searchsorted(known, self.edges.astype(known.dtype), "right"), [len(known)]])
+        reach = FAR * (last - first)
+        sums = np.concatenate([[0.0], np.cumsum(known.clip(first - reach, last + reach), dtype=float)])
+        self.counts += np.diff(at)
+        self.totals += np.diff(sums[at])
+        self.nulls += len(values) - len(known)
+        self.outside += int(np.searchsorted(known, first, "left")) + int(at[-1] - at[-2])
+
+    @property
+    def known(self) -> int:
+        """Rows with a value."""
+        return int(self.counts.sum())
+
+    def _areas(self) -> Array:
+        """The area under the distribution function over each bin, the last one: over it, shape (edges + 1,)."""
+        rows, edges = self.known, self.edges
+        start = np.concatenate([[0], np.cumsum(self.counts)[:-2]]) / rows
+        inside = start * np.diff(edges, prepend=edges[0]) + (self.counts[:-1] * edges - self.totals[:-1]) / rows
+        return np.append(inside, (self.totals[-1] - self.counts[-1] * edges[-1]) / rows)
+
+    def distance(self, other: Numbers) -> float | None:
+        """From a reference to what is compared with it; None where one of them has no value."""
+        if not self.known or not other.known:
+            return None
+        return float(np.abs(self._areas() - other._areas()).sum() / max(self.spread, LEAST_SPREAD))
+
+    def by_chance(self, rows: int, level: float) -> float:
+        """The distance that a sample of so many rows of the same distribution stays below, with this probability.
+
+        Of the limit of many rows: the mean over the quantiles of a Brownian bridge (del Barrio, Giné, Matrán 1999).
+        """
+        if not self.known or not rows:
+            return 0.0
+        share = np.cumsum(self.counts)[:-1] / self.known  # at each edge
+        rank = np.clip(np.rint(share[:-1] * STEPS).astype(int), 0, STEPS)
+        drawn = np.abs(_bridges()[:, rank]) @ np.diff(self.edges)
+        scale = (1 / self.known + 1 / rows) ** 0.5 / max(self.spread, LEAST_SPREAD)
+        return float(np.quantile(drawn, level, method="higher") * scale)
+
+
+@dataclass
+class Values:
+    """Values by their counts; the last count is of all that the reference does not list.
+
+    Attributes:
+        values: those of the reference, the most frequent first.
+        counts: shape (values + 1,).
+        nulls: rows without a value.
+        whole: does the reference list all its values, so that any other one is unseen?
+    """
+
+    values: list[str]
+    counts: Array
+    nulls: int = 0
+    whole: bool = True
+
+    @classmethod
+    def of(cls, counted: dict[str, int]) -> Values:
+        """The summary of a reference, by counts; "" is null."""
+        ranked = sorted((v for v in counted if v != ""), key=lambda v: (-counted[v], v))
+        kept = ranked[:MOST_VALUES]
+        counts = [counted[v] for v in kept] + [sum(counted[v] for v in ranked[MOST_VALUES:])]
+        return cls(kept, np.array(counts, np.int64), counted.get("", 0), len(ranked) <= MOST_VALUES)
+
+    def empty(self) -> Values:
+        """A summary of the same values with none counted."""
+        return Values(self.values, np.zeros_like(self.counts), 0, self.whole)
+
+    def add(self, counted: dict[str, int]) -> None:
+        """Count more values."""
+        place = {value: at for at, value in enumerate(self.values)}
+        for value, count in counted.items():
+            if value == "":
+                self.nulls += count
+            else:
+                self.counts[place.get(value, -1)] += count
+
+    @property
+    def known(self) -> int:
+        """Rows with a value."""
+        return int(self.counts.sum())
+
+    def distance(self, other: Values) -> float | None:
+        """From a reference to what is compared with it; None where one of them has no value."""
+        if not self.known or not other.known:
+            return None
+        return float(_jensen_shannon(self.counts / self.known, other.counts / other.known))
+
+    def by_chance(self, rows: int, level: float) -> float:
+        """The distance that a sample of so many rows of the same distribution stays below, with this probability."""
+        if not self.known or not rows:
+            return 0.0
+        rng, share = np.random.default_rng(0), self.counts / self.known
+        draws = min(DRAWS, max(200, 1_000_000 // len(share)))
+        one, two = (rng.multinomial(n, share, draws) / n for n in (self.known, rows))
+        return float(np.quantile(_jensen_shannon(one, two), level, method="higher"))
+
+
+Summary = Numbers | Values
+
+
+def _jensen_shannon(one: Array, two: Array) -> Array:
+    """Jensen-Shannon distance of shares along the last axis, natural logarithms."""
+    middle = (one + two) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(share > 0, share * np.log(share / middle), 0.0).sum(axis=-1) for share in (one, two)]
+    return np.asarray(np.sqrt(np.maximum(sum(parts) / 2, 0.0)))
+
+
+@cache
+def _bridges() -> Array:
+    """Brownian bridges at 0, 1 / STEPS, ... 1: shape (DRAWS, STEPS + 1)."""
+    steps = np.random.default_rng(0).normal(0, STEPS**-0.5, (DRAWS, STEPS))
+    walk = np.concatenate([np.zeros((DRAWS, 1)), np.cumsum(steps, axis=1)], axis=1)
+    return np.asarray(walk - np.linspace(0, 1, STEPS + 1) * walk[:, -1:])
+
+
+def inputs(schema: Schema) -> dict[str, Method]:
+    """The encoded columns of a model, and the distance that each is judged by."""
+    out: dict[str, Method] = {}
+    for column in schema.columns:
+        if column.kind == "datetime":
+            out |= {
+                f"{column.name}.{part}": "wasserstein" if part == "days" else "jensenshannon" for part in DATE_PARTS
+            }
+        else:
+            out[column.name] = "wasserstein" if column.kind == "number" else "jensenshannon"
+    return out
+
+
+def outcome(schema: Schema, names: list[str]) -> tuple[str, Method] | None:
+    """The column of scored rows that prediction drift is about: the positive class's probability, the predicted label,
+    or the predicted value."""
+    probable = f"probability_{schema.order[-1]}" if schema.task == "binary" else ""
+    if probable in names:
+        return probable, "wasserstein"
+    if "prediction" not in names:
+        return None
+    return "prediction", "wasserstein" if schema.labels is None else "jensenshannon"
+
+
+def counted(values: Any) -> dict[str, int]:
+    """How often each value is there: of Arrow values, or of floats that are whole numbers; "" is null."""
+    if isinstance(values, np.ndarray):
+        found, counts = np.unique(values, return_counts=True)
+        return {"" if np.isnan(v) else str(int(v)): int(n) for v, n in zip(found, counts, strict=True)}
+    pairs = as_text(values).value_counts()
+    names, numbers = pairs.field(0).to_pylist(), pairs.field(1).to_pylist()
+    out: dict[str, int] = {}
+    for name, number in zip(names, numbers, strict=True):
+        out[name or ""] = out.get(name or "", 0) + number
+    return out
+
+
+def summarised(values: Any, method: Method) -> Summary:
+    """The summary of a reference column: an Arrow column, or an array."""
+    if method == "jensenshannon":
+        whole = np.asarray(values) if not hasattr(values, "type") or io.is_number(values.type) else values
+        return Values.of(counted(whole))
+    return Numbers.of(np.asarray(values))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a version is compared with.
+
+    Attributes:
+        columns: by encoded column.
+        weights: share that each of them has in what the model says; they sum to 1.
+        prediction: of the holdout; None where it was not kept.
+    """
+
+    columns: dict[str, Summary]
+    weights: dict[str, float]
+    prediction: Summary | None
+
+    def write(self, path: Path) -> None:
+        """One Parquet file, a row for each column."""
+        import pyarrow as pa
+
+        named = [*self.columns.items(), *([("prediction", self.prediction)] if self.prediction else [])]
+        rows = [
+            {"column": name, "weight": self.weights.get(name), **{k: _plain(v) for k, v in asdict(one).items()}}
+            for name, one in named
+        ]
+        io.write_parquet(path, pa.Table.from_pylist([{**dict.fromkeys(FIELDS), **row} for row in rows], _layout()))
+
+    @classmethod
+    def read(cls, path: Path, schema: Schema) -> Reference:
+        """The inverse of `write`.
+
+        Raises:
+            DataError: it is missing, or is of another schema.
+        """
+        if not path.is_file():
+            raise DataError(f"{path.name}: the bundle has no reference", hint="glue run, with this glue")
+        found: dict[str, Summary] = {}
+        weights: dict[str, float] = {}
+        for row in io.read_parquet(path).to_pylist():
+            name, weight = row.pop("column"), row.pop("weight")
+            found[name] = _summary(row)
+            if weight is not None:
+                weights[name] = weight
+        prediction = found.pop("prediction", None)
+        if list(found) != list(inputs(schema)):
+            raise DataError(f"{path.name}: is of another schema than the bundle's", hint="glue run")
+        return cls(found, weights, prediction)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _summary(row: dict[str, Any]) -> Summary:
+    kind: Any = Values if row["edges"] is None else Numbers
+    given = {name: row[name] for name in kind.__dataclass_fields__}
+    made: Summary = kind(**{k: np.array(v) if k in ("edges", "counts", "totals") else v for k, v in given.items()})
+    return made
+
+
+FIELDS = ("column", "weight", "edges", "counts", "totals", "spread", "nulls", "outside", "values", "whole")
+
+
+def _layout() -> pa.Schema:
+    import pyarrow as pa
+
+    types = (pa.string(), pa.float64(), pa.list_(pa.float64()), pa.list_(pa.int64()), pa.list_(pa.float64()))
+    more = (pa.float64(), pa.int64(), pa.int64(), pa.list_(pa.string()), pa.bool_())
+    return pa.schema(list(zip(FIELDS, (*types, *more), strict=True)))
