@@ -15,6 +15,7 @@ MATERIALIZED = ".glue/materialized.json"
 SERVED = ".glue/serve"  # private copies of the bundles that are served
 SPOOL = ".glue/serve/log"  # segments of the prediction log, until they are Parquet
 UNCHANGED = ".glue/unchanged.json"
+LAST_RUN = ".glue/last_run.json"  # the outcome of each stage, how long it took, and how the run ended
 RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
 
 ADOPTED = "glue"  # folder of an adopted repository that holds all that glue writes
@@ -39,6 +40,8 @@ EVALUATION = "artifacts/evaluate/report"
 BUNDLE = "artifacts/bundle"
 SAMPLE = "reference.parquet"  # in a bundle: rows that the page of the monitor is drawn from
 REFERENCE = "reference_columns.parquet"  # in a bundle: what the monitor compares with
+
+REPORT = "reports/index.html"  # git-ignored: what `glue report` writes
 
 MONITORING = "monitoring"  # git-ignored: what `glue monitor` found
 LATEST = "monitoring/latest.json"
