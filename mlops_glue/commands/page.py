@@ -48,6 +48,7 @@ def page(*, output: str | None = None, as_json: bool = False, env: str | None = 
     config = configs.load(root, env, tables=False)
     if not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
         raise UsageError(f"nothing has run in {root.name} yet, so there is nothing to report", hint="glue run")
+    runner.check_merged(root)
     told = _told(config, root, env)
     if as_json:
         console.result_json(told)
@@ -113,8 +114,8 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
     lines = {one["stage"]: one for one in last["stages"]}
     pending: dict[str, list[str]] = {}
     problem = None
+    runner.write_definition(config, root)
     try:
-        runner.write_definition(config, root)
         pending = dvc.status(root)
     except GlueError as error:
         problem = f"what has changed since is not known: {error.message}"
@@ -179,7 +180,10 @@ def _data(config: configs.Config, root: Path) -> dict[str, Any]:
     tables: list[dict[str, Any]] = []
     for name, source in config.data.sources.items():
         path = root / path_of(config, name)
-        shape = io.parquet_shape(path) if path.is_file() else None
+        try:
+            shape = io.parquet_shape(path)
+        except (OSError, ValueError):  # Arrow's errors are ValueErrors; not there, or cut short
+            shape = None
         folder = "" if name == config.data.labels.source else name
         result = _read(root / layout.VALIDATION / folder / "result.json")
         found = [_expectation(one) for one in result["results"]] if result else []
@@ -329,7 +333,7 @@ def _by_version(versions: list[dict[str, Any]], main: str | None) -> dict[str, A
 def _monitoring(config: configs.Config, root: Path) -> dict[str, Any]:
     """What the last run of the monitor found, and every run's drift and performance."""
     told: dict[str, Any] = {"problem": None, "latest": None, "log": config.serve.prediction_log is not None}
-    told |= {"runs": [], "drift": [], "performance": [], "versions": []}
+    told |= {"runs": [], "drift": [], "metric": None, "performance": [], "versions": []}
     if not (root / layout.LATEST).is_file():
         return told
     try:
@@ -338,13 +342,14 @@ def _monitoring(config: configs.Config, root: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError) as error:  # Arrow's errors are ValueErrors
         return told | {"problem": f"{layout.MONITORING} cannot be read: {first_line(error)}"}
     drift = [_point(run, run["drift_share"], "drift", open_=run["drift_share"] is None) for run in runs]
+    metric = next((run["metric"] for run in reversed(runs) if run["value"] is not None), None)
     performance = [
         _point(run, run["value"], "performance", open_=bool(run["estimated"]))
-        | {key: run[key] for key in ("low", "high")}
+        | {"low": run["low"], "high": run["high"]}
         for run in runs
-        if run["value"] is not None
+        if run["metric"] == metric and run["value"] is not None
     ]
-    return told | {"latest": latest, "runs": runs, "drift": drift, "performance": performance}
+    return told | {"latest": latest, "runs": runs, "drift": drift, "metric": metric, "performance": performance}
 
 
 def _runs(root: Path) -> list[dict[str, Any]]:

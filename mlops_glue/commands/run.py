@@ -238,7 +238,7 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
         was = f", before it v{previous}" if previous not in (None, version) else ""
         console.result(f"{name} v{version} is champion{was}")
     console.result(f"reports  {layout.EVALUATION}/report.html  {layout.VALIDATION}/report.html")
-    console.result("next     glue serve    glue predict IN OUT    mlflow ui    dvc dag")
+    console.result("next     glue report    glue serve    glue predict IN OUT    mlflow ui    dvc dag")
 
 
 def project_lock(root: Path) -> Any:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import random
+import re
 import shutil
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +15,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from mlops_glue import io, layout
+from mlops_glue.monitoring import history
 from tests.conftest import Glue
 
 SCRIPT = "<script>alert(1)</script>"
@@ -87,6 +91,12 @@ def made(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path
     return root
 
 
+@pytest.fixture(scope="module")
+def page(made: Path, glue: Glue) -> Page:
+    """Its page."""
+    return report(glue, made)
+
+
 @pytest.fixture
 def root(made: Path, tmp_path: Path) -> Path:
     """A copy of it."""
@@ -98,8 +108,7 @@ def report(glue: Glue, root: Path, *words: str) -> Page:
     return Page(root / "reports/index.html")
 
 
-def test_the_page(made: Path, glue: Glue) -> None:
-    page = report(glue, made)
+def test_the_page(page: Page) -> None:
     assert len(page.html) < 3_000_000
     said = page.said()
     for text in (
@@ -131,8 +140,7 @@ def test_the_page(made: Path, glue: Glue) -> None:
         assert target[1:] in ids if target.startswith("#") else (page.path.parent / unquote(target)).is_file()
 
 
-def test_nothing_is_run_or_asked_for(made: Path, glue: Glue) -> None:
-    page = report(glue, made)
+def test_nothing_is_run_or_asked_for(made: Path, page: Page) -> None:
     assert SCRIPT in page.text and IMAGE in page.text
     assert not page.of("script", "link", "iframe", "object", "base", "form")
     for _, attributes in page.elements:
@@ -142,6 +150,28 @@ def test_nothing_is_run_or_asked_for(made: Path, glue: Glue) -> None:
     policy = next(m["content"] for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None and policy.startswith("default-src 'none'")
     assert str(made) not in page.html
+
+
+def test_performance_over_time(root: Path, glue: Glue) -> None:
+    told = io.read_json(root / layout.LATEST)
+    told["performance"] = {
+        "metric": "roc_auc",
+        "value": 0.7,
+        "low": 0.6,
+        "high": 0.8,
+        "estimated": False,
+        "labelled": 250,
+    }
+    for day in (1, 2):
+        told["time"] = told["since"] = told["until"] = datetime(2030, 1, day, tzinfo=UTC)
+        history.keep(root, told)
+        told["performance"] |= {"estimated": True, "value": 0.65, "holdout": {"value": 0.75}}
+    page = report(glue, root)
+    shown = [one["aria-label"] or "" for one in page.of("svg") if "aria-label" in one]
+    assert "roc_auc in 2 runs of the monitor; the last is 0.6500" in shown
+    assert any(said.startswith("Drift share in 3 runs of the monitor") for said in shown)
+    assert "2030-01-01 00:00: drift, 0.7000" in page.said() and "drift, 0.6500 (estimated)" in page.said()
+    assert "estimated from the model's own probabilities" in page.said() and "on the holdout 0.7500" in page.said()
 
 
 def test_a_refused_model(root: Path, glue: Glue) -> None:
@@ -155,6 +185,8 @@ def test_a_run_that_failed_and_one_that_is_stale(root: Path, glue: Glue) -> None
     text = (root / "glue.yaml").read_text()
     (root / "glue.yaml").write_text(text.replace("{estimator: sk", "{params: {C: 0.5}, estimator: sk"))
     said = report(glue, root).said()
+    told = json.loads(glue("report", "--json", cwd=root).stdout)
+    assert told["pipeline"]["stale"][0] == "train" and told["monitoring"]["latest"]["verdict"] == "drift"
     assert "train out of date" in said and "train.params" in said and "Since then" in said
     expected = "validation:\n  rows:\n    - expect_column_values_to_be_between: {column: plain, min_value: 100}\n"
     start, end = text.index("validation:"), text.index("features:")
@@ -167,17 +199,13 @@ def test_a_run_that_failed_and_one_that_is_stale(root: Path, glue: Glue) -> None
 
 def test_without_a_registry_git_or_a_whole_history(root: Path, glue: Glue) -> None:
     shutil.rmtree(root / ".git", ignore_errors=True)
-    (root / "mlflow.db").unlink()
     (root / "monitoring/latest.json").write_text("{")
-    done = glue("report", cwd=root)
-    said = Page(root / "reports/index.html").said()
-    assert "No version of project is registered" in said and "outside git" in said
-    assert "monitoring cannot be read" in said and "monitoring cannot be read" in done.stderr
-    shutil.rmtree(root / "monitoring")
-    secret = "tracking: {uri: 'http://user:S3CRET@127.0.0.1:9'}\n"
-    (root / "glue.yaml").write_text((root / "glue.yaml").read_text() + secret)
-    page = report(glue, root, "--output", "reports")  # a folder
-    assert "The registry could not be read" in page.said() and "not monitored yet" in page.said()
+    with (root / "glue.yaml").open("a") as file:
+        file.write("tracking: {uri: 'http://user:S3CRET@127.0.0.1:9'}\n")
+    done = glue("report", "--output", "reports", cwd=root)  # a folder
+    page = Page(root / "reports/index.html")
+    assert "The registry could not be read" in page.said() and "outside git" in page.said()
+    assert "monitoring cannot be read" in page.said() and "monitoring cannot be read" in done.stderr
     assert "S3CRET" not in page.html and "S3CRET" not in done.stderr
 
 
@@ -190,9 +218,30 @@ def test_nothing_has_run_yet(penguins: Path, glue: Glue) -> None:
     assert not (penguins / "reports").exists()
 
 
-def test_elsewhere_and_as_json(made: Path, tmp_path: Path, glue: Glue) -> None:
+def test_elsewhere(made: Path, tmp_path: Path, glue: Glue) -> None:
     glue("report", "--output", str(tmp_path / "page.html"), cwd=made)
     page = Page(tmp_path / "page.html")
     assert all((link["href"] or "").startswith("#") for link in page.of("a"))  # no path of this machine
-    told = json.loads(glue("report", "--json", cwd=made).stdout)
-    assert told["monitoring"]["latest"]["verdict"] == "drift" and told["pipeline"]["stages"][0]["name"] == "ingest"
+
+
+def test_the_colours_can_be_read() -> None:
+    css = (layout.templates() / "report/style.css").read_text()
+    light, dark = (dict(re.findall(r"--(\w+): (#\w+)", part)) for part in css.split("@media")[:2])
+    for colours in (light, dark):
+        for text in ("ink", "soft", "accent", "good", "bad", "warn"):
+            for ground in ("paper", "card"):
+                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)  # WCAG 2.2, 1.4.3
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio of two colours, #rgb or #rrggbb."""
+    bright = sorted(map(luminance, (one, other)))
+    return (bright[1] + 0.05) / (bright[0] + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """WCAG's relative luminance."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
