@@ -6,7 +6,7 @@ BIN := .venv/bin
 $(BIN)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[pipeline,validation,features,monitoring,serving,postgres,redis,dev]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[pipeline,validation,features,monitoring,serving,alerts,postgres,redis,dev]'
 	$(BIN)/python -m compileall -q -j 0 -x '/tests/' .venv/lib > /dev/null || true  # a cold import takes half as long
 	touch $@
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,7 @@ from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
+SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
 EnvironmentName = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
 WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
 
@@ -31,6 +32,8 @@ def _other(alias: str) -> str:
 
 
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_other)]  # of the registry
+
+ABSENT: Any = None  # of a section that `load` requires unless it is told that its caller does without
 
 METRICS: dict[str, tuple[str, ...]] = {  # by task; the first is the default to promote by
     "binary": ("roc_auc", "average_precision", "f1", "precision", "recall", "accuracy", "log_loss", "brier"),
@@ -229,6 +232,71 @@ class Serve(Section):
     log: PredictionLog = PredictionLog()
 
 
+class LabelTable(Section):
+    """Where the truth about what was served is, once it is known."""
+
+    path: str | None = Field(default=None, description="a table, or a folder of tables, relative to the project")
+    url: str | None = Field(default=None, description="postgresql://… or duckdb:///file, as ${NAME}; needs query")
+    query: str | None = Field(default=None, description="SQL that gives the table")
+    id: str | None = Field(default=None, description="column that says which request a label is of")
+    matches: str = Field(default="glue_request_id", description="the log's column that `id` names, or glue_caller_id")
+    row: str | None = Field(default=None, description="with id: column of the row's number in a request of many")
+    entity: str | None = Field(default=None, description="without id: column that says whom a label is about")
+    timestamp: str | None = Field(
+        default=None, description="column that says when a label was so; with entity, of predictions at or before"
+    )
+    target: str | None = Field(default=None, description="column of the truth; default data.labels.target")
+
+    @model_validator(mode="after")
+    def _complete(self) -> LabelTable:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("give path, or url and query")
+        if (self.url is None) != (self.query is None):
+            raise ValueError("url and query go together")
+        if (self.id is None) == (self.entity is None):
+            raise ValueError("give id, or entity: what says which prediction a label is of")
+        return self
+
+
+class Performance(Section):
+    """When a model no longer does what it did on its holdout."""
+
+    metric: str | None = Field(default=None, description="default: that of promote")
+    drop: Annotated[float, Field(ge=0)] = Field(
+        default=0.05, description="alert when the metric is worse than the holdout's by more, and not by chance"
+    )
+    min_labelled: Annotated[int, Field(ge=1)] = Field(default=100, description="with fewer labels it is estimated")
+
+
+class Webhook(Section):
+    """Takes alerts as JSON, signed as standardwebhooks.com says."""
+
+    url: str = Field(description="https://…, or ${NAME}")
+    secret: EnvironmentName | None = Field(default=None, description="${NAME} of the variable that holds the key")
+
+
+class Alerts(Section):
+    """Who is told: once when it begins, when it becomes worse, when it is over."""
+
+    channels: list[str] = Field(default=[], description="Apprise URLs (mailto://…, slack://…), as ${NAME}")
+    webhooks: list[Webhook] = []
+    cooldown: Annotated[str, Field(pattern=SPAN)] = Field(default="24h", description="between two alerts of one thing")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(default=20.0, description="for all channels, with all tries")
+
+
+class Retrain(Section):
+    """What `on_alert: [retrain]` may do."""
+
+    data: Literal["append", "reread"] = Field(
+        default="append", description="append: labelled rows of the log go to the labels' table; reread: as it is now"
+    )
+    cooldown: Annotated[str, Field(pattern=SPAN)] = Field(default="24h", description="between two retrainings")
+    min_labelled: Annotated[int, Field(ge=1)] = Field(default=500, description="labelled rows since the last one")
+    max_refused: Annotated[int, Field(ge=1)] = Field(
+        default=3, description="refused candidates in a row after which a person must look: glue monitor --resume"
+    )
+
+
 class Ci(Section):
     """The workflows of GitHub Actions that `glue ci` writes."""
 
@@ -278,6 +346,11 @@ class Monitor(Section):
     last: Annotated[str, Field(pattern=WINDOW)] = Field(default="7d", description="the window: 12h, 7d or 4w")
     min_rows: Annotated[int, Field(ge=1)] = Field(default=200, description="with fewer there is no verdict")
     drift: Drift = Drift()
+    labels: LabelTable | None = None
+    performance: Performance = Performance()
+    on_alert: list[Literal["retrain"]] = Field(default=[], description="what is done beside telling")
+    alerts: Alerts = Alerts()
+    retrain: Retrain = Retrain()
 
 
 class Environment(Section):
@@ -286,6 +359,7 @@ class Environment(Section):
     tracking: Tracking | None = None
     features: Stores | None = None
     serve: Serve | None = Field(default=None, description="keys of `serve` that differ here")
+    monitor: Monitor | None = Field(default=None, description="keys of `monitor` that differ here")
 
 
 class Config(Section):
@@ -293,8 +367,8 @@ class Config(Section):
 
     glue: Literal[1] = Field(description="version of this file's format")
     project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    data: Data
-    train: Train
+    data: Data = Field(default=ABSENT, description="the tables; with `train` it makes the pipeline")
+    train: Train = Field(default=ABSENT, description="what learns from them; without both, glue only serves")
     validation: dict[str, list[str | dict[str, dict[str, Any]]]] = Field(
         {}, description="by table: Great Expectations, by their own names"
     )
@@ -327,7 +401,13 @@ class Config(Section):
 
 
 def load(
-    root: Path, env: str | None = None, overrides: Mapping[str, str] | None = None, *, tables: bool = True
+    root: Path,
+    env: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    tables: bool = True,
+    needs: Sequence[str] = ("data", "train"),
+    text: str | None = None,
 ) -> Config:
     """Read and check `glue.yaml`.
 
@@ -336,12 +416,13 @@ def load(
         env: name of an entry of `environments`; default `GLUE_ENV`; "" for none, whatever is set.
         overrides: dotted keys to YAML text, e.g. `{"train.params.max_iter": "300"}`; not written back.
         tables: must the tables be there? In a new clone they are not yet.
+        needs: sections that must be there; what only serves a registered model has no data and trains nothing.
+        text: what the file will hold; default what it holds.
 
     Raises:
         ConfigError: with every problem found, in file order.
     """
-    text = _read(root / CONFIG)
-    tree = _parse(text)
+    tree = _parse(_read(root / CONFIG) if text is None else text.removeprefix("\ufeff"))
     for key, value in (overrides or {}).items():
         _set(tree, key, value)
     problems: list[tuple[int, str]] = []
@@ -353,9 +434,10 @@ def load(
         problems += {e[0]: e[1:] for e in [_pydantic_problem(tree, e) for e in reversed(error.errors())]}.values()
     else:
         problems += [(_line(tree, loc), _say(loc, what)) for loc, what in _cross_checks(config, root, tables=tables)]
+    problems += [(1, _say((key,), "is required")) for key in needs if key not in tree]
     if problems or config is None:
         raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in sorted(set(problems))])
-    return _in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
+    return in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
 
 
 def located(root: Path, error: ConfigError) -> ConfigError:
@@ -546,16 +628,21 @@ def _section_in(annotation: Any) -> Any:
 
 def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple[tuple[Any, ...], str]]:
     """What one field alone cannot tell."""
-    sources = list(config.data.sources)
-    labels = config.data.labels
-    if labels.source not in sources:
-        yield ("data", "labels", "source"), f"no source {labels.source!r} ({did_you_mean(labels.source, sources)})"
-        return
     if config.ci.env is not None and config.ci.env not in config.environments:
         yield ("ci", "env"), f"no environment {config.ci.env!r} ({did_you_mean(config.ci.env, [*config.environments])})"
     for at, name in enumerate(config.ci.secrets):
         if name.startswith("GITHUB_"):
             yield ("ci", "secrets", at), f"{name!r}: GitHub keeps names that begin with GITHUB_ to itself"
+    lacking = [key for key in ("data", "train") if key not in config.model_fields_set]
+    if lacking:
+        asks = ("data", "train", "validation", "features", "split", "evaluate")
+        yield from (((key,), f"needs {lacking[0]}") for key in asks if key in config.model_fields_set)
+        return
+    sources = list(config.data.sources)
+    labels = config.data.labels
+    if labels.source not in sources:
+        yield ("data", "labels", "source"), f"no source {labels.source!r} ({did_you_mean(labels.source, sources)})"
+        return
     for name, source in config.data.sources.items() if tables else ():
         loc = ("data", "sources", name, "path")
         file = root / source.path
@@ -587,6 +674,7 @@ def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple
     if config.split.by in needs and needs[config.split.by] is None:
         key = "timestamp" if config.split.by == "time" else "entity"
         yield ("split", "by"), f"{config.split.by!r} needs data.sources.{labels.source}.{key}"
+    yield from _monitor_checks(config, known, of_task)
     yield from _feature_checks(config, root)
     listed = [
         (kind, c) for kind in ("number", "category", "boolean", "datetime") for c in getattr(config.features, kind)
@@ -600,6 +688,21 @@ def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple
         elif column in seen or column in config.features.exclude:
             yield ("features", kind), f"{column!r} stands in {seen.get(column, 'exclude')} too"
         seen[column] = kind
+
+
+def _monitor_checks(config: Config, known: list[str], of_task: str) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """What `monitor` says, against the rest."""
+    monitor, log = config.monitor, config.serve.log
+    name, evaluated = monitor.performance.metric, [*config.evaluate.metrics, *config.evaluate.thresholds]
+    if name is not None and name not in known:
+        yield ("monitor", "performance", "metric"), f"no metric {name!r}{of_task} ({did_you_mean(name, known)})"
+    elif name is not None and config.evaluate.metrics and name not in evaluated:
+        yield ("monitor", "performance", "metric"), f"{name!r} is not in evaluate.metrics, so no holdout tells of it"
+    if monitor.labels is not None and monitor.labels.entity in {*log.omit, *log.hash}:
+        yield ("monitor", "labels", "entity"), f"{monitor.labels.entity!r} is not in the log as it is; give id instead"
+    if monitor.on_alert and monitor.labels is None and monitor.retrain.data == "append":
+        said = "takes labelled rows of the log: monitor.labels says where the truth is; or retrain: {data: reread}"
+        yield ("monitor", "on_alert"), said
 
 
 def _feature_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...], str]]:
@@ -625,7 +728,12 @@ def _feature_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...
             yield ("data", "sources", name, "timestamp"), "one column says when a feature was so"
 
 
-def _in_environment(config: Config, env: str | None) -> Config:
+def in_environment(config: Config, env: str | None) -> Config:
+    """The config, loaded without an environment, as it is in one.
+
+    Raises:
+        ConfigError: there is no such environment.
+    """
     if not env:
         return config
     if env not in config.environments:
@@ -637,6 +745,9 @@ def _in_environment(config: Config, env: str | None) -> Config:
         update["features"] = config.features.model_copy(update=stores)
     if chosen.serve:
         update["serve"] = config.serve.model_copy(update=chosen.serve.model_dump(exclude_unset=True))
+    if chosen.monitor:
+        differs = {key: getattr(chosen.monitor, key) for key in chosen.monitor.model_fields_set}
+        update["monitor"] = config.monitor.model_copy(update=differs)
     return config.model_copy(update=update)
 
 

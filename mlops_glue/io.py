@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
 import hashlib
 import json
 import math
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -258,6 +260,68 @@ def write_parquet(path: Path, table: pa.Table) -> None:
         pq.write_table(table, temporary, coerce_timestamps="us", allow_truncated_timestamps=True)
 
 
+def append_rows(path: Path, rows: pa.Table) -> None:
+    """Add rows to a table's file, in its own format, atomically; what is there stays as it is, to the byte in text.
+
+    Args:
+        path: one of `SUFFIXES`.
+        rows: with the file's columns, in its order.
+
+    Raises:
+        DataError: a column does not take the values, or the file cannot be added to.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if suffix(path) == ".parquet":
+        there = pq.read_table(path)
+        try:
+            whole = pa.concat_tables([there, rows.cast(there.schema)])
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+            raise DataError(f"{path}: does not take the new rows: {first_line(error)}") from error
+        with atomic(path) as temporary:
+            pq.write_table(whole, temporary)
+        return
+    with atomic(path) as temporary:
+        shutil.copyfile(path, temporary)
+        with _open(path) as stream:
+            end = b"\n"
+            while piece := stream.read(1 << 20):
+                end = piece[-1:]
+        text = ("" if end == b"\n" else "\n") + _as_lines(path, rows)
+        compressed = path.name.lower().endswith(".gz")
+        with temporary.open("ab") as file:
+            try:
+                encoded = text.encode("utf-8" if suffix(path) == ".jsonl" else _encoding(path, whole=True))
+            except UnicodeEncodeError as error:
+                raise DataError(f"{path}: its encoding does not have {error.object[error.start]!r}") from None
+            if encoded.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise DataError(f"{path}: is UTF-16, which glue does not add to", hint="save it as UTF-8")
+            file.write(gzip.compress(encoded) if compressed else encoded)
+
+
+def _as_lines(path: Path, rows: pa.Table) -> str:
+    """Rows as a text file of this kind has them."""
+    out = StringIO(newline="")
+    if suffix(path) == ".jsonl":
+        out.writelines(json.dumps(_known(row), ensure_ascii=False, default=str) + "\n" for row in rows.to_pylist())
+        return out.getvalue()
+    form = CsvForm.of(path)
+    columns = [_cells(rows.column(name), form.decimal) for name in rows.column_names]
+    csv.writer(out, delimiter=form.delimiter, lineterminator="\n").writerows(zip(*columns, strict=True))
+    return out.getvalue()
+
+
+def _cells(values: pa.ChunkedArray, decimal: str) -> list[str]:
+    """A column as the text of a CSV file: 3.0 is 3, null is nothing."""
+    import pyarrow as pa
+
+    if not pa.types.is_floating(values.type):
+        return ["" if one is None else str(one) for one in values.to_pylist()]
+    known = ["" if one is None or math.isnan(one) else repr(one).removesuffix(".0") for one in values.to_pylist()]
+    return [one.replace(".", decimal) for one in known]
+
+
 def frame(table: pa.Table) -> Any:
     """A pandas frame."""
     return table.to_pandas()
@@ -333,8 +397,6 @@ class CsvForm:
 
 def _open(path: Path) -> Any:
     if path.name.lower().endswith(".gz"):
-        import gzip
-
         return gzip.open(path, "rb")
     return path.open("rb")
 

@@ -28,6 +28,7 @@ Method = Literal["wasserstein", "jensenshannon"]
 
 EDGES = 400  # at most, of a number's bins: half by rank, half by value
 MOST_VALUES = 1000  # of a category; what is beyond counts as one value
+FEW = 5  # rows of a value; with fewer its share is not known (the rule of thumb of the chi-square test)
 LEAST_SPREAD = 0.001  # Evidently's least standard deviation
 FAR = 10.0  # ranges of the reference; a value beyond counts as so far away: one broken row is no drift
 DRAWS, STEPS = 2000, 200  # of the distances between samples of one distribution
@@ -163,13 +164,18 @@ class Values:
         """From a reference to what is compared with it; None where one of them has no value."""
         if not self.known or not other.known:
             return None
-        return float(_jensen_shannon(self.counts / self.known, other.counts / other.known))
+        return float(_jensen_shannon(self._shares(self), self._shares(other)))
+
+    def _shares(self, of: Values) -> Array:
+        """Values that the reference hardly has count as one, with those that it does not list."""
+        often = self.counts[:-1] >= FEW
+        return np.append(of.counts[:-1][often], of.counts[:-1][~often].sum() + of.counts[-1]) / of.known
 
     def by_chance(self, rows: int, level: float) -> float:
         """The distance that a sample of so many rows of the same distribution stays below, with this probability."""
         if not self.known or not rows:
             return 0.0
-        rng, share = np.random.default_rng(0), self.counts / self.known
+        rng, share = np.random.default_rng(0), self._shares(self)
         draws = min(DRAWS, max(200, 1_000_000 // len(share)))
         one, two = (rng.multinomial(n, share, draws) / n for n in (self.known, rows))
         return float(np.quantile(_jensen_shannon(one, two), level, method="higher"))

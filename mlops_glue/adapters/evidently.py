@@ -5,6 +5,7 @@ The page is drawn from a sample; the distances that it shows are those that were
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -89,6 +90,7 @@ class Painter:
 
 def wait() -> None:
     """Import Evidently, then draw the job of the folder that the standard input names."""
+    gc.disable()  # it takes a fifth of the time, and the process ends soon
     import evidently.presets  # noqa: F401
 
     folder = Path(sys.stdin.read())
@@ -100,6 +102,11 @@ def _draw(folder: Path, job: dict[str, Any]) -> None:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
+    class Drift(DataDriftPreset):  # type: ignore[misc]
+        def generate_metrics(self, context: Any) -> Any:
+            """The count of drifted columns alone: each column's own metric is drawn, and then not shown."""
+            return super().generate_metrics(context)[:1]
+
     columns, schema = job["columns"], Schema.from_dict(job["schema"])
     definition = DataDefinition(
         numerical_columns=[name for name, one in columns.items() if one["method"] == "wasserstein"],
@@ -110,13 +117,13 @@ def _draw(folder: Path, job: dict[str, Any]) -> None:
         for part in ("current", "reference")
     ]
     methods = {one["method"]: _as_computed(one["method"], columns) for one in columns.values()}
-    preset = DataDriftPreset(
+    preset = Drift(
         columns=list(columns),
         num_method=methods.get("wasserstein"),
         cat_method=methods.get("jensenshannon"),
         per_column_threshold={name: one["threshold"] for name, one in columns.items()},
     )
-    Report([preset], include_tests=True).run(*parts).save_html(job["page"])
+    Report([preset]).run(*parts).save_html(job["page"])
 
 
 def _frame(table: Any, schema: Schema, columns: dict[str, Any]) -> Any:

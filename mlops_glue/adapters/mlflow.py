@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ FINGERPRINT = "glue.fingerprint"
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
 HISTORY = "glue.champions"  # tag of the registered model: a line for each champion
 MOST_METRICS = 500  # of a run of the monitor; MLflow takes 1,000 at a time
+ALERTED = "glue.alerts"  # tag of the registered model: which alerts are open
 MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
 
@@ -144,6 +146,17 @@ class Store:
             lines = [*kept[1 - MOST_NOTED :], f"{version} {how} {when}"]
             self._client.set_registered_model_tag(model, HISTORY, "\n".join(lines))
 
+    def alerted(self, model: str) -> str | None:
+        """What `note_alerted` was told last; None where it was told nothing."""
+        with _told():
+            found: str | None = self._client.get_registered_model(model).tags.get(ALERTED)
+        return found
+
+    def note_alerted(self, model: str, state: str) -> None:
+        """Keep which alerts are open, for the machine that monitors next."""
+        with _told():
+            self._client.set_registered_model_tag(model, ALERTED, state)
+
     def artifact(self, model: str, version: int, name: str, into: Path) -> Path:
         """Copy a folder of the version's run into a folder of the caller's."""
         with _told():
@@ -250,6 +263,26 @@ class Store:
             assert run is not None
             return int(made.version)
 
+    def register(
+        self, model: str, *, experiment: str, fingerprint: str, tags: dict[str, str], bundle: Path
+    ) -> tuple[int, bool]:
+        """The version that has a bundle of a model that was made elsewhere, and whether it is new."""
+        import mlflow
+
+        found = self.published(model, fingerprint)
+        if found is not None:
+            return found, False
+        with _told():
+            self._experiment(experiment)
+            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
+                mlflow.log_artifacts(str(bundle), "bundle")
+                assert run is not None
+                where, run_id = f"{run.info.artifact_uri}/bundle", run.info.run_id
+            if not self._client.search_registered_models(f"name = '{model}'"):
+                self._client.create_registered_model(model)
+            made = self._client.create_model_version(model, where, run_id, tags={**tags, FINGERPRINT: fingerprint})
+            return int(made.version), True
+
     def monitored(
         self,
         model: str,
@@ -271,7 +304,7 @@ class Store:
             self._experiment(experiment)
             own = {"glue.model": model, "glue.model_version": str(version), "glue.pid": str(os.getpid())}
             with mlflow.start_run(tags={**tags, **own}) as run:
-                named = {re.sub(r"[^\w .:-]", "_", name)[:250]: value for name, value in metrics.items()}
+                named = {_named(name): value for name, value in metrics.items()}
                 mlflow.log_metrics(dict(list(named.items())[:MOST_METRICS]))
                 for file in files:
                     mlflow.log_artifact(str(file))
@@ -288,6 +321,53 @@ class Store:
             self._client.create_experiment(name, artifact_location=where)
         mlflow.set_experiment(name)
 
+    def begin(self, experiment: str, tags: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """A run that another program goes on with: its id, and the variables that tell MLflow there to do so."""
+        with _told():
+            self._experiment(experiment)
+            found = self._client.get_experiment_by_name(experiment)
+            run = self._client.create_run(found.experiment_id, tags={**tags, "glue.pid": str(os.getpid())})
+        told = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_REGISTRY_URI": self._uri, "MLFLOW_RUN_ID": run.info.run_id}
+        return run.info.run_id, {**told, "MLFLOW_EXPERIMENT_NAME": experiment}
+
+    def end(self, run: str, status: str, params: dict[str, str], metrics: dict[str, float], files: list[Path]) -> None:
+        """Log to that run, and end it; what the program logged itself under the same name stays."""
+        from mlflow.entities import Metric, Param
+
+        with _told():
+            there = self._client.get_run(run).data
+            now = int(time.time() * 1000)
+            new = [Param(_named(k), v[:6000]) for k, v in params.items() if _named(k) not in there.params]
+            measured = [Metric(_named(k), v, now, 0) for k, v in metrics.items() if _named(k) not in there.metrics]
+            for at in range(0, max(len(new), 1), 100):  # as many as MLflow takes at a time
+                self._client.log_batch(run, params=new[at : at + 100])
+            self._client.log_batch(run, metrics=measured[:MOST_METRICS])
+            for file in files:
+                self._client.log_artifact(run, str(file))
+            self._client.set_terminated(run, status)
+
+    def logged(self, model: str, version: str, into: Path) -> tuple[str, Path]:
+        """Copy what `log_model` made of a registered version, by its number or `@alias`; its URI and the folder.
+
+        Raises:
+            DataError: there is no such version, or it holds no MLmodel.
+        """
+        import mlflow
+
+        if version.startswith("@"):
+            number = self.under(model, version[1:])
+            if number is None:
+                raise DataError(f"{model} has no alias {version[1:]!r}")
+            version = str(number)
+        elif int(version) not in (there := self.versions(model)):
+            raise DataError(f"{model} has no version {version} (versions: {', '.join(map(str, there)) or 'none'})")
+        uri = f"models:/{model}/{version}"
+        with _told():
+            folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(into)))
+        if not (folder / "MLmodel").is_file():
+            raise DataError(f"{uri}: has no MLmodel")
+        return uri, folder
+
     def dead_runs(self, experiment: str) -> list[str]:
         """The ids of runs that are RUNNING and whose process, one of glue's on this machine, is no more."""
         with _told():
@@ -303,6 +383,31 @@ class Store:
         for run in self.dead_runs(experiment):
             with _told():
                 self._client.set_terminated(run, "KILLED")
+
+
+def _named(name: str) -> str:
+    """As MLflow takes it for a name of a metric."""
+    return re.sub(r"[^\w .:-]", "_", name)[:250]
+
+
+def load_sklearn(folder: Path) -> Any:
+    """By MLflow's own loader, which runs any code that is in the model; for what a person trusts, never to serve."""
+    import mlflow
+
+    with _told():
+        return mlflow.sklearn.load_model(str(folder))
+
+
+def example_rows(folder: Path) -> Any:
+    """The input example of a logged model as a data frame; None where it has none."""
+    import pandas as pd
+    from mlflow.models import Model
+
+    with _told():
+        rows = Model.load(str(folder)).load_input_example(str(folder))
+    if rows is None or isinstance(rows, pd.DataFrame):
+        return rows
+    return pd.DataFrame(rows).rename(columns=lambda at: f"x{at}")
 
 
 @contextlib.contextmanager

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
+from mlops_glue.commands.react import Performances, judged, of_table, react, tell_performance, tell_reaction
 from mlops_glue.errors import DataError, GlueError, ToolError, UsageError
 from mlops_glue.monitoring import history
 from mlops_glue.monitoring.drift import Version, Watch
 from mlops_glue.monitoring.window import Sampled, Window, moment, pieces_of, span
+from mlops_glue.summary import outcome
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.evidently import Painter
@@ -28,10 +33,12 @@ SHOWN = 12  # columns in the terminal
 class Seen:
     """The rows of a window by the version that answered them."""
 
-    watches: list[tuple[Watch, Sampled]]  # the version with the most rows first
+    watches: list[tuple[Watch, Any]]  # with a sample of the rows; the version with the most rows first
     since: datetime | None
     until: datetime
     problems: list[str]
+    performance: Performances | None = None  # of the log
+    performances: dict[int, dict[str, Any] | None] = field(default_factory=dict)  # by version
 
 
 def monitor(
@@ -59,7 +66,13 @@ def monitor(
     """
     now = datetime.now(UTC)
     root = layout.find_root()
-    config = configs.load(root, env, tables=False)
+    config = configs.load(root, env, tables=False, needs=())
+    given = {"--current": current, "--last": last, "--since": since, "--rows": rows}
+    if len(named := [name for name, value in given.items() if value is not None]) > 1:
+        raise UsageError(f"{named[0]} and {named[1]}: one window at a time", hint=f"leave {named[1]} out")
+    if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
+        raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
+    window = _window(config, root, now, last, since, rows) if current is None else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(root))
         painter = stack.enter_context(_painter()) if page else None
@@ -68,31 +81,38 @@ def monitor(
 
         store = opened(root, config, create=False)
         bundles = Bundles(store, root, config, scratch)
-        if current is not None:
-            seen = _of_table(bundles, Path(current), version, now)
+        if window is not None:
+            seen = _of_log(bundles, window, version)
         else:
-            seen = _of_log(bundles, _window(config, now, last, since, rows), version)
-        told = _told(config, env, now, seen)
+            seen = _of_table(bundles, Path(str(current)), version, now)
+        counts = _counting(store, config, seen, version)
+        told = _told(config, env or os.environ.get("GLUE_ENV"), now, seen, counts)
         problem = _drawn(root, seen, told, painter)
         _logged(config, root, store, told)
     history.keep(root, told)
+    if seen.performance is not None:  # after the lock: to train takes long
+        problem = problem or seen.performance.problem
+        react(config, root, store, told, seen.performance.tables, now)
     _tell(told, as_json)
-    if problem is not None:
+    bad = told["verdict"] in ("drift", "performance")
+    if problem is not None and not bad:
         raise problem
-    return 1 if told["verdict"] in ("drift", "performance") else 0
+    if problem is not None:  # that something is wrong is known all the same
+        console.error(problem)
+    return 1 if bad else 0
 
 
 class Bundles:
     """The versions that are needed, each fetched once."""
 
     def __init__(self, store: Store, root: Path, config: configs.Config, scratch: Path) -> None:
-        self.config, self._store, self._root, self._scratch = config, store, root, scratch
+        self.config, self.root, self._store, self._scratch = config, root, store, scratch
 
     def champion(self, version: int | None) -> int:
         """The number that is asked for, or the champion's."""
         from mlops_glue.delivery.fetch import chosen_version
 
-        return chosen_version(self._store, self._root, self.config, version)
+        return chosen_version(self._store, self.root, self.config, version)
 
     def of(self, number: int) -> Version:
         """A version with its reference."""
@@ -123,71 +143,112 @@ def _painter() -> Painter:
     return Painter()
 
 
-def _window(config: configs.Config, now: datetime, last: str | None, since: str | None, rows: int | None) -> Window:
+def _window(
+    config: configs.Config, root: Path, now: datetime, last: str | None, since: str | None, rows: int | None
+) -> Window:
+    """The part of the prediction log that is asked for."""
     from mlops_glue.adapters.fsspec import Folder
 
     if config.serve.prediction_log is None:
         raise UsageError(
-            f"{layout.CONFIG} serve.prediction_log: is not set, so nothing that was served is known",
+            f"{layout.CONFIG} serve.prediction_log: is not set, so nothing is known of what was served",
             hint="serve: {prediction_log: data/predictions}, or glue monitor --current FILE",
         )
     where = configs.resolve(config.serve.prediction_log, "serve.prediction_log")
-    folder = Folder(where if "://" in where else str(layout.find_root() / where))
+    folder = Folder(where if "://" in where else str(root / where))
     begin = moment(since) if since is not None else None
     if begin is None and rows is None:
         begin = now - span(last or config.monitor.last)
-    return Window(folder, begin, now, rows)
+    return Window(folder, config.model_name, begin, now, rows)
 
 
 def _of_log(bundles: Bundles, window: Window, version: int | None) -> Seen:
+    """What was answered in the window, each row with its version."""
     window.bounded()
-    log = bundles.config.serve.log
     watches = []
     for number, names in window.files().items():
-        if version in (None, number):
-            watch, sampled = Watch(bundles.of(number), frozenset([*log.omit, *log.hash])), Sampled(PAGE_ROWS)
-            for piece in window.pieces(names):
-                watch.add(piece)
-                sampled.add(piece)
-            watches.append((watch, sampled))
-    watches = sorted((one for one in watches if one[0].rows), key=lambda one: -one[0].rows)
+        if version in (None, number) and (watched := _of_version(bundles, window, number, names)) is not None:
+            watches.append(watched)
+    watches.sort(key=lambda one: -one[0].rows)
     if not watches and window.problems:
-        raise DataError(window.problems[0], hint="nothing in the window can be read, so nothing is known")
-    return Seen(watches, window.since, window.until, window.problems)
+        raise DataError(window.problems[0], hint="nothing in the window can be compared, so nothing is known")
+    by_labels = Performances(bundles.config, bundles.root, window)
+    files = window.files()
+    performances = {w.version.number: by_labels.of(w.version, w.rows, files[w.version.number]) for w, _ in watches}
+    return Seen(watches, window.since, window.until, window.problems, by_labels, performances)
+
+
+def _of_version(bundles: Bundles, window: Window, number: int, names: list[str]) -> tuple[Watch, Any] | None:
+    """The rows of one version; None where there is none, or too few of a version that cannot be compared with."""
+    log = bundles.config.serve.log
+    try:
+        chosen = bundles.of(number)
+    except GlueError as error:
+        rows = sum(piece.num_rows for piece in window.pieces(names, ["glue_time"]))
+        if rows >= bundles.config.monitor.min_rows:
+            raise
+        if rows:
+            window.problems.append(f"{rows} rows of v{number} are not compared: {error.message}")
+        return None
+    watch, sampled = Watch(chosen, frozenset([*log.omit, *log.hash])), Sampled(PAGE_ROWS)
+    for piece in window.pieces(names):
+        watch.add(piece)
+        sampled.add(piece)
+    return (watch, sampled.table()) if watch.rows else None
 
 
 def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) -> Seen:
+    """Rows of any table; where it does not tell what the model says of them, a sample of them is scored."""
     if not path.is_file():
         raise UsageError(f"--current {path}: no such file")
+    from mlops_glue.commands.predict import with_features
+    from mlops_glue.scoring import Bundle
+
     chosen = bundles.of(bundles.champion(version))
+    bundle = Bundle(chosen.folder)
     watch, sampled = Watch(chosen), Sampled(PAGE_ROWS)
-    for piece in pieces_of(path, chosen.schema.types):
+    for raw in pieces_of(path, chosen.schema.types | (bundle.features.types if bundle.features else {})):
+        piece = with_features(bundles.config, bundles.root, bundle, raw, path)
         watch.add(piece)
         sampled.add(piece)
-    return Seen([(watch, sampled)], None, now, [])
+    rows = sampled.table()
+    if not watch.told and not watch.problems:
+        rows = bundle.scored(rows, rows, where=str(path))
+        watch.predicted(rows)
+    return Seen([(watch, rows)], None, now, [], None, {chosen.number: of_table(bundles.config, chosen, rows)})
 
 
-def _told(config: configs.Config, env: str | None, now: datetime, seen: Seen) -> dict[str, Any]:
+def _counting(store: Store, config: configs.Config, seen: Seen, version: int | None) -> set[int]:
+    """The versions that still answer: what a former one was asked is told, and alarms nobody."""
+    if version is not None or seen.performance is None:
+        return {watch.version.number for watch, _ in seen.watches}
+    aliases = ["champion", *([config.serve.canary.alias] if config.serve.canary else [])]
+    return {number for alias in aliases if (number := store.under(config.model_name, alias)) is not None}
+
+
+def _told(config: configs.Config, env: str | None, now: datetime, seen: Seen, counts: set[int]) -> dict[str, Any]:
     """The whole verdict: that of the window is the worst of its versions'."""
-    versions = [watch.verdict(config.monitor) for watch, _ in seen.watches]
-    said = {one["verdict"] for one in versions}
+    versions = [
+        {**watch.verdict(config.monitor), "performance": seen.performances.get(watch.version.number)}
+        for watch, _ in seen.watches
+    ]
     shares = [one["drift_share"] for one in versions if one["drift_share"] is not None]
     distances = [one["prediction"]["distance"] for one in versions if one["prediction"]]
-    return {
+    told = {
         "time": now,
         "since": seen.since,
         "until": seen.until,
         "env": env,
         "model": config.model_name,
         "rows": sum(one["rows"] for one in versions),
-        "verdict": next((v for v in ("drift", "ok") if v in said), "not enough data"),
         "min_rows": config.monitor.min_rows,
         "drift_share": max(shares, default=None),
         "prediction_drift": max(distances, default=None),
-        "performance": None,
         "problems": seen.problems,
         "versions": versions,
     }
+    judged(told, counts)
+    return told
 
 
 def _drawn(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None) -> GlueError | None:
@@ -195,17 +256,32 @@ def _drawn(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None
     told["page"] = None
     if painter is None or not seen.watches:
         return None
-    import pyarrow.compute as pc
-
-    (watch, sampled), verdict = seen.watches[0], told["versions"][0]
-    sample = io.read_parquet(watch.version.folder / layout.SAMPLE)
-    train = sample.filter(pc.equal(sample.column(layout.PART), "train"))
+    (watch, rows), verdict = seen.watches[0], told["versions"][0]
+    columns = verdict["columns"] | ({"prediction": verdict["prediction"]} if verdict["prediction"] else {})
     try:
-        painter.draw(root / layout.PAGE, train, sampled.table(), watch.version.schema, verdict["columns"])
+        painter.draw(root / layout.PAGE, *samples(watch.version, rows), watch.version.schema, columns)
     except GlueError as error:
         return error
     told["page"] = layout.PAGE
     return None
+
+
+def samples(version: Version, rows: Any) -> tuple[Any, Any]:
+    """Rows of the reference and of the window, each with one column `prediction`: what prediction drift is about."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kept = io.read_parquet(version.folder / layout.SAMPLE)
+    train, holdout = (kept.filter(pc.equal(kept.column(layout.PART), part)) for part in ("train", "test"))
+    out = []
+    for table, of in ((train, holdout), (rows, rows)):
+        told = outcome(version.schema, of.column_names)
+        if told is not None:
+            said = of.column(told[0]).take(np.arange(table.num_rows) % of.num_rows)
+            table = table.drop([n for n in table.column_names if n == "prediction"]).append_column("prediction", said)
+        at = np.unique(np.linspace(0, table.num_rows - 1, PAGE_ROWS).astype(np.int64))
+        out.append(table.take(pa.array(at)))
+    return out[0], out[1]
 
 
 def _logged(config: configs.Config, root: Path, store: Store, told: dict[str, Any]) -> None:
@@ -216,6 +292,8 @@ def _logged(config: configs.Config, root: Path, store: Store, told: dict[str, An
     for at, one in enumerate(told["versions"]):
         numbers = {"rows": one["rows"], "drift_share": one["drift_share"]}
         numbers |= {"prediction_drift": (one["prediction"] or {}).get("distance")}
+        if (of := one["performance"]) is not None:
+            numbers |= {f"{'estimated' if of['estimated'] else 'by_labels'}.{of['metric']}": of["value"]}
         numbers |= {f"distance.{name}": column["distance"] for name, column in one["columns"].items()}
         one["run"] = store.monitored(
             told["model"],
@@ -228,14 +306,38 @@ def _logged(config: configs.Config, root: Path, store: Store, told: dict[str, An
 
 
 def _tell(told: dict[str, Any], as_json: bool) -> None:
+    for problem in told["problems"]:
+        console.progress(problem)
     if as_json:
         console.result_json(told)
         return
-    for problem in told["problems"]:
-        console.progress(problem)
     for one in told["versions"]:
-        console.result(f"{told['model']} v{one['version']}, {one['rows']:,} rows: {one['verdict']}")
-        for name in one["drifted"][:SHOWN]:
-            column = one["columns"][name]
-            console.result(f"  {name}  {column['why']}  {column['distance']}  (from {column['threshold']:.2f})")
-    console.result(f"verdict: {told['verdict']}; {layout.LATEST}")
+        _tell_version(told, one)
+    if told["verdict"] == "not enough data":
+        least = f"a verdict needs {told['min_rows']:,} (monitor.min_rows)"
+        console.result(f"not enough data: {told['rows']:,} rows in the window, {least}")
+    pages = [layout.LATEST, *([told["page"]] if told["page"] else [])]
+    console.result(f"reports  {'  '.join(pages)}")
+    tell_reaction(told)
+
+
+def _tell_version(told: dict[str, Any], one: dict[str, Any]) -> None:
+    """What drifted of a version, the weightiest first."""
+    share = "" if one["drift_share"] is None else f"; {one['drift_share']:.0%} of the weight drifted"
+    allowed = f" (alert above {one['threshold']:.0%})" if share else ""
+    former = ", which answers no more" if one["former"] else ""
+    console.result(f"{told['model']} v{one['version']}{former}, {one['rows']:,} rows: {one['verdict']}{share}{allowed}")
+    said = {name: one["columns"][name] for name in one["drifted"]}
+    if one["prediction"] and one["prediction"]["drifted"]:
+        said = {"prediction": one["prediction"], **said}
+    width = max(map(len, said), default=0)
+    for name, column in list(said.items())[:SHOWN]:
+        far = "" if column["distance"] is None else f"  {column['method']} {column['distance']:.3f}"
+        beyond = f", drift from {column['threshold']:.3f}" if far and column["why"] == "distribution" else ""
+        why = {"nulls": f"  {column['null_share']:.0%} nulls, before {column['reference_null_share']:.0%}"}
+        other = "" if column["why"] == "distribution" else why.get(column["why"], f"  {column['why']}")
+        weight = f"  weight {column['weight']:.0%}" if "weight" in column else ""
+        console.result(f"  {name:<{width}}{weight}{far}{beyond}{other}")
+    if len(said) > SHOWN:
+        console.result(f"  and {len(said) - SHOWN} more")
+    tell_performance(one["performance"])

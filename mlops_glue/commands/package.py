@@ -39,7 +39,7 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
     """
     root, out = layout.find_root(), Path(target).resolve()
     env = env or os.environ.get("GLUE_ENV")
-    config = configs.load(root, env, tables=False)
+    config = configs.load(root, env, tables=False, needs=())
     if out.exists() and not (out / "serve.json").is_file():
         raise UsageError(f"{target}: is there, and not a package of glue's", hint="glue package serving")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
     from mlops_glue.scoring import Bundle
 
     root = layout.find_root()
-    config = configs.load(root, env)
+    config = configs.load(root, env, needs=())
     with tempfile.TemporaryDirectory() as scratch:
         chosen, folder = as_run_left_it(root, config, env, version) or of_registry(
             opened(root, config), root, config, version, Path(scratch)
@@ -36,7 +36,7 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
         bundle = Bundle(folder, threads=os.cpu_count() or 1)
         for one, out in zip(inputs, outputs, strict=True):
             with console.rows_bar(one.name, io.parquet_rows(one)) as advance:
-                rows = score_file(bundle, one, out, advance, partial(_with_features, config, root, bundle, where=one))
+                rows = score_file(bundle, one, out, advance, partial(with_features, config, root, bundle, where=one))
             console.progress(f"{out}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
     return 0
 
@@ -75,13 +75,13 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
     return inputs, outputs
 
 
-def _with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any, where: Path) -> Any:
+def with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any, where: Path) -> Any:
     """Rows with what Feast knows of them at their time; at this moment, where they have no time."""
     if bundle.features is None or not bundle.lacks(rows):
         return rows
     import numpy as np
 
-    from mlops_glue import features
+    from mlops_glue import features as of_feast
     from mlops_glue.schema import moments
 
     clock = config.source.timestamps
@@ -89,7 +89,7 @@ def _with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any
     now = np.full(rows.num_rows, np.datetime64("now", "us"))
     try:
         when = moments(rows, clock, bundle.features.day_first) if there else now
-        return features.with_features(config, root, bundle.features, rows, when)
+        return of_feast.with_features(config, root, bundle.features, rows, when)
     except DataError as error:
         raise DataError(f"{where}: {error.message}", hint=error.hint) from error
 

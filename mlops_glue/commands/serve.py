@@ -52,7 +52,7 @@ def serve(
     """Serve the champion, or check that it can be served."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
-    config = configs.load(root, env)
+    config = configs.load(root, env, needs=())
     given = {"host": host, "port": port, "workers": workers}
     options = config.serve.model_copy(update={k: v for k, v in given.items() if v is not None})
     try:
@@ -230,7 +230,7 @@ def _registry_file(root: Path, config: configs.Config) -> list[int] | None:
 
 def _fetched(root: Path, env: str | None, version: int | None, state: Path) -> Servable:
     """In another process: from the registry."""
-    config = configs.load(root, env)
+    config = configs.load(root, env, needs=())
     store = fetching.opened(root, config, create=False)
     chosen = fetching.chosen_version(store, root, config, version)
     with tempfile.TemporaryDirectory(dir=state) as scratch:
@@ -291,7 +291,7 @@ def follow(root: Path, env: str | None, settings: Settings, poll_s: float, paren
     from mlops_glue.serving.follow import Follower
     from mlops_glue.serving.live import tried
 
-    config = configs.load(root, env)
+    config = configs.load(root, env, needs=())
     stores: list[Store] = []
 
     def ask(alias: str) -> int | None:

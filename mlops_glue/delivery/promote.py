@@ -110,7 +110,7 @@ def _decided(store: Store, name: str, verdict: Verdict, alias: str) -> Verdict:
     if not verdict.refused:
         for tag in (ROLLED_BACK, "glue.refused"):  # of a former verdict
             store.untag(name, verdict.version, tag)
-        _move(store, name, verdict.version, "promote")
+        move(store, name, verdict.version, "promote")
     return verdict
 
 
@@ -158,7 +158,7 @@ def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int |
         store.bundle(name, chosen, Path(scratch))  # checks it
     if now is not None:
         store.tag(name, now, {ROLLED_BACK: _now()})
-    _move(store, name, chosen, "rollback")
+    move(store, name, chosen, "rollback")
     return chosen, now
 
 
@@ -178,8 +178,8 @@ def champions(store: Store, name: str) -> list[int]:
     return line
 
 
-def _move(store: Store, name: str, version: int, how: str) -> None:
-    """Noted first: of a move that a crash cut short, the alias tells the truth."""
+def move(store: Store, name: str, version: int, how: str) -> None:
+    """The alias `champion` to a version. Noted first: of a move that a crash cut short, the alias tells the truth."""
     former = store.champion(name)
     if former is not None and former not in [one for one, *_ in store.history(name)]:
         store.note(name, former, "promote", _now())

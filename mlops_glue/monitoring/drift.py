@@ -73,9 +73,18 @@ class Watch:
                 self.problems[column.name] = "the column is missing"
             elif column.name not in self.problems:
                 self._add(column, table)
+        self.predicted(table)
+
+    def predicted(self, table: pa.Table) -> None:
+        """Count what the version said, where the rows tell."""
         told = outcome(self.version.schema, table.column_names)
         if told is not None and self._prediction is not None:
             _count(self._prediction, table.column(told[0]))
+
+    @property
+    def told(self) -> bool:
+        """Is it known what the version said?"""
+        return self._prediction is None or self._prediction.known > 0
 
     def _add(self, column: Column, table: pa.Table) -> None:
         values = table.column(column.name)

@@ -55,6 +55,8 @@ class Window:
     """Rows of the prediction log, answered in `[since, until)`.
 
     Attributes:
+        folder: the log.
+        model: whose rows; those of another model in the same log are left out.
         since: its beginning; None: as far back as `rows` reaches.
         until: its end.
         rows: at most so many, the latest.
@@ -62,6 +64,7 @@ class Window:
     """
 
     folder: Folder
+    model: str
     since: datetime | None
     until: datetime
     rows: int | None = None
@@ -117,6 +120,8 @@ class Window:
             about = file.schema_arrow.metadata or {}
             if int(about.get(b"glue.prediction_log", b"1")) > FORMAT:
                 raise ToolError(f"{name}: is of a newer glue's prediction log", hint="pip install -U mlops-glue")
+            if about.get(b"glue.model", self.model.encode()) != self.model.encode():
+                return
             wanted = [c for c in file.schema_arrow.names if columns is None or c in (*columns, "glue_answered")]
             for batch in file.iter_batches(max(CELLS // len(wanted), 1024), columns=wanted):
                 table = self._chosen(pa.Table.from_batches([batch]), name)

@@ -13,6 +13,7 @@ from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.pipeline import reference
+from mlops_glue.pipeline.holdout import holdout
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema, as_datetime, encode_number, trimmed
@@ -27,7 +28,8 @@ def package(config: Config, root: Path) -> None:
 
     Files: `model.onnx` where ONNX is faithful, else `model.skops`; `parity.json`, the proof of it; `schema.json`;
     `features.json`, what of it is in Feast, if anything; `signature.json` in MLflow's form; `input_example.json`;
-    `reference.parquet` (a sample) and `reference_columns.parquet` (of all rows), for monitoring.
+    `reference.parquet` (a sample) and `reference_columns.parquet` (of all rows), for monitoring; `holdout.json`: its
+    metrics, and what a probability is worth.
 
     Raises:
         CheckFailed: `package.require: onnx` and ONNX is not faithful.
@@ -71,9 +73,10 @@ def package(config: Config, root: Path) -> None:
     io.write_json(folder / "input_example.json", example_rows(example, schema))
     sample = reference.sample(Bundle(folder), raw.select(names), parts)
     io.write_parquet(folder / layout.SAMPLE, sample)
-    importances = io.read_json(root / layout.EVALUATION / "evaluation.json")["importances"]
-    made_of = reference.reference(parts["train"], sample, schema, importances)
+    evaluation = io.read_json(root / layout.EVALUATION / "evaluation.json")
+    made_of = reference.reference(parts["train"], sample, schema, evaluation["importances"])
     made_of.write(folder / layout.REFERENCE)
+    io.write_json(folder / layout.HOLDOUT, holdout(evaluation, sample, schema))
 
 
 def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
@@ -108,8 +111,9 @@ def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str,
     got = onnx.run(onnx.session(made), inputs)
     record: dict[str, Any] = {"rows": len(every), "holdout_rows": len(features)}
     if schema.task == "regression":
-        scale = float(np.std(wanted)) or 1.0
-        p99 = float(np.quantile(np.abs(np.ravel(got[0]) - wanted) / scale, 0.99))
+        scale = float(np.std(wanted[: len(features)])) or 1.0  # extremes have one that hides every difference
+        scaled = np.abs(np.ravel(got[0]) - wanted) / np.maximum(scale, np.abs(wanted))
+        p99 = float(np.quantile(scaled, 0.99))
         record |= {"p99_difference": p99, "unit": "standard deviations of the prediction"}
         faithful = p99 <= PROBABILITY_P99
         reason = "" if faithful else f"p99 of the difference is {p99:.2g} standard deviations"

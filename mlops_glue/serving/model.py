@@ -25,6 +25,7 @@ FILES = {
     "input_example.json",
     layout.SAMPLE,
     layout.REFERENCE,
+    layout.HOLDOUT,
 }
 
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,42 @@ def check_deployment(there: Repository, version: str, store: str) -> None:
     assert champion() == version
 
 
+def check_monitoring(there: Repository, version: str, store: str) -> None:
+    """What the champion was asked last week drifts: the report is kept, an issue opened, train.yml asked for."""
+    import mlflow
+    import pyarrow as pa
+
+    from mlops_glue import io
+    from mlops_glue.scoring import Bundle
+
+    log = there.folder / "log"
+    there.edit("glue.yaml", '{tracking: {uri: "${MLFLOW_TRACKING_URI}"}}', f"{{{PROD}}}")
+    there.glue("ci", cwd=there.work)
+    there.push("monitored")
+    there.secrets["PREDICTION_LOG"] = str(log)
+    mlflow.MlflowClient(store, store).set_registered_model_alias("project", "champion", version)
+    table = palmerpenguins.load_penguins().drop(columns="species")
+    table["bill_length_mm"] += 15
+    rows = pa.Table.from_pandas(table, preserve_index=False)
+    now = pa.array([datetime.now(UTC)] * len(table), pa.timestamp("us", "UTC"))
+    ids = pa.array([f"r{at}" for at in range(len(table))])
+    own = pa.table({"glue_request_id": ids, "glue_row": [0] * len(table), "glue_time": now})
+    own = own.append_column("glue_answered", pa.array([True] * len(table)))
+    for name in rows.column_names:
+        own = own.append_column(name, rows.column(name))
+    day = datetime.now(UTC).strftime("%Y-%m-%d")
+    scored = Bundle(there.work / "artifacts/bundle").scored(rows, own)
+    io.write_parquet(log / f"date={day}/v{version}-1.parquet", scored)
+    jobs, runner = there.run("monitor")
+    assert (jobs["monitor"].result, jobs["alert"].result) == ("failure", "success"), jobs["monitor"].log
+    told = json.loads((runner.artifacts / "monitor/monitor.json").read_text())
+    assert told["verdict"] == "drift" and "bill_length_mm" in told["versions"][0]["drifted"]
+    assert (runner.artifacts / "monitor/monitoring/report.html").stat().st_size > 100_000
+    said = [" ".join(line.split()[:2]) for line in runner.asked]
+    assert said == ["issue list", "label create", "issue create", "workflow run"]
+
+
+PROD = 'tracking: {uri: "${MLFLOW_TRACKING_URI}"}, serve: {prediction_log: "${PREDICTION_LOG}"}'
 MONITOR = """#!/bin/sh
 [ "$*" = "monitor --json" ] || exit 2
 echo '{"verdict": "'"$(cat "$(dirname "$0")/exit")"'"}'
@@ -195,7 +232,8 @@ exit "$(cat "$(dirname "$0")/exit")"
 
 @pytest.mark.parametrize("code", ["0", "1", "4"])
 def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str) -> None:
-    """Only drift opens an issue and trains; `glue monitor` itself is a script here, with its exit codes."""
+    """Only drift opens an issue and trains. A script with the exit codes stands for the command, which is run by
+    `check_monitoring`."""
     origin, work = tmp_path / "origin.git", tmp_path / "work"
     project(work, {"secrets": ["TOKEN"]})
     named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
@@ -230,7 +268,7 @@ def test_pull_requests_and_training(tmp_path: Path, glue: Glue, empty_store: Pat
     store = f"sqlite:///{empty_store}"
     there = Repository(tmp_path, glue, {"DVC_REMOTE_URL": str(tmp_path / "remote"), "MLFLOW_TRACKING_URI": store})
     check_refused(there)
-    check_training(there, store)
+    check_monitoring(there, check_training(there, store), store)
 
 
 def test_conditions_mean_what_github_means() -> None:

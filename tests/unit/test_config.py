@@ -77,12 +77,34 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("split: {by: time}\n", "needs data.sources.t.timestamp"),
         ("split: {test_size: 1.5}\n", "should be less than 1, not 1.5"),
         ("features: {number: [y]}\n", "'y' is the target"),
+        ("monitor: {performance: {metric: f2}}\n", "glue.yaml:10 monitor.performance.metric: no metric 'f2' for a bin"),
+        (
+            "evaluate: {metrics: [f1]}\nmonitor: {performance: {metric: recall}}\n",
+            "'recall' is not in evaluate.metrics",
+        ),
+        ("monitor: {on_alert: [retrain]}\n", "monitor.labels says where the truth is"),
+        ("monitor: {on_alert: [page]}\n", "glue.yaml:10 monitor.on_alert.0: should be 'retrain', not 'page'"),
+        ("monitor: {labels: {path: a, url: b, id: c}}\n", "give path, or url and query"),
+        ("monitor: {labels: {path: a}}\n", "give id, or entity: what says which prediction a label is of"),
+        (
+            "serve: {log: {omit: [who]}}\nmonitor: {labels: {path: a, entity: who}}\n",
+            "monitor.labels.entity: 'who' is not in the log as it is; give id instead",
+        ),
+        ("monitor: {alerts: {webhooks: [{url: u, secret: plain}]}}\n", "should match pattern"),
+        ("monitor: {alerts: {cooldown: soon}}\n", "monitor.alerts.cooldown: "),
     ],
 )
 def test_sections_are_held_against_each_other(tmp_path: Path, more: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, GOOD + more)
     assert said in caught.value.message
+
+
+def test_an_environment_has_its_own_alerts(tmp_path: Path) -> None:
+    more = "monitor: {last: 3d, drift: {share: 0.5}}\nenvironments: {prod: {monitor: {alerts: {channels: ['${C}']}}}}\n"
+    made = load(tmp_path, GOOD + more, env="prod").monitor
+    assert (made.alerts.channels, made.last, made.drift.share) == (["${C}"], "3d", 0.5)
+    assert load(tmp_path, GOOD + more, env="").monitor.alerts.channels == []
 
 
 def test_set_is_typed_and_checked(tmp_path: Path) -> None:

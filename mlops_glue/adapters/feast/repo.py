@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mlops_glue.adapters.feast.redis import Address, address
 from mlops_glue.errors import (
     ConfigError,
     DataError,
@@ -283,20 +284,21 @@ class Repository:
         wrong = next((n for n in names if kinds[n] not in KINDS.values()), None)
         if wrong is not None:
             raise ConfigError([f"glue.yaml features.use: {named}:{wrong} is a {kinds[wrong]}, which no model takes"])
-        keys = [] if on_demand else [c.name for c in view.entity_columns if c.name != "__dummy_id"]
+        entities = [] if on_demand else [c for c in view.entity_columns if c.name != "__dummy_id"]
         source: Any = None if on_demand else view.batch_source
         path = None
         if type(source).__name__ == "FileSource":
             path = Path(os.path.relpath(os.path.normpath(self.folder / source.path), self._root)).as_posix()
         return View(
             name=named,
-            keys={key: (projection.join_key_map or {}).get(key, key) for key in keys},
+            keys={key: (projection.join_key_map or {}).get(key, key) for key in (c.name for c in entities)},
             features={name: kinds[name] for name in names},
             ttl_s=0.0 if on_demand or view.ttl is None else view.ttl.total_seconds(),
             definition=self._hash(view),
             path=path,
             on_demand=on_demand,
             of=view.name,
+            types={c.name: c.dtype.to_value_type().name for c in entities},
             mapping=dict(getattr(source, "field_mapping", None) or {}),
         )
 
@@ -510,6 +512,17 @@ def packed_store(root: Path, folder: str, online: dict[str, Any] | None) -> tupl
     if store["type"] != ONLINE:
         return None
     return root / folder / store.get("path", ONLINE_PATH), given.get("project", _project(root))
+
+
+def redis_store(root: Path, folder: str, online: dict[str, Any] | None) -> tuple[Address, str] | None:
+    """Where Redis is, and the name of the project in it; None where only Feast itself can read it. Imports no Feast."""
+    given = _settings(root, root / folder)
+    store, registry = _online(given, online), given.get("registry")
+    versioned = isinstance(registry, dict) and registry.get("enable_online_feature_view_versioning")
+    if store["type"] != "redis" or versioned or given.get("entity_key_serialization_version", 3) != 3:
+        return None
+    at = address(store)
+    return None if at is None else (at, given.get("project", _project(root)))
 
 
 def _within(deadline_s: float | None, work: Callable[[], Any]) -> Any:

@@ -1,0 +1,184 @@
+"""glue monitor beside plain Evidently: time and memory by rows, agreement by column, false alarms and detection.
+
+    python benchmarks/monitoring.py                        # all, some minutes
+    python benchmarks/monitoring.py scale --rows 1000000   # one part
+
+Each measurement is a process of its own, from the Parquet file to the verdict and the HTML page; imports count. The
+reference has as many rows as the window: glue's summaries of it are made before (when a version is packaged) and their
+time is told; Evidently reads it. Both use the same methods and thresholds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+NUMBERS, CATEGORIES = 16, 4
+COLUMNS = [f"x{i}" for i in range(NUMBERS)] + [f"c{i}" for i in range(CATEGORIES)]
+SPREADS = (1.0, 1.30, 1.0, 3**0.5)  # standard deviations of the four shapes
+CHUNK = 1_000_000
+EVIDENTLY_UP_TO = 1_000_000  # rows; ten times as many took all of 16 GB and was ended by the system
+
+
+def columns(rows: int, seed: int, shift: float = 0.0) -> dict[str, Any]:
+    """Numbers of several shapes, and categories of 4 to 60 values; `shift` (standard deviations) in a third of them."""
+    rng = np.random.default_rng(seed)
+    shapes = (
+        lambda: rng.normal(size=rows),
+        lambda: rng.lognormal(0, 0.8, rows),
+        lambda: rng.exponential(size=rows),
+        lambda: rng.gamma(3.0, size=rows),
+    )
+    out: dict[str, Any] = {}
+    for at in range(NUMBERS):
+        values = shapes[at % 4]()
+        moved = shift * SPREADS[at % 4] if at < (len(COLUMNS) + 2) // 3 else 0.0
+        out[f"x{at}"] = values + moved
+    for at, many in enumerate((4, 8, 20, 60)):
+        share = 1 / np.arange(1, many + 1)
+        out[f"c{at}"] = rng.choice([f"v{i}" for i in range(many)], rows, p=share / share.sum())
+    return out
+
+
+def table(path: Path, rows: int, seed: int, shift: float = 0.0) -> Path:
+    """The same as a Parquet file."""
+    writer = None
+    for at in range(0, rows, CHUNK):
+        piece = pa.table(columns(min(CHUNK, rows - at), seed * 1000 + at // CHUNK, shift))
+        writer = writer or pq.ParquetWriter(path, piece.schema)
+        writer.write_table(piece)
+    assert writer is not None
+    writer.close()
+    return path
+
+
+def bundle(folder: Path, reference: Path) -> float:
+    """What the monitor needs of a version, made from a reference table; returns the seconds of the summaries."""
+    import time
+
+    from mlops_glue import io, layout
+    from mlops_glue.schema import Column, Schema
+    from mlops_glue.summary import Reference, inputs, summarised
+
+    kinds = ["number"] * NUMBERS + ["category"] * CATEGORIES
+    schema = Schema("regression", "y", [Column(n, k) for n, k in zip(COLUMNS, kinds, strict=True)])  # type: ignore[arg-type]
+    io.write_json(folder / "schema.json", schema.to_dict())
+    start, made = time.perf_counter(), {}
+    for name, method in inputs(schema).items():
+        made[name] = summarised(pq.read_table(reference, columns=[name]).column(name), method)
+    Reference(made, dict.fromkeys(made, 1 / len(made)), None).write(folder / layout.REFERENCE)
+    took = time.perf_counter() - start
+    sample = next(pq.ParquetFile(reference).iter_batches(5000))
+    rows = pa.Table.from_batches([sample])
+    io.write_parquet(folder / layout.SAMPLE, rows.append_column(layout.PART, pa.array(["train"] * rows.num_rows)))
+    return took
+
+
+GLUE = """
+from pathlib import Path
+from mlops_glue.adapters.evidently import Painter
+from mlops_glue.commands.monitor import PAGE_ROWS, samples
+from mlops_glue.config import Monitor
+from mlops_glue.monitoring.drift import Version, Watch
+from mlops_glue.monitoring.window import Sampled, pieces_of
+
+import contextlib
+with Painter() if PAGE else contextlib.nullcontext() as painter:
+    version = Version.of(1, Path(FOLDER))
+    watch, sampled = Watch(version), Sampled(PAGE_ROWS)
+    for piece in pieces_of(Path(CURRENT), {}):
+        watch.add(piece)
+        sampled.add(piece)
+    told = watch.verdict(Monitor())
+    if PAGE:
+        painter.draw(Path(OUT), *samples(version, sampled.table()), version.schema, told["columns"])
+said = {n: [c["distance"], c["threshold"], c["drifted"]] for n, c in told["columns"].items()}
+"""
+
+EVIDENTLY = """
+import pyarrow.parquet as pq
+from evidently import DataDefinition, Dataset, Report
+from evidently.presets import DataDriftPreset
+
+numbers = [n for n in COLUMNS if n[0] == "x"]
+words = [n for n in COLUMNS if n[0] == "c"]
+definition = DataDefinition(numerical_columns=numbers, categorical_columns=words)
+current, reference = (Dataset.from_pandas(pq.read_table(p).to_pandas(), definition) for p in (CURRENT, REFERENCE))
+preset = DataDriftPreset(num_method="wasserstein", cat_method="jensenshannon", num_threshold=0.2, cat_threshold=0.1)
+snapshot = Report([preset], include_tests=True).run(current, reference)
+snapshot.save_html(OUT)
+found = snapshot.dict()
+said = {}
+for metric, test in list(zip(found["metrics"], found["tests"]))[1:]:
+    given = test["metric_config"]["params"]
+    said[given["column"]] = [float(metric["value"]), given["threshold"], test["status"] == "FAIL"]
+"""
+
+MEASURE = """
+import resource, time
+START = time.perf_counter()
+{code}
+seconds = time.perf_counter() - START
+import json
+own, others = (resource.getrusage(w).ru_maxrss / 1024 for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+print(json.dumps({{"s": seconds, "MiB": own, "MiB of its page": others, "said": said}}))
+"""
+
+
+def measured(code: str, **names: Any) -> dict[str, Any]:
+    """Run code in a process of its own."""
+    head = "".join(f"{name} = {value!r}\n" for name, value in names.items())
+    words = [sys.executable, "-c", head + MEASURE.format(code=code)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def scale(rows: int, evidently: bool) -> None:
+    """One size, both ways."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        reference = table(folder / "trained_on.parquet", rows, 1)
+        current = table(folder / "current.parquet", rows, 2, 0.5)
+        took = bundle(folder, reference)
+        names = {"FOLDER": scratch, "CURRENT": str(current), "REFERENCE": str(reference), "COLUMNS": COLUMNS}
+        for page in (False, True):
+            out = folder / "glue.html"
+            mine = measured(GLUE, PAGE=page, OUT=str(out), **names)
+            size = f", page {out.stat().st_size / 1e6:.1f} MB in {mine['MiB of its page']:.0f} MiB" if page else ""
+            how = "glue" if page else "glue --no-page"
+            print(f"{rows:>10,} rows  {how:<15} {mine['s']:7.2f} s  {mine['MiB']:6.0f} MiB{size}", flush=True)
+        print(f"{rows:>10,} rows  (summaries of the reference, once: {took:.2f} s)", flush=True)
+        if evidently:
+            plain = measured(EVIDENTLY, OUT=str(folder / "plain.html"), **names)
+            size = f"page {(folder / 'plain.html').stat().st_size / 1e6:.1f} MB"
+            print(f"{rows:>10,} rows  {'evidently':<15} {plain['s']:7.2f} s  {plain['MiB']:6.0f} MiB, {size}")
+            same = sum(mine["said"][name][2] == plain["said"][name][2] for name in COLUMNS)
+            off = max(abs(mine["said"][name][0] - plain["said"][name][0]) for name in COLUMNS)
+            times = f"{plain['s'] / mine['s']:.1f} times the time"
+            print(f"{'':>16}  {times}; {same} of {len(COLUMNS)} columns agree, distances to {off:.5f}")
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", nargs="?", choices=["scale", "agreement", "alarms"])
+    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 1_000_000, 10_000_000])
+    asked = parser.parse_args()
+    if asked.part in (None, "scale"):
+        for rows in asked.rows:
+            scale(rows, rows <= EVIDENTLY_UP_TO)
+
+
+if __name__ == "__main__":
+    main()

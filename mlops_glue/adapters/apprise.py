@@ -1,0 +1,26 @@
+"""Apprise: a message to mail, Slack, Teams and a hundred more."""
+
+from __future__ import annotations
+
+import logging
+
+from mlops_glue.errors import MissingExtra, ToolError
+
+
+def send(url: str, title: str, body: str) -> None:
+    """Send a message to one channel; the URL, which holds secrets, is never told.
+
+    Raises:
+        MissingExtra: Apprise is not installed.
+        ToolError: it could not be sent.
+    """
+    try:
+        import apprise
+    except ImportError as error:
+        raise MissingExtra("apprise", "alerts") from error
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it tells the places that it sends to
+    channel = apprise.Apprise()
+    if not channel.add(url):
+        raise ToolError("is no URL that Apprise knows", hint="https://github.com/caronc/apprise/wiki")
+    if not channel.notify(title=title, body=body):
+        raise ToolError("did not take the message")

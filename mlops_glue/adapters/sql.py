@@ -1,0 +1,78 @@
+"""A query's result as a table, from PostgreSQL (psycopg) or from a DuckDB file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CONNECT_S = 10
+STATEMENT_S = 600
+
+
+def query(url: str, text: str, root: Path) -> pa.Table:
+    """The rows of a query; nothing is written.
+
+    Args:
+        url: postgresql://user:password@host/database, or duckdb:///file. It is never told: it holds secrets.
+        text: the SQL.
+        root: what a file is relative to.
+
+    Raises:
+        ToolError: the database cannot be asked, or does not take the query.
+    """
+    kind = url.partition("://")[0]
+    ask: Callable[[str, str, Path], pa.Table] | None = {
+        "postgresql": _postgres,
+        "postgres": _postgres,
+        "duckdb": _duckdb,
+    }.get(kind)
+    if ask is None:
+        raise DataError("is no postgresql:// or duckdb:// URL", hint="postgresql://user:password@host/database")
+    try:
+        return ask(url, text, root)
+    except GlueError:
+        raise
+    except Exception as error:  # each driver has its own, and quotes the URL in some
+        raise ToolError(f"{kind}: {type(error).__name__}{_place(error)}", hint="does the query run there?") from error
+
+
+def _place(error: Exception) -> str:
+    """What PostgreSQL says of the query itself, or DuckDB of it; nothing of a connection."""
+    said = getattr(getattr(error, "diag", None), "message_primary", None)
+    if said is None and type(error).__module__.startswith(("duckdb", "_duckdb")):
+        said = str(error).splitlines()[0]
+    return f": {said[:200]}" if said else ""
+
+
+def _postgres(url: str, text: str, root: Path) -> pa.Table:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingExtra("psycopg", "postgres") from error
+    import pyarrow as pa
+
+    options = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_S * 1000}"
+    with psycopg.connect(url, connect_timeout=CONNECT_S, options=options) as connection:
+        got = connection.execute(text)  # type: ignore[call-overload]
+        names = [column.name for column in got.description or []]
+        rows = got.fetchall()
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return pa.table({name: pa.array(list(values)) for name, values in zip(names, columns, strict=True)})
+
+
+def _duckdb(url: str, text: str, root: Path) -> pa.Table:
+    try:
+        import duckdb
+    except ImportError as error:
+        raise MissingExtra("duckdb", "features") from error
+    path = root / url.partition("://")[2][1:]  # as SQLAlchemy has it: three slashes and a path in the project, or four
+    if not path.is_file():
+        raise DataError(f"duckdb: {path.name}: no such file", hint="duckdb:///labels.db is in the project")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return connection.sql(text).to_arrow_table()

@@ -1,0 +1,277 @@
+"""The truth about what was served, once it is known: read it, and join it with the prediction log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import config as configs
+from mlops_glue import io
+from mlops_glue.config import LabelTable
+from mlops_glue.errors import ConfigError, DataError, GlueError, did_you_mean
+from mlops_glue.layout import CONFIG
+from mlops_glue.schema import as_datetime, as_text, is_day_first
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Array = np.ndarray[Any, Any]
+WHERE = "monitor.labels"
+TRUTH, KNOWN = "glue_truth", "glue_label_time"  # what `join` adds to rows of the log
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels by what says which prediction each is of.
+
+    Attributes:
+        frame: columns `key` (text), `row` (of a request; 0 where the table does not say), `when` (UTC, NaT where it
+            does not say) and `truth` (text).
+        options: what `glue.yaml` says of them.
+        total: rows of the table.
+        problems: what could not be taken, in words.
+    """
+
+    frame: pd.DataFrame
+    options: LabelTable
+    total: int
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def log_column(self) -> str:
+        """The column of the log that the keys are of."""
+        return self.options.matches if self.options.id else str(self.options.entity)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Rows of the log whose truth is known.
+
+    Attributes:
+        table: those rows, with the columns `TRUTH` (text) and `KNOWN` (when the label was so, or null).
+        rows: how many the window has, with and without a label.
+        lag_s: median and 90th percentile of the seconds from a prediction to its label; None where no time is known.
+        problems: in words.
+    """
+
+    table: pa.Table | None
+    rows: int
+    lag_s: tuple[float, float] | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def labelled(self) -> int:
+        """Rows with a label."""
+        return self.table.num_rows if self.table is not None else 0
+
+    @property
+    def coverage(self) -> float:
+        """Share of the rows that have one."""
+        return self.labelled / self.rows if self.rows else 0.0
+
+
+def read(options: LabelTable, target: str, root: Path) -> Labels:
+    """The labels as `monitor.labels` says.
+
+    Args:
+        options: where they are.
+        target: the column of the truth, where `options` names none.
+        root: the project.
+
+    Raises:
+        ConfigError: a column is not there.
+        GlueError: the table cannot be read.
+    """
+    import pandas as pd
+
+    table = _table(options, root)
+    if table is None:
+        nothing = pd.DataFrame({"key": [], "row": [], "when": [], "truth": []})
+        return Labels(nothing, options, 0, [f"no table in {options.path} yet"])
+    names = {"target": options.target or target, "id": options.id, "row": options.row, "entity": options.entity}
+    names["timestamp"] = options.timestamp
+    missing = [(key, name) for key, name in names.items() if name is not None and name not in table.column_names]
+    if missing:
+        said = [f"{WHERE}.{key}: no column {n!r} ({did_you_mean(n, table.column_names)})" for key, n in missing]
+        raise ConfigError([f"{CONFIG} {one}" for one in said])
+    return _labels(table, options, str(names["target"]))
+
+
+def _labels(table: pa.Table, options: LabelTable, target: str) -> Labels:
+    import pandas as pd
+
+    frame = pd.DataFrame({"key": as_text(table.column(options.id or options.entity)).to_pandas()})
+    frame["row"] = _numbers(table.column(options.row), f"{WHERE}.row") if options.row else 0
+    frame["when"] = _times(table.column(options.timestamp)) if options.timestamp else pd.NaT
+    frame["truth"] = as_text(table.column(target)).to_pandas()
+    needed = ["key", "truth", *(["when"] if options.entity and options.timestamp else [])]
+    known = frame.dropna(subset=needed)
+    problems = []
+    if lost := len(frame) - len(known):
+        problems.append(f"{lost:,} of {len(frame):,} have no key, no time or no truth: left out")
+    once, conflicting = _once(known, timed=options.id is None and options.timestamp is not None)
+    if conflicting:
+        problems.append(f"{conflicting:,} stand there twice with different truths: left out")
+    return Labels(once, options, len(frame), problems)
+
+
+def _once(frame: pd.DataFrame, *, timed: bool) -> tuple[pd.DataFrame, int]:
+    """Each label once; of one thing with different truths none, and how many rows that were."""
+    of = ["key", "row", *(["when"] if timed else [])]
+    distinct = frame.drop_duplicates([*of, "truth"])
+    conflicting = distinct.duplicated(of, keep=False)
+    return distinct[~conflicting].reset_index(drop=True), int(conflicting.sum())
+
+
+def _table(options: LabelTable, root: Path) -> pa.Table | None:
+    """The table as it is; None where a folder has none yet."""
+    import pyarrow as pa
+
+    if options.url is not None:
+        from mlops_glue.adapters import sql
+
+        try:
+            return sql.query(configs.resolve(options.url, f"{WHERE}.url"), str(options.query), root)
+        except ConfigError:
+            raise
+        except GlueError as error:
+            raise type(error)(f"{WHERE}.url: {error.message}", hint=error.hint) from error
+    path = root / str(options.path)
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(io.SUFFIXES) and p.name[0] != ".")
+        if not files:
+            return None
+        return pa.concat_tables([_as_words(io.read_table(file)) for file in files], promote_options="default")
+    if not path.is_file():
+        raise DataError(f"{WHERE}.path: {options.path} is not there", hint="it is relative to the project")
+    return io.read_table(path)
+
+
+def _as_words(table: pa.Table) -> pa.Table:
+    """Columns as text but for times: one file may take for numbers what another does not."""
+    import pyarrow as pa
+
+    for at, name in enumerate(table.column_names):
+        if not pa.types.is_temporal(table.column(name).type):
+            table = table.set_column(at, name, as_text(table.column(name)))
+    return table
+
+
+def _numbers(values: Any, where: str) -> Any:
+    import pyarrow as pa
+
+    try:
+        return values.cast(pa.int64()).to_pandas()
+    except pa.ArrowInvalid:
+        raise ConfigError([f"{CONFIG} {where}: holds {values.type}, not whole numbers"]) from None
+
+
+def _times(values: Any) -> Array:
+    try:
+        return as_datetime(values, is_day_first(values))
+    except (ValueError, TypeError) as error:
+        raise ConfigError([f"{CONFIG} {WHERE}.timestamp: holds what is no time: {error}"[:300]]) from None
+
+
+def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
+    """The rows of the log that have a label, in memory that grows with the labels and not with the log.
+
+    A label by id is of the one prediction with that id. One by entity and time is of every prediction of the entity at
+    or before that time and after the label before; one by entity alone of all of them.
+
+    Raises:
+        ConfigError: the log does not have the column.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = pa.array(labels.frame["key"], pa.string())
+    rows, kept = 0, []
+    for piece in pieces:
+        rows += piece.num_rows
+        if labels.log_column not in piece.column_names:
+            said = did_you_mean(labels.log_column, piece.column_names)
+            key = "matches" if labels.options.id else "entity"
+            raise ConfigError([f"{CONFIG} {WHERE}.{key}: the log has no {labels.log_column!r} ({said})"])
+        found = pc.is_in(as_text(piece.column(labels.log_column)), value_set=known)
+        kept.append(piece.filter(found))
+    table = pa.concat_tables(kept, promote_options="permissive") if kept else None
+    problems = list(labels.problems)
+    if table is None or not table.num_rows:
+        if rows and labels.total:
+            column = labels.options.id or labels.options.entity
+            problems.append(
+                f"none of {labels.total:,} is of a prediction in this window: "
+                f"is {column!r} what the log has as {labels.log_column!r}?"
+            )
+        return Joined(None, rows, None, problems)
+    at = _of_requests(labels, table, problems) if labels.options.id else _of_entities(labels, table)
+    return _joined(labels, table, at, rows, problems)
+
+
+def _of_requests(labels: Labels, table: pa.Table, problems: list[str]) -> Array:
+    """For each row of the log the place of its label, or -1."""
+    import pandas as pd
+
+    log = pd.DataFrame({"key": as_text(table.column(labels.log_column)).to_pandas()})
+    log["row"] = table.column("glue_row").to_pandas()
+    log["time"] = table.column("glue_time").to_numpy()
+    if labels.options.row is None:
+        many = log.groupby(["key", "time"])["row"].transform("size") > 1
+        if many.any():
+            problems.append(
+                f"{int(many.sum()):,} predictions are of requests with several rows: left out; {WHERE}.row names the "
+                "column that says of which"
+            )
+        log.loc[many, "row"] = -1
+    place = pd.MultiIndex.from_frame(labels.frame[["key", "row"]])
+    at = place.get_indexer(pd.MultiIndex.from_frame(log[["key", "row"]]))
+    taken = pd.Series(np.where(at < 0, -1 - np.arange(len(at)), at)).iloc[np.argsort(log["time"], kind="stable")]
+    again = taken.duplicated(keep="last").sort_index().to_numpy()
+    if again.any():
+        problems.append(f"{int(again.sum()):,} match a later prediction with the same id too: the last one counts")
+    return np.where(again, -1, at)
+
+
+def _of_entities(labels: Labels, table: pa.Table) -> Array:
+    import pandas as pd
+
+    log = pd.DataFrame({"key": as_text(table.column(labels.log_column)).to_pandas()})
+    log["time"] = table.column("glue_time").to_numpy().astype("datetime64[us]")
+    log["at"] = np.arange(len(log))
+    if labels.options.timestamp is None:
+        return np.asarray(pd.Index(labels.frame["key"]).get_indexer(log["key"]))
+    truth = labels.frame.assign(place=np.arange(len(labels.frame)))[["key", "when", "place"]]
+    truth["when"] = truth["when"].astype("datetime64[us]")
+    found = pd.merge_asof(
+        log.sort_values("time", kind="stable"),
+        truth.sort_values("when", kind="stable"),
+        left_on="time",
+        right_on="when",
+        by="key",
+        direction="forward",
+    )
+    return np.asarray(found.sort_values("at")["place"].fillna(-1).astype(np.int64))
+
+
+def _joined(labels: Labels, table: pa.Table, at: Array, rows: int, problems: list[str]) -> Joined:
+    import pyarrow as pa
+
+    kept = np.flatnonzero(at >= 0)
+    chosen = labels.frame.iloc[at[kept]]
+    when = chosen["when"].to_numpy().astype("datetime64[us]")
+    lag: tuple[float, float] | None = None
+    if labels.options.timestamp and len(kept):
+        apart = (when - table.column("glue_time").to_numpy()[kept].astype("datetime64[us]")).astype(np.int64) / 1e6
+        apart = apart[~np.isnat(when)]
+        if len(apart):
+            lag = float(np.median(apart)), float(np.quantile(apart, 0.9))
+        if early := int((apart < 0).sum()):
+            problems.append(f"{early:,} are of before their prediction: is a clock wrong?")
+    made = table.take(kept).append_column(TRUTH, pa.array(chosen["truth"], pa.string()))
+    return Joined(made.append_column(KNOWN, pa.array(when)), rows, lag, problems)

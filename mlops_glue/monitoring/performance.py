@@ -1,0 +1,192 @@
+"""Does a model still do what it did on its holdout? From labels; before they come, estimated.
+
+The estimate takes labels as drawn from the calibrated probabilities (confidence-based performance estimation: Kivimäki,
+Białek, Kuberski and Nurminen 2025, arXiv:2505.05295). It sees what other inputs do to the performance. It does not see
+that the truth behind equal inputs became another one: for that it takes labels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import io, layout, metrics
+from mlops_glue.config import METRICS, Performance
+from mlops_glue.errors import DataError
+from mlops_glue.monitoring.labels import TRUTH, Joined
+from mlops_glue.schema import FALSE, TRUE, Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Array = np.ndarray[Any, Any]
+LEVEL = 0.95
+ESTIMATED_ROWS = 20_000  # of a window, evenly spread
+
+
+def performance(
+    schema: Schema, folder: Path, options: Performance, metric: str | None, joined: Joined, sampled: pa.Table | None
+) -> dict[str, Any]:
+    """How a version does in a window, beside its holdout.
+
+    Args:
+        schema: of the version.
+        folder: its bundle.
+        options: `monitor.performance`.
+        metric: of `promote`, where `options` names none; None: the task's first.
+        joined: the rows whose truth is known.
+        sampled: rows of the window with `prediction` and `probability_...`, to estimate from.
+
+    Returns:
+        `verdict` is ok, performance (it became worse), or not enough data; `estimated` says that no label went into
+        `value`, `low` and `high`; `worse` is the difference from the holdout, positive where it is worse.
+
+    Raises:
+        DataError: the bundle does not have what its holdout said.
+    """
+    path = folder / layout.HOLDOUT
+    if not path.is_file():
+        raise DataError(f"{path.name}: the bundle has none", hint="glue run, with this glue")
+    before = io.read_json(path)
+    name = options.metric or metric or METRICS[schema.task][0]
+    if name not in before["metrics"]:
+        raise DataError(f"monitor.performance: the version was not evaluated by {name}", hint="evaluate.metrics")
+    told: dict[str, Any] = {
+        "metric": name,
+        "labelled": joined.labelled,
+        "rows": joined.rows,
+        "coverage": joined.coverage,
+        "lag_s": list(joined.lag_s) if joined.lag_s else None,
+        "holdout": before["metrics"][name],
+        "drop": options.drop,
+        "problems": list(joined.problems),
+    }
+    if joined.table is not None and joined.labelled >= options.min_labelled:
+        return told | _measured(schema, joined.table, name, before["metrics"][name], options, told["problems"])
+    return told | {"verdict": "not enough data", "worse": None} | _estimate(schema, before, name, sampled)
+
+
+def _measured(
+    schema: Schema, table: pa.Table, name: str, before: dict[str, Any], options: Performance, problems: list[str]
+) -> dict[str, Any]:
+    metric = metrics.table(schema.task, len(schema.order))[name]
+    truth, known = truths(schema, table.column(TRUTH))
+    new = 1 - float(known.mean())
+    if new:
+        of = "classes that the model does not know" if schema.labels is not None else "what is no number"
+        problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {of}: left out of {name}")
+    label, probability = outcome(schema, table)
+    mine = truth[known], label[known], None if probability is None else probability[known]
+    value = metrics.compute(metric, *mine) if known.any() else float("nan")
+    low, high = _interval(metric, value, mine)
+    if np.isnan(value):
+        problems.append(f"{name} is not defined on these labels: a class is missing")
+    worse = _worse(metric.higher_is_better, (value, low, high), before)
+    bad = new > options.drop or (worse is not None and worse[0] > options.drop and worse[1] > 0)
+    verdict = "performance" if bad else "ok" if worse is not None else "not enough data"
+    return {"estimated": False, **_numbers(value, low, high), "worse": worse and worse[0], "verdict": verdict}
+
+
+def _interval(metric: metrics.Metric, value: float, rows: tuple[Array, Array, Any]) -> tuple[float, float]:
+    if np.isnan(value):
+        return value, value
+    return metrics.interval(value, metrics.draws(metric, *rows, 0), len(rows[0]), LEVEL)
+
+
+def _worse(
+    higher_is_better: bool, now: tuple[float, float, float], before: dict[str, Any]
+) -> tuple[float, float] | None:
+    """By how much it became worse, and at least by how much: the two intervals are of independent rows."""
+    if np.isnan(now[0]) or before["value"] is None:
+        return None
+    sign = 1 if higher_is_better else -1
+    apart = sign * (before["value"] - now[0])
+    # the side of each interval on which the other one lies
+    then = before["value"] - before["low"] if higher_is_better else before["high"] - before["value"]
+    here = now[2] - now[0] if higher_is_better else now[0] - now[1]
+    return apart, apart - float(np.hypot(then, here))
+
+
+def _numbers(value: float, low: float, high: float) -> dict[str, float | None]:
+    named = {"value": value, "low": low, "high": high}
+    return {name: None if np.isnan(one) else float(one) for name, one in named.items()}
+
+
+def truths(schema: Schema, values: pa.ChunkedArray) -> tuple[Array, Array]:
+    """Labels as text in the form that `metrics` takes, and which of them the model knows, each of shape (rows,)."""
+    words = values.to_pylist()
+    if schema.labels is None:
+        numbers = np.array([_number(word) for word in words])
+        return numbers, np.isfinite(numbers)
+    place = {_word(label): at for at, label in enumerate(schema.order)}
+    if isinstance(schema.labels[0], bool):
+        words = [str(word.lower() in TRUE) if word.lower() in TRUE | FALSE else word for word in words]
+        place = {str(label): at for at, label in enumerate(schema.order)}
+    found = np.array([place.get(word, -1) for word in words], np.int64)
+    return found, found >= 0
+
+
+def _word(label: Any) -> str:
+    """As `schema.as_text` writes it."""
+    return str(label).removesuffix(".0") if isinstance(label, float) else str(label)
+
+
+def _number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return float("nan")
+
+
+def outcome(schema: Schema, table: pa.Table) -> tuple[Array, Array | None]:
+    """What the log says that the model said, in the form that `metrics` takes."""
+    said = table.column("prediction").to_numpy()
+    if schema.labels is None:
+        return said, None
+    label = schema.class_indices(said)
+    names = [f"probability_{one}" for one in schema.order]
+    if not set(names) <= set(table.column_names):
+        return label, np.eye(len(names))[label]
+    return label, np.column_stack([table.column(name).to_numpy() for name in names])
+
+
+def _estimate(schema: Schema, before: dict[str, Any], name: str, sampled: pa.Table | None) -> dict[str, Any]:
+    none: dict[str, Any] = {"estimated": None, "value": None, "low": None, "high": None}
+    if before["calibration"] is None:
+        why = "a regression's" if schema.labels is None else "this model's"
+        return none | {"note": f"until labels come {why} performance is not known: it gives no probabilities"}
+    if sampled is None or not sampled.num_rows:
+        return none
+    metric = metrics.table(schema.task, len(schema.order))[name]
+    label, probability = outcome(schema, sampled)
+    assert probability is not None
+    drawn = estimated(metric, label, probability, before["calibration"])
+    if not len(drawn):
+        return none | {"note": f"{name} cannot be estimated: it is not defined on these predictions"}
+    value = float(drawn.mean())
+    low, high = metrics.interval(value, drawn, len(label), LEVEL)
+    note = "an estimate from the model's own probabilities, calibrated on the holdout: no label went into it"
+    return {"estimated": True, **_numbers(value, low, high), "note": note}
+
+
+def estimated(metric: metrics.Metric, label: Array, probability: Array, points: list[Any]) -> Array:
+    """The metric with labels drawn from the calibrated probabilities, on samples of the rows: shape (draws,).
+
+    Args:
+        metric: of `metrics.table`.
+        label: class indices, shape (rows,).
+        probability: shape (rows, classes).
+        points: of the calibration, by class.
+    """
+    shares = np.column_stack([np.interp(probability[:, at], *one) for at, one in enumerate(points)])
+    total = shares.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, shares / np.where(total > 0, total, 1), 1 / len(points))
+    until, rng, out = np.cumsum(shares, axis=1), np.random.default_rng(0), []
+    for _ in range(metrics.DRAWS):
+        at = rng.integers(0, len(label), min(len(label), metrics.DRAW_ROWS))
+        truth = (rng.random((len(at), 1)) >= until[at, :-1]).sum(axis=1)
+        out.append(metrics.compute(metric, truth, label[at], probability[at]))
+    drawn = np.array(out)
+    return np.asarray(drawn[~np.isnan(drawn)])

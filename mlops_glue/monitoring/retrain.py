@@ -1,0 +1,186 @@
+"""What a retraining may do, and on which rows: limits, and labelled rows of the log as rows of the labels' table."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import io, layout
+from mlops_glue.config import Config, Retrain
+from mlops_glue.errors import DataError, first_line
+from mlops_glue.monitoring.alerts import span
+from mlops_glue.monitoring.labels import TRUTH
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PARTS = ("year", "month", "day", "hour", "minute")
+KEYS = ["glue_request_id", "glue_row"]
+
+
+def state(root: Path) -> dict[str, Any]:
+    """When a retraining began last, how many candidates in a row were refused, what was left half-done."""
+    path = root / layout.RETRAIN
+    return {"began": None, "refused": 0, "before": None, **(io.read_json(path) if path.is_file() else {})}
+
+
+def keep(root: Path, values: dict[str, Any]) -> None:
+    """Write some of them."""
+    io.write_json(root / layout.RETRAIN, state(root) | values)
+
+
+def why_not(options: Retrain, kept: dict[str, Any], labelled: int | None, now: datetime) -> str | None:
+    """Why there is no retraining now; None: there may be one. `labelled` None: nobody counts labels."""
+    if kept["refused"] >= options.max_refused:
+        return f"{kept['refused']} candidates in a row were refused: a person must look, then glue monitor --resume"
+    if kept["began"] is not None:
+        again = datetime.fromisoformat(kept["began"]) + span(options.cooldown)
+        if now < again:
+            return f"the last one began at {kept['began']}: not before {again.isoformat(timespec='seconds')}"
+    if labelled is not None and labelled < options.min_labelled:
+        return f"{labelled:,} new labelled rows, of {options.min_labelled:,} that it takes"
+    return None
+
+
+def unused(root: Path, tables: list[pa.Table]) -> list[pa.Table]:
+    """The labelled rows that no retraining has had."""
+    path = root / layout.APPENDED
+    if not path.is_file():
+        return tables
+    had = _keys(io.read_parquet(path))
+    return [table.filter(~_keys(table).isin(had)) for table in tables]
+
+
+def _keys(table: pa.Table) -> Any:
+    import pandas as pd
+
+    return pd.MultiIndex.from_arrays([table.column(key).to_pandas() for key in KEYS])
+
+
+def note_used(root: Path, tables: list[pa.Table]) -> None:
+    """Write down that a retraining has had these rows."""
+    import pyarrow as pa
+
+    path = root / layout.APPENDED
+    parts = [*([io.read_parquet(path)] if path.is_file() else []), *(table.select(KEYS) for table in tables)]
+    io.write_parquet(path, pa.concat_tables([one.replace_schema_metadata(None) for one in parts]))
+
+
+def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
+    """Labelled rows of the log with the columns of the labels' table, in its order; what the log lacks is null.
+
+    Raises:
+        DataError: the log leaves out what the model takes, or a value does not fit.
+    """
+    import pyarrow as pa
+
+    hidden = sorted({*config.serve.log.omit, *config.serve.log.hash})
+    if hidden:
+        raise DataError(
+            f"serve.log does not write {', '.join(hidden)}: such rows cannot be learned from",
+            hint="monitor: {retrain: {data: reread}}",
+        )
+    path = root / config.source.path
+    types = {field.name: field.type for field in _schema(path)}
+    target, clock = config.data.labels.target, config.source.timestamps
+    made = []
+    for table in tables:
+        columns = {}
+        for name, kind in types.items():
+            if name == target:
+                values: Any = table.column(TRUTH)
+            elif name in table.column_names:
+                values = table.column(name)
+            elif name in clock:
+                values = _moment(table.column("glue_time"), clock.index(name) if len(clock) > 1 else None)
+            else:
+                values = pa.nulls(table.num_rows)
+            columns[name] = _cast(values, kind, name)
+        made.append(pa.table(columns))
+    return pa.concat_tables(made)
+
+
+def _schema(path: Path) -> pa.Schema:
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(path) if io.suffix(path) == ".parquet" else io.read_table(path).schema
+
+
+def _moment(times: Any, part: int | None) -> Any:
+    """When a row was answered, or a part of that as the labels' table has it."""
+    import pyarrow.compute as pc
+
+    return times if part is None else getattr(pc, PARTS[part])(times)
+
+
+def _cast(values: Any, kind: Any, name: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_timestamp(values.type) and io.is_text(kind):
+        values = pc.strftime(values, "%Y-%m-%dT%H:%M:%S")
+    elif io.is_text(values.type) and pa.types.is_boolean(kind):
+        values = pc.utf8_lower(values)
+    if pa.types.is_timestamp(values.type) and pa.types.is_timestamp(kind):
+        values = values.cast(pa.timestamp(kind.unit, values.type.tz), safe=False)
+    try:
+        return values.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"column {name!r} is {kind} in the labels' table: {first_line(error, 120)}") from None
+
+
+@contextlib.contextmanager
+def appended(root: Path, path: Path, rows: pa.Table) -> Iterator[list[bool]]:
+    """The table with the rows while the block is at work; without them after it, unless it says that they may stay.
+
+    DVC has each version of a table that it tracks: a run of the pipeline saves what it reads. A process that is killed
+    meanwhile leaves a note, by which `put_back` takes the rows away.
+    """
+    before = root / layout.STATE / f"before_{path.name}"
+    before.unlink(missing_ok=True)
+    try:
+        os.link(path.resolve(), before)  # the file is replaced, never written into: the old one stays
+    except OSError:
+        shutil.copy2(path, before)
+    keep(root, {"before": [path.relative_to(root).as_posix(), before.relative_to(root).as_posix()]})
+    stay: list[bool] = []
+    try:
+        io.append_rows(path, rows)
+        yield stay
+    finally:
+        if stay:
+            before.unlink()
+            keep(root, {"before": None})
+        else:
+            put_back(root)
+
+
+def put_back(root: Path) -> bool:
+    """Bring back the table of before a retraining that did not end well; was there one?"""
+    kept = state(root)["before"]
+    if kept is None:
+        return False
+    path, before = (root / one for one in kept)
+    if before.is_file():
+        shutil.copy2(before, path.with_name(f".{path.name}.before.tmp"))
+        path.with_name(f".{path.name}.before.tmp").replace(path)
+        before.unlink()
+    keep(root, {"before": None})
+    return True
+
+
+def began(root: Path) -> None:
+    """A retraining begins."""
+    keep(root, {"began": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def labelled(tables: list[pa.Table]) -> int:
+    """Rows of all of them."""
+    return int(np.sum([table.num_rows for table in tables], dtype=int))

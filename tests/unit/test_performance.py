@@ -1,0 +1,187 @@
+"""Performance in a window: by labels as scikit-learn says, else estimated, beside the holdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn import metrics as sk
+
+from mlops_glue import io, layout, metrics
+from mlops_glue.config import METRICS, Performance
+from mlops_glue.errors import DataError
+from mlops_glue.monitoring.labels import TRUTH, Joined
+from mlops_glue.monitoring.performance import performance
+from mlops_glue.schema import Schema
+
+YES_NO = Schema("binary", "y", labels=["no", "yes"], positive="yes")
+BIRDS = Schema("multiclass", "y", labels=["a", "b", "c"])
+VALUE = Schema("regression", "y")
+METRIC_TABLE = {
+    "roc_auc": lambda y, p, q: sk.roc_auc_score(y == "yes", q[:, 1]),
+    "average_precision": lambda y, p, q: sk.average_precision_score(y == "yes", q[:, 1]),
+    "f1": lambda y, p, q: sk.f1_score(y, p, pos_label="yes"),
+    "precision": lambda y, p, q: sk.precision_score(y, p, pos_label="yes"),
+    "recall": lambda y, p, q: sk.recall_score(y, p, pos_label="yes"),
+    "accuracy": lambda y, p, q: sk.accuracy_score(y, p),
+    "log_loss": lambda y, p, q: sk.log_loss(y, q, labels=["no", "yes"]),
+    "brier": lambda y, p, q: sk.brier_score_loss(y, q[:, 1], pos_label="yes"),
+}
+MANY = {
+    "accuracy": lambda y, p, q: sk.accuracy_score(y, p),
+    "balanced_accuracy": lambda y, p, q: sk.balanced_accuracy_score(y, p),
+    "f1_macro": lambda y, p, q: sk.f1_score(y, p, average="macro"),
+    "log_loss": lambda y, p, q: sk.log_loss(y, q, labels=["a", "b", "c"]),
+    "roc_auc_ovr": lambda y, p, q: sk.roc_auc_score(y, q, multi_class="ovr", labels=["a", "b", "c"]),
+}
+REAL = {
+    "r2": lambda y, p, q: sk.r2_score(y, p),
+    "rmse": lambda y, p, q: sk.root_mean_squared_error(y, p),
+    "mae": lambda y, p, q: sk.mean_absolute_error(y, p),
+    "median_absolute_error": lambda y, p, q: sk.median_absolute_error(y, p),
+}
+
+
+def served(schema: Schema, n: int, seed: int = 0, shift: float = 0.0) -> tuple[pa.Table, Any]:
+    """What a well-calibrated model said, and the truth."""
+    rng = np.random.default_rng(seed)
+    if schema.labels is None:
+        truth = rng.normal(shift, 1, n)
+        return pa.table({"prediction": truth + rng.normal(0, 0.5, n)}), truth
+    raw = np.exp(rng.normal(shift, 1.5, (n, 1)) * np.linspace(-1, 1, len(schema.labels)) + rng.normal(0, 1, (n, 1)))
+    raw = raw * np.exp(rng.normal(0, 0.3, raw.shape))
+    share = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
+    truth = np.array(schema.labels)[(rng.random((n, 1)) >= np.cumsum(share, axis=1)[:, :-1]).sum(axis=1)]
+    said = np.array(schema.labels)[share.argmax(axis=1)]
+    columns = {"prediction": said, **{f"probability_{one}": share[:, at] for at, one in enumerate(schema.labels)}}
+    return pa.table(columns), truth
+
+
+def bundle(folder: Path, schema: Schema, names: Any) -> Path:
+    """A bundle's holdout, of 4,000 rows of the same model."""
+    from mlops_glue.pipeline.holdout import holdout
+
+    table, truth = served(schema, 4000, seed=1)
+    known = metrics.table(schema.task, len(schema.order))
+    from mlops_glue.monitoring.performance import outcome, truths
+
+    mine = (truths(schema, pa.chunked_array([pa.array([str(t) for t in truth])]))[0], *outcome(schema, table))
+    scores = {}
+    for name in names:
+        value = metrics.compute(known[name], *mine)
+        low, high = metrics.interval(value, metrics.draws(known[name], *mine, 0), 4000)
+        scores[name] = {"value": value, "low": low, "high": high}
+    sampled = table.append_column("y", pa.array(truth)).append_column(layout.PART, pa.array(["test"] * 4000))
+    io.write_json(folder / layout.HOLDOUT, holdout({"metrics": scores, "rows": 4000}, sampled, schema))
+    return folder
+
+
+def labelled(table: pa.Table, truth: Any) -> Joined:
+    return Joined(table.append_column(TRUTH, pa.array([str(one) for one in truth])), table.num_rows)
+
+
+@pytest.mark.parametrize("schema, table", [(YES_NO, METRIC_TABLE), (BIRDS, MANY), (VALUE, REAL)], ids=str)
+def test_it_says_what_scikit_learn_says(schema: Schema, table: dict[str, Any], tmp_path: Path) -> None:
+    assert set(table) == set(METRICS[schema.task])
+    bundle(tmp_path, schema, table)
+    rows, truth = served(schema, 3000)
+    shares = np.column_stack([rows[f"probability_{one}"] for one in schema.labels]) if schema.labels else None
+    for name, by_sklearn in table.items():
+        told = performance(schema, tmp_path, Performance(metric=name), None, labelled(rows, truth), None)
+        assert told["value"] == pytest.approx(by_sklearn(truth, rows["prediction"].to_numpy(), shares), abs=1e-6), name
+        assert told["low"] <= told["value"] <= told["high"] and not told["estimated"]
+        assert told["verdict"] == "ok" and told["coverage"] == 1.0
+
+
+@pytest.mark.parametrize("schema", [YES_NO, BIRDS], ids=["binary", "multiclass"])
+def test_the_estimate_is_near_the_truth_where_inputs_drift(schema: Schema, tmp_path: Path) -> None:
+    """And it says what it is. Other inputs, the same model, still calibrated: the case that it is made for."""
+    names = METRICS[schema.task]
+    bundle(tmp_path, schema, names)
+    rows, truth = served(schema, 20_000, seed=2, shift=0.7)
+    for name in names:
+        options = Performance(metric=name)
+        guess = performance(schema, tmp_path, options, None, Joined(None, 20_000), rows)
+        real = performance(schema, tmp_path, options, None, labelled(rows, truth), None)
+        assert guess["estimated"] and "no label went into it" in guess["note"]
+        assert guess["value"] == pytest.approx(real["value"], abs=0.02, rel=0.05), name
+        assert guess["low"] < guess["value"] < guess["high"] and guess["verdict"] == "not enough data"
+
+
+def test_the_estimate_uses_the_calibration(tmp_path: Path) -> None:
+    """A model that is too sure of itself: its own probabilities promise more than it holds."""
+    rows, truth = served(YES_NO, 4000, seed=1)
+    sure = np.clip(rows["probability_yes"].to_numpy() ** 3, 1e-6, 1 - 1e-6)
+    sure = sure / (sure + (1 - rows["probability_yes"].to_numpy()) ** 3)
+    points = [metrics.calibration(truth == one, p) for one, p in (("no", 1 - sure), ("yes", sure))]
+    own = np.maximum(sure, 1 - sure).mean()
+    calibrated = np.interp(sure, *points[1])
+    assert abs(np.maximum(calibrated, 1 - calibrated).mean() - np.mean((sure > 0.5) == (truth == "yes"))) < 0.02
+    assert own > np.mean((sure > 0.5) == (truth == "yes")) + 0.05
+    few = metrics.calibration((truth == "yes")[:200], sure[:200])
+    assert np.all(np.diff(few[0]) > 0) and np.all(np.diff(few[1]) >= 0)
+
+
+def test_regression_has_no_estimate_and_says_so(tmp_path: Path) -> None:
+    bundle(tmp_path, VALUE, REAL)
+    told = performance(VALUE, tmp_path, Performance(), None, Joined(None, 500), served(VALUE, 500)[0])
+    assert told["value"] is None and told["estimated"] is None and "regression" in told["note"]
+
+
+def test_a_drop_beyond_the_interval_is_told_and_chance_is_not(tmp_path: Path) -> None:
+    bundle(tmp_path, YES_NO, METRICS["binary"])
+    rng, told = np.random.default_rng(0), []
+    for seed in range(40):
+        rows, truth = served(YES_NO, 150, seed=100 + seed)
+        told.append(performance(YES_NO, tmp_path, Performance(drop=0.0), None, labelled(rows, truth), None)["verdict"])
+    assert told.count("performance") <= 3  # 2.5 % of windows on one side
+    rows, truth = served(YES_NO, 1000)
+    wrong = np.where(rng.random(1000) < 0.4, rng.permutation(truth), truth)
+    for metric in ("roc_auc", "log_loss"):  # higher is better, lower is better
+        bad = performance(YES_NO, tmp_path, Performance(metric=metric), None, labelled(rows, wrong), None)
+        assert bad["verdict"] == "performance" and bad["worse"] > 0.05
+        much = Performance(metric=metric, drop=5.0)
+        assert performance(YES_NO, tmp_path, much, None, labelled(rows, wrong), None)["verdict"] == "ok"
+
+
+def test_a_class_that_is_missing_or_new(tmp_path: Path) -> None:
+    bundle(tmp_path, BIRDS, METRICS["multiclass"])
+    rows, truth = served(BIRDS, 400)
+    for metric in METRICS["multiclass"]:
+        options = Performance(metric=metric)
+        only = np.flatnonzero(truth != "c")
+        told = performance(BIRDS, tmp_path, options, None, labelled(rows.take(only), truth[only]), None)
+        assert (told["value"] is None) == (metric == "roc_auc_ovr")
+        if told["value"] is None:
+            assert "a class is missing" in told["problems"][0] and told["verdict"] == "not enough data"
+        new = truth.copy().astype(object)
+        new[:8] = "d"
+        told = performance(BIRDS, tmp_path, options, None, labelled(rows, new), None)
+        assert "8 of 400 labels are classes that the model does not know" in told["problems"][0]
+        assert told["value"] is not None and told["verdict"] != "performance"
+        new[:80] = "d"
+        assert performance(BIRDS, tmp_path, options, None, labelled(rows, new), None)["verdict"] == "performance"
+    none = np.full(400, "d")
+    assert performance(BIRDS, tmp_path, Performance(), None, labelled(rows, none), None)["value"] is None
+    one = performance(BIRDS, tmp_path, Performance(min_labelled=1), None, labelled(rows.slice(0, 1), truth[:1]), None)
+    assert one["labelled"] == 1
+
+
+def test_labels_are_read_as_the_model_knows_them() -> None:
+    from mlops_glue.monitoring.performance import truths
+
+    def of(schema: Schema, *words: str) -> list[int]:
+        return truths(schema, pa.chunked_array([list(words)]))[0].tolist()
+
+    assert of(Schema("binary", "y", labels=[False, True], positive=True), "true", "0", "No", "maybe") == [1, 0, 0, -1]
+    assert of(Schema("binary", "y", labels=[0, 1], positive=0), "0", "1", "2") == [1, 0, -1]
+    assert of(Schema("binary", "y", labels=[0.0, 1.0], positive=1.0), "0", "1") == [0, 1]
+
+
+def test_a_metric_that_the_version_was_not_evaluated_by(tmp_path: Path) -> None:
+    bundle(tmp_path, YES_NO, ["f1"])
+    with pytest.raises(DataError, match="was not evaluated by brier"):
+        performance(YES_NO, tmp_path, Performance(metric="brier"), None, Joined(None, 0), None)

@@ -1,0 +1,147 @@
+"""What a retraining may do, and rows of the log as rows of the labels' table."""
+
+from __future__ import annotations
+
+import gzip
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_glue import io, layout
+from mlops_glue.config import Config, Retrain
+from mlops_glue.errors import DataError
+from mlops_glue.monitoring import retrain
+from mlops_glue.monitoring.labels import TRUTH
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "kept, labelled, said",
+    [
+        ({}, 500, None),
+        ({}, 499, "499 new labelled rows, of 500"),
+        ({"began": (NOW - timedelta(hours=23)).isoformat()}, 500, "not before 2026-11-25T13:00:00"),
+        ({"began": (NOW - timedelta(hours=25)).isoformat()}, 500, None),
+        ({"refused": 2}, 500, None),
+        ({"refused": 3}, 500, "a person must look, then glue monitor --resume"),
+    ],
+)
+def test_limits(kept: dict[str, Any], labelled: int, said: str | None) -> None:
+    told = retrain.why_not(Retrain(), {"began": None, "refused": 0, **kept}, labelled, NOW)
+    assert (told is None) == (said is None) and (said or "") in (told or "")
+
+
+def config(path: str, **more: Any) -> Config:
+    data = {"sources": {"t": {"path": path, **more}}, "labels": {"source": "t", "target": "y"}}
+    return Config.model_validate({"glue": 1, "project": "p", "data": data, "train": {}})
+
+
+def log(**columns: Any) -> pa.Table:
+    times = pa.array([NOW, NOW + timedelta(hours=1)], pa.timestamp("us", "UTC"))
+    own = {"glue_request_id": ["a", "b"], "glue_row": [0, 0], "glue_time": times, TRUTH: ["true", "false"]}
+    return pa.table({**own, "n": [3.0, None], "amount": [1.5, 2.0], "town": ["Ö,u", None], **columns})
+
+
+CSV = "id;n;amount;town;y;year;month\n1;7;0,5;Wien;TRUE;2025;1\n2;8;1,5;Graz;FALSE;2025;2"
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_a_csv_file_stays_as_it_is_to_the_byte(name: str, tmp_path: Path) -> None:
+    """Its delimiter, its decimal comma, its encoding; the last line had no end."""
+    before = CSV.encode("latin-1")
+    (tmp_path / name).write_bytes(gzip.compress(before) if name.endswith("gz") else before)
+    rows = retrain.as_source(config(name, timestamp=["year", "month", "id"]), tmp_path, [log()])
+    io.append_rows(tmp_path / name, rows)
+    after = (tmp_path / name).read_bytes()
+    text = gzip.decompress(after) if name.endswith("gz") else after
+    assert text.startswith(before + b"\n")
+    table = io.read_table(tmp_path / name)
+    assert table.num_rows == 4 and str(table.schema.field("n").type) == "int64"
+    assert table.slice(2).to_pydict() == {
+        "id": [25, 25],
+        "n": [3, None],
+        "amount": [1.5, 2.0],
+        "town": ["Ö,u", None],
+        "y": [True, False],
+        "year": [2026, 2026],
+        "month": [11, 11],
+    }
+
+
+def test_parquet_and_jsonl(tmp_path: Path) -> None:
+    """Columns that the log does not have are null; the time is when it was answered."""
+    old = pa.table({"note": ["x"], "n": pa.array([1], pa.int32()), "at": [NOW.replace(tzinfo=None)], "y": [True]})
+    pq.write_table(old, tmp_path / "t.parquet")
+    rows = retrain.as_source(config("t.parquet", timestamp="at"), tmp_path, [log()])
+    io.append_rows(tmp_path / "t.parquet", rows)
+    got = pq.read_table(tmp_path / "t.parquet")
+    assert got.schema.equals(old.schema) and got["note"].to_pylist() == ["x", None, None]
+    assert got["at"][2].as_py() == datetime(2026, 11, 25, 13)
+    (tmp_path / "t.jsonl").write_text('{"n": 1, "town": "Wien", "y": true}\n')
+    io.append_rows(tmp_path / "t.jsonl", retrain.as_source(config("t.jsonl"), tmp_path, [log()]))
+    assert io.read_table(tmp_path / "t.jsonl").to_pydict()["y"] == [True, True, False]
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"n": [1], "y": [True]}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="column 'n' is int64 in the labels' table"):
+        retrain.as_source(config("t.parquet"), tmp_path, [log(n=[0.5, 1.0])])
+    with pytest.raises(DataError, match="column 'y' is bool"):
+        retrain.as_source(config("t.parquet"), tmp_path, [log(**{TRUTH: ["maybe", "true"]})])
+    hidden = config("t.parquet").model_dump()
+    hidden["serve"]["log"]["omit"] = ["n"]
+    with pytest.raises(DataError, match=r"serve.log does not write n: such rows cannot be learned from"):
+        retrain.as_source(Config.model_validate(hidden), tmp_path, [log()])
+    (tmp_path / "t.csv").write_bytes("town,y\nKöln,true\n".encode("latin-1"))
+    with pytest.raises(DataError, match="its encoding does not have '日'"):
+        io.append_rows(tmp_path / "t.csv", pa.table({"town": ["日"], "y": [True]}))
+    assert (tmp_path / "t.csv").read_bytes() == "town,y\nKöln,true\n".encode("latin-1")
+
+
+def test_rows_are_used_once(tmp_path: Path) -> None:
+    (tmp_path / ".glue").mkdir()
+    assert retrain.labelled(retrain.unused(tmp_path, [log()])) == 2
+    retrain.note_used(tmp_path, [log().slice(0, 1)])
+    assert retrain.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
+    retrain.note_used(tmp_path, [log().slice(1)])
+    assert retrain.labelled(retrain.unused(tmp_path, [log()])) == 0
+
+
+def test_the_table_is_put_back_unless_all_is_well(tmp_path: Path) -> None:
+    """After a refusal, an error, and a kill."""
+    path, new = tmp_path / "t.csv", pa.table({"a": [2]})
+    (tmp_path / ".glue").mkdir()
+    path.write_text("a\n1\n")
+    with retrain.appended(tmp_path, path, new):
+        assert path.read_text() == "a\n1\n2\n"
+    assert path.read_text() == "a\n1\n"
+    with pytest.raises(RuntimeError), retrain.appended(tmp_path, path, new):
+        raise RuntimeError
+    assert path.read_text() == "a\n1\n" and not retrain.put_back(tmp_path)
+    context = retrain.appended(tmp_path, path, new)
+    context.__enter__()  # killed: what comes after never runs
+    assert path.read_text() == "a\n1\n2\n"
+    assert retrain.put_back(tmp_path) and path.read_text() == "a\n1\n"
+    with retrain.appended(tmp_path, path, new) as stay:
+        stay.append(True)
+    assert path.read_text() == "a\n1\n2\n" and not retrain.put_back(tmp_path)
+    assert not list((tmp_path / layout.STATE).glob("before_*"))
+
+
+def test_one_at_a_time_and_not_in_a_job_of_github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from filelock import FileLock
+
+    from mlops_glue.commands.retrain import retrain as train
+
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    (tmp_path / ".glue").mkdir()
+    with FileLock(tmp_path / layout.RETRAIN_LOCK):
+        told = train(config("t.csv"), tmp_path, None, [], NOW)
+    assert told["outcome"] == "skipped" and "another retraining is at work" in told["reason"]
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert "train.yml trains" in train(config("t.csv"), tmp_path, None, [], NOW)["reason"]
