@@ -102,7 +102,7 @@ def _edge(a: tuple[float, float], b: tuple[float, float]) -> str:
 
 def _stage(one: dict[str, Any], x: float, y: float) -> str:
     left = x - BOX[0] / 2
-    name = one["name"] if len(one["name"]) <= 17 else one["name"][:16] + "…"
+    name = one["name"] if len(one["name"]) <= 15 else one["name"][:14] + "…"
     box = _element("rect", x=left, y=y, width=BOX[0], height=BOX[1], rx=8)
     mark = _text(left + 10, y + 27, MARKS.get(one["outcome"], "·"), class_="mark")
     under = " ".join(part for part in (one["outcome"], one["note"]) if part)
@@ -147,7 +147,9 @@ def _interval(to: Any, row: dict[str, Any], y: float) -> list[str]:
 
 def _shape(x: float, y: float, kind: str) -> str:
     """Each kind has a form of its own, so that none is told by its colour alone."""
-    if kind in ("champion", "bad"):
+    if kind == "bad":
+        return _element("path", d=f"M{x - 5:.1f} {y - 5:.1f}h10v10h-10z", class_=f"point {kind}")
+    if kind == "champion":
         return _element("path", d=f"M{x:.1f} {y - 7:.1f}l7 7l-7 7l-7 -7z", class_=f"point {kind}")
     if kind == "trivial":
         return _element("path", d=f"M{x - 4:.1f} {y - 4:.1f}l8 8m0 -8l-8 8", class_=f"point {kind}")
@@ -177,7 +179,7 @@ def series(
         limit: a line across.
         zero: does the axis begin at zero?
     """
-    top, bottom, left, right = 12.0, 150.0, 52.0, WIDTH - 12.0
+    top, bottom, left, right = 12.0, 150.0, 58.0, WIDTH - 12.0
     values = [p.get(key) for p in points for key in ("value", "low", "high")]
     up = _scale([*values, limit, 0.0 if zero else None], bottom, top)
     across = _scale([p["at"] for p in points], left, right)

@@ -122,11 +122,12 @@ class Store:
         return [(int(one[0]), one[1], one[2]) for one in lines if len(one) == 3 and one[0].isdigit()]
 
     def overview(self, model: str, most: int) -> tuple[int, list[dict[str, Any]]]:
-        """How many versions there are; and of the latest ones, newest first: version, created (ISO 8601, UTC),
-        aliases, tags, metrics and run, each."""
+        """How many versions there are; and of the latest ones and those with an alias, newest first: version, created
+        (ISO 8601, UTC), aliases, tags, metrics and run, each."""
         with _told():
             found = sorted(self._client.search_model_versions(f"name = '{model}'"), key=lambda v: -int(v.version))
             aliases = self._client.get_registered_model(model).aliases if found else {}
+            named = set(map(str, aliases.values()))
             return len(found), [
                 {
                     "version": int(one.version),
@@ -136,7 +137,8 @@ class Store:
                     "metrics": dict(self._client.get_run(one.run_id).data.metrics) if one.run_id else {},
                     "run": one.run_id,
                 }
-                for one in found[:most]
+                for at, one in enumerate(found)
+                if at < most or str(one.version) in named
             ]
 
     def note(self, model: str, version: int, how: str, when: str) -> None:

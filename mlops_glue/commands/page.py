@@ -24,6 +24,7 @@ from mlops_glue.pipeline.ingest import path_of
 MOST_VERSIONS = 20
 MOST_ROWS = 100  # of a table on the page
 MOST_RUNS = 100  # of the monitor, in a chart
+STALE = ("changed", "failed", "not run")  # outcomes of stages of which nothing here is of now
 PLOT_BYTES = 700_000  # a plot that is larger is not on the page
 DELIVERY = ("publish", "promote", "materialize")
 PLOTS = {  # what each shows, for who does not see it
@@ -94,7 +95,7 @@ def _told(config: configs.Config, root: Path, env: str | None) -> dict[str, Any]
         "evaluation": evaluation,
         "metrics": metrics,
         "slices": _slices(evaluation, main or ""),
-        "delivery": last_delivery(root, config.model_name),
+        "delivery": _delivery(config, root, models),
         "models": models | _by_version(models["versions"], main),
         "monitoring": _monitoring(config, root),
     }
@@ -112,7 +113,7 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
     """Each stage with what became of it, and how they depend on each other."""
     last = _read(root / layout.LAST_RUN) or {"time": None, "problem": None, "stages": []}
     lines = {one["stage"]: one for one in last["stages"]}
-    pending: dict[str, list[str]] = {}
+    pending: dict[str, list[str]] | None = None
     problem = None
     runner.write_definition(config, root)
     try:
@@ -121,7 +122,7 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
         problem = f"what has changed since is not known: {error.message}"
     defined = (io.read_yaml(root / "dvc.yaml") or {}).get("stages", {}) if (root / "dvc.yaml").is_file() else {}
     delivered = DELIVERY if config.features.use else DELIVERY[:2]
-    rows = [_stage(name, lines.get(name), pending.get(name, [])) for name in defined]
+    rows = [_stage(name, lines.get(name), _causes(name, pending)) for name in defined]
     known = not last["time"] and (root / layout.DELIVERY).is_file()  # delivered, by a glue that kept no lines
     rows += [_stage(name, lines.get(name), [] if name in lines or known else ["not reached"]) for name in delivered]
     edges = [*_edges(defined), *((one, "publish") for one in ("evaluate", "package") if one in defined)]
@@ -132,13 +133,20 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
         "problem": problem,
         "stages": rows,
         "edges": edges,
-        "stale": [one["name"] for one in rows if one["outcome"] in ("changed", "failed") and one["name"] in defined],
+        "stale": [one["name"] for one in rows if one["outcome"] in STALE and one["name"] in defined],
     }
 
 
-def _stage(name: str, line: dict[str, Any] | None, why: list[str]) -> dict[str, Any]:
-    """What became of a stage: of one that would run again now, that it is out of date."""
-    outcome = line["outcome"] if line else "unchanged"
+def _causes(name: str, pending: dict[str, list[str]] | None) -> list[str] | None:
+    """Why a stage, or one of those that `foreach` makes of it, would run again."""
+    if pending is None:
+        return None
+    return [cause for one, causes in pending.items() if one.partition("@")[0] == name for cause in causes]
+
+
+def _stage(name: str, line: dict[str, Any] | None, why: list[str] | None) -> dict[str, Any]:
+    """What became of a stage: of one that would run again now (`why`; None: not known), that it is out of date."""
+    outcome = line["outcome"] if line else "not known" if why is None else "unchanged"
     if outcome == "failed" and line and line["reasons"] == ["refused"]:
         outcome = "refused"
     elif line is None and why:
@@ -264,7 +272,7 @@ def _slices(evaluation: Any, main: str) -> list[dict[str, Any]]:
             "column": column,
             "rows": rows,
             "among": [one["metrics"].get(main) for one in rows],
-            "others": [f"#{name}" for name in rows[0]["metrics"] if name != main],
+            "others": [[name] for name in rows[0]["metrics"] if name != main],
         }
         for column, rows in by.items()
     ]
@@ -292,6 +300,14 @@ def _models(config: configs.Config, root: Path) -> dict[str, Any]:
     told["versions"] = [_version(one) for one in found]
     told["champion"] = next((one for one in told["versions"] if "champion" in one["aliases"]), None)
     return told
+
+
+def _delivery(config: configs.Config, root: Path, models: dict[str, Any]) -> dict[str, Any] | None:
+    """What the last run delivered; who is champion, the registry knows better, where it answers."""
+    told = last_delivery(root, config.model_name)
+    if told is None or not models["versions"]:
+        return told
+    return told | {"champion": models["champion"]["version"] if models["champion"] else None}
 
 
 def _version(one: dict[str, Any]) -> dict[str, Any]:
@@ -337,7 +353,8 @@ def _monitoring(config: configs.Config, root: Path) -> dict[str, Any]:
     if not (root / layout.LATEST).is_file():
         return told
     try:
-        latest, runs = io.read_json(root / layout.LATEST), _runs(root)
+        latest = io.read_json(root / layout.LATEST)
+        runs = _runs(root, latest["model"], latest["env"])
         told["versions"] = [{**one, "columns": _columns(one, runs)} for one in latest["versions"]]
     except (OSError, ValueError, KeyError) as error:  # Arrow's errors are ValueErrors
         return told | {"problem": f"{layout.MONITORING} cannot be read: {first_line(error)}"}
@@ -352,16 +369,20 @@ def _monitoring(config: configs.Config, root: Path) -> dict[str, Any]:
     return told | {"latest": latest, "runs": runs, "drift": drift, "metric": metric, "performance": performance}
 
 
-def _runs(root: Path) -> list[dict[str, Any]]:
+def _runs(root: Path, model: str, env: str | None) -> list[dict[str, Any]]:
+    """The latest runs of the monitor on a model in an environment, the oldest first."""
     from mlops_glue.monitoring.history import past
 
     table = past(root)
-    rows: list[dict[str, Any]] = [] if table is None else table.slice(max(table.num_rows - MOST_RUNS, 0)).to_pylist()
+    every: list[dict[str, Any]] = [] if table is None else table.to_pylist()
+    rows = sorted((r for r in every if (r["model"], r["env"]) == (model, env)), key=lambda row: row["time"])[
+        -MOST_RUNS:
+    ]
     for row in rows:
         row["columns"] = json.loads(row["columns"] or "{}")
         row["at"] = row["time"].timestamp()
         row["time"] = row["time"].isoformat(timespec="seconds")
-    return sorted(rows, key=lambda row: row["at"])
+    return rows
 
 
 def _point(run: dict[str, Any], value: float | None, bad: str, *, open_: bool) -> dict[str, Any]:
