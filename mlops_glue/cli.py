@@ -461,23 +461,26 @@ def package(target: str, version: int | None, wheels: bool, env: str | None) -> 
 
 
 @glue.command()
-@click.option("--pr", is_flag=True, help="What a change does to data, metrics and contract, as Markdown.")
-@click.option("--base", default="origin/main", show_default=True, help="The commit to compare with.")
-@click.option("--out", help="A file for the Markdown; default is the standard output.")
-@click.option("--pages", help="Where a browser finds artifacts/; plots are shown from there.")
+@click.option("--output", metavar="FILE", help="Default reports/index.html; of --pr the standard output.")
+@click.option("--pr", is_flag=True, help="Instead: what a change does to data, metrics and contract, as Markdown.")
+@click.option("--base", default="origin/main", show_default=True, help="With --pr: the commit to compare with.")
+@click.option("--pages", help="With --pr: where a browser finds artifacts/; plots are shown from there.")
 @json_option
 @env_option
-def report(pr: bool, base: str, out: str | None, pages: str | None, as_json: bool, env: str | None) -> int:
-    """What a change does, for a pull request. Exit 1 when it should not be merged.
+def report(output: str | None, pr: bool, base: str, pages: str | None, as_json: bool, env: str | None) -> int:
+    """One page of where the project stands; with --pr what a change does: exit 1 when it should not be merged.
 
     \b
+    glue report
     glue report --pr --base origin/main
     """
-    from mlops_glue.commands.report import report as command
-
     if not pr:
-        raise UsageError("which report?", hint="glue report --pr")
-    return command(base=base, out=out, pages=pages, as_json=as_json, env=env)
+        from mlops_glue.commands.page import page as command
+
+        return command(output=output, as_json=as_json, env=env)
+    from mlops_glue.commands.report import report as of_change
+
+    return of_change(base=base, out=output, pages=pages, as_json=as_json, env=env)
 
 
 @glue.command(hidden=True)

@@ -21,6 +21,7 @@ RETRAIN = ".glue/retrain.json"  # when it ran, how many candidates were refused
 RETRAIN_LOCK = ".glue/retrain.lock"
 APPENDED = ".glue/appended.parquet"  # which rows of the prediction log are in the labels' table
 UNCHANGED = ".glue/unchanged.json"
+LAST_RUN = ".glue/last_run.json"  # the outcome of each stage, how long it took, and how the run ended
 RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
 
 ADOPTED = "glue"  # folder of an adopted repository that holds all that glue writes
@@ -46,6 +47,8 @@ BUNDLE = "artifacts/bundle"
 HOLDOUT = "holdout.json"  # in a bundle: what the monitor holds performance against
 SAMPLE = "reference.parquet"  # in a bundle: rows that the page of the monitor is drawn from
 REFERENCE = "reference_columns.parquet"  # in a bundle: what the monitor compares with
+
+REPORT = "reports/index.html"  # git-ignored: what `glue report` writes
 
 MONITORING = "monitoring"  # git-ignored: what `glue monitor` found
 LATEST = "monitoring/latest.json"

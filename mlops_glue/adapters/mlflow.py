@@ -9,6 +9,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -113,13 +114,32 @@ class Store:
             with _told():
                 self._client.delete_model_version_tag(model, str(version), key)
 
-    def history(self, model: str) -> list[tuple[int, str]]:
-        """What `note` was told: versions that became champion, and how, in order."""
+    def history(self, model: str) -> list[tuple[int, str, str]]:
+        """What `note` was told: versions that became champion, how, and when, in order."""
         with _told():
             kept = self._client.get_registered_model(model).tags.get(HISTORY, "")
-        return [
-            (int(one[0]), one[1]) for line in kept.splitlines() if len(one := line.split()) == 3 and one[0].isdigit()
-        ]
+        lines = [line.split() for line in kept.splitlines()]
+        return [(int(one[0]), one[1], one[2]) for one in lines if len(one) == 3 and one[0].isdigit()]
+
+    def overview(self, model: str, most: int) -> tuple[int, list[dict[str, Any]]]:
+        """How many versions there are; and of the latest ones and those with an alias, newest first: version, created
+        (ISO 8601, UTC), aliases, tags, metrics and run, each."""
+        with _told():
+            found = sorted(self._client.search_model_versions(f"name = '{model}'"), key=lambda v: -int(v.version))
+            aliases = self._client.get_registered_model(model).aliases if found else {}
+            named = set(map(str, aliases.values()))
+            return len(found), [
+                {
+                    "version": int(one.version),
+                    "created": datetime.fromtimestamp(one.creation_timestamp / 1e3, UTC).isoformat(timespec="seconds"),
+                    "aliases": sorted(alias for alias, version in aliases.items() if str(version) == str(one.version)),
+                    "tags": dict(one.tags),
+                    "metrics": dict(self._client.get_run(one.run_id).data.metrics) if one.run_id else {},
+                    "run": one.run_id,
+                }
+                for at, one in enumerate(found)
+                if at < most or str(one.version) in named
+            ]
 
     def note(self, model: str, version: int, how: str, when: str) -> None:
         """Add to the history of champions."""

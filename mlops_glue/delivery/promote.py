@@ -165,7 +165,7 @@ def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int |
 def champions(store: Store, name: str) -> list[int]:
     """The versions that were champion and were not rolled back since, in order; the last one is champion now."""
     line: list[int] = []
-    for version, how in store.history(name):
+    for version, how, _ in store.history(name):
         if how == "rollback" and version in line:
             del line[line.index(version) + 1 :]
         elif not line or line[-1] != version:
@@ -181,7 +181,7 @@ def champions(store: Store, name: str) -> list[int]:
 def move(store: Store, name: str, version: int, how: str) -> None:
     """The alias `champion` to a version. Noted first: of a move that a crash cut short, the alias tells the truth."""
     former = store.champion(name)
-    if former is not None and former not in [one for one, _ in store.history(name)]:
+    if former is not None and former not in [one for one, *_ in store.history(name)]:
         store.note(name, former, "promote", _now())
     store.note(name, version, how, _now())
     store.set_champion(name, version)
