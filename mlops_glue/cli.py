@@ -160,18 +160,64 @@ def doctor(as_json: bool, env: str | None) -> int:
 @click.argument("path", default=".")
 @click.option("--data", help="The table to learn from; default the one that the training script reads.")
 @click.option("--target", help="The column to predict; default the one that the training script takes apart.")
+@click.option("--model", metavar="NAME/VERSION", help="Only serve this registered model; or NAME@ALIAS.")
+@click.option("--tracking", is_flag=True, help="Only track the repository's own commands, by glue track.")
+@click.option("--registry", metavar="URI", help="Where it is registered; default MLFLOW_TRACKING_URI, else mlflow.db.")
+@click.option("--trust", is_flag=True, help="Load the model even where that runs code of its own: a pickle.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 @click.option("--yes", is_flag=True, help="Write without asking.")
-def adopt(path: str, data: str | None, target: str | None, dry_run: bool, yes: bool) -> int:
+def adopt(
+    path: str,
+    data: str | None,
+    target: str | None,
+    model: str | None,
+    tracking: bool,
+    registry: str | None,
+    trust: bool,
+    dry_run: bool,
+    yes: bool,
+) -> int:
     """Bring a repository in: propose a glue.yaml from what is there. Its own files are not touched.
 
     \b
     glue adopt ../churn --dry-run
     cd ../churn && glue adopt --yes && cd glue && glue run
+    glue adopt --model churn/3 && cd glue && glue serve
     """
+    ask = None if yes else click.confirm
+    if tracking:
+        if any((data, target, model, registry, trust)):
+            raise UsageError("--tracking takes only --dry-run and --yes", hint="glue adopt --tracking")
+        from mlops_glue.commands.track import adopt_tracking
+
+        return adopt_tracking(path, dry_run=dry_run, ask=ask)
+    if model is not None:
+        if target is not None:
+            raise UsageError("--model brings what it predicts: leave out --target, or --model")
+        from mlops_glue.commands.adopt_model import adopt_model
+
+        return adopt_model(path, model, registry=registry, trust=trust, data=data, dry_run=dry_run, ask=ask)
+    if registry is not None or trust:
+        raise UsageError("--registry and --trust go with --model", hint="glue adopt --model churn/3")
     from mlops_glue.commands.adopt import adopt as command
 
-    return command(path, data, target, dry_run=dry_run, ask=None if yes else click.confirm)
+    return command(path, data, target, dry_run=dry_run, ask=ask)
+
+
+@glue.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("--metrics", multiple=True, metavar="FILE", help="JSON or YAML that it writes; default metrics.json.")
+@env_option
+def track(command: tuple[str, ...], metrics: tuple[str, ...], env: str | None) -> int:
+    """Run a command of your own as one MLflow run; its exit code is this one's.
+
+    \b
+    glue track -- python train.py --depth 5
+    glue track --metrics scores.json -- dvc repro
+    """
+    from mlops_glue.commands.track import track as tracked
+
+    return tracked(command, metrics=metrics, env=env)
 
 
 @glue.command()
@@ -300,6 +346,7 @@ def serve(
 
 @glue.command()
 @click.option("--current", metavar="FILE", help="A table to compare, instead of the prediction log.")
+@click.option("--reference", metavar="FILE", help="What it is compared with, instead of a version: just two tables.")
 @click.option("--last", metavar="7d", help="The window: so many hours, days or weeks (12h, 7d, 4w), up to now.")
 @click.option("--since", metavar="TIME", help="The window: from this time (ISO 8601, UTC) up to now.")
 @click.option("--rows", type=click.IntRange(min=1), help="The window: the latest so many rows.")
@@ -312,6 +359,7 @@ def serve(
 @env_option
 def monitor(
     current: str | None,
+    reference: str | None,
     last: str | None,
     since: str | None,
     rows: int | None,
@@ -328,7 +376,17 @@ def monitor(
     \b
     glue monitor --last 7d
     glue monitor --current new_customers.csv
+    glue monitor --reference january.csv --current february.csv
     """
+    if reference is not None:
+        if current is None or any(one is not None for one in (last, since, rows, version)):
+            raise UsageError(
+                "--reference compares two tables: it goes with --current alone",
+                hint=f"glue monitor --reference {reference} --current FILE",
+            )
+        from mlops_glue.commands.monitor_tables import monitor_tables
+
+        return monitor_tables(reference, current, page=page, as_json=as_json, env=env)
     if demo_drift:
         from mlops_glue.commands.demo import demo_drift as show
 
@@ -367,6 +425,25 @@ def ci(check: bool, as_json: bool) -> int:
 
 
 @glue.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when there is something to bring.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, as a diff; write nothing.")
+@click.option(
+    "--adopt-base", is_flag=True, help="Of a project without a record: count what differs from the templates as yours."
+)
+@json_option
+def upgrade(check: bool, dry_run: bool, adopt_base: bool, as_json: bool) -> int:
+    """Merge what this version's templates have into the files that glue wrote. Your edits stay; exit 1 on a conflict.
+
+    \b
+    glue upgrade --dry-run
+    glue upgrade
+    """
+    from mlops_glue.commands.upgrade import upgrade as command
+
+    return command(check=check, dry_run=dry_run, adopt_base=adopt_base, as_json=as_json)
+
+
+@glue.command()
 @click.argument("target", metavar="DIR")
 @click.option("--version", type=int, help="A model version; default the champion.")
 @click.option("--wheels", is_flag=True, help="With the packages that it needs: no network to install or build.")
@@ -384,23 +461,26 @@ def package(target: str, version: int | None, wheels: bool, env: str | None) -> 
 
 
 @glue.command()
-@click.option("--pr", is_flag=True, help="What a change does to data, metrics and contract, as Markdown.")
-@click.option("--base", default="origin/main", show_default=True, help="The commit to compare with.")
-@click.option("--out", help="A file for the Markdown; default is the standard output.")
-@click.option("--pages", help="Where a browser finds artifacts/; plots are shown from there.")
+@click.option("--output", metavar="FILE", help="Default reports/index.html; of --pr the standard output.")
+@click.option("--pr", is_flag=True, help="Instead: what a change does to data, metrics and contract, as Markdown.")
+@click.option("--base", default="origin/main", show_default=True, help="With --pr: the commit to compare with.")
+@click.option("--pages", help="With --pr: where a browser finds artifacts/; plots are shown from there.")
 @json_option
 @env_option
-def report(pr: bool, base: str, out: str | None, pages: str | None, as_json: bool, env: str | None) -> int:
-    """What a change does, for a pull request. Exit 1 when it should not be merged.
+def report(output: str | None, pr: bool, base: str, pages: str | None, as_json: bool, env: str | None) -> int:
+    """One page of where the project stands; with --pr what a change does: exit 1 when it should not be merged.
 
     \b
+    glue report
     glue report --pr --base origin/main
     """
-    from mlops_glue.commands.report import report as command
-
     if not pr:
-        raise UsageError("which report?", hint="glue report --pr")
-    return command(base=base, out=out, pages=pages, as_json=as_json, env=env)
+        from mlops_glue.commands.page import page as command
+
+        return command(output=output, as_json=as_json, env=env)
+    from mlops_glue.commands.report import report as of_change
+
+    return of_change(base=base, out=output, pages=pages, as_json=as_json, env=env)
 
 
 @glue.command(hidden=True)

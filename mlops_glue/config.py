@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,6 +32,8 @@ def _other(alias: str) -> str:
 
 
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_other)]  # of the registry
+
+ABSENT: Any = None  # of a section that `load` requires unless it is told that its caller does without
 
 METRICS: dict[str, tuple[str, ...]] = {  # by task; the first is the default to promote by
     "binary": ("roc_auc", "average_precision", "f1", "precision", "recall", "accuracy", "log_loss", "brier"),
@@ -365,8 +367,8 @@ class Config(Section):
 
     glue: Literal[1] = Field(description="version of this file's format")
     project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-    data: Data
-    train: Train
+    data: Data = Field(default=ABSENT, description="the tables; with `train` it makes the pipeline")
+    train: Train = Field(default=ABSENT, description="what learns from them; without both, glue only serves")
     validation: dict[str, list[str | dict[str, dict[str, Any]]]] = Field(
         {}, description="by table: Great Expectations, by their own names"
     )
@@ -399,7 +401,13 @@ class Config(Section):
 
 
 def load(
-    root: Path, env: str | None = None, overrides: Mapping[str, str] | None = None, *, tables: bool = True
+    root: Path,
+    env: str | None = None,
+    overrides: Mapping[str, str] | None = None,
+    *,
+    tables: bool = True,
+    needs: Sequence[str] = ("data", "train"),
+    text: str | None = None,
 ) -> Config:
     """Read and check `glue.yaml`.
 
@@ -408,12 +416,13 @@ def load(
         env: name of an entry of `environments`; default `GLUE_ENV`; "" for none, whatever is set.
         overrides: dotted keys to YAML text, e.g. `{"train.params.max_iter": "300"}`; not written back.
         tables: must the tables be there? In a new clone they are not yet.
+        needs: sections that must be there; what only serves a registered model has no data and trains nothing.
+        text: what the file will hold; default what it holds.
 
     Raises:
         ConfigError: with every problem found, in file order.
     """
-    text = _read(root / CONFIG)
-    tree = _parse(text)
+    tree = _parse(_read(root / CONFIG) if text is None else text.removeprefix("\ufeff"))
     for key, value in (overrides or {}).items():
         _set(tree, key, value)
     problems: list[tuple[int, str]] = []
@@ -425,9 +434,10 @@ def load(
         problems += {e[0]: e[1:] for e in [_pydantic_problem(tree, e) for e in reversed(error.errors())]}.values()
     else:
         problems += [(_line(tree, loc), _say(loc, what)) for loc, what in _cross_checks(config, root, tables=tables)]
+    problems += [(1, _say((key,), "is required")) for key in needs if key not in tree]
     if problems or config is None:
         raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in sorted(set(problems))])
-    return _in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
+    return in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
 
 
 def located(root: Path, error: ConfigError) -> ConfigError:
@@ -618,16 +628,24 @@ def _section_in(annotation: Any) -> Any:
 
 def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple[tuple[Any, ...], str]]:
     """What one field alone cannot tell."""
-    sources = list(config.data.sources)
-    labels = config.data.labels
-    if labels.source not in sources:
-        yield ("data", "labels", "source"), f"no source {labels.source!r} ({did_you_mean(labels.source, sources)})"
-        return
     if config.ci.env is not None and config.ci.env not in config.environments:
         yield ("ci", "env"), f"no environment {config.ci.env!r} ({did_you_mean(config.ci.env, [*config.environments])})"
     for at, name in enumerate(config.ci.secrets):
         if name.startswith("GITHUB_"):
             yield ("ci", "secrets", at), f"{name!r}: GitHub keeps names that begin with GITHUB_ to itself"
+    lacking = [key for key in ("data", "train") if key not in config.model_fields_set]
+    if lacking:
+        asks = ("data", "train", "validation", "features", "split", "evaluate")
+        yield from (((key,), f"needs {lacking[0]}") for key in asks if key in config.model_fields_set)
+        yield from (
+            (("monitor", key), f"needs {lacking[0]}") for key in ("labels", "on_alert") if getattr(config.monitor, key)
+        )
+        return
+    sources = list(config.data.sources)
+    labels = config.data.labels
+    if labels.source not in sources:
+        yield ("data", "labels", "source"), f"no source {labels.source!r} ({did_you_mean(labels.source, sources)})"
+        return
     for name, source in config.data.sources.items() if tables else ():
         loc = ("data", "sources", name, "path")
         file = root / source.path
@@ -713,7 +731,12 @@ def _feature_checks(config: Config, root: Path) -> Iterator[tuple[tuple[Any, ...
             yield ("data", "sources", name, "timestamp"), "one column says when a feature was so"
 
 
-def _in_environment(config: Config, env: str | None) -> Config:
+def in_environment(config: Config, env: str | None) -> Config:
+    """The config, loaded without an environment, as it is in one.
+
+    Raises:
+        ConfigError: there is no such environment.
+    """
     if not env:
         return config
     if env not in config.environments:

@@ -12,6 +12,7 @@ from typing import Any
 from mlops_glue.errors import GlueError, of_system
 
 WIDTH = 12
+_kept: list[list[dict[str, Any]]] = []  # of the blocks of `stages_kept` that are at work
 
 
 def _paint(text: str, code: str) -> str:
@@ -48,6 +49,9 @@ def compared(with_champion: dict[str, Any]) -> str:
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
     """A stage's line: begun with outcome "", finished by the next call. On a terminal both are one line."""
     head = f"{name} {'.' * (WIDTH - len(name))} "
+    if outcome:
+        for lines in _kept:
+            lines.append({"stage": name, "outcome": outcome, "seconds": round(seconds, 3), "reasons": reasons})
     if outcome == "":
         if sys.stderr.isatty():
             sys.stderr.write(head)
@@ -58,6 +62,17 @@ def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
     why = f"  ({', '.join(shown)})" if shown and outcome != "unchanged" else ""
     start = "" if sys.stderr.isatty() else head
     progress(f"{start}{_paint(f'{outcome:<9}', colour)} {seconds:6.1f} s{why}")
+
+
+@contextlib.contextmanager
+def stages_kept() -> Iterator[list[dict[str, Any]]]:
+    """The lines of the stages that end while the block is at work."""
+    lines: list[dict[str, Any]] = []
+    _kept.append(lines)
+    try:
+        yield lines
+    finally:
+        _kept.pop()  # blocks end in the reverse order
 
 
 @contextlib.contextmanager

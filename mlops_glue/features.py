@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import io, layout
+from mlops_glue.adapters.feast import redis
 from mlops_glue.adapters.feast import repo as feast
+from mlops_glue.adapters.feast.redis import RedisReader
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
 from mlops_glue.modules import user_modules
@@ -52,6 +54,18 @@ def packed_store(config: Config, root: Path) -> tuple[Path, str] | None:
     """The embedded online store's file and the project's name in it; None where another store is configured."""
     online = configs.resolved(config.features.online_store, "features.online_store")
     return feast.packed_store(root, config.features.repo, online)
+
+
+def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: float) -> RedisReader | None:
+    """Reads the features of a model from Redis without Feast; None where another store, or only Feast can.
+
+    What it reads is in the order of `features.asked_by`, what it gives in that of `features.columns`.
+    """
+    online = configs.resolved(config.features.online_store, "features.online_store")
+    found = feast.redis_store(root, config.features.repo, online)
+    if found is None or not all(redis.reads(view, features.types) for view in features.views):
+        return None
+    return redis.RedisReader(*found, features.views, features.asked_by, [*features.columns.values()], timeout_s)
 
 
 def feature_list(config: Config, root: Path, repository: feast.Repository, table: pa.Table) -> FeatureList:

@@ -7,8 +7,9 @@ from pathlib import Path
 from mlops_glue.errors import UsageError
 
 CONFIG = "glue.yaml"
-STATE = ".glue"  # git-ignored but for schema.json: lock, logs, what was delivered
+STATE = ".glue"  # git-ignored but for schema.json and generated.json: lock, logs, what was delivered
 SCHEMA = ".glue/schema.json"
+GENERATED = ".glue/generated.json"  # what glue wrote: the base of glue upgrade's merges
 LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
 MATERIALIZED = ".glue/materialized.json"
@@ -20,6 +21,7 @@ RETRAIN = ".glue/retrain.json"  # when it ran, how many candidates were refused
 RETRAIN_LOCK = ".glue/retrain.lock"
 APPENDED = ".glue/appended.parquet"  # which rows of the prediction log are in the labels' table
 UNCHANGED = ".glue/unchanged.json"
+LAST_RUN = ".glue/last_run.json"  # the outcome of each stage, how long it took, and how the run ended
 RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
 
 ADOPTED = "glue"  # folder of an adopted repository that holds all that glue writes
@@ -46,6 +48,8 @@ HOLDOUT = "holdout.json"  # in a bundle: what the monitor holds performance agai
 SAMPLE = "reference.parquet"  # in a bundle: rows that the page of the monitor is drawn from
 REFERENCE = "reference_columns.parquet"  # in a bundle: what the monitor compares with
 
+REPORT = "reports/index.html"  # git-ignored: what `glue report` writes
+
 MONITORING = "monitoring"  # git-ignored: what `glue monitor` found
 LATEST = "monitoring/latest.json"
 PAGE = "monitoring/report.html"
@@ -65,15 +69,16 @@ OWN = {ROW, PART, WHEN, WHOM, "prediction"}
 
 
 def find_root(start: Path | None = None) -> Path:
-    """The nearest folder at or above `start` that holds a `glue.yaml`.
+    """The nearest folder at or above `start` that holds a `glue.yaml`, by itself or in what `glue adopt` made in it.
 
     Raises:
         UsageError: there is none.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if (folder / CONFIG).is_file():
-            return folder
+        for root in (folder, folder / ADOPTED):
+            if (root / CONFIG).is_file():
+                return root
     raise UsageError(f"no {CONFIG} in {here} or above it", hint="glue init my_project --data table.csv --target column")
 
 

@@ -20,6 +20,7 @@ class View:
     on_demand: bool = False  # computed from the request and other views
     mapping: dict[str, str] = field(default_factory=dict)  # names in the source: names in the view
     of: str = ""  # the name that the view itself has
+    types: dict[str, str] = field(default_factory=dict)  # join key: Feast's name of its type
 
     @property
     def plain(self) -> View:
@@ -58,6 +59,11 @@ class FeatureList:
     def keys(self) -> list[str]:
         """The columns that say whom a row is about, sorted."""
         return sorted({column for view in self.views for column in view.keys.values()})
+
+    @property
+    def asked_by(self) -> list[str]:
+        """The columns by which features are looked up: whom a row is about, and what is only known when it is asked."""
+        return list(dict.fromkeys([*self.keys, *self.request]))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 from mlops_glue.errors import ToolError
@@ -76,3 +77,34 @@ def revision(root: Path) -> tuple[str | None, bool]:
 def forget(root: Path) -> None:
     """Take a folder out of git's index, where a tool had put files of it; the files stay."""
     _git(root, "rm", "-r", "--cached", "--force", "--quiet", "--ignore-unmatch", ".")
+
+
+def merge_file(ours: bytes, base: bytes, theirs: bytes, labels: tuple[str, str, str]) -> tuple[bytes, bool]:
+    """Three texts in one, as `git merge` does it, and whether it holds conflicts; needs no repository.
+
+    Args:
+        ours: the text as it is.
+        base: what both others come from.
+        theirs: the text to bring in.
+        labels: how the marks of a conflict call each of the three.
+
+    Raises:
+        ToolError: git is not installed, or cannot merge these: they are no text.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):
+            (Path(folder) / name).write_bytes(text)
+        words = [word for label in labels for word in ("-L", label)]
+        try:
+            done = subprocess.run(
+                ["git", "merge-file", "-p", "--quiet", *words, "ours", "base", "theirs"],
+                cwd=folder,
+                capture_output=True,
+                timeout=60,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise ToolError("git is not installed, and it does the merging", hint="install git") from None
+    if done.returncode > 127:  # else it is the number of conflicts
+        raise ToolError(f"git merge-file: {done.stderr.decode(errors='replace').strip() or done.returncode}")
+    return done.stdout, done.returncode > 0

@@ -6,8 +6,10 @@ import contextlib
 import logging
 import os
 import re
+import time
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -112,13 +114,32 @@ class Store:
             with _told():
                 self._client.delete_model_version_tag(model, str(version), key)
 
-    def history(self, model: str) -> list[tuple[int, str]]:
-        """What `note` was told: versions that became champion, and how, in order."""
+    def history(self, model: str) -> list[tuple[int, str, str]]:
+        """What `note` was told: versions that became champion, how, and when, in order."""
         with _told():
             kept = self._client.get_registered_model(model).tags.get(HISTORY, "")
-        return [
-            (int(one[0]), one[1]) for line in kept.splitlines() if len(one := line.split()) == 3 and one[0].isdigit()
-        ]
+        lines = [line.split() for line in kept.splitlines()]
+        return [(int(one[0]), one[1], one[2]) for one in lines if len(one) == 3 and one[0].isdigit()]
+
+    def overview(self, model: str, most: int) -> tuple[int, list[dict[str, Any]]]:
+        """How many versions there are; and of the latest ones and those with an alias, newest first: version, created
+        (ISO 8601, UTC), aliases, tags, metrics and run, each."""
+        with _told():
+            found = sorted(self._client.search_model_versions(f"name = '{model}'"), key=lambda v: -int(v.version))
+            aliases = self._client.get_registered_model(model).aliases if found else {}
+            named = set(map(str, aliases.values()))
+            return len(found), [
+                {
+                    "version": int(one.version),
+                    "created": datetime.fromtimestamp(one.creation_timestamp / 1e3, UTC).isoformat(timespec="seconds"),
+                    "aliases": sorted(alias for alias, version in aliases.items() if str(version) == str(one.version)),
+                    "tags": dict(one.tags),
+                    "metrics": dict(self._client.get_run(one.run_id).data.metrics) if one.run_id else {},
+                    "run": one.run_id,
+                }
+                for at, one in enumerate(found)
+                if at < most or str(one.version) in named
+            ]
 
     def note(self, model: str, version: int, how: str, when: str) -> None:
         """Add to the history of champions."""
@@ -244,6 +265,26 @@ class Store:
             assert run is not None
             return int(made.version)
 
+    def register(
+        self, model: str, *, experiment: str, fingerprint: str, tags: dict[str, str], bundle: Path
+    ) -> tuple[int, bool]:
+        """The version that has a bundle of a model that was made elsewhere, and whether it is new."""
+        import mlflow
+
+        found = self.published(model, fingerprint)
+        if found is not None:
+            return found, False
+        with _told():
+            self._experiment(experiment)
+            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
+                mlflow.log_artifacts(str(bundle), "bundle")
+                assert run is not None
+                where, run_id = f"{run.info.artifact_uri}/bundle", run.info.run_id
+            if not self._client.search_registered_models(f"name = '{model}'"):
+                self._client.create_registered_model(model)
+            made = self._client.create_model_version(model, where, run_id, tags={**tags, FINGERPRINT: fingerprint})
+            return int(made.version), True
+
     def monitored(
         self,
         model: str,
@@ -265,7 +306,7 @@ class Store:
             self._experiment(experiment)
             own = {"glue.model": model, "glue.model_version": str(version), "glue.pid": str(os.getpid())}
             with mlflow.start_run(tags={**tags, **own}) as run:
-                named = {re.sub(r"[^\w .:-]", "_", name)[:250]: value for name, value in metrics.items()}
+                named = {_named(name): value for name, value in metrics.items()}
                 mlflow.log_metrics(dict(list(named.items())[:MOST_METRICS]))
                 for file in files:
                     mlflow.log_artifact(str(file))
@@ -282,6 +323,53 @@ class Store:
             self._client.create_experiment(name, artifact_location=where)
         mlflow.set_experiment(name)
 
+    def begin(self, experiment: str, tags: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """A run that another program goes on with: its id, and the variables that tell MLflow there to do so."""
+        with _told():
+            self._experiment(experiment)
+            found = self._client.get_experiment_by_name(experiment)
+            run = self._client.create_run(found.experiment_id, tags={**tags, "glue.pid": str(os.getpid())})
+        told = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_REGISTRY_URI": self._uri, "MLFLOW_RUN_ID": run.info.run_id}
+        return run.info.run_id, {**told, "MLFLOW_EXPERIMENT_NAME": experiment}
+
+    def end(self, run: str, status: str, params: dict[str, str], metrics: dict[str, float], files: list[Path]) -> None:
+        """Log to that run, and end it; what the program logged itself under the same name stays."""
+        from mlflow.entities import Metric, Param
+
+        with _told():
+            there = self._client.get_run(run).data
+            now = int(time.time() * 1000)
+            new = [Param(_named(k), v[:6000]) for k, v in params.items() if _named(k) not in there.params]
+            measured = [Metric(_named(k), v, now, 0) for k, v in metrics.items() if _named(k) not in there.metrics]
+            for at in range(0, max(len(new), 1), 100):  # as many as MLflow takes at a time
+                self._client.log_batch(run, params=new[at : at + 100])
+            self._client.log_batch(run, metrics=measured[:MOST_METRICS])
+            for file in files:
+                self._client.log_artifact(run, str(file))
+            self._client.set_terminated(run, status)
+
+    def logged(self, model: str, version: str, into: Path) -> tuple[str, Path]:
+        """Copy what `log_model` made of a registered version, by its number or `@alias`; its URI and the folder.
+
+        Raises:
+            DataError: there is no such version, or it holds no MLmodel.
+        """
+        import mlflow
+
+        if version.startswith("@"):
+            number = self.under(model, version[1:])
+            if number is None:
+                raise DataError(f"{model} has no alias {version[1:]!r}")
+            version = str(number)
+        elif int(version) not in (there := self.versions(model)):
+            raise DataError(f"{model} has no version {version} (versions: {', '.join(map(str, there)) or 'none'})")
+        uri = f"models:/{model}/{version}"
+        with _told():
+            folder = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(into)))
+        if not (folder / "MLmodel").is_file():
+            raise DataError(f"{uri}: has no MLmodel")
+        return uri, folder
+
     def dead_runs(self, experiment: str) -> list[str]:
         """The ids of runs that are RUNNING and whose process, one of glue's on this machine, is no more."""
         with _told():
@@ -297,6 +385,31 @@ class Store:
         for run in self.dead_runs(experiment):
             with _told():
                 self._client.set_terminated(run, "KILLED")
+
+
+def _named(name: str) -> str:
+    """As MLflow takes it for a name of a metric."""
+    return re.sub(r"[^\w .:-]", "_", name)[:250]
+
+
+def load_sklearn(folder: Path) -> Any:
+    """By MLflow's own loader, which runs any code that is in the model; for what a person trusts, never to serve."""
+    import mlflow
+
+    with _told():
+        return mlflow.sklearn.load_model(str(folder))
+
+
+def example_rows(folder: Path) -> Any:
+    """The input example of a logged model as a data frame; None where it has none."""
+    import pandas as pd
+    from mlflow.models import Model
+
+    with _told():
+        rows = Model.load(str(folder)).load_input_example(str(folder))
+    if rows is None or isinstance(rows, pd.DataFrame):
+        return rows
+    return pd.DataFrame(rows).rename(columns=lambda at: f"x{at}")
 
 
 @contextlib.contextmanager

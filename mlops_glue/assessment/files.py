@@ -24,10 +24,9 @@ DEPLOYED = {"Deployment", "StatefulSet", "InferenceService", "SeldonDeployment",
 
 def reader(path: str, name: str) -> Reader | None:
     """Who reads this file; None: nobody, or it is Python."""
-    for pattern, read in READERS:
-        if re.fullmatch(pattern, path) or re.fullmatch(pattern, name):
-            return read
-    return None
+    if not (ANY_OF_THEM.fullmatch(path) or ANY_OF_THEM.fullmatch(name)):  # of most files: one look, not forty
+        return None
+    return next(read for pattern, read in READERS if re.fullmatch(pattern, path) or re.fullmatch(pattern, name))
 
 
 def git(evidence: Evidence, root: Path) -> None:
@@ -358,3 +357,4 @@ READERS: tuple[tuple[str, Reader], ...] = (  # the first that fits; by the path 
     (r"glue\.yaml", _glue),
     (r".*\.ya?ml", _any_yaml),
 )
+ANY_OF_THEM = re.compile("|".join(f"(?:{pattern})" for pattern, _ in READERS))

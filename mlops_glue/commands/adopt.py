@@ -18,6 +18,7 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment import training
 from mlops_glue.assessment.collect import is_test
 from mlops_glue.assessment.tree import Tree, printable, scan
+from mlops_glue.commands import generated
 from mlops_glue.commands.init import plan, undone_on_failure
 from mlops_glue.errors import DataError, UsageError, did_you_mean
 from mlops_glue.pipeline import runner
@@ -45,12 +46,7 @@ def adopt(
 ) -> int:
     """Read the repository, propose, show, and write where `ask` (None: without asking) says yes."""
     top = Path(path).resolve()
-    if not top.is_dir():
-        raise UsageError(f"{path}: no such folder", hint="glue adopt .")
-    root = top / layout.ADOPTED
-    for there in (top / layout.CONFIG, root):
-        if there.exists():
-            raise UsageError(f"{there} is there already", hint="glue run" if (root / layout.CONFIG).is_file() else None)
+    root = free_place(top, path)
     found = look(top)
     try:
         script, table, column = _choose(top, found, data, target)
@@ -64,21 +60,44 @@ def adopt(
         found.notes.append(f"{printable(script.path)}:{script.line} builds {script.estimator}")
         found.notes += [f"{name} of it is not told by the file: left at its default" for name in script.unknown]
         found.notes += [f"{printable(script.path)} builds {other} too: left out" for other in script.others[:5]]
-    files, notes = plan(root, [table], column, None, (), None, stays=top, builds=builds)
-    files = {name: text for name, text in files.items() if name in WRITTEN}
+    asked, notes = plan(root, [table], column, None, (), None, stays=top, builds=builds)
+    made = generated.render(asked)
+    files = {name: text for name, text in made.items() if name in WRITTEN}
     for note in [*found.notes, *notes]:
         console.progress(note)
-    console.result(_as_diff(files))
-    if dry_run:
+    console.result(as_diff(files))
+    if dry_run or not asked_for(ask, root):
         return 0
-    if ask is not None and not sys.stdin.isatty():
-        raise UsageError("nobody is there to be asked", hint="glue adopt --yes")
-    if ask is not None and not ask(f"Write these into {root}?"):
-        console.result("nothing written")
-        return 0
-    _write(root, files)
+    _write(root, files, asked, made)
     console.result(f"{root}: written. Next: cd {Path(path, layout.ADOPTED)} && glue run")
     return 0
+
+
+def free_place(top: Path, path: str) -> Path:
+    """The folder that will hold all that is written.
+
+    Raises:
+        UsageError: it is there already, or the repository is not.
+    """
+    if not top.is_dir():
+        raise UsageError(f"{path}: no such folder", hint="glue adopt .")
+    root = top / layout.ADOPTED
+    for there in (top / layout.CONFIG, root):
+        if there.exists():
+            raise UsageError(f"{there} is there already", hint="glue run" if (root / layout.CONFIG).is_file() else None)
+    return root
+
+
+def asked_for(ask: Callable[[str], bool] | None, root: Path) -> bool:
+    """Does the person want it written? Without `ask` they said so before."""
+    if ask is None:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to be asked", hint="glue adopt --yes")
+    if ask(f"Write these into {root}?"):
+        return True
+    console.result("nothing written")
+    return False
 
 
 def look(top: Path) -> Found:
@@ -88,7 +107,7 @@ def look(top: Path) -> Found:
     for path in found.tree.files:
         name = path.rpartition("/")[2]
         if name in ("params.yaml", "params.yml"):
-            settings |= _flat(_yaml(found, path))
+            settings |= flat(_yaml(found, path))
         elif name in ("dvc.yaml", "MLproject"):
             _pipeline(found, path, _yaml(found, path))
         elif name == "feature_store.yaml":
@@ -113,12 +132,13 @@ def _yaml(found: Found, path: str) -> Any:
         return None
 
 
-def _flat(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+def flat(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """The leaves of a tree of mappings, by their path."""
     if not isinstance(value, dict):
         return {at: value} if at else {}
     out: dict[tuple[str, ...], Any] = {}
     for key, one in value.items():
-        out |= _flat(one, (*at, str(key)))
+        out |= flat(one, (*at, str(key)))
     return out
 
 
@@ -183,7 +203,7 @@ def _tables(top: Path, found: Found, script: training.Script | None) -> list[Pat
     return [one for one in tables if one.name.lower().endswith(io.SUFFIXES)][:50]
 
 
-def _as_diff(files: dict[str, str]) -> str:
+def as_diff(files: dict[str, str]) -> str:
     """What is new, as `git diff` shows it."""
     import difflib
 
@@ -197,13 +217,14 @@ def _as_diff(files: dict[str, str]) -> str:
     return "\n".join(out)
 
 
-def _write(root: Path, files: dict[str, str]) -> None:
+def _write(root: Path, files: dict[str, str], asked: generated.Answers, made: dict[str, str]) -> None:
     with undone_on_failure(root, list(files)):
         root.mkdir()
         dvc.init(root, git=git.inside(root))
         git.forget(root)  # dvc init adds to the index, which is the user's
         for name, text in files.items():
             io.write_text(root / name, text)
+        generated.remember(root, "init", asked, made, files)
         try:
             runner.write_definition(configs.load(root), root)
         except OSError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc, git
+from mlops_glue.commands import generated
 from mlops_glue.errors import ConfigError, UsageError
 
 MARK = "# Made by `glue ci`"  # the first line of a file that is glue's to write again
@@ -24,12 +26,20 @@ def ci(*, check: bool = False, as_json: bool = False) -> int:
     if top is None:
         raise UsageError(f"{root} is in no git repository, and workflows belong to one", hint="git init")
     made = files(config, root, top)
-    outcomes = {path.relative_to(top).as_posix(): _outcome(path, text) for path, text in made.items()}
+    part = generated.recorded(root).get("ci")
+    bases = part.files if part is not None else {}
+    outcomes = {
+        path.relative_to(top).as_posix(): _outcome(path, text, bases.get(relative(path, root)))
+        for path, text in made.items()
+    }
     if not check:
         _write(made, outcomes, top)
+        texts = {relative(path, root): text for path, text in made.items()}
+        written = [p for p in made if outcomes[p.relative_to(top).as_posix()] in ("written", "unchanged")]
+        generated.remember(root, "ci", {}, texts, [relative(path, root) for path in written])
     if not (root / config.ci.requirements).is_file():
         outcomes[(root / config.ci.requirements).relative_to(top).as_posix()] = "missing"
-    stale = [path for path, outcome in outcomes.items() if outcome in ("missing", "stale", "left over")]
+    stale = [path for path, outcome in outcomes.items() if outcome in ("missing", "stale", "left over", "to merge")]
     if as_json:
         console.result_json({"files": outcomes})
     else:
@@ -39,7 +49,7 @@ def ci(*, check: bool = False, as_json: bool = False) -> int:
 
 def files(config: configs.Config, root: Path, top: Path) -> dict[Path, str | None]:
     """The text of each file by path; None where the config asks for no such file."""
-    chosen = configs.load(root, config.ci.env or "", tables=False)
+    chosen = configs.in_environment(config, config.ci.env)
     values = _values(config, chosen, root, top)
     folder = layout.templates() / "ci"
 
@@ -119,8 +129,13 @@ def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
     return sorted(found)
 
 
-def _outcome(path: Path, text: str | None) -> str:
-    """What a file is, against what it should be."""
+def relative(path: Path, root: Path) -> str:
+    """A path as the record has it: from the project folder, above which the workflows may be."""
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def _outcome(path: Path, text: str | None, base: str | None) -> str:
+    """What a file is, against what it should be and what was written (None: not known)."""
     if not path.is_file():
         return "missing" if text is not None else "not asked for"
     there = path.read_text(encoding="utf-8", errors="replace")
@@ -128,6 +143,8 @@ def _outcome(path: Path, text: str | None) -> str:
         return "unchanged"
     if not there.startswith(MARK):
         return "yours"
+    if base is not None and there != base:
+        return "edited" if text == base else "to merge"
     return "stale" if text is not None else "left over"
 
 
@@ -146,9 +163,11 @@ def _tell(root: Path, config: configs.Config, outcomes: dict[str, str]) -> None:
     for path, outcome in outcomes.items():
         if outcome != "not asked for":
             console.result(f"{outcome:<9} {path}")
+    if "to merge" in outcomes.values():
+        console.progress("what you edited is not written over: glue upgrade merges it")
     if not (root / config.ci.requirements).is_file():
         console.progress(f"{config.ci.requirements} is what the jobs install: make lock, then commit it")
-    log = configs.load(root, config.ci.env or "", tables=False).serve.prediction_log or ""
+    log = configs.in_environment(config, config.ci.env).serve.prediction_log or ""
     if config.ci.schedule and "://" not in log:
         console.progress("monitor.yml reads serve.prediction_log; a folder of one machine no job sees: give it a URL")
     if any(path.endswith("train.yml") and outcome == "not asked for" for path, outcome in outcomes.items()):

@@ -18,6 +18,7 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
+from mlops_glue.commands import generated
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
 from mlops_glue.pipeline import defaults, runner, store
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile
@@ -82,15 +83,15 @@ def init(
     with contextlib.ExitStack() as stack:
         if not data:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            found, extra = _generate(template or "fraud", folder)
-            files, notes = plan(root, found, "is_fraud", "event_timestamp", ("customer_id",), None, FRAUD)
-            files |= extra
+            found = _generate(template or "fraud", folder)
+            asked, notes = plan(root, found, "is_fraud", "event_timestamp", ("customer_id",), None, FRAUD)
+            asked |= {template or "fraud": {}, "feature_repo": {}}
         else:
             if target is None:
                 raise UsageError("which column is to be predicted?", hint=f"glue init --data {data[0]} --target COLUMN")
             found = [_existing(Path(one)) for one in data]
-            files, notes = plan(root, found, target, timestamp, entity, task)
-        return _carry_out(directory, root, found, files, notes, dry_run=dry_run)
+            asked, notes = plan(root, found, target, timestamp, entity, task)
+        return _carry_out(directory, root, found, asked, notes, dry_run=dry_run)
 
 
 def _existing(file: Path) -> Path:
@@ -100,18 +101,16 @@ def _existing(file: Path) -> Path:
     return file.resolve()
 
 
-def _generate(template: str, folder: Path) -> tuple[list[Path], dict[str, str]]:
+def _generate(template: str, folder: Path) -> list[Path]:
     """Run the template's own script, as its user may do later, and take the tables that it makes."""
-    files = render(template, {})
-    for path, text in files.items():
+    for path, text in generated.render({template: {}}).items():
         io.write_text(folder / path, text)
     done = subprocess.run(
         [sys.executable, "data/generate.py"], cwd=folder, capture_output=True, text=True, timeout=600, check=False
     )
     if done.returncode:
         raise StageError(f"template {template}: data/generate.py: {done.stderr.strip().splitlines()[-1]}")
-    repo = {f"feature_repo/{p.name}": p.read_text(encoding="utf-8") for p in layout.feature_repo().glob("*.*")}
-    return sorted((folder / "data" / "raw").iterdir()), files | repo
+    return sorted((folder / "data" / "raw").iterdir())
 
 
 def plan(
@@ -125,8 +124,8 @@ def plan(
     *,
     stays: Path | None = None,
     builds: tuple[str, dict[str, Any]] | None = None,
-) -> tuple[dict[str, str], list[str]]:
-    """The text of every file by path, and what the user should know.
+) -> tuple[generated.Answers, list[str]]:
+    """What the templates take, by their folder, and what the user should know.
 
     Args:
         root: the project folder.
@@ -140,7 +139,7 @@ def plan(
         builds: the estimator's import path and arguments, where they are known.
     """
     notes: list[str] = []
-    read = {file: _read(file, notes) for file in found}
+    read = {file: read_or_sample(file, notes) for file in found}
     labels = next((file for file, table in read.items() if target in table.column_names), found[0])
     tables = [_look(file, read[file], target, timestamp, entities, file == labels, notes) for file in found]
     label = next(table for table in tables if table.file == labels)
@@ -166,7 +165,7 @@ def plan(
     small = known is None and builds is None and not big and not (root / "model.py").exists()
     small = small and defaults.is_small(table, usable, target, task_found)
     estimator, params = ("model:build", {}) if small else builds or defaults.estimator(table, target, task_found)
-    name = _name((stays or root).name) or "project"
+    name = name_of((stays or root).name) or "project"
     values = {
         "project": name,
         "model": name,
@@ -189,15 +188,16 @@ def plan(
         "slices": defaults.slices(usable, None),
         **(known or {}),
     }
-    files = render("project", values)
+    asked: generated.Answers = {"project": values}
     if small:
-        files |= render("regressor" if task_found == "regression" else "classifier", {})
+        asked["regressor" if task_found == "regression" else "classifier"] = {}
     if views:
-        files |= store.files(views, values["project"])
-    return {**files, layout.SCHEMA: configs.json_schema()}, notes
+        asked["feast"] = store.answers(views, values["project"])
+    return asked, notes
 
 
-def _read(file: Path, notes: list[str]) -> Any:
+def read_or_sample(file: Path, notes: list[str]) -> Any:
+    """A table; of a big one a sample, which `notes` then tells."""
     if file.stat().st_size <= WHOLE_BYTES:
         return io.read_table(file)
     table = io.sample(file, SAMPLE_ROWS)
@@ -235,7 +235,7 @@ def _look(
             notes.append(f"{file.name}: no column says when; its rows count as known since ever")
         if isinstance(when, list) and not is_label:
             raise UsageError(f"{file.name}: its time is in the columns {', '.join(when)}", hint="make them one column")
-    name = _name(re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)) or "table"
+    name = name_of(re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)) or "table"
     return Table(name, file, table, profiles, there, when, created)
 
 
@@ -292,17 +292,6 @@ def _check_options(
     return when
 
 
-def render(template: str, values: dict[str, Any]) -> dict[str, str]:
-    """A template folder's files with values put in; `gitignore` and the like get their dot."""
-    folder = layout.templates() / template
-    out = {}
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        name = file.relative_to(folder).as_posix()
-        name = f".{name}" if name in ("gitignore", "dvcignore") else name
-        out[name] = io.render(file, values)
-    return out
-
-
 def flow(value: Any) -> str:
     """A value in YAML's flow style."""
     if isinstance(value, dict):
@@ -319,13 +308,15 @@ def _path_in(root: Path, file: Path, stays: Path | None = None) -> str:
     return file.relative_to(root).as_posix() if file.is_relative_to(root) else f"data/raw/{file.name}"
 
 
-def _name(text: str) -> str:
+def name_of(text: str) -> str:
+    """Text as a name that every tool takes; empty where nothing of it is left."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")
 
 
 def _carry_out(
-    directory: str, root: Path, found: list[Path], files: dict[str, str], notes: list[str], *, dry_run: bool
+    directory: str, root: Path, found: list[Path], asked: generated.Answers, notes: list[str], *, dry_run: bool
 ) -> int:
+    files = generated.render(asked)
     tables = {file: root / _path_in(root, file) for file in found}
     missing = {path: text for path, text in files.items() if not (root / path).exists()}
     kept = [path for path in files if path not in missing]
@@ -338,12 +329,14 @@ def _carry_out(
     paths = [_path_in(root, file) for file in found]
     if dry_run:
         more = [path for path in paths if not (root / path).exists()]
-        for path in sorted([*missing, *more, *(p for p in ("dvc.yaml", ".dvc/config") if not (root / p).exists())]):
+        also = [layout.GENERATED, "dvc.yaml", ".dvc/config"]
+        for path in sorted([*missing, *more, *(p for p in also if not (root / p).exists())]):
             console.result(f"would write {path}")
         return 0
     try:
         with undone_on_failure(root, [*missing, *paths, *(f"{path}.dvc" for path in paths)]):
             _write(root, missing, tables)
+            generated.remember(root, "init", asked, files, missing)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
     where = "" if root == Path.cwd() else f"cd {directory} && "

@@ -28,7 +28,7 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
     from mlops_glue.scoring import Bundle
 
     root = layout.find_root()
-    config = configs.load(root, env)
+    config = configs.load(root, env, needs=())
     with tempfile.TemporaryDirectory() as scratch:
         chosen, folder = as_run_left_it(root, config, env, version) or of_registry(
             opened(root, config), root, config, version, Path(scratch)

@@ -56,7 +56,7 @@ def rollback(to: int | None = None, *, as_json: bool = False, env: str | None = 
 
 def _opened(env: str | None) -> tuple[Path, configs.Config, Store]:
     root = layout.find_root()
-    config = configs.load(root, env)
+    config = configs.load(root, env, needs=())
     if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
         raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
     return root, config, opened(root, config, create=False)

@@ -48,6 +48,8 @@ class Performances:
 
     def of(self, version: Version, rows: int, names: list[str]) -> dict[str, Any] | None:
         """Of a version, whose so many rows are in these files of the log; None where nothing can be said of it."""
+        if adopted(version):
+            return None
         said = ["prediction", *(f"probability_{label}" for label in version.schema.labels or [])]
         monitor, joined, sampled = self._config.monitor, labels.Joined(None, rows), Sampled(ESTIMATED_ROWS)
         try:
@@ -73,9 +75,14 @@ class Performances:
         return [*said, "glue_request_id", "glue_row", "glue_time", self._labels.log_column]
 
 
+def adopted(version: Version) -> bool:
+    """Was it trained elsewhere, and so has no holdout that its performance could be held against?"""
+    return bool(io.read_json(version.folder / "parity.json").get("adopted"))
+
+
 def of_table(config: configs.Config, version: Version, rows: pa.Table) -> dict[str, Any] | None:
     """How a version does on scored rows of a table that has the truth itself, or what is to be expected."""
-    if "prediction" not in rows.column_names:
+    if "prediction" not in rows.column_names or adopted(version):
         return None
     joined, target = labels.Joined(None, rows.num_rows), version.schema.target
     if target in rows.column_names:

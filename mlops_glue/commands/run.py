@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def run(
             ingest.check_columns(config, names)
         except ConfigError as error:
             raise configs.located(root, error) from error
-    with project_lock(root), marked(root):
+    with project_lock(root), marked(root), _noted(root):
         runner.write_definition(config, root)
         at_start = unchanged.snapshot(root)
         inside: Callable[[str], None] | None = None
@@ -237,7 +238,7 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
         was = f", before it v{previous}" if previous not in (None, version) else ""
         console.result(f"{name} v{version} is champion{was}")
     console.result(f"reports  {layout.EVALUATION}/report.html  {layout.VALIDATION}/report.html")
-    console.result("next     glue serve    glue predict IN OUT    mlflow ui    dvc dag")
+    console.result("next     glue report    glue serve    glue predict IN OUT    mlflow ui    dvc dag")
 
 
 def project_lock(root: Path) -> Any:
@@ -283,6 +284,27 @@ def marked(root: Path) -> Iterator[None]:
         yield
     finally:
         mark.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _noted(root: Path) -> Iterator[None]:
+    """Keep what became of each stage, and how the run ended, for `glue report`."""
+    path = root / layout.LAST_RUN
+    before = {one["stage"]: one for one in io.read_json(path)["stages"]} if path.is_file() else {}
+    started, problem = datetime.now(UTC), None
+    with console.stages_kept() as lines:
+        try:
+            yield
+        except BaseException as error:
+            problem = error.message if isinstance(error, GlueError) else type(error).__name__
+            raise
+        finally:
+            for one in lines:  # of what did not run: how long it took when it did
+                former = before.get(one["stage"], {}).get("executed_s")
+                one["executed_s"] = one["seconds"] if one["outcome"] in ("executed", "failed") else former
+            told = {"time": started.isoformat(timespec="seconds"), "problem": problem, "stages": lines}
+            with contextlib.suppress(OSError):  # the run's own error is the one to tell
+                io.write_json(path, told)
 
 
 def write_overrides(root: Path, overrides: dict[str, str]) -> None:

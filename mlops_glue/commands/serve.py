@@ -10,6 +10,7 @@ import os
 import shlex
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +24,7 @@ from mlops_glue import console, io, layout
 from mlops_glue.commands.predict import as_run_left_it
 from mlops_glue.delivery import fetch as fetching
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError
+from mlops_glue.pipeline import unchanged
 from mlops_glue.records import Servable
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def serve(
     """Serve the champion, or check that it can be served."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
-    config = configs.load(root, env)
+    config = configs.load(root, env, needs=())
     given = {"host": host, "port": port, "workers": workers}
     options = config.serve.model_copy(update={k: v for k, v in given.items() if v is not None})
     try:
@@ -182,6 +184,9 @@ def _first(
 ) -> tuple[Servable, str | None]:
     """What is served first, and why it is not what the registry has, where it could not be asked."""
     last = _last(root, env)
+    if version is None and (same := _as_asked_last(root, config, env)) is not None:
+        return same, None
+    registry = _registry_file(root, config)
     left = as_run_left_it(root, config, env, version)
     told = io.read_json(root / layout.DELIVERY) if left else {}
     if left and told.get("digest"):
@@ -199,22 +204,42 @@ def _first(
                     raise
                 return Servable(**kept["servable"]), error.message
     if version is None:
-        _remember(root, env, config.model_name, found)
+        _remember(root, env, config.model_name, found, registry)
     return found, None
+
+
+def _as_asked_last(root: Path, config: configs.Config, env: str | None) -> Servable | None:
+    """What was served last, where the project's own registry was not written to since it was asked.
+
+    To import MLflow takes seconds. A model with features is looked at anew: their definitions lie outside the registry.
+    """
+    last = _last(root, env)
+    kept = io.read_json(last) if last.is_file() else {}
+    if kept.get("registry") is None or kept["registry"] != _registry_file(root, config):
+        return None
+    found = Servable(**kept["servable"])
+    same = kept["model"] == config.model_name and found.lookup is None and Path(found.folder).is_dir()
+    return found if same else None
+
+
+def _registry_file(root: Path, config: configs.Config) -> list[int] | None:
+    """Stamp of the project's own registry; None where it is elsewhere, or so young that a write may not change it."""
+    found = unchanged.stamp(root / layout.TRACKING_DB) if config.tracking.uri is None else None
+    return found if found is not None and time.time_ns() - found[1] > unchanged.YOUNG_S * 1e9 else None
 
 
 def _fetched(root: Path, env: str | None, version: int | None, state: Path) -> Servable:
     """In another process: from the registry."""
-    config = configs.load(root, env)
+    config = configs.load(root, env, needs=())
     store = fetching.opened(root, config, create=False)
     chosen = fetching.chosen_version(store, root, config, version)
     with tempfile.TemporaryDirectory(dir=state) as scratch:
         return fetching.fetch(store, root, config, env, chosen, Path(scratch))
 
 
-def _remember(root: Path, env: str | None, model: str, what: Servable) -> None:
-    """What a start without the registry begins with."""
-    io.write_json(_last(root, env), {"model": model, "servable": what.to_dict()})
+def _remember(root: Path, env: str | None, model: str, what: Servable, registry: list[int] | None = None) -> None:
+    """What a start without the registry begins with, and one for which nothing was written to it since."""
+    io.write_json(_last(root, env), {"model": model, "servable": what.to_dict(), "registry": registry})
 
 
 def _last(root: Path, env: str | None) -> Path:
@@ -266,7 +291,7 @@ def follow(root: Path, env: str | None, settings: Settings, poll_s: float, paren
     from mlops_glue.serving.follow import Follower
     from mlops_glue.serving.live import tried
 
-    config = configs.load(root, env)
+    config = configs.load(root, env, needs=())
     stores: list[Store] = []
 
     def ask(alias: str) -> int | None:

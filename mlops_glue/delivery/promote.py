@@ -110,7 +110,7 @@ def _decided(store: Store, name: str, verdict: Verdict, alias: str) -> Verdict:
     if not verdict.refused:
         for tag in (ROLLED_BACK, "glue.refused"):  # of a former verdict
             store.untag(name, verdict.version, tag)
-        _move(store, name, verdict.version, "promote")
+        move(store, name, verdict.version, "promote")
     return verdict
 
 
@@ -158,14 +158,14 @@ def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int |
         store.bundle(name, chosen, Path(scratch))  # checks it
     if now is not None:
         store.tag(name, now, {ROLLED_BACK: _now()})
-    _move(store, name, chosen, "rollback")
+    move(store, name, chosen, "rollback")
     return chosen, now
 
 
 def champions(store: Store, name: str) -> list[int]:
     """The versions that were champion and were not rolled back since, in order; the last one is champion now."""
     line: list[int] = []
-    for version, how in store.history(name):
+    for version, how, _ in store.history(name):
         if how == "rollback" and version in line:
             del line[line.index(version) + 1 :]
         elif not line or line[-1] != version:
@@ -178,10 +178,10 @@ def champions(store: Store, name: str) -> list[int]:
     return line
 
 
-def _move(store: Store, name: str, version: int, how: str) -> None:
-    """Noted first: of a move that a crash cut short, the alias tells the truth."""
+def move(store: Store, name: str, version: int, how: str) -> None:
+    """The alias `champion` to a version. Noted first: of a move that a crash cut short, the alias tells the truth."""
     former = store.champion(name)
-    if former is not None and former not in [one for one, _ in store.history(name)]:
+    if former is not None and former not in [one for one, *_ in store.history(name)]:
         store.note(name, former, "promote", _now())
     store.note(name, version, how, _now())
     store.set_champion(name, version)

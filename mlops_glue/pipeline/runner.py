@@ -142,15 +142,20 @@ def check_merged(root: Path) -> None:
 
 def write_definition(config: Config, root: Path) -> None:
     """Bring glue's own stages in `dvc.yaml` up to date; the user's stages and comments stay."""
-    before, after = _definitions(config, root)
-    if after != before:
+    after = stale_definition(config, root)
+    if after is not None:
         io.write_text(root / "dvc.yaml", after)
 
 
 def is_defined(config: Config, root: Path) -> bool:
     """Is `dvc.yaml` what `write_definition` would make of it?"""
+    return stale_definition(config, root) is None
+
+
+def stale_definition(config: Config, root: Path) -> str | None:
+    """The text that `dvc.yaml` should have; None where it has it."""
     before, after = _definitions(config, root)
-    return before == after
+    return None if before == after else after
 
 
 def _definitions(config: Config, root: Path) -> tuple[str | None, str]:

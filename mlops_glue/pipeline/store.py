@@ -151,18 +151,26 @@ def _ttl(table: Any) -> tuple[int, str]:
     return max(1, math.ceil(2 * usual)), f"twice the {usual:.3g} days in which 95 % of the rows follow; 0 is for ever"
 
 
-def files(found: list[NewView], project: str) -> dict[str, str]:
-    """`feature_store.yaml` and `definitions.py` by path."""
+def answers(found: list[NewView], project: str) -> dict[str, Any]:
+    """What `files` takes, as JSON has it."""
     keys = {_variable(key): key for view in found for key in view.of.entities}
     kinds = {key: _type(view.of.rows.schema.field(key).type) for view in found for key in view.of.entities}
     entities = [
         {"variable": variable, "key": key, "type": "INT64" if kinds[key] == "Int64" else "STRING"}
         for variable, key in keys.items()
     ]
-    settings = (layout.feature_repo() / "feature_store.yaml").read_text(encoding="utf-8")
     named = re.sub(r"\W", "_", project).lstrip("_") or "project"
+    views = [{key: value for key, value in vars(view).items() if key != "of"} for view in found]
+    return {"project": named, "entities": entities, "views": views}
+
+
+def files(answers: dict[str, Any]) -> dict[str, str]:
+    """`feature_store.yaml` and `definitions.py` by path."""
+    settings = (layout.feature_repo() / "feature_store.yaml").read_text(encoding="utf-8")
     page = layout.templates() / "feast" / "definitions.py"
     return {
-        "feature_repo/feature_store.yaml": settings.replace("project: fraud_detection", f"project: {named}", 1),
-        "feature_repo/definitions.py": io.render(page, {"entities": entities, "views": found}),
+        "feature_repo/feature_store.yaml": settings.replace(
+            "project: fraud_detection", f"project: {answers['project']}", 1
+        ),
+        "feature_repo/definitions.py": io.render(page, answers),
     }

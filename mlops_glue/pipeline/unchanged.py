@@ -63,7 +63,7 @@ def record(root: Path, at_start: Snapshot | None, after: Snapshot | None, told: 
     stores = told.get("stores")
     if any(_md5(root / name, stamps[name]) != md5 for name, md5 in hashes.items()) or snapshot(root) != after:
         return
-    of_stores = {name: _stamp(root / name) for name in stores or []}
+    of_stores = {name: stamp(root / name) for name in stores or []}
     kept = {
         "format": FORMAT,
         "glue": __version__,
@@ -74,8 +74,8 @@ def record(root: Path, at_start: Snapshot | None, after: Snapshot | None, told: 
         "stores": of_stores,
         "told": told,
     }
-    newest = max((stamp[1] for group in stamps.values() if group for stamp in group.values()), default=0)
-    _wait_until_old(max([newest, *(stamp[1] for stamp in of_stores.values() if stamp)]))
+    newest = max((one[1] for group in stamps.values() if group for one in group.values()), default=0)
+    _wait_until_old(max([newest, *(one[1] for one in of_stores.values() if one)]))
     io.write_json(path, kept)
 
 
@@ -103,7 +103,7 @@ def seen(root: Path) -> dict[str, Any] | None:
         if now != old:
             if _md5(root / name, now) != md5:
                 return None
-            if time.time_ns() - max(stamp[1] for stamp in now.values()) > YOUNG_S * 1e9:
+            if time.time_ns() - max(one[1] for one in now.values()) > YOUNG_S * 1e9:
                 kept["files"][name], fresh = [md5, now], True
     if fresh:
         io.write_json(path, kept)
@@ -112,7 +112,7 @@ def seen(root: Path) -> dict[str, Any] | None:
     same = (
         there
         and bool(stores)
-        and all(stamp is not None and _stamp(root / name) == stamp for name, stamp in stores.items())
+        and all(before is not None and stamp(root / name) == before for name, before in stores.items())
     )
     return {**kept["told"], "store_unchanged": same}
 
@@ -174,7 +174,7 @@ def _hashes(root: Path, after: Snapshot) -> dict[str, str] | None:
     return out
 
 
-def _stamp(path: Path) -> Stamp | None:
+def stamp(path: Path) -> Stamp | None:
     """Modified, changed (ns), bytes, inode. A change of content changes the second, whatever is done to the first."""
     try:
         at = path.stat()
@@ -186,14 +186,14 @@ def _stamp(path: Path) -> Stamp | None:
 def _stamps(path: Path) -> dict[str, Stamp] | None:
     """The stamp of a file under "", or of every file in a folder under its relative path; None if it is not there."""
     if not path.is_dir():
-        stamp = _stamp(path)
-        return None if stamp is None else {"": stamp}
+        one = stamp(path)
+        return None if one is None else {"": one}
     out = {}
     for file in _files(path):
-        stamp = _stamp(file)
-        if stamp is None:
+        one = stamp(file)
+        if one is None:
             return None
-        out[file.relative_to(path).as_posix()] = stamp
+        out[file.relative_to(path).as_posix()] = one
     return out
 
 

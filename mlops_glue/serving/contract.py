@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -121,12 +122,17 @@ class Contract:
             for c in columns
         ]
         have = {field.name for field in self.fields}
-        others = dict.fromkeys([*features.keys, *features.request]) if features else {}
+        others = features.asked_by if features else []
         types = features.types if features else {}
         self.fields += [Field(n, "key", types.get(n, "string"), required=False) for n in others if n not in have]
         self.place = {field.name: at for at, field in enumerate(self.fields)}
         self._columns, self._numbers, self._looked = len(columns), len(numeric), looked
         self._looked_at = [self.place[c.name] for c in schema.columns if c.name in looked]
+        found = {name: at for at, name in enumerate(features.columns)} if features else {}
+        self._filled = [(place, found[self.fields[place].name]) for place in self._looked_at]
+        self._of_features = _taken(self._looked_at)
+        self._asked_by = others
+        self._of_keys = _taken([self.place[name] for name in others])
         self._needs = _needs(features) if features else {}
         self._known = {c.name: frozenset(c.categories) for c in columns if c.kind == "category" and c.categories}
         self._unseen = unseen
@@ -171,7 +177,7 @@ class Contract:
         if not 0 < len(rows) <= self.max_rows:
             return self._slowly(body)
         values = [msgspec.structs.astuple(row) for row in rows]
-        if self._checked or self._looked:
+        if self._checked or (self._looked and any(UNSET in self._of_keys(row) for row in values)):
             problems = [p for at, row in enumerate(values) for p in self._row_problems(at, row)]
             if problems:
                 raise Invalid(problems)
@@ -264,21 +270,24 @@ class Contract:
 
     def missing(self, rows: Rows) -> list[int]:
         """The places of rows that leave features to be looked up."""
-        return [at for at, row in enumerate(rows.values) if any(row[place] is UNSET for place in self._looked_at)]
+        taken = self._of_features
+        return [at for at, row in enumerate(rows.values) if UNSET in taken(row)]
 
-    def keys(self, rows: Rows, places: list[int]) -> list[dict[str, Any]]:
-        """By what the features of these rows are looked up."""
-        names = [*self.features.keys, *self.features.request] if self.features else []
-        at = [(name, self.place[name]) for name in dict.fromkeys(names)]
-        return [{name: rows.values[row][place] for name, place in at} for row in places]
+    def keys(self, rows: Rows, places: list[int]) -> list[tuple[Any, ...]]:
+        """By what the features of these rows are looked up, in the order of `FeatureList.asked_by`."""
+        taken = [self._of_keys(rows.values[at]) for at in places]
+        if len(self._asked_by) == 1:
+            return taken
+        # a key that is not given is of a view of which every feature is
+        return [key if UNSET not in key else tuple(None if v is UNSET else v for v in key) for key in taken]
 
-    def fill(self, rows: Rows, places: list[int], found: list[dict[str, Any]]) -> None:
-        """Put in what was looked up, where the row itself does not give it."""
+    def fill(self, rows: Rows, places: list[int], found: list[list[Any]]) -> None:
+        """Put in what was looked up, in the order of `FeatureList.columns`, where the row itself does not give it."""
         for at, features in zip(places, found, strict=True):
             row = list(rows.values[at])
-            for place in self._looked_at:
+            for place, of in self._filled:
                 if row[place] is UNSET:
-                    row[place] = features[self.fields[place].name]
+                    row[place] = features[of]
             rows.values[at] = tuple(row)
 
     def matrices(self, rows: Rows) -> dict[str, np.ndarray[Any, Any]]:
@@ -441,6 +450,14 @@ def as_text(value: Any) -> str:
         return plain.rstrip("0").rstrip(".") if "." in plain else plain
     rest = f".{text[1:]}" if len(text) > 1 else ""
     return f"{'-' * sign}{text[0]}{rest}e{place:+d}"
+
+
+def _taken(places: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
+    """Takes the values at these places out of a row."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    start, end = (places[0], places[0] + 1) if places else (0, 0)
+    return itemgetter(slice(start, end))
 
 
 def _not_quick(body: bytes) -> Any:

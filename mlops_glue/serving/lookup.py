@@ -7,17 +7,24 @@ import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue.errors import DataError, GlueError
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList
 
 if TYPE_CHECKING:
+    from mlops_glue.adapters.feast.packed import Read
+    from mlops_glue.adapters.feast.redis import RedisReader
     from mlops_glue.serving.worker import Settings
 
+Whom = tuple[Any, ...]  # by what a row's features are looked up, in the order of `FeatureList.asked_by`
+
+Ask = Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]  # `Repository.reader`
 MOST_KEPT = 100_000  # entities in the cache
+MOST_READ = 20_000  # entities of the embedded store
 MOST_AT_WORK = 64  # reads that a store has not answered; beyond, requests are told so at once
 
 
@@ -37,18 +44,26 @@ class Lookup(ABC):
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float) -> None:
         self.features = features
         self._timeout_s, self._cache_s = timeout_s, cache_s
-        self._kept: dict[tuple[Any, ...], tuple[float, dict[str, Any]]] = {}
+        self._kept: dict[Whom, tuple[float, list[Any]]] = {}
 
     @staticmethod
     def of(settings: Settings, features: FeatureList | None) -> Lookup | None:
         """The one for a model and the store that it is configured for; None for a model that has all it needs."""
         if features is None or settings.lookup is None:
             return None
-        kind = Packed if settings.lookup["type"] == "packed" else ThroughFeast
-        return kind(features, settings.lookup_timeout_s, settings.lookup_cache_s, **settings.lookup["options"])
+        options, limits = settings.lookup["options"], (settings.lookup_timeout_s, settings.lookup_cache_s)
+        if settings.lookup["type"] == "packed":
+            return Packed(features, *limits, **options)
+        from mlops_glue import config as configs
+        from mlops_glue import features as feast
 
-    async def read(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The model's columns that Feast has, by name, for each row's keys.
+        root, config = Path(options["root"]), configs.load(Path(options["root"]), options["env"])
+        if (reader := feast.redis_reader(config, root, features, settings.lookup_timeout_s)) is not None:
+            return FromRedis(features, *limits, reader=reader)
+        return ThroughFeast(features, *limits, ask=feast.open_live(config, root).reader(features))
+
+    async def read(self, keys: list[Whom]) -> list[list[Any]]:
+        """The model's columns that Feast has, in the order of `FeatureList.columns`, for each row.
 
         Raises:
             NotReached: the store does not answer in time.
@@ -56,32 +71,37 @@ class Lookup(ABC):
         if not self._cache_s:
             return await self._read(keys)
         now = time.monotonic()
-        asked = [tuple(key.values()) for key in keys]
-        fresh = {one: kept[1] for one in asked if (kept := self._kept.get(one)) and kept[0] > now}
-        missing = {one: key for one, key in zip(asked, keys, strict=True) if one not in fresh}
+        fresh = {one: kept[1] for one in keys if (kept := self._kept.get(one)) and kept[0] > now}
+        missing = list(dict.fromkeys(one for one in keys if one not in fresh))
         if missing:
-            got = await self._read(list(missing.values()))
+            got = await self._read(missing)
             if len(self._kept) + len(got) > MOST_KEPT:
                 self._kept.clear()
             for one, found in zip(missing, got, strict=True):
                 self._kept[one] = (now + self._cache_s, found)
                 fresh[one] = found
-        return [fresh[one] for one in asked]
+        return [fresh[one] for one in keys]
 
     @abstractmethod
-    async def _read(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _read(self, keys: list[Whom]) -> list[list[Any]]:
         """As `read`, from the store."""
 
 
 class Packed(Lookup):
-    """The embedded store, a file beside the worker: read at once, without Feast."""
+    """The embedded store, a file beside the worker: read at once, without Feast.
+
+    What was read is kept until the file is written to, or a value becomes older than its view's TTL: no answer is
+    staler for it, and who is asked about often costs no reading.
+    """
 
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, path: str, project: str) -> None:
         super().__init__(features, timeout_s, cache_s)
         from mlops_glue.adapters.feast.packed import PackedFile, key_of
 
         self._file, self._key_of, self._project = PackedFile(Path(path)), key_of, project
-        self._views: list[tuple[str, View, list[str], list[tuple[str, str]]]] = []
+        self._views: list[tuple[Read, list[int], list[int]]] = []  # places of the keys, and of the features
+        self._version: tuple[int, int] | None = None
+        self._read_before: dict[Whom, tuple[float, list[Any]]] = {}  # until when (µs) it is good, and the values
 
     def _find_views(self) -> None:
         """Where the file has each view and feature.
@@ -89,7 +109,10 @@ class Packed(Lookup):
         Raises:
             DataError: it has one of them not.
         """
-        columns = {ref: column for column, ref in self.features.columns.items()}
+        from mlops_glue.adapters.feast.packed import Read
+
+        place = {ref: at for at, ref in enumerate(self.features.columns.values())}
+        asked_by = self.features.asked_by
         there, made = self._file.views(), []
         for view in self.features.views:
             name = f"{self._project}_{view.of}"
@@ -97,43 +120,73 @@ class Packed(Lookup):
             lost = next((feature for feature in view.features if feature not in known), None)
             if lost is not None:
                 raise DataError(f"the online store has no {view.of}:{lost}", hint="glue materialize")
-            types = [(feature, known[feature]) for feature in view.features]
-            made.append((name, view, [columns.get(f"{view.name}:{f}", "") for f in view.features], types))
+            wanted = [feature for feature in view.features if f"{view.name}:{feature}" in place]
+            read = Read(name, [(f, known[f]) for f in wanted], int(view.ttl_s * 1e6) or None)
+            keys = [asked_by.index(view.keys[key]) for key in sorted(view.keys)]
+            made.append((read, keys, [place[f"{view.name}:{f}"] for f in wanted]))
         self._views = made
 
-    async def _read(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        out: list[dict[str, Any]] = [{} for _ in keys]
+    async def _read(self, keys: list[Whom]) -> list[list[Any]]:
         now = time.time_ns() // 1000
         try:
-            if not self._views:
+            version = self._file.version()
+            if version != self._version or len(self._read_before) > MOST_READ:
                 self._find_views()
-            for name, view, columns, types in self._views:
-                order = sorted(view.keys)
-                packed = [self._key_of([key[view.keys[one]] for one in order]) for key in keys]
-                ttl = int(view.ttl_s * 1e6) or None
-                for row, found in zip(out, self._file.read(name, packed, types, ttl, now), strict=True):
-                    row.update(zip(columns, found.values or [None] * len(columns), strict=True))
+                self._read_before, self._version = {}, version
+            before = self._read_before
+            new = [key for key in dict.fromkeys(keys) if (kept := before.get(key)) is None or kept[0] < now]
+            if new:
+                before |= zip(new, self._from_file(new, now), strict=True)
+            return [before[key][1] for key in keys]
         except GlueError as error:
             raise NotReached("the online store cannot be read") from error
+
+    def _from_file(self, keys: list[Whom], now: int) -> list[tuple[float, list[Any]]]:
+        by: dict[tuple[int, ...], list[bytes]] = {}  # views about the same entities have the same keys
+        for _, at, _ in self._views:
+            by[tuple(at)] = by.get(tuple(at)) or [self._key_of([key[n] for n in at]) for key in keys]
+        got = self._file.read_together([(read, by[tuple(at)]) for read, at, _ in self._views], now)
+        out = []
+        for found in zip(*got, strict=True):
+            until, row = float("inf"), [None] * len(self.features.columns)
+            for (read, _, places), one in zip(self._views, found, strict=True):
+                if one.values is not None:
+                    for place, value in zip(places, one.values, strict=True):
+                        row[place] = value
+                    if read.ttl_us is not None:
+                        until = min(until, one.event_us + read.ttl_us)
+            out.append((until, row))
         return out
+
+
+class FromRedis(Lookup):
+    """Redis, read without Feast."""
+
+    def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, reader: RedisReader) -> None:
+        super().__init__(features, timeout_s, cache_s)
+        self._reader = reader
+
+    async def _read(self, keys: list[Whom]) -> list[list[Any]]:
+        try:
+            return await self._reader.read(keys, time.time_ns() // 1000)
+        except GlueError as error:
+            raise NotReached("the online store does not answer in time, or cannot be reached") from error
 
 
 class ThroughFeast(Lookup):
     """Any store of Feast's: each read in a thread, so that a store that does not answer costs others nothing."""
 
-    def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, root: str, env: str | None) -> None:
+    def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, ask: Ask) -> None:
         super().__init__(features, timeout_s, cache_s)
-        from mlops_glue import config as configs
-        from mlops_glue import features as feast
-
-        self._ask = feast.open_live(configs.load(Path(root), env), Path(root)).reader(features)
+        self._ask = ask
         self._at_work = 0
 
-    async def _read(self, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def _read(self, keys: list[Whom]) -> list[list[Any]]:
         if self._at_work >= MOST_AT_WORK:
             raise NotReached("the online store does not answer")
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[dict[str, Any]]] = loop.create_future()
+        answer: asyncio.Future[list[list[Any]]] = loop.create_future()
+        named = [dict(zip(self.features.asked_by, key, strict=True)) for key in keys]
 
         def told(got: Any, error: Exception | None) -> None:
             self._at_work -= 1
@@ -143,7 +196,7 @@ class ThroughFeast(Lookup):
         def work() -> None:
             got, failed = None, None
             try:
-                got = self._ask(keys, datetime.now(UTC))
+                got = [[one[name] for name in self.features.columns] for one in self._ask(named, datetime.now(UTC))]
             except Exception as error:
                 failed = error
             with contextlib.suppress(RuntimeError):  # the server has ended

@@ -93,9 +93,8 @@ def test_features_are_looked_up(kind: str, filled: Path, glue: Glue) -> None:
             assert ask(url, body=one)[1]["prediction"] == wanted
             nobody = {name: value for name, value in rows[0].items() if name != "customer_id"}
             assert ask(url, body=nobody)[1]["problems"][0]["field"] == "customer_id"
-            if kind == "embedded":
-                maps = Path(f"/proc/{pid}/maps").read_text()
-                assert not [tool for tool in ("pandas", "pyarrow", "grpc", "sklearn") if f"/{tool}/" in maps]
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            assert not [tool for tool in ("pandas", "pyarrow", "grpc", "sklearn") if f"/{tool}/" in maps]
     finally:
         if kind == "redis":
             features.open_live(configs.load(filled, env), filled).teardown()

@@ -23,6 +23,8 @@ from typing import Any
 import pyarrow.dataset as ds
 import pytest
 
+from mlops_glue import config as configs
+from mlops_glue.commands.serve import _as_asked_last
 from mlops_glue.errors import DataError
 from mlops_glue.records import Servable
 from mlops_glue.serving.follow import Follower
@@ -209,6 +211,18 @@ def test_a_start_without_the_registry(project: Path, glue: Glue) -> None:
         with contextlib.suppress(OSError):
             (project / "away.db").rename(project / "mlflow.db")
     assert glue("serve", "--version", "2", "--check", cwd=project).stdout
+
+
+def test_a_registry_that_was_not_written_to_is_not_asked_again(project: Path, glue: Glue) -> None:
+    """To import MLflow takes seconds; whoever moves the alias writes to the file."""
+    assert glue("serve", "--check", cwd=project).stdout
+    config = configs.load(project)
+    assert (found := _as_asked_last(project, config, None)) is not None and found.version == 1
+    champion(project, 2)
+    time.sleep(0.1)
+    assert _as_asked_last(project, config, None) is None
+    assert "v2" in glue("serve", "--check", cwd=project).stdout
+    champion(project, 1)
 
 
 @pytest.mark.parametrize("times", [4, pytest.param(20, marks=pytest.mark.long)])

@@ -203,8 +203,8 @@ def test_features_are_given_or_looked_up() -> None:
         b' {"amount": 3, "customer_id": null, "shop": "z"}]}'
     )
     assert made.missing(rows) == [1, 2]
-    assert made.keys(rows, [1, 2]) == [{"customer_id": 7, "shop": "x"}, {"customer_id": None, "shop": "z"}]
-    made.fill(rows, [1, 2], [{"age": 99, "size": "big"}, {"age": None, "size": None}])
+    assert made.keys(rows, [1, 2]) == [(7, "x"), (None, "z")]
+    made.fill(rows, [1, 2], [[99, "big"], [None, None]])
     got = made.matrices(rows)
     np.testing.assert_array_equal(got["number"], np.array([[1, 30], [2, 5], [3, np.nan]], np.float32))
     assert got["text"].tolist() == [[""], ["big"], [""]]

@@ -59,6 +59,15 @@ class Found(NamedTuple):
     values: list[Any] | None
 
 
+@dataclass(frozen=True)
+class Read:
+    """What is read of a view: its name in the file, name and type of each feature, and how long a value is good."""
+
+    view: str
+    features: Sequence[tuple[str, str]]
+    ttl_us: int | None
+
+
 MISSING = Found(NOT_FOUND, None, None)
 
 
@@ -89,6 +98,11 @@ class PackedFile:
             for name, s in specs.items()
         }
 
+    def version(self) -> tuple[int, int]:
+        """Changes when somebody else has written to the file, or put another in its place."""
+        with self._reading() as connection:
+            return self._local.of[1], connection.execute("PRAGMA data_version").fetchone()[0]
+
     def read(
         self,
         view: str,
@@ -109,10 +123,23 @@ class PackedFile:
         Raises:
             DataError: the file, or the view in it, is not there.
         """
-        rows = self._rows(view, list(dict.fromkeys(keys)))
-        oldest = None if ttl_us is None else (time.time_ns() // 1000 if now_us is None else now_us) - ttl_us
-        places: dict[int, list[int | None]] = {}
-        return [self._found(rows.get(key), features, oldest, places) for key in keys]
+        now_us = time.time_ns() // 1000 if now_us is None else now_us
+        return self.read_together([(Read(view, features, ttl_us), keys)], now_us)[0]
+
+    def read_together(self, asked: Sequence[tuple[Read, Sequence[bytes]]], now_us: int) -> list[list[Found]]:
+        """As `read`, of several views with one look at the file: `asked` has each view and its keys.
+
+        Raises:
+            DataError: the file, or a view in it, is not there.
+        """
+        with self._reading() as connection:
+            rows = [_rows(connection, one.view, list(dict.fromkeys(keys))) for one, keys in asked]
+        out = []
+        for (one, keys), found in zip(asked, rows, strict=True):
+            oldest = None if one.ttl_us is None else now_us - one.ttl_us
+            places: dict[int, list[int | None]] = {}
+            out.append([self._found(found.get(key), one.features, oldest, places) for key in keys])
+        return out
 
     def _found(
         self,
@@ -131,16 +158,6 @@ class PackedFile:
             schema = self._schema(row[0])
             places[row[0]] = [schema.get((name, kind)) for name, kind in features]
         return Found(PRESENT, event, [None if at is None else row[at] for at in places[row[0]]])
-
-    def _rows(self, view: str, keys: list[bytes]) -> dict[bytes, tuple[int, bytes]]:
-        found = {}
-        with self._reading() as connection:
-            for start in range(0, len(keys), CHUNK):
-                some = keys[start : start + CHUNK]
-                query = f"SELECT key, event, row FROM {_table(view)} WHERE key IN ({','.join('?' * len(some))})"
-                for key, event, row in connection.execute(query, some):
-                    found[key] = (event, row)
-        return found
 
     def _schema(self, number: int) -> dict[tuple[str, str], int]:
         """Where each feature stands in a row of this schema."""
@@ -253,6 +270,16 @@ class PackedFile:
             local.of = (os.getpid(), inode)
         connection: sqlite3.Connection = local.connection
         return connection
+
+
+def _rows(connection: sqlite3.Connection, view: str, keys: list[bytes]) -> dict[bytes, tuple[int, bytes]]:
+    found = {}
+    for start in range(0, len(keys), CHUNK):
+        some = keys[start : start + CHUNK]
+        query = f"SELECT key, event, row FROM {_table(view)} WHERE key IN ({','.join('?' * len(some))})"
+        for key, event, row in connection.execute(query, some):
+            found[key] = (event, row)
+    return found
 
 
 def _table(view: str) -> str:

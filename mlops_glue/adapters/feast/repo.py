@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mlops_glue.adapters.feast.redis import Address, address
 from mlops_glue.errors import (
     ConfigError,
     DataError,
@@ -283,20 +284,21 @@ class Repository:
         wrong = next((n for n in names if kinds[n] not in KINDS.values()), None)
         if wrong is not None:
             raise ConfigError([f"glue.yaml features.use: {named}:{wrong} is a {kinds[wrong]}, which no model takes"])
-        keys = [] if on_demand else [c.name for c in view.entity_columns if c.name != "__dummy_id"]
+        entities = [] if on_demand else [c for c in view.entity_columns if c.name != "__dummy_id"]
         source: Any = None if on_demand else view.batch_source
         path = None
         if type(source).__name__ == "FileSource":
             path = Path(os.path.relpath(os.path.normpath(self.folder / source.path), self._root)).as_posix()
         return View(
             name=named,
-            keys={key: (projection.join_key_map or {}).get(key, key) for key in keys},
+            keys={key: (projection.join_key_map or {}).get(key, key) for key in (c.name for c in entities)},
             features={name: kinds[name] for name in names},
             ttl_s=0.0 if on_demand or view.ttl is None else view.ttl.total_seconds(),
             definition=self._hash(view),
             path=path,
             on_demand=on_demand,
             of=view.name,
+            types={c.name: c.dtype.to_value_type().name for c in entities},
             mapping=dict(getattr(source, "field_mapping", None) or {}),
         )
 
@@ -398,6 +400,7 @@ class Repository:
         asked: Any = self._store.get_feature_service(use) if isinstance(use, str) else use
         self._check_reachable()
         with _told("online store"), self._there():
+            self._answer_while_filled()
             get = self._store.get_online_features
             got = _within(deadline_s, lambda: get(features=asked, entity_rows=keys, full_feature_names=True))
             return _fresh(got, views, now, len(keys))
@@ -447,6 +450,7 @@ class Repository:
     def _slow_reader(self, features: FeatureList) -> Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]:
         use: Any = features.use
         asked = self._store.get_feature_service(use) if isinstance(use, str) else use
+        self._answer_while_filled()
         none = {key: _no_key(whole="int" in kind) for key, kind in features.types.items()}
         names = {column: ref.replace(":", "__") for column, ref in features.columns.items()}
 
@@ -457,6 +461,10 @@ class Repository:
             return [{column: row[name] for column, name in names.items()} for row in fresh]
 
         return read
+
+    def _answer_while_filled(self) -> None:
+        """Feast refuses a view while it is filled, and after a kill of that: the values are those of before, or new."""
+        self._store.registry.serve_features_while_materializing = True
 
     def _check_reachable(self) -> None:
         """A connection is refused or late at once; Feast's clients would wait for seconds."""
@@ -510,6 +518,17 @@ def packed_store(root: Path, folder: str, online: dict[str, Any] | None) -> tupl
     if store["type"] != ONLINE:
         return None
     return root / folder / store.get("path", ONLINE_PATH), given.get("project", _project(root))
+
+
+def redis_store(root: Path, folder: str, online: dict[str, Any] | None) -> tuple[Address, str] | None:
+    """Where Redis is, and the name of the project in it; None where only Feast itself can read it. Imports no Feast."""
+    given = _settings(root, root / folder)
+    store, registry = _online(given, online), given.get("registry")
+    versioned = isinstance(registry, dict) and registry.get("enable_online_feature_view_versioning")
+    if store["type"] != "redis" or versioned or given.get("entity_key_serialization_version", 3) != 3:
+        return None
+    at = address(store)
+    return None if at is None else (at, given.get("project", _project(root)))
 
 
 def _within(deadline_s: float | None, work: Callable[[], Any]) -> Any:

@@ -1,0 +1,94 @@
+"""What glue wrote into a project, and from which answers: the base of `glue upgrade`'s merges.
+
+The record is one JSON file that git keeps, so that a fresh clone has it; the texts in it are lists of lines, so that
+git shows and merges them line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import __version__, io, layout
+from mlops_glue import config as configs
+from mlops_glue.errors import UsageError
+from mlops_glue.pipeline import store
+
+Answers = dict[str, dict[str, Any]]  # by template folder: what its templates were told
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one command wrote."""
+
+    version: str  # of glue
+    asked: Answers
+    files: dict[str, str | None]  # text by path from the project folder; None: there was one of the user's
+
+
+def render(asked: Answers) -> dict[str, str]:
+    """The text of every file by path, as this version's templates make it of the answers."""
+    made: dict[str, str] = {}
+    for name, answers in asked.items():
+        made |= store.files(answers) if name == "feast" else _render(name, answers)
+    return {**made, layout.SCHEMA: configs.json_schema()}
+
+
+def _render(template: str, answers: dict[str, Any]) -> dict[str, str]:
+    """A template folder's files with answers put in; `gitignore` and the like get their dot."""
+    if template == "feature_repo":
+        files = layout.feature_repo().glob("*.*")
+        return {f"feature_repo/{p.name}": p.read_text(encoding="utf-8") for p in sorted(files)}
+    folder = layout.templates() / template
+    out = {}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        name = file.relative_to(folder).as_posix()
+        name = f".{name}" if name in ("gitignore", "dvcignore") else name
+        out[name] = io.render(file, answers)
+    return out
+
+
+def remember(root: Path, command: str, asked: Answers, made: Mapping[str, str | None], written: Iterable[str]) -> None:
+    """Record what a command made and which of it was written; what an earlier call of it wrote stays recorded."""
+    parts = recorded(root)
+    before = parts.get(command, Part(__version__, {}, {}))
+    files = {path: None for path, text in made.items() if text is not None} | before.files
+    files |= {path: made[path] for path in written}
+    files.pop(layout.SCHEMA, None)  # nobody edits it: it is written as it is now
+    if command not in parts or files != before.files:
+        write(root, {**parts, command: Part(__version__, {**asked, **before.asked}, files)})
+
+
+def recorded(root: Path) -> dict[str, Part]:
+    """The record, by command; empty where there is none.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        parts = {name: Part(**part) for name, part in io.read_json(root / layout.GENERATED).items()}
+        return {
+            name: Part(part.version, part.asked, {p: x and "".join(x) for p, x in part.files.items()})
+            for name, part in parts.items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{layout.GENERATED} cannot be read: {error}", hint=f"git checkout HEAD -- {layout.GENERATED}"
+        ) from error
+
+
+def write(root: Path, parts: dict[str, Part]) -> None:
+    """Write the record."""
+    io.write_json(root / layout.GENERATED, as_json(parts))
+
+
+def as_json(parts: dict[str, Part]) -> dict[str, Any]:
+    """The record as it is kept."""
+    return {
+        name: {**asdict(part), "files": {p: x and x.splitlines(keepends=True) for p, x in part.files.items()}}
+        for name, part in parts.items()
+    }

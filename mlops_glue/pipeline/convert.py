@@ -1,0 +1,160 @@
+"""A fitted scikit-learn model that glue did not train, as a bundle: what it takes by its MLflow signature, as ONNX."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import io, layout
+from mlops_glue.adapters import onnx
+from mlops_glue.errors import CheckFailed, DataError
+from mlops_glue.pipeline import reference
+from mlops_glue.pipeline.package import compare
+from mlops_glue.schema import Column, Kind, Schema, encode
+from mlops_glue.scoring import Bundle
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+KINDS: dict[str, tuple[Kind, str]] = {  # of MLflow's types: kind and Arrow's name
+    "double": ("number", "double"),
+    "float": ("number", "float"),
+    "integer": ("number", "int32"),
+    "long": ("number", "int64"),
+    "boolean": ("boolean", "bool"),
+    "string": ("category", "string"),
+}
+
+
+def convert(
+    model: Any, signature: dict[str, Any] | None, rows: Any, folder: Path, *, watched: bool = False
+) -> dict[str, Any]:
+    """Write the bundle, and prove that it says what the model says.
+
+    Args:
+        model: the fitted estimator or pipeline.
+        signature: of its MLmodel.
+        rows: a data frame to prove it on; its columns are the model's.
+        folder: an empty folder.
+        watched: are the rows such that `glue monitor` may compare others with them?
+
+    Returns:
+        The proof.
+
+    Raises:
+        DataError: the model is of a kind that cannot be served.
+        CheckFailed: the ONNX form is not faithful.
+        ToolError: ONNX cannot express the model.
+    """
+    import pyarrow as pa
+
+    columns = _columns(model, signature, rows)
+    labels = np.asarray(model.classes_).tolist() if hasattr(model, "classes_") else None
+    if labels is not None and not hasattr(model, "predict_proba"):
+        raise DataError(f"{type(model).__name__}: gives no probabilities", hint="a classifier with predict_proba")
+    if not hasattr(model, "predict") or (labels and isinstance(labels[0], list)):
+        raise DataError(f"{type(model).__name__}: is no classifier or regressor of one target")
+    task = "regression" if labels is None else "binary" if len(labels) == 2 else "multiclass"
+    schema = Schema(task, "target", columns, labels)
+    frame = _typed(rows, columns)
+    made = onnx.export(_by_position(model, list(frame.columns), schema), len(schema.numeric), len(schema.text))
+    parity = {**compare(model, made, schema, frame), "format": "onnx", "adopted": True}
+    if not parity["faithful"]:
+        raise CheckFailed(f"the ONNX form is not faithful, and so is not served: {parity['reason']}")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(made)
+    io.write_json(folder / "schema.json", schema.to_dict())
+    io.write_json(folder / "signature.json", reference.signature(schema))
+    io.write_json(folder / "parity.json", parity)
+    io.write_json(folder / "input_example.json", json.loads(frame.head(3).to_json(orient="records")))
+    if watched:
+        _keep_reference(folder, pa.Table.from_pandas(frame, preserve_index=False), schema)
+    return parity
+
+
+def _keep_reference(folder: Path, raw: pa.Table, schema: Schema) -> None:
+    """The rows as monitoring takes them; they stand for those of training and of the holdout."""
+    import pyarrow as pa
+
+    scored = Bundle(folder).scored(raw, raw)
+    at = np.unique(np.linspace(0, raw.num_rows - 1, min(raw.num_rows, reference.SAMPLE_ROWS)).astype(np.int64))
+    chosen = scored.take(at)
+    parts = [chosen.append_column(layout.PART, pa.array([part] * len(at))) for part in ("train", "test")]
+    sampled = pa.concat_tables(parts)
+    io.write_parquet(folder / layout.SAMPLE, sampled)
+    encoded = pa.table(encode(raw, schema))
+    reference.reference(encoded, sampled, schema, None).write(folder / layout.REFERENCE)
+
+
+def _columns(model: Any, signature: dict[str, Any] | None, rows: Any) -> list[Column]:
+    """By the signature; of a model that takes an array, numbers that are named as its rows are."""
+    listed = json.loads(signature["inputs"]) if signature and signature.get("inputs") else []
+    if not listed:
+        raise DataError("the model has no signature, so what it takes is not known", hint="log_model(…, signature=…)")
+    if listed[0]["type"] == "tensor":
+        kind = listed[0]["tensor-spec"]["dtype"]
+        if not kind.startswith(("float", "int", "uint")):
+            raise DataError(f"the signature has a tensor of {kind}: only numbers are taken")
+        return [Column(name, "number", "double", nullable=False) for name in rows.columns]
+    odd = next((one for one in listed if one["type"] not in KINDS), None)
+    if odd is not None:
+        raise DataError(f"column {odd['name']!r} is a {odd['type']}", hint=f"taken are {', '.join(KINDS)}")
+    lacking = next((one["name"] for one in listed if one["name"] not in rows.columns), None)
+    if lacking is not None:
+        raise DataError(f"the rows to prove it on have no column {lacking!r}, which the signature has")
+    return [
+        # no null text: the model was given None, and ONNX has the empty string only
+        Column(one["name"], *KINDS[one["type"]], nullable=one["type"] == "double" and not one.get("required", True))
+        for one in listed
+    ]
+
+
+def _typed(rows: Any, columns: list[Column]) -> Any:
+    """The columns of the model in its order; rows without a null where none is taken."""
+    frame = rows[[column.name for column in columns]]
+    frame = frame.dropna(subset=[column.name for column in columns if not column.nullable]).reset_index(drop=True)
+    if frame.empty:
+        raise DataError("no row is left to prove it on: each has a null where the signature takes none")
+    for column in columns:
+        kind = {"int": "int64", "bool": "bool"}.get(column.dtype.rstrip("0123456789"), "float64")
+        try:
+            given = frame[column.name]
+            frame[column.name] = given.map(str) if column.kind == "category" else given.astype(kind)
+        except (ValueError, TypeError):
+            raise DataError(f"column {column.name!r} holds what is no {column.dtype}") from None
+    return frame
+
+
+def _by_position(model: Any, names: list[str], schema: Schema) -> Any:
+    """A copy whose column transformer finds its columns by their place among what ONNX is given: numbers, then text."""
+    order = [*schema.numeric, *schema.text]
+    first = model.steps[0][1] if hasattr(model, "steps") else model
+    if not hasattr(first, "transformers_"):
+        if schema.numeric and schema.text:
+            raise DataError("the model takes numbers and text, and no ColumnTransformer comes first to tell them apart")
+        return model
+    made = copy.deepcopy(model)
+    first = made.steps[0][1] if hasattr(made, "steps") else made
+    first.transformers_ = [(name, one, _places(which, names, order)) for name, one, which in first.transformers_]
+    return made
+
+
+def _places(which: Any, names: list[str], order: list[str]) -> list[int]:
+    if isinstance(which, str):
+        raise DataError(f"a ColumnTransformer gives column {which!r} alone, not in a list", hint=f"[{which!r}]")
+    if isinstance(which, slice):
+        which = names[which] if not isinstance(which.start or which.stop, str) else names[_between(which, names)]
+    values = np.asarray(which)
+    if values.dtype == bool:
+        values = np.flatnonzero(values)
+    return [order.index(one if isinstance(one, str) else names[one]) for one in values.tolist()]
+
+
+def _between(which: Any, names: list[str]) -> slice:
+    """A slice of names, both ends included, as pandas means it."""
+    start = names.index(which.start) if which.start is not None else None
+    return slice(start, names.index(which.stop) + 1 if which.stop is not None else None)

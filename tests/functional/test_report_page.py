@@ -1,0 +1,249 @@
+"""`glue report`: the page, of projects in any state, for who sees it and who hears it; and what is never on it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import re
+import shutil
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from mlops_glue import io, layout
+from mlops_glue.monitoring import history
+from tests.conftest import Glue
+
+SCRIPT = "<script>alert(1)</script>"
+IMAGE = '"><img src=x onerror=alert(2)>'
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, the text, and that every one is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path, self.html = path, path.read_text(encoding="utf-8")
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(self.html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag, f"</{tag}>"
+        self.text += " " if tag in ("td", "th", "text", "p", "li") else ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.text += data
+
+    def of(self, *tags: str) -> list[dict[str, str | None]]:
+        """The attributes of each element of these kinds."""
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+    def said(self) -> str:
+        """The text with one space between words."""
+        return " ".join(self.text.split())
+
+
+def table(path: Path, rows: int, seed: int, shift: float = 0.0) -> None:
+    """A table whose names and values are markup."""
+    draw = random.Random(seed)
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow([SCRIPT, IMAGE, "plain", "y"])
+        for _ in range(rows):
+            value = draw.gauss(shift, 1)
+            out.writerow(
+                [value, draw.choice([SCRIPT, IMAGE, "b"]), draw.gauss(0, 1), int(value + draw.gauss(0, 1) > 0)]
+            )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+    """A project that was run and monitored."""
+    folder = tmp_path_factory.mktemp("page")
+    table(folder / "rows.csv", 400, 0)
+    table(folder / "drifted.csv", 300, 1, shift=3)
+    glue("init", "project", "--data", "rows.csv", "--target", "y", cwd=folder)
+    root = folder / "project"
+    shutil.copy(empty_store, root)
+    (root / "model.py").unlink(missing_ok=True)
+    config = (root / "glue.yaml").read_text()
+    start, end = config.index("train:"), config.index("evaluate:")
+    train = "train: {estimator: sklearn.linear_model.LogisticRegression}\n\n"
+    (root / "glue.yaml").write_text(config[:start] + train + config[end:])
+    glue("run", cwd=root)
+    glue("monitor", "--current", "../drifted.csv", "--no-page", cwd=root, code=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def page(made: Path, glue: Glue) -> Page:
+    """Its page."""
+    return report(glue, made)
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, tmp_path / "project", symlinks=True))
+
+
+def report(glue: Glue, root: Path, *words: str) -> Page:
+    glue("report", *words, cwd=root)
+    return Page(root / "reports/index.html")
+
+
+def test_the_page(page: Page) -> None:
+    assert len(page.html) < 3_000_000
+    said = page.said()
+    for text in (
+        "project v1 is champion",
+        "roc_auc",
+        "95 % interval",
+        "Drift in 300 rows",
+        "became champion",
+        "mlflow ui",
+    ):
+        assert text in said
+    assert said.count("executed") >= 9 and "first run" in said
+    # semantic, and told to who does not see it
+    assert page.of("html")[0]["lang"] == "en" and len(page.of("h1")) == len(page.of("main")) == 1
+    levels = [int(tag[1]) for tag, _ in page.elements if tag in ("h1", "h2", "h3", "h4")]
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert len(page.of("table")) == len(page.of("caption")) > 6
+    assert all(th["scope"] in ("row", "col") for th in page.of("th"))
+    assert len(page.of("img")) == 4 and all(len(img["alt"] or "") > 30 for img in page.of("img"))
+    for svg in page.of("svg"):
+        assert svg.get("aria-hidden") == "true" or (svg["role"] == "img" and len(svg["aria-label"] or "") > 20)
+    assert all(one["tabindex"] == "0" and one["aria-label"] for one in page.of("div") if one.get("role") == "region")
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for one in page.of("section"):
+        assert one["aria-labelledby"] in ids
+    for link in page.of("a"):
+        target = link["href"] or ""
+        assert target[1:] in ids if target.startswith("#") else (page.path.parent / unquote(target)).is_file()
+
+
+def test_nothing_is_run_or_asked_for(made: Path, page: Page) -> None:
+    assert SCRIPT in page.text and IMAGE in page.text
+    assert not page.of("script", "link", "iframe", "object", "base", "form")
+    for _, attributes in page.elements:
+        assert not any(name.startswith("on") for name in attributes)
+    assert all((img["src"] or "").startswith("data:image/svg+xml;base64,") for img in page.of("img"))
+    assert "url(" not in page.html and "@import" not in page.html and "http" not in page.html.replace("http-equiv", "")
+    policy = next(m["content"] for m in page.of("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None and policy.startswith("default-src 'none'")
+    assert str(made) not in page.html
+
+
+def test_performance_over_time(root: Path, glue: Glue) -> None:
+    told = io.read_json(root / layout.LATEST)
+    told["performance"] = {
+        "metric": "roc_auc",
+        "value": 0.7,
+        "low": 0.6,
+        "high": 0.8,
+        "estimated": False,
+        "labelled": 250,
+    }
+    for day in (1, 2):
+        told["time"] = told["since"] = told["until"] = datetime(2030, 1, day, tzinfo=UTC)
+        history.keep(root, told)
+        told["performance"] |= {"estimated": True, "value": 0.65, "holdout": {"value": 0.75}}
+    page = report(glue, root)
+    shown = [one["aria-label"] or "" for one in page.of("svg") if "aria-label" in one]
+    assert "roc_auc in 3 runs of the monitor; the last is 0.6500" in shown
+    assert any(said.startswith("Drift share in 3 runs of the monitor") for said in shown)
+    assert "2030-01-01 00:00: drift, 0.7000" in page.said() and "drift, 0.6500 (estimated)" in page.said()
+    assert "estimated from the model's own probabilities" in page.said() and "on the holdout 0.7500" in page.said()
+
+
+def test_a_refused_model(root: Path, glue: Glue) -> None:
+    glue("run", "--set", "evaluate.thresholds.roc_auc={min: 0.999}", cwd=root, code=1)
+    said = report(glue, root).said()
+    assert "project v2 was refused. v1 stays champion." in said and "misses threshold min 0.999" in said
+    assert "MISSED" in said and "promote refused" in said and "ingest unchanged" in said
+
+
+def test_a_run_that_failed_and_one_that_is_stale(root: Path, glue: Glue) -> None:
+    text = (root / "glue.yaml").read_text()
+    (root / "glue.yaml").write_text(text.replace("{estimator: sk", "{params: {C: 0.5}, estimator: sk"))
+    said = report(glue, root).said()
+    told = json.loads(glue("report", "--json", cwd=root).stdout)
+    assert told["pipeline"]["stale"][0] == "train" and told["monitoring"]["latest"]["verdict"] == "drift"
+    assert "train out of date" in said and "train.params" in said
+    assert "Out of date since then: train, evaluate, package" in said
+    expected = "validation:\n  rows:\n    - expect_column_values_to_be_between: {column: plain, min_value: 100}\n"
+    start, end = text.index("validation:"), text.index("features:")
+    (root / "glue.yaml").write_text(text[:start] + expected + text[end:])
+    glue("run", cwd=root, code=1)
+    said = report(glue, root).said()
+    assert "The last run failed at validate" in said and "400 of 400 rows unexpected" in said
+    assert "0 of 1 expectations met" in said and "These are of an earlier run" in said
+
+
+def test_without_a_registry_git_or_a_whole_history(root: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    shutil.rmtree(root / ".git", ignore_errors=True)
+    (root / "monitoring/latest.json").write_text("{")
+    with (root / "glue.yaml").open("a") as file:
+        file.write("tracking: {uri: 'http://user:S3CRET@127.0.0.1:9'}\n")
+    done = glue("report", "--output", "reports", cwd=root)  # a folder
+    page = Page(root / "reports/index.html")
+    assert "The registry could not be read" in page.said() and "outside git" in page.said()
+    assert "monitoring cannot be read" in page.said() and "monitoring cannot be read" in done.stderr
+    assert "S3CRET" not in page.html and "S3CRET" not in done.stderr
+
+
+def test_nothing_has_run_yet(penguins: Path, glue: Glue) -> None:
+    done = glue("report", cwd=penguins, code=2)
+    assert done.stderr.splitlines() == [
+        "error: nothing has run in project yet, so there is nothing to report",
+        "hint: glue run",
+    ]
+    assert not (penguins / "reports").exists()
+
+
+def test_elsewhere(made: Path, tmp_path: Path, glue: Glue) -> None:
+    glue("report", "--output", str(tmp_path / "page.html"), cwd=made)
+    page = Page(tmp_path / "page.html")
+    assert all((link["href"] or "").startswith("#") for link in page.of("a"))  # no path of this machine
+
+
+def test_the_colours_can_be_read() -> None:
+    css = (layout.templates() / "report/style.css").read_text()
+    light, dark = (dict(re.findall(r"--(\w+): (#\w+)", part)) for part in css.split("@media")[:2])
+    for colours in (light, dark):
+        for text in ("ink", "soft", "accent", "good", "bad", "warn"):
+            for ground in ("paper", "card"):
+                assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)  # WCAG 2.2, 1.4.3
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG's contrast ratio of two colours, #rgb or #rrggbb."""
+    bright = sorted(map(luminance, (one, other)))
+    return (bright[1] + 0.05) / (bright[0] + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """WCAG's relative luminance."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
