@@ -88,7 +88,7 @@ def monitor(
             _logged(config, root, store, told)
         except GlueError as error:
             problem = problem or error
-    history.keep(root, told)  # the verdict is not lost by what else went wrong
+        history.keep(root, told)  # the verdict is not lost by what else went wrong
     _tell(told, as_json)
     if problem is not None:
         raise problem
