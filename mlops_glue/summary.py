@@ -282,13 +282,16 @@ class Reference:
         """The inverse of `write`.
 
         Raises:
-            DataError: it is missing, or is of another schema.
+            DataError: it is missing, or is of another schema or another glue.
         """
         if not path.is_file():
             raise DataError(f"{path.name}: the bundle has no reference", hint="glue run, with this glue")
         found: dict[str, Summary] = {}
         weights: dict[str, float] = {}
-        for row in io.read_parquet(path).to_pylist():
+        table = io.read_parquet(path)
+        if table.column_names != list(FIELDS):
+            raise DataError(f"{path.name}: is of another glue", hint="glue run --force, with this glue")
+        for row in table.to_pylist():
             name, weight = row.pop("column"), row.pop("weight")
             found[name] = _summary(row)
             if weight is not None:

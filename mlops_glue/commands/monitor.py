@@ -92,7 +92,7 @@ def monitor(
             _logged(config, root, store, told)
         except GlueError as error:
             problem = problem or error
-    history.keep(root, told)  # the verdict is not lost by what else went wrong
+        history.keep(root, told)  # the verdict is not lost by what else went wrong
     if seen.performance is not None:  # after the lock: to train takes long
         problem = problem or seen.performance.problem
         react(config, root, store, told, seen.performance.tables, now)
