@@ -122,9 +122,10 @@ def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
         found.add("features")
         kind = str((chosen.features.online_store or {}).get("type", ""))
         found |= {kind} & {"redis", "postgres"}
-    if chosen.tracking.uri is not None:  # jobs monitor
-        found |= {"monitoring"} | ({"alerts"} if config.monitor.alerts.channels else set())
-        found |= {"postgres"} if config.monitor.labels is not None and config.monitor.labels.url else set()
+    if chosen.monitor.alerts.channels:
+        found.add("alerts")
+    if chosen.monitor.labels is not None and chosen.monitor.labels.url is not None:
+        found.add("postgres")
     return sorted(found)
 
 
