@@ -169,6 +169,86 @@ def scale(rows: int, evidently: bool) -> None:
             print(f"{'':>16}  {times}; {same} of {len(COLUMNS)} columns agree, distances to {off:.5f}")
 
 
+AGREEMENT = """
+import sys
+sys.path.insert(0, HERE)
+from pathlib import Path
+import pyarrow as pa
+import monitoring as bench
+from evidently import DataDefinition, Dataset, Report
+from evidently.presets import DataDriftPreset
+from mlops_glue.config import Monitor
+from mlops_glue.monitoring.drift import Version, Watch
+
+definition = DataDefinition(
+    numerical_columns=[n for n in bench.COLUMNS if n[0] == "x"],
+    categorical_columns=[n for n in bench.COLUMNS if n[0] == "c"],
+)
+version = Version.of(1, Path(FOLDER))
+reference = Dataset.from_pandas(pa.table(bench.columns(20000, 1000)).to_pandas(), definition)
+said = {}
+for rows in (500, 5000, 50000):
+    for shift in (0.0, 0.1, 0.5):
+        for trial in range(TRIALS):
+            current = pa.table(bench.columns(rows, 7000 + trial, shift))
+            watch = Watch(version)
+            watch.add(current)
+            mine = watch.verdict(Monitor())["columns"]
+            preset = DataDriftPreset(
+                num_method="wasserstein",
+                cat_method="jensenshannon",
+                per_column_threshold={n: one["threshold"] for n, one in mine.items()},
+            )
+            window = Dataset.from_pandas(current.to_pandas(), definition)
+            found = Report([preset], include_tests=True).run(window, reference).dict()
+            for metric, test in list(zip(found["metrics"], found["tests"]))[1:]:
+                name = test["metric_config"]["params"]["column"]
+                method = mine[name]["method"]
+                same, all_of = said.get(f"{rows} {method}", (0, 0))
+                same += mine[name]["drifted"] == (test["status"] == "FAIL")
+                said[f"{rows} {method}"] = (same, all_of + 1)
+"""
+
+
+def agreement(trials: int = 2) -> None:
+    """The verdict on each column beside that of Evidently's own method, with and without drift."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        bundle(folder, table(folder / "trained_on.parquet", 20_000, 1))
+        found = measured(AGREEMENT, HERE=str(Path(__file__).parent), FOLDER=scratch, TRIALS=trials)["said"]
+    for kind, (same, all_of) in found.items():
+        rows, method = kind.split()
+        print(f"{int(rows):>10,} rows  {method:<14} {same} of {all_of} verdicts agree ({same / all_of:.1%})")
+
+
+def alarms(windows: int = 200) -> None:
+    """How often a window is an alert at the default settings, without drift and with it."""
+    from mlops_glue.config import Monitor
+    from mlops_glue.monitoring.drift import Version, Watch
+
+    for trained_on in (1_000, 20_000):
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            bundle(folder, table(folder / "trained_on.parquet", trained_on, 1))
+            version = Version.of(1, folder)
+        for rows in (200, 500, 1000, 5000, 50_000):
+            told = []
+            for shift in (0.0, 0.5):
+                many = windows if rows < 50_000 else windows // 4
+                alerts = drifted = 0
+                for seed in range(many):
+                    watch = Watch(version)
+                    watch.add(pa.table(columns(rows, 10_000 + seed, shift)))
+                    said = watch.verdict(Monitor())
+                    alerts += said["verdict"] == "drift"
+                    drifted += len(said["drifted"])
+                share = drifted / many / len(COLUMNS)
+                told.append(f"{alerts / many:6.1%} of {many} windows alert, {share:6.2%} of the columns drift")
+            print(
+                f"trained on {trained_on:>6,}, {rows:>6,} rows:  no drift: {told[0]}; half a sd in 7 of 20: {told[1]}"
+            )
+
+
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -178,6 +258,10 @@ def main() -> None:
     if asked.part in (None, "scale"):
         for rows in asked.rows:
             scale(rows, rows <= EVIDENTLY_UP_TO)
+    if asked.part in (None, "agreement"):
+        agreement()
+    if asked.part in (None, "alarms"):
+        alarms()
 
 
 if __name__ == "__main__":

@@ -637,6 +637,9 @@ def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple
     if lacking:
         asks = ("data", "train", "validation", "features", "split", "evaluate")
         yield from (((key,), f"needs {lacking[0]}") for key in asks if key in config.model_fields_set)
+        yield from (
+            (("monitor", key), f"needs {lacking[0]}") for key in ("labels", "on_alert") if getattr(config.monitor, key)
+        )
         return
     sources = list(config.data.sources)
     labels = config.data.labels

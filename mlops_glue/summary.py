@@ -9,6 +9,7 @@ are left out of both and judged by their share.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -31,7 +32,7 @@ MOST_VALUES = 1000  # of a category; what is beyond counts as one value
 FEW = 5  # rows of a value; with fewer its share is not known (the rule of thumb of the chi-square test)
 LEAST_SPREAD = 0.001  # Evidently's least standard deviation
 FAR = 10.0  # ranges of the reference; a value beyond counts as so far away: one broken row is no drift
-DRAWS, STEPS = 2000, 200  # of the distances between samples of one distribution
+DRAWS, LARGEST = 2000, 100  # of the distances between samples of one distribution
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Numbers:
         counts: rows of each bin, shape (edges + 1,).
         totals: sum of the values of each bin: with them the area under the distribution function is exact.
         spread: the reference's standard deviation.
+        chance: for many samples of one distribution the largest of distance times sqrt(rows), ascending.
         nulls: rows without a value.
         outside: rows beyond the reference's least and greatest value.
     """
@@ -51,6 +53,7 @@ class Numbers:
     counts: Array
     totals: Array
     spread: float
+    chance: Array
     nulls: int = 0
     outside: int = 0
 
@@ -58,14 +61,16 @@ class Numbers:
     def of(cls, values: Array) -> Numbers:
         """The summary of a reference, whose values say where the edges are."""
         known = values[~np.isnan(values)]
-        edges = np.unique(known) if len(known) else np.zeros(1)
-        if len(edges) > EDGES:
-            by_rank = np.quantile(known, np.linspace(0, 1, EDGES // 2), method="nearest")
-            by_value = np.linspace(edges[0], edges[-1], EDGES // 2).astype(values.dtype)
-            edges = np.unique(np.concatenate([by_rank, by_value]))
+        ranked = np.unique(known) if len(known) else np.zeros(1, values.dtype)
+        if len(ranked) > EDGES // 2:
+            ranked = np.quantile(known, np.linspace(0, 1, EDGES // 2), method="nearest")
+        edges = np.unique(np.concatenate([ranked, np.linspace(ranked[0], ranked[-1], EDGES // 2, dtype=values.dtype)]))
         spread = float(np.std(known, dtype=float)) if len(known) else 0.0
-        made = cls(edges.astype(float), np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1), spread)
+        made = cls(
+            edges.astype(float), np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1), spread, np.zeros(1)
+        )
         made.add(values)
+        made.chance = made._by_chance()
         return made
 
     def empty(self) -> Numbers:
@@ -105,17 +110,21 @@ class Numbers:
         return float(np.abs(self._areas() - other._areas()).sum() / max(self.spread, LEAST_SPREAD))
 
     def by_chance(self, rows: int, level: float) -> float:
-        """The distance that a sample of so many rows of the same distribution stays below, with this probability.
-
-        Of the limit of many rows: the mean over the quantiles of a Brownian bridge (del Barrio, Giné, Matrán 1999).
-        """
+        """The distance that a sample of so many rows of the same distribution stays below, with this probability."""
         if not self.known or not rows:
             return 0.0
-        share = np.cumsum(self.counts)[:-1] / self.known  # at each edge
-        rank = np.clip(np.rint(share[:-1] * STEPS).astype(int), 0, STEPS)
-        drawn = np.abs(_bridges()[:, rank]) @ np.diff(self.edges)
-        scale = (1 / self.known + 1 / rows) ** 0.5 / max(self.spread, LEAST_SPREAD)
-        return float(np.quantile(drawn, level, method="higher") * scale)
+        from_top = min(int((1 - level) * DRAWS), len(self.chance) - 1)
+        return float(self.chance[-1 - from_top] * (1 / self.known + 1 / rows) ** 0.5)
+
+    def _by_chance(self) -> Array:
+        """In the limit of many rows: the area under Brownian bridges (del Barrio, Giné, Matrán 1999)."""
+        if not self.known or len(self.edges) == 1:
+            return np.zeros(1)
+        share = np.cumsum(self.counts)[:-2] / self.known  # at each edge but the last
+        walk = np.cumsum(_steps()[:, : len(share)] * np.sqrt(np.diff(share, prepend=0.0)), axis=1)
+        end = walk[:, -1:] + _steps()[:, -1:] * math.sqrt(1 - share[-1])
+        areas = np.abs(walk - share * end) @ np.diff(self.edges)
+        return np.sort(areas)[-LARGEST:] / max(self.spread, LEAST_SPREAD)
 
 
 @dataclass
@@ -193,11 +202,9 @@ def _jensen_shannon(one: Array, two: Array) -> Array:
 
 
 @cache
-def _bridges() -> Array:
-    """Brownian bridges at 0, 1 / STEPS, ... 1: shape (DRAWS, STEPS + 1)."""
-    steps = np.random.default_rng(0).normal(0, STEPS**-0.5, (DRAWS, STEPS))
-    walk = np.concatenate([np.zeros((DRAWS, 1)), np.cumsum(steps, axis=1)], axis=1)
-    return np.asarray(walk - np.linspace(0, 1, STEPS + 1) * walk[:, -1:])
+def _steps() -> Array:
+    """Standard normal, shape (DRAWS, EDGES + 1)."""
+    return np.random.default_rng(0).normal(size=(DRAWS, EDGES + 1))
 
 
 def inputs(schema: Schema) -> dict[str, Method]:
@@ -299,16 +306,17 @@ def _plain(value: Any) -> Any:
 def _summary(row: dict[str, Any]) -> Summary:
     kind: Any = Values if row["edges"] is None else Numbers
     given = {name: row[name] for name in kind.__dataclass_fields__}
-    made: Summary = kind(**{k: np.array(v) if k in ("edges", "counts", "totals") else v for k, v in given.items()})
+    made: Summary = kind(**{k: np.array(v) if k in ARRAYS else v for k, v in given.items()})
     return made
 
 
-FIELDS = ("column", "weight", "edges", "counts", "totals", "spread", "nulls", "outside", "values", "whole")
+ARRAYS = ("edges", "counts", "totals", "chance")
+FIELDS = ("column", "weight", "edges", "counts", "totals", "spread", "chance", "nulls", "outside", "values", "whole")
 
 
 def _layout() -> pa.Schema:
     import pyarrow as pa
 
     types = (pa.string(), pa.float64(), pa.list_(pa.float64()), pa.list_(pa.int64()), pa.list_(pa.float64()))
-    more = (pa.float64(), pa.int64(), pa.int64(), pa.list_(pa.string()), pa.bool_())
+    more = (pa.float64(), pa.list_(pa.float64()), pa.int64(), pa.int64(), pa.list_(pa.string()), pa.bool_())
     return pa.schema(list(zip(FIELDS, (*types, *more), strict=True)))

@@ -116,6 +116,7 @@ def _registry(image: str | None) -> str | None:
 def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
     """The extras of glue that the jobs need."""
     found = {"pipeline", "serving"} | ({"validation"} if config.validation else set())
+    found |= {"monitoring"} if config.ci.schedule is not None else set()
     scheme = (config.data.remote or "").partition("://")[0]
     found |= {EXTRA_OF[scheme]} if scheme in EXTRA_OF else {CLOUD_OF[config.ci.cloud]} if config.ci.cloud else set()
     if config.features.use:

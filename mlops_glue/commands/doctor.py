@@ -86,7 +86,7 @@ def _tools(extras: tuple[str, ...]) -> Iterator[Finding]:
 def _project(root: Path, env: str | None) -> list[Finding]:
     try:
         runner.check_merged(root)
-        config = configs.load(root, env)
+        config = configs.load(root, env, needs=())
     except GlueError as error:  # what comes after needs a config that loads
         return _as_findings(error)
     found: list[Finding] = []
@@ -109,6 +109,9 @@ def _repository(root: Path, config: Config) -> Iterator[Finding]:
 
 
 def _pipeline(root: Path, config: Config) -> Iterator[Finding]:
+    if config.data is None:
+        yield Finding("ok", "no data and no train: what is here has no pipeline")
+        return
     if not runner.is_defined(config, root):
         yield Finding("note", f"dvc.yaml is older than {layout.CONFIG}", "glue run")
     changed = dvc.changed_data(root)
@@ -165,6 +168,8 @@ def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
     told = last_delivery(root, name)
     if told is not None and told["version"] not in store.versions(name):
         yield Finding("problem", f"{name} v{told['version']} was published and is gone from the registry", "glue run")
+    if champion is None and config.data is None:
+        return
     if champion is None:
         refused = told is not None and told["refused"]
         said, fix = (f": {'; '.join(refused)}", f"edit {layout.CONFIG}, then glue run") if refused else ("", "glue run")

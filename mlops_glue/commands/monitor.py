@@ -88,8 +88,11 @@ def monitor(
         counts = _counting(store, config, seen, version)
         told = _told(config, env or os.environ.get("GLUE_ENV"), now, seen, counts)
         problem = _drawn(root, seen, told, painter)
-        _logged(config, root, store, told)
-    history.keep(root, told)
+        try:
+            _logged(config, root, store, told)
+        except GlueError as error:
+            problem = problem or error
+    history.keep(root, told)  # the verdict is not lost by what else went wrong
     if seen.performance is not None:  # after the lock: to train takes long
         problem = problem or seen.performance.problem
         react(config, root, store, told, seen.performance.tables, now)
@@ -118,7 +121,10 @@ class Bundles:
         """A version with its reference."""
         folder = self._scratch / f"v{number}"
         folder.mkdir(exist_ok=True)
-        return Version.of(number, self._store.bundle(self.config.model_name, number, folder))
+        try:
+            return Version.of(number, self._store.bundle(self.config.model_name, number, folder))
+        except GlueError as error:
+            raise DataError(f"v{number} cannot be compared with: {error.message}", hint=error.hint) from error
 
 
 @contextlib.contextmanager
@@ -188,7 +194,7 @@ def _of_version(bundles: Bundles, window: Window, number: int, names: list[str])
         if rows >= bundles.config.monitor.min_rows:
             raise
         if rows:
-            window.problems.append(f"{rows} rows of v{number} are not compared: {error.message}")
+            window.problems.append(f"{rows} rows are left out: {error.message}")
         return None
     watch, sampled = Watch(chosen, frozenset([*log.omit, *log.hash])), Sampled(PAGE_ROWS)
     for piece in window.pieces(names):

@@ -13,8 +13,10 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue.commands import generated
+from mlops_glue.commands.upgrade import check_resolved, judged
 from mlops_glue.delivery import fetch
 from mlops_glue.errors import MissingExtra, ToolError, UsageError
 
@@ -29,7 +31,7 @@ LEFT_OUT = ("templates", "__pycache__")
 
 
 def package(target: str, *, version: int | None = None, wheels: bool = False, env: str | None = None) -> int:
-    """Write the folder, whole or not at all.
+    """Write the folder, whole or not at all; returns 1 where an edit of the one that is there is in conflict.
 
     Args:
         target: a folder that is not there, or one that this wrote.
@@ -46,13 +48,16 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
     with tempfile.TemporaryDirectory(prefix=".glue-package-", dir=out.parent) as scratch:
         made = Path(scratch) / "package"
         about = _fill(made, root, config, env, version)
-        size = _requirements(made, root, config, about, wheels)
+        size, texts = _requirements(made, root, config, about, wheels)
+        conflicts = _with_edits(out, made, texts)
         if out.exists():
             shutil.rmtree(out)
         made.rename(out)
     console.result(f"{target}: {about['name']} v{about['version']}, {size} packages to install")
     console.result(f"next     python {target} --check    docker build --tag {about['name'].lower()} {target}")
-    return 0
+    for path in conflicts:
+        console.progress(f"{target}/{path}: both sides are there, between <<<<<<< and >>>>>>>: choose")
+    return 1 if conflicts else 0
 
 
 def _fill(made: Path, root: Path, config: configs.Config, env: str | None, version: int | None) -> dict[str, Any]:
@@ -85,8 +90,28 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
     return about
 
 
-def _requirements(made: Path, root: Path, config: configs.Config, about: dict[str, Any], wheels: bool) -> int:
-    """The packages with their versions, hashes where the project's lock file has them, and the files that use them."""
+def _with_edits(out: Path, made: Path, texts: dict[str, str]) -> list[str]:
+    """Write the files, with what the user made of those of the package that is there; which of them are in conflict."""
+    parts = generated.recorded(out)
+    check_resolved(out, parts)
+    before = parts.get("package")
+    none = generated.Part(__version__, {}, {})
+    files = [judged(out if before else made, path, before or none, text) for path, text in texts.items()]
+    for file in files:
+        if file.text is not None:
+            io.write_text(made / file.path, file.text)
+    generated.write(made, {"package": generated.Part(__version__, {}, dict(texts))})
+    return [file.path for file in files if file.outcome == "conflict"]
+
+
+def _requirements(
+    made: Path, root: Path, config: configs.Config, about: dict[str, Any], wheels: bool
+) -> tuple[int, dict[str, str]]:
+    """The packages with their versions, hashes where the project's lock file has them.
+
+    Returns:
+        How many packages, and the text of each file that uses them.
+    """
     log = config.serve.prediction_log
     names = [*NEEDS, *(LOG_NEEDS if log else ())]
     names += (
@@ -126,9 +151,8 @@ def _requirements(made: Path, root: Path, config: configs.Config, about: dict[st
         "online": (made / "online_store.db").is_file(),
     }
     folder = layout.templates() / "serving"
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        io.write_text(made / file.relative_to(folder), io.render(file, values, ("<<", ">>")))
-    return len(pins)
+    found = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return len(pins), {p.relative_to(folder).as_posix(): io.render(p, values, ("<<", ">>")) for p in found}
 
 
 def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:

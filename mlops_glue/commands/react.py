@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ class Performances:
 
     def of(self, version: Version, rows: int, names: list[str]) -> dict[str, Any] | None:
         """Of a version, whose so many rows are in these files of the log; None where nothing can be said of it."""
+        if adopted(version):
+            return None
         said = ["prediction", *(f"probability_{label}" for label in version.schema.labels or [])]
         monitor, joined, sampled = self._config.monitor, labels.Joined(None, rows), Sampled(ESTIMATED_ROWS)
         try:
@@ -72,9 +75,14 @@ class Performances:
         return [*said, "glue_request_id", "glue_row", "glue_time", self._labels.log_column]
 
 
+def adopted(version: Version) -> bool:
+    """Was it trained elsewhere, and so has no holdout that its performance could be held against?"""
+    return bool(io.read_json(version.folder / "parity.json").get("adopted"))
+
+
 def of_table(config: configs.Config, version: Version, rows: pa.Table) -> dict[str, Any] | None:
     """How a version does on scored rows of a table that has the truth itself, or what is to be expected."""
-    if "prediction" not in rows.column_names:
+    if "prediction" not in rows.column_names or adopted(version):
         return None
     joined, target = labels.Joined(None, rows.num_rows), version.schema.target
     if target in rows.column_names:
@@ -105,12 +113,14 @@ def react(
     What was told is kept in the registry too: the machine of a job ends with it, and the next one is to know.
     """
     if config.monitor.alerts.channels or config.monitor.alerts.webhooks:
-        path, kept = root / layout.ALERTS, store.alerted(config.model_name)
-        if kept is not None and not path.is_file():
-            io.write_text(path, kept)
+        path = root / layout.ALERTS
+        with contextlib.suppress(GlueError):  # with the registry away this machine's file has to do
+            if not path.is_file() and (kept := store.alerted(config.model_name)) is not None:
+                io.write_text(path, kept)
         sent = alerts.tell(root, config.monitor.alerts, summary(told, root), now=now)
-        if (state := alerts.without_messages(path)) != kept:
-            store.note_alerted(config.model_name, state)
+        if sent.event is not None:
+            with contextlib.suppress(GlueError):
+                store.note_alerted(config.model_name, alerts.without_messages(path))
         told["alert"] = {"event": sent.event, "since": sent.since, "sent": sent.sent, "problems": sent.problems}
         for problem in sent.problems:
             console.progress(f"warning: not told: {problem}")

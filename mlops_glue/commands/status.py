@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.adapters import dvc
-from mlops_glue.delivery.fetch import last_delivery
+from mlops_glue.delivery.fetch import last_delivery, opened
 from mlops_glue.errors import UsageError, did_you_mean
 from mlops_glue.pipeline import runner
 
@@ -13,6 +15,9 @@ from mlops_glue.pipeline import runner
 def status(*, as_json: bool = False) -> int:
     """Print each stage as unchanged or changed with the cause, and the last delivery."""
     root = layout.find_root()
+    config = configs.load(root, tables=False, needs=())
+    if config.data is None:
+        return _champion_alone(root, config, as_json)
     reasons = _reasons()
     delivered = last_delivery(root)
     if as_json:
@@ -25,6 +30,16 @@ def status(*, as_json: bool = False) -> int:
     else:
         champion = f"v{delivered['champion']}" if delivered["champion"] else "none"
         console.result(f"champion of {delivered['model']}: {champion}; last version: v{delivered['version']}")
+    return 0
+
+
+def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:
+    """Of what has no pipeline: which version the registry names."""
+    champion = opened(root, config).champion(config.model_name)
+    if as_json:
+        console.result_json({"stages": {}, "delivery": None, "model": config.model_name, "champion": champion})
+    else:
+        console.result(f"champion of {config.model_name}: {f'v{champion}' if champion else 'none'}")
     return 0
 
 

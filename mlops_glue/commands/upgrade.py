@@ -47,7 +47,7 @@ def upgrade(*, check: bool = False, dry_run: bool = False, adopt_base: bool = Fa
             f"no {layout.GENERATED}: this project was made before glue kept what it wrote, and tells no edit of yours",
             hint="glue upgrade --adopt-base counts what differs from the current templates as yours, and shows it",
         )
-    _check_resolved(root, parts)
+    check_resolved(root, parts)
     files, after = _of_init(root, parts["init"])
     config = next((file for file in files if file.path == layout.CONFIG), None)
     if config is not None and config.outcome == "conflict":
@@ -97,13 +97,16 @@ def _as_if_made_now(root: Path) -> generated.Part:
     return generated.Part(__version__, asked, files)
 
 
-def _check_resolved(root: Path, parts: dict[str, generated.Part]) -> None:
+def check_resolved(root: Path, parts: dict[str, generated.Part]) -> None:
+    """No file holds a conflict of an earlier merge.
+
+    Raises:
+        CheckFailed: one does.
+    """
     for path in (path for part in parts.values() for path in part.files):
         for number, line in enumerate((_read(root / path) or "").splitlines(), 1):
             if line == f"<<<<<<< {OURS}":
-                raise CheckFailed(
-                    f"{path}:{number} holds both sides of a merge", hint="choose, then glue upgrade again"
-                )
+                raise CheckFailed(f"{path}:{number} holds both sides of a merge", hint="choose, then again")
 
 
 def _read(place: Path) -> str | None:
@@ -117,7 +120,7 @@ def _of_init(root: Path, part: generated.Part) -> tuple[list[File], dict[str, ge
     """What `glue init` or `glue adopt` wrote, and the record of it after."""
     made = generated.render(part.asked)
     schema = made.pop(layout.SCHEMA)
-    files = [_judged(root, path, part, text) for path, text in made.items()]
+    files = [judged(root, path, part, text) for path, text in made.items()]
     outcome = "unchanged" if _read(root / layout.SCHEMA) == schema else "updated"
     return [*files, File(layout.SCHEMA, outcome, schema)], {"init": _after(part, files, made)}
 
@@ -140,11 +143,11 @@ def _of_config(
         console.progress(f"dvc.yaml and workflows are left as they are: {error.message.splitlines()[0]}")
         return [], {}
     named = {ci.relative(path, root): text for path, text in made.items()}
-    workflows = [_judged(root, path, part, text, mark=ci.MARK) for path, text in named.items()]
+    workflows = [judged(root, path, part, text, mark=ci.MARK) for path, text in named.items()]
     return files + workflows, {"ci": _after(part, workflows, named)}
 
 
-def _judged(root: Path, path: str, part: generated.Part, new: str | None, mark: str = "") -> File:
+def judged(root: Path, path: str, part: generated.Part, new: str | None, mark: str = "") -> File:
     """A file by what it is, what it was made as, and what it would be made as now.
 
     Args:
@@ -212,7 +215,7 @@ def _as_it_was(place: Path, text: str) -> bytes:
 
 def _tell(root: Path, files: list[File], *, show: bool) -> None:
     for file in files:
-        if file.outcome != "unchanged":
+        if file.outcome != "unchanged" and not (file.outcome == "yours" and file.text is None):  # nor is it there
             console.result(f"{file.outcome:<9} {file.path}")
         if show and file.outcome in CHANGES:
             console.result(_diff(file.path, _read(root / file.path) or "", file.text or ""))

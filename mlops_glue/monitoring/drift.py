@@ -39,10 +39,7 @@ class Version:
             DataError: the bundle has no reference, or one of another schema.
         """
         schema = Schema.from_dict(io.read_json(folder / "schema.json"))
-        try:
-            return cls(number, schema, Reference.read(folder / layout.REFERENCE, schema), folder)
-        except DataError as error:
-            raise DataError(f"v{number}: {error.message}", hint=error.hint) from error
+        return cls(number, schema, Reference.read(folder / layout.REFERENCE, schema), folder)
 
 
 class Watch:

@@ -190,7 +190,14 @@ class Sampled:
             self._step *= 2
 
     def table(self) -> pa.Table:
-        """The rows; of columns that are not in every piece the others are null."""
+        """The rows; of columns that are not in every piece the others are null.
+
+        Where a column has another type in some pieces, those of the last one's types.
+        """
         import pyarrow as pa
 
-        return pa.concat_tables(self._kept, promote_options="permissive")
+        try:
+            return pa.concat_tables(self._kept, promote_options="permissive")
+        except pa.ArrowException:
+            schema = self._kept[-1].schema
+            return pa.concat_tables([one for one in self._kept if one.schema == schema])

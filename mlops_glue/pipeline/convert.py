@@ -62,7 +62,7 @@ def convert(
     schema = Schema(task, "target", columns, labels)
     frame = _typed(rows, columns)
     made = onnx.export(_by_position(model, list(frame.columns), schema), len(schema.numeric), len(schema.text))
-    parity = {**compare(model, made, schema, frame), "format": "onnx"}
+    parity = {**compare(model, made, schema, frame), "format": "onnx", "adopted": True}
     if not parity["faithful"]:
         raise CheckFailed(f"the ONNX form is not faithful, and so is not served: {parity['reason']}")
     folder.mkdir(parents=True, exist_ok=True)

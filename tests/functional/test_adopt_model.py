@@ -81,6 +81,8 @@ def test_a_registered_model_is_served_and_its_repository_stays_as_it_is(register
     assert np.mean(off > 1e-3) < 0.01
     assert "333 rows: ok" in glue("monitor", "--current", "penguins.csv", "--no-page", cwd=top).stdout
     assert "penguins v1 is champion; v2 was rolled back" in glue("rollback", cwd=top).stdout
+    assert glue("status", cwd=top).stdout == "champion of penguins: v1\n"
+    glue("doctor", cwd=top)
     assert "data: is required" in glue("run", cwd=top, code=2).stderr
     assert "nothing to bring" in glue("upgrade", cwd=top).stdout
     shutil.rmtree(top / "glue")

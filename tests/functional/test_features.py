@@ -468,6 +468,8 @@ def test_any_online_store_of_feasts(kind: str, project: Path, inside: Callable[.
         project / CONFIG,
         ("  repo: feature_repo", f"  online_store: {store.replace('SCHEMA', name)}\n  repo: feature_repo"),
     )
+    from feast.feature_view import FeatureViewState  # late: seconds
+
     live = None
     try:
         code, _, err = inside("run", *CHEAP, cwd=project)
@@ -479,6 +481,8 @@ def test_any_online_store_of_feasts(kind: str, project: Path, inside: Callable[.
         last = pd.read_csv(project / "data/raw/customers.csv").query("customer_id == 7").iloc[-1]
         assert got[0] == {"customers__balance": last["balance"], "customers__town": last["town"]}
         assert got[1] == {"customers__balance": None, "customers__town": None}
+        live._store.set_feature_view_state("customers", FeatureViewState.MATERIALIZING)  # as a kill leaves it
+        assert live.read(taken.use, taken.views, [{"customer_id": 7}], now)[0] == got[0]
         # the TTL of twenty days holds, whether the store enforces it or not
         assert live.read(taken.use, taken.views, [{"customer_id": 7}], datetime(2026, 6, 1, tzinfo=UTC))[0] == got[1]
     finally:

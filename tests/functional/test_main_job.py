@@ -37,7 +37,7 @@ def test_the_life_of_a_project(penguins: Path, cold_glue: Glue) -> None:
     assert "train.preprocess absent -> True" in glue("why", "train", cwd=penguins).stdout
     (penguins / "glue.yaml").write_text(text.replace("accuracy: {min:", "accuracy: {max: 2, min:"))
     changed = json.loads(glue("run", "--json", cwd=penguins).stdout)
-    assert [s["stage"] for s in changed["stages"] if s["outcome"] == "executed"] == ["evaluate"]
+    assert [s["stage"] for s in changed["stages"] if s["outcome"] == "executed"] == ["evaluate", "package"]
 
 
 def _predictions_are_those_of_scikit_learn(project: Path, glue: Glue) -> None:

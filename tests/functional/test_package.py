@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mlops_glue import layout
 from mlops_glue.serving.metrics import HELP
 from tests.conftest import Glue, ask, on_penguins
 from tests.workflows import free_port
@@ -99,8 +100,17 @@ def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, g
     assert not (home / "other").exists() and not list(home.glob(".glue-package-*"))
     shutil.copytree(packed, home / "serving")
     (home / "serving/left").touch()
+    manifest = home / "serving/deploy/kubernetes.yml"
+    made = manifest.read_text()
+    manifest.write_text(f"# mine\n{made}".replace("replicas: 2", "replicas: 5"))
     glue("package", "serving", cwd=home)  # one of glue's own is made anew
     assert not (home / "serving/left").exists()
+    assert manifest.read_text() == f"# mine\n{made}".replace("replicas: 2", "replicas: 5")  # but what was edited
+    kept = home / "serving" / layout.GENERATED  # of a version that had another number there
+    kept.write_text(kept.read_text().replace("replicas: 2", "replicas: 3"))
+    assert "serving/deploy/kubernetes.yml: both sides" in glue("package", "serving", cwd=home, code=1).stderr
+    assert "<<<<<<< yours\n" in manifest.read_text()
+    assert "both sides of a merge" in glue("package", "serving", cwd=home, code=1).stderr
 
 
 def test_the_dockerfile_has_no_finding(packed: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ ROOMS = {
     "skl2onnx": {"adapters/onnx.py"},
     "skops": {"adapters/onnx.py"},
     "onnx": set(),
+    "evidently": {"adapters/evidently.py"},
     "matplotlib": {"adapters/matplotlib.py"},
     "feast": {f"adapters/feast/{name}.py" for name in ("offline", "online", "engine", "registry", "repo")},
     "duckdb": {"adapters/feast/offline.py", "adapters/sql.py"},

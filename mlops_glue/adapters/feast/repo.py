@@ -400,6 +400,7 @@ class Repository:
         asked: Any = self._store.get_feature_service(use) if isinstance(use, str) else use
         self._check_reachable()
         with _told("online store"), self._there():
+            self._answer_while_filled()
             get = self._store.get_online_features
             got = _within(deadline_s, lambda: get(features=asked, entity_rows=keys, full_feature_names=True))
             return _fresh(got, views, now, len(keys))
@@ -449,6 +450,7 @@ class Repository:
     def _slow_reader(self, features: FeatureList) -> Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]:
         use: Any = features.use
         asked = self._store.get_feature_service(use) if isinstance(use, str) else use
+        self._answer_while_filled()
         none = {key: _no_key(whole="int" in kind) for key, kind in features.types.items()}
         names = {column: ref.replace(":", "__") for column, ref in features.columns.items()}
 
@@ -459,6 +461,10 @@ class Repository:
             return [{column: row[name] for column, name in names.items()} for row in fresh]
 
         return read
+
+    def _answer_while_filled(self) -> None:
+        """Feast refuses a view while it is filled, and after a kill of that: the values are those of before, or new."""
+        self._store.registry.serve_features_while_materializing = True
 
     def _check_reachable(self) -> None:
         """A connection is refused or late at once; Feast's clients would wait for seconds."""

@@ -1,0 +1,99 @@
+"""Evidently: the page, and the same verdicts as its own methods."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from mlops_glue.adapters import evidently as adapter
+from mlops_glue.adapters.evidently import Painter
+from mlops_glue.errors import ToolError
+from mlops_glue.schema import Column, Schema
+from mlops_glue.summary import counted, inputs, summarised
+
+SCHEMA = Schema("regression", "y", [Column("x", "number"), Column("word", "category"), Column("yes", "boolean")])
+
+
+def rows(n: int, seed: int, shift: float = 0.0) -> pa.Table:
+    rng = np.random.default_rng(seed)
+    share = np.array([0.5, 0.3, 0.2]) + shift * np.array([-0.4, 0.0, 0.4])
+    words = rng.choice(["a", "b", "c"], n, p=share)
+    return pa.table({"x": rng.normal(shift, 1, n), "word": words, "yes": rng.random(n) < 0.4 + 0.3 * shift})
+
+
+def judged(reference: pa.Table, current: pa.Table) -> dict[str, dict[str, Any]]:
+    out = {}
+    for name, method in inputs(SCHEMA).items():
+        one, two = (
+            t.column(name).cast(pa.float64()) if name == "yes" else t.column(name) for t in (reference, current)
+        )
+        made: Any = summarised(np.asarray(one) if name == "yes" else one, method)
+        got = made.empty()
+        got.add(np.asarray(two) if method == "wasserstein" else counted(np.asarray(two) if name == "yes" else two))
+        threshold = 0.2 if method == "wasserstein" else 0.1
+        distance = made.distance(got)
+        out[name] = {"method": method, "distance": distance, "threshold": threshold, "drifted": distance >= threshold}
+    return out
+
+
+def test_its_own_methods_say_the_same_of_every_column() -> None:
+    """With and without a shift, in windows of three sizes."""
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.presets import DataDriftPreset
+
+    def data(table: pa.Table) -> Any:
+        frame: pd.DataFrame = table.to_pandas()
+        frame["yes"] = frame["yes"].astype(str)
+        return Dataset.from_pandas(frame, DataDefinition(numerical_columns=["x"], categorical_columns=["word", "yes"]))
+
+    reference, agree, off = rows(3000, 0), 0, 0.0
+    for trial in range(9):
+        current = rows((500, 2000, 5000)[trial % 3], trial + 1, (trial % 2) * trial / 16)
+        mine = judged(reference, current)
+        preset = DataDriftPreset(
+            num_method="wasserstein", cat_method="jensenshannon", num_threshold=0.2, cat_threshold=0.1
+        )
+        said = Report([preset], include_tests=True).run(data(current), data(reference)).dict()
+        for metric, test in list(zip(said["metrics"], said["tests"], strict=True))[1:]:
+            one = mine[test["metric_config"]["params"]["column"]]
+            agree += one["drifted"] == (test["status"] == "FAIL")
+            off = max(off, abs(one["distance"] - float(metric["value"])))
+    assert (agree, off < 0.002) == (27, True)
+
+
+def test_the_page_shows_what_was_computed_and_opens_offline(tmp_path: Path) -> None:
+    reference, current = rows(500, 0), rows(300, 1, 0.5)
+    columns = judged(reference, current)
+    columns["x"]["distance"] = 0.123456  # of all rows; the sample's is another
+    with Painter() as painter:
+        size = painter.draw(tmp_path / "report.html", reference, current, SCHEMA, columns)
+    page = (tmp_path / "report.html").read_text()
+    assert 1e6 < size < 6e6 and "0.123456" in page and "Jensen-Shannon distance, all rows" in page
+    assert not re.search(r"<(script|link|img)\b[^>]{0,200}\b(src|href)=.https?:", page)
+
+
+def test_what_it_cannot_draw_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
+    columns = judged(rows(500, 0), rows(300, 1))
+    with Painter() as painter, pytest.raises(ToolError, match="Evidently could not draw the page"):
+        painter.draw(tmp_path / "report.html", rows(500, 0), rows(300, 1).drop(["x"]), SCHEMA, columns)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_name_of_the_packages_is_found_where_they_have_it() -> None:
+    """What makes the import quick holds for this version of Evidently: no name of its packages is lost."""
+    import importlib
+
+    for name in adapter.EAGER:
+        package = importlib.import_module(name)
+        tree = ast.parse(Path(str(package.__file__)).read_text())
+        for shown in getattr(package, "__all__", []):
+            origins = adapter._origins(name, tree)
+            if shown in origins:
+                assert adapter._asked(name, origins, shown) is getattr(package, shown)
