@@ -70,7 +70,7 @@ def page(*, output: str | None = None, as_json: bool = False, env: str | None = 
     for part in ("models", "monitoring"):
         if told[part]["problem"]:
             console.progress(f"{part}: {told[part]['problem']}")
-    console.result(f"{target}")
+    console.result(os.path.relpath(target))
     return 0
 
 
