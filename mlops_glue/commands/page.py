@@ -25,7 +25,7 @@ MOST_VERSIONS = 20
 MOST_ROWS = 100  # of a table on the page
 MOST_RUNS = 100  # of the monitor, in a chart
 STALE = ("changed", "failed", "not run")  # outcomes of stages of which nothing here is of now
-PLOT_BYTES = 700_000  # a plot that is larger is not on the page
+PLOT_BYTES = 500_000  # a plot that is larger is not on the page
 DELIVERY = ("publish", "promote", "materialize")
 PLOTS = {  # what each shows, for who does not see it
     "roc": "ROC curve: true against false positive rate, at every threshold",
@@ -70,7 +70,7 @@ def page(*, output: str | None = None, as_json: bool = False, env: str | None = 
     for part in ("models", "monitoring"):
         if told[part]["problem"]:
             console.progress(f"{part}: {told[part]['problem']}")
-    console.result(f"{target}")
+    console.result(os.path.relpath(target))
     return 0
 
 
@@ -127,14 +127,24 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
     rows += [_stage(name, lines.get(name), [] if name in lines or known else ["not reached"]) for name in delivered]
     edges = [*_edges(defined), *((one, "publish") for one in ("evaluate", "package") if one in defined)]
     edges += pairwise(delivered)
+    stale = [one["name"] for one in rows if one["outcome"] in STALE and one["name"] in defined]
     return {
         "time": last["time"],
         "failed": last["problem"],
         "problem": problem,
         "stages": rows,
         "edges": edges,
-        "stale": [one["name"] for one in rows if one["outcome"] in STALE and one["name"] in defined],
+        "stale": stale,
+        "behind": _behind(stale, edges),
     }
+
+
+def _behind(stale: list[str], edges: list[tuple[str, str]]) -> list[str]:
+    """The stages that are out of date, and those that take what these make."""
+    reached = set(stale)
+    for _ in edges:
+        reached |= {taker for maker, taker in edges if maker in reached}
+    return sorted(reached)
 
 
 def _causes(name: str, pending: dict[str, list[str]] | None) -> list[str] | None:
@@ -390,7 +400,7 @@ def _point(run: dict[str, Any], value: float | None, bad: str, *, open_: bool) -
     kind = "bad" if run["verdict"] == bad else "open" if open_ else "value"
     said = f"{_when(run['time'])}: {run['verdict']}, {charts.number(value)}"
     title = f"{said} (estimated)" if run["estimated"] else said
-    return {"at": run["at"], "value": value, "kind": kind, "title": title}
+    return {"at": run["at"], "time": run["time"], "value": value, "kind": kind, "title": title}
 
 
 def _columns(of: dict[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -415,9 +425,10 @@ def _plots(root: Path, evaluation: Any) -> list[dict[str, Any]]:
     numbers = ", ".join(f"{name} {charts.number(score['value'])}" for name, score in scores.items())
     for name, alt in PLOTS.items():
         path = root / layout.PLOTS / f"{name}.svg"
-        if path.is_file() and path.stat().st_size <= PLOT_BYTES:
-            data = base64.b64encode(path.read_bytes()).decode()
-            found.append({"name": name, "alt": f"{alt}. {numbers}", "source": f"data:image/svg+xml;base64,{data}"})
+        if path.is_file():
+            data = path.read_bytes()
+            source = f"data:image/svg+xml;base64,{base64.b64encode(data).decode()}" if len(data) <= PLOT_BYTES else None
+            found.append({"name": name, "alt": f"{alt}. {numbers}", "source": source})
     return found
 
 

@@ -152,7 +152,19 @@ def test_nothing_is_run_or_asked_for(made: Path, page: Page) -> None:
     assert str(made) not in page.html
 
 
-def test_performance_over_time(root: Path, glue: Glue) -> None:
+def test_a_refused_model_and_a_page_elsewhere(root: Path, tmp_path: Path, glue: Glue) -> None:
+    glue("run", "--set", "evaluate.thresholds.roc_auc={min: 0.999}", cwd=root, code=1)
+    glue("report", "--output", str(tmp_path / "page.html"), cwd=root)
+    page = Page(tmp_path / "page.html")
+    said = page.said()
+    assert "project v2 was refused. v1 stays champion." in said and "misses threshold min 0.999" in said
+    assert "MISSED" in said and "promote refused" in said and "ingest unchanged" in said
+    assert all((link["href"] or "").startswith("#") for link in page.of("a"))  # no path of this machine
+
+
+def test_what_is_out_of_date_and_performance_over_time(root: Path, glue: Glue) -> None:
+    text = (root / "glue.yaml").read_text()
+    (root / "glue.yaml").write_text(text.replace("{estimator: sk", "{params: {C: 0.5}, estimator: sk"))
     told = io.read_json(root / layout.LATEST)
     told["performance"] = {
         "metric": "roc_auc",
@@ -160,35 +172,25 @@ def test_performance_over_time(root: Path, glue: Glue) -> None:
         "low": 0.6,
         "high": 0.8,
         "estimated": False,
-        "labelled": 250,
+        "labelled": 25,
     }
     for day in (1, 2):
         told["time"] = told["since"] = told["until"] = datetime(2030, 1, day, tzinfo=UTC)
         history.keep(root, told)
         told["performance"] |= {"estimated": True, "value": 0.65, "holdout": {"value": 0.75}}
     page = report(glue, root)
+    said = page.said()
+    assert "train out of date" in said and "train.params" in said and "Out of date since then: train;" in said
+    assert "These are of an earlier run: train is out of date" in said
     shown = [one["aria-label"] or "" for one in page.of("svg") if "aria-label" in one]
     assert "roc_auc in 3 runs of the monitor; the last is 0.6500" in shown
-    assert any(said.startswith("Drift share in 3 runs of the monitor") for said in shown)
-    assert "2030-01-01 00:00: drift, 0.7000" in page.said() and "drift, 0.6500 (estimated)" in page.said()
-    assert "estimated from the model's own probabilities" in page.said() and "on the holdout 0.7500" in page.said()
+    assert any(label.startswith("Drift share in 3 runs of the monitor") for label in shown)
+    assert "2030-01-01 00:00: drift, 0.7000" in said and "drift, 0.6500 (estimated)" in said
+    assert "estimated from the model's own probabilities" in said and "on the holdout 0.7500" in said
 
 
-def test_a_refused_model(root: Path, glue: Glue) -> None:
-    glue("run", "--set", "evaluate.thresholds.roc_auc={min: 0.999}", cwd=root, code=1)
-    said = report(glue, root).said()
-    assert "project v2 was refused. v1 stays champion." in said and "misses threshold min 0.999" in said
-    assert "MISSED" in said and "promote refused" in said and "ingest unchanged" in said
-
-
-def test_a_run_that_failed_and_one_that_is_stale(root: Path, glue: Glue) -> None:
+def test_a_run_that_failed(root: Path, glue: Glue) -> None:
     text = (root / "glue.yaml").read_text()
-    (root / "glue.yaml").write_text(text.replace("{estimator: sk", "{params: {C: 0.5}, estimator: sk"))
-    said = report(glue, root).said()
-    told = json.loads(glue("report", "--json", cwd=root).stdout)
-    assert told["pipeline"]["stale"][0] == "train" and told["monitoring"]["latest"]["verdict"] == "drift"
-    assert "train out of date" in said and "train.params" in said
-    assert "Out of date since then: train, evaluate, package" in said
     expected = "validation:\n  rows:\n    - expect_column_values_to_be_between: {column: plain, min_value: 100}\n"
     start, end = text.index("validation:"), text.index("features:")
     (root / "glue.yaml").write_text(text[:start] + expected + text[end:])
@@ -196,6 +198,8 @@ def test_a_run_that_failed_and_one_that_is_stale(root: Path, glue: Glue) -> None
     said = report(glue, root).said()
     assert "The last run failed at validate" in said and "400 of 400 rows unexpected" in said
     assert "0 of 1 expectations met" in said and "These are of an earlier run" in said
+    told = json.loads(glue("report", "--json", cwd=root).stdout)
+    assert told["pipeline"]["stale"][0] == "validate" and "evaluate" in told["pipeline"]["behind"]
 
 
 def test_without_a_registry_git_or_a_whole_history(root: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,12 +222,6 @@ def test_nothing_has_run_yet(penguins: Path, glue: Glue) -> None:
         "hint: glue run",
     ]
     assert not (penguins / "reports").exists()
-
-
-def test_elsewhere(made: Path, tmp_path: Path, glue: Glue) -> None:
-    glue("report", "--output", str(tmp_path / "page.html"), cwd=made)
-    page = Page(tmp_path / "page.html")
-    assert all((link["href"] or "").startswith("#") for link in page.of("a"))  # no path of this machine
 
 
 def test_the_colours_can_be_read() -> None:
