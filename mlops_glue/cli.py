@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -500,6 +502,8 @@ def stage(name: str, format_version: int) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `glue` command: maps every ending to its exit code; no traceback reaches the user unless asked for."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    gc.set_threshold(100_000, 50)  # libraries are imported by the hundred thousand objects, none of them garbage
+    atexit.register(gc.freeze)  # else the interpreter looks through all of it once more before it ends
     show = "--traceback" in words or bool(os.environ.get("GLUE_TRACEBACK"))
     try:
         code = glue.main(words, prog_name="glue", standalone_mode=False)

@@ -26,6 +26,8 @@ def imported(path: str, where: str, form: str) -> Any:
     try:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # it is there, and imports what is not
         raise ConfigError([f"{where}: {path!r} does not import: {error}"], hint=form) from error
     except ValueError:
         raise ConfigError([f"{where}: {path!r} is no import path"], hint=form) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,21 +69,19 @@ def run(
         except ConfigError as error:
             raise configs.located(root, error) from error
     with project_lock(root), marked(root), _noted(root):
-        runner.write_definition(config, root)
-        at_start = unchanged.snapshot(root)
-        inside: Callable[[str], None] | None = None
-        if not subprocess:
-            if dvc.in_process_supported():
-                inside = lambda name: runner.run_beside(name, config, root)  # noqa: E731
-            else:
+        with contextlib.nullcontext() if subprocess else runner.in_process(config, root) as inside:
+            runner.write_definition(config, root)
+            at_start = unchanged.snapshot(root)
+            if inside is not None and not dvc.in_process_supported():
+                inside = None
                 console.progress("warning: this DVC lacks the names that in-process stages need; using subprocesses")
-        try:
-            with console.fold("pipeline"):
-                dvc.reproduce(root, inside, event, until=until, force=force, pull=pull, remote=remote)
-        except GlueError:
-            if len(outcomes) > 1 and outcomes[-1]["outcome"] == "failed":
-                console.progress(f"what stood before {outcomes[-1]['stage']} is kept: glue run goes on from there")
-            raise
+            try:
+                with console.fold("pipeline"):
+                    dvc.reproduce(root, inside, event, until=until, force=force, pull=pull, remote=remote)
+            except GlueError:
+                if len(outcomes) > 1 and outcomes[-1]["outcome"] == "failed":
+                    console.progress(f"what stood before {outcomes[-1]['stage']} is kept: glue run goes on from there")
+                raise
         if push:
             dvc.push(root, remote)
         after = unchanged.snapshot(root)

@@ -5,24 +5,40 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
+import importlib.util
 import os
 import random
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config, dumped, located
-from mlops_glue.errors import ConfigError, GlueError, StageError, ToolError, brief, first_line, of_system, own_lines
+from mlops_glue.errors import ConfigError, GlueError, MissingExtra, StageError, brief, first_line, of_system, own_lines
 from mlops_glue.modules import modules_of, user_modules
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
 
-SHARED = ("pandas", "scipy.stats")  # what both Great Expectations and scikit-learn import
-LATER = ("sklearn.ensemble", "skops.io", "matplotlib.figure", "skl2onnx", "onnxruntime")
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
+# imported while Great Expectations is at work; skops first: it looks through all modules that are there
+LATER = ("skops.io", "sklearn.ensemble", "matplotlib.backends.backend_svg", "skl2onnx", "onnxruntime")
+NEEDED = {
+    "sklearn",
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "matplotlib",
+    "skl2onnx",
+    "onnx",
+    "onnxruntime",
+    "skops",
+}  # [pipeline]
 # the keys of `features` that decide what is learned; the others say where it is kept
 LEARNT = (
     "transform",
@@ -204,39 +220,81 @@ def isolated(root: Path, seed: int) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def run_beside(name: str, config: Config, root: Path) -> None:
-    """`validate` in a process of its own, while this one imports what comes after it; any other stage here.
+@contextlib.contextmanager
+def in_process(config: Config, root: Path) -> Iterator[Callable[[str], None]]:
+    """What runs a stage in this process, but `validate` in one beside it, which starts to import as soon as is known.
 
     Great Expectations takes as long to import as everything else together, and needs nothing of it. Only where forking
     is safe and a second core is there to gain by.
     """
-    others = {thread.name for thread in threading.enumerate()} - {"MainThread", "tqdm_monitor"}  # DVC's bars
-    if name != "validate" or sys.platform != "linux" or others or len(os.sched_getaffinity(0)) < 2:
-        run_stage(name, config, root)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import active_children, get_context
+    beside = _Beside()
+    if config.validation and not (root / "dvc.lock").exists():  # nothing was run yet: it will be
+        beside.start()
 
-    for shared in SHARED:  # once, and not once in each of the two
-        with contextlib.suppress(ImportError):
-            importlib.import_module(shared)
-    with warnings.catch_warnings(), ProcessPoolExecutor(1, get_context("fork"), _die_with_parent) as pool:
-        warnings.simplefilter("ignore")  # Arrow has threads, and takes care of a fork itself
-        done = pool.submit(run_stage, name, config, root)
+    def run(name: str) -> None:
+        if config.validation and name in ("ingest", "validate"):  # of new tables, what is expected is looked at again
+            beside.start()
+        if name == "validate" and beside.pool is not None:
+            beside.run(name, config, root)
+        else:
+            run_stage(name, config, root)
+
+    try:
+        yield run
+    finally:
+        beside.stop()
+
+
+class _Beside:
+    """A forked process that imports Great Expectations, and then runs a stage."""
+
+    pool: ProcessPoolExecutor | None = None
+
+    def start(self) -> None:
+        """Fork, where that is safe: this process has no threads of its own yet."""
+        others = {thread.name for thread in threading.enumerate()} - {"MainThread", "tqdm_monitor"}  # DVC's bars
+        if self.pool is not None or sys.platform != "linux" or others or len(os.sched_getaffinity(0)) < 2:
+            return
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Arrow has threads, and takes care of a fork itself
+            self.pool = ProcessPoolExecutor(1, get_context("fork"), _die_with_parent)
+            self.pool.submit(_import, "great_expectations")
+
+    def run(self, name: str, config: Config, root: Path) -> None:
+        """The stage there, while this process imports what comes after it."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        assert self.pool is not None
         try:
+            done = self.pool.submit(run_stage, name, config, root)
             for later in LATER:
                 if done.done():
                     break
-                with contextlib.suppress(ImportError):  # the stage that needs it tells
-                    importlib.import_module(later)
+                _import(later)
             done.result()
         except BrokenProcessPool:
             raise StageError(f"stage {name}: its process was killed", hint="was there enough memory?") from None
-        except KeyboardInterrupt:
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """End the process, whatever it does."""
+        from multiprocessing import active_children
+
+        if self.pool is not None:
             for child in active_children():
                 child.kill()
-            raise
+            self.pool.shutdown()
+            self.pool = None
+
+
+def _import(name: str) -> None:
+    """Where it is missing, the stage that needs it tells."""
+    with contextlib.suppress(ImportError), contextlib.redirect_stdout(StringIO()):  # some print at import
+        importlib.import_module(name)
 
 
 def _die_with_parent() -> None:
@@ -266,7 +324,7 @@ def run_stage(name: str, config: Config, root: Path) -> None:
     except SystemExit as stop:  # of code of the user's: no stage of glue's exits
         raise StageError(f"stage {name}: sys.exit({stop.code!r}) was called{own_lines(stop, root)}") from stop
     except ImportError as error:
-        raise ToolError(f"stage {name}: {error}", hint='pip install "mlops-glue[pipeline]"') from error
+        raise _not_imported(name, error, root) from error
     except OSError as error:
         told = of_system(error)
         raise StageError(f"stage {name}: {told.message}", hint=told.hint) from error
@@ -274,6 +332,16 @@ def run_stage(name: str, config: Config, root: Path) -> None:
         raise StageError(f"stage {name}: {brief(error)}{own_lines(error, root)}") from error
     finally:
         os.chdir(here)
+
+
+def _not_imported(name: str, error: ImportError, root: Path) -> GlueError:
+    """A package of glue's own that is not installed, or what is wrong with an import of the user's code."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if not package or importlib.util.find_spec(package) is not None:
+        return StageError(f"stage {name}: {brief(error)}{own_lines(error, root)}")
+    if package in NEEDED:
+        return MissingExtra(package, "pipeline")
+    return StageError(f"stage {name}: {brief(error)}{own_lines(error, root)}", hint=f"pip install {package}")
 
 
 def fingerprint(root: Path) -> str:

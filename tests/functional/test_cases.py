@@ -397,6 +397,16 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     ),
     "code that does not parse": (_code("def build(:\n    pass\n"), 4, ["SyntaxError", "mine.py:1"]),
     "code that raises when imported": (_code("x = {}['a']\n"), 4, ["KeyError", "mine.py:1: x = {}['a']"]),
+    "code that imports what is not installed": (
+        _code("import no_such_library\n"),
+        4,
+        ["No module named 'no_such_library'", "mine.py:1: import", "hint: pip install no_such_library"],
+    ),
+    "code that imports a name that is not there": (
+        _code("from json import no_such_name\n"),
+        4,
+        ["cannot import name 'no_such_name'", "mine.py:1: from json"],
+    ),
     "code that raises when it builds": (
         _code("def build():\n    return deep()\ndef deep():\n    raise ValueError('so')\n"),
         2,
@@ -440,5 +450,6 @@ def test_a_mistake_is_told_in_a_line(name: str, project: Path, inside: Callable[
     told = "\n".join(line for line in err.splitlines() if line.startswith(("error:", "hint:")))
     assert code == wanted, err
     assert all(one in told for one in said), told
+    assert "mlops-glue[" not in told  # nothing of glue's own is missing
     assert len(told.splitlines()) <= 4
     assert not (project / "mlflow.db").exists()
