@@ -83,7 +83,9 @@ def labelled(table: pa.Table, truth: Any) -> Joined:
     return Joined(table.append_column(TRUTH, pa.array([str(one) for one in truth])), table.num_rows)
 
 
-@pytest.mark.parametrize("schema, table", [(YES_NO, METRIC_TABLE), (BIRDS, MANY), (VALUE, REAL)], ids=str)
+@pytest.mark.parametrize(
+    "schema, table", [(YES_NO, METRIC_TABLE), (BIRDS, MANY), (VALUE, REAL)], ids=["binary", "multiclass", "regression"]
+)
 def test_it_says_what_scikit_learn_says(schema: Schema, table: dict[str, Any], tmp_path: Path) -> None:
     assert set(table) == set(METRICS[schema.task])
     bundle(tmp_path, schema, table)
