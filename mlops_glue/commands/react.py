@@ -13,6 +13,7 @@ from mlops_glue.errors import ConfigError, GlueError, UsageError
 from mlops_glue.monitoring import alerts, labels
 from mlops_glue.monitoring.drift import Version
 from mlops_glue.monitoring.performance import ESTIMATED_ROWS, performance
+from mlops_glue.monitoring.target import target_drift
 from mlops_glue.monitoring.window import Sampled, Window
 from mlops_glue.schema import as_text
 
@@ -61,7 +62,8 @@ class Performances:
             for piece in self._window.pieces(names, [*said, "glue_time"]) if few else ():
                 sampled.add(piece)
             metric, from_these = self._config.promote.metric, sampled.table() if few and rows else None
-            return performance(version.schema, version.folder, monitor.performance, metric, joined, from_these)
+            of = performance(version.schema, version.folder, monitor.performance, metric, joined, from_these)
+            return of | {"target": target_drift(version.schema, version.folder, monitor.drift, joined)}
         except GlueError as error:
             self.problem = self.problem or error
             return None
@@ -89,7 +91,8 @@ def of_table(config: configs.Config, version: Version, rows: pa.Table) -> dict[s
         known = rows.append_column(labels.TRUTH, as_text(rows.column(target)))
         joined = labels.Joined(known.filter(known.column(labels.TRUTH).is_valid()), rows.num_rows)
     options, metric = config.monitor.performance, config.promote.metric
-    return performance(version.schema, version.folder, options, metric, joined, rows)
+    of = performance(version.schema, version.folder, options, metric, joined, rows)
+    return of | {"target": target_drift(version.schema, version.folder, config.monitor.drift, joined)}
 
 
 def judged(told: dict[str, Any], counts: set[int]) -> None:
@@ -193,6 +196,9 @@ def tell_performance(of: dict[str, Any] | None) -> None:
         return
     if said := performs(of):
         console.result(f"  {said}")
+    if (target := of["target"]) is not None and target["drifted"]:
+        far = f"{target['method']} {target['distance']:.3f}, drift from {target['threshold']:.3f}"
+        console.result(f"  the labels drifted: {far}")
     if of["lag_s"]:
         console.result(f"  labels come after {_long(of['lag_s'][0])}, nine of ten within {_long(of['lag_s'][1])}")
     for problem in of["problems"]:

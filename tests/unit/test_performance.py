@@ -11,10 +11,11 @@ import pytest
 from sklearn import metrics as sk
 
 from mlops_glue import io, layout, metrics
-from mlops_glue.config import METRICS, Performance
+from mlops_glue.config import METRICS, Drift, Performance
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.labels import TRUTH, Joined
 from mlops_glue.monitoring.performance import performance
+from mlops_glue.monitoring.target import target_drift
 from mlops_glue.schema import Schema
 
 YES_NO = Schema("binary", "y", labels=["no", "yes"], positive="yes")
@@ -187,3 +188,22 @@ def test_a_metric_that_the_version_was_not_evaluated_by(tmp_path: Path) -> None:
     bundle(tmp_path, YES_NO, ["f1"])
     with pytest.raises(DataError, match="was not evaluated by brier"):
         performance(YES_NO, tmp_path, Performance(metric="brier"), None, Joined(None, 0), None)
+
+
+@pytest.mark.parametrize("schema", [YES_NO, BIRDS, VALUE], ids=["binary", "multiclass", "regression"])
+def test_the_labels_themselves_drift(schema: Schema, tmp_path: Path) -> None:
+    _, truth = served(schema, 4000)
+    sampled = pa.table({"y": truth, layout.PART: ["train"] * 3000 + ["test"] * 1000})
+    io.write_parquet(tmp_path / layout.SAMPLE, sampled)
+    later, now = served(schema, 1500, seed=3)
+    same = target_drift(schema, tmp_path, Drift(), labelled(later, now))
+    assert same is not None and same["distance"] < same["threshold"] and not same["drifted"]
+    moved = now + 0.5 if schema.labels is None else np.where(np.arange(1500) % 2 == 0, schema.labels[-1], now)
+    told = target_drift(schema, tmp_path, Drift(), labelled(later, moved))
+    assert told is not None and told["drifted"]
+    if schema.labels is not None:  # a class that was never there
+        new = target_drift(schema, tmp_path, Drift(), labelled(later, np.where(np.arange(1500) < 300, "new", now)))
+        assert new is not None and new["drifted"]
+    assert target_drift(schema, tmp_path, Drift(), Joined(None, 100)) is None
+    few = target_drift(schema, tmp_path, Drift(), labelled(later.slice(0, 3), now[:3]))
+    assert few is not None and few["threshold"] > same["threshold"]
