@@ -32,7 +32,7 @@ def reference(
     import pyarrow.compute as pc
 
     columns = {name: summarised(train.column(name), method) for name, method in inputs(schema).items()}
-    said = {one["column"]: max(one["mean"], 0.0) for one in importances or []}
+    said = {one["column"]: max(one["mean"] or 0.0, 0.0) for one in importances or []}
     total = sum(said.values())
     weights = {name: said.get(name, 0.0) / total if total else 1 / len(columns) for name in columns}
     holdout = sampled.filter(pc.equal(sampled.column(layout.PART), "test"))

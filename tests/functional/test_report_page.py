@@ -208,6 +208,7 @@ def test_without_a_registry_git_or_a_whole_history(root: Path, glue: Glue, monke
     (root / "monitoring/latest.json").write_text("{")
     with (root / "glue.yaml").open("a") as file:
         file.write("tracking: {uri: 'http://user:S3CRET@127.0.0.1:9'}\n")
+    (root / "reports").mkdir(exist_ok=True)
     done = glue("report", "--output", "reports", cwd=root)  # a folder
     page = Page(root / "reports/index.html")
     assert "The registry could not be read" in page.said() and "outside git" in page.said()

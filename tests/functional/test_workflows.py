@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -265,7 +266,7 @@ def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str) -> None:
 
 def test_pull_requests_and_training(tmp_path: Path, glue: Glue, empty_store: Path) -> None:
     """The short form: the DVC remote is a folder, the registry a database file."""
-    store = f"sqlite:///{empty_store}"
+    store = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"
     there = Repository(tmp_path, glue, {"DVC_REMOTE_URL": str(tmp_path / "remote"), "MLFLOW_TRACKING_URI": store})
     check_refused(there)
     check_monitoring(there, check_training(there, store), store)
