@@ -105,7 +105,8 @@ def test_what_was_served_is_quiet_and_told_everywhere(project: Path, glue: Glue)
     assert json.loads(row["columns"])["spend"] == one["columns"]["spend"]["distance"]
     import mlflow
 
-    client = mlflow.MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
+    store = f"sqlite:///{project / 'mlflow.db'}"
+    client = mlflow.MlflowClient(store, store)  # another test may have named a registry
     run = client.get_run(one["run"])
     assert run.data.tags["glue.model_version"] == "1" and run.data.metrics["rows"] == 1500
     assert client.get_model_version("p", "1").tags["glue.monitored"] == one["run"]
