@@ -443,6 +443,7 @@ def lookup(folder: Path, seconds: float, count: int) -> None:
                     port = free_port()
                     bare = [sys.executable, "bare.py", str(port), str(root), of]
                     servers.append(stack.enter_context(running(name, bare, port, "/predict", body, root)))
+                time.sleep(20)  # as above
                 got = rounds(servers, count, seconds, folder)
                 print(f"\nfeatures looked up in the {store} store, {size} entities a request")
                 tell(servers, got)
