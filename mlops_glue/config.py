@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -480,6 +481,12 @@ def resolved(value: Any, where: str) -> Any:
 def json_schema() -> str:
     """The JSON Schema of `glue.yaml`, for editors."""
     return json.dumps(Config.model_json_schema(), indent=1) + "\n"
+
+
+def span(text: str) -> timedelta:
+    """`24h` and the like, of the form `SPAN`, as a length of time."""
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[text[-1]]
+    return timedelta(**{unit: int(text[:-1])})
 
 
 def resolve(value: str, where: str) -> str:

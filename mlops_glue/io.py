@@ -322,6 +322,13 @@ def _cells(values: pa.ChunkedArray, decimal: str) -> list[str]:
     return [one.replace(".", decimal) for one in known]
 
 
+def spread(rows: int, most: int) -> Any:
+    """Places of at most so many of the rows, evenly spread and ascending: int64, shape (places,)."""
+    import numpy as np
+
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+
+
 def frame(table: pa.Table) -> Any:
     """A pandas frame."""
     return table.to_pandas()

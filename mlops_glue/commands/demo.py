@@ -74,7 +74,7 @@ def _copied(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
             (scratch / file.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, scratch / file.relative_to(root))
     table = io.read_table(root / config.source.path)
-    table = table.take(np.unique(np.linspace(0, table.num_rows - 1, min(ROWS, table.num_rows)).astype(int)))
+    table = table.take(io.spread(table.num_rows, ROWS))
     io.write_parquet(scratch / "data/demo.parquet", table)
     labels = {"path": "data/labels", "id": "request", "row": "row", "target": "truth"}
     monitor: dict[str, Any] = {"labels": labels, "on_alert": ["retrain"]}

@@ -172,14 +172,14 @@ def _of_log(bundles: Bundles, window: Window, version: int | None) -> Seen:
     """What was answered in the window, each row with its version."""
     window.bounded()
     watches = []
-    for number, names in window.files().items():
+    files = window.files()
+    for number, names in files.items():
         if version in (None, number) and (watched := _of_version(bundles, window, number, names)) is not None:
             watches.append(watched)
     watches.sort(key=lambda one: -one[0].rows)
     if not watches and window.problems:
         raise DataError(window.problems[0], hint="nothing in the window can be compared, so nothing is known")
     by_labels = Performances(bundles.config, bundles.root, window)
-    files = window.files()
     performances = {w.version.number: by_labels.of(w.version, w.rows, files[w.version.number]) for w, _ in watches}
     return Seen(watches, window.since, window.until, window.problems, by_labels, performances)
 
@@ -274,7 +274,6 @@ def _drawn(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None
 
 def samples(version: Version, rows: Any) -> tuple[Any, Any]:
     """Rows of the reference and of the window, each with one column `prediction`: what prediction drift is about."""
-    import pyarrow as pa
     import pyarrow.compute as pc
 
     kept = io.read_parquet(version.folder / layout.SAMPLE)
@@ -285,8 +284,7 @@ def samples(version: Version, rows: Any) -> tuple[Any, Any]:
         if told is not None:
             said = of.column(told[0]).take(np.arange(table.num_rows) % of.num_rows)
             table = table.drop([n for n in table.column_names if n == "prediction"]).append_column("prediction", said)
-        at = np.unique(np.linspace(0, table.num_rows - 1, PAGE_ROWS).astype(np.int64))
-        out.append(table.take(pa.array(at)))
+        out.append(table.take(io.spread(table.num_rows, PAGE_ROWS)))
     return out[0], out[1]
 
 

@@ -132,14 +132,13 @@ def _state(root: Path, repository: Repository, view: View) -> State | None:
 
 def _read_back(root: Path, repository: Repository, view: View, now: datetime) -> str | None:
     """What the store has for some entities against what a join as of now gives; the first difference as text."""
-    import numpy as np
     import pyarrow as pa
 
     if view.path is None or not view.keys:
         return None
     view = view.plain
     source = feast.source_rows(root, view, list(view.keys))
-    at = np.unique(np.linspace(0, source.num_rows - 1, min(source.num_rows, SAMPLE)).astype(np.int64))
+    at = io.spread(source.num_rows, SAMPLE)
     asked = source.take(pa.array(at))
     use = [f"{view.name}:{feature}" for feature in view.features]
     rows = asked.append_column("event_timestamp", pa.array([now] * len(at), pa.timestamp("us", "UTC")))

@@ -28,7 +28,7 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, list
     """
     rows = io.read_parquet(root / layout.TEST, [layout.ROW, layout.WHEN])
     order = np.argsort(rows.column(layout.WHEN).to_numpy(), kind="stable")
-    at = np.unique(np.linspace(0, len(order) - 1, min(len(order), ROWS)).astype(np.int64))
+    at = io.spread(len(order), ROWS)
     sample = io.read_parquet(root / layout.JOINED).take(rows.column(layout.ROW).take(order[at]))
     when = moments(sample, config.source.timestamps, features.day_first)
     keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()

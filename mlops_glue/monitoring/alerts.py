@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from mlops_glue import config as configs
 from mlops_glue import io, layout
-from mlops_glue.config import Alerts
+from mlops_glue.config import Alerts, span
 from mlops_glue.errors import GlueError, ToolError
 
 Event = Literal["opened", "worse", "resolved", "test"]
@@ -269,9 +269,3 @@ def worded(event: Event, found: dict[str, Any], since: str | None) -> dict[str, 
     kept = {key: value for key, value in found.items() if key != "lines"}
     text = "\n".join(line for line in lines if line)
     return {"id": f"msg_{uuid.uuid4().hex}", "type": event, "title": title, "text": text, **kept, "since": since}
-
-
-def span(text: str) -> timedelta:
-    """`24h` and the like, as the configuration has checked it."""
-    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[text[-1]]
-    return timedelta(**{unit: int(text[:-1])})

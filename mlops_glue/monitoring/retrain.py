@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import io, layout
-from mlops_glue.config import Config, Retrain
+from mlops_glue.config import Config, Retrain, span
 from mlops_glue.errors import DataError, first_line
-from mlops_glue.monitoring.alerts import span
 from mlops_glue.monitoring.labels import TRUTH
 
 if TYPE_CHECKING:

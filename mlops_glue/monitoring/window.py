@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlops_glue import config as configs
 from mlops_glue import io
 from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import DataError, ToolError, UsageError, first_line
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1  # of the prediction log
-UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 AHEAD = timedelta(minutes=5)  # a clock may be so far ahead
 CELLS = 1 << 20  # of a piece
 DAY = re.compile(r"date=(\d{4}-\d\d-\d\d)/[^/]*?v(\d+)-[^/]*\.parquet$")
@@ -31,10 +31,9 @@ def span(last: str) -> timedelta:
     Raises:
         UsageError: it is none.
     """
-    found = re.fullmatch(r"([1-9]\d{0,4})([hdw])", last)
-    if found is None:
+    if re.fullmatch(configs.WINDOW, last) is None:
         raise UsageError(f"--last {last}: is no length of time", hint="--last 12h, --last 7d or --last 4w")
-    return timedelta(**{UNITS[found.group(2)]: int(found.group(1))})
+    return configs.span(last)
 
 
 def moment(text: str) -> datetime:

@@ -81,7 +81,7 @@ def _keep_reference(folder: Path, raw: pa.Table, schema: Schema) -> None:
     import pyarrow as pa
 
     scored = Bundle(folder).scored(raw, raw)
-    at = np.unique(np.linspace(0, raw.num_rows - 1, min(raw.num_rows, reference.SAMPLE_ROWS)).astype(np.int64))
+    at = io.spread(raw.num_rows, reference.SAMPLE_ROWS)
     chosen = scored.take(at)
     parts = [chosen.append_column(layout.PART, pa.array([part] * len(at))) for part in ("train", "test")]
     sampled = pa.concat_tables(parts)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import metrics
+from mlops_glue import io, metrics
 from mlops_glue.adapters import matplotlib
 from mlops_glue.schema import Schema
 
@@ -72,7 +72,7 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> dic
 
 
 def _values(truth: Any, label: Any) -> dict[str, str]:
-    at = np.unique(np.linspace(0, len(truth) - 1, min(len(truth), MOST_POINTS)).astype(np.int64))
+    at = io.spread(len(truth), MOST_POINTS)
     true, said = truth[at], label[at]
     return {
         "prediction": matplotlib.points("Prediction", "true", "predicted", true, said, diagonal=True),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mlops_glue import layout
+from mlops_glue import io, layout
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
 from mlops_glue.summary import Reference, inputs, outcome, summarised
@@ -46,7 +44,7 @@ def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Tabl
 
     pieces = []
     for part, table in parts.items():
-        at = np.unique(np.linspace(0, table.num_rows - 1, min(table.num_rows, SAMPLE_ROWS)).astype(np.int64))
+        at = io.spread(table.num_rows, SAMPLE_ROWS)
         chosen = table.take(at)
         rows = raw.take(chosen.column(layout.ROW))
         carried = rows.append_column(bundle.schema.target, chosen.column(f"target:{bundle.schema.target}"))
