@@ -1,8 +1,8 @@
 """DVC: initialise, track, reproduce. A stage whose command is `glue stage X` runs in this process.
 
 Two names of DVC's internals make that possible, `Repo.reproduce(repro_fn=…)` and `dvc.stage.run.cmd_run`. Where they
-are missing, stages run as subprocesses, as `dvc repro` runs them. Two more are used where they are there: one saves
-time (`_parameters_parsed_once`), one keeps `dvc.lock` whole (`_files_written_whole`).
+are missing, stages run as subprocesses, as `dvc repro` runs them. More are used where they are there: two save
+time (`_parameters_parsed_once`), two keep `dvc.lock` whole and spare parsing it anew (`_files_written_whole`).
 """
 
 from __future__ import annotations
@@ -76,30 +76,51 @@ def _with_remote(root: Path, remote: str | None) -> dict[str, Any] | None:
 def _files_written_whole() -> Iterator[None]:
     """DVC empties `dvc.lock` after each stage and then writes it; killed in between, nothing could read it again.
 
-    A fourth internal name, `dvc.utils.serialize._common._dump_data`; where it is gone, DVC writes as it likes.
+    What was written is what it would read before the next stage: a third of its own time goes to parsing that. Internal
+    names, `_dump_data` and `_load_data` of `dvc.utils.serialize._common`; where one is gone, DVC does as it likes.
     """
     from dvc.utils.serialize import _common, _yaml
 
-    original = getattr(_common, "_dump_data", None)
-    if original is None:
+    original, original_load = getattr(_common, "_dump_data", None), getattr(_common, "_load_data", None)
+    if original is None or original_load is None:
         yield
         return
+    written: dict[str, tuple[Any, Any]] = {}  # by path: the state of the file, and what it holds
+
+    def elsewhere(fs: Any) -> bool:
+        return fs is not None and getattr(fs, "protocol", None) != "local"
 
     def dump(path: Any, data: Any, dumper: Any, fs: Any = None, **arguments: Any) -> None:
-        if fs is not None and getattr(fs, "protocol", None) != "local":
+        if elsewhere(fs):
             original(path, data, dumper, fs=fs, **arguments)
             return
         with atomic(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as stream:
             dumper(data, stream, **arguments)
+        written[os.fspath(path)] = (_state(path), data)
+
+    def load(path: Any, parser: Any, fs: Any = None, **arguments: Any) -> Any:  # called before a change alone
+        if not elsewhere(fs) and os.fspath(path) in written:
+            state, data = written.pop(os.fspath(path))  # what is changed and then not written is not kept
+            if state == _state(path):
+                return data
+        return original_load(path, parser, fs=fs, **arguments)
 
     places = [place for place in (_common, _yaml) if getattr(place, "_dump_data", None) is original]
     for place in places:
         place._dump_data = dump
+    _common._load_data = load
     try:
         yield
     finally:
+        _common._load_data = original_load
         for place in places:
             place._dump_data = original
+
+
+def _state(path: Any) -> tuple[int, ...]:
+    """What of a local file differs once it is written to again."""
+    at = Path(path).stat()
+    return at.st_mtime_ns, at.st_ctime_ns, at.st_size, at.st_ino
 
 
 def init(root: Path, *, git: bool) -> None:
@@ -299,32 +320,37 @@ def _commands(run_stage: Callable[[str], None] | None, executed: set[str]) -> It
 def _parameters_parsed_once() -> Iterator[None]:
     """DVC parses `glue.yaml` anew for each of some fifty looks at its parameters; here once for each state of the file.
 
-    A third internal name, which may go: then parameters are parsed as often as DVC likes.
+    Two more internal names, which may go: then parameters are parsed as often as DVC likes.
     """
     from copy import deepcopy
 
     from dvc.dependency import param
 
-    original = getattr(param, "load_path", None)
-    if original is None:
+    parse, look = getattr(param, "load_path", None), getattr(param, "read_param_file", None)
+    if parse is None or look is None:
         yield
         return
-    parsed: dict[tuple[Any, ...], Any] = {}
+    known: dict[tuple[Any, ...], Any] = {}
 
-    def load_path(path: Any, fs: Any, **kwargs: Any) -> Any:
-        if getattr(fs, "protocol", None) != "local" or kwargs:
-            return original(path, fs, **kwargs)
-        at = Path(path).stat()
-        key = (os.fspath(path), at.st_mtime_ns, at.st_ctime_ns, at.st_size, at.st_ino)
-        if key not in parsed:
-            parsed[key] = original(path, fs)
-        return deepcopy(parsed[key])  # what is handed out may be changed by who gets it
+    def once(do: Any, path: Any, fs: Any, *more: Any, **named: Any) -> Any:
+        if getattr(fs, "protocol", None) != "local":
+            return do(*more, **named)
+        key = (do, os.fspath(path), *_state(path), repr(more[2:]), repr(named))
+        if key not in known:
+            known[key] = do(*more, **named)
+        return known[key]
 
-    param.load_path = load_path
+    def load_path(path: Any, fs: Any, **named: Any) -> Any:
+        return once(parse, path, fs, path, fs, **named)
+
+    def read_param_file(fs: Any, path: Any, *more: Any, **named: Any) -> Any:
+        return deepcopy(once(look, path, fs, fs, path, *more, **named))  # who gets it may change it
+
+    param.load_path, param.read_param_file = load_path, read_param_file
     try:
         yield
     finally:
-        param.load_path = original
+        param.load_path, param.read_param_file = parse, look
 
 
 def _reasons(stage: Any) -> list[str]:

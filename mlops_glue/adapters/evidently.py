@@ -64,7 +64,15 @@ class Painter:
         self._process.stdin.close()
         self._errors.close()
 
-    def draw(self, page: Path, reference: Any, current: Any, schema: Schema, columns: dict[str, dict[str, Any]]) -> int:
+    def draw(
+        self,
+        page: Path,
+        reference: Any,
+        current: Any,
+        schema: Schema,
+        columns: dict[str, dict[str, Any]],
+        performance: dict[str, Any] | None = None,
+    ) -> int:
         """Draw the page; both samples are Arrow tables of raw rows.
 
         Args:
@@ -72,7 +80,9 @@ class Painter:
             reference: rows of the reference, with its predictions.
             current: rows of the window.
             schema: of the version.
-            columns: by encoded column, and `prediction`: method, distance, threshold, drifted.
+            columns: by encoded column, and `prediction`: method, distance, threshold, drifted; what is known of their
+                nulls, ranges and unseen values.
+            performance: how the version does in the window; None: nothing is known.
 
         Returns:
             Its bytes.
@@ -87,7 +97,8 @@ class Painter:
             io.write_parquet(folder / "reference.parquet", reference)
             io.write_parquet(folder / "current.parquet", current)
             chosen = {name: shown[name] for name in ranked[:MOST_COLUMNS]}
-            job = {"page": str(temporary), "schema": schema.to_dict(), "columns": chosen}
+            job = {"page": str(temporary), "schema": schema.to_dict(), "columns": chosen, "performance": performance}
+            job["quality"] = columns
             io.write_json(folder / JOB, job)
             self._process.communicate(scratch.encode())
             if self._process.returncode != 0:
@@ -114,6 +125,7 @@ def wait() -> None:
         for name in [n for n in sys.modules if n.partition(".")[0] == "evidently"]:
             del sys.modules[name]
         _draw(folder, job)
+    os._exit(0)  # the page is closed; to take two thousand modules down takes a tenth of the time
 
 
 def _enter_lazily() -> None:
@@ -159,6 +171,10 @@ def _draw(folder: Path, job: dict[str, Any]) -> None:
             """The count of drifted columns alone: each column's own metric is drawn, and then not shown."""
             return super().generate_metrics(context)[:1]
 
+        def render(self, *given: Any, **named: Any) -> Any:
+            """Evidently's own widgets, then what was counted over all rows."""
+            return [*super().render(*given, **named), *_tables(job["quality"], job["performance"])]
+
     columns, schema = job["columns"], Schema.from_dict(job["schema"])
     definition = DataDefinition(
         numerical_columns=[name for name, one in columns.items() if one["method"] == "wasserstein"],
@@ -176,6 +192,35 @@ def _draw(folder: Path, job: dict[str, Any]) -> None:
         per_column_threshold={name: one["threshold"] for name, one in columns.items()},
     )
     Report([preset]).run(*parts).save_html(job["page"])
+
+
+def _tables(columns: dict[str, Any], performance: dict[str, Any] | None) -> list[Any]:
+    """Performance and data quality as Evidently's table widgets."""
+    from evidently.legacy.renderers.html_widgets import table_data
+
+    def number(value: float | None) -> str:
+        return "" if value is None else f"{value:.4g}"
+
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{value:.2%}"
+
+    out = []
+    if performance is not None:
+        of = ["metric", "in this window", "95 % interval", "on the holdout", "95 % interval", "rows with a label"]
+        now, then = performance, performance["holdout"]
+        value = "not known" if now["value"] is None else number(now["value"])
+        how = " (an estimate: no label went into it)" if now["estimated"] else ""
+        both = (now, then)
+        ranges = ["" if one["low"] is None else f"{number(one['low'])} to {number(one['high'])}" for one in both]
+        row = [now["metric"], value + how, ranges[0], number(then["value"]), ranges[1], f"{now['labelled']:,}"]
+        out.append(table_data(title="Performance", column_names=of, data=[row]))
+    keys = ("null_share", "reference_null_share", "out_of_range", "unseen")
+    of = ["column", "nulls", "nulls in the reference", "beyond the reference's range", "unseen values", "problem"]
+    rows = [
+        [name, *(share(one.get(key)) for key in keys), "" if one["distance"] is not None else one.get("why") or ""]
+        for name, one in columns.items()
+    ]
+    return [*out, table_data(title="Data quality, over all rows", column_names=of, data=rows)]
 
 
 def _frame(table: Any, schema: Schema, columns: dict[str, Any]) -> Any:

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import importlib.util
 import io
 import logging
+import sys
 import warnings
+from types import ModuleType
 from typing import Any
 
 from mlops_glue.errors import ConfigError, MissingExtra, ToolError, did_you_mean
+from mlops_glue.modules import nothing_is_garbage
 
 SEVERITIES = ("critical", "warning", "info")
+LATE = ("altair", "scipy.stats")  # a third of the import, and few expectations ask anything of them
+
+
+class _Late(ModuleType):
+    """Stands for a module until something is asked of it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def imported() -> None:
+    """Import Great Expectations, in a process that is for nothing else."""
+    for name in LATE:
+        with contextlib.suppress(ImportError):
+            parent, _, child = name.rpartition(".")
+            if name not in sys.modules and importlib.util.find_spec(name) is not None:
+                sys.modules[name] = _Late(name)
+                if parent:
+                    setattr(sys.modules[parent], child, sys.modules[name])
+    silent = contextlib.redirect_stdout(io.StringIO())
+    with contextlib.suppress(ImportError), silent, nothing_is_garbage():  # `validate` tells
+        importlib.import_module("great_expectations")
 
 
 def validate(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,18 +26,36 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8,
 }
+MARGINS = {"left": 0.14, "right": 0.98, "bottom": 0.14, "top": 0.92}  # of the figure; for labels from 0 to 1
 BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
+Figures = dict[str, Callable[[], str]]  # what draws each of them, by name
+
+# Begins to call the first with the second in a process beside this one, where there is such a one; what it returns
+# waits for the result
+beside: Callable[[Callable[..., Any], Any], Callable[[], Any]] | None = None
+
+
+def begin(figures: Figures) -> Callable[[], dict[str, str]]:
+    """Begin to draw; what is returned gives the SVG by name."""
+    return beside(_drawn, figures) if beside is not None and figures else partial(_drawn, figures)
+
+
+def _drawn(figures: Figures) -> dict[str, str]:
+    return {name: draw() for name, draw in figures.items()}
 
 
 @contextmanager
-def _figure(title: str, x: str, y: str, out: list[str], height: float = 3.6) -> Iterator[Any]:
+def _figure(title: str, x: str, y: str, out: list[str], height: float = 3.6, margins: Any = None) -> Iterator[Any]:
+    """An empty plot with these margins; to find them from the labels takes as long again as to draw."""
     import io
 
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, height), layout="constrained")
+        figure = Figure(figsize=(4.6, height), layout=None if margins else "constrained")
+        if margins:
+            figure.subplots_adjust(**margins)
         axes = figure.add_subplot()
         axes.set_title(_plain(title))
         axes.set_xlabel(_plain(x))
@@ -65,7 +84,7 @@ def lines(
 ) -> str:
     """Curves in the square from 0 to `top`, at most ten; `diagonal` or `level` is what chance gives."""
     out: list[str] = []
-    with _figure(title, x, y, out) as axes:
+    with _figure(title, x, y, out, margins=MARGINS) as axes:
         if diagonal:
             axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
         if level is not None:

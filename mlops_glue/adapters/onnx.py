@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -89,17 +90,29 @@ MOST_NODES = 100_000
 DOMAINS = {b"", b"ai.onnx", b"ai.onnx.ml"}
 
 
+def skops() -> Any:
+    """The module `skops.io`. It looks through all of scikit-learn, whose bridge to Dask would import Dask."""
+    absent = "dask" not in sys.modules
+    if absent:
+        sys.modules["dask"] = cast(Any, None)  # so Python is told that it cannot be imported
+    try:
+        import skops.io
+    finally:
+        if absent:
+            del sys.modules["dask"]
+    return skops.io
+
+
 def save_skops(model: Any, path: Path) -> None:
     """Write an estimator in skops form.
 
     Raises:
         ToolError: it holds a type that is not on the trusted list, so nothing could load it safely.
     """
-    import skops.io
-
+    form = skops()
     try:
-        data = skops.io.dumps(model)
-        unknown = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+        data = form.dumps(model)
+        unknown = sorted(set(form.get_untrusted_types(data=data)) - set(TRUSTED))
     except Exception as error:
         raise ToolError(f"the model cannot be kept in skops form: {error}") from error
     if unknown:
@@ -145,10 +158,9 @@ def load_skops(path: Path) -> Any:
     Raises:
         DataError: the file is no skops file or holds another type.
     """
-    import skops.io
-
+    form = skops()
     try:
-        return skops.io.load(path, trusted=TRUSTED)
+        return form.load(path, trusted=TRUSTED)
     except Exception as error:
         raise DataError(f"{path.name}: is not a model that is safe to load: {type(error).__name__}") from error
 

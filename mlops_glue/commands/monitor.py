@@ -265,7 +265,8 @@ def _drawn(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None
     (watch, rows), verdict = seen.watches[0], told["versions"][0]
     columns = verdict["columns"] | ({"prediction": verdict["prediction"]} if verdict["prediction"] else {})
     try:
-        painter.draw(root / layout.PAGE, *samples(watch.version, rows), watch.version.schema, columns)
+        both, schema = samples(watch.version, rows), watch.version.schema
+        painter.draw(root / layout.PAGE, *both, schema, columns, verdict["performance"])
     except GlueError as error:
         return error
     told["page"] = layout.PAGE

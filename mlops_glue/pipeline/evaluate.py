@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import io, layout, metrics
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import METRICS, Config
 from mlops_glue.errors import ConfigError
 from mlops_glue.pipeline import plots
@@ -27,6 +27,7 @@ def evaluate(config: Config, root: Path) -> None:
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
+    curves = matplotlib.begin(plots.of_outcome(schema, truth, label, probability))
     constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
     known = metrics.table(schema.task, len(schema.labels or []))
     names = config.evaluate.metrics or list(METRICS[schema.task])
@@ -55,7 +56,8 @@ def evaluate(config: Config, root: Path) -> None:
         "importances": _importances(config, schema, model, features, truth, names[0]),
     }
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
-    drawn_plots = plots.draw(schema, truth, label, probability, report["importances"])
+    bars = matplotlib.begin(plots.of_importances(report["importances"]))
+    drawn_plots = curves() | bars()
     for name, svg in drawn_plots.items():
         io.write_text(root / layout.PLOTS / f"{name}.svg", svg)
     io.write_json(root / layout.EVALUATION / "evaluation.json", report)
@@ -99,12 +101,16 @@ def _importances(
     at = np.sort(np.random.default_rng(config.train.seed).permutation(len(truth))[:1000])
     sign = 1 if metric.higher_is_better else -1
 
-    def score(frame: Any) -> float:
-        return sign * metrics.compute(metric, truth[at], *outcome(model, schema, frame, with_label=metric.of_label))
+    def score(frame: Any, copies: int) -> Any:
+        with threads_for(frame):
+            label, probability = outcome(model, schema, frame, with_label=metric.of_label)
+        parts = [slice(n * len(at), (n + 1) * len(at)) for n in range(copies)]
+        some = [None if probability is None else probability[part] for part in parts]
+        told = [metrics.compute(metric, truth[at], label[p], q) for p, q in zip(parts, some, strict=True)]
+        return sign * np.array(told)
 
     repeats = 3 if features.shape[1] <= 50 else 1
-    with threads_for(features.iloc[at]):
-        found = metrics.importances(model, features.iloc[at], score, repeats, config.train.seed)
+    found = metrics.importances(features.iloc[at], score, repeats, config.train.seed)
     named = [
         {"column": column, "metric": name, "mean": float(mean), "std": float(std)}
         for column, (mean, std) in zip(features.columns, found, strict=True)

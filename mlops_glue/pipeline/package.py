@@ -134,6 +134,8 @@ def _awkward(model: Any, features: Any, schema: Schema) -> list[Any]:
 
     Rows that scikit-learn itself refuses (an extreme that a scaler turns into infinity) are left out.
     """
+    import pandas as pd
+
     start = features.head(min(20, len(features)))
     parts = []
     null, far, unseen = start.copy(), start.copy(), start.copy()
@@ -148,7 +150,7 @@ def _awkward(model: Any, features: Any, schema: Schema) -> list[Any]:
         one = start.head(1).copy()
         one[name] = np.float32(np.nan)
         parts.append(one)
-    return [part for part in parts if _takes(model, part)]
+    return parts if _takes(model, pd.concat(parts)) else [part for part in parts if _takes(model, part)]
 
 
 def _takes(model: Any, rows: Any) -> bool:

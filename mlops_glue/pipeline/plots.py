@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mlops_glue import io, metrics
 from mlops_glue.adapters import matplotlib
+from mlops_glue.adapters.matplotlib import Figures
 from mlops_glue.schema import Schema
 
 MOST_CLASSES = 10  # with a curve of their own
@@ -15,30 +17,33 @@ MOST_LABELS = 40  # in a confusion matrix
 MOST_POINTS = 2000
 
 
-def draw(
-    schema: Schema, truth: Any, label: Any, probability: Any, importances: list[dict[str, Any]] | None
-) -> dict[str, str]:
-    """ROC, precision-recall, calibration and confusion for classes; prediction and residuals for values; importances.
+def of_outcome(schema: Schema, truth: Any, label: Any, probability: Any) -> Figures:
+    """ROC, precision-recall, calibration and confusion for classes; prediction and residuals for values.
 
     Args:
         schema: the model's schema.
         truth: class indices or values, shape (rows,).
         label: what was predicted, in the same form.
         probability: shape (rows, classes), or None.
-        importances: as `evaluation.json` has them.
     """
-    out = _values(truth, label) if schema.labels is None else _classes(schema.order, truth, label, probability)
-    if importances:
-        top = importances[:20]
-        mean, std = (np.array([one[key] for one in top]) for key in ("mean", "std"))
-        said = f"loss of {top[0]['metric']} when shuffled"
-        out["importances"] = matplotlib.bars("Permutation importances", said, [o["column"] for o in top], mean, std)
-    return out
+    if schema.labels is None:
+        return _values(truth, label)
+    return _classes(schema.order, truth, label, probability)
 
 
-def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> dict[str, str]:
+def of_importances(importances: list[dict[str, Any]] | None) -> Figures:
+    """The twenty greatest importances, as `evaluation.json` has them."""
+    if not importances:
+        return {}
+    top = importances[:20]
+    mean, std = (np.array([one[key] for one in top]) for key in ("mean", "std"))
+    said, names = f"loss of {top[0]['metric']} when shuffled", [one["column"] for one in top]
+    return {"importances": partial(matplotlib.bars, "Permutation importances", said, names, mean, std)}
+
+
+def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Figures:
     names = [str(one) for one in labels]
-    out: dict[str, str] = {}
+    out: Figures = {}
     certain = bool(np.isin(probability, (0, 1)).all())  # no curve shows anything about hard labels
     found = metrics.curves(truth, probability, len(names)) if not certain else {}
     frequent = np.argsort(-np.bincount(truth, minlength=len(names)), kind="stable")[:MOST_CLASSES]
@@ -49,7 +54,7 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> dic
     of = f" of {names[1]}" if len(names) == 2 else ""
     if found:
         share = float((truth == 1).mean()) if len(names) == 2 else None
-        curve, calibration = matplotlib.lines, series("calibration")
+        curve, calibration = partial(partial, matplotlib.lines), series("calibration")
         # of a rare class all is near zero: the square ends where the points do
         top = min(1.0, 1.1 * max((float(np.max(points)) for points in calibration.values()), default=1.0))
         out["roc"] = curve(f"ROC{of}", "false positive rate", "true positive rate", series("roc"), diagonal=True)
@@ -67,14 +72,15 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> dic
         )
     if len(names) <= MOST_LABELS:
         counts = metrics.confusion(truth, label, len(names))
-        out["confusion"] = matplotlib.matrix("Confusion matrix", names, counts)
+        out["confusion"] = partial(matplotlib.matrix, "Confusion matrix", names, counts)
     return out
 
 
-def _values(truth: Any, label: Any) -> dict[str, str]:
+def _values(truth: Any, label: Any) -> Figures:
     at = io.spread(len(truth), MOST_POINTS)
     true, said = truth[at], label[at]
+    points = partial(partial, matplotlib.points)
     return {
-        "prediction": matplotlib.points("Prediction", "true", "predicted", true, said, diagonal=True),
-        "residuals": matplotlib.points("Residuals", "predicted", "true - predicted", said, true - said, diagonal=False),
+        "prediction": points("Prediction", "true", "predicted", true, said, diagonal=True),
+        "residuals": points("Residuals", "predicted", "true - predicted", said, true - said, diagonal=False),
     }

@@ -12,22 +12,25 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
+from mlops_glue.adapters import great_expectations, matplotlib
 from mlops_glue.config import Config, dumped, located
 from mlops_glue.errors import ConfigError, GlueError, MissingExtra, StageError, brief, first_line, of_system, own_lines
-from mlops_glue.modules import modules_of, user_modules
+from mlops_glue.modules import modules_of, nothing_is_garbage, user_modules
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
 
-# imported while Great Expectations is at work; skops first: it looks through all modules that are there
-LATER = ("skops.io", "sklearn.ensemble", "matplotlib.backends.backend_svg", "skl2onnx", "onnxruntime")
+# imported while Great Expectations is at work, after skops: that looks through all modules that are there
+LATER = ("sklearn.ensemble", "skl2onnx", "onnxruntime")
+SMALL = 1 << 26  # bytes of the tables; the process that read greater ones is not kept
 NEEDED = {
     "sklearn",
     "pandas",
@@ -242,11 +245,12 @@ def in_process(config: Config, root: Path) -> Iterator[Callable[[str], None]]:
     try:
         yield run
     finally:
+        matplotlib.beside = None
         beside.stop()
 
 
 class _Beside:
-    """A forked process that imports Great Expectations, and then runs a stage."""
+    """A forked process that imports Great Expectations, runs a stage, and then draws while this one computes."""
 
     pool: ProcessPoolExecutor | None = None
 
@@ -258,27 +262,57 @@ class _Beside:
         from concurrent.futures import ProcessPoolExecutor
         from multiprocessing import get_context
 
+        for shared in ("pandas", "pyarrow.parquet"):  # both need them
+            _import(shared)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Arrow has threads, and takes care of a fork itself
             self.pool = ProcessPoolExecutor(1, get_context("fork"), _die_with_parent)
-            self.pool.submit(_import, "great_expectations")
+            self.pool.submit(great_expectations.imported)
 
     def run(self, name: str, config: Config, root: Path) -> None:
         """The stage there, while this process imports what comes after it."""
         from concurrent.futures.process import BrokenProcessPool
 
+        from mlops_glue.adapters import onnx
+
         assert self.pool is not None
         try:
             done = self.pool.submit(run_stage, name, config, root)
-            for later in LATER:
-                if done.done():
-                    break
-                _import(later)
+            with nothing_is_garbage():
+                with contextlib.suppress(ImportError):
+                    onnx.skops()
+                for later in LATER:
+                    if done.done():
+                        break
+                    _import(later)
             done.result()
+            tables = [root / path_of(config, table) for table in config.data.sources]
+            if sum(table.stat().st_size for table in tables if table.is_file()) < SMALL:
+                self.pool.submit(_import, "matplotlib.backends.backend_svg")
+                matplotlib.beside = self.begin
         except BrokenProcessPool:
             raise StageError(f"stage {name}: its process was killed", hint="was there enough memory?") from None
         finally:
-            self.stop()
+            if matplotlib.beside is None:
+                self.stop()
+
+    def begin(self, do: Callable[..., Any], given: Any) -> Callable[[], Any]:
+        """Begin to do it there; what is returned gives the result."""
+        from concurrent.futures.process import BrokenProcessPool
+
+        assert self.pool is not None
+        try:
+            begun = self.pool.submit(do, given)
+        except BrokenProcessPool:  # it was killed
+            return partial(do, given)
+
+        def result() -> Any:
+            try:
+                return begun.result()
+            except BrokenProcessPool:
+                return do(given)
+
+        return result
 
     def stop(self) -> None:
         """End the process, whatever it does."""

@@ -34,5 +34,15 @@ def test_a_lock_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         assert lock.read_text() == "schema: '2.0'\n"
         with modify_yaml(lock) as data:
             data["stages"] = {}
-    assert lock.read_text() == "schema: '2.0'\nstages: {}\n"
+        assert lock.read_text() == "schema: '2.0'\nstages: {}\n"
+        lock.write_text("schema: '3.0'\n")  # by somebody else, in between
+        with pytest.raises(ZeroDivisionError), modify_yaml(lock) as data:
+            data["stages"] = 1 / 0
+        with modify_yaml(lock) as data:
+            assert data == {"schema": "3.0"}
+        with pytest.raises(ZeroDivisionError), modify_yaml(lock) as data:
+            data["stages"] = {}
+            data["stages"]["a"] = 1 / 0
+        with modify_yaml(lock) as data:
+            assert data == {"schema": "3.0"}
     assert [p.name for p in tmp_path.iterdir()] == ["dvc.lock"]
