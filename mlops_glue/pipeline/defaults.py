@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Expectation = dict[str, dict[str, Any]]
 SMALL_ROWS, SMALL_CLASS = 3000, 15  # rows; rows of the rarest class
 SMALL_WORK = {"binary": 2_000_000, "multiclass": 2_000_000, "regression": 500_000}  # rows x encoded columns x classes
+HUNDREDS = 200  # classes
 MANY = 200  # columns; beyond, Great Expectations would take longer than everything else
 
 
@@ -80,11 +81,14 @@ def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, A
 
     Few rows with classes too rare to cross-validate: randomised trees, which need no tuning. Else gradient boosting; of
     more than two classes with a penalty on the leaves' values (1 is XGBoost's own default), without which rare ones run
-    away; with many classes fewer rounds, since each makes a tree for every one.
+    away; with many classes fewer rounds, since each makes a tree for every one. With hundreds a linear model: trees
+    would take minutes, or hundreds of megabytes.
     """
     if task == "regression":
         return DEFAULT[task], {}
     counts = table.column(target).drop_null().value_counts().field("counts").to_pylist()
+    if len(counts) > HUNDREDS:
+        return "sklearn.linear_model.LogisticRegression", {"max_iter": 200}
     if sum(counts) <= SMALL_ROWS and min(counts) < SMALL_CLASS:
         return "sklearn.ensemble.ExtraTreesClassifier", {"n_estimators": 200}
     if task == "binary":

@@ -23,6 +23,7 @@ DEFAULT = {
 }
 log = logging.getLogger(__name__)
 FEW_CELLS = 500_000  # rows x columns
+MOST_VALUES, LEAST_ROWS = 500, 5  # of a category, and of each of its values, where each gets a column
 FEW = 32  # up to here a category gets one column for each value
 
 
@@ -150,6 +151,7 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
     Columns are addressed by position, so that the ONNX model can take them as two matrices.
     """
     import numpy as np
+    from sklearn.base import clone
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
@@ -162,7 +164,8 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
         steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
     # a scaler in front of trees moves rows across thresholds in float32; a search may hold trees
     unscaled = ("sklearn.tree", "sklearn.ensemble", "sklearn.model_selection", "lightgbm", "xgboost")
-    if not type(estimator).__module__.startswith(unscaled):
+    scaled = not type(estimator).__module__.startswith(unscaled)
+    if scaled:
         steps.append(StandardScaler())
     parts: list[Any] = []
     if count:
@@ -170,14 +173,22 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
     distinct = {at: features.iloc[:, at].nunique() for at in range(count, features.shape[1])}
     few = [at for at, n in distinct.items() if n <= FEW]
     many = [at for at, n in distinct.items() if n > FEW]
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
     if few:
-        one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-        parts.append(("category", one_hot, few))
+        parts.append(("category", clone(one_hot), few))
     if many:
         # told, because whole numbers would be taken for classes, and each for a column
         kind = "continuous" if schema.task == "regression" else "binary"
         encoder: Any = TargetEncoder(target_type=kind, random_state=seed)
-        if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder
+        if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder, and no infrequent categories
             encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
+            if scaled:  # a linear model makes nothing of an order by name
+                encoder = one_hot.set_params(categories=[_frequent(features.iloc[:, at]) for at in many])
         parts.append(("many_values", encoder, many))
     return ColumnTransformer(parts)
+
+
+def _frequent(values: Any) -> list[str]:
+    """The values that have enough rows to learn from, in order; the others are all zeros."""
+    counts = values.value_counts()
+    return sorted(counts[counts >= LEAST_ROWS].index[:MOST_VALUES]) or [counts.index[0]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from mlops_glue.pipeline import defaults
@@ -21,6 +22,37 @@ def test_rows_without_a_target_do_not_make_a_table_big() -> None:
     table = pa.table({"x": rng.normal(size=len(rare)), "y": rare})
     assert not _small(table, "multiclass")
     assert defaults.estimator(table, "y", "multiclass")[0] == "sklearn.ensemble.ExtraTreesClassifier"
+
+
+def test_hundreds_of_classes_get_a_model_that_does_not_grow_with_them() -> None:
+    """A linear model, to which a category of many values is a column each, and ONNX says the same."""
+    from mlops_glue.adapters import onnx
+    from mlops_glue.config import Config
+    from mlops_glue.pipeline.package import compare
+    from mlops_glue.pipeline.train import build
+    from mlops_glue.schema import Column, Schema
+
+    rng = np.random.default_rng(0)
+    word = np.array([f"w{v}" for v in rng.integers(0, 60, 3000)], object)
+    label = np.array([f"c{int(w[1:]) * 5 + n}" for w, n in zip(word, rng.integers(0, 5, 3000), strict=True)], object)
+    path, params = defaults.estimator(pa.table({"y": label}), "y", "multiclass")
+    assert path == "sklearn.linear_model.LogisticRegression"
+    labels = sorted(set(label))
+    schema = Schema("multiclass", "y", [Column("x", "number"), Column("word", "category")], labels=labels)
+    frame = pd.DataFrame({"x": rng.normal(size=3000).astype(np.float32), "word": word})
+    frame.loc[:4, "word"] = [f"rare{n}" for n in range(5)]
+    config = Config.model_validate(
+        {
+            "glue": 1,
+            "project": "p",
+            "data": {"labels": {"source": "t", "target": "y"}, "sources": {"t": {"path": "t.csv"}}},
+            "train": {"estimator": path, "params": params | {"max_iter": 30}},
+        }
+    )
+    model = build(config, schema, frame).fit(frame, label)
+    assert model.score(frame, label) > 0.15  # 1 of 5 where the word tells all; 1 of 300 without it
+    assert len(model[:-1].get_feature_names_out()) == 61  # the rare ones have none
+    assert compare(model, onnx.export(model, 1, 1), schema, frame)["faithful"]
 
 
 def test_a_category_of_many_values_is_one_column() -> None:
