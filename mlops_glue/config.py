@@ -32,6 +32,14 @@ def _other(alias: str) -> str:
     return alias
 
 
+def _table_name(name: str) -> str:
+    """A file is named so, and a point parts the keys of `glue.yaml`."""
+    if not re.fullmatch(r"[\w -]+", name):
+        raise ValueError("a table's name has letters, digits, _, - and spaces alone")
+    return name
+
+
+TableName = Annotated[str, AfterValidator(_table_name)]
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_other)]  # of the registry
 
 ABSENT: Any = None  # of a section that `load` requires unless it is told that its caller does without
@@ -79,7 +87,7 @@ class Labels(Section):
 class Data(Section):
     """Where the tables are and which column is predicted."""
 
-    sources: dict[str, Source] = Field(min_length=1)
+    sources: dict[TableName, Source] = Field(min_length=1)
     labels: Labels
     remote: str | None = Field(default=None, description="DVC remote: s3://…, gs://…, azure://…, ssh://… or a folder")
 

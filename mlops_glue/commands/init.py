@@ -235,7 +235,8 @@ def _look(
             notes.append(f"{file.name}: no column says when; its rows count as known since ever")
         if isinstance(when, list) and not is_label:
             raise UsageError(f"{file.name}: its time is in the columns {', '.join(when)}", hint="make them one column")
-    name = name_of(re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)) or "table"
+    stem = re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)
+    name = name_of(stem).replace(".", "_") or "table"  # a point parts the keys of `glue.yaml`
     return Table(name, file, table, profiles, there, when, created)
 
 

@@ -16,6 +16,8 @@ Expectation = dict[str, dict[str, Any]]
 SMALL_ROWS, SMALL_CLASS = 3000, 15  # rows; rows of the rarest class
 SMALL_WORK = {"binary": 2_000_000, "multiclass": 2_000_000, "regression": 500_000}  # rows x encoded columns x classes
 HUNDREDS = 200  # classes
+EARLY_ROWS = 10_000
+GENTLE = {"early_stopping": True, "learning_rate": 0.05, "max_iter": 300}
 MANY = 200  # columns; beyond, Great Expectations would take longer than everything else
 
 
@@ -79,10 +81,13 @@ def thresholds(values: pa.ChunkedArray, task: str) -> list[tuple[str, str, float
 def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, Any]]:
     """Import path and arguments, where the table is not for `model.py`.
 
-    Few rows with classes too rare to cross-validate: randomised trees, which need no tuning. Else gradient boosting; of
+    Few rows with classes too rare to cross-validate: randomised trees, which need no tuning. Else gradient boosting, of
     more than two classes with a penalty on the leaves' values (1 is XGBoost's own default), without which rare ones run
     away; with many classes fewer rounds, since each makes a tree for every one. With hundreds a linear model: trees
     would take minutes, or hundreds of megabytes.
+
+    Up to 10,000 rows, from where on scikit-learn stops early by itself, it takes small steps until it learns no more:
+    of columns that tell little a hundred steps learn noise, and end worse than the classes' shares.
     """
     if task == "regression":
         return DEFAULT[task], {}
@@ -91,9 +96,10 @@ def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, A
         return "sklearn.linear_model.LogisticRegression", {"max_iter": 200}
     if sum(counts) <= SMALL_ROWS and min(counts) < SMALL_CLASS:
         return "sklearn.ensemble.ExtraTreesClassifier", {"n_estimators": 200}
+    gentle = GENTLE if sum(counts) <= EARLY_ROWS and min(counts) >= SMALL_CLASS else {}
     if task == "binary":
-        return DEFAULT[task], {}
-    rounds = {"max_iter": max(20, 2000 // len(counts))} if len(counts) > 20 else {}
+        return DEFAULT[task], gentle
+    rounds = {"max_iter": max(20, 2000 // len(counts))} if len(counts) > 20 else gentle
     return DEFAULT[task], {"l2_regularization": 1.0} | rounds
 
 

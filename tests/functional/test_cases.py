@@ -99,6 +99,7 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
     "gz": (csv(table(), name="t.csv.gz"), [], "binary", ""),
     "parquet": (parquet(pa.Table.from_pandas(table())), [], "binary", ""),
     "jsonl": (jsonl(table().to_json(orient="records", lines=True)), [], "binary", ""),
+    "points and spaces in its name": (csv(table(), name="sales 2024.v2 (1).csv"), [], "binary", ""),
     "upper-case suffix": (csv(table(), name="T.CSV"), [], "binary", ""),
     "target with nulls": (csv(table().assign(y=[None, *table()["y"][1:]])), [], "binary", "1 rows without a value"),
     "target 0 and 1": (csv(numbers((x_of() > 0).astype(int))), [], "binary", ""),
@@ -362,6 +363,8 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
         2,
         ["split.tset_size: unknown key (did you mean 'test_size'?)"],
     ),
+    "a point in a table's name": (_yaml("    source: t", "    source: t.x"), 2, ["no source 't.x'"]),
+    "a table named as a path": (_yaml("    t:\n", "    ../t:\n"), 2, ["data.sources.../t: a table's name has letters"]),
     "a wrong type": (_yaml("test_size: 0.2", "test_size: many"), 2, ["split.test_size: ", "'many'"]),
     "several at once": (
         lambda r: (_yaml("test_size", "tset_size")(r), _yaml("seed: 0", "seed: zero")(r))[0],
