@@ -351,7 +351,7 @@ def serve(
 @click.option("--reference", metavar="FILE", help="What it is compared with, instead of a version: just two tables.")
 @click.option("--last", metavar="7d", help="The window: so many hours, days or weeks (12h, 7d, 4w), up to now.")
 @click.option("--since", metavar="TIME", help="The window: from this time (ISO 8601, UTC) up to now.")
-@click.option("--rows", type=click.IntRange(min=1), help="The window: the latest so many rows.")
+@click.option("--rows", type=click.IntRange(min=1), help="The window: the latest so many rows, of whole requests.")
 @click.option("--version", type=int, help="Only what this version answered; for FILE, what it is compared with.")
 @click.option("--page/--no-page", default=True, help="Draw Evidently's page, monitoring/report.html; default yes.")
 @click.option("--test-alert", is_flag=True, help="Only send a test to every channel of monitor.alerts; exit 1 if not.")
@@ -381,7 +381,8 @@ def monitor(
     glue monitor --reference january.csv --current february.csv
     """
     if reference is not None:
-        if current is None or any(one is not None for one in (last, since, rows, version)):
+        others = (last, since, rows, version, test_alert or None, demo_drift or None, resume or None)
+        if current is None or any(one is not None for one in others):
             raise UsageError(
                 "--reference compares two tables: it goes with --current alone",
                 hint=f"glue monitor --reference {reference} --current FILE",
@@ -499,11 +500,17 @@ def stage(name: str, format_version: int) -> int:
     return command(name, format_version)
 
 
+def _end() -> None:
+    """Spare the interpreter's last look through all of it; DuckDB's binding calls what that does not free a leak."""
+    if "duckdb" not in sys.modules:
+        gc.freeze()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `glue` command: maps every ending to its exit code; no traceback reaches the user unless asked for."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     gc.set_threshold(100_000, 50)  # libraries are imported by the hundred thousand objects, none of them garbage
-    atexit.register(gc.freeze)  # else the interpreter looks through all of it once more before it ends
+    atexit.register(_end)
     show = "--traceback" in words or bool(os.environ.get("GLUE_TRACEBACK"))
     try:
         code = glue.main(words, prog_name="glue", standalone_mode=False)

@@ -39,6 +39,13 @@ def _table_name(name: str) -> str:
     return name
 
 
+def _of_web(url: str) -> str:
+    """Its scheme, where it is not the environment's to say; the URL may be a secret, and is not told."""
+    if not url.startswith(("http://", "https://", "${")):
+        raise ValueError("is no http:// or https:// URL")
+    return url
+
+
 TableName = Annotated[str, AfterValidator(_table_name)]
 Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_other)]  # of the registry
 
@@ -263,7 +270,7 @@ class LabelTable(Section):
         if (self.url is None) != (self.query is None):
             raise ValueError("url and query go together")
         if (self.id is None) == (self.entity is None):
-            raise ValueError("give id, or entity: what says which prediction a label is of")
+            raise ValueError("give either id or entity: what says which prediction a label is of")
         return self
 
 
@@ -280,7 +287,7 @@ class Performance(Section):
 class Webhook(Section):
     """Takes alerts as JSON, signed as standardwebhooks.com says."""
 
-    url: str = Field(description="https://…, or ${NAME}")
+    url: Annotated[str, AfterValidator(_of_web)] = Field(description="https://…, or ${NAME}")
     secret: EnvironmentName | None = Field(default=None, description="${NAME} of the variable that holds the key")
 
 

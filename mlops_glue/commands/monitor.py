@@ -82,6 +82,8 @@ def monitor(
         store = opened(root, config, create=False)
         bundles = Bundles(store, root, config, scratch)
         if window is not None:
+            if version is not None:
+                bundles.champion(version)  # is there such a one?
             seen = _of_log(bundles, window, version)
         else:
             seen = _of_table(bundles, Path(str(current)), version, now)
@@ -163,6 +165,8 @@ def _window(
     where = configs.resolve(config.serve.prediction_log, "serve.prediction_log")
     folder = Folder(where if "://" in where else str(root / where))
     begin = moment(since) if since is not None else None
+    if begin is not None and begin > now:
+        raise UsageError(f"--since {since}: is in the future", hint=f"it is {now.isoformat(timespec='seconds')}")
     if begin is None and rows is None:
         begin = now - span(last or config.monitor.last)
     return Window(folder, config.model_name, begin, now, rows)

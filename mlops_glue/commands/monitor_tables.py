@@ -112,11 +112,16 @@ def _tell(told: dict[str, Any], notes: list[str], as_json: bool) -> None:
         console.progress(note)
     for name in told["drifted"][:SHOWN]:
         one = told["columns"][name]
-        console.result(f"  {name}  {one['why']}  {_number(one['distance'])}  (from {_number(one['threshold'])})")
+        far = "" if one["distance"] is None else f"  {one['distance']:.3f}  (from {_number(one['threshold'])})"
+        console.result(f"  {name}  {one['why']}{far}")
     if told["prediction"] is not None and told["prediction"]["drifted"]:
         one = told["prediction"]
         console.result(f"  prediction  {_number(one['distance'])}  (from {_number(one['threshold'])})")
-    share = "" if told["drift_share"] is None else f"; {len(told['drifted'])} of {len(told['columns'])} columns drift"
+    share = ""
+    if told["drift_share"] is not None:
+        share = (
+            f"; {len(told['drifted'])} of {len(told['columns'])} columns drift (alert above {told['threshold']:.0%})"
+        )
     console.result(f"{told['current']} against {told['reference']}, {told['rows']:,} rows: {told['verdict']}{share}")
     if told["page"] is not None:
         console.result(told["page"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.errors import ConfigError, GlueError, UsageError
+from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError
 from mlops_glue.monitoring import alerts, labels
 from mlops_glue.monitoring.drift import Version
 from mlops_glue.monitoring.performance import ESTIMATED_ROWS, performance
@@ -246,7 +246,11 @@ def resume() -> int:
     from mlops_glue.monitoring import retrain
 
     root = layout.find_root()
-    refused = retrain.state(root)["refused"]
+    try:
+        refused = retrain.state(root)["refused"]
+    except DataError:  # what is kept cannot be read
+        retrain.begin_anew(root)
+        refused = 0
     retrain.keep(root, {"refused": 0, "began": None})
     console.result(f"retraining may go on; {refused} candidates in a row were refused")
     return 0

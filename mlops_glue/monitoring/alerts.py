@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mlops_glue import config as configs
 from mlops_glue import io, layout
@@ -125,7 +126,11 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
     if not url.startswith(("http://", "https://")):
         raise ToolError("is no http:// or https:// URL")
-    asked = urllib.request.Request(url, body, headers)  # noqa: S310 - its scheme is looked at above
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if at:  # urllib would take it for a part of the host's name
+        headers = headers | {"Authorization": f"Basic {base64.b64encode(unquote(user).encode()).decode()}"}
+    asked = urllib.request.Request(urlunsplit(parts._replace(netloc=host)), body, headers)  # noqa: S310 - see above
     try:
         with urllib.request.build_opener(_Stays).open(asked, timeout=ANSWER_S):
             return
@@ -192,14 +197,14 @@ def tell(root: Path, options: Alerts, found: dict[str, Any], *, now: datetime | 
 
 
 def _tell(path: Path, options: Alerts, found: dict[str, Any], now: datetime) -> Told:
-    states: dict[str, Any] = io.read_json(path) if path.is_file() else {}
+    states, problem = _states(path)
     of = f"{found['model']} {found['env'] or ''}".strip()
     event, state = step(states.get(of, {}), found, now, span(options.cooldown))
     there = channels(options)
     if event is not None:
         message = worded(event, found, state["since"])
         state["waiting"] = [*state.get("waiting", []), *({"to": c.name, "message": message} for c in there)]
-    told = Told(event, state["since"] if state["open"] else None)
+    told = Told(event, state["since"] if state["open"] else None, problems=[problem] if problem else [])
     states[of] = state
     io.write_json(path, states)  # before it is sent: who is killed now tells again, and does not forget
     for message, to in _waiting(state, there):
@@ -217,8 +222,19 @@ def _tell(path: Path, options: Alerts, found: dict[str, Any], now: datetime) -> 
 
 def without_messages(path: Path) -> str:
     """The state of all models as text, without what still waits to be sent."""
-    states = io.read_json(path) if path.is_file() else {}
+    states, _ = _states(path)
     return json.dumps({of: {**state, "waiting": []} for of, state in states.items()}, sort_keys=True)
+
+
+def _states(path: Path) -> tuple[dict[str, Any], str | None]:
+    """The state by model, and what is wrong with the file."""
+    try:
+        states = io.read_json(path) if path.is_file() else {}
+        if isinstance(states, dict) and all(isinstance(one, dict) for one in states.values()):
+            return states, None
+    except ValueError:
+        pass
+    return {}, f"{path.name} cannot be read: who was told of what is not known, and begins anew"
 
 
 def _waiting(state: dict[str, Any], there: list[Channel]) -> Iterator[tuple[dict[str, Any], list[Channel]]]:

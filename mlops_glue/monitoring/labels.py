@@ -89,20 +89,21 @@ def read(options: LabelTable, target: str, root: Path) -> Labels:
     """
     import pandas as pd
 
-    table = _table(options, root)
+    problems: list[str] = []
+    table = _table(options, root, problems)
     if table is None:
         nothing = pd.DataFrame({"key": [], "row": [], "when": [], "truth": []})
-        return Labels(nothing, options, 0, [f"no table in {options.path} yet"])
+        return Labels(nothing, options, 0, [*problems, f"no table in {options.path} yet"])
     names = {"target": options.target or target, "id": options.id, "row": options.row, "entity": options.entity}
     names["timestamp"] = options.timestamp
     missing = [(key, name) for key, name in names.items() if name is not None and name not in table.column_names]
     if missing:
         said = [f"{WHERE}.{key}: no column {n!r} ({did_you_mean(n, table.column_names)})" for key, n in missing]
         raise ConfigError([f"{CONFIG} {one}" for one in said])
-    return _labels(table, options, str(names["target"]))
+    return _labels(table, options, str(names["target"]), problems)
 
 
-def _labels(table: pa.Table, options: LabelTable, target: str) -> Labels:
+def _labels(table: pa.Table, options: LabelTable, target: str, problems: list[str]) -> Labels:
     import pandas as pd
 
     frame = pd.DataFrame({"key": as_text(table.column(options.id or options.entity)).to_pandas()})
@@ -111,25 +112,26 @@ def _labels(table: pa.Table, options: LabelTable, target: str) -> Labels:
     frame["truth"] = as_text(table.column(target)).to_pandas()
     needed = ["key", "truth", *(["when"] if options.entity and options.timestamp else [])]
     known = frame.dropna(subset=needed)
-    problems = []
     if lost := len(frame) - len(known):
         problems.append(f"{lost:,} of {len(frame):,} have no key, no time or no truth: left out")
     once, conflicting = _once(known, timed=options.id is None and options.timestamp is not None)
+    if again := len(known) - len(once) - conflicting:
+        problems.append(f"{again:,} stand there again with the same truth: each counts once")
     if conflicting:
         problems.append(f"{conflicting:,} stand there twice with different truths: left out")
     return Labels(once, options, len(frame), problems)
 
 
 def _once(frame: pd.DataFrame, *, timed: bool) -> tuple[pd.DataFrame, int]:
-    """Each label once; of one thing with different truths none, and how many rows that were."""
+    """Each label once; of one thing with different truths none, and how many different ones that were."""
     of = ["key", "row", *(["when"] if timed else [])]
     distinct = frame.drop_duplicates([*of, "truth"])
     conflicting = distinct.duplicated(of, keep=False)
     return distinct[~conflicting].reset_index(drop=True), int(conflicting.sum())
 
 
-def _table(options: LabelTable, root: Path) -> pa.Table | None:
-    """The table as it is; None where a folder has none yet."""
+def _table(options: LabelTable, root: Path, problems: list[str]) -> pa.Table | None:
+    """The table as it is; None where a folder has none yet. A file of a folder that cannot be read is a problem."""
     import pyarrow as pa
 
     if options.url is not None:
@@ -144,9 +146,16 @@ def _table(options: LabelTable, root: Path) -> pa.Table | None:
     path = root / str(options.path)
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(io.SUFFIXES) and p.name[0] != ".")
-        if not files:
-            return None
-        return pa.concat_tables([_as_words(io.read_table(file)) for file in files], promote_options="default")
+        parts, failed = [], None
+        for file in files:
+            try:
+                parts.append(_as_words(io.read_table(file)))
+            except DataError as error:
+                failed = error
+                problems.append(f"{error.message}: left out")
+        if failed is not None and not parts:
+            raise failed
+        return pa.concat_tables(parts, promote_options="default") if parts else None
     if not path.is_file():
         raise DataError(f"{WHERE}.path: {options.path} is not there", hint="it is relative to the project")
     return io.read_table(path)
@@ -203,14 +212,16 @@ def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
     table = pa.concat_tables(kept, promote_options="permissive") if kept else None
     problems = list(labels.problems)
     if table is None or not table.num_rows:
-        if rows and labels.total:
+        if rows and len(labels.frame):
             column = labels.options.id or labels.options.entity
             problems.append(
-                f"none of {labels.total:,} is of a prediction in this window: "
+                f"none of {len(labels.frame):,} is of a prediction in this window: "
                 f"is {column!r} what the log has as {labels.log_column!r}?"
             )
         return Joined(None, rows, None, problems)
     at = _of_requests(labels, table, problems) if labels.options.id else _of_entities(labels, table)
+    if not labels.options.id and (at < 0).all():
+        problems.append(f"none of {len(labels.frame):,} counts: all are of before the predictions of their entity")
     return _joined(labels, table, at, rows, problems)
 
 
@@ -229,6 +240,11 @@ def _of_requests(labels: Labels, table: pa.Table, problems: list[str]) -> Array:
                 "column that says of which"
             )
         log.loc[many, "row"] = -1
+    else:
+        asked = labels.frame[labels.frame["key"].isin(log["key"])]
+        there = pd.MultiIndex.from_frame(asked[["key", "row"]]).isin(pd.MultiIndex.from_frame(log[["key", "row"]]))
+        if beside := int((~there).sum()):
+            problems.append(f"{beside:,} are of a row that their request does not have: are rows counted from 0?")
     place = pd.MultiIndex.from_frame(labels.frame[["key", "row"]])
     at = place.get_indexer(pd.MultiIndex.from_frame(log[["key", "row"]]))
     taken = pd.Series(np.where(at < 0, -1 - np.arange(len(at)), at)).iloc[np.argsort(log["time"], kind="stable")]

@@ -64,7 +64,8 @@ def performance(
         "problems": list(joined.problems),
     }
     if joined.table is not None and joined.labelled >= options.min_labelled:
-        return told | _measured(schema, joined.table, name, before["metrics"][name], options, told["problems"])
+        measured = _measured(schema, joined.table, name, before["metrics"][name], options, told["problems"])
+        return told | measured | {"coverage": measured["labelled"] / max(joined.rows, 1)}
     return told | {"verdict": "not enough data", "worse": None} | _estimate(schema, before, name, sampled)
 
 
@@ -76,7 +77,10 @@ def _measured(
     new = 1 - float(known.mean())
     if new:
         of = "classes that the model does not know" if schema.labels is not None else "what is no number"
-        problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {of}: left out of {name}")
+        found = ", ".join(sorted(map(repr, set(table.column(TRUTH).filter(~known).to_pylist())))[:3])
+        if schema.labels is not None:
+            found += f"; it knows {', '.join(repr(_word(one)) for one in schema.order[:5])}"
+        problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {of} ({found}): left out of {name}")
     label, probability = outcome(schema, table)
     mine = truth[known], label[known], None if probability is None else probability[known]
     value = metrics.compute(metric, *mine) if known.any() else float("nan")
@@ -86,7 +90,8 @@ def _measured(
     worse = _worse(metric.higher_is_better, (value, low, high), before)
     bad = new > options.drop or (worse is not None and worse[0] > options.drop and worse[1] > 0)
     verdict = "performance" if bad else "ok" if worse is not None else "not enough data"
-    return {"estimated": False, **_numbers(value, low, high), "worse": worse and worse[0], "verdict": verdict}
+    numbers = {**_numbers(value, low, high), "worse": worse and worse[0], "labelled": int(known.sum())}
+    return {"estimated": False, **numbers, "verdict": verdict}
 
 
 def _interval(metric: metrics.Metric, value: float, rows: tuple[Array, Array, Any]) -> tuple[float, float]:

@@ -27,7 +27,19 @@ KEYS = ["glue_request_id", "glue_row"]
 def state(root: Path) -> dict[str, Any]:
     """When a retraining began last, how many candidates in a row were refused, what was left half-done."""
     path = root / layout.RETRAIN
-    return {"began": None, "refused": 0, "before": None, **(io.read_json(path) if path.is_file() else {})}
+    try:
+        kept = io.read_json(path) if path.is_file() else {}
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict):
+        said = "cannot be read: what retraining has done is not known"
+        raise DataError(f"{layout.RETRAIN}: {said}", hint="glue monitor --resume, which begins anew")
+    return {"began": None, "refused": 0, "before": None, **kept}
+
+
+def begin_anew(root: Path) -> None:
+    """Forget what is kept."""
+    (root / layout.RETRAIN).unlink(missing_ok=True)
 
 
 def keep(root: Path, values: dict[str, Any]) -> None:

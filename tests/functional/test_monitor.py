@@ -136,8 +136,8 @@ def test_with_few_rows_there_is_no_verdict(project: Path, glue: Glue) -> None:
     customers(1, 4, 5).to_csv(project.parent / "one.csv", index=False)
     said = told(glue, project, "--no-page", "--json", "--current", "../one.csv")
     assert (said["verdict"], said["drift_share"]) == ("not enough data", None)
-    ahead = f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%d}"
-    said = glue("monitor", "--since", ahead, "--no-page", cwd=project).stdout
+    now = datetime.now(UTC).isoformat()
+    said = glue("monitor", "--since", now, "--no-page", cwd=project).stdout
     assert "not enough data: 0 rows in the window, a verdict needs 200 (monitor.min_rows)" in said
 
 
@@ -228,6 +228,8 @@ def test_usage(project: Path, glue: Glue) -> None:
     for words, said in (
         (["--last", "7"], "--last 7: is no length of time"),
         (["--since", "noon"], "--since noon: is no time"),
+        (["--since", f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}"], "is in the future"),
+        (["--version", "7"], "--version 7: p has none of this number"),
         (["--last", "7d", "--rows", "5"], "--last and --rows: one window at a time"),
         (["--current", "nowhere.csv"], "--current nowhere.csv: no such file"),
         (["--current", "../customers.csv", "--version", "7"], "--version 7: p has none of this number"),

@@ -49,6 +49,7 @@ def test_two_tables(tables: Path, glue: Glue) -> None:
     [
         (["--reference", "january.csv"], "it goes with --current alone"),
         (["--reference", "january.csv", "--current", "march.csv", "--last", "7d"], "it goes with --current alone"),
+        (["--reference", "january.csv", "--current", "march.csv", "--test-alert"], "it goes with --current alone"),
         (["--reference", "no.csv", "--current", "march.csv"], "--reference no.csv: no such file"),
     ],
 )

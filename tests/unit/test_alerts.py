@@ -126,6 +126,23 @@ def test_two_monitors_at_once_tell_once(tmp_path: Path, taker: Any) -> None:
     assert events(taker) == ["opened"]
 
 
+def test_a_user_in_the_url_is_authentication(tmp_path: Path, taker: Any) -> None:
+    url = f"http://me:a%40b@127.0.0.1:{taker.server_port}/x?y=1"
+    told = alerts.tell(tmp_path, Alerts(webhooks=[Webhook(url=url)]), found(), now=NOON)
+    assert told.sent and not told.problems
+    assert taker.got[0][0]["authorization"] == "Basic " + base64.b64encode(b"me:a@b").decode()
+    with pytest.raises(ValueError, match="is no http:// or https:// URL"):
+        Webhook(url="ftp://me:hidden@h/x")
+
+
+@pytest.mark.parametrize("text", ["garbage", "[]", '{"penguins prod": 1}'])
+def test_a_state_that_cannot_be_read_is_told_and_begun_anew(text: str, tmp_path: Path, taker: Any) -> None:
+    io.write_text(tmp_path / layout.ALERTS, text)
+    told = alerts.tell(tmp_path, to(taker), found(), now=NOON)
+    assert told.event == "opened" and told.sent and "alerts.json cannot be read" in told.problems[0]
+    assert alerts.tell(tmp_path, to(taker), found(), now=NOON).problems == []
+
+
 def test_a_webhook_that_fails_is_tried_again(tmp_path: Path, taker: Any) -> None:
     taker.answers[:] = [500, 302, 204]
     told = alerts.tell(tmp_path, to(taker), found(), now=NOON)

@@ -85,7 +85,7 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("monitor: {on_alert: [retrain]}\n", "monitor.labels says where the truth is"),
         ("monitor: {on_alert: [page]}\n", "glue.yaml:10 monitor.on_alert.0: should be 'retrain', not 'page'"),
         ("monitor: {labels: {path: a, url: b, id: c}}\n", "give path, or url and query"),
-        ("monitor: {labels: {path: a}}\n", "give id, or entity: what says which prediction a label is of"),
+        ("monitor: {labels: {path: a}}\n", "give either id or entity: what says which prediction a label is of"),
         (
             "serve: {log: {omit: [who]}}\nmonitor: {labels: {path: a, entity: who}}\n",
             "monitor.labels.entity: 'who' is not in the log as it is; give id instead",

@@ -64,15 +64,41 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     options = LabelTable(path="labels.parquet", id="id", timestamp="at")
     found = join(read(options, "y", tmp_path), [log()])
     assert found.table is not None and found.table["glue_request_id"].to_pylist() == ["r2"]
-    twice, lost = sorted(found.problems)[1:], sorted(found.problems)[:1]
-    assert "1 are of before their prediction" in lost[0]
+    early, *twice = sorted(found.problems)
+    assert "1 are of before their prediction" in early
     assert twice == [
+        "1 stand there again with the same truth: each counts once",
         "2 of 6 have no key, no time or no truth: left out",
         "2 stand there twice with different truths: left out",
     ]
     given(tmp_path, id=["a", "b"], y=["yes", "no"], at=[START] * 2)
     none = join(read(options, "y", tmp_path), [log()])
     assert none.table is None and none.coverage == 0 and "none of 2 is of a prediction" in none.problems[0]
+    given(tmp_path, id=["r1", "r1"], y=["yes", "no"], at=[START] * 2)
+    none = join(read(options, "y", tmp_path), [log()])
+    assert none.problems == ["2 stand there twice with different truths: left out"]  # and not that the column is wrong
+    given(tmp_path, id=["r1", "r2"], n=[1, 0], y=["yes", "no"])
+    some = join(read(LabelTable(path="labels.parquet", id="id", row="n"), "y", tmp_path), [log()])
+    assert some.labelled == 1
+    assert some.problems == ["1 are of a row that their request does not have: are rows counted from 0?"]
+    given(tmp_path, customer=["c0", "c1"], y=["yes", "no"], at=[START - timedelta(hours=1)] * 2)
+    none = join(read(LabelTable(path="labels.parquet", entity="customer", timestamp="at"), "y", tmp_path), [log()])
+    assert none.labelled == 0
+    assert none.problems == ["none of 2 counts: all are of before the predictions of their entity"]
+
+
+def test_a_torn_file_of_a_folder_is_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.csv").write_text("id,y\nr1,yes\n")
+    given(tmp_path / "labels", id=["r2"], y=["no"])
+    whole = (tmp_path / "labels" / "labels.parquet").read_bytes()
+    (tmp_path / "labels" / "labels.parquet").write_bytes(whole[: len(whole) // 2])
+    found = join(read(LabelTable(path="labels", id="id"), "y", tmp_path), [log()])
+    assert found.labelled == 1 and len(found.problems) == 1
+    assert "labels.parquet: cannot be read as parquet" in found.problems[0] and "left out" in found.problems[0]
+    (tmp_path / "labels" / "a.csv").unlink()
+    with pytest.raises(GlueError, match=r"labels.parquet: cannot be read"):
+        read(LabelTable(path="labels", id="id"), "y", tmp_path)
 
 
 def test_requests_of_several_rows_and_the_same_id_again(tmp_path: Path) -> None:
