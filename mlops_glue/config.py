@@ -22,8 +22,14 @@ from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
-EnvironmentName = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
 WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
+VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
+EnvironmentName = Annotated[str, Field(pattern=VARIABLE)]
+FORMS = {  # what each pattern asks for, for people
+    SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
+    WINDOW: "should be a length of time like 12h, 7d or 4w",
+    VARIABLE: "should name a variable of the environment, like ${NAME}",
+}
 
 
 def _other(alias: str) -> str:
@@ -629,7 +635,13 @@ def _pydantic_problem(tree: Any, error: Any) -> tuple[tuple[Any, ...], int, str]
     if error["type"] == "missing":
         return loc, _line(tree, loc[:-1]), _say(loc, "is required")
     said = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    value = "" if isinstance(node, dict | list) or node is None else f", not {node!r}"
+    if error["type"] == "model_type":
+        said = "should be a section, with keys of its own"
+    elif error["type"] == "string_pattern_mismatch":
+        said = FORMS.get(error["ctx"]["pattern"], said)
+    # a URL may hold a secret, and what should name a variable may be one
+    secret = "://" in str(node) or error.get("ctx", {}).get("pattern") == VARIABLE
+    value = "" if isinstance(node, dict | list) or node is None or secret else f", not {node!r}"
     return loc, _line(tree, loc), _say(loc, said + value)
 
 

@@ -39,7 +39,9 @@ def query(url: str, text: str, root: Path) -> pa.Table:
     except GlueError:
         raise
     except Exception as error:  # each driver has its own, and quotes the URL in some
-        raise ToolError(f"{kind}: {type(error).__name__}{_place(error)}", hint="does the query run there?") from error
+        place = _place(error)
+        hint = "does the query run there?" if place else "is the database up, and is the URL right?"
+        raise ToolError(f"{kind}: {type(error).__name__}{place}", hint=hint) from error
 
 
 def _place(error: Exception) -> str:

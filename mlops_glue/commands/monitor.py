@@ -325,6 +325,8 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
     if told["verdict"] == "not enough data":
         least = f"a verdict needs {told['min_rows']:,} (monitor.min_rows)"
         console.result(f"not enough data: {told['rows']:,} rows in the window, {least}")
+        if not told["rows"]:
+            console.progress("nothing of this window is in serve.prediction_log: did glue serve answer in it?")
     pages = [layout.LATEST, *([told["page"]] if told["page"] else [])]
     console.result(f"reports  {'  '.join(pages)}")
     tell_reaction(told)

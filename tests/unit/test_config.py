@@ -90,14 +90,22 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
             "serve: {log: {omit: [who]}}\nmonitor: {labels: {path: a, entity: who}}\n",
             "monitor.labels.entity: 'who' is not in the log as it is; give id instead",
         ),
-        ("monitor: {alerts: {webhooks: [{url: u, secret: plain}]}}\n", "should match pattern"),
-        ("monitor: {alerts: {cooldown: soon}}\n", "monitor.alerts.cooldown: "),
+        ("monitor: {alerts: {webhooks: [{url: u, secret: plain}]}}\n", "name a variable of the environment"),
+        ("monitor: {alerts: {cooldown: soon}}\n", "monitor.alerts.cooldown: should be a length of time like 90s"),
+        ("monitor: {drift: 3}\n", "monitor.drift: should be a section, with keys of its own"),
     ],
 )
 def test_sections_are_held_against_each_other(tmp_path: Path, more: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, GOOD + more)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize("wrong", ["{url: 'ftp://me:hidden@h'}", "{url: 'https://h', secret: hidden}"])
+def test_what_may_be_a_secret_is_not_told(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD + f"monitor: {{alerts: {{webhooks: [{wrong}]}}}}\n")
+    assert "monitor.alerts.webhooks.0." in caught.value.message and "hidden" not in caught.value.message
 
 
 def test_an_environment_has_its_own_alerts(tmp_path: Path) -> None:
