@@ -71,7 +71,7 @@ class Painter:
         current: Any,
         schema: Schema,
         columns: dict[str, dict[str, Any]],
-        performance: dict[str, Any] | None = None,
+        found: dict[str, Any] | None = None,
     ) -> int:
         """Draw the page; both samples are Arrow tables of raw rows.
 
@@ -82,7 +82,7 @@ class Painter:
             schema: of the version.
             columns: by encoded column, and `prediction`: method, distance, threshold, drifted; what is known of their
                 nulls, ranges and unseen values.
-            performance: how the version does in the window; None: nothing is known.
+            found: verdict, rows, drift_share (of the weight), threshold, and performance, if that is known.
 
         Returns:
             Its bytes.
@@ -97,8 +97,13 @@ class Painter:
             io.write_parquet(folder / "reference.parquet", reference)
             io.write_parquet(folder / "current.parquet", current)
             chosen = {name: shown[name] for name in ranked[:MOST_COLUMNS]}
-            job = {"page": str(temporary), "schema": schema.to_dict(), "columns": chosen, "performance": performance}
-            job["quality"] = columns
+            job = {
+                "page": str(temporary),
+                "schema": schema.to_dict(),
+                "columns": chosen,
+                "quality": columns,
+                "found": found,
+            }
             io.write_json(folder / JOB, job)
             self._process.communicate(scratch.encode())
             if self._process.returncode != 0:
@@ -172,8 +177,12 @@ def _draw(folder: Path, job: dict[str, Any]) -> None:
             return super().generate_metrics(context)[:1]
 
         def render(self, *given: Any, **named: Any) -> Any:
-            """Evidently's own widgets, then what was counted over all rows."""
-            return [*super().render(*given, **named), *_tables(job["quality"], job["performance"])]
+            """Evidently's own widgets under glue's verdict, then what was counted over all rows."""
+            found = job["found"] or {}
+            widgets = super().render(*given, **named)
+            if found:  # Evidently's verdict is by the number of columns, and of another threshold
+                widgets = [_verdict(found), *widgets[1:]]
+            return [*widgets, *_tables(job["quality"], found.get("performance"))]
 
     columns, schema = job["columns"], Schema.from_dict(job["schema"])
     definition = DataDefinition(
@@ -192,6 +201,16 @@ def _draw(folder: Path, job: dict[str, Any]) -> None:
         per_column_threshold={name: one["threshold"] for name, one in columns.items()},
     )
     Report([preset]).run(*parts).save_html(job["page"])
+
+
+def _verdict(found: dict[str, Any]) -> Any:
+    """What `glue monitor` says, as the page's head."""
+    from evidently.legacy.renderers.html_widgets import CounterData, counter
+
+    said = f"{found['rows']:,} rows"
+    if found["drift_share"] is not None:
+        said += f"; {found['drift_share']:.0%} of the columns' weight drifted (alert above {found['threshold']:.0%})"
+    return counter(counters=[CounterData(said, found["verdict"])])
 
 
 def _tables(columns: dict[str, Any], performance: dict[str, Any] | None) -> list[Any]:

@@ -270,7 +270,7 @@ def _drawn(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None
     columns = verdict["columns"] | ({"prediction": verdict["prediction"]} if verdict["prediction"] else {})
     try:
         both, schema = samples(watch.version, rows), watch.version.schema
-        painter.draw(root / layout.PAGE, *both, schema, columns, verdict["performance"])
+        painter.draw(root / layout.PAGE, *both, schema, columns, verdict)
     except GlueError as error:
         return error
     told["page"] = layout.PAGE

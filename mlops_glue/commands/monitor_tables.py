@@ -55,7 +55,8 @@ def monitor_tables(
         told["other_columns"] = [name for name in told["other_columns"] if name not in left_out]
         told |= {"reference": reference, "current": current, "left_out": left_out, "page": None}
         if painter is not None:
-            painter.draw(root / layout.PAGE, before.table(), sampled.table(), version.schema, told["columns"])
+            both = before.table(), sampled.table()
+            painter.draw(root / layout.PAGE, *both, version.schema, told["columns"], told)
             told["page"] = str(root / layout.PAGE)
     _tell(told, notes, as_json)
     return 1 if told["verdict"] == "drift" else 0

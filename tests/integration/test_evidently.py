@@ -77,10 +77,26 @@ def test_the_page_shows_what_was_computed_and_opens_offline(tmp_path: Path) -> N
         columns["x"] |= {"null_share": 0.25, "reference_null_share": 0.01, "out_of_range": 0.125}
         now = {"metric": "f1", "value": 0.71, "low": 0.65, "high": 0.77, "estimated": False, "labelled": 1234}
         performance = now | {"holdout": {"value": 0.9, "low": 0.88, "high": 0.92}}
-        size = painter.draw(tmp_path / "report.html", reference, current, SCHEMA, columns | quality, performance)
+        found = {
+            "verdict": "performance",
+            "rows": 300,
+            "drift_share": 0.42,
+            "threshold": 0.3,
+            "performance": performance,
+        }
+        size = painter.draw(tmp_path / "report.html", reference, current, SCHEMA, columns | quality, found)
     page = (tmp_path / "report.html").read_text()
     assert 1e6 < size < 6e6 and "0.123456" in page and "Jensen-Shannon distance, all rows" in page
-    for said in ("Data quality, over all rows", "25.00%", "12.50%", "the column is missing", "0.65 to 0.77", "1,234"):
+    assert "drift detection threshold" not in page  # Evidently's own verdict
+    for said in (
+        "300 rows; 42% of the columns' weight drifted (alert above 30%)",
+        "Data quality, over all rows",
+        "25.00%",
+        "12.50%",
+        "the column is missing",
+        "0.65 to 0.77",
+        "1,234",
+    ):
         assert said in page
     assert not re.search(r"<(script|link|img)\b[^>]{0,200}\b(src|href)=.https?:", page)
 
