@@ -1,0 +1,68 @@
+"""The process beside a first run: how it imports Great Expectations, and that a run survives it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+CODE = """
+import sys
+from mlops_glue.adapters import great_expectations as adapter
+
+adapter.imported()
+late = [name for name in adapter.LATE if isinstance(sys.modules[name], adapter._Late)]
+assert late == list(adapter.LATE), late
+import numpy as np
+import pandas as pd
+
+frame = pd.DataFrame({"x": np.arange(100.0), "c": ["a", "b"] * 50})
+records, _, _ = adapter.validate(frame, [{"expect_column_values_to_not_be_null": {"column": "x"}}], "t")
+assert records[0]["success"] and all(isinstance(sys.modules[name], adapter._Late) for name in adapter.LATE)
+shares = {"values": ["a", "b"], "weights": [0.5, 0.5]}
+wanted = [
+    {"expect_column_value_z_scores_to_be_less_than": {"column": "x", "threshold": 3, "double_sided": True}},
+    {"expect_column_kl_divergence_to_be_less_than": {"column": "c", "partition_object": shares, "threshold": 0.1}},
+]
+records, _, _ = adapter.validate(frame, wanted, "t")
+assert [one["success"] for one in records] == [True, True], records
+import scipy.stats._stats_py  # of a package that another one stood for
+from scipy import stats
+from scipy.stats import norm
+import altair
+
+assert stats.norm is norm and sys.modules["scipy.stats"].norm is norm and altair.Chart
+assert not any(isinstance(sys.modules[name], adapter._Late) for name in adapter.LATE)
+"""
+
+
+def test_what_is_imported_late_is_there_when_it_is_asked_for() -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+KILLED = """
+import os
+import signal
+from multiprocessing import active_children
+
+from mlops_glue.pipeline.runner import _Beside
+
+beside = _Beside()
+beside.start()
+if beside.pool is None:
+    print("no second core")
+else:
+    assert beside.begin(str.upper, "drawn there")() == "DRAWN THERE"
+    child, = active_children()
+    waiting = beside.begin(str.upper, "drawn here")
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    assert waiting() == "DRAWN HERE"
+    assert beside.begin(str.upper, "here too")() == "HERE TOO"
+    beside.stop()
+"""
+
+
+def test_what_it_was_killed_over_is_done_here() -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
