@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 BLOCK_BYTES = 8 << 20  # of a text file, at a time
 BATCH_ROWS = 65536  # of a Parquet file, at a time
+# how such a file is opened to be read in pieces: else Arrow begins with reading all of it
+IN_PIECES: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20}
 NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>", "?", "."]  # ? of UCI, . of SAS
 
 
@@ -479,7 +481,7 @@ def _parquet_batches(path: Path, types: dict[str, str], verbatim: bool) -> Itera
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, **IN_PIECES) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             piece = pa.Table.from_batches([batch])
             yield piece, piece

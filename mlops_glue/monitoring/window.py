@@ -115,7 +115,7 @@ class Window:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with self.folder.open(name) as stream, pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20) as file:
+        with self.folder.open(name) as stream, pq.ParquetFile(stream, **io.IN_PIECES) as file:
             about = file.schema_arrow.metadata or {}
             if int(about.get(b"glue.prediction_log", b"1")) > FORMAT:
                 raise ToolError(f"{name}: is of a newer glue's prediction log", hint="pip install -U mlops-glue")
@@ -157,7 +157,7 @@ def pieces_of(path: Path, types: dict[str, str]) -> Iterator[pa.Table]:
 
     rows = 0
     try:
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+        with pq.ParquetFile(path, **io.IN_PIECES) as file:
             for batch in file.iter_batches(max(CELLS // max(len(file.schema_arrow), 1), 1024)):
                 rows += batch.num_rows
                 yield pa.Table.from_batches([batch])

@@ -7,7 +7,9 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import io
@@ -140,3 +142,20 @@ def test_a_digest_is_of_names_and_contents(tmp_path: Path) -> None:
     first = io.digest(tmp_path / "d")
     (tmp_path / "d" / "a").rename(tmp_path / "d" / "b")
     assert io.digest(tmp_path / "d") != first
+
+
+def test_a_parquet_file_is_read_in_pieces_in_memory_that_does_not_grow(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    peaks = []
+    for groups in (4, 40):
+        path = tmp_path / f"{groups}.parquet"
+        rows = pa.table({f"x{at}": rng.normal(size=20_000) for at in range(5)})  # 0.8 MB
+        with pq.ParquetWriter(path, rows.schema) as writer:
+            for _ in range(groups):
+                writer.write_table(rows)
+        before, most = pa.total_allocated_bytes(), 0
+        for typed, _ in io.batches(path):
+            most = max(most, pa.total_allocated_bytes() - before)
+            del typed
+        peaks.append(most)
+    assert peaks[1] < peaks[0] + 4_000_000, peaks
