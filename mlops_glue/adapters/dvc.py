@@ -252,6 +252,7 @@ def reproduce(
         from dvc.repo.reproduce import _reproduce_stage
 
         executed: set[str] = set()
+        _empty_runs_are_none(repo.stage_cache)
 
         def repro(stage: Any, **kwargs: Any) -> Any:
             name = stage.addressing
@@ -275,6 +276,13 @@ def reproduce(
 
         with _commands(run_stage, executed), _parameters_parsed_once():
             repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
+
+
+def _empty_runs_are_none(cache: Any) -> None:
+    """Killed between making a folder of its run-cache and writing into it, DVC would fail at that stage ever after."""
+    load = getattr(cache, "_load_cache", None)
+    if load is not None:
+        cache._load_cache = lambda key, value: None if value is None else load(key, value)
 
 
 def _pull_uncached(stage: Any) -> None:

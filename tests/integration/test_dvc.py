@@ -23,6 +23,18 @@ def test_glue_run_and_dvc_repro_write_the_same_lock(penguins: Path, glue: Glue) 
     assert (penguins / "dvc.lock").read_bytes() == mine
 
 
+def test_an_empty_folder_of_the_run_cache_is_no_run(penguins: Path, glue: Glue) -> None:
+    """What is left where DVC is killed between making it and writing into it."""
+    glue("run", "--until", "ingest", cwd=penguins)
+    kept = [path for path in (penguins / ".dvc/cache/runs").rglob("*") if path.is_file()]
+    assert kept
+    for path in kept:
+        path.unlink()
+    (penguins / "dvc.lock").unlink()
+    assert "executed" in glue("run", "--until", "ingest", cwd=penguins).stderr
+    assert subprocess.run(["dvc", "repro", "ingest"], cwd=penguins, capture_output=True, check=False).returncode == 0
+
+
 def test_a_lock_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     from dvc.utils.serialize import modify_yaml
 
