@@ -2,13 +2,15 @@
 
 Two names of DVC's internals make that possible, `Repo.reproduce(repro_fn=…)` and `dvc.stage.run.cmd_run`. Where they
 are missing, stages run as subprocesses, as `dvc repro` runs them. More are used where they are there: two save
-time (`_parameters_parsed_once`), two keep `dvc.lock` whole and spare parsing it anew (`_files_written_whole`).
+time (`_parameters_parsed_once`), two keep `dvc.lock` whole and spare parsing it anew (`_files_written_whole`), one
+mends what a kill leaves (`_after_a_kill`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import shlex
@@ -87,11 +89,8 @@ def _files_written_whole() -> Iterator[None]:
         return
     written: dict[str, tuple[Any, Any]] = {}  # by path: the state of the file, and what it holds
 
-    def elsewhere(fs: Any) -> bool:
-        return fs is not None and getattr(fs, "protocol", None) != "local"
-
     def dump(path: Any, data: Any, dumper: Any, fs: Any = None, **arguments: Any) -> None:
-        if elsewhere(fs):
+        if not _is_local(fs):
             original(path, data, dumper, fs=fs, **arguments)
             return
         with atomic(Path(path)) as temporary, temporary.open("w", encoding="utf-8") as stream:
@@ -99,7 +98,7 @@ def _files_written_whole() -> Iterator[None]:
         written[os.fspath(path)] = (_state(path), data)
 
     def load(path: Any, parser: Any, fs: Any = None, **arguments: Any) -> Any:  # called before a change alone
-        if not elsewhere(fs) and os.fspath(path) in written:
+        if _is_local(fs) and os.fspath(path) in written:
             state, data = written.pop(os.fspath(path))  # what is changed and then not written is not kept
             if state == _state(path):
                 return data
@@ -115,6 +114,11 @@ def _files_written_whole() -> Iterator[None]:
         _common._load_data = original_load
         for place in places:
             place._dump_data = original
+
+
+def _is_local(fs: Any) -> bool:
+    """Is a file system of DVC's this machine's? None is, as `open` takes it."""
+    return fs is None or getattr(fs, "protocol", None) == "local"
 
 
 def _state(path: Any) -> tuple[int, ...]:
@@ -252,7 +256,7 @@ def reproduce(
         from dvc.repo.reproduce import _reproduce_stage
 
         executed: set[str] = set()
-        _empty_runs_are_none(repo.stage_cache)
+        _after_a_kill(repo)
 
         def repro(stage: Any, **kwargs: Any) -> Any:
             name = stage.addressing
@@ -278,8 +282,16 @@ def reproduce(
             repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
 
 
-def _empty_runs_are_none(cache: Any) -> None:
-    """Killed between making a folder of its run-cache and writing into it, DVC would fail at that stage ever after."""
+def _after_a_kill(repo: Any) -> None:
+    """Mend what makes DVC fail ever after: a list of who reads and writes that was emptied and not written again, and a
+    folder of its run-cache with nothing in it."""
+    reading = Path(repo.tmp_dir) / "rwlock"
+    try:
+        if reading.is_file():
+            json.loads(reading.read_bytes())
+    except ValueError:
+        reading.unlink()
+    cache = repo.stage_cache
     load = getattr(cache, "_load_cache", None)
     if load is not None:
         cache._load_cache = lambda key, value: None if value is None else load(key, value)
@@ -340,19 +352,20 @@ def _parameters_parsed_once() -> Iterator[None]:
         return
     known: dict[tuple[Any, ...], Any] = {}
 
-    def once(do: Any, path: Any, fs: Any, *more: Any, **named: Any) -> Any:
-        if getattr(fs, "protocol", None) != "local":
-            return do(*more, **named)
-        key = (do, os.fspath(path), *_state(path), repr(more[2:]), repr(named))
+    def once(fs: Any, path: Any, asked: Any, make: Callable[[], Any]) -> Any:
+        if not _is_local(fs):
+            return make()
+        key = (os.fspath(path), *_state(path), repr(asked))
         if key not in known:
-            known[key] = do(*more, **named)
+            known[key] = make()
         return known[key]
 
     def load_path(path: Any, fs: Any, **named: Any) -> Any:
-        return once(parse, path, fs, path, fs, **named)
+        return once(fs, path, named, lambda: parse(path, fs, **named))
 
     def read_param_file(fs: Any, path: Any, *more: Any, **named: Any) -> Any:
-        return deepcopy(once(look, path, fs, fs, path, *more, **named))  # who gets it may change it
+        # who gets it may change it
+        return deepcopy(once(fs, path, (more, named), lambda: look(fs, path, *more, **named)))
 
     param.load_path, param.read_param_file = load_path, read_param_file
     try:

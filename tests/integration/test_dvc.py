@@ -23,14 +23,15 @@ def test_glue_run_and_dvc_repro_write_the_same_lock(penguins: Path, glue: Glue) 
     assert (penguins / "dvc.lock").read_bytes() == mine
 
 
-def test_an_empty_folder_of_the_run_cache_is_no_run(penguins: Path, glue: Glue) -> None:
-    """What is left where DVC is killed between making it and writing into it."""
+def test_what_a_kill_of_dvc_leaves_is_mended(penguins: Path, glue: Glue) -> None:
+    """A folder of the run-cache that was made and not written into, and a list of locks that was emptied."""
     glue("run", "--until", "ingest", cwd=penguins)
     kept = [path for path in (penguins / ".dvc/cache/runs").rglob("*") if path.is_file()]
     assert kept
     for path in kept:
         path.unlink()
     (penguins / "dvc.lock").unlink()
+    (penguins / ".dvc/tmp/rwlock").write_text("")
     assert "executed" in glue("run", "--until", "ingest", cwd=penguins).stderr
     assert subprocess.run(["dvc", "repro", "ingest"], cwd=penguins, capture_output=True, check=False).returncode == 0
 
