@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 import click
 
-from mlops_glue import __version__
+from mlops_glue import __version__, errors
 from mlops_glue.errors import UsageError
 
 env_option = click.option("--env", help="An entry of `environments` in glue.yaml; default GLUE_ENV.")
@@ -506,26 +508,34 @@ def _end() -> None:
         gc.freeze()
 
 
+def _interrupted() -> int:
+    from mlops_glue import console
+
+    console.progress("interrupted; what was done is kept")
+    return 130
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `glue` command: maps every ending to its exit code; no traceback reaches the user unless asked for."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     gc.set_threshold(100_000, 50)  # libraries are imported by the hundred thousand objects, none of them garbage
     atexit.register(_end)
     show = "--traceback" in words or bool(os.environ.get("GLUE_TRACEBACK"))
+    if threading.current_thread() is threading.main_thread():
+        errors.interrupted = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
+            signal.signal(signal.SIGINT, errors.interrupt)
     try:
         code = glue.main(words, prog_name="glue", standalone_mode=False)
     except click.ClickException as problem:
         problem.show()
         code = 2
     except (KeyboardInterrupt, click.exceptions.Abort):
-        from mlops_glue import console
-
-        console.progress("interrupted; what was done is kept")
-        code = 130
+        code = _interrupted()
     except Exception as problem:
         if show:
             raise
         from mlops_glue import console
 
-        code = console.ended(problem)
+        code = _interrupted() if errors.interrupted else console.ended(problem)
     sys.exit(code if isinstance(code, int) else 0)

@@ -11,6 +11,21 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+interrupted = False  # a ^C came
+
+
+def interrupt(*_: object) -> None:
+    """For SIGINT. It is noted as well: on its way out another error may take its place, or a library may swallow it."""
+    global interrupted
+    interrupted = True
+    raise KeyboardInterrupt
+
+
+def check_interrupted() -> None:
+    """The ^C that was swallowed, once more."""
+    if interrupted:
+        raise KeyboardInterrupt
+
 
 class GlueError(Exception):
     """Something the user can put right. `hint` is what to type or edit."""

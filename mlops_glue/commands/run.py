@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import console, io, layout
-from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, did_you_mean
+from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, check_interrupted, did_you_mean
 from mlops_glue.pipeline import unchanged
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def run(
         console.stage(name, outcome, seconds, reasons)
         if outcome:
             outcomes.append({"stage": name, "outcome": outcome, "seconds": round(seconds, 3), "reasons": reasons})
+        check_interrupted()
 
     names = io.column_names(root / config.source.path)
     if names is not None:  # told now, not after minutes of training

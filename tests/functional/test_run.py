@@ -174,13 +174,32 @@ def test_no_secret_of_a_tracking_uri_is_told(penguins: Path, glue: Glue, monkeyp
     assert written == []
 
 
-@pytest.mark.parametrize("after_s", [1, 3])
-def test_an_interrupted_run_says_so_and_the_next_one_goes_on(penguins: Path, glue: Glue, after_s: float) -> None:
+@pytest.mark.parametrize("after", ["", "ingest", "validate", "train"])
+def test_an_interrupted_run_says_so_and_the_next_one_goes_on(penguins: Path, glue: Glue, after: str) -> None:
+    """Right after a stage's line DVC writes down what it made."""
     words = ["glue", "run"]
     with subprocess.Popen(words, cwd=penguins, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        time.sleep(after_s)
+        assert process.stderr is not None
+        if after:
+            next(line for line in process.stderr if after in line)
+        else:
+            time.sleep(1)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted; what was done is kept")
     assert "Traceback" not in said
     assert json.loads(glue("run", "--json", cwd=penguins).stdout)["champion"] == 1
+
+
+@pytest.mark.parametrize("ending", ["except BaseException: pass", "finally: raise ValueError('on the way out')"])
+def test_an_interrupt_that_a_library_swallows_is_one_all_the_same(penguins: Path, glue: Glue, ending: str) -> None:
+    (penguins / "mine.py").write_text(
+        "import os, signal, time\nfrom sklearn.dummy import DummyClassifier\n\n"
+        "def model(random_state=None):\n"
+        f"    try: os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n    {ending}\n"
+        "    return DummyClassifier()\n"
+    )
+    edit(penguins, "estimator: model:build", "estimator: mine:model")
+    done = glue("run", cwd=penguins, code=130)
+    assert done.stderr.splitlines()[-1] == "interrupted; what was done is kept"
+    assert "Traceback" not in done.stderr
