@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import layout
-from mlops_glue.errors import DataError, first_line
+from mlops_glue.errors import DataError, UsageError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -167,6 +167,28 @@ def suffix(path: Path) -> str:
     if found is None:
         raise DataError(f"{path}: not a table that glue reads", hint=f"one of {', '.join(SUFFIXES)}")
     return found
+
+
+def existing(told: str, *places: Path) -> Path:
+    """The first that is a file.
+
+    Args:
+        told: how the command line names it.
+        places: where it may be.
+
+    Raises:
+        UsageError: none is.
+    """
+    found = next((path for path in places if path.is_file()), None)
+    if found is not None:
+        return found
+    folder = next((path for path in places if path.is_dir()), None)
+    if folder is not None:
+        tables = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
+        raise UsageError(f"{told}: is a folder, and one table is asked for", hint=did_you_mean("", tables))
+    near = places[0].parent
+    siblings = sorted(p.name for p in near.iterdir() if p.is_file()) if near.is_dir() else []
+    raise UsageError(f"{told}: no such file", hint=did_you_mean(places[0].name, siblings))
 
 
 @contextlib.contextmanager

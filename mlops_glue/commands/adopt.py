@@ -182,9 +182,7 @@ def _choose(top: Path, found: Found, data: str | None, target: str | None) -> tu
 
 
 def _given(top: Path, data: str) -> Path:
-    file = next((one for one in (Path(data), top / data) if one.is_file()), None)
-    if file is None:
-        raise UsageError(f"--data {data}: no such file", hint="glue adopt --data TABLE")
+    file = io.existing(f"--data {data}", Path(data), top / data)
     if not file.resolve().is_relative_to(top):
         raise UsageError(f"--data {data}: is not in {top}", hint="glue init --data takes any table")
     return file.resolve()

@@ -56,9 +56,7 @@ def adopt_model(
     newer = top.is_dir() and (root / layout.CONFIG).is_file() and _serves(root, name)
     if not newer:
         root = free_place(top, path)
-    table = (Path(data) if Path(data).is_file() else top / data).resolve() if data is not None else None
-    if table is not None and not table.is_file():
-        raise UsageError(f"--data {data}: no such file", hint="glue adopt --model NAME/VERSION --data TABLE")
+    table = io.existing(f"--data {data}", Path(data), top / data).resolve() if data is not None else None
     asked: generated.Answers = {"served": {"project": name_of(top.name) or "project", "model": name}}
     files = {} if newer else generated.render(asked)
     with tempfile.TemporaryDirectory() as scratch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from mlops_glue.errors import DataError, GlueError, UsageError
 from mlops_glue.pipeline import runner
 
 PYTHONS = ((3, 11), (3, 13))
+PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s${}]+@")  # in a URL, and not as ${NAME}
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,20 @@ def _as_findings(error: GlueError) -> list[Finding]:
 
 def _repository(root: Path, config: Config) -> Iterator[Finding]:
     yield Finding("ok", f"{layout.CONFIG} of {config.project}")
+    for key in _passwords(io.read_yaml(root / layout.CONFIG)):
+        said = f"{layout.CONFIG} {key}: a password stands in it, for everybody who reads the repository"
+        yield Finding("problem", said, f"{key}: ${{NAME}}, and a new password, kept in the environment as NAME")
     if not git.inside(root):
         yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
+
+
+def _passwords(node: Any, key: str = "") -> Iterator[str]:
+    """The keys whose URL has one."""
+    if isinstance(node, dict | list):
+        for name, inner in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _passwords(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, str) and PASSWORD.search(node):
+        yield key
 
 
 def _pipeline(root: Path, config: Config) -> Iterator[Finding]:

@@ -89,16 +89,9 @@ def init(
         else:
             if target is None:
                 raise UsageError("which column is to be predicted?", hint=f"glue init --data {data[0]} --target COLUMN")
-            found = [_existing(Path(one)) for one in data]
+            found = [io.existing(f"--data {one}", Path(one)).resolve() for one in data]
             asked, notes = plan(root, found, target, timestamp, entity, task)
         return _carry_out(directory, root, found, asked, notes, dry_run=dry_run)
-
-
-def _existing(file: Path) -> Path:
-    if not file.is_file():
-        siblings = [p.name for p in file.parent.iterdir() if p.is_file()] if file.parent.is_dir() else []
-        raise UsageError(f"--data {file}: no such file", hint=did_you_mean(file.name, siblings))
-    return file.resolve()
 
 
 def _generate(template: str, folder: Path) -> list[Path]:

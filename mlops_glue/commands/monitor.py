@@ -209,8 +209,7 @@ def _of_version(bundles: Bundles, window: Window, number: int, names: list[str])
 
 def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) -> Seen:
     """Rows of any table; where it does not tell what the model says of them, a sample of them is scored."""
-    if not path.is_file():
-        raise UsageError(f"--current {path}: no such file")
+    io.existing(f"--current {path}", path)
     from mlops_glue.commands.predict import with_features
     from mlops_glue.scoring import Bundle
 
@@ -221,11 +220,14 @@ def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) 
         piece = with_features(bundles.config, bundles.root, bundle, raw, path)
         watch.add(piece)
         sampled.add(piece)
-    rows = sampled.table()
-    if not watch.told and not watch.problems:
+    rows, problems = sampled.table(), []
+    if not watch.told and watch.problems:
+        column, why = next(iter(watch.problems.items()))
+        problems.append(f"not scored, so no performance is known: {column}: {why}")
+    elif not watch.told:
         rows = bundle.scored(rows, rows, where=str(path))
         watch.predicted(rows)
-    return Seen([(watch, rows)], None, now, [], None, {chosen.number: of_table(bundles.config, chosen, rows)})
+    return Seen([(watch, rows)], None, now, problems, None, {chosen.number: of_table(bundles.config, chosen, rows)})
 
 
 def _counting(store: Store, config: configs.Config, seen: Seen, version: int | None) -> set[int]:

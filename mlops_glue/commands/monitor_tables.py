@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, layout
+from mlops_glue import console, io, layout
 from mlops_glue.commands.init import read_or_sample
 from mlops_glue.errors import DataError, UsageError, did_you_mean
 from mlops_glue.monitoring.drift import Version, Watch
@@ -33,8 +33,7 @@ def monitor_tables(
         env: an entry of `environments`.
     """
     for option, name in (("--reference", reference), ("--current", current)):
-        if not Path(name).is_file():
-            raise UsageError(f"{option} {name}: no such file")
+        io.existing(f"{option} {name}", Path(name))
     root, settings = _project(env)
     with contextlib.ExitStack() as stack:
         painter = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.delivery.fetch import of_registry, opened
-from mlops_glue.errors import DataError, UsageError, did_you_mean
+from mlops_glue.errors import DataError, UsageError
 from mlops_glue.pipeline import unchanged
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
         if twice is not None:
             raise UsageError(f"{source}: two tables are named {twice!r}", hint="score them one by one")
     else:
-        if not source.is_file():
-            here = [p.name for p in source.parent.iterdir()] if source.parent.is_dir() else []
-            raise UsageError(f"{source}: no such file", hint=did_you_mean(source.name, sorted(here)))
+        io.existing(str(source), source)
         if not target.name.lower().endswith(OUTPUTS):
             raise UsageError(f"{target}: not a file that glue writes", hint=f"one of {', '.join(OUTPUTS)}")
         inputs, outputs = [source], [target]

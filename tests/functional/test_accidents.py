@@ -266,6 +266,15 @@ def test_a_champion_that_cannot_be_read_is_no_green_light(stored: Path, glue: Gl
     assert "could not be scored on this holdout" in done.stdout
 
 
+def test_a_password_in_the_config_is_found_and_not_told(stored: Path, glue: Glue) -> None:
+    config, text = stored / "glue.yaml", (stored / "glue.yaml").read_text()
+    for password, code in (("canary-password", 1), ("${CANARY}", 0)):
+        config.write_text(f"{text}environments:\n  prod:\n    tracking:\n      uri: http://me:{password}@127.0.0.1:9\n")
+        said = glue("doctor", cwd=stored, code=code).stdout
+        assert ("glue.yaml environments.prod.tracking.uri: a password stands in it" in said) == bool(code)
+        assert "canary-password" not in said
+
+
 def test_uncommitted_work_and_no_git(stored: Path, glue: Glue) -> None:
     glue("run", cwd=stored)
     with contextlib.closing(sqlite3.connect(stored / "mlflow.db")) as store:

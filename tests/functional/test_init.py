@@ -194,7 +194,7 @@ def test_the_parts_of_a_date_split_by_time(tmp_path: Path, glue: Glue) -> None:
         (["--data", "empty.csv", "--target", "churn"], 4, "is empty"),
         (["--data", "header.csv", "--target", "churn"], 4, "has a header but no rows"),
         (["--data", "t.xlsx", "--target", "churn"], 4, "not a table that glue reads"),
-        (["--data", ".", "--target", "churn"], 2, "no such file"),
+        (["--data", ".", "--target", "churn"], 2, "--data .: is a folder"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_made(

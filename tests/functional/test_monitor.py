@@ -122,6 +122,12 @@ def test_any_table_that_drifts_is_an_alert(project: Path, glue: Glue) -> None:
     assert one["columns"]["spend"]["distance"] == pytest.approx(0.5, abs=0.1)
 
 
+def test_a_table_without_a_column_is_not_scored(project: Path, glue: Glue) -> None:
+    customers(1000, 2).drop(columns="spend").to_csv(project.parent / "less.csv", index=False)
+    said = told(glue, project, "--no-page", "--json", "--current", "../less.csv", code=1)
+    assert said["problems"] == ["not scored, so no performance is known: spend: the column is missing"]
+
+
 def test_drift_that_the_model_ignores_is_no_alarm(project: Path, glue: Glue) -> None:
     table = customers(1000, 3)
     table["noise"] += 1
@@ -232,6 +238,7 @@ def test_usage(project: Path, glue: Glue) -> None:
         (["--version", "7"], "--version 7: p has none of this number"),
         (["--last", "7d", "--rows", "5"], "--last and --rows: one window at a time"),
         (["--current", "nowhere.csv"], "--current nowhere.csv: no such file"),
+        (["--current", ".."], "--current ..: is a folder"),
         (["--current", "../customers.csv", "--version", "7"], "--version 7: p has none of this number"),
     ):
         assert said in glue("monitor", "--no-page", *words, cwd=project, code=2).stderr
