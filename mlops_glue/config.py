@@ -25,7 +25,18 @@ SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
 WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
 VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 EnvironmentName = Annotated[str, Field(pattern=VARIABLE)]
+IMAGE = r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$"
+CRON = r"^[0-9*,/A-Za-z-]+( [0-9*,/A-Za-z-]+){4}$"
+CRON_FIELDS = (
+    ("minute", 0, 59, ""),
+    ("hour", 0, 23, ""),
+    ("day", 1, 31, ""),
+    ("month", 1, 12, "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"),
+    ("weekday", 0, 6, "SUN MON TUE WED THU FRI SAT"),
+)
 FORMS = {  # what each pattern asks for, for people
+    IMAGE: "should be host/owner/name in small letters, without a tag: that is the model's version",
+    CRON: "should be five fields of cron: minute hour day month weekday",
     SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
     WINDOW: "should be a length of time like 12h, 7d or 4w",
     VARIABLE: "should name a variable of the environment, like ${NAME}",
@@ -334,10 +345,10 @@ class Ci(Section):
         default="production", description="GitHub's environment; its reviewers, if any, approve a deployment"
     )
     cloud: Literal["aws", "gcp", "azure"] | None = Field(default=None, description="where the jobs log in, by OIDC")
-    image: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$")] | None = (
-        Field(default=None, description="name of the serving image: ghcr.io/owner/name; null: a package without Docker")
+    image: Annotated[str, Field(pattern=IMAGE)] | None = Field(
+        default=None, description="name of the serving image: ghcr.io/owner/name; null: a package without Docker"
     )
-    schedule: Annotated[str, Field(pattern=r"^[0-9*,/A-Za-z-]+( [0-9*,/A-Za-z-]+){4}$")] | None = Field(
+    schedule: Annotated[str, Field(pattern=CRON)] | None = Field(
         default="17 5 * * *", description="when the monitor runs: cron, UTC; null: never"
     )
     secrets: list[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]] = Field(
@@ -514,14 +525,17 @@ def resolve(value: str, where: str) -> str:
     """Replace each `${NAME}` by the environment's value.
 
     Raises:
-        ConfigError: a variable is not set; its name is told, never a value.
+        ConfigError: a variable is not set, or empty; its name is told, never a value.
     """
 
     def one(match: re.Match[str]) -> str:
         name = match.group(1)
-        if name not in os.environ:
-            raise ConfigError([f"{CONFIG} {where}: environment variable {name} is not set"], hint=f"export {name}=…")
-        return os.environ[name]
+        value = os.environ.get(name)
+        if not value:
+            # a secret of GitHub's that is not there, or that a fork does not get, is an empty text in its jobs
+            said = f"environment variable {name} is {'not set' if value is None else 'empty'}"
+            raise ConfigError([f"{CONFIG} {where}: {said}"], hint=f"export {name}=…")
+        return value
 
     return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", one, value)
 
@@ -645,6 +659,31 @@ def _pydantic_problem(tree: Any, error: Any) -> tuple[tuple[Any, ...], int, str]
     return loc, _line(tree, loc), _say(loc, said + value)
 
 
+def _is_cron(field: str, low: int, high: int, names: list[str]) -> bool:
+    """Is it what a field of cron may be, at GitHub and in Kubernetes?"""
+
+    def number(text: str) -> int:
+        return low + names.index(text) if text in names else int(text) if text.isdecimal() else -1
+
+    for part in field.upper().split(","):
+        found = re.fullmatch(r"(?:\*|(\w+)(?:-(\w+))?)(?:/(\d+))?", part)
+        if found is None:
+            return False
+        ends = [number(end) for end in found.group(1, 2) if end]
+        if ends != sorted(ends) or not all(low <= end <= high for end in ends):
+            return False
+        if found.group(3) and not 1 <= int(found.group(3)) <= high:
+            return False
+    return True
+
+
+def registry_of(image: str | None) -> str | None:
+    """Whose login the image's registry takes; None: a name and a password."""
+    host = (image or "").partition("/")[0]
+    ends = {"ghcr.io": "ghcr", ".amazonaws.com": "aws", ".pkg.dev": "gcp", ".gcr.io": "gcp", ".azurecr.io": "azure"}
+    return next((kind for end, kind in ends.items() if host.endswith(end)), None)
+
+
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:
     model: Any = Config
     for part in loc:
@@ -667,6 +706,14 @@ def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple
     for at, name in enumerate(config.ci.secrets):
         if name.startswith("GITHUB_"):
             yield ("ci", "secrets", at), f"{name!r}: GitHub keeps names that begin with GITHUB_ to itself"
+        elif name in ("PATH", "HOME", "GLUE_ENV"):
+            yield ("ci", "secrets", at), f"{name!r}: the jobs set it themselves"
+    for field, (what, low, high, names) in zip((config.ci.schedule or "").split(), CRON_FIELDS, strict=False):
+        if not _is_cron(field, low, high, names.split()):
+            yield ("ci", "schedule"), f"{field!r} is no {what} from {low} to {high}"
+    login = registry_of(config.ci.image)
+    if login in ("aws", "gcp", "azure") and config.ci.cloud != login:
+        yield ("ci", "image"), f"its registry takes a login of {login}'s (ci: {{cloud: {login}}})"
     lacking = [key for key in ("data", "train") if key not in config.model_fields_set]
     if lacking:
         asks = ("data", "train", "validation", "features", "split", "evaluate")

@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import os
+import re
 import shlex
 import sqlite3
 import time
@@ -25,6 +26,11 @@ from mlops_glue.io import atomic
 
 Outcome = str  # executed, restored, unchanged, failed
 Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" before the work), seconds, reasons
+
+
+def _silenced() -> None:
+    for name in ("dvc", "dvc_data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
@@ -40,7 +46,7 @@ def _repo(root: Path, remote: str | None = None) -> Iterator[Any]:
         from dvc.repo import Repo
     except ImportError as error:
         raise MissingExtra("dvc", "pipeline") from error
-    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    _silenced()
     here = Path.cwd()
     os.chdir(root)
     try:
@@ -52,6 +58,10 @@ def _repo(root: Path, remote: str | None = None) -> Iterator[Any]:
             yield repo
     except sqlite3.Error as error:  # its state, in .dvc/tmp
         raise ToolError(f"DVC's state: {error}", hint=f"make room, or look at {root / '.dvc' / 'tmp'}") from error
+    except ImportError as error:  # of a remote's file system
+        extra = re.search(r"requires 'dvc-(?:gs|(\w+))'", str(error))
+        hint = f'pip install "mlops-glue[{extra.group(1) or "gcs"}]"' if extra else None
+        raise ToolError(f"DVC: {first_line(error)}", hint=hint) from error
     except LockError as error:
         raise ToolError("DVC's lock is held by another process", hint="wait for it to end, then again") from error
     except DvcException as error:
@@ -136,7 +146,7 @@ def init(root: Path, *, git: bool) -> None:
         from dvc.repo import Repo
     except ImportError as error:
         raise MissingExtra("dvc", "pipeline") from error
-    logging.getLogger("dvc").setLevel(logging.CRITICAL)
+    _silenced()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             # a project in a folder of a bigger git repository needs subdir
@@ -163,18 +173,37 @@ def has_remote(root: Path) -> bool:
         return bool(repo.config["core"].get("remote"))
 
 
-def pull(root: Path, remote: str | None) -> None:
+def pull(root: Path, remote: str | None) -> list[str]:
     """Bring every table that DVC tracks and no stage makes from the remote, and the run-cache.
+
+    Returns:
+        The tables that stay as they are, as what they hold is nowhere else.
 
     Raises:
         ToolError: there is no remote, it does not answer, or it lacks one of them.
     """
     with _repo(root, remote) as repo:
+        from dvc.exceptions import CheckoutError
+
         _check_remote(repo)
-        tables = [stage.addressing for stage in repo.index.stages if stage.cmd is None]
-        if tables:
-            repo.pull(targets=tables)
+        tables = {stage.addressing: stage.outs for stage in repo.index.stages if stage.cmd is None}
+        changed = {name: [str(o) for o in outs if _only_here(repo, o)] for name, outs in tables.items()}
+        try:
+            if wanted := [name for name in tables if not changed[name]]:
+                repo.pull(targets=wanted)
+        except CheckoutError as error:
+            said = f"{', '.join(map(str, error.target_infos))}: neither in DVC's cache nor in its remote"
+            raise ToolError(said, hint="glue run --push, where it is") from error
         repo.stage_cache.pull(None)
+        return [path for paths in changed.values() for path in paths]
+
+
+def _only_here(repo: Any, out: Any) -> bool:
+    """Was it changed, and is not in the cache?"""
+    if not out.exists:
+        return False
+    found = out.get_hash()
+    return found != out.hash_info and not repo.cache.local.exists(found.value)
 
 
 def push(root: Path, remote: str | None) -> None:
@@ -405,14 +434,20 @@ def _params(stage: Any, path: str, changed: dict[str, Any]) -> list[str]:
 
 
 def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
-    """Each dotted key below `key` that has another value, with both."""
+    """Each dotted key below `key` that has another value, with both; of lists what went and what came."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*old, *(n for n in new if n not in old)]:
-            if old.get(name) != new.get(name):
-                yield from differences(f"{key}.{name}", old.get(name), new.get(name))
-        return
-    before, after = ("absent" if v is None else str(v) if len(str(v)) < 60 else "…" for v in (old, new))
-    yield key, before, after
+            yield from differences(f"{key}.{name}", old.get(name), new.get(name))
+    elif (
+        isinstance(old, list)
+        and isinstance(new, list)
+        and (moved := [v for v in old + new if (v in old) != (v in new)])
+    ):
+        for value in moved:
+            yield from differences(key, *((value, None) if value in old else (None, value)))
+    elif old != new:
+        before, after = ("absent" if v is None else str(v) if len(str(v)) < 60 else "…" for v in (old, new))
+        yield key, before, after
 
 
 def changed_data(root: Path) -> dict[str, str]:

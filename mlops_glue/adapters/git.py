@@ -43,7 +43,7 @@ def init(root: Path) -> bool:
         return False
     # a folder that the repository around it ignores gets one of its own: DVC refuses to be ignored
     alone = not inside(root) or _git(root, "check-ignore", "--quiet", ".dvc/config") is not None
-    if alone and _git(root, "init", "--quiet") is None:
+    if alone and _git(root, "init", "--quiet", "--initial-branch=main") is None:
         raise ToolError(f"git init failed in {root}")
     return True
 
@@ -58,9 +58,20 @@ def commit(root: Path, name: str) -> str | None:
     return None if name.startswith("-") else _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
+def lacks_branch(root: Path, name: str) -> bool:
+    """Is there another branch, here or at the remote, and not this one?"""
+    found = (_git(root, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes") or "").splitlines()
+    return bool(found) and not any(one.endswith(f"/{name}") for one in found)
+
+
 def show(root: Path, name: str, path: str) -> str | None:
     """The text of a file of the folder in a commit; None where it has none."""
     return _git(root, "show", f"{name}:./{path}")
+
+
+def is_shallow(root: Path) -> bool:
+    """Does the clone lack the older commits?"""
+    return _git(root, "rev-parse", "--is-shallow-repository") == "true"
 
 
 def differs(root: Path, path: str) -> bool:

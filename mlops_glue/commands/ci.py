@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from mlops_glue.commands import generated
 from mlops_glue.errors import ConfigError, UsageError
 
 MARK = "# Made by `glue ci`"  # the first line of a file that is glue's to write again
+WHEEL = r"^\./vendor/mlops_glue-([^-]+)-.*?\.whl"  # where no index has this glue
 WORKFLOWS = ("test", "train", "deploy", "monitor")
 EXTRA_OF = {"s3": "s3", "gs": "gcs", "azure": "azure"}  # by the scheme of the remote
 CLOUD_OF = {"aws": "s3", "gcp": "gcs", "azure": "azure"}
@@ -37,14 +40,22 @@ def ci(*, check: bool = False, as_json: bool = False) -> int:
         texts = {relative(path, root): text for path, text in made.items()}
         written = [p for p in made if outcomes[p.relative_to(top).as_posix()] in ("written", "unchanged")]
         generated.remember(root, "ci", {}, texts, [relative(path, root) for path in written])
-    if not (root / config.ci.requirements).is_file():
-        outcomes[(root / config.ci.requirements).relative_to(top).as_posix()] = "missing"
+    if (lacking := _unlocked(root, config.ci.requirements)) is not None:
+        there = (root / config.ci.requirements).is_file()
+        outcomes[(root / config.ci.requirements).relative_to(top).as_posix()] = "stale" if there else "missing"
     stale = [path for path, outcome in outcomes.items() if outcome in ("missing", "stale", "left over", "to merge")]
     if as_json:
         console.result_json({"files": outcomes})
     else:
-        _tell(root, config, outcomes)
+        _tell(root, config, outcomes, lacking)
     return 1 if check and stale else 0
+
+
+def prefix(root: Path, top: Path) -> str:
+    """What the names of a project's workflows begin with, where it is a folder of its repository: `models--churn-`."""
+    if root == top:
+        return ""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", root.relative_to(top).as_posix().replace("/", "--")) + "-"
 
 
 def files(config: configs.Config, root: Path, top: Path) -> dict[Path, str | None]:
@@ -86,16 +97,17 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
     return {
         **config.ci.model_dump(exclude={"secrets"}),
         "actions": _actions(),
-        "registry": _registry(config.ci.image),
+        "registry": configs.registry_of(config.ci.image),
         "data_secrets": sorted(for_data),
         "secrets": sorted({*for_data, *used}),
         "tracked": chosen.tracking.uri is not None,
         "remote": remote,
         "folder": folder,
-        "prefix": folder.replace("/", "-"),
+        "prefix": prefix(root, top),
         "project": config.project,
         "extras": _extras(config, chosen),
         "version": __version__,
+        "wheel": (root / "vendor" / f"mlops_glue-{__version__}-py3-none-any.whl").is_file(),
     }
 
 
@@ -104,13 +116,6 @@ def _actions() -> dict[str, str]:
     lines = (layout.templates() / "ci" / "actions.txt").read_text(encoding="utf-8").splitlines()
     rows = [line.split() for line in lines if not line.startswith("#")]
     return {name: f"{name}@{commit} # {version}" for name, version, commit in rows}
-
-
-def _registry(image: str | None) -> str | None:
-    """Whose login the image's registry takes."""
-    host = (image or "").partition("/")[0]
-    ends = {"ghcr.io": "ghcr", ".amazonaws.com": "aws", ".pkg.dev": "gcp", ".gcr.io": "gcp", ".azurecr.io": "azure"}
-    return next((kind for end, kind in ends.items() if host.endswith(end)), None)
 
 
 def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
@@ -136,12 +141,14 @@ def relative(path: Path, root: Path) -> str:
 
 def _outcome(path: Path, text: str | None, base: str | None) -> str:
     """What a file is, against what it should be and what was written (None: not known)."""
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder, and glue ci writes a file there", hint="move it away")
     if not path.is_file():
         return "missing" if text is not None else "not asked for"
     there = path.read_text(encoding="utf-8", errors="replace")
     if there == text:
         return "unchanged"
-    if not there.startswith(MARK):
+    if not there.startswith(MARK) and there != base:
         return "yours"
     if base is not None and there != base:
         return "edited" if text == base else "to merge"
@@ -159,18 +166,51 @@ def _write(made: dict[Path, str | None], outcomes: dict[str, str], top: Path) ->
             outcomes[name] = "written"
 
 
-def _tell(root: Path, config: configs.Config, outcomes: dict[str, str]) -> None:
+def _unlocked(root: Path, name: str) -> str | None:
+    """A package that `requirements.in` asks for and the lock file has not; "" where there is no lock file."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    if not (root / name).is_file():
+        return ""
+    text = re.sub(WHEEL, r"mlops-glue==\1", (root / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*?\])?(?:==([^ ;\\]+)| @)", text, re.MULTILINE)
+    locked = {canonicalize_name(package): version for package, version in found}
+    asked = root / "requirements.in"
+    for line in asked.read_text(encoding="utf-8").splitlines() if asked.is_file() else ():
+        try:
+            wanted = [Requirement(re.sub(WHEEL, "mlops-glue", line.partition(" #")[0].strip()))]
+        except InvalidRequirement:  # a comment, an option, a path
+            continue
+        if wanted[0].name == "mlops-glue":
+            needs = map(Requirement, importlib.metadata.requires("mlops-glue") or [])
+            wanted += [n for n in needs if n.marker and any(n.marker.evaluate({"extra": e}) for e in wanted[0].extras)]
+        for one in wanted:
+            version = locked.get(canonicalize_name(one.name))
+            if version is None or (version and not one.specifier.contains(version, prereleases=True)):
+                return str(one).partition(";")[0].strip()
+    return None
+
+
+def _tell(root: Path, config: configs.Config, outcomes: dict[str, str], lacking: str | None) -> None:
     for path, outcome in outcomes.items():
         if outcome != "not asked for":
             console.result(f"{outcome:<9} {path}")
     if "to merge" in outcomes.values():
         console.progress("what you edited is not written over: glue upgrade merges it")
-    if not (root / config.ci.requirements).is_file():
-        console.progress(f"{config.ci.requirements} is what the jobs install: make lock, then commit it")
+    if lacking is not None:
+        said = f" and has no {lacking}" if lacking else ""
+        console.progress(f"{config.ci.requirements} is what the jobs install{said}: make lock, then commit it")
+    made = [path for path, outcome in outcomes.items() if outcome != "not asked for"]
+    if git.lacks_branch(root, config.ci.branch):
+        console.progress(f"train.yml waits for pushes to {config.ci.branch}, which git has not: ci: {{branch: NAME}}")
     log = configs.in_environment(config, config.ci.env).serve.prediction_log or ""
-    if config.ci.schedule and "://" not in log:
+    if (
+        any(path.endswith("monitor.yml") and told != "not asked for" for path, told in outcomes.items())
+        and "://" not in log
+    ):
         console.progress("monitor.yml reads serve.prediction_log; a folder of one machine no job sees: give it a URL")
-    if any(path.endswith("train.yml") and outcome == "not asked for" for path, outcome in outcomes.items()):
+    if not any(name.endswith("train.yml") for name in made):
         where = f"environments.{config.ci.env}.tracking.uri" if config.ci.env else "tracking.uri"
         console.progress(
             f"no train.yml, deploy.yml, monitor.yml: {where} is not set, and a job's own registry ends with its machine"

@@ -15,7 +15,8 @@ import numpy as np
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.commands.react import Performances, judged, of_table, react, tell_performance, tell_reaction
-from mlops_glue.errors import DataError, GlueError, ToolError, UsageError
+from mlops_glue.commands.run import project_lock
+from mlops_glue.errors import DataError, GlueError, UsageError
 from mlops_glue.monitoring import history
 from mlops_glue.monitoring.drift import Version, Watch
 from mlops_glue.monitoring.window import Sampled, Window, moment, pieces_of, span
@@ -74,7 +75,7 @@ def monitor(
         raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
     window = _window(config, root, now, last, since, rows) if current is None else None
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_alone(root))
+        stack.enter_context(project_lock(root, layout.MONITOR_LOCK, waits=False))
         painter = stack.enter_context(_painter()) if page else None
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         from mlops_glue.delivery.fetch import opened
@@ -127,22 +128,6 @@ class Bundles:
             return Version.of(number, self._store.bundle(self.config.model_name, number, folder))
         except GlueError as error:
             raise DataError(f"v{number} cannot be compared with: {error.message}", hint=error.hint) from error
-
-
-@contextlib.contextmanager
-def _alone(root: Path) -> Any:
-    """One monitor at a time in a project."""
-    from filelock import FileLock, Timeout
-
-    path = root / layout.MONITOR_LOCK
-    path.parent.mkdir(exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ToolError("another glue monitor is at work in this project", hint="wait until it has ended") from None
-    with lock:
-        yield
 
 
 def _painter() -> Painter:

@@ -104,6 +104,8 @@ def _tell(config: configs.Config, verdict: Verdict, as_json: bool) -> None:
         told: dict[str, Any] = {"model": name, "version": version, "champion": verdict.champion}
         told |= {"previous": verdict.previous, "refused": verdict.refused, "comparison": verdict.comparison}
         console.result_json(told)
+        for reason in verdict.refused:  # a job keeps the JSON in a file
+            console.progress(f"refused: {reason}")
         return
     if (against := verdict.comparison) is not None:
         console.result(console.compared(against))

@@ -14,7 +14,8 @@ import numpy as np
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
-from mlops_glue.errors import GlueError, UsageError
+from mlops_glue.commands.ci import prefix
+from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError, first_line
 from mlops_glue.pipeline import runner, stages
 from mlops_glue.pipeline.ingest import path_of
 
@@ -39,13 +40,25 @@ def report(
         env: an entry of `environments`, for the registry.
     """
     root = layout.find_root()
-    config = configs.load(root, env)
+    top = git.top(root)
+    if top is None:
+        raise UsageError(f"{root} is in no git repository, so there is nothing to compare with", hint="git init")
     if git.commit(root, base) is None:
-        raise UsageError(f"--base {base}: git has no such commit", hint="--base origin/main; git fetch first")
+        hint = "git fetch --unshallow" if git.is_shallow(root) else "--base origin/main; git fetch first"
+        raise UsageError(f"--base {base}: git has no such commit", hint=hint)
+    marker = prefix(root, top) or "."
+    try:
+        runner.check_merged(root)
+        config = configs.load(root, env, tables=False)
+    except ConfigError as error:
+        if out is not None:  # or what was said of a former commit would stand
+            said = "".join(f"- :x: {_md(line)}\n" for line in error.problems)
+            io.write_text(Path(out), f"<!-- glue report {marker} -->\n## refused\n\n{said}")
+        raise
     with tempfile.TemporaryDirectory() as folder:
         there = Before(root, base, configs.remote_url(config) if _resolves(config) else None, Path(folder))
         told = _compared(config, root, there)
-    told |= {"pages": pages, "url": _run_url(), "images": _images(root) if pages else []}
+    told |= {"marker": marker, "pages": pages, "url": _run_url(), "images": _images(root) if pages else []}
     if as_json:
         console.result_json(told)
     else:
@@ -73,8 +86,7 @@ class Before:
     def __init__(self, root: Path, rev: str, remote: str | None, folder: Path) -> None:
         self.rev, self.folder, self._root, self._remote = rev, folder, root, remote
         self.name = rev[:7] if re.fullmatch(r"[0-9a-f]{40}", rev) else rev[:40]
-        lock = git.show(root, rev, "dvc.lock")
-        self.lock: dict[str, Any] = io.yaml_of(lock)["stages"] if lock else {}
+        self.lock: dict[str, Any] = (self._yaml("dvc.lock") or {}).get("stages", {})
         self.problem = ""
         try:
             self._get([EVALUATION, RESULT, layout.COLUMNS] if self.lock else [])
@@ -84,6 +96,30 @@ class Before:
     def _get(self, paths: list[str]) -> None:
         if paths:
             dvc.get(self._root, self.rev, paths, self.folder, self._remote)
+
+    def _yaml(self, path: str) -> Any:
+        from ruamel.yaml.error import YAMLError
+
+        text = git.show(self._root, self.rev, path)
+        try:
+            return io.yaml_of(text) if text else None
+        except YAMLError as error:
+            raise DataError(f"{path} of {self.name} cannot be read: {first_line(error)}") from error
+
+    def stale(self) -> list[str]:
+        """What its `dvc.lock` was made with, and its own files say otherwise."""
+        config, found = self._yaml(layout.CONFIG), []
+        for stage in self.lock.values():
+            for key, value in stage.get("params", {}).get(layout.CONFIG, {}).items():
+                now = config
+                for part in key.split("."):
+                    now = now.get(part) if isinstance(now, dict) else None
+                found += [name for name, _, _ in dvc.differences(key, value, now)]
+        for dep in self.lock.get("ingest", {}).get("deps", []):
+            tracked = self._yaml(f"{dep['path']}.dvc")
+            if tracked and tracked["outs"][0].get("md5") != dep.get("md5"):
+                found.append(dep["path"])
+        return list(dict.fromkeys(found))
 
     def json(self, path: str) -> Any:
         """What a file holds; None where there is none."""
@@ -106,7 +142,7 @@ def _outs(lock: dict[str, Any]) -> dict[str, str]:
 
 
 def _resolves(config: configs.Config) -> bool:
-    return all(name in os.environ for name in configs.references(config.data.remote))
+    return all(os.environ.get(name) for name in configs.references(config.data.remote))
 
 
 def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, Any]:
@@ -116,14 +152,20 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
     lock = io.read_yaml(root / "dvc.lock")["stages"] if (root / "dvc.lock").is_file() else {}
     evaluation = io.read_json(root / EVALUATION) if not pending else None
     before = there.json(EVALUATION)
-    same = bool(there.hash(layout.TEST)) and there.hash(layout.TEST) == _outs(lock).get(layout.TEST)
+    same = not pending and _same_holdout(root, there, lock)
     champion, notes = _champion(config, root)
     if not there.lock:
         notes.append(f"{there.name} has no dvc.lock, so there is no result to compare with")
     if git.differs(root, "dvc.lock"):
         notes.append("dvc.lock is not what this run made: commit it, and the next run has nothing to do")
+    if stale := there.stale():
+        shown = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")
+        said = f"the dvc.lock of {there.name} is older than its own files ({shown}), as after a change without glue run"
+        notes.append(f"{said}: some of the differences are not of this change")
     metrics = _metrics(evaluation, before, champion)
-    validation = _validation(root)
+    validation = _validation(root) if "ingest" not in pending else None
+    if validation and "validate" in pending and not validation["failed"]:
+        validation = None  # of a former run
     main = config.promote.metric or (next(iter(evaluation["metrics"])) if evaluation else "")
     refused = [
         *_failures(pending, validation),
@@ -140,14 +182,28 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
         "same_holdout": same,
         "champion": champion[0] if champion else None,
         "metrics": metrics,
-        "tables": _tables(config, root, there, lock),
+        "tables": _tables(config, root, there, {} if "ingest" in pending else lock),
         "validation": validation,
-        "drift": _drift(root, there, lock),
-        "contract": _contract(root, there) if not pending and there.json(layout.COLUMNS) else [],
+        "drift": _drift(root, there, lock) if "ingest" not in pending else [],
+        "contract": _contract(root, there) if not pending and there.json(layout.COLUMNS) else None,
         "slices": _slices(evaluation, before, main),
         "slice_metric": main,
         "stages": _stages(there.lock, lock, pending),
     }
+
+
+def _same_holdout(root: Path, there: Before, lock: dict[str, Any]) -> bool:
+    """The same rows, whatever columns are taken of them?"""
+    hashes = [(outs.get(layout.TEST), outs.get(layout.TABLE)) for outs in (_outs(there.lock), _outs(lock))]
+    if hashes[0][0] == hashes[1][0]:
+        return hashes[0][0] is not None
+    if hashes[0][1] != hashes[1][1]:
+        return False
+    try:
+        before, here = there.table(layout.TEST), io.read_parquet(root / layout.TEST, [layout.ROW])
+    except GlueError:  # neither in the cache nor in the remote
+        return False
+    return {*before.column(layout.ROW).to_pylist()} == {*here.column(layout.ROW).to_pylist()}
 
 
 def _failures(pending: dict[str, list[str]], validation: dict[str, Any] | None) -> Iterator[str]:
@@ -247,8 +303,9 @@ def _tables(config: configs.Config, root: Path, there: Before, lock: dict[str, A
     rows = []
     for name in config.data.sources:
         path = path_of(config, name)
-        here = io.parquet_shape(root / path) if (root / path).is_file() else None
-        unchanged = there.hash(path) == _outs(lock).get(path)
+        made = _outs(lock).get(path)
+        here = io.parquet_shape(root / path) if made and (root / path).is_file() else None
+        unchanged = bool(made) and there.hash(path) == made
         before = here if unchanged else _shape(there, path)
         rows.append(
             {

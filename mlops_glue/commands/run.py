@@ -48,7 +48,8 @@ def run(
     runner.check_merged(root)
     if pull:
         with project_lock(root):
-            dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False)))
+            for path in dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False))):
+                console.progress(f"{path} was changed here, so it is not brought")
     if until == stages.STAGES[-1]:
         until = None  # that is everything: evaluate is beside it, not before it
     if overrides:
@@ -205,6 +206,8 @@ def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_j
     parity = io.read_json(root / layout.BUNDLE / "parity.json")
     if as_json:
         console.result_json({"stages": outcomes, **told, "format": parity["format"], "metrics": report["metrics"]})
+        for reason in told["refused"]:  # a job keeps the JSON in a file
+            console.progress(f"refused: {reason}")
     else:
         _summary(report, parity, told, told["previous"])
     return 1 if told["refused"] else 0
@@ -240,22 +243,29 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
     console.result("next     glue report    glue serve    glue predict IN OUT    mlflow ui    dvc dag")
 
 
-def project_lock(root: Path) -> Any:
-    """One `glue` at work in a project at a time; a second waits and says so."""
+@contextlib.contextmanager
+def project_lock(root: Path, of: str = layout.LOCK, *, waits: bool = True) -> Iterator[None]:
+    """One `glue` at work in a project at a time; a second waits and says so, or is refused."""
     from filelock import FileLock, Timeout
 
-    path = root / layout.LOCK
+    path = root / of
     path.parent.mkdir(exist_ok=True)
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not waits:
+            said = f"another glue {path.stem} is at work in this project"
+            raise ToolError(said, hint="wait until it has ended") from None
         console.progress("waiting for another glue at work in this project")
         try:
             lock.acquire(timeout=float(os.environ.get("GLUE_LOCK_TIMEOUT_S", "3600")))
         except Timeout:
             raise ToolError("another glue has been at work in this project too long", hint="see: ps aux") from None
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def at_work(root: Path) -> bool:
