@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 NEEDS = ("fastapi", "uvicorn", "httptools", "uvloop", "onnxruntime", "numpy", "msgspec", "orjson", "prometheus-client")
-LOG_NEEDS = ("pyarrow",)  # the prediction log becomes Parquet
+LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or at a URL
 STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of where it is kept
 SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
 LEFT_OUT = ("templates", "__pycache__")
@@ -114,11 +114,7 @@ def _requirements(
     """
     log = config.serve.prediction_log
     names = [*NEEDS, *(LOG_NEEDS if log else ())]
-    names += (
-        ["fsspec", *(need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://"))]
-        if log and "://" in log
-        else []
-    )
+    names += [need for scheme, need in STORE_NEEDS.items() if log and log.startswith(f"{scheme}://")]
     names += SKOPS_NEEDS if (made / "bundle" / "model.skops").is_file() else ()
     pins = dict(sorted(_closure(list(names))))
     lock = root / config.ci.requirements

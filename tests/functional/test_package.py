@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,28 @@ def answers(url: str) -> None:
     assert ask(url, "/predict", {"island": 7})[0] == 422
 
 
-def test_the_folder_serves_alone(packed: Path) -> None:
-    """Its own code and bundle, and of what is installed only what `requirements.txt` names."""
+def alone(packed: Path, site: Path) -> list[str]:
+    """Python that can import what `requirements.txt` names, and nothing else that is installed: `site` links to it."""
     names = re.findall(r"^([A-Za-z0-9_.-]+)==", (packed / "requirements.txt").read_text(), re.MULTILINE)
-    others = ("pandas", "sklearn", "mlflow", "dvc", "rich", "ruamel", "jinja2", "filelock")
-    assert not set(others) & set(names)
-    block = f"import sys; [sys.modules.__setitem__(n, None) for n in {others}]; import runpy; sys.argv[1:1] = []"
-    port = free_port()
-    run = f"{block}; sys.argv = ['serving', '--port', '{port}']; runpy.run_path({str(packed)!r}, run_name='__main__')"
-    assert served([sys.executable, "-P", "-c", run], port, dict(os.environ), answers) == 0
-    done = subprocess.run([sys.executable, packed, "--check", "--json"], capture_output=True, text=True, check=True)
+    assert not {"pandas", "scikit-learn", "mlflow", "dvc", "rich", "ruamel.yaml", "jinja2", "filelock"} & set(names)
+    site.mkdir()
+    for found in map(distribution, names):
+        for top in {file.parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            if not (site / top).exists():
+                (site / top).symlink_to(found.locate_file(top))  # type: ignore[arg-type]
+    return ["env", f"PYTHONPATH={site}", sys.executable, "-S"]  # its other processes have the same
+
+
+def test_the_folder_serves_alone(packed: Path, tmp_path: Path) -> None:
+    """Its own code and bundle, and of what is installed only what `requirements.txt` names; its log is shipped."""
+    import pyarrow.parquet as pq
+
+    port, python = free_port(), alone(packed, tmp_path / "site")
+    run = [*python, str(packed), "--port", str(port), "--state", str(tmp_path / "state")]
+    assert served(run, port, dict(os.environ), answers) == 0
+    (log,) = (tmp_path / "state/data/predictions").glob("date=*/*.parquet")
+    assert pq.read_table(log)["island"].to_pylist() == [ROW["island"]]
+    done = subprocess.run([*python, packed, "--check", "--json"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["version"] == 1
 
 
