@@ -44,10 +44,13 @@ def _render(template: str, answers: dict[str, Any]) -> dict[str, str]:
     folder = layout.templates() / template
     out = {}
     for file in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        name = file.relative_to(folder).as_posix()
-        name = f".{name}" if name in ("gitignore", "dvcignore") else name
-        out[name] = io.render(file, answers)
+        out[dotted(file.relative_to(folder).as_posix())] = io.render(file, answers)
     return out
+
+
+def dotted(name: str) -> str:
+    """A template's name as the file's."""
+    return f".{name}" if name in ("gitignore", "dvcignore") else name
 
 
 def remember(root: Path, command: str, asked: Answers, made: Mapping[str, str | None], written: Iterable[str]) -> None:

@@ -27,6 +27,7 @@ NEEDS = ("fastapi", "uvicorn", "httptools", "uvloop", "onnxruntime", "numpy", "m
 LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or at a URL
 STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of where it is kept
 SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
+SECRETS = "deploy/.env"  # of compose.yml; the user's
 LEFT_OUT = ("templates", "__pycache__")
 
 
@@ -101,6 +102,9 @@ def _with_edits(out: Path, made: Path, texts: dict[str, str]) -> list[str]:
         if file.text is not None:
             io.write_text(made / file.path, file.text)
     generated.write(made, {"package": generated.Part(__version__, {}, dict(texts))})
+    if (out / SECRETS).is_file():  # git does not have it
+        (made / SECRETS).parent.mkdir(exist_ok=True)
+        shutil.copy2(out / SECRETS, made / SECRETS)
     return [file.path for file in files if file.outcome == "conflict"]
 
 
@@ -148,7 +152,9 @@ def _requirements(
     }
     folder = layout.templates() / "serving"
     found = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    return len(pins), {p.relative_to(folder).as_posix(): io.render(p, values, ("<<", ">>")) for p in found}
+    return len(pins), {
+        generated.dotted(p.relative_to(folder).as_posix()): io.render(p, values, ("<<", ">>")) for p in found
+    }
 
 
 def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
