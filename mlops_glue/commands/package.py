@@ -82,6 +82,7 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
     about = {
         "name": config.model_name,
         "version": chosen,
+        "env": env,
         "digest": found.digest,
         "fingerprint": found.fingerprint,
         "online_store": online and {"project": online["project"]},
@@ -165,6 +166,7 @@ def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": about["name"],
         "version": about["version"],
+        "env": about["env"],
         "dns": dns,
         "image": config.ci.image or dns,
         "port": config.serve.port,

@@ -165,9 +165,10 @@ def test_the_dockerfile_has_no_finding(packed: Path, tmp_path: Path) -> None:
 def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: Glue) -> None:
     text = (project / "glue.yaml").read_text()
     keyed = text.replace("serve:\n", 'serve:\n  api_keys: ["${GLUE_API_KEY}"]\n', 1)
-    for name, config in (("open", text), ("keyed", keyed + "\nci: {image: ghcr.io/acme/penguins}\n")):
+    keyed += "\nci: {image: ghcr.io/acme/penguins}\nenvironments: {prod: {}}\n"
+    for name, config, words in (("open", text, ()), ("keyed", keyed, ("--env", "prod"))):
         (project / "glue.yaml").write_text(config)
-        glue("package", str(tmp_path / name), cwd=project)
+        glue("package", str(tmp_path / name), *words, cwd=project)
     (project / "glue.yaml").write_text(text)
     for name in ("open", "keyed"):
         deploy = tmp_path / name / "deploy"
@@ -177,6 +178,10 @@ def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: G
         found = list(yaml.safe_load_all((deploy / "kubernetes.yml").read_text()))
         kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "CronJob"}
         assert {one["kind"] for one in found} == kinds
+        (job,) = (one for one in found if one["kind"] == "CronJob")
+        (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+        prod = [{"name": "GLUE_ENV", "value": "prod"}]
+        assert container.get("env", []) == (prod if name == "keyed" else [])
         for at, one in enumerate(found):  # of a file with many, the tool tells the first error of each only
             (tmp_path / "one.yml").write_text(yaml.safe_dump(one))
             assert not invalid(tmp_path / "one.yml"), (at, one["kind"])
