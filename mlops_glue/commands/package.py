@@ -160,7 +160,7 @@ def _requirements(
 
 def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
     """What the templates say of the image and of where it runs."""
-    dns = re.sub(r"[^a-z0-9]+", "-", about["name"].lower()).strip("-")[:50] or "model"
+    dns = re.sub(r"[^a-z0-9]+", "-", about["name"].lower())[:50].strip("-") or "model"
     jobs = [("monitor", config.ci.schedule, ["monitor"])] if config.ci.schedule else []
     jobs += [("materialize", "0 * * * *", ["materialize"])] if config.features.use else []
     return {

@@ -31,7 +31,7 @@ MOST_BYTES = 450 << 20  # of the image, unpacked
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
     """The penguins, with a champion."""
-    root = on_penguins(tmp_path_factory.mktemp("package"), "p", glue, empty_store)
+    root = on_penguins(tmp_path_factory.mktemp("package"), "P.1_a", glue, empty_store)
     glue("run", "--set", "train.estimator=sklearn.linear_model.LogisticRegression", cwd=root)
     return root
 
@@ -174,6 +174,7 @@ def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: G
         deploy = tmp_path / name / "deploy"
         schema = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", deploy / "compose.yml"]
         subprocess.run(schema, check=True, capture_output=True)
+        assert re.fullmatch("[a-z0-9][a-z0-9_-]*", yaml.safe_load((deploy / "compose.yml").read_text())["name"])
         subprocess.run(["hadolint", deploy / "jobs.Dockerfile"], check=True)
         found = list(yaml.safe_load_all((deploy / "kubernetes.yml").read_text()))
         kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "CronJob"}
