@@ -174,7 +174,13 @@ def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: G
         deploy = tmp_path / name / "deploy"
         schema = ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", deploy / "compose.yml"]
         subprocess.run(schema, check=True, capture_output=True)
-        assert re.fullmatch("[a-z0-9][a-z0-9_-]*", yaml.safe_load((deploy / "compose.yml").read_text())["name"])
+        compose = yaml.safe_load((deploy / "compose.yml").read_text())
+        assert re.fullmatch("[a-z0-9][a-z0-9_-]*", compose["name"])
+        (scraped,) = yaml.safe_load((deploy / "prometheus.yml").read_text())["scrape_configs"]
+        read = scraped.get("authorization", {}).get("credentials_file")
+        secrets = compose["services"]["prometheus"].get("secrets", [])
+        mounted = {compose["secrets"][one["source"]]["environment"]: one["target"] for one in secrets}
+        assert mounted == ({"GLUE_API_KEY": read} if name == "keyed" else {}) and (read is None) == (name == "open")
         subprocess.run(["hadolint", deploy / "jobs.Dockerfile"], check=True)
         found = list(yaml.safe_load_all((deploy / "kubernetes.yml").read_text()))
         kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "CronJob"}
