@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import console, io
-from mlops_glue.commands import serve as serving
-from mlops_glue.config import Serve
-from mlops_glue.errors import MissingExtra
-from mlops_glue.records import Servable
+from mlops_glue import console
+from mlops_glue.errors import GlueError, MissingExtra, first_line
 
 
 def main(folder: Path, words: list[str]) -> int:
@@ -21,8 +19,17 @@ def main(folder: Path, words: list[str]) -> int:
         return _serve(folder, words)
     except KeyboardInterrupt:
         return 130
+    except (ImportError, MissingExtra) as problem:
+        return console.ended(_not_installed(folder, problem))
     except Exception as problem:
         return console.ended(problem)
+
+
+def _not_installed(folder: Path, problem: ImportError | MissingExtra) -> GlueError:
+    words = ["pip", "install", "--requirement", str(folder / "requirements.txt")]
+    if any((folder / "wheels").glob("*.whl")):
+        words[2:2] = ["--no-index", "--find-links", str(folder / "wheels")]
+    return GlueError(first_line(problem), hint=shlex.join(words))
 
 
 def _options(folder: Path, words: list[str], about: dict[str, Any]) -> argparse.Namespace:
@@ -41,15 +48,18 @@ def _options(folder: Path, words: list[str], about: dict[str, Any]) -> argparse.
 
 
 def _serve(folder: Path, words: list[str]) -> int:
+    # what is not installed is told in a line, so nothing that needs it is imported before
+    from mlops_glue import io
+    from mlops_glue.commands import serve as serving
+    from mlops_glue.config import Serve
+    from mlops_glue.records import Servable
+    from mlops_glue.serving import server
+
     about = io.read_json(folder / "serve.json")
     given = _options(folder, words, about)
     kept = Serve.model_validate(about["serve"])
     options = kept.model_copy(update={"host": given.host, "port": given.port, "workers": given.workers})
     options = options.model_copy(update={"shadow": None, "canary": None})  # there is no registry to ask
-    try:
-        from mlops_glue.serving import server
-    except ImportError as error:
-        raise MissingExtra(str(error.name or error), "serving") from error
     if not given.check:
         serving.check_open(options, server.is_loopback(options.host), given.insecure)
     online = about["online_store"]

@@ -92,6 +92,22 @@ def test_the_folder_serves_alone(packed: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["version"] == 1
 
 
+def test_what_is_not_installed_is_told(packed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "räum x"
+    shutil.copytree(packed, folder)
+    python = alone(packed, tmp_path / "site")
+    for missing in ("pydantic", "onnxruntime"):  # asked for at once, and by the model
+        (tmp_path / "site" / missing).unlink()
+        done = subprocess.run([*python, folder, "--check"], capture_output=True, text=True, check=False)
+        hint = f"hint: pip install --requirement '{folder}/requirements.txt'\n"
+        assert (done.returncode, done.stderr) == (4, f"error: No module named '{missing}'\n{hint}")
+        (tmp_path / "site" / missing).symlink_to(distribution(missing).locate_file(missing))  # type: ignore[arg-type]
+    shutil.rmtree(tmp_path / "site")
+    (folder / "wheels/a.whl").touch()
+    done = subprocess.run([*python, folder, "--check"], capture_output=True, text=True, check=False)
+    assert f"pip install --no-index --find-links '{folder}/wheels' --requirement" in done.stderr
+
+
 def test_what_is_not_safe_is_not_served(packed: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, packed, "--host", "0.0.0.0"], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "names no key" in done.stderr
