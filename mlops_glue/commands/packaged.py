@@ -75,5 +75,5 @@ def _serve(folder: Path, words: list[str]) -> int:
             options, first, about["name"], None, Path(scratch), place, access_log=not given.quiet
         )
         if given.check:
-            return serving.check_servable(settings, given.json, f"http://{options.host}:{options.port}", place)
+            return serving.check_servable(settings, given.json, server.address(options.host, options.port), place)
         return serving.listen(settings, options, place, None, Path(scratch), None)

@@ -65,9 +65,8 @@ def serve(
         first, told = _first(root, config, env, version, state)
         alias = "champion" if version is None else None
         settings = settings_of(options, first, config.model_name, alias, state, root, access_log=not quiet)
-        url = f"http://{options.host}:{options.port}"
         if check:
-            return check_servable(settings, as_json, url, root)
+            return check_servable(settings, as_json, server.address(options.host, options.port), root)
         return listen(settings, options, root, env, state, told)
 
 
@@ -93,7 +92,7 @@ def listen(
     with server.bound(options.host, options.port) as listening:
         # no worker has loaded it yet, so it is tried: what is wrong is told in one line, and not by each of them
         model = tried(settings, settings.first)
-        _tell(model, server.address(listening), options, root, unasked)
+        _tell(model, server.address(*listening.getsockname()[:2]), options, root, unasked)
         del model
         gc.collect()
         return server.run(
@@ -355,4 +354,5 @@ def _curl(model: Model, url: str, root: Path, *, keyed: bool) -> str:
         io.write_text(root / layout.SERVED / "example.json", body + "\n")
         sent = f"@{layout.SERVED}/example.json"
     key = " -H 'Authorization: Bearer KEY'" if keyed else ""
+    url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")  # all addresses are none to ask
     return f"curl -s {url}/predict -H 'Content-Type: application/json'{key} -d {sent}"

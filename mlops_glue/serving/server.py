@@ -226,9 +226,8 @@ def work(settings: Settings, listening: socket.socket, shutdown_s: float) -> Non
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def address(listening: socket.socket) -> str:
+def address(host: str, port: int) -> str:
     """As a URL."""
-    host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

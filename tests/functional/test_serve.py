@@ -120,6 +120,7 @@ def test_keys(project: Path, glue: Glue) -> None:
                 assert ask(url, "/model", Authorization=f"Bearer {key}")[0] == 200
             assert ask(url, "/health")[0] == 200
         assert "first" not in (project / "told.txt").read_text()
+        assert "try  curl -s http://127.0.0.1:" in (project / "told.txt").read_text()
     finally:
         (project / "glue.yaml").write_text(before)
 
@@ -127,7 +128,9 @@ def test_keys(project: Path, glue: Glue) -> None:
 def test_check(project: Path, glue: Glue) -> None:
     told = json.loads(glue("serve", "--check", "--json", cwd=project).stdout)
     assert told["version"] == 1 and told["format"] == "onnx" and len(told["answers"]) == 3
-    assert "can be served" in glue("serve", "--check", cwd=project).stdout
+    for host, asked in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]")):
+        said = glue("serve", "--check", "--host", host, "--port", "8001", cwd=project).stdout
+        assert "can be served" in said and f"curl -s http://{asked}:8001/predict" in said
     assert "has none of this number" in glue("serve", "--check", "--version", "9", cwd=project, code=2).stderr
     (kept,) = (project / ".glue/serve").glob("v1-*")
     assert kept.stat().st_mode & 0o777 == 0o700
