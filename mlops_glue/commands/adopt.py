@@ -6,6 +6,7 @@ away takes glue away.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,7 +70,7 @@ def adopt(
     if dry_run or not asked_for(ask, root):
         return 0
     _write(root, files, asked, made)
-    console.result(f"{root}: written. Next: cd {Path(path, layout.ADOPTED)} && glue run")
+    console.result(f"{root}: written. Next: cd {shlex.quote(str(Path(path, layout.ADOPTED)))} && glue run")
     return 0
 
 

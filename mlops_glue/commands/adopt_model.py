@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -77,7 +78,9 @@ def adopt_model(
                 generated.remember(root, "init", asked, files, files)
                 number, new = _register(root, name, told, Path(scratch) / "bundle")
     said = "is champion" if new else "has it already"
-    console.result(f"{name} v{number} {said}. Next: cd {Path(path, layout.ADOPTED)} && glue serve --check")
+    console.result(
+        f"{name} v{number} {said}. Next: cd {shlex.quote(str(Path(path, layout.ADOPTED)))} && glue serve --check"
+    )
     return 0
 
 

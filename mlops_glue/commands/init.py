@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -333,7 +334,7 @@ def _carry_out(
             generated.remember(root, "init", asked, files, missing)
     except OSError as error:
         raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
-    where = "" if root == Path.cwd() else f"cd {directory} && "
+    where = "" if root == Path.cwd() else f"cd {shlex.quote(directory)} && "
     console.result(f"{directory}: {len(missing)} files written. Next: {where}glue run")
     return 0
 

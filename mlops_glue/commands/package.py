@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,8 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
             shutil.rmtree(out)
         made.rename(out)
     console.result(f"{target}: {about['name']} v{about['version']}, {size} packages to install")
-    console.result(f"next     python {target} --check    docker build --tag {about['name'].lower()} {target}")
+    folder, tag = shlex.quote(target), shlex.quote(about["name"].lower())
+    console.result(f"next     python {folder} --check    docker build --tag {tag} {folder}")
     for path in conflicts:
         console.progress(f"{target}/{path}: both sides are there, between <<<<<<< and >>>>>>>: choose")
     return 1 if conflicts else 0

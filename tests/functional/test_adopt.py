@@ -134,12 +134,15 @@ def test_a_repository_is_adopted_runs_and_is_left_as_it_was(
 
 
 def test_a_changed_table_trains_again(tmp_path: Path, glue: Glue) -> None:
-    plain_folder(tmp_path)
-    glue("adopt", "--yes", cwd=tmp_path)
-    glue("run", "--until", "ingest", cwd=tmp_path / "glue")
-    table = pd.read_csv(tmp_path / "penguins.csv")
-    table.iloc[:-5].to_csv(tmp_path / "penguins.csv", index=False)
-    assert "penguins.csv" in glue("why", "ingest", cwd=tmp_path / "glue").stdout
+    top = tmp_path / "my repository"
+    top.mkdir()
+    plain_folder(top)
+    done = glue("adopt", top.name, "--yes", cwd=tmp_path)
+    assert "Next: cd 'my repository/glue' && glue run" in done.stdout
+    glue("run", "--until", "ingest", cwd=top / "glue")
+    table = pd.read_csv(top / "penguins.csv")
+    table.iloc[:-5].to_csv(top / "penguins.csv", index=False)
+    assert "penguins.csv" in glue("why", "ingest", cwd=top / "glue").stdout
 
 
 @pytest.mark.parametrize(

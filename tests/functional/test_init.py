@@ -89,8 +89,9 @@ def test_a_folder_that_the_repository_around_it_ignores(tmp_path: Path, glue: Gl
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / ".gitignore").write_text("/.demo/\n")
     nasty().to_csv(tmp_path / "t.csv", index=False)
-    glue("init", ".demo/p", "--data", "t.csv", "--target", "target: no", cwd=tmp_path)
-    assert (tmp_path / ".demo" / "p" / ".git").is_dir()
+    done = glue("init", ".demo/my p", "--data", "t.csv", "--target", "target: no", cwd=tmp_path)
+    assert (tmp_path / ".demo" / "my p" / ".git").is_dir()
+    assert "Next: cd '.demo/my p' && glue run" in done.stdout
 
 
 def test_a_dry_run_writes_nothing_and_names_what_it_would(tmp_path: Path, glue: Glue) -> None:

@@ -144,29 +144,31 @@ def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, g
 
 def test_git_keeps_the_edits_and_not_what_is_built(project: Path, tmp_path: Path, glue: Glue) -> None:
     """What is committed makes the package anew, and has neither secrets nor what a linter finds in glue."""
-    glue("package", "kept", cwd=project)
-    manifest, secrets = project / "kept/deploy/kubernetes.yml", project / "kept/deploy/.env"
+    made = project / "räum x"
+    said = glue("package", made.name, cwd=project).stdout
+    assert "python 'räum x' --check    docker build --tag p.1_a 'räum x'\n" in said
+    manifest, secrets = made / "deploy/kubernetes.yml", made / "deploy/.env"
     manifest.write_text(f"# mine\n{manifest.read_text()}")
     secrets.write_text("POSTGRES_PASSWORD=x\n")
     subprocess.run(["ruff", "check", "."], cwd=project, check=True)
-    subprocess.run(["ruff", "check", "--no-respect-gitignore", "kept/__main__.py"], cwd=project, check=True)
+    subprocess.run(["ruff", "check", "--no-respect-gitignore", made / "__main__.py"], cwd=project, check=True)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     for words in (["add", "-A"], ["commit", "-qm", "all"], ["clone", "-q", ".", str(tmp_path / "clone")]):
         subprocess.run([*git, *words], cwd=project, check=True)
-    clone = tmp_path / "clone/kept"
+    clone = tmp_path / "clone" / made.name
     there = {path.name for path in clone.iterdir()}
     assert {"Dockerfile", "deploy", ".gitignore", "serve.json"} <= there
     assert not {"bundle", "mlops_glue", "wheels", "online_store.db"} & there
     assert not (clone / "deploy/.env").exists()
     done = subprocess.run([sys.executable, clone, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 4
-    assert done.stderr == f"error: {clone}/bundle: is not there\nhint: glue package {clone}, in the project\n"
-    glue("package", "kept", cwd=project)
+    assert done.stderr == f"error: {clone}/bundle: is not there\nhint: glue package '{clone}', in the project\n"
+    glue("package", made.name, cwd=project)
     assert secrets.read_text() == "POSTGRES_PASSWORD=x\n"  # which git does not have
-    shutil.rmtree(project / "kept")
-    shutil.copytree(clone, project / "kept")
-    glue("package", "kept", cwd=project)
-    assert (project / "kept/bundle").is_dir() and manifest.read_text().startswith("# mine\n")
+    shutil.rmtree(made)
+    shutil.copytree(clone, made)
+    glue("package", made.name, cwd=project)
+    assert (made / "bundle").is_dir() and manifest.read_text().startswith("# mine\n")
 
 
 def test_the_dockerfile_has_no_finding(packed: Path, tmp_path: Path) -> None:
