@@ -153,6 +153,8 @@ def plan(
             hint="; ".join(f"{column!r}: {reason}" for column, reason in excluded[:3]) or "it has no other column",
         )
     task_found = task or infer_task(table.column(target))
+    if task is not None:
+        _check_task(label, target, task)
     notes.append(f"task: {task_found}")
     positive = defaults.positive(table.column(target), task_found)
     big = label.file.stat().st_size > WHOLE_BYTES
@@ -254,6 +256,35 @@ def _check_target(label: Table, target: str, notes: list[str]) -> None:
         )
     if of.nulls:
         notes.append(f"target {target!r}: {of.nulls:,} rows without a value are left out")
+
+
+def _check_task(label: Table, target: str, task: str) -> None:
+    """The task that is asked for is one that the target's values allow.
+
+    Raises:
+        UsageError: it is not.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from mlops_glue.pipeline.featurize import as_target, shown
+
+    values = label.rows.column(target).drop_null()
+    if pa.types.is_floating(values.type):
+        values = values.filter(pc.is_finite(values))  # the others have no target
+    try:
+        held = as_target(values, task, target)
+    except DataError:
+        said = f"holds {values.type}, not numbers: {shown(values.unique().to_pylist())}"
+        raise UsageError(
+            f"--task regression: {target!r} of {label.file.name} {said}",
+            hint="--task multiclass, or leave --task out: it is taken from the target",
+        ) from None
+    if task == "binary" and len(classes := sorted(held.unique().to_pylist())) > 2:
+        raise UsageError(
+            f"--task binary: {target!r} of {label.file.name} has {len(classes):,} values: {shown(classes)}",
+            hint="leave --task out: it is taken from the target",
+        )
 
 
 def _source(root: Path, one: Table, target: str, stays: Path | None) -> dict[str, Any]:

@@ -47,13 +47,14 @@ def featurize(config: Config, root: Path) -> None:
     encoded = encode(table, schema, where=source.path)
     out: dict[str, Any] = {layout.ROW: rows}
     out |= {name: encoded[name] for name in (*schema.numeric, *schema.text)}
-    out[f"target:{labels.target}"] = _target(target, task)
+    truth = as_target(target, task, labels.target)
+    out[f"target:{labels.target}"] = truth
     if source.timestamps:
         out[layout.WHEN] = moments(table, source.timestamps)
     if source.entity is not None:
         out[layout.WHOM] = as_text(table.column(source.entity))
     facts = [_describe(c, encoded, table.column(c.name).type) for c in schema.columns]
-    classes = _classes(target, task)
+    classes = _classes(truth, task, labels.target)
     if labels.positive is not None and labels.positive not in (classes or []):
         said = did_you_mean(str(labels.positive), [str(c) for c in classes or []])
         raise ConfigError([f"{layout.CONFIG} data.labels.positive: the target has no {labels.positive!r} ({said})"])
@@ -128,15 +129,23 @@ def choose_columns(config: Config, table: pa.Table, joined: dict[str, str]) -> l
     ]
 
 
-def _target(values: pa.ChunkedArray, task: str) -> Any:
-    """Regression: float64. Classes: whole numbers as int64, booleans as they are, all else as text."""
+def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:
+    """Regression: float64. Classes: whole numbers as int64, booleans as they are, all else as text.
+
+    Raises:
+        DataError: a regression is asked for, and there are no numbers.
+    """
     import pyarrow as pa
 
     if task == "regression":
         try:
             return values.cast(pa.float64())
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise DataError(f"the target holds {values.type}, not numbers") from None
+            held = f"{values.type} ({shown(as_text(values).unique().to_pylist())})"
+            raise DataError(
+                f"target {name!r} holds {held}, not numbers, and the task is regression",
+                hint=f"data: {{labels: {{task: multiclass}}}} in {layout.CONFIG}, or make them numbers in the table",
+            ) from None
     if pa.types.is_boolean(values.type):
         return values
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
@@ -147,12 +156,22 @@ def _target(values: pa.ChunkedArray, task: str) -> Any:
     return as_text(values)
 
 
-def _classes(values: pa.ChunkedArray, task: str) -> list[Any] | None:
+def shown(values: list[Any], most: int = 5) -> str:
+    """The first of some values, for a message."""
+    return ", ".join(repr(v) for v in values[:most]) + (", …" if len(values) > most else "")
+
+
+def _classes(target: Any, task: str, name: str) -> list[Any] | None:
     if task == "regression":
         return None
-    classes = sorted(set(_target(values, task).to_pylist()))
+    classes = sorted(set(target.to_pylist()))
     if len(classes) < 2:
         raise DataError(f"the target has one class only: {classes[0]!r}", hint="a model needs two to tell apart")
+    if task == "binary" and len(classes) > 2:
+        raise DataError(
+            f"target {name!r} has {len(classes):,} values, and a binary task takes two: {shown(classes)}",
+            hint=f"mend the table, or data: {{labels: {{task: multiclass}}}} in {layout.CONFIG}",
+        )
     return classes
 
 

@@ -347,6 +347,7 @@ def _file(name: str, change: Callable[[str], str]) -> Callable[[Path], None]:
     return edit
 
 
+_no_suite = _file("glue.yaml", lambda t: re.sub(r"validation:.*?\n\n", "", t, flags=re.DOTALL))
 MERGE = "<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> other\n"
 FAILS = "class Mine:\n    def fit(self, X, y):\n        return self.go(X)\n    def go(self, X):\n        return 1 / 0\n"
 FAILS += "    def predict(self, X):\n        return X\n    def get_params(self, deep=True):\n        return {}\n"
@@ -423,6 +424,21 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "a column all null": (_data(lambda t: t.assign(noise=None)), 1, ["expect_column_values_to_not_be_null", "noise"]),
     "a column of text now": (_data(lambda t: t.assign(noise="a")), 1, ["noise"]),
     "one class now": (_data(lambda t: t.assign(y="yes")), 4, ["one class only: 'yes'"]),
+    "three classes now": (
+        lambda r: (_no_suite(r), _data(lambda t: t.assign(y=["perhaps", *t["y"][1:]]))(r))[0],
+        4,
+        ["target 'y' has 3 values, and a binary task takes two: 'no', 'perhaps', 'yes'", "hint: ", "task: multiclass"],
+    ),
+    "words for the target of a regression": (
+        lambda r: (
+            _no_suite(r),
+            _file("glue.yaml", lambda t: re.sub("evaluate:.*?\n\n|    positive:.*?\n", "", t, flags=re.DOTALL))(r),
+            _yaml("metric: roc_auc", "metric: r2")(r),
+            _yaml("task: binary", "task: regression")(r),
+        )[0],
+        4,
+        ["target 'y' holds string ('yes', 'no'), not numbers", "hint: ", "task: multiclass"],
+    ),
     "few rows now": (_data(lambda t: t.head(3)), 1, ["expect_table_row_count_to_be_between"]),
     "a table gone": (lambda r: (r / "data/raw/t.csv").unlink(), 2, ["'data/raw/t.csv' is not there (run: dvc pull)"]),
     "an empty suite": (

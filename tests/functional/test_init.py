@@ -192,6 +192,8 @@ def test_the_parts_of_a_date_split_by_time(tmp_path: Path, glue: Glue) -> None:
         (["--data", "t.csv", "--target", "churn", "--timestamp", "year,month"], 2, "--timestamp year: no such"),
         (["--data", "t.csv", "--target", "churn", "--template", "fraud"], 2, "brings its own table"),
         (["--data", "t.csv", "--target", "one"], 4, "there is nothing to tell apart"),
+        (["--data", "t.csv", "--target", "a", "--task", "binary"], 2, "'a' of t.csv has 30 values: 0, 1, 2, 3, 4, …"),
+        (["--data", "t.csv", "--target", "b", "--task", "regression"], 2, "holds string, not numbers: 'x', 'y', 'z'"),
         (["--data", "empty.csv", "--target", "churn"], 4, "is empty"),
         (["--data", "header.csv", "--target", "churn"], 4, "has a header but no rows"),
         (["--data", "t.xlsx", "--target", "churn"], 4, "not a table that glue reads"),
@@ -201,7 +203,7 @@ def test_the_parts_of_a_date_split_by_time(tmp_path: Path, glue: Glue) -> None:
 def test_what_cannot_be_is_refused_and_nothing_is_made(
     tmp_path: Path, glue: Glue, words: list[str], code: int, said: str
 ) -> None:
-    (tmp_path / "t.csv").write_text("a,one,churn\n" + "".join(f"{i},1,{i % 2}\n" for i in range(30)))
+    (tmp_path / "t.csv").write_text("a,b,one,churn\n" + "".join(f"{i},{'xyz'[i % 3]},1,{i % 2}\n" for i in range(30)))
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "header.csv").write_text("a,churn\n")
     (tmp_path / "t.xlsx").write_text("x")
