@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue.errors import GlueError, MissingExtra, ToolError, first_line
-from mlops_glue.io import atomic
+from mlops_glue.io import atomic, read_yaml
 
 Outcome = str  # executed, restored, unchanged, failed
 Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" before the work), seconds, reasons
+
+LOCK_ANEW = "rm dvc.lock; glue run: what stands in the cache is restored"
 
 
 def _silenced() -> None:
@@ -70,11 +72,35 @@ def _repo(root: Path, remote: str | None = None) -> Iterator[Any]:
         while cause is not None:  # a stage's own error says more than DVC's
             if isinstance(cause, GlueError):
                 raise cause from error
-            said.append(first_line(cause, 1000))
+            line = first_line(cause, 1000)
+            said += [] if said and said[-1].endswith(line) else [line]
             cause = cause.__cause__
-        raise ToolError(f"DVC: {': '.join(said)}") from error
+        raise _told(root, ": ".join(said)) from error
     finally:
         os.chdir(here)
+
+
+def _told(root: Path, said: str) -> ToolError:
+    """What DVC says as one line, and where one of its files is broken or gone, what mends that."""
+    if not (root / ".dvc").is_dir():
+        git = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
+        how = " --no-scm" if git is None else " --subdir" if git != root else ""
+        hint = f"git checkout .dvc, or: dvc init{how}; glue run"
+        return ToolError(f"{root / '.dvc'} is not there, where DVC keeps its settings and its cache", hint=hint)
+    if said.startswith("config file error"):
+        return ToolError(f".dvc/config: {said}", hint="git checkout .dvc/config")
+    named = re.search(r"'(?:\./)?([^']*(?:dvc\.lock|dvc\.yaml|\.dvc))'", said)
+    if named is None:
+        return ToolError(f"DVC: {said}")
+    file = named[1]
+    anew = {
+        "dvc.lock": LOCK_ANEW,
+        "dvc.yaml": "rm dvc.yaml; glue run: glue's own stages are written anew",
+    }.get(file, f"rm {file}; dvc add {file.removesuffix('.dvc')}" if file.endswith(".dvc") else "")
+    what = re.sub(r"^.*?'[^']*'(?: validation failed:|,)? *", "", said)
+    return ToolError(
+        f"{file}: DVC cannot read it: {what}", hint=f"git checkout {file}" + (f", or: {anew}" if anew else "")
+    )
 
 
 def _with_remote(root: Path, remote: str | None) -> dict[str, Any] | None:
@@ -448,6 +474,28 @@ def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
     elif old != new:
         before, after = ("absent" if v is None else str(v) if len(str(v)) < 60 else "…" for v in (old, new))
         yield key, before, after
+
+
+def locked(root: Path) -> dict[str, Any]:
+    """The stages of `dvc.lock`, read without DVC; none where it is not there.
+
+    Raises:
+        ToolError: it is broken.
+    """
+    from ruamel.yaml.error import YAMLError
+
+    path = root / "dvc.lock"
+    if not path.is_file():
+        return {}
+    try:
+        lock = read_yaml(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        lock = first_line(error)
+    stages = lock.get("stages") if isinstance(lock, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        said = lock if isinstance(lock, str) else "it does not have the stages of a run"
+        raise ToolError(f"dvc.lock: cannot be read: {said}", hint=f"git checkout dvc.lock, or: {LOCK_ANEW}")
+    return stages
 
 
 def changed_data(root: Path) -> dict[str, str]:

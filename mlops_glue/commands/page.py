@@ -193,8 +193,7 @@ def _edges(defined: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _data(config: configs.Config, root: Path) -> dict[str, Any]:
     """Each table with its size, and what its expectations found."""
-    lock = io.read_yaml(root / "dvc.lock")["stages"] if (root / "dvc.lock").is_file() else {}
-    md5 = {d["path"]: str(d.get("md5", "")) for stage in lock.values() for d in stage.get("deps", [])}
+    md5 = {d["path"]: str(d.get("md5", "")) for stage in dvc.locked(root).values() for d in stage.get("deps", [])}
     tables: list[dict[str, Any]] = []
     for name, source in config.data.sources.items():
         path = root / path_of(config, name)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import __version__, io, layout
-from mlops_glue.adapters import git, onnx
+from mlops_glue.adapters import dvc, git, onnx
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import Config
 from mlops_glue.records import FeatureList
@@ -94,6 +94,5 @@ def _installed() -> list[str]:
 
 def hashes(root: Path) -> dict[str, str]:
     """MD5 by path of everything that `dvc.lock` names."""
-    lock = io.read_yaml(root / "dvc.lock")
-    entries = [e for s in lock["stages"].values() for e in (*s.get("deps", []), *s.get("outs", []))]
+    entries = [e for s in dvc.locked(root).values() for e in (*s.get("deps", []), *s.get("outs", []))]
     return {e["path"]: str(e.get("md5", "")) for e in entries}

@@ -18,9 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
-from mlops_glue.adapters import great_expectations, matplotlib
+from mlops_glue.adapters import dvc, great_expectations, matplotlib
 from mlops_glue.config import Config, dumped, located
-from mlops_glue.errors import ConfigError, GlueError, MissingExtra, StageError, brief, first_line, of_system, own_lines
+from mlops_glue.errors import (
+    ConfigError,
+    GlueError,
+    MissingExtra,
+    StageError,
+    brief,
+    first_line,
+    near,
+    of_system,
+    own_lines,
+)
 from mlops_glue.modules import modules_of, nothing_is_garbage, user_modules
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
@@ -55,6 +65,9 @@ LEARNT = (
     "datetime",
     "exclude",
 )
+# the keys of `dvc.yaml` beside `stages`
+OF_DVC = ("vars", "params", "metrics", "plots", "artifacts", "datasets")
+MENDED = "git checkout dvc.yaml, or: rm dvc.yaml; glue run: glue's own stages are written anew"
 
 
 def definition(config: Config, root: Path) -> dict[str, Any]:
@@ -189,10 +202,21 @@ def _definitions(config: Config, root: Path) -> tuple[str | None, str]:
     there = path.is_file()
     try:
         tree = (yaml.load(path.read_text(encoding="utf-8")) if there else None) or {"stages": {}}
-    except YAMLError as error:
-        raise ConfigError([f"dvc.yaml: is not YAML: {first_line(error)}"]) from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"dvc.yaml: is not YAML: {first_line(error)}"], hint=MENDED) from error
+    if not isinstance(tree, dict):
+        raise ConfigError(["dvc.yaml: is not a mapping"], hint=MENDED)
+    misspelt = None if "stages" in tree else near("stages", [key for key in map(str, tree) if key not in OF_DVC])
+    if misspelt is not None:
+        line = tree.lc.key(misspelt)[0] + 1  # type: ignore[attr-defined]
+        raise ConfigError([f"dvc.yaml:{line} {misspelt}: unknown key (did you mean 'stages'?)"])
     before = dumped(yaml, tree)
-    here = tree.setdefault("stages", {})
+    if tree.get("stages") is None:
+        tree["stages"] = {}
+    here = tree["stages"]
+    wrong = ["stages"] if not isinstance(here, dict) else [f"stages.{n}" for n, one in here.items() if type(one) is str]
+    if wrong:
+        raise ConfigError([f"dvc.yaml {wrong[0]}: should be a section, with keys of its own"], hint=MENDED)
     for name, made in definition(config, root).items():
         old = here.get(name)
         if old is not None and not str(old.get("cmd", "")).startswith("glue stage"):
@@ -382,6 +406,6 @@ def fingerprint(root: Path) -> str:
     """SHA-256 over the `dvc.lock` entries of glue's stages: what was computed, from what, with which parameters."""
     import json
 
-    lock = io.read_yaml(root / "dvc.lock")
-    entries = {name: lock["stages"][name] for name in stages.STAGES}
+    lock = dvc.locked(root)
+    entries = {name: lock[name] for name in stages.STAGES}
     return hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()

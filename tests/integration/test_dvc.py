@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -59,3 +60,36 @@ def test_a_lock_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
         with modify_yaml(lock) as data:
             assert data == {"schema": "3.0"}
     assert [p.name for p in tmp_path.iterdir()] == ["dvc.lock"]
+
+
+BROKEN = {  # what was done to a project that ran: what is told, and what to type
+    "dvc.lock, emptied": ("dvc.lock", b"", "dvc.lock: ", "rm dvc.lock; glue run"),
+    "dvc.lock, a list": ("dvc.lock", b"- 1\n", "dvc.lock: ", "git checkout dvc.lock, or: rm dvc.lock; glue run"),
+    "dvc.lock, cut off": ("dvc.lock", b"schema: '2.0'\nstages:\n  ingest:\n    cmd: 'gl", "dvc.lock: ", "rm dvc.lock"),
+    "dvc.lock, noise": ("dvc.lock", b"\xfc\x80\x00", "dvc.lock: ", "rm dvc.lock; glue run"),
+    "dvc.yaml, misspelt": ("dvc.yaml", b"a: 1\nstagess: {}\n", "dvc.yaml:2 stagess: ", "did you mean 'stages'?"),
+    "dvc.yaml, a list": ("dvc.yaml", b"- 1\n", "dvc.yaml: is not a mapping", "git checkout dvc.yaml"),
+    "dvc.yaml, no section": ("dvc.yaml", b"stages: {mine: x}\n", "dvc.yaml stages.mine: ", "git checkout dvc.yaml"),
+    "dvc.yaml, noise": ("dvc.yaml", b"\xfc\x80\x00", "dvc.yaml: is not YAML", "git checkout dvc.yaml"),
+    "a table's": ("data/raw/penguins.csv.dvc", b"- 1\n", "penguins.csv.dvc: ", "dvc add data/raw/penguins.csv"),
+    "DVC's config": (".dvc/config", b"\xfc\x80\x00", ".dvc/config: ", "git checkout .dvc/config"),
+    "no .dvc": (".dvc", None, ".dvc is not there", "git checkout .dvc, or: dvc init; glue run"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_of_dvc_is_told_with_what_to_type(penguins: Path, glue: Glue, name: str) -> None:
+    path, body, said, typed = BROKEN[name]
+    if body is None:
+        shutil.rmtree(penguins / path)
+    else:
+        (penguins / path).write_bytes(body)
+    done = glue("run", "--no-publish", cwd=penguins, code=None)
+    assert done.returncode in (2, 4) and "a bug in glue" not in done.stderr
+    assert said in done.stderr and typed in done.stderr
+    assert len(done.stderr.splitlines()) <= 2
+    done = glue("doctor", cwd=penguins, code=1)
+    assert said in done.stdout and typed in done.stdout
+    if path == "dvc.lock":
+        done = glue("report", cwd=penguins, code=4)
+        assert said in done.stderr and typed in done.stderr
