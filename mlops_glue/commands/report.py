@@ -149,7 +149,7 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
     """Everything that the page says."""
     runner.write_definition(config, root)
     pending = {name: why for name, why in dvc.status(root).items() if name in UNTIL and why}
-    lock = io.read_yaml(root / "dvc.lock")["stages"] if (root / "dvc.lock").is_file() else {}
+    lock = dvc.locked(root)
     evaluation = io.read_json(root / EVALUATION) if not pending else None
     before = there.json(EVALUATION)
     same = not pending and _same_holdout(root, there, lock)
