@@ -56,7 +56,7 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
             shutil.rmtree(out)
         made.rename(out)
     console.result(f"{target}: {about['name']} v{about['version']}, {size} packages to install")
-    folder, tag = shlex.quote(target), shlex.quote(about["name"].lower())
+    folder, tag = shlex.quote(target), f"{_deployed(config, about)['image']}:v{about['version']}"
     console.result(f"next     python {folder} --check    docker build --tag {tag} {folder}")
     for path in conflicts:
         console.progress(f"{target}/{path}: both sides are there, between <<<<<<< and >>>>>>>: choose")

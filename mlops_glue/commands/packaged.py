@@ -75,5 +75,6 @@ def _serve(folder: Path, words: list[str]) -> int:
             options, first, about["name"], None, Path(scratch), place, access_log=not given.quiet
         )
         if given.check:
-            return serving.check_servable(settings, given.json, server.address(options.host, options.port), place)
+            url, starts = server.address(options.host, options.port), f"python {shlex.quote(str(folder))}"
+            return serving.check_servable(settings, given.json, url, None, starts)
         return serving.listen(settings, options, place, None, Path(scratch), None)

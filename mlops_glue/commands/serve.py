@@ -310,8 +310,8 @@ def follow(root: Path, env: str | None, settings: Settings, poll_s: float, paren
     Follower(settings, ask, bring, partial(_remember, root, env, config.model_name)).run(poll_s, parent, at_once)
 
 
-def check_servable(settings: Settings, as_json: bool, url: str, root: Path) -> int:
-    """Load the bundle, score its example, print the contract."""
+def check_servable(settings: Settings, as_json: bool, url: str, root: Path | None, starts: str = "glue serve") -> int:
+    """Load the bundle, score its example, print the contract; `starts` is the command that serves it."""
     from mlops_glue.serving.live import tried
 
     try:
@@ -328,7 +328,7 @@ def check_servable(settings: Settings, as_json: bool, url: str, root: Path) -> i
         must = "required" if one.required else "may be left out"
         kinds = " or ".join(sorted({kind.__name__ for kind in one.types} - ({"int"} if float in one.types else set())))
         console.result(f"  {one.name}  {one.kind} ({kinds}), {must}{', may be null' if one.nullable else ''}")
-    console.result(f"glue serve, then  {_curl(model, url, root, keyed=bool(settings.keys))}")
+    console.result(f"{starts}, then  {_curl(model, url, root, keyed=bool(settings.keys))}")
     console.result(f"answers  {json.dumps(said[0])}")
     return 0
 
@@ -344,15 +344,16 @@ def _tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: s
     console.progress(f"try  {_curl(model, url, root, keyed=bool(options.api_keys))}")
 
 
-def _curl(model: Model, url: str, root: Path, *, keyed: bool) -> str:
-    """A request that can be pasted, with a row of the training data."""
+def _curl(model: Model, url: str, root: Path | None, *, keyed: bool) -> str:
+    """A request that can be pasted, with a row of the training data; a long one is in a file of `root`, if any."""
     from mlops_glue.serving.contract import asked_rows
 
     body = json.dumps(asked_rows(model.examples, model.features)[0], ensure_ascii=False)
     sent = shlex.quote(body)
-    if len(sent) > LONG:
-        io.write_text(root / layout.SERVED / "example.json", body + "\n")
-        sent = f"@{layout.SERVED}/example.json"
+    if len(sent) > LONG and root is not None:
+        file = root / layout.SERVED / "example.json"
+        io.write_text(file, body + "\n")
+        sent = shlex.quote(f"@{os.path.relpath(file)}")
     key = " -H 'Authorization: Bearer KEY'" if keyed else ""
     url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")  # all addresses are none to ask
     return f"curl -s {url}/predict -H 'Content-Type: application/json'{key} -d {sent}"

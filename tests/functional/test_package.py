@@ -146,7 +146,7 @@ def test_git_keeps_the_edits_and_not_what_is_built(project: Path, tmp_path: Path
     """What is committed makes the package anew, and has neither secrets nor what a linter finds in glue."""
     made = project / "räum x"
     said = glue("package", made.name, cwd=project).stdout
-    assert "python 'räum x' --check    docker build --tag p.1_a 'räum x'\n" in said
+    assert "python 'räum x' --check    docker build --tag p-1-a:v1 'räum x'\n" in said
     manifest, secrets = made / "deploy/kubernetes.yml", made / "deploy/.env"
     manifest.write_text(f"# mine\n{manifest.read_text()}")
     secrets.write_text("POSTGRES_PASSWORD=x\n")
