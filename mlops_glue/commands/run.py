@@ -52,9 +52,8 @@ def run(
                 console.progress(f"{path} was changed here, so it is not brought")
     if until == stages.STAGES[-1]:
         until = None  # that is everything: evaluate is beside it, not before it
-    if overrides:
-        write_overrides(root, overrides)
-    config = configs.load(root, env)
+    text = configs.overridden(root, overrides) if overrides else None  # written once nothing is left to refuse
+    config = configs.load(root, env, text=text)
     remote = configs.remote_url(config) if pull or push else None
     outcomes: list[dict[str, Any]] = []
 
@@ -73,6 +72,8 @@ def run(
     with project_lock(root), marked(root), _noted(root):
         with contextlib.nullcontext() if subprocess else runner.in_process(config, root) as inside:
             runner.write_definition(config, root)
+            if text is not None:  # DVC hashes what is in the file
+                io.write_text(root / layout.CONFIG, text)
             at_start = unchanged.snapshot(root)
             if inside is not None and not dvc.in_process_supported():
                 inside = None
@@ -314,14 +315,6 @@ def _noted(root: Path) -> Iterator[None]:
             told = {"time": started.isoformat(timespec="seconds"), "problem": problem, "stages": lines}
             with contextlib.suppress(OSError):  # the run's own error is the one to tell
                 io.write_json(path, told)
-
-
-def write_overrides(root: Path, overrides: dict[str, str]) -> None:
-    """Check `--set` values in full, then write them to `glue.yaml`: DVC hashes what is in the file."""
-    from mlops_glue import config as configs
-
-    configs.load(root, None, overrides)
-    io.write_text(root / layout.CONFIG, configs.overridden(root, overrides))
 
 
 def stage(name: str, format_version: int) -> int:

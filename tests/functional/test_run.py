@@ -142,6 +142,16 @@ def test_set_writes_the_file_and_keeps_its_comments(penguins: Path, glue: Glue) 
     assert (penguins / "glue.yaml").read_text() == after
 
 
+@pytest.mark.parametrize("wrong", ["data.labels.target=zz", "split.by=time", "split.test_size=2", "nothing.here=1"])
+def test_set_that_is_refused_leaves_the_file(penguins: Path, glue: Glue, wrong: str) -> None:
+    before = (penguins / "glue.yaml").read_bytes()
+    glue("run", "--set", "train.seed=3", "--set", wrong, cwd=penguins, code=2)
+    assert (penguins / "glue.yaml").read_bytes() == before
+    (penguins / "dvc.yaml").write_text("- 1\n")
+    glue("run", "--set", "train.seed=3", cwd=penguins, code=2)
+    assert (penguins / "glue.yaml").read_bytes() == before
+
+
 def test_outside_a_project(tmp_path: Path, glue: Glue) -> None:
     for words in (["run"], ["status"], ["why", "train"]):
         assert "no glue.yaml" in glue(*words, cwd=tmp_path, code=2).stderr
