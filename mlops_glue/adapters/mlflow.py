@@ -63,7 +63,15 @@ class Store:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         _quiet()  # importing mlflow sets its own levels
-        self._client = mlflow.MlflowClient(uri, uri)
+        try:
+            with _told():
+                self._client = mlflow.MlflowClient(uri, uri)
+        except ToolError as error:
+            if not self._local:
+                raise
+            name = layout.TRACKING_DB
+            hint = f"restore {name} from a backup, or without its history: mv {name} {name}.broken; glue run"
+            raise ToolError(f"{name}: {error.message}", hint=hint) from error
 
     def published(self, model: str, fingerprint: str) -> int | None:
         """The version that this result was registered as, or None."""
@@ -86,12 +94,13 @@ class Store:
         """The version under an alias, or None."""
         from mlflow.exceptions import MlflowException
 
-        try:
-            return int(self._client.get_model_version_by_alias(model, alias).version)
-        except MlflowException as error:
-            if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
-                return None
-            raise ToolError(f"MLflow: {scrub(str(error))}") from error
+        with _told():
+            try:
+                return int(self._client.get_model_version_by_alias(model, alias).version)
+            except MlflowException as error:
+                if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+                    return None
+                raise ToolError(f"MLflow: {scrub(str(error))}") from error
 
     def set_champion(self, model: str, version: int) -> None:
         """Move the alias."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 from mlops_glue import config as configs
@@ -20,17 +22,34 @@ def status(*, as_json: bool = False) -> int:
         return _champion_alone(root, config, as_json)
     reasons = _reasons()
     delivered = last_delivery(root)
+    lost = _registry_lost(root) if delivered is not None and config.tracking.uri is None else None
     if as_json:
-        console.result_json({"stages": reasons, "delivery": delivered})
+        console.result_json({"stages": reasons, "delivery": delivered, "problem": lost})
         return 0
     for name, why in reasons.items():
         console.result(f"{name:<12} {'unchanged' if not why else 'changed: ' + ', '.join(why[:3])}")
     if delivered is None:
         console.result("nothing delivered yet")
+    elif lost is not None:
+        had = f"v{delivered['champion']} was champion" if delivered["champion"] else "there was no champion"
+        console.result(f"of {delivered['model']} {had} after the last run, and {lost}: see glue doctor")
     else:
         champion = f"v{delivered['champion']}" if delivered["champion"] else "none"
         console.result(f"champion of {delivered['model']}: {champion}; last version: v{delivered['version']}")
     return 0
+
+
+def _registry_lost(root: Path) -> str | None:
+    """What is wrong with the project's own registry, as far as a look at the file tells."""
+    path = root / layout.TRACKING_DB
+    if not path.is_file():
+        return f"{path.name} is not there"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
+            store.execute("pragma schema_version").fetchone()
+    except sqlite3.Error as error:
+        return f"{path.name} cannot be read ({error})"
+    return None
 
 
 def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:

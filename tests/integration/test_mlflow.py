@@ -10,7 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from mlops_glue.adapters.mlflow import Store, scrub
+from mlops_glue.errors import ToolError
 
 OPEN = (
     "import sys; from pathlib import Path; from mlops_glue.adapters.mlflow import Store; Store(Path(sys.argv[1]), None)"
@@ -59,3 +62,11 @@ def test_a_run_of_a_dead_process_is_closed(tmp_path: Path) -> None:
 
 def test_credentials_are_scrubbed() -> None:
     assert scrub("cannot reach https://me:pw@host/x\nmore") == "cannot reach https://***@host/x"
+
+
+@pytest.mark.parametrize("body", [b"\xfc\x80noise" * 500, b"SQLite format 3\x00" + bytes(5000)])
+def test_a_broken_store_is_told_with_its_name(tmp_path: Path, body: bytes) -> None:
+    (tmp_path / "mlflow.db").write_bytes(body)
+    with pytest.raises(ToolError, match=r"^mlflow\.db: MLflow: ") as caught:
+        Store(tmp_path, None).champion("m")
+    assert "mv mlflow.db" in (caught.value.hint or "")
