@@ -39,6 +39,12 @@ def _quiet() -> None:
 def scrub(text: str) -> str:
     """An error's first line without credentials in URLs; MLflow's own texts contain them."""
     line = (text.strip() or "unknown error").splitlines()[0]
+    # requests quotes the URL, urllib3 the pool, and the reason comes last
+    unheard = re.match(r"API request to (\w+://[^/\s]+)/.*Max retries exceeded with url.*?Caused by (.*)", line)
+    if unheard is not None:
+        server, cause = unheard.groups()
+        reasons = re.findall(r"\[(?:Errno|SSL)[^\]]*\] ([^\"'(\[)]+)|([Rr]ead timed out|connect timeout)", cause)
+        line = f"{server} does not answer: {''.join(reasons[-1]).strip() if reasons else cause.partition('(')[0]}"
     return re.sub(r"//[^/@\s]+@", "//***@", line)[:300]
 
 
