@@ -117,9 +117,27 @@ def build(config: Config, schema: Schema, features: Any) -> Any:
 
     path = config.train.estimator or DEFAULT[schema.task]
     estimator = _estimator(path, dict(config.train.params), config.train.seed)
+    _check_kind(estimator, schema.task)
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
         return estimator
     return Pipeline([("prepare", _prepare(schema, estimator, features, config.train.seed)), ("estimator", estimator)])
+
+
+def _check_kind(estimator: Any, task: str) -> None:
+    """A classifier for classes, a regressor for numbers; what does not say which it is may be either.
+
+    Raises:
+        ConfigError: it is of another kind.
+    """
+    from sklearn.utils import get_tags
+
+    try:
+        kind = get_tags(estimator).estimator_type
+    except Exception:  # not of scikit-learn, or a pipeline of such
+        return
+    if kind is not None and kind != ("regressor" if task == "regression" else "classifier"):
+        said = f"{kind_of(estimator)} is a {kind.replace('_', ' ')}, the task is {task}"
+        raise ConfigError([f"{layout.CONFIG} train.estimator: {said.replace('a outlier', 'an outlier')}"])
 
 
 def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
