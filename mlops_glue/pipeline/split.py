@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
+
+log = logging.getLogger(__name__)
+FEW = 20  # rows of the holdout, below which it is told
 
 
 def split(config: Config, root: Path) -> None:
@@ -19,6 +23,13 @@ def split(config: Config, root: Path) -> None:
     test = _holdout(config, table, task)
     if test.all() or not test.any():
         raise DataError(f"split: {table.num_rows} rows give an empty training set or holdout")
+    held = int(test.sum())
+    said = f"the holdout has {held} of {table.num_rows:,} rows"
+    more = f"split: {{test_size: {config.split.test_size:g}}} in {layout.CONFIG} is its share"
+    if held < 2:
+        raise DataError(f"split: {said}: nothing can be measured on it", hint=more)
+    if held < FEW:
+        log.warning("warning: %s: what is measured on it is by chance; %s", said, more)
     target = table.column(f"target:{config.data.labels.target}")
     if task != "regression":
         learnt = set(target.filter(~test).to_pylist())
