@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,10 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
         if not target.name.lower().endswith(OUTPUTS):
             raise UsageError(f"{target}: not a file that glue writes", hint=f"one of {', '.join(OUTPUTS)}")
         inputs, outputs = [source], [target]
+    if not target.parent.is_dir():
+        raise UsageError(
+            f"{target}: there is no folder {target.parent}", hint=f"mkdir -p {shlex.quote(str(target.parent))}"
+        )
     same = next((i for i, o in zip(inputs, outputs, strict=True) if o.exists() and o.samefile(i)), None)
     if same is not None:
         raise UsageError(f"{same}: is input and output at once")

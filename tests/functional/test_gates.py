@@ -134,4 +134,6 @@ def test_without_a_champion_nothing_is_scored(project: Path, inside: Callable[..
     assert (code, "there is no champion" in out) == (1, True)
     code, _, err = inside("predict", "data/raw/t.csv", "out.csv", cwd=project)
     assert (code, "has no champion" in err) == (2, True)
+    code, _, err = inside("predict", "data/raw/t.csv", "no dir/out.csv", cwd=project)
+    assert (code, "hint: mkdir -p 'no dir'" in err, (project / "no dir").exists()) == (2, True, False)
     assert not (project / "out.csv").exists()
