@@ -158,7 +158,7 @@ class Train(Section):
     estimator: str | None = Field(default=None, description="import path of a class, or module:function of your own")
     params: dict[str, Any] = {}
     preprocess: bool = Field(True, description="false: the estimator takes the columns as they are")
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0  # NumPy takes no other
 
 
 class Threshold(Section):
