@@ -399,6 +399,21 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
         2,
         ["params.depth: build does not take it"],
     ),
+    "a regressor for classes": (
+        _yaml("estimator: model:build", "estimator: sklearn.linear_model.LinearRegression"),
+        2,
+        ["glue.yaml:", "train.estimator: LinearRegression is a regressor, the task is binary"],
+    ),
+    "code that builds what is no classifier": (
+        _code("from sklearn.ensemble import IsolationForest\ndef build():\n    return IsolationForest()\n"),
+        2,
+        ["train.estimator: IsolationForest is an outlier detector, the task is binary"],
+    ),
+    "a holdout of one row": (
+        _yaml("test_size: 0.2", "test_size: 0.000001"),
+        4,
+        ["holdout has 1 of 60", "test_size: 1e-06"],
+    ),
     "code that does not parse": (_code("def build(:\n    pass\n"), 4, ["SyntaxError", "mine.py:1"]),
     "code that raises when imported": (_code("x = {}['a']\n"), 4, ["KeyError", "mine.py:1: x = {}['a']"]),
     "code that imports what is not installed": (
