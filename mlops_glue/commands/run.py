@@ -89,6 +89,8 @@ def run(
             dvc.push(root, remote)
         after = unchanged.snapshot(root)
         if until is not None or not publish:
+            if any(one["stage"] == "evaluate" and one["outcome"] != "unchanged" for one in outcomes):
+                _warn(io.read_json(root / layout.EVALUATION / "evaluation.json"))
             if as_json:
                 console.result_json({"stages": outcomes})
             return 0
@@ -205,6 +207,7 @@ def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_j
     """The result, and the exit code: 1 where the model was refused."""
     report = io.read_json(root / layout.EVALUATION / "evaluation.json")
     parity = io.read_json(root / layout.BUNDLE / "parity.json")
+    _warn(report)
     if as_json:
         console.result_json({"stages": outcomes, **told, "format": parity["format"], "metrics": report["metrics"]})
         for reason in told["refused"]:  # a job keeps the JSON in a file
@@ -212,6 +215,12 @@ def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_j
     else:
         _summary(report, parity, told, told["previous"])
     return 1 if told["refused"] else 0
+
+
+def _warn(report: dict[str, Any]) -> None:
+    """What the metrics may owe their goodness to; an evaluation of a former glue has none."""
+    for line in report.get("warnings", []):
+        console.progress(f"warning: {line}")
 
 
 def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any], previous: int | None) -> None:

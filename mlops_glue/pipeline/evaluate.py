@@ -10,11 +10,12 @@ import numpy as np
 from mlops_glue import io, layout, metrics
 from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import METRICS, Config
-from mlops_glue.errors import ConfigError
-from mlops_glue.pipeline import plots
+from mlops_glue.errors import ConfigError, StageError
+from mlops_glue.pipeline import doubts, plots
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
 from mlops_glue.schema import Schema, as_text
 
+GOOD = 0.95  # r2, from where on the order of a column may be the reason
 MOST_IMPORTANCES = 200  # columns; more would take longer than the training
 
 
@@ -23,7 +24,7 @@ def evaluate(config: Config, root: Path) -> None:
     schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
     model = onnx.load_skops(root / layout.MODEL)
     features, target = xy(io.read_parquet(root / layout.TEST), schema)
-    _, learnt = xy(io.read_parquet(root / layout.TRAIN), schema)
+    seen, learnt = xy(io.read_parquet(root / layout.TRAIN), schema)
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
@@ -54,6 +55,7 @@ def evaluate(config: Config, root: Path) -> None:
         "thresholds": [_threshold(n, limit, scores[n]["value"]) for n, limit in config.evaluate.thresholds.items()],
         "slices": _slices(config, root, schema, known, names, truth, label, probability),
         "importances": _importances(config, schema, model, features, truth, names[0]),
+        "warnings": _doubts(config, schema, (seen, learnt), (features, target), label),
     }
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
     bars = matplotlib.begin(plots.of_importances(report["importances"]))
@@ -63,6 +65,20 @@ def evaluate(config: Config, root: Path) -> None:
     io.write_json(root / layout.EVALUATION / "evaluation.json", report)
     page = io.render(layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn_plots})
     io.write_text(root / layout.EVALUATION / "report.html", page)
+
+
+def _doubts(config: Config, schema: Schema, train: doubts.Part, test: doubts.Part, label: Any) -> list[str]:
+    """What the metrics may owe their goodness to, a line each."""
+    good = schema.labels is None and metrics.compute(metrics.table("regression", 0)["r2"], test[1], label, None) > GOOD
+    found = doubts.leaks(schema, train, test, good=good)
+    copies = doubts.twins(train, test) if config.split.by == "random" else 0
+    if copies:
+        entity = "" if config.source.entity else f" with data.sources.{config.data.labels.source}.entity"
+        found.append(
+            f"{copies:,} of the {len(test[1]):,} rows of the holdout are training rows too: drop the duplicates, "
+            f"or split: {{by: entity}}{entity}"
+        )
+    return found
 
 
 def outcome(model: Any, schema: Schema, features: Any, *, with_label: bool = True) -> tuple[Any, Any]:
@@ -75,7 +91,13 @@ def outcome(model: Any, schema: Schema, features: Any, *, with_label: bool = Tru
         said = np.ravel(model.predict(features))
         if schema.labels is None:
             return said, None
-        label = schema.class_indices(said)
+        try:
+            label = schema.class_indices(said)
+        except KeyError as error:
+            raise StageError(
+                f"{kind_of(model)} predicts {error.args[0]!r}, which is none of the target's classes",
+                hint="train.estimator: a classifier, whose predict gives labels",
+            ) from None
     else:
         label = np.zeros(len(features), np.int64)
     if certain:

@@ -267,6 +267,14 @@ def test_a_table_with_a_nuisance_becomes_a_model(name: str, tmp_path: Path, insi
     if name == "decimal commas":
         assert {c.name: c.kind for c in schema.columns}["x"] == "number"
     assert all(np.isfinite(m["value"]) for m in report["metrics"].values() if m["value"] is not None)
+    if name == "target 0 and 1":  # by a threshold of x
+        assert report["warnings"][0].startswith("column 'x' alone tells the target")
+    if name in ("plain", "twins of rows", "target 0 and 1"):
+        assert [f"warning: {line}" in err for line in report["warnings"]] == [True] * (name != "plain")
+        page = (project / "artifacts/evaluate/report/report.html").read_text()
+        assert ('class="bad">warning' in page) == (name != "plain")
+    if name == "twins of rows":
+        assert "of the holdout are training rows too: drop the duplicates" in report["warnings"][0]
     if name == "sorted by the target":
         assert report["metrics"]["roc_auc"]["value"] < 0.75  # the order of rows is no feature
 
