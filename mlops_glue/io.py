@@ -30,6 +30,7 @@ BATCH_ROWS = 65536  # of a Parquet file, at a time
 # how such a file is opened to be read in pieces: else Arrow begins with reading all of it
 IN_PIECES: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20}
 NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>", "?", "."]  # ? of UCI, . of SAS
+THOUSANDS = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # a number whose commas part thousands; no such begins with a zero
 
 
 @contextlib.contextmanager
@@ -462,7 +463,7 @@ def sniff_decimal(text: str, delimiter: str) -> str:
     if delimiter == ",":
         return "."
     fields = [field.strip() for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter) for field in row]
-    comma = any(re.fullmatch(r"[-+]?\d+,(\d{1,2}|\d{4,})", field) for field in fields)
+    comma = any(re.fullmatch(r"[-+]?\d+,\d+", field) and not re.fullmatch(THOUSANDS, field) for field in fields)
     return "," if comma and not any(re.fullmatch(r"[-+]?\d+\.\d+", field) for field in fields) else "."
 
 

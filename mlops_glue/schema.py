@@ -9,12 +9,12 @@ This module needs NumPy and Arrow only: a serving worker imports it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_glue.errors import DataError, did_you_mean, first_line
-from mlops_glue.io import NULLS, is_text
+from mlops_glue.io import NULLS, THOUSANDS, is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Kind = Literal["number", "category", "boolean", "datetime"]
 RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
+CALLED = {"number": "number", "boolean": "boolean", "datetime": "date", "category": "text"}  # a value that may be none
 TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
 
 
@@ -97,8 +98,17 @@ class Schema:
         return cls(**{**value, "columns": [Column(**c) for c in value["columns"]]})
 
 
-def encode(table: pa.Table, schema: Schema, *, where: str = "input") -> dict[str, np.ndarray[Any, Any]]:
+def encode(
+    table: pa.Table, schema: Schema, *, where: str = "input", rows: Sequence[int] | None = None, hint: str | None = None
+) -> dict[str, np.ndarray[Any, Any]]:
     """Encoded columns by name, each of shape (rows,): float32, or object holding str.
+
+    Args:
+        table: raw columns.
+        schema: of the model.
+        where: what the table is called.
+        rows: which row of it, from 0, each one is, where that is to be told of a value that is refused.
+        hint: what to do about it.
 
     Raises:
         DataError: columns are missing or hold what their kind cannot take; every problem is named at once.
@@ -110,13 +120,37 @@ def encode(table: pa.Table, schema: Schema, *, where: str = "input") -> dict[str
         if column.name not in names:
             problems.append(f"column {column.name!r} is missing ({did_you_mean(column.name, table.column_names)})")
             continue
+        values = table.column(column.name)
         try:
-            encoded.update(zip(column.inputs, _encode_one(table.column(column.name), column), strict=True))
-        except ValueError as error:
-            problems.append(f"column {column.name!r}: {error}")
+            encoded.update(zip(column.inputs, _encode_one(values, column), strict=True))
+        except (ValueError, NotImplementedError) as error:  # Arrow's errors are among these
+            at = _refused(values, column)
+            row = "" if at is None or rows is None else f", row {int(rows[at]) + 1}"
+            said = error if at is None else f"{values[at].as_py()!r:.80} is no {CALLED[column.kind]}"
+            problems.append(f"column {column.name!r}{row}: {said}")
     if problems:
-        raise DataError("\n".join(f"{where}: {p}" for p in problems), hint="the columns are told by schema.json")
+        raise DataError("\n".join(f"{where}: {p}" for p in problems), hint=hint)
     return encoded
+
+
+def _refused(values: pa.ChunkedArray, column: Column) -> int | None:
+    """The place of the first value that cannot be encoded; None where it is the column's type."""
+
+    def fits(start: int, end: int) -> bool:
+        try:
+            for _ in _encode_one(values.slice(start, end - start), column):
+                pass
+        except (ValueError, NotImplementedError):
+            return False
+        return True
+
+    if not fits(0, 0):
+        return None
+    low, high = 0, len(values)  # it is in between
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(low, middle) else (low, middle)
+    return low
 
 
 def matrices(encoded: dict[str, np.ndarray[Any, Any]], schema: Schema) -> dict[str, np.ndarray[Any, Any]]:
@@ -171,7 +205,7 @@ def _text(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
 
 
 def encode_number(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """float32 of shape (rows,), NaN for null and infinite; text may have thousands separators.
+    """float32 of shape (rows,), NaN for null and infinite; of text, commas that part thousands do not count.
 
     Raises:
         ValueError: a value is no number.
@@ -183,7 +217,10 @@ def encode_number(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     if pa.types.is_null(values.type):
         return np.full(len(values), np.nan, np.float32)
     if is_text(values.type):
-        values = pc.replace_substring(trimmed(values), ",", "")
+        values = trimmed(values)
+        if pc.any(pc.match_substring(values, ",")).as_py():  # any other comma stays, and is refused
+            parted = pc.match_substring_regex(values, f"^{THOUSANDS}$")
+            values = pc.if_else(parted, pc.replace_substring(values, ",", ""), values)
     if pa.types.is_temporal(values.type):
         raise ValueError(f"holds {values.type}, not numbers")
     try:

@@ -35,14 +35,14 @@ class Bundle:
         """Are there features of Feast's that the raw rows do not have?"""
         return self.features is not None and not set(self.features.columns) <= set(table.column_names)
 
-    def predict(self, table: pa.Table, *, where: str = "input") -> tuple[Any, Any]:
-        """Prediction and probabilities for raw rows.
+    def predict(self, table: pa.Table, *, where: str = "input", rows: range | None = None) -> tuple[Any, Any]:
+        """Prediction and probabilities for raw rows; `where` and `rows` as `encode` takes them.
 
         Returns:
             For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape
             (rows, classes) in the order of `schema.labels`. For regression: float64 values and None.
         """
-        return self.score(matrices(encode(table, self.schema, where=where), self.schema))
+        return self.score(matrices(encode(table, self.schema, where=where, rows=rows), self.schema))
 
     def score(self, inputs: onnx.Inputs) -> tuple[Any, Any]:
         """The same for what `schema.matrices` gives."""
@@ -67,7 +67,9 @@ class Bundle:
         out = [np.asarray(self._model.predict(frame))]
         return [*out, self._model.predict_proba(frame)] if hasattr(self._model, "predict_proba") else out
 
-    def scored(self, typed: pa.Table, carried: pa.Table, *, where: str = "input") -> pa.Table:
+    def scored(
+        self, typed: pa.Table, carried: pa.Table, *, where: str = "input", rows: range | None = None
+    ) -> pa.Table:
         """The carried columns, then `prediction` and, for classes, `probability_<label>`.
 
         Raises:
@@ -75,7 +77,7 @@ class Bundle:
         """
         import pyarrow as pa
 
-        value, probability = self.predict(typed, where=where)
+        value, probability = self.predict(typed, where=where, rows=rows)
         made = {"prediction": pa.array(value)}
         if self.schema.labels is not None and probability is not None:
             made |= {

@@ -124,7 +124,8 @@ def score_file(
         while (piece := ahead.result()) is not None:
             ahead = pool.submit(next, pieces, None)
             typed, carried = piece
-            scored = bundle.scored(complete(typed), carried, where=f"{source} from row {rows + 1}")
+            here = range(rows, rows + typed.num_rows)
+            scored = bundle.scored(complete(typed), carried, where=str(source), rows=here)
             if sink is None:
                 sink = io.sink(temporary, target, scored.schema)
             if behind is not None:

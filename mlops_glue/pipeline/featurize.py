@@ -44,7 +44,8 @@ def featurize(config: Config, root: Path) -> None:
     schema = Schema(task, labels.target, choose_columns(config, table, joined))
     if not schema.columns:
         raise DataError("no column is left to learn from", hint=f"see features in {layout.CONFIG}")
-    encoded = encode(table, schema, where=source.path)
+    hint = f"put it right or leave it empty, or list the column under another kind or exclude: {layout.CONFIG} features"
+    encoded = encode(table, schema, where=source.path, rows=rows.to_numpy(), hint=hint)
     out: dict[str, Any] = {layout.ROW: rows}
     out |= {name: encoded[name] for name in (*schema.numeric, *schema.text)}
     truth = as_target(target, task, labels.target)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_glue import layout
+from mlops_glue.io import THOUSANDS
 from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, as_text, is_day_first, trimmed
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ ID_NAME = re.compile(r"(^|[_\W])(id|uuid|guid|key|index|rownames?)$|^unnamed|[a-
 DATE_LIKE = re.compile(
     r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|^\s*\d{1,2}[ -][A-Za-z]{3}|^\s*[A-Za-z]{3,9} \d{1,2},? \d{4}"
 )
-NUMBER_LIKE = r"^[-+]?(\d{1,3}(,\d{3})+(\.\d*)?|\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?$"
+NUMBER_LIKE = rf"^({THOUSANDS}|[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?)$"
 
 
 @dataclass(frozen=True)

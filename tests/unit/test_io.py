@@ -85,6 +85,19 @@ def test_verbatim_carries_what_stands_there(tmp_path: Path, monkeypatch: pytest.
         assert list(csv.reader(stream))[1:] == rows
 
 
+@pytest.mark.parametrize(
+    ("fields", "decimal"),
+    [
+        (["0,418", "-0,707"], ","),  # a zero begins no thousands
+        (["1234,567"], ","),
+        (["1,234", "12,345,678"], "."),
+        (["0,418", "1.5"], "."),
+    ],
+)
+def test_the_decimal_point_of_a_csv(fields: list[str], decimal: str) -> None:
+    assert io.sniff_decimal("a;b\n" + "\n".join(f"x;{field}" for field in fields), ";") == decimal
+
+
 def test_jsonl_with_keys_that_come_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(io, "BLOCK_BYTES", 64)
     rows: list[dict[str, object]] = [{"a": i} for i in range(50)]

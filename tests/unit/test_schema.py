@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from mlops_glue.errors import DataError
+from mlops_glue.pipeline.profile import profile
 from mlops_glue.schema import Column, Schema, as_datetime, encode, is_day_first
 
 SCHEMA = Schema(
@@ -43,6 +46,35 @@ def test_every_problem_is_named_at_once() -> None:
         "column 'b'",
         "column 'd'",
     ]
+
+
+NUMBERS = ["1,234", "-12,345,678.5", "+1,234.", "1234", "007", "0.71", ".5", "2e3"]
+NO_NUMBERS = ["0,71", "0,418", "-0,707", "001,234", "1,23", "1,2345", "1234,567", "1,234,5", ",5", "1,234e5", "oops"]
+
+
+@pytest.mark.parametrize("text", NUMBERS + NO_NUMBERS)
+def test_what_is_a_number_is_one_for_profiling_and_encoding(text: str) -> None:
+    """Commas that part no thousands are refused, by row and value, and not taken out."""
+    table = pa.table({"n": ["1", None, text, "2"]})
+    schema = Schema("binary", "y", [Column("n", "number")])
+    assert (profile(table)[0].kind == "number") is (text in NUMBERS)
+    if text in NUMBERS:
+        assert encode(table, schema)["n"][2] == np.float32(text.replace(",", ""))
+        return
+    with pytest.raises(DataError) as refused:
+        encode(table, schema, where="t.csv", rows=range(10, 14))
+    assert refused.value.message == f"t.csv: column 'n', row 13: {text!r} is no number"
+
+
+@pytest.mark.parametrize(("kind", "called"), [("boolean", "boolean"), ("datetime", "date")])
+def test_a_value_that_is_refused_is_told_by_its_row(kind: Any, called: str) -> None:
+    good = "yes" if kind == "boolean" else "2024-01-01"
+    with pytest.raises(DataError, match=f"column 'c', row 4: 'oops' is no {called}$"):
+        encode(
+            pa.table({"c": [good, None, good, "oops", "no!"]}),
+            Schema("binary", "y", [Column("c", kind)]),
+            rows=range(5),
+        )
 
 
 def test_infinite_is_unknown() -> None:
