@@ -530,8 +530,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as problem:
         problem.show()
         code = 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        code = _interrupted()
+    except (KeyboardInterrupt, click.exceptions.Abort) as stop:
+        if isinstance(stop.__cause__, EOFError):  # click takes any for the end of the user's input
+            if show:
+                raise
+            from mlops_glue import console
+
+            code = console.ended(stop.__cause__)
+        else:
+            code = _interrupted()
     except Exception as problem:
         if show:
             raise

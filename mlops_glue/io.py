@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
@@ -427,10 +428,16 @@ class CsvForm:
         }
 
 
-def _open(path: Path) -> Any:
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rb")
-    return path.open("rb")
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    compressed = path.name.lower().endswith(".gz")
+    with gzip.open(path, "rb") if compressed else path.open("rb") as stream:
+        try:
+            yield stream
+        except EOFError:
+            raise DataError(f"{path}: the gzip data ends too early", hint="copy or download it again") from None
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{path}: cannot be read as {suffix(path)[1:]}: {first_line(error)}") from None
 
 
 def _encoding(path: Path, *, whole: bool) -> str:

@@ -128,6 +128,7 @@ def encode(
             row = "" if at is None or rows is None else f", row {int(rows[at]) + 1}"
             said = error if at is None else f"{values[at].as_py()!r:.80} is no {CALLED[column.kind]}"
             problems.append(f"column {column.name!r}{row}: {said}")
+            hint = hint or "a number is written 1234.5 or 1,234.5, a date 2024-12-31; what is unknown is left empty"
     if problems:
         raise DataError("\n".join(f"{where}: {p}" for p in problems), hint=hint)
     return encoded

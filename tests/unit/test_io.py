@@ -16,6 +16,9 @@ from mlops_glue import io
 from mlops_glue.errors import DataError
 
 
+PACKED = gzip.compress("".join(f"{i},{i * 7919 % 10007}\n" for i in range(1000)).encode())
+
+
 def both(path: Path) -> list[pa.Table]:
     """The table read whole, and put together from its pieces."""
     return [io.read_table(path), pa.concat_tables([typed for typed, _ in io.batches(path)])]
@@ -127,6 +130,10 @@ def test_a_sample_is_spread_over_the_file(tmp_path: Path, monkeypatch: pytest.Mo
         ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as csv"),
         ("t.parquet", b"a,b\n1,2\n", "cannot be read as parquet"),
         ("t.csv.gz", b"a,b\n1,2\n", "cannot be read as csv.gz"),
+        ("t.csv.gz", PACKED[: len(PACKED) // 2], "the gzip data ends too early"),
+        ("t.csv.gz", PACKED[:8], "the gzip data ends too early"),
+        ("t.csv.gz", PACKED[:60] + b"\xff" * 9 + PACKED[69:], "cannot be read as csv.gz: Error -3"),
+        ("t.csv.gz", PACKED[:-8] + bytes(8), "cannot be read as csv.gz: CRC check failed"),
         ("t.jsonl", b"", "is empty"),
         ("t.jsonl", b"{'a': 1}\n", "cannot be read as jsonl"),
         ("t.xlsx", b"PK", "not a table that glue reads"),
@@ -138,6 +145,8 @@ def test_what_is_no_table_is_told(tmp_path: Path, name: str, content: bytes, sai
         io.read_table(tmp_path / name)
     with pytest.raises(DataError, match=said):
         list(io.batches(tmp_path / name))
+    if name != "t.xlsx":
+        io.column_names(tmp_path / name)  # says None, or what there is
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
