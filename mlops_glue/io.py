@@ -203,7 +203,34 @@ def _told(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         said = first_line(error)
         hint = "a value that holds a delimiter or a line break stands in quotes" if "columns, got" in said else None
+        if suffix(path) == ".jsonl" and (found := _bad_line(path)) is not None:
+            said, hint = found, "each line is one object; of an array: jq -c '.[]' array.json > lines.jsonl"
         raise DataError(f"{path}: cannot be read as {suffix(path)[1:]}: {said}", hint=hint) from error
+
+
+def _bad_line(path: Path) -> str | None:
+    """The first line that is no object, or that has another kind of value than those before it; Arrow names no line."""
+    names: dict[type, str] = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    names |= {list: "an array", dict: "an object", type(None): "null"}
+    seen: dict[str, tuple[str, int]] = {}
+    with path.open("rb") as stream:
+        for at, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig"))
+            except json.JSONDecodeError as error:
+                return f"line {at}: is no JSON: {error.msg} at character {error.pos + 1}"
+            except (ValueError, RecursionError) as error:
+                return f"line {at}: is no JSON: {first_line(error)}"
+            if not isinstance(row, dict):
+                return f"line {at}: is {names[type(row)]}, not an object"
+            for key, value in row.items():
+                kind = names[type(value)]
+                before, first = seen.setdefault(key, (kind, at)) if value is not None else (kind, at)
+                if kind != before:
+                    return f"line {at}: {key!r} is {kind}, and {before} in line {first}"
+    return None
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -577,11 +604,13 @@ def _json_table(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
 
     if not lines.strip():
         raise DataError(f"{path}: is empty")
-    return pj.read_json(
+    table = pj.read_json(
         pa.BufferReader(lines),
         read_options=pj.ReadOptions(block_size=len(lines) + 1),  # one block: types from every row
         parse_options=pj.ParseOptions(explicit_schema=schema),
     )
+    table.validate(full=True)  # text that is no UTF-8 is taken until here
+    return table
 
 
 def sample(path: Path, rows: int) -> pa.Table:

@@ -15,7 +15,7 @@ import pytest
 from mlops_glue import io
 from mlops_glue.errors import DataError
 
-
+JSONL = b'{"a": null}\n' + b'{"a": 1.5}\n' * 39 + b"\n"
 PACKED = gzip.compress("".join(f"{i},{i * 7919 % 10007}\n" for i in range(1000)).encode())
 
 
@@ -136,10 +136,22 @@ def test_a_sample_is_spread_over_the_file(tmp_path: Path, monkeypatch: pytest.Mo
         ("t.csv.gz", PACKED[:-8] + bytes(8), "cannot be read as csv.gz: CRC check failed"),
         ("t.jsonl", b"", "is empty"),
         ("t.jsonl", b"{'a': 1}\n", "cannot be read as jsonl"),
+        (
+            "t.jsonl",
+            JSONL + b'{"a": 1}}\n{"a": 2}\n',
+            "t.jsonl: cannot be read as jsonl: line 42: is no JSON: Extra data",
+        ),
+        ("t.jsonl", b'[{"a": 1},\n{"a": 2}]\n', "line 1: is no JSON"),
+        ("t.jsonl", b'[{"a": 1}, {"a": 2}]', "line 1: is an array, not an object"),
+        ("t.jsonl", JSONL + b'{"a": "x"}\n', "line 42: 'a' is a string, and a number in line 2"),
+        ("t.jsonl", JSONL + b'{"b": "\xff"}\n', "line 42: is no JSON"),
         ("t.xlsx", b"PK", "not a table that glue reads"),
     ],
 )
-def test_what_is_no_table_is_told(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_what_is_no_table_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str
+) -> None:
+    monkeypatch.setattr(io, "BLOCK_BYTES", 256)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
         io.read_table(tmp_path / name)
