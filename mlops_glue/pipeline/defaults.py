@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue.io import is_text
@@ -58,12 +59,18 @@ def _range(name: str, column: pa.ChunkedArray) -> list[Expectation]:
     low, high = (float(v) for v in pc.min_max(finite).as_py().values()) if len(finite) else (0.0, 0.0)
     room = 0.5 * (high - low)
     if 0 < room < float("inf"):
-        least = 0.0 if low >= 0 > low - room else float(f"{low - room:.4g}")
-        limits = {"min_value": least, "max_value": float(f"{high + room:.4g}")}
+        least = 0.0 if low >= 0 > low - room else _rounded(low - room, room)
+        limits = {"min_value": least, "max_value": _rounded(high + room, room)}
         infinite = 1 - len(finite) / max(len(column) - column.null_count, 1)
         mostly = 0.99 if infinite == 0 else round(1 - min(2 * infinite + 0.01, 0.9), 3)
         out.append({"expect_column_values_to_be_between": {"column": name, **limits, "mostly": mostly}})
     return out
+
+
+def _rounded(value: float, room: float) -> float:
+    """To four digits, and one more for each that the range does not change."""
+    same = max(0, int(math.log10(abs(value) / room))) if value else 0
+    return float(f"{value:.{4 + same}g}")
 
 
 def thresholds(values: pa.ChunkedArray, task: str) -> list[tuple[str, str, float, str]]:
@@ -118,10 +125,7 @@ def is_small(table: pa.Table, profiles: list[Profile], target: str, task: str) -
 
 def positive(values: pa.ChunkedArray, task: str) -> str | None:
     """Binary targets of text: the class that says yes, else the rarer one. Of other types None: the greater it is."""
-    import pyarrow as pa
-
-    kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    if task != "binary" or not is_text(kind):
+    if task != "binary" or not is_text(values.type):
         return None
     counts: dict[str, int] = {c["values"]: c["counts"] for c in as_text(values).drop_null().value_counts().to_pylist()}
     return min(sorted(counts, reverse=True), key=lambda label: (label.strip().lower() not in TRUE, counts[label]))

@@ -14,6 +14,14 @@ def _small(table: pa.Table, task: str) -> bool:
     return defaults.is_small(table, profile(table), "y", task)
 
 
+def test_limits_have_slack_however_narrow_the_range_is() -> None:
+    for start in (0, 170, 20_240_000, 1_700_000_000, -20_240_000, 2**53):
+        table = pa.table({"x": range(start, start + 120, 2), "y": ["a", "b"] * 30})
+        (limits,) = [e[k] for e in defaults.expectations(table, profile(table), "y") for k in e if "between" in k][1:]
+        assert limits["min_value"] <= (start and start - 30)
+        assert limits["max_value"] >= start + 150
+
+
 def test_rows_without_a_target_do_not_make_a_table_big() -> None:
     rng = np.random.default_rng(0)
     target = pa.array([float(v) for v in rng.normal(size=1000)] + [None] * 9000)
