@@ -204,7 +204,8 @@ def _told(path: Path) -> Iterator[None]:
         said = first_line(error)
         hint = "a value that holds a delimiter or a line break stands in quotes" if "columns, got" in said else None
         if suffix(path) == ".jsonl" and (found := _bad_line(path)) is not None:
-            said, hint = found, "each line is one object; of an array: jq -c '.[]' array.json > lines.jsonl"
+            said, hint = found, "each line is one object"
+            hint += "; of an array: jq -c '.[]' array.json > lines.jsonl" if said.startswith("line 1:") else ""
         raise DataError(f"{path}: cannot be read as {suffix(path)[1:]}: {said}", hint=hint) from error
 
 
@@ -387,13 +388,45 @@ def frame(table: pa.Table) -> Any:
     return table.to_pandas()
 
 
+def plain(table: pa.Table) -> pa.Table:
+    """A table with the types that Arrow can compute with, where a file has others for the same values.
+
+    What pandas notes of a frame, its index for one, is left out: a column is a column.
+    """
+    columns = [_plain(column) for column in table.columns]
+    if all(new is old for new, old in zip(columns, table.columns, strict=True)):
+        return table.replace_schema_metadata(None)
+    import pyarrow as pa
+
+    return pa.table(columns, names=table.column_names)
+
+
+def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    kind, of = values.type, pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        to = pa.bool_() if kind.extension_name == "arrow.bool8" else kind.storage_type
+    elif of.is_dictionary(kind):
+        to = kind.value_type
+    elif of.is_large_string(kind) or of.is_string_view(kind):
+        to = pa.string()  # which is one name for text in the model's schema
+    elif of.is_float16(kind):
+        to = pa.float32()
+    elif of.is_decimal32(kind) or of.is_decimal64(kind):
+        to = pa.decimal128(kind.precision, kind.scale)
+    else:
+        return values
+    return _plain(values.cast(to))
+
+
 def _readers() -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     return {
         ".csv": _read_csv,
         ".csv.gz": _read_csv,
-        ".parquet": pq.read_table,
+        ".parquet": lambda p: plain(pq.read_table(p)),
         ".jsonl": lambda p: _json_table(p, p.read_bytes(), None),
     }
 
@@ -541,7 +574,8 @@ def _parquet_batches(path: Path, types: dict[str, str], verbatim: bool) -> Itera
     with pq.ParquetFile(path, **IN_PIECES) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             piece = pa.Table.from_batches([batch])
-            yield piece, piece
+            typed = plain(piece)
+            yield typed, typed if verbatim else piece
 
 
 def _csv_batches(path: Path, types: dict[str, str], verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -654,7 +688,9 @@ class CsvSink:
         import pyarrow.compute as pc
 
         texts = [c for c in table.columns if is_text(c.type)]
-        odd = any(pa.types.is_dictionary(c.type) or pa.types.is_nested(c.type) for c in table.columns)
+        of = pa.types
+        bytes_too = (of.is_nested, of.is_binary, of.is_large_binary, of.is_binary_view, of.is_fixed_size_binary)
+        odd = any(one(c.type) for c in table.columns for one in bytes_too)
         return not odd and not any(pc.any(pc.match_substring_regex(c, '[",\r\n]')).as_py() for c in texts)
 
     def _rows(self, rows: Any) -> None:

@@ -124,14 +124,21 @@ def encode(
         try:
             encoded.update(zip(column.inputs, _encode_one(values, column), strict=True))
         except (ValueError, NotImplementedError) as error:  # Arrow's errors are among these
-            at = _refused(values, column)
-            row = "" if at is None or rows is None else f", row {int(rows[at]) + 1}"
-            said = error if at is None else f"{values[at].as_py()!r:.80} is no {CALLED[column.kind]}"
+            row, said, at = "", str(error), _refused(values, column)
+            if at is not None:
+                row = "" if rows is None else f", row {int(rows[at]) + 1}"
+                said = f"{_shown(values.slice(at, 1))!r:.80} is no {CALLED[column.kind]}"
             problems.append(f"column {column.name!r}{row}: {said}")
             hint = hint or "a number is written 1234.5 or 1,234.5, a date 2024-12-31; what is unknown is left empty"
     if problems:
         raise DataError("\n".join(f"{where}: {p}" for p in problems), hint=hint)
     return encoded
+
+
+def _shown(one: pa.ChunkedArray) -> Any:
+    import pyarrow as pa
+
+    return (as_text(one) if pa.types.is_temporal(one.type) else one)[0].as_py()  # Python has fewer years
 
 
 def _refused(values: pa.ChunkedArray, column: Column) -> int | None:
@@ -278,9 +285,11 @@ def as_datetime(values: pa.ChunkedArray, day_first: bool = False) -> np.ndarray[
 
         parsed = pd.to_datetime(trimmed(values).to_pandas(), utc=True, format="mixed", dayfirst=day_first)
         return np.asarray(parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
-    if not pa.types.is_temporal(values.type) and not pa.types.is_null(values.type):
-        raise ValueError(f"holds {values.type}, not dates")
-    return np.asarray(values.cast(pa.timestamp("us")).to_numpy().astype("datetime64[us]"))
+    kind = values.type
+    if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_null(kind)):
+        raise ValueError(f"holds {kind}, not dates")
+    cut = pa.types.is_timestamp(kind) and kind.unit == "ns"  # to microseconds, as in a table that was ingested
+    return np.asarray(values.cast(pa.timestamp("us"), safe=not cut).to_numpy().astype("datetime64[us]"))
 
 
 def moments(table: pa.Table, columns: list[str], day_first: bool | None = None) -> np.ndarray[Any, Any]:

@@ -22,7 +22,7 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.commands import generated
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
 from mlops_glue.pipeline import defaults, runner, store
-from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile
+from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
 from mlops_glue.schema import moments
 
 SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
@@ -249,6 +249,9 @@ def _without_seasons(label: Table, usable: list[Profile]) -> list[Profile]:
 
 def _check_target(label: Table, target: str, notes: list[str]) -> None:
     of = {p.name: p for p in label.profiles}[target]
+    kind = label.rows.schema.field(target).type
+    if (reason := unread(kind)) is not None and of.nulls < label.rows.num_rows:
+        raise DataError(f"--target {target}: is {reason}")
     if of.distinct < 2:
         raise DataError(
             f"--target {target}: has {of.distinct} distinct value in {label.file.name}; there is nothing to tell apart",
@@ -313,6 +316,9 @@ def _check_options(
             raise UsageError(
                 f"{option} {column}: no such column in {file.name}", hint=did_you_mean(column, table.column_names)
             )
+    for column in entities:
+        if (reason := unread(table.schema.field(column).type)) is not None:
+            raise UsageError(f"--entity {column}: is {reason}")
     if target in (*entities, when):
         raise UsageError(f"--target {target}: is the {'entity' if target in entities else 'timestamp'} too")
     return when

@@ -160,8 +160,8 @@ def pieces_of(path: Path, types: dict[str, str]) -> Iterator[pa.Table]:
         with pq.ParquetFile(path, **io.IN_PIECES) as file:
             for batch in file.iter_batches(max(CELLS // max(len(file.schema_arrow), 1), 1024)):
                 rows += batch.num_rows
-                yield pa.Table.from_batches([batch])
-    except (OSError, ValueError) as error:
+                yield io.plain(pa.Table.from_batches([batch]))
+    except (OSError, ValueError, NotImplementedError) as error:  # Arrow's errors are among these
         raise DataError(f"{path}: cannot be read as parquet: {first_line(error)}") from error
     if rows == 0:
         raise DataError(f"{path}: has a header but no rows")

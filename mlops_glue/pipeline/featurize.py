@@ -140,7 +140,7 @@ def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:
 
     if task == "regression":
         try:
-            return values.cast(pa.float64())
+            return values.cast(pa.float64(), safe=False)  # of more than 53 bits the nearest
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             held = f"{values.type} ({shown(as_text(values).unique().to_pylist())})"
             raise DataError(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_glue import layout
-from mlops_glue.io import THOUSANDS
-from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, as_text, is_day_first, trimmed
+from mlops_glue.io import THOUSANDS, is_discrete, is_number
+from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, is_day_first, trimmed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,10 +42,9 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
     import pyarrow.compute as pc
 
     rows, nulls = len(values), values.null_count
-    try:
-        distinct = int(pc.count_distinct(values, mode="only_valid").as_py())
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        return Profile(name, None, f"nested ({values.type})", 0, nulls)
+    if (reason := unread(values.type)) is not None:
+        return Profile(name, None, reason, 0, nulls)
+    distinct = int(pc.count_distinct(values, mode="only_valid").as_py())
 
     def left_out(reason: str) -> Profile:
         return Profile(name, None, reason, distinct, nulls, pa.types.is_integer(values.type))
@@ -66,7 +65,7 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
     kind = values.type
     if pa.types.is_boolean(kind):
         return kept("boolean")
-    if pa.types.is_temporal(kind) and not (pa.types.is_time(kind) or pa.types.is_duration(kind)):
+    if pa.types.is_temporal(kind):
         return kept("datetime")
     if pa.types.is_integer(kind):
         spread = pc.min_max(values).as_py()
@@ -78,7 +77,7 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
         return kept("number")
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return kept("number")
-    told = trimmed(as_text(values)).drop_null()
+    told = trimmed(values).drop_null()
     nulls, words = rows - len(told), pc.unique(told)  # what is blank, or says null, counts as null
     if len(words) == 0:
         return left_out("no values")
@@ -97,6 +96,22 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
     if (distinct > 0.5 * present and distinct > 50) or (unique and present > 20):
         return left_out("identifier or free text: nearly every value is different")
     return kept("category")
+
+
+def unread(kind: pa.DataType) -> str | None:
+    """Why no column of this type is taken; None: it can be."""
+    import pyarrow as pa
+
+    of = pa.types
+    if of.is_null(kind):
+        return "no values"
+    if of.is_time(kind):
+        return "a time of day; to be taken it is a number, of hours for one"
+    if of.is_duration(kind):
+        return "a length of time; to be taken it is a number, of seconds for one"
+    if is_discrete(kind) or is_number(kind) or of.is_decimal(kind) or of.is_timestamp(kind) or of.is_date(kind):
+        return None
+    return f"nested ({kind})" if of.is_nested(kind) else f"bytes, not text ({kind})"
 
 
 def find_timestamp(profiles: list[Profile]) -> str | list[str] | None:

@@ -89,8 +89,6 @@ def _check_types(tables: list[Any]) -> None:
 def _type(kind: Any) -> str:
     import pyarrow as pa
 
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
     if pa.types.is_integer(kind):
         return "Int64"
     if pa.types.is_floating(kind):

@@ -11,6 +11,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -221,17 +222,34 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
         "left out 'key'",
     ),
     "sorted by the target": (csv(LEAK), [], "binary", ""),
-    "dictionaries in parquet": (
-        parquet(pa.table({"x": x_of(), "c": pa.array(table()["town"]).dictionary_encode(), "y": table()["y"]})),
+    "categories of pandas in parquet": (
+        parquet(
+            pa.Table.from_pandas(
+                table().assign(n=range(N)).astype(dict.fromkeys(["town", "n", "y"], "category")).set_index("town")
+            )
+        ),
         [],
         "binary",
         "",
     ),
-    "lists in parquet": (
-        parquet(pa.table({"x": x_of(), "l": [[1, 2]] * N, "y": table()["y"]})),
+    "seldom types in parquet": (
+        parquet(
+            pa.table(
+                {
+                    "x": x_of().astype("float16"),
+                    "text": pa.array(table()["town"], pa.string_view()),
+                    "u": pa.array([2**64 - 1 - at**2 * 2**20 for at in range(N)], pa.uint64()),
+                    "d": pa.array([timedelta(at) for at in range(N)], pa.duration("ns")),
+                    "t": pa.array([time(at % 7) for at in range(N)]),
+                    "null": pa.nulls(N),
+                    "l": [[1, 2]] * N,
+                    "y": pa.array(table()["y"], pa.large_string()),
+                }
+            )
+        ),
         [],
         "binary",
-        "left out 'l'",
+        "left out 't': a time of day",
     ),
     "keys missing in jsonl": (
         jsonl("\n".join(json.dumps({"x": i, **({"z": i * 2} if i % 3 else {}), "y": "ab"[i > 30]}) for i in range(N))),
@@ -291,6 +309,13 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, int, str]] = {
     "target in another case": (csv(table().rename(columns={"y": "Churn"})), "churn", 2, "did you mean 'Churn'?"),
     "target of one class": (csv(table().assign(y="a")), "y", 4, "1 distinct value"),
     "target of nulls": (csv(table().assign(y=None)), "y", 4, "0 distinct value"),
+    "target of lengths of time": (
+        parquet(pa.table({"x": x_of(), "y": pa.array(range(N), pa.duration("s"))})),
+        "y",
+        4,
+        "--target y: is a length of time",
+    ),
+    "target of lists": (parquet(pa.table({"x": x_of(), "y": [[1]] * N})), "y", 4, "--target y: is nested"),
     "empty": (text(""), "y", 4, "t.csv: is empty"),
     "only blanks": (text("\n\n  \n"), "y", 4, "t.csv: is empty"),
     "a header only": (text("x,z,y\n"), "y", 4, "has a header but no rows"),
