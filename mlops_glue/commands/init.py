@@ -143,6 +143,8 @@ def plan(
     excluded = [(p.name, p.reason) for p in usable if p.kind is None]
     notes += [f"left out {name!r}: {reason}" for name, reason in excluded[:20]]
     notes += [f"left out {len(excluded) - 20} more columns: see {layout.CONFIG}"] if len(excluded) > 20 else []
+    odd = [(p.name, p.reason) for p in usable if p.kind is not None and p.reason]
+    notes += [f"{name!r} is taken as categories: {reason}" for name, reason in odd[:20]]
     excluded += [(label.when, "the timestamp")] if isinstance(label.when, str) else []
     excluded += [(column, "the entity") for column in label.entities]
     views = [] if known else store.views(tables, label, target, notes)
@@ -155,6 +157,7 @@ def plan(
     task_found = task or infer_task(table.column(target))
     if task is not None:
         _check_task(label, target, task)
+    _check_classes(label, target, task_found, notes)
     notes.append(f"task: {task_found}")
     positive = defaults.positive(table.column(target), task_found)
     big = label.file.stat().st_size > WHOLE_BYTES
@@ -288,6 +291,38 @@ def _check_task(label: Table, target: str, task: str) -> None:
             f"--task binary: {target!r} of {label.file.name} has {len(classes):,} values: {shown(classes)}",
             hint="leave --task out: it is taken from the target",
         )
+
+
+def _check_classes(label: Table, target: str, task: str, notes: list[str]) -> None:
+    """Are there numbers to predict, or classes of some rows each, that differ by more than blanks and case?"""
+    of = {p.name: p for p in label.profiles}[target]
+    values = label.rows.column(target)
+    why = f": {of.reason}" if of.reason and io.is_text(values.type) else ""
+    hint = "--task regression" if _are_numbers(values) else "write it as numbers (1234.5), or name another --target"
+    if task == "regression":
+        return
+    present = len(values) - values.null_count
+    if of.distinct > 50 and of.distinct > 0.5 * present:
+        said = f"{of.distinct:,} classes in {present:,} rows are more than can be learnt"
+        raise DataError(f"--target {target}: {said}{why}", hint=hint)
+    if io.is_text(values.type):
+        alike: dict[str, list[str]] = {}
+        for word in sorted(values.unique().drop_null().to_pylist()):
+            alike.setdefault(word.strip().casefold(), []).append(word)
+        twins = next((words for words in alike.values() if len(words) > 1), None)
+        if twins is not None:
+            said = ", ".join(map(repr, twins[:4]))
+            notes.append(f"target {target!r}: {said} are different classes, by blanks or case only: write them as one")
+
+
+def _are_numbers(values: Any) -> bool:
+    import pyarrow as pa
+
+    try:
+        values.cast(pa.float64(), safe=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
 
 
 def _source(root: Path, one: Table, target: str, stays: Path | None) -> dict[str, Any]:

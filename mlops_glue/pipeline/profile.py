@@ -17,7 +17,10 @@ ID_NAME = re.compile(r"(^|[_\W])(id|uuid|guid|key|index|rownames?)$|^unnamed|[a-
 DATE_LIKE = re.compile(
     r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|^\s*\d{1,2}[ -][A-Za-z]{3}|^\s*[A-Za-z]{3,9} \d{1,2},? \d{4}"
 )
+GROUPED = r"\d+([.,' ]\d{3})*([.,]\d+)?"  # digits, however thousands and decimals are parted
 NUMBER_LIKE = rf"^({THOUSANDS}|[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?)$"
+SIGNED = rf"^\(?[-+]?([A-Z]{{0,3}}\p{{Sc}})?\s?[-+]?{GROUPED}\s?([%‰°\p{{Sc}}]|[A-Za-zµ°²³/]{{1,6}})?\)?$"
+MOSTLY = 0.9
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Profile:
 
     name: str
     kind: Kind | None
-    reason: str
+    reason: str  # of a category: why it may have been meant as something else
     distinct: int
     nulls: int
     whole: bool = False  # holds whole numbers
@@ -49,8 +52,8 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
     def left_out(reason: str) -> Profile:
         return Profile(name, None, reason, distinct, nulls, pa.types.is_integer(values.type))
 
-    def kept(kind: Kind) -> Profile:
-        return Profile(name, kind, "", distinct, nulls, pa.types.is_integer(values.type))
+    def kept(kind: Kind, reason: str = "") -> Profile:
+        return Profile(name, kind, reason, distinct, nulls, pa.types.is_integer(values.type))
 
     present = rows - nulls
     if not name.strip():
@@ -78,12 +81,14 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return kept("number")
     told = trimmed(values).drop_null()
-    nulls, words = rows - len(told), pc.unique(told)  # what is blank, or says null, counts as null
+    nulls, counted = rows - len(told), told.value_counts()  # what is blank, or says null, counts as null
+    words = counted.field("values")
     if len(words) == 0:
         return left_out("no values")
     if len(words) <= 10 and all(w.lower() in TRUE | FALSE for w in words.to_pylist()):
         return kept("boolean")
-    if pc.all(pc.match_substring_regex(words, NUMBER_LIKE)).as_py():
+    numeric = pc.match_substring_regex(words, NUMBER_LIKE)
+    if pc.all(numeric).as_py():
         return kept("number")
     if all(DATE_LIKE.match(w) for w in words[:200].to_pylist()):
         try:
@@ -94,8 +99,32 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
     if distinct > 0.3 * present and distinct > 50 and ID_NAME.search(name):
         return left_out("identifier: many values, few rows of each")
     if (distinct > 0.5 * present and distinct > 50) or (unique and present > 20):
-        return left_out("identifier or free text: nearly every value is different")
-    return kept("category")
+        return left_out(_meant(counted, numeric) or "identifier or free text: nearly every value is different")
+    return kept("category", _meant(counted, numeric))
+
+
+def _meant(counted: pa.StructArray, numeric: pa.BooleanArray) -> str:
+    """What keeps text from being numbers, where most of it is; empty where it is not.
+
+    Args:
+        counted: each word with its count.
+        numeric: which of them are numbers.
+    """
+    import pyarrow.compute as pc
+
+    words, counts = counted.field("values"), counted.field("counts")
+    odd = pc.invert(numeric)
+    rows, others = pc.sum(counts).as_py(), pc.sum(counts.filter(odd)).as_py()
+    if others <= (1 - MOSTLY) * rows:
+        shown = ", ".join(f"{word!r:.40}" for word in words.filter(odd)[:3].to_pylist())
+        return f"{others:,} of {rows:,} values are no numbers ({shown}{', …' if pc.sum(odd).as_py() > 3 else ''})"
+    head = words[:1000]  # of free text there may be millions
+    signed = pc.match_substring_regex(head, SIGNED)
+    like = head.filter(pc.and_(signed, odd[:1000]))
+    if len(head) > 10 and len(like) and pc.sum(signed).as_py() > MOSTLY * len(head):
+        said = "numbers with a sign, a unit or a decimal comma are not read; write them as 1234.5"
+        return f"text like {like[0].as_py()!r:.40}: {said}"
+    return ""
 
 
 def unread(kind: pa.DataType) -> str | None:

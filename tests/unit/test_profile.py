@@ -14,6 +14,40 @@ DAYS = [f"2024-01-{at:02d}" for at in range(1, 29)]
 
 
 @pytest.mark.parametrize(
+    ("values", "kind", "said"),
+    [
+        *(
+            ([form.format(10.5 + at) for at in range(200)], None, f"text like {form.format(10.5)!r}: numbers with a")
+            for form in (
+                "${:.2f}",
+                "US$ {:.1f}",
+                "€ {:.1f}",
+                "({:.0f})",
+                "{:.1f} kg",
+                "{:.1f}%",
+                "-{:.1f}€",
+                "{:.0f} km/h",
+            )
+        ),
+        ([f"{at},71" for at in range(200)], None, "text like '0,71': numbers with a"),
+        ([f"{at % 20}%" for at in range(200)], "category", "text like '0%': numbers with a"),
+        ([*map(str, range(594)), *["unknown"] * 6], None, "6 of 600 values are no numbers ('unknown')"),
+        ([*(str(at % 40) for at in range(5940)), *("u", "v", "w", "x") * 15], "category", "60 of 6,000 values are no"),
+        ([f"U{at:06d}" for at in range(200)], None, "identifier or free text"),
+        ([f"192.168.{at}.1" for at in range(200)], None, "identifier or free text"),
+        ([f"{at}-{at * 7}" for at in range(200)], None, "identifier or free text"),
+        (["S", "M", "38", "40"] * 50, "category", ""),
+        ([*map(str, range(200)), *["x y"] * 900], "category", ""),
+        (["50ml", "100ml"] * 50, "category", ""),
+    ],
+)
+def test_text_that_may_be_meant_as_numbers_is_told_as_that(values: list[str], kind: Any, said: str) -> None:
+    found = profile(pa.table({"c": values}))[0]
+    assert (found.kind, found.reason[: len(said)]) == (kind, said), found.reason
+    assert said or not found.reason
+
+
+@pytest.mark.parametrize(
     ("values", "kind"),
     [
         (["  ", "1.5", ".", "?", "NA", " 7 ", ".5", "-2e3"], "number"),
