@@ -86,7 +86,7 @@ def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
         values = table.column(column.name)
         if column.kind == "datetime":
             made: list[Any] = [None if np.isnat(one) else f"{one}Z" for one in as_datetime(values, column.day_first)]
-        elif column.kind == "number" and io.is_text(values.type):
+        elif column.kind == "number" and not io.is_number(values.type):  # text or decimals
             made = [None if np.isnan(one) else float(one) for one in encode_number(values)]
         elif column.kind == "boolean" and io.is_text(values.type):
             made = trimmed(values).to_pylist()

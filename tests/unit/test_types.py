@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,8 +19,10 @@ from mlops_glue import io
 from mlops_glue.monitoring.window import pieces_of
 from mlops_glue.pipeline import featurize
 from mlops_glue.pipeline.defaults import expectations
+from mlops_glue.pipeline.package import example_rows
 from mlops_glue.pipeline.profile import profile
-from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.schema import Column, Schema, encode, matrices
+from mlops_glue.serving.contract import Contract
 
 WORDS, NUMBERS = ["a", None, "b", "a"], [1, None, 2, 1]
 MOMENTS = [datetime(2024, 1, 1, 12), None, datetime(2024, 1, 2, 12), datetime(2024, 1, 1, 12)]
@@ -101,6 +104,12 @@ def test_what_is_taken(tmp_path: Path, values: Any, kind: Any, wanted: list[Any]
         assert expectations(table, found, "y")
         for name, encoded in encode(table, schema).items():
             np.testing.assert_array_equal(encoded, expected[name])
+    raw = stored(tmp_path, values)[0]
+    made = Schema("binary", "y", [Column("c", kind, str(raw.schema.field("c").type))])
+    asked = json.loads(json.dumps(example_rows(raw.select(["c"]), made), default=str))
+    served = Contract(made, None, unseen=True, max_rows=9)
+    for name, matrix in served.matrices(served.of_table(asked)).items():
+        np.testing.assert_array_equal(matrix, matrices(expected, schema)[name])
 
 
 @pytest.mark.parametrize(("values", "reason"), LEFT_OUT, ids=[f"{v.type}" for v, _ in LEFT_OUT])
