@@ -465,12 +465,55 @@ def load(
     except ValidationError as error:
         # one problem a place: a value that fits no branch of a union fails each of them
         problems += {e[0]: e[1:] for e in [_pydantic_problem(tree, e) for e in reversed(error.errors())]}.values()
+        rest, gone = _without(_plain(tree), error)
     else:
-        problems += [(_line(tree, loc), _say(loc, what)) for loc, what in _cross_checks(config, root, tables=tables)]
+        rest, gone = config, []
+    if rest is not None:
+        found = [one for one in _cross_checks(rest, root, tables=tables) if not _moot(*one, gone)]
+        problems += [(_line(tree, loc), _say(loc, what)) for loc, what in found]
     problems += [(1, _say((key,), "is required")) for key in needs if key not in tree]
     if problems or config is None:
         raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in sorted(set(problems))])
     return in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
+
+
+def _without(tree: Any, error: ValidationError) -> tuple[Config | None, list[tuple[Any, ...]]]:
+    """What is left of a config once each value that is wrong is taken away, and what these were.
+
+    None where that is no config, or its pipeline's sections are not there to hold the others against.
+    """
+    gone: list[tuple[Any, ...]] = []
+    for _ in range(5):  # without a value another one may be wrong
+        for one in error.errors():
+            lacking = one["type"] == "missing"
+            if not lacking and any(one["loc"][: len(loc)] == loc for loc in gone):
+                continue
+            node, path = tree, []
+            for part in one["loc"]:
+                if not isinstance(node, dict) or part not in node:  # a list goes as a whole
+                    break
+                path.append((node, part))
+                node = node[part]
+            if lacking and len(path) == len(one["loc"]) - 1:
+                node[one["loc"][-1]] = 1 if one["loc"] == ("glue",) else "no-such-name"
+                gone.append(one["loc"])
+            elif path:
+                path[-1][0].pop(path[-1][1])
+                gone.append(tuple(part for _, part in path))
+        try:
+            config = Config.model_validate(tree)
+        except ValidationError as again:
+            error = again
+        else:
+            return (config if {"data", "train"} <= config.model_fields_set else None), gone
+    return None, gone
+
+
+def _moot(loc: tuple[Any, ...], said: str, gone: list[tuple[Any, ...]]) -> bool:
+    """Is a finding about what was taken away, or held against it?"""
+    about = any(loc[: len(one)] == one or one[: len(loc)] == loc or ".".join(map(str, one)) in said for one in gone)
+    named = any(one[0] == "environments" or (one[:2] == ("data", "sources") and len(one) < 4) for one in gone)
+    return about or (named and said.startswith(("no source", "no environment")))
 
 
 def located(root: Path, error: ConfigError) -> ConfigError:
