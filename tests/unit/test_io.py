@@ -16,7 +16,7 @@ from mlops_glue import io
 from mlops_glue.errors import DataError
 
 JSONL = b'{"a": null}\n' + b'{"a": 1.5}\n' * 39 + b"\n"
-PACKED = gzip.compress("".join(f"{i},{i * 7919 % 10007}\n" for i in range(1000)).encode())
+PACKED = gzip.compress("".join(f"{i},{i * 7919 % 10007}\n" for i in range(1000)).encode(), mtime=0)
 
 
 def both(path: Path) -> list[pa.Table]:

@@ -60,6 +60,7 @@ def test_a_comment_is_never_too_long() -> None:
     slices = [{"name": "s" * 400, "rows": 1, "value": 0.1, "base": 0.1, "difference": 0.0}] * 5000
     told = {
         "project": "p",
+        "marker": ".",
         "refused": [],
         "notes": ["n" * 500] * 200,
         "against": "main",

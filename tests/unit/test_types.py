@@ -143,4 +143,4 @@ def test_what_is_carried_along(tmp_path: Path, values: Any, name: str) -> None:
 
 def test_a_target_of_more_bits_than_a_float_has() -> None:
     values = pa.chunked_array([[2**53 + 1, 2**60]])
-    assert featurize._target(values, "regression").to_pylist() == [2.0**53, 2.0**60]
+    assert featurize.as_target(values, "regression", "y").to_pylist() == [2.0**53, 2.0**60]
