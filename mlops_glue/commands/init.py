@@ -256,8 +256,10 @@ def _check_target(label: Table, target: str, notes: list[str]) -> None:
     if (reason := unread(kind)) is not None and of.nulls < label.rows.num_rows:
         raise DataError(f"--target {target}: is {reason}")
     if of.distinct < 2:
+        nulls = f" beside {of.nulls:,} nulls (NA, None and the like are such)" if of.nulls and of.distinct else ""
+        said = f"has {of.distinct} distinct value in {label.file.name}{nulls}; there is nothing to tell apart"
         raise DataError(
-            f"--target {target}: has {of.distinct} distinct value in {label.file.name}; there is nothing to tell apart",
+            f"--target {target}: {said}",
             hint=did_you_mean("", [p.name for p in label.profiles if p.kind is not None]),
         )
     if of.nulls:
