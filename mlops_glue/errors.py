@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 a check said no, 2 config or usage, 3 a bug in glue, 4 a t
 from __future__ import annotations
 
 import errno
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ def interrupt(*_: object) -> None:
     """For SIGINT. It is noted as well: on its way out another error may take its place, or a library may swallow it."""
     global interrupted
     interrupted = True
+    sys.unraisablehook = lambda _: None  # what was being made may complain when it is thrown away
     raise KeyboardInterrupt
 
 
