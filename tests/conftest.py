@@ -27,6 +27,8 @@ from tests.warm import TOOLS
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("GIT_CONFIG_GLOBAL", os.devnull)
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup; what is started here is to be interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _dvc_in(folder: Path) -> None:

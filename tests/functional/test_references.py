@@ -33,7 +33,10 @@ def scores(reference: Reference, raw: pd.DataFrame, train: Any, test: Any) -> di
     return {name: float(value) for name, value in found.items()}
 
 
-@pytest.mark.parametrize("name", REFERENCES)
+LONG = {"digits": pytest.mark.long}  # its stack of models is cross-validated for more than a minute
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, ())) for name in REFERENCES])
 def test_it_is_as_good_as_by_hand(name: str, tmp_path: Path, glue: Glue, empty_store: Path) -> None:
     reference = REFERENCES[name]
     reference.table().to_csv(tmp_path / "t.csv", index=False)
