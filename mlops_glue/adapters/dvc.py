@@ -28,6 +28,7 @@ Outcome = str  # executed, restored, unchanged, failed
 Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" before the work), seconds, reasons
 
 LOCK_ANEW = "rm dvc.lock; glue run: what stands in the cache is restored"
+STAGES_ANEW = "rm dvc.yaml; glue run: glue's own stages are written anew"
 
 
 def _silenced() -> None:
@@ -93,10 +94,9 @@ def _told(root: Path, said: str) -> ToolError:
     if named is None:
         return ToolError(f"DVC: {said}")
     file = named[1]
-    anew = {
-        "dvc.lock": LOCK_ANEW,
-        "dvc.yaml": "rm dvc.yaml; glue run: glue's own stages are written anew",
-    }.get(file, f"rm {file}; dvc add {file.removesuffix('.dvc')}" if file.endswith(".dvc") else "")
+    anew = {"dvc.lock": LOCK_ANEW, "dvc.yaml": STAGES_ANEW}.get(
+        file, f"rm {file}; dvc add {file.removesuffix('.dvc')}" if file.endswith(".dvc") else ""
+    )
     what = re.sub(r"^.*?'[^']*'(?: validation failed:|,)? *", "", said)
     return ToolError(
         f"{file}: DVC cannot read it: {what}", hint=f"git checkout {file}" + (f", or: {anew}" if anew else "")

@@ -299,12 +299,12 @@ def _check_classes(label: Table, target: str, task: str, notes: list[str]) -> No
     """Are there numbers to predict, or classes of some rows each, that differ by more than blanks and case?"""
     of = {p.name: p for p in label.profiles}[target]
     values = label.rows.column(target)
-    why = f": {of.reason}" if of.reason and io.is_text(values.type) else ""
-    hint = "--task regression" if _are_numbers(values) else "write it as numbers (1234.5), or name another --target"
     if task == "regression":
         return
     present = len(values) - values.null_count
     if of.distinct > 50 and of.distinct > 0.5 * present:
+        why = f": {of.reason}" if of.reason and io.is_text(values.type) else ""
+        hint = "--task regression" if _are_numbers(values) else "write it as numbers (1234.5), or name another --target"
         said = f"{of.distinct:,} classes in {present:,} rows are more than can be learnt"
         raise DataError(f"--target {target}: {said}{why}", hint=hint)
     if io.is_text(values.type):

@@ -67,7 +67,7 @@ LEARNT = (
 )
 # the keys of `dvc.yaml` beside `stages`
 OF_DVC = ("vars", "params", "metrics", "plots", "artifacts", "datasets")
-MENDED = "git checkout dvc.yaml, or: rm dvc.yaml; glue run: glue's own stages are written anew"
+MENDED = f"git checkout dvc.yaml, or: {dvc.STAGES_ANEW}"
 
 
 def definition(config: Config, root: Path) -> dict[str, Any]:
