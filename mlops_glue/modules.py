@@ -6,6 +6,7 @@ import ast
 import contextlib
 import gc
 import importlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,18 @@ def nothing_is_garbage() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextlib.contextmanager
+def without(*names: str) -> Iterator[None]:
+    """While others are imported, these, if they are not there already, cannot be."""
+    absent: dict[str, Any] = dict.fromkeys(name for name in names if name not in sys.modules)
+    sys.modules.update(absent)  # so Python is told that it cannot be imported
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def imported(path: str, where: str, form: str) -> Any:

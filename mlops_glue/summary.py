@@ -60,10 +60,10 @@ class Numbers:
     @classmethod
     def of(cls, values: Array) -> Numbers:
         """The summary of a reference, whose values say where the edges are."""
-        known = values[~np.isnan(values)]
-        ranked = np.unique(known) if len(known) else np.zeros(1, values.dtype)
-        if len(ranked) > EDGES // 2:
-            ranked = np.quantile(known, np.linspace(0, 1, EDGES // 2), method="nearest")
+        known = np.sort(values[~np.isnan(values)])
+        ranked = known[np.append(True, known[1:] != known[:-1])] if len(known) else np.zeros(1, values.dtype)
+        if len(ranked) > EDGES // 2:  # the quantiles nearest to so many ranks
+            ranked = known[np.rint(np.linspace(0, 1, EDGES // 2) * (len(known) - 1)).astype(int)]
         edges = np.unique(np.concatenate([ranked, np.linspace(ranked[0], ranked[-1], EDGES // 2, dtype=values.dtype)]))
         spread = float(np.std(known, dtype=float)) if len(known) else 0.0
         made = cls(
@@ -121,9 +121,11 @@ class Numbers:
         if not self.known or len(self.edges) == 1:
             return np.zeros(1)
         share = np.cumsum(self.counts)[:-2] / self.known  # at each edge but the last
-        walk = np.cumsum(_steps()[:, : len(share)] * np.sqrt(np.diff(share, prepend=0.0)), axis=1)
+        walk = _steps()[:, : len(share)] * np.sqrt(np.diff(share, prepend=0.0))
+        np.cumsum(walk, axis=1, out=walk)
         end = walk[:, -1:] + _steps()[:, -1:] * math.sqrt(1 - share[-1])
-        areas = np.abs(walk - share * end) @ np.diff(self.edges)
+        walk -= share * end
+        areas = np.abs(walk, out=walk) @ np.diff(self.edges)
         return np.sort(areas)[-LARGEST:] / max(self.spread, LEAST_SPREAD)
 
 

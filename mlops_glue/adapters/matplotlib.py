@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,14 @@ beside: Callable[[Callable[..., Any], Any], Callable[[], Any]] | None = None
 def begin(figures: Figures) -> Callable[[], dict[str, str]]:
     """Begin to draw; what is returned gives the SVG by name."""
     return beside(_drawn, figures) if beside is not None and figures else partial(_drawn, figures)
+
+
+def ready() -> None:
+    """Draw something, for what only the first figure takes: imports, and the search for fonts."""
+    import numpy as np
+
+    with suppress(ImportError):  # `evaluate` tells
+        lines("a", "b", "c", {"d": (np.arange(2), np.arange(2))})
 
 
 def _drawn(figures: Figures) -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from mlops_glue.errors import DataError, ToolError, brief
+from mlops_glue.modules import without
 
 # Exact names that scikit-learn's own models need beside skops' built-in list (seen on skops 0.16); the list inside
 # an artifact is never consulted.
@@ -91,15 +91,9 @@ DOMAINS = {b"", b"ai.onnx", b"ai.onnx.ml"}
 
 
 def skops() -> Any:
-    """The module `skops.io`. It looks through all of scikit-learn, whose bridge to Dask would import Dask."""
-    absent = "dask" not in sys.modules
-    if absent:
-        sys.modules["dask"] = cast(Any, None)  # so Python is told that it cannot be imported
-    try:
+    """The module `skops.io`. It looks through all of scikit-learn, which would import Dask and pytest too."""
+    with without("dask", "pytest"):
         import skops.io
-    finally:
-        if absent:
-            del sys.modules["dask"]
     return skops.io
 
 

@@ -35,6 +35,8 @@ def evaluate(config: Config, root: Path) -> None:
     wrong = [m for m in (*names, *config.evaluate.thresholds) if m not in known]
     if wrong:
         raise ConfigError([f"{layout.CONFIG} evaluate: {wrong[0]!r} is no metric of a {schema.task} task"])
+    importances = _importances(config, schema, model, features, truth, names[0])
+    bars = matplotlib.begin(plots.of_importances(importances))
     scores: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys([*names, *config.evaluate.thresholds]):
         value = metrics.compute(known[name], truth, label, probability)
@@ -54,11 +56,10 @@ def evaluate(config: Config, root: Path) -> None:
         "metrics": scores,
         "thresholds": [_threshold(n, limit, scores[n]["value"]) for n, limit in config.evaluate.thresholds.items()],
         "slices": _slices(config, root, schema, known, names, truth, label, probability),
-        "importances": _importances(config, schema, model, features, truth, names[0]),
+        "importances": importances,
         "warnings": _doubts(config, schema, (seen, learnt), (features, target), label),
     }
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
-    bars = matplotlib.begin(plots.of_importances(report["importances"]))
     drawn_plots = curves() | bars()
     for name, svg in drawn_plots.items():
         io.write_text(root / layout.PLOTS / f"{name}.svg", svg)

@@ -286,7 +286,8 @@ class _Beside:
         from concurrent.futures import ProcessPoolExecutor
         from multiprocessing import get_context
 
-        for shared in ("pandas", "pyarrow.parquet"):  # both need them
+        # both need them; SciPy first, as skops looks for its functions in all modules in the order of their import
+        for shared in ("scipy.special", "pandas", "pyarrow.parquet"):
             _import(shared)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Arrow has threads, and takes care of a fork itself
@@ -312,7 +313,7 @@ class _Beside:
             done.result()
             tables = [root / path_of(config, table) for table in config.data.sources]
             if sum(table.stat().st_size for table in tables if table.is_file()) < SMALL:
-                self.pool.submit(_import, "matplotlib.backends.backend_svg")
+                self.pool.submit(matplotlib.ready)
                 matplotlib.beside = self.begin
         except BrokenProcessPool:
             raise StageError(f"stage {name}: its process was killed", hint="was there enough memory?") from None

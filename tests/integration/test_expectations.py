@@ -12,6 +12,8 @@ from mlops_glue.adapters import great_expectations as adapter
 adapter.imported()
 late = [name for name in adapter.LATE if isinstance(sys.modules[name], adapter._Late)]
 assert late == list(adapter.LATE), late
+assert not {"sqlalchemy", "boto3"} & set(sys.modules)
+import sqlalchemy  # what it was imported without is there for others
 import numpy as np
 import pandas as pd
 
