@@ -55,9 +55,7 @@ def table(task: str, classes: int) -> dict[str, Metric]:
             "accuracy": Metric(lambda y, p, q: float(np.mean(y == p))),
             "balanced_accuracy": Metric(lambda y, p, q: _macro(y, p, classes, lambda hit, true, said: (hit, true))),
             "f1_macro": Metric(lambda y, p, q: _macro(y, p, classes, lambda hit, true, said: (2 * hit, true + said))),
-            "roc_auc_ovr": Metric(
-                lambda y, p, q: float(np.mean([_auc(y == k, q[:, k]) for k in range(classes)])), of_label=False
-            ),
+            "roc_auc_ovr": Metric(lambda y, p, q: _auc_ovr(y, q), of_label=False),
         }
     return {
         "r2": Metric(lambda y, p, q: m.r2_score(y, p)),
@@ -93,6 +91,12 @@ def _auc(positive: Array, score: Array) -> float:
     _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # of equal scores the mean
     return float((ranks[positive].sum() - many * (many + 1) / 2) / (many * rest))
+
+
+def _auc_ovr(truth: Array, probability: Array) -> float:
+    """The mean over classes of each one's area against all others; classes that no row is of are left out."""
+    there = np.flatnonzero(np.bincount(truth, minlength=probability.shape[1]))
+    return float(np.mean([_auc(truth == k, probability[:, k]) for k in there]))  # of one class alone NaN
 
 
 def _average_precision(truth: Array, score: Array) -> float:

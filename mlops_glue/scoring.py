@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,16 +69,32 @@ class Bundle:
         return [*out, self._model.predict_proba(frame)] if hasattr(self._model, "predict_proba") else out
 
     def scored(
-        self, typed: pa.Table, carried: pa.Table, *, where: str = "input", rows: range | None = None
+        self,
+        typed: pa.Table,
+        carried: pa.Table,
+        *,
+        where: str = "input",
+        rows: range | None = None,
+        see: Callable[[onnx.Inputs], None] | None = None,
     ) -> pa.Table:
         """The carried columns, then `prediction` and, for classes, `probability_<label>`.
+
+        Args:
+            typed: raw rows.
+            carried: columns that are given back, of the same rows.
+            where: what the rows are called.
+            rows: as `encode` takes them.
+            see: called with what is given to the model.
 
         Raises:
             DataError: a column of such a name is there already.
         """
         import pyarrow as pa
 
-        value, probability = self.predict(typed, where=where, rows=rows)
+        inputs = matrices(encode(typed, self.schema, where=where, rows=rows), self.schema)
+        if see is not None:
+            see(inputs)
+        value, probability = self.score(inputs)
         made = {"prediction": pa.array(value)}
         if self.schema.labels is not None and probability is not None:
             made |= {

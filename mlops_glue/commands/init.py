@@ -183,7 +183,7 @@ def plan(
         "estimator": estimator,
         "params": flow(params),
         "metrics": configs.METRICS[task_found],  # type: ignore[index]
-        "thresholds": defaults.thresholds(table.column(target), task_found),
+        "thresholds": defaults.thresholds(task_found),
         "slices": defaults.slices(usable, None),
         **(known or {}),
     }

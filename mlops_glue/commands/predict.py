@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,11 +17,13 @@ from mlops_glue import console, io, layout
 from mlops_glue.delivery.fetch import of_registry, opened
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.pipeline import unchanged
+from mlops_glue.serving.outside import Outside
 
 if TYPE_CHECKING:
     from mlops_glue.scoring import Bundle
 
 OUTPUTS = (".csv", ".csv.gz", ".parquet")
+MANY = 0.05  # share of a column's values
 
 
 def predict(source: str, target: str, *, version: int | None = None, env: str | None = None) -> int:
@@ -37,9 +40,23 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
         bundle = Bundle(folder, threads=os.cpu_count() or 1)
         for one, out in zip(inputs, outputs, strict=True):
             with console.rows_bar(one.name, io.parquet_rows(one)) as advance:
-                rows = score_file(bundle, one, out, advance, partial(with_features, config, root, bundle, where=one))
+                complete = partial(with_features, config, root, bundle, where=one)
+                rows, outside = score_file(bundle, one, out, advance, complete)
+            _warn(one, bundle, rows, outside)
             console.progress(f"{out}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
     return 0
+
+
+def _warn(source: Path, bundle: Bundle, rows: int, outside: Counter[str]) -> None:
+    """A line for each column of which many values are none that training had: other words, another unit."""
+    for column in bundle.schema.columns:
+        if outside[column.name] > MANY * rows:
+            had = (column.categories or [])[:5] + ["…"] * (len(column.categories or []) > 5)
+            known = ", ".join(had) if had else f"{column.minimum:,.7g} to {column.maximum:,.7g}"
+            console.progress(
+                f"warning: {source}: column {column.name!r}: {outside[column.name]:,} of {rows:,} values are none that "
+                f"training had: {known}"
+            )
 
 
 def as_run_left_it(root: Path, config: configs.Config, env: str | None, version: int | None) -> tuple[int, Path] | None:
@@ -103,8 +120,8 @@ def score_file(
     target: Path,
     advance: Callable[[int], None],
     complete: Callable[[Any], Any] = lambda rows: rows,
-) -> int:
-    """Score one file into another, piece by piece; returns the number of rows.
+) -> tuple[int, Counter[str]]:
+    """Score one file into another, piece by piece.
 
     Args:
         bundle: the model.
@@ -112,7 +129,11 @@ def score_file(
         target: a CSV or Parquet file.
         advance: called with the number of rows that are done.
         complete: gives raw rows the features that the file does not have.
+
+    Returns:
+        The number of rows, and how many have a value that training did not have, by column.
     """
+    seen, outside = Outside(bundle.schema), Counter[str]()
     as_csv = not target.name.lower().endswith(".parquet")
     rows = 0
     types = bundle.schema.types | (bundle.features.types if bundle.features else {})
@@ -125,7 +146,8 @@ def score_file(
             ahead = pool.submit(next, pieces, None)
             typed, carried = piece
             here = range(rows, rows + typed.num_rows)
-            scored = bundle.scored(complete(typed), carried, where=str(source), rows=here)
+            scored = bundle.scored(complete(typed), carried, where=str(source), rows=here, see=seen.see)
+            outside.update(seen.count())
             if sink is None:
                 sink = io.sink(temporary, target, scored.schema)
             if behind is not None:
@@ -136,4 +158,4 @@ def score_file(
         if behind is not None:
             behind.result()
         sink.close()
-    return rows
+    return rows, outside

@@ -59,6 +59,10 @@ def evaluate(config: Config, root: Path) -> None:
         "importances": importances,
         "warnings": _doubts(config, schema, (seen, learnt), (features, target), label),
     }
+    first, better = scores[names[0]], known[names[0]].higher_is_better
+    if metrics.is_at_least(first["trivial"], first["value"], higher_is_better=better):
+        said = f"{names[0]} {first['value']:.4f} is no better than the trivial predictor's {first['trivial']:.4f}"
+        report["warnings"].append(said)
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
     drawn_plots = curves() | bars()
     for name, svg in drawn_plots.items():

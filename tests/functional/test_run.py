@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.conftest import Glue
@@ -46,10 +47,28 @@ def test_each_distinct_result_is_one_run_and_one_version_and_a_worse_one_is_refu
     assert query(penguins, "select count(*) from model_versions") == [(2,)]
     assert query(penguins, "select status, count(*) from runs group by status") == [("FINISHED", 2)]
     assert query(penguins, "select alias, version from registered_model_aliases") == [("champion", 1)]
-    glue("predict", "data/raw/penguins.csv", "out.parquet", cwd=penguins)  # with the champion still
+    said = glue("predict", "data/raw/penguins.csv", "out.parquet", cwd=penguins).stderr  # with the champion still
+    assert "v1" in said and "warning" not in said
     done = glue("predict", "data/raw/penguins.csv", "out.csv", "--version", "2", cwd=penguins)
     assert "v2" in done.stderr
     glue("predict", "data/raw/penguins.csv", "out.csv", "--version", "3", cwd=penguins, code=2)
+
+
+def test_predict_tells_of_columns_that_hold_what_training_did_not_have(penguins: Path, glue: Glue) -> None:
+    glue("run", cwd=penguins)
+    other = pd.read_csv(penguins / "data/raw/penguins.csv")
+    other["body_mass_g"] /= 1000
+    other["sex"] = other.sex.str.upper()
+    other.loc[:10, "island"] = "Atlantis"  # few
+    other.to_csv(penguins / "other.csv", index=False)
+    said = glue("predict", "other.csv", "out.csv", cwd=penguins).stderr.splitlines()
+    mass, sex = other.body_mass_g.count(), other.sex.count()
+    assert said[:-1] == [
+        f"warning: other.csv: column 'body_mass_g': {mass} of {len(other)} values are none that training had: "
+        "2,700 to 6,300",
+        f"warning: other.csv: column 'sex': {sex} of {len(other)} values are none that training had: female, male",
+    ]
+    assert len(pd.read_csv(penguins / "out.csv")) == len(other)
 
 
 def test_in_subprocesses_it_is_the_same(penguins: Path, glue: Glue) -> None:

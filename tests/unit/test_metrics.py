@@ -73,6 +73,10 @@ def test_equal_probabilities_missing_classes_and_nan(task: str, name: str) -> No
         assert metrics.compute(metric, few, label, probability) == pytest.approx(
             KNOWN[task, name](few, label, probability)
         )
+    if name == "roc_auc_ovr":  # scikit-learn gives NaN
+        each = [m.roc_auc_score(truth % 2 == k, probability[:, k]) for k in (0, 1)]
+        assert metrics.compute(metric, truth % 2, label, probability) == pytest.approx(np.mean(each))
+        assert np.isnan(metrics.compute(metric, truth * 0, label, probability))
     if not metric.of_label:
         probability[3] = np.nan
         assert np.isnan(metrics.compute(metric, truth, label, probability))

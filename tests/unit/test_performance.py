@@ -155,8 +155,10 @@ def test_a_class_that_is_missing_or_new(tmp_path: Path) -> None:
     rows, truth = served(BIRDS, 400)
     for metric in METRICS["multiclass"]:
         options = Performance(metric=metric)
-        only = np.flatnonzero(truth != "c")
+        only, alone = np.flatnonzero(truth != "c"), np.flatnonzero(truth == "a")
         told = performance(BIRDS, tmp_path, options, None, labelled(rows.take(only), truth[only]), None)
+        assert told["value"] is not None
+        told = performance(BIRDS, tmp_path, options, None, labelled(rows.take(alone), truth[alone]), None)
         assert (told["value"] is None) == (metric == "roc_auc_ovr")
         if told["value"] is None:
             assert "a class is missing" in told["problems"][0] and told["verdict"] == "not enough data"
