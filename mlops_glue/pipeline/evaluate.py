@@ -15,6 +15,7 @@ from mlops_glue.pipeline import doubts, plots
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
 from mlops_glue.schema import Schema, as_text
 
+PERFECT, ALONE = 0.999, 0.9  # of a metric whose best value is 1; a column's share of all importances
 GOOD = 0.95  # r2, from where on the order of a column may be the reason
 MOST_IMPORTANCES = 200  # columns; more would take longer than the training
 
@@ -59,10 +60,7 @@ def evaluate(config: Config, root: Path) -> None:
         "importances": importances,
         "warnings": _doubts(config, schema, (seen, learnt), (features, target), label),
     }
-    first, better = scores[names[0]], known[names[0]].higher_is_better
-    if metrics.is_at_least(first["trivial"], first["value"], higher_is_better=better):
-        said = f"{names[0]} {first['value']:.4f} is no better than the trivial predictor's {first['trivial']:.4f}"
-        report["warnings"].append(said)
+    report["warnings"] += _of_score(names[0], report, higher_is_better=known[names[0]].higher_is_better)
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
     drawn_plots = curves() | bars()
     for name, svg in drawn_plots.items():
@@ -84,6 +82,19 @@ def _doubts(config: Config, schema: Schema, train: doubts.Part, test: doubts.Par
             f"or split: {{by: entity}}{entity}"
         )
     return found
+
+
+def _of_score(name: str, report: dict[str, Any], *, higher_is_better: bool) -> list[str]:
+    """A line where a metric is no better than the trivial predictor's, or nearly perfect by one column alone."""
+    value, trivial = report["metrics"][name]["value"], report["metrics"][name]["trivial"]
+    if metrics.is_at_least(trivial, value, higher_is_better=higher_is_better):
+        return [f"{name} {value:.4f} is no better than the trivial predictor's {trivial:.4f}"]
+    found = report["importances"] or []  # the greatest first
+    alone = bool(found) and found[0]["mean"] >= ALONE * sum(max(one["mean"], 0.0) for one in found) > 0
+    if report["warnings"] or not alone or not higher_is_better or not value >= PERFECT:
+        return []
+    said = f"{name} {value:.4f} is nearly perfect, and column {found[0]['column']!r} makes nearly all of it"
+    return [f"{said}: is it known before the target is? else features.exclude"]
 
 
 def outcome(model: Any, schema: Schema, features: Any, *, with_label: bool = True) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from sklearn.dummy import DummyRegressor
 
 from mlops_glue.errors import StageError
 from mlops_glue.pipeline import doubts
-from mlops_glue.pipeline.evaluate import outcome
+from mlops_glue.pipeline.evaluate import _of_score, outcome
 from mlops_glue.schema import Column, Schema
 
 RNG = np.random.default_rng(0)
@@ -93,3 +93,26 @@ def test_what_predicts_no_class_is_told() -> None:
     model = DummyRegressor().fit(np.zeros((4, 1)), [0, 0, 0, 1])
     with pytest.raises(StageError, match=r"DummyRegressor predicts 0\.25, which is none of the target's classes"):
         outcome(model, Schema("binary", "y", [], [0, 1]), np.zeros((2, 1)))
+
+
+def test_a_score_that_is_no_better_than_chance_or_too_good_by_one_column() -> None:
+    def told(value: float, means: list[float], name: str = "r2", warnings: tuple[str, ...] = ()) -> list[str]:
+        found = [{"column": f"c{at}", "mean": mean} for at, mean in enumerate(means)]
+        scores = {name: {"value": value, "trivial": 0.5 if name == "log_loss" else 0.0}}
+        report = {"metrics": scores, "importances": found or None, "warnings": list(warnings)}
+        return _of_score(name, report, higher_is_better=name != "log_loss")
+
+    assert told(0.0, [0.1]) == ["r2 0.0000 is no better than the trivial predictor's 0.0000"]
+    assert told(0.6, [0.1], "log_loss") == ["log_loss 0.6000 is no better than the trivial predictor's 0.5000"]
+    (line,) = told(0.9999, [1.8, 0.1, -0.2])
+    assert line.startswith("r2 0.9999 is nearly perfect, and column 'c0' makes nearly all of it: is it known before")
+    for nothing in (
+        told(0.9999, [1.0, 0.5]),
+        told(0.9999, [0.0, 0.0]),
+        told(0.9999, []),
+        told(0.99, [1.0]),
+        told(0.0001, [1.0], "log_loss"),
+        told(0.9999, [1.0], warnings=("column 'c0' is a linear copy of the target",)),
+        told(float("nan"), [1.0]),
+    ):
+        assert nothing == []
