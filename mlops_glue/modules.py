@@ -34,7 +34,7 @@ def without(*names: str) -> Iterator[None]:
         yield
     finally:
         for name in absent:
-            del sys.modules[name]
+            sys.modules.pop(name, None)
 
 
 def imported(path: str, where: str, form: str) -> Any:
