@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from mlops_glue import io, layout
 from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
@@ -24,6 +26,13 @@ MOST_METRICS = 500  # of a run of the monitor; MLflow takes 1,000 at a time
 ALERTED = "glue.alerts"  # tag of the registered model: which alerts are open
 MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
+PLACES = (  # columns of MLflow's database that hold absolute places of files
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+    ("model_versions", "source"),
+)
 
 
 def _quiet() -> None:
@@ -64,6 +73,7 @@ class Store:
                 _create(root / layout.TRACKING_DB)
             elif not (root / layout.TRACKING_DB).is_file():  # SQLite would make an empty one
                 raise ToolError(f"{layout.TRACKING_DB} is not there")
+            _follow_move(root)
             uri = f"sqlite:///{(root / layout.TRACKING_DB).as_posix()}"
         self._uri = uri
         mlflow.set_tracking_uri(uri)
@@ -218,14 +228,36 @@ class Store:
         """Copy the bundle of a version into a folder of the caller's.
 
         Raises:
-            DataError: it is not the one that was registered.
+            DataError: it is not the one that was registered, or the project's own store has lost it.
         """
         with _told():
             found = self._client.get_model_version(model, str(version))
-            got = self._downloaded(found.run_id, "bundle", into)
+        try:
+            with _told():
+                got = self._downloaded(found.run_id, "bundle", into)
+        except ToolError as error:
+            if not self._local:
+                raise
+            where = f"{layout.TRACKING_ARTIFACTS}/{found.run_id}"
+            raise DataError(f"{model} v{version}: its bundle cannot be read from {where}") from error
         if found.tags.get(BUNDLE_DIGEST) != io.digest(got):
             raise DataError(f"{model} v{version}: its bundle is not the one that was registered")
         return got
+
+    def mend(self, model: str, version: int, bundle: Path) -> None:
+        """Log the bundle of a version again where the store has lost or damaged it; never another one."""
+        import tempfile
+
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                self.bundle(model, version, Path(folder))
+        except ToolError:  # a server that does not answer now: whoever needs the bundle tells
+            return
+        except DataError:
+            with _told():
+                found = self._client.get_model_version(model, str(version))
+                if found.tags.get(BUNDLE_DIGEST) == io.digest(bundle):
+                    self._client.log_artifacts(found.run_id, str(bundle), "bundle")
 
     def publish(
         self,
@@ -437,6 +469,28 @@ def _told() -> Iterator[None]:
         raise
     except Exception as error:
         raise ToolError(f"MLflow: {type(error).__name__}: {scrub(str(error))}") from error
+
+
+def _follow_move(root: Path) -> None:
+    """Let the project's own database name the artifacts beside it, where the folder was moved or copied: MLflow keeps
+    absolute places, and would look for the old files, and write the new ones, where the project was."""
+    here = (root / layout.TRACKING_ARTIFACTS).absolute()
+    with (
+        contextlib.suppress(sqlite3.Error),  # no database, of another MLflow, or read-only: MLflow itself tells of it
+        contextlib.closing(sqlite3.connect(root / layout.TRACKING_DB)) as store,
+        store,
+    ):
+        for (old,) in store.execute("select artifact_location from experiments").fetchall():
+            url = urlsplit(old or "")
+            there = Path(unquote(url.path))
+            if url.scheme != "file" or there.name != here.name or there.resolve() == here.resolve():
+                continue
+            for table, column in PLACES if here.is_dir() else ():
+                where = f"substr({column} || '/', 1, ?) = ?"
+                store.execute(
+                    f"update {table} set {column} = ? || substr({column}, ?) where {where}",  # noqa: S608
+                    (here.as_uri(), len(old) + 1, len(old) + 1, f"{old}/"),
+                )
 
 
 def _create(path: Path) -> None:

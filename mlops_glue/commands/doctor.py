@@ -193,7 +193,8 @@ def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
         with tempfile.TemporaryDirectory() as folder:
             store.bundle(name, champion, Path(folder))
     except DataError as error:
-        yield Finding("problem", error.message, "glue run --force")
+        is_last = told is not None and told["version"] == champion  # its bundle is here still
+        yield Finding("problem", error.message, "glue run --force" if is_last else "glue rollback")
     else:
         yield Finding("ok", f"{name} v{champion} is champion, its bundle is the one that was registered")
 

@@ -23,6 +23,7 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
     store.end_dead_runs(config.project)
     found = store.published(name, fingerprint)
     if found is not None:
+        store.mend(name, found, root / layout.BUNDLE)
         return found, False
     schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
     report = io.read_json(root / layout.EVALUATION / "evaluation.json")

@@ -266,6 +266,27 @@ def test_a_champion_that_cannot_be_read_is_no_green_light(stored: Path, glue: Gl
     assert "could not be scored on this holdout" in done.stdout
 
 
+def test_what_the_doctor_says_mends_a_bundle_that_was_lost(stored: Path, glue: Glue) -> None:
+    glue("run", cwd=stored)
+    shutil.rmtree(stored / "mlartifacts")
+    said = glue("doctor", cwd=stored, code=1).stdout
+    assert "v1: its bundle cannot be read from mlartifacts/" in said
+    assert "         glue run --force\n" in said
+    assert "unchanged" in glue("run", "--force", cwd=stored).stderr
+    assert "its bundle is the one that was registered" in glue("doctor", cwd=stored).stdout
+
+
+def test_a_project_that_was_moved_or_copied(stored: Path, glue: Glue) -> None:
+    glue("run", cwd=stored)
+    moved = stored.rename(stored.with_name("x_y ü%"))
+    copy = Path(shutil.copytree(moved, moved.with_name("copy")))
+    for root in (moved, copy):
+        assert "its bundle is the one that was registered" in glue("doctor", cwd=root).stdout
+        glue("run", "--set", "train.params={max_iter: 201, C: 0.9}", "--no-promote", cwd=root)
+        assert len(list((root / "mlartifacts").glob("*/artifacts/bundle"))) == 2
+    assert not stored.exists()
+
+
 def test_a_password_in_the_config_is_found_and_not_told(stored: Path, glue: Glue) -> None:
     config, text = stored / "glue.yaml", (stored / "glue.yaml").read_text()
     for password, code in (("canary-password", 1), ("${CANARY}", 0)):
