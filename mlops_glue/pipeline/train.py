@@ -158,6 +158,10 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
         raise ConfigError(
             [f"{where}: {path!r} does not build: {brief(error)}{own_lines(error, Path.cwd())}"]
         ) from error
+    if isinstance(estimator, type):
+        raise ConfigError(
+            [f"{where}: {path!r} gives the class {estimator.__name__}; let it return {estimator.__name__}()"]
+        )
     if not hasattr(estimator, "fit") or not hasattr(estimator, "predict"):
         raise ConfigError([f"{where}: {path!r} gives {type(estimator).__name__}, which has no fit and predict"])
     return estimator

@@ -459,6 +459,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
         4,
         ["holdout has 1 of 60", "test_size: 1e-06"],
     ),
+    "a function that gives a class": (
+        _code("from sklearn.linear_model import LogisticRegression\ndef build():\n    return LogisticRegression\n"),
+        2,
+        ["train.estimator: 'mine:build' gives the class LogisticRegression; let it return LogisticRegression()"],
+    ),
     "code that does not parse": (_code("def build(:\n    pass\n"), 4, ["SyntaxError", "mine.py:1"]),
     "code that raises when imported": (_code("x = {}['a']\n"), 4, ["KeyError", "mine.py:1: x = {}['a']"]),
     "code that imports what is not installed": (
