@@ -590,10 +590,26 @@ def _read(path: Path) -> str:
         raise UsageError(f"no {CONFIG} in {path.parent}", hint="glue init") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{CONFIG}:1 cannot be read: {error}"]) from error
+    refuse_both_sides(CONFIG, text)
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r" *\t", line):
             raise ConfigError([f"{CONFIG}:{number} a tab indents this line"], hint="indent with spaces")
     return text
+
+
+def refuse_both_sides(name: str, text: str) -> None:
+    """The text of a file that tells what to do is not that of an unfinished git merge.
+
+    Raises:
+        ConfigError: it is.
+    """
+    lines = text.splitlines()
+    at = next((n for n, line in enumerate(lines, 1) if line.startswith(("<<<<<<< ", ">>>>>>> "))), None)
+    if at is not None:
+        raise ConfigError(
+            [f"{name}:{at} holds both sides of a git merge"],
+            hint=f"git checkout --ours {name}, or --theirs; then glue run",
+        )
 
 
 def _parse(text: str) -> Any:

@@ -77,5 +77,6 @@ def why(stage: str, *, as_json: bool = False) -> int:
 
 def _reasons() -> dict[str, list[str]]:
     root = layout.find_root()
+    runner.check_merged(root)
     runner.write_definition(configs.load(root), root)
     return dvc.status(root)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
 from mlops_glue.adapters import dvc, great_expectations, matplotlib
-from mlops_glue.config import Config, dumped, located
+from mlops_glue.config import Config, dumped, located, refuse_both_sides
 from mlops_glue.errors import (
     ConfigError,
     GlueError,
@@ -163,13 +163,7 @@ def check_merged(root: Path) -> None:
     """
     for name in (layout.CONFIG, "dvc.yaml", "dvc.lock"):
         if (root / name).is_file():
-            lines = (root / name).read_text(encoding="utf-8", errors="replace").splitlines()
-            at = next((n for n, line in enumerate(lines, 1) if line.startswith(("<<<<<<< ", ">>>>>>> "))), None)
-            if at is not None:
-                raise ConfigError(
-                    [f"{name}:{at} holds both sides of a git merge"],
-                    hint=f"git checkout --ours {name}, or --theirs; then glue run",
-                )
+            refuse_both_sides(name, (root / name).read_text(encoding="utf-8", errors="replace"))
 
 
 def write_definition(config: Config, root: Path) -> None:
