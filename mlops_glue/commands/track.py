@@ -56,8 +56,12 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
         env: an entry of `environments`.
     """
     if shutil.which(command[0]) is None:
-        raise UsageError(f"{command[0]}: no such command", hint="glue track -- python train.py")
-    root = layout.find_root()
+        said = "cannot be run" if Path(command[0]).is_file() else "no such command"
+        raise UsageError(f"{command[0]}: {said}", hint="glue track -- python train.py")
+    try:
+        root = layout.find_root()
+    except UsageError as error:
+        raise UsageError(error.message, hint="glue adopt --tracking") from None
     config = configs.load(root, env, tables=False, needs=())
     store = opened(root, config)
     store.end_dead_runs(config.project)

@@ -35,10 +35,12 @@ def test_a_command_is_tracked(tmp_path: Path, glue: Glue, empty_store: Path) -> 
         assert run.data.params == {"train.depth": "3"}
         assert run.data.metrics == {"auc": 0.9, "f1.macro": 0.7, "rmse": 2.0}
         assert run.data.tags["glue.command"] == f"python train.py {code}"
+    assert "hint: glue adopt --tracking" in glue("track", "--", "true", cwd=tmp_path.parent, code=2).stderr
     (tmp_path / "train.py").write_text("")
     done = glue("track", "--metrics", "scores.json", "--", "python", "train.py", cwd=tmp_path)
     assert "--metrics scores.json: the command did not write it" in done.stderr
     assert "no such command" in glue("track", "--", "pyhton", "train.py", cwd=tmp_path, code=2).stderr
+    assert "train.py: cannot be run" in glue("track", "--", "./train.py", cwd=tmp_path, code=2).stderr
     assert "data: is required" in glue("run", cwd=tmp_path / "glue", code=2).stderr
     runs = client.search_runs([run.info.experiment_id])
     assert [len(one.data.metrics) for one in runs] == [0, 3, 3]  # what an earlier run measured is not of the last
