@@ -79,9 +79,12 @@ def recorded(root: Path) -> dict[str, Part]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(
-            f"{layout.GENERATED} cannot be read: {error}", hint=f"git checkout HEAD -- {layout.GENERATED}"
-        ) from error
+        raise unreadable(str(error)) from error
+
+
+def unreadable(why: str) -> UsageError:
+    """The record is not as glue wrote it."""
+    return UsageError(f"{layout.GENERATED} cannot be read: {why}", hint=f"git checkout HEAD -- {layout.GENERATED}")
 
 
 def write(root: Path, parts: dict[str, Part]) -> None:

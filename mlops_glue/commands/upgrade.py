@@ -13,7 +13,7 @@ from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.commands import ci, generated
 from mlops_glue.commands.init import FRAUD, plan
-from mlops_glue.errors import CheckFailed, GlueError, UsageError
+from mlops_glue.errors import CheckFailed, GlueError, UsageError, brief
 from mlops_glue.pipeline import runner
 
 OURS = "yours"  # how the marks of a conflict call the file as it is
@@ -47,6 +47,7 @@ def upgrade(*, check: bool = False, dry_run: bool = False, adopt_base: bool = Fa
             f"no {layout.GENERATED}: this project was made before glue kept what it wrote, and tells no edit of yours",
             hint="glue upgrade --adopt-base counts what differs from the current templates as yours, and shows it",
         )
+    check_known(parts)
     check_resolved(root, parts)
     files, after = _of_init(root, parts["init"])
     config = next((file for file in files if file.path == layout.CONFIG), None)
@@ -97,6 +98,26 @@ def _as_if_made_now(root: Path) -> generated.Part:
     return generated.Part(__version__, asked, files)
 
 
+def check_known(parts: dict[str, generated.Part]) -> None:
+    """No newer glue wrote the record: the templates of this one would take away what that one brought.
+
+    Raises:
+        UsageError: one did, or a version in the record is none.
+    """
+    from packaging.version import InvalidVersion, Version
+
+    for part in parts.values():
+        try:
+            newer = Version(part.version) > Version(__version__)
+        except (InvalidVersion, TypeError) as error:
+            raise generated.unreadable(f"version {part.version!r} is none") from error
+        if newer:
+            raise UsageError(
+                f"{layout.GENERATED} is of glue {part.version}, and this is glue {__version__}",
+                hint=f"pip install --upgrade mlops-glue, to {part.version} or later; then glue upgrade",
+            )
+
+
 def check_resolved(root: Path, parts: dict[str, generated.Part]) -> None:
     """No file holds a conflict of an earlier merge.
 
@@ -118,7 +139,10 @@ def _read(place: Path) -> str | None:
 
 def _of_init(root: Path, part: generated.Part) -> tuple[list[File], dict[str, generated.Part]]:
     """What `glue init` or `glue adopt` wrote, and the record of it after."""
-    made = generated.render(part.asked)
+    try:
+        made = generated.render(part.asked)
+    except Exception as error:  # whatever a template or its code says of an answer that is not there, or is another
+        raise generated.unreadable(f"its answers make no files: {brief(error)}") from error
     schema = made.pop(layout.SCHEMA)
     files = [judged(root, path, part, text) for path, text in made.items()]
     outcome = "unchanged" if _read(root / layout.SCHEMA) == schema else "updated"

@@ -181,8 +181,16 @@ def test_what_cannot_be_done_changes_nothing(project: Path, glue: Glue, monkeypa
         patch.setenv("PATH", str(project))
         assert "git is not installed" in glue("upgrade", cwd=project, code=4).stderr
     assert contents(project) == before
-    (project / layout.GENERATED).write_text("<<<<<<< HEAD\n")
-    assert "git checkout HEAD -- .glue/generated.json" in glue("upgrade", cwd=project, code=2).stderr
+    record = json.loads((project / layout.GENERATED).read_text())
+    newer = {**record, "init": {**record["init"], "version": "99.0"}}
+    empty = {**record, "init": {**record["init"], "asked": {"project": {}}}}
+    for wrong, said in (
+        ("<<<<<<< HEAD\n", "git checkout HEAD -- .glue/generated.json"),
+        (json.dumps(newer), "generated.json is of glue 99.0, and this is glue"),
+        (json.dumps(empty), "generated.json cannot be read: its answers make no files"),
+    ):
+        (project / layout.GENERATED).write_text(wrong)
+        assert said in glue("upgrade", cwd=project, code=2).stderr
 
 
 def test_answers_of_the_first_version_still_make_every_file() -> None:
