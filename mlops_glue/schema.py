@@ -24,6 +24,7 @@ Kind = Literal["number", "category", "boolean", "datetime"]
 RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
 CALLED = {"number": "number", "boolean": "boolean", "datetime": "date", "category": "text"}  # a value that may be none
+WRITE_DATES = "write dates as 2026-11-25, with a time as 2026-11-25T12:00:00Z"
 TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
 
 
@@ -316,7 +317,7 @@ def moments(table: pa.Table, columns: list[str], day_first: bool | None = None) 
             numbers = {part: encode_number(table.column(column)).astype(np.int64) for part, column in parts}
             when = pd.to_datetime(pd.DataFrame(numbers)).to_numpy().astype("datetime64[us]")
     except (ValueError, TypeError) as error:
-        raise DataError(f"timestamp {name}: {first_line(error)}") from None
+        raise DataError(f"timestamp {name}: {first_line(error)}", hint=WRITE_DATES) from None
     if np.isnat(when).any():
         raise DataError(
             f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config, Source
-from mlops_glue.errors import ConfigError, did_you_mean
-from mlops_glue.schema import moments
+from mlops_glue.errors import ConfigError, DataError, did_you_mean
+from mlops_glue.schema import WRITE_DATES, moments
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +51,11 @@ def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
             SINCE_EVER, pa.array(np.zeros(table.num_rows, "datetime64[us]")).cast(pa.timestamp("us", "UTC"))
         )
     for column in filter(None, (*source.timestamps, source.created)):
-        when = pa.array(moments(table, [column])).cast(pa.timestamp("us", "UTC"))
+        try:
+            when = pa.array(moments(table, [column])).cast(pa.timestamp("us", "UTC"))
+        except DataError as error:  # the labels' table may have a clock of the same name
+            hint = error.hint if error.hint == WRITE_DATES else f"take the rows without {column} out of the table"
+            raise DataError(f"{source.path}: {error.message}", hint=hint) from None
         table = table.set_column(table.column_names.index(column), column, when)
     return table
 

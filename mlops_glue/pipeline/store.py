@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_glue import io, layout
-from mlops_glue.errors import MissingExtra, UsageError
+from mlops_glue.errors import DataError, MissingExtra, UsageError, first_line
+from mlops_glue.schema import WRITE_DATES, as_datetime, is_day_first
 
 CREATED = re.compile(r"(?i)^(created|ingested|inserted|loaded|recorded|known)(_?(at|on|time|timestamp|date))?$")
 DAY_S = 86_400
@@ -136,12 +137,14 @@ def _variable(key: str) -> str:
 
 def _ttl(table: Any) -> tuple[int, str]:
     """Twice the gap that 95 % of the rows of an entity keep to the one before; for ever where nothing repeats."""
-    import pandas as pd
-
     if table.when is None:
         return 0, "for ever: the table has no clock"
     frame = table.rows.select([*table.entities, table.when]).to_pandas()
-    frame[table.when] = pd.to_datetime(frame[table.when], utc=True, format="mixed")
+    clock = table.rows.column(table.when)
+    try:
+        frame[table.when] = as_datetime(clock, is_day_first(clock))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{table.file.name}: timestamp {table.when}: {first_line(error)}", hint=WRITE_DATES) from None
     gaps = frame.sort_values(table.when).groupby(table.entities)[table.when].diff().dropna()
     if gaps.empty:
         return 0, "for ever: no entity has a second row"

@@ -193,7 +193,12 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
         1,
         "older than the view's TTL of 1 s",
     ),
-    "times that are none": (customer_rows(lambda t: t.assign(at="soon")), 4, "at"),
+    "times that are none": (customer_rows(lambda t: t.assign(at="soon")), 4, "customers.csv: timestamp at: "),
+    "a time that is not there": (
+        customer_rows(lambda t: t.assign(at=t["at"].where(t.index != 1))),
+        4,
+        "customers.csv: timestamp at: 1 of",
+    ),
     "a transform that looks ahead": (
         transformed('by.cumsum() - events["amount"]', 'by.transform("mean")'),
         1,
