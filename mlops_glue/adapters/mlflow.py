@@ -75,6 +75,8 @@ class Store:
                 raise ToolError(f"{layout.TRACKING_DB} is not there")
             _follow_move(root)
             uri = f"sqlite:///{(root / layout.TRACKING_DB).as_posix()}"
+        elif not create and uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+            raise ToolError(f"{scrub(uri)} is not there")  # MLflow would make it, and its folder
         self._uri = uri
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)

@@ -56,11 +56,12 @@ def convert(
     labels = np.asarray(model.classes_).tolist() if hasattr(model, "classes_") else None
     if labels is not None and not hasattr(model, "predict_proba"):
         raise DataError(f"{type(model).__name__}: gives no probabilities", hint="a classifier with predict_proba")
-    if not hasattr(model, "predict") or (labels and isinstance(labels[0], list)):
+    of_one = hasattr(model, "predict") and not (labels and isinstance(labels[0], list))
+    frame = _typed(rows, columns)
+    if not of_one or np.size(model.predict(frame.head(1))) != 1:
         raise DataError(f"{type(model).__name__}: is no classifier or regressor of one target")
     task = "regression" if labels is None else "binary" if len(labels) == 2 else "multiclass"
     schema = Schema(task, "target", columns, labels)
-    frame = _typed(rows, columns)
     made = onnx.export(_by_position(model, list(frame.columns), schema), len(schema.numeric), len(schema.text))
     parity = {**compare(model, made, schema, frame), "format": "onnx", "adopted": True}
     if not parity["faithful"]:

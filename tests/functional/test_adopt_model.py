@@ -107,6 +107,8 @@ def test_what_cannot_be_adopted_leaves_nothing(registered: Any, glue: Glue, monk
         ("penguins/1",): "is kept as cloudpickle, and to load that runs any code",
     }.items():
         assert said in glue("adopt", "--yes", "--model", *words, cwd=top, code=2).stderr
+    elsewhere = ("--registry", f"sqlite:///{top}/no/such.db")
+    assert "such.db is not there" in glue("adopt", "--model", "penguins/1", *elsewhere, cwd=top, code=4).stderr
     assert contents(top) == before  # and so nothing of it ran
 
 
@@ -146,6 +148,7 @@ def test_a_model_of_an_array(tmp_path: Path) -> None:
     [
         (LinearSVC().fit(X[["year"]], Y), X[["year"]], "gives no probabilities"),
         (StandardScaler().fit(X[["year"]]), X[["year"]], "is no classifier or regressor"),
+        (Ridge().fit(X[["year"]], X[["year", "body_mass_g"]]), X[["year"]], "is no classifier or regressor of one"),
         (Ridge().fit(X[["year"]], X["year"]), None, "has no signature"),
         (Ridge().fit(X[["year"]], X["year"]), X[["year"]].assign(at=pd.Timestamp("2024-01-01")), "'at' is a datetime"),
         (Ridge().fit(X[["year"]], X["year"]), X[["year"]].rename(columns={"year": "month"}), "no column 'month'"),
