@@ -191,7 +191,7 @@ class Package(Section):
 class Registry(Section):
     """The name in the MLflow registry."""
 
-    model: str | None = None
+    model: Annotated[str, Field(pattern=r"^[^/:']+$")] | None = None  # MLflow takes no other
 
 
 class Promote(Section):

@@ -52,6 +52,7 @@ def test_a_good_one_loads_with_defaults(tmp_path: Path) -> None:
         ("task: binary", "task: binry", "glue.yaml:6 data.labels.task: should be"),
         ("params: {C: 1.0}", "params: {C: 1.0", "glue.yaml:"),
         ("params: {C: 1.0}", "params: &a {C: 1.0}\nsplit: *a", "aliases"),
+        ("train:", "registry: {model: a/b}\ntrain:", "glue.yaml:7 registry.model: "),
         ("project: demo\n", "<<<<<<< HEAD\nproject: demo\n=======\n", "glue.yaml:2 holds both sides of a git merge"),
     ],
 )
