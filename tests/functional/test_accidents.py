@@ -287,6 +287,17 @@ def test_a_project_that_was_moved_or_copied(stored: Path, glue: Glue) -> None:
     assert not stored.exists()
 
 
+def test_what_mlflow_keeps_of_a_run_is_no_pipeline_of_the_project(stored: Path, glue: Glue) -> None:
+    """With a database of the user's, MLflow puts artifacts into `mlruns` here: a dvc.yaml and a dvc.lock among them."""
+    with (stored / "glue.yaml").open("a") as config:
+        config.write(f"environments:\n  prod:\n    tracking: {{uri: 'sqlite:///{stored}.db'}}\n")
+    glue("run", "--env", "prod", cwd=stored)
+    assert list((stored / "mlruns").rglob("dvc.yaml"))
+    told = json.loads(glue("status", "--json", cwd=stored).stdout)["stages"]
+    assert set(map(tuple, told.values())) == {()}
+    assert len(told) == 7
+
+
 def test_a_password_in_the_config_is_found_and_not_told(stored: Path, glue: Glue) -> None:
     config, text = stored / "glue.yaml", (stored / "glue.yaml").read_text()
     for password, code in (("canary-password", 1), ("${CANARY}", 0)):
