@@ -85,7 +85,14 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
         repository = feast.open_repository(config, root, Path(folder))
         features = feast.feature_list(config, root, repository, table)
         if made:
-            transform.check_no_future(config, function, raw, made, _clocks(repository, features))
+            clocks = _clocks(repository, features)
+            if not clocks and all(view.path is not None for view in features.views):
+                path = _source_of(config, next(iter(made)))
+                raise ConfigError(
+                    [f"{layout.CONFIG} features.transform: no view of features.use reads a table that it makes"],
+                    hint=f"in {config.features.repo}, of a view's source: path={path!r}",
+                )
+            transform.check_no_future(config, function, raw, made, clocks)
         rows, found = feast.joined(repository, features, table, when)
         join.check_found(config, root, repository, features, table, when, found)
     join.check_no_target(rows, features, config.data.labels.target, config.data.labels.task or "")
@@ -103,6 +110,12 @@ def _raw(config: Config, root: Path, name: str) -> Any:
     if isinstance(clock, str):
         frame[clock] = pd.Series(moments(table, [clock])).dt.tz_localize("UTC")
     return frame
+
+
+def _source_of(config: Config, table: str) -> str:
+    """A table of the transform's as a source in the Feast repository names it."""
+    up = "../" * len(Path(config.features.repo).parts)
+    return f"{up}{layout.FEATURE_TABLES}/{table}.parquet"
 
 
 def _clocks(repository: Any, features: FeatureList) -> dict[str, tuple[list[str], str]]:

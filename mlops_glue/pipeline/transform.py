@@ -72,13 +72,19 @@ def _utc(values: Any) -> Any:
 
 
 def write(root: Path, made: Tables) -> None:
-    """One Parquet file for each table."""
+    """One Parquet file for each table.
+
+    Raises:
+        DataError: a column is of values that have no common type.
+    """
     import pyarrow as pa
 
     for name, table in made.items():
-        io.write_parquet(
-            root / layout.FEATURE_TABLES / f"{name}.parquet", pa.Table.from_pandas(table, preserve_index=False)
-        )
+        try:
+            columns = pa.Table.from_pandas(table, preserve_index=False)
+        except pa.ArrowException as error:
+            raise DataError(f"features.transform: the table {name!r}: {': '.join(map(str, error.args))}") from error
+        io.write_parquet(root / layout.FEATURE_TABLES / f"{name}.parquet", columns)
 
 
 def check_no_future(

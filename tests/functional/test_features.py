@@ -209,6 +209,16 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
         4,
         "features.py:5 in build",
     ),
+    "a transform that no view reads": (
+        lambda root: (with_transform(root), edit(root / CONFIG, ('    - "spent:before"\n', "")))[0],
+        2,
+        "features.transform: no view of features.use reads a table that it makes",
+    ),
+    "a transform of mixed values": (
+        transformed('by.cumsum() - events["amount"]', '[1, "x"] * (len(events) // 2)'),
+        4,
+        "features.transform: the table 'spent': ",
+    ),
     "a transform that makes nothing": (
         transformed('events["amount"])}', 'events["amount"]).head(0)}'),
         4,
