@@ -25,6 +25,7 @@ RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
 CALLED = {"number": "number", "boolean": "boolean", "datetime": "date", "category": "text"}  # a value that may be none
 WRITE_DATES = "write dates as 2026-11-25, with a time as 2026-11-25T12:00:00Z"
+WITHOUT_CLOCK = "every row needs one, or none: split: {by: random} needs no timestamp"
 TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
 
 
@@ -321,7 +322,7 @@ def moments(table: pa.Table, columns: list[str], day_first: bool | None = None) 
     if np.isnat(when).any():
         raise DataError(
             f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none",
-            hint="every row needs one, or none: split: {by: random} needs no timestamp",
+            hint=WITHOUT_CLOCK,
         )
     return when
 

@@ -226,5 +226,9 @@ def _features(root: Path, config: Config) -> Iterator[Finding]:
     if taken is not None and live.online_file is not None and not live.online_file.exists():
         yield Finding("problem", f"the online store {live.online_file} is not there", "glue materialize")
         return
+    said = _integrity(live.online_file) if live.online_file is not None and live.online_file.exists() else "ok"
+    if said != "ok":
+        yield Finding("problem", f"{live.online_file}: {said}", f"rm {live.online_file}*; glue materialize")
+        return
     live.check()
     yield Finding("ok", "the feature registry and the online store can be read")

@@ -102,7 +102,7 @@ def with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any,
     import numpy as np
 
     from mlops_glue import features as of_feast
-    from mlops_glue.schema import moments
+    from mlops_glue.schema import WITHOUT_CLOCK, moments
 
     clock = config.source.timestamps
     there = set(clock) <= set(rows.column_names)
@@ -111,7 +111,8 @@ def with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any,
         when = moments(rows, clock, bundle.features.day_first) if there else now
         return of_feast.with_features(config, root, bundle.features, rows, when)
     except DataError as error:
-        raise DataError(f"{where}: {error.message}", hint=error.hint) from error
+        hint = error.hint if error.hint != WITHOUT_CLOCK else None
+        raise DataError(f"{where}: {error.message}", hint=hint) from error
 
 
 def score_file(

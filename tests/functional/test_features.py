@@ -406,6 +406,25 @@ def filled(project: Path, inside: Callable[..., Ran]) -> Path:
     return project
 
 
+def test_what_the_doctor_says_mends_a_damaged_store(filled: Path, inside: Callable[..., Ran]) -> None:
+    for name in ("online.db", "registry.db"):
+        file = filled / "feature_repo/data" / name
+        for path in file.parent.glob(f"{name}*"):  # with what SQLite keeps beside it while it is open
+            path.unlink()
+        file.write_bytes(b"damaged" * 999)
+        code, out, _ = inside("doctor", cwd=filled)
+        assert (code, f"rm {file}" in out, "glue materialize" in out) == (1, True, True), out
+        code, _, err = inside("materialize", "--force", cwd=filled)
+        assert (code, f"{file}: " in err, f"rm {file}" in err) == (4, True, True), err
+        for path in file.parent.glob(f"{name}*"):
+            path.unlink()
+        assert inside("materialize", cwd=filled)[0] == 0
+        assert inside("doctor", cwd=filled)[0] == 0
+    (filled / "new.csv").write_text("customer_id,at,amount\n7,2024-02-01,3\n7,,3\n")
+    code, _, err = inside("predict", "new.csv", "out.csv", cwd=filled)
+    assert (code, "new.csv: timestamp at: 1 of 2 rows have none" in err, "split:" in err) == (4, True, False), err
+
+
 def test_killed_while_the_store_is_filled(filled: Path, glue: Glue) -> None:
     _killed_while_filling(filled, glue, [6.5])
 

@@ -244,6 +244,14 @@ class PackedFile:
     def _make(self) -> None:
         """The file and its first tables, where they are not there whole: a kill may come between them."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._make_tables()
+        except sqlite3.OperationalError:  # busy, or a full disk: nothing that removing would mend
+            raise
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.path}: {error}", hint=f"rm {self.path}*; glue materialize") from error
+
+    def _make_tables(self) -> None:
         with contextlib.closing(
             sqlite3.connect(self.path, timeout=WRITER_WAITS_MS / 1000, isolation_level=None)
         ) as connection:

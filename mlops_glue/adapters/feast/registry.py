@@ -30,7 +30,7 @@ class AtomicRegistryStore(FileRegistryStore):
         """
         if not self._filepath.exists():
             raise FileNotFoundError(f"{self._filepath}: there is no registry; have you run feast apply?")
-        hint = f"the definitions make it anew: rm {self._filepath}, then feast apply"
+        hint = f"the definitions make it anew: rm {self._filepath}, then glue materialize, or feast apply in its folder"
         try:
             read = Registry.FromString(self._filepath.read_bytes())
         except DecodeError as error:
