@@ -68,27 +68,36 @@ def imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
     return {a.asname or a.name: f"{base}{a.name}" for a in node.names}
 
 
-def notebook(path: str, source: bytes) -> Module | None:
-    """The code cells of a notebook as one module; a line number is that of the .ipynb file, 0 where it is not clear."""
+def cells(source: bytes) -> list[str] | None:
+    """The lines of a notebook's code cells; None where it is no notebook."""
     try:
-        cells = json.loads(source)["cells"]
-        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        code = ["".join(cell["source"]) for cell in json.loads(source)["cells"] if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    lines = [line for cell in code for line in cell.splitlines()]
-    plain = [re.sub(r"^(\s*)[%!?].*", r"\1pass", line) for line in lines]
-    module = parse(path, "\n".join(plain).encode("utf-8", "replace"))
-    if module is None:
+    return [line for cell in code for line in cell.splitlines()]
+
+
+def plain(lines: list[str]) -> str:
+    """Python of those lines, one for each: what is IPython's own does nothing."""
+    return "\n".join(re.sub(r"^(\s*)[%!?].*", r"\1pass", line) for line in lines)
+
+
+def notebook(path: str, source: bytes) -> Module | None:
+    """The code cells of a notebook as one module; a line number is that of the .ipynb file, 0 where it is not clear."""
+    lines = cells(source)
+    module = parse(path, plain(lines).encode("utf-8", "replace")) if lines is not None else None
+    if lines is None or module is None:
         return None
     text = source.decode("utf-8", "replace").splitlines()
-    where = {n: _line_of(text, lines[n - 1]) for n in {c.line for c in module.calls} | {*module.models, *module.seeds}}
+    where = {n: line_of(text, lines[n - 1]) for n in {c.line for c in module.calls} | {*module.models, *module.seeds}}
     module.calls = [Call(call.name, where[call.line], call.keywords) for call in module.calls]
     module.models, module.seeds = [where[n] for n in module.models], [where[n] for n in module.seeds]
     module.asserts, module.health = [], []
     return module
 
 
-def _line_of(text: list[str], line: str) -> int:
+def line_of(text: list[str], line: str) -> int:
+    """Where a line of a cell stands in the text of its notebook; 0 where that is not clear."""
     escaped = json.dumps(line, ensure_ascii=False)[1:-1]
     return next((n for n, one in enumerate(text, 1) if line.strip() and escaped in one), 0)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlops_glue.assessment.python import dotted, imported, syntax_tree
+from mlops_glue.assessment.python import cells, dotted, imported, line_of, plain, syntax_tree
 
 READERS = ("read_csv", "read_parquet", "read_json", "scan_csv", "scan_parquet", "read_table")
 ESTIMATOR = re.compile(
@@ -43,20 +43,24 @@ def read(path: str, source: str, settings: dict[tuple[str, ...], Any]) -> Script
     """Look at one script.
 
     Args:
-        path: as it is told.
+        path: as it is told; an `.ipynb` is a notebook.
         source: its text.
         settings: the values of a `params.yaml` by their keys.
 
     Returns:
         What it builds, or None where it is no Python.
     """
-    tree = syntax_tree(source)
+    lines = cells(source.encode("utf-8", "replace")) if path.endswith(".ipynb") else None
+    tree = syntax_tree(source if lines is None else plain(lines))
     if tree is None:
         return None
     try:
-        return _Reader(path, tree, settings).script()
+        made = _Reader(path, tree, settings).script()
     except (ValueError, RecursionError, MemoryError):
         return None
+    if lines is not None and made.line:
+        made.line = line_of(source.splitlines(), lines[made.line - 1])
+    return made
 
 
 class _Reader:

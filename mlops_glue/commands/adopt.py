@@ -115,7 +115,7 @@ def look(top: Path) -> Found:
             said = f"{printable(path)}: a Feast repository; to join its features see features.use in the README"
             found.notes.append(said)
     for path in found.tree.files:
-        if path.endswith(".py") and not is_test(path):
+        if path.endswith((".py", ".ipynb")) and not is_test(path):
             text = found.tree.text(path)
             one = training.read(path, text.decode("utf-8", "replace"), settings) if text else None
             if one is not None and one.fits and one.estimator is not None:
@@ -156,7 +156,9 @@ def _pipeline(found: Found, path: str, tree: Any) -> None:
 
 def _choose(top: Path, found: Found, data: str | None, target: str | None) -> tuple[training.Script | None, Path, str]:
     """The script that trains, the table it learns from, and the column: by what was said, then by what is there."""
-    ranked = sorted(found.scripts, key=lambda s: (s.path not in found.stage_of, not s.tables, s.path))
+    ranked = sorted(
+        found.scripts, key=lambda s: (s.path not in found.stage_of, s.path.endswith(".ipynb"), not s.tables, s.path)
+    )
     script = ranked[0] if ranked else None
     if script is not None and script.path in found.stage_of:
         found.notes.append(f"{printable(script.path)} is run by {found.stage_of[script.path]}, which stays as it is")

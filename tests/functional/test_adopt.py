@@ -82,6 +82,23 @@ def plain_folder(top: Path) -> None:
     )
 
 
+def test_a_notebook_is_read_where_no_script_trains(tmp_path: Path, glue: Glue) -> None:
+    (tmp_path / "notebooks").mkdir()
+    palmerpenguins.load_penguins().to_csv(tmp_path / "notebooks/penguins.csv", index=False)
+    lines = ["%matplotlib inline\n", "import pandas as pd\n", "from sklearn.linear_model import Ridge\n"]
+    lines += ["df = pd.read_csv('penguins.csv')\n", "y = df['body_mass_g']\n", "Ridge(alpha=3).fit(df[['year']], y)"]
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "source": lines}
+    notebook = tmp_path / "notebooks/train.ipynb"
+    notebook.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1))
+    at = next(n for n, line in enumerate(notebook.read_text().splitlines(), 1) if "Ridge(alpha" in line)
+    shown = glue("adopt", "--dry-run", cwd=tmp_path)
+    assert f"notebooks/train.ipynb:{at} builds sklearn.linear_model.Ridge" in shown.stderr
+    for said in ("../notebooks/penguins.csv", "target: body_mass_g", "params: {alpha: 3}"):
+        assert said in shown.stdout
+    (tmp_path / "train.py").write_text("from sklearn.svm import SVR\nSVR().fit(X, y)\n")
+    assert "train.py:2 builds sklearn.svm.SVR" in glue("adopt", "--dry-run", "--target", "year", cwd=tmp_path).stderr
+
+
 REPOSITORIES = {
     dvc_pipeline: ("target", "sklearn.ensemble.ExtraTreesClassifier", {"max_depth": 5}, "../data/raw.csv"),
     mlflow_project: ("target", "sklearn.linear_model.ElasticNet", {"alpha": 0.01, "l1_ratio": 0.4}, "../diabetes.csv"),
