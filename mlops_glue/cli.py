@@ -228,9 +228,9 @@ def track(command: tuple[str, ...], metrics: tuple[str, ...], env: str | None) -
 @click.argument("path", default=".")
 @click.option("--markdown", is_flag=True, help="Print the result as Markdown.")
 @click.option("--write", is_flag=True, help="Write a strategy page too: goals, owners to fill in, measures.")
-@click.option("--output", default="mlops_strategy.md", help="Where that page goes; default mlops_strategy.md.")
+@click.option("--output", metavar="FILE", help="Write that page there; of --write alone mlops_strategy.md.")
 @json_option
-def assess(path: str, markdown: bool, write: bool, output: str, as_json: bool) -> int:
+def assess(path: str, markdown: bool, write: bool, output: str | None, as_json: bool) -> int:
     """Where a repository stands in MLOps, from evidence, and what to do next. Runs and changes nothing.
 
     \b
@@ -239,7 +239,7 @@ def assess(path: str, markdown: bool, write: bool, output: str, as_json: bool) -
     """
     from mlops_glue.commands.assess import assess as command
 
-    page = output if write else None
+    page = output or ("mlops_strategy.md" if write else None)
     return command(path, frozenset(glue.commands), as_json=as_json, markdown=markdown, page=page)
 
 

@@ -370,6 +370,8 @@ def test_the_strategy_page_is_written_once(tmp_path: Path, glue: Glue) -> None:
     done = glue("assess", "p", "--write", cwd=tmp_path, code=2)
     assert "--output OTHER.md" in done.stderr
     glue("assess", "p", "--write", "--output", "other.md", cwd=tmp_path)
+    glue("assess", "p", "--output", "third.md", cwd=tmp_path)
+    assert (tmp_path / "third.md").read_text() == (tmp_path / "other.md").read_text()
     assert (tmp_path / "other.md").read_text() == page
 
 
