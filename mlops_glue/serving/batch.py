@@ -73,7 +73,7 @@ class Batch:
         done = self._scored(served, requests)
         try:
             self._write(served, done)
-        except NotLogged as error:
+        except Exception as error:  # whatever it is: nobody waits for ever
             for request, _ in done:
                 _fail(request, error)
             return

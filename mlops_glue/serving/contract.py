@@ -32,6 +32,7 @@ EPOCH = datetime(1970, 1, 1)
 UNSET = msgspec.UNSET
 JSON_NAMES = {float: "number", int: "integer", str: "string", bool: "boolean"}
 INT64 = (-(1 << 63), (1 << 63) - 1)
+MOST_WHOLE = (1 << 64) - 1  # that the prediction log can hold
 
 
 class Malformed(Exception):
@@ -242,7 +243,8 @@ class Contract:
         """Is there something about it that its type does not tell?"""
         limited = field.kind == "category" and not self._unseen and field.name in self._known
         words = field.kind == "boolean" and field.types != (bool,)
-        return limited or words or field.kind == "datetime" or (field.kind == "key" and int in field.types)
+        whole = field.kind in ("key", "category") and int in field.types
+        return limited or words or field.kind == "datetime" or whole
 
     def _row_problems(self, at: int, row: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
         """What the types do not tell of a row that they let pass."""
@@ -265,8 +267,12 @@ class Contract:
             return None if as_truth(value) is not None else "must be true or false"
         if field.kind == "key":
             return None if INT64[0] <= value <= INT64[1] else "must be a whole number of 64 bits"
-        known = self._known[field.name]
-        return None if as_text(value) in known else f"is not one of the {len(known)} categories of the training data"
+        if isinstance(value, int) and not INT64[0] <= value <= MOST_WHOLE:
+            return "must be a whole number of 64 bits"
+        known = None if self._unseen else self._known.get(field.name)
+        if known is None or as_text(value) in known:
+            return None
+        return f"is not one of the {len(known)} categories of the training data"
 
     def missing(self, rows: Rows) -> list[int]:
         """The places of rows that leave features to be looked up."""

@@ -83,7 +83,7 @@ class Segment:
             os.close(self._file)
             new.unlink(missing_ok=True)
             raise
-        # no value of a request that JSON lets pass is refused here: whole numbers beyond 64 bits are floats by then
+        # no value of a request is refused here: a whole number beyond 64 bits is a float by then, or was refused
         self._encode = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode  # UNSET: it was not given
 
     def write(self, records: list[tuple[Any, ...]]) -> None:

@@ -120,6 +120,9 @@ def test_every_form_of_a_request() -> None:
         ({**GOOD, "when": "2023-02-29"}, [(0, "when", "must be a date or time in ISO 8601")]),
         ({**GOOD, "when": 7}, [(0, "when", "must be a string, not a number")]),
         ({**GOOD, "größe": 7}, [(0, "größe", "must be a string, not a number")]),
+        ({**GOOD, "code": 1 << 64}, [(0, "code", "must be a whole number of 64 bits")]),
+        ({**GOOD, "code": -(10**30)}, [(0, "code", "must be a whole number of 64 bits")]),
+        ({**GOOD, "ratio": 10**30}, [(0, "ratio", "must be a whole number of 64 bits")]),
         ({**GOOD, "größe": "\ud800"}, [(0, "größe", "is no text: it has half a surrogate pair")]),
     ],
 )
