@@ -424,7 +424,8 @@ class Worker:
         try:
             if self._keys and scope["path"] not in OPEN:
                 self._check_key(next((v for n, v in scope["headers"] if n == b"authorization"), b""))
-            await self.rest(scope, receive, sending)
+            # HEAD is GET, of which the server in front leaves out the body: balancers ask so
+            await self.rest({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, receive, sending)
         except Refused as refused:
             await _whole(sending, refused.status, [PROBLEM_TYPE, *refused.headers], self._problem(refused, request_id))
         except Exception as error:

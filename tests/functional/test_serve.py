@@ -357,6 +357,12 @@ def test_paths_and_series(project: Path) -> None:
             assert reply.status in (200, 400, 404, 405, 307) and reply.status < 500, (path, reply.status)
             assert reply.status != 200 or path.startswith("/model?"), path
             connection.close()
+        for path, status in {"/health": 200, "/ready": 200, "/metrics": 200, "/nothing": 404, "/predict": 405}.items():
+            connection = http.client.HTTPConnection(host, timeout=10)
+            connection.request("HEAD", path)  # as balancers ask
+            reply = connection.getresponse()
+            assert (reply.status, reply.read()) == (status, b""), path
+            connection.close()
         told = ask(url, "/metrics")[1]
         assert sum(1 for line in told.splitlines() if not line.startswith("#")) < 60
 
