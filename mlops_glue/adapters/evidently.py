@@ -126,10 +126,13 @@ def wait() -> None:
     job = json.loads((folder / JOB).read_text(encoding="utf-8"))
     try:
         _draw(folder, job)
-    except Exception:  # once more with Evidently as it imports itself
+    except Exception as first:  # once more with Evidently as it imports itself
         for name in [n for n in sys.modules if n.partition(".")[0] == "evidently"]:
             del sys.modules[name]
-        _draw(folder, job)
+        try:
+            _draw(folder, job)
+        except Exception:
+            raise first from None  # what is told is why; the second may be that pydantic takes no class twice
     os._exit(0)  # the page is closed; to take two thousand modules down takes a tenth of the time
 
 
@@ -243,7 +246,10 @@ def _tables(columns: dict[str, Any], performance: dict[str, Any] | None) -> list
 
 
 def _frame(table: Any, schema: Schema, columns: dict[str, Any]) -> Any:
-    """The encoded columns as Evidently takes them: text for what is counted, null for null."""
+    """The encoded columns as Evidently takes them: text for what is counted, null for null.
+
+    Numbers are float64: the moments of a float32 of 1e38, which one request may hold, are beyond float32.
+    """
     import numpy as np
     import pandas as pd
 
@@ -252,7 +258,7 @@ def _frame(table: Any, schema: Schema, columns: dict[str, Any]) -> Any:
     made = {name: values for name, values in encoded.items() if name in columns}
     if "prediction" in columns:
         made["prediction"] = table.column("prediction").to_numpy()
-    frame = pd.DataFrame(made)
+    frame = pd.DataFrame(made).astype({name: float for name in made if columns[name]["method"] == "wasserstein"})
     for name in (name for name in made if columns[name]["method"] == "jensenshannon"):
         frame[name] = frame[name].astype(object).where(frame[name].notna() & (frame[name] != ""), np.nan)
     return frame[list(columns)]

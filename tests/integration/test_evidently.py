@@ -101,9 +101,17 @@ def test_the_page_shows_what_was_computed_and_opens_offline(tmp_path: Path) -> N
     assert not re.search(r"<(script|link|img)\b[^>]{0,200}\b(src|href)=.https?:", page)
 
 
+def test_one_value_near_the_end_of_float32_is_drawn(tmp_path: Path) -> None:
+    """A request may hold it: the page of a whole window is not lost by that."""
+    reference, current = rows(500, 0), rows(300, 1)
+    current = current.set_column(0, "x", pa.array([3e38, -1e38, *current.column("x").to_pylist()[2:]]))
+    with Painter() as painter:
+        assert painter.draw(tmp_path / "report.html", reference, current, SCHEMA, judged(reference, current)) > 1e6
+
+
 def test_what_it_cannot_draw_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     columns = judged(rows(500, 0), rows(300, 1))
-    with Painter() as painter, pytest.raises(ToolError, match="Evidently could not draw the page"):
+    with Painter() as painter, pytest.raises(ToolError, match=r"could not draw the page: .*column 'x' is missing"):
         painter.draw(tmp_path / "report.html", rows(500, 0), rows(300, 1).drop(["x"]), SCHEMA, columns)
     assert list(tmp_path.iterdir()) == []
 
