@@ -250,6 +250,7 @@ def _log(root: Path, options: configs.Serve) -> LogSettings | None:
         return None
     from mlops_glue.serving.log import LogSettings
 
+    configs.resolve(options.prediction_log, "serve.prediction_log")  # told before anything is answered
     spool = root / layout.SPOOL
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = options.log
@@ -277,7 +278,7 @@ def _beside(
         at_once = at_once or bool(settings.shadow or settings.canary)
         made["registry watch"] = (follow, (root, env, settings, options.poll_s, os.getpid(), at_once))
     if settings.log is not None and options.prediction_log is not None:
-        to = options.prediction_log
+        to = configs.resolve(options.prediction_log, "serve.prediction_log")
         where = to if "://" in to else str(root / to)
         kept = options.log
         shipping = Shipping(settings.log.spool, where, str(state), os.getpid(), kept.keep_days, kept.keep_bytes)

@@ -213,6 +213,18 @@ def test_fields_are_left_out_or_hashed(project: Path, glue: Glue) -> None:
         (project / "glue.yaml").write_text(before)
 
 
+def test_its_place_is_in_a_variable(project: Path, glue: Glue, tmp_path: Path) -> None:
+    before = with_serve(project, "{prediction_log: '${LOG_PLACE}/kept', log: {rotate_s: 0.1}}")
+    try:
+        assert "LOG_PLACE is not set" in glue("serve", cwd=project, code=2).stderr
+        with serving(project, env={"LOG_PLACE": str(tmp_path)}) as (url, _):
+            assert ask(url, body=row_of(project))[0] == 200
+        assert len(pd.read_parquet(tmp_path / "kept")) == 1
+        assert str(tmp_path) not in (project / "told.txt").read_text()
+    finally:
+        (project / "glue.yaml").write_text(before)
+
+
 @pytest.mark.parametrize("full", ["refuse", "serve"])
 def test_a_full_disk(full: str, project: Path) -> None:
     """What cannot be logged is refused, or answered and counted, as configured; and when there is room it goes on."""
