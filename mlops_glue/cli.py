@@ -308,7 +308,7 @@ def rollback(version: int | None, as_json: bool, env: str | None) -> int:
 
 @glue.command()
 @click.option("--host", help="An address of this machine; default 127.0.0.1, which only this machine reaches.")
-@click.option("--port", type=int, help="Default 8000; 0 takes a free one.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Default 8000; 0 takes a free one.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that answer; default 1.")
 @click.option("--version", type=int, help="A model version; default the champion.")
 @click.option("--check", is_flag=True, help="Load the model, score its example, print the contract; exit 1 if not.")

@@ -21,6 +21,7 @@ from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
+ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$"  # as browsers send it: without a path or a slash
 SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
 WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
 VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
@@ -79,7 +80,7 @@ ALL_METRICS = sorted({m for names in METRICS.values() for m in names})
 class Section(BaseModel):
     """Unknown keys and coerced types are errors; a loaded config never changes."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Source(Section):
@@ -245,7 +246,9 @@ class Serve(Section):
     api_keys: list[EnvironmentName] = Field(
         default=[], description="${NAME} of each variable that holds a key; several while keys are exchanged"
     )
-    cors: list[str] = Field(default=[], description="origins whose pages may ask: https://example.org")
+    cors: list[Annotated[str, Field(pattern=ORIGIN)]] = Field(
+        default=[], description="origins whose pages may ask: https://example.org"
+    )
     max_rows: Annotated[int, Field(ge=1)] = Field(default=1000, description="rows in a request")
     max_body_bytes: Annotated[int, Field(ge=1)] = 8 << 20
     max_in_flight: Annotated[int, Field(ge=1)] = Field(default=256, description="requests at a time; more get a 503")

@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,23 @@ def _not_installed(folder: Path, problem: ImportError | MissingExtra) -> GlueErr
     return GlueError(first_line(problem), hint=shlex.join(words))
 
 
+def _within(least: int, most: int) -> Callable[[str], int]:
+    def number(word: str) -> int:
+        if not least <= int(word) <= most:
+            raise argparse.ArgumentTypeError(f"{word} is not from {least} to {most}")
+        return int(word)
+
+    return number
+
+
 def _options(folder: Path, words: list[str], about: dict[str, Any]) -> argparse.Namespace:
     options = about["serve"]
     parser = argparse.ArgumentParser(prog=f"python {folder}", description=f"{about['name']} v{about['version']}")
     parser.add_argument("--check", action="store_true", help="load the model, score its example, print the contract")
     parser.add_argument("--json", action="store_true", help="with --check: as JSON")
     parser.add_argument("--host", default=options["host"])
-    parser.add_argument("--port", type=int, default=options["port"])
-    parser.add_argument("--workers", type=int, default=options["workers"])
+    parser.add_argument("--port", type=_within(0, 65535), default=options["port"])
+    parser.add_argument("--workers", type=_within(1, 256), default=options["workers"])
     parser.add_argument("--insecure", action="store_true", help="take requests from other machines without an API key")
     parser.add_argument("--quiet", action="store_true", help="no access log")
     parser.add_argument("--online-store", default=str(folder / "online_store.db"), help="the file with the features")

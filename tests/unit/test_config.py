@@ -96,6 +96,8 @@ def test_what_is_left_is_held_against_each_other_too(tmp_path: Path, old: str, n
         ("evaluate: {thresholds: {roc_auc: {}}}\n", "give min or max"),
         ("validation: {t: []}\n", "an empty suite checks nothing"),
         ("split: {by: time}\n", "needs data.sources.t.timestamp"),
+        ("serve: {shutdown_s: .inf}\n", "serve.shutdown_s: should be a finite number, not inf"),
+        ("serve: {cors: [https://example.org/]}\n", "serve.cors.0: String should match pattern"),
         ("split: {test_size: 1.5}\n", "should be less than 1, not 1.5"),
         ("train: {seed: -1}\n", "glue.yaml:7 train.seed: should be greater than or equal to 0, not -1"),
         ("train: {seed: 4294967296}\n", "glue.yaml:7 train.seed: should be less than 4294967296, not 4294967296"),
