@@ -23,7 +23,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.commands.predict import as_run_left_it
 from mlops_glue.delivery import fetch as fetching
-from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError
+from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError, did_you_mean
 from mlops_glue.pipeline import unchanged
 from mlops_glue.records import Servable
 
@@ -342,7 +342,17 @@ def _tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: s
     console.progress(f"{model.name} v{model.version} ({model.format}) on {url}{many}; its pages: {url}/docs")
     if options.prediction_log is not None:
         console.progress(f"answered predictions are kept in {options.prediction_log.partition('?')[0]}")
+        _warn_of_log(model, options.log)
     console.progress(f"try  {_curl(model, url, root, keyed=bool(options.api_keys))}")
+
+
+def _warn_of_log(model: Model, log: configs.PredictionLog) -> None:
+    """A name that is misspelt hides nothing; one that this version does not take may be of another, and is no error."""
+    for key, names in (("omit", log.omit), ("hash", log.hash)):
+        for name in names:
+            if name not in model.contract.place:
+                guess = did_you_mean(name, list(model.contract.place))
+                console.progress(f"warning: serve.log.{key}: v{model.version} takes no {name!r} ({guess})")
 
 
 def _curl(model: Model, url: str, root: Path | None, *, keyed: bool) -> str:

@@ -192,7 +192,9 @@ def test_fields_are_left_out_or_hashed(project: Path, glue: Glue) -> None:
     before = with_serve(project, "{prediction_log: kept, log: {omit: [sex, year], hash: [island]}}")
     assert "hash needs hash_key" in glue("serve", cwd=project, code=2).stderr
     (project / "glue.yaml").write_text(before)
-    keyed = "{prediction_log: kept, log: {omit: [sex, year], hash: [island], hash_key: '${LOG_KEY}', rotate_s: 0.1}}"
+    keyed = (
+        "{prediction_log: kept, log: {omit: [sex, year, yaer], hash: [island], hash_key: '${LOG_KEY}', rotate_s: 0.1}}"
+    )
     with_serve(project, keyed)
     try:
         assert "LOG_KEY is not set" in glue("serve", cwd=project, code=2).stderr
@@ -203,6 +205,8 @@ def test_fields_are_left_out_or_hashed(project: Path, glue: Glue) -> None:
             assert b"s3cr3t" not in b"".join(
                 p.read_bytes() for p in (project / ".glue/serve").rglob("*") if p.is_file()
             )
+        said = (project / "told.txt").read_text()
+        assert "serve.log.omit: v1 takes no 'yaer' (did you mean 'year'?)" in said and said.count("warning") == 1
         got = pd.read_parquet(project / "kept")
         assert not {"sex", "year"} & set(got.columns)
         first, second, third = got.sort_values("glue_row").island
