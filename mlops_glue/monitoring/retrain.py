@@ -16,6 +16,7 @@ from mlops_glue import io, layout
 from mlops_glue.config import Config, Retrain, span
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.monitoring.labels import TRUTH
+from mlops_glue.schema import FALSE, TRUE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,6 +114,8 @@ def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
                 values = _moment(table.column("glue_time"), clock.index(name) if len(clock) > 1 else None)
             else:
                 values = pa.nulls(table.num_rows)
+            if pa.types.is_boolean(values.type) and io.is_text(kind):
+                values = _in_words(values, path, name)
             columns[name] = _cast(values, kind, name)
         made.append(pa.table(columns))
     return pa.concat_tables(made)
@@ -129,6 +132,19 @@ def _moment(times: Any, part: int | None) -> Any:
     import pyarrow.compute as pc
 
     return times if part is None else getattr(pc, PARTS[part])(times)
+
+
+def _in_words(values: Any, path: Path, name: str) -> Any:
+    """Booleans as this table writes them, yes and no perhaps: other words are new values to its expectations."""
+    import pyarrow.compute as pc
+
+    there = io.read_table(path).column(name).value_counts().to_pylist()
+    ranked = [one["values"] for one in sorted(there, key=lambda one: -one["counts"]) if one["values"] is not None]
+
+    def written(words: set[str], otherwise: str) -> str:
+        return next((one for one in ranked if one.strip().lower() in words), otherwise)
+
+    return pc.if_else(values, written(TRUE, "true"), written(FALSE, "false"))
 
 
 def _cast(values: Any, kind: Any, name: str) -> Any:

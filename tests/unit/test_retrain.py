@@ -87,6 +87,13 @@ def test_parquet_and_jsonl(tmp_path: Path) -> None:
     assert io.read_table(tmp_path / "t.jsonl").to_pydict()["y"] == [True, True, False]
 
 
+def test_booleans_are_written_in_the_words_of_the_table(tmp_path: Path) -> None:
+    """Another word would be a new value, which an expectation of the table refuses."""
+    (tmp_path / "t.csv").write_text("town,n,y\nYes,1,true\nNo,2,false\nNo,3,false\nno,4,true\n,5,true\n")
+    rows = retrain.as_source(config("t.csv"), tmp_path, [log(town=[True, False]), log(town=[None, True])])
+    assert rows["town"].to_pylist() == ["Yes", "No", None, "Yes"]
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": [1], "y": [True]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match="column 'n' is int64 in the labels' table"):
