@@ -153,7 +153,7 @@ def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int |
     if chosen == now:
         raise UsageError(f"{name} v{chosen} is champion already", hint="glue status")
     if chosen not in line:
-        raise UsageError(f"{name} v{chosen} was never champion", hint=f"glue promote {chosen}")
+        raise UsageError(f"{name} v{chosen} was never champion, or was rolled back", hint=f"glue promote {chosen}")
     with tempfile.TemporaryDirectory() as scratch:
         store.bundle(name, chosen, Path(scratch))  # checks it
     if now is not None:
