@@ -79,6 +79,10 @@ class DataError(GlueError):
     exit_code = 4
 
 
+class DamagedError(DataError, ValueError):
+    """A file that glue or a stage wrote is no JSON; who can do without it takes it for any other wrong value."""
+
+
 class ToolError(GlueError):
     """One of the composed tools failed; the cause is chained."""
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import layout
-from mlops_glue.errors import DataError, UsageError, did_you_mean, first_line
+from mlops_glue.errors import DamagedError, DataError, UsageError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,8 +128,15 @@ def yaml_text(value: str) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read JSON.
+
+    Raises:
+        DamagedError: it is none.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # of UTF-8 too
+        raise DamagedError(f"{path}: is no JSON: {first_line(error)}") from None
 
 
 def read_yaml(path: Path) -> Any:

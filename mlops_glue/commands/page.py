@@ -365,7 +365,7 @@ def _monitoring(config: configs.Config, root: Path) -> dict[str, Any]:
         latest = io.read_json(root / layout.LATEST)
         runs = _runs(root, latest["model"], latest["env"])
         told["versions"] = [{**one, "columns": _columns(one, runs)} for one in latest["versions"]]
-    except (OSError, ValueError, KeyError) as error:  # Arrow's errors are ValueErrors
+    except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors
         return told | {"problem": f"{layout.MONITORING} cannot be read: {first_line(error)}"}
     drift = [_point(run, run["drift_share"], "drift", open_=run["drift_share"] is None) for run in runs]
     metric = next((run["metric"] for run in reversed(runs) if run["value"] is not None), None)

@@ -182,7 +182,8 @@ def _first(
     root: Path, config: configs.Config, env: str | None, version: int | None, state: Path
 ) -> tuple[Servable, str | None]:
     """What is served first, and why it is not what the registry has, where it could not be asked."""
-    last = _last(root, env)
+    from mlops_glue.serving.live import told as read
+
     if version is None and (same := _as_asked_last(root, config, env)) is not None:
         return same, None
     registry = _registry_file(root, config)
@@ -198,8 +199,8 @@ def _first(
             except BrokenProcessPool as error:
                 raise ToolError("the process that asks the registry was ended") from error
             except ToolError as error:
-                kept = io.read_json(last) if version is None and last.is_file() else None
-                if kept is None or kept["model"] != config.model_name:
+                kept = read(_last(root, env)) if version is None else None
+                if kept is None or kept.get("model") != config.model_name:
                     raise
                 return Servable(**kept["servable"]), error.message
     if version is None:
@@ -212,8 +213,9 @@ def _as_asked_last(root: Path, config: configs.Config, env: str | None) -> Serva
 
     To import MLflow takes seconds. A model with features is looked at anew: their definitions lie outside the registry.
     """
-    last = _last(root, env)
-    kept = io.read_json(last) if last.is_file() else {}
+    from mlops_glue.serving.live import told as read
+
+    kept = read(_last(root, env)) or {}
     if kept.get("registry") is None or kept["registry"] != _registry_file(root, config):
         return None
     found = Servable(**kept["servable"])

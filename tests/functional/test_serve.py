@@ -132,6 +132,9 @@ def test_check(project: Path, glue: Glue) -> None:
         said = glue("serve", "--check", "--host", host, "--port", "8001", cwd=project).stdout
         assert "can be served" in said and f"curl -s http://{asked}:8001/predict" in said
     assert "has none of this number" in glue("serve", "--check", "--version", "9", cwd=project, code=2).stderr
+    for damaged in ('{"a": ', "[]"):  # what was served last is looked for again
+        (project / ".glue/serve/last-default.json").write_text(damaged)
+        assert "can be served" in glue("serve", "--check", cwd=project).stdout
     (kept,) = (project / ".glue/serve").glob("v1-*")
     assert kept.stat().st_mode & 0o777 == 0o700
     model = kept / "model.onnx"

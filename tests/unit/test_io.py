@@ -193,3 +193,12 @@ def test_a_parquet_file_is_read_in_pieces_in_memory_that_does_not_grow(tmp_path:
             del typed
         peaks.append(most)
     assert peaks[1] < peaks[0] + 4_000_000, peaks
+
+
+def test_what_is_no_json_is_told_by_its_place(tmp_path: Path) -> None:
+    """Who can do without the file takes it for any wrong value."""
+    for wrong in (b"", b'{"a": ', b"\xff"):
+        (tmp_path / "state.json").write_bytes(wrong)
+        with pytest.raises(DataError, match=r"state.json: is no JSON: ") as told:
+            io.read_json(tmp_path / "state.json")
+        assert isinstance(told.value, ValueError) and told.value.exit_code == 4
