@@ -44,9 +44,9 @@ def moment(text: str) -> datetime:
     """
     try:
         when = datetime.fromisoformat(text)
-    except ValueError:
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise UsageError(f"--since {text}: is no time", hint="--since 2026-11-25 or 2026-11-25T10:00:00Z") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 @dataclass
