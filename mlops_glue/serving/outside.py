@@ -10,7 +10,7 @@ from mlops_glue.schema import Schema
 
 
 class Outside:
-    """Numbers beyond the range of the training data, and categories that it did not have."""
+    """Numbers beyond the range of the training data, categories that it did not have, nulls where it had none."""
 
     def __init__(self, schema: Schema) -> None:
         names = [name for c in schema.columns if c.kind != "category" for name in c.inputs]
@@ -22,8 +22,11 @@ class Outside:
         self._at = np.array(at, np.int64)
         self._low = np.array([limits[n][0] for n in limits], np.float32)
         self._high = np.array([limits[n][1] for n in limits], np.float32)
+        self._never_null = np.array([not c.nullable for c in schema.columns if c.name in limits], bool)
         text = [c for c in schema.columns if c.kind == "category"]
-        self._known = [(at, c.name, frozenset([*c.categories, ""])) for at, c in enumerate(text) if c.categories]
+        self._known = [
+            (at, c.name, frozenset([*c.categories, *[""] * c.nullable])) for at, c in enumerate(text) if c.categories
+        ]
         self._waiting: list[dict[str, Any]] = []
 
     def see(self, inputs: dict[str, Any]) -> None:
@@ -38,7 +41,8 @@ class Outside:
             return out
         if self._numbers:
             number = np.concatenate([one["number"] for one in seen])[:, self._at]
-            beyond = ((number < self._low) | (number > self._high)).sum(axis=0)
+            unknown = np.isnan(number) & self._never_null
+            beyond = ((number < self._low) | (number > self._high) | unknown).sum(axis=0)
             out |= {name: int(n) for name, n in zip(self._numbers, beyond, strict=True) if n}
         for at, name, known in self._known:
             new = sum(value not in known for one in seen for value in one["text"][:, at])
