@@ -258,6 +258,9 @@ def _boolean(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return out
 
 
+IN_PARTS = r"^\s*(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})[-/.]\d{2,4}"
+
+
 def is_day_first(values: pa.ChunkedArray) -> bool:
     """Do dates written as text begin with the day? Told by a part over 12; where none is, only dots mean day first."""
     import pyarrow as pa
@@ -265,8 +268,7 @@ def is_day_first(values: pa.ChunkedArray) -> bool:
 
     if not is_text(values.type):
         return False
-    pattern = r"^\s*(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})[-/.]\d{2,4}"
-    found = pc.extract_regex(values, pattern).drop_null()
+    found = pc.extract_regex(values, IN_PARTS).drop_null()
     if len(found) == 0:
         return False
     first, second = (pc.max(pc.struct_field(found, part).cast(pa.int64())).as_py() for part in ("first", "second"))
@@ -277,13 +279,18 @@ def as_datetime(values: pa.ChunkedArray, day_first: bool = False) -> np.ndarray[
     """datetime64[us] in UTC; text is parsed as ISO 8601 or what pandas recognises.
 
     Raises:
-        ValueError: a value is no date.
+        ValueError: a value is no date, or has day and month the other way round: pandas would turn it, and it alone.
     """
     import numpy as np
     import pyarrow as pa
 
     if is_text(values.type):
         import pandas as pd
+        import pyarrow.compute as pc
+
+        month = pc.struct_field(pc.extract_regex(values, IN_PARTS), "second" if day_first else "first")
+        if (pc.max(month.cast(pa.int64())).as_py() or 0) > 12:
+            raise ValueError("day and month are not where they were in training")
 
         parsed = pd.to_datetime(trimmed(values).to_pandas(), utc=True, format="mixed", dayfirst=day_first)
         return np.asarray(parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))

@@ -97,3 +97,12 @@ def test_the_day_of_a_written_date(written: list[str], day_first: bool) -> None:
     assert is_day_first(values) is day_first
     first = as_datetime(values.slice(0, 1), day_first)[0].astype(str)[:10]  # one row alone is read as the whole was
     assert first == ("2022-05-01" if not day_first and "/" in written[0] else "2022-01-05")
+
+
+@pytest.mark.parametrize(("written", "day_first"), [("18/10/1993", False), ("10/18/1993", True), ("18.10.1993", False)])
+def test_a_date_written_the_other_way_round_is_refused(written: str, day_first: bool) -> None:
+    """Read one by one, 18/10 would be of October and 05/10 of May."""
+    rows = pa.table({"at": ["1993-10-01", written]})
+    schema = Schema("binary", "y", [Column("at", "datetime", day_first=day_first)], [0, 1])
+    with pytest.raises(DataError, match=rf"column 'at', row 2: '{written}' is no date"):
+        encode(rows, schema, rows=range(2))
