@@ -556,6 +556,15 @@ def resolved(value: Any, where: str) -> Any:
     return resolve(value, where) if isinstance(value, str) else value
 
 
+def with_scheme(url: str, where: str) -> str:
+    """A URL, or a folder, of which a variable may hold the very beginning; what else is in variables stays there.
+
+    Raises:
+        ConfigError: that variable is not set, so nobody knows which of the two it is.
+    """
+    return resolve(url, where) if url.startswith("${") else url
+
+
 def json_schema() -> str:
     """The JSON Schema of `glue.yaml`, for editors."""
     return json.dumps(Config.model_json_schema(), indent=1) + "\n"

@@ -90,6 +90,8 @@ def _told(root: Path, said: str) -> ToolError:
         return ToolError(f"{root / '.dvc'} is not there, where DVC keeps its settings and its cache", hint=hint)
     if said.startswith("config file error"):
         return ToolError(f".dvc/config: {said}", hint="git checkout .dvc/config")
+    if "is not a git repository" in said:
+        return ToolError(f"DVC: {said}", hint="git init")
     named = re.search(r"'(?:\./)?([^']*(?:dvc\.lock|dvc\.yaml|\.dvc))'", said)
     if named is None:
         return ToolError(f"DVC: {said}")

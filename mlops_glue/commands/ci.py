@@ -205,7 +205,7 @@ def _tell(root: Path, config: configs.Config, outcomes: dict[str, str], lacking:
     if git.lacks_branch(root, config.ci.branch):
         console.progress(f"train.yml waits for pushes to {config.ci.branch}, which git has not: ci: {{branch: NAME}}")
     log = configs.in_environment(config, config.ci.env).serve.prediction_log or ""
-    if "://" not in log and any(name.endswith("monitor.yml") for name in made):
+    if "://" not in log and not log.startswith("${") and any(name.endswith("monitor.yml") for name in made):
         console.progress("monitor.yml reads serve.prediction_log; a folder of one machine no job sees: give it a URL")
     if not any(name.endswith("train.yml") for name in made):
         where = f"environments.{config.ci.env}.tracking.uri" if config.ci.env else "tracking.uri"

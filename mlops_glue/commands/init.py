@@ -157,7 +157,7 @@ def plan(
     task_found = task or infer_task(table.column(target))
     if task is not None:
         _check_task(label, target, task)
-    _check_classes(label, target, task_found, notes)
+    _check_classes(label, target, task_found, notes, asked=task is not None)
     notes.append(f"task: {task_found}")
     positive = defaults.positive(table.column(target), task_found)
     big = label.file.stat().st_size > WHOLE_BYTES
@@ -295,12 +295,15 @@ def _check_task(label: Table, target: str, task: str) -> None:
         )
 
 
-def _check_classes(label: Table, target: str, task: str, notes: list[str]) -> None:
+def _check_classes(label: Table, target: str, task: str, notes: list[str], *, asked: bool) -> None:
     """Are there numbers to predict, or classes of some rows each, that differ by more than blanks and case?"""
     of = {p.name: p for p in label.profiles}[target]
     values = label.rows.column(target)
     if task == "regression":
         return
+    if of.kind == "datetime" and not asked:
+        hint = "write it as a number, such as days since a day, or name another --target; --task multiclass for classes"
+        raise DataError(f"--target {target}: holds dates, which are no classes", hint=hint)
     present = len(values) - values.null_count
     if of.distinct > 50 and of.distinct > 0.5 * present:
         why = f": {of.reason}" if of.reason and io.is_text(values.type) else ""

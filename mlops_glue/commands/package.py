@@ -119,9 +119,9 @@ def _requirements(
     Returns:
         How many packages, and the text of each file that uses them.
     """
-    log = config.serve.prediction_log
+    log = configs.with_scheme(config.serve.prediction_log or "", "serve.prediction_log")
     names = [*NEEDS, *(LOG_NEEDS if log else ())]
-    names += [need for scheme, need in STORE_NEEDS.items() if log and log.startswith(f"{scheme}://")]
+    names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
     names += SKOPS_NEEDS if (made / "bundle" / "model.skops").is_file() else ()
     pins = dict(sorted(_closure(list(names))))
     lock = root / config.ci.requirements
@@ -178,7 +178,8 @@ def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
         "mlflow": distribution("mlflow").version,
         "requirements": config.ci.requirements,
         "jobs": jobs,
-        "asks": "://" in (config.serve.prediction_log or ""),  # somebody else while it serves
+        # somebody else while it serves
+        "asks": "://" in configs.with_scheme(config.serve.prediction_log or "", "serve.prediction_log"),
     }
 
 

@@ -73,6 +73,7 @@ class Segment:
     def __init__(self, spool: Path, about: About) -> None:
         name = f"v{about.version}-{time.time_ns():x}-{os.getpid():x}-{os.urandom(3).hex()}"
         new = spool / f".{name}.new"
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)  # who cleans up a folder may take it away
         self.path, self.made, self.size = spool / f"{name}{OPEN}", time.monotonic(), 0
         self._file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:

@@ -514,6 +514,10 @@ def with_cors(worker: Worker) -> Any:
         return worker
     from starlette.middleware.cors import CORSMiddleware
 
-    headers = ["Authorization", "Content-Type"]
-    origins = worker.settings.cors
-    return CORSMiddleware(worker, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)
+    return CORSMiddleware(
+        worker,
+        allow_origins=worker.settings.cors,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-Request-Id"],
+        expose_headers=["X-Request-Id"],
+    )

@@ -313,6 +313,7 @@ def test_uncommitted_work_and_no_git(stored: Path, glue: Glue) -> None:
         rows = dict(store.execute("select key, value from model_version_tags").fetchall())
     assert rows["glue.git_dirty"] == "true"
     shutil.rmtree(stored / ".git")
+    assert "hint: git init" in glue("run", "--force", cwd=stored, code=4).stderr
     (stored / ".dvc" / "config").write_text((stored / ".dvc" / "config").read_text() + "    no_scm = true\n")
     assert "not in a git repository" in glue("doctor", cwd=stored).stdout
     glue("run", "--force", cwd=stored)

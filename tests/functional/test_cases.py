@@ -321,6 +321,12 @@ BAD: dict[str, tuple[Callable[[Path], Path], str, int, str]] = {
         4,
         "--target y: is a length of time",
     ),
+    "target of dates": (
+        csv(table().assign(y=[f"2024-01-{1 + at % 28:02}" for at in range(N)])),
+        "y",
+        4,
+        "--target y: holds dates, which are no classes",
+    ),
     "target of money": (
         csv(table(600).assign(y=[f"${at * 7:,}.50" for at in range(600)])),
         "y",

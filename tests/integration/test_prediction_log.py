@@ -52,6 +52,9 @@ def test_what_is_written_is_shipped_once_and_typed(tmp_path: Path) -> None:
     assert pass_over(shipping) == 0  # its writer is at it
     segment.close()
     assert pass_over(shipping) == 5 and pass_over(shipping) == 0
+    (tmp_path / "spool").rmdir()  # by who cleans up
+    Segment(tmp_path / "spool", ABOUT).close()
+    assert pass_over(shipping) == 0
     days = sorted(p.name for p in (tmp_path / "log").iterdir())
     assert days == ["date=2026-11-24", "date=2026-11-25"] and list((tmp_path / "spool").iterdir()) == []
     got = table(tmp_path).to_pandas().sort_values(["glue_request_id", "glue_row"])

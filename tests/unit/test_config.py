@@ -154,3 +154,13 @@ def test_an_unset_secret_is_named_and_a_set_one_is_not_kept(tmp_path: Path, monk
     monkeypatch.delenv("SECRET_URI")
     with pytest.raises(GlueError, match="SECRET_URI is not set"):
         config.resolve("${SECRET_URI}", "tracking.uri")
+
+
+def test_of_a_place_in_a_variable_the_scheme_must_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOG_URL", raising=False)
+    for url in ("", "data/predictions", "s3://${LOG_BUCKET}/log"):
+        assert config.with_scheme(url, "serve.prediction_log") == url
+    with pytest.raises(ConfigError, match=r"serve\.prediction_log: environment variable LOG_URL is not set"):
+        config.with_scheme("${LOG_URL}/log", "serve.prediction_log")
+    monkeypatch.setenv("LOG_URL", "gs://bucket")
+    assert config.with_scheme("${LOG_URL}/log", "serve.prediction_log") == "gs://bucket/log"
