@@ -159,7 +159,7 @@ def _window(
 
 def _of_log(bundles: Bundles, window: Window, version: int | None) -> Seen:
     """What was answered in the window, each row with its version."""
-    window.bounded()
+    window.bounded(version)
     watches = []
     files = window.files()
     for number, names in files.items():

@@ -81,11 +81,12 @@ class Window:
                 found.setdefault(int(told.group(2)), []).append(name)
         return found
 
-    def bounded(self) -> None:
-        """Turn `rows` into the time since when there are so many."""
+    def bounded(self, version: int | None = None) -> None:
+        """Turn `rows` into the time since when there are so many, of one version or of all."""
         if self.rows is None:
             return
-        names = sorted((n for files in self.files().values() for n in files), key=lambda n: n.split("/")[0])
+        found = [n for number, names in self.files().items() if version in (None, number) for n in names]
+        names = sorted(found, key=lambda n: n.split("/")[0])
         newest, day = np.empty(0, "datetime64[us]"), ""
         for name in reversed(names):
             if len(newest) >= self.rows and name.split("/")[0] != day:
