@@ -25,7 +25,6 @@ RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
 CALLED = {"number": "number", "boolean": "boolean", "datetime": "date", "category": "text"}  # a value that may be none
 WRITE_DATES = "write dates as 2026-11-25, with a time as 2026-11-25T12:00:00Z"
-WITHOUT_CLOCK = "every row needs one, or none: split: {by: random} needs no timestamp"
 TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
 
 
@@ -301,13 +300,20 @@ def as_datetime(values: pa.ChunkedArray, day_first: bool = False) -> np.ndarray[
     return np.asarray(values.cast(pa.timestamp("us"), safe=not cut).to_numpy().astype("datetime64[us]"))
 
 
-def moments(table: pa.Table, columns: list[str], day_first: bool | None = None) -> np.ndarray[Any, Any]:
+def moments(
+    table: pa.Table,
+    columns: list[str],
+    day_first: bool | None = None,
+    *,
+    hint: str | None = "every row needs one, or none: split: {by: random} needs no timestamp",
+) -> np.ndarray[Any, Any]:
     """When each row was so: datetime64[us] in UTC of shape (rows,), from one column or from the parts of a date.
 
     Args:
         table: the rows.
         columns: one, or those of year, month, day and, if any, hour and minute.
         day_first: how text is written; None: told by the column itself.
+        hint: what to do where rows have none.
 
     Raises:
         DataError: a value is no date, or is null.
@@ -329,7 +335,7 @@ def moments(table: pa.Table, columns: list[str], day_first: bool | None = None) 
     if np.isnat(when).any():
         raise DataError(
             f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none",
-            hint=WITHOUT_CLOCK,
+            hint=hint,
         )
     return when
 

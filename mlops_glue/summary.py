@@ -69,7 +69,8 @@ class Numbers:
         made = cls(
             edges.astype(float), np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1), spread, np.zeros(1)
         )
-        made.add(values)
+        made.nulls = len(values) - len(known)
+        made._count(known)
         made.chance = made._by_chance()
         return made
 
@@ -82,13 +83,17 @@ class Numbers:
         """Count more values; NaN is null."""
         ordered = np.sort(values)  # NaN is last
         known = ordered[: int(np.searchsorted(ordered, np.nan))]
+        self.nulls += len(values) - len(known)
+        self._count(known)
+
+    def _count(self, known: Array) -> None:
+        """Ascending values, none of them NaN."""
         first, last = self.edges[0], self.edges[-1]
         at = np.concatenate([[0], np.searchsorted(known, self.edges.astype(known.dtype), "right"), [len(known)]])
         reach = FAR * (last - first)
         sums = np.concatenate([[0.0], np.cumsum(known.clip(first - reach, last + reach), dtype=float)])
         self.counts += np.diff(at)
         self.totals += np.diff(sums[at])
-        self.nulls += len(values) - len(known)
         self.outside += int(np.searchsorted(known, first, "left")) + int(at[-1] - at[-2])
 
     @property

@@ -477,6 +477,8 @@ def _follow_move(root: Path) -> None:
     """Let the project's own database name the artifacts beside it, where the folder was moved or copied: MLflow keeps
     absolute places, and would look for the old files, and write the new ones, where the project was."""
     here = (root / layout.TRACKING_ARTIFACTS).absolute()
+    if not here.is_dir():
+        return
     with (
         contextlib.suppress(sqlite3.Error),  # no database, of another MLflow, or read-only: MLflow itself tells of it
         contextlib.closing(sqlite3.connect(root / layout.TRACKING_DB)) as store,
@@ -487,7 +489,7 @@ def _follow_move(root: Path) -> None:
             there = Path(unquote(url.path))
             if url.scheme != "file" or there.name != here.name or there.resolve() == here.resolve():
                 continue
-            for table, column in PLACES if here.is_dir() else ():
+            for table, column in PLACES:
                 where = f"substr({column} || '/', 1, ?) = ?"
                 store.execute(
                     f"update {table} set {column} = ? || substr({column}, ?) where {where}",  # noqa: S608

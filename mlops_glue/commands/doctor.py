@@ -223,12 +223,12 @@ def _features(root: Path, config: Config) -> Iterator[Finding]:
         except DataError as error:
             yield Finding("note", f"{error.message}: its online store is left as it is", "glue run")
     live = features.open_live(config, root)
-    if taken is not None and live.online_file is not None and not live.online_file.exists():
-        yield Finding("problem", f"the online store {live.online_file} is not there", "glue materialize")
+    file = live.online_file
+    if taken is not None and file is not None and not file.exists():
+        yield Finding("problem", f"the online store {file} is not there", "glue materialize")
         return
-    said = _integrity(live.online_file) if live.online_file is not None and live.online_file.exists() else "ok"
-    if said != "ok":
-        yield Finding("problem", f"{live.online_file}: {said}", f"rm {live.online_file}*; glue materialize")
+    if file is not None and file.exists() and (said := _integrity(file)) != "ok":
+        yield Finding("problem", f"{file}: {said}", f"rm {file}*; glue materialize")
         return
     live.check()
     yield Finding("ok", "the feature registry and the online store can be read")

@@ -51,8 +51,10 @@ def _warn(source: Path, bundle: Bundle, rows: int, outside: Counter[str]) -> Non
     """A line for each column of which many values are none that training had: other words, another unit."""
     for column in bundle.schema.columns:
         if outside[column.name] > MANY * rows:
-            had = (column.categories or [])[:5] + ["…"] * (len(column.categories or []) > 5)
-            known = ", ".join(had) if had else f"{column.minimum:,.7g} to {column.maximum:,.7g}"
+            if column.categories:
+                known = ", ".join(column.categories[:5]) + ", …" * (len(column.categories) > 5)
+            else:
+                known = f"{column.minimum:,.7g} to {column.maximum:,.7g}"
             console.progress(
                 f"warning: {source}: column {column.name!r}: {outside[column.name]:,} of {rows:,} values are none that "
                 f"training had: {known}"
@@ -102,17 +104,16 @@ def with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any,
     import numpy as np
 
     from mlops_glue import features as of_feast
-    from mlops_glue.schema import WITHOUT_CLOCK, moments
+    from mlops_glue.schema import moments
 
     clock = config.source.timestamps
     there = set(clock) <= set(rows.column_names)
     now = np.full(rows.num_rows, np.datetime64("now", "us"))
     try:
-        when = moments(rows, clock, bundle.features.day_first) if there else now
+        when = moments(rows, clock, bundle.features.day_first, hint=None) if there else now
         return of_feast.with_features(config, root, bundle.features, rows, when)
     except DataError as error:
-        hint = error.hint if error.hint != WITHOUT_CLOCK else None
-        raise DataError(f"{where}: {error.message}", hint=hint) from error
+        raise DataError(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def score_file(

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,7 @@ def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
         DataError: the log leaves out what the model takes, or a value does not fit.
     """
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     hidden = sorted({*config.serve.log.omit, *config.serve.log.hash})
     if hidden:
@@ -100,7 +102,9 @@ def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
             hint="monitor: {retrain: {data: reread}}",
         )
     path = root / config.source.path
-    types = {field.name: field.type for field in _schema(path)}
+    whole = cache(partial(io.read_table, path))  # perhaps nobody asks
+    schema = pq.read_schema(path) if io.suffix(path) == ".parquet" else whole().schema
+    types = {field.name: field.type for field in schema}
     target, clock = config.data.labels.target, config.source.timestamps
     made = []
     for table in tables:
@@ -115,16 +119,10 @@ def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
             else:
                 values = pa.nulls(table.num_rows)
             if pa.types.is_boolean(values.type) and io.is_text(kind):
-                values = _in_words(values, path, name)
+                values = _in_words(values, whole().column(name))
             columns[name] = _cast(values, kind, name)
         made.append(pa.table(columns))
     return pa.concat_tables(made)
-
-
-def _schema(path: Path) -> pa.Schema:
-    import pyarrow.parquet as pq
-
-    return pq.read_schema(path) if io.suffix(path) == ".parquet" else io.read_table(path).schema
 
 
 def _moment(times: Any, part: int | None) -> Any:
@@ -134,12 +132,12 @@ def _moment(times: Any, part: int | None) -> Any:
     return times if part is None else getattr(pc, PARTS[part])(times)
 
 
-def _in_words(values: Any, path: Path, name: str) -> Any:
-    """Booleans as this table writes them, yes and no perhaps: other words are new values to its expectations."""
+def _in_words(values: Any, column: Any) -> Any:
+    """Booleans as a column of text has them, yes and no perhaps: other words are new values to its expectations."""
     import pyarrow.compute as pc
 
-    there = io.read_table(path).column(name).value_counts().to_pylist()
-    ranked = [one["values"] for one in sorted(there, key=lambda one: -one["counts"]) if one["values"] is not None]
+    there = column.drop_null().value_counts().to_pylist()
+    ranked = [one["values"] for one in sorted(there, key=lambda one: -one["counts"])]
 
     def written(words: set[str], otherwise: str) -> str:
         return next((one for one in ranked if one.strip().lower() in words), otherwise)

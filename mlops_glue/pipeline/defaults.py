@@ -100,11 +100,12 @@ def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, A
     counts = table.column(target).drop_null().value_counts().field("counts").to_pylist()
     if len(counts) > HUNDREDS:
         return "sklearn.linear_model.LogisticRegression", {"max_iter": 200}
-    many = {"l2_regularization": 1.0} if len(counts) > 2 else {}
-    rounds = {"max_iter": max(20, 2000 // len(counts))} if len(counts) > 20 else {}
-    if sum(counts) > EARLY_ROWS:
-        return DEFAULT[task], many | rounds
-    return DEFAULT[task], many | (MODEST if min(counts) < SMALL_CLASS else {} if rounds else GENTLE) | rounds
+    params: dict[str, Any] = {} if task == "binary" else {"l2_regularization": 1.0}
+    if sum(counts) <= EARLY_ROWS:
+        params |= MODEST if min(counts) < SMALL_CLASS else GENTLE if len(counts) <= 20 else {}
+    if len(counts) > 20:
+        params["max_iter"] = max(20, 2000 // len(counts))
+    return DEFAULT[task], params
 
 
 def is_small(table: pa.Table, profiles: list[Profile], target: str, task: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mlops_glue import io, layout
 from mlops_glue.config import Config, Source
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
-from mlops_glue.schema import WRITE_DATES, moments
+from mlops_glue.schema import moments
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,10 +52,10 @@ def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
         )
     for column in filter(None, (*source.timestamps, source.created)):
         try:
-            when = pa.array(moments(table, [column])).cast(pa.timestamp("us", "UTC"))
+            found = moments(table, [column], hint=f"take the rows without {column} out of the table")
         except DataError as error:  # the labels' table may have a clock of the same name
-            hint = error.hint if error.hint == WRITE_DATES else f"take the rows without {column} out of the table"
-            raise DataError(f"{source.path}: {error.message}", hint=hint) from None
+            raise DataError(f"{source.path}: {error.message}", hint=error.hint) from None
+        when = pa.array(found).cast(pa.timestamp("us", "UTC"))
         table = table.set_column(table.column_names.index(column), column, when)
     return table
 
