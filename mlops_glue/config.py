@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mlops_glue import secrets
 from mlops_glue.errors import ConfigError, UsageError, did_you_mean, near
 from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 
@@ -461,6 +462,7 @@ def load(
     tree = _parse(_read(root / CONFIG) if text is None else text.removeprefix("\ufeff"))
     for key, value in (overrides or {}).items():
         _set(tree, key, value)
+    secrets.note(references(_plain(tree)))
     problems: list[tuple[int, str]] = []
     config: Config | None = None
     try:
@@ -534,7 +536,7 @@ def located(root: Path, error: ConfigError) -> ConfigError:
 
 def references(value: Any) -> list[str]:
     """The names of the variables that a section, as built-ins, refers to; sorted."""
-    return sorted(set(re.findall(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", json.dumps(value))))
+    return sorted(set(secrets.REFERENCE.findall(json.dumps(value, default=str))))
 
 
 def remote_url(config: Config) -> str | None:
@@ -585,6 +587,7 @@ def resolve(value: str, where: str) -> str:
 
     def one(match: re.Match[str]) -> str:
         name = match.group(1)
+        secrets.note([name])
         value = os.environ.get(name)
         if not value:
             # a secret of GitHub's that is not there, or that a fork does not get, is an empty text in its jobs
@@ -592,7 +595,7 @@ def resolve(value: str, where: str) -> str:
             raise ConfigError([f"{CONFIG} {where}: {said}"], hint=f"export {name}=…")
         return value
 
-    return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", one, value)
+    return secrets.REFERENCE.sub(one, value)
 
 
 def _read(path: Path) -> str:

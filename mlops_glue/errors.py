@@ -12,6 +12,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from mlops_glue.secrets import redacted
+
 interrupted = False  # a ^C came
 
 
@@ -30,13 +32,13 @@ def check_interrupted() -> None:
 
 
 class GlueError(Exception):
-    """Something the user can put right. `hint` is what to type or edit."""
+    """Something the user can put right. `hint` is what to type or edit. No secret stays in the message."""
 
     exit_code = 4
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = redacted(message)
+        super().__init__(self.message)
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -70,7 +72,7 @@ class ConfigError(GlueError):
 
     def __init__(self, problems: list[str], *, hint: str | None = None) -> None:
         super().__init__("\n".join(problems), hint=hint)
-        self.problems = problems
+        self.problems = [redacted(problem) for problem in problems]
 
 
 class DataError(GlueError):
@@ -105,13 +107,13 @@ class MissingExtra(GlueError):
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """The first line of what an exception says, or its type where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:most]
+    """The first line of what an exception says, without secrets, or its type where it says nothing."""
+    return (redacted(str(error)).strip() or type(error).__name__).splitlines()[0][:most]  # a cut secret is one still
 
 
 def brief(error: BaseException, most: int = 300) -> str:
-    """The type of an exception, and the first line of what it says."""
-    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0][:most]}"
+    """The type of an exception, and the first line of what it says, without secrets."""
+    return f"{type(error).__name__}: {(redacted(str(error)).strip() or 'no message').splitlines()[0][:most]}"
 
 
 def own_lines(error: BaseException, root: Path) -> str:

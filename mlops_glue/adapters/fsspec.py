@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue.errors import MissingExtra, ToolError, brief
+from mlops_glue.secrets import redacted
 
 
 class Folder:
@@ -28,7 +29,8 @@ class Folder:
             import fsspec
         except ImportError as error:
             raise MissingExtra("fsspec", "serving") from error
-        self.where = where.partition("://")[0] + "://…" if "@" in where else where  # without credentials
+        self.where = redacted(where)  # as it is shown
+        self._whole = where
         with self._told():
             self._files, self._path = fsspec.core.url_to_fs(where)
         self._local = "file" in (self._files.protocol if isinstance(self._files.protocol, tuple) else ())
@@ -40,8 +42,8 @@ class Folder:
         except ImportError as error:
             raise ToolError(f"{self.where}: {brief(error)}", hint="pip install what its file system needs") from error
         except Exception as error:  # each file system has its own
-            said = type(error).__name__ if self.where.endswith("…") else brief(error, 200)  # it may quote the URL
-            raise ToolError(f"{self.where}: {said}") from error
+            said = redacted(f"{type(error).__name__}: {error}", self._whole).splitlines()[0]  # it may quote the URL
+            raise ToolError(f"{self.where}: {said[:200]}") from error
 
     def put(self, source: Path, name: str) -> None:
         """Copy a file there, under its name at once and whole.

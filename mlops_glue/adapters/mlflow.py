@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlops_glue import io, layout
 from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
+from mlops_glue.secrets import redacted
 
 FINGERPRINT = "glue.fingerprint"
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
@@ -54,7 +55,7 @@ def scrub(text: str) -> str:
         server, cause = unheard.groups()
         reasons = re.findall(r"\[(?:Errno|SSL)[^\]]*\] ([^\"'(\[)]+)|([Rr]ead timed out|connect timeout)", cause)
         line = f"{server} does not answer: {''.join(reasons[-1]).strip() if reasons else cause.partition('(')[0]}"
-    return re.sub(r"//[^/@\s]+@", "//***@", line)[:300]
+    return redacted(line)[:300]
 
 
 class Store:

@@ -26,6 +26,7 @@ from mlops_glue.delivery import fetch as fetching
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError, did_you_mean
 from mlops_glue.pipeline import unchanged
 from mlops_glue.records import Servable
+from mlops_glue.secrets import redacted
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -343,7 +344,7 @@ def _tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: s
         console.progress(f"the registry could not be asked ({unasked}); this is what was served last")
     console.progress(f"{model.name} v{model.version} ({model.format}) on {url}{many}; its pages: {url}/docs")
     if options.prediction_log is not None:
-        console.progress(f"answered predictions are kept in {options.prediction_log.partition('?')[0]}")
+        console.progress(f"answered predictions are kept in {redacted(options.prediction_log)}")
         _warn_of_log(model, options.log)
     console.progress(f"try  {_curl(model, url, root, keyed=bool(options.api_keys))}")
 

@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 
 from mlops_glue.records import Servable
+from mlops_glue.secrets import redacted
 from mlops_glue.serving import app as pages
 from mlops_glue.serving.batch import Batch, NotLogged, Request
 from mlops_glue.serving.contract import UNSET, Invalid, Malformed, Rows
@@ -471,7 +472,7 @@ class Worker:
         for path in sorted(Path(self.settings.state).glob(f"*{PROBLEM}")) if self.settings.state else []:
             with contextlib.suppress(OSError):
                 told.append(path.read_text(encoding="utf-8").strip())
-        return told
+        return [redacted(one) for one in told]  # /ready asks for no key
 
     def about(self) -> dict[str, Any]:
         """What `/model` says."""
