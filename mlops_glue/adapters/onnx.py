@@ -39,6 +39,8 @@ TRUSTED = [
     "lightgbm.sklearn.LGBMRegressor",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRFClassifier",
+    "xgboost.sklearn.XGBRFRegressor",
     "xgboost.sklearn.XGBRegressor",
 ]
 
@@ -118,32 +120,85 @@ def save_skops(model: Any, path: Path) -> None:
 
 
 def _canonical(data: bytes) -> bytes:
-    """The same archive for the same model: skops names members by memory address and stamps them with the time.
+    """The same archive for the same model: skops names parts by their place in memory or at random, and dates them.
 
     Equal bytes matter: DVC compares them, and a hash of the model must mean the model.
     """
     import io
-    import re
+    import json
     import zipfile
 
     with zipfile.ZipFile(io.BytesIO(data)) as old:
-        schema = old.read("schema.json").decode()
-        numbers: dict[str, str] = {}
-        # an address is a `"__id__": 140…` and the stem of a `"file": "140….npy"`
-        renumbered = re.sub(
-            r'("__id__": |"file": ")(\d+)',
-            lambda m: m.group(1) + numbers.setdefault(m.group(2), str(len(numbers) + 1)),
-            schema,
-        )
+        schema = json.loads(old.read("schema.json"))
+        members = dict(_renumber(schema, {}, {}))
+        if left := set(old.namelist()) - set(members) - {"schema.json"}:
+            raise ToolError(f"the model cannot be kept in skops form: nothing refers to its part {min(left)}")
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
-            for name in sorted(old.namelist(), key=lambda n: int(numbers.get(n.partition(".")[0], 0))):
-                stem, dot, ending = name.partition(".")
-                content = renumbered.encode() if name == "schema.json" else old.read(name)
-                info = zipfile.ZipInfo(numbers.get(stem, stem) + dot + ending)  # its date is 1980
+            for name, content in (
+                ("schema.json", json.dumps(schema, indent=2).encode()),
+                *((to, old.read(name)) for name, to in members.items()),
+            ):
+                info = zipfile.ZipInfo(name)  # its date is 1980
                 info.compress_type = zipfile.ZIP_DEFLATED
                 new.writestr(info, content)
     return out.getvalue()
+
+
+def _renumber(node: Any, places: dict[int, int], members: dict[str, str]) -> dict[str, str]:
+    """Count the places in memory and the members of a skops schema, each in the order in which it is read.
+
+    What is shared keeps being shared: two nodes of one place get one number. The parts of a set come in an order of
+    their own in each process, so they are sorted by what stands in them.
+
+    Returns:
+        The new name of each member by the one it had.
+    """
+    if isinstance(node, list):
+        for part in node:
+            _renumber(part, places, members)
+    elif isinstance(node, dict):
+        if node.get("__loader__") == "SetNode":
+            node["content"].sort(key=_apart_from_places)
+        if isinstance(place := node.get("__id__"), int):
+            node["__id__"] = places.setdefault(place, len(places) + 1)
+        if isinstance(node.get("__loader__"), str) and isinstance(file := node.get("file"), str):
+            node["file"] = members.setdefault(file, f"{len(members) + 1}.{file.rpartition('.')[2]}")
+        for part in node.values():
+            _renumber(part, places, members)
+    return members
+
+
+def _apart_from_places(node: Any) -> str:
+    import json
+
+    def kept(part: Any) -> Any:
+        if isinstance(part, list):
+            return [kept(one) for one in part]
+        return {k: kept(v) for k, v in part.items() if k != "__id__"} if isinstance(part, dict) else part
+
+    return json.dumps(kept(node), sort_keys=True)
+
+
+def packages(path: Path) -> dict[str, str]:
+    """The installed packages, with their versions, that the classes and functions in a skops file come from."""
+    import json
+    import sys
+    import zipfile
+    from importlib.metadata import distributions
+
+    with zipfile.ZipFile(path) as archive:
+        schema = archive.read("schema.json").decode()
+    names = re.findall(r'"__module__": ("(?:[^"\\]|\\.)*")', schema)
+    modules = {json.loads(name).partition(".")[0] for name in names}
+    files = [f"\n{module}{end}," for module in modules - sys.stdlib_module_names for end in ("/__init__.py", ".py")]
+    # by what each has installed: `packages_distributions` of the standard library takes some seconds
+    found = {}
+    for one in distributions():
+        record = "\n" + (one.read_text("RECORD") or "")
+        if any(file in record for file in files):
+            found[one.name] = one.version
+    return dict(sorted(found.items()))
 
 
 def load_skops(path: Path) -> Any:
@@ -161,6 +216,8 @@ def load_skops(path: Path) -> Any:
 
 def export(model: Any, numeric: int, text: int) -> bytes:
     """The fitted pipeline as ONNX bytes, with inputs `number` float32 (rows, numeric) and `text` string (rows, text).
+
+    Outputs: the value or label, and, of a classifier that has them, probabilities of shape (rows, classes).
 
     Raises:
         ToolError: skl2onnx has no converter for a part of it.
@@ -187,6 +244,8 @@ def export(model: Any, numeric: int, text: int) -> bytes:
     except Exception as error:
         raise ToolError(f"ONNX export: {brief(error, 200)}") from error
     _route_missing(made, model)
+    if options is None and hasattr(model, "classes_"):
+        del made.graph.output[1:]  # scores, or a list of dicts: no probabilities
     made.opset_import.sort(key=lambda o: o.domain)  # skl2onnx leaves them in the order of a set
     return made.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
@@ -320,7 +379,7 @@ def session(model: bytes | Path, threads: int = 1) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # an error is raised too, and told in one line
     source = model if isinstance(model, bytes) else str(model)
     try:
         return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])

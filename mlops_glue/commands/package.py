@@ -122,7 +122,10 @@ def _requirements(
     log = configs.with_scheme(config.serve.prediction_log or "", "serve.prediction_log")
     names = [*NEEDS, *(LOG_NEEDS if log else ())]
     names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
-    names += SKOPS_NEEDS if (made / "bundle" / "model.skops").is_file() else ()
+    if (kept := made / "bundle" / "model.skops").is_file():
+        from mlops_glue.adapters import onnx
+
+        names += [*SKOPS_NEEDS, *onnx.packages(kept)]
     pins = dict(sorted(_closure(list(names))))
     lock = root / config.ci.requirements
     hashes = _hashes(lock.read_text(encoding="utf-8")) if lock.is_file() else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -67,7 +68,7 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
             "validation": [root / layout.VALIDATION],
             "": [root / "dvc.lock", root / "dvc.yaml", root / layout.CONFIG],
         },
-        requirements=_installed(),
+        requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
     )
     return version_number, True
 
@@ -83,14 +84,13 @@ def _params(config: Config) -> dict[str, Any]:
     }
 
 
-def _installed() -> list[str]:
-    out = []
+def needed(model: Path) -> dict[str, str]:
+    """What loads the model, with the versions that are installed: what forms it was kept in need, and what it is of."""
+    out = {}
     for package in ENVIRONMENT:
-        try:
-            out.append(f"{package}=={version(package)}")
-        except PackageNotFoundError:
-            continue
-    return out
+        with contextlib.suppress(PackageNotFoundError):
+            out[package] = version(package)
+    return out | onnx.packages(model)
 
 
 def hashes(root: Path) -> dict[str, str]:

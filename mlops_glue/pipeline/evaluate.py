@@ -60,6 +60,12 @@ def evaluate(config: Config, root: Path) -> None:
         "importances": importances,
         "warnings": _doubts(config, schema, (seen, learnt), (features, target), label),
     }
+    certain = schema.labels is not None and not hasattr(model, "predict_proba")
+    if certain and (unsure := [name for name in scores if not known[name].of_label]):
+        report["warnings"].append(
+            f"{report['model']} gives no probabilities: {', '.join(unsure)} take each label for certain; "
+            f"promote: {{metric: {'f1' if schema.task == 'binary' else 'accuracy'}}} takes the labels alone"
+        )
     report["warnings"] += _of_score(names[0], report, higher_is_better=known[names[0]].higher_is_better)
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
     drawn_plots = curves() | bars()

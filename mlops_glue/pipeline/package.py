@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,29 +41,13 @@ def package(config: Config, root: Path) -> None:
     features, _ = xy(parts["test"], schema)
     if schema.labels is not None and len(learnt := np.asarray(model.classes_).tolist()) < len(schema.labels):
         schema = replace(schema, trained=learnt)
-    made: bytes | None = None
-    try:
-        made = onnx.export(model, len(schema.numeric), len(schema.text))
-        with threads_for(features):
-            parity = compare(model, made, schema, features)
-    except ToolError as error:
-        parity = {"faithful": False, "reason": error.message}
-    parity["format"] = "onnx" if parity["faithful"] else "skops"
-    if not parity["faithful"] and config.package.require == "onnx":
-        raise CheckFailed(
-            f"package.require is onnx, and ONNX is not faithful: {parity['reason']}",
-            hint="another estimator, or remove package.require to keep the model in skops form",
-        )
     folder = root / layout.BUNDLE
-    folder.mkdir(parents=True, exist_ok=True)
-    if parity["faithful"] and made is not None:
-        (folder / "model.onnx").write_bytes(made)
-    else:
-        onnx.save_skops(model, folder / "model.skops")
+    parity = kept(model, root / layout.MODEL, schema, features, folder, require=config.package.require)
     io.write_json(folder / "schema.json", schema.to_dict())
     if config.features.use:
         io.write_json(folder / "features.json", io.read_json(root / layout.FEATURE_LIST))
-    io.write_json(folder / "signature.json", reference.signature(schema))
+    signature = reference.signature(schema, probabilities=hasattr(model, "predict_proba"))
+    io.write_json(folder / "signature.json", signature)
     io.write_json(folder / "parity.json", parity)
     names, keys = [c.name for c in schema.columns], []
     if config.features.use:
@@ -77,6 +62,46 @@ def package(config: Config, root: Path) -> None:
     made_of = reference.reference(parts["train"], sample, schema, evaluation["importances"])
     made_of.write(folder / layout.REFERENCE)
     io.write_json(folder / layout.HOLDOUT, holdout(evaluation, sample, schema))
+
+
+def kept(
+    model: Any, path: Path, schema: Schema, features: Any, folder: Path, *, require: str | None = None
+) -> dict[str, Any]:
+    """Put a model into a bundle: `model.onnx` where that is faithful, else `model.skops`.
+
+    Args:
+        model: the fitted pipeline.
+        path: where it is, in skops form.
+        schema: of the model.
+        features: the encoded holdout, to prove it on.
+        folder: of the bundle.
+        require: a form that it must have.
+
+    Returns:
+        The proof.
+
+    Raises:
+        CheckFailed: ONNX is required and not faithful.
+    """
+    made: bytes | None = None
+    try:
+        made = onnx.export(model, len(schema.numeric), len(schema.text))
+        with threads_for(features):
+            parity = compare(model, made, schema, features)
+    except ToolError as error:
+        parity = {"faithful": False, "reason": error.message}
+    parity["format"] = "onnx" if parity["faithful"] else "skops"
+    if not parity["faithful"] and require == "onnx":
+        raise CheckFailed(
+            f"package.require is onnx, and ONNX is not faithful: {parity['reason']}",
+            hint="another estimator, or remove package.require to keep the model in skops form",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    if parity["faithful"] and made is not None:
+        (folder / "model.onnx").write_bytes(made)
+    else:
+        shutil.copy(path, folder / "model.skops")
+    return parity
 
 
 def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:

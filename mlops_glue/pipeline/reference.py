@@ -56,10 +56,11 @@ def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Tabl
     return pa.concat_tables(pieces)
 
 
-def signature(schema: Schema) -> dict[str, Any]:
+def signature(schema: Schema, *, probabilities: bool = True) -> dict[str, Any]:
     """Inputs and outputs of the raw columns in the form of MLflow's `ModelSignature.to_dict`, lists for its strings."""
     inputs = [{"name": c.name, "type": MLFLOW_TYPES[c.kind], "required": not c.nullable} for c in schema.columns]
     label = "double" if schema.labels is None else {int: "long", bool: "boolean"}.get(type(schema.labels[0]), "string")
     outputs = [{"name": "prediction", "type": label, "required": True}]
-    outputs += [{"name": f"probability_{one}", "type": "double", "required": False} for one in schema.labels or []]
+    shares = (schema.labels or []) if probabilities else []
+    outputs += [{"name": f"probability_{one}", "type": "double", "required": False} for one in shares]
     return {"inputs": inputs, "outputs": outputs}

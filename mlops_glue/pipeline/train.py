@@ -34,21 +34,71 @@ def train(config: Config, root: Path) -> None:
     features, target = xy(table, schema)
     model = build(config, schema, features)
     _stop_late(model, target)
-    with warnings.catch_warnings(record=True) as caught, threads_for(features):
-        warnings.simplefilter("default")
-        try:
-            model.fit(features, target)
-        except GlueError:
-            raise
-        except Exception as error:
-            estimator = config.train.estimator or DEFAULT[schema.task]
-            raise StageError(f"{estimator}: fit failed: {brief(error)}{own_lines(error, root)}") from error
+    try:
+        model, caught = _fitted(model, features, target, classes=schema.labels is not None)
+    except GlueError:
+        raise
+    except Exception as error:
+        estimator = config.train.estimator or DEFAULT[schema.task]
+        raise StageError(f"{estimator}: fit failed: {brief(error)}{own_lines(error, root)}") from error
     for said in dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught if not _is_upkeep(w.category)):
         log.warning("warning: %s", said.splitlines()[0])
     model = chosen(model)
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save_skops(model, path)
+
+
+def _fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[Any, list[Any]]:
+    """The fitted model, and what it warned of. Where it refuses the labels, it is fitted on class indices.
+
+    XGBoost takes 0 … k-1 alone. Which estimator, or part of one, is of this kind is not known before: it is tried.
+    """
+    import numpy as np
+
+    taken = np.array_equal(known := np.unique(target), np.arange(len(known))) if classes else True
+    first: Exception | None = None
+    caught: list[Any] = []
+    try:
+        caught = _fit(model, features, target)
+        # a search leaves out candidates that refuse the labels
+        if taken or not any(one.category.__name__ == "FitFailedWarning" for one in caught):
+            return model, caught
+    except (ValueError, TypeError) as error:
+        if taken:
+            raise
+        first = error
+    try:
+        by_index = _by_index(model)
+        return by_index, _fit(by_index, features, target)
+    except Exception:
+        if first is not None:
+            raise first from None  # what is wrong is not the labels
+        return model, caught
+
+
+def _fit(model: Any, features: Any, target: Any) -> list[Any]:
+    with warnings.catch_warnings(record=True) as caught, threads_for(features):
+        warnings.simplefilter("default")
+        model.fit(features, target)
+    return caught
+
+
+def _by_index(model: Any) -> Any:
+    """The same, unfitted, whose last estimator is given class indices and whose predictions are labels.
+
+    A vote of one is scikit-learn's own way to it: `VotingClassifier` encodes the labels and decodes what wins, so the
+    model needs nothing of glue's to be loaded.
+    """
+    from sklearn.base import clone
+    from sklearn.ensemble import VotingClassifier
+    from sklearn.pipeline import Pipeline
+
+    new = clone(model)
+    last = new.steps[-1][1] if isinstance(new, Pipeline) else new
+    how = "soft" if hasattr(last, "predict_proba") else "hard"
+    vote = VotingClassifier([("estimator", last)], voting=how, flatten_transform=False)
+    return Pipeline([*new.steps[:-1], (new.steps[-1][0], vote)]) if isinstance(new, Pipeline) else vote
 
 
 def _stop_late(model: Any, target: Any) -> None:
@@ -93,14 +143,27 @@ def chosen(model: Any) -> Any:
         return chosen(model.best_estimator_)
     if isinstance(model, Pipeline) and hasattr(model.steps[-1][1], "best_estimator_"):
         return Pipeline([*model.steps[:-1], (model.steps[-1][0], chosen(model.steps[-1][1]))])
+    if (vote := _vote_of_one(model)) is not None:
+        vote.estimators_ = [chosen(vote.estimators_[0])]
+        vote.named_estimators_["estimator"] = vote.estimators_[0]
+        vote.estimators = [("estimator", vote.estimators_[0])]
     return model
+
+
+def _vote_of_one(model: Any) -> Any:
+    """What `_by_index` put in, of a fitted model; None where it has not."""
+    from sklearn.ensemble import VotingClassifier
+
+    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    return last if isinstance(last, VotingClassifier) and len(getattr(last, "estimators_", [])) == 1 else None
 
 
 def kind_of(model: Any) -> str:
     """The class name of the last estimator in a pipeline."""
     while hasattr(model, "steps"):
         model = model.steps[-1][1]
-    return type(model).__name__
+    vote = _vote_of_one(model)
+    return type(model).__name__ if vote is None else kind_of(vote.estimators_[0])
 
 
 def _is_upkeep(category: type[Warning]) -> bool:
