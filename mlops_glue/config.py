@@ -24,6 +24,7 @@ Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
 ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$"  # as browsers send it: without a path or a slash
 SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
+MOMENT = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?$"
 WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
 VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 EnvironmentName = Annotated[str, Field(pattern=VARIABLE)]
@@ -40,6 +41,7 @@ FORMS = {  # what each pattern asks for, for people
     IMAGE: "should be host/owner/name in small letters, without a tag: that is the model's version",
     CRON: "should be five fields of cron: minute hour day month weekday",
     SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
+    MOMENT: "should be a moment of UTC like 2026-11-28T12:00:00",
     WINDOW: "should be a length of time like 12h, 7d or 4w",
     VARIABLE: "should name a variable of the environment, like ${NAME}",
 }
@@ -152,6 +154,10 @@ class Split(Section):
 
     by: Literal["random", "time", "entity"] = Field(default="random", description="random is stratified for classes")
     test_size: Share = 0.2
+    fresh_after: list[Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=MOMENT)]] = Field(
+        default=[],
+        description="written by a retraining: its fresh rows are those after so many rows of the table, or a moment",
+    )
 
 
 class Train(Section):

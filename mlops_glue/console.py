@@ -39,11 +39,18 @@ def result_json(value: Any) -> None:
 def compared(with_champion: dict[str, Any]) -> str:
     """A candidate beside the champion, in a line."""
     metric, champion = with_champion["metric"], with_champion["version"]
+    seen = with_champion.get("seen")
+    left_out = f"; {seen:,} rows that v{champion} was trained on are left out" if seen else ""
     return (
         f"{metric} {with_champion['candidate']:.4f}, champion v{champion} on the same holdout "
         f"{with_champion['champion']:.4f}; the difference is {with_champion['low']:+.4f} to "
-        f"{with_champion['high']:+.4f} at {with_champion['confidence']:.0%} confidence"
+        f"{with_champion['high']:+.4f} at {with_champion['confidence']:.0%} confidence{left_out}"
     )
+
+
+def learned(fresh: dict[str, Any]) -> str:
+    """What a retraining made of its fresh rows."""
+    return f"fresh rows: {fresh['rows']:,}, trained on: {fresh['trained']:,}, held out: {fresh['held_out']:,}"
 
 
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:

@@ -14,6 +14,8 @@ Array = np.ndarray[Any, Any]
 DRAWS, DRAW_ROWS = 100, 5000
 ISOTONIC_ROWS, MOST_LOGIT = 1000, 12.0
 MOST_CELLS = 4_000_000  # of permuted rows, asked together
+FEW = 20  # rows, with fewer of which what is measured is chance
+ENOUGH = 50  # fresh rows that a retraining is judged by, at least
 TIE = 1e-6  # the same model in ONNX and in skops differs by so much: float32
 
 

@@ -130,6 +130,11 @@ class Store:
         with _told():
             self._client.set_registered_model_alias(model, alias, str(version))
 
+    def remove_alias(self, model: str, alias: str) -> None:
+        """Take an alias from whatever version has it."""
+        with _told():
+            self._client.delete_registered_model_alias(model, alias)
+
     def tag(self, model: str, version: int, tags: dict[str, str]) -> None:
         """Set tags of a version."""
         with _told():

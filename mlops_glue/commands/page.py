@@ -306,7 +306,8 @@ def _models(config: configs.Config, root: Path) -> dict[str, Any]:
     except GlueError as error:
         told["problem"] = error.message
         return told
-    told["versions"] = [_version(one) for one in found]
+    champions = {one["version"] for one in told["moves"]}
+    told["versions"] = [_version(one, was_champion=one["version"] in champions) for one in found]
     told["champion"] = next((one for one in told["versions"] if "champion" in one["aliases"]), None)
     return told
 
@@ -319,13 +320,13 @@ def _delivery(config: configs.Config, root: Path, models: dict[str, Any]) -> dic
     return told | {"champion": models["champion"]["version"] if models["champion"] else None}
 
 
-def _version(one: dict[str, Any]) -> dict[str, Any]:
+def _version(one: dict[str, Any], *, was_champion: bool) -> dict[str, Any]:
     """Of a version: where it stands, and what it leads back to."""
     tags = one.pop("tags")
     state = [*one["aliases"]]
     if "glue.rolled_back" in tags:
         state.append("rolled back")
-    if "glue.refused" in tags and "champion" not in one["aliases"]:
+    if "glue.refused" in tags and not was_champion and "champion" not in one["aliases"]:
         state.append("refused")
     return {
         **one,

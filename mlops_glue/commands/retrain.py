@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from datetime import datetime
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.errors import CheckFailed, GlueError
+from mlops_glue.errors import CheckFailed, DataError, GlueError
 from mlops_glue.monitoring import retrain as limits
 
 if TYPE_CHECKING:
@@ -42,32 +43,36 @@ def retrain(
             return _retrain(config, root, env, tables, now)
     except Timeout:
         return _ended("skipped", "another retraining is at work in this project")
+    except GlueError as error:  # the monitor's own verdict is printed all the same
+        return _ended("failed", f"{error.message}{f' ({error.hint})' if error.hint else ''}")
 
 
 def _retrain(
     config: configs.Config, root: Path, env: str | None, tables: list[pa.Table], now: datetime
 ) -> dict[str, Any]:
-    if limits.put_back(root):
-        console.progress(f"{config.source.path}: rows of a retraining that was killed are taken away again")
+    if there := limits.put_back(root):
+        console.progress(f"{', '.join(there)}: put back as before a retraining that was killed")
     new = limits.unused(root, tables)
-    rows = limits.labelled(new)
-    options = config.monitor.retrain
+    rows, options = limits.labelled(new), config.monitor.retrain
     counted = rows if config.monitor.labels is not None else None  # the source that is read again has its own
     why = limits.why_not(options, limits.state(root), counted, now)
     if why is not None:
         return _ended("skipped", why)
     limits.began(root)
-    if options.data == "reread":
-        done = _run(root, env)
+    path = root / config.source.path
+    changed = [config.source.path] if options.data == "append" else []
+    if options.data == "append":
+        fresh, after = limits.as_source(config, root, new), io.read_table(path).num_rows
     else:
-        try:
-            with limits.appended(root, root / config.source.path, limits.as_source(config, root, new)) as stay:
-                console.progress(f"retraining: {rows:,} labelled rows are added to {config.source.path}")
-                done = _run(root, env)
-                if done["outcome"] == "promoted":
-                    stay.append(True)
-        except GlueError as error:
-            return _ended("failed", error.message)
+        fresh, after = None, _known_until(config, root)
+    bounds = limits.bounds(list(config.split.fresh_after), after)
+    with limits.put_back_unless(root, [*changed, layout.CONFIG, "dvc.yaml"]) as stay:
+        if fresh is not None:
+            io.append_rows(path, fresh)
+            console.progress(f"retraining: {rows:,} labelled rows are added to {config.source.path}")
+        done = _run(root, env, {"split.fresh_after": json.dumps(bounds)})
+        if done["outcome"] == "promoted":
+            stay.append(True)
     if done["outcome"] == "promoted":
         limits.note_used(root, new)
     elif options.data == "append":
@@ -78,24 +83,53 @@ def _retrain(
     return done
 
 
-def _run(root: Path, env: str | None) -> dict[str, Any]:
+def _known_until(config: configs.Config, root: Path) -> int | str:
+    """What the champion was made of, of a table that somebody else adds to: up to a moment, or so many first rows.
+
+    Raises:
+        DataError: that is not known, or the table does not begin with those rows any more.
+    """
+    from mlops_glue.delivery.fetch import opened
+    from mlops_glue.delivery.publish import NEWEST
+    from mlops_glue.delivery.rows import version_rows
+
+    store = opened(root, config, create=False)
+    champion = store.champion(config.model_name)
+    newest = store.tags(config.model_name, champion).get(NEWEST) if champion is not None else None
+    if config.split.by == "time" and newest is not None:
+        return newest
+    of_champion = version_rows(store, config.model_name, champion) if champion is not None else None
+    where = f"{config.source.path}: which of its rows are fresh is not known"
+    if of_champion is None:
+        raise DataError(f"{where}: the champion does not say which ones it was made of", hint="glue run")
+    if not of_champion.begin(io.read_table(root / config.source.path)):
+        raise DataError(f"{where}: it does not begin with those of v{champion}", hint="split: {by: time}")
+    return len(of_champion.ids)
+
+
+def _run(root: Path, env: str | None, overrides: dict[str, str] | None = None) -> dict[str, Any]:
     """`glue run`; what it says of its result goes to stderr, for stdout has the monitor's."""
     from mlops_glue.commands.run import run
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            code = run(env=env)
+            code = run(env=env, overrides=overrides)
     except CheckFailed as error:
         return _ended("refused", error.message)
     except GlueError as error:
         return _ended("failed", error.message)
     told = io.read_json(root / layout.DELIVERY)
+    fresh = told.get("fresh")
     if code:
-        return _ended("refused", "; ".join(told["refused"]), told["version"])
+        return _ended("refused", "; ".join(told["refused"]), told["version"], fresh)
     if told["champion"] == told["version"] and told["previous"] != told["version"]:
-        return _ended("promoted", f"v{told['version']} is champion, before it v{told['previous']}", told["version"])
-    return _ended("unchanged", "nothing has changed since the last run", told["version"])
+        said = f"v{told['version']} is champion, before it v{told['previous']}"
+        return _ended("promoted", said, told["version"], fresh)
+    return _ended("unchanged", "nothing has changed since the last run", told["version"], fresh)
 
 
-def _ended(outcome: str, reason: str, version: int | None = None) -> dict[str, Any]:
-    return {"outcome": outcome, "reason": reason, "version": version}
+def _ended(
+    outcome: str, reason: str, version: int | None = None, fresh: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    learned = f"; {console.learned(fresh)}" if fresh else ""
+    return {"outcome": outcome, "reason": f"{reason}{learned}", "version": version, "fresh": fresh}

@@ -165,6 +165,7 @@ def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bo
         "previous": verdict.previous,
         "refused": verdict.refused,
         "comparison": verdict.comparison,
+        "fresh": io.read_json(root / layout.EVALUATION / "evaluation.json").get("fresh"),
         "online": online["views"],
         "kept_in": online["kept_in"],
     }
@@ -238,6 +239,8 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
     name, version, against = told["model"], told["version"], told["comparison"]
     if parity["format"] != "onnx":
         console.result(f"the model is kept in skops form: {parity['reason']}")
+    if "fresh" in report:
+        console.result(f"{console.learned(report['fresh'])}: all of the above is of the rows held out")
     if against is not None:
         console.result(console.compared(against))
     for reason in told["refused"]:

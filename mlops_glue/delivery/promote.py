@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mlops_glue import io, layout, metrics
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import METRICS, Config
+from mlops_glue.delivery import history
 from mlops_glue.delivery.publish import hashes
-from mlops_glue.errors import GlueError, UsageError
+from mlops_glue.delivery.rows import version_rows
+from mlops_glue.errors import GlueError
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import moments
 from mlops_glue.scoring import Bundle
 
 EVALUATION = "evaluation"  # artifact folder of the run
-ROLLED_BACK = "glue.rolled_back"  # tag of a version: when it was taken back
+CHALLENGER = "challenger"
+CHANCE = 0.5  # of the order of rows
+
+
+class TooFew(GlueError):
+    """The champion was trained on the rows that it would be compared on."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,10 @@ def promote(
     """Move the alias to the candidate where every condition holds.
 
     Every threshold is met; the ONNX model is faithful, or the model is kept in skops form; the version has a signature;
-    its bundle is the one that was registered; the online store gives what it was trained on; its score is at least the
-    champion's, on the candidate's holdout; it was not rolled back, but where a person asks for it.
+    its bundle is the one that was registered; the online store gives what it was trained on; of fresh rows it learned
+    more than chance, and it did not turn round what was known; its score is at least the champion's, on those rows of
+    the candidate's holdout that the champion was not trained on; it was not champion before, but where a person asks
+    for it.
 
     Args:
         config: of the project.
@@ -62,56 +73,110 @@ def promote(
         folder = store.bundle(name, version, Path(scratch)) if asked else root / layout.BUNDLE
         evaluation = root / layout.EVALUATION if here else store.artifact(name, version, EVALUATION, Path(scratch))
         report, parity = io.read_json(evaluation / "evaluation.json"), io.read_json(folder / "parity.json")
-        refused = [_missed(t) for t in report["thresholds"] if not t["met"]]
-        if not parity["faithful"] and parity["format"] == "onnx":
-            refused.append(f"parity: {parity['reason']}")
-        if not store.has_signature(name, version):
-            refused.append("signature: the version has none")
-        if tags.get(BUNDLE_DIGEST) != io.digest(folder):
-            refused.append("bundle: its digest is not the one that was registered")
-        if not asked and ROLLED_BACK in tags:
-            refused.append(f"v{version} was rolled back at {tags[ROLLED_BACK]}: glue promote {version} takes it anew")
+        registered = tags.get(BUNDLE_DIGEST) == io.digest(folder)
+        refused = unsound(
+            report["thresholds"], parity, signed=store.has_signature(name, version), registered=registered
+        )
+        if not asked:
+            refused += former(version, tags, champions(store, name), champion, alias)
+        refused += on_fresh(report.get("fresh"), version, asked=asked)
+        compared = None
         if not here and not _same_holdout(root, tags):
             refused.append(f"holdout: that of v{version} is not the one that is here ({_made_by(tags)})")
-            return _decided(store, name, Verdict(version, champion, champion, refused), alias)
-        return _decided(store, name, _judged(config, root, store, version, champion, folder, refused), alias)
+        else:
+            compared, worse = _judged(config, root, store, version, champion, folder, asked=asked)
+            refused += worse
+    return _decided(store, name, Verdict(version, champion, champion, refused, compared), alias, asked=asked)
+
+
+def unsound(thresholds: list[dict[str, Any]], parity: dict[str, Any], *, signed: bool, registered: bool) -> list[str]:
+    """Why a version may not be champion, by what is known of itself."""
+    refused = [_missed(t) for t in thresholds if not t["met"]]
+    if not parity["faithful"] and parity["format"] == "onnx":
+        refused.append(f"parity: {parity['reason']}")
+    if not signed:
+        refused.append("signature: the version has none")
+    if not registered:
+        refused.append("bundle: its digest is not the one that was registered")
+    return refused
+
+
+def former(version: int, tags: dict[str, str], line: list[int], champion: int | None, alias: str) -> list[str]:
+    """Why a run may not make a former champion champion again: somebody, or a better version, took its place."""
+    if history.ROLLED_BACK in tags:
+        return [f"v{version} was rolled back at {tags[history.ROLLED_BACK]}: glue promote {version} takes it anew"]
+    if alias == "champion" and champion is not None and version in line:
+        return [f"v{version} was champion before v{champion} took its place: glue promote {version} takes it anew"]
+    return []
+
+
+def on_fresh(fresh: dict[str, Any] | None, version: int, *, asked: bool) -> list[str]:
+    """Why a version that a retraining made may not be champion, by the order in which it puts rows.
+
+    A holdout out of a poisoned feed likes a poisoned model. What it cannot like is a model of random labels; and a
+    model of labels that were turned round puts the rows of before in the reverse order. A concept may truly have turned
+    round: then a person promotes the version.
+    """
+    if fresh is None:
+        return []
+    refused, order, earlier = [], fresh["order"], fresh["earlier"]
+    if order["low"] is None or not order["low"] > CHANCE:
+        said = "is not defined" if order["order"] is None else f"{order['order']:.4f} is not more than chance"
+        refused.append(f"fresh rows: the order of the {order['rows']:,} that were held out {said}")
+    if not asked and earlier is not None and earlier["high"] is not None and earlier["high"] < CHANCE:
+        refused.append(
+            f"fresh rows: they turn round what was known: the order of the {earlier['rows']:,} rows that were held out "
+            f"before is {earlier['order']:.4f}, by chance {CHANCE}; if the labels are right: glue promote {version}"
+        )
+    return refused
 
 
 def _judged(
-    config: Config, root: Path, store: Store, version: int, champion: int | None, folder: Path, refused: list[str]
-) -> Verdict:
-    """With what the rows of the holdout say."""
-    if (folder / "features.json").is_file():
-        refused += _skewed(config, root, store, version, folder)
-    compared: dict[str, Any] | None = None
-    if champion is not None:
-        try:
-            compared = _compare(config, root, store, champion, folder)
-        except GlueError as error:  # a comparison that could not run has not passed
-            refused.append(f"champion v{champion} could not be scored on this holdout: {error.message}")
-        else:
-            if not compared["at_least_as_good"]:
-                refused.append(
-                    f"{compared['metric']} {compared['candidate']:.4f} is worse than champion v{champion}'s "
-                    f"{compared['champion']:.4f} on the same holdout"
-                )
-    return Verdict(version, champion if refused else version, champion, refused, compared)
+    config: Config, root: Path, store: Store, version: int, champion: int | None, folder: Path, *, asked: bool
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """What the rows of the holdout say: the comparison with the champion, and why the version is refused."""
+    refused = _skewed(config, root, store, version, folder) if (folder / "features.json").is_file() else []
+    if champion is None:
+        return None, refused
+    try:
+        compared = _compare(config, root, store, champion, folder)
+    except TooFew as error:  # a person may decide without a comparison
+        said = f"champion {error.message}: glue promote {version} takes it without a comparison"
+        return None, refused if asked else [*refused, said]
+    except GlueError as error:  # a comparison that could not run has not passed
+        return None, [*refused, f"champion v{champion} could not be scored on this holdout: {error.message}"]
+    if not compared["at_least_as_good"]:
+        refused.append(
+            f"{compared['metric']} {compared['candidate']:.4f} is worse than champion v{champion}'s "
+            f"{compared['champion']:.4f} on the same holdout"
+        )
+    return compared, refused
 
 
-def _decided(store: Store, name: str, verdict: Verdict, alias: str) -> Verdict:
+def _decided(store: Store, name: str, verdict: Verdict, alias: str, *, asked: bool) -> Verdict:
     """Write down what was found, and move the alias where nothing speaks against it."""
-    said = {f"glue.compared_{key}": str(value) for key, value in (verdict.comparison or {}).items()}
-    store.tag(
-        name, verdict.version, said | ({"glue.refused": "; ".join(verdict.refused)[:4000]} if verdict.refused else {})
+    version, now = verdict.version, datetime.now(UTC)
+    was = version in [one for one, *_ in store.history(name)]
+    found, gone = history.noted(
+        store.tags(name, version),
+        alias,
+        verdict.previous,
+        verdict.refused,
+        verdict.comparison,
+        asked=asked,
+        was_champion=was,
+        now=now,
     )
-    if not verdict.refused and alias != "champion":
-        store.set_alias(name, alias, verdict.version)
-        return replace(verdict, champion=verdict.previous)
-    if not verdict.refused:
-        for tag in (ROLLED_BACK, "glue.refused"):  # of a former verdict
-            store.untag(name, verdict.version, tag)
-        move(store, name, verdict.version, "promote")
-    return verdict
+    store.tag(name, version, found)
+    for tag in gone:
+        store.untag(name, version, tag)
+    if verdict.refused:
+        return verdict
+    if alias != "champion":
+        store.set_alias(name, alias, version)
+        return verdict
+    move(store, name, version, "promote")
+    return Verdict(version, version, verdict.previous, [], verdict.comparison)
 
 
 def _is_here(root: Path, tags: dict[str, str]) -> bool:
@@ -145,46 +210,33 @@ def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int |
         UsageError: no such version was champion.
         GlueError: its bundle is not what was registered; the alias stays where it is.
     """
-    now, line = store.champion(name), champions(store, name)
-    before = [one for one in line if one != now]
-    chosen = to if to is not None else (before[-1] if before else None)
-    if chosen is None:
-        raise UsageError(f"{name} had no champion before{f' v{now}' if now else ''}", hint="glue promote VERSION")
-    if chosen == now:
-        raise UsageError(f"{name} v{chosen} is champion already", hint="glue status")
-    if chosen not in line:
-        raise UsageError(f"{name} v{chosen} was never champion, or was rolled back", hint=f"glue promote {chosen}")
+    now = store.champion(name)
+    chosen = history.taken_back(name, champions(store, name), now, to)
     with tempfile.TemporaryDirectory() as scratch:
         store.bundle(name, chosen, Path(scratch))  # checks it
     if now is not None:
-        store.tag(name, now, {ROLLED_BACK: _now()})
+        store.tag(name, now, {history.ROLLED_BACK: _now()})
     move(store, name, chosen, "rollback")
     return chosen, now
 
 
 def champions(store: Store, name: str) -> list[int]:
     """The versions that were champion and were not rolled back since, in order; the last one is champion now."""
-    line: list[int] = []
-    for version, how, _ in store.history(name):
-        if how == "rollback" and version in line:
-            del line[line.index(version) + 1 :]
-        elif not line or line[-1] != version:
-            line.append(version)
-    now = store.champion(name)
-    if now is not None and now in line:
-        del line[line.index(now) + 1 :]  # moved by hand
-    elif now is not None:
-        line.append(now)
-    return line
+    return history.line([(version, how) for version, how, _ in store.history(name)], store.champion(name))
 
 
 def move(store: Store, name: str, version: int, how: str) -> None:
-    """The alias `champion` to a version. Noted first: of a move that a crash cut short, the alias tells the truth."""
-    former = store.champion(name)
-    if former is not None and former not in [one for one, *_ in store.history(name)]:
-        store.note(name, former, "promote", _now())
+    """The alias `champion` to a version, which is challenger no more.
+
+    Noted first: of a move that a crash cut short, the alias tells the truth.
+    """
+    before = store.champion(name)
+    if before is not None and before not in [one for one, *_ in store.history(name)]:
+        store.note(name, before, "promote", _now())
     store.note(name, version, how, _now())
     store.set_champion(name, version)
+    if store.under(name, CHALLENGER) == version:
+        store.remove_alias(name, CHALLENGER)
 
 
 def _now() -> str:
@@ -218,6 +270,9 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
     candidate = Bundle(mine_in)
     schema = candidate.schema
     rows = io.read_parquet(root / layout.TEST, [layout.ROW, f"target:{schema.target}"])
+    held, seen = rows.num_rows, _seen(config, root, store, champion, rows.column(layout.ROW).to_numpy())
+    if seen is not None:
+        rows = rows.filter(~seen)
     raw = io.read_parquet(root / config.rows).take(rows.column(layout.ROW))
     truth = rows.column(f"target:{schema.target}").to_numpy()
     with tempfile.TemporaryDirectory() as folder:
@@ -239,8 +294,27 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
         "low": low,
         "high": high,
         "confidence": config.promote.confidence,
+        "rows": len(truth),
+        "seen": None if seen is None else held - len(truth),
         "at_least_as_good": metrics.is_at_least(mine, theirs, higher_is_better=metric.higher_is_better),
     }
+
+
+def _seen(config: Config, root: Path, store: Store, champion: int, holdout: Any) -> Any:
+    """For each row of the holdout whether the champion was trained on it; None where that is not known.
+
+    Raises:
+        TooFew: it was, on so many that the others are too few to judge by.
+    """
+    of_champion = version_rows(store, config.model_name, champion)
+    found = None if of_champion is None else of_champion.seen(io.read_parquet(root / layout.TABLE))
+    if found is None:
+        return None
+    seen = found[holdout]
+    if seen.any() and (left := int(np.sum(~seen))) < metrics.FEW:
+        said = f"v{champion} was trained on {seen.sum():,} of the {len(seen):,} rows of this holdout"
+        raise TooFew(f"{said}, and {left:,} are too few to compare on")
+    return seen
 
 
 def _with_its_features(config: Config, root: Path, bundle: Bundle, raw: Any) -> Any:

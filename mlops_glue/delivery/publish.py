@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mlops_glue import __version__, io, layout
 from mlops_glue.adapters import dvc, git, onnx
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import Config
+from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
 
+NEWEST = "glue.newest"  # tag: the time of the latest row that the version was made of
 ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime", "skl2onnx")
 
 
@@ -32,7 +37,7 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
     model = onnx.load_skops(root / layout.MODEL)
     example = io.read_parquet(root / layout.TRAIN, [*schema.numeric, *schema.text]).slice(0, 3).to_pandas()
     train = io.read_parquet(root / layout.TRAIN).slice(0, 1000).to_pandas()
-    md5 = hashes(root)
+    md5, rows = hashes(root), of_last_run(root)
     commit, dirty = git.revision(root)
     tags = {
         "glue.version": __version__,
@@ -46,31 +51,44 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
         "mlflow.source.git.commit": commit or "",
         "glue.git_dirty": str(dirty).lower(),
         "glue.python": platform.python_version(),
+        KNOWN: str(len(rows.ids)),
+        NEWEST: _newest(config, root),
     }
     if config.features.use:
         features = FeatureList.from_dict(io.read_json(root / layout.FEATURE_LIST))
         tags |= {"glue.features": ", ".join(features.columns.values())[:4000], "glue.definitions": features.digest}
-    version_number = store.publish(
-        name,
-        experiment=config.project,
-        fingerprint=fingerprint,
-        estimator=model,
-        trusted=onnx.TRUSTED,
-        example=example,
-        output=model.predict(example),
-        params=_params(config),
-        metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
-        tags={k: v for k, v in tags.items() if v},
-        dataset=("train", config.source.path, train, md5.get(layout.TRAIN, "")),
-        files={
-            "bundle": [root / layout.BUNDLE],
-            "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],
-            "validation": [root / layout.VALIDATION],
-            "": [root / "dvc.lock", root / "dvc.yaml", root / layout.CONFIG],
-        },
-        requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
-    )
-    return version_number, True
+    with tempfile.TemporaryDirectory() as folder:
+        rows.write(Path(folder) / FILE)
+        made = store.publish(
+            name,
+            experiment=config.project,
+            fingerprint=fingerprint,
+            estimator=model,
+            trusted=onnx.TRUSTED,
+            example=example,
+            output=model.predict(example),
+            params=_params(config),
+            metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
+            tags={k: v for k, v in tags.items() if v},
+            dataset=("train", config.source.path, train, md5.get(layout.TRAIN, "")),
+            files={
+                "bundle": [root / layout.BUNDLE],
+                "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],
+                "validation": [root / layout.VALIDATION],
+                FOLDER: [Path(folder) / FILE],
+                "": [root / "dvc.lock", root / "dvc.yaml", root / layout.CONFIG],
+            },
+            requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
+        )
+    return made, True
+
+
+def _newest(config: Config, root: Path) -> str:
+    """The time of the latest row, UTC; empty where the table has none."""
+    if not config.source.timestamps:
+        return ""
+    when = io.read_parquet(root / layout.FEATURES, [layout.WHEN]).column(0).to_numpy()
+    return str(np.datetime_as_string(when.max(), unit="us"))
 
 
 def _params(config: Config) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config, Retrain, span
-from mlops_glue.errors import DataError, first_line
+from mlops_glue.errors import DamagedError, DataError, first_line
+from mlops_glue.metrics import ENOUGH
 from mlops_glue.monitoring.labels import TRUTH
 from mlops_glue.schema import FALSE, TRUE
 
@@ -27,16 +28,25 @@ KEYS = ["glue_request_id", "glue_row"]
 
 
 def state(root: Path) -> dict[str, Any]:
-    """When a retraining began last, how many candidates in a row were refused, what was left half-done."""
+    """When a retraining began last, and how many candidates in a row were refused.
+
+    Raises:
+        DataError: what is kept is torn. It is not believed: nothing would limit the retrainings then.
+    """
     path = root / layout.RETRAIN
     try:
         kept = io.read_json(path) if path.is_file() else {}
-    except ValueError:
-        kept = None
-    if not isinstance(kept, dict):
-        said = "cannot be read: what retraining has done is not known"
-        raise DataError(f"{layout.RETRAIN}: {said}", hint="glue monitor --resume, which begins anew")
-    return {"began": None, "refused": 0, "before": None, **kept}
+        kept = {"began": None, "refused": 0, **kept}
+        if kept["began"] is not None and datetime.fromisoformat(kept["began"]).tzinfo is None:
+            raise ValueError("no time zone")
+        if type(kept["refused"]) is not int or kept["refused"] < 0:
+            raise ValueError("no count")
+    except (ValueError, TypeError, DamagedError):
+        raise DataError(
+            f"{layout.RETRAIN}: cannot be read: what retraining has done is not known",
+            hint="glue monitor --resume, which begins anew",
+        ) from None
+    return kept
 
 
 def begin_anew(root: Path) -> None:
@@ -59,6 +69,9 @@ def why_not(options: Retrain, kept: dict[str, Any], labelled: int | None, now: d
             return f"the last one began at {kept['began']}: not before {again.isoformat(timespec='seconds')}"
     if labelled is not None and labelled < options.min_labelled:
         return f"{labelled:,} new labelled rows, of {options.min_labelled:,} that it takes"
+    if options.data == "append" and (labelled or 0) < 2 * ENOUGH:
+        said = f"{labelled or 0:,} new labelled rows are too few to train on some of them and to judge by the others"
+        return f"{said}: it takes {2 * ENOUGH}"
     return None
 
 
@@ -88,6 +101,8 @@ def note_used(root: Path, tables: list[pa.Table]) -> None:
 
 def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
     """Labelled rows of the log with the columns of the labels' table, in its order; what the log lacks is null.
+
+    The rows are in the order of their answers, whichever version gave them: the latest are the last.
 
     Raises:
         DataError: the log leaves out what the model takes, or a value does not fit.
@@ -122,7 +137,8 @@ def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
                 values = _in_words(values, whole().column(name))
             columns[name] = _cast(values, kind, name)
         made.append(pa.table(columns))
-    return pa.concat_tables(made)
+    times = np.concatenate([table.column("glue_time").to_numpy() for table in tables])
+    return pa.concat_tables(made).take(np.argsort(times, kind="stable"))
 
 
 def _moment(times: Any, part: int | None) -> Any:
@@ -162,43 +178,56 @@ def _cast(values: Any, kind: Any, name: str) -> Any:
 
 
 @contextlib.contextmanager
-def appended(root: Path, path: Path, rows: pa.Table) -> Iterator[list[bool]]:
-    """The table with the rows while the block is at work; without them after it, unless it says that they may stay.
+def put_back_unless(root: Path, paths: list[str]) -> Iterator[list[bool]]:
+    """Copies of files while the block is at work, put back after it unless it says that what it wrote may stay.
 
     DVC has each version of a table that it tracks: a run of the pipeline saves what it reads. A process that is killed
-    meanwhile leaves a note, by which `put_back` takes the rows away.
+    meanwhile leaves the copies, and the next retraining puts them back.
     """
-    before = root / layout.STATE / f"before_{path.name}"
-    before.unlink(missing_ok=True)
-    try:
-        os.link(path.resolve(), before)  # the file is replaced, never written into: the old one stays
-    except OSError:
-        shutil.copy2(path, before)
-    keep(root, {"before": [path.relative_to(root).as_posix(), before.relative_to(root).as_posix()]})
+    making, before = root / f"{layout.BEFORE}.making", root / layout.BEFORE
+    shutil.rmtree(making, ignore_errors=True)
+    for path in paths:
+        copy = making / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link((root / path).resolve(), copy)  # a file is replaced, never written into: the old one stays
+        except OSError:
+            shutil.copy2(root / path, copy)
+    making.rename(before)
     stay: list[bool] = []
     try:
-        io.append_rows(path, rows)
         yield stay
     finally:
         if stay:
-            before.unlink()
-            keep(root, {"before": None})
+            _forget(before)
         else:
             put_back(root)
 
 
-def put_back(root: Path) -> bool:
-    """Bring back the table of before a retraining that did not end well; was there one?"""
-    kept = state(root)["before"]
-    if kept is None:
-        return False
-    path, before = (root / one for one in kept)
-    if before.is_file():
-        shutil.copy2(before, path.with_name(f".{path.name}.before.tmp"))
-        path.with_name(f".{path.name}.before.tmp").replace(path)
-        before.unlink()
-    keep(root, {"before": None})
-    return True
+def put_back(root: Path) -> list[str]:
+    """Bring back the files of before a retraining that did not end well; which ones there were."""
+    before = root / layout.BEFORE
+    there = sorted(one.relative_to(before) for one in before.rglob("*") if one.is_file())
+    for path in there:
+        temporary = (root / path).with_name(f".{path.name}.before.tmp")
+        shutil.copy2(before / path, temporary)
+        temporary.replace(root / path)
+    _forget(before)
+    return [path.as_posix() for path in there]
+
+
+def _forget(before: Path) -> None:
+    """Remove the copies as a whole: of half of them nobody could tell what they belong to."""
+    gone = before.with_name(f"{before.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    if before.is_dir():
+        before.rename(gone)
+        shutil.rmtree(gone)
+
+
+def bounds(former: list[int | str], now: int | str) -> list[int | str]:
+    """`split.fresh_after` with one more; a bound that is not before it is of a table that is no more."""
+    return [one for one in former if type(one) is not type(now) or one < now] + [now]  # type: ignore[operator]
 
 
 def began(root: Path) -> None:

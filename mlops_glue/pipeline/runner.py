@@ -77,6 +77,7 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
     tables = {name: path_of(config, name) for name in config.data.sources}
     validated = [path for name, path in tables.items() if path == layout.TABLE or name in config.validation]
     joins = bool(config.features.use)
+    of_fresh = [layout.EARLIER, layout.FRESH] if config.split.fresh_after else []
     features = [f"features.{key}" for key in LEARNT] if joins else ["features"]
 
     def stage(name: str, deps: list[str], params: list[str], outs: list[Any], **more: Any) -> dict[str, Any]:
@@ -98,13 +99,16 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
             [layout.FEATURES, layout.COLUMNS, *_joined(config)],
         ),
         "split": stage(
-            "split", [layout.COLUMNS, layout.FEATURES], ["split", "train.seed"], [layout.TRAIN, layout.TEST]
+            "split",
+            [layout.COLUMNS, layout.FEATURES],
+            ["split", "train.seed"],
+            [layout.TRAIN, layout.TEST, *of_fresh],
         ),
         "train": stage("train", [layout.COLUMNS, layout.TRAIN, *code], ["train"], [layout.MODEL]),
         "evaluate": stage(
             "evaluate",
-            [layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN],
-            ["evaluate", "train.seed"],
+            [layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN, *of_fresh],
+            ["evaluate", "split.fresh_after", "train.seed"],
             [layout.EVALUATION],
             metrics=[{layout.METRICS: {"cache": False}}],
             plots=[layout.PLOTS],

@@ -1,27 +1,59 @@
-"""split: training rows and a holdout, by time, by entity, or at random (stratified for classes)."""
+"""split: training rows and a holdout, by time, by entity, or at random (stratified for classes).
+
+The table may have grown by retrainings (`split.fresh_after`): its rows then are in batches, the first one and one for
+each retraining. Each batch has a holdout of its own, and no row of any holdout is trained on. The model is measured on
+the holdout of the last batch alone, so on the latest rows.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
+from mlops_glue.metrics import ENOUGH, FEW
 
 log = logging.getLogger(__name__)
-FEW = 20  # rows of the holdout, below which it is told
+Array = np.ndarray[Any, Any]
 
 
 def split(config: Config, root: Path) -> None:
-    """Write `train.parquet` and `test.parquet`; every feature row is in exactly one."""
-    import numpy as np
+    """Write `train.parquet` and `test.parquet`, in which every feature row is at most once.
 
+    With fresh rows also `earlier.parquet`, the holdouts of the batches before the last one, and `fresh.json`, how many
+    fresh rows there are and what became of them.
+
+    Raises:
+        DataError: one side would have no row, or one class only; no fresh row would be trained on.
+    """
     table = io.read_parquet(root / layout.FEATURES)
     task = io.read_json(root / layout.COLUMNS)["schema"]["task"]
-    test = _holdout(config, table, task)
-    if test.all() or not test.any():
+    bounds = config.split.fresh_after
+    when = table.column(layout.WHEN).to_numpy() if layout.WHEN in table.column_names else None
+    batch = batches(bounds, table.column(layout.ROW).to_numpy(), when)
+    held = _held_out(config, table, task, batch)
+    last = batch == len(bounds)
+    test, train = held & last, ~held
+    _check(config, table, task, test, train)
+    if bounds:
+        counts = {"rows": int(last.sum()), "trained": int((train & last).sum()), "held_out": int(test.sum())}
+        if not counts["trained"]:
+            raise DataError(f"split: none of the {counts['rows']:,} fresh rows would be trained on")
+        io.write_json(root / layout.FRESH, counts)
+        io.write_parquet(root / layout.EARLIER, table.take(np.flatnonzero(held & ~last)))
+    io.write_parquet(root / layout.TRAIN, table.take(np.flatnonzero(train)))
+    io.write_parquet(root / layout.TEST, table.take(np.flatnonzero(test)))
+
+
+def _check(config: Config, table: Any, task: str, test: Array, train: Array) -> None:
+    """Raise where nothing can be learned or measured; warn where little can be."""
+    if not train.any() or not test.any():
         raise DataError(f"split: {table.num_rows} rows give an empty training set or holdout")
     held = int(test.sum())
     said = f"the holdout has {held} of {table.num_rows:,} rows"
@@ -30,27 +62,107 @@ def split(config: Config, root: Path) -> None:
         raise DataError(f"split: {said}: nothing can be measured on it", hint=more)
     if held < FEW:
         log.warning("warning: %s: what is measured on it is by chance; %s", said, more)
-    target = table.column(f"target:{config.data.labels.target}")
     if task != "regression":
-        learnt = set(target.filter(~test).to_pylist())
+        learnt = set(table.column(f"target:{config.data.labels.target}").filter(train).to_pylist())
         if len(learnt) < 2:
             raise DataError(f"split: the training rows hold one class only: {learnt.pop()!r}")
-    io.write_parquet(root / layout.TRAIN, table.take(np.flatnonzero(~test)))
-    io.write_parquet(root / layout.TEST, table.take(np.flatnonzero(test)))
 
 
-def _holdout(config: Config, table: Any, task: str) -> Any:
-    """A boolean array of shape (rows,): true for the holdout."""
-    import numpy as np
+def batches(bounds: Sequence[int | str], row: Array, when: Array | None) -> Array:
+    """The batch of each row: 0, or the number of the last bound that it is after.
+
+    Args:
+        bounds: of `split.fresh_after`: a number of rows of the labels' table, or a moment.
+        row: the number of each row in the labels' table, shape (rows,).
+        when: its time, shape (rows,).
+
+    Raises:
+        DataError: a bound is a moment and the rows have no time, or no row is after the last bound.
+    """
+    out = np.zeros(len(row), np.int64)
+    where = f"{layout.CONFIG} split.fresh_after"
+    for number, bound in enumerate(bounds, 1):
+        if isinstance(bound, str) and when is None:
+            raise DataError(f"{where}: {bound} is a moment, and the labels' table has no timestamp")
+        out[row >= bound if when is None or not isinstance(bound, str) else when > np.datetime64(bound)] = number
+    if bounds and not (out == len(bounds)).any():
+        said = f"{where}: no labelled row is after {bounds[-1]}"
+        raise DataError(said, hint=f"take {bounds[-1]} out of {where}, where the table was made anew")
+    return out
+
+
+def _held_out(config: Config, table: Any, task: str, batch: Array) -> Array:
+    """For each row whether it is in the holdout of its batch, shape (rows,)."""
+    by, size = config.split.by, config.split.test_size
+    held = np.zeros(table.num_rows, bool)
+    when = table.column(layout.WHEN).to_numpy() if by == "time" else np.arange(table.num_rows)
+    whom = table.column(layout.WHOM).to_numpy() if by == "entity" else None
+    first = np.flatnonzero(batch == 0)
+    if len(first):
+        held[first] = _first_holdout(config, table.take(first), task)
+    for number in range(1, len(config.split.fresh_after) + 1):
+        fresh = np.flatnonzero(batch == number)
+        if not len(fresh):  # those of an older retraining may be gone from the table
+            continue
+        many = fresh_holdout(len(fresh), size)
+        if whom is None:
+            held[fresh] = late(when[fresh], many)
+        else:
+            trained, kept = set(whom[(batch < number) & ~held]), set(whom[(batch < number) & held])
+            held[fresh] = late_entities(whom[fresh], many, trained, kept)
+    return held
+
+
+def fresh_holdout(rows: int, size: float) -> int:
+    """How many of so many fresh rows are held out: their share, or enough to judge by, and never more than half.
+
+    Raises:
+        DataError: half of them are not enough.
+    """
+    if rows < 2 * ENOUGH:
+        raise DataError(
+            f"split: {rows:,} fresh rows are too few to train on some of them and to judge by the others",
+            hint=f"it takes {2 * ENOUGH}, of which {ENOUGH} are held out",
+        )
+    return min(max(ENOUGH, round(rows * size)), rows // 2)
+
+
+def late(when: Array, many: int) -> Array:
+    """For each row whether it is one of the latest; rows of one moment stay together, so that it may be some more.
+
+    Where all would be late, as most rows are of one moment, the rows after that moment are.
+    """
+    cut = np.sort(when, kind="stable")[len(when) - many]
+    found: Array = when >= cut
+    after: Array = when > cut
+    return after if found.all() else found
+
+
+def late_entities(whom: Array, many: int, trained: set[Any], held: set[Any]) -> Array:
+    """For each fresh row whether it is held out: no entity is on both sides, in whatever batch.
+
+    Rows of an entity that is on a side already are on that side. Of the new entities the latest are held out, until
+    there are so many rows.
+    """
+    number = {one: at for at, one in enumerate(dict.fromkeys(whom[::-1].tolist()))}  # the latest first
+    codes = np.array([number[one] for one in whom.tolist()])
+    rows = np.bincount(codes)
+    is_held: Array = np.array([one in held for one in number])
+    new = np.flatnonzero([one not in held and one not in trained for one in number])
+    before = np.cumsum(rows[new]) - rows[new] + rows[is_held].sum()
+    is_held[new[before < many]] = True
+    found: Array = is_held[codes]
+    return found
+
+
+def _first_holdout(config: Config, table: Any, task: str) -> Array:
+    """For each row of a table that no retraining has added to whether it is held out, shape (rows,)."""
     from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
     rows, size, seed = np.arange(table.num_rows), config.split.test_size, config.train.seed
     if config.split.by == "time":
         when = table.column(layout.WHEN).to_numpy()
-        # rows of one moment stay together: the holdout starts after the cut
-        cut = np.sort(when)[min(int(len(when) * (1 - size)), len(when) - 1)]
-        late = when >= cut
-        return late if not late.all() else when > cut
+        return late(when, len(when) - min(int(len(when) * (1 - size)), len(when) - 1))
     if config.split.by == "entity":
         groups = table.column(layout.WHOM).to_numpy()
         _, test = next(GroupShuffleSplit(1, test_size=size, random_state=seed).split(rows, groups=groups))

@@ -91,7 +91,7 @@ def test_booleans_are_written_in_the_words_of_the_table(tmp_path: Path) -> None:
     """Another word would be a new value, which an expectation of the table refuses."""
     (tmp_path / "t.csv").write_text("town,n,y\nYes,1,true\nNo,2,false\nNo,3,false\nno,4,true\n,5,true\n")
     rows = retrain.as_source(config("t.csv"), tmp_path, [log(town=[True, False]), log(town=[None, True])])
-    assert rows["town"].to_pylist() == ["Yes", "No", None, "Yes"]
+    assert rows["town"].to_pylist() == ["Yes", None, "No", "Yes"]  # in the order of their times
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -119,25 +119,44 @@ def test_rows_are_used_once(tmp_path: Path) -> None:
     assert retrain.labelled(retrain.unused(tmp_path, [log()])) == 0
 
 
-def test_the_table_is_put_back_unless_all_is_well(tmp_path: Path) -> None:
-    """After a refusal, an error, and a kill."""
-    path, new = tmp_path / "t.csv", pa.table({"a": [2]})
+def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
+    """After a refusal, an error, and a kill, at whatever moment."""
+    path, config = tmp_path / "raw/t.csv", tmp_path / "glue.yaml"
+    paths = ["raw/t.csv", "glue.yaml"]
+    path.parent.mkdir()
     (tmp_path / ".glue").mkdir()
     path.write_text("a\n1\n")
-    with retrain.appended(tmp_path, path, new):
-        assert path.read_text() == "a\n1\n2\n"
-    assert path.read_text() == "a\n1\n"
-    with pytest.raises(RuntimeError), retrain.appended(tmp_path, path, new):
+    config.write_text("glue: 1\n")
+
+    def change() -> None:
+        io.append_rows(path, pa.table({"a": [2]}))
+        io.write_text(config, "glue: 2\n")
+
+    def unchanged() -> bool:
+        return path.read_text() == "a\n1\n" and config.read_text() == "glue: 1\n"
+
+    with retrain.put_back_unless(tmp_path, paths):
+        change()
+    assert unchanged() and retrain.put_back(tmp_path) == []
+    with pytest.raises(RuntimeError), retrain.put_back_unless(tmp_path, paths):
+        change()
         raise RuntimeError
-    assert path.read_text() == "a\n1\n" and not retrain.put_back(tmp_path)
-    context = retrain.appended(tmp_path, path, new)
+    assert unchanged()
+    context = retrain.put_back_unless(tmp_path, paths)
     context.__enter__()  # killed: what comes after never runs
-    assert path.read_text() == "a\n1\n2\n"
-    assert retrain.put_back(tmp_path) and path.read_text() == "a\n1\n"
-    with retrain.appended(tmp_path, path, new) as stay:
+    change()
+    (tmp_path / layout.RETRAIN).write_text('{"refused": ')  # a torn state does not hide it
+    assert not unchanged()
+    assert retrain.put_back(tmp_path) == ["glue.yaml", "raw/t.csv"] and unchanged()
+    (tmp_path / f"{layout.BEFORE}.making").mkdir()  # killed while it made the copies: nothing was changed yet
+    (tmp_path / f"{layout.BEFORE}.making/glue.yaml").write_text("gl")
+    assert retrain.put_back(tmp_path) == [] and unchanged()
+    with retrain.put_back_unless(tmp_path, paths) as stay:
+        change()
         stay.append(True)
-    assert path.read_text() == "a\n1\n2\n" and not retrain.put_back(tmp_path)
-    assert not list((tmp_path / layout.STATE).glob("before_*"))
+    assert not unchanged() and path.read_text() == "a\n1\n2\n" and config.read_text() == "glue: 2\n"
+    assert retrain.put_back(tmp_path) == []
+    assert [one.name for one in (tmp_path / layout.STATE).iterdir()] == ["retrain.json"]
 
 
 def test_one_at_a_time_and_not_in_a_job_of_github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,107 @@
+"""Which rows a version was trained on, so that no comparison is made on rows that one of the two models has seen."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import io, layout
+from mlops_glue.schema import as_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlops_glue.adapters.mlflow import Store
+
+FOLDER, KNOWN = "split", "glue.rows"  # artifact folder of a version's run; tag of a version that has it: how many rows
+FILE = "rows.parquet"
+ID, TRAINED = "row", "trained"
+MULTIPLY = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio (Knuth): neighbours get far apart
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of the labels' table that a version was made of.
+
+    Attributes:
+        columns: of the table.
+        ids: what `identities` gives, shape (rows,).
+        trained: whether each row was trained on, shape (rows,).
+    """
+
+    columns: list[str]
+    ids: Array
+    trained: Array
+
+    def seen(self, table: pa.Table) -> Array | None:
+        """For each row of a table whether it was trained on; None where a column of then is not there."""
+        if not set(self.columns) <= set(table.column_names):
+            return None
+        return np.isin(identities(table.select(self.columns)), self.ids[self.trained])
+
+    def begin(self, table: pa.Table) -> bool:
+        """Are these rows the first ones of a table, unchanged and in the same order?"""
+        same = set(self.columns) <= set(table.column_names) and len(self.ids) <= table.num_rows
+        return same and bool((identities(table.select(self.columns))[: len(self.ids)] == self.ids).all())
+
+    def write(self, path: Path) -> None:
+        """Write `FILE`."""
+        import pyarrow as pa
+
+        made = pa.table({ID: self.ids, TRAINED: self.trained})
+        io.write_parquet(path, made.replace_schema_metadata(dict.fromkeys(self.columns, "")))
+
+    @classmethod
+    def read(cls, path: Path) -> Rows:
+        """Read what `write` wrote."""
+        table = io.read_parquet(path)
+        columns = [name.decode() for name in table.schema.metadata or {}]
+        return cls(columns, table.column(ID).to_numpy(), table.column(TRAINED).to_numpy())
+
+
+def of_last_run(root: Path) -> Rows:
+    """The rows of the project's last run."""
+    table = io.read_parquet(root / layout.TABLE)
+    trained = np.zeros(table.num_rows, bool)
+    trained[io.read_parquet(root / layout.TRAIN, [layout.ROW]).column(layout.ROW).to_numpy()] = True
+    return Rows(table.column_names, identities(table), trained)
+
+
+def version_rows(store: Store, model: str, version: int) -> Rows | None:
+    """The rows that a version was made of; None where it does not say: it was made elsewhere, or by an older glue."""
+    if KNOWN not in store.tags(model, version):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        return Rows.read(store.artifact(model, version, FOLDER, Path(folder)) / FILE)
+
+
+def identities(table: pa.Table) -> Array:
+    """A number for each row by what stands in it; of equal rows the second has another one. Shape (rows,), uint64.
+
+    A row keeps its number where rows are added after it, also where a column of whole numbers becomes one of
+    floating-point numbers by a null in the new rows.
+    """
+    import pandas as pd
+
+    out = np.zeros(table.num_rows, np.uint64)
+    for name in table.column_names:
+        out = (out ^ pd.util.hash_array(_canonical(table.column(name)))) * MULTIPLY
+    copies = pd.Series(out).groupby(out).cumcount().to_numpy().astype(np.uint64)
+    return (out ^ copies) * MULTIPLY
+
+
+def _canonical(values: Any) -> Array:
+    """Values as floating-point numbers or as text, whatever type the table has them in."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    if io.is_number(values.type):
+        numbers = np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)) + 0.0  # no -0.0
+        return np.where(np.isnan(numbers), np.nan, numbers)
+    return np.asarray(as_text(values).fill_null("").to_numpy().astype(object))

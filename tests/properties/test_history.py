@@ -1,0 +1,249 @@
+"""What a version was stays: any order of runs, promotions, rollbacks and rebuilds, against a simple model of history.
+
+The decisions are glue's own; the registry is a dictionary, so that hundreds of histories are tried.
+`tests/functional/test_history.py` plays one with MLflow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlops_glue.delivery import history
+from mlops_glue.delivery.promote import Verdict, _decided, champions, former, move, rollback, unsound
+from mlops_glue.errors import UsageError
+
+NAME = "m"
+
+
+class Registry:
+    """A registry in memory, as `promote` uses one."""
+
+    def __init__(self) -> None:
+        self.of: dict[int, dict[str, str]] = {}
+        self.aliases: dict[str, int] = {}
+        self.moves: list[tuple[int, str, str]] = []
+
+    def champion(self, _: str) -> int | None:
+        return self.aliases.get("champion")
+
+    def under(self, _: str, alias: str) -> int | None:
+        return self.aliases.get(alias)
+
+    def set_alias(self, _: str, alias: str, version: int) -> None:
+        self.aliases[alias] = version
+
+    def set_champion(self, _: str, version: int) -> None:
+        self.aliases["champion"] = version
+
+    def remove_alias(self, _: str, alias: str) -> None:
+        del self.aliases[alias]
+
+    def tags(self, _: str, version: int) -> dict[str, str]:
+        return dict(self.of[version])
+
+    def tag(self, _: str, version: int, tags: dict[str, str]) -> None:
+        self.of[version] |= tags
+
+    def untag(self, _: str, version: int, key: str) -> None:
+        self.of[version].pop(key, None)
+
+    def history(self, _: str) -> list[tuple[int, str, str]]:
+        return self.moves
+
+    def note(self, _: str, version: int, how: str, when: str) -> None:
+        self.moves.append((version, how, when))
+
+    def bundle(self, _: str, version: int, into: Path) -> Path:
+        return into
+
+
+def decide(store: Any, version: int, alias: str, refused: list[str], score: float, *, asked: bool) -> Verdict:
+    """As `promote` does it, once it is known what speaks against the version."""
+    champion = store.champion(NAME)
+    if champion == version:
+        return Verdict(version, champion, champion)
+    line = champions(store, NAME)
+    more = [] if asked else former(version, store.tags(NAME, version), line, champion, alias)
+    compared = None if champion is None else {"version": champion, "candidate": score}
+    return _decided(store, NAME, Verdict(version, champion, champion, refused + more, compared), alias, asked=asked)
+
+
+class Model:
+    """What history must say."""
+
+    def __init__(self) -> None:
+        self.line: list[int] = []
+        self.rolled_back: set[int] = set()
+        self.refused: dict[int, str | None] = {}  # by version that was judged: its first verdict, or a person's last
+        self.compared: dict[int, str | None] = {}
+        self.challenger: int | None = None
+        self.ever: set[int] = set()
+
+    def decided(self, version: int, alias: str, refused: list[str], score: float, asked: bool) -> None:
+        now = self.line[-1] if self.line else None
+        if now == version:
+            return
+        refused = list(refused)
+        if not asked and version in self.rolled_back:
+            refused.append("was rolled back")
+        elif not asked and alias == "champion" and now is not None and version in self.line:
+            refused.append("took its place")
+        if asked or version not in self.refused:
+            self.refused[version] = "; ".join(refused) or None
+            self.compared[version] = str(score) if now is not None else None
+        if refused:
+            return
+        if alias != "champion":
+            self.challenger = version
+            return
+        if asked:
+            self.rolled_back.discard(version)
+        self.now(version)
+        self.line.append(version)
+
+    def now(self, version: int) -> None:
+        self.ever.add(version)
+        if self.challenger == version:
+            self.challenger = None
+
+    def back(self, to: int | None) -> bool:
+        if not self.line:
+            return False
+        now = self.line[-1]
+        before = [one for one in self.line if one != now]
+        chosen = to if to is not None else (before[-1] if before else None)
+        if chosen is None or chosen == now or chosen not in self.line:
+            return False
+        while self.line[-1] != chosen:
+            self.line.pop()
+        self.rolled_back.add(now)
+        self.now(chosen)
+        return True
+
+
+VERSION = st.integers(1, 5)
+RUN = st.tuples(st.just("run"), VERSION, st.sampled_from(["champion", "champion", "challenger"]), st.booleans())
+ASKED = st.tuples(st.just("promote"), VERSION, st.just("champion"), st.booleans())
+BACK = st.tuples(st.just("rollback"), st.none() | VERSION, st.just(""), st.just(False))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(RUN | RUN | ASKED | BACK, min_size=1, max_size=14))
+def test_history_stays(steps: list[tuple[str, Any, str, bool]]) -> None:
+    store: Any = Registry()
+    model, kept = Model(), {}
+    for number, (what, version, alias, bad) in enumerate(steps):
+        before, score = dict(store.aliases), float(number)
+        if what == "rollback":
+            expected = model.back(version)
+            try:
+                rollback(store, NAME, version if version is None or version in store.of else 99)
+                assert expected
+            except UsageError:
+                assert not expected and store.aliases == before
+        else:
+            store.of.setdefault(version, {})
+            refused = [f"it is bad {number}"] if bad else []
+            asked = what == "promote"
+            model.decided(version, alias, refused, score, asked)
+            verdict = decide(store, version, alias, refused, score, asked=asked)
+            if verdict.refused:
+                assert store.aliases == before
+            else:
+                assert store.aliases.get(alias) == version or before.get("champion") == version
+        assert champions(store, NAME) == model.line
+        assert store.aliases.get("champion") == (model.line[-1] if model.line else None)
+        assert store.aliases.get("challenger") == model.challenger
+        for one, tags in store.of.items():
+            records = history.verdicts(tags)
+            assert records[: len(kept.get(one, []))] == kept.get(one, [])  # none is rewritten
+            kept[one] = records
+            assert (history.ROLLED_BACK in tags) == (one in model.rolled_back)
+            said, wanted = tags.get(history.REFUSED), model.refused.get(one)
+            assert (said is None) == (wanted is None)
+            if said is not None and wanted is not None:
+                assert all(word in said for word in wanted.split("; "))
+            assert tags.get(f"{history.COMPARED}candidate") == model.compared.get(one)
+        assert {one for one, *_ in store.moves} == model.ever
+
+
+def test_the_same_decision_again_is_written_once() -> None:
+    store: Any = Registry()
+    store.of = {1: {}, 2: {}}
+    decide(store, 1, "champion", [], 0.0, asked=False)
+    for _ in range(3):
+        decide(store, 2, "champion", ["worse"], 0.5, asked=False)
+    assert [one["refused"] for one in history.verdicts(store.of[2])] == [["worse"]]
+    decide(store, 2, "champion", ["worse still"], 0.5, asked=False)
+    assert [one["refused"] for one in history.verdicts(store.of[2])] == [["worse"], ["worse still"]]
+    assert store.of[2][history.REFUSED] == "worse"
+
+
+def test_three_champions_step_by_step() -> None:
+    store: Any = Registry()
+    store.of = {version: {} for version in (1, 2, 3)}
+    for version in (1, 2, 3):
+        decide(store, version, "champion", [], 0.0, asked=False)
+        assert champions(store, NAME) == list(range(1, version + 1))
+    assert rollback(store, NAME) == (2, 3) and champions(store, NAME) == [1, 2]
+    assert history.ROLLED_BACK in store.of[3]
+    told = decide(store, 3, "champion", [], 0.0, asked=False)
+    assert "v3 was rolled back at" in told.refused[0] and "glue promote 3" in told.refused[0]
+    assert rollback(store, NAME) == (1, 2) and champions(store, NAME) == [1]
+    decide(store, 3, "champion", [], 0.0, asked=True)
+    assert champions(store, NAME) == [1, 3] and history.ROLLED_BACK not in store.of[3]
+    decide(store, 1, "champion", [], 0.0, asked=True)  # the first one again, by a person
+    assert champions(store, NAME) == [1, 3, 1]
+    assert rollback(store, NAME) == (3, 1) and champions(store, NAME) == [1, 3]
+    assert rollback(store, NAME, 1) == (1, 3)
+
+
+def test_a_challenger_that_became_champion_is_challenger_no_more() -> None:
+    store: Any = Registry()
+    store.of = {1: {}, 2: {}}
+    decide(store, 1, "champion", [], 0.0, asked=False)
+    decide(store, 2, "challenger", [], 0.0, asked=False)
+    assert store.aliases == {"champion": 1, "challenger": 2}
+    decide(store, 2, "champion", [], 0.0, asked=True)
+    assert store.aliases == {"champion": 2}
+    store.set_alias(NAME, "challenger", 1)
+    move(store, NAME, 2, "promote")
+    assert store.aliases == {"champion": 2, "challenger": 1}
+
+
+def test_a_refused_version_gets_no_alias() -> None:
+    store: Any = Registry()
+    store.of = {1: {}}
+    for alias in ("champion", "challenger"):
+        assert decide(store, 1, alias, ["bad"], 0.0, asked=False).refused == ["bad"]
+        assert decide(store, 1, alias, ["bad"], 0.0, asked=True).champion is None
+    assert not store.aliases and not store.moves
+
+
+def test_a_champion_that_was_made_champion_by_other_means() -> None:
+    assert history.line([(1, "promote"), (2, "promote"), (3, "promote")], 2) == [1, 2]
+    assert history.line([(1, "promote")], 7) == [1, 7]
+    assert history.line([(1, "promote"), (2, "promote")], None) == [1, 2]
+    assert history.line([(1, "promote"), (1, "promote")], 1) == [1]
+    assert history.line([(2, "promote"), (1, "rollback")], 1) == [2, 1]  # older lines are gone
+
+
+@given(st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["onnx", "skops"]))
+def test_each_fault_alone_refuses(met: bool, faithful: bool, signed: bool, registered: bool, form: str) -> None:
+    threshold = {"metric": "roc_auc", "value": 0.7, "min": 0.8, "max": None, "met": met}
+    parity = {"faithful": faithful, "format": form, "reason": "labels differ"}
+    found = unsound([threshold], parity, signed=signed, registered=registered)
+    wanted = []
+    if not met:
+        wanted.append("roc_auc 0.7000 misses threshold min 0.8")
+    if not faithful and form == "onnx":
+        wanted.append("parity: labels differ")
+    if not signed:
+        wanted.append("signature: the version has none")
+    if not registered:
+        wanted.append("bundle: its digest is not the one that was registered")
+    assert found == wanted
