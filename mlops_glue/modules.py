@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import gc
+import hashlib
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +74,24 @@ def user_modules(import_path: str | None, root: Path) -> list[str]:
 def modules_of(file: Path, root: Path) -> list[str]:
     """The project's own Python files that a file imports, likewise."""
     return _behind(_imports(file, root), root)
+
+
+def carried(import_path: str, root: Path, into: Path) -> str:
+    """Copy the files behind an import path of a package, under a name that tells what stands in them.
+
+    So copies that differ can be imported in one process, beside each other and the package itself.
+
+    Returns:
+        The import path of the copy.
+    """
+    package, _, module = import_path.partition(".")
+    texts = {path: (root / path).read_text(encoding="utf-8") for path in user_modules(import_path, root)}
+    name = f"{package}_{hashlib.sha256(repr(texts).encode()).hexdigest()[:12]}"
+    for path, text in texts.items():
+        target = into / name / Path(path).relative_to(package)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(re.sub(rf"\b{package}\b", name, text), encoding="utf-8")
+    return f"{name}.{module}"
 
 
 def _behind(waiting: list[str], root: Path) -> list[str]:

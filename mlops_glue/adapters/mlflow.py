@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import time
 import warnings
@@ -275,8 +276,9 @@ class Store:
         fingerprint: str,
         estimator: Any,
         trusted: list[str],
-        example: Any,
-        output: Any,
+        raw: Path,
+        code: Path,
+        loader: str,
         params: dict[str, Any],
         metrics: dict[str, float],
         tags: dict[str, str],
@@ -286,11 +288,19 @@ class Store:
     ) -> int:
         """Log one run and register its model; a run that does not get to the end is marked FAILED.
 
+        `mlflow.sklearn` loads the estimator, of encoded rows; `mlflow.pyfunc` the bundle, of raw ones.
+
+        Args:
+            raw: the bundle.
+            code: a folder with what loads it.
+            loader: the module of it that does.
+
         Returns:
             The new version's number.
         """
         import mlflow
-        from mlflow.models import infer_signature
+        import pandas as pd
+        from mlflow.models import Model
 
         with _told(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -307,11 +317,13 @@ class Store:
                             mlflow.log_artifacts(str(one), folder)
                         elif one.is_file():
                             mlflow.log_artifact(str(one), folder or None)
-                logged = mlflow.sklearn.log_model(
-                    estimator,
+                logged = Model.log(
+                    artifact_path=None,
                     name="model",
-                    signature=infer_signature(example, output),
-                    input_example=example,
+                    flavor=_OfRawRows(raw, code, loader),
+                    sk_model=estimator,
+                    signature=_signature(io.read_json(raw / "signature.json")),
+                    input_example=pd.DataFrame(io.read_json(raw / "input_example.json")),
                     pip_requirements=requirements,
                     serialization_format="skops",
                     skops_trusted_types=trusted,
@@ -440,6 +452,39 @@ class Store:
         for run in self.dead_runs(experiment):
             with _told():
                 self._client.set_terminated(run, "KILLED")
+
+
+class _OfRawRows:
+    """scikit-learn's flavour of MLflow with another `python_function`: what `Model.log` calls to write a model."""
+
+    __name__ = "mlflow.sklearn"
+
+    def __init__(self, bundle: Path, code: Path, loader: str) -> None:
+        self._bundle, self._code, self._loader = bundle, code, loader
+
+    def save_model(self, path: str, mlflow_model: Any, **how: Any) -> None:
+        import mlflow
+
+        mlflow.sklearn.save_model(path=path, mlflow_model=mlflow_model, **how)
+        for file in ("schema.json", "model.onnx"):  # a model in skops form is there already
+            if (self._bundle / file).is_file():
+                shutil.copy(self._bundle / file, path)
+        shutil.copytree(self._code, Path(path) / "code")
+        flavour = mlflow_model.flavors["python_function"]
+        flavour |= {"loader_module": self._loader, "code": "code"}
+        for key in ("model_path", "predict_fn"):  # of scikit-learn's
+            flavour.pop(key, None)
+        mlflow_model.save(str(Path(path) / "MLmodel"))
+
+
+def _signature(told: dict[str, Any]) -> Any:
+    """Names, and which are required; a column may have any type: the encoding takes 3 for 3.0 and "yes" for true."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    inputs = [ColSpec(AnyType(), one["name"], required=one["required"]) for one in told["inputs"]]
+    outputs = [ColSpec(one["type"], one["name"], required=one["required"]) for one in told["outputs"]]
+    return ModelSignature(Schema(inputs), Schema(outputs))
 
 
 def _named(name: str) -> str:

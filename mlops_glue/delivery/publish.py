@@ -16,8 +16,8 @@ from mlops_glue.adapters import dvc, git, onnx
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import Config
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
+from mlops_glue.modules import carried
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Schema
 
 NEWEST = "glue.newest"  # tag: the time of the latest row that the version was made of
 ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime", "skl2onnx")
@@ -31,11 +31,9 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
     if found is not None:
         store.mend(name, found, root / layout.BUNDLE)
         return found, False
-    schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
     report = io.read_json(root / layout.EVALUATION / "evaluation.json")
     parity = io.read_json(root / layout.BUNDLE / "parity.json")
     model = onnx.load_skops(root / layout.MODEL)
-    example = io.read_parquet(root / layout.TRAIN, [*schema.numeric, *schema.text]).slice(0, 3).to_pandas()
     train = io.read_parquet(root / layout.TRAIN).slice(0, 1000).to_pandas()
     md5, rows = hashes(root), of_last_run(root)
     commit, dirty = git.revision(root)
@@ -65,8 +63,9 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
             fingerprint=fingerprint,
             estimator=model,
             trusted=onnx.TRUSTED,
-            example=example,
-            output=model.predict(example),
+            raw=root / layout.BUNDLE,
+            code=Path(folder) / "code",
+            loader=carried("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
             params=_params(config),
             metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
             tags={k: v for k, v in tags.items() if v},
