@@ -10,11 +10,13 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from mlops_glue import secrets
 from mlops_glue.errors import ConfigError, UsageError, did_you_mean, near
@@ -396,13 +398,36 @@ class Monitor(Section):
     retrain: Retrain = Retrain()
 
 
-class Environment(Section):
-    """Where things live in one environment. What is learned cannot differ between environments."""
+def _partly(section: type[Section]) -> Any:
+    """The same section where every key may be left out, at any depth; `in_environment` checks it as a whole."""
 
-    tracking: Tracking | None = None
-    features: Stores | None = None
-    serve: Serve | None = Field(default=None, description="keys of `serve` that differ here")
-    monitor: Monitor | None = Field(default=None, description="keys of `monitor` that differ here")
+    def inner(annotation: Any) -> Any:
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            return _partly(annotation)
+        if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
+            return Union[tuple(map(inner, get_args(annotation)))]  # noqa: UP007 - of a tuple
+        return annotation
+
+    fields: dict[str, Any] = {}
+    for name, known in section.model_fields.items():
+        field = copy(known)
+        field.default, field.default_factory = None, None
+        fields[name] = (inner(known.annotation), field)
+    return create_model(f"{section.__name__}There", __base__=Section, __doc__=section.__doc__, **fields)
+
+
+if TYPE_CHECKING:
+    Environment = Section
+else:
+    Environment = create_model(
+        "Environment",
+        __base__=Section,
+        __doc__="Where things live in one environment: keys that differ there. What is learned cannot differ.",
+        tracking=(_partly(Tracking) | None, None),
+        features=(_partly(Stores) | None, None),
+        serve=(_partly(Serve) | None, None),
+        monitor=(_partly(Monitor) | None, None),
+    )
 
 
 class Config(Section):
@@ -469,23 +494,33 @@ def load(
     for key, value in (overrides or {}).items():
         _set(tree, key, value)
     secrets.note(references(_plain(tree)))
-    problems: list[tuple[int, str]] = []
-    config: Config | None = None
+    rest, gone, found = _checked(_plain(tree), root, tables=tables)
+    if rest is not None and all(loc[0] == "environments" for loc in gone):
+        found += [one for one in _environment_problems(rest, tree, root, found) if not _moot(*one, gone)]
+    found += [((key,), "is required") for key in needs if key not in tree]
+    if found or rest is None:
+        problems = sorted({(_line(tree, loc), _say(loc, what)) for loc, what in found})
+        raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in problems])
+    return in_environment(rest, os.environ.get("GLUE_ENV") if env is None else env)
+
+
+Problem = tuple[tuple[Any, ...], str]  # where, and what is wrong there
+
+
+def _checked(sections: Any, root: Path, *, tables: bool) -> tuple[Config | None, list[tuple[Any, ...]], list[Problem]]:
+    """A config without what is wrong in it, if that leaves one; the places of what is wrong; every problem."""
+    gone: list[tuple[Any, ...]] = []
+    found: list[Problem] = []
+    config: Config | None
     try:
-        config = Config.model_validate(_plain(tree))
+        config = Config.model_validate(sections)
     except ValidationError as error:
         # one problem a place: a value that fits no branch of a union fails each of them
-        problems += {e[0]: e[1:] for e in [_pydantic_problem(tree, e) for e in reversed(error.errors())]}.values()
-        rest, gone = _without(_plain(tree), error)
-    else:
-        rest, gone = config, []
-    if rest is not None:
-        found = [one for one in _cross_checks(rest, root, tables=tables) if not _moot(*one, gone)]
-        problems += [(_line(tree, loc), _say(loc, what)) for loc, what in found]
-    problems += [(1, _say((key,), "is required")) for key in needs if key not in tree]
-    if problems or config is None:
-        raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in sorted(set(problems))])
-    return in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
+        found += dict(_pydantic_problem(sections, one) for one in reversed(error.errors())).items()
+        config, gone = _without(sections, error)
+    if config is not None:
+        found += [one for one in _cross_checks(config, root, tables=tables) if not _moot(*one, gone)]
+    return config, gone, found
 
 
 def _without(tree: Any, error: ValidationError) -> tuple[Config | None, list[tuple[Any, ...]]]:
@@ -711,7 +746,8 @@ def _say(loc: tuple[Any, ...], what: str) -> str:
     return f"{'.'.join(map(str, loc))}: {what}"
 
 
-def _pydantic_problem(tree: Any, error: Any) -> tuple[tuple[Any, ...], int, str]:
+def _pydantic_problem(tree: Any, error: Any) -> Problem:
+    """What pydantic finds wrong, for people."""
     # pydantic adds the branch of a union to the location; only what is in the file helps the reader
     loc: tuple[Any, ...] = ()
     node: Any = tree
@@ -725,9 +761,11 @@ def _pydantic_problem(tree: Any, error: Any) -> tuple[tuple[Any, ...], int, str]
         node = node[part] if inside else None
     if error["type"] == "extra_forbidden":
         known = _known_keys(loc[:-1])
-        return loc, _line(tree, loc), _say(loc, f"unknown key ({did_you_mean(str(loc[-1]), known)})")
+        if loc[0] == "environments" and loc[-1] in _known_keys(loc[2:-1]):
+            return loc, "is the same in every environment; only where things live may differ"
+        return loc, f"unknown key ({did_you_mean(str(loc[-1]), known)})"
     if error["type"] == "missing":
-        return loc, _line(tree, loc[:-1]), _say(loc, "is required")
+        return loc, "is required"
     said = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if error["type"] == "model_type":
         said = "should be a section, with keys of its own"
@@ -736,7 +774,7 @@ def _pydantic_problem(tree: Any, error: Any) -> tuple[tuple[Any, ...], int, str]
     # a URL may hold a secret, and what should name a variable may be one
     secret = "://" in str(node) or error.get("ctx", {}).get("pattern") == VARIABLE
     value = "" if isinstance(node, dict | list) or node is None or secret else f", not {node!r}"
-    return loc, _line(tree, loc), _say(loc, said + value)
+    return loc, said + value
 
 
 def _is_cron(field: str, low: int, high: int, names: list[str]) -> bool:
@@ -902,17 +940,44 @@ def in_environment(config: Config, env: str | None) -> Config:
         return config
     if env not in config.environments:
         raise ConfigError([f"{CONFIG} environments: no {env!r} ({did_you_mean(env, list(config.environments))})"])
-    chosen = config.environments[env]
-    update: dict[str, Any] = {"tracking": chosen.tracking} if chosen.tracking else {}
-    if chosen.features:
-        stores = {k: v for k, v in chosen.features if v is not None}
-        update["features"] = config.features.model_copy(update=stores)
-    if chosen.serve:
-        update["serve"] = config.serve.model_copy(update=chosen.serve.model_dump(exclude_unset=True))
-    if chosen.monitor:
-        differs = {key: getattr(chosen.monitor, key) for key in chosen.monitor.model_fields_set}
-        update["monitor"] = config.monitor.model_copy(update=differs)
-    return config.model_copy(update=update)
+    return Config.model_validate(_in_environment(config, env))
+
+
+def _in_environment(config: Config, env: str) -> dict[str, Any]:
+    """The sections as built-ins: those of the environment over the others, key by key at every depth."""
+    sections = config.model_dump(exclude_unset=True)
+    merged: dict[str, Any] = _over(sections, config.environments[env].model_dump(exclude_unset=True))
+    return merged
+
+
+def _over(below: Any, above: Any) -> Any:
+    """A mapping over another one. A store of another type takes nothing from the one below: its options differ."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    if above.get("type", below.get("type")) != below.get("type"):
+        return above
+    return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
+
+
+def _environment_problems(config: Config, tree: Any, root: Path, known: list[Problem]) -> Iterator[Problem]:
+    """What is wrong with the config as it is in each environment, and not already without one."""
+    for env in config.environments:
+        for loc, what in _checked(_in_environment(config, env), root, tables=False)[2]:
+            there = ("environments", env, *loc)
+            if (loc, what) in known or (there, what) in known:
+                continue
+            comes_from_there = _depth(tree, there) - 2 >= _depth(tree, loc)
+            yield (there, what) if comes_from_there else (loc, f"{what} (in environments.{env})")
+
+
+def _depth(tree: Any, loc: tuple[Any, ...]) -> int:
+    """How much of a location is in the file."""
+    for at, part in enumerate(loc):
+        inside = part in tree if isinstance(tree, dict) else isinstance(tree, list) and part in range(len(tree))
+        if not inside:
+            return at
+        tree = tree[part]
+    return len(loc)
 
 
 def overridden(root: Path, overrides: Mapping[str, str]) -> str:

@@ -59,7 +59,8 @@ def _options(folder: Path, words: list[str], about: dict[str, Any]) -> argparse.
 
 def _serve(folder: Path, words: list[str]) -> int:
     # what is not installed is told in a line, so nothing that needs it is imported before
-    from mlops_glue import io
+    from mlops_glue import config as configs
+    from mlops_glue import io, secrets
     from mlops_glue.commands import serve as serving
     from mlops_glue.config import Serve
     from mlops_glue.records import Servable
@@ -70,6 +71,8 @@ def _serve(folder: Path, words: list[str]) -> int:
     kept = Serve.model_validate(about["serve"])
     options = kept.model_copy(update={"host": given.host, "port": given.port, "workers": given.workers})
     options = options.model_copy(update={"shadow": None, "canary": None})  # there is no registry to ask
+    secrets.note(configs.references(about["serve"]))
+    serving.check_keys(options)
     if not given.check:
         serving.check_open(options, server.is_loopback(options.host), given.insecure)
     online = about["online_store"]

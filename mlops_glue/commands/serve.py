@@ -60,6 +60,7 @@ def serve(
         from mlops_glue.serving import server
     except ImportError as error:
         raise MissingExtra(str(error.name or error), "serving") from error
+    check_keys(options)
     if not check:
         check_open(options, server.is_loopback(options.host), insecure)
     with _instance(root) as state:
@@ -145,15 +146,27 @@ def settings_of(
     )
 
 
+def check_keys(options: configs.Serve) -> None:
+    """Can each key be sent in a header? Space around it is no part of it: a mounted file ends with a line break.
+
+    Raises:
+        ConfigError: a variable is not set, or empty.
+        UsageError: its value is none that a client can send.
+    """
+    for name in options.api_keys:
+        key = configs.resolve(name, "serve.api_keys").strip()
+        if not key or any(not "!" <= letter <= "~" for letter in key):
+            said = "has a character that no header takes" if key else "is empty"
+            hint = f"export {name[2:-1]}=…: letters, digits and signs of ASCII, without a space"
+            raise UsageError(f"{layout.CONFIG} serve.api_keys: {name} {said}", hint=hint)
+
+
 def check_open(options: configs.Serve, loopback: bool, insecure: bool) -> None:
     """Is it safe to listen there?
 
     Raises:
         UsageError: others may ask, and nothing asks them for a key.
     """
-    for name in options.api_keys:
-        if not configs.resolve(name, "serve.api_keys"):
-            raise UsageError(f"{layout.CONFIG} serve.api_keys: {name} is empty", hint=f"export {name[2:-1]}=…")
     if not loopback and not options.api_keys and not insecure:
         raise UsageError(
             f"--host {options.host} is open to others, and serve.api_keys in {layout.CONFIG} names no key",

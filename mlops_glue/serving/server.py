@@ -221,6 +221,7 @@ def work(settings: Settings, listening: socket.socket, shutdown_s: float) -> Non
         timeout_keep_alive=30,
         backlog=BACKLOG,
         lifespan="on",
+        ws="none",  # there is none here; a request to upgrade is answered as if it had not asked
         proxy_headers=False,  # nothing here asks who the client is
     )
     uvicorn.Server(config).run(sockets=[listening])

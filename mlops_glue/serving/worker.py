@@ -122,7 +122,7 @@ class Worker:
         self.batch = Batch(_log(settings), self.counters)
         self.in_flight = 0
         self.draining = False
-        self._keys = [hashlib.sha256(os.environ[name].encode()).digest() for name in settings.keys]
+        self._keys = [hashlib.sha256(os.environ[name].strip().encode()).digest() for name in settings.keys]
         self._ids = f"{time.time_ns() // 1_000_000:x}{os.urandom(4).hex()}"
         self._count = 0
         self._done: list[tuple[str, str, int, float, int, float]] = []  # requests to /predict, not yet counted
