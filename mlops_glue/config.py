@@ -266,6 +266,9 @@ class Serve(Section):
     lookup_cache_s: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="how old a looked-up feature may be; 0 looks up anew each time"
     )
+    not_found_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="of looked-up rows; where a view has nothing for more of them, /ready says so"
+    )
     shutdown_s: Annotated[float, Field(gt=0)] = Field(default=30.0, description="for what is in flight to end")
     drain_s: Annotated[float, Field(ge=0)] = Field(
         default=1.0, description="between /ready's no and the end of answering, when told to stop"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import tempfile
 from pathlib import Path
@@ -66,6 +67,24 @@ def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: f
     if found is None or not all(redis.reads(view, features.types) for view in features.views):
         return None
     return redis.RedisReader(*found, features.views, features.asked_by, [*features.columns.values()], timeout_s)
+
+
+def is_empty(config: Config, root: Path, features: FeatureList) -> bool:
+    """Has the online store nothing for any view of a model? False where only Feast could tell.
+
+    Raises:
+        GlueError: it does not answer.
+    """
+    if (packed := packed_store(config, root)) is not None:
+        path, project = packed
+        from mlops_glue.adapters.feast.packed import PackedFile
+
+        file = PackedFile(path)
+        there = file.views()
+        return file.is_empty([name for view in features.views if (name := f"{project}_{view.of}") in there])
+    if (reader := redis_reader(config, root, features, 5.0)) is not None:
+        return asyncio.run(reader.size()) == 0
+    return False
 
 
 def feature_list(config: Config, root: Path, repository: feast.Repository, table: pa.Table) -> FeatureList:

@@ -20,8 +20,12 @@ from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.errors import DataError, GlueError, UsageError
 from mlops_glue.pipeline import runner
 
+MATERIALIZE = "glue materialize --force"
 PYTHONS = ((3, 11), (3, 13))
-PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s${}]+@")  # in a URL, and not as ${NAME}
+# in a URL, and not as ${NAME}: in front of the host, or signed in the query
+PASSWORD = re.compile(
+    r"://[^/@\s:]*:[^/@\s${}]+@|://\S*[?&](\w*(sig|signature|token|key|password|secret))=[^&\s${}]+", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -231,4 +235,7 @@ def _features(root: Path, config: Config) -> Iterator[Finding]:
         yield Finding("problem", f"{file}: {said}", f"rm {file}*; glue materialize")
         return
     live.check()
+    if taken is not None and features.is_empty(config, root, FeatureList.from_dict(taken)):
+        yield Finding("problem", "the online store is empty: whom it is asked about has no features", MATERIALIZE)
+        return
     yield Finding("ok", "the feature registry and the online store can be read")

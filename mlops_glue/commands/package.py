@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -29,6 +31,7 @@ LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or
 STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of where it is kept
 SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
 SECRETS = "deploy/.env"  # of compose.yml; the user's
+MOST_NAME = 40
 LEFT_OUT = ("templates", "__pycache__")
 
 
@@ -165,11 +168,11 @@ def _requirements(
 
 def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
     """What the templates say of the image and of where it runs."""
-    dns = re.sub(r"[^a-z0-9]+", "-", about["name"].lower())[:50].strip("-") or "model"
+    dns = dns_name(about["name"])
     jobs = [("monitor", config.ci.schedule, ["monitor"])] if config.ci.schedule else []
     jobs += [("materialize", "0 * * * *", ["materialize"])] if config.features.use else []
     return {
-        "name": about["name"],
+        "name": " ".join(about["name"].split()),  # on one line, in comments and titles
         "version": about["version"],
         "env": about["env"],
         "dns": dns,
@@ -184,6 +187,20 @@ def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
         # somebody else while it serves
         "asks": "://" in configs.with_scheme(config.serve.prediction_log or "", "serve.prediction_log"),
     }
+
+
+def dns_name(name: str) -> str:
+    """A name of Kubernetes' (RFC 1035: it begins with a letter), of compose's and of an image's, for any model's.
+
+    A CronJob's has 52 characters at most, and `-materialize` stands behind it. Where something of the name is lost, so
+    that another one might become the same, four digits of its hash stand behind it.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    made = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    made = made if made[:1].isalpha() else f"model-{made}".strip("-")
+    if len(made) > MOST_NAME or not name.isascii():
+        made = f"{made[: MOST_NAME - 5].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
+    return made
 
 
 def _closure(names: list[str]) -> Iterator[tuple[str, str]]:

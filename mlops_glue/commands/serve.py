@@ -90,7 +90,11 @@ def listen(
     """
     from mlops_glue.serving import server
     from mlops_glue.serving.live import tried
+    from mlops_glue.serving.worker import PROBLEM
 
+    if unasked is not None:  # until it can be: then the process that follows it takes this away
+        said = f"the registry could not be asked: {unasked}; this is what was served last"
+        io.write_text(state / f"registry{PROBLEM}", said + "\n")
     with server.bound(options.host, options.port) as listening:
         # no worker has loaded it yet, so it is tried: what is wrong is told in one line, and not by each of them
         model = tried(settings, settings.first)
@@ -137,6 +141,7 @@ def settings_of(
         timeout_s=options.timeout_s,
         lookup_timeout_s=options.lookup_timeout_s,
         lookup_cache_s=options.lookup_cache_s,
+        not_found_share=options.not_found_share,
         access_log=access_log,
         shadow=options.shadow,
         canary=options.canary.alias if options.canary else None,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import io
 from mlops_glue.errors import GlueError
 from mlops_glue.records import Servable
-from mlops_glue.serving.lookup import Lookup
+from mlops_glue.serving.lookup import Lookup, NotFound
 from mlops_glue.serving.model import Model
 from mlops_glue.serving.outside import Outside
 
@@ -64,6 +64,7 @@ class Served:
         self.what, self.alias, self.fingerprint = what, alias, what.fingerprint
         self.model = tried(settings, what)
         self.outside = Outside(self.model.schema)
+        self.not_found = NotFound(self.model.features, settings.not_found_share)
         self.lookup = Lookup.of(replace(settings, lookup=what.lookup), self.model.features)
         fields = [(f.name, f.kind, f.dtype, f.required, f.nullable) for f in self.model.contract.fields]
         self.takes = (fields, self.model.features)  # equal for two versions: a row of the one is a row of the other

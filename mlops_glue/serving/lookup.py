@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +26,53 @@ Whom = tuple[Any, ...]  # by what a row's features are looked up, in the order o
 Ask = Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]  # `Repository.reader`
 MOST_KEPT = 100_000  # entities in the cache
 MOST_READ = 20_000  # entities of the embedded store
+WINDOW_S = 60.0
+LEAST_ROWS = 10  # fewer say nothing of a share
 MOST_AT_WORK = 64  # reads that a store has not answered; beyond, requests are told so at once
 
 
 class NotReached(Exception):
     """The online store does not answer, or not in time."""
+
+
+class NotFound:
+    """Rows for which a view had nothing, or nothing younger than its TTL: counted, and their share of the last minute.
+
+    Args:
+        features: of the model.
+        most: the share of the rows that may find nothing.
+    """
+
+    def __init__(self, features: FeatureList | None, most: float) -> None:
+        refs = [ref.partition(":")[0] for ref in features.columns.values()] if features else []
+        self._places = {view: [at for at, one in enumerate(refs) if one == view] for view in dict.fromkeys(refs)}
+        self._most = most
+        self._waiting: list[list[list[Any]]] = []
+        self._last: deque[tuple[float, int, dict[str, int]]] = deque()  # time, rows, of these not found by view
+
+    def see(self, found: list[list[Any]]) -> None:
+        """Remember what a request has looked up."""
+        self._waiting.append(found)
+
+    def count(self) -> dict[str, int]:
+        """By view, of what was seen since the last count."""
+        seen, self._waiting = [row for rows in self._waiting for row in rows], []
+        counts = {v: sum(all(row[at] is None for at in places) for row in seen) for v, places in self._places.items()}
+        if seen:
+            self._last.append((time.monotonic(), len(seen), counts))
+        while self._last and self._last[0][0] < time.monotonic() - WINDOW_S:
+            self._last.popleft()
+        return {view: n for view, n in counts.items() if n}
+
+    def problems(self) -> list[str]:
+        """The views that had nothing for too many of the rows."""
+        rows = sum(n for _, n, _ in self._last)
+        lost = {view: sum(counts[view] for _, _, counts in self._last) for view in self._places}
+        return [
+            f"the online store has nothing in {view} for {n} of the {rows} rows of the last minute"
+            for view, n in lost.items()
+            if rows >= LEAST_ROWS and n > self._most * rows
+        ]
 
 
 class Lookup(ABC):
@@ -81,6 +124,17 @@ class Lookup(ABC):
                 self._kept[one] = (now + self._cache_s, found)
                 fresh[one] = found
         return [fresh[one] for one in keys]
+
+    async def problem(self, keys: list[Whom]) -> str | None:
+        """Why features of these entities cannot be read, or that the store holds nothing at all; None: all is well."""
+        try:
+            await self._read(keys)
+            return "the online store is empty: glue materialize --force" if await self._is_empty() else None
+        except NotReached as error:
+            return str(error)
+
+    async def _is_empty(self) -> bool:
+        return False  # not every store of Feast's can tell
 
     @abstractmethod
     async def _read(self, keys: list[Whom]) -> list[list[Any]]:
@@ -141,6 +195,9 @@ class Packed(Lookup):
         except GlueError as error:
             raise NotReached("the online store cannot be read") from error
 
+    async def _is_empty(self) -> bool:
+        return self._file.is_empty([read.view for read, _, _ in self._views])
+
     def _from_file(self, keys: list[Whom], now: int) -> list[tuple[float, list[Any]]]:
         by: dict[tuple[int, ...], list[bytes]] = {}  # views about the same entities have the same keys
         for _, at, _ in self._views:
@@ -171,6 +228,9 @@ class FromRedis(Lookup):
             return await self._reader.read(keys, time.time_ns() // 1000)
         except GlueError as error:
             raise NotReached("the online store does not answer in time, or cannot be reached") from error
+
+    async def _is_empty(self) -> bool:
+        return await self._reader.size() == 0
 
 
 class ThroughFeast(Lookup):

@@ -23,6 +23,7 @@ HELP = {
     "glue_rows_total": ("Rows that were scored", ()),
     "glue_errors_total": ("Requests to /predict that were not answered, by kind", ("kind",)),
     "glue_values_outside_total": ("Values that training did not have, by column", ("column",)),
+    "glue_entities_not_found_total": ("Rows for which a view of the online store had nothing", ("view",)),
     "glue_model_swaps_total": ("Times that another model version was taken", ()),
     "glue_model_reload_failures_total": ("Times that another model version could not be taken", ()),
     "glue_canary_fallbacks_total": ("Requests that the canary could not take, so that the champion answered", ()),

@@ -13,7 +13,7 @@ from mlops_glue import io, layout
 from mlops_glue.adapters import onnx
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.scoring import Bundle
-from mlops_glue.serving.contract import Contract, Invalid, json_key
+from mlops_glue.serving.contract import Contract, Invalid, asked_rows, json_key
 
 FILES = {
     "model.onnx",
@@ -101,6 +101,11 @@ class Model:
     def answers(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """Both in one."""
         return self.named(*self.scored(inputs))
+
+    def example_keys(self) -> list[tuple[Any, ...]]:
+        """By what the features of the first example row are looked up, where it is looked up at all."""
+        rows = self.contract.of_table(asked_rows(self.examples[:1], self.features))
+        return self.contract.keys(rows, self.contract.missing(rows))
 
     def self_test(self) -> list[dict[str, Any]]:
         """Score the input example, some times over, so that the first request is not the slow one.

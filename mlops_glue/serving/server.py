@@ -208,6 +208,42 @@ def _begun(target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     target(*arguments)
 
 
+def plain_http() -> type[Any]:
+    """Uvicorn's HTTP/1.1, to which a request to upgrade (WebSocket, h2c) is one like any other: RFC 9110, 7.8.
+
+    Uvicorn itself passes such a request on without its body, or to a WebSocket that nobody serves, which breaks its
+    graceful end. Here the request begins anew without what asks for the upgrade.
+    """
+    import httptools
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    class PlainHttp(HttpToolsProtocol):
+        def _should_upgrade(self) -> bool:
+            return True  # whoever calls this drops the request, which `data_received` takes up
+
+        def data_received(self, data: bytes) -> None:
+            self._unset_keepalive_if_required()
+            while True:
+                try:
+                    self.parser.feed_data(data)
+                    return
+                except httptools.HttpParserUpgrade as upgrade:
+                    method = self.parser.get_method()
+                    if method == b"CONNECT":
+                        self.send_400_response("This is no proxy.")
+                        return
+                    kept = [(n, v) for n, v in self.headers if n not in (b"upgrade", b"http2-settings")]
+                    head = b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode())
+                    head += b"".join(b"%b: %b\r\n" % one for one in kept)
+                    data = head + b"\r\n" + data[upgrade.args[0] :]
+                    self.parser = httptools.HttpRequestParser(self)
+                except httptools.HttpParserError:
+                    self.send_400_response("Invalid HTTP request received.")
+                    return
+
+    return PlainHttp
+
+
 def work(settings: Settings, listening: socket.socket, shutdown_s: float) -> None:
     """A worker: one process that answers."""
     import uvicorn
@@ -221,7 +257,8 @@ def work(settings: Settings, listening: socket.socket, shutdown_s: float) -> Non
         timeout_keep_alive=30,
         backlog=BACKLOG,
         lifespan="on",
-        ws="none",  # there is none here; a request to upgrade is answered as if it had not asked
+        http=plain_http(),
+        ws="none",
         proxy_headers=False,  # nothing here asks who the client is
     )
     uvicorn.Server(config).run(sockets=[listening])

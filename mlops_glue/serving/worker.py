@@ -41,9 +41,11 @@ Send = Callable[[Message], Awaitable[None]]
 
 LINE = '{"time":%.3f,"request_id":"%s","method":"%s","path":%s,"status":%d,"ms":%.3f,"rows":%d}\n'
 STARTED = "started"  # a worker has been ready
+PROBE_S = 2.0  # between two looks whether the online store answers
 PROBLEM = ".problem"  # files of the other processes, each a line
 YOUNG = 20_000  # objects made before Python looks for garbage among them; a request leaves none
 MOST_ID = 128  # characters of a caller's own id
+READ_ON_S = 2.0  # after an answer that ends the connection, so that a client that still sends gets to read it
 MOST_UNTOLD = 500  # requests that are answered and not yet counted and logged
 MOST_TOLD_BYTES = 3500  # of problems in an answer
 TITLES = {
@@ -61,6 +63,7 @@ TITLES = {
 KINDS = {400: "malformed", 401: "unauthorized", 405: "method", 408: "timeout", 413: "too_large", 415: "content_type"}
 KINDS |= {422: "invalid", 500: "internal"}
 OPEN = {"/health", "/ready"}  # no key is asked for
+CLOSE = (b"connection", b"close")
 JSON_TYPE, PROBLEM_TYPE = (b"content-type", b"application/json"), (b"content-type", b"application/problem+json")
 
 
@@ -80,6 +83,7 @@ class Settings:
     timeout_s: float = 10.0
     lookup_timeout_s: float = 0.2
     lookup_cache_s: float = 0.0
+    not_found_share: float = 0.5
     lookup: dict[str, Any] | None = None
     access_log: bool = True
     shadow: str | None = None  # an alias
@@ -120,8 +124,10 @@ class Worker:
         self._encode = msgspec.json.Encoder().encode
         self.live = Live(settings, self._swapped, self._not_swapped)
         self.batch = Batch(_log(settings), self.counters)
-        self.in_flight = 0
+        self.in_flight = 0  # requests that have arrived whole
+        self._arriving: dict[str, tuple[asyncio.Task[Any] | None, float]] = {}  # whose body is read, oldest first
         self.draining = False
+        self._store_problem: str | None = None
         self._keys = [hashlib.sha256(os.environ[name].strip().encode()).digest() for name in settings.keys]
         self._ids = f"{time.time_ns() // 1_000_000:x}{os.urandom(4).hex()}"
         self._count = 0
@@ -162,7 +168,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         with contextlib.suppress(RuntimeError, ValueError):  # of no main thread: a server in a test
             loop.add_signal_handler(signal.SIGUSR1, self._drain)
-        tasks = [loop.create_task(self._tick()), loop.create_task(self._follow())]
+        tasks = [loop.create_task(one()) for one in (self._tick, self._follow, self._probe)]
         if self.settings.state:
             Path(self.settings.state, STARTED).touch()
         await send({"type": "lifespan.startup.complete"})
@@ -183,6 +189,7 @@ class Worker:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(EACH_S)
+            self._end_slow()
             self._settle()
             if self.batch.log is not None:
                 self.batch.log.settle()
@@ -196,6 +203,17 @@ class Worker:
                 await self.live.follow()
             except Exception as error:
                 self._tell_bug("follow", error)
+
+    async def _probe(self) -> None:
+        """Look up an example now and then, so that a store that is away is known without a request, and its return."""
+        while True:
+            served = self.live.champion
+            if served.lookup is not None:
+                try:
+                    self._store_problem = await served.lookup.problem(served.model.example_keys())
+                except Exception as error:
+                    self._tell_bug("probe", error)
+            await asyncio.sleep(PROBE_S)
 
     def _settle(self) -> None:
         """Write down what was counted and logged since the last time."""
@@ -215,8 +233,12 @@ class Worker:
             self._tell(at, request_id, method, '"/predict"', status, took, rows)
 
     def _count_outside(self, served: Served | None) -> None:
-        for column, n in served.outside.count().items() if served is not None else ():
+        if served is None:
+            return
+        for column, n in served.outside.count().items():
             self.counters.add("glue_values_outside_total", column, by=n)
+        for view, n in served.not_found.count().items():
+            self.counters.add("glue_entities_not_found_total", view, by=n)
 
     def _next_id(self) -> str:
         self._count += 1
@@ -225,10 +247,9 @@ class Worker:
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request_id = self._next_id()
-        self.in_flight += 1
         status, rows, headers = 200, 0, [JSON_TYPE]
         try:
-            body, rows = await self._answer(scope, receive, request_id)
+            body, rows = await self._answer(scope, receive, request_id, started)
         except Refused as refused:
             if refused.status == 0:  # the client is gone
                 return
@@ -241,15 +262,13 @@ class Worker:
             body = self._problem(Refused(500), request_id)
             self.counters.add("glue_errors_total", "internal")
             self._tell_bug(request_id, error)
-        finally:
-            self.in_flight -= 1
-        await _whole(send, status, headers, body)
         took = time.perf_counter() - started
+        await _whole(send, status, headers, body, receive if status == 413 else None)
         self._done.append((request_id, scope["method"], status, took, rows, time.time()))
         if len(self._done) >= MOST_UNTOLD:
             self._settle()
 
-    async def _answer(self, scope: Scope, receive: Receive, request_id: str) -> tuple[bytes, int]:
+    async def _answer(self, scope: Scope, receive: Receive, request_id: str, started: float) -> tuple[bytes, int]:
         """The body of a 200, and how many rows it answers."""
         if scope["method"] != "POST":
             raise Refused(405, headers=[(b"allow", b"POST")])
@@ -265,18 +284,21 @@ class Worker:
                 caller = value[:MOST_ID].decode("latin-1")
         if self._keys:
             self._check_key(key)
-        if self.in_flight > self.settings.max_in_flight:
-            raise Refused(503, "too many requests at once", kind="busy", headers=[(b"retry-after", b"1")])
         if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
             raise Refused(415, "send it with the header Content-Type: application/json")
         if length > self.settings.max_body_bytes:
-            raise Refused(
-                413, f"the limit is {self.settings.max_body_bytes:,} bytes", headers=[(b"connection", b"close")]
-            )
-        message = await receive()
-        body = message.get("body", b"")
-        if message.get("more_body") or message["type"] == "http.disconnect":
-            body = await self._rest_of_body(message, receive)
+            raise Refused(413, f"the limit is {self.settings.max_body_bytes:,} bytes", headers=[CLOSE])
+        body = await self._body(receive, request_id, started)
+        if self.in_flight >= self.settings.max_in_flight:
+            raise Refused(503, "too many requests at once", kind="busy", headers=[(b"retry-after", b"1")])
+        self.in_flight += 1
+        try:
+            return await self._scored(body, request_id, caller)
+        finally:
+            self.in_flight -= 1
+
+    async def _scored(self, body: bytes, request_id: str, caller: str | None) -> tuple[bytes, int]:
+        """The answer to a body that has arrived whole."""
         served = self.live.champion
         rows = self._decoded(served, body)
         if self.live.canary is not None and self._chosen(rows, caller or request_id):
@@ -357,24 +379,52 @@ class Worker:
         except Invalid as error:
             raise Refused(422, problems=error.problems) from None
 
-    async def _rest_of_body(self, message: Message, receive: Receive) -> bytes:
-        parts, size = [message.get("body", b"")], 0
+    async def _body(self, receive: Receive, request_id: str, started: float) -> bytes:
+        """The whole body, in time; meanwhile the request takes no place from those that can be scored.
+
+        Of too many that are slow the slowest gives way: what arrives at once is never refused for them.
+        """
+        if len(self._arriving) >= self.settings.max_in_flight:
+            self._end_arriving(next(iter(self._arriving)))
+        task = asyncio.current_task()
+        self._arriving[request_id] = (task, started)
         try:
-            async with asyncio.timeout(self.settings.timeout_s):
-                while message.get("more_body"):
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        break
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    if size > self.settings.max_body_bytes:
-                        close = [(b"connection", b"close")]
-                        raise Refused(413, f"the limit is {self.settings.max_body_bytes:,} bytes", headers=close)
-        except TimeoutError:
-            raise Refused(408, headers=[(b"connection", b"close")]) from None
+            message = await receive()
+            body: bytes = message.get("body", b"")
+            if message.get("more_body") or message["type"] == "http.disconnect":
+                body = await self._rest_of_body(message, receive)
+        except asyncio.CancelledError:
+            if request_id in self._arriving:  # the server ends
+                raise
+            if task is not None:
+                task.uncancel()
+            raise Refused(408, headers=[CLOSE]) from None
+        finally:
+            self._arriving.pop(request_id, None)
+        return body
+
+    async def _rest_of_body(self, message: Message, receive: Receive) -> bytes:
+        parts, size = [message.get("body", b"")], len(message.get("body", b""))
+        while message.get("more_body"):
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > self.settings.max_body_bytes:
+                raise Refused(413, f"the limit is {self.settings.max_body_bytes:,} bytes", headers=[CLOSE])
         if message["type"] == "http.disconnect":
             raise Refused(0)
         return b"".join(parts)
+
+    def _end_slow(self) -> None:
+        """The requests whose bodies are late."""
+        latest = time.perf_counter() - self.settings.timeout_s
+        for request_id in [name for name, (_, started) in self._arriving.items() if started < latest]:
+            self._end_arriving(request_id)
+
+    def _end_arriving(self, request_id: str) -> None:
+        task, _ = self._arriving.pop(request_id)
+        if task is not None:
+            task.cancel()
 
     async def _look_up(self, served: Served, rows: Rows, places: list[int], request_id: str) -> None:
         contract = served.model.contract
@@ -385,7 +435,9 @@ class Worker:
         except NotReached as error:
             if error.__cause__ is not None:
                 self._tell_bug(request_id, error.__cause__)
+            self._store_problem = str(error)
             raise Refused(503, str(error), kind="online_store", headers=[(b"retry-after", b"1")]) from None
+        served.not_found.see(found)
         contract.fill(rows, places, found)
 
     def _check_key(self, given: bytes) -> None:
@@ -468,7 +520,8 @@ class Worker:
 
     def degraded(self) -> list[str]:
         """What is not as it should be, while it answers."""
-        told = [*self.live.problems.values(), *([self.batch.problem] if self.batch.problem else [])]
+        told = [*self.live.problems.values(), *filter(None, (self.batch.problem, self._store_problem))]
+        told += self.live.champion.not_found.problems()
         for path in sorted(Path(self.settings.state).glob(f"*{PROBLEM}")) if self.settings.state else []:
             with contextlib.suppress(OSError):
                 told.append(path.read_text(encoding="utf-8").strip())
@@ -503,10 +556,19 @@ def _log(settings: Settings) -> PredictionLog | None:
     return PredictionLog(settings.log, key)
 
 
-async def _whole(send: Send, status: int, headers: list[Any], body: bytes) -> None:
+async def _whole(send: Send, status: int, headers: list[Any], body: bytes, read_on: Receive | None = None) -> None:
+    """An answer; with `read_on` what the client still sends is read for a while, or closing would take it away."""
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    if read_on is None:
+        await send({"type": "http.response.body", "body": body})
+        return
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(READ_ON_S):
+            while (await read_on()).get("more_body"):
+                pass
+    await send({"type": "http.response.body", "body": b""})
 
 
 def with_cors(worker: Worker) -> Any:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import JSON, Glue, ask, on_penguins, row_of, serving, with_serve
+from tests.conftest import JSON, Glue, answering, ask, on_penguins, row_of, serving, with_serve
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +108,15 @@ def test_keys(project: Path, glue: Glue) -> None:
     before = with_serve(project, "{api_keys: ['${OLD_KEY}', '${NEW_KEY}']}")
     row = row_of(project)
     try:
-        assert "OLD_KEY is not set" in glue("serve", cwd=project, code=2).stderr
-        with serving(project, "--host", "0.0.0.0", env={"OLD_KEY": "first", "NEW_KEY": "second"}) as (url, _):
+        for words in ((), ("--check",)):
+            assert "OLD_KEY is not set" in glue("serve", *words, cwd=project, code=2).stderr
+            for wrong in ("two words", "k\u00e9y", "a\nb", "a\x7f", " \n"):
+                with pytest.MonkeyPatch.context() as env:
+                    env.setenv("OLD_KEY", wrong)
+                    env.setenv("NEW_KEY", "second")
+                    said = glue("serve", *words, cwd=project, code=2).stderr
+                    assert "glue.yaml serve.api_keys: ${OLD_KEY} " in said and wrong not in said
+        with serving(project, "--host", "0.0.0.0", env={"OLD_KEY": "first\n", "NEW_KEY": " second"}) as (url, _):
             for path in ("/model", "/metrics", "/docs", "/openapi.json"):
                 assert ask(url, path)[0] == 401
             assert ask(url, body=row)[0] == 401
@@ -252,6 +259,7 @@ def test_large_and_slow_clients(project: Path) -> None:
     try:
         with serving(project) as (url, pid):
             host, _, port = url.removeprefix("http://").partition(":")
+            (pid,) = answering(pid)
 
             def memory() -> int:
                 return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))  # type: ignore[union-attr]
@@ -263,11 +271,12 @@ def test_large_and_slow_clients(project: Path) -> None:
                 assert b"413" in one.recv(1000).partition(b"\r\n")[0]
             with socket.create_connection((host, int(port)), 10) as one:  # without a length
                 one.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
-                with contextlib.suppress(OSError):
-                    for _ in range(400):
-                        one.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
-                with contextlib.suppress(OSError):
-                    assert b"413" in one.recv(1000).partition(b"\r\n")[0]
+                for _ in range(400):  # it is read on, so that the answer arrives
+                    one.sendall(b"10000\r\n" + b" " * 65536 + b"\r\n")
+                assert b"413" in one.recv(1000).partition(b"\r\n")[0]
+            with socket.create_connection((host, int(port)), 10) as one:
+                one.sendall(head + b"Content-Length: 3000000\r\n\r\n" + b" " * 3_000_000)
+                assert b"413" in one.recv(1000).partition(b"\r\n")[0]
             assert memory() - start < 20_000
             slow = [socket.create_connection((host, int(port)), 10) for _ in range(15)]
             for one in slow:
@@ -277,14 +286,27 @@ def test_large_and_slow_clients(project: Path) -> None:
             for one in slow:
                 assert b"408" in one.recv(1000).partition(b"\r\n")[0]
                 one.close()
-            many = [socket.create_connection((host, int(port)), 10) for _ in range(20)]
-            for one in many:
+            many = [socket.create_connection((host, int(port)), 10) for _ in range(30)]
+            for one in many[:29]:
                 one.sendall(head + b"Content-Length: 1000\r\n\r\n{")
+            many[29].sendall(head + b"Content-Length: 1000\r\n\r\n")  # not a byte of its body
             time.sleep(0.3)
-            asked = urllib.request.Request(f"{url}/predict", json.dumps(row).encode(), JSON)
-            with pytest.raises(urllib.error.HTTPError) as busy:
-                urllib.request.urlopen(asked, timeout=10)
-            assert busy.value.code == 503 and busy.value.headers["retry-after"] == "1"
+            for _ in range(20):  # what arrives whole is answered, whatever is on its way
+                assert ask(url, body=row)[0] == 200
+            for one in many[:10]:  # and the slowest gave way
+                assert b"408" in one.recv(1000).partition(b"\r\n")[0]
+            assert b"408" in many[29].recv(1000).partition(b"\r\n")[0]
+            body = json.dumps(row).encode()
+            at_once = [socket.create_connection((host, int(port)), 10) for _ in range(60)]
+            os.kill(pid, signal.SIGSTOP)
+            for one in at_once:
+                one.sendall(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            os.kill(pid, signal.SIGCONT)
+            told = [one.recv(4000) for one in at_once]
+            assert {one[9:12] for one in told} <= {b"200", b"503"}
+            assert all(b"retry-after: 1" in one for one in told if one[9:12] == b"503")
+            for one in at_once:
+                one.close()
             assert ask(url, "/health")[0] == 200
             for one in many:
                 one.close()

@@ -98,6 +98,15 @@ class PackedFile:
             for name, s in specs.items()
         }
 
+    def is_empty(self, views: Sequence[str]) -> bool:
+        """Has none of these views a row?
+
+        Raises:
+            DataError: the file, or one of them, is not there.
+        """
+        with self._reading() as connection:
+            return not any(connection.execute(f"SELECT 1 FROM {_table(view)} LIMIT 1").fetchone() for view in views)
+
     def version(self) -> tuple[int, int]:
         """Changes when somebody else has written to the file, or put another in its place."""
         with self._reading() as connection:

@@ -178,6 +178,15 @@ class RedisReader:
         of = dict(zip(new, found, strict=True))
         return [of[one] for one in whom]
 
+    async def size(self) -> int | None:
+        """How many keys its database has; None where the server does not tell this user.
+
+        Raises:
+            ToolError: the server cannot be reached, or does not answer in time.
+        """
+        (reply,) = await self._wires.ask(b"*1\r\n$6\r\nDBSIZE\r\n", 1)
+        return reply if isinstance(reply, int) else None
+
 
 class _Lost(Exception):
     """The connection was closed."""
