@@ -40,7 +40,6 @@ FEATURES = "artifacts/featurize/features.parquet"
 COLUMNS = "artifacts/featurize/columns.json"
 TRAIN = "artifacts/split/train.parquet"
 TEST = "artifacts/split/test.parquet"
-EARLIER = "artifacts/split/earlier.parquet"  # with fresh rows: the holdouts of before them
 FRESH = "artifacts/split/fresh.json"  # with fresh rows: how many there are, are trained on, and are held out
 MODEL = "artifacts/train/model.skops"
 METRICS = "artifacts/evaluate/metrics.json"

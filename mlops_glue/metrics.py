@@ -151,6 +151,34 @@ def interval(value: float, drawn: Array, rows: int, level: float = 0.95) -> tupl
     return min(float(low), value), max(float(high), value)
 
 
+def order(task: str, classes: int) -> Metric:
+    """How well a model puts rows in order: 1 is perfect, 0.5 is chance, 0 is the reverse.
+
+    A concept that changes moves levels and weights, and with them log loss or R². It seldom reverses the order of rows;
+    labels that were turned round do. It is the area under the ROC curve, the mean over classes of it, or for numbers
+    Spearman's correlation, moved from -1 … 1 to 0 … 1.
+    """
+    if task == "regression":
+        return Metric(lambda truth, said, _: _concordance(truth, said))
+    return table(task, classes)["roc_auc" if task == "binary" else "roc_auc_ovr"]
+
+
+def _concordance(truth: Array, said: Array) -> float:
+    import pandas as pd
+
+    if np.ptp(truth) == 0 or np.ptp(said) == 0:
+        return float("nan")
+    return float(1 + np.corrcoef(pd.Series(truth).rank(), pd.Series(said).rank())[0, 1]) / 2
+
+
+def ordered(task: str, classes: int, said: tuple[Any, Any, Any], seed: int) -> dict[str, Any]:
+    """`order` of truth, label and probability, with a 95 % interval, and of how many rows."""
+    metric, rows = order(task, classes), len(said[0])
+    value = compute(metric, *said)
+    low, high = interval(value, draws(metric, *said, seed), rows)
+    return {"rows": rows, "value": value, "low": low, "high": high}
+
+
 def is_at_least(value: float, other: float, *, higher_is_better: bool) -> bool:
     """Is a metric's value as good as another one, but for the width of a tie? NaN is not."""
     ahead = value - other if higher_is_better else other - value

@@ -48,7 +48,7 @@ def promote(
 
     Every threshold is met; the ONNX model is faithful, or the model is kept in skops form; the version has a signature;
     its bundle is the one that was registered; the online store gives what it was trained on; of fresh rows it learned
-    more than chance, and it did not turn round what was known; its score is at least the champion's, on those rows of
+    more than chance, and they do not turn round what was known; its score is at least the champion's, on those rows of
     the candidate's holdout that the champion was not trained on; it was not champion before, but where a person asks
     for it.
 
@@ -79,13 +79,14 @@ def promote(
         )
         if not asked:
             refused += former(version, tags, champions(store, name), champion, alias)
-        refused += on_fresh(report.get("fresh"), version, asked=asked)
         compared = None
         if not here and not _same_holdout(root, tags):
             refused.append(f"holdout: that of v{version} is not the one that is here ({_made_by(tags)})")
         else:
             compared, worse = _judged(config, root, store, version, champion, folder, asked=asked)
             refused += worse
+        if "fresh" in report:
+            refused += on_fresh(report["fresh"]["order"], compared and compared["order"], version, asked=asked)
     return _decided(store, name, Verdict(version, champion, champion, refused, compared), alias, asked=asked)
 
 
@@ -110,25 +111,35 @@ def former(version: int, tags: dict[str, str], line: list[int], champion: int | 
     return []
 
 
-def on_fresh(fresh: dict[str, Any] | None, version: int, *, asked: bool) -> list[str]:
-    """Why a version that a retraining made may not be champion, by the order in which it puts rows.
+def on_fresh(candidate: dict[str, Any], champion: dict[str, Any] | None, version: int, *, asked: bool) -> list[str]:
+    """Why a version that a retraining made may not be champion, by the order in which models put the fresh rows.
 
-    A holdout out of a poisoned feed likes a poisoned model. What it cannot like is a model of random labels; and a
-    model of labels that were turned round puts the rows of before in the reverse order. A concept may truly have turned
-    round: then a person promotes the version.
+    A holdout out of a poisoned feed likes a poisoned model. What it cannot like is a model of random labels; and where
+    labels were turned round, the champion puts its rows in the reverse order. A concept may truly have turned round:
+    then a person promotes the version.
+
+    Args:
+        candidate: what `metrics.ordered` says of it on the fresh rows that were held out.
+        champion: the same; None where there is no comparison.
+        version: the candidate.
+        asked: a person named the version.
     """
-    if fresh is None:
-        return []
-    refused, order, earlier = [], fresh["order"], fresh["earlier"]
-    if order["low"] is None or not order["low"] > CHANCE:
-        said = "is not defined" if order["order"] is None else f"{order['order']:.4f} is not more than chance"
-        refused.append(f"fresh rows: the order of the {order['rows']:,} that were held out {said}")
-    if not asked and earlier is not None and earlier["high"] is not None and earlier["high"] < CHANCE:
+    refused = []
+    if not _known(candidate["low"]) > CHANCE:
+        value = _known(candidate["value"])
+        said = "is not defined" if np.isnan(value) else f"is {value:.4f}, not surely better than chance, {CHANCE}"
+        refused.append(f"fresh rows: the order in which v{version} puts the {candidate['rows']:,} held out {said}")
+    if not asked and champion is not None and _known(champion["high"]) < CHANCE:
         refused.append(
-            f"fresh rows: they turn round what was known: the order of the {earlier['rows']:,} rows that were held out "
-            f"before is {earlier['order']:.4f}, by chance {CHANCE}; if the labels are right: glue promote {version}"
+            f"fresh rows: their labels turn round what was known: the champion puts them in an order of "
+            f"{champion['value']:.4f}, by chance {CHANCE}; if the labels are right: glue promote {version}"
         )
     return refused
+
+
+def _known(value: float | None) -> float:
+    """NaN for null, which JSON has for it."""
+    return float("nan") if value is None else value
 
 
 def _judged(
@@ -296,6 +307,9 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
         "confidence": config.promote.confidence,
         "rows": len(truth),
         "seen": None if seen is None else held - len(truth),
+        "order": metrics.ordered(schema.task, len(schema.order), outcomes[1], config.train.seed)
+        if config.split.fresh_after
+        else None,
         "at_least_as_good": metrics.is_at_least(mine, theirs, higher_is_better=metric.higher_is_better),
     }
 

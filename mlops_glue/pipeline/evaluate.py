@@ -11,7 +11,7 @@ from mlops_glue import io, layout, metrics
 from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import METRICS, Config
 from mlops_glue.errors import ConfigError, StageError
-from mlops_glue.pipeline import doubts, fresh, plots
+from mlops_glue.pipeline import doubts, plots
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
 from mlops_glue.schema import Schema, as_text
 
@@ -67,9 +67,8 @@ def evaluate(config: Config, root: Path) -> None:
             f"promote: {{metric: {'f1' if schema.task == 'binary' else 'accuracy'}}} takes the labels alone"
         )
     if config.split.fresh_after:
-        order = fresh.ordered(schema, (truth, label, probability), config.train.seed)
-        earlier = _earlier(config, root, schema, model)
-        report["fresh"] = io.read_json(root / layout.FRESH) | {"order": order, "earlier": earlier}
+        order = metrics.ordered(schema.task, len(schema.labels or []), (truth, label, probability), config.train.seed)
+        report["fresh"] = io.read_json(root / layout.FRESH) | {"order": order}
     report["warnings"] += _of_score(names[0], report, higher_is_better=known[names[0]].higher_is_better)
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
     drawn_plots = curves() | bars()
@@ -78,17 +77,6 @@ def evaluate(config: Config, root: Path) -> None:
     io.write_json(root / layout.EVALUATION / "evaluation.json", report)
     page = io.render(layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn_plots})
     io.write_text(root / layout.EVALUATION / "report.html", page)
-
-
-def _earlier(config: Config, root: Path, schema: Schema, model: Any) -> dict[str, Any] | None:
-    """What the model does on the rows that were held out before there were fresh ones; None where none is left."""
-    rows = io.read_parquet(root / layout.EARLIER)
-    if not rows.num_rows:
-        return None
-    features, target = xy(rows, schema)
-    with threads_for(features):
-        said = outcome(model, schema, features)
-    return fresh.ordered(schema, (schema.class_indices(target), *said), config.train.seed)
 
 
 def _doubts(config: Config, schema: Schema, train: doubts.Part, test: doubts.Part, label: Any) -> list[str]:

@@ -77,7 +77,7 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
     tables = {name: path_of(config, name) for name in config.data.sources}
     validated = [path for name, path in tables.items() if path == layout.TABLE or name in config.validation]
     joins = bool(config.features.use)
-    of_fresh = [layout.EARLIER, layout.FRESH] if config.split.fresh_after else []
+    of_fresh = [layout.FRESH] if config.split.fresh_after else []
     features = [f"features.{key}" for key in LEARNT] if joins else ["features"]
 
     def stage(name: str, deps: list[str], params: list[str], outs: list[Any], **more: Any) -> dict[str, Any]:

@@ -26,8 +26,7 @@ Array = np.ndarray[Any, Any]
 def split(config: Config, root: Path) -> None:
     """Write `train.parquet` and `test.parquet`, in which every feature row is at most once.
 
-    With fresh rows also `earlier.parquet`, the holdouts of the batches before the last one, and `fresh.json`, how many
-    fresh rows there are and what became of them.
+    With fresh rows also `fresh.json`: how many there are and what became of them.
 
     Raises:
         DataError: one side would have no row, or one class only; no fresh row would be trained on.
@@ -46,7 +45,6 @@ def split(config: Config, root: Path) -> None:
         if not counts["trained"]:
             raise DataError(f"split: none of the {counts['rows']:,} fresh rows would be trained on")
         io.write_json(root / layout.FRESH, counts)
-        io.write_parquet(root / layout.EARLIER, table.take(np.flatnonzero(held & ~last)))
     io.write_parquet(root / layout.TRAIN, table.take(np.flatnonzero(train)))
     io.write_parquet(root / layout.TEST, table.take(np.flatnonzero(test)))
 

@@ -1,0 +1,180 @@
+"""A retraining learns from the rows that called for it, and is refused where they are poisoned. With all real tools."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+
+from mlops_glue import config as configs
+from mlops_glue import io, layout
+from mlops_glue.commands.retrain import retrain
+from mlops_glue.delivery import history
+from mlops_glue.monitoring.labels import TRUTH
+from mlops_glue.scoring import Bundle
+from tests.conftest import Glue
+
+OLD, NOW = 3600, datetime(2026, 11, 28, tzinfo=UTC)
+BEFORE, AFTER = [1.5, 1.2, -0.2, 0.2, 0.3, 0.0], [0.5, 0.3, 2.0, -1.5, 0.0, 0.0]  # what buys, and by how much
+MADE_OF = ("glue.yaml", "dvc.yaml", "data/raw/shop.csv")
+COLUMNS = [f"x{n}" for n in range(6)]
+
+
+def customers(rows: int, seed: int, weights: list[float]) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 6)).clip(-3, 3)
+    bought = rng.random(rows) < 1 / (1 + np.exp(-(x @ np.array(weights))))
+    return pd.DataFrame(x, columns=COLUMNS).assign(bought=bought)
+
+
+def logged(rows: pd.DataFrame, name: str, hours: int) -> pa.Table:
+    """Rows as the prediction log has them, with their truth, the latest first."""
+    when = [NOW + timedelta(hours=hours, seconds=n) for n in range(len(rows))]
+    made = {"glue_request_id": [f"{name}-{n}" for n in range(len(rows))], "glue_row": [0] * len(rows)}
+    made |= {
+        "glue_time": pa.array(when, pa.timestamp("us", "UTC")),
+        TRUTH: rows["bought"].map({True: "true", False: "false"}),
+    }
+    return pa.table({**made, **{name: rows[name] for name in COLUMNS}}).take(np.arange(len(rows))[::-1])
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+    folder = tmp_path_factory.mktemp("learns")
+    old = customers(OLD, 0, BEFORE)
+    old["at"] = pd.date_range("2025-01-01", periods=OLD, freq="h")
+    old.loc[:1, COLUMNS] = [[-3.0] * 6, [3.0] * 6]
+    old.to_csv(folder / "shop.csv", index=False)
+    glue("init", "shop", "--data", "shop.csv", "--target", "bought", "--timestamp", "at", cwd=folder)
+    root = folder / "shop"
+    shutil.copy(empty_store, root)
+    text = (root / "glue.yaml").read_text()
+    monitor = "monitor: {labels: {path: data/labels, id: request}, on_alert: [retrain], retrain: {cooldown: 1s}}\n"
+    text = f"{text[: text.index('serve:')]}serve: {{prediction_log: data/predictions}}\n{monitor}"
+    (root / "glue.yaml").write_text(text)
+    thresholds = "evaluate.thresholds={roc_auc: {min: 0.55}}"
+    glue("run", "--set", thresholds, "--set", "split.by=time", cwd=root)
+    (folder / "first").mkdir()
+    for name in MADE_OF:
+        shutil.copy(root / name, folder / "first")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _here(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.chdir(shop)
+
+
+def train_again(root: Path, rows: pa.Table) -> dict[str, Any]:
+    if (kept := root / layout.RETRAIN).is_file():
+        io.write_json(kept, json.loads(kept.read_text()) | {"began": None})
+    return retrain(configs.load(root), root, None, [rows], NOW)
+
+
+def champion(glue: Glue, root: Path) -> int:
+    return int(json.loads(glue("status", "--json", cwd=root).stdout)["delivery"]["champion"])
+
+
+def score_of_champion(root: Path, rows: pd.DataFrame) -> float:
+    """Of what the last run made, which is champion."""
+    frame = pa.Table.from_pandas(rows[COLUMNS], preserve_index=False)
+    bundle = Bundle(root / layout.BUNDLE)
+    _, probability = bundle.predict(frame, where="rows")
+    return float(roc_auc_score(rows["bought"], probability[:, list(bundle.schema.order).index(True)]))
+
+
+def by_hand(train: pd.DataFrame, rows: pd.DataFrame) -> float:
+    model = HistGradientBoostingClassifier(random_state=0).fit(train[COLUMNS], train["bought"])
+    return float(roc_auc_score(rows["bought"], model.predict_proba(rows[COLUMNS])[:, 1]))
+
+
+def state(root: Path) -> tuple[bytes, ...]:
+    return tuple((root / one).read_bytes() for one in ("data/raw/shop.csv", "glue.yaml", "dvc.yaml", "dvc.lock"))
+
+
+def test_it_learns_from_the_fresh_rows(shop: Path, glue: Glue) -> None:
+    """Twice, from 640 rows and from 1,200 more; a new clone and plain DVC split the table alike."""
+    later, old = customers(4000, 9, AFTER), customers(OLD, 0, BEFORE)
+    before = score_of_champion(shop, later)
+    kept = old.head(OLD * 4 // 5)
+    for rows, seed, trained, bounds in ((640, 1, 512, [3600]), (1200, 2, 960, [3600, 4240])):
+        fresh = customers(rows, seed, AFTER)
+        done = train_again(shop, logged(fresh, f"r{seed}", seed))
+        assert done["outcome"] == "promoted", done
+        assert f"fresh rows: {rows:,}, trained on: {trained}, held out: {rows - trained}" in done["reason"]
+        assert configs.load(shop).split.fresh_after == bounds
+        kept = pd.concat([kept, fresh.head(trained)])
+        gain, wanted = score_of_champion(shop, later) - before, by_hand(kept, later) - before
+        assert wanted > 0.03 and gain >= 0.9 * wanted, (before, gain, wanted)
+        held = io.read_parquet(shop / layout.TEST)[layout.ROW].to_pylist()
+        assert held == list(range(bounds[-1] + trained, bounds[-1] + rows))  # the latest
+    assert champion(glue, shop) == 3
+    assert (
+        "fresh rows: 1,200, trained on: 960, held out: 240"
+        in glue("run", "--set", "promote.confidence=0.9", cwd=shop).stdout
+    )
+    lock = (shop / "dvc.lock").read_bytes()
+    assert glue("stage", "split", "--format", "1", cwd=shop).returncode == 0
+    assert io.read_parquet(shop / layout.TEST)[layout.ROW].to_pylist() == held
+    assert (shop / "dvc.lock").read_bytes() == lock and not any(
+        json.loads(glue("status", "--json", cwd=shop).stdout)["stages"].values()
+    )
+
+
+def test_its_twins_with_a_poisoned_feed(shop: Path, glue: Glue) -> None:
+    """Labels turned round, labels by chance with no threshold that would find them, and too few rows to judge by."""
+    now, before = champion(glue, shop), state(shop)
+    weights = AFTER if now > 1 else BEFORE
+    turned = customers(4000, 3, weights)
+    turned["bought"] = ~turned["bought"]
+    done = train_again(shop, logged(turned, "turned", 10))
+    assert done["outcome"] == "refused" and "their labels turn round what was known" in done["reason"], done
+    chance = customers(1000, 4, weights)
+    chance["bought"] = np.random.default_rng(5).random(1000) < 0.5
+    done = train_again(shop, logged(chance, "chance", 11))
+    assert done["outcome"] == "refused" and "not surely better than chance" in done["reason"], done
+    done = train_again(shop, logged(customers(99, 6, weights), "few", 12))
+    assert done["outcome"] == "skipped"
+    assert champion(glue, shop) == now and state(shop) == before
+    (shop / layout.RETRAIN).write_text('{"refused": 2, "beg')
+    done = retrain(configs.load(shop), shop, None, [logged(turned, "torn", 13)], NOW)
+    assert done["outcome"] == "failed" and "glue monitor --resume" in done["reason"]
+    glue("monitor", "--resume", cwd=shop)
+    assert json.loads((shop / layout.RETRAIN).read_text())["refused"] == 0
+
+
+def test_a_version_that_is_built_again_stays_what_it_was(shop: Path, glue: Glue) -> None:
+    """The first champion's table and configuration are back, as in a checkout of its commit."""
+    from mlops_glue.adapters.mlflow import Store
+
+    store = Store(shop, None)
+    model = configs.load(shop).model_name
+    if champion(glue, shop) == 1:
+        pytest.skip("needs the retrainings of the first test")
+    tags = store.tags(model, 1)
+    assert len(history.verdicts(tags)) == 1 and history.REFUSED not in tags
+    now = store.champion(model)
+    latest = {name: (shop / name).read_bytes() for name in MADE_OF}
+    for name in MADE_OF:
+        shutil.copy(shop.parent / "first" / Path(name).name, shop / name)
+    shown = glue("run", "--no-promote", cwd=shop, code=None)
+    version = json.loads((shop / layout.DELIVERY).read_text())["version"]
+    assert version == 1, shown.stdout
+    after = store.tags(model, 1)
+    assert {key: value for key, value in after.items() if key in tags} == tags
+    assert all(key.startswith(history.VERDICT) for key in after if key not in tags)
+    told = glue("run", cwd=shop, code=1).stdout
+    assert f"v1 was champion before v{now} took its place: glue promote 1" in told
+    assert store.champion(model) == now and history.REFUSED not in store.tags(model, 1)
+    for name, content in latest.items():
+        (shop / name).write_bytes(content)
