@@ -26,7 +26,7 @@ customer_features = FeatureView(
 transaction_features = FeatureView(
     name="transaction_features",
     entities=[customer],
-    ttl=timedelta(days=30),  # the longest of the windows
+    ttl=timedelta(0),  # how the customer stood after the last transaction holds until the next
     schema=[
         Field(name="transaction_count_7d", dtype=Int64),
         Field(name="average_transaction_amount_30d", dtype=Float64),

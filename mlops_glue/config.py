@@ -55,6 +55,12 @@ def _other(alias: str) -> str:
     return alias
 
 
+def _delay(value: float | str) -> float | str:
+    if value < 0 if isinstance(value, int | float) else re.fullmatch(SPAN, value) is None:
+        raise ValueError("should be seconds, not below 0, or a length of time like 90s, 5m or 1h")
+    return value
+
+
 def _table_name(name: str) -> str:
     """A file is named so, and a point parts the keys of `glue.yaml`."""
     if not re.fullmatch(r"[\w -]+", name):
@@ -143,12 +149,21 @@ class Features(Stores):
     unmatched: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.5, description="share of the label rows that may find nothing in a view"
     )
+    delay: Annotated[float | str, AfterValidator(_delay)] = Field(
+        default=0.0,
+        description="how long after its time a row of features is in the online store: seconds, or 90s, 5m, 1h",
+    )
     inexact_store: bool = Field(default=False, description="true: take an offline store that loses or mis-values rows")
     number: list[str] = []
     category: list[str] = []
     boolean: list[str] = []
     datetime: list[str] = []
     exclude: list[str] = Field(default=[], description="columns that the model must not see")
+
+    @property
+    def delay_s(self) -> float:
+        """`delay` in seconds."""
+        return span(self.delay).total_seconds() if isinstance(self.delay, str) else self.delay
 
 
 class Split(Section):

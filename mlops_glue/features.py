@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+OF_ITS_MOMENT = "a row of the very moment of a request is not in the online store when it comes"
+DELAY = (
+    f"features: {{delay: 1s}} in {layout.CONFIG} takes what was known a second before, in training too; "
+    "or give each row of features the time from which it is known"
+)
+
 
 def open_repository(config: Config, root: Path, scratch: Path) -> feast.Repository:
     """The project's Feast repository, with a registry and an online store in a scratch folder."""
@@ -105,7 +111,23 @@ def feature_list(config: Config, root: Path, repository: feast.Repository, table
         ref.replace(":", "__") if short.count(name) > 1 or name in columns else name: ref
         for ref, name in zip(refs, short, strict=True)
     }
-    return FeatureList(asked, views, named, request, transform_hash(config, root), *_written(config, table, views))
+    delay_s = config.features.delay_s
+    _check_ages(views, delay_s)
+    return FeatureList(
+        asked, views, named, request, transform_hash(config, root), *_written(config, table, views), delay_s
+    )
+
+
+def _check_ages(views: list[View], delay_s: float) -> None:
+    """With a delay as long as its TTL, a view is never served."""
+    problems = [
+        f"{layout.CONFIG} features.delay: {delay_s:g} s is not shorter than the TTL of view {view.name}, "
+        f"{view.ttl_s:g} s: nothing of it would be served"
+        for view in views
+        if 0 < view.ttl_s <= delay_s
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _written(config: Config, table: pa.Table, views: list[View]) -> tuple[dict[str, str], bool]:
@@ -148,12 +170,12 @@ def _check_keys(config: Config, views: list[View], request: list[str], columns: 
 
 def joined(
     repository: feast.Repository, features: FeatureList, table: pa.Table, moments: np.ndarray[Any, Any]
-) -> tuple[pa.Table, dict[str, np.ndarray[Any, Any]]]:
-    """A table of label rows with a column for each feature, and by view which rows found something.
+) -> tuple[pa.Table, feast.Joined]:
+    """A table of label rows with a column for each feature, and what the join found.
 
     Args:
         repository: the definitions.
-        features: which features.
+        features: which features, and how long after its time a row of them counts.
         table: has the key and request columns.
         moments: when each row is asked about, UTC, datetime64[us] of shape (rows,).
     """
@@ -161,13 +183,13 @@ def joined(
 
     asked = table.select(list(dict.fromkeys([*features.keys, *features.request])))
     asked = asked.append_column(feast.WHEN, pa.array(moments).cast(pa.timestamp("us", "UTC")))
-    got = repository.join(asked, features.use, features.views)
+    got = repository.join(asked, features.use, features.views, delay_s=features.delay_s)
     for column, ref in features.columns.items():
         if column in table.column_names:
             continue
         values = got.table.column(ref.replace(":", "__"))
         table = table.append_column(column, _typed(values, kind_of(features, ref)))
-    return table, got.found
+    return table, got
 
 
 def kind_of(features: FeatureList, ref: str) -> str:
@@ -261,6 +283,23 @@ def check_definitions(repository: feast.Repository, features: FeatureList, trans
             raise DataError(f"feature view {view.name} is not defined as when the model was trained", hint=hint)
     if transform is not None and features.transform != transform:
         raise DataError("features.transform is not the code that the model was trained with", hint=hint)
+
+
+def differences(trained: pa.ChunkedArray, served: pa.ChunkedArray, kind: str) -> list[int]:
+    """The rows of two columns that are not the `same`."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    equal = pc.fill_null(pc.equal(trained, served), False).to_numpy()
+    return [at for at in np.flatnonzero(~equal).tolist() if not same(trained[at].as_py(), served[at].as_py(), kind)]
+
+
+def skew(features: FeatureList, ref: str, key: dict[str, Any], moment: Any, trained: Any, served: Any) -> str:
+    """How a feature that is served otherwise than it was trained on is reported."""
+    view = next(view for view in features.views if view.name == ref.partition(":")[0])
+    about = ", ".join(f"{name} {key[name]}" for name in view.keys.values())
+    where = f"{ref}{about and f' of {about}'} at {feast.utc(moment):%Y-%m-%d %H:%M:%S}"
+    return f"skew: {where} is {trained!r} in training and {served!r} from the online store"
 
 
 def same(trained: Any, served: Any, kind: str) -> bool:

@@ -39,6 +39,7 @@ class FeatureList:
     transform: str | None = None  # SHA-256 of the code of the project's own transform
     types: dict[str, str] = field(default_factory=dict)  # of the key columns: Arrow's name of what they were
     day_first: bool = False  # how the label rows' time is written, where it is text
+    delay_s: float = 0.0  # a row of features counts from so long after its time, in training as in the online store
 
     def to_dict(self) -> dict[str, Any]:
         """Built-ins only, for JSON."""
@@ -51,8 +52,9 @@ class FeatureList:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the definitions of its views and the code of the transform."""
+        """SHA-256 over the definitions of its views, the code of the transform and the delay."""
         parts = [f"{view.name} {view.definition}\n" for view in self.views]
+        parts += [f"delay {self.delay_s:g}\n"] if self.delay_s else []
         return hashlib.sha256("".join([*parts, self.transform or ""]).encode()).hexdigest()
 
     @property

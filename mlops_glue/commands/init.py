@@ -179,6 +179,7 @@ def plan(
         "transform": None,
         "use": [f"{view.name}:{field}" for view in views for field, _ in view.fields],
         "unmatched": 0.5,
+        "delay": "1s" if views else None,  # tables often have rows of the very moments of the labels
         "by": "time" if label.when else "entity" if label.entities else "random",
         "estimator": estimator,
         "params": flow(params),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,19 @@ from mlops_glue import io, layout
 from mlops_glue.adapters.feast.repo import Repository, utc
 from mlops_glue.config import Config
 from mlops_glue.errors import ToolError
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList
 from mlops_glue.schema import moments
 
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS = 20  # of the holdout, spread over its time
 
 
 def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, list[str]]:
-    """Fill the online store as it was at the time of each sampled row, and read it: the number of rows, what differs.
+    """Fill the online store as it was before each sampled row, and read it: the number of rows, what differs.
 
-    The store is the configured one, under a project name of its own that is taken away after; its sources hold the
-    sampled entities alone.
+    The row's own moment is left out, and with `features.delay` what is not that old: it is not there yet when the
+    request comes. The store is the configured one, under a project name of its own that is taken away after; its
+    sources hold the sampled entities alone.
     """
     rows = io.read_parquet(root / layout.TEST, [layout.ROW, layout.WHEN])
     order = np.argsort(rows.column(layout.WHEN).to_numpy(), kind="stable")
@@ -69,23 +72,24 @@ def _filtered(root: Path, path: Path, features: FeatureList, keys: list[dict[str
 def _differences(
     repository: Repository, features: FeatureList, sample: Any, when: Any, keys: list[dict[str, Any]], known: list[int]
 ) -> list[str]:
-    start = utc("1970-01-01")
     stored = sorted({view.of for view in features.views if not view.on_demand})
+    older = timedelta(seconds=features.delay_s) or timedelta.resolution
+    kinds = feast.kinds(features)
+
+    def as_of(moment: datetime, at: int) -> dict[str, Any]:
+        repository.materialize(stored, EVER, moment)
+        (row,) = repository.read(features.use, features.views, [keys[at]], utc(when[at]))
+        return {column: row[ref.replace(":", "__")] for column, ref in features.columns.items()}
+
     out = []
     for at in known:
         now = utc(when[at])
-        repository.materialize(stored, start, now)
-        (row,) = repository.read(features.use, features.views, [keys[at]], now)
-        for column, ref in features.columns.items():
-            trained, served = sample.column(column)[at].as_py(), row[ref.replace(":", "__")]
-            if not feast.same(trained, served, feast.kind_of(features, ref)):
-                about = ", ".join(f"{name} {keys[at][name]}" for name in _view(features, ref).keys.values())
-                out.append(
-                    f"skew: {ref} of {about} at {now:%Y-%m-%d %H:%M:%S} is {trained!r} in training and {served!r} from "
-                    "the online store"
-                )
+        row = as_of(now - older, at)
+        trained = {column: sample.column(column)[at].as_py() for column in features.columns}
+        wrong = [column for column, kind in kinds.items() if not feast.same(trained[column], row[column], kind)]
+        later = as_of(now, at) if wrong else {}
+        for column in wrong:
+            said = feast.skew(features, features.columns[column], keys[at], now, trained[column], row[column])
+            of_now = feast.same(trained[column], later[column], kinds[column])
+            out.append(f"{said}: {feast.OF_ITS_MOMENT} ({feast.DELAY})" if of_now else said)
     return out
-
-
-def _view(features: FeatureList, ref: str) -> View:
-    return next(view for view in features.views if view.name == ref.partition(":")[0])

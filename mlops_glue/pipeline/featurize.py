@@ -93,8 +93,9 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
                     hint=f"in {config.features.repo}, of a view's source: path={path!r}",
                 )
             transform.check_no_future(config, function, raw, made, clocks)
-        rows, found = feast.joined(repository, features, table, when)
-        join.check_found(config, root, repository, features, table, when, found)
+        rows, joined = feast.joined(repository, features, table, when)
+        join.check_found(config, root, repository, features, table, when, joined.found)
+        join.check_before(repository, features, table, when, rows, joined.at_once)
     join.check_no_target(rows, features, config.data.labels.target, config.data.labels.task or "")
     io.write_parquet(root / layout.JOINED, rows)
     io.write_json(root / layout.FEATURE_LIST, features.to_dict())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue import features as feast
 from mlops_glue import layout
 from mlops_glue.adapters.feast.repo import Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
-from mlops_glue.features import source_rows
 from mlops_glue.records import FeatureList, View
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FEW = 30  # rows, from which on a feature that tells the target without a mistake is no chance
+JUST_BEFORE_S = 1e-6  # the finest difference of two times
 
 
 def check_found(
@@ -55,7 +57,7 @@ def _cause(
     if view.path is None or not (root / view.path).is_file():
         return "its source cannot be looked at"
     clock, _ = repository.clock(view.of)
-    source = source_rows(root, view, [*view.keys, clock]).to_pandas()
+    source = feast.source_rows(root, view, [*view.keys, clock]).to_pandas()
     source[clock] = pd.to_datetime(source[clock], utc=True)
     asked = pd.DataFrame({key: table.column(column).to_pandas() for key, column in view.keys.items()})
     asked = asked.assign(asked_at=pd.to_datetime(moments, utc=True))[~found]
@@ -75,6 +77,50 @@ def _cause(
     if view.ttl_s and unknown + before < 0.5:
         return f"what is there is older than the view's TTL of {view.ttl_s:g} s"
     return f"{unknown:.0%} of them are not in {view.path}, {before:.0%} are of before their first row"
+
+
+def check_before(
+    repository: Repository,
+    features: FeatureList,
+    table: pa.Table,
+    moments: np.ndarray[Any, Any],
+    joined: pa.Table,
+    at_once: np.ndarray[Any, Any],
+) -> None:
+    """No label has learned from a row of its very moment: that row is not in the online store when the request comes.
+
+    Feast's join takes what was known at a time, that moment included. With `features.delay` it is asked about an
+    earlier one, so there is nothing to find here.
+
+    Args:
+        repository: the definitions.
+        features: which features.
+        table: the labels' table.
+        moments: when each row is asked about.
+        joined: the table with its features.
+        at_once: the rows that may have found something of their very moment.
+
+    Raises:
+        CheckFailed: without the rows of that moment a feature is another.
+    """
+    import numpy as np
+
+    at = np.flatnonzero(at_once)
+    if features.delay_s or not len(at):
+        return
+    earlier = replace(features, delay_s=JUST_BEFORE_S)
+    before, _ = feast.joined(repository, earlier, table.take(at), moments[at])
+    for column, ref in features.columns.items():
+        trained, served = joined.column(column).take(at), before.column(column)
+        wrong = feast.differences(trained, served, feast.kind_of(features, ref))
+        if len(wrong):
+            one = wrong[0]
+            key = {name: table.column(name)[at[one]].as_py() for name in features.keys}
+            said = feast.skew(features, ref, key, moments[at[one]], trained[one].as_py(), served[one].as_py())
+            raise CheckFailed(
+                f"{said} just before ({len(wrong):,} of {len(moments):,} label rows): {feast.OF_ITS_MOMENT}",
+                hint=feast.DELAY,
+            )
 
 
 def check_no_target(table: pa.Table, features: FeatureList, target: str, task: str) -> None:

@@ -58,6 +58,7 @@ LEARNT = (
     "repo",
     "use",
     "unmatched",
+    "delay",
     "inexact_store",
     "number",
     "category",

@@ -2,14 +2,17 @@
 
 import pandas as pd
 
+AFTER = pd.Timedelta(1, "us")  # a transaction is known after its moment; the request that asks about it comes at it
+
 
 def build(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """What each customer did before each transaction; the windows end before it, so that it does not count itself."""
+    """How each customer stood right after each transaction: what the next one finds, and what is served until then."""
     events = tables["transactions"].sort_values(["customer_id", "event_timestamp"], kind="stable")
-    events = events.drop_duplicates(["customer_id", "event_timestamp"])  # at one moment nothing is known of the other
     amounts = events.set_index("event_timestamp").groupby("customer_id")["amount"]
-    made = events[["customer_id", "event_timestamp"]].assign(
-        transaction_count_7d=amounts.rolling("7D", closed="left").count().fillna(0).astype("int64").to_numpy(),
-        average_transaction_amount_30d=amounts.rolling("30D", closed="left").mean().to_numpy(),
+    made = events[["customer_id"]].assign(
+        event_timestamp=events["event_timestamp"] + AFTER,
+        transaction_count_7d=amounts.rolling("7D").count().astype("int64").to_numpy(),
+        average_transaction_amount_30d=amounts.rolling("30D").mean().to_numpy(),
     )
+    made = made.drop_duplicates(["customer_id", "event_timestamp"], keep="last")  # of one moment: with all of them
     return {"transaction_features": made}

@@ -189,9 +189,24 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
         "before the first row of their customer_id",
     ),
     "a TTL that leaves nothing": (
-        in_file(DEFINITIONS, ("timedelta(days=20)", "timedelta(seconds=1)")),
+        in_file(DEFINITIONS, ("timedelta(days=20)", "timedelta(seconds=2)")),
         1,
-        "older than the view's TTL of 1 s",
+        "older than the view's TTL of 2 s",
+    ),
+    "a TTL that is over before a row is there": (
+        in_file(DEFINITIONS, ("timedelta(days=20)", "timedelta(seconds=1)")),
+        2,
+        "features.delay: 1 s is not shorter than the TTL of view customers, 1 s: nothing of it would be served",
+    ),
+    "a delay that is none": (
+        in_file(CONFIG, ("delay: 1s", "delay: soon")),
+        2,
+        "features.delay: should be seconds, not below 0, or a length of time like 90s, 5m or 1h, not 'soon'",
+    ),
+    "rows of the very moments of the labels": (
+        lambda root: (with_transform(root), edit(root / CONFIG, ("  delay: 1s", "  delay: 0")))[0],
+        1,
+        "is not in the online store when it comes",
     ),
     "times that are none": (customer_rows(lambda t: t.assign(at="soon")), 4, "customers.csv: timestamp at: "),
     "a time that is not there": (
@@ -576,10 +591,13 @@ def test_a_single_table_of_entities_in_time(tmp_path: Path, inside: Callable[...
     code, _, err = inside("init", "p", *words, cwd=tmp_path)
     assert code == 0, err
     assert configs.load(tmp_path / "p").features.use == ["t:amount"]
+    page = tmp_path / "p" / DEFINITIONS
+    page.write_text(re.sub(r"ttl=timedelta\(days=\d+\)", "ttl=timedelta(0)", page.read_text()))
     assert inside("run", "--until", "featurize", cwd=tmp_path / "p")[0] == 0
     joined = pd.read_parquet(tmp_path / "p/artifacts/featurize/joined.parquet")
-    # the labels' own column of the name goes first; that of the view gets the view's name
-    assert joined["t__amount"].tolist() == events["amount"].tolist()
+    # what was known before: of each customer the amount of the row before (the labels' own column keeps its name)
+    before = events.sort_values("at").groupby("customer_id")["amount"].shift()
+    pd.testing.assert_series_equal(joined["t__amount"], before.sort_index(), check_names=False)
     # two rows of a customer at one moment: the columns are the row's, not the customer's
     pd.concat([events, events.head(1).assign(amount=3.5)]).to_csv(tmp_path / "t.csv", index=False)
     code, _, err = inside("init", "q", *words, cwd=tmp_path)
@@ -694,6 +712,7 @@ def test_flights_with_the_weather_of_their_hour(tmp_path: Path, glue: Glue) -> N
     joined = pd.read_parquet(root / "artifacts/featurize/joined.parquet")
     hours = weather.assign(time_hour=pd.to_datetime(weather["time_hour"], utc=True)).sort_values("time_hour")
     asked = flights[kept].reset_index(drop=True).assign(row=range(len(flights))).sort_values("scheduled")
+    asked["scheduled"] -= pd.Timedelta(seconds=1)  # `delay`: at the full hour its weather is not known yet
     wanted = pd.merge_asof(asked, hours, left_on="scheduled", right_on="time_hour", by="origin").sort_values("row")
     np.testing.assert_array_equal(joined["temp"].to_numpy(), wanted["temp"].to_numpy())
 

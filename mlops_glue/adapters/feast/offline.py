@@ -45,7 +45,7 @@ class AsofOfflineStoreConfig(FeastConfigBaseModel):
         "mlops_glue.adapters.feast.offline.AsofOfflineStore"
     )
     with_timestamps: bool = False
-    """Add `<view>__event_timestamp` to historical features: when the value that was found happened (null: none was)."""
+    """Add `<view>__known_timestamp` to historical features: when what was found was known (null: nothing was found)."""
 
 
 class AsofOfflineStore(OfflineStore):
@@ -226,7 +226,7 @@ def join(
         feature_refs: `view:feature`, each.
         entity_df: entities and `event_timestamp` (or its only time column); naive times are UTC. Other columns stay.
         full_feature_names: call columns `view__feature`.
-        with_timestamps: add `<view>__event_timestamp`, when the value found happened.
+        with_timestamps: add `<view>__known_timestamp`, the later of when the value found happened and was written down.
 
     Returns:
         The frame's columns, its times as UTC, and the features in the types that their views declare. Null: the entity
@@ -251,7 +251,7 @@ def join(
                 raise UsageError(f"two columns would be called {twice!r}", hint="full_feature_names=True")
             added |= dict(zip(names, made, strict=False))
             if with_timestamps:
-                added[f"{base}__event_timestamp"] = made[-1]
+                added[f"{base}__known_timestamp"] = made[-1]
     return pa.table(columns | added)
 
 
@@ -264,7 +264,7 @@ def _view(
     moments: Any,
     with_timestamps: bool,
 ) -> list[pa.Array]:
-    """What one view has for each row: the wanted features and, when asked, when they happened."""
+    """What one view has for each row: the wanted features and, when asked, when they were known."""
     source = _Source.of(config, view.batch_source, f" (view {view.name!r})")
     keys = [field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
     maps = view.projection.join_key_map
@@ -278,7 +278,7 @@ def _view(
     on = "".join(f"l.{key} = f.{key} AND " for key in labels)
     features = "".join(f", f.f{i}" for i in range(len(wanted)))
     connection.register("labels", pa.table({"row": np.arange(len(moments)), "t": source.instants(moments), **labels}))
-    query = f"SELECT l.row, f.event{features} FROM labels l ASOF JOIN ({known}) f ON {on}l.t >= f.known {young}"
+    query = f"SELECT l.row, f.known{features} FROM labels l ASOF JOIN ({known}) f ON {on}l.t >= f.known {young}"
     found = connection.sql(query).to_arrow_table()
     connection.unregister("labels")
 
@@ -288,7 +288,7 @@ def _view(
     back = pa.array(place, mask=missing)
     types = {field.name: field.dtype for field in view.features}
     made = [cast(found[f"f{i}"], types[name], f"{view.name}:{name}") for i, name in enumerate(wanted)]
-    made += [found["event"].cast(pa.timestamp(source.unit, "UTC"))] if with_timestamps else []
+    made += [found["known"].cast(pa.timestamp(source.unit, "UTC"))] if with_timestamps else []
     return [column.combine_chunks().take(back) for column in made]
 
 

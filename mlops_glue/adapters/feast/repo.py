@@ -105,6 +105,9 @@ class Joined:
 
     table: Any  # pa.Table: a column `view__feature` each, in the order of the label rows
     found: dict[str, Any]  # view: boolean array of shape (rows,): did the row find something in it
+    at_once: (
+        Any  # boolean array of shape (rows,): what it found was known at its very moment; or the store does not tell
+    )
 
 
 class Repository:
@@ -318,13 +321,18 @@ class Repository:
         source = self._view(view).batch_source
         return source.timestamp_field, source.created_timestamp_column or None
 
-    def join(self, rows: Any, use: list[str] | str, views: list[View]) -> Joined:
-        """The features of label rows as they were known at their time.
+    def join(self, rows: Any, use: list[str] | str, views: list[View], *, delay_s: float = 0) -> Joined:
+        """The features of label rows as they were known at their time, or so long before it.
+
+        Feast joins what was known at a time, that moment included. Asked about `delay_s` earlier, with each TTL shorter
+        by as much, it gives the rows that were then in an online store that has each row `delay_s` after its time, and
+        of these the ones that are not too old when the request comes.
 
         Args:
             rows: a `pa.Table` of key and request columns, and `event_timestamp` in UTC.
             use: references or the name of a feature service.
             views: of these references.
+            delay_s: how long after its time a row counts; only in a repository with a registry of its own.
 
         Raises:
             ToolError: the store gave other rows than it was given.
@@ -332,10 +340,12 @@ class Repository:
         import numpy as np
         import pyarrow as pa
 
+        delay = timedelta(seconds=delay_s)
         frame = _without_null_keys(rows, views).to_pandas()
         frame[ROW] = np.arange(len(frame))
+        frame[WHEN] -= delay
         asked: Any = self._store.get_feature_service(use) if isinstance(use, str) else use
-        with _told("join"), self._there():
+        with _told("join"), self._there(), self._older_by(delay, views):
             job = self._store.get_historical_features(
                 entity_df=frame, features=asked, full_feature_names=True, filter_by_created_timestamp=True
             )
@@ -348,26 +358,30 @@ class Repository:
             raise ToolError(f"the offline store gave {len(got)} rows for {len(frame)}: it loses or doubles rows")
         if (np.diff(order) != 1).any():
             got = got.take(pa.array(order))
-        table, found = {}, {}
+        table, found, at_once = {}, {}, np.zeros(len(frame), bool)
+        moments = frame[WHEN].to_numpy("datetime64[us]")
         for view in views:
             for feature in view.features:
                 table[f"{view.name}__{feature}"] = got.column(f"{view.name}__{feature}")
             if not view.on_demand:
-                found[view.name] = self._found(view, got, rows)
-        return Joined(pa.table(table), found)
+                found[view.name], of_now = _found(view, got, moments)
+                at_once |= of_now
+        return Joined(pa.table(table), found, at_once)
 
-    def _found(self, view: View, got: Any, rows: Any) -> Any:
-        """Which rows found something in a view; a value of later than the row's time is an error."""
-        import numpy as np
-
-        mark = f"{view.name}__{WHEN}"
-        if mark not in got.column_names:  # another store does not tell: something is not null
-            return np.logical_or.reduce([got.column(f"{view.name}__{f}").is_valid().to_numpy() for f in view.features])
-        when = got.column(mark).cast("timestamp[us]").to_numpy().astype("datetime64[us]")
-        late = when > rows.column(WHEN).cast("timestamp[us]").to_numpy().astype("datetime64[us]")
-        if late.any():
-            raise ToolError(f"view {view.name}: {int(late.sum())} values are of later than their label")
-        return ~np.isnat(when)
+    @contextlib.contextmanager
+    def _older_by(self, delay: timedelta, views: list[View]) -> Iterator[None]:
+        """Let what the views have be too old so much sooner."""
+        names = sorted({view.of for view in views if view.ttl_s}) if delay else []
+        aged = [(view, view.ttl) for view in (self._view(name) for name in names)]
+        for view, ttl in aged:
+            view.ttl = max(ttl - delay, timedelta.resolution)  # 0 would be for ever
+        self._store.apply([view for view, _ in aged]) if aged else None
+        try:
+            yield
+        finally:
+            for view, ttl in aged:
+                view.ttl = ttl
+            self._store.apply([view for view, _ in aged]) if aged else None
 
     def materialize(self, views: list[str], start: datetime, end: datetime) -> None:
         """Fill the online store with the latest values of the views that happened from `start` to `end`."""
@@ -488,6 +502,25 @@ class Repository:
         """Take away what the online store and the registry hold of this project."""
         with _told("teardown"), self._there():
             self._store.teardown()
+
+
+def _found(view: View, got: Any, moments: Any) -> tuple[Any, Any]:
+    """Which rows found something in a view, and which of them something that was known at their very moment.
+
+    Raises:
+        ToolError: a value was known only after the moment that its row is about.
+    """
+    import numpy as np
+
+    mark = f"{view.name}__known_timestamp"
+    if mark not in got.column_names:  # another store does not tell: something is not null
+        found = np.logical_or.reduce([got.column(f"{view.name}__{f}").is_valid().to_numpy() for f in view.features])
+        return found, found
+    when = got.column(mark).cast("timestamp[us]", safe=False).to_numpy().astype("datetime64[us]")
+    late = when > moments
+    if late.any():
+        raise ToolError(f"view {view.name}: {int(late.sum())} values are of later than their label")
+    return ~np.isnat(when), when == moments
 
 
 def _settings(root: Path, folder: Path) -> dict[str, Any]:
