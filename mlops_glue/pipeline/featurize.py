@@ -77,7 +77,8 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     made: dict[str, Any] = {}
     if config.features.transform is not None:
         function = transform.load(config)
-        raw = {name: _raw(config, root, name) for name in config.data.sources}
+        tables = {name: io.read_parquet(root / path_of(config, name)) for name in config.data.sources}
+        raw = {name: _raw(config, name, one) for name, one in tables.items()}
         made = transform.run(config, root, function, raw)
         transform.write(root, made)
     when = moments(table, config.source.timestamps)
@@ -92,7 +93,8 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
                     [f"{layout.CONFIG} features.transform: no view of features.use reads a table that it makes"],
                     hint=f"in {config.features.repo}, of a view's source: path={path!r}",
                 )
-            transform.check_no_future(config, function, raw, made, clocks)
+            known = {name: transform.known_at(config, name, one) for name, one in tables.items()}
+            transform.check_no_future(config, root, function, raw, known, made, clocks)
         rows, joined = feast.joined(repository, features, table, when)
         join.check_found(config, root, repository, features, table, when, joined.found)
         join.check_before(repository, features, table, when, rows, joined.at_once)
@@ -102,11 +104,10 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     return rows, feast.kinds(features)
 
 
-def _raw(config: Config, root: Path, name: str) -> Any:
+def _raw(config: Config, name: str, table: pa.Table) -> Any:
     """A source as the transform gets it: a frame, its clock in UTC."""
     import pandas as pd
 
-    table = io.read_parquet(root / path_of(config, name))
     frame, clock = io.frame(table), config.data.sources[name].timestamp
     if isinstance(clock, str):
         frame[clock] = pd.Series(moments(table, [clock])).dt.tz_localize("UTC")
@@ -119,13 +120,15 @@ def _source_of(config: Config, table: str) -> str:
     return f"{up}{layout.FEATURE_TABLES}/{table}.parquet"
 
 
-def _clocks(repository: Any, features: FeatureList) -> dict[str, tuple[list[str], str]]:
-    """Of each table that the transform made and a view reads: the keys, and the column that says when."""
-    return {
-        Path(view.path).stem: (list(view.keys), repository.clock(view.of)[0])
-        for view in features.views
-        if view.path is not None and Path(view.path).parent.as_posix() == layout.FEATURE_TABLES
-    }
+def _clocks(repository: Any, features: FeatureList) -> dict[str, tuple[list[str], list[str]]]:
+    """Of each table that the transform made and a view reads: its own columns of the keys, and those that say when."""
+    found = {}
+    for view in features.views:
+        if view.path is not None and Path(view.path).parent.as_posix() == layout.FEATURE_TABLES:
+            own = {new: old for old, new in view.mapping.items()}
+            clocks = [own.get(one, one) for one in repository.clock(view.of) if one]
+            found[Path(view.path).stem] = ([own.get(key, key) for key in view.keys], clocks)
+    return found
 
 
 def choose_columns(config: Config, table: pa.Table, joined: dict[str, str]) -> list[Column]:

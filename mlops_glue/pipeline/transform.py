@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config
-from mlops_glue.errors import CheckFailed, DataError, GlueError, StageError, brief, own_lines
+from mlops_glue.errors import CheckFailed, DataError, GlueError, StageError, brief, did_you_mean, own_lines
 from mlops_glue.modules import imported
+from mlops_glue.schema import moments
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
+log = logging.getLogger(__name__)
 Tables = dict[str, Any]
-CUT = 0.6  # of the time that the tables span: what happened later is taken away
+CUT = 0.6  # of the rows that are made: what was known only after them is taken away
 CLOSE = 1e-9  # relative; sums in another order differ in their last digits
 
 
@@ -87,87 +91,153 @@ def write(root: Path, made: Tables) -> None:
         io.write_parquet(root / layout.FEATURE_TABLES / f"{name}.parquet", columns)
 
 
+def known_at(config: Config, name: str, table: Any) -> Any:
+    """When each row of a source was known: datetime64[us] of shape (rows,); None where the source has no clock."""
+    import numpy as np
+
+    source = config.data.sources[name]
+    if not source.timestamps:
+        return None
+    happened = moments(table, source.timestamps)
+    return np.maximum(happened, moments(table, [source.created])) if source.created else happened
+
+
 def check_no_future(
     config: Config,
+    root: Path,
     transform: Callable[[Tables], Tables],
     tables: Tables,
+    known: dict[str, Any],
     made: Tables,
-    clocks: dict[str, tuple[list[str], str]],
+    clocks: dict[str, tuple[list[str], list[str]]],
 ) -> None:
-    """Take away what happened after a moment: what the transform said of the time before it must stay the same.
+    """Take away what was known only after a moment: what the transform makes of the time before it must stay the same.
+
+    What cannot be judged so is refused, or named in a warning.
 
     Args:
         config: of the project.
+        root: the project.
         transform: as `run` takes it.
         tables: the raw tables.
+        known: as `known_at` gives it, of each raw table.
         made: what came of them.
-        clocks: of each made table that Feast reads, its keys and the column that says when.
+        clocks: of each made table that Feast reads, its keys and the columns that say when a row was known.
 
     Raises:
         CheckFailed: a value changed, so it was computed with the future.
+        DataError: a made table lacks a key or a clock.
+        StageError: the transform fails on a part of the data.
     """
-    import pandas as pd
-
-    when = {name: _clock(config, name) for name in tables}
-    spans = [tables[name][column] for name, column in when.items() if column is not None]
-    if not spans or not clocks:
+    unjudged = "warning: features.transform: not checked whether it looks ahead%s: %s"
+    if not clocks:
+        log.warning(unjudged, "", "no view of features.use reads a file that it makes")
         return
-    first, last = min(s.min() for s in spans), max(s.max() for s in spans)
-    cut = first + (last - first) * CUT
-    before = {name: table if when[name] is None else table[table[when[name]] <= cut] for name, table in tables.items()}
-    if any(table.empty for table in before.values()):
+    stamps = {name: _stamps(made, name, keys, columns) for name, (keys, columns) in clocks.items()}
+    cut = _cut(known, stamps)
+    if cut is None:
+        log.warning(unjudged, "", "no source has rows of a later time than what it makes, which could be taken away")
         return
+    before = {}
+    for name, table in tables.items():
+        kept = known[name] <= cut if known[name] is not None else None
+        if kept is None or not kept.any():
+            why = "it has no timestamp" if kept is None else f"all its rows are of after {_second(cut)}"
+            log.warning(unjudged, f" in {name}", f"{why}, so none was taken away")
+            kept = slice(None)
+        before[name] = table[kept]
     try:
-        again = transform({name: table.copy() for name, table in before.items()})
-    except Exception as error:
+        again = run(config, root, transform, before)
+    except GlueError as error:
         raise StageError(
-            f"features.transform {config.features.transform}: with the rows up to {cut} alone: "
-            f"{brief(error)}{own_lines(error, Path.cwd())}",
+            f"with the rows up to {_second(cut)} alone, {error.message}",
             hint="it is run again on a part of the data, to see that it does not look ahead",
         ) from error
-    for name, (keys, clock) in clocks.items():
-        if name not in made or clock not in made[name] or name not in again:
+    for name, (keys, columns) in clocks.items():
+        if not (stamps[name] <= cut).any():
+            log.warning(unjudged, f" for {name}", f"all its rows are of after {_second(cut)}")
             continue
-        old, new = (_before(t[name], keys, clock, cut) for t in (made, again))
-        said = _difference(old, new, keys, clock)
+        said: str | None = "is not made"
+        if name in again:
+            later = _stamps(again, name, keys, columns)
+            old, new = (
+                t[name][s <= cut].sort_values([*keys, *columns], kind="stable").reset_index(drop=True)
+                for t, s in ((made, stamps[name]), (again, later))
+            )
+            said = _difference(old, new, keys, columns[0])
         if said is not None:
-            moment = pd.Timestamp(cut).isoformat(timespec="seconds")
             raise CheckFailed(
-                f"features.transform looks ahead: {name} {said} without what happened after {moment}",
+                f"features.transform looks ahead: {name} {said} without what happened after {_second(cut)}",
                 hint="at each row use only rows before its time",
             )
 
 
-def _clock(config: Config, name: str) -> str | None:
-    stamp = config.data.sources[name].timestamp
-    return stamp if isinstance(stamp, str) else None
-
-
-def _before(table: pd.DataFrame, keys: list[str], clock: str, cut: Any) -> pd.DataFrame:
+def _stamps(made: Tables, name: str, keys: list[str], columns: list[str]) -> Any:
+    """When each row of a made table was known."""
+    import numpy as np
     import pandas as pd
 
-    moments = pd.to_datetime(table[clock], utc=True)
-    kept: pd.DataFrame = table[(moments <= cut).to_numpy()].sort_values([*keys, clock], kind="stable")
-    return kept.reset_index(drop=True)
+    if name not in made:
+        raise DataError(f"features.transform: a view reads a table {name!r}, which it does not make")
+    table = made[name]
+    lost = [column for column in (*keys, *columns) if column not in table]
+    if lost:
+        said = did_you_mean(lost[0], [str(column) for column in table.columns])
+        raise DataError(f"features.transform: the table {name!r} has no column {lost[0]!r} ({said})")
+    times = [pd.to_datetime(table[column], utc=True).to_numpy("datetime64[us]") for column in columns]
+    return np.maximum.reduce(times)  # without a time it is never known, as in the join
+
+
+def _cut(known: dict[str, Any], stamps: dict[str, Any]) -> Any:
+    """Just before a row of a source that follows `CUT` of the made rows; None where no row does."""
+    import numpy as np
+
+    times = np.sort(np.concatenate([one[~np.isnat(one)] for one in stamps.values()]))
+    clocks = [one for one in known.values() if one is not None and len(one)]
+    if not len(times) or not clocks:
+        return None
+    most = times[int(CUT * (len(times) - 1))]
+    later = [one[one > most].min() for one in clocks if (one > most).any()]
+    cut = min(later) if later else max(one.max() for one in clocks)
+    cut -= np.timedelta64(1, "us")
+    return cut if (times <= cut).any() else None
+
+
+def _second(moment: Any) -> str:
+    return str(moment.astype("datetime64[s]"))
 
 
 def _difference(old: pd.DataFrame, new: pd.DataFrame, keys: list[str], clock: str) -> str | None:
     """The first value that differs, as text."""
     import numpy as np
-    import pandas as pd
 
     if len(old) != len(new):
         return f"has {len(old):,} rows of that time, and {len(new):,}"
-    for column in [c for c in old.columns if c in new.columns]:
+    for column in old.columns:
+        if column not in new.columns:
+            return f"has a column {column!r}, and none"
         a, b = old[column], new[column]
         both_null = (a.isna() & b.isna()).to_numpy()
-        if pd.api.types.is_numeric_dtype(a) and pd.api.types.is_numeric_dtype(b):
-            same = np.isclose(a.to_numpy(float, na_value=np.nan), b.to_numpy(float, na_value=np.nan), rtol=CLOSE)
-        else:
-            same = (a.astype(object) == b.astype(object)).to_numpy()
-        wrong = np.flatnonzero(~(same | both_null))
+        wrong = np.flatnonzero(~(_equal(a, b) | both_null))
         if len(wrong):
             row = old.loc[wrong[0]]
             of = ", ".join(f"{key} {row[key]}" for key in keys)
             return f"{column} of {of} at {row[clock]} is {a[wrong[0]]}, and {b[wrong[0]]}"
     return None
+
+
+def _equal(a: Any, b: Any) -> np.ndarray[Any, Any]:
+    """Where two columns hold the same: fractions up to the last digits, anything else exactly."""
+    import numpy as np
+    import pandas as pd
+
+    types = pd.api.types
+    same: np.ndarray[Any, Any]
+    if all(types.is_numeric_dtype(one) for one in (a, b)) and any(types.is_float_dtype(one) for one in (a, b)):
+        x, y = (one.to_numpy(float, na_value=np.nan) for one in (a, b))
+        scale = np.abs(x[np.isfinite(x)]).max(initial=0)
+        same = np.isclose(x, y, rtol=CLOSE, atol=CLOSE * 1e-3 * scale)
+    else:
+        a, b = (one.map(repr) if one.map(types.is_list_like).any() else one.astype(object) for one in (a, b))
+        same = (a.where(a.notna(), None) == b.where(b.notna(), None)).to_numpy(bool)
+    return same
