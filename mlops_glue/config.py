@@ -11,15 +11,16 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from textwrap import indent
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from mlops_glue import secrets
-from mlops_glue.errors import ConfigError, UsageError, did_you_mean, near
+from mlops_glue.errors import ConfigError, UsageError, did_you_mean, first_line, near
 from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -665,9 +666,6 @@ def _read(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{CONFIG}:1 cannot be read: {error}"]) from error
     refuse_both_sides(CONFIG, text)
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(r" *\t", line):
-            raise ConfigError([f"{CONFIG}:{number} a tab indents this line"], hint="indent with spaces")
     return text
 
 
@@ -687,21 +685,18 @@ def refuse_both_sides(name: str, text: str) -> None:
 
 
 def _parse(text: str) -> Any:
-    from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.events import AliasEvent
+    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
+    yaml, depth = _round_trip(), 0
     try:
-        for event in YAML(typ="rt").parse(text):
-            mark = getattr(event, "start_mark", None)
-            line = mark.line + 1 if mark is not None else 1
-            if isinstance(event, AliasEvent):
-                raise ConfigError([f"{CONFIG}:{line} aliases (*{event.anchor}) are not taken"])
-            tag = str(getattr(event, "tag", None) or getattr(event, "ctag", None) or "")
-            if "python" in tag:
-                raise ConfigError([f"{CONFIG}:{line} tag {tag} is not taken"])
-        tree = YAML(typ="rt").load(text)
+        for event in yaml.parse(text):
+            _refuse(event)
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MOST_NESTED:
+                raise ConfigError([f"{CONFIG}:{event.start_mark.line + 1} is nested too deeply"])
+        tree = yaml.load(text)
     except DuplicateKeyError as error:
         key = re.search(r'found duplicate key "(.*?)"', str(error))
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -709,21 +704,82 @@ def _parse(text: str) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
+        if re.match(r" *\t", text.split("\n")[line - 1]):
+            raise ConfigError([f"{CONFIG}:{line} a tab indents this line"], hint="indent with spaces") from None
         what = (error.problem or str(error)).splitlines()[0]
         raise ConfigError([f"{CONFIG}:{line} is not YAML: {what}"], hint="check the indent and quotes there") from None
     except YAMLError as error:
-        raise ConfigError([f"{CONFIG}:1 is not YAML: {error}"]) from None
+        raise ConfigError([f"{CONFIG}:1 is not YAML: {first_line(error)}"]) from None
     if not isinstance(tree, dict):
         raise ConfigError([f"{CONFIG}:1 is empty or not a mapping"], hint="glue init shows what one looks like")
     return tree
 
 
+def _round_trip() -> Any:
+    """A YAML reader and writer that keeps comments, quotes and nulls, and says where a value stands that is none."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
+    from ruamel.yaml.error import MarkedYAMLError
+
+    class Constructor(RoundTripConstructor):  # type: ignore[misc]
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep=deep)
+            except MarkedYAMLError:
+                raise
+            except (ValueError, LookupError, TypeError, ArithmeticError) as error:  # 2024-02-30, !!int x
+                said = f"{str(node.value)[:40]!r}: {first_line(error)}"
+                raise ConstructorError(None, None, said, node.start_mark) from None
+
+        def construct_mapping(self, node: Any, *args: Any, **named: Any) -> Any:
+            for key, _ in node.value:
+                if str(key.tag).rpartition(":")[2] not in ("str", "int", "float", "bool"):
+                    raise ConstructorError(None, None, "a key is a text or a number", key.start_mark)
+            return super().construct_mapping(node, *args, **named)
+
+    yaml = YAML(typ="rt")
+    yaml.Constructor = Constructor
+    yaml.width = 1 << 16  # no line of the user's is broken
+    return yaml
+
+
+MOST_NESTED = 50  # a section, a parameter, and what a search or an expectation takes
+TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}  # of YAML's own: what JSON has too
+
+
+def _refuse(event: Any) -> None:
+    """What a plain tree of values has no place for: aliases, tags, text that is no Unicode."""
+    from ruamel.yaml.events import AliasEvent, DocumentStartEvent
+
+    mark = getattr(event, "start_mark", None)
+    where = f"{CONFIG}:{mark.line + 1 if mark is not None else 1}"
+    if isinstance(event, AliasEvent):
+        raise ConfigError([f"{where} aliases (*{event.anchor}) are not taken"])
+    if isinstance(event, DocumentStartEvent) and event.version is not None:
+        raise ConfigError([f"{where} %YAML is not taken: it would change what yes and 010 mean"])
+    tag = str(getattr(event, "tag", None) or getattr(event, "ctag", None) or "!")
+    if tag != "!" and tag.removeprefix("tag:yaml.org,2002:") not in TAGS:
+        raise ConfigError([f"{where} tag {tag} is not taken"])
+    if re.search("[\ud800-\udfff]", str(getattr(event, "value", ""))):
+        raise ConfigError([f"{where} holds half of a surrogate pair, which is no character"])
+
+
 def _plain(node: Any) -> Any:
     """ruamel's round-trip types as built-ins."""
+    from ruamel.yaml.comments import TaggedScalar
+    from ruamel.yaml.scalarbool import ScalarBoolean
+    from ruamel.yaml.timestamp import TimeStamp
+
     if isinstance(node, dict):
-        return {k if isinstance(k, str) else str(k): _plain(v) for k, v in node.items()}
+        return {_plain(k): _plain(v) for k, v in node.items()}
     if isinstance(node, list):
         return [_plain(v) for v in node]
+    if isinstance(node, ScalarBoolean):  # of `&x false`; it is an int to Python
+        return bool(node)
+    if isinstance(node, TaggedScalar):  # a lone `=`
+        return str(node.value)
+    if isinstance(node, TimeStamp):
+        return datetime.fromisoformat(node.isoformat())
     for kind in (bool, int, float, str):
         if isinstance(node, kind):
             return kind(node)
@@ -731,19 +787,25 @@ def _plain(node: Any) -> Any:
 
 
 def _set(tree: Any, key: str, value: str) -> None:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     *path, last = key.split(".")
     node = tree
     for part in path:
-        node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if isinstance(node, dict) and node.get(part) is None:
+            node[part] = {}
+        node = node[part] if isinstance(node, dict) else None
         if not isinstance(node, dict):
             raise UsageError(f"--set {key}: {part!r} is not a section of {CONFIG}")
+    node[last] = _value(key, value)
+
+
+def _value(key: str, text: str) -> Any:
+    """What `--set key=text` gives."""
     try:
-        node[last] = YAML(typ="safe", pure=True).load(value)
-    except YAMLError:
-        raise UsageError(f"--set {key}={value}: the value is not YAML") from None
+        return _plain(_parse("it:\n" + indent(text, " "))["it"])
+    except (ConfigError, KeyError):
+        raise UsageError(
+            f"--set {key}={text}: the value is not YAML", hint="quote it: --set 'a.key=\"text\"'"
+        ) from None
 
 
 def _line(tree: Any, loc: tuple[Any, ...]) -> int:
@@ -999,16 +1061,66 @@ def _depth(tree: Any, loc: tuple[Any, ...]) -> int:
 
 
 def overridden(root: Path, overrides: Mapping[str, str]) -> str:
-    """The text of `glue.yaml` with dotted keys set; comments stay."""
-    from ruamel.yaml import YAML
-
-    tree = _parse(_read(root / CONFIG))
+    """The text of `glue.yaml` with dotted keys set; every other character stays."""
+    text = _read(root / CONFIG)
+    tree = _parse(text)
     for key, value in overrides.items():
         _set(tree, key, value)
-    yaml = YAML(typ="rt")
-    yaml.width = 1 << 16  # no line of the user's is broken
+        text = _spliced(text, key.split("."), _value(key, value))
+    if _plain(_parse(text)) == _plain(tree):
+        return text
+    yaml = _round_trip()  # what stands there is of no form that is edited in place
     yaml.indent(mapping=2, sequence=4, offset=2)
     return dumped(yaml, tree)
+
+
+def _spliced(text: str, path: list[str], value: Any) -> str:
+    """The text with a value put in the place of the old one, or behind what its section has."""
+    from ruamel.yaml.nodes import MappingNode
+
+    key: Any = None
+    node, there = _round_trip().compose(text), 0  # how much of the path is there
+    for part in path:
+        found = [pair for pair in node.value if pair[0].value == part] if isinstance(node, MappingNode) else []
+        if not found:
+            break
+        (key, node), there = found[0], there + 1
+    for part in reversed(path[there:]):
+        value = {part: value}
+    inside = there < len(path) and isinstance(node, MappingNode) and bool(node.value)
+    shown = _flow(value)
+    if inside and node.flow_style:
+        end = node.end_mark.index - 1
+        comma = "" if text[:end].rstrip().endswith(",") else ", "
+        return text[:end].rstrip() + comma + shown[1:-1] + text[end:]
+    end = _end(node, text)
+    if inside:
+        line = text.find("\n", end) if "\n" in text[end:] else len(text)
+        return f"{text[:line]}\n{' ' * node.start_mark.column}{shown[1:-1]}{text[line:]}"
+    start = node.start_mark.index
+    if key is None or (end > start and getattr(node, "flow_style", True)):
+        return f"{text[:start]}{shown}{text[end:]}"
+    colon = text.index(":", key.end_mark.index) + 1  # of nothing, or of a block, which stands below its key
+    return f"{text[:colon]} {shown}{text[colon:start].rstrip() if end > start else text[colon:start]}{text[end:]}"
+
+
+def _end(node: Any, text: str) -> int:
+    """Where the last character of a node is, without the blank lines and comments behind it."""
+    if getattr(node, "flow_style", True) or not node.value:
+        start: int = node.start_mark.index
+        return start + len(text[start : node.end_mark.index].rstrip())
+    last = node.value[-1]
+    return _end(last[1] if isinstance(last, tuple) else last, text)
+
+
+def _flow(value: Any) -> str:
+    """A value on one line, quoted where it must be."""
+    from ruamel.yaml import YAML
+
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.width, yaml.allow_unicode = True, 1 << 16, True
+    yaml.sort_base_mapping_type_on_output = False
+    return dumped(yaml, {"_": value}).strip().removeprefix("{_: ").removesuffix("}")
 
 
 def dumped(yaml: Any, tree: Any) -> str:

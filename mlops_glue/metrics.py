@@ -49,14 +49,14 @@ def table(task: str, classes: int) -> dict[str, Metric]:
             "recall": Metric(lambda y, p, q: _of_counts(y, p, lambda tp, fp, fn: (tp, tp + fn))),
             "accuracy": Metric(lambda y, p, q: float(np.mean(y == p))),
             "log_loss": Metric(lambda y, p, q: _log_loss(y, q), False, of_label=False),
-            "brier": Metric(lambda y, p, q: float(np.mean((q[:, 1] - y) ** 2)), False, of_label=False),
+            "brier": Metric(lambda y, p, q: _brier(y, q[:, 1]), False, of_label=False),
         }
     if task == "multiclass":
         return {
             "log_loss": Metric(lambda y, p, q: _log_loss(y, q), False, of_label=False),
             "accuracy": Metric(lambda y, p, q: float(np.mean(y == p))),
-            "balanced_accuracy": Metric(lambda y, p, q: _macro(y, p, classes, lambda hit, true, said: (hit, true))),
-            "f1_macro": Metric(lambda y, p, q: _macro(y, p, classes, lambda hit, true, said: (2 * hit, true + said))),
+            "balanced_accuracy": Metric(lambda y, p, q: _macro(y, p, classes, lambda hit, true, of: (hit, true))),
+            "f1_macro": Metric(lambda y, p, q: _macro(y, p, classes, lambda hit, true, of: (2 * hit, true + of))),
             "roc_auc_ovr": Metric(lambda y, p, q: _auc_ovr(y, q), of_label=False),
         }
     return {
@@ -77,18 +77,19 @@ def _of_counts(truth: Array, label: Array, share: Callable[[int, int, int], tupl
 def _macro(
     truth: Array, label: Array, classes: int, share: Callable[[Array, Array, Array], tuple[Array, Array]]
 ) -> float:
-    """The mean over classes, those that are neither true nor said left out; 0 where a share is 0 of 0."""
+    """The mean over classes of a share of the hits, the true rows and the predicted rows.
+
+    A class whose share is 0 of 0 is left out: recall needs a true row, F1 a true or a predicted one.
+    """
     counts = np.bincount(classes * truth + label, minlength=classes**2).reshape(classes, classes)
-    true, said = counts.sum(axis=1), counts.sum(axis=0)
-    part, whole = share(np.diag(counts), true, said)
-    each = np.divide(part, whole, out=np.zeros(classes), where=whole > 0)
-    return float(each[true + said > 0].mean())
+    part, whole = share(np.diag(counts), counts.sum(axis=1), counts.sum(axis=0))
+    return float((part[whole > 0] / whole[whole > 0]).mean())
 
 
 def _auc(positive: Array, score: Array) -> float:
     """Area under the ROC curve by ranks (Mann and Whitney 1947), ties count half; NaN where a class is missing."""
     many, rest = int(positive.sum()), int((~positive).sum())
-    if not many or not rest or np.isnan(score).any():
+    if not many or not rest:
         return float("nan")
     _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]  # of equal scores the mean
@@ -96,15 +97,14 @@ def _auc(positive: Array, score: Array) -> float:
 
 
 def _auc_ovr(truth: Array, probability: Array) -> float:
-    """The mean over classes of each one's area against all others; classes that no row is of are left out."""
-    there = np.flatnonzero(np.bincount(truth, minlength=probability.shape[1]))
-    return float(np.mean([_auc(truth == k, probability[:, k]) for k in there]))  # of one class alone NaN
+    """The mean over classes of the area of each against all others; NaN where no row is of one of them."""
+    if not np.allclose(1, probability.sum(axis=1)):
+        return float("nan")  # scikit-learn refuses what are no probabilities
+    return float(np.mean([_auc(truth == k, one) for k, one in enumerate(probability.T)]))
 
 
 def _average_precision(truth: Array, score: Array) -> float:
     """The sum of precisions weighted by the gains in recall, ties taken together; 0 where nothing is positive."""
-    if np.isnan(score).any():
-        return float("nan")
     order = np.argsort(-score, kind="stable")
     last = np.append(np.nonzero(np.diff(score[order]))[0], len(order) - 1)  # of each run of equal scores
     hits = np.cumsum(truth[order])[last]
@@ -112,13 +112,23 @@ def _average_precision(truth: Array, score: Array) -> float:
 
 
 def _log_loss(truth: Array, probability: Array) -> float:
-    """As scikit-learn's: clipped by the precision of the probabilities' type."""
+    """Clipped by the precision of the probabilities' type."""
+    if not _are_probabilities(probability):
+        return float("nan")
     least = np.finfo(probability.dtype).eps
     return float(-np.mean(np.log(np.clip(probability[np.arange(len(truth)), truth], least, 1 - least))))
 
 
+def _brier(truth: Array, probability: Array) -> float:
+    return float(np.mean((probability - truth) ** 2)) if _are_probabilities(probability) else float("nan")
+
+
+def _are_probabilities(values: Array) -> bool:
+    return bool(values.min() >= 0 and values.max() <= 1)
+
+
 def compute(metric: Metric, truth: Array, label: Array, probability: Any) -> float:
-    """The metric's value; NaN where it is not defined (one class only, one row only)."""
+    """The metric's value; NaN where scikit-learn has none (one class only, one row only, a score that is no number)."""
     with _quick():
         return _score(metric, truth, label, probability)
 
@@ -284,10 +294,10 @@ def _thin(across: Array, up: Array, most: int = 300) -> tuple[Array, Array]:
 
 
 def _score(metric: Metric, truth: Array, label: Array, probability: Any) -> float:
-    try:
-        return float(metric.score(truth, label, probability))
-    except ValueError:
+    """The metric where scikit-learn has a value; NaN where it warns of none, or refuses what it is given."""
+    if not len(truth) or not np.isfinite(label if metric.of_label else probability).all():
         return float("nan")
+    return float(metric.score(truth, label, probability))
 
 
 @contextlib.contextmanager

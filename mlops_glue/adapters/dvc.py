@@ -14,10 +14,9 @@ import json
 import logging
 import os
 import re
-import shlex
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -286,7 +285,7 @@ def in_process_supported() -> bool:
 
 def reproduce(
     root: Path,
-    run_stage: Callable[[str], None] | None,
+    here: Mapping[str, Callable[[], None]],
     event: Event,
     *,
     until: str | None = None,
@@ -298,7 +297,7 @@ def reproduce(
 
     Args:
         root: the project folder.
-        run_stage: runs a stage by name in this process; None runs every stage as a subprocess.
+        here: by command: what runs a stage in this process. Every other command is run as a subprocess.
         event: called before and after each stage.
         until: stop after this stage.
         force: run even what is unchanged.
@@ -335,7 +334,7 @@ def reproduce(
                 event(name, outcome, time.perf_counter() - started, reasons)
             return done
 
-        with _commands(run_stage, executed), _parameters_parsed_once():
+        with _commands(here, executed), _parameters_parsed_once():
             repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
 
 
@@ -364,7 +363,7 @@ def _pull_uncached(stage: Any) -> None:
 
 
 @contextlib.contextmanager
-def _commands(run_stage: Callable[[str], None] | None, executed: set[str]) -> Iterator[None]:
+def _commands(here: Mapping[str, Callable[[], None]], executed: set[str]) -> Iterator[None]:
     from dvc.stage import run as dvc_run
     from dvc.stage.exceptions import StageCmdFailedError
 
@@ -372,13 +371,14 @@ def _commands(run_stage: Callable[[str], None] | None, executed: set[str]) -> It
 
     def cmd_run(stage: Any, dry: bool = False, run_env: dict[str, str] | None = None) -> None:
         executed.add(stage.addressing)
-        words = shlex.split(stage.cmd) if isinstance(stage.cmd, str) else []
-        if run_stage is None or dry or words[:2] != ["glue", "stage"] or len(words) < 3:
+        # the whole command: one that does more is DVC's to run
+        run = here.get(stage.cmd) if isinstance(stage.cmd, str) and not dry else None
+        if run is None:
             original(stage, dry=dry, run_env=run_env)
             return
         before = dict(os.environ)
         try:
-            run_stage(words[2])
+            run()
         except GlueError as error:
             raise StageCmdFailedError(stage.cmd, error.exit_code) from error
         finally:

@@ -30,7 +30,8 @@ def materialize(*, force: bool = False, as_json: bool = False, env: str | None =
 
     with project_lock(root):
         runner.write_definition(config, root)
-        dvc.reproduce(root, lambda name: runner.run_stage(name, config, root), console.stage, until="featurize")
+        with runner.in_process(config, root) as inside:
+            dvc.reproduce(root, inside, console.stage, until="featurize")
         store = Store(root, configs.tracking_uri(config))
         if store.champion(config.model_name) is None:
             raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")

@@ -70,13 +70,14 @@ def run(
         except ConfigError as error:
             raise configs.located(root, error) from error
     with project_lock(root), marked(root), _noted(root):
-        with contextlib.nullcontext() if subprocess else runner.in_process(config, root) as inside:
+        with contextlib.ExitStack() as entered:
+            inside = {} if subprocess else entered.enter_context(runner.in_process(config, root))
             runner.write_definition(config, root)
             if text is not None:  # DVC hashes what is in the file
                 io.write_text(root / layout.CONFIG, text)
             at_start = unchanged.snapshot(root)
-            if inside is not None and not dvc.in_process_supported():
-                inside = None
+            if inside and not dvc.in_process_supported():
+                inside = {}
                 console.progress("warning: this DVC lacks the names that in-process stages need; using subprocesses")
             try:
                 with console.fold("pipeline"):

@@ -18,6 +18,8 @@ from mlops_glue.schema import Schema, as_text
 PERFECT, ALONE = 0.999, 0.9  # of a metric whose best value is 1; a column's share of all importances
 GOOD = 0.95  # r2, from where on the order of a column may be the reason
 MOST_IMPORTANCES = 200  # columns; more would take longer than the training
+MOST_SLICES = 50  # values of a column
+Slice = dict[str, Any]
 
 
 def evaluate(config: Config, root: Path) -> None:
@@ -56,7 +58,7 @@ def evaluate(config: Config, root: Path) -> None:
         "rows": len(truth),
         "metrics": scores,
         "thresholds": [_threshold(n, limit, scores[n]["value"]) for n, limit in config.evaluate.thresholds.items()],
-        "slices": _slices(config, root, schema, known, names, truth, label, probability),
+        "slices": _slices(config, root, {name: known[name] for name in names}, (truth, label, probability)),
         "importances": importances,
         "warnings": _doubts(config, schema, (seen, learnt), (features, target), label),
     }
@@ -165,22 +167,34 @@ def _importances(
     return sorted(named, key=lambda one: -one["mean"])
 
 
-def _slices(
-    config: Config, root: Path, schema: Schema, known: Any, names: list[str], truth: Any, label: Any, probability: Any
-) -> list[dict[str, Any]]:
-    """The metrics by value of each slice column, the fifty most frequent values of each."""
+def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], said: tuple[Any, Any, Any]) -> list[Slice]:
+    """The metrics by value of each slice column."""
     if not config.evaluate.slices:
         return []
     rows = io.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
-    table = io.read_parquet(root / config.rows)
-    out: list[dict[str, Any]] = []
-    for column in config.evaluate.slices:
-        found, codes, counts = np.unique(
-            as_text(table.column(column).take(rows)).fill_null("").to_numpy(), return_inverse=True, return_counts=True
-        )
-        for code in sorted(np.argsort(-counts, kind="stable")[:50]):
-            at = np.flatnonzero(codes == code)
-            some = None if probability is None else probability[at]
-            scores = {m: metrics.compute(known[m], truth[at], label[at], some) for m in names}
-            out.append({"column": column, "value": found[code] or None, "rows": len(at), "metrics": scores})
+    table = io.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
+    texts = {column: as_text(table.column(column)).fill_null("").to_numpy() for column in config.evaluate.slices}
+    return [{"column": column, **one} for column, values in texts.items() for one in by_value(values, names, *said)]
+
+
+def by_value(
+    values: Any, names: dict[str, metrics.Metric], truth: Any, label: Any, probability: Any, most: int = MOST_SLICES
+) -> list[Slice]:
+    """The metrics on the rows of each value, in the order of the values; of many values those with the most rows.
+
+    Args:
+        values: a text for each row, empty for null, shape (rows,).
+        names: the metrics by name.
+        truth: class indices or values, shape (rows,).
+        label: what was predicted, in the same form.
+        probability: shape (rows, classes), or None.
+        most: values.
+    """
+    found, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    out: list[Slice] = []
+    for code in sorted(np.argsort(-counts, kind="stable")[:most]):
+        at = np.flatnonzero(codes == code)
+        some = None if probability is None else probability[at]
+        scores = {name: metrics.compute(metric, truth[at], label[at], some) for name, metric in names.items()}
+        out.append({"value": found[code] or None, "rows": len(at), "metrics": scores})
     return out

@@ -82,7 +82,7 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
     features = [f"features.{key}" for key in LEARNT] if joins else ["features"]
 
     def stage(name: str, deps: list[str], params: list[str], outs: list[Any], **more: Any) -> dict[str, Any]:
-        made: dict[str, Any] = {"cmd": f"glue stage {name} --format {stages.FORMAT}", "deps": deps}
+        made: dict[str, Any] = {"cmd": stages.command(name), "deps": deps}
         given = [p for p in params if _given(config, p)]  # DVC refuses a parameter that is not in the file
         if given:
             made["params"] = [{layout.CONFIG: given}]
@@ -247,8 +247,8 @@ def isolated(root: Path, seed: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_process(config: Config, root: Path) -> Iterator[Callable[[str], None]]:
-    """What runs a stage in this process, but `validate` in one beside it, which starts to import as soon as is known.
+def in_process(config: Config, root: Path) -> Iterator[dict[str, Callable[[], None]]]:
+    """By command: what runs a stage in this process, but `validate` in one beside it, which starts to import at once.
 
     Great Expectations takes as long to import as everything else together, and needs nothing of it. Only where forking
     is safe and a second core is there to gain by.
@@ -266,7 +266,7 @@ def in_process(config: Config, root: Path) -> Iterator[Callable[[str], None]]:
             run_stage(name, config, root)
 
     try:
-        yield run
+        yield {stages.command(name): partial(run, name) for name in stages.STAGES}
     finally:
         matplotlib.beside = None
         beside.stop()

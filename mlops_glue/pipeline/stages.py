@@ -12,6 +12,11 @@ FORMAT = 1  # part of every stage's command: raise it when a stage's output chan
 STAGES = ("ingest", "validate", "featurize", "split", "train", "evaluate", "package")
 
 
+def command(name: str) -> str:
+    """What `dvc.yaml` calls."""
+    return f"glue stage {name} --format {FORMAT}"
+
+
 def load(name: str) -> Callable[[Config, Path], None]:
     """The stage's function; its module, and so its libraries, are imported now."""
     function: Callable[[Config, Path], None] = getattr(importlib.import_module(f"mlops_glue.pipeline.{name}"), name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,22 @@ def test_what_is_broken_of_dvc_is_told_with_what_to_type(penguins: Path, glue: G
     if path == "dvc.lock":
         done = glue("report", cwd=penguins, code=4)
         assert said in done.stderr and typed in done.stderr
+
+
+def test_only_the_whole_command_of_a_stage_runs_in_this_process(tmp_path: Path) -> None:
+    """What a user adds to it, in front, behind or as a list, is run as DVC runs it."""
+    dvc.init(tmp_path, git=False)
+    commands = ["echo o", "echo o && echo extra", "echo o; echo extra", "echo o --more", "true && echo o", "'echo' o"]
+    lines = [f"  s{at}:\n    cmd: {json.dumps(f'({c}) > {at}.txt')}\n" for at, c in enumerate(commands)]
+    lines += [f"  t{at}:\n    cmd: {json.dumps(c)}\n" for at, c in enumerate(commands)]
+    lines += ['  u:\n    cmd: ["echo o", "echo extra > u.txt"]\n', '  v:\n    cmd: "(echo o) > 0.txt "\n']
+    (tmp_path / "dvc.yaml").write_text("stages:\n" + "".join(lines))
+    ran: list[str] = []
+    here = {command: partial(ran.append, command) for command in ("echo o", "(echo o) > 0.txt")}
+    outcomes: dict[str, str] = {}
+    dvc.reproduce(tmp_path, here, lambda name, outcome, *_: outcomes.update({name: outcome}))
+    assert sorted(ran) == ["(echo o) > 0.txt", "echo o"]
+    assert set(outcomes.values()) == {"executed"} and len(outcomes) == 2 * len(commands) + 2
+    said = {path.name: path.read_text().split() for path in tmp_path.glob("*.txt")}
+    wanted = {f"{at}.txt": ["o", "extra"] for at in (1, 2)} | {"3.txt": ["o", "--more"], "4.txt": ["o"], "5.txt": ["o"]}
+    assert said == wanted | {"u.txt": ["extra"], "0.txt": ["o"]}  # of `v`, whose command has a blank more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("binary", "brier"): lambda y, p, q: m.brier_score_loss(y, q[:, 1]),
     ("multiclass", "log_loss"): lambda y, p, q: m.log_loss(y, q, labels=[0, 1, 2]),
     ("multiclass", "accuracy"): lambda y, p, q: m.accuracy_score(y, p),
-    ("multiclass", "balanced_accuracy"): lambda y, p, q: m.recall_score(y, p, average="macro", zero_division=0),
+    ("multiclass", "balanced_accuracy"): lambda y, p, q: m.balanced_accuracy_score(y, p),
     ("multiclass", "f1_macro"): lambda y, p, q: m.f1_score(y, p, average="macro", zero_division=0),
     ("multiclass", "roc_auc_ovr"): lambda y, p, q: m.roc_auc_score(y, q, multi_class="ovr", labels=[0, 1, 2]),
     ("regression", "r2"): lambda y, p, q: m.r2_score(y, p),
@@ -68,15 +69,13 @@ def test_equal_probabilities_missing_classes_and_nan(task: str, name: str) -> No
     )
     one = probability.astype(np.float32)
     assert metrics.compute(metric, truth, label, one) == pytest.approx(KNOWN[task, name](truth, label, one), rel=1e-5)
-    if task == "multiclass" and name != "roc_auc_ovr":  # no row is of the last class, and some are taken for it
+    if task == "multiclass":  # no row is of the last class, and some are predicted as it
         few = truth % 2
-        assert metrics.compute(metric, few, label, probability) == pytest.approx(
-            KNOWN[task, name](few, label, probability)
-        )
-    if name == "roc_auc_ovr":  # scikit-learn gives NaN
-        each = [m.roc_auc_score(truth % 2 == k, probability[:, k]) for k in (0, 1)]
-        assert metrics.compute(metric, truth % 2, label, probability) == pytest.approx(np.mean(each))
-        assert np.isnan(metrics.compute(metric, truth * 0, label, probability))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = KNOWN[task, name](few, label, probability)
+        assert np.isnan(wanted) == (name == "roc_auc_ovr")
+        assert metrics.compute(metric, few, label, probability) == pytest.approx(wanted, nan_ok=True)
     if not metric.of_label:
         probability[3] = np.nan
         assert np.isnan(metrics.compute(metric, truth, label, probability))
@@ -94,9 +93,49 @@ def test_what_is_not_defined_is_nan() -> None:
     assert np.isnan(metrics.compute(metrics.table("binary", 2)["roc_auc"], ones, ones, probability))
 
 
+def test_recall_is_averaged_over_the_classes_that_are_there() -> None:
+    made = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1]), np.eye(3)[[0, 2, 1, 1]]
+    assert metrics.compute(metrics.table("multiclass", 3)["balanced_accuracy"], *made) == 0.75
+
+
 def test_an_interval_holds_its_value() -> None:
     """A class with few rows is in few of the samples: the mean over classes of those is higher."""
     assert metrics.interval(0.3, np.linspace(0.32, 0.4, 100), 6966) == (0.3, pytest.approx(0.38, abs=0.02))
+
+
+def test_an_interval_is_of_the_level_and_as_narrow_as_the_rows_make_it() -> None:
+    drawn = np.append(np.linspace(0, 1, 1001), np.nan)  # a draw without a value counts for nothing
+    for rows in (1, metrics.DRAW_ROWS):
+        assert metrics.interval(0.5, drawn, rows, 0.9) == pytest.approx((0.05, 0.95))
+    assert metrics.interval(0.5, drawn, 4 * metrics.DRAW_ROWS, 0.9) == pytest.approx((0.275, 0.725))
+    assert metrics.interval(0.5, drawn, 100) == pytest.approx((0.025, 0.975))
+    assert np.isnan(metrics.interval(float("nan"), drawn, 100)).all()
+    assert np.isnan(metrics.interval(0.5, np.array([np.nan]), 100)).all()
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_as_good_is_better_or_equal_but_for_a_tie(higher: bool) -> None:
+    sign = 1 if higher else -1
+    for other in (0.5, 1e6):
+        wide = metrics.TIE * max(1.0, other)
+        for ahead, good in ((0, True), (wide, True), (-0.9 * wide, True), (-1.1 * wide, False), (-9 * wide, False)):
+            assert metrics.is_at_least(other + sign * ahead, other, higher_is_better=higher) is good
+    for value, other in ((float("nan"), 0.5), (0.5, float("nan"))):
+        assert not metrics.is_at_least(value, other, higher_is_better=higher)
+
+
+def test_a_draw_has_the_rows_of_the_table_and_at_most_5000() -> None:
+    seen: list[int] = []
+
+    def score(y: Any, p: Any, q: Any) -> float:
+        seen.append(len(y))
+        return float(len(set(p)))
+
+    for rows in (7, metrics.DRAW_ROWS + 1):
+        seen.clear()
+        drawn = metrics.draws(metrics.Metric(score), np.arange(rows), np.arange(rows), None, 0)
+        assert seen == [min(rows, metrics.DRAW_ROWS)] * metrics.DRAWS and len(set(drawn)) > 1
+        assert (drawn < rows).all()  # with rows that are drawn twice
 
 
 @pytest.mark.parametrize("most", [4_000_000, 1])  # all columns together, or one at a time
