@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import io, layout
+from mlops_glue import io, layout, text
 from mlops_glue.adapters.feast import redis
 from mlops_glue.adapters.feast import repo as feast
 from mlops_glue.adapters.feast.redis import RedisReader
 from mlops_glue.config import Config
-from mlops_glue.errors import ConfigError, DataError, did_you_mean
+from mlops_glue.errors import ConfigError, DataError, did_you_mean, first_line
 from mlops_glue.modules import user_modules
 from mlops_glue.records import FeatureList, View
-from mlops_glue.schema import is_day_first
+from mlops_glue.schema import as_text
+from mlops_glue.text import is_day_first
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +29,9 @@ DELAY = (
     f"features: {{delay: 1s}} in {layout.CONFIG} takes what was known a second before, in training too; "
     "or give each row of features the time from which it is known"
 )
+
+
+WRITE_KEYS = "write keys as in training: 12 and 0012 are two"
 
 
 def open_repository(config: Config, root: Path, scratch: Path) -> feast.Repository:
@@ -136,7 +140,7 @@ def _written(config: Config, table: pa.Table, views: list[View]) -> tuple[dict[s
     clock = config.source.timestamp
     return (
         {key: str(table.schema.field(key).type) for key in sorted(keys)},
-        isinstance(clock, str) and is_day_first(table.column(clock)),
+        isinstance(clock, str) and bool(is_day_first(table.column(clock))),
     )
 
 
@@ -242,17 +246,37 @@ def with_features(
 
 
 def _as_trained(table: pa.Table, key: str, kind: str) -> pa.Table:
-    """A key of the type that it had in training: 17 and "17" are one customer."""
-    import pyarrow as pa
-
-    values = table.column(key)
-    if str(values.type) == kind:
-        return table
-    try:
-        values = values.cast(pa.type_for_alias(kind))
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
-        raise DataError(f"column {key!r} holds {values.type}, and was {kind} when the model was trained") from None
+    """A key of the type that it had in training: 17 and "17" are one customer, 17 and "017" are two."""
+    values = text.known(table.column(key))
+    if str(values.type) != kind:
+        try:
+            values = _key_as(values, kind)
+        except ValueError as error:  # Arrow's errors are such
+            said = f"holds {values.type}, and was {kind} when the model was trained"
+            raise DataError(f"column {key!r} {said}: {first_line(error, 120)}", hint=WRITE_KEYS) from None
     return table.set_column(table.column_names.index(key), key, values)
+
+
+def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    """Keys as another type.
+
+    Raises:
+        ValueError: the type does not hold one of them as it is.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(values.type) and pc.any(pc.greater(pc.abs(values), text.EXACT)).as_py():
+        raise ValueError("a float does not tell so long numbers apart")
+    if not text.is_text(values.type):
+        return as_text(values) if kind == "string" else values.cast(pa.type_for_alias(kind))
+    words = text.words(values)
+    made = words.cast(pa.type_for_alias(kind))
+    same = pc.fill_null(pc.equal(as_text(made), words), True)
+    if not pc.all(same, min_count=0).as_py() and not pa.types.is_floating(made.type):
+        at = pc.index(same, False).as_py()
+        raise ValueError(f"{words[at].as_py()!r:.80} is another key than {made[at].as_py()!r}")
+    return made
 
 
 def source_rows(root: Path, view: View, columns: list[str]) -> pa.Table:

@@ -7,31 +7,34 @@ import csv
 import gzip
 import hashlib
 import json
+import logging
 import math
 import os
 import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import layout
+from mlops_glue import layout, text
 from mlops_glue.errors import DamagedError, DataError, UsageError, did_you_mean, first_line
+from mlops_glue.text import is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 BLOCK_BYTES = 8 << 20  # of a text file, at a time
 BATCH_ROWS = 65536  # of a Parquet file, at a time
 # how such a file is opened to be read in pieces: else Arrow begins with reading all of it
 IN_PIECES: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20}
-NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>", "?", "."]  # ? of UCI, . of SAS
-THOUSANDS = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # a number whose commas part thousands; no such begins with a zero
+INDEX = b"glue.index"  # metadata of a column: pandas' index of a frame
+READ = b"glue.read"  # metadata of a table: how its text was read, and what was seen
 
 
 @contextlib.contextmanager
@@ -75,10 +78,10 @@ def _is_torn(path: Path) -> bool:
     return False
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, content: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(content, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -144,11 +147,11 @@ def read_yaml(path: Path) -> Any:
     return yaml_of(path.read_text(encoding="utf-8"))
 
 
-def yaml_of(text: str) -> Any:
+def yaml_of(content: str) -> Any:
     """The same, of text."""
     from ruamel.yaml import YAML
 
-    return YAML(typ="safe", pure=True).load(text)
+    return YAML(typ="safe", pure=True).load(content)
 
 
 def _scalar(value: Any) -> Any:
@@ -209,7 +212,7 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         said = first_line(error)
-        hint = "a value that holds a delimiter or a line break stands in quotes" if "columns, got" in said else None
+        hint = _csv_cause(path) if "columns, got" in said else None
         if suffix(path) == ".jsonl" and (found := _bad_line(path)) is not None:
             said, hint = found, "each line is one object"
             hint += "; of an array: jq -c '.[]' array.json > lines.jsonl" if said.startswith("line 1:") else ""
@@ -241,13 +244,6 @@ def _bad_line(path: Path) -> str | None:
     return None
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Is it one of Arrow's types of text?"""
-    import pyarrow as pa
-
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
 def is_number(kind: pa.DataType) -> bool:
     """Whole numbers and floats."""
     import pyarrow as pa
@@ -270,19 +266,56 @@ def parquet_shape(path: Path) -> tuple[int, dict[str, str]]:
     return file.metadata.num_rows, {field.name: str(field.type) for field in file.schema_arrow}
 
 
-def read_table(path: Path) -> pa.Table:
-    """A whole table. Types of text formats are inferred over the whole column, not from the first rows.
+def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
+    """A whole table. Types of text formats are inferred over the whole column, so that no two values become one.
+
+    Args:
+        path: the file.
+        keys: columns that say whom a row is about: 1 and 1.0 are two.
 
     Raises:
         DataError: the file is empty, has no rows, repeats a column name, or is not what its name says.
     """
     kind = suffix(path)
+    facts: dict[str, Any] = {}
     with _told(path):
-        table = _readers()[kind](path)
+        table = _read_csv(path, facts) if kind.startswith(".csv") else _readers()[kind](path)
     _no_twins(path, table.column_names)
     if table.num_rows == 0:
         raise DataError(f"{path}: has a header but no rows")
-    return table
+    return as_values(table, keys, facts, infer=kind.startswith(".csv"))
+
+
+def as_values(table: pa.Table, keys: Sequence[str], facts: dict[str, Any], *, infer: bool) -> pa.Table:
+    """A table whose text says what it means: null words are null and, where `infer`, text of numbers is numbers.
+
+    Its metadata has `facts` with the decimal sign, and by column the words that were read as null.
+    """
+    sign, columns, nulls = text.decimal_sign(table.columns), [], {}
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        if is_text(values.type):
+            raw, values = values, text.typed(values, sign, key=name in keys) if infer else text.known(values)
+            if is_text(values.type) and (found := text.null_words(raw)):
+                nulls[name] = found
+        columns.append(values)
+    fields = [table.schema.field(at).with_type(values.type) for at, values in enumerate(columns)]
+    about = json.dumps({**facts, "decimal": sign, "nulls": nulls}, sort_keys=True)
+    import pyarrow as pa
+
+    return pa.table(columns, schema=pa.schema(fields, {READ: about}))
+
+
+def read_as(table: pa.Table) -> dict[str, Any]:
+    """How the text of a table was read: its `decimal` sign, `nulls` by column, `encoding`, `blank` lines."""
+    found: dict[str, Any] = json.loads((table.schema.metadata or {}).get(READ, b"{}"))
+    return {"decimal": ".", "nulls": {}, **found}
+
+
+def notes(table: pa.Table, name: str) -> list[str]:
+    """What a user should know of how a file was read."""
+    about = read_as(table)
+    out = [f"{name} is read as {about['encoding']}: it is no UTF-8"] if about.get("encoding", "utf8") != "utf8" else []
+    return out + ([f"{name}: {about['blank']:,} blank lines are left out"] if about.get("blank") else [])
 
 
 def column_names(path: Path) -> list[str] | None:
@@ -354,11 +387,11 @@ def append_rows(path: Path, rows: pa.Table) -> None:
             end = b"\n"
             while piece := stream.read(1 << 20):
                 end = piece[-1:]
-        text = ("" if end == b"\n" else "\n") + _as_lines(path, rows)
+        added = ("" if end == b"\n" else "\n") + _as_lines(path, rows)
         compressed = path.name.lower().endswith(".gz")
         with temporary.open("ab") as file:
             try:
-                encoded = text.encode("utf-8" if suffix(path) == ".jsonl" else _encoding(path, whole=True))
+                encoded = added.encode("utf-8" if suffix(path) == ".jsonl" else _encoding(path, whole=True)[0])
             except UnicodeEncodeError as error:
                 raise DataError(f"{path}: its encoding does not have {error.object[error.start]!r}") from None
             if encoded.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -372,8 +405,8 @@ def _as_lines(path: Path, rows: pa.Table) -> str:
     if suffix(path) == ".jsonl":
         out.writelines(json.dumps(_known(row), ensure_ascii=False, default=str) + "\n" for row in rows.to_pylist())
         return out.getvalue()
-    form = CsvForm.of(path)
-    columns = [_cells(rows.column(name), form.decimal) for name in rows.column_names]
+    form, decimal = CsvForm.of(path), read_as(read_table(path))["decimal"]
+    columns = [_cells(rows.column(name), decimal) for name in rows.column_names]
     csv.writer(out, delimiter=form.delimiter, lineterminator="\n").writerows(zip(*columns, strict=True))
     return out.getvalue()
 
@@ -403,14 +436,24 @@ def frame(table: pa.Table) -> Any:
 def plain(table: pa.Table) -> pa.Table:
     """A table with the types that Arrow can compute with, where a file has others for the same values.
 
-    What pandas notes of a frame, its index for one, is left out: a column is a column.
+    What pandas notes of a frame is left out, but for which columns its index was: they are marked with `INDEX`.
     """
-    columns = [_plain(column) for column in table.columns]
-    if all(new is old for new, old in zip(columns, table.columns, strict=True)):
-        return table.replace_schema_metadata(None)
     import pyarrow as pa
 
-    return pa.table(columns, names=table.column_names)
+    columns = [_plain(column) for column in table.columns]
+    index = [one for one in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(one, str)]
+    fields = [
+        pa.field(name, values.type, metadata={INDEX: _index(values)} if name in index else None)
+        for name, values in zip(table.column_names, columns, strict=True)
+    ]
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _index(values: pa.ChunkedArray) -> bytes:
+    """A moment as index says when, which may be wanted; all else is the place or the name of the row."""
+    import pyarrow as pa
+
+    return b"when" if pa.types.is_temporal(values.type) else b"place"
 
 
 def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -435,21 +478,19 @@ def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
 def _readers() -> dict[str, Any]:
     import pyarrow.parquet as pq
 
-    return {
-        ".csv": _read_csv,
-        ".csv.gz": _read_csv,
-        ".parquet": lambda p: plain(pq.read_table(p)),
-        ".jsonl": lambda p: _json_table(p, p.read_bytes(), None),
-    }
+    return {".parquet": lambda p: plain(pq.read_table(p)), ".jsonl": lambda p: _json_table(p, p.read_bytes())}
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(path: Path, facts: dict[str, Any]) -> pa.Table:
+    """Every value as the text that stands there."""
     import pyarrow as pa
     import pyarrow.csv as pc
 
-    options = CsvForm.of(path).options({})
+    form = CsvForm.of(path)
+    facts |= {"encoding": form.encoding, "blank": form.blank}
+    options = form.options()
     try:
-        table = pc.read_csv(path, **options)  # unlike open_csv, infers a type from every block
+        table = pc.read_csv(path, **options)
     except pa.ArrowInvalid:
         options["read_options"].use_threads = False  # only then Arrow says in which row
         pc.read_csv(path, **options)
@@ -464,38 +505,46 @@ class CsvForm:
     encoding: str
     delimiter: str
     header: list[str]
-    decimal: str = "."
+    before: int  # blank lines that the header comes after
+    blank: int  # blank lines between others, which are no rows
 
     @classmethod
     def of(cls, path: Path, *, whole: bool = True) -> CsvForm:
         """Look at the file: the encoding over all of it (or its beginning), the rest from its first line.
 
         Raises:
-            DataError: the file is empty.
+            DataError: the file is empty, or is in no encoding that is known.
         """
-        encoding = _encoding(path, whole=whole)
+        encoding, gaps = _encoding(path, whole=whole)
         with _open(path) as stream:
-            sample = stream.read(1 << 20).decode(encoding, errors="replace").lstrip("\ufeff").lstrip()
-        if not sample:
+            sample = stream.read(1 << 20).decode(encoding, errors="replace").lstrip("\ufeff")
+        head = re.sub(r"^([^\S\r\n]*(\r\n|\r|\n))+", "", sample)  # a header may begin with a tab
+        if not head.strip():
             raise DataError(f"{path}: is empty")
-        delimiter = sniff_delimiter(sample)
-        return cls(encoding, delimiter, _header(sample, delimiter), sniff_decimal(sample, delimiter))
+        if re.match(r"(?i)sep=.?[\r\n]", head):
+            raise DataError(
+                f"{path}: its first line is {head.splitlines()[0]!r}, which only Excel takes for no row",
+                hint="take that line out: tail -n +2",
+            )
+        delimiter = sniff_delimiter(head)
+        header = _header(head, delimiter)
+        before = len(re.findall(r"\r\n|\r|\n", sample[: len(sample) - len(head)]))
+        blank = _blank_lines(path, encoding) - before if gaps and len(header) > 1 else 0
+        return cls(encoding, delimiter, header, before, blank)
 
-    def options(self, types: dict[str, str], *, verbatim: bool = False) -> dict[str, Any]:
-        """Arguments for pyarrow's readers. `verbatim` keeps every value as the text that stands there."""
+    def options(self) -> dict[str, Any]:
+        """Arguments for pyarrow's readers, which keep every value as the text that stands there."""
         import pyarrow as pa
         import pyarrow.csv as pc
 
-        raw = {name.strip(): name for name in self.header}
-        given = dict.fromkeys(self.header, "string") if verbatim else {raw[k]: t for k, t in types.items() if k in raw}
         return {
-            "read_options": pc.ReadOptions(block_size=BLOCK_BYTES, encoding=self.encoding),
-            "parse_options": pc.ParseOptions(delimiter=self.delimiter, newlines_in_values=True),
+            "read_options": pc.ReadOptions(block_size=BLOCK_BYTES, encoding=self.encoding, skip_rows=self.before),
+            # in a table of one column a blank line is a row without a value
+            "parse_options": pc.ParseOptions(
+                delimiter=self.delimiter, newlines_in_values=True, ignore_empty_lines=len(self.header) > 1
+            ),
             "convert_options": pc.ConvertOptions(
-                column_types={name: pa.type_for_alias(kind) for name, kind in given.items()},
-                null_values=NULLS,
-                strings_can_be_null=not verbatim,
-                decimal_point=self.decimal,
+                column_types=dict.fromkeys(self.header, pa.string()), strings_can_be_null=False
             ),
         }
 
@@ -512,61 +561,126 @@ def _open(path: Path) -> Iterator[Any]:
             raise DataError(f"{path}: cannot be read as {suffix(path)[1:]}: {first_line(error)}") from None
 
 
-def _encoding(path: Path, *, whole: bool) -> str:
-    """UTF-16 by its mark, UTF-8 where all of the file is, else Latin-1, which takes any byte."""
+def _encoding(path: Path, *, whole: bool) -> tuple[str, bool]:
+    """UTF-16 by its mark, UTF-8 where all of the file is, else Windows-1252; and may there be blank lines?
+
+    Raises:
+        DataError: it is UTF-8 but for some bytes, or holds bytes that Windows-1252 does not have.
+    """
     import codecs
 
     decoder = codecs.getincrementaldecoder("utf-8")()
+    gaps, end = False, b""
     with _open(path) as stream:
         piece = stream.read(1 << 20)
         if piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return "utf-16"
+            return "utf-16", True
         try:
             while piece:
                 decoder.decode(piece)
+                gaps = gaps or any(gap in end + piece for gap in (b"\n\n", b"\n\r", b"\r\r"))
+                end = piece[-1:]
                 piece = stream.read(1 << 20) if whole else b""
             decoder.decode(b"", final=whole)
         except UnicodeDecodeError:
-            return "latin-1"
-    return "utf8"
+            return _one_byte_encoding(path), True
+    return "utf8", gaps
 
 
-def sniff_delimiter(text: str) -> str:
+def _one_byte_encoding(path: Path) -> str:
+    """Windows-1252, where that is what the file is."""
+    import codecs
+
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    right, wrong, lines, first, undefined = 0, 0, 1, 0, 0
+    with _open(path) as stream:
+        for line in iter(lambda: stream.readline(1 << 20), b""):
+            said = decoder.decode(line)
+            odd = len(re.findall("[\udc80-\udcff]", said))
+            first = first or (lines if odd else 0)
+            undefined = undefined or (lines if re.search(rb"[\x81\x8d\x8f\x90\x9d]", line) else 0)
+            right, wrong = right + sum(c > "\x7f" for c in said) - odd, wrong + odd
+            lines += line.count(b"\n")
+    if right >= wrong:
+        raise DataError(f"{path}: line {first} holds what is no UTF-8, as the others are", hint="iconv -c -t UTF-8")
+    if undefined:
+        raise DataError(f"{path}: line {undefined} is neither UTF-8 nor Windows-1252", hint="save it as UTF-8")
+    return "cp1252"
+
+
+def _blank_lines(path: Path, encoding: str) -> int:
+    """How many lines hold nothing, outside of quotes and before the last that does."""
+    import io as streams
+
+    out, waiting, quoted = 0, 0, False
+    with _open(path) as raw, streams.TextIOWrapper(raw, encoding=encoding) as stream:
+        for line in stream:
+            if not quoted and line == "\n":
+                waiting += 1
+                continue
+            out, waiting = out + waiting, 0
+            quoted ^= line.count('"') % 2 == 1
+    return out
+
+
+def _csv_cause(path: Path) -> str:
+    """Why rows have not as many values as the header, as a hint."""
+    form = CsvForm.of(path)
+    with _open(path) as stream:
+        rows = [
+            row
+            for row in csv.reader(
+                stream.read(1 << 16).decode(form.encoding, "replace").splitlines()[:20], delimiter=form.delimiter
+            )
+            if row
+        ]
+        stream.seek(0)
+        last = b""
+        while piece := stream.read(1 << 20):
+            last = (last + piece)[-3:]
+    counts = [len(row) for row in rows[1:-1] or rows[1:]]
+    if last.strip() == b"\x1a" or last.rstrip().endswith(b"\n\x1a"):
+        return "its last line is ^Z, an end of file of MS-DOS: take it out"
+    if rows[0][0].startswith("#"):
+        return "lines that begin with # are no rows of a CSV: take them out"
+    if counts and all(row[-1] == "" and len(row) == len(rows[0]) + 1 for row in rows[1:]):
+        return "rows end with a delimiter, the header does not: take it out, or add one to the header"
+    if counts and len(rows[0]) < min(counts):
+        return "is the first line a title? It has fewer values than the others; the first line has the columns' names"
+    return "a value that holds a delimiter or a line break stands in quotes"
+
+
+def sniff_delimiter(head: str) -> str:
     """The delimiter of a CSV by its header: the most frequent of comma, semicolon, tab and bar outside quotes."""
-    return max(",;\t|", key=lambda d: len(_header(text, d)))  # the first of equals: a comma
+    return max(",;\t|", key=lambda d: len(_header(head, d)))  # the first of equals: a comma
 
 
-def sniff_decimal(text: str, delimiter: str) -> str:
-    """The decimal point of a CSV by its beginning: a comma where numbers have one, it cannot part thousands, and no
-    number has a point."""
-    if delimiter == ",":
-        return "."
-    fields = [field.strip() for row in csv.reader(StringIO(text, newline=""), delimiter=delimiter) for field in row]
-    comma = any(re.fullmatch(r"[-+]?\d+,\d+", field) and not re.fullmatch(THOUSANDS, field) for field in fields)
-    return "," if comma and not any(re.fullmatch(r"[-+]?\d+\.\d+", field) for field in fields) else "."
-
-
-def _header(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader(StringIO(text, newline=""), delimiter=delimiter))
+def _header(head: str, delimiter: str) -> list[str]:
+    return next(csv.reader(StringIO(head, newline=""), delimiter=delimiter))
 
 
 def batches(
-    path: Path, types: dict[str, str] | None = None, *, verbatim: bool = False
+    path: Path, *, decimal: str = ".", verbatim: bool = False, optional: Sequence[str] = ()
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """A file in pieces, in memory that does not grow with it: each piece typed, and as it is to be carried along.
+    """A file in pieces, in memory that does not grow with it: each as it is read, and as it is to be carried along.
+
+    Of a CSV file every value is read as the text that stands there: the schema of a model says what it means.
 
     Args:
         path: the file.
-        types: Arrow type names by column for text formats, as the training data had them; a value that does not fit
-            makes the column wider (float64, then text), so that the same file gives the same types however it is cut.
-        verbatim: carry a CSV file's values as the text that stands there.
+        decimal: sign of numbers as text.
+        verbatim: carry a CSV file's values as the text that stands there, else as types that keep them apart, which
+            are those of the whole file.
+        optional: columns that a row of jsonl may leave out.
 
     Raises:
         DataError: the file cannot be read.
     """
-    cut = {".parquet": _parquet_batches, ".jsonl": _json_batches}.get(suffix(path), _csv_batches)
-    rows = 0
-    pieces = cut(path, types or {}, verbatim)
+    kind, rows = suffix(path), 0
+    if kind.startswith(".csv"):
+        pieces = _csv_batches(path, decimal, verbatim)
+    else:
+        pieces = _parquet_batches(path, verbatim) if kind == ".parquet" else _json_batches(path, optional)
     while True:
         with _told(path):  # around the reading alone: what the caller does with a piece is not the file's fault
             piece = next(pieces, None)
@@ -579,7 +693,7 @@ def batches(
         raise DataError(f"{path}: has a header but no rows")
 
 
-def _parquet_batches(path: Path, types: dict[str, str], verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _parquet_batches(path: Path, verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -590,48 +704,46 @@ def _parquet_batches(path: Path, types: dict[str, str], verbatim: bool) -> Itera
             yield typed, typed if verbatim else piece
 
 
-def _csv_batches(path: Path, types: dict[str, str], verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _csv_batches(path: Path, decimal: str, verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
     import pyarrow as pa
     import pyarrow.csv as pc
 
     form = CsvForm.of(path)
     names = [name.strip() for name in form.header]
-    options = form.options(_types_that_fit(path, form, dict(types)))
-    carried = pc.open_csv(path, **form.options({}, verbatim=True)) if verbatim else None
-    for batch in pc.open_csv(path, **options):
-        piece = pa.Table.from_batches([batch]).rename_columns(names)
-        # both readers cut at the same bytes, so the rows are the same
-        yield piece, piece if carried is None else pa.Table.from_batches([carried.read_next_batch()])
+    if form.encoding != "utf8":
+        log.warning("%s is read as %s: it is no UTF-8", path, form.encoding)
+    if form.blank:
+        log.warning("%s: %s blank lines are left out", path, f"{form.blank:,}")
+    states: list[str] = ["null"] * len(names)
+    if not verbatim:
+        for batch in pc.open_csv(path, **form.options()):
+            found = [text.state(text.words(pa.chunked_array([column])), decimal)[0] for column in batch.columns]
+            states = [text.wider(*pair) for pair in zip(states, found, strict=True)]
+    for batch in pc.open_csv(path, **form.options()):
+        raw = pa.Table.from_batches([batch])
+        piece = raw.rename_columns(names)
+        if verbatim:
+            yield piece, raw
+            continue
+        columns = [text.typed(c, decimal, name=s) for c, s in zip(piece.columns, states, strict=True)]
+        yield piece, pa.table(columns, names=names)
 
 
-def _types_that_fit(path: Path, form: CsvForm, types: dict[str, str]) -> dict[str, str]:
-    """Read the file through; where a value does not fit its column's type, widen it and read again."""
-    import pyarrow as pa
-    import pyarrow.csv as pc
-
-    while True:
-        try:
-            reader = pc.open_csv(path, **form.options(types))
-            types = {**{f.name.strip(): "string" for f in reader.schema if pa.types.is_null(f.type)}, **types}
-            for _ in reader:
-                pass
-            return types
-        except pa.ArrowInvalid as error:
-            found = re.search(r"column #(\d+).* conversion error to (\w+)", str(error))
-            if found is None:
-                raise
-            wider = "double" if found.group(2).startswith(("int", "uint")) else "string"
-            types[form.header[int(found.group(1))].strip()] = wider
-
-
-def _json_batches(path: Path, types: dict[str, str], verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _json_batches(path: Path, optional: Sequence[str]) -> Iterator[tuple[pa.Table, pa.Table]]:
     import pyarrow as pa
 
-    schemas = [_json_table(path, piece, None).schema for piece in _lines(path)]
+    schemas, codes = [], set[str]()
+    for piece in _lines(path):
+        table = _json_types(path, piece, None)
+        schemas.append(table.schema)
+        codes |= _codes(table, piece)
     schema = pa.unify_schemas(schemas, promote_options="permissive")
     for piece in _lines(path):
-        table = _json_table(path, piece, schema)
-        yield table, table
+        table = carried = _json_table(path, piece, schema, codes)
+        for name in optional:
+            if name not in schema.names:
+                table = table.append_column(name, pa.nulls(table.num_rows))
+        yield table, carried
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -644,7 +756,20 @@ def _lines(path: Path) -> Iterator[bytes]:
                 yield piece
 
 
-def _json_table(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
+def _json_table(path: Path, lines: bytes, schema: pa.Schema | None = None, codes: set[str] | None = None) -> pa.Table:
+    import pyarrow as pa
+
+    table = _json_types(path, lines, schema)
+    for name in _codes(table, lines) if codes is None else codes:
+        if name in table.column_names:
+            rows = [json.loads(line) for line in lines.decode("utf-8-sig").splitlines() if line.strip()]
+            given = [row.get(name) for row in rows]
+            digits = pa.array([None if one is None else str(one) for one in given], pa.string())
+            table = table.set_column(table.column_names.index(name), name, digits)
+    return table
+
+
+def _json_types(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.json as pj
 
@@ -659,16 +784,30 @@ def _json_table(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
     return table
 
 
-def sample(path: Path, rows: int) -> pa.Table:
-    """About so many rows spread evenly over the file, in memory that does not grow with it."""
+def _codes(table: pa.Table, lines: bytes) -> set[str]:
+    """Columns that Arrow takes for floats, though they hold whole numbers that no float tells apart."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    floats = [name for name in table.column_names if pa.types.is_floating(table.column(name).type)]
+    floats = [name for name in floats if pc.any(pc.greater(pc.abs(table.column(name)), text.EXACT - 1)).as_py()]
+    if not floats:
+        return set()
+    rows = [json.loads(line) for line in lines.decode("utf-8-sig").splitlines() if line.strip()]
+    return {name for name in floats if any(type(v := row.get(name)) is int and abs(v) > text.EXACT for row in rows)}
+
+
+def sample(path: Path, rows: int, keys: Sequence[str] = ()) -> pa.Table:
+    """About so many rows spread evenly over the file, in memory that does not grow with it; `keys` as `read_table`."""
     import pyarrow as pa
 
     kept, step = [], 0
-    for piece, _ in batches(path):
+    for piece, _ in batches(path, verbatim=True):
         if step == 0:
             step = max(1, round(path.stat().st_size / max(piece.nbytes, 1) * piece.num_rows / rows))
         kept.append(piece.take(list(range(0, piece.num_rows, step))))
-    return pa.concat_tables(kept, promote_options="permissive")
+    whole = pa.concat_tables(kept, promote_options="permissive")
+    return as_values(whole, keys, {}, infer=suffix(path).startswith(".csv"))
 
 
 class CsvSink:
@@ -706,9 +845,9 @@ class CsvSink:
         return not odd and not any(pc.any(pc.match_substring_regex(c, '[",\r\n]')).as_py() for c in texts)
 
     def _rows(self, rows: Any) -> None:
-        text = StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._stream.write(text.getvalue().encode())
+        out = StringIO(newline="")
+        csv.writer(out, lineterminator="\n").writerows(rows)
+        self._stream.write(out.getvalue().encode())
 
 
 def sink(path: Path, named: Path, schema: pa.Schema) -> Any:

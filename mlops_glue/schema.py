@@ -10,11 +10,11 @@ This module needs NumPy and Arrow only: a serving worker imports it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from mlops_glue import text
 from mlops_glue.errors import DataError, did_you_mean, first_line
-from mlops_glue.io import NULLS, THOUSANDS, is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +25,9 @@ RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
 CALLED = {"number": "number", "boolean": "boolean", "datetime": "date", "category": "text"}  # a value that may be none
 WRITE_DATES = "write dates as 2026-11-25, with a time as 2026-11-25T12:00:00Z"
-TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
+LOST = 0.01  # share of a column's distinct values; below, a number that is rounded is still that number
+ROUNDED = 0.1  # the same of fractions, of which many rows have many that differ in digits that tell nothing
+NUMERIC = ("int", "uint", "double", "float", "halffloat", "decimal")  # how Arrow's names of types of numbers begin
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,10 @@ class Column:
     categories: list[str] | None = None  # category: the values seen, when there are at most 1000
     minimum: float | None = None
     maximum: float | None = None
-    day_first: bool = False  # datetime written as text: 01/02/2024 is the first of February
+    day_first: bool | None = (
+        False  # datetime written as text: 01/02/2024 is the first of February; None: there were none
+    )
+    base: float = 0.0  # number: what is taken off it before it becomes float32, which has 24 bits for what then is left
 
     @property
     def inputs(self) -> list[str]:
@@ -59,6 +64,9 @@ class Schema:
     trained: list[Any] | None = (
         None  # of the labels those that the training rows had, where not all: the model knows no other
     )
+    nulls: list[str] = field(default_factory=lambda: list(text.NULLS))  # words that say null, in text of any source
+    decimal: str = "."  # the sign in numbers as text
+    trims: bool = True  # do blanks around a category not count?
 
     @property
     def order(self) -> list[Any]:
@@ -95,8 +103,13 @@ class Schema:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Schema:
-        """The inverse of `to_dict`."""
-        return cls(**{**value, "columns": [Column(**c) for c in value["columns"]]})
+        """The inverse of `to_dict`; a model of before `nulls` was kept keeps the categories that it knows."""
+        made = cls(**{**value, "columns": [Column(**c) for c in value["columns"]]})
+        if "nulls" in value:
+            return made
+        had = {name for column in made.columns for name in column.categories or []}
+        nulls = [name for name in text.NULLS if name not in had]
+        return replace(made, nulls=nulls, trims=all(name == name.strip() for name in had))
 
 
 def encode(
@@ -123,17 +136,23 @@ def encode(
             continue
         values = table.column(column.name)
         try:
-            encoded.update(zip(column.inputs, _encode_one(values, column), strict=True))
+            encoded.update(zip(column.inputs, _encode_one(values, column, schema), strict=True))
         except (ValueError, NotImplementedError) as error:  # Arrow's errors are among these
-            row, said, at = "", str(error), _refused(values, column)
+            row, said, at = "", str(error), _refused(values, column, schema)
             if at is not None:
                 row = "" if rows is None else f", row {int(rows[at]) + 1}"
                 said = f"{_shown(values.slice(at, 1))!r:.80} is no {CALLED[column.kind]}"
             problems.append(f"column {column.name!r}{row}: {said}")
-            hint = hint or "a number is written 1234.5 or 1,234.5, a date 2024-12-31; what is unknown is left empty"
+            hint = hint or _how_to_write(column, schema)
     if problems:
         raise DataError("\n".join(f"{where}: {p}" for p in problems), hint=hint)
     return encoded
+
+
+def _how_to_write(column: Column, schema: Schema) -> str:
+    examples = ["1234.5"] if column.dtype.startswith(NUMERIC) else ["1234.5", "1,234.5"]
+    number = " or ".join(one.translate(str.maketrans(",.", ".,")) if schema.decimal == "," else one for one in examples)
+    return f"as in training a number is written {number}, a date 2024-12-31; what is unknown is left empty"
 
 
 def _shown(one: pa.ChunkedArray) -> Any:
@@ -142,12 +161,12 @@ def _shown(one: pa.ChunkedArray) -> Any:
     return (as_text(one) if pa.types.is_temporal(one.type) else one)[0].as_py()  # Python has fewer years
 
 
-def _refused(values: pa.ChunkedArray, column: Column) -> int | None:
+def _refused(values: pa.ChunkedArray, column: Column, schema: Schema) -> int | None:
     """The place of the first value that cannot be encoded; None where it is the column's type."""
 
     def fits(start: int, end: int) -> bool:
         try:
-            for _ in _encode_one(values.slice(start, end - start), column):
+            for _ in _encode_one(values.slice(start, end - start), column, schema):
                 pass
         except (ValueError, NotImplementedError):
             return False
@@ -174,16 +193,16 @@ def matrices(encoded: dict[str, np.ndarray[Any, Any]], schema: Schema) -> dict[s
     return out
 
 
-def _encode_one(values: pa.ChunkedArray, column: Column) -> Iterator[np.ndarray[Any, Any]]:
+def _encode_one(values: pa.ChunkedArray, column: Column, schema: Schema) -> Iterator[np.ndarray[Any, Any]]:
     kind = column.kind
     if kind == "category":
-        yield _text(values)
+        yield _category(values, column, schema)
     elif kind == "number":
-        yield encode_number(values)
+        yield encode_number(values, column, schema)
     elif kind == "boolean":
-        yield _boolean(values)
+        yield _boolean(values, schema)
     else:
-        yield from _date_parts(values, column.day_first)
+        yield from _date_parts(values, column, schema)
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -198,101 +217,161 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return values.cast(pa.string())
 
 
-def trimmed(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text without the blanks around it; null where nothing is left, or a word for null."""
+def _category(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.ndarray[Any, Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    words = pc.utf8_trim_whitespace(values)
-    return pc.if_else(pc.is_in(words, pa.array(NULLS, words.type)), None, words)
+    if not text.is_text(values.type):
+        return pc.fill_null(as_text(values), "").to_numpy()  # type: ignore[no-any-return]
+    if schema.trims:
+        values = text.words(values, schema.nulls)
+    else:
+        values = pc.if_else(pc.is_in(values, pa.array(schema.nulls, values.type)), None, values)
+    values = pc.fill_null(values, "")
+    if column.dtype in ("", "string"):
+        return values.to_numpy()  # type: ignore[no-any-return]
+    coded = pc.dictionary_encode(values).combine_chunks()
+    names = pa.array([text.category(one, column.dtype) for one in coded.dictionary.to_pylist()], pa.string())
+    return names.take(coded.indices).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 
-def _text(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    import pyarrow.compute as pc
+def as_numbers(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.ndarray[Any, Any]:
+    """float64 of shape (rows,), NaN for null.
 
-    return pc.fill_null(as_text(values), "").to_numpy()  # type: ignore[no-any-return]
-
-
-def encode_number(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
-    """float32 of shape (rows,), NaN for null and infinite; of text, commas that part thousands do not count.
+    Signs that part thousands do not count in text, where training had such; else 1,234 may be a decimal comma.
 
     Raises:
         ValueError: a value is no number.
     """
     import numpy as np
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if pa.types.is_null(values.type):
-        return np.full(len(values), np.nan, np.float32)
-    if is_text(values.type):
-        values = trimmed(values)
-        if pc.any(pc.match_substring(values, ",")).as_py():  # any other comma stays, and is refused
-            parted = pc.match_substring_regex(values, f"^{THOUSANDS}$")
-            values = pc.if_else(parted, pc.replace_substring(values, ",", ""), values)
+        return np.full(len(values), np.nan)
+    if text.is_text(values.type):
+        grouped = not column.dtype.startswith(NUMERIC)
+        return text.numbers(text.words(values, schema.nulls), schema.decimal, grouped=grouped)
     if pa.types.is_temporal(values.type):
         raise ValueError(f"holds {values.type}, not numbers")
     try:
-        numbers = values.cast(pa.float64(), safe=False).to_numpy()
+        return values.cast(pa.float64(), safe=False).to_numpy()  # type: ignore[no-any-return]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(f"holds what is no number: {first_line(error, 120)}") from None
-    with np.errstate(over="ignore"):
-        out = numbers.astype(np.float32)
-    out[~np.isfinite(out)] = np.nan  # infinite is treated as unknown, in training too
-    return np.asarray(out)
 
 
-def _boolean(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+def encode_number(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.ndarray[Any, Any]:
+    """float32 of shape (rows,): the difference from the column's base; NaN for null and infinite.
+
+    Raises:
+        ValueError: a value is no number.
+    """
+    return as_float32(as_numbers(values, column, schema), column.base)
+
+
+def as_float32(numbers: np.ndarray[Any, Any], base: Any) -> np.ndarray[Any, Any]:
+    """Differences of float64 numbers from a base, as the model takes them."""
     import numpy as np
 
-    out = np.full(len(values), np.nan, np.float32)
-    for at, word in enumerate(_text(trimmed(as_text(values)))):
-        folded = word.lower()
-        if folded in TRUE:
-            out[at] = 1
-        elif folded in FALSE:
-            out[at] = 0
-        elif folded:
-            raise ValueError(f"{word!r} is no boolean")
+    with np.errstate(over="ignore", invalid="ignore"):
+        out = np.asarray(numbers - base).astype(np.float32)
+    out[~np.isfinite(out)] = np.nan  # infinite is treated as unknown, in training too
     return out
 
 
-IN_PARTS = r"^\s*(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})[-/.]\d{2,4}"
+@dataclass(frozen=True)
+class Apart:
+    """Does float32 keep the numbers of a column apart?
+
+    Attributes:
+        base: what is taken off first, so that it does; 0 where that is not needed, or does not help.
+        lost: share of the distinct values that become another one's equal, nevertheless.
+        twins: two of them, as text; None where there are none, or where it is rounding that nobody would call a loss.
+    """
+
+    base: float = 0.0
+    lost: float = 0.0
+    twins: tuple[str, str] | None = None
+
+    @property
+    def are(self) -> bool:
+        """Are they, but for some?"""
+        return self.lost <= LOST
 
 
-def is_day_first(values: pa.ChunkedArray) -> bool:
-    """Do dates written as text begin with the day? Told by a part over 12; where none is, only dots mean day first."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def kept_apart(values: pa.ChunkedArray, numbers: np.ndarray[Any, Any] | None = None) -> Apart:
+    """How float32 changes numbers: codes of 13 digits and milliseconds since 1970 are beyond its 24 bits.
 
-    if not is_text(values.type):
-        return False
-    found = pc.extract_regex(values, IN_PARTS).drop_null()
-    if len(found) == 0:
-        return False
-    first, second = (pc.max(pc.struct_field(found, part).cast(pa.int64())).as_py() for part in ("first", "second"))
-    return bool(first > 12 or (second <= 12 and pc.struct_field(found, "mark")[0].as_py() == "."))
-
-
-def as_datetime(values: pa.ChunkedArray, day_first: bool = False) -> np.ndarray[Any, Any]:
-    """datetime64[us] in UTC; text is parsed as ISO 8601 or what pandas recognises.
-
-    Raises:
-        ValueError: a value is no date, or has day and month the other way round: pandas would turn it, and it alone.
+    Args:
+        values: numbers of any type; of fractions a part is looked at, because there it is a question of rounding.
+        numbers: the numbers, where the values are text.
     """
     import numpy as np
     import pyarrow as pa
 
-    if is_text(values.type):
-        import pandas as pd
-        import pyarrow.compute as pc
+    if numbers is None:
+        values = values.drop_null()
+        whole_type = pa.types.is_integer(values.type)
+        numbers = (values if whole_type else values.cast(pa.float64(), safe=False)).to_numpy()
+    known = numbers[np.isfinite(numbers)]
+    whole = bool((known == np.round(known)).all())
+    if known.size == 0 or (whole and np.abs(known).max() <= 1 << 24):
+        return Apart()
+    distinct: np.ndarray[Any, Any] = np.unique(known if whole else known[:: max(1, len(known) // 100_000)])
+    found = _lost(distinct, 0.0)
+    if found.lost <= (0 if whole else ROUNDED):
+        return Apart()
+    shifted = _lost(distinct, float(distinct[0]))
+    return shifted if shifted.lost == 0 or (shifted.are and not found.are) else found
 
-        month = pc.struct_field(pc.extract_regex(values, IN_PARTS), "second" if day_first else "first")
-        if (pc.max(month.cast(pa.int64())).as_py() or 0) > 12:
-            raise ValueError("day and month are not where they were in training")
 
-        parsed = pd.to_datetime(trimmed(values).to_pandas(), utc=True, format="mixed", dayfirst=day_first)
-        return np.asarray(parsed.dt.tz_localize(None).to_numpy().astype("datetime64[us]"))
+def _lost(distinct: np.ndarray[Any, Any], base: float) -> Apart:
+    import numpy as np
+
+    encoded = as_float32(distinct.astype(np.float64), base)
+    same = encoded[1:] == encoded[:-1]
+    if not same.any():
+        return Apart(base)
+    at = int(np.argmax(same))
+    return Apart(base, float(same.sum()) / len(distinct), (str(distinct[at]), str(distinct[at + 1])))
+
+
+def _boolean(values: pa.ChunkedArray, schema: Schema) -> np.ndarray[Any, Any]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    coded = pc.dictionary_encode(text.words(as_text(values), schema.nulls)).combine_chunks()
+    out = np.full(len(coded.dictionary) + 1, np.nan, np.float32)
+    for at, word in enumerate(coded.dictionary.to_pylist()):
+        out[at] = truth(word)
+    return out[pc.fill_null(coded.indices, len(out) - 1).to_numpy(zero_copy_only=False)]  # type: ignore[no-any-return]
+
+
+def truth(word: str) -> float:
+    """1 or 0.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if word.lower() in text.TRUE:
+        return 1.0
+    if word.lower() in text.FALSE:
+        return 0.0
+    raise ValueError(f"{word!r} is no boolean")
+
+
+def as_datetime(
+    values: pa.ChunkedArray, day_first: bool | None = False, nulls: Sequence[str] = text.NULLS
+) -> np.ndarray[Any, Any]:
+    """datetime64[us] in UTC; text is read as `text.micros` does.
+
+    Raises:
+        ValueError: a value is no date, or has day and month the other way round.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if text.is_text(values.type):
+        return text.dates(text.words(values, nulls), day_first)
     kind = values.type
     if not (pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_null(kind)):
         raise ValueError(f"holds {kind}, not dates")
@@ -319,19 +398,18 @@ def moments(
         DataError: a value is no date, or is null.
     """
     import numpy as np
-    import pandas as pd
 
     name = ", ".join(columns)
     try:
         if len(columns) == 1:
             values = table.column(columns[0])
-            when = as_datetime(values, is_day_first(values) if day_first is None else day_first)
+            when = as_datetime(values, text.is_day_first(values) if day_first is None else day_first)
         else:
-            parts = zip(("year", "month", "day", "hour", "minute"), columns, strict=False)
-            numbers = {part: encode_number(table.column(column)).astype(np.int64) for part, column in parts}
-            when = pd.to_datetime(pd.DataFrame(numbers)).to_numpy().astype("datetime64[us]")
+            plain = Schema("", "")
+            when = _of_parts([as_numbers(table.column(one), Column(one, "number"), plain) for one in columns])
     except (ValueError, TypeError) as error:
-        raise DataError(f"timestamp {name}: {first_line(error)}", hint=WRITE_DATES) from None
+        row = f", row {error.row + 1}" if isinstance(error, text.NoDate) else ""
+        raise DataError(f"timestamp {name}{row}: {first_line(error)}", hint=WRITE_DATES) from None
     if np.isnat(when).any():
         raise DataError(
             f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none",
@@ -340,10 +418,29 @@ def moments(
     return when
 
 
-def _date_parts(values: pa.ChunkedArray, day_first: bool) -> Iterator[np.ndarray[Any, Any]]:
+def _of_parts(parts: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Moments of year, month, day and, if any, hour and minute; NaT where one is not known."""
     import numpy as np
 
-    when = as_datetime(values, day_first)
+    known = np.isfinite(np.array(parts)).all(axis=0)
+    every = [*parts, *[np.zeros(parts[0].shape)] * (5 - len(parts))]
+    year, month, day, hour, minute = (np.where(known, part, 1).astype(np.int64) for part in every)
+    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
+    days = ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(int)
+    limits = ((year, 1, 9999), (month, 1, 12), (day, 1, days), (hour, 0, 23), (minute, 0, 59))
+    right = np.all([(low <= part) & (part <= high) for part, low, high in limits], axis=0)
+    if not right.all():
+        row = int(np.argmin(right))
+        raise text.NoDate("-".join(f"{part[row]:g}" for part in parts), row)
+    clock = ((hour * 60 + minute) * 60_000_000).astype("timedelta64[us]")
+    when = (months.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")).astype("datetime64[us]") + clock
+    return np.where(known, when, np.datetime64("NaT", "us"))
+
+
+def _date_parts(values: pa.ChunkedArray, column: Column, schema: Schema) -> Iterator[np.ndarray[Any, Any]]:
+    import numpy as np
+
+    when = as_datetime(values, column.day_first, schema.nulls)
     null = np.isnat(when)
     days = when.astype("datetime64[D]").astype(np.int64)
     seconds = (when - when.astype("datetime64[D]")).astype("timedelta64[s]").astype(np.int64)

@@ -22,8 +22,10 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.commands import generated
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
 from mlops_glue.pipeline import defaults, runner, store
+from mlops_glue.pipeline.featurize import as_target, outputs, shown
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
 from mlops_glue.schema import moments
+from mlops_glue.text import is_text
 
 SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
 KINDS = ("number", "category", "boolean", "datetime")
@@ -133,18 +135,19 @@ def plan(
         builds: the estimator's import path and arguments, where they are known.
     """
     notes: list[str] = []
-    read = {file: read_or_sample(file, notes) for file in found}
+    read = {file: read_or_sample(file, notes, entities) for file in found}
     labels = next((file for file, table in read.items() if target in table.column_names), found[0])
     tables = [_look(file, read[file], target, timestamp, entities, file == labels, notes) for file in found]
     label = next(table for table in tables if table.file == labels)
     table, usable = label.rows, [p for p in label.usable if p.name != target]
     _check_target(label, target, notes)
-    usable = _without_seasons(label, usable)
+    usable = _without_outputs(label, target, task, _without_seasons(label, usable))
+    notes += [note for one in tables for note in _null_words(one)]
     excluded = [(p.name, p.reason) for p in usable if p.kind is None]
     notes += [f"left out {name!r}: {reason}" for name, reason in excluded[:20]]
     notes += [f"left out {len(excluded) - 20} more columns: see {layout.CONFIG}"] if len(excluded) > 20 else []
-    odd = [(p.name, p.reason) for p in usable if p.kind is not None and p.reason]
-    notes += [f"{name!r} is taken as categories: {reason}" for name, reason in odd[:20]]
+    odd = [(p.name, p.kind, p.reason) for p in usable if p.kind is not None and p.reason]
+    notes += [f"{name!r}{' is taken as categories' * (kind == 'category')}: {why}" for name, kind, why in odd[:20]]
     excluded += [(label.when, "the timestamp")] if isinstance(label.when, str) else []
     excluded += [(column, "the entity") for column in label.entities]
     views = [] if known else store.views(tables, label, target, notes)
@@ -196,11 +199,13 @@ def plan(
     return asked, notes
 
 
-def read_or_sample(file: Path, notes: list[str]) -> Any:
-    """A table; of a big one a sample, which `notes` then tells."""
+def read_or_sample(file: Path, notes: list[str], keys: tuple[str, ...] = ()) -> Any:
+    """A table, with `keys` as `io.read_table` takes them; of a big one a sample, which `notes` then tells."""
     if file.stat().st_size <= WHOLE_BYTES:
-        return io.read_table(file)
-    table = io.sample(file, SAMPLE_ROWS)
+        table = io.read_table(file, keys)
+        notes += io.notes(table, file.name)
+        return table
+    table = io.sample(file, SAMPLE_ROWS, keys)
     notes.append(f"{file.name} is big: read from a sample of {table.num_rows:,} rows")
     return table
 
@@ -240,6 +245,29 @@ def _look(
     return Table(name, file, table, profiles, there, when, created)
 
 
+def _without_outputs(label: Table, target: str, task: str | None, usable: list[Profile]) -> list[Profile]:
+    """What `glue predict` writes is no feature."""
+    values = label.rows.column(target)
+    try:
+        of = task or infer_task(values)
+        taken = outputs(as_target(values.drop_null(), of, target), of)
+    except DataError:
+        return usable  # the task is checked later
+    reason = "glue predict calls a column of its own so; rename it, and it can be a feature"
+    return [replace(p, kind=None, reason=reason) if p.name in taken else p for p in usable]
+
+
+def _null_words(table: Table) -> list[str]:
+    """Words that were read as null where they might have been meant as words."""
+    found = io.read_as(table.rows)["nulls"]
+    kinds = {p.name: p.kind for p in table.profiles}
+    text = [name for name in found if kinds[name] == "category" or name in table.entities]
+    return [
+        f"column {name!r}: {', '.join(f'{n:,} x {word!r}' for word, n in found[name].items())} read as null"
+        for name in text
+    ]
+
+
 def _without_seasons(label: Table, usable: list[Profile]) -> list[Profile]:
     """Where the holdout is the latest rows, and the table does not span two years, its months were never learnt."""
     if label.when is None:
@@ -276,8 +304,6 @@ def _check_task(label: Table, target: str, task: str) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from mlops_glue.pipeline.featurize import as_target, shown
-
     values = label.rows.column(target).drop_null()
     if pa.types.is_floating(values.type):
         values = values.filter(pc.is_finite(values))  # the others have no target
@@ -307,11 +333,11 @@ def _check_classes(label: Table, target: str, task: str, notes: list[str], *, as
         raise DataError(f"--target {target}: holds dates, which are no classes", hint=hint)
     present = len(values) - values.null_count
     if of.distinct > 50 and of.distinct > 0.5 * present:
-        why = f": {of.reason}" if of.reason and io.is_text(values.type) else ""
+        why = f": {of.reason}" if of.reason and is_text(values.type) else ""
         hint = "--task regression" if _are_numbers(values) else "write it as numbers (1234.5), or name another --target"
         said = f"{of.distinct:,} classes in {present:,} rows are more than can be learnt"
         raise DataError(f"--target {target}: {said}{why}", hint=hint)
-    if io.is_text(values.type):
+    if is_text(values.type):
         alike: dict[str, list[str]] = {}
         for word in sorted(values.unique().drop_null().to_pylist()):
             alike.setdefault(word.strip().casefold(), []).append(word)

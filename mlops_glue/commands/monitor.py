@@ -201,7 +201,8 @@ def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) 
     chosen = bundles.of(bundles.champion(version))
     bundle = Bundle(chosen.folder)
     watch, sampled = Watch(chosen), Sampled(PAGE_ROWS)
-    for raw in pieces_of(path, chosen.schema.types | (bundle.features.types if bundle.features else {})):
+    types = chosen.schema.types | (bundle.features.types if bundle.features else {})
+    for raw in pieces_of(path, types, chosen.schema.decimal):
         piece = with_features(bundles.config, bundles.root, bundle, raw, path)
         watch.add(piece)
         sampled.add(piece)

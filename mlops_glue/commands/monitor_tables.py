@@ -12,8 +12,9 @@ from mlops_glue.commands.init import read_or_sample
 from mlops_glue.errors import DataError, UsageError, did_you_mean
 from mlops_glue.monitoring.drift import Version, Watch
 from mlops_glue.monitoring.window import Sampled, pieces_of
+from mlops_glue.pipeline.featurize import column_of
 from mlops_glue.pipeline.profile import find_timestamp, infer_task, profile
-from mlops_glue.schema import Column, Schema, encode, is_day_first
+from mlops_glue.schema import Schema, encode
 from mlops_glue.summary import Reference, inputs, outcome, summarised
 
 PAGE_ROWS = 2000  # of each table
@@ -46,7 +47,7 @@ def monitor_tables(
         version, left_out = _as_version(Path(reference), table)
         watch, sampled, before = Watch(version), Sampled(PAGE_ROWS), Sampled(PAGE_ROWS)
         before.add(table)
-        for piece in pieces_of(Path(current), version.schema.types):
+        for piece in pieces_of(Path(current), version.schema.types, version.schema.decimal):
             watch.add(piece)
             sampled.add(piece)
         told = watch.verdict(settings)
@@ -82,15 +83,14 @@ def _as_version(path: Path, table: Any) -> tuple[Version, dict[str, str]]:
     columns = []
     for p in found:
         if p.kind is not None and p.name not in clock:
-            raw, values = str(table.schema.field(p.name).type), table.column(p.name)
-            columns.append(Column(p.name, p.kind, raw, day_first=p.kind == "datetime" and is_day_first(values)))
+            columns.append(column_of(p.name, p.kind, table.column(p.name), io.read_as(table)["decimal"]))
     if not columns:
         raise DataError(f"{path}: no column is left to compare", hint=did_you_mean("", names))
     task, labels = "regression", None
     if "prediction" in names:
         task = infer_task(table.column("prediction"))
         labels = None if task == "regression" else sorted(table.column("prediction").unique().drop_null().to_pylist())
-    schema = Schema(task, "", columns, labels)
+    schema = Schema(task, "", columns, labels, decimal=io.read_as(table)["decimal"])
     encoded = pa.table(encode(table, schema, where=str(path)))
     summaries = {name: summarised(encoded.column(name), method) for name, method in inputs(schema).items()}
     said = outcome(schema, names)

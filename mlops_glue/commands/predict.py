@@ -138,8 +138,9 @@ def score_file(
     seen, outside = Outside(bundle.schema), Counter[str]()
     as_csv = not target.name.lower().endswith(".parquet")
     rows = 0
-    types = bundle.schema.types | (bundle.features.types if bundle.features else {})
-    pieces = io.batches(source, types, verbatim=as_csv)
+    asked = set(bundle.features.columns) if bundle.features else set()
+    optional = [c.name for c in bundle.schema.columns if c.nullable and c.name not in asked]
+    pieces = io.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional)
     # the next piece is read and the last one written while this one is scored; no more than three are in memory
     with io.atomic(target) as temporary, ThreadPoolExecutor(2) as pool:
         sink: Any = None

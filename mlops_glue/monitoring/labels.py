@@ -14,7 +14,8 @@ from mlops_glue import io
 from mlops_glue.config import LabelTable
 from mlops_glue.errors import ConfigError, DataError, GlueError, did_you_mean
 from mlops_glue.layout import CONFIG
-from mlops_glue.schema import as_datetime, as_text, is_day_first
+from mlops_glue.schema import as_datetime, as_text
+from mlops_glue.text import is_day_first
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,13 +144,13 @@ def _table(options: LabelTable, root: Path, problems: list[str]) -> pa.Table | N
             raise
         except GlueError as error:
             raise type(error)(f"{WHERE}.url: {error.message}", hint=error.hint) from error
-    path = root / str(options.path)
+    path, keys = root / str(options.path), [name for name in (options.id, options.entity) if name]
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(io.SUFFIXES) and p.name[0] != ".")
         parts, failed = [], None
         for file in files:
             try:
-                parts.append(_as_words(io.read_table(file)))
+                parts.append(_as_words(io.read_table(file, keys)))
             except DataError as error:
                 failed = error
                 problems.append(f"{error.message}: left out")
@@ -158,7 +159,7 @@ def _table(options: LabelTable, root: Path, problems: list[str]) -> pa.Table | N
         return pa.concat_tables(parts, promote_options="default") if parts else None
     if not path.is_file():
         raise DataError(f"{WHERE}.path: {options.path} is not there", hint="it is relative to the project")
-    return io.read_table(path)
+    return io.read_table(path, keys)
 
 
 def _as_words(table: pa.Table) -> pa.Table:

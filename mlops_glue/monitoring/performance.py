@@ -16,7 +16,8 @@ from mlops_glue import io, layout, metrics
 from mlops_glue.config import METRICS, Performance
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.labels import TRUTH, Joined
-from mlops_glue.schema import FALSE, TRUE, Schema
+from mlops_glue.schema import Schema
+from mlops_glue.text import FALSE, TRUE
 
 if TYPE_CHECKING:
     import pyarrow as pa

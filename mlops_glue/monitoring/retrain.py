@@ -18,7 +18,7 @@ from mlops_glue.config import Config, Retrain, span
 from mlops_glue.errors import DamagedError, DataError, first_line
 from mlops_glue.metrics import ENOUGH
 from mlops_glue.monitoring.labels import TRUTH
-from mlops_glue.schema import FALSE, TRUE
+from mlops_glue.text import FALSE, TRUE, is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,7 +133,7 @@ def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
                 values = _moment(table.column("glue_time"), clock.index(name) if len(clock) > 1 else None)
             else:
                 values = pa.nulls(table.num_rows)
-            if pa.types.is_boolean(values.type) and io.is_text(kind):
+            if pa.types.is_boolean(values.type) and is_text(kind):
                 values = _in_words(values, whole().column(name))
             columns[name] = _cast(values, kind, name)
         made.append(pa.table(columns))
@@ -165,9 +165,9 @@ def _cast(values: Any, kind: Any, name: str) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_timestamp(values.type) and io.is_text(kind):
+    if pa.types.is_timestamp(values.type) and is_text(kind):
         values = pc.strftime(values, "%Y-%m-%dT%H:%M:%S")
-    elif io.is_text(values.type) and pa.types.is_boolean(kind):
+    elif is_text(values.type) and pa.types.is_boolean(kind):
         values = pc.utf8_lower(values)
     if pa.types.is_timestamp(values.type) and pa.types.is_timestamp(kind):
         values = values.cast(pa.timestamp(kind.unit, values.type.tz), safe=False)

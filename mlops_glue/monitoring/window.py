@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import io
+from mlops_glue import io, text
 from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import DataError, ToolError, UsageError, first_line
 
@@ -143,14 +143,22 @@ class Window:
             self.problems.append(text)
 
 
-def pieces_of(path: Path, types: dict[str, str]) -> Iterator[pa.Table]:
-    """The rows of any table in pieces.
+def pieces_of(path: Path, types: dict[str, str], decimal: str = ".") -> Iterator[pa.Table]:
+    """The rows of any table in pieces; what was text in training is text.
+
+    Args:
+        path: the table.
+        types: Arrow's names of what columns were in training.
+        decimal: sign of numbers as text.
 
     Raises:
         DataError: the file cannot be read, or has no rows.
     """
     if io.suffix(path) != ".parquet":
-        for typed, _ in io.batches(path, types):
+        for raw, typed in io.batches(path, decimal=decimal):
+            for at, name in enumerate(typed.column_names):
+                if types.get(name) == "string" and text.is_text(raw.column(name).type):
+                    typed = typed.set_column(at, name, text.known(raw.column(name)))
             yield typed
         return
     import pyarrow as pa

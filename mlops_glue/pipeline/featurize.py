@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import io, layout
+from mlops_glue import io, layout, text
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
 from mlops_glue.pipeline.ingest import path_of
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Column, Schema, as_text, encode, is_day_first, moments
+from mlops_glue.schema import Column, Schema, as_text, encode, kept_apart, moments
+from mlops_glue.text import is_day_first
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+log = logging.getLogger(__name__)
 
 
 def featurize(config: Config, root: Path) -> None:
@@ -41,7 +46,8 @@ def featurize(config: Config, root: Path) -> None:
     if table.num_rows == 0:
         raise DataError(f"target {labels.target!r} has no values")
     task = labels.task or infer_task(target)
-    schema = Schema(task, labels.target, choose_columns(config, table, joined))
+    columns = choose_columns(config, table, joined, outputs(as_target(target, task, labels.target), task))
+    schema = Schema(task, labels.target, columns, decimal=io.read_as(table)["decimal"])
     if not schema.columns:
         raise DataError("no column is left to learn from", hint=f"see features in {layout.CONFIG}")
     hint = f"put it right or leave it empty, or list the column under another kind or exclude: {layout.CONFIG} features"
@@ -54,12 +60,12 @@ def featurize(config: Config, root: Path) -> None:
         out[layout.WHEN] = moments(table, source.timestamps)
     if source.entity is not None:
         out[layout.WHOM] = as_text(table.column(source.entity))
-    facts = [_describe(c, encoded, table.column(c.name).type) for c in schema.columns]
+    facts = [_describe(c, encoded) for c in schema.columns]
     classes = _classes(truth, task, labels.target)
     if labels.positive is not None and labels.positive not in (classes or []):
         said = did_you_mean(str(labels.positive), [str(c) for c in classes or []])
         raise ConfigError([f"{layout.CONFIG} data.labels.positive: the target has no {labels.positive!r} ({said})"])
-    schema = Schema(task, labels.target, facts, classes, labels.positive if task == "binary" else None)
+    schema = replace(schema, columns=facts, labels=classes, positive=labels.positive if task == "binary" else None)
     io.write_parquet(root / layout.FEATURES, pa.table(out))
     io.write_json(
         root / layout.COLUMNS,
@@ -131,20 +137,63 @@ def _clocks(repository: Any, features: FeatureList) -> dict[str, tuple[list[str]
     return found
 
 
-def choose_columns(config: Config, table: pa.Table, joined: dict[str, str]) -> list[Column]:
-    """The config's lists and what Feast joined, or, where all are empty, every usable column by its inferred kind."""
+def outputs(target: pa.ChunkedArray, task: str) -> set[str]:
+    """The columns that are written beside rows with what the model says of them."""
+    labels = [] if task == "regression" else target.unique().to_pylist()
+    return {"prediction", *(f"probability_{label}" for label in labels)}
+
+
+def choose_columns(config: Config, table: pa.Table, joined: dict[str, str], taken: set[str]) -> list[Column]:
+    """The config's lists and what Feast joined, or, where all are empty, every usable column by its inferred kind.
+
+    Raises:
+        ConfigError: a column has one of the names `taken`, which `glue predict` writes.
+    """
     chosen = config.features
     kinds: dict[str, Any] = {c: k for k in ("number", "category", "boolean", "datetime") for c in getattr(chosen, k)}
     kinds |= {column: kind for column, kind in joined.items() if column not in chosen.exclude}
     if not kinds:
-        apart = {config.data.labels.target, config.source.entity, *chosen.exclude}
+        apart = {config.data.labels.target, config.source.entity, *chosen.exclude, *taken}
         apart |= {c for c in config.source.timestamps if isinstance(config.source.timestamp, str)}
         kinds = {p.name: p.kind for p in profile(table) if p.kind is not None and p.name not in apart}
-    chosen_names = [name for name in table.column_names if name in kinds]
-    return [
-        Column(name, kinds[name], day_first=kinds[name] == "datetime" and is_day_first(table.column(name)))
-        for name in chosen_names
-    ]
+    if both := sorted(taken & kinds.keys()):
+        raise ConfigError(
+            [f"{layout.CONFIG} features: {both[0]!r} is what glue predict calls a column of its own"],
+            hint="rename the column in the table, or leave it out of features",
+        )
+    decimal = io.read_as(table)["decimal"]
+    return [column_of(name, kinds[name], table.column(name), decimal) for name in table.column_names if name in kinds]
+
+
+def column_of(name: str, kind: Any, values: pa.ChunkedArray, decimal: str) -> Column:
+    """A column as its text is to be read; a warning, where float32 makes two of its numbers equal."""
+    import pyarrow as pa
+
+    dtype = str(values.type.value_type if pa.types.is_dictionary(values.type) else values.type)
+    if kind == "datetime":
+        return Column(name, kind, dtype, day_first=is_day_first(values))
+    column = Column(name, kind, dtype)
+    if kind != "number":
+        return column
+    try:
+        apart = kept_apart(values, text.numbers(text.words(values), decimal) if text.is_text(values.type) else None)
+    except (ValueError, NotImplementedError):
+        return column  # `encode` will tell
+    twins = apart.twins or (_codes_alike(values, decimal) if text.is_text(values.type) else None)
+    if twins is not None:
+        log.warning("warning: column %r: %s and %s are equal for the model, as float32", name, *twins)
+    return replace(column, base=apart.base)
+
+
+def _codes_alike(values: pa.ChunkedArray, decimal: str) -> tuple[str, str] | None:
+    """Two codes, 0012 and 12 for instance, that are one number; None where there are none."""
+    seen: dict[float, str] = {}
+    words = text.words(values).drop_null().unique()
+    if text.are_codes(words):
+        for word, number in zip(words.to_pylist(), text.numbers(words, decimal).tolist(), strict=True):
+            if seen.setdefault(number, word) != word:
+                return seen[number], word
+    return None
 
 
 def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:
@@ -193,17 +242,15 @@ def _classes(target: Any, task: str, name: str) -> list[Any] | None:
     return classes
 
 
-def _describe(column: Column, encoded: dict[str, np.ndarray[Any, Any]], raw: pa.DataType) -> Column:
+def _describe(column: Column, encoded: dict[str, np.ndarray[Any, Any]]) -> Column:
     import numpy as np
-    import pyarrow as pa
 
     values = encoded[column.inputs[0]]
-    dtype = str(raw.value_type if pa.types.is_dictionary(raw) else raw)
     if column.kind == "category":
         seen = sorted(set(values) - {""})
         few = seen if len(seen) <= 1000 else None
-        return Column(column.name, column.kind, dtype, bool((values == "").any()), few)
+        return replace(column, nullable=bool((values == "").any()), categories=few)
     null = bool(np.isnan(values).any())
     some = not np.isnan(values).all()
-    low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if some else (None, None)
-    return Column(column.name, column.kind, dtype, null, None, low, high, column.day_first)
+    low, high = (column.base + float(of(values)) if some else None for of in (np.nanmin, np.nanmax))
+    return replace(column, nullable=null, minimum=low, maximum=high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from mlops_glue.schema import moments
 if TYPE_CHECKING:
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
 SINCE_EVER = "event_timestamp"  # the clock of a table that has none
 
 
@@ -25,11 +27,14 @@ def ingest(config: Config, root: Path) -> None:
         ConfigError: `glue.yaml` names a column that a table does not have.
     """
     labels = config.data.labels.source
-    tables = {name: io.read_table(root / source.path) for name, source in config.data.sources.items()}
+    keys = [source.entity for source in config.data.sources.values() if source.entity is not None]
+    tables = {name: io.read_table(root / source.path, keys) for name, source in config.data.sources.items()}
     problems = _missing(config, {name: table.column_names for name, table in tables.items()})
     if problems:
         raise ConfigError(problems)
     for name, table in tables.items():
+        for note in io.notes(table, config.data.sources[name].path):
+            log.warning("warning: %s", note)
         if name != labels and config.features.use:
             table = _with_clock(table, config.data.sources[name], name)
         io.write_parquet(root / path_of(config, name), table)

@@ -17,8 +17,9 @@ from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.holdout import holdout
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Schema, as_datetime, encode_number, trimmed
+from mlops_glue.schema import Schema, as_datetime, as_numbers
 from mlops_glue.scoring import Bundle
+from mlops_glue.text import is_text, words
 
 LABELS_EQUAL = 0.999
 PROBABILITY_P99 = 0.001
@@ -110,11 +111,13 @@ def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
     for column in schema.columns:
         values = table.column(column.name)
         if column.kind == "datetime":
-            made: list[Any] = [None if np.isnat(one) else f"{one}Z" for one in as_datetime(values, column.day_first)]
+            made: list[Any] = [
+                None if np.isnat(one) else f"{one}Z" for one in as_datetime(values, column.day_first, schema.nulls)
+            ]
         elif column.kind == "number" and not io.is_number(values.type):  # text or decimals
-            made = [None if np.isnan(one) else float(one) for one in encode_number(values)]
-        elif column.kind == "boolean" and io.is_text(values.type):
-            made = trimmed(values).to_pylist()
+            made = [None if np.isnan(one) else float(one) for one in as_numbers(values, column, schema)]
+        elif column.kind == "boolean" and is_text(values.type):
+            made = words(values, schema.nulls).to_pylist()
         else:
             continue
         for row, value in zip(rows, made, strict=True):

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_glue import layout
-from mlops_glue.io import THOUSANDS, is_discrete, is_number
-from mlops_glue.schema import FALSE, TRUE, Kind, as_datetime, is_day_first, trimmed
+from mlops_glue import layout, text
+from mlops_glue.io import INDEX, is_discrete, is_number, read_as
+from mlops_glue.schema import Apart, Kind, kept_apart
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,7 +18,7 @@ DATE_LIKE = re.compile(
     r"^\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|^\s*\d{1,2}[ -][A-Za-z]{3}|^\s*[A-Za-z]{3,9} \d{1,2},? \d{4}"
 )
 GROUPED = r"\d+([.,' ]\d{3})*([.,]\d+)?"  # digits, however thousands and decimals are parted
-NUMBER_LIKE = rf"^({THOUSANDS}|[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?)$"
+UNNAMED = re.compile(r"^(unnamed: \d+|__index_level_\d+__)$", re.IGNORECASE)  # pandas' names for what has none
 SIGNED = rf"^\(?[-+]?([A-Z]{{0,3}}\p{{Sc}})?\s?[-+]?{GROUPED}\s?([%‰°\p{{Sc}}]|[A-Za-zµ°²³/]{{1,6}})?\)?$"
 MOSTLY = 0.9
 
@@ -37,10 +37,16 @@ class Profile:
 
 def profile(table: pa.Table) -> list[Profile]:
     """Every column of the table, in order."""
-    return [_column(name, table.column(name)) for name in table.column_names]
+    decimal = read_as(table)["decimal"]
+    return [
+        Profile(field.name, None, "pandas' index of the table: the place of the row", 0, table.column(at).null_count)
+        if UNNAMED.match(field.name) or (field.metadata or {}).get(INDEX) == b"place"
+        else _column(field.name, table.column(at), decimal)
+        for at, field in enumerate(table.schema)
+    ]
 
 
-def _column(name: str, values: pa.ChunkedArray) -> Profile:
+def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -54,6 +60,14 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
 
     def kept(kind: Kind, reason: str = "") -> Profile:
         return Profile(name, kind, reason, distinct, nulls, pa.types.is_integer(values.type))
+
+    def number(apart: Apart) -> Profile:
+        """As float32, or as categories, where that would make too many values equal and there are few."""
+        if apart.twins is None:
+            return kept("number")
+        said = f"as numbers {apart.twins[0]} and {apart.twins[1]} would be equal (float32)"
+        few = not apart.are and (distinct <= 50 or distinct <= 0.5 * present)
+        return kept("category", said) if few else kept("number", said.replace("would be", "are"))
 
     present = rows - nulls
     if not name.strip():
@@ -77,30 +91,34 @@ def _column(name: str, values: pa.ChunkedArray) -> Profile:
             return left_out("identifier: every value is different")
         if distinct > 0.5 * present and rows > 20 and ID_NAME.search(name):  # some rows may be there twice
             return left_out("identifier: most values are different")
-        return kept("number")
+        return number(kept_apart(values))
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return kept("number")
-    told = trimmed(values).drop_null()
+        return number(kept_apart(values))
+    told = text.words(values).drop_null()
     nulls, counted = rows - len(told), told.value_counts()  # what is blank, or says null, counts as null
     words = counted.field("values")
     if len(words) == 0:
         return left_out("no values")
-    if len(words) <= 10 and all(w.lower() in TRUE | FALSE for w in words.to_pylist()):
+    if len(words) <= 10 and all(w.lower() in text.TRUE | text.FALSE for w in words.to_pylist()):
         return kept("boolean")
-    numeric = pc.match_substring_regex(words, NUMBER_LIKE)
-    if pc.all(numeric).as_py():
-        return kept("number")
+    numeric = text.numeric(words, decimal)
+    codes = "numbers that are names: 0012 is not 12, and long ones are told apart" if text.are_codes(words) else ""
+    if pc.all(numeric).as_py() and not codes:
+        return number(kept_apart(told, text.numbers(told, decimal)))
+    no_date = ""
     if all(DATE_LIKE.match(w) for w in words[:200].to_pylist()):
         try:
-            as_datetime(values, is_day_first(values))
+            text.dates(told, text.is_day_first(told))
             return kept("datetime")
-        except ValueError:
-            pass
+        except text.NoDate as error:
+            no_date = f"dates, but row {error.row + 1} of those that are not null: {error}"
     if distinct > 0.3 * present and distinct > 50 and ID_NAME.search(name):
         return left_out("identifier: many values, few rows of each")
     if (distinct > 0.5 * present and distinct > 50) or (unique and present > 20):
-        return left_out(_meant(counted, numeric) or "identifier or free text: nearly every value is different")
-    return kept("category", _meant(counted, numeric))
+        return left_out(
+            codes or no_date or _meant(counted, numeric) or "identifier or free text: nearly every value is different"
+        )
+    return kept("category", codes or no_date or _meant(counted, numeric))
 
 
 def _meant(counted: pa.StructArray, numeric: pa.BooleanArray) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlops_glue.config import Config
 
-FORMAT = 1  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
+FORMAT = 2  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
 STAGES = ("ingest", "validate", "featurize", "split", "train", "evaluate", "package")
 
 

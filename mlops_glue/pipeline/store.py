@@ -10,7 +10,8 @@ from typing import Any
 
 from mlops_glue import io, layout
 from mlops_glue.errors import DataError, MissingExtra, UsageError, first_line
-from mlops_glue.schema import WRITE_DATES, as_datetime, is_day_first
+from mlops_glue.schema import WRITE_DATES, as_datetime
+from mlops_glue.text import is_day_first, is_text
 
 CREATED = re.compile(r"(?i)^(created|ingested|inserted|loaded|recorded|known)(_?(at|on|time|timestamp|date))?$")
 DAY_S = 86_400
@@ -96,7 +97,7 @@ def _type(kind: Any) -> str:
         return "Float64"
     if pa.types.is_boolean(kind):
         return "Bool"
-    if io.is_text(kind):
+    if is_text(kind):
         return "String"
     return "UnixTimestamp" if pa.types.is_timestamp(kind) else ""
 

@@ -11,8 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from decimal import Decimal
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
@@ -21,14 +20,14 @@ import numpy as np
 
 from mlops_glue.errors import did_you_mean
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import FALSE, TRUE, Column, Schema
+from mlops_glue.schema import Column, Schema, as_float32
+from mlops_glue.text import FALSE, TRUE, category, micros, number_text, word
 
 MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
 UNFIT = re.compile(r'[\\"\x00-\x1f]')  # what msgspec takes no field name with
 MOST_PROBLEMS = 1000
 MOST_DIGITS = 400  # of a whole number; a float has 309
 HUGE = "is NaN, infinite or too large"
-EPOCH = datetime(1970, 1, 1)
 UNSET = msgspec.UNSET
 JSON_NAMES = {float: "number", int: "integer", str: "string", bool: "boolean"}
 INT64 = (-(1 << 63), (1 << 63) - 1)
@@ -67,6 +66,11 @@ class Field:
     column: Column | None = None  # of the model
 
     @property
+    def day_first(self) -> bool | None:
+        """Of a date as text."""
+        return self.column.day_first if self.column is not None else False
+
+    @property
     def types(self) -> tuple[type, ...]:
         """The Python types that its JSON values may have, null aside."""
         whole, fraction = self.dtype.startswith(("int", "uint")), self.dtype in ("double", "float")
@@ -93,6 +97,11 @@ class Field:
         made: dict[str, Any] = {"type": kinds if len(kinds) > 1 else kinds[0]}
         if self.kind == "datetime":
             made |= {"format": "date-time", "description": "ISO 8601; without an offset it is UTC"}
+            if self.column is not None and self.column.day_first is not None and self.dtype == "string":
+                made |= {
+                    "description": f"as in training, {'day' if self.column.day_first else 'month'} first, or ISO 8601"
+                }
+                del made["format"]
         if self.kind == "key" and int in self.types:
             made |= dict(zip(("minimum", "maximum"), INT64, strict=True))
         column = self.column
@@ -136,6 +145,9 @@ class Contract:
         self._of_keys = _taken([self.place[name] for name in others])
         self._needs = _needs(features) if features else {}
         self._known = {c.name: frozenset(c.categories) for c in columns if c.kind == "category" and c.categories}
+        self._words = [self._known.get(c.name, frozenset[str]()) for c in columns[self._numbers :]]
+        self._nulls = frozenset(schema.nulls)
+        self._bases = np.array([c.base for c in numeric for _ in c.inputs], np.float64)
         self._unseen = unseen
         self._checked = [(at, f) for at, f in enumerate(self.fields) if self._has_check(f)]
         self._plain = all(f.kind in ("number", "category") or f.types == (bool,) for f in self.fields[: self._columns])
@@ -244,7 +256,8 @@ class Contract:
         limited = field.kind == "category" and not self._unseen and field.name in self._known
         words = field.kind == "boolean" and field.types != (bool,)
         whole = field.kind in ("key", "category") and int in field.types
-        return limited or words or field.kind == "datetime" or whole
+        null = not field.nullable and field.column is not None and str in field.types  # a word may say it
+        return limited or words or field.kind == "datetime" or whole or null
 
     def _row_problems(self, at: int, row: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
         """What the types do not tell of a row that they let pass."""
@@ -261,8 +274,12 @@ class Contract:
                         yield _problem(at, key, f"is required to look up {column}, which is not given")
 
     def _value_problem(self, value: Any, field: Field) -> str | None:
+        if field.column is not None and isinstance(value, str) and self._says_null(value):
+            return None if field.nullable else "must not be null, and that is what this word says"
         if field.kind == "datetime":
-            return None if _micros(value) is not None else "must be a date or time in ISO 8601"
+            right = micros(value, field.day_first) is not None
+            as_there = ", or as in training" if field.dtype == "string" else ""
+            return None if right else f"must be a date or time in ISO 8601{as_there}"
         if field.kind == "boolean":
             return None if as_truth(value) is not None else "must be true or false"
         if field.kind == "key":
@@ -270,7 +287,7 @@ class Contract:
         if isinstance(value, int) and not INT64[0] <= value <= MOST_WHOLE:
             return "must be a whole number of 64 bits"
         known = None if self._unseen else self._known.get(field.name)
-        if known is None or as_text(value) in known:
+        if known is None or self._category(self.place[field.name] - self._numbers, value) in known:
             return None
         return f"is not one of the {len(known)} categories of the training data"
 
@@ -311,13 +328,17 @@ class Contract:
             if not math.isfinite(flat.dot(flat)) and (infinite := np.isinf(number)).any():  # the quick answer is no
                 self._check_finite(rows)
                 number[infinite] = np.nan  # beyond what a float32 holds, as in training
+            if self._bases.any():
+                number = as_float32(np.array(numbers, np.float64), self._bases)
             out["number"] = number
         if end > first:
             texts = [row[first:end] for row in rows.values]
             if self._plain:
-                out["text"] = np.array([["" if v is None else v for v in row] for row in texts], object)
+                known = self._words  # most values are as they were in training
+                cells = [[v if v in k else self._word(v) for v, k in zip(row, known, strict=True)] for row in texts]
             else:
-                out["text"] = np.array([[self._category(at, v) for at, v in enumerate(row)] for row in texts], object)
+                cells = [[self._category(at, v) for at, v in enumerate(row)] for row in texts]
+            out["text"] = np.array(cells, object)
         return out
 
     def _check_finite(self, rows: Rows) -> None:
@@ -331,10 +352,21 @@ class Contract:
         if found:
             raise Invalid(found)
 
+    def _word(self, value: str | None) -> str:
+        """Text as a category of the model's."""
+        if value is None or not self.schema.trims:
+            return "" if value is None or value in self._nulls else value
+        return word(value, self.schema.nulls) or ""
+
+    def _says_null(self, value: str) -> bool:
+        return not self._word(value)
+
     def _category(self, at: int, value: Any) -> str:
         if value is None:
             return ""
         field = self.fields[self._numbers + at]
+        if isinstance(value, str):
+            return category(self._word(value), field.dtype)
         if field.dtype in ("double", "float") and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         return as_text(value)
@@ -343,7 +375,7 @@ class Contract:
         out: list[float | None] = []
         for field, value in zip(self.fields[: self._numbers], row, strict=False):
             if field.kind == "datetime":
-                out += _date_parts(value)
+                out += _date_parts(as_micros(value, field.day_first))
             else:
                 out.append(as_truth(value) if field.kind == "boolean" else value)
         return out
@@ -447,15 +479,7 @@ def as_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
-    number = Decimal(repr(value))
-    sign, digits, _ = number.as_tuple()
-    text = "".join(map(str, digits)).lstrip("0").rstrip("0") or "0"
-    place = number.adjusted() if number else 0  # of the first digit
-    if -6 <= place < 10:
-        plain = f"{number:f}"
-        return plain.rstrip("0").rstrip(".") if "." in plain else plain
-    rest = f".{text[1:]}" if len(text) > 1 else ""
-    return f"{'-' * sign}{text[0]}{rest}e{place:+d}"
+    return number_text(value)
 
 
 def _taken(places: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
@@ -472,32 +496,21 @@ def _not_quick(body: bytes) -> Any:
 
 def as_truth(value: Any) -> float | None:
     """As in training: 1, 0, or None where it is neither."""
-    word = as_text(value).strip().lower() if value is not None else ""
-    return 1.0 if word in TRUE else 0.0 if word in FALSE else None
+    said = as_text(value).strip().lower() if value is not None else ""
+    return 1.0 if said in TRUE else 0.0 if said in FALSE else None
 
 
-def as_micros(value: Any) -> int | None:
-    """As `_micros`, of anything that a row may have for a moment."""
-    text = value.isoformat() if isinstance(value, datetime) else value
-    return _micros(text) if isinstance(text, str) else text
+def as_micros(value: Any, day_first: bool | None = False) -> int | None:
+    """Microseconds since 1970-01-01 UTC of anything that a row may have for a moment: a word that says null is None."""
+    found = value.isoformat() if isinstance(value, datetime) else value
+    return micros(found, day_first) if isinstance(found, str) else found
 
 
-def _micros(value: str) -> int | None:
-    """Microseconds since 1970-01-01 UTC, or None where it is no ISO 8601."""
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    offset = moment.utcoffset() or timedelta(0)
-    return ((moment.replace(tzinfo=None) - EPOCH) - offset) // timedelta(microseconds=1)
-
-
-def _date_parts(value: str | int | datetime | None) -> list[float | None]:
-    """As `schema`: days since 1970, month, weekday (Monday is 0), hour; a looked-up moment is a time already."""
-    micros = as_micros(value)
-    if micros is None:
+def _date_parts(since: int | None) -> list[float | None]:
+    """As `schema`, of microseconds: days since 1970, month, weekday (Monday is 0), hour."""
+    if since is None:
         return [None] * 4
-    when = np.datetime64(micros, "us")
-    days, seconds = divmod(micros // 1_000_000, 86400)
+    when = np.datetime64(since, "us")
+    days, seconds = divmod(since // 1_000_000, 86400)
     month = int(when.astype("datetime64[M]").astype(np.int64)) % 12 + 1
     return [days + seconds / 86400, month, (days + 3) % 7, seconds // 3600]

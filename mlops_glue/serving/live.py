@@ -66,7 +66,7 @@ class Served:
         self.outside = Outside(self.model.schema)
         self.not_found = NotFound(self.model.features, settings.not_found_share)
         self.lookup = Lookup.of(replace(settings, lookup=what.lookup), self.model.features)
-        fields = [(f.name, f.kind, f.dtype, f.required, f.nullable) for f in self.model.contract.fields]
+        fields = [(f.name, f.kind, f.dtype, f.required, f.nullable, f.day_first) for f in self.model.contract.fields]
         self.takes = (fields, self.model.features)  # equal for two versions: a row of the one is a row of the other
 
 

@@ -68,7 +68,7 @@ class PredictionLog:
         """The fields that are written, and what makes a row of them; None where it is the row itself."""
         omit, hashed = set(self.settings.omit), set(self.settings.hash)
         kept = [(at, one) for at, one in enumerate(model.contract.fields) if one.name not in omit]
-        fields = [Field(f.name, "text" if f.name in hashed else f.kind, f.dtype) for _, f in kept]
+        fields = [Field(f.name, "text" if f.name in hashed else f.kind, f.dtype, f.day_first) for _, f in kept]
         if not (omit | hashed) & {one.name for one in model.contract.fields}:
             return fields, None
         plan = [(at, one.name in hashed) for at, one in kept]

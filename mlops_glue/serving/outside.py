@@ -20,8 +20,9 @@ class Outside:
         at = [names.index(name) for name in limits]
         self._numbers = list(limits)
         self._at = np.array(at, np.int64)
-        self._low = np.array([limits[n][0] for n in limits], np.float32)
-        self._high = np.array([limits[n][1] for n in limits], np.float32)
+        bases = np.array([c.base for c in schema.columns if c.name in limits])
+        ends = np.array([*limits.values()], np.float64).reshape(-1, 2) - bases[:, None]  # as they are encoded
+        self._low, self._high = ends.astype(np.float32).T
         self._never_null = np.array([not c.nullable for c in schema.columns if c.name in limits], bool)
         text = [c for c in schema.columns if c.kind == "category"]
         self._known = [

@@ -33,6 +33,7 @@ class Field(msgspec.Struct, array_like=True):
     name: str
     kind: str  # of contract.Field; text for what is hashed
     dtype: str
+    day_first: bool | None = False  # of a date as text
 
 
 class About(msgspec.Struct):

@@ -26,7 +26,7 @@ from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import GlueError
 from mlops_glue.serving import segments
 from mlops_glue.serving.contract import as_micros, as_text, as_truth
-from mlops_glue.serving.segments import About, Record
+from mlops_glue.serving.segments import About, Field, Record
 from mlops_glue.serving.worker import PROBLEM
 
 EACH_S = 1.0
@@ -165,7 +165,7 @@ def _table(about: About, records: list[Record]) -> Any:
         name = field.name
         while name in columns or name in outcome:
             name += "_"
-        columns[name] = _column(of_field, field.kind, field.dtype)
+        columns[name] = _column(of_field, field)
     said = [value for one in records for value in one.predictions]
     columns["prediction"] = pa.array(said, pa.array(about.labels).type if about.labels else pa.float64())
     if about.labels and records[0].probabilities is not None:
@@ -177,14 +177,15 @@ def _table(about: About, records: list[Record]) -> Any:
     return pa.table(columns).replace_schema_metadata(about_file)
 
 
-def _column(values: Sequence[Any], kind: str, dtype: str) -> Any:
+def _column(values: Sequence[Any], field: Field) -> Any:
     """A field's values as Arrow, in one type whatever the request had: numbers as float64, categories as text."""
     import pyarrow as pa
 
+    kind, dtype = field.kind, field.dtype
     if kind == "number":
         return pa.array(values, pa.float64())
     if kind == "datetime":
-        return pa.array([as_micros(v) for v in values], pa.timestamp("us", "UTC"))
+        return pa.array([as_micros(v, field.day_first) for v in values], pa.timestamp("us", "UTC"))
     if kind == "boolean":
         truth = [as_truth(v) for v in values]
         return pa.array([None if one is None else bool(one) for one in truth], pa.bool_())

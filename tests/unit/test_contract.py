@@ -229,3 +229,38 @@ def test_names_that_msgspec_does_not_take() -> None:
     assert sent({'say "x"': "2"}, made) == [(0, 'say "x"', "must be a number, not a string")]
     with pytest.raises(Malformed):
         made.decode(b"{")
+
+
+@pytest.mark.parametrize(("key", "right"), [(2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)])
+def test_a_key_has_64_bits(key: int, right: bool) -> None:
+    view = View("v", {"who": "who"}, {"n": "number"}, 0, "")
+    features = FeatureList(["v:n"], [view], {"n": "v:n"}, types={"who": "int64"})
+    made = contract([Column("n", "number", "double")], features=features)
+    body = json.dumps({"who": key}).encode()
+    if right:
+        assert made.decode(body).values[0][made.place["who"]] == key
+    else:
+        assert sent({"who": key}, made) == [(0, "who", "must be a whole number of 64 bits")]
+
+
+@pytest.mark.parametrize("word", ["NA", " ?", ""])
+def test_a_word_for_null_is_null(word: str) -> None:
+    columns = [Column("t", "category", "string", nullable=True), Column("u", "category", "string", nullable=False)]
+    made = contract([*columns, Column("d", "datetime", "string"), Column("b", "boolean", "string")])
+    got = made.matrices(made.decode(json.dumps({"t": word, "u": " x ", "d": word, "b": word}).encode()))
+    assert got["text"].tolist() == [["", "x"]] and np.isnan(got["number"]).all()
+    assert sent({"u": word}, made) == [(0, "u", "must not be null, and that is what this word says")]
+
+
+def test_a_model_of_before_null_words_were_kept_reads_as_it_did() -> None:
+    old = {"task": "binary", "target": "y", "labels": [0, 1]}
+    columns = [{"name": "t", "kind": "category", "dtype": "string", "categories": ["NA", " x"]}]
+    schema = Schema.from_dict(old | {"columns": columns})
+    assert "NA" not in schema.nulls and "?" in schema.nulls and not schema.trims
+    rows = [{"t": value} for value in ("NA", " x", "?", "new ")]
+    made = Contract(schema, None, unseen=True, max_rows=9)
+    wanted = [["NA"], [" x"], [""], ["new "]]
+    assert made.matrices(made.of_table(rows))["text"].tolist() == wanted
+    assert matrices(encode(pa.Table.from_pylist(rows), schema), schema)["text"].tolist() == wanted
+    plain = Schema.from_dict(old | {"columns": [columns[0] | {"categories": ["x"]}]})
+    assert "NA" in plain.nulls and plain.trims

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import io
+from mlops_glue import io, text
 from mlops_glue.errors import DataError
 
 JSONL = b'{"a": null}\n' + b'{"a": 1.5}\n' * 39 + b"\n"
@@ -21,7 +22,7 @@ PACKED = gzip.compress("".join(f"{i},{i * 7919 % 10007}\n" for i in range(1000))
 
 def both(path: Path) -> list[pa.Table]:
     """The table read whole, and put together from its pieces."""
-    return [io.read_table(path), pa.concat_tables([typed for typed, _ in io.batches(path)])]
+    return [io.read_table(path), pa.concat_tables([typed for _, typed in io.batches(path)])]
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,9 @@ def test_a_csv_however_it_is_written(tmp_path: Path, name: str, content: bytes) 
 
 
 def test_quotes_delimiters_and_line_ends_inside_values_and_names(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text('"a\nb","c,d"\n"x\ny","1,5"\n"say ""hi""",\n')
+    (tmp_path / "t.csv").write_text('"a\nb","c,d"\n"x\ny","1,5,"\n"say ""hi""",\n')
     for table in both(tmp_path / "t.csv"):
-        assert table.to_pydict() == {"a\nb": ["x\ny", 'say "hi"'], "c,d": ["1,5", None]}
+        assert table.to_pydict() == {"a\nb": ["x\ny", 'say "hi"'], "c,d": ["1,5,", None]}
 
 
 @pytest.mark.parametrize(
@@ -65,11 +66,11 @@ def test_types_are_those_of_the_whole_column(
         assert table.num_rows == 20_001
 
 
-def test_a_type_that_was_learnt_is_kept_and_widened_where_it_must_be(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("code,n\n007,1\n012,x\n")
-    ((typed, carried),) = io.batches(tmp_path / "t.csv", {"code": "string", "n": "int64"}, verbatim=True)
-    assert typed.to_pydict() == {"code": ["007", "012"], "n": ["1", "x"]}
-    assert carried.to_pydict() == typed.to_pydict()
+def test_a_csv_is_read_as_text_and_carried_as_types_that_keep_its_values_apart(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("code,n,m\n007,1,1\n012,x,2\n")
+    ((raw, carried),) = io.batches(tmp_path / "t.csv")
+    assert raw.to_pydict() == {"code": ["007", "012"], "n": ["1", "x"], "m": ["1", "2"]}
+    assert carried.to_pydict() == {"code": ["007", "012"], "n": ["1", "x"], "m": [1, 2]}
 
 
 def test_verbatim_carries_what_stands_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,27 +79,14 @@ def test_verbatim_carries_what_stands_there(tmp_path: Path, monkeypatch: pytest.
     with (tmp_path / "t.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["a", "b", "c", "d", "e"], *rows])
     sink = None
-    for typed, carried in io.batches(tmp_path / "t.csv", verbatim=True):
+    for raw, carried in io.batches(tmp_path / "t.csv", verbatim=True):
         sink = sink or io.sink(tmp_path / "o.csv.gz", tmp_path / "o.csv.gz", carried.schema)
-        assert typed.column("e").to_pylist() == [int(v) for v in carried.column("e").to_pylist()]
+        assert raw.column("e").to_pylist() == carried.column("e").to_pylist()
         sink.write_table(carried)
     assert sink is not None
     sink.close()
     with gzip.open(tmp_path / "o.csv.gz", "rt", newline="") as stream:
         assert list(csv.reader(stream))[1:] == rows
-
-
-@pytest.mark.parametrize(
-    ("fields", "decimal"),
-    [
-        (["0,418", "-0,707"], ","),  # a zero begins no thousands
-        (["1234,567"], ","),
-        (["1,234", "12,345,678"], "."),
-        (["0,418", "1.5"], "."),
-    ],
-)
-def test_the_decimal_point_of_a_csv(fields: list[str], decimal: str) -> None:
-    assert io.sniff_decimal("a;b\n" + "\n".join(f"x;{field}" for field in fields), ";") == decimal
 
 
 def test_jsonl_with_keys_that_come_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,3 +190,54 @@ def test_what_is_no_json_is_told_by_its_place(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"state.json: is no JSON: ") as told:
             io.read_json(tmp_path / "state.json")
         assert isinstance(told.value, ValueError) and told.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "said", "hint"),
+    [
+        (b"sep=;\na;b\n1;2\n", "its first line is 'sep=;'", "take that line out"),
+        (b"# made by x\na,b\n1,2\n3,4\n", "cannot be read", "lines that begin with #"),
+        (b"Sales of May\na,b\n1,2\n3,4\n", "cannot be read", "is the first line a title?"),
+        (b"a,b\n1,2,\n3,4,\n5,6,\n", "cannot be read", "rows end with a delimiter"),
+        (b"a,b\n1,2\n3,4\n\x1a", "cannot be read", "its last line is ^Z"),
+        (b"a,b\n1,2\n3,4,5\n6,7\n", "cannot be read", "stands in quotes"),
+        ("a,b\n1,ä\n2,ö\n".encode() + b"3,\xe9\n", "line 4 holds what is no UTF-8", "iconv"),
+        (b"a,b\n1,\xe9\n2,\x81\n", "line 3 is neither UTF-8 nor Windows-1252", "UTF-8"),
+    ],
+)
+def test_the_hint_is_right_for_its_cause(tmp_path: Path, content: bytes, said: str, hint: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(said)) as refused:
+        io.read_table(tmp_path / "t.csv")
+    assert hint in str(refused.value.hint)
+
+
+def test_an_encoding_and_lines_that_are_left_out_are_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(b'a,b\n1,\x80\n\n2,"x\n\ny"\n\n\n3,z\n\n')
+    table = io.read_table(tmp_path / "t.csv")
+    assert table.to_pydict() == {"a": [1, 2, 3], "b": ["€", "x\n\ny", "z"]}
+    assert io.notes(table, "t.csv") == ["t.csv is read as cp1252: it is no UTF-8", "t.csv: 3 blank lines are left out"]
+
+
+def test_a_blank_line_of_one_column_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("\n\na\n1\n\n3\n")
+    for table in both(tmp_path / "t.csv"):
+        assert table.to_pydict() == {"a": [1, None, 3]}
+    assert io.notes(io.read_table(tmp_path / "t.csv"), "t.csv") == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "sign"),
+    [
+        ({"x": ["0,418", "-0,707"]}, ","),
+        ({"x": ["1234,567"]}, ","),
+        ({"x": ["1,234", "12,345,678"]}, "."),  # which could be thousands
+        ({"x": ["1,234"], "z": ["0,5"]}, ","),
+        ({"x": ["0,418"], "z": ["1.5"]}, "."),
+        ({"x": ["0,418", "word"]}, "."),
+        ({"x": [None, "NA"]}, "."),
+        ({"x": [1.5], "z": ["1,5"]}, ","),
+    ],
+)
+def test_the_decimal_sign_of_a_table(columns: dict[str, list[object]], sign: str) -> None:
+    assert text.decimal_sign([pa.chunked_array([values]) for values in columns.values()]) == sign

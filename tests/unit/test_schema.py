@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from mlops_glue.errors import DataError
 from mlops_glue.pipeline.profile import profile
-from mlops_glue.schema import Column, Schema, as_datetime, encode, is_day_first
+from mlops_glue.schema import Column, Schema, as_datetime, encode
+from mlops_glue.text import is_day_first
 
 SCHEMA = Schema(
     "binary",
@@ -48,7 +50,7 @@ def test_every_problem_is_named_at_once() -> None:
     ]
 
 
-NUMBERS = ["1,234", "-12,345,678.5", "+1,234.", "1234", "007", "0.71", ".5", "2e3"]
+NUMBERS = ["1,234", "-12,345,678.5", "+1,234.", "1234", "0", "00.7", "0.71", ".5", "2e3"]
 NO_NUMBERS = ["0,71", "0,418", "-0,707", "001,234", "1,23", "1,2345", "1234,567", "1,234,5", ",5", "1,234e5", "oops"]
 
 
@@ -89,14 +91,22 @@ def test_infinite_is_unknown() -> None:
         (["05/01/2022", "12/31/2022"], False),
         (["05/01/2022", None], False),
         (["05.01.2022", "06.02.2022"], True),
-        (["2022-01-05", "2022-12-31"], False),
+        (["2022-01-05", "2022-12-31"], None),
+        (["01/12/2022"], False),
+        (["01/13/2022"], False),
+        (["13/01/2022"], True),
+        (["12/01/2022"], False),
     ],
 )
-def test_the_day_of_a_written_date(written: list[str], day_first: bool) -> None:
+def test_the_day_of_a_written_date(written: list[str], day_first: bool | None) -> None:
     values = pa.chunked_array([written])
     assert is_day_first(values) is day_first
     first = as_datetime(values.slice(0, 1), day_first)[0].astype(str)[:10]  # one row alone is read as the whole was
-    assert first == ("2022-05-01" if not day_first and "/" in written[0] else "2022-01-05")
+    one, two, three = re.split("[-/.]", written[0])
+    year, month, day = (
+        (three, two, one) if day_first else (three, one, two) if day_first is False else (one, two, three)
+    )
+    assert first == f"{year}-{month}-{day}"
 
 
 @pytest.mark.parametrize(("written", "day_first"), [("18/10/1993", False), ("10/18/1993", True), ("18.10.1993", False)])

@@ -1,0 +1,251 @@
+"""Identity: reading, typing and encoding never make two values one, or lose what stands there, without a word."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mlops_glue import features, io, text
+from mlops_glue.config import LabelTable
+from mlops_glue.errors import DataError
+from mlops_glue.monitoring import labels
+from mlops_glue.pipeline.featurize import column_of
+from mlops_glue.pipeline.profile import profile
+from mlops_glue.schema import Schema, as_text, encode, kept_apart, matrices
+from mlops_glue.serving.contract import Contract
+
+CODES = {
+    "whole": lambda r: str(r.randrange(-50, 50)),
+    "zeros": lambda r: f"{r.randrange(40):0{r.randrange(1, 6)}d}",
+    "64 bits": lambda r: str(r.choice([2**63 - 1, 2**63 - 2, -(2**63), 7])),
+    "beyond": lambda r: str(r.choice([2**63, 2**63 - 1, 10**19 + r.randrange(9)])),
+    "long": lambda r: str(10**19 + r.randrange(99)),
+    "float": lambda r: r.choice(["1", "1.0", "2", "2.50", "2.5", "1e0"]),
+    "53 bits": lambda r: r.choice([str(2**53), str(2**53 + 1), "0.5"]),
+    "sign": lambda r: r.choice(["+5", "5", "-5", "-0", "0"]),
+    "hex": lambda r: r.choice(["0x10", "16", "0X1"]),
+    "words": lambda r: r.choice(["a", " a", "a ", "A", "true", "True", "1"]),
+    "dates": lambda r: r.choice(["2024-01-01", "2024-01-01 00:00", "2024-01-01T00:00:00Z", "9999-12-31"]),
+}
+
+
+@pytest.mark.parametrize("kind", CODES)
+@pytest.mark.parametrize("seed", range(12))
+def test_keys_that_differ_stay_apart(tmp_path: Path, kind: str, seed: int) -> None:
+    """As they are read, as text in the log and in labels, and where they are cast to what they were in training."""
+    r = random.Random(seed)
+    keys = [CODES[kind](r) for _ in range(30)]
+    (tmp_path / "t.csv").write_text("key,x\n" + "".join(f"{key},1\n" for key in keys))
+    read = io.read_table(tmp_path / "t.csv", ["key"])
+    for values in (read.column("key"), as_text(read.column("key"))):
+        got = values.to_pylist()
+        assert len(set(got)) == len(set(keys) if kind != "dates" else set(got)), (kind, values.type)
+        pairs = set(zip(keys, got, strict=True))
+        assert len(pairs) == len(set(keys))
+    if kind in ("zeros", "long", "beyond", "hex") and any(
+        not k.lstrip("-").isdigit() or k != str(int(k)) for k in keys
+    ):
+        assert as_text(read.column("key")).to_pylist() == keys
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_long_keys_of_jsonl_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    monkeypatch.setattr(io, "BLOCK_BYTES", 200)
+    r = random.Random(seed)
+    keys: list[Any] = [r.choice([None, 10**19 + r.randrange(30), r.randrange(9)]) for _ in range(60)]
+    keys.append(10**19)
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps({"key": key, "x": 1.5}) + "\n" for key in keys))
+    wanted = [None if key is None else str(key) for key in keys]
+    assert io.read_table(tmp_path / "t.jsonl").column("key").to_pylist() == wanted
+    pieces = [as_text(raw.column("key")).to_pylist() for raw, _ in io.batches(tmp_path / "t.jsonl")]
+    assert [key for piece in pieces for key in piece] == wanted
+
+
+KEYS: list[tuple[str, pa.Array, list[Any] | None]] = [
+    ("int64", pa.array(["12", None, "7"]), [12, None, 7]),
+    ("int64", pa.array([" 12 ", "7"]), [12, 7]),
+    ("int64", pa.array(["12", "0012"]), None),
+    ("int64", pa.array(["12", "12.0"]), None),
+    ("int64", pa.array(["+12"]), None),
+    ("int64", pa.array([str(2**63 - 1)]), [2**63 - 1]),
+    ("int64", pa.array([str(2**63)]), None),
+    ("int64", pa.array([12.0, None]), [12, None]),  # as pandas has whole numbers with nulls
+    ("int64", pa.array([12.5]), None),
+    ("int64", pa.array([float(2**53)]), [2**53]),
+    ("int64", pa.array([float(2**53 + 2)]), None),
+    ("string", pa.array([12, None]), ["12", None]),
+    ("string", pa.array([12.0]), ["12"]),
+    ("string", pa.array([1e19]), None),
+    ("string", pa.array(["0012", " a ", "NA"]), ["0012", " a ", None]),
+    ("double", pa.array(["12.5", "7"]), [12.5, 7.0]),
+]
+
+
+@pytest.mark.parametrize(("kind", "given", "wanted"), KEYS)
+def test_a_key_is_as_it_was_in_training_or_refused(kind: str, given: pa.Array, wanted: list[Any] | None) -> None:
+    table = pa.table({"key": given})
+    if wanted is None:
+        with pytest.raises(DataError, match="column 'key' holds .*was " + kind):
+            features._as_trained(table, "key", kind)
+        return
+    assert features._as_trained(table, "key", kind).column("key").to_pylist() == wanted
+
+
+def test_labels_of_keys_that_look_alike(tmp_path: Path) -> None:
+    """0012 is not 12; and of 20 digits each is its own."""
+    long = [str(10**19 + at) for at in range(5)]
+    keys = ["0012", "12", *long]
+    (tmp_path / "l.csv").write_text("who,y\n" + "".join(f"{key},{at}\n" for at, key in enumerate(keys)))
+    log = pa.table({"id": keys, "glue_time": pa.array([datetime(2024, 1, 1)] * 7), "glue_row": [0] * 7})
+    found = labels.read(LabelTable(path="l.csv", id="who", matches="id"), "y", tmp_path)
+    joined = labels.join(found, [log]).table
+    assert joined is not None
+    assert dict(zip(joined.column("id").to_pylist(), joined.column(labels.TRUTH).to_pylist(), strict=True)) == {
+        key: str(at) for at, key in enumerate(keys)
+    }
+
+
+NUMBERS: dict[str, Any] = {
+    "EAN of one maker": lambda r: 4006381000000 + r.randrange(400),
+    "EAN of many": lambda r: r.choice([4006381000000, 5901234000000, 7613035000000]) + r.randrange(40),
+    "ms by the minute": lambda r: 1_700_000_000_000 + 60_000 * r.randrange(500_000),
+    "seconds": lambda r: 1_700_000_000 + r.randrange(10**7),
+    "small": lambda r: r.randrange(-(2**24), 2**24 + 1),
+    "just beyond": lambda r: 2**24 + r.randrange(100),
+    "of 64 bits": lambda r: 2**62 + r.randrange(60),
+    "with a fraction": lambda r: 1_700_000_000 + r.randrange(200) / 2,
+    "money": lambda r: r.choice([r.randrange(10**9), r.randrange(10**4)]),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("as_words", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_the_model_gets_tells_numbers_apart_or_it_is_said(
+    name: str, as_words: bool, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By batch and by request, equally."""
+    r = random.Random(seed)
+    values = [NUMBERS[name](r) for _ in range(400)]
+    raw = pa.chunked_array([[str(v) for v in values] if as_words else values])
+    table = pa.table({"x": raw, "y": [0, 1] * 200})
+    found = profile(table)[0]
+    assert found.kind is not None or "identifier" in found.reason or "are told apart" in found.reason
+    kind = found.kind or "number"
+    column = column_of("x", kind, raw, ".")
+    schema = Schema("binary", "y", [column], [0, 1])
+    encoded = matrices(encode(table, schema), schema)
+    distinct = len(set(encoded["text" if kind == "category" else "number"][:, 0].tolist()))
+    if distinct < len(set(values)):
+        assert "are equal for the model" in caplog.text
+        assert found.kind is None or "are equal (float32)" in found.reason
+        assert name == "money" or found.kind is None
+    served = Contract(schema, None, unseen=True, max_rows=999)
+    asked = [{"x": str(v) if kind == "category" and as_words else v} for v in values]
+    got = served.matrices(served.decode(json.dumps({"rows": asked}).encode()))
+    for one, matrix in encoded.items():
+        np.testing.assert_array_equal(got[one], matrix)
+
+
+@pytest.mark.parametrize(
+    ("values", "base", "twins"),
+    [
+        ([2**24, 2**24 - 1, 0], 0.0, None),
+        ([2**24, 2**24 + 1], 2.0**24, None),
+        ([2**24, 2**24 + 1, *range(0, 10**5, 7)], 0.0, ("16777216", "16777217")),
+        ([2**40, 2**40 + 1, 0, 2**39], 0.0, ("1099511627776", "1099511627777")),
+        ([0.1, 0.2, 0.1 + 1e-12], 0.1, None),
+        ([*np.linspace(0, 1, 300), 0.5 + 1e-12], 0.0, None),  # rounding
+    ],
+)
+def test_when_a_base_is_taken_off(values: list[Any], base: float, twins: tuple[str, str] | None) -> None:
+    found = kept_apart(pa.chunked_array([values]))
+    assert (found.base, found.twins) == (base, twins)
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_dates_of_ten_thousand_years_are_the_same_for_a_column_and_for_one(seed: int) -> None:
+    """In microseconds, whatever way they are written; what is none is none to both."""
+    r = random.Random(seed)
+    day_first = r.random() < 0.5
+    first, last = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)
+    moments = [first, last, *(first + (last - first) * r.random() for _ in range(6))]
+    order = "%d{0}%m{0}%Y" if day_first else "%m{0}%d{0}%Y"
+    zone = timedelta(hours=r.randrange(-12, 13), minutes=r.choice([0, 30]))
+    forms = {
+        "%Y-%m-%dT%H:%M:%S.%f": timedelta(0),
+        "%Y/%m/%d %H:%M:%S": timedelta(0),
+        order.format(r.choice("./-")) + " %H:%M:%S,%f": timedelta(0),
+        "%d %B %Y %I:%M:%S %p": timedelta(0),
+        "%B %d, %Y %H:%M:%S": timedelta(0),
+        f"%Y-%m-%d %H:%M:%S.%f{'-' if zone < timedelta(0) else '+'}{abs(zone).seconds // 3600:02d}"
+        f":{abs(zone).seconds // 60 % 60:02d}": zone,
+        "%Y-%m-%dT%H:%M:%SZ": timedelta(0),
+    }
+    for form, apart in forms.items():
+        wanted = [m if "%f" in form else m.replace(microsecond=0) for m in moments]
+        written = [m.strftime(form.replace("%Y", f"{m.year:04d}")) for m in wanted]
+        micros = [(m - text.EPOCH - apart) // text.MICRO for m in wanted]
+        assert [text.micros(one, day_first) for one in written] == micros
+        column = text.dates(pa.chunked_array([[*written, None]]), day_first)
+        assert column[:-1].astype(np.int64).tolist() == micros and np.isnat(column[-1])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "2024-02-30", "2023-02-29", "31.13.2024", "2024-00-10", "2024-13-01", "2024-01-01 24:00", "2024-01-01 23:60",
+        "2024-01-01T00:00:60", "32.12.2024", "10000-01-01", "0000-01-01", "30 Foo 2024", "2024-01-01 13:00 PM",
+        "2024-01-01 0:00 am", "2024-01-01T00:00:00+25:00", "soon", "",
+    ],
+)  # fmt: skip
+def test_what_is_no_date_is_refused_by_its_row(wrong: str) -> None:
+    assert text.micros(wrong, day_first=True) is None
+    if wrong:
+        with pytest.raises(text.NoDate) as refused:
+            text.dates(pa.chunked_array([["2024-02-29", None], ["2024-02-29", wrong, wrong]]), day_first=True)
+        assert (refused.value.row, str(refused.value)) == (3, f"{wrong!r} is no date")
+
+
+@pytest.mark.parametrize(
+    ("written", "iso"),
+    [
+        ("31.12.9999", "9999-12-31T00:00"), ("9999-12-31 23:59:59.999999", "9999-12-31T23:59:59.999999"),
+        ("1.2.69", "1969-02-01T00:00"), ("1.2.68", "2068-02-01T00:00"), ("2024-01-01 12:00 am", "2024-01-01T00:00"),
+        ("2024-01-01 12:30 PM", "2024-01-01T12:30"), ("2024-01-01 1:05pm", "2024-01-01T13:05"),
+        ("Mon, Jan 1, 2024", "2024-01-01T00:00"),
+        ("3 Sept 2024", "2024-09-03T00:00"), ("3-Mar-2024", "2024-03-03T00:00"),
+        ("2024-01-01T00:00:00.1234567", "2024-01-01T00:00:00.123456"), ("20240229T1200", "2024-02-29T12:00"),
+        ("2024-01-01T00:00+0530", "2023-12-31T18:30"), ("2024-01-01T00:00-01", "2024-01-01T01:00"),
+    ],
+)  # fmt: skip
+def test_dates_as_people_write_them(written: str, iso: str) -> None:
+    wanted = (datetime.fromisoformat(iso).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // text.MICRO
+    assert text.micros(written, day_first=True) == wanted
+
+
+def test_an_index_of_pandas_is_no_feature(tmp_path: Path) -> None:
+    """Sorted by the target, it tells it; the moment of a series stays, because it may be the clock."""
+    import pandas as pd
+
+    frame = pd.DataFrame({"x": np.arange(60.0), "y": [0, 1] * 30}, index=np.random.default_rng(0).permutation(60) // 2)
+    frame.to_parquet(tmp_path / "unnamed.parquet")
+    frame.rename_axis("place").to_parquet(tmp_path / "named.parquet")
+    days = pd.date_range("2024-01-01", periods=60, name="day")
+    frame.set_index(days).to_parquet(tmp_path / "day.parquet")
+    frame.rename(columns={"x": "Unnamed: 0"}).to_csv(tmp_path / "t.csv", sep="\t")
+    kinds = {path.name: {p.name: p.kind for p in profile(io.read_table(path))} for path in tmp_path.iterdir()}
+    assert kinds["unnamed.parquet"] == {"x": "number", "y": "number", "__index_level_0__": None}
+    assert kinds["named.parquet"] == {"x": "number", "y": "number", "place": None}
+    assert kinds["day.parquet"] == {"x": "number", "y": "number", "day": "datetime"}
+    assert kinds["t.csv"] == {"": None, "Unnamed: 0": None, "y": "number"}
+    io.write_parquet(tmp_path / "again.parquet", io.read_table(tmp_path / "named.parquet"))  # as ingest does
+    assert {p.name: p.kind for p in profile(pq.read_table(tmp_path / "again.parquet"))}["place"] is None
