@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from mlops_glue import io, layout
-from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
+from mlops_glue.errors import FULL, DataError, GlueError, MissingExtra, ToolError, causes
 from mlops_glue.secrets import redacted
 
 FINGERPRINT = "glue.fingerprint"
@@ -28,12 +28,16 @@ MOST_METRICS = 500  # of a run of the monitor; MLflow takes 1,000 at a time
 ALERTED = "glue.alerts"  # tag of the registered model: which alerts are open
 MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
-PLACES = (  # columns of MLflow's database that hold absolute places of files
-    ("experiments", "artifact_location"),
-    ("runs", "artifact_uri"),
-    ("logged_models", "artifact_location"),
-    ("model_versions", "storage_location"),
-    ("model_versions", "source"),
+PROCESS = "glue.process"  # tag of a run: the process that is to end it
+OWN_PLACE = "glue.artifacts"  # tag of an experiment whose artifacts lie beside the project's own database: where
+OF_RUN = "run_id in (select run_uuid from runs where experiment_id = ?)"
+PLACES = (  # columns of MLflow's database that hold absolute places of files, and which rows are of an experiment
+    ("runs", "artifact_uri", "experiment_id = ?"),
+    ("logged_models", "artifact_location", "experiment_id = ?"),
+    ("model_versions", "storage_location", OF_RUN),
+    ("model_versions", "source", OF_RUN),
+    ("experiments", "artifact_location", "experiment_id = ?"),
+    ("experiment_tags", "value", f"key = '{OWN_PLACE}' and experiment_id = ?"),
 )
 
 
@@ -70,15 +74,15 @@ class Store:
             raise MissingExtra("mlflow", "pipeline") from error
         self._root = root
         self._local = uri is None
-        if uri is None:
-            if create:
-                _create(root / layout.TRACKING_DB)
-            elif not (root / layout.TRACKING_DB).is_file():  # SQLite would make an empty one
-                raise ToolError(f"{layout.TRACKING_DB} is not there")
+        uri = uri or _uri_of(root / layout.TRACKING_DB)
+        file = _file_of(uri)
+        named = layout.TRACKING_DB if self._local else str(file)
+        if file is not None and create:
+            _create(file, root / layout.STATE / "mlflow.lock" if self._local else file.with_name(f".{file.name}.lock"))
+        elif file is not None and not file.is_file():  # MLflow would make it, and its folder
+            raise ToolError(f"{named} is not there")
+        if self._local:
             _follow_move(root)
-            uri = f"sqlite:///{(root / layout.TRACKING_DB).as_posix()}"
-        elif not create and uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-            raise ToolError(f"{scrub(uri)} is not there")  # MLflow would make it, and its folder
         self._uri = uri
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
@@ -87,11 +91,9 @@ class Store:
             with _told():
                 self._client = mlflow.MlflowClient(uri, uri)
         except ToolError as error:
-            if not self._local:
+            if file is None:
                 raise
-            name = layout.TRACKING_DB
-            hint = f"restore {name} from a backup, or without its history: mv {name} {name}.broken; glue run"
-            raise ToolError(f"{name}: {error.message}", hint=hint) from error
+            raise ToolError(f"{named}: {error.message}", hint=error.hint or _remedy(file, named)) from error
 
     def published(self, model: str, fingerprint: str) -> int | None:
         """The version that this result was registered as, or None."""
@@ -305,7 +307,7 @@ class Store:
         with _told(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._experiment(experiment)
-            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
+            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, PROCESS: _process()}) as run:
                 mlflow.log_params(params)
                 mlflow.log_metrics(metrics)
                 name, path, table, md5 = dataset
@@ -343,7 +345,7 @@ class Store:
             return found, False
         with _told():
             self._experiment(experiment)
-            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, "glue.pid": str(os.getpid())}) as run:
+            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, PROCESS: _process()}) as run:
                 mlflow.log_artifacts(str(bundle), "bundle")
                 assert run is not None
                 where, run_id = f"{run.info.artifact_uri}/bundle", run.info.run_id
@@ -371,7 +373,7 @@ class Store:
 
         with _told():
             self._experiment(experiment)
-            own = {"glue.model": model, "glue.model_version": str(version), "glue.pid": str(os.getpid())}
+            own = {"glue.model": model, "glue.model_version": str(version), PROCESS: _process()}
             with mlflow.start_run(tags={**tags, **own}) as run:
                 named = {_named(name): value for name, value in metrics.items()}
                 mlflow.log_metrics(dict(list(named.items())[:MOST_METRICS]))
@@ -387,7 +389,7 @@ class Store:
 
         if self._client.get_experiment_by_name(name) is None:
             where = (self._root / layout.TRACKING_ARTIFACTS).as_uri() if self._local else None
-            self._client.create_experiment(name, artifact_location=where)
+            self._client.create_experiment(name, artifact_location=where, tags={OWN_PLACE: where} if where else None)
         mlflow.set_experiment(name)
 
     def begin(self, experiment: str, tags: dict[str, str]) -> tuple[str, dict[str, str]]:
@@ -395,7 +397,7 @@ class Store:
         with _told():
             self._experiment(experiment)
             found = self._client.get_experiment_by_name(experiment)
-            run = self._client.create_run(found.experiment_id, tags={**tags, "glue.pid": str(os.getpid())})
+            run = self._client.create_run(found.experiment_id, tags={**tags, PROCESS: _process()})
         told = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_REGISTRY_URI": self._uri, "MLFLOW_RUN_ID": run.info.run_id}
         return run.info.run_id, {**told, "MLFLOW_EXPERIMENT_NAME": experiment}
 
@@ -438,14 +440,17 @@ class Store:
         return uri, folder
 
     def dead_runs(self, experiment: str) -> list[str]:
-        """The ids of runs that are RUNNING and whose process, one of glue's on this machine, is no more."""
+        """The ids of runs that are RUNNING and whose process, on this machine and seen from here, is no more.
+
+        A run that glue did not begin, or that another machine, another container or a system before the last start of
+        this one began, is none: nobody can tell from here whether its process lives.
+        """
         with _told():
             found = self._client.get_experiment_by_name(experiment)
-            if found is None or not Path("/proc").exists():
+            if found is None:
                 return []
             running = self._client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'")
-        pids = {run.info.run_id: run.data.tags.get("glue.pid", "") for run in running}
-        return [run for run, pid in pids.items() if pid.isdigit() and not Path(f"/proc/{pid}").exists()]
+        return [run.info.run_id for run in running if _is_dead(run.data.tags.get(PROCESS, ""))]
 
     def end_dead_runs(self, experiment: str) -> None:
         """A killed process leaves its run RUNNING for ever; such runs become KILLED."""
@@ -487,6 +492,29 @@ def _signature(told: dict[str, Any]) -> Any:
     return ModelSignature(Schema(inputs), Schema(outputs))
 
 
+def _process(pid: int | None = None) -> str:
+    """What names a process for as long as the system runs: boot, namespace of process ids, id and start; Linux alone.
+
+    The id alone names another process on another machine, in another container, and here once it is used again. Empty
+    where the process is not there, or the system does not tell.
+    """
+    pid = os.getpid() if pid is None else pid
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else f"{boot} {space} {pid} {fields[19]}"  # a zombie has ended
+
+
+def _is_dead(process: str) -> bool:
+    """Was it a process of this system as it is seen from here, and is no more?"""
+    here = " ".join(_process().split()[:2])
+    found = re.fullmatch(rf"{re.escape(here)} (\d+) \d+", process) if here else None
+    return found is not None and _process(int(found[1])) != process
+
+
 def _named(name: str) -> str:
     """As MLflow takes it for a name of a metric."""
     return re.sub(r"[^\w .:-]", "_", name)[:250]
@@ -521,12 +549,49 @@ def _told() -> Iterator[None]:
     except GlueError:
         raise
     except Exception as error:
-        raise ToolError(f"MLflow: {type(error).__name__}: {scrub(str(error))}") from error
+        hint = "make room, then again" if any(map(_is_full, causes(error))) else None
+        said = "the disk is full: " if hint else ""
+        raise ToolError(f"MLflow: {said}{type(error).__name__}: {scrub(str(error))}", hint=hint) from error
+
+
+def _is_full(error: BaseException) -> bool:
+    """Does the system, or SQLite, say that there is no room?"""
+    return (isinstance(error, OSError) and error.errno in FULL) or "disk is full" in str(error)
+
+
+def _file_of(uri: str) -> Path | None:
+    """The file of a database of SQLite's; None of any other, and of one in memory."""
+    found = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
+    return None if found is None or found[1] == ":memory:" else Path(unquote(found[1]))
+
+
+def _uri_of(file: Path) -> str:
+    return f"sqlite:///{quote(file.absolute().as_posix())}"
+
+
+def _remedy(file: Path, named: str) -> str:
+    """What to type where MLflow cannot use a database of SQLite's."""
+    without = f"mv {named} {named}.broken; glue run"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as store:
+            tables = {name for (name,) in store.execute("select name from sqlite_master")}
+            kept = tables & {"runs", "registered_models"}
+            used = any(store.execute(f"select 1 from {name} limit 1").fetchone() for name in kept)  # noqa: S608
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            return "another program holds it: again when that has ended"
+        return f"restore {named} from a backup, or without its history: {without}"
+    if not used:  # its making was broken off
+        return f"it holds no run and no model; if no program is making it now: {without}"
+    return f"restore {named} from a backup, or without its history: {without}"
 
 
 def _follow_move(root: Path) -> None:
     """Let the project's own database name the artifacts beside it, where the folder was moved or copied: MLflow keeps
-    absolute places, and would look for the old files, and write the new ones, where the project was."""
+    absolute places, and would look for the old files, and write the new ones, where the project was.
+
+    Only of experiments that glue made here, and whose place nobody has changed since.
+    """
     here = (root / layout.TRACKING_ARTIFACTS).absolute()
     if not here.is_dir():
         return
@@ -535,30 +600,29 @@ def _follow_move(root: Path) -> None:
         contextlib.closing(sqlite3.connect(root / layout.TRACKING_DB)) as store,
         store,
     ):
-        for (old,) in store.execute("select artifact_location from experiments").fetchall():
-            url = urlsplit(old or "")
-            there = Path(unquote(url.path))
-            if url.scheme != "file" or there.name != here.name or there.resolve() == here.resolve():
-                continue
-            for table, column in PLACES:
-                where = f"substr({column} || '/', 1, ?) = ?"
+        own = (
+            "select e.experiment_id, t.value from experiments e join experiment_tags t using (experiment_id) "
+            "where t.key = ? and t.value = e.artifact_location and t.value <> ?"
+        )
+        for experiment, old in store.execute(own, (OWN_PLACE, here.as_uri())).fetchall():
+            for table, column, which in PLACES:
+                where = f"substr({column} || '/', 1, ?) = ? and {which}"
                 store.execute(
                     f"update {table} set {column} = ? || substr({column}, ?) where {where}",  # noqa: S608
-                    (here.as_uri(), len(old) + 1, len(old) + 1, f"{old}/"),
+                    (here.as_uri(), len(old) + 1, len(old) + 1, f"{old}/", experiment),
                 )
 
 
-def _create(path: Path) -> None:
-    """Make the SQLite store beside its place and rename it, under a lock: MLflow's own creation is neither
-    concurrent- nor crash-safe."""
+def _create(path: Path, lock: Path) -> None:
+    """Make the SQLite store beside its place and put it there whole, under a lock: MLflow's own creation is neither
+    concurrent- nor crash-safe. Where another program makes one meanwhile, that stays."""
     from filelock import FileLock
 
-    if path.is_file():
+    if _is_made(path):
         return
-    lock = path.parent / layout.STATE / "mlflow.lock"
-    lock.parent.mkdir(exist_ok=True)
+    lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=300):
-        if path.is_file():
+        if _is_made(path):
             return
         for old in path.parent.glob(f".{path.name}.*.tmp*"):
             old.unlink()
@@ -567,7 +631,7 @@ def _create(path: Path) -> None:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         with _told():
-            uri = f"sqlite:///{temporary.as_posix()}"
+            uri = _uri_of(temporary)
             MlflowClient(uri, uri).search_experiments(max_results=1)
             engines = getattr(SqlAlchemyStore, "_db_uri_sql_alchemy_engine_map", {})
             if uri in engines:
@@ -575,4 +639,13 @@ def _create(path: Path) -> None:
         handle = os.open(temporary, os.O_RDONLY)
         os.fsync(handle)
         os.close(handle)
-        temporary.replace(path)
+        if path.is_file() and not _is_made(path):  # an empty file
+            temporary.replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(temporary)
+            temporary.unlink()
+
+
+def _is_made(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

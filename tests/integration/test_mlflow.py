@@ -2,40 +2,89 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from mlops_glue.adapters import mlflow
 from mlops_glue.adapters.mlflow import Store, scrub
 from mlops_glue.errors import ToolError
 
 OPEN = (
-    "import sys; from pathlib import Path; from mlops_glue.adapters.mlflow import Store; Store(Path(sys.argv[1]), None)"
+    "import sys; from pathlib import Path; from mlops_glue.adapters.mlflow import Store;"
+    "Store(Path(sys.argv[1]), sys.argv[2] or None)"
 )
 
 
-def sound(root: Path) -> bool:
-    with sqlite3.connect(root / "mlflow.db") as store:
+def sound(file: Path) -> bool:
+    with contextlib.closing(sqlite3.connect(file)) as store:
         return store.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
-def test_many_processes_make_one_store(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", OPEN, str(tmp_path)]
-    started = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+@pytest.mark.parametrize("place", ["", "shared/ü 1%41.db"])
+def test_many_processes_make_one_store(tmp_path: Path, place: str) -> None:
+    roots = [tmp_path / name for name in ("a", "b", "c")] if place else [tmp_path] * 3
+    uri = f"sqlite:///{tmp_path}/{quote(place)}?timeout=20" if place else ""
+    words = [[sys.executable, "-c", OPEN, str(root), uri] for root in roots]
+    started = [subprocess.Popen(one, stderr=subprocess.PIPE, text=True) for one in words]
     ended = [(process.communicate()[1], process.returncode) for process in started]
     assert [code for _, code in ended] == [0, 0, 0], ended
-    assert sound(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".glue", "mlflow.db"]
+    file = tmp_path / (place or "mlflow.db")
+    assert sound(file)
+    mine = {".ü 1%41.db.lock", file.name} if place else {".glue", "mlflow.db"}
+    assert {p.name for p in file.parent.iterdir()} == mine
+    assert Store(tmp_path, uri or None).champion("none") is None
+
+
+def test_a_store_that_another_program_made_meanwhile_stays(tmp_path: Path, empty_store: Path) -> None:
+    """MLflow itself takes no lock of ours."""
+    file = tmp_path / "shared.db"
+    made = mlflow._is_made
+    looks = iter([False, False])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlflow, "_is_made", lambda path: next(looks, True) if path == file else made(path))
+        patch.setattr(mlflow.os, "fsync", lambda handle: file.write_bytes(b"theirs"))
+        mlflow._create(file, tmp_path / "lock")
+    assert file.read_bytes() == b"theirs"
+    assert {p.name for p in tmp_path.iterdir()} == {"shared.db", "lock"}
+
+
+@pytest.mark.parametrize("place", [None, "shared.db"])
+def test_a_store_whose_making_was_broken_off(tmp_path: Path, place: str | None) -> None:
+    """MLflow, killed while it makes a database, leaves one that it never takes again."""
+    file = tmp_path / (place or "mlflow.db")
+    uri = None if place is None else f"sqlite:///{file}"
+    with contextlib.closing(sqlite3.connect(file)) as half:
+        half.execute("create table experiments (experiment_id integer)")
+        half.commit()
+    with pytest.raises(ToolError, match=rf"^{'mlflow.db' if place is None else file}: MLflow: ") as caught:
+        Store(tmp_path, uri)
+    named = "mlflow.db" if place is None else str(file)
+    without = f"mv {named} {named}.broken; glue run"
+    assert caught.value.hint == f"it holds no run and no model; if no program is making it now: {without}"
+    file.unlink()
+    with contextlib.closing(sqlite3.connect(file)) as half:
+        half.execute("create table runs (run_uuid text)")
+        half.execute("insert into runs values ('r')")
+        half.commit()
+    with pytest.raises(ToolError) as caught:
+        Store(tmp_path, uri)
+    assert caught.value.hint == f"restore {named} from a backup, or without its history: {without}"
+    file.write_bytes(b"")  # touched: nothing is lost
+    mlflow._create(file, tmp_path / "lock")
+    assert sound(file)
 
 
 def test_a_killed_creation_leaves_no_store_and_the_next_one_makes_it(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", OPEN, str(tmp_path)]
+    words = [sys.executable, "-c", OPEN, str(tmp_path), ""]
     with subprocess.Popen(words) as process:
         for _ in range(1200):
             if list(tmp_path.glob(".mlflow.db.*")):
@@ -44,20 +93,68 @@ def test_a_killed_creation_leaves_no_store_and_the_next_one_makes_it(tmp_path: P
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "mlflow.db").exists()
     assert Store(tmp_path, None).champion("none") is None
-    assert sound(tmp_path)
+    assert sound(tmp_path / "mlflow.db")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".glue", "mlflow.db"]
 
 
-def test_a_run_of_a_dead_process_is_closed(tmp_path: Path) -> None:
+def test_only_a_run_of_a_dead_process_of_this_system_is_closed(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path)
     store = Store(tmp_path, None)
-    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
-        dead.wait()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        dead = mlflow._process(process.pid)
+        process.communicate(b"")
+    own = mlflow._process()
+    boot, space, pid, start = own.split()
+    others = [
+        {mlflow.PROCESS: own},
+        {mlflow.PROCESS: f"other {' '.join(dead.split()[1:])}"},  # another machine's, or before this one's last start
+        {mlflow.PROCESS: f"{boot} pid:[1] {' '.join(dead.split()[2:])}"},  # another container's
+        {mlflow.PROCESS: ""},
+        {mlflow.PROCESS: boot},
+        {"glue.pid": dead.split()[2]},
+        {},
+    ]
+    reused = f"{boot} {space} {pid} {int(start) + 1}"  # a process that had our id before us
+    ended = [{mlflow.PROCESS: dead}, {mlflow.PROCESS: reused}]
     client = store._client
     experiment = client.create_experiment("e")
-    runs = [client.create_run(experiment, tags={"glue.pid": str(pid)}) for pid in (dead.pid, os.getpid())]
-    assert len(store.dead_runs("e")) == 1
+    runs = [client.create_run(experiment, tags=tags).info.run_id for tags in (*others, *ended)]
+    assert sorted(store.dead_runs("e")) == sorted(runs[-2:])
     store.end_dead_runs("e")
-    assert [client.get_run(r.info.run_id).info.status for r in runs] == ["KILLED", "RUNNING"]
+    assert [client.get_run(run).info.status for run in runs] == ["RUNNING"] * len(others) + ["KILLED"] * 2
+
+
+def test_only_what_glue_placed_beside_the_database_follows_it(tmp_path: Path, empty_store: Path) -> None:
+    """An experiment of the user's keeps its place, there or not, by whatever name; and so do its runs."""
+    before = tmp_path / "before"
+    (before / "mlartifacts").mkdir(parents=True)
+    (tmp_path / "nas/mlartifacts").mkdir(parents=True)
+    shutil.copy(empty_store, before)
+    client = Store(before, None)._client
+    places = {
+        "on the nas": (tmp_path / "nas/mlartifacts").as_uri(),
+        "not mounted": "file:///mnt/gone/mlartifacts",
+        "by hand": (before / "mlartifacts").as_uri(),
+    }
+    for name, place in places.items():
+        client.create_experiment(name, artifact_location=place)
+    for name in ("own", "moved away"):
+        Store(before, None)._experiment(name)
+    with contextlib.closing(sqlite3.connect(before / "mlflow.db")) as store:
+        store.execute("update experiments set artifact_location = 'file:///mnt/mlartifacts' where name = 'moved away'")
+        store.commit()
+    names = ["own", "moved away", *places]
+    runs = {n: client.create_run(client.get_experiment_by_name(n).experiment_id).info.run_id for n in names}
+    for again in ("after", "once more"):
+        shutil.copytree(before, tmp_path / again)
+        client = Store(tmp_path / again, None)._client
+        got = {name: client.get_experiment_by_name(name).artifact_location for name in names}
+        here = (tmp_path / again / "mlartifacts").as_uri()
+        assert got == {"own": here, "moved away": "file:///mnt/mlartifacts", **places}
+        assert all(
+            client.get_run(run).info.artifact_uri == f"{got[name]}/{run}/artifacts" for name, run in runs.items()
+        )
+        before = tmp_path / again
 
 
 def test_credentials_are_scrubbed() -> None:
