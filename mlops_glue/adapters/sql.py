@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,10 +61,14 @@ def _postgres(url: str, text: str, root: Path) -> pa.Table:
     import pyarrow as pa
 
     options = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_S * 1000}"
-    with psycopg.connect(url, connect_timeout=CONNECT_S, options=options) as connection:
-        got = connection.execute(text)  # type: ignore[call-overload]
-        names = [column.name for column in got.description or []]
-        rows = got.fetchall()
+    # a cursor takes one query, and no command; COPY ... TO PROGRAM is not held back by a read-only transaction
+    with (
+        psycopg.connect(url, connect_timeout=CONNECT_S, options=options) as connection,
+        connection.cursor(name="glue") as cursor,
+    ):
+        cursor.execute(text)  # type: ignore[arg-type]
+        names = [column.name for column in cursor.description or []]
+        rows = cursor.fetchall()
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
     return pa.table({name: pa.array(list(values)) for name, values in zip(names, columns, strict=True)})
 
@@ -76,5 +81,9 @@ def _duckdb(url: str, text: str, root: Path) -> pa.Table:
     path = root / url.partition("://")[2][1:]  # as SQLAlchemy has it: three slashes and a path in the project, or four
     if not path.is_file():
         raise DataError(f"duckdb: {path.name}: no such file", hint="duckdb:///labels.db is in the project")
-    with duckdb.connect(str(path), read_only=True) as connection:
-        return connection.sql(text).to_arrow_table()
+    # without access to other files a query can neither write one nor read what is not in the database; DuckDB makes an
+    # exception for the folder that it spills to, so that is a new one
+    with tempfile.TemporaryDirectory() as spill:
+        closed = {"enable_external_access": False, "lock_configuration": True, "temp_directory": spill}
+        with duckdb.connect(str(path), read_only=True, config=closed) as connection:
+            return connection.sql(text).to_arrow_table()

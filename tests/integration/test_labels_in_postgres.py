@@ -48,7 +48,13 @@ def test_a_query(table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     "query, said",
     [
         ("select * from nothing_there", 'relation "nothing_there" does not exist'),
-        ("delete from TABLE", "cannot execute DELETE in a read-only transaction"),
+        ("delete from TABLE", 'syntax error at or near "delete"'),
+        ("with gone as (delete from TABLE returning id) select * from gone", "must not contain data-modifying"),
+        ("commit; delete from TABLE", 'syntax error at or near "commit"'),
+        ("select id from TABLE; delete from TABLE", "cannot insert multiple commands"),
+        ("copy (select 1) to program 'touch /tmp/no'", 'syntax error at or near "copy"'),
+        ("select set_config('transaction_read_only', 'off', false)", "must be set before any query"),
+        ("do $$ begin delete from TABLE; end $$", 'syntax error at or near "do"'),
         ("selct", "syntax error"),
     ],
 )
