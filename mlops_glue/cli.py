@@ -8,21 +8,35 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import click
 
 from mlops_glue import __version__, errors
 from mlops_glue.errors import UsageError
 
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
 env_option = click.option("--env", help="An entry of `environments` in glue.yaml; default GLUE_ENV.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+def traceback_option(*, hidden: bool = False) -> Callable[[Decorated], Decorated]:
+    """`--traceback`, of `glue` and of each of its commands: wherever it stands, `main` finds it in the context."""
+
+    def keep(context: click.Context, _: click.Parameter, given: bool) -> None:
+        if given and context.obj is not None:
+            context.obj["traceback"] = True
+
+    text = "Show the whole traceback of an error."
+    return click.option("--traceback", is_flag=True, expose_value=False, callback=keep, hidden=hidden, help=text)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="glue")
-@click.option("--traceback", is_flag=True, help="Show the whole traceback of an error.")
-def glue(traceback: bool) -> None:
+@traceback_option()
+def glue() -> None:
     """From a table to a validated, gated, registered model.
 
     \b
@@ -502,6 +516,10 @@ def stage(name: str, format_version: int) -> int:
     return command(name, format_version)
 
 
+for _command in glue.commands.values():
+    traceback_option(hidden=True)(_command)
+
+
 def _end() -> None:
     """Spare the interpreter's last look through all of it; DuckDB's binding calls what that does not free a leak."""
     if "duckdb" not in sys.modules:
@@ -520,29 +538,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     gc.set_threshold(100_000, 50)  # libraries are imported by the hundred thousand objects, none of them garbage
     atexit.register(_end)
-    show = "--traceback" in words or bool(os.environ.get("GLUE_TRACEBACK"))
+    asked = {"traceback": bool(os.environ.get("GLUE_TRACEBACK"))}
     if threading.current_thread() is threading.main_thread():
         errors.interrupted = False
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
             signal.signal(signal.SIGINT, errors.interrupt)
     try:
-        code = glue.main(words, prog_name="glue", standalone_mode=False)
+        code = glue.main(words, prog_name="glue", standalone_mode=False, obj=asked)
     except click.ClickException as problem:
         problem.show()
         code = 2
     except (KeyboardInterrupt, click.exceptions.Abort) as stop:
-        if isinstance(stop.__cause__, EOFError):  # click takes any for the end of the user's input
-            if show:
-                raise
-            from mlops_glue import console
-
-            code = console.ended(stop.__cause__)
-        else:
-            code = _interrupted()
-    except Exception as problem:
-        if show:
-            raise
         from mlops_glue import console
 
-        code = _interrupted() if errors.interrupted else console.ended(problem)
+        # click takes any EOFError for the end of the user's input
+        failed = stop.__cause__ if isinstance(stop.__cause__, EOFError) else None
+        code = console.ended(failed, show=asked["traceback"]) if failed is not None else _interrupted()
+    except Exception as problem:
+        from mlops_glue import console
+
+        code = _interrupted() if errors.interrupted else console.ended(problem, show=asked["traceback"])
     sys.exit(code if isinstance(code, int) else 0)

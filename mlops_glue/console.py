@@ -7,9 +7,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from mlops_glue.errors import GlueError, of_system
+from mlops_glue import layout
+from mlops_glue.errors import GlueError, of_memory, of_system, whole_traceback
 
 WIDTH = 12
 _kept: list[list[dict[str, Any]]] = []  # of the blocks of `stages_kept` that are at work
@@ -116,24 +118,30 @@ def table(rows: list[list[str]], head: list[str]) -> None:
 
 
 def bug(problem: BaseException) -> GlueError:
-    """An exception that nothing expected, as one line; the traceback goes to a file to paste."""
+    """An exception that nothing expected, as one line; the traceback goes to a new file, to be pasted."""
     import tempfile
-    import traceback
-    from pathlib import Path
 
-    folder = Path(".glue") if Path(".glue").is_dir() else Path(tempfile.gettempdir())
-    log = folder / "glue.log"
+    folder = Path(layout.STATE) if Path(layout.STATE).is_dir() else None  # else where others may write too
     try:
-        log.write_text("".join(traceback.format_exception(problem)), encoding="utf-8")
+        handle, name = tempfile.mkstemp(prefix="glue-", suffix=".log", dir=folder)
+        log = Path(name)
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(whole_traceback(problem))
+        if folder is not None:
+            log = log.replace(folder / "glue.log")
     except OSError:
         return GlueError(f"a bug in glue: {type(problem).__name__}", hint="again with --traceback")
     return GlueError(f"a bug in glue: {type(problem).__name__}", hint=f"please report it with {log}")
 
 
-def ended(problem: Exception) -> int:
-    """Tell in a line how a command ended badly; returns its exit code."""
-    if isinstance(problem, GlueError | OSError):
+def ended(problem: Exception, *, show: bool = False) -> int:
+    """Tell in a line how a command ended badly, after the whole traceback if asked to; returns its exit code."""
+    if show:
+        progress(whole_traceback(problem).rstrip())
+    told = of_memory(problem)
+    if told is None and isinstance(problem, GlueError | OSError):
         told = problem if isinstance(problem, GlueError) else of_system(problem)
+    if told is not None:
         error(told)
         return told.exit_code
     error(bug(problem))

@@ -9,12 +9,30 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mlops_glue.secrets import redacted
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 interrupted = False  # a ^C came
+
+
+def whole_traceback(error: BaseException) -> str:
+    """What Python prints of an exception and of those that it came from."""
+    return redacted("".join(traceback.format_exception(error)))
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, then what it came from, as Python would show it."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        yield found
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
 
 
 def interrupt(*_: object) -> None:
@@ -132,11 +150,21 @@ def own_lines(error: BaseException, root: Path) -> str:
 
 def of_system(error: OSError) -> GlueError:
     """What the operating system refused, as one line: full disk, read-only folder and the like."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = error.errno in FULL
     denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     hint = "make room, then again" if full else "may you write there? see: ls -ld" if denied else None
     place = f": {error.filename}" if error.filename else ""
     return GlueError(f"{error.strerror or error}{place}", hint=hint)
+
+
+def of_memory(error: BaseException) -> GlueError | None:
+    """Where an exception comes from too little memory, that as one line; it shows in many ways, an import for one."""
+    said = ("failed to map segment", "cannot allocate memory", "can't start new thread", "bad_alloc")
+    for one in causes(error):
+        if isinstance(one, MemoryError) or any(words in str(one).lower() for words in said):
+            what = f" ({first_line(error)})" if isinstance(error, GlueError) else ""
+            return GlueError(f"there is not enough memory{what}", hint="free memory, or raise the limit: ulimit -v")
+    return None
 
 
 def near(name: str, known: list[str]) -> str | None:

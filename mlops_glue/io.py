@@ -12,6 +12,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -39,21 +40,55 @@ READ = b"glue.read"  # metadata of a table: how its text was read, and what was 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder that becomes `path` when the block ends well, and vanishes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """A temporary path that becomes `path` when the block ends well, and vanishes otherwise.
+
+    A file that is there keeps its mode and, where the system allows it, its owner; what a link points to is written and
+    the link stays. A device or a pipe is written to and not replaced.
+
+    Raises:
+        OSError: the system refused a write; it names the file, also where the system did not.
+    """
+    target = Path(os.path.realpath(path))  # which takes a link to itself, unlike `resolve`
+    place = target if path.is_symlink() and not _in_dvc_cache(target) else path
+    before = place.stat() if place.exists() and not place.is_symlink() else None
+    special = before is not None and not stat.S_ISREG(before.st_mode) and not stat.S_ISDIR(before.st_mode)
+    folder = Path(tempfile.gettempdir()) if special else place.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{place.name}.{os.urandom(4).hex()}.tmp"
+    # private until it is whole where the file is there, as that may be private; else as the umask has it
+    mode = 0o666 if before is None else 0o600
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes it private
-        temporary.replace(path)
+        if special:
+            with place.open("wb") as device, temporary.open("rb") as file:
+                shutil.copyfileobj(file, device)
+            return
+        if before is not None:
+            _as_before(temporary, before)
+        temporary.replace(place)
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):  # a failed write names no file
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _as_before(file: Path, before: os.stat_result) -> None:
+    """Give a file the owner, where the system lets us, and the mode of the one whose place it takes."""
+    own = file.stat()
+    if (own.st_uid, own.st_gid) != (before.st_uid, before.st_gid):
+        with contextlib.suppress(PermissionError):
+            os.chown(file, before.st_uid, before.st_gid)
+    file.chmod(stat.S_IMODE(before.st_mode))  # last, as a new owner takes bits away
+
+
+def _in_dvc_cache(place: Path) -> bool:
+    """Does a path lie in DVC's cache? It links files of the project to it, and what it holds never changes."""
+    return bool(re.search(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$", place.as_posix()))
 
 
 def leftovers(root: Path) -> list[Path]:

@@ -216,19 +216,14 @@ def _after(part: generated.Part, files: list[File], made: Mapping[str, str | Non
 
 def _write(root: Path, changed: list[File]) -> None:
     """Every file in full beside its place, and only then each in it."""
-    try:
-        with contextlib.ExitStack() as stack:
-            for file in changed:
-                if file.text is not None:
-                    place = (root / file.path).resolve()  # a link stays one
-                    if place.exists():
-                        stack.callback(place.chmod, place.stat().st_mode)  # called after what comes next has ended
-                    stack.enter_context(io.atomic(place)).write_bytes(_as_it_was(place, file.text))
+    with contextlib.ExitStack() as stack:
         for file in changed:
-            if file.text is None:
-                (root / file.path).unlink()
-    except OSError as error:
-        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
+            if file.text is not None:
+                place = root / file.path
+                stack.enter_context(io.atomic(place)).write_bytes(_as_it_was(place, file.text))
+    for file in changed:
+        if file.text is None:
+            (root / file.path).unlink()
 
 
 def _as_it_was(place: Path, text: str) -> bytes:
