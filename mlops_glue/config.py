@@ -225,6 +225,9 @@ class Promote(Section):
 
     metric: str | None = None
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    worse_than_trivial: Literal["refuse", "accept"] = Field(
+        default="refuse", description="a candidate whose first metric is worse than that of the mean or class shares"
+    )
 
 
 class Tracking(Section):

@@ -6,14 +6,21 @@ import ast
 import contextlib
 import gc
 import hashlib
-import importlib
+import importlib.util
 import re
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mlops_glue.errors import ConfigError, did_you_mean
+
+# whose results are in what the stages write
+COMPUTES = (
+    *("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "skops", "skl2onnx", "onnx", "onnxruntime"),
+    *("great-expectations", "feast", "duckdb"),
+)
 
 
 @contextlib.contextmanager
@@ -71,6 +78,18 @@ def user_modules(import_path: str | None, root: Path) -> list[str]:
     return _behind([import_path.replace(":", ".")] if import_path else [], root)
 
 
+def code_of(paths: list[str | None], repo: str | None, root: Path) -> list[str]:
+    """The project's own files behind import paths and a Feast repository: a stage that runs them depends on each.
+
+    The one list for `dvc.yaml` and for what answers without DVC: what is not in it is not watched.
+    """
+    found = {file for path in paths for file in user_modules(path, root)}
+    for file in (root / repo).rglob("*.py") if repo else ():
+        if "__pycache__" not in file.parts:
+            found |= {file.relative_to(root).as_posix(), *modules_of(file, root)}
+    return sorted(found | ({(Path(repo) / "feature_store.yaml").as_posix()} if repo else set()))
+
+
 def modules_of(file: Path, root: Path) -> list[str]:
     """The project's own Python files that a file imports, likewise."""
     return _behind(_imports(file, root), root)
@@ -92,6 +111,34 @@ def carried(import_path: str, root: Path, into: Path) -> str:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(re.sub(rf"\b{package}\b", name, text), encoding="utf-8")
     return f"{name}.{module}"
+
+
+def versions(paths: list[str | None], repo: str | None, root: Path) -> dict[str, str]:
+    """The installed versions of what the stages compute with: glue's own tools, and what the project's code imports.
+
+    Of a package that is not named as it is imported: when its file was last written, and how long it is.
+    """
+    code = code_of(paths, repo, root)
+    named = [path.replace(":", ".") for path in paths if path]
+    named += [name for file in code if file.endswith(".py") for name in _imports(root / file, root)]
+    tops = {name.partition(".")[0] for name in named} - sys.stdlib_module_names
+    own = {Path(file).parts[0].removesuffix(".py") for file in code}
+    found = {name: installed(name) for name in {*COMPUTES, *tops - own - {"", "sklearn"}}}
+    return {name: version for name, version in sorted(found.items()) if version is not None}
+
+
+def installed(name: str) -> str | None:
+    """The version of a package, or what else tells its files from others; None where it is not there."""
+    try:
+        return metadata.version(name)
+    except (metadata.PackageNotFoundError, ValueError):
+        pass
+    try:
+        found = importlib.util.find_spec(name)
+        at = Path(found.origin).stat() if found is not None and found.origin else None
+    except (ImportError, ValueError, OSError):
+        return None
+    return f"{at.st_mtime_ns}-{at.st_size}" if at is not None else None
 
 
 def _behind(waiting: list[str], root: Path) -> list[str]:

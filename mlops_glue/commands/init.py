@@ -187,7 +187,7 @@ def plan(
         "estimator": estimator,
         "params": flow(params),
         "metrics": configs.METRICS[task_found],  # type: ignore[index]
-        "thresholds": defaults.thresholds(task_found),
+        "thresholds": defaults.thresholds(task_found, table.column(target)),
         "slices": defaults.slices(usable, None),
         **(known or {}),
     }

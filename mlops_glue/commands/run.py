@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import console, io, layout
+from mlops_glue import console, io, layout, modules
 from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, check_interrupted, did_you_mean
 from mlops_glue.pipeline import unchanged
 
@@ -95,13 +95,14 @@ def run(
             if as_json:
                 console.result_json({"stages": outcomes})
             return 0
-        told = _deliver(config, root, env, promote=promote)
+        trained = any(one["stage"] == "train" and one["outcome"] == "executed" for one in outcomes)
+        told = _deliver(config, root, env, promote=promote, trained=trained)
         code = _tell(root, outcomes, told, as_json)
         if not promote:  # the next run has something to do
             return code
         kept = {
             "stages": [o["stage"] for o in outcomes],
-            "code": [config.train.estimator] if config.train.estimator else [],
+            "code": [config.train.estimator, config.features.transform if config.features.use else None],
             "features": config.features.repo if config.features.use else None,
             "stores": [layout.TRACKING_DB, *told["kept_in"][:1]] if config.tracking.uri is None else None,
             "there": told["kept_in"],
@@ -123,7 +124,7 @@ def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
     return _tell(root, outcomes, told | {"new": False, "previous": told["champion"]}, as_json)
 
 
-def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bool) -> dict[str, Any]:
+def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bool, trained: bool) -> dict[str, Any]:
     """Publish, promote and materialize; what came of it, kept in `delivery.json` too."""
     from mlops_glue import config as configs
     from mlops_glue.pipeline import runner
@@ -135,6 +136,10 @@ def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bo
     from mlops_glue.delivery.publish import publish
 
     fingerprint = runner.fingerprint(root)
+    packages = runner.packages(config, root)
+    before = _delivered(root)
+    if not trained and before.get("fingerprint") == fingerprint:
+        packages |= before.get("packages", {})  # those that made it
     try:
         store = Store(root, configs.tracking_uri(config))
         version, new = publish(config, root, store, fingerprint)
@@ -169,9 +174,18 @@ def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bo
         "fresh": io.read_json(root / layout.EVALUATION / "evaluation.json").get("fresh"),
         "online": online["views"],
         "kept_in": online["kept_in"],
+        "packages": packages,
     }
     io.write_json(root / layout.DELIVERY, told)
     return told
+
+
+def _delivered(root: Path) -> dict[str, Any]:
+    """What the last run delivered; nothing where the file is lost or torn."""
+    with contextlib.suppress(OSError, ValueError):
+        told = io.read_json(root / layout.DELIVERY)
+        return told if isinstance(told, dict) else {}
+    return {}
 
 
 def _registered_digest(root: Path, store: Any, model: str, version: int) -> str | None:
@@ -210,6 +224,11 @@ def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_j
     report = io.read_json(root / layout.EVALUATION / "evaluation.json")
     parity = io.read_json(root / layout.BUNDLE / "parity.json")
     _warn(report)
+    for name, version in told.get("packages", {}).items():
+        now = modules.installed(name)
+        if now != version:
+            made = f"the model was made with {name} {version}, and {now or 'none'} is installed"
+            console.progress(f"warning: {made}: glue run --force makes it anew")
     if as_json:
         console.result_json({"stages": outcomes, **told, "format": parity["format"], "metrics": report["metrics"]})
         for reason in told["refused"]:  # a job keeps the JSON in a file

@@ -46,11 +46,11 @@ def promote(
 ) -> Verdict:
     """Move the alias to the candidate where every condition holds.
 
-    Every threshold is met; the ONNX model is faithful, or the model is kept in skops form; the version has a signature;
-    its bundle is the one that was registered; the online store gives what it was trained on; of fresh rows it learned
-    more than chance, and they do not turn round what was known; its score is at least the champion's, on those rows of
-    the candidate's holdout that the champion was not trained on; it was not champion before, but where a person asks
-    for it.
+    Every threshold is met; the first metric is not worse than the trivial predictor's; the ONNX model is faithful, or
+    the model is kept in skops form; the version has a signature; its bundle is the one that was registered; the online
+    store gives what it was trained on; of fresh rows it learned more than chance, and they do not turn round what was
+    known; its score is at least the champion's, on those rows of the candidate's holdout that the champion was not
+    trained on; it was not champion before, but where a person asks for it.
 
     Args:
         config: of the project.
@@ -79,6 +79,8 @@ def promote(
         )
         if not asked:
             refused += former(version, tags, champions(store, name), champion, alias)
+        if config.promote.worse_than_trivial == "refuse":
+            refused += _worse_than_trivial(report["task"], report["metrics"])
         compared = None
         if not here and not _same_holdout(root, tags):
             refused.append(f"holdout: that of v{version} is not the one that is here ({_made_by(tags)})")
@@ -266,6 +268,23 @@ def _skewed(config: Config, root: Path, store: Store, version: int, folder: Path
         return ["skew: no row of the holdout has all its keys, so nothing could be replayed"]
     store.tag(config.model_name, version, {"glue.skew": f"{len(found)} differences in {rows} rows"})
     return found[:3] + ([f"skew: and {len(found) - 3} more differences"] if len(found) > 3 else [])
+
+
+def _worse_than_trivial(task: str, scores: dict[str, dict[str, Any]]) -> list[str]:
+    """A line where the first metric is worse than that of the target's mean or class shares, as measured.
+
+    The point estimates decide: a model that is only as good by chance has nothing to show for itself. One that is equal
+    but for a tie is not worse.
+    """
+    name, score = next(iter(scores.items()))
+    value, trivial = score["value"], score["trivial"]
+    if value is None or trivial is None:
+        return [f"{name} is not defined on this holdout, so it cannot be held against the trivial predictor's"]
+    higher = metrics.table(task, 0)[name].higher_is_better
+    if metrics.is_at_least(value, trivial, higher_is_better=higher):
+        return []
+    off = "promote: {worse_than_trivial: accept} takes it"
+    return [f"{name} {value:.4f} is worse than the trivial predictor's {trivial:.4f} ({off})"]
 
 
 def _missed(threshold: dict[str, Any]) -> str:

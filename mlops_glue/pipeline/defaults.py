@@ -74,12 +74,21 @@ def _rounded(value: float, room: float) -> float:
     return float(f"{value:.{4 + same}g}")
 
 
-def thresholds(task: str) -> list[tuple[str, str, float, str]]:
-    """Metric, `min` or `max`, value and reason: limits that the trivial predictor misses."""
+IN_HOLDOUT = 25  # rows of a class, of which a fifth is some
+
+
+def thresholds(task: str, target: pa.ChunkedArray) -> list[tuple[str, str, float, str]]:
+    """Metric, `min` or `max`, value and reason: limits that the trivial predictor misses.
+
+    None for many classes of which the holdout may lack one, as no area under a curve is defined then: what is worse
+    than the trivial predictor is refused in any case.
+    """
     if task == "regression":
         return [("r2", "min", 0.05, "0 is what predicting the mean gets")]
     # accuracy would ask the more the rarer the other classes are
-    return [("roc_auc" if task == "binary" else "roc_auc_ovr", "min", 0.55, "0.5 is what a constant gets")]
+    ranked = "roc_auc" if task == "binary" else "roc_auc_ovr"
+    rarest = min(target.drop_null().value_counts().field("counts").to_pylist(), default=0)
+    return [(ranked, "min", 0.55, "0.5 is what a constant gets")] if task == "binary" or rarest >= IN_HOLDOUT else []
 
 
 def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, Any]]:

@@ -31,7 +31,7 @@ from mlops_glue.errors import (
     of_system,
     own_lines,
 )
-from mlops_glue.modules import modules_of, nothing_is_garbage, user_modules
+from mlops_glue.modules import code_of, nothing_is_garbage, versions
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
 
@@ -73,7 +73,7 @@ MENDED = f"git checkout dvc.yaml, or: {dvc.STAGES_ANEW}"
 
 def definition(config: Config, root: Path) -> dict[str, Any]:
     """The stages of `dvc.yaml` for this config."""
-    code = user_modules(config.train.estimator, root)
+    code = code_of([config.train.estimator], None, root)
     sources = [f"data.sources.{name}" for name in config.data.sources]
     tables = {name: path_of(config, name) for name in config.data.sources}
     validated = [path for name, path in tables.items() if path == layout.TABLE or name in config.validation]
@@ -136,15 +136,14 @@ def _joined(config: Config) -> list[str]:
 
 def feature_code(config: Config, root: Path) -> list[str]:
     """The files that say what the features are: the transform's modules, and the Feast repository's definitions."""
-    if not config.features.use:
-        return []
-    folder = root / config.features.repo
-    found = set(user_modules(config.features.transform, root))
-    for file in folder.rglob("*.py"):
-        if "__pycache__" not in file.parts:
-            found |= {file.relative_to(root).as_posix(), *modules_of(file, root)}
-    settings = folder / "feature_store.yaml"
-    return sorted(found | {settings.relative_to(root).as_posix()})
+    return code_of([config.features.transform], config.features.repo, root) if config.features.use else []
+
+
+def packages(config: Config, root: Path) -> dict[str, str]:
+    """The installed versions of what the stages compute with."""
+    joins = bool(config.features.use)
+    paths = [config.train.estimator, config.features.transform if joins else None]
+    return versions(paths, config.features.repo if joins else None, root)
 
 
 def _given(config: Config, key: str) -> bool:

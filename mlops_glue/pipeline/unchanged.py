@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import __version__, io, layout
-from mlops_glue.modules import user_modules
+from mlops_glue.modules import code_of, versions
 
-FORMAT = 2
+FORMAT = 3
 YOUNG_S = 0.05  # a file changed so recently may change again without a new time stamp: file systems' clocks are coarse
 MOST_ENTRIES = 20_000  # of the project's folders; beyond, DVC looks
 PLAIN = {"cmd", "deps", "outs", "params", "metrics", "plots", "desc", "meta"}
@@ -69,14 +69,32 @@ def record(root: Path, at_start: Snapshot | None, after: Snapshot | None, told: 
         "glue": __version__,
         "control": after,
         "files": {name: [md5, stamps[name]] for name, md5 in hashes.items()},
-        "modules": {code: user_modules(code, root) for code in told["code"]},
-        "definitions": _definitions(root, told["features"]),
+        "code": code_of(told["code"], told["features"], root),
+        "packages": versions(told["code"], told["features"], root),
+        "delivery": _sha256(root / layout.DELIVERY),
         "stores": of_stores,
         "told": told,
     }
     newest = max((one[1] for group in stamps.values() if group for one in group.values()), default=0)
     _wait_until_old(max([newest, *(one[1] for one in of_stores.values() if one)]))
-    io.write_json(path, kept)
+    _keep(path, kept)
+
+
+def _keep(path: Path, kept: dict[str, Any]) -> None:
+    """With its own hash: what is torn, or edited, is never believed."""
+    io.write_json(path, kept | {"sha256": _digest(kept)})
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    try:
+        kept: dict[str, Any] = json.loads(path.read_bytes())
+        return kept if kept.pop("sha256") == _digest(kept) else None
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return None
+
+
+def _digest(kept: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def seen(root: Path) -> dict[str, Any] | None:
@@ -85,15 +103,14 @@ def seen(root: Path) -> dict[str, Any] | None:
     A file with another stamp is hashed. `told["store_unchanged"]` says whether the local stores are untouched.
     """
     path = root / layout.UNCHANGED
-    try:
-        kept = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    kept = _kept(path)
+    if kept is None or (kept["format"], kept["glue"]) != (FORMAT, __version__) or snapshot(root) != kept["control"]:
         return None
-    if (kept.get("format"), kept.get("glue")) != (FORMAT, __version__) or snapshot(root) != kept["control"]:
+    if code_of(kept["told"]["code"], kept["told"]["features"], root) != kept["code"]:
         return None
-    if any(user_modules(code, root) != modules for code, modules in kept["modules"].items()):
+    if versions(kept["told"]["code"], kept["told"]["features"], root) != kept["packages"]:
         return None
-    if _definitions(root, kept["told"]["features"]) != kept["definitions"]:
+    if _sha256(root / layout.DELIVERY) != kept["delivery"]:
         return None
     fresh = False
     for name, (md5, old) in kept["files"].items():
@@ -106,7 +123,7 @@ def seen(root: Path) -> dict[str, Any] | None:
             if time.time_ns() - max(one[1] for one in now.values()) > YOUNG_S * 1e9:
                 kept["files"][name], fresh = [md5, now], True
     if fresh:
-        io.write_json(path, kept)
+        _keep(path, kept)
     stores = kept["stores"]
     there = all((root / name).exists() for name in kept["told"]["there"])
     same = (
@@ -117,27 +134,26 @@ def seen(root: Path) -> dict[str, Any] | None:
     return {**kept["told"], "store_unchanged": same}
 
 
-def _definitions(root: Path, folder: str | None) -> list[str]:
-    """The Python files of the Feast repository: a new one may hold a new definition."""
-    return sorted(p.relative_to(root).as_posix() for p in (root / folder).rglob("*.py")) if folder else []
-
-
 def _told_to_dvc(root: Path) -> list[str] | None:
-    """Every `dvc.yaml`, `*.dvc` and `.dvcignore` in the project, relative; None: too many entries to look at."""
+    """Every `dvc.yaml`, `*.dvc` and `.dvcignore` in the project, relative; None: too many entries, or one is closed."""
     ignored = {".git", ".dvc"}
     if (root / ".dvcignore").is_file():
         lines = (root / ".dvcignore").read_text(encoding="utf-8", errors="replace").split()
         ignored |= {line.strip("/") for line in lines if not set(line) & set("*?![#")}
     found, waiting, looked = [], [str(root)], 0
     while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                looked += 1
-                if entry.name in ("dvc.yaml", ".dvcignore") or entry.name.endswith(".dvc"):
-                    if entry.is_file():
-                        found.append(os.path.relpath(entry.path, root).replace(os.sep, "/"))
-                elif entry.is_dir(follow_symlinks=False) and entry.name not in ignored:
-                    waiting.append(entry.path)
+        try:
+            with os.scandir(waiting.pop()) as opened:
+                entries = list(opened)
+        except OSError:  # closed to us, or gone: DVC says what it makes of it
+            return None
+        for entry in entries:
+            looked += 1
+            if entry.name in ("dvc.yaml", ".dvcignore") or entry.name.endswith(".dvc"):
+                if entry.is_file():
+                    found.append(os.path.relpath(entry.path, root).replace(os.sep, "/"))
+            elif entry.is_dir(follow_symlinks=False) and entry.name not in ignored:
+                waiting.append(entry.path)
         if looked > MOST_ENTRIES:
             return None
     return found
