@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mlops_glue import __version__, errors
+from mlops_glue import __version__, errors, telemetry
 from mlops_glue.errors import UsageError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -538,6 +538,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     gc.set_threshold(100_000, 50)  # libraries are imported by the hundred thousand objects, none of them garbage
     atexit.register(_end)
+    telemetry.off()
     asked = {"traceback": bool(os.environ.get("GLUE_TRACEBACK"))}
     if threading.current_thread() is threading.main_thread():
         errors.interrupted = False

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from mlops_glue import telemetry
 from mlops_glue.errors import GlueError, MissingExtra, ToolError, first_line
 from mlops_glue.io import atomic, read_yaml
 
@@ -41,7 +42,7 @@ def _repo(root: Path, remote: str | None = None) -> Iterator[Any]:
 
     Its default remote is `remote`, a URL or a folder, or what `.dvc/config` says.
     """
-    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    telemetry.off()
     try:
         from dvc.exceptions import DvcException
         from dvc.lock import LockError

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from mlops_glue import io
+from mlops_glue import io, telemetry
 from mlops_glue.errors import MissingExtra, ToolError
 from mlops_glue.schema import Schema, encode
 
@@ -46,12 +46,13 @@ class Painter:
             raise MissingExtra("evidently", "monitoring")
         code = "from mlops_glue.adapters.evidently import wait; wait()"
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        telemetry.off()
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=self._errors,
-            env={**os.environ, "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
 
     def __enter__(self) -> Painter:

@@ -12,6 +12,7 @@ import warnings
 from types import ModuleType
 from typing import Any
 
+from mlops_glue import telemetry
 from mlops_glue.errors import ConfigError, MissingExtra, ToolError, did_you_mean
 from mlops_glue.modules import nothing_is_garbage, without
 
@@ -32,6 +33,7 @@ class _Late(ModuleType):
 
 def imported() -> None:
     """Import Great Expectations, in a process that is for nothing else."""
+    telemetry.off()
     for name in LATE:
         with contextlib.suppress(ImportError):
             parent, _, child = name.rpartition(".")

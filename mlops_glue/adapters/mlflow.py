@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from mlops_glue import io, layout
+from mlops_glue import io, layout, telemetry
 from mlops_glue.errors import FULL, DataError, GlueError, MissingExtra, ToolError, causes
 from mlops_glue.secrets import redacted
 
@@ -42,8 +42,7 @@ PLACES = (  # columns of MLflow's database that hold absolute places of files, a
 
 
 def _quiet() -> None:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
+    telemetry.off()
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

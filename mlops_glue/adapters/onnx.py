@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mlops_glue import telemetry
 from mlops_glue.errors import DataError, ToolError, brief
 from mlops_glue.modules import without
 
@@ -374,8 +375,10 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 def session(model: bytes | Path, threads: int = 1) -> Any:
     """An onnxruntime session on the CPU."""
+    telemetry.off()
     import onnxruntime as ort
 
+    getattr(ort, "disable_telemetry_events", lambda: None)()  # what may be on by then, where it was imported before
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import console
+from mlops_glue import console, telemetry
 from mlops_glue.errors import GlueError, MissingExtra, first_line
 
 
 def main(folder: Path, words: list[str]) -> int:
     """Serve the bundle in the folder, or check that it can be served. Returns the exit code."""
+    telemetry.off()
     try:
         return _serve(folder, words)
     except KeyboardInterrupt:

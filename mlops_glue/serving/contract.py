@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +28,7 @@ MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
 UNFIT = re.compile(r'[\\"\x00-\x1f]')  # what msgspec takes no field name with
 MOST_PROBLEMS = 1000
 MOST_DIGITS = 400  # of a whole number; a float has 309
+TWICE = "stands twice in one object"
 HUGE = "is NaN, infinite or too large"
 UNSET = msgspec.UNSET
 JSON_NAMES = {float: "number", int: "integer", str: "string", bool: "boolean"}
@@ -154,6 +156,7 @@ class Contract:
         self._plain &= all(f.types == (str,) for f in self.fields[self._numbers : self._columns])
         self._one: Any
         self._many: Any
+        self._kept = [f.name in looked or f.kind == "key" for f in self.fields]  # what is not given stays UNSET
         self._decoders()
 
     def _decoders(self) -> None:
@@ -166,8 +169,8 @@ class Contract:
             for one in field.types[1:] if field.kind != "number" else ():  # a whole number becomes a float
                 kind |= one
             kind = kind | None if field.nullable else kind
-            optional = field.name in self._looked or field.kind == "key"
-            default = UNSET if optional else None if field.nullable else msgspec.NODEFAULT
+            optional = self._kept[at] or field.nullable
+            default = UNSET if optional else msgspec.NODEFAULT
             specs.append((f"f{at}", kind | msgspec.UnsetType if optional else kind, default))
         rename = {f"f{at}": field.name for at, field in enumerate(self.fields)}
         row = msgspec.defstruct("Row", specs, kw_only=True, forbid_unknown_fields=True, rename=rename, gc=False)
@@ -189,12 +192,37 @@ class Contract:
             return self._slowly(body)
         if not 0 < len(rows) <= self.max_rows:
             return self._slowly(body)
-        values = [msgspec.structs.astuple(row) for row in rows]
+        values, keys = [msgspec.structs.astuple(row) for row in rows], 0 if bare else 1
+        for at, row in enumerate(values):
+            absent = row.count(UNSET)
+            keys += len(row) - absent
+            if absent:
+                values[at] = self._completed(row)
+        if self._repeats(body, values, keys):
+            return self._slowly(body)
         if self._checked or (self._looked and any(UNSET in self._of_keys(row) for row in values)):
             problems = [p for at, row in enumerate(values) for p in self._row_problems(at, row)]
             if problems:
                 raise Invalid(problems)
         return Rows(values, bare)
+
+    def _completed(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What was not given is null, where the store does not have it."""
+        return tuple(
+            [None if value is UNSET and not kept else value for value, kept in zip(row, self._kept, strict=True)]
+        )
+
+    @staticmethod
+    def _repeats(body: bytes, values: list[tuple[Any, ...]], keys: int) -> bool:
+        """Does a key stand twice in one object, of which msgspec takes the last? True as well where that is not plain.
+
+        There are as many colons as keys and in strings, unless a key, or what it had at first, is not in the values.
+        """
+        colons = body.count(b":")
+        if colons == keys:
+            return False
+        inside = sum([value.count(":") for row in values for value in row if type(value) is str])
+        return colons != keys + inside or b"\\" in body
 
     def of_table(self, rows: list[dict[str, Any]]) -> Rows:
         """Rows that are Python values already; unknown fields and wrong ones are told in the same way."""
@@ -203,7 +231,8 @@ class Contract:
     def _slowly(self, body: bytes) -> Rows:
         tree = _parsed(body)
         if isinstance(tree, dict) and isinstance(tree.get("rows"), list):
-            extra = [_problem(None, name, "unknown field") for name in tree if name != "rows"]
+            extra = [_problem(None, name, TWICE) for name in getattr(tree, "twice", ())]
+            extra += [_problem(None, name, "unknown field") for name in tree if name != "rows"]
             if len(tree["rows"]) > self.max_rows:
                 said = f"has {len(tree['rows']):,} rows; the limit is {self.max_rows:,}"
                 raise Invalid([*extra, _problem(None, "rows", said)])
@@ -237,6 +266,8 @@ class Contract:
 
     def _problems_of(self, at: int, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Fields that are missing, unknown or of a wrong type."""
+        for name in getattr(row, "twice", ()):
+            yield _problem(at, name, TWICE)
         for name in row:
             if name not in self.place:
                 target = name == self.schema.target
@@ -414,6 +445,21 @@ def _needs(features: FeatureList) -> dict[str, list[str]]:
     return out
 
 
+class _Repeating(dict[str, Any]):
+    """An object of JSON in which keys stand more than once: `twice` has them."""
+
+    twice: list[str]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return made
+    repeating = _Repeating(made)
+    repeating.twice = [name for name, n in Counter(name for name, _ in pairs).items() if n > 1]
+    return repeating
+
+
 class _Huge:
     """A number that no float holds."""
 
@@ -433,7 +479,13 @@ def _parsed(body: bytes) -> Any:
         return value if math.isfinite(value) else _Huge()
 
     try:
-        return json.loads(body.decode(), parse_int=whole, parse_float=fraction, parse_constant=lambda _: _Huge())
+        return json.loads(
+            body.decode(),
+            parse_int=whole,
+            parse_float=fraction,
+            parse_constant=lambda _: _Huge(),
+            object_pairs_hook=_object,
+        )
     except json.JSONDecodeError as error:
         raise Malformed(f"is no JSON: {error.msg.lower()} at character {error.pos}") from None
     except UnicodeDecodeError as error:

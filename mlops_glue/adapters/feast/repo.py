@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from mlops_glue import telemetry
 from mlops_glue.adapters.feast.redis import Address, address
 from mlops_glue.errors import (
     ConfigError,
@@ -59,7 +60,7 @@ WHEN = "event_timestamp"  # Feast's own name of the label rows' time
 
 
 def _feast() -> Any:
-    os.environ.setdefault("FEAST_USAGE", "False")
+    telemetry.off()
     try:
         with _quiet():
             import feast
