@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlops_glue import io, layout
@@ -15,6 +16,8 @@ from mlops_glue.text import is_day_first, is_text
 
 CREATED = re.compile(r"(?i)^(created|ingested|inserted|loaded|recorded|known)(_?(at|on|time|timestamp|date))?$")
 DAY_S = 86_400
+IMPORTED = {"timedelta", "Entity", "FeatureView", "Field", "FileSource", "ValueType"}  # in the template
+IMPORTED |= {"Bool", "Float64", "Int64", "String", "UnixTimestamp"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,28 @@ def views(tables: list[Any], label: Any, target: str, notes: list[str]) -> list[
         )
         return []
     _check_types(tables)
-    return [_view(table, table is label, target, notes) for table in others or [label]]
+    taken = {_variable(key): key for table in tables for key in table.entities}
+    twins = sorted({key for table in tables for key in table.entities} - set(taken.values()))
+    if twins:
+        raise UsageError(
+            f"--entity {twins[0]} and {taken[_variable(twins[0])]}: both would be called {_variable(twins[0])}",
+            hint="rename one of the columns",
+        )
+    found = [_view(table, table is label, target, notes) for table in others or [label]]
+    names: list[str] = []
+    for view in found:  # Feast takes names that differ in case alone for one
+        names.append(identifier(view.name, {name.casefold() for name in (*taken, *names)}))
+    return [replace(view, name=name) for view, name in zip(found, names, strict=True)]
+
+
+def identifier(text: str, taken: set[str]) -> str:
+    """A name in Python, and so in Feast: letters, digits and `_`, no word of the language's, none that is taken."""
+    name = re.sub(r"\W", "_", text)
+    if not name.isidentifier() or keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in IMPORTED:
+        name = f"table_{name}"
+    name = name if name.isidentifier() else re.sub(r"[^A-Za-z0-9_]", "_", name)  # \w has more than Python takes
+    name = f"table{name}" if name.startswith("_") else name
+    return name if name.casefold() not in taken else identifier(f"{name}_2", taken)
 
 
 def _twins(table: Any) -> bool:
@@ -120,7 +144,7 @@ def _view(table: Any, is_label: bool, target: str, notes: list[str]) -> NewView:
     days, reason = _ttl(table)
     path = layout.TABLE if is_label else f"{layout.INGESTED}/{table.name}.parquet"
     return NewView(
-        re.sub(r"\W", "_", table.name),
+        table.name,
         table,
         f"../{path}",
         [_variable(key) for key in table.entities],
@@ -133,7 +157,7 @@ def _view(table: Any, is_label: bool, target: str, notes: list[str]) -> NewView:
 
 
 def _variable(key: str) -> str:
-    return "entity_" + re.sub(r"\W", "_", key)
+    return identifier(f"entity_{key}", set())
 
 
 def _ttl(table: Any) -> tuple[int, str]:
