@@ -119,6 +119,69 @@ def test_rows_are_used_once(tmp_path: Path) -> None:
     assert retrain.labelled(retrain.unused(tmp_path, [log()])) == 0
 
 
+def test_rows_of_one_request_are_several_labels(tmp_path: Path) -> None:
+    (tmp_path / ".glue").mkdir()
+    several = log(glue_request_id=["a", "a"], glue_row=[0, 1])
+    retrain.note_used(tmp_path, [several.slice(0, 1)])
+    (left,) = retrain.unused(tmp_path, [several])
+    assert left.select(retrain.KEYS).to_pylist() == [{"glue_request_id": "a", "glue_row": 1}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"refused": ',
+        "[]",
+        "3",
+        "",
+        '{"refused": "x"}',
+        '{"refused": -1}',
+        '{"refused": true}',
+        '{"refused": null}',
+        '{"began": 3}',
+        '{"began": "soon"}',
+        '{"began": "2026-11-25T12:00:00"}',
+    ],
+)
+def test_a_torn_state_is_not_believed(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is reported as the outcome of the retraining, so that the monitor goes on to print its verdict."""
+    from mlops_glue.commands.retrain import retrain as train
+
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    (tmp_path / ".glue").mkdir()
+    (tmp_path / layout.RETRAIN).write_text(text)
+    with pytest.raises(DataError, match="cannot be read: what retraining has done is not known"):
+        retrain.state(tmp_path)
+    told = train(config("t.csv"), tmp_path, None, [log()], NOW)
+    assert told["outcome"] == "failed" and "glue monitor --resume" in told["reason"]
+    assert (tmp_path / layout.RETRAIN).read_text() == text
+
+
+def test_a_sound_state(tmp_path: Path) -> None:
+    (tmp_path / ".glue").mkdir()
+    assert retrain.state(tmp_path) == {"began": None, "refused": 0}
+    retrain.keep(tmp_path, {"refused": 2})
+    retrain.began(tmp_path)
+    assert retrain.state(tmp_path)["refused"] == 2 and retrain.state(tmp_path)["began"]
+
+
+def test_bounds_of_a_table_that_is_no_more_are_dropped() -> None:
+    assert retrain.bounds([], 3600) == [3600] == retrain.bounds([3600], 3600) == retrain.bounds([4000], 3600)
+    assert retrain.bounds([3600], 4240) == [3600, 4240]
+    assert retrain.bounds([3600, "2026-01-02"], "2026-01-03") == [3600, "2026-01-02", "2026-01-03"]
+    assert retrain.bounds(["2026-01-03"], "2026-01-03") == ["2026-01-03"]
+
+
+@pytest.mark.parametrize("data, labelled, few", [("append", 99, True), ("append", 100, False), ("append", None, True)])
+def test_too_few_rows_to_judge_by_wait_for_more(data: Any, labelled: int | None, few: bool) -> None:
+    told = retrain.why_not(Retrain(data=data, min_labelled=1), {"began": None, "refused": 0}, labelled, NOW)
+    assert (told is not None and "it takes 100" in told) == few
+
+
+def test_a_source_that_is_read_again_counts_its_own_rows() -> None:
+    assert retrain.why_not(Retrain(data="reread"), {"began": None, "refused": 0}, None, NOW) is None
+
+
 def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
     """After a refusal, an error, and a kill, at whatever moment."""
     path, config = tmp_path / "raw/t.csv", tmp_path / "glue.yaml"
