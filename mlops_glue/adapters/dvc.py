@@ -512,7 +512,42 @@ def changed_data(root: Path) -> dict[str, str]:
         return {path: str(what) for path, what in out.items()}
 
 
-def status(root: Path) -> dict[str, list[str]]:
-    """For each stage of the pipeline in order: why it would run; empty when it would not."""
-    with _repo(root) as repo, repo.lock:
+def status(root: Path, text: str | None = None) -> dict[str, list[str]]:
+    """For each stage of the pipeline in order: why it would run; empty when it would not.
+
+    Args:
+        root: the project folder.
+        text: what `dvc.yaml` is taken to hold; default what it holds.
+    """
+    with _repo(root) as repo, repo.lock, _taken_for(repo, root / "dvc.yaml", text):
         return {s.addressing: _reasons(s) for s in repo.index.stages if s.cmd is not None}
+
+
+@contextlib.contextmanager
+def _taken_for(repo: Any, path: Path, text: str | None) -> Iterator[None]:
+    """DVC reads this text where it would read that file of the project; None: the file as it is."""
+    if text is None:
+        yield
+        return
+    files, there = repo.fs, path.is_file()
+    asked = {name: getattr(files, name) for name in ("open", "exists", "isfile", "walk")}
+
+    def is_it(other: Any) -> bool:
+        return bool(os.path.realpath(os.fspath(other)) == os.path.realpath(path))
+
+    def walk(top: Any, **options: Any) -> Iterator[Any]:
+        for folder, folders, names in asked["walk"](top, **options):
+            new = not there and os.path.realpath(folder) == os.path.realpath(path.parent)
+            yield folder, folders, [*names, path.name] if new else names
+
+    files.open = lambda other, *more, **options: (
+        io.StringIO(text) if is_it(other) else asked["open"](other, *more, **options)
+    )
+    files.exists = lambda other, **options: is_it(other) or asked["exists"](other, **options)
+    files.isfile = lambda other: is_it(other) or asked["isfile"](other)
+    files.walk = walk
+    try:
+        yield
+    finally:
+        for name in asked:
+            delattr(files, name)

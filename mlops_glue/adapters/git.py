@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -9,12 +10,18 @@ from pathlib import Path
 from mlops_glue.errors import ToolError
 
 
-def _git(root: Path, *words: str) -> str | None:
+def _run(root: Path, *words: str, given: str | None = None) -> subprocess.CompletedProcess[str] | None:
     try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(
+            ["git", *words], cwd=root, capture_output=True, text=True, timeout=60, check=False, input=given
+        )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _git(root: Path, *words: str) -> str | None:
+    done = _run(root, *words)
+    return done.stdout.strip() if done is not None and done.returncode == 0 else None
 
 
 def inside(root: Path) -> bool:
@@ -41,11 +48,54 @@ def init(root: Path) -> bool:
     """
     if not there():
         return False
-    # a folder that the repository around it ignores gets one of its own: DVC refuses to be ignored
-    alone = not inside(root) or _git(root, "check-ignore", "--quiet", ".dvc/config") is not None
-    if alone and _git(root, "init", "--quiet", "--initial-branch=main") is None:
+    if _alone(root) and _git(root, "init", "--quiet", "--initial-branch=main") is None:
         raise ToolError(f"git init failed in {root}")
     return True
+
+
+def _alone(root: Path) -> bool:
+    """Is it in no repository, or ignored by the one around it, which DVC refuses? Then it gets one of its own."""
+    near = _near(root)
+    config = os.path.relpath(root / ".dvc" / "config", near)
+    return not inside(near) or _git(near, "check-ignore", "--quiet", config) is not None
+
+
+def _near(root: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(folder for folder in (root, *root.parents) if folder.is_dir())
+
+
+def ignoring(root: Path, paths: list[str]) -> dict[str, tuple[str, str]]:
+    """Of the paths in a folder, there or not, those that git would leave out of a commit: by which line, and its rule.
+
+    Where the folder would get a repository of its own, as that would.
+
+    Raises:
+        ToolError: git cannot tell.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        near = _near(root)
+        where, words = near, []
+        if _alone(root):
+            if _git(Path(scratch), "init", "--quiet") is None:
+                return {}
+            where = root if root.is_dir() else Path(scratch)
+            words = [f"--git-dir={scratch}/.git", f"--work-tree={where}"]
+        prefix = os.path.relpath(root, near) if where == near else "."
+        named = {os.path.normpath(f"{prefix}/{path}"): path for path in paths}
+        done = _run(where, *words, "check-ignore", "-v", "-z", "--stdin", given="\0".join(named))
+    if done is None or done.returncode > 1:
+        raise ToolError(f"git check-ignore: {done.stderr.strip() if done is not None else 'does not end'}")
+    found = done.stdout.split("\0")
+    rules = [found[at : at + 4] for at in range(0, len(found) - 3, 4)]  # file, line, rule, path
+    return {named[path]: (f"{file}:{line}", rule) for file, line, rule, path in rules if not rule.startswith("!")}
+
+
+def index(root: Path) -> Path | None:
+    """The file of git's index; None outside git."""
+    near = _near(root)
+    found = _git(near, "rev-parse", "--git-path", "index")
+    return near / found if found else None
 
 
 def tracks(root: Path, path: str) -> bool:

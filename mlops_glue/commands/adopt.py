@@ -19,9 +19,9 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment import training
 from mlops_glue.assessment.collect import is_test
 from mlops_glue.assessment.tree import Tree, printable, scan
-from mlops_glue.commands import generated
-from mlops_glue.commands.init import plan, undone_on_failure
-from mlops_glue.errors import DataError, UsageError, did_you_mean
+from mlops_glue.commands import generated, undo
+from mlops_glue.commands.init import plan
+from mlops_glue.errors import UsageError, did_you_mean
 from mlops_glue.pipeline import runner
 
 WRITTEN = (layout.CONFIG, layout.SCHEMA, ".gitignore", ".dvcignore", "model.py")
@@ -66,6 +66,7 @@ def adopt(
     files = {name: text for name, text in made.items() if name in WRITTEN}
     for note in [*found.notes, *notes]:
         console.progress(note)
+    undo.check(root, files, ["dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])
     console.result(as_diff(files))
     if dry_run or not asked_for(ask, root):
         return 0
@@ -219,14 +220,11 @@ def as_diff(files: dict[str, str]) -> str:
 
 
 def _write(root: Path, files: dict[str, str], asked: generated.Answers, made: dict[str, str]) -> None:
-    with undone_on_failure(root, list(files)):
+    with undo.undone_on_failure(root, [*files, layout.GENERATED]):
         root.mkdir()
         dvc.init(root, git=git.inside(root))
         git.forget(root)  # dvc init adds to the index, which is the user's
         for name, text in files.items():
             io.write_text(root / name, text)
         generated.remember(root, "init", asked, made, files)
-        try:
-            runner.write_definition(configs.load(root), root)
-        except OSError as error:
-            raise DataError(f"cannot write {error.filename}: {error.strerror}") from error
+        runner.write_definition(configs.load(root), root)

@@ -23,7 +23,8 @@ from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.commands import generated
 from mlops_glue.commands.adopt import as_diff, asked_for, free_place
-from mlops_glue.commands.init import name_of, undone_on_failure
+from mlops_glue.commands.init import name_of
+from mlops_glue.commands.undo import undone_on_failure
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import DataError, ToolError, UsageError
 

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
-from mlops_glue.commands import generated
+from mlops_glue.commands import generated, undo
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
 from mlops_glue.pipeline import defaults, runner, store
 from mlops_glue.pipeline.featurize import as_target, outputs, shown
@@ -426,18 +425,20 @@ def _carry_out(
         lacking = [x for x in files[path].splitlines() if x not in lines] if path.endswith("ignore") else []
         console.progress(f"kept {path}" + (f"; it should have: {' '.join(lacking)}" if lacking else ""))
     paths = [_path_in(root, file) for file in found]
+    pointers = [f"{path}.dvc" for path in paths if not git.tracks(root, path)]
+    undo.check(root, missing, [*pointers, "dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])
+    runner.check_names(root)
+    if layout.CONFIG in kept:
+        configs.load(root, tables=False)
     if dry_run:
         more = [path for path in paths if not (root / path).exists()]
         also = [layout.GENERATED, "dvc.yaml", ".dvc/config"]
         for path in sorted([*missing, *more, *(p for p in also if not (root / p).exists())]):
             console.result(f"would write {path}")
         return 0
-    try:
-        with undone_on_failure(root, [*missing, *paths, *(f"{path}.dvc" for path in paths)]):
-            _write(root, missing, tables)
-            generated.remember(root, "init", asked, files, missing)
-    except OSError as error:
-        raise UsageError(f"cannot write {error.filename}: {error.strerror}") from error
+    with undo.undone_on_failure(root, [*missing, *paths, *pointers, layout.GENERATED]):
+        _write(root, missing, tables)
+        generated.remember(root, "init", asked, files, missing)
     where = "" if root == Path.cwd() else f"cd {shlex.quote(directory)} && "
     console.result(f"{directory}: {len(missing)} files written. Next: {where}glue run")
     return 0
@@ -456,24 +457,3 @@ def _write(root: Path, files: dict[str, str], tables: dict[Path, Path]) -> None:
         if not git.tracks(root, relative):
             dvc.add(root, relative)
     runner.write_definition(configs.load(root), root)
-
-
-@contextlib.contextmanager
-def undone_on_failure(root: Path, paths: list[str]) -> Iterator[None]:
-    """Take away what was made when the block does not end well."""
-    if not root.exists():
-        made = [next(p for p in (*reversed(root.parents), root) if not p.exists())]
-    else:
-        inside = [root / p for p in (".git", ".dvc", ".dvcignore", "dvc.yaml", *paths)]
-        # the outermost of the folders that are not there yet goes, and all that is in it
-        made = [next((q for q in (*reversed(p.parents), p) if not q.exists()), None) for p in inside]  # type: ignore[misc]
-    try:
-        yield
-    except BaseException:
-        for one in {p for p in made if p is not None}:
-            if one.is_dir():
-                shutil.rmtree(one, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    one.unlink()
-        raise

@@ -78,5 +78,5 @@ def why(stage: str, *, as_json: bool = False) -> int:
 def _reasons() -> dict[str, list[str]]:
     root = layout.find_root()
     runner.check_merged(root)
-    runner.write_definition(configs.load(root), root)
-    return dvc.status(root)
+    # nothing is written here: DVC reads the stages as the next run will define them
+    return dvc.status(root, runner.stale_definition(configs.load(root), root))

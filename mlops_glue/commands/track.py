@@ -17,9 +17,10 @@ from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.commands import generated
 from mlops_glue.commands.adopt import as_diff, asked_for, flat, free_place
-from mlops_glue.commands.init import name_of, undone_on_failure
+from mlops_glue.commands.init import name_of
+from mlops_glue.commands.undo import undone_on_failure
 from mlops_glue.delivery.fetch import opened
-from mlops_glue.errors import UsageError
+from mlops_glue.errors import GlueError, UsageError
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -79,7 +80,10 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
         code = _run(command, variables)
         status = "FINISHED" if code == 0 else "KILLED" if code == 128 + signal.SIGINT else "FAILED"
     finally:
-        _log(store, run, status, _params(), dict(_measured(metrics, before)))
+        try:
+            _log(store, run, status, _params(), dict(_measured(metrics, before)))
+        except GlueError as error:  # what the command did counts, whatever became of the store meanwhile
+            console.progress(f"warning: run {run} is not logged in full: {error.message}")
     console.progress(f"run {run} of experiment {config.project}: {status.lower()}")
     return code
 

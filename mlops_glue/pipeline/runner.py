@@ -190,6 +190,25 @@ def stale_definition(config: Config, root: Path) -> str | None:
 
 def _definitions(config: Config, root: Path) -> tuple[str | None, str]:
     """The text of `dvc.yaml` as it is (None: not there), and as it should be, in equal form."""
+    yaml, tree = _tree(root)
+    before = dumped(yaml, tree) if (root / "dvc.yaml").is_file() else None
+    if tree.get("stages") is None:
+        tree["stages"] = {}
+    tree["stages"].update(definition(config, root))
+    return before, dumped(yaml, tree)
+
+
+def check_names(root: Path) -> None:
+    """No stage of the user's in `dvc.yaml` has the name of one of glue's.
+
+    Raises:
+        ConfigError: one has, or the file cannot be read.
+    """
+    _tree(root)
+
+
+def _tree(root: Path) -> tuple[Any, Any]:
+    """What reads and writes `dvc.yaml`, and what that holds; its stages of glue's names are glue's."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
@@ -197,9 +216,8 @@ def _definitions(config: Config, root: Path) -> tuple[str | None, str]:
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     path = root / "dvc.yaml"
-    there = path.is_file()
     try:
-        tree = (yaml.load(path.read_text(encoding="utf-8")) if there else None) or {"stages": {}}
+        tree = (yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {"stages": {}}
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([f"dvc.yaml: is not YAML: {first_line(error)}"], hint=MENDED) from error
     if not isinstance(tree, dict):
@@ -208,19 +226,15 @@ def _definitions(config: Config, root: Path) -> tuple[str | None, str]:
     if misspelt is not None:
         line = tree.lc.key(misspelt)[0] + 1  # type: ignore[attr-defined]
         raise ConfigError([f"dvc.yaml:{line} {misspelt}: unknown key (did you mean 'stages'?)"])
-    before = dumped(yaml, tree)
-    if tree.get("stages") is None:
-        tree["stages"] = {}
-    here = tree["stages"]
+    here = tree.get("stages") or {}
     wrong = ["stages"] if not isinstance(here, dict) else [f"stages.{n}" for n, one in here.items() if type(one) is str]
     if wrong:
         raise ConfigError([f"dvc.yaml {wrong[0]}: should be a section, with keys of its own"], hint=MENDED)
-    for name, made in definition(config, root).items():
-        old = here.get(name)
-        if old is not None and not str(old.get("cmd", "")).startswith("glue stage"):
-            raise ConfigError([f"dvc.yaml stages.{name}: the name is glue's own"], hint="rename your stage")
-        here[name] = made
-    return before if there else None, dumped(yaml, tree)
+    for name in (name for name in stages.STAGES if here.get(name) is not None):
+        if not str(here[name].get("cmd", "")).startswith("glue stage"):
+            hint = "rename your stage, or keep glue's in a folder of its own: glue adopt"
+            raise ConfigError([f"dvc.yaml stages.{name}: the name is glue's own"], hint=hint)
+    return yaml, tree
 
 
 @contextlib.contextmanager

@@ -221,6 +221,6 @@ def test_a_failure_on_the_way_leaves_nothing(tmp_path: Path, glue: Glue) -> None
     (tmp_path / "p" / "tests").write_text("a file where a folder must be")
     before = everything(tmp_path)
     done = glue("init", "p", "--data", "t.csv", "--target", "churn", cwd=tmp_path, code=2)
-    assert "cannot write" in done.stderr
+    assert "tests: is a file, and tests/" in done.stderr
     assert everything(tmp_path) == before
     assert [p.name for p in (tmp_path / "p").iterdir()] == ["tests"]
