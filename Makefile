@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint bench lock build smoke lowest
+.PHONY: demo test test-all lint bench lock build smoke lowest mutants
 $(BIN)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
@@ -35,6 +35,13 @@ lint: $(BIN)/.installed
 
 bench: $(BIN)/.installed
 	for file in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$file; done
+
+# Each mutant of a module that decides runs against the tests that reach it. All of them take hours, so name some:
+# make mutants ONLY='mlops_glue.metrics.*'. `mutmut show NAME` prints a mutant; `mutmut results` lists those not killed.
+mutants: $(BIN)/.installed  ## not part of CI
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -e '.[mutants]'
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2 $(ONLY)
+	$(BIN)/mutmut results --all true | awk '{sub(/.*: /, ""); n[$$0]++} END {for (k in n) print n[k], k}'
 
 lock:  ## names and hashes, no URL
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
