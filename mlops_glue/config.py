@@ -435,7 +435,10 @@ def _partly(section: type[Section]) -> Any:
         field = copy(known)
         field.default, field.default_factory = None, None
         fields[name] = (inner(known.annotation), field)
-    return create_model(f"{section.__name__}There", __base__=Section, __doc__=section.__doc__, **fields)
+    name = f"{section.__name__}There"
+    made = create_model(name, __base__=Section, __module__=__name__, __doc__=section.__doc__, **fields)
+    globals()[name] = made  # a config is sent to the process that validates, and pickle finds a class by its name
+    return made
 
 
 if TYPE_CHECKING:
@@ -444,6 +447,7 @@ else:
     Environment = create_model(
         "Environment",
         __base__=Section,
+        __module__=__name__,
         __doc__="Where things live in one environment: keys that differ there. What is learned cannot differ.",
         tracking=(_partly(Tracking) | None, None),
         features=(_partly(Stores) | None, None),

@@ -189,7 +189,7 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
     "blanks and marks for null": (
         csv(
             table().assign(
-                n=["  ", "1.5", "?"] * 20,
+                n=["  ", "1.5", "?", "2.5"] * 15,
                 m=[".", *(3 * i % 17 for i in range(1, N))],
                 b=["No ", "   ", "Yes"] * 20,
                 d=[" ", *DATES.astype(str)[1:]],

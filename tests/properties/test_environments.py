@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import re
 from collections.abc import Iterator
@@ -205,3 +206,9 @@ def test_what_is_learned_is_the_same_everywhere() -> None:
         assert "is the same in every environment" in problems[0]
     (problem,) = outcome({**BASE, "environments": {"prod": {"serve": {"pord": 1}}}}, "")[1]
     assert problem.endswith("environments.prod.serve.pord: unknown key (did you mean 'port'?)")
+
+
+def test_a_config_with_an_environment_can_be_sent_to_another_process() -> None:
+    tree = {"tracking": {"uri": "http://127.0.0.1"}, "serve": {"log": {"keep_days": 3}}, "monitor": {"drift": {}}}
+    config = Config.model_validate({**BASE, "environments": {"prod": tree}})
+    assert pickle.loads(pickle.dumps(config)) == config

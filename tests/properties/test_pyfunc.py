@@ -110,7 +110,7 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def of_file(bundle: Bundle, path: Path) -> pd.DataFrame:
     """What `glue predict` adds."""
     made = []
-    for typed, given in io.batches(path, bundle.schema.types, verbatim=path.suffix == ".csv"):
+    for typed, given in io.batches(path, verbatim=path.suffix == ".csv"):
         scored = bundle.scored(typed, given)
         made.append(scored.select(scored.column_names[given.num_columns :]).to_pandas())
     return pd.concat(made, ignore_index=True)
