@@ -113,12 +113,16 @@ def carried(import_path: str, root: Path, into: Path) -> str:
     return f"{name}.{module}"
 
 
-def versions(paths: list[str | None], repo: str | None, root: Path) -> dict[str, str]:
+def versions(paths: list[str | None], code: list[str], root: Path) -> dict[str, str]:
     """The installed versions of what the stages compute with: glue's own tools, and what the project's code imports.
 
     Of a package that is not named as it is imported: when its file was last written, and how long it is.
+
+    Args:
+        paths: import paths that the stages run.
+        code: the files behind them, as `code_of` gives them.
+        root: the project folder.
     """
-    code = code_of(paths, repo, root)
     named = [path.replace(":", ".") for path in paths if path]
     named += [name for file in code if file.endswith(".py") for name in _imports(root / file, root)]
     tops = {name.partition(".")[0] for name in named} - sys.stdlib_module_names

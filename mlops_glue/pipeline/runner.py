@@ -143,7 +143,7 @@ def packages(config: Config, root: Path) -> dict[str, str]:
     """The installed versions of what the stages compute with."""
     joins = bool(config.features.use)
     paths = [config.train.estimator, config.features.transform if joins else None]
-    return versions(paths, config.features.repo if joins else None, root)
+    return versions(paths, code_of(paths, config.features.repo if joins else None, root), root)
 
 
 def _given(config: Config, key: str) -> bool:

@@ -64,13 +64,14 @@ def record(root: Path, at_start: Snapshot | None, after: Snapshot | None, told: 
     if any(_md5(root / name, stamps[name]) != md5 for name, md5 in hashes.items()) or snapshot(root) != after:
         return
     of_stores = {name: stamp(root / name) for name in stores or []}
+    code = code_of(told["code"], told["features"], root)
     kept = {
         "format": FORMAT,
         "glue": __version__,
         "control": after,
         "files": {name: [md5, stamps[name]] for name, md5 in hashes.items()},
-        "code": code_of(told["code"], told["features"], root),
-        "packages": versions(told["code"], told["features"], root),
+        "code": code,
+        "packages": versions(told["code"], code, root),
         "delivery": _sha256(root / layout.DELIVERY),
         "stores": of_stores,
         "told": told,
@@ -108,7 +109,7 @@ def seen(root: Path) -> dict[str, Any] | None:
         return None
     if code_of(kept["told"]["code"], kept["told"]["features"], root) != kept["code"]:
         return None
-    if versions(kept["told"]["code"], kept["told"]["features"], root) != kept["packages"]:
+    if versions(kept["told"]["code"], kept["code"], root) != kept["packages"]:
         return None
     if _sha256(root / layout.DELIVERY) != kept["delivery"]:
         return None
