@@ -118,7 +118,7 @@ def feature_list(config: Config, root: Path, repository: feast.Repository, table
     delay_s = config.features.delay_s
     _check_ages(views, delay_s)
     return FeatureList(
-        asked, views, named, request, transform_hash(config, root), *_written(config, table, views), delay_s
+        asked, views, named, request, transform_hash(config, root), *_written(config, table, views, request), delay_s
     )
 
 
@@ -134,14 +134,16 @@ def _check_ages(views: list[View], delay_s: float) -> None:
         raise ConfigError(problems)
 
 
-def _written(config: Config, table: pa.Table, views: list[View]) -> tuple[dict[str, str], bool]:
-    """The types of the key columns, and whether times written as text begin with the day."""
+def _written(
+    config: Config, table: pa.Table, views: list[View], request: list[str]
+) -> tuple[dict[str, str], bool, dict[str, str]]:
+    """The types of the key columns, whether times as text begin with the day, and the types of request columns."""
     keys = {column for view in views for column in view.keys.values()}
     clock = config.source.timestamp
-    return (
-        {key: str(table.schema.field(key).type) for key in sorted(keys)},
-        isinstance(clock, str) and bool(is_day_first(table.column(clock))),
+    keys_of, request_of = (
+        {name: str(table.schema.field(name).type) for name in sorted(names)} for names in (keys, request)
     )
+    return keys_of, isinstance(clock, str) and bool(is_day_first(table.column(clock))), request_of
 
 
 def transform_hash(config: Config, root: Path) -> str | None:
@@ -225,12 +227,23 @@ def with_features(
     table: pa.Table,
     moments: np.ndarray[Any, Any],
     *,
+    decimal: str = ".",
     as_defined_now: bool = False,
 ) -> pa.Table:
     """Rows to be scored with the features of a model.
 
+    Args:
+        config: of the project.
+        root: the project folder.
+        features: of the model.
+        table: raw rows; columns that are looked up by may be text.
+        moments: when each row is asked about, UTC, datetime64[us] of shape (rows,).
+        decimal: the decimal sign in numbers as text.
+        as_defined_now: by the definitions of now, whatever they were.
+
     Raises:
-        DataError: a key is missing; or a feature is not defined as when the model was trained, unless `as_defined_now`.
+        DataError: a key is missing, or is not of its type; or a feature is not defined as when the model was trained,
+            unless `as_defined_now`.
     """
     missing = [key for key in (*features.keys, *features.request) if key not in table.column_names]
     if missing:
@@ -238,6 +251,9 @@ def with_features(
         raise DataError(f"column {missing[0]!r} is missing ({said}): features are looked up by it")
     for key, kind in features.types.items():
         table = _as_trained(table, key, kind)
+    for name in features.request:
+        values = _as_requested(table.column(name), name, features.request_types.get(name), decimal)
+        table = table.set_column(table.column_names.index(name), name, values)
     with tempfile.TemporaryDirectory() as folder:
         repository = open_repository(config, root, Path(folder))
         if not as_defined_now:
@@ -255,6 +271,20 @@ def _as_trained(table: pa.Table, key: str, kind: str) -> pa.Table:
             said = f"holds {values.type}, and was {kind} when the model was trained"
             raise DataError(f"column {key!r} {said}: {first_line(error, 120)}", hint=WRITE_KEYS) from None
     return table.set_column(table.column_names.index(key), key, values)
+
+
+def _as_requested(values: pa.ChunkedArray, name: str, kind: str | None, decimal: str) -> pa.ChunkedArray:
+    """Text as the type that the column had in training; where that is not kept, as the text itself says."""
+    if not text.is_text(values.type) or kind in ("string", "large_string"):
+        return values
+    if kind is None:
+        return text.typed(values, decimal)
+    states = {arrow: state for state, arrow in text.TYPES.items()}
+    state = states.get(kind) or ("whole" if kind.startswith(("int", "uint")) else "fraction")
+    made = text.cast(text.words(values), state, decimal)
+    if made is None:
+        raise DataError(f"column {name!r} holds what is no {kind}, which it was when the model was trained")
+    return made
 
 
 def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:

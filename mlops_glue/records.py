@@ -39,6 +39,7 @@ class FeatureList:
     transform: str | None = None  # SHA-256 of the code of the project's own transform
     types: dict[str, str] = field(default_factory=dict)  # of the key columns: Arrow's name of what they were
     day_first: bool = False  # how the label rows' time is written, where it is text
+    request_types: dict[str, str] = field(default_factory=dict)  # of the `request` columns, likewise
     delay_s: float = 0.0  # a row of features counts from so long after its time, in training as in the online store
 
     def to_dict(self) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any,
     now = np.full(rows.num_rows, np.datetime64("now", "us"))
     try:
         when = moments(rows, clock, bundle.features.day_first, hint=None) if there else now
-        return of_feast.with_features(config, root, bundle.features, rows, when)
+        return of_feast.with_features(config, root, bundle.features, rows, when, decimal=bundle.schema.decimal)
     except DataError as error:
         raise DataError(f"{where}: {error.message}", hint=error.hint) from error
 

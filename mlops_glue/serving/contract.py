@@ -417,10 +417,20 @@ class Contract:
         required = [field.name for field in self.fields if field.required]
         made: dict[str, Any] = {
             "type": "object",
-            "properties": {field.name: field.json_schema for field in self.fields},
+            "properties": {field.name: {**field.json_schema, **self._no_null_word(field)} for field in self.fields},
             "additionalProperties": False,
         }
         return made | ({"required": required} if required else {})
+
+    def _no_null_word(self, field: Field) -> dict[str, Any]:
+        """Of text that cannot be null, also by JSON Schema: no word that says null."""
+        if field.nullable or field.column is None or field.kind != "category":
+            return {}
+        words = "|".join(
+            re.sub(r"([][\\^$.|?*+(){}])", r"\\\1", one) for one in self.schema.nulls
+        )  # as ECMA-262 escapes
+        blank = r"[\s\x1c-\x1f]*" if self.schema.trims else ""  # what `str.strip` takes away
+        return {"not": {"type": "string", "pattern": f"^{blank}({words}){blank}$"}}
 
 
 def asked_rows(rows: list[dict[str, Any]], features: FeatureList | None) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import cli
+from mlops_glue.pipeline.stages import FORMAT
 from mlops_glue.schema import Schema
 from mlops_glue.serving import contract
 
@@ -525,7 +526,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "an argument that is misspelt": (_yaml("min_value: 6}", "minvalue: 6}"), 2, ["minvalue"]),
     "a threshold without a limit": (_yaml("{min: 0.55}", "{}"), 2, ["give min or max"]),
     "a stage of glue's name": (
-        _file("dvc.yaml", lambda t: t.replace("glue stage train --format 1", "true")),
+        _file("dvc.yaml", lambda t: t.replace(f"glue stage train --format {FORMAT}", "true")),
         2,
         ["glue's own"],
     ),

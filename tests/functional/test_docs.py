@@ -37,9 +37,15 @@ def test_each_command_is_documented_and_has_an_example(name: str) -> None:
     command = COMMANDS[name]
     row = next(line for line in README.splitlines() if line.startswith(f"| `glue {name}"))
     for option in command.params:
-        if isinstance(option, click.Option):
+        if isinstance(option, click.Option) and not option.hidden:  # what every command takes stands with `glue`
             assert any(word in row for word in option.opts), option.opts
     assert f"\n    glue {name}" in (command.help or "") or f"\nglue {name}" in (command.help or "")
+
+
+def test_what_every_command_takes_is_documented_once() -> None:
+    hidden = {name: [o.opts for o in c.params if getattr(o, "hidden", False)] for name, c in COMMANDS.items()}
+    assert all(opts == [["--traceback"]] for opts in hidden.values()), hidden
+    assert README.count("`--traceback`") == 1
 
 
 def test_the_help_of_the_group_names_every_command() -> None:

@@ -122,9 +122,12 @@ def transformed(old: str, new: str) -> Callable[[Path], None]:
 
 
 def target_in_a_feature(root: Path) -> None:
-    with_transform(
-        root, TRANSFORM.replace('before=by.cumsum() - events["amount"]', 'before=(events["y"] == "yes") * 1.0')
-    )
+    """The source has the target, and says that it was known two seconds before."""
+    events = pd.read_csv(root / "data/raw/events.csv")
+    at = pd.to_datetime(events["at"]) - pd.Timedelta(seconds=2)
+    leak = events[["customer_id"]].assign(at=at, balance=(events["y"] == "yes") * 1.5, town="Aa")
+    path = root / "data/raw/customers.csv"
+    leak[pd.read_csv(path).columns].to_csv(path, index=False)
 
 
 DEFINITIONS, CONFIG = "feature_repo/definitions.py", "glue.yaml"
@@ -208,7 +211,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
         1,
         "is not in the online store when it comes",
     ),
-    "times that are none": (customer_rows(lambda t: t.assign(at="soon")), 4, "customers.csv: timestamp at: "),
+    "times that are none": (customer_rows(lambda t: t.assign(at="soon")), 4, "customers.csv: timestamp at, row 1: "),
     "a time that is not there": (
         customer_rows(lambda t: t.assign(at=t["at"].where(t.index != 1))),
         4,
@@ -244,7 +247,11 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
         2,
         "did you mean 'build'?",
     ),
-    "a feature that is the target": (target_in_a_feature, 1, "feature spent:before is the target 'y' in other words"),
+    "a feature that is the target": (
+        target_in_a_feature,
+        1,
+        "feature customers:balance is the target 'y' in other words",
+    ),
 }
 
 
