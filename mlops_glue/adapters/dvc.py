@@ -185,11 +185,21 @@ def init(root: Path, *, git: bool) -> None:
         config["core"].update(analytics=False, check_update=False, autostage=False)
 
 
+def pointer(root: Path, path: str) -> str | None:
+    """The file by which DVC has a path already, as a file of its own or in a folder; None where it does not."""
+    if not (root / ".dvc").is_dir():
+        return None
+    with _repo(root) as repo:
+        for out in repo.index.outs:
+            if out.protocol == "local" and Path(root, path).is_relative_to(out.fs_path):
+                return Path(os.path.relpath(out.stage.path, root)).as_posix()
+    return None
+
+
 def add(root: Path, path: str) -> None:
     """Track a file by DVC: its content goes to the cache, `path.dvc` says which it is; nothing where it is tracked."""
-    with _repo(root) as repo:
-        # as a file of its own, or in a folder
-        if not any(Path(root, path).is_relative_to(out.fs_path) for out in repo.index.outs if out.protocol == "local"):
+    if pointer(root, path) is None:
+        with _repo(root) as repo:
             repo.add(path)
 
 

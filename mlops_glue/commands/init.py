@@ -425,7 +425,7 @@ def _carry_out(
         lacking = [x for x in files[path].splitlines() if x not in lines] if path.endswith("ignore") else []
         console.progress(f"kept {path}" + (f"; it should have: {' '.join(lacking)}" if lacking else ""))
     paths = [_path_in(root, file) for file in found]
-    pointers = [f"{path}.dvc" for path in paths if not git.tracks(root, path)]
+    pointers = [dvc.pointer(root, path) or f"{path}.dvc" for path in paths if not git.tracks(root, path)]
     undo.check(root, missing, [*pointers, "dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])
     runner.check_names(root)
     if layout.CONFIG in kept:

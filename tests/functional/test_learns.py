@@ -20,6 +20,7 @@ from mlops_glue import io, layout
 from mlops_glue.commands.retrain import retrain
 from mlops_glue.delivery import history
 from mlops_glue.monitoring.labels import TRUTH
+from mlops_glue.pipeline.stages import FORMAT
 from mlops_glue.scoring import Bundle
 from tests.conftest import Glue
 
@@ -124,7 +125,7 @@ def test_it_learns_from_the_fresh_rows(shop: Path, glue: Glue) -> None:
         in glue("run", "--set", "promote.confidence=0.9", cwd=shop).stdout
     )
     lock = (shop / "dvc.lock").read_bytes()
-    assert glue("stage", "split", "--format", "1", cwd=shop).returncode == 0
+    assert glue("stage", "split", "--format", str(FORMAT), cwd=shop).returncode == 0
     assert io.read_parquet(shop / layout.TEST)[layout.ROW].to_pylist() == held
     assert (shop / "dvc.lock").read_bytes() == lock and not any(
         json.loads(glue("status", "--json", cwd=shop).stdout)["stages"].values()
