@@ -16,10 +16,9 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
-from mlops_glue.commands import generated
-from mlops_glue.commands.upgrade import check_resolved, judged
+from mlops_glue import console, io, layout
+from mlops_glue.commands import generated, replace
 from mlops_glue.delivery import fetch
 from mlops_glue.errors import MissingExtra, ToolError, UsageError
 
@@ -30,13 +29,12 @@ NEEDS = ("fastapi", "uvicorn", "httptools", "uvloop", "onnxruntime", "numpy", "m
 LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or at a URL
 STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of where it is kept
 SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
-SECRETS = "deploy/.env"  # of compose.yml; the user's
 MOST_NAME = 40
 LEFT_OUT = ("templates", "__pycache__")
 
 
 def package(target: str, *, version: int | None = None, wheels: bool = False, env: str | None = None) -> int:
-    """Write the folder, whole or not at all; returns 1 where an edit of the one that is there is in conflict.
+    """Write the folder: a new one whole or not at all, one that is there file by file. Returns 1 on a conflict.
 
     Args:
         target: a folder that is not there, or one that this wrote.
@@ -49,15 +47,13 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
     config = configs.load(root, env, tables=False, needs=())
     if out.exists() and not (out / "serve.json").is_file():
         raise UsageError(f"{target}: is there, and not a package of glue's", hint="glue package serving")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".glue-package-", dir=out.parent) as scratch:
-        made = Path(scratch) / "package"
+    with replace.workplace(out) as scratch:
+        made = scratch / "package"
         about = _fill(made, root, config, env, version)
         size, texts = _requirements(made, root, config, about, wheels)
-        conflicts = _with_edits(out, made, texts)
-        if out.exists():
-            shutil.rmtree(out)
-        made.rename(out)
+        for path, text in texts.items():
+            io.write_text(made / path, text)
+        conflicts = replace.replace(out, made, texts)
     console.result(f"{target}: {about['name']} v{about['version']}, {size} packages to install")
     folder, tag = shlex.quote(target), f"{_deployed(config, about)['image']}:v{about['version']}"
     console.result(f"next     python {folder} --check    docker build --tag {tag} {folder}")
@@ -95,23 +91,6 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
     }
     io.write_json(made / "serve.json", about)
     return about
-
-
-def _with_edits(out: Path, made: Path, texts: dict[str, str]) -> list[str]:
-    """Write the files, with what the user made of those of the package that is there; which of them are in conflict."""
-    parts = generated.recorded(out)
-    check_resolved(out, parts)
-    before = parts.get("package")
-    none = generated.Part(__version__, {}, {})
-    files = [judged(out if before else made, path, before or none, text) for path, text in texts.items()]
-    for file in files:
-        if file.text is not None:
-            io.write_text(made / file.path, file.text)
-    generated.write(made, {"package": generated.Part(__version__, {}, dict(texts))})
-    if (out / SECRETS).is_file():  # git does not have it
-        (made / SECRETS).parent.mkdir(exist_ok=True)
-        shutil.copy2(out / SECRETS, made / SECRETS)
-    return [file.path for file in files if file.outcome == "conflict"]
 
 
 def _requirements(

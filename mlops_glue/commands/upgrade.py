@@ -220,13 +220,13 @@ def _write(root: Path, changed: list[File]) -> None:
         for file in changed:
             if file.text is not None:
                 place = root / file.path
-                stack.enter_context(io.atomic(place)).write_bytes(_as_it_was(place, file.text))
+                stack.enter_context(io.atomic(place)).write_bytes(as_it_was(place, file.text))
     for file in changed:
         if file.text is None:
             (root / file.path).unlink()
 
 
-def _as_it_was(place: Path, text: str) -> bytes:
+def as_it_was(place: Path, text: str) -> bytes:
     """With the line ends that the file has."""
     ends = "\r\n" if place.exists() and b"\r\n" in place.read_bytes() else "\n"
     return text.replace("\n", ends).encode("utf-8", "surrogateescape")

@@ -128,12 +128,24 @@ def test_a_folder_of_the_users_is_not_overwritten(project: Path, packed: Path, g
     assert "has none of this number" in glue("package", "other", "--version", "9", cwd=home, code=2).stderr
     assert not (home / "other").exists() and not list(home.glob(".glue-package-*"))
     shutil.copytree(packed, home / "serving")
-    (home / "serving/left").touch()
+    (home / "serving/bundle/left.json").touch()
+    git = ["git", "init", "-q", home / "serving"]
+    subprocess.run(git, check=True)
+    (home / ".glue-package-serving/package").mkdir(parents=True)  # as a killed one leaves it
     manifest = home / "serving/deploy/kubernetes.yml"
     made = manifest.read_text()
     manifest.write_text(f"# mine\n{made}".replace("replicas: 2", "replicas: 5"))
+    schema = home / "serving/bundle/schema.json"
+    text = schema.read_text()
+    schema.write_text(f"{text} ")
+    said = glue("package", "serving", cwd=home, code=2).stderr
+    assert f"{schema}: is not as glue package wrote it" in said and schema.read_text() == f"{text} "
+    schema.unlink()
     glue("package", "serving", cwd=home)  # one of glue's own is made anew
-    assert not (home / "serving/left").exists()
+    assert schema.read_text() == text
+    assert (home / "serving/bundle/left.json").exists() and (home / "serving/.git/HEAD").exists()
+    shutil.rmtree(home / "serving/.git")  # the project has one, too
+    assert not list(home.glob(".glue-package-*"))
     assert manifest.read_text() == f"# mine\n{made}".replace("replicas: 2", "replicas: 5")  # but what was edited
     kept = home / "serving" / layout.GENERATED  # of a version that had another number there
     kept.write_text(kept.read_text().replace("replicas: 2", "replicas: 3"))

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mlops_glue import cli
 from mlops_glue.commands import init, undo
 from mlops_glue.errors import GlueError
+from tests.faults import Refused, at_work
 
 TABLE = "a,b,y\n" + "".join(f"{i * 7 % 40},{i * i},{'yn'[i % 2]}\n" for i in range(40))
-WRITES = ("os.mkdir", "os.rename", "os.link", "os.symlink", "os.chmod", "subprocess.Popen")
-_faults: list[Callable[[str, tuple[Any, ...]], None]] = []  # of the test that is at work; a hook stays for ever
-
-
-def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    if _faults and (event in WRITES or event == "open"):
-        _faults[0](event, arguments)
-
-
-sys.addaudithook(_hook)
-
-
-class Refused:
-    """The k-th write below a folder is refused, as a full disk does; counts them."""
-
-    def __init__(self, root: Path, at: int) -> None:
-        self.root, self.at, self.seen = str(root), at, 0
-
-    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        writes = event != "open" or (isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR))
-        place = next((str(a) for a in arguments if isinstance(a, str | os.PathLike) and self.root in str(a)), None)
-        if not writes or place is None or "/.dvc/tmp" in place:
-            return
-        self.seen += 1
-        if self.seen == self.at:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def git(root: Path, *words: str) -> str:
@@ -87,15 +58,12 @@ def test_init_is_undone_wherever_it_fails(kind: str, tmp_path: Path, monkeypatch
         root = repository(tmp_path / f"r{at}", kind)
         monkeypatch.chdir(root)
         before, refused = state(root), Refused(root, at)
-        _faults.append(refused)
         try:
-            init.init(".", ("data/t.csv",), "y")
+            with at_work(refused):
+                init.init(".", ("data/t.csv",), "y")
         except (OSError, GlueError):
             failed += 1
-            _faults.clear()
             assert state(root) == before, f"write {at}"
-        finally:
-            _faults.clear()
         if refused.seen < at:
             break  # it was not refused: each write was
         at += 1 if at < 6 else 9
