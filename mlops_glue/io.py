@@ -464,8 +464,20 @@ def spread(rows: int, most: int) -> Any:
 
 
 def frame(table: pa.Table) -> Any:
-    """A pandas frame."""
-    return table.to_pandas()
+    """A pandas frame; whole numbers with nulls that a float64 does not keep apart are of pandas' nullable type."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
+    made = table.to_pandas()
+    for name in table.column_names:
+        values = table.column(name)
+        if values.type in nullable and 0 < values.null_count < len(values):
+            ends = pc.min_max(values).as_py()
+            if max(-ends["min"], ends["max"]) > text.EXACT:
+                made[name] = values.to_pandas(types_mapper=nullable.get)
+    return made
 
 
 def plain(table: pa.Table) -> pa.Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import features as feast
-from mlops_glue import layout
+from mlops_glue import io, layout
 from mlops_glue.adapters.feast.repo import Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
@@ -53,13 +53,14 @@ def _cause(
 ) -> str:
     """Why so many rows found nothing, by the rows of the source."""
     import pandas as pd
+    import pyarrow as pa
 
     if view.path is None or not (root / view.path).is_file():
         return "its source cannot be looked at"
     clock, _ = repository.clock(view.of)
-    source = feast.source_rows(root, view, [*view.keys, clock]).to_pandas()
+    source = io.frame(feast.source_rows(root, view, [*view.keys, clock]))
     source[clock] = pd.to_datetime(source[clock], utc=True)
-    asked = pd.DataFrame({key: table.column(column).to_pandas() for key, column in view.keys.items()})
+    asked = io.frame(pa.table({key: table.column(column) for key, column in view.keys.items()}))
     asked = asked.assign(asked_at=pd.to_datetime(moments, utc=True))[~found]
     keys = list(view.keys)
     if not keys:

@@ -135,7 +135,7 @@ class Contract:
         ]
         have = {field.name for field in self.fields}
         others = features.asked_by if features else []
-        types = features.types if features else {}
+        types = {**features.request_types, **features.types} if features else {}
         self.fields += [Field(n, "key", types.get(n, "string"), required=False) for n in others if n not in have]
         self.place = {field.name: at for at, field in enumerate(self.fields)}
         self._columns, self._numbers, self._looked = len(columns), len(numeric), looked

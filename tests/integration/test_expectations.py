@@ -5,6 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pyarrow as pa
+
+from mlops_glue import io
+from mlops_glue.adapters import great_expectations
+
 CODE = """
 import sys
 from mlops_glue.adapters import great_expectations as adapter
@@ -68,3 +73,11 @@ else:
 def test_what_it_was_killed_over_is_done_here() -> None:
     done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_long_keys_with_a_null_are_not_twins(tools: None) -> None:
+    """A float64 would make two of them equal."""
+    table = pa.table({"key": [2**53, 2**53 + 1, None], "twin": [2**60, 2**60, None]})
+    wanted = [{"expect_column_values_to_be_unique": {"column": name}} for name in table.column_names]
+    records, _, _ = great_expectations.validate(io.frame(table), wanted, "t")
+    assert [one["success"] for one in records] == [True, False]

@@ -243,6 +243,15 @@ def test_a_key_has_64_bits(key: int, right: bool) -> None:
         assert sent({"who": key}, made) == [(0, "who", "must be a whole number of 64 bits")]
 
 
+@pytest.mark.parametrize(("kind", "right", "wrong"), [("double", 1.5, "1.5"), ("int64", 2, 2.5), ("string", "2", 2)])
+def test_what_is_known_at_request_time_is_of_training_s_type(kind: str, right: Any, wrong: Any) -> None:
+    view = View("v", {}, {"n": "number"}, 0, "")
+    features = FeatureList(["v:n"], [view], {"n": "v:n"}, ["amount"], request_types={"amount": kind})
+    made = contract([Column("n", "number", "double")], features=features)
+    assert made.decode(json.dumps({"amount": right}).encode()).values[0][made.place["amount"]] == right
+    assert sent({"amount": wrong}, made)[0][1] == "amount"
+
+
 @pytest.mark.parametrize("word", ["NA", " ?", ""])
 def test_a_word_for_null_is_null(word: str) -> None:
     columns = [Column("t", "category", "string", nullable=True), Column("u", "category", "string", nullable=False)]

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -241,3 +242,13 @@ def test_a_blank_line_of_one_column_is_a_row(tmp_path: Path) -> None:
 )
 def test_the_decimal_sign_of_a_table(columns: dict[str, list[object]], sign: str) -> None:
     assert text.decimal_sign([pa.chunked_array([values]) for values in columns.values()]) == sign
+
+
+@pytest.mark.parametrize("most", [2**53, 2**53 + 1, 2**63 - 1])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_frame_keeps_whole_numbers_apart(most: int, sign: int) -> None:
+    keys = [sign * (most - 1), sign * most, None]
+    frame = io.frame(pa.table({"key": pa.array(keys, pa.int64()), "count": [1, 2, None], "x": [0.5, None, 1.0]}))
+    assert [None if one is pd.NA or one != one else int(one) for one in frame["key"]] == keys
+    assert str(frame["key"].dtype) == ("float64" if most == 2**53 else "Int64")
+    assert [str(frame[name].dtype) for name in ("count", "x")] == ["float64", "float64"]
