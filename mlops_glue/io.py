@@ -173,7 +173,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # of UTF-8 too
+    except (ValueError, RecursionError) as error:  # of UTF-8 too; nested too deeply
         raise DamagedError(f"{path}: is no JSON: {first_line(error)}") from None
 
 

@@ -8,28 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import io
+from mlops_glue import bundle
 from mlops_glue.adapters import onnx
 from mlops_glue.errors import DataError
-from mlops_glue.records import FeatureList
-from mlops_glue.schema import Schema, encode, matrices
+from mlops_glue.schema import encode, matrices
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
 class Bundle:
-    """The model of one version, loaded from its bundle folder."""
+    """The model of one version, loaded from its bundle folder, once that is checked as `bundle.check` does."""
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
-        if not (folder / "schema.json").is_file():
-            raise DataError(f"{folder}: is no bundle: schema.json is missing")
-        self.schema = Schema.from_dict(io.read_json(folder / "schema.json"))
-        kept = folder / "features.json"
-        self.features = FeatureList.from_dict(io.read_json(kept)) if kept.is_file() else None  # what Feast has of them
-        model = folder / "model.onnx"
-        self._run = onnx.runner(onnx.session(model, threads)) if model.is_file() else None
-        self._model: Any = None if self._run is not None else onnx.load_skops(folder / "model.skops")
+    def __init__(self, folder: Path, threads: int = 1, digest: str | None = None) -> None:
+        held = bundle.check(folder, digest)
+        self.schema, self.features, self.examples = held.schema, held.features, held.examples
+        is_onnx = held.model.suffix == ".onnx"
+        self._run = onnx.runner(onnx.session(held.model, threads)) if is_onnx else None
+        self._model: Any = None if is_onnx else onnx.load_skops(held.model)
         self.format = "onnx" if self._run is not None else "skops"
 
     def lacks(self, table: pa.Table) -> bool:
@@ -49,6 +45,7 @@ class Bundle:
         """The same for what `schema.matrices` gives."""
         out = self._run(inputs) if self._run is not None else self._by_estimator(inputs)
         value, probability = out[0].reshape(-1), out[1] if len(out) > 1 else None
+        self._check_shape(len(next(iter(inputs.values()))), value, probability)
         if self.schema.labels is None:
             return value.astype(np.float64), None
         if isinstance(self.schema.labels[0], bool):
@@ -58,6 +55,13 @@ class Bundle:
             every[:, [self.schema.labels.index(label) for label in self.schema.trained]] = probability
             probability = every
         return value, probability
+
+    def _check_shape(self, rows: int, value: Any, probability: Any) -> None:
+        classes = self.schema.trained if self.schema.trained is not None else self.schema.labels
+        wanted = None if classes is None or probability is None else (rows, len(classes))
+        if len(value) != rows or (wanted is not None and probability.shape != wanted):
+            shapes = f"{len(value)} predictions" + (f", probabilities {probability.shape}" if wanted else "")
+            raise DataError(f"the model gives {shapes} for {rows} rows and {len(classes or [])} classes")
 
     def _by_estimator(self, inputs: onnx.Inputs) -> list[Any]:
         """By a model that ONNX cannot express; scikit-learn and pandas are imported then."""

@@ -166,7 +166,7 @@ def _registry(root: Path, config: Config) -> Iterator[Finding]:
             return
     from mlops_glue.adapters.mlflow import Store
 
-    yield from _champion(root, config, Store(root, configs.tracking_uri(config)))
+    yield from _champion(root, config, Store(root, configs.tracking_uri(config), create=False))
 
 
 def _integrity(path: Path) -> str:
@@ -217,7 +217,7 @@ def _features(root: Path, config: Config) -> Iterator[Finding]:
         yield Finding("ok", f"{len(repository.views(config.features.use)[0])} feature views of {config.features.repo}")
         if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
             return
-        store = Store(root, configs.tracking_uri(config))
+        store = Store(root, configs.tracking_uri(config), create=False)
         champion = store.champion(config.model_name)
         taken = store.feature_list(config.model_name, champion) if champion is not None else None
         if taken is None:

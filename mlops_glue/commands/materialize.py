@@ -8,6 +8,7 @@ from pathlib import Path
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.commands.run import materialized, project_lock
+from mlops_glue.delivery.fetch import read_only
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import unchanged
 
@@ -26,14 +27,12 @@ def materialize(*, force: bool = False, as_json: bool = False, env: str | None =
     config = configs.load(root, env)
     if not config.features.use:
         raise UsageError(f"{layout.CONFIG} features.use names no feature of Feast's: there is nothing to materialize")
-    from mlops_glue.adapters.mlflow import Store
-
     with project_lock(root):
         runner.write_definition(config, root)
         with runner.in_process(config, root) as inside:
             dvc.reproduce(root, inside, console.stage, until="featurize")
-        store = Store(root, configs.tracking_uri(config))
-        if store.champion(config.model_name) is None:
+        store = read_only(root, config)
+        if store is None or store.champion(config.model_name) is None:
             raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")
         done = materialized(config, root, store, env, force=force)
     return _tell(done["views"], as_json)

@@ -118,7 +118,7 @@ class Bundles:
         """The number that is asked for, or the champion's."""
         from mlops_glue.delivery.fetch import chosen_version
 
-        return chosen_version(self._store, self.root, self.config, version)
+        return chosen_version(self._store, self.root, self.config, version)[1]
 
     def of(self, number: int) -> Version:
         """A version with its reference."""

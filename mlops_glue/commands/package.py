@@ -65,8 +65,7 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
 def _fill(made: Path, root: Path, config: configs.Config, env: str | None, version: int | None) -> dict[str, Any]:
     """The bundle, the code that serves it, and `serve.json`, which says how."""
     with tempfile.TemporaryDirectory() as scratch:
-        store = fetch.opened(root, config)
-        chosen = fetch.chosen_version(store, root, config, version)
+        store, chosen = fetch.chosen_version(fetch.read_only(root, config), root, config, version)
         found = fetch.fetch(store, root, config, env, chosen, Path(scratch))
     if found.lookup is not None and found.lookup["type"] != "packed":
         raise UsageError(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.delivery.fetch import of_registry, opened
+from mlops_glue.delivery.fetch import of_registry, read_only
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.pipeline import unchanged
 from mlops_glue.serving.outside import Outside
@@ -35,7 +35,7 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
     config = configs.load(root, env, needs=())
     with tempfile.TemporaryDirectory() as scratch:
         chosen, folder = as_run_left_it(root, config, env, version) or of_registry(
-            opened(root, config), root, config, version, Path(scratch)
+            read_only(root, config), root, config, version, Path(scratch)
         )
         bundle = Bundle(folder, threads=os.cpu_count() or 1)
         for one, out in zip(inputs, outputs, strict=True):

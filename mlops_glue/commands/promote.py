@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.commands.run import materialized, project_lock
-from mlops_glue.delivery.fetch import last_delivery, opened
+from mlops_glue.delivery.fetch import last_delivery, read_only
 from mlops_glue.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -57,9 +57,10 @@ def rollback(to: int | None = None, *, as_json: bool = False, env: str | None = 
 def _opened(env: str | None) -> tuple[Path, configs.Config, Store]:
     root = layout.find_root()
     config = configs.load(root, env, needs=())
-    if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
+    store = read_only(root, config)
+    if store is None:
         raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
-    return root, config, opened(root, config, create=False)
+    return root, config, store
 
 
 def _chosen(root: Path, config: configs.Config, store: Store, version: int | None, alias: str) -> int:
@@ -94,7 +95,7 @@ def _named(config: configs.Config, store: Store, version: int, alias: str, as_js
 def _note(root: Path, config: configs.Config, champion: int | None) -> None:
     """What `glue status` says."""
     told = last_delivery(root, config.model_name)
-    if told is not None:
+    if told is not None and told["champion"] != champion:
         io.write_json(root / layout.DELIVERY, told | {"champion": champion})
 
 

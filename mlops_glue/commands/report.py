@@ -275,7 +275,7 @@ def _champion(config: configs.Config, root: Path) -> tuple[tuple[str, dict[str, 
     try:
         from mlops_glue.adapters.mlflow import Store
 
-        store = Store(root, configs.tracking_uri(config))
+        store = Store(root, configs.tracking_uri(config), create=False)
         version = store.champion(config.model_name)
         if version is None:
             return None, []

@@ -251,8 +251,7 @@ def _registry_file(root: Path, config: configs.Config) -> list[int] | None:
 def _fetched(root: Path, env: str | None, version: int | None, state: Path) -> Servable:
     """In another process: from the registry."""
     config = configs.load(root, env, needs=())
-    store = fetching.opened(root, config, create=False)
-    chosen = fetching.chosen_version(store, root, config, version)
+    store, chosen = fetching.chosen_version(fetching.opened(root, config, create=False), root, config, version)
     with tempfile.TemporaryDirectory(dir=state) as scratch:
         return fetching.fetch(store, root, config, env, chosen, Path(scratch))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.adapters import dvc
-from mlops_glue.delivery.fetch import last_delivery, opened
+from mlops_glue.delivery.fetch import last_delivery, read_only
 from mlops_glue.errors import UsageError, did_you_mean
 from mlops_glue.pipeline import runner
 
@@ -54,7 +54,8 @@ def _registry_lost(root: Path) -> str | None:
 
 def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:
     """Of what has no pipeline: which version the registry names."""
-    champion = opened(root, config).champion(config.model_name)
+    store = read_only(root, config)
+    champion = store.champion(config.model_name) if store is not None else None
     if as_json:
         console.result_json({"stages": {}, "delivery": None, "model": config.model_name, "champion": champion})
     else:

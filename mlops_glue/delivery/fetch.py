@@ -30,6 +30,13 @@ def opened(root: Path, config: configs.Config, *, create: bool = True) -> Store:
     return Store(root, configs.tracking_uri(config), create=create)
 
 
+def read_only(root: Path, config: configs.Config) -> Store | None:
+    """The registry, for a command that only reads: nothing is made where there is none yet, and None returned."""
+    if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
+        return None
+    return opened(root, config, create=False)
+
+
 def last_delivery(root: Path, model: str | None = None) -> dict[str, Any] | None:
     """What the last run delivered, of this model if one is named; None where it delivered nothing."""
     path = root / layout.DELIVERY
@@ -38,21 +45,21 @@ def last_delivery(root: Path, model: str | None = None) -> dict[str, Any] | None
 
 
 def of_registry(
-    store: Store, root: Path, config: configs.Config, version: int | None, folder: Path
+    store: Store | None, root: Path, config: configs.Config, version: int | None, folder: Path
 ) -> tuple[int, Path]:
     """The champion, or the version that is asked for, and its bundle in a folder of the caller's."""
-    chosen = chosen_version(store, root, config, version)
+    store, chosen = chosen_version(store, root, config, version)
     return chosen, store.bundle(config.model_name, chosen, folder)
 
 
-def chosen_version(store: Store, root: Path, config: configs.Config, version: int | None) -> int:
-    """The champion, or the version that is asked for.
+def chosen_version(store: Store | None, root: Path, config: configs.Config, version: int | None) -> tuple[Store, int]:
+    """The champion, or the version that is asked for; and the registry, which is there then.
 
     Raises:
         UsageError: there is none.
     """
-    chosen = version if version is not None else store.champion(config.model_name)
-    if chosen is None:
+    chosen = version if version is not None or store is None else store.champion(config.model_name)
+    if store is None or chosen is None:
         raise UsageError(
             f"{config.model_name} has no champion{_refused(root, config)}", hint="glue run, or glue predict --version N"
         )
@@ -61,7 +68,7 @@ def chosen_version(store: Store, root: Path, config: configs.Config, version: in
             f"--version {version}: {config.model_name} has none of this number",
             hint=did_you_mean("", list(map(str, there))),
         )
-    return chosen
+    return store, chosen
 
 
 def _refused(root: Path, config: configs.Config) -> str:

@@ -9,24 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import io, layout
-from mlops_glue.adapters import onnx
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.scoring import Bundle
 from mlops_glue.serving.contract import Contract, Invalid, asked_rows, json_key
-
-FILES = {
-    "model.onnx",
-    "model.skops",
-    "schema.json",
-    "features.json",
-    "signature.json",
-    "parity.json",
-    "input_example.json",
-    layout.SAMPLE,
-    layout.REFERENCE,
-    layout.HOLDOUT,
-}
 
 
 class Model:
@@ -56,16 +41,12 @@ class Model:
         max_rows: int = 1000,
         threads: int = 1,
     ) -> None:
-        check_folder(folder, digest)
         self.name, self.version, self.digest = name, version, digest
         self.loaded = time.time()
-        if (folder / "model.onnx").is_file():
-            onnx.check_file(folder / "model.onnx")
-        try:
-            self._bundle = Bundle(folder, threads)
-            self.examples: list[dict[str, Any]] = io.read_json(folder / "input_example.json")
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{folder.name}: is no bundle: {type(error).__name__}") from error
+        self._bundle = Bundle(folder, threads, digest)
+        self.examples = self._bundle.examples
+        if not self.examples:
+            raise DataError(f"{folder.name}/input_example.json: is missing, or holds no row")
         self.schema, self.features, self.format = self._bundle.schema, self._bundle.features, self._bundle.format
         self.contract = Contract(self.schema, self.features, unseen=unseen, max_rows=max_rows)
         self._labels = [json_key(label) for label in self.schema.labels or []]
@@ -125,22 +106,3 @@ class Model:
             why = f"{first['field']}: {first['problem']}" if first else str(error)
             raise DataError(f"{self.name} v{self.version}: its input example cannot be scored: {why}") from error
         return said
-
-
-def check_folder(folder: Path, digest: str) -> None:
-    """Is it a bundle of plain files, and the one that was registered?
-
-    Raises:
-        DataError: it is not.
-    """
-    if not folder.is_dir() or folder.is_symlink():
-        raise DataError(f"{folder}: is no bundle")
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink() or not path.is_file():
-            raise DataError(f"{folder.name}/{path.name}: is no plain file")
-        if path.name not in FILES:
-            raise DataError(f"{folder.name}/{path.name}: is no part of a bundle")
-    if not (folder / "model.onnx").is_file() and not (folder / "model.skops").is_file():
-        raise DataError(f"{folder.name}: holds neither model.onnx nor model.skops")
-    if io.digest(folder) != digest:
-        raise DataError(f"{folder.name}: is not the bundle that was registered: its digest is another")

@@ -7,6 +7,7 @@ import json
 import random
 import re
 import shutil
+import subprocess
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -246,3 +247,71 @@ def luminance(colour: str) -> float:
     parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+CACHES = (".glue/serve", ".dvc/tmp", ".git/objects", "__pycache__", ".glue/lock")  # of what git ignores
+READS = [
+    ("status",),
+    ("why", "train"),
+    ("doctor",),
+    ("report", "--pr", "--base", "HEAD"),
+    ("serve", "--check"),
+    ("monitor", "--reference", "../rows.csv", "--current", "../drifted.csv", "--no-page"),
+    ("predict", "../drifted.csv", "../out.csv"),
+    ("promote", "1"),  # it is champion
+    ("promote",),
+    ("rollback",),  # there is none before
+    ("ci", "--check"),
+    ("upgrade", "--check"),
+    ("upgrade", "--dry-run"),
+    ("init", ".", "--data", "../rows.csv", "--target", "y", "--dry-run"),
+    ("adopt", "--dry-run"),
+    ("assess",),
+    ("run", "--help"),
+]
+
+
+ALONE = [words for words in READS if words[0] in ("status", "doctor", "serve", "predict", "promote")]
+
+
+def everything(root: Path) -> dict[str, object]:
+    """Each file and folder below: mode, time, and bytes or what a link points to; and git's index."""
+    out: dict[str, object] = {"index": git(root, "ls-files", "--stage")} if (root / ".git").is_dir() else {}
+    for path in root.rglob("*"):
+        name = path.relative_to(root).as_posix()
+        if not any(f"/{cache}" in f"/{name}/" for cache in CACHES):
+            about = path.lstat()
+            held = path.readlink() if path.is_symlink() else path.read_bytes() if path.is_file() else None
+            out[name] = (about.st_mode, about.st_mtime_ns if path.is_file() else 0, held)
+    return out
+
+
+def git(root: Path, *words: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    return subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("kind", ["whole", "without a registry", "without a pipeline"])
+def test_commands_that_read_write_nothing(kind: str, root: Path, made: Path, glue: Glue) -> None:
+    shutil.copy(made.parent / "rows.csv", root.parent)
+    shutil.copy(made.parent / "drifted.csv", root.parent)
+    if not (root / ".git").is_dir():
+        git(root, "init", "-q")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "all")
+    if kind == "without a registry":
+        (root / "mlflow.db").unlink()
+    if kind == "without a pipeline":
+        for name in ("dvc.yaml", "dvc.lock", "mlflow.db"):
+            (root / name).unlink()
+        (root / "glue.yaml").write_text("glue: 1\nproject: project\n")
+    glue("serve", "--check", cwd=root, code=None)  # in a project that was moved MLflow's places follow
+    before, changed = everything(root), {}
+    for words in READS if kind == "whole" else ALONE:
+        done = glue(*words, cwd=root, code=None)
+        assert done.returncode in (0, 1, 2, 4) and "a bug in glue" not in done.stderr, (words, done.stderr)
+        after = everything(root)
+        if after != before:
+            changed[words] = sorted(p for p in {*before, *after} if before.get(p) != after.get(p))
+            before = after
+    assert not changed

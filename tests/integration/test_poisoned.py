@@ -10,11 +10,13 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import skops.io
 from onnx import TensorProto, helper
@@ -26,8 +28,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mlops_glue import io
 from mlops_glue.adapters import onnx as room
+from mlops_glue.bundle import check_tables
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.schema import Column, Schema
+from mlops_glue.scoring import Bundle
 from mlops_glue.serving.model import Model
 
 X = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
@@ -152,6 +156,20 @@ def too_large(folder: Path, mark: Path) -> None:
         file.truncate(2 << 30)  # sparse: no disk is taken
 
 
+def five_columns(folder: Path, mark: Path) -> None:
+    kept = json.loads((folder / "schema.json").read_text())
+    (folder / "schema.json").write_text(json.dumps({**kept, "task": "multiclass", "labels": [0, 1, 2]}))
+
+
+def inflates(folder: Path, mark: Path) -> None:
+    (folder / "model.onnx").unlink()
+    with zipfile.ZipFile(folder / "model.skops", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("schema.json", "{}")
+        with archive.open("1.npy", "w", force_zip64=True) as member:
+            for _ in range(130):
+                member.write(bytes(8 << 20))
+
+
 def no_onnx(folder: Path, mark: Path) -> None:
     (folder / "model.onnx").write_bytes(b"\x00\xff" * 500)
 
@@ -170,6 +188,8 @@ POISONS: dict[Callable[[Path, Path], None], str] = {
     many_nodes: "more than 100,000 nodes",
     too_large: "the limit is",
     no_onnx: "is no ONNX file",
+    five_columns: r"probabilities \(1, 2\) for 1 rows and 3 classes",
+    inflates: "bytes unpacked; the limit is",
 }
 
 
@@ -182,7 +202,11 @@ def test_a_poisoned_one_is_refused(poison: Callable[[Path, Path], None], bundle:
     with pytest.raises(GlueError, match=POISONS[poison]):
         if poison is too_large:
             room.check_file(bundle / "model.onnx")
-        Model(bundle, digest, name="m", version=1)
+        Model(bundle, digest, name="m", version=1).self_test()
+    with pytest.raises(GlueError, match=POISONS[poison]):  # whoever else loads a bundle asks the same
+        if poison is too_large:
+            room.check_file(bundle / "model.onnx")
+        Bundle(bundle).predict(pa.table({name: [1.0] for name in "abc"}))
     assert not mark.exists() and {p.name for p in tmp_path.rglob("*")} == before
     shutil.rmtree(bundle)
 
@@ -195,11 +219,123 @@ def test_one_byte_of_another_is_refused(bundle: Path) -> None:
         Model(bundle, digest, name="m", version=1)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"task": 3}', json.dumps({"task": "binary", "target": "y", "x": 1})])
-def test_a_schema_that_is_none(text: str, bundle: Path) -> None:
-    (bundle / "schema.json").write_text(text)
-    with pytest.raises(DataError, match="is no bundle"):
-        load(bundle)
+DEEP = "[" * 200_000 + "]" * 200_000
+COLUMN = {"name": "a", "kind": "number"}
+WRONG = {  # of a key of the schema
+    "task": [3, "none", None],
+    "target": [None, 1],
+    "labels": [None, [], 3, [[0], 1], [0, 0], [{"a": 1}, 2]],
+    "trained": [[], [7], 3],
+    "positive": [7, []],
+    "nulls": [None, 3, [1]],
+    "decimal": [None, "x"],
+    "trims": ["yes", None],
+    "columns": [
+        None,
+        {},
+        [3],
+        [None],
+        [{}],
+        [COLUMN, COLUMN],
+        [{"name": f"c{n}", "kind": "number"} for n in range(60_000)],
+    ],
+}
+OF_COLUMN = {
+    "name": [None, 1, []],
+    "kind": ["unknown", None, []],
+    "dtype": [None, 3],
+    "nullable": [None, "yes", 1],
+    "categories": ["abc", [1], {}],
+    "minimum": ["x", [], True],
+    "maximum": ["x", {}],
+    "day_first": ["no", 3],
+    "base": ["x", None, float("nan"), float("inf")],
+    "more": [1],
+}
+VIEW = {"name": "v", "keys": {"a": "a"}, "features": {"b": "number"}, "ttl_s": 0, "definition": "x"}
+LIST = {"use": ["v:b"], "views": [VIEW], "columns": {"b": "v:b"}}
+TEXTS = {
+    "schema.json": [
+        "",
+        "{",
+        "null",
+        "[]",
+        "3",
+        "NaN",
+        DEEP,
+        '{"columns": ' + DEEP + "}",
+        "\udcff",
+        '{"task": 1, "task": 2}',
+    ],
+    "features.json": [
+        *("", "null", "[1,2]", "{}", DEEP),
+        *(json.dumps(LIST | {key: value}) for key in LIST for value in (None, 3, [1], {"a": 1}, [None])),
+        *(json.dumps(LIST | {"views": [VIEW | {"keys": value}]}) for value in (None, 3, [], {"a": 1})),
+        *(json.dumps(LIST | {key: 3}) for key in ("request", "types", "more")),
+        json.dumps(LIST | {"delay_s": "x"}),
+    ],
+    "parity.json": ["", "[]", "null", DEEP],
+    "holdout.json": ["", "[]", "null", DEEP],
+    "signature.json": ["", "[]"],
+    "input_example.json": ["", "null", "{}", "[]", "[3]", "[null]", DEEP],
+}
+
+
+def cases() -> Iterator[tuple[str, str]]:
+    """A file of a bundle, and a text that none of glue's has."""
+    for name, texts in TEXTS.items():
+        yield from ((name, text) for text in texts)
+    sound = Schema("binary", "y", [Column(name, "number", "double") for name in "abc"], [0, 1]).to_dict()
+    for key, values in WRONG.items():
+        yield from (("schema.json", json.dumps(sound | {key: value})) for value in values)
+    for key, values in OF_COLUMN.items():
+        for value in values:
+            columns = [sound["columns"][0] | {key: value}, *sound["columns"][1:]]
+            yield "schema.json", json.dumps(sound | {"columns": columns})
+
+
+def test_every_text_that_is_none_of_glues_is_refused_in_one_line(bundle: Path) -> None:
+    held = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    for name, text in cases():
+        (bundle / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+        with pytest.raises(GlueError) as caught:
+            load(bundle)
+        assert caught.value.exit_code == 4 and "\n" not in caught.value.message, text[:200]
+        assert name in caught.value.message and len(caught.value.message) < 400, (
+            text[:200],
+            caught.value.message[:400],
+        )
+        (bundle / name).unlink()
+        if name in held:
+            (bundle / name).write_bytes(held[name])
+    load(bundle).self_test()
+
+
+def test_a_file_beyond_its_limit_is_not_read(bundle: Path) -> None:
+    for name in ("schema.json", "holdout.json", "reference.parquet"):
+        with (bundle / name).open("ab") as file:
+            file.truncate(2 << 30)  # sparse: no disk is taken
+        with pytest.raises(DataError, match=f"{name}: has 2,147,483,648 bytes; the limit is"):
+            Bundle(bundle)
+        (bundle / name).unlink()
+        if name == "schema.json":
+            (bundle / name).write_text(
+                json.dumps(Schema("binary", "y", [Column(n, "number") for n in "abc"], [0, 1]).to_dict())
+            )
+
+
+def test_tables_that_are_none_or_too_much(bundle: Path) -> None:
+    many = pa.table({"a": pa.array([0]).take(pa.array([0] * 1_100_000))})  # some kilobytes
+    for name in ("reference.parquet", "reference_columns.parquet"):
+        pq.write_table(many, bundle / name)
+        with pytest.raises(DataError, match=f"{name}: has 1,100,000 rows; the limit is 1,000,000"):
+            check_tables(bundle)
+        for content in (b"", b"PAR1", b"PAR1" * 9):
+            (bundle / name).write_bytes(content)
+            with pytest.raises(DataError, match=f"{name}: is no Parquet file"):
+                check_tables(bundle)
+        (bundle / name).unlink()
+    check_tables(bundle)
 
 
 @pytest.mark.parametrize(

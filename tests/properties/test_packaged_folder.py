@@ -22,7 +22,7 @@ LINES = ["one", "two", "three", "four", "five", "six", "seven"]
 
 
 def made(folder: Path, seed: str) -> dict[str, str]:
-    """What is to come: some of the files, with some content; those of them that are merged, which a ! does not change."""
+    """What is to come: some of the files; returns those that are merged, which a ! in the seed does not change."""
     rng = random.Random(seed.rstrip("!"))
     texts = {
         path: HEAD + "".join(f"{word} {rng.choice('ab')}\n" for word in LINES) for path in TEXTS if rng.random() < 0.8
