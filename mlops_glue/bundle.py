@@ -21,7 +21,8 @@ from mlops_glue.schema import Schema
 MODELS = ("model.onnx", "model.skops")
 TABLES = (layout.SAMPLE, layout.REFERENCE)
 RECORDS = ("parity.json", "signature.json", layout.HOLDOUT)  # objects
-FILES = {*MODELS, *TABLES, *RECORDS, "schema.json", "features.json", "input_example.json"}
+OF_MODEL = {*MODELS, "schema.json", "features.json"}
+FILES = {*OF_MODEL, *TABLES, *RECORDS, "input_example.json"}
 TASKS = ("binary", "multiclass", "regression")
 MOST_JSON = 64 << 20  # bytes of a file
 MOST_TABLE = 1 << 30  # bytes of a table, as it is kept and as it is in memory
@@ -40,19 +41,20 @@ class Contents:
     model: Path
 
 
-def check(folder: Path, digest: str | None = None) -> Contents:
+def check(folder: Path, digest: str | None = None, *, others: bool = False) -> Contents:
     """Is it a bundle of plain files within their limits, whose model runs no code and reads no other file?
 
     Args:
         folder: the bundle.
         digest: what was recorded when it was registered; None: it comes from no registry.
+        others: is it the folder of a model of MLflow's, which has other files too, of which nothing is read?
 
     Raises:
         DataError: it is not; the message names the file.
     """
     if not folder.is_dir() or folder.is_symlink():
         raise DataError(f"{folder}: is no bundle")
-    for path in sorted(folder.iterdir()):
+    for path in sorted(p for p in folder.iterdir() if p.name in OF_MODEL or not others):
         _check_kind(folder, path)
     there = [folder / name for name in MODELS if (folder / name).is_file()]
     if not there:
@@ -64,10 +66,10 @@ def check(folder: Path, digest: str | None = None) -> Contents:
         onnx.check_file(model)
     else:
         _check_archive(model)
-    for name in RECORDS:
+    for name in () if others else RECORDS:
         if (folder / name).is_file() and not isinstance(_json(folder / name), dict):
             raise _other(folder / name, "it is no object")
-    return Contents(_schema(folder), _features(folder), _examples(folder), model)
+    return Contents(_schema(folder), _features(folder), [] if others else _examples(folder), model)
 
 
 def check_tables(folder: Path) -> None:

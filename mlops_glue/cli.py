@@ -545,6 +545,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
             signal.signal(signal.SIGINT, errors.interrupt)
     try:
+        errors.check_names(words)
         code = glue.main(words, prog_name="glue", standalone_mode=False, obj=asked)
     except click.ClickException as problem:
         problem.show()

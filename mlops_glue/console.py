@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import layout
-from mlops_glue.errors import GlueError, of_memory, of_system, whole_traceback
+from mlops_glue.errors import GlueError, of_locale, of_memory, of_system, whole_traceback
 
 WIDTH = 12
 _kept: list[list[dict[str, Any]]] = []  # of the blocks of `stages_kept` that are at work
@@ -138,7 +138,7 @@ def ended(problem: Exception, *, show: bool = False) -> int:
     """Tell in a line how a command ended badly, after the whole traceback if asked to; returns its exit code."""
     if show:
         progress(whole_traceback(problem).rstrip())
-    told = of_memory(problem)
+    told = of_memory(problem) or of_locale(problem)
     if told is None and isinstance(problem, GlueError | OSError):
         told = problem if isinstance(problem, GlueError) else of_system(problem)
     if told is not None:

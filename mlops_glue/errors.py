@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +165,30 @@ def of_memory(error: BaseException) -> GlueError | None:
             what = f" ({first_line(error)})" if isinstance(error, GlueError) else ""
             return GlueError(f"there is not enough memory{what}", hint="free memory, or raise the limit: ulimit -v")
     return None
+
+
+def of_locale(error: BaseException) -> GlueError | None:
+    """Where an exception comes from names that the encoding of the locale does not have, that as one line."""
+    if sys.getfilesystemencoding() == "utf-8" or not any(isinstance(one, UnicodeError) for one in causes(error)):
+        return None
+    return _other_locale()
+
+
+def check_names(words: Sequence[str]) -> None:
+    """Can the working folder and what was typed be told to any other program?
+
+    Raises:
+        UsageError: they hold bytes that are no text in the encoding of the locale.
+    """
+    if sys.getfilesystemencoding() == "utf-8":
+        return
+    if any("\udc80" <= sign <= "\udcff" for name in (str(Path.cwd()), *words) for sign in name):
+        raise _other_locale()
+
+
+def _other_locale() -> UsageError:
+    told = f"the locale's encoding is {sys.getfilesystemencoding()}, and the name of a folder or a file is not in it"
+    return UsageError(told, hint="export LC_ALL=C.UTF-8 PYTHONUTF8=1, then again")
 
 
 def near(name: str, known: list[str]) -> str | None:

@@ -25,7 +25,7 @@ class RawRows:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.bundle = Bundle(folder)
+        self.bundle = Bundle(folder, others=True)
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """`prediction` and, for classes, `probability_<label>`, with the index of the rows.

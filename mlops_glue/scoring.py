@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class Bundle:
     """The model of one version, loaded from its bundle folder, once that is checked as `bundle.check` does."""
 
-    def __init__(self, folder: Path, threads: int = 1, digest: str | None = None) -> None:
-        held = bundle.check(folder, digest)
+    def __init__(self, folder: Path, threads: int = 1, digest: str | None = None, *, others: bool = False) -> None:
+        held = bundle.check(folder, digest, others=others)
         self.schema, self.features, self.examples = held.schema, held.features, held.examples
         is_onnx = held.model.suffix == ".onnx"
         self._run = onnx.runner(onnx.session(held.model, threads)) if is_onnx else None

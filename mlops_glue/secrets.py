@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
+ANY = "surrogateescape"  # bytes that are no text in this locale
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 SECRET = re.compile(r"(passw(or)?d|passphrase|^pass|_pass|pwd|secret|token|credentials?|key|sig|signature)$", re.I)
+FOLDERS = ("PWD", "OLDPWD")  # the shell's working folders, which are called like a password
 URL = re.compile(r"([a-z][a-z0-9+.-]*)://(?:([^/?#]*)@)?([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.I | re.S)
 USER_IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s?#'\"]*@", re.I)
 QUERY_IN_URL = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#'\"<>]*)[?#][^\s'\"<>]*[^\s'\"<>.,:;)\]}]", re.I)
@@ -54,7 +56,7 @@ def redacted(text: str, *urls: str) -> str:
 def _held() -> Iterator[tuple[str, str]]:
     """The variables that were noted, and those that are called like a secret, with their values."""
     for name, value in os.environ.items():
-        if name in _names or (len(value) >= WORD and SECRET.search(name)):
+        if name in _names or (len(value) >= WORD and SECRET.search(name) and name not in FOLDERS):
             yield name, value
 
 
@@ -65,7 +67,7 @@ def _as_word(form: str) -> re.Pattern[str]:
 def _forms(value: str) -> Iterator[str]:
     """A value as a whole and its secret parts, each as it is, quoted for a URL and not, and as Python writes it."""
     for part in (value, value.strip(), *_parts(value)):
-        for form in (part, quote(part, safe=""), quote(part), unquote(part), repr(part)[1:-1]):
+        for form in (part, quote(part, safe="", errors=ANY), quote(part, errors=ANY), unquote(part), repr(part)[1:-1]):
             if len(form) >= LEAST:
                 yield form
 

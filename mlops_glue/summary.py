@@ -296,11 +296,15 @@ class Reference:
         found: dict[str, Summary] = {}
         weights: dict[str, float] = {}
         table = io.read_parquet(path)
-        if table.column_names != list(FIELDS):
+        if not table.schema.equals(_layout()):
             raise DataError(f"{path.name}: is of another glue", hint="glue run --force, with this glue")
         for row in table.to_pylist():
             name, weight = row.pop("column"), row.pop("weight")
-            found[name] = _summary(row)
+            try:
+                found[name] = _summary(row)
+                found[name].empty()
+            except (TypeError, ValueError, LookupError, AttributeError) as error:
+                raise DataError(f"{path.name}: the row of {name!r} is not as glue writes it") from error
             if weight is not None:
                 weights[name] = weight
         prediction = found.pop("prediction", None)

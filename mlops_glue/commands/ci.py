@@ -11,7 +11,7 @@ from typing import Any
 from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc, git
-from mlops_glue.commands import generated
+from mlops_glue.commands import generated, undo
 from mlops_glue.errors import ConfigError, UsageError
 
 MARK = "# Made by `glue ci`"  # the first line of a file that is glue's to write again
@@ -36,10 +36,13 @@ def ci(*, check: bool = False, as_json: bool = False) -> int:
         for path, text in made.items()
     }
     if not check:
-        _write(made, outcomes, top)
         texts = {relative(path, root): text for path, text in made.items()}
-        written = [p for p in made if outcomes[p.relative_to(top).as_posix()] in ("written", "unchanged")]
-        generated.remember(root, "ci", {}, texts, [relative(path, root) for path in written])
+        new = [relative(path, root) for path in made if outcomes[path.relative_to(top).as_posix()] == "missing"]
+        undo.check_committed(root, [*new, layout.GENERATED])
+        with undo.undone_on_failure(root, [*texts, layout.GENERATED]):
+            _write(made, outcomes, top)
+            written = [p for p in made if outcomes[p.relative_to(top).as_posix()] in ("written", "unchanged")]
+            generated.remember(root, "ci", {}, texts, [relative(path, root) for path in written])
     if (lacking := _unlocked(root, config.ci.requirements)) is not None:
         there = (root / config.ci.requirements).is_file()
         outcomes[(root / config.ci.requirements).relative_to(top).as_posix()] = "stale" if there else "missing"

@@ -17,6 +17,7 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.commands.run import at_work
 from mlops_glue.config import Config
 from mlops_glue.delivery.fetch import last_delivery
+from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import DataError, GlueError, UsageError
 from mlops_glue.pipeline import runner
 
@@ -195,7 +196,7 @@ def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
         return
     try:
         with tempfile.TemporaryDirectory() as folder:
-            store.bundle(name, champion, Path(folder))
+            brought(store, root, name, champion, Path(folder))
     except DataError as error:
         is_last = told is not None and told["version"] == champion  # its bundle is here still
         yield Finding("problem", error.message, "glue run --force" if is_last else "glue rollback")

@@ -14,6 +14,7 @@ import numpy as np
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
+from mlops_glue.bundle import check_tables
 from mlops_glue.commands.react import Performances, judged, of_table, react, tell_performance, tell_reaction
 from mlops_glue.commands.run import project_lock
 from mlops_glue.errors import DataError, GlueError, UsageError
@@ -122,10 +123,14 @@ class Bundles:
 
     def of(self, number: int) -> Version:
         """A version with its reference."""
+        from mlops_glue.delivery.trial import brought
+
         folder = self._scratch / f"v{number}"
         folder.mkdir(exist_ok=True)
         try:
-            return Version.of(number, self._store.bundle(self.config.model_name, number, folder))
+            found = brought(self._store, self.root, self.config.model_name, number, folder)
+            check_tables(found)
+            return Version.of(number, found)
         except GlueError as error:
             raise DataError(f"v{number} cannot be compared with: {error.message}", hint=error.hint) from error
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.commands import generated, replace
+from mlops_glue.adapters import git
+from mlops_glue.commands import generated, replace, undo
 from mlops_glue.delivery import fetch
 from mlops_glue.errors import MissingExtra, ToolError, UsageError
 
@@ -30,6 +31,7 @@ LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or
 STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of where it is kept
 SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
 MOST_NAME = 40
+KEPT = ("serve.json", "requirements.txt", layout.GENERATED)  # by git, beside what is merged
 LEFT_OUT = ("templates", "__pycache__")
 
 
@@ -53,6 +55,7 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
         size, texts = _requirements(made, root, config, about, wheels)
         for path, text in texts.items():
             io.write_text(made / path, text)
+        _check_committed(out, [*texts, *KEPT])
         conflicts = replace.replace(out, made, texts)
     console.result(f"{target}: {about['name']} v{about['version']}, {size} packages to install")
     folder, tag = shlex.quote(target), f"{_deployed(config, about)['image']}:v{about['version']}"
@@ -60,6 +63,16 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
     for path in conflicts:
         console.progress(f"{target}/{path}: both sides are there, between <<<<<<< and >>>>>>>: choose")
     return 1 if conflicts else 0
+
+
+def _check_committed(out: Path, paths: list[str]) -> None:
+    """Git would take what a clone needs to make the package anew, unless it is to take nothing of the folder.
+
+    Raises:
+        UsageError: it ignores some of it.
+    """
+    if len(git.ignoring(out, paths)) < len(paths):
+        undo.check_committed(out, paths)
 
 
 def _fill(made: Path, root: Path, config: configs.Config, env: str | None, version: int | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.commands.run import materialized, project_lock
 from mlops_glue.delivery.fetch import last_delivery, read_only
+from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def promote(
     with project_lock(root):
         chosen = _chosen(root, config, store, version, alias)
         if alias != "champion":
-            return _named(config, store, chosen, alias, as_json)
+            return _named(root, config, store, chosen, alias, as_json)
         verdict = move(config, root, store, chosen, asked=True)
         if not verdict.refused:
             _note(root, config, verdict.champion)
@@ -79,11 +80,11 @@ def _chosen(root: Path, config: configs.Config, store: Store, version: int | Non
     return challenger if challenger is not None else last
 
 
-def _named(config: configs.Config, store: Store, version: int, alias: str, as_json: bool) -> int:
+def _named(root: Path, config: configs.Config, store: Store, version: int, alias: str, as_json: bool) -> int:
     import tempfile
 
     with tempfile.TemporaryDirectory() as scratch:
-        store.bundle(config.model_name, version, Path(scratch))  # checks it
+        brought(store, root, config.model_name, version, Path(scratch))  # checks it
     store.set_alias(config.model_name, alias, version)
     if as_json:
         console.result_json({"model": config.model_name, "version": version, "alias": alias})

@@ -20,7 +20,7 @@ from mlops_glue.commands.adopt import as_diff, asked_for, flat, free_place
 from mlops_glue.commands.init import name_of
 from mlops_glue.commands.undo import undone_on_failure
 from mlops_glue.delivery.fetch import opened
-from mlops_glue.errors import GlueError, UsageError
+from mlops_glue.errors import GlueError, UsageError, brief
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -82,8 +82,9 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
     finally:
         try:
             _log(store, run, status, _params(), dict(_measured(metrics, before)))
-        except GlueError as error:  # what the command did counts, whatever became of the store meanwhile
-            console.progress(f"warning: run {run} is not logged in full: {error.message}")
+        except Exception as error:  # what the command did counts, whatever became of the store meanwhile
+            said = error.message if isinstance(error, GlueError) else brief(error)
+            console.progress(f"warning: run {run} is not logged in full: {said}")
     console.progress(f"run {run} of experiment {config.project}: {status.lower()}")
     return code
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import git
-from mlops_glue.commands import ci, generated
+from mlops_glue.commands import ci, generated, undo
 from mlops_glue.commands.init import FRAUD, plan
 from mlops_glue.errors import CheckFailed, GlueError, UsageError, brief
 from mlops_glue.pipeline import runner
@@ -58,9 +58,11 @@ def upgrade(*, check: bool = False, dry_run: bool = False, adopt_base: bool = Fa
         files, after = files + more, after | after_ci
     changed = [file for file in files if file.outcome in CHANGES]
     if not check and not dry_run:
-        _write(root, changed)
-        if adopt_base or any(after[name].files != parts[name].files for name in after):
-            generated.write(root, {**parts, **after})
+        undo.check_committed(root, [file.path for file in changed if file.outcome == "new"])
+        with undo.undone_on_failure(root, [*(file.path for file in changed), layout.GENERATED]):
+            _write(root, changed)
+            if adopt_base or any(after[name].files != parts[name].files for name in after):
+                generated.write(root, {**parts, **after})
     if as_json:
         console.result_json({"glue": __version__, "files": {file.path: file.outcome for file in files}})
     else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import io, layout
+from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import UsageError, did_you_mean
 from mlops_glue.records import Servable
 
@@ -49,7 +50,7 @@ def of_registry(
 ) -> tuple[int, Path]:
     """The champion, or the version that is asked for, and its bundle in a folder of the caller's."""
     store, chosen = chosen_version(store, root, config, version)
-    return chosen, store.bundle(config.model_name, chosen, folder)
+    return chosen, brought(store, root, config.model_name, chosen, folder)
 
 
 def chosen_version(store: Store | None, root: Path, config: configs.Config, version: int | None) -> tuple[Store, int]:
@@ -95,7 +96,7 @@ def fetch(store: Store, root: Path, config: configs.Config, env: str | None, ver
     """
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT
 
-    folder = store.bundle(config.model_name, version, scratch)
+    folder = brought(store, root, config.model_name, version, scratch)
     tags = store.tags(config.model_name, version)
     listed = folder / "features.json"
     if listed.is_file():

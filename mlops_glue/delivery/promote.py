@@ -16,6 +16,7 @@ from mlops_glue.config import METRICS, Config
 from mlops_glue.delivery import history
 from mlops_glue.delivery.publish import hashes
 from mlops_glue.delivery.rows import version_rows
+from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import GlueError
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import moments
@@ -70,7 +71,7 @@ def promote(
     tags = store.tags(name, version)
     with tempfile.TemporaryDirectory() as scratch:
         here = not asked or _is_here(root, tags)
-        folder = store.bundle(name, version, Path(scratch)) if asked else root / layout.BUNDLE
+        folder = brought(store, root, name, version, Path(scratch)) if asked else root / layout.BUNDLE
         evaluation = root / layout.EVALUATION if here else store.artifact(name, version, EVALUATION, Path(scratch))
         report, parity = io.read_json(evaluation / "evaluation.json"), io.read_json(folder / "parity.json")
         registered = tags.get(BUNDLE_DIGEST) == io.digest(folder)
@@ -306,7 +307,7 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
     raw = io.read_parquet(root / config.rows).take(rows.column(layout.ROW))
     truth = rows.column(f"target:{schema.target}").to_numpy()
     with tempfile.TemporaryDirectory() as folder:
-        other = Bundle(store.bundle(config.model_name, champion, Path(folder)))
+        other = Bundle(brought(store, root, config.model_name, champion, Path(folder)))
     if other.schema.order != schema.order or other.schema.task != schema.task:
         raise GlueError(f"it predicts {other.schema.task} {other.schema.labels or ''}")
     name = config.promote.metric or METRICS[schema.task][0]

@@ -15,6 +15,7 @@ from mlops_glue import __version__, io, layout
 from mlops_glue.adapters import dvc, git, onnx
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import Config
+from mlops_glue.delivery import trial
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
 from mlops_glue.modules import carried
 from mlops_glue.records import FeatureList
@@ -55,6 +56,7 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
     if config.features.use:
         features = FeatureList.from_dict(io.read_json(root / layout.FEATURE_LIST))
         tags |= {"glue.features": ", ".join(features.columns.values())[:4000], "glue.definitions": features.digest}
+    trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
     with tempfile.TemporaryDirectory() as folder:
         rows.write(Path(folder) / FILE)
         made = store.publish(

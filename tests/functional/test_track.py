@@ -44,3 +44,11 @@ def test_a_command_is_tracked(tmp_path: Path, glue: Glue, empty_store: Path) -> 
     assert "data: is required" in glue("run", cwd=tmp_path / "glue", code=2).stderr
     runs = client.search_runs([run.info.experiment_id])
     assert [len(one.data.metrics) for one in runs] == [0, 3, 3]  # what an earlier run measured is not of the last
+    for lost in (
+        "rm",
+        "echo no database >",
+    ):  # the store fails while the command runs: its exit code is the one to tell
+        kept = (tmp_path / "glue/mlflow.db").read_bytes()
+        done = glue("track", "--", "sh", "-c", f"{lost} glue/mlflow.db; exit 7", cwd=tmp_path, code=7)
+        assert "is not logged in full: " in done.stderr and "a bug in glue" not in done.stderr
+        (tmp_path / "glue/mlflow.db").write_bytes(kept)

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,8 +29,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mlops_glue import io
 from mlops_glue.adapters import onnx as room
-from mlops_glue.bundle import check_tables
-from mlops_glue.errors import DataError, GlueError
+from mlops_glue.bundle import check, check_tables
+from mlops_glue.delivery import trial
+from mlops_glue.errors import DataError, GlueError, ToolError
 from mlops_glue.schema import Column, Schema
 from mlops_glue.scoring import Bundle
 from mlops_glue.serving.model import Model
@@ -361,3 +363,72 @@ def test_forests_send_null_where_scikit_learn_does(estimator: object, bundle: Pa
         np.testing.assert_allclose(got[1], model.predict_proba(asked), atol=1e-5)
     else:
         np.testing.assert_allclose(np.ravel(got[0]), model.predict(asked), atol=1e-5)
+
+
+def endless(folder: Path) -> None:
+    """A sound bundle whose model counts to 2^62 before it answers."""
+    model = onnx.load(folder / "model.onnx")
+    kinds = (TensorProto.BOOL, TensorProto.FLOAT)
+    told = [helper.make_tensor_value_info(name, kind, []) for name, kind in zip(("go", "x"), kinds, strict=True)]
+    inner = [helper.make_tensor_value_info("n", TensorProto.INT64, []), *told]
+    outer = [helper.make_tensor_value_info(f"{name}2", kind, []) for name, kind in zip(("go", "x"), kinds, strict=True)]
+    step = [helper.make_node("Identity", ["go"], ["go2"]), helper.make_node("Identity", ["x"], ["x2"])]
+    body = helper.make_graph(step, "body", inner, outer)
+    constants = [
+        helper.make_tensor("most", TensorProto.INT64, [], [2**62]),
+        helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
+        helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]),
+    ]
+    model.graph.initializer.extend(constants)
+    last = model.graph.output[1].name
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == last else name for name in node.output]
+    model.graph.node.append(helper.make_node("Loop", ["most", "yes", "zero"], ["end"], body=body))
+    model.graph.node.append(helper.make_node("Add", ["before", "end"], [last]))
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+
+
+def test_a_model_that_never_answers_is_refused_in_time_and_one_that_does_is_tried_once(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial.answers(tmp_path, bundle, io.digest(bundle), "m", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(trial.subprocess, "run", None)
+        trial.answers(tmp_path, bundle, io.digest(bundle), "m", 1)  # known now, for nothing
+    endless(bundle)
+    check(bundle)  # nothing is to be seen
+    monkeypatch.setenv("GLUE_TRIAL_TIMEOUT_S", "3")
+    for _ in range(2):  # it is not remembered as sound
+        before = time.monotonic()
+        with pytest.raises(
+            DataError, match="m v1: does not answer: its own example is not scored within 3 s"
+        ) as caught:
+            trial.answers(tmp_path, bundle, io.digest(bundle), "m", 1)
+        assert caught.value.exit_code == 4 and time.monotonic() - before < 20
+    assert len(list((tmp_path / trial.TRIED).iterdir())) == 1
+
+
+def test_what_a_trial_says_is_one_line(bundle: Path, tmp_path: Path) -> None:
+    five_columns(bundle, tmp_path)
+    with pytest.raises(DataError, match=r"^m v1: the model gives .* for 1 rows and 3 classes$"):
+        trial.answers(tmp_path, bundle, io.digest(bundle), "m", 1)
+
+
+def test_what_onnxruntime_writes_by_itself_stays_off_the_terminal(
+    bundle: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One line of glue's is enough: of a model that it refuses, and of one that fails while it runs."""
+    model = onnx.load(bundle / "model.onnx")
+    last = model.graph.output[1].name
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == last else name for name in node.output]
+    model.graph.initializer.append(helper.make_tensor("shape", TensorProto.INT64, [2], [7, 5]))
+    model.graph.node.append(helper.make_node("Reshape", ["before", "shape"], [last]))
+    (bundle / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ToolError, match=r"^onnxruntime: "):
+        Bundle(bundle).predict(pa.table({name: [1.0] for name in "abc"}))
+    model.graph.node[-1].op_type = "NoSuchOperator"
+    (bundle / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ToolError, match=r"^onnxruntime refuses the model"):
+        Bundle(bundle)
+    assert capfd.readouterr() == ("", "")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from mlops_glue import cli
-from mlops_glue.commands import init, undo
+from mlops_glue.commands import ci, generated, init, undo, upgrade
 from mlops_glue.errors import GlueError
 from tests.faults import Refused, at_work
 
@@ -69,6 +71,59 @@ def test_init_is_undone_wherever_it_fails(kind: str, tmp_path: Path, monkeypatch
         at += 1 if at < 6 else 9
     assert failed > 8
     assert (root / "glue.yaml").is_file() and (root / "data/t.csv.dvc").is_file()
+
+
+@pytest.mark.parametrize("command", ["ci", "upgrade"])
+def test_ci_and_upgrade_are_undone_wherever_they_fail(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = repository(tmp_path / "r", "git")
+    monkeypatch.chdir(root)
+    init.init(".", ("data/t.csv",), "y")
+    subprocess.run(["dvc", "remote", "add", "--default", "r", "s3://b/c"], cwd=root, check=True, capture_output=True)
+    if command == "upgrade":  # one file is updated, one is new, one goes
+        ci.ci()
+        parts = generated.recorded(root)
+        parts["ci"].files["Makefile"] = "# before\n"
+        (root / "Makefile").write_text("# before\n")
+        parts["init"].files.update({"old.py": "1\n"})
+        (root / "old.py").write_text("1\n")
+        parts["init"].files.pop("model.py", None)
+        (root / "model.py").unlink(missing_ok=True)
+        generated.write(root, parts)
+    at, failed = 1, 0
+    while True:
+        here = shutil.copytree(root, tmp_path / f"r{at}", symlinks=True)
+        monkeypatch.chdir(here)
+        before, refused = state(here), Refused(here, at)
+        refused.events = tuple(one for one in refused.events if one != "subprocess.Popen")  # git only reads here
+        try:
+            with at_work(refused):
+                ci.ci() if command == "ci" else upgrade.upgrade()
+        except (OSError, GlueError):
+            failed += 1
+            assert state(here) == before, f"write {at}"
+        if refused.seen < at:
+            break
+        at += 1 if at < 4 else 6
+    assert failed > 3 and state(here) != before
+
+
+@pytest.mark.parametrize("rule", [".github", "*.yml", "Makefile"])
+def test_what_git_ignores_of_the_workflows_is_refused(
+    rule: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = repository(tmp_path / "r", "git")
+    monkeypatch.chdir(root)
+    init.init(".", ("data/t.csv",), "y")
+    subprocess.run(["dvc", "remote", "add", "--default", "r", "s3://b/c"], cwd=root, check=True, capture_output=True)
+    with (root / ".gitignore").open("a") as file:
+        file.write(f"{rule}\n")
+    before = state(root)
+    with pytest.raises(GlueError, match=f"git ignores it by .gitignore:.*: {re.escape(rule)}"):
+        ci.ci()
+    assert state(root) == before
+    assert ci.ci(check=True) == 1
 
 
 RULES = [

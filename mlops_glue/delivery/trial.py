@@ -1,0 +1,75 @@
+"""Does a bundle of the registry answer at all? It is tried once, in a process of its own with a deadline."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_glue import bundle, io, layout
+from mlops_glue.errors import DataError
+
+if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
+
+TRIED = f"{layout.SERVED}/tried"  # a file for each digest
+DEADLINE_S = 60.0
+
+
+def brought(store: Store, root: Path, model: str, version: int, folder: Path) -> Path:
+    """The bundle of a version in a folder of the caller's: what was registered, checked, and tried.
+
+    Raises:
+        DataError: it is not that, or must not be loaded, or does not answer.
+        ToolError: the registry cannot be read.
+    """
+    found = store.bundle(model, version, folder)
+    try:
+        bundle.check(found)
+    except DataError as error:
+        raise DataError(f"{model} v{version}: {error.message}", hint=error.hint) from error
+    answers(root, found, io.digest(found), model, version)
+    return found
+
+
+def answers(root: Path, folder: Path, digest: str, model: str, version: int) -> None:
+    """Its example is scored in time; asked once for each digest, as that takes half a second.
+
+    Raises:
+        DataError: it is not.
+    """
+    if (root / TRIED / digest).is_file():
+        return
+    deadline = float(os.environ.get("GLUE_TRIAL_TIMEOUT_S", DEADLINE_S))
+    words = [
+        sys.executable,
+        "-P",
+        "-m",
+        "mlops_glue.serving.trial",
+        str(folder),
+        digest,
+        model,
+        str(version),
+        str(deadline),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == -signal.SIGALRM:
+        said = f"{model} v{version}: does not answer: its own example is not scored within {deadline:g} s"
+        raise DataError(said, hint="glue rollback, or more time: GLUE_TRIAL_TIMEOUT_S=600")
+    if done.returncode < 0:
+        how = signal.Signals(-done.returncode).name
+        raise DataError(f"{model} v{version}: scoring its own example ended the process ({how})")
+    if done.returncode:
+        told = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
+        raise DataError(f"{model} v{version}: {told[0] if told else 'its own example cannot be scored'}")
+    known(root, digest)
+
+
+def known(root: Path, digest: str) -> None:
+    """A bundle of this digest answers: it need not be tried."""
+    (root / layout.SERVED).mkdir(mode=0o700, parents=True, exist_ok=True)
+    (root / TRIED).mkdir(exist_ok=True)
+    (root / TRIED / digest).touch()
