@@ -410,10 +410,14 @@ def monitor(
         from mlops_glue.commands.demo import demo_drift as show
 
         return show()
-    if test_alert or resume:
+    if resume:
+        from mlops_glue.commands import retrain
+
+        return retrain.resume(env)
+    if test_alert:
         from mlops_glue.commands import react
 
-        return react.resume() if resume else react.test_alert(env)
+        return react.test_alert(env)
     from mlops_glue.commands.monitor import monitor as command
 
     return command(

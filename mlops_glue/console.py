@@ -33,6 +33,11 @@ def result(line: str = "") -> None:
     sys.stdout.write(line + "\n")
 
 
+def flush() -> None:
+    """What was said so far is seen, whatever comes after it."""
+    sys.stdout.flush()
+
+
 def result_json(value: Any) -> None:
     """The answer as JSON."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import gzip
 import hashlib
+import itertools
 import json
 import logging
 import math
@@ -163,6 +164,17 @@ def yaml_text(value: str) -> str:
         return value
     # JSON's strings are YAML's, but for the unprintable characters that JSON leaves in
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(value, ensure_ascii=False))
+
+
+def put_aside(path: Path) -> Path:
+    """Give a file that cannot be believed another name, so that a new one may take its place; that name."""
+    aside = path.with_name(f"{path.name}.torn")
+    for at in itertools.count(2):
+        if not os.path.lexists(aside):
+            break
+        aside = path.with_name(f"{path.name}.torn{at}")
+    path.rename(aside)
+    return aside
 
 
 def read_json(path: Path) -> Any:

@@ -99,7 +99,8 @@ class Bundle:
         if see is not None:
             see(inputs)
         value, probability = self.score(inputs)
-        made = {"prediction": pa.array(value)}
+        unknown = None if probability is None else np.isnan(probability).any(axis=1)  # as in answers over HTTP
+        made = {"prediction": pa.array(value, mask=unknown)}
         if self.schema.labels is not None and probability is not None:
             made |= {
                 f"probability_{label}": pa.array(probability[:, at]) for at, label in enumerate(self.schema.labels)

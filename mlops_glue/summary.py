@@ -5,6 +5,10 @@ Made once of what a version was trained on, when it is packaged, and of each win
 The distances are Evidently's: for numbers the Wasserstein distance by the reference's standard deviation
 (`wasserstein`), for categories and booleans the Jensen-Shannon distance by natural logarithms (`jensenshannon`). Nulls
 are left out of both and judged by their share.
+
+One broken row is no drift: what lies farther beyond the reference's range than `MARGIN` standard deviations counts as
+so far away, and of such rows the distance leaves out as many as are `few`; `outside` counts them all the same. A
+column that had one value only has no standard deviation: it is judged by the share of other values, as a category is.
 """
 
 from __future__ import annotations
@@ -31,7 +35,9 @@ EDGES = 400  # at most, of a number's bins: half by rank, half by value
 MOST_VALUES = 1000  # of a category; what is beyond counts as one value
 FEW = 5  # rows of a value; with fewer its share is not known (the rule of thumb of the chi-square test)
 LEAST_SPREAD = 0.001  # Evidently's least standard deviation
-FAR = 10.0  # ranges of the reference; a value beyond counts as so far away: one broken row is no drift
+MARGIN = 3.0  # standard deviations beyond the reference's range: a value that is farther counts as so far away
+FEW_SHARE, FEW_ROWS = 0.01, 2  # of a table: so many rows may be broken, and are no drift
+ABSURD = 10.0  # times the range of the middle rows: a reference's own value beyond is broken too
 DRAWS, LARGEST = 2000, 100  # of the distances between samples of one distribution
 
 
@@ -46,7 +52,8 @@ class Numbers:
         spread: the reference's standard deviation.
         chance: for many samples of one distribution the largest of distance times sqrt(rows), ascending.
         nulls: rows without a value.
-        outside: rows beyond the reference's least and greatest value.
+        outside: rows beyond the reference's least and greatest value; of a reference, broken ones that it leaves out.
+        far: rows that are farther below and above than `MARGIN`; of a reference there are none.
     """
 
     edges: Array
@@ -56,11 +63,13 @@ class Numbers:
     chance: Array
     nulls: int = 0
     outside: int = 0
+    far: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, values: Array) -> Numbers:
         """The summary of a reference, whose values say where the edges are."""
-        known = np.sort(values[~np.isnan(values)])
+        there = np.sort(values[~np.isnan(values)])
+        known = _without_broken(there)
         ranked = known[np.append(True, known[1:] != known[:-1])] if len(known) else np.zeros(1, values.dtype)
         if len(ranked) > EDGES // 2:  # the quantiles nearest to so many ranks
             ranked = known[np.rint(np.linspace(0, 1, EDGES // 2) * (len(known) - 1)).astype(int)]
@@ -69,15 +78,16 @@ class Numbers:
         made = cls(
             edges.astype(float), np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1), spread, np.zeros(1)
         )
-        made.nulls = len(values) - len(known)
+        made.nulls = len(values) - len(there)
         made._count(known)
+        made.outside = len(there) - len(known)
         made.chance = made._by_chance()
         return made
 
     def empty(self) -> Numbers:
         """A summary with the same bins and nothing in them."""
         none = np.zeros(len(self.counts), np.int64)
-        return replace(self, counts=none, totals=none.astype(float), nulls=0, outside=0)
+        return replace(self, counts=none, totals=none.astype(float), nulls=0, outside=0, far=(0, 0))
 
     def add(self, values: Array) -> None:
         """Count more values; NaN is null."""
@@ -88,13 +98,40 @@ class Numbers:
 
     def _count(self, known: Array) -> None:
         """Ascending values, none of them NaN."""
-        first, last = self.edges[0], self.edges[-1]
+        low, high = self._ends()
         at = np.concatenate([[0], np.searchsorted(known, self.edges.astype(known.dtype), "right"), [len(known)]])
-        reach = FAR * (last - first)
-        sums = np.concatenate([[0.0], np.cumsum(known.clip(first - reach, last + reach), dtype=float)])
+        clipped = known.astype(float).clip(low, high)
+        sums = np.concatenate([[0.0], np.cumsum(clipped)])
         self.counts += np.diff(at)
         self.totals += np.diff(sums[at])
-        self.outside += int(np.searchsorted(known, first, "left")) + int(at[-1] - at[-2])
+        self.outside += int(np.searchsorted(known, self.edges[0].astype(known.dtype), "left")) + int(at[-1] - at[-2])
+        below, above = int(np.searchsorted(clipped, low, "right")), int(np.searchsorted(clipped, high, "left"))
+        self.far = self.far[0] + below * self.varies, self.far[1] + (len(known) - above) * self.varies
+
+    def _ends(self) -> tuple[float, float]:
+        """As what a value counts that is far below, or far above."""
+        return within(float(self.edges[0]), float(self.edges[-1]), self.spread)
+
+    @property
+    def varies(self) -> bool:
+        """Had the reference more than one value?"""
+        return len(self.edges) > 1
+
+    @property
+    def method(self) -> Method:
+        """The distance by which it is judged."""
+        return "wasserstein" if self.varies else "jensenshannon"
+
+    def _without_few(self) -> Numbers:
+        """The same without rows that are far away, as many as are `few`: of both sides the same share."""
+        far = sum(self.far)
+        if not far or far == self.known:
+            return self
+        share, counts, totals = min(few(self.known) / far, 1.0), self.counts.astype(float), self.totals.copy()
+        for at, rows, end in zip((0, -1), self.far, self._ends(), strict=True):
+            counts[at] -= share * rows
+            totals[at] -= share * rows * end
+        return replace(self, counts=counts, totals=totals)
 
     @property
     def known(self) -> int:
@@ -103,7 +140,7 @@ class Numbers:
 
     def _areas(self) -> Array:
         """The area under the distribution function over each bin, the last one: over it, shape (edges + 1,)."""
-        rows, edges = self.known, self.edges
+        rows, edges = self.counts.sum(), self.edges
         start = np.concatenate([[0], np.cumsum(self.counts)[:-2]]) / rows
         inside = start * np.diff(edges, prepend=edges[0]) + (self.counts[:-1] * edges - self.totals[:-1]) / rows
         return np.append(inside, (self.totals[-1] - self.counts[-1] * edges[-1]) / rows)
@@ -112,7 +149,10 @@ class Numbers:
         """From a reference to what is compared with it; None where one of them has no value."""
         if not self.known or not other.known:
             return None
-        return float(np.abs(self._areas() - other._areas()).sum() / max(self.spread, LEAST_SPREAD))
+        if not self.varies:
+            share = other.outside / other.known
+            return float(_jensen_shannon(np.array([1.0, 0.0]), np.array([1 - share, share])))
+        return float(np.abs(self._areas() - other._without_few()._areas()).sum() / max(self.spread, LEAST_SPREAD))
 
     def by_chance(self, rows: int, level: float) -> float:
         """The distance that a sample of so many rows of the same distribution stays below, with this probability."""
@@ -123,7 +163,7 @@ class Numbers:
 
     def _by_chance(self) -> Array:
         """In the limit of many rows: the area under Brownian bridges (del Barrio, Giné, Matrán 1999)."""
-        if not self.known or len(self.edges) == 1:
+        if not self.known or not self.varies:
             return np.zeros(1)
         share = np.cumsum(self.counts)[:-2] / self.known  # at each edge but the last
         walk = _steps()[:, : len(share)] * np.sqrt(np.diff(share, prepend=0.0))
@@ -157,6 +197,11 @@ class Values:
         kept = ranked[:MOST_VALUES]
         counts = [counted[v] for v in kept] + [sum(counted[v] for v in ranked[MOST_VALUES:])]
         return cls(kept, np.array(counts, np.int64), counted.get("", 0), len(ranked) <= MOST_VALUES)
+
+    @property
+    def method(self) -> Method:
+        """The distance by which it is judged."""
+        return "jensenshannon"
 
     def empty(self) -> Values:
         """A summary of the same values with none counted."""
@@ -198,6 +243,33 @@ class Values:
 
 
 Summary = Numbers | Values
+
+
+def few(rows: int) -> int:
+    """How many of so many rows may be broken."""
+    return max(FEW_ROWS, int(FEW_SHARE * rows))
+
+
+def within(first: float, last: float, spread: float) -> tuple[float, float]:
+    """Between what a value is no farther away than it counts: the reference's range with a margin."""
+    margin = MARGIN * max(spread, LEAST_SPREAD)
+    return first - margin, last + margin
+
+
+def _without_broken(ordered: Array) -> Array:
+    """Ascending values of a reference without those that are absurdly far from its middle rows.
+
+    They would make the standard deviation so great that nothing is drift any more.
+    """
+    out = few(len(ordered))
+    if len(ordered) <= 4 * out:
+        return ordered
+    middle = ordered[out:-out].astype(float)
+    reach = ABSURD * (middle[-1] - middle[0])
+    if reach == 0:
+        return ordered
+    ends = middle[0] - reach, middle[-1] + reach
+    return ordered[np.searchsorted(ordered, ends[0], "left") : np.searchsorted(ordered, ends[1], "right")]
 
 
 def _jensen_shannon(one: Array, two: Array) -> Array:
@@ -282,7 +354,8 @@ class Reference:
             {"column": name, "weight": self.weights.get(name), **{k: _plain(v) for k, v in asdict(one).items()}}
             for name, one in named
         ]
-        io.write_parquet(path, pa.Table.from_pylist([{**dict.fromkeys(FIELDS), **row} for row in rows], _layout()))
+        kept = [{field: row.get(field) for field in FIELDS} for row in rows]
+        io.write_parquet(path, pa.Table.from_pylist(kept, _layout()))
 
     @classmethod
     def read(cls, path: Path, schema: Schema) -> Reference:
@@ -319,7 +392,7 @@ def _plain(value: Any) -> Any:
 
 def _summary(row: dict[str, Any]) -> Summary:
     kind: Any = Values if row["edges"] is None else Numbers
-    given = {name: row[name] for name in kind.__dataclass_fields__}
+    given = {name: row[name] for name in kind.__dataclass_fields__ if name in FIELDS}
     made: Summary = kind(**{k: np.array(v) if k in ARRAYS else v for k, v in given.items()})
     return made
 

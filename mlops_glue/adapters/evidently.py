@@ -27,6 +27,7 @@ from mlops_glue.schema import Schema, encode
 NAMES = {"wasserstein": "Wasserstein distance (normed)", "jensenshannon": "Jensen-Shannon distance"}
 MOST_COLUMNS = 60  # of a page; it has some 100 kB for each
 JOB = "job.json"
+LONGEST_S = 300.0  # to draw a page: the alert waits for it
 NEEDED = ("evidently.core.report", "evidently.presets.drift", "plotly.graph_objects", "plotly.subplots")
 EAGER = [  # packages of Evidently's that import all that they have
     "evidently",
@@ -106,7 +107,10 @@ class Painter:
                 "found": found,
             }
             io.write_json(folder / JOB, job)
-            self._process.communicate(scratch.encode())
+            try:
+                self._process.communicate(scratch.encode(), timeout=LONGEST_S)
+            except subprocess.TimeoutExpired:
+                raise ToolError(f"Evidently did not draw the page in {LONGEST_S:.0f} s", hint="--no-page") from None
             if self._process.returncode != 0:
                 self._errors.seek(0)
                 said = self._errors.read().decode(errors="replace").strip().splitlines()

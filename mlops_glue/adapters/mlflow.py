@@ -25,6 +25,7 @@ FINGERPRINT = "glue.fingerprint"
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
 HISTORY = "glue.champions"  # tag of the registered model: a line for each champion
 MOST_METRICS = 500  # of a run of the monitor; MLflow takes 1,000 at a time
+RETRAINED = "glue.retraining"  # tag of the registered model: when a job asked for it last
 ALERTED = "glue.alerts"  # tag of the registered model: which alerts are open
 MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
@@ -185,14 +186,26 @@ class Store:
 
     def alerted(self, model: str) -> str | None:
         """What `note_alerted` was told last; None where it was told nothing."""
-        with _told():
-            found: str | None = self._client.get_registered_model(model).tags.get(ALERTED)
-        return found
+        return self._noted(model, ALERTED)
 
     def note_alerted(self, model: str, state: str) -> None:
         """Keep which alerts are open, for the machine that monitors next."""
         with _told():
             self._client.set_registered_model_tag(model, ALERTED, state)
+
+    def retraining(self, model: str) -> str | None:
+        """What `note_retraining` was told last; None where it was told nothing."""
+        return self._noted(model, RETRAINED)
+
+    def note_retraining(self, model: str, state: str) -> None:
+        """Keep when a retraining was asked for, for the job that monitors next."""
+        with _told():
+            self._client.set_registered_model_tag(model, RETRAINED, state)
+
+    def _noted(self, model: str, key: str) -> str | None:
+        with _told():
+            found: str | None = self._client.get_registered_model(model).tags.get(key)
+        return found
 
     def artifact(self, model: str, version: int, name: str, into: Path) -> Path:
         """Copy a folder of the version's run into a folder of the caller's."""

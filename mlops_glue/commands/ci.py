@@ -103,6 +103,7 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
         "registry": configs.registry_of(config.ci.image),
         "data_secrets": sorted(for_data),
         "secrets": sorted({*for_data, *used}),
+        "retrains": "retrain" in chosen.monitor.on_alert,
         "tracked": chosen.tracking.uri is not None,
         "remote": remote,
         "folder": folder,

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,18 @@ import numpy as np
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.bundle import check_tables
-from mlops_glue.commands.react import Performances, judged, of_table, react, tell_performance, tell_reaction
+from mlops_glue.commands.react import (
+    BAD,
+    Performances,
+    alert,
+    judged,
+    of_table,
+    tell_performance,
+    tell_reaction,
+    train_again,
+)
 from mlops_glue.commands.run import project_lock
-from mlops_glue.errors import DataError, GlueError, UsageError
+from mlops_glue.errors import DataError, GlueError, ToolError, UsageError, first_line
 from mlops_glue.monitoring import history
 from mlops_glue.monitoring.drift import Version, Watch
 from mlops_glue.monitoring.window import Sampled, Window, moment, pieces_of, span
@@ -41,6 +51,7 @@ class Seen:
     problems: list[str]
     performance: Performances | None = None  # of the log
     performances: dict[int, dict[str, Any] | None] = field(default_factory=dict)  # by version
+    failed: list[Exception] = field(default_factory=list)  # versions that could not be compared with, and why
 
 
 def monitor(
@@ -84,6 +95,7 @@ def monitor(
         store = opened(root, config, create=False)
         bundles = Bundles(store, root, config, scratch)
         if window is not None:
+            _with_unshipped(window, root, scratch / "waiting")
             if version is not None:
                 bundles.champion(version)  # is there such a one?
             seen = _of_log(bundles, window, version)
@@ -91,22 +103,59 @@ def monitor(
             seen = _of_table(bundles, Path(str(current)), version, now)
         counts = _counting(store, config, seen, version)
         told = _told(config, env or os.environ.get("GLUE_ENV"), now, seen, counts)
-        problem = _drawn(root, seen, told, painter)
-        try:
+        if not as_json:  # first of all: whatever becomes of the rest, this is known
+            _tell_verdict(told)
+        after = After([*seen.failed, *([seen.performance.problem] if seen.performance else [])])
+        with after:
+            _draw(root, seen, told, painter)
+        with after:
+            alert(config, root, store, told, now)
+        with after:
             _logged(config, root, store, told)
-        except GlueError as error:
-            problem = problem or error
-        history.keep(root, told)  # the verdict is not lost by what else went wrong
-    if seen.performance is not None:  # after the lock: to train takes long
-        problem = problem or seen.performance.problem
-        react(config, root, store, told, seen.performance.tables, now)
-    _tell(told, as_json)
-    bad = told["verdict"] in ("drift", "performance")
-    if problem is not None and not bad:
-        raise problem
-    if problem is not None:  # that something is wrong is known all the same
-        console.error(problem)
-    return 1 if bad else 0
+        with after:
+            aside, lost = history.keep(root, told)
+            for line in aside:
+                console.progress(f"warning: {line}")
+            after.note(lost)
+    with after:  # after the lock: to train takes long
+        train_again(config, root, store, told, seen.performance.tables if seen.performance else [], now)
+    if as_json:
+        _tell_problems(told)
+        console.result_json(told)
+    else:
+        _tell_after(told)
+    return after.ended(bad=told["verdict"] in BAD)
+
+
+class After:
+    """What went wrong beside the verdict, which it neither hides nor changes.
+
+    Args:
+        problems: what is known so far.
+    """
+
+    def __init__(self, problems: list[Exception | None]) -> None:
+        self._problems: list[Exception] = [one for one in problems if one is not None]
+
+    def __enter__(self) -> After:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if isinstance(error, Exception):
+            self.note(error)
+        return isinstance(error, Exception)
+
+    def note(self, problem: Exception | None) -> None:
+        """One more, if any."""
+        self._problems += [problem] if problem is not None else []
+
+    def ended(self, *, bad: bool) -> int:
+        """The exit code: that of an alert whatever else went wrong; without one the first problem is raised."""
+        for one in self._problems[0 if bad else 1 :]:
+            console.error(one if isinstance(one, GlueError) else ToolError(f"{type(one).__name__}: {first_line(one)}"))
+        if self._problems and not bad:
+            raise self._problems[0]
+        return 1 if bad else 0
 
 
 class Bundles:
@@ -162,20 +211,41 @@ def _window(
     return Window(folder, config.model_name, begin, now, rows)
 
 
+def _with_unshipped(window: Window, root: Path, folder: Path) -> None:
+    """Rows that this machine has answered and that are not in the log yet: a server ships them every so often."""
+    spool = root / layout.SPOOL
+    if not spool.is_dir() or not any(spool.iterdir()):
+        return
+    from mlops_glue.adapters.fsspec import Folder
+    from mlops_glue.serving.ship import unshipped
+
+    folder.mkdir()
+    window.problems += unshipped(spool, folder)  # before the log is listed: what is shipped meanwhile is there then
+    window.waiting = Folder(str(folder))
+
+
 def _of_log(bundles: Bundles, window: Window, version: int | None) -> Seen:
     """What was answered in the window, each row with its version."""
     window.bounded(version)
-    watches = []
+    watches, failed = [], []
     files = window.files()
     for number, names in files.items():
-        if version in (None, number) and (watched := _of_version(bundles, window, number, names)) is not None:
-            watches.append(watched)
+        if version not in (None, number):
+            continue
+        try:
+            watched = _of_version(bundles, window, number, names)
+        except Exception as error:  # that another version drifts is not hidden by it
+            failed.append(error)
+            continue
+        watches += [watched] if watched is not None else []
+    if failed and not watches:
+        raise failed[0]
     watches.sort(key=lambda one: -one[0].rows)
     if not watches and window.problems:
         raise DataError(window.problems[0], hint="nothing in the window can be compared, so nothing is known")
     by_labels = Performances(bundles.config, bundles.root, window)
     performances = {w.version.number: by_labels.of(w.version, w.rows, files[w.version.number]) for w, _ in watches}
-    return Seen(watches, window.since, window.until, window.problems, by_labels, performances)
+    return Seen(watches, window.since, window.until, window.problems, by_labels, performances, failed)
 
 
 def _of_version(bundles: Bundles, window: Window, number: int, names: list[str]) -> tuple[Watch, Any] | None:
@@ -226,7 +296,11 @@ def _counting(store: Store, config: configs.Config, seen: Seen, version: int | N
     if version is not None or seen.performance is None:
         return {watch.version.number for watch, _ in seen.watches}
     aliases = ["champion", *([config.serve.canary.alias] if config.serve.canary else [])]
-    return {number for alias in aliases if (number := store.under(config.model_name, alias)) is not None}
+    try:
+        return {number for alias in aliases if (number := store.under(config.model_name, alias)) is not None}
+    except GlueError as error:  # the registry is gone since the bundles came
+        seen.problems.append(f"every version counts, for which one answers is not known: {error.message}")
+        return {watch.version.number for watch, _ in seen.watches}
 
 
 def _told(config: configs.Config, env: str | None, now: datetime, seen: Seen, counts: set[int]) -> dict[str, Any]:
@@ -236,7 +310,7 @@ def _told(config: configs.Config, env: str | None, now: datetime, seen: Seen, co
         for watch, _ in seen.watches
     ]
     shares = [one["drift_share"] for one in versions if one["drift_share"] is not None]
-    distances = [one["prediction"]["distance"] for one in versions if one["prediction"]]
+    distances = [far for one in versions if (far := (one["prediction"] or {}).get("distance")) is not None]
     told = {
         "time": now,
         "since": seen.since,
@@ -247,27 +321,31 @@ def _told(config: configs.Config, env: str | None, now: datetime, seen: Seen, co
         "min_rows": config.monitor.min_rows,
         "drift_share": max(shares, default=None),
         "prediction_drift": max(distances, default=None),
-        "problems": seen.problems,
+        "problems": [*seen.problems, *filter(None, map(_unanswered, versions))],
         "versions": versions,
     }
     judged(told, counts)
     return told
 
 
-def _drawn(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None) -> GlueError | None:
-    """Draw the page of the version with the most rows; what went wrong with it does not lose the verdict."""
+def _unanswered(one: dict[str, Any]) -> str | None:
+    """Rows to which a version had no answer: one request may hold a number that overflows the model."""
+    if not one["unanswered"]:
+        return None
+    of = f"v{one['version']}: {one['unanswered']:,} of {one['predictions']:,} predictions are null"
+    return f"{of}: the model has no answer to such rows; no performance counts them"
+
+
+def _draw(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None) -> None:
+    """Draw the page of the version with the most rows."""
     told["page"] = None
     if painter is None or not seen.watches:
-        return None
+        return
     (watch, rows), verdict = seen.watches[0], told["versions"][0]
     columns = verdict["columns"] | ({"prediction": verdict["prediction"]} if verdict["prediction"] else {})
-    try:
-        both, schema = samples(watch.version, rows), watch.version.schema
-        painter.draw(root / layout.PAGE, *both, schema, columns, verdict)
-    except GlueError as error:
-        return error
+    both, schema = samples(watch.version, rows), watch.version.schema
+    painter.draw(root / layout.PAGE, *both, schema, columns, verdict)
     told["page"] = layout.PAGE
-    return None
 
 
 def samples(version: Version, rows: Any) -> tuple[Any, Any]:
@@ -307,12 +385,13 @@ def _logged(config: configs.Config, root: Path, store: Store, told: dict[str, An
         )
 
 
-def _tell(told: dict[str, Any], as_json: bool) -> None:
+def _tell_problems(told: dict[str, Any]) -> None:
     for problem in told["problems"]:
         console.progress(problem)
-    if as_json:
-        console.result_json(told)
-        return
+
+
+def _tell_verdict(told: dict[str, Any]) -> None:
+    _tell_problems(told)
     for one in told["versions"]:
         _tell_version(told, one)
     if told["verdict"] == "not enough data":
@@ -320,6 +399,10 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
         console.result(f"not enough data: {told['rows']:,} rows in the window, {least}")
         if not told["rows"]:
             console.progress("nothing of this window is in serve.prediction_log: did glue serve answer in it?")
+    console.flush()
+
+
+def _tell_after(told: dict[str, Any]) -> None:
     pages = [layout.LATEST, *([told["page"]] if told["page"] else [])]
     console.result(f"reports  {'  '.join(pages)}")
     tell_reaction(told)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError
+from mlops_glue.errors import ConfigError, GlueError, UsageError
 from mlops_glue.monitoring import alerts, labels
 from mlops_glue.monitoring.drift import Version
 from mlops_glue.monitoring.performance import ESTIMATED_ROWS, performance
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8  # columns in a message
 WORST = ("performance", "drift", "ok")
+BAD = ("performance", "drift")
 
 
 class Performances:
@@ -37,7 +37,7 @@ class Performances:
     def __init__(self, config: configs.Config, root: Path, window: Window) -> None:
         self._config, self._window = config, window
         self.tables: list[pa.Table] = []
-        self.problem: GlueError | None = None
+        self.problem: Exception | None = None
         self._labels: labels.Labels | None = None
         if config.monitor.labels is not None:
             try:
@@ -57,6 +57,7 @@ class Performances:
             if self._labels is not None:
                 joined = labels.join(self._labels, self._window.pieces(names, self._columns(said)))
             if joined.table is not None:
+                joined = joined.in_words_of(version.schema)
                 self.tables.append(joined.table)
             few = joined.labelled < monitor.performance.min_labelled and version.schema.labels is not None
             for piece in self._window.pieces(names, [*said, "glue_time"]) if few else ():
@@ -64,7 +65,7 @@ class Performances:
             metric, from_these = self._config.promote.metric, sampled.table() if few and rows else None
             of = performance(version.schema, version.folder, monitor.performance, metric, joined, from_these)
             return of | {"target": target_drift(version.schema, version.folder, monitor.drift, joined)}
-        except GlueError as error:
+        except Exception as error:  # that the inputs drift is told whatever is wrong with the labels
             self.problem = self.problem or error
             return None
 
@@ -108,29 +109,29 @@ def judged(told: dict[str, Any], counts: set[int]) -> None:
     told["performance"] = next((one["performance"] for one in now if one.get("performance")), None)
 
 
-def react(
-    config: configs.Config, root: Path, store: Store, told: dict[str, Any], tables: list[pa.Table], now: datetime
-) -> None:
-    """Tell who is to be told, and train again where that is asked for; what came of both is in `told` afterwards.
+def alert(config: configs.Config, root: Path, store: Store, told: dict[str, Any], now: datetime) -> None:
+    """Tell who is to be told; what came of it is in `told` afterwards.
 
     What was told is kept in the registry too: the machine of a job ends with it, and the next one is to know.
     """
-    if config.monitor.alerts.channels or config.monitor.alerts.webhooks:
-        path = root / layout.ALERTS
-        with contextlib.suppress(GlueError):  # with the registry away this machine's file has to do
-            if not path.is_file() and (kept := store.alerted(config.model_name)) is not None:
-                io.write_text(path, kept)
-        sent = alerts.tell(root, config.monitor.alerts, summary(told, root), now=now)
-        if sent.event is not None:
-            with contextlib.suppress(GlueError):
-                store.note_alerted(config.model_name, alerts.without_messages(path))
-        told["alert"] = {"event": sent.event, "since": sent.since, "sent": sent.sent, "problems": sent.problems}
-        for problem in sent.problems:
-            console.progress(f"warning: not told: {problem}")
-    if config.monitor.on_alert and told["verdict"] in ("drift", "performance"):
+    if not (config.monitor.alerts.channels or config.monitor.alerts.webhooks):
+        return
+    model = config.model_name
+    shared = alerts.Shared(lambda: store.alerted(model), lambda state: store.note_alerted(model, state))
+    sent = alerts.tell(root, config.monitor.alerts, summary(told, root), now=now, shared=shared)
+    told["alert"] = {"event": sent.event, "since": sent.since, "sent": sent.sent, "problems": sent.problems}
+    for line in (*(f"not told: {problem}" for problem in sent.problems), *sent.notes):
+        console.progress(f"warning: {line}")
+
+
+def train_again(
+    config: configs.Config, root: Path, store: Store, told: dict[str, Any], tables: list[pa.Table], now: datetime
+) -> None:
+    """Train again where that is asked for; what came of it is in `told` afterwards."""
+    if "retrain" in config.monitor.on_alert and told["verdict"] in BAD:
         from mlops_glue.commands.retrain import retrain
 
-        told["retrain"] = retrain(config, root, told["env"], tables, now)
+        told["retrain"] = retrain(config, root, store, told["env"], tables, now)
 
 
 def summary(told: dict[str, Any], root: Path) -> dict[str, Any]:
@@ -239,18 +240,3 @@ def test_alert(env: str | None) -> int:
     for name, problem in said.items():
         console.result(f"{name}: {problem or 'sent'}")
     return 1 if any(said.values()) else 0
-
-
-def resume() -> int:
-    """A person has looked: candidates are trained again."""
-    from mlops_glue.monitoring import retrain
-
-    root = layout.find_root()
-    try:
-        refused = retrain.state(root)["refused"]
-    except DataError:  # what is kept cannot be read
-        retrain.begin_anew(root)
-        refused = 0
-    retrain.keep(root, {"refused": 0, "began": None})
-    console.result(f"retraining may go on; {refused} candidates in a row were refused")
-    return 0

@@ -9,19 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.commands.ci import prefix
+from mlops_glue.commands.monitor_tables import compared
 from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError, first_line
 from mlops_glue.pipeline import runner, stages
 from mlops_glue.pipeline.ingest import path_of
 
 MOST = 65_000  # characters that GitHub takes in a comment
 LONGEST = 80  # characters of a value or a name
-DRIFTED = 0.1  # Evidently's own threshold for both distances
 UNTIL = stages.STAGES[: stages.STAGES.index("evaluate") + 1]
 EVALUATION = f"{layout.EVALUATION}/evaluation.json"
 RESULT = f"{layout.VALIDATION}/result.json"
@@ -184,7 +182,7 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
         "metrics": metrics,
         "tables": _tables(config, root, there, {} if "ingest" in pending else lock),
         "validation": validation,
-        "drift": _drift(root, there, lock) if "ingest" not in pending else [],
+        "drift": _drift(root, there, lock, config.monitor) if "ingest" not in pending else None,
         "contract": _contract(root, there) if not pending and there.json(layout.COLUMNS) else None,
         "slices": _slices(evaluation, before, main),
         "slice_metric": main,
@@ -332,51 +330,22 @@ def _columns(before: dict[str, str], here: dict[str, str]) -> str:
     return ", ".join(shown[:10]) + (f" and {len(shown) - 10} more" if len(shown) > 10 else "") or "the same"
 
 
-def _drift(root: Path, there: Before, lock: dict[str, Any]) -> list[dict[str, Any]]:
-    """How far each column of the labels' table is from what it was, the farthest first; empty where it is the same."""
+def _drift(root: Path, there: Before, lock: dict[str, Any], settings: configs.Monitor) -> dict[str, Any] | None:
+    """How far each column of the labels' table is from what it was, the farthest first; None where it is the same.
+
+    It is what `glue monitor --reference --current` says of the two tables.
+    """
     path = layout.TABLE
     if there.hash(path) == _outs(lock).get(path) or not (root / path).is_file():
-        return []
+        return None
     old, new = there.table(path), io.read_parquet(root / path)
     if old is None or not old.num_rows or not new.num_rows:
-        return []
-    rows = []
-    for column in (name for name in new.column_names if name in old.column_names):
-        before, here = old.column(column), new.column(column)
-        distance = _distance(before, here)
-        rows.append(
-            {
-                "column": column,
-                "distance": distance,
-                "drifted": distance is not None and distance >= DRIFTED,
-                "nulls_before": before.null_count / len(before),
-                "nulls": here.null_count / len(here),
-            }
-        )
-    return sorted(rows, key=lambda row: -(row["distance"] or 0.0))
-
-
-def _distance(before: Any, here: Any) -> float | None:
-    """Normed Wasserstein for numbers, Jensen-Shannon (base 2) for text and booleans; None for other types."""
-    if io.is_number(before.type) and io.is_number(here.type):
-        a, b = (np.asarray(c.drop_null().to_numpy(), float) for c in (before, here))
-        a, b = a[np.isfinite(a)], b[np.isfinite(b)]
-        if not len(a) or not len(b):
-            return None
-        at = (np.arange(1000) + 0.5) / 1000
-        return float(np.mean(np.abs(np.quantile(a, at) - np.quantile(b, at))) / max(float(np.std(a)), 1e-3))
-    if str(before.type) != str(here.type) or not io.is_discrete(before.type):
         return None
-    shares = []
-    for column in (before, here):
-        counted = column.value_counts()
-        counts = dict(zip(counted.field(0).to_pylist(), counted.field(1).to_pylist(), strict=True))
-        shares.append({value: n / len(column) for value, n in counts.items()})
-    keys = list({**shares[0], **shares[1]})
-    p, q = (np.array([share.get(key, 0.0) for key in keys]) for share in shares)
-    middle = (p + q) / 2
-    halves = [np.sum(x[x > 0] * np.log2(x[x > 0] / middle[x > 0])) / 2 for x in (p, q)]
-    return float(np.sqrt(max(0.0, sum(halves))))
+    told, _ = compared(old, lambda _: [new], settings, Path(path))
+    columns = told["columns"] | ({"prediction": told["prediction"]} if told["prediction"] else {})
+    rows = [{"column": name, **one} for name, one in columns.items()]
+    rows.sort(key=lambda row: (not row["drifted"], -(row["distance"] or 0.0)))
+    return {key: told[key] for key in ("verdict", "drift_share", "threshold")} | {"columns": rows}
 
 
 def _contract(root: Path, there: Before) -> list[str]:

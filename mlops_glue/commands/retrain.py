@@ -6,7 +6,8 @@ import contextlib
 import json
 import os
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,33 +19,93 @@ from mlops_glue.monitoring import retrain as limits
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mlops_glue.adapters.mlflow import Store
+
 
 def retrain(
-    config: configs.Config, root: Path, env: str | None, tables: list[pa.Table], now: datetime
+    config: configs.Config, root: Path, store: Store, env: str | None, tables: list[pa.Table], now: datetime
 ) -> dict[str, Any]:
-    """Train and deliver, where the limits allow it.
+    """Train and deliver, where the limits allow it; in a job on GitHub: ask for train.yml.
 
     Args:
         config: of the project.
         root: the project.
+        store: the registry, where jobs find what those before them did.
         env: the environment's name.
         tables: rows of the log with their truth.
         now: the time.
 
     Returns:
-        `outcome` is promoted, refused, unchanged, failed or skipped; `reason` says why.
+        `outcome` is promoted, refused, unchanged, failed, skipped or asked; `reason` says why.
     """
     from filelock import FileLock, Timeout
 
-    if os.environ.get("GITHUB_ACTIONS") == "true":
-        return _ended("skipped", "on GitHub, train.yml trains: the workflow of the monitor starts it")
     try:
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            return _asked(config, store, tables, now)
         with FileLock(root / layout.RETRAIN_LOCK, timeout=0):
             return _retrain(config, root, env, tables, now)
     except Timeout:
         return _ended("skipped", "another retraining is at work in this project")
     except GlueError as error:  # the monitor's own verdict is printed all the same
         return _ended("failed", f"{error.message}{f' ({error.hint})' if error.hint else ''}")
+
+
+def _asked(config: configs.Config, store: Store, tables: list[pa.Table], now: datetime) -> dict[str, Any]:
+    """What the workflow of the monitor is to do: `asked` starts train.yml, which trains on the tables as they are."""
+    model, options = config.model_name, config.monitor.retrain
+    try:
+        kept = limits.checked(store.retraining(model) or "{}")
+    except ValueError:
+        raise DataError(
+            f"{model}: what the registry keeps of its retrainings cannot be read", hint="glue monitor --resume"
+        ) from None
+    new = tables if kept["began"] is None else limits.answered_after(tables, datetime.fromisoformat(kept["began"]))
+    counted = limits.labelled(new) if config.monitor.labels is not None else None
+    kept["refused"] = _refused(store, model, kept["resumed"])
+    why = limits.why_not(options.model_copy(update={"data": "reread"}), kept, counted, now)
+    if why is not None:
+        return _ended("skipped", why)
+    store.note_retraining(model, json.dumps({"began": now.isoformat(timespec="seconds"), "resumed": kept["resumed"]}))
+    return _ended("asked", "the workflow starts train.yml")
+
+
+def _refused(store: Store, model: str, resumed: int) -> int:
+    """The latest versions in a row that were refused since the champion, and since a person had a look."""
+    from mlops_glue.delivery.history import REFUSED
+
+    after = max(store.champion(model) or 0, resumed)
+    newest = sorted((version for version in store.versions(model) if version > after), reverse=True)
+    return sum(1 for _ in takewhile(lambda version: REFUSED in store.tags(model, version), newest))
+
+
+def resume(env: str | None) -> int:
+    """A person has looked: candidates are trained again, here and by jobs."""
+    root, now = layout.find_root(), datetime.now(UTC)
+    for name in limits.begin_anew(root, now):
+        console.progress(f"what cannot be read is {layout.STATE}/{name} now")
+    refused = limits.state(root)["refused"]
+    limits.keep(root, {"refused": 0, "began": None})
+    config = configs.load(root, env, tables=False, needs=())
+    if config.tracking.uri is not None:  # jobs have no file of their own
+        try:
+            refused += _resumed(config, root)
+        except GlueError as error:
+            console.progress(f"warning: jobs do not know of it: {error.message}")
+    console.result(f"retraining may go on; {refused} candidates in a row were refused")
+    return 0
+
+
+def _resumed(config: configs.Config, root: Path) -> int:
+    from mlops_glue.delivery.fetch import opened
+
+    store, model = opened(root, config, create=False), config.model_name
+    versions = store.versions(model)
+    if not versions:
+        return 0
+    refused = _refused(store, model, 0)
+    store.note_retraining(model, json.dumps({"resumed": max(versions)}))
+    return refused
 
 
 def _retrain(

@@ -1,12 +1,15 @@
 """Who is told, and when: once when something begins, when it becomes worse, when it is over.
 
 The state of each model is in one file, replaced as a whole, under a lock that is held while messages are sent: two
-monitors at once tell of one thing once. What a channel did not take is tried again by the next run.
+monitors at once tell of one thing once. What a channel did not take is tried again by the next run. Other machines know
+the state from the registry: of two states of one thing the later one counts. Where a state cannot be read, kept or
+locked, the message goes out all the same: it may come twice, and is not lost.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -26,7 +29,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from mlops_glue import config as configs
 from mlops_glue import io, layout
 from mlops_glue.config import Alerts, span
-from mlops_glue.errors import GlueError, ToolError
+from mlops_glue.errors import GlueError, ToolError, first_line
 
 Event = Literal["opened", "worse", "resolved", "test"]
 TRIES, FIRST_PAUSE_S = 3, 1.0
@@ -57,12 +60,22 @@ class Told:
         since: when the incident that is open began, in ISO 8601.
         sent: channels that took what they had to.
         problems: channels that did not, and why.
+        notes: what else went wrong: who was told of what is not known, or not kept.
     """
 
     event: Event | None = None
     since: str | None = None
     sent: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The place where other machines find what was told: text, of all models. Both raise GlueError."""
+
+    read: Callable[[], str | None]
+    write: Callable[[str], None]
 
 
 def channels(options: Alerts) -> list[Channel]:
@@ -175,7 +188,14 @@ def delivered(message: dict[str, Any], to: list[Channel], seconds: float) -> dic
     return {one.name: said.get(one.name, f"did not answer in {seconds:g} s") for one in to}
 
 
-def tell(root: Path, options: Alerts, found: dict[str, Any], *, now: datetime | None = None) -> Told:
+def tell(
+    root: Path,
+    options: Alerts,
+    found: dict[str, Any],
+    *,
+    now: datetime | None = None,
+    shared: Shared | None = None,
+) -> Told:
     """Tell of what the monitor found, where there is something new to tell.
 
     Args:
@@ -183,58 +203,141 @@ def tell(root: Path, options: Alerts, found: dict[str, Any], *, now: datetime | 
         options: `monitor.alerts`.
         found: what `summary` gives.
         now: the time, for tests.
+        shared: where other machines look.
     """
     from filelock import FileLock, Timeout
 
     now = now or datetime.now(UTC)
-    lock = root / layout.ALERTS_LOCK
-    lock.parent.mkdir(exist_ok=True)
-    try:
-        with FileLock(lock, timeout=LOCK_S):
-            return _tell(root / layout.ALERTS, options, found, now)
-    except Timeout:
-        return Told(problems=["another monitor is telling, too long: nothing was sent"])
+    lock, told = root / layout.ALERTS_LOCK, Told()
+    with contextlib.ExitStack() as stack:
+        try:
+            lock.parent.mkdir(exist_ok=True)
+            stack.enter_context(FileLock(lock, timeout=LOCK_S))
+        except Timeout:
+            return Told(problems=["another monitor is telling, too long: nothing was sent"])
+        except OSError as error:
+            told.notes.append(f"{layout.ALERTS_LOCK}: {first_line(error)}: another monitor may tell of the same")
+        _tell(root / layout.ALERTS, options, found, now, shared, told)
+    return told
 
 
-def _tell(path: Path, options: Alerts, found: dict[str, Any], now: datetime) -> Told:
-    states, problem = _states(path)
+def _tell(path: Path, options: Alerts, found: dict[str, Any], now: datetime, shared: Shared | None, told: Told) -> None:
+    states = merged(_states(path, told), _theirs(shared, told))
     of = f"{found['model']} {found['env'] or ''}".strip()
-    event, state = step(states.get(of, {}), found, now, span(options.cooldown))
+    before = states.get(of, {})
+    told.event, state = step(before, found, now, span(options.cooldown))
     there = channels(options)
-    if event is not None:
-        message = worded(event, found, state["since"])
+    if told.event is not None:
+        message = worded(told.event, found, state["since"])
         state["waiting"] = [*state.get("waiting", []), *({"to": c.name, "message": message} for c in there)]
-    told = Told(event, state["since"] if state["open"] else None, problems=[problem] if problem else [])
+        state["arrived"] = False
+    if state != before:
+        state["at"] = now.isoformat()
+    told.since = state["since"] if state["open"] else None
     states[of] = state
-    io.write_json(path, states)  # before it is sent: who is killed now tells again, and does not forget
+    _keep(path, states, told)  # before it is sent: who is killed now tells again, and does not forget
     for message, to in _waiting(state, there):
         for name, problem in delivered(message, to, options.timeout_s).items():
             if problem is not None:
                 told.problems.append(f"{name}: {problem}")
                 continue
             told.sent.append(name)
+            state["arrived"] = True
             state["waiting"] = [w for w in state["waiting"] if w["to"] != name or w["message"] != message]
     names = {one.name for one in there}
     state["waiting"] = [w for w in state.get("waiting", []) if w["to"] in names][-20:]
-    io.write_json(path, states)
-    return told
+    _keep(path, states, told)
+    _share(shared, states, told)
 
 
-def without_messages(path: Path) -> str:
-    """The state of all models as text, without what still waits to be sent."""
-    states, _ = _states(path)
-    return json.dumps({of: {**state, "waiting": []} for of, state in states.items()}, sort_keys=True)
-
-
-def _states(path: Path) -> tuple[dict[str, Any], str | None]:
-    """The state by model, and what is wrong with the file."""
+def _keep(path: Path, states: dict[str, Any], told: Told) -> None:
     try:
-        states = io.read_json(path) if path.is_file() else {}
-        if isinstance(states, dict) and all(isinstance(one, dict) for one in states.values()):
-            return states, None
+        io.write_json(path, states)
+    except OSError as error:
+        said = f"{layout.ALERTS}: cannot be written ({first_line(error)}): the next run may tell again"
+        told.notes += [said] if said not in told.notes else []
+
+
+def _theirs(shared: Shared | None, told: Told) -> dict[str, Any]:
+    """What the registry has; with the registry away this machine's file has to do."""
+    if shared is None:
+        return {}
+    try:
+        return _read(shared.read() or "{}")
+    except GlueError:
+        return {}
     except ValueError:
-        pass
-    return {}, f"{path.name} cannot be read: who was told of what is not known, and begins anew"
+        told.notes.append("who was told, as the registry has it, cannot be read: this machine's file counts")
+        return {}
+
+
+def _share(shared: Shared | None, states: dict[str, Any], told: Told) -> None:
+    """Bring into the registry what is later here; what other machines wrote meanwhile stays."""
+    if shared is None:
+        return
+    mine = {of: _for_others(state) for of, state in states.items()}
+    try:
+        theirs = _theirs(shared, Told())
+        both = merged(theirs, mine)
+        if both != theirs:
+            shared.write(json.dumps(both, sort_keys=True))
+    except GlueError as error:
+        told.notes.append(f"who was told is not in the registry, so another machine may tell again: {error.message}")
+
+
+def _for_others(state: dict[str, Any]) -> dict[str, Any]:
+    """A state without the messages that still wait, for only this machine sends them; what reached nobody is untold."""
+    untold = {} if state.get("arrived", True) else {"said": False, "told": None}
+    return {**state, **untold, "waiting": []}
+
+
+def merged(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """States by model, of two machines: the later one of each.
+
+    What waits to be sent is this machine's, unless the other one has told of it since.
+    """
+    out = dict(mine)
+    for of, state in theirs.items():
+        here = mine.get(of)
+        if here is None or str(state.get("at", "")) > str(here.get("at", "")):
+            waiting = [] if state.get("arrived") else (here or {}).get("waiting", [])
+            out[of] = {**state, "waiting": waiting}
+    return out
+
+
+def _states(path: Path, told: Told) -> dict[str, Any]:
+    """The state by model of this machine; a file that is torn is put aside."""
+    try:
+        return _read(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError):
+        said = f"{path.name} cannot be read: who was told of what is not known, and begins anew"
+        with contextlib.suppress(OSError):
+            said += f"; it is {io.put_aside(path).name} now"
+        told.notes.append(said)
+        return {}
+
+
+def _read(text: str) -> dict[str, Any]:
+    """States of JSON.
+
+    Raises:
+        ValueError: it is none, or holds what no state is.
+    """
+    states = json.loads(text)
+    if not isinstance(states, dict) or not all(isinstance(one, dict) and _is_state(one) for one in states.values()):
+        raise ValueError("no states")
+    return states
+
+
+def _is_state(one: dict[str, Any]) -> bool:
+    try:
+        times = [datetime.fromisoformat(one[key]) for key in ("told", "at") if one.get(key) is not None]
+        waiting = all(w["to"] and w["message"]["id"] for w in one.get("waiting", []))
+        return waiting and all(when.tzinfo for when in times) and float(one.get("severity", 0.0)) >= 0
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def _waiting(state: dict[str, Any], there: list[Channel]) -> Iterator[tuple[dict[str, Any], list[Channel]]]:

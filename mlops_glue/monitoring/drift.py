@@ -12,13 +12,14 @@ import numpy as np
 
 from mlops_glue import io, layout
 from mlops_glue.config import Drift, Monitor
-from mlops_glue.errors import DataError
+from mlops_glue.errors import DataError, first_line
 from mlops_glue.schema import Column, Schema, encode
-from mlops_glue.summary import Numbers, Reference, Summary, counted, inputs, outcome
+from mlops_glue.summary import Numbers, Reference, Summary, counted, outcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+UNREADABLE = (ValueError, TypeError, NotImplementedError)  # Arrow's and NumPy's, of values of another type
 LEVEL = 0.95  # of no false alarm, over all columns of a window
 
 
@@ -57,6 +58,7 @@ class Watch:
         self._seen: dict[str, Summary] = {name: version.reference.columns[name].empty() for name in names}
         self._prediction = version.reference.prediction.empty() if version.reference.prediction else None
         self.problems: dict[str, str] = {}  # by raw column
+        self.predictions = self.unanswered = 0  # rows that have what it said, and such to which it had no answer
         self.others: set[str] = set()  # columns that the version does not know
 
     def add(self, table: pa.Table) -> None:
@@ -74,9 +76,16 @@ class Watch:
 
     def predicted(self, table: pa.Table) -> None:
         """Count what the version said, where the rows tell."""
+        if "prediction" in table.column_names:
+            self.predictions += table.num_rows
+            self.unanswered += table.num_rows - int(answered(table.column("prediction")).sum())
         told = outcome(self.version.schema, table.column_names)
-        if told is not None and self._prediction is not None:
+        if told is None or self._prediction is None or "prediction" in self.problems:
+            return
+        try:
             _count(self._prediction, table.column(told[0]))
+        except UNREADABLE as error:
+            self.problems["prediction"] = f"is not what it was: {first_line(error, 120)}"
 
     @property
     def told(self) -> bool:
@@ -84,16 +93,17 @@ class Watch:
         return self._prediction is None or self._prediction.known > 0
 
     def _add(self, column: Column, table: pa.Table) -> None:
-        values = table.column(column.name)
+        schema = replace(self.version.schema, columns=[column])
         try:
             if column.kind == "category":
-                _count(self._seen[column.name], values)
+                self._seen[column.name].add(_categories(table.column(column.name), schema))  # type: ignore[arg-type]
                 return
-            schema = replace(self.version.schema, columns=[column])
             for name, encoded in encode(table.select([column.name]), schema).items():
                 _count(self._seen[name], encoded)
         except DataError as error:
             self.problems[column.name] = error.message.partition(": ")[2]
+        except UNREADABLE as error:
+            self.problems[column.name] = f"is not what it was: {first_line(error, 120)}"
 
     def verdict(self, monitor: Monitor) -> dict[str, Any]:
         """What the rows say: `verdict` is ok, drift or not enough data; the rest is why, column by column."""
@@ -103,15 +113,15 @@ class Watch:
         judge = _Judge(monitor.drift, level, self.rows)
         columns = {name: judge.column(self.version.reference.columns[name], one) for name, one in self._seen.items()}
         raw = {name: column for column in self._columns for name in column.inputs}
-        methods, weights = inputs(self.version.schema), self._weights(monitor.drift)
+        weights = self._weights(monitor.drift)
         for name, one in columns.items():
-            one |= {"method": methods[name], "weight": weights[name]}
+            one["weight"] = weights[name]
             if (problem := self.problems.get(raw[name].name)) is not None:
                 one |= {"distance": None, "drifted": True, "why": problem}
         prediction = None
-        if told is not None and self._prediction is not None and self._prediction.known:
-            method = "wasserstein" if isinstance(told, Numbers) else "jensenshannon"
-            prediction = {**judge.column(told, self._prediction), "method": method}
+        said, problem = self._prediction, self.problems.get("prediction")
+        if told is not None and said is not None and (said.known + said.nulls or problem):
+            prediction = judge.column(told, said) | ({"drifted": True, "why": problem} if problem else {})
         if not enough:
             for one in (*columns.values(), *([prediction] if prediction else [])):
                 one["drifted"] = None
@@ -128,6 +138,8 @@ class Watch:
         return {
             "version": self.version.number,
             "rows": self.rows,
+            "predictions": self.predictions,
+            "unanswered": self.unanswered,
             "verdict": verdict,
             "drift_share": share,
             "threshold": monitor.drift.share,
@@ -155,14 +167,14 @@ class _Judge:
 
     def column(self, reference: Summary, seen: Summary) -> dict[str, Any]:
         """Distance and threshold: the configured one, or what chance does with so few rows, whichever is greater."""
-        number = isinstance(reference, Numbers)
         distance = reference.distance(seen)  # type: ignore[arg-type]
-        wanted = self.drift.number if number else self.drift.category
+        wanted = self.drift.number if reference.method == "wasserstein" else self.drift.category
         threshold = max(wanted, reference.by_chance(seen.known, self.level))
         before, now = (one.nulls / max(one.nulls + one.known, 1) for one in (reference, seen))
         nulls = seen.known + seen.nulls > 0 and abs(now - before) > self._by_chance(before, reference)
         why = "distribution" if distance is not None and distance >= threshold else "nulls" if nulls else None
         told = {
+            "method": reference.method,
             "distance": distance,
             "threshold": threshold,
             "drifted": why is not None,
@@ -178,6 +190,28 @@ class _Judge:
         """The difference of two shares that is drift."""
         spread = share * (1 - share) * (1 / max(self.rows, 1) + 1 / max(reference.known + reference.nulls, 1))
         return max(self.drift.nulls, NormalDist().inv_cdf(self.level) * math.sqrt(spread))
+
+
+def _categories(values: Any, schema: Schema) -> dict[str, int]:
+    """How often each category is there, as the model reads it; "" is null."""
+    import pyarrow as pa
+
+    there = values.value_counts()
+    (names,) = encode(pa.table([there.field(0)], [schema.columns[0].name]), schema).values()
+    out: dict[str, int] = {}
+    for name, rows in zip(names.tolist(), there.field(1).to_pylist(), strict=True):
+        out[name] = out.get(name, 0) + rows
+    return out
+
+
+def answered(values: Any) -> Any:
+    """Which predictions of an Arrow column are some: null is none, and so is what is no finite number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(values.type):
+        return pc.fill_null(pc.is_finite(values), False).to_numpy()
+    return values.is_valid().to_numpy()
 
 
 def _count(summary: Summary, values: Any) -> None:

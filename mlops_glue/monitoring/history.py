@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
+from mlops_glue.errors import GlueError, ToolError, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,23 +19,51 @@ if TYPE_CHECKING:
 OF_PERFORMANCE = ("metric", "value", "low", "high", "estimated", "labelled", "coverage")
 
 
-def keep(root: Path, told: dict[str, Any]) -> None:
-    """Write `latest.json`, add to the history, replace the gauges."""
-    io.write_json(root / layout.LATEST, told)
-    path = root / layout.HISTORY / f"{told['time']:%Y-%m}.parquet"
-    row = _row(told)
+def keep(root: Path, told: dict[str, Any]) -> tuple[list[str], GlueError | None]:
+    """Write `latest.json`, add to the history, replace the gauges: each whatever becomes of the others.
+
+    Returns:
+        What was put aside, in words, and what could not be kept.
+    """
+    aside: list[str] = []
+    writes: list[tuple[str, Callable[[], None]]] = [
+        (layout.LATEST, lambda: io.write_json(root / layout.LATEST, told)),
+        (layout.HISTORY, lambda: _add(root / layout.HISTORY / f"{told['time']:%Y-%m}.parquet", _row(told), aside)),
+        (layout.GAUGES, lambda: io.write_text(root / layout.GAUGES, "".join(gauges(told)))),
+    ]
+    problem = None
+    for path, write in writes:
+        try:
+            write()
+        except (OSError, ValueError, GlueError) as error:
+            said = f"{path}: what the monitor found is not kept: {first_line(error)}"
+            problem = problem or ToolError(said, hint=f"is there room, and may {path} be written?")
+    return aside, problem
+
+
+def _add(path: Path, row: pa.Table, aside: list[str]) -> None:
+    """A row more; a file that is torn, or no history, is put aside."""
     import pyarrow as pa
 
-    io.write_parquet(path, pa.concat_tables([io.read_parquet(path), row]) if path.is_file() else row)
-    io.write_text(root / layout.GAUGES, "".join(gauges(told)))
+    if os.path.lexists(path):
+        try:
+            row = pa.concat_tables([io.read_parquet(path), row], promote_options="default")
+        except (OSError, ValueError) as error:  # Arrow's errors are among these
+            named = f"{layout.HISTORY}/{io.put_aside(path).name}"
+            aside.append(f"{layout.HISTORY}/{path.name} cannot be read ({first_line(error, 80)}): it is {named} now")
+    io.write_parquet(path, row)
 
 
 def past(root: Path) -> pa.Table | None:
-    """Every run so far, the oldest first; None where there was none."""
+    """Every run so far, the oldest first; None where there was none. What cannot be read is left out."""
     import pyarrow as pa
 
-    files = sorted((root / layout.HISTORY).glob("*.parquet"))
-    return pa.concat_tables([io.read_parquet(file) for file in files]) if files else None
+    found: pa.Table | None = None
+    for file in sorted((root / layout.HISTORY).glob("*.parquet")):
+        with contextlib.suppress(OSError, ValueError):
+            table = io.read_parquet(file)
+            found = table if found is None else pa.concat_tables([found, table], promote_options="default")
+    return found
 
 
 def _row(told: dict[str, Any]) -> pa.Table:

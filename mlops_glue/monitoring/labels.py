@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import io
+from mlops_glue import io, text
 from mlops_glue.config import LabelTable
 from mlops_glue.errors import ConfigError, DataError, GlueError, did_you_mean
 from mlops_glue.layout import CONFIG
-from mlops_glue.schema import as_datetime, as_text
+from mlops_glue.schema import Schema, as_datetime, as_text, truth
 from mlops_glue.text import is_day_first
 
 if TYPE_CHECKING:
@@ -75,6 +75,13 @@ class Joined:
         """Share of the rows that have one."""
         return self.labelled / self.rows if self.rows else 0.0
 
+    def in_words_of(self, schema: Schema) -> Joined:
+        """The same with the truth in the words of a model's classes, as a retraining is to learn it."""
+        if self.table is None:
+            return self
+        at = self.table.column_names.index(TRUTH)
+        return replace(self, table=self.table.set_column(at, TRUTH, in_words_of(schema, self.table.column(TRUTH))))
+
 
 def read(options: LabelTable, target: str, root: Path) -> Labels:
     """The labels as `monitor.labels` says.
@@ -104,11 +111,74 @@ def read(options: LabelTable, target: str, root: Path) -> Labels:
     return _labels(table, options, str(names["target"]), problems)
 
 
+def in_words_of(schema: Schema, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The truth as text in the words of the model's own classes: True, yes, 1.0 and 1 may say the same.
+
+    What says none of them stays as it is. The truth of a regression is written with a decimal point.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    coded = pc.dictionary_encode(as_text(values)).combine_chunks()
+    say = _number(schema) if schema.labels is None else _class(schema.order)
+    made = pa.array([say(word) for word in coded.dictionary.to_pylist()], pa.string())
+    return pa.chunked_array([made.take(coded.indices)])
+
+
+def _class(labels: list[Any]) -> Callable[[str], str]:
+    own = {word_of(label): label for label in labels}
+    of_two = {truth_or_none(word): word for word in own}
+    by_truth = of_two if len(own) == 2 and set(of_two) == {0.0, 1.0} else {}
+
+    def say(word: str) -> str:
+        bare = word.strip()
+        if word in own or bare in own:
+            return word if word in own else bare
+        same = [name for name, label in own.items() if isinstance(label, int | float) and _as_number(bare) == label]
+        return same[0] if same else by_truth.get(truth_or_none(bare), word)
+
+    return say
+
+
+def _number(schema: Schema) -> Callable[[str], str]:
+    import pyarrow as pa
+
+    def say(word: str) -> str:
+        if not np.isnan(_as_number(word)):
+            return word
+        try:
+            return str(text.numbers(text.words(pa.chunked_array([[word]]), schema.nulls), schema.decimal)[0])
+        except ValueError:
+            return word
+
+    return say
+
+
+def _as_number(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return float("nan")
+
+
+def truth_or_none(word: str) -> float | None:
+    """1 or 0 of a word that says so."""
+    try:
+        return truth(word)
+    except ValueError:
+        return None
+
+
+def word_of(label: Any) -> str:
+    """A class as `schema.as_text` writes it."""
+    return str(label).removesuffix(".0") if isinstance(label, float) else str(label)
+
+
 def _labels(table: pa.Table, options: LabelTable, target: str, problems: list[str]) -> Labels:
     import pandas as pd
 
     frame = pd.DataFrame({"key": as_text(table.column(options.id or options.entity)).to_pandas()})
-    frame["row"] = _numbers(table.column(options.row), f"{WHERE}.row") if options.row else 0
+    frame["row"] = _whole(table.column(options.row), f"{WHERE}.row") if options.row else 0
     frame["when"] = _times(table.column(options.timestamp)) if options.timestamp else pd.NaT
     frame["truth"] = as_text(table.column(target)).to_pandas()
     needed = ["key", "truth", *(["when"] if options.entity and options.timestamp else [])]
@@ -172,7 +242,7 @@ def _as_words(table: pa.Table) -> pa.Table:
     return table
 
 
-def _numbers(values: Any, where: str) -> Any:
+def _whole(values: Any, where: str) -> Any:
     import pyarrow as pa
 
     try:

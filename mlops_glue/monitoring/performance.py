@@ -15,9 +15,9 @@ import numpy as np
 from mlops_glue import io, layout, metrics
 from mlops_glue.config import METRICS, Performance
 from mlops_glue.errors import DataError
-from mlops_glue.monitoring.labels import TRUTH, Joined
+from mlops_glue.monitoring.drift import answered
+from mlops_glue.monitoring.labels import TRUTH, Joined, in_words_of, word_of
 from mlops_glue.schema import Schema
-from mlops_glue.text import FALSE, TRUE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,10 +80,13 @@ def _measured(
         of = "classes that the model does not know" if schema.labels is not None else "what is no number"
         found = ", ".join(sorted(map(repr, set(table.column(TRUTH).filter(~known).to_pylist())))[:3])
         if schema.labels is not None:
-            found += f"; it knows {', '.join(repr(_word(one)) for one in schema.order[:5])}"
+            found += f"; it knows {', '.join(repr(word_of(one)) for one in schema.order[:5])}"
         problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {of} ({found}): left out of {name}")
-    label, probability = outcome(schema, table)
-    mine = truth[known], label[known], None if probability is None else probability[known]
+    there = usable(schema, table)
+    if lost := int((known & ~there).sum()):
+        problems.append(f"to {lost:,} of {len(known):,} labelled rows the model had no answer: left out of {name}")
+    known = known & there
+    mine = truth[known], *outcome(schema, table.filter(known))
     value = metrics.compute(metric, *mine) if known.any() else float("nan")
     low, high = _interval(metric, value, mine)
     if np.isnan(value):
@@ -122,21 +125,13 @@ def _numbers(value: float, low: float, high: float) -> dict[str, float | None]:
 
 def truths(schema: Schema, values: pa.ChunkedArray) -> tuple[Array, Array]:
     """Labels as text in the form that `metrics` takes, and which of them the model knows, each of shape (rows,)."""
-    words = values.to_pylist()
+    words = in_words_of(schema, values).to_pylist()
     if schema.labels is None:
         numbers = np.array([_number(word) for word in words])
         return numbers, np.isfinite(numbers)
-    place = {_word(label): at for at, label in enumerate(schema.order)}
-    if isinstance(schema.labels[0], bool):
-        words = [str(word.lower() in TRUE) if word.lower() in TRUE | FALSE else word for word in words]
-        place = {str(label): at for at, label in enumerate(schema.order)}
+    place = {word_of(label): at for at, label in enumerate(schema.order)}
     found = np.array([place.get(word, -1) for word in words], np.int64)
     return found, found >= 0
-
-
-def _word(label: Any) -> str:
-    """As `schema.as_text` writes it."""
-    return str(label).removesuffix(".0") if isinstance(label, float) else str(label)
 
 
 def _number(word: str) -> float:
@@ -146,8 +141,18 @@ def _number(word: str) -> float:
         return float("nan")
 
 
+def usable(schema: Schema, table: pa.Table) -> Array:
+    """Which rows have an answer of the model, of shape (rows,): one request may ask what overflows it."""
+    said = [name for name in table.column_names if name == "prediction" or name.startswith("probability_")]
+    there = np.logical_and.reduce([answered(table.column(name)) for name in said])
+    if schema.labels is not None:
+        classes = set(schema.labels)
+        there &= np.array([one in classes for one in table.column("prediction").to_pylist()], bool)
+    return np.asarray(there)
+
+
 def outcome(schema: Schema, table: pa.Table) -> tuple[Array, Array | None]:
-    """What the log says that the model said, in the form that `metrics` takes."""
+    """What the log says that the model said, in the form that `metrics` takes; the rows are `usable`."""
     said = table.column("prediction").to_numpy()
     if schema.labels is None:
         return said, None
@@ -163,6 +168,7 @@ def _estimate(schema: Schema, before: dict[str, Any], name: str, sampled: pa.Tab
     if before["calibration"] is None:
         why = "a regression's" if schema.labels is None else "this model's"
         return none | {"note": f"until labels come {why} performance is not known: it gives no probabilities"}
+    sampled = None if sampled is None else sampled.filter(usable(schema, sampled))
     if sampled is None or not sampled.num_rows:
         return none
     metric = metrics.table(schema.task, len(schema.order))[name]

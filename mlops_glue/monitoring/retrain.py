@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import numpy as np
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config, Retrain, span
-from mlops_glue.errors import DamagedError, DataError, first_line
+from mlops_glue.errors import DataError, first_line
 from mlops_glue.metrics import ENOUGH
 from mlops_glue.monitoring.labels import TRUTH
 from mlops_glue.text import FALSE, TRUE, is_text
@@ -28,30 +29,55 @@ KEYS = ["glue_request_id", "glue_row"]
 
 
 def state(root: Path) -> dict[str, Any]:
-    """When a retraining began last, and how many candidates in a row were refused.
+    """When a retraining began last, how many candidates in a row were refused, and from when on rows of the log count.
 
     Raises:
         DataError: what is kept is torn. It is not believed: nothing would limit the retrainings then.
     """
     path = root / layout.RETRAIN
     try:
-        kept = io.read_json(path) if path.is_file() else {}
-        kept = {"began": None, "refused": 0, **kept}
-        if kept["began"] is not None and datetime.fromisoformat(kept["began"]).tzinfo is None:
-            raise ValueError("no time zone")
-        if type(kept["refused"]) is not int or kept["refused"] < 0:
-            raise ValueError("no count")
-    except (ValueError, TypeError, DamagedError):
+        return checked(path.read_text(encoding="utf-8") if os.path.lexists(path) else "{}")
+    except (ValueError, OSError):
         raise DataError(
             f"{layout.RETRAIN}: cannot be read: what retraining has done is not known",
             hint="glue monitor --resume, which begins anew",
         ) from None
+
+
+def checked(text: str) -> dict[str, Any]:
+    """A state as JSON has it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    kept = json.loads(text)
+    if not isinstance(kept, dict):
+        raise ValueError("no object")
+    kept = {"began": None, "refused": 0, "since": None, "resumed": 0, **kept}
+    for key in ("began", "since"):
+        if kept[key] is not None and (type(kept[key]) is not str or datetime.fromisoformat(kept[key]).tzinfo is None):
+            raise ValueError("no time")
+    if any(type(kept[key]) is not int or kept[key] < 0 for key in ("refused", "resumed")):
+        raise ValueError("no count")
     return kept
 
 
-def begin_anew(root: Path) -> None:
-    """Forget what is kept."""
-    (root / layout.RETRAIN).unlink(missing_ok=True)
+def begin_anew(root: Path, now: datetime) -> list[str]:
+    """Put aside what cannot be read; what the files are called now.
+
+    Where it is not known which rows a retraining has had, only those that are answered from now on count.
+    """
+    aside = []
+    try:
+        state(root)
+    except DataError:
+        aside.append(io.put_aside(root / layout.RETRAIN).name)
+    try:
+        _appended(root)
+    except DataError:
+        aside.append(io.put_aside(root / layout.APPENDED).name)
+        keep(root, {"since": now.isoformat(timespec="seconds")})
+    return aside
 
 
 def keep(root: Path, values: dict[str, Any]) -> None:
@@ -76,12 +102,38 @@ def why_not(options: Retrain, kept: dict[str, Any], labelled: int | None, now: d
 
 
 def unused(root: Path, tables: list[pa.Table]) -> list[pa.Table]:
-    """The labelled rows that no retraining has had."""
-    path = root / layout.APPENDED
-    if not path.is_file():
+    """The labelled rows that no retraining has had.
+
+    Raises:
+        DataError: which ones that are is not known.
+    """
+    since, appended = state(root)["since"], _appended(root)
+    if since is not None:
+        tables = answered_after(tables, datetime.fromisoformat(since))
+    if appended is None:
         return tables
-    had = _keys(io.read_parquet(path))
+    had = _keys(appended)
     return [table.filter(~_keys(table).isin(had)) for table in tables]
+
+
+def answered_after(tables: list[pa.Table], when: datetime) -> list[pa.Table]:
+    """Their rows that were answered later."""
+    at = np.datetime64(when.astimezone(UTC).replace(tzinfo=None), "us")
+    return [table.filter(table.column("glue_time").to_numpy().astype("datetime64[us]") > at) for table in tables]
+
+
+def _appended(root: Path) -> pa.Table | None:
+    """The keys of the rows that a retraining has had; None where there was none."""
+    path = root / layout.APPENDED
+    if not os.path.lexists(path):
+        return None
+    try:
+        return io.read_parquet(path, KEYS)
+    except (OSError, ValueError):  # Arrow's errors are among these
+        raise DataError(
+            f"{layout.APPENDED}: cannot be read: which rows a retraining has had is not known",
+            hint="glue monitor --resume, which lets only rows count that are answered from then on",
+        ) from None
 
 
 def _keys(table: pa.Table) -> Any:
@@ -94,9 +146,9 @@ def note_used(root: Path, tables: list[pa.Table]) -> None:
     """Write down that a retraining has had these rows."""
     import pyarrow as pa
 
-    path = root / layout.APPENDED
-    parts = [*([io.read_parquet(path)] if path.is_file() else []), *(table.select(KEYS) for table in tables)]
-    io.write_parquet(path, pa.concat_tables([one.replace_schema_metadata(None) for one in parts]))
+    before = _appended(root)
+    parts = [*([] if before is None else [before]), *(table.select(KEYS) for table in tables)]
+    io.write_parquet(root / layout.APPENDED, pa.concat_tables([one.replace_schema_metadata(None) for one in parts]))
 
 
 def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FORMAT = 1  # of the prediction log
 AHEAD = timedelta(minutes=5)  # a clock may be so far ahead
 CELLS = 1 << 20  # of a piece
+UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # Arrow's errors, and a table that is none of glue's
 DAY = re.compile(r"date=(\d{4}-\d\d-\d\d)/[^/]*?v(\d+)-[^/]*\.parquet$")
 
 
@@ -59,6 +61,7 @@ class Window:
         since: its beginning; None: as far back as `rows` reaches.
         until: its end.
         rows: at most so many, the latest.
+        waiting: rows that are not in the log yet, as files that are called as they will be there.
         problems: what could not be taken, in words.
     """
 
@@ -67,12 +70,13 @@ class Window:
     since: datetime | None
     until: datetime
     rows: int | None = None
+    waiting: Folder | None = None
     problems: list[str] = field(default_factory=list)
 
     def files(self) -> dict[int, list[str]]:
         """The files that may hold such rows, by version, newest day first."""
         found: dict[int, list[str]] = {}
-        for name, _, _ in sorted(self.folder.files(), reverse=True):
+        for name in sorted({*self._waiting, *(name for name, _, _ in self.folder.files())}, reverse=True):
             told = DAY.search(name)
             if told is None:
                 continue
@@ -80,6 +84,11 @@ class Window:
             if self.since is None or day + timedelta(days=1) > self.since:
                 found.setdefault(int(told.group(2)), []).append(name)
         return found
+
+    @cached_property
+    def _waiting(self) -> set[str]:
+        """Of these files the log's own, if it has them by now, are not read too."""
+        return {name for name, _, _ in self.waiting.files()} if self.waiting is not None else set()
 
     def bounded(self, version: int | None = None) -> None:
         """Turn `rows` into the time since when there are so many, of one version or of all."""
@@ -109,14 +118,15 @@ class Window:
         for name in names:
             try:
                 yield from self._of_file(name, columns)
-            except (OSError, ValueError) as error:  # Arrow's errors are one of these
+            except UNREADABLE as error:
                 self._problem(f"{name}: cannot be read: {first_line(error, 120)}")
 
     def _of_file(self, name: str, columns: list[str] | None) -> Iterator[pa.Table]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with self.folder.open(name) as stream, pq.ParquetFile(stream, **io.IN_PIECES) as file:
+        folder = self.waiting if self.waiting is not None and name in self._waiting else self.folder
+        with folder.open(name) as stream, pq.ParquetFile(stream, **io.IN_PIECES) as file:
             about = file.schema_arrow.metadata or {}
             if int(about.get(b"glue.prediction_log", b"1")) > FORMAT:
                 raise ToolError(f"{name}: is of a newer glue's prediction log", hint="pip install -U mlops-glue")

@@ -21,6 +21,7 @@ GROUPED = r"\d+([.,' ]\d{3})*([.,]\d+)?"  # digits, however thousands and decima
 UNNAMED = re.compile(r"^(unnamed: \d+|__index_level_\d+__)$", re.IGNORECASE)  # pandas' names for what has none
 SIGNED = rf"^\(?[-+]?([A-Z]{{0,3}}\p{{Sc}})?\s?[-+]?{GROUPED}\s?([%‰°\p{{Sc}}]|[A-Za-zµ°²³/]{{1,6}})?\)?$"
 MOSTLY = 0.9
+STEADY = ("constant", "one value only", "no values")  # reasons to leave out what tells a model nothing
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     if name in layout.OWN:
         return left_out("glue uses this name")
     if distinct == 0:
-        return left_out("no values")
+        return left_out(STEADY[2])
     if distinct == 1:
-        return left_out("constant" if nulls == 0 else "one value only")
+        return left_out(STEADY[0] if nulls == 0 else STEADY[1])
     unique = distinct == present
     kind = values.type
     if pa.types.is_boolean(kind):
@@ -98,7 +99,7 @@ def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     nulls, counted = rows - len(told), told.value_counts()  # what is blank, or says null, counts as null
     words = counted.field("values")
     if len(words) == 0:
-        return left_out("no values")
+        return left_out(STEADY[2])
     if len(words) <= 10 and all(w.lower() in text.TRUE | text.FALSE for w in words.to_pylist()):
         return kept("boolean")
     numeric = text.numeric(words, decimal)
@@ -151,7 +152,7 @@ def unread(kind: pa.DataType) -> str | None:
 
     of = pa.types
     if of.is_null(kind):
-        return "no values"
+        return STEADY[2]
     if of.is_time(kind):
         return "a time of day; to be taken it is a number, of hours for one"
     if of.is_duration(kind):

@@ -23,7 +23,7 @@ import msgspec
 
 from mlops_glue import io
 from mlops_glue.adapters.fsspec import Folder
-from mlops_glue.errors import GlueError
+from mlops_glue.errors import GlueError, first_line
 from mlops_glue.serving import segments
 from mlops_glue.serving.contract import as_micros, as_text, as_truth
 from mlops_glue.serving.segments import About, Field, Record
@@ -93,29 +93,54 @@ def pass_over(to: Shipping) -> int:
 
 def _shipped(path: Path, stream: Any, folder: Folder) -> int:
     """One segment."""
+    with tempfile.TemporaryDirectory(prefix=".ship-", dir=path.parent) as scratch:
+        rows = _as_parquet(path, stream, Path(scratch))
+        for file in sorted(Path(scratch).rglob("*.parquet")):
+            folder.put(file, file.relative_to(scratch).as_posix())
+    if torn := len(stream.read()):
+        sys.stderr.write(f'{{"torn_segment":"{path.name}","bytes":{torn}}}\n')
+        sys.stderr.flush()
+    return rows
+
+
+def _as_parquet(path: Path, stream: Any, into: Path) -> int:
+    """The whole frames of a segment as one file for each day, as they are called in the log; how many rows."""
     frames = segments.frames(stream)
     first = next(frames, None)
     if first is None:  # its writer was killed before it had written anything
         return 0
     about = msgspec.msgpack.decode(first, type=About)
-    rows = 0
-    with tempfile.TemporaryDirectory(prefix=".ship-", dir=path.parent) as scratch:
-        sinks: dict[str, Any] = {}
-        for records in _chunks(frames):
-            for day, of_day in _by_day(records).items():
-                table = _table(about, of_day)
-                rows += table.num_rows
-                if day not in sinks:
-                    target = Path(scratch) / f"{day}.parquet"
-                    sinks[day] = io.sink(target, target, table.schema)
-                sinks[day].write_table(table)
-        for day, sink in sinks.items():
-            sink.close()
-            folder.put(Path(scratch) / f"{day}.parquet", f"date={day}/{path.stem}.parquet")
-    if torn := len(stream.read()):
-        sys.stderr.write(f'{{"torn_segment":"{path.name}","bytes":{torn}}}\n')
-        sys.stderr.flush()
+    rows, sinks = 0, {}
+    for records in _chunks(frames):
+        for day, of_day in _by_day(records).items():
+            table = _table(about, of_day)
+            rows += table.num_rows
+            if day not in sinks:
+                target = into / f"date={day}" / f"{path.stem}.parquet"
+                target.parent.mkdir(exist_ok=True)
+                sinks[day] = io.sink(target, target, table.schema)
+            sinks[day].write_table(table)
+    for sink in sinks.values():
+        sink.close()
     return rows
+
+
+def unshipped(spool: Path, into: Path) -> list[str]:
+    """What still waits, as Parquet in a folder of the caller's; nothing is taken away, and nobody is kept from it.
+
+    Returns:
+        What could not be read, in words.
+    """
+    problems = []
+    for path in segments.waiting(spool):
+        try:
+            with path.open("rb") as stream:
+                _as_parquet(path, stream, into)
+        except FileNotFoundError:  # it is in the log by now
+            continue
+        except (OSError, ValueError, msgspec.MsgspecError) as error:
+            problems.append(f"{path.name} waits to be in the prediction log, and cannot be read: {first_line(error)}")
+    return problems
 
 
 def _chunks(frames: Iterator[bytes]) -> Iterator[list[Record]]:

@@ -40,6 +40,7 @@ serve:
   api_keys: ["${{API_KEY}}"]
   prediction_log: "s3://${{LOG_BUCKET}}/log"
 {features}
+monitor: {{on_alert: [retrain], retrain: {{data: reread}}}}
 environments:
   prod:
     tracking: {{uri: {tracking}}}

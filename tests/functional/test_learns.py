@@ -19,6 +19,7 @@ from mlops_glue import config as configs
 from mlops_glue import io, layout
 from mlops_glue.commands.retrain import retrain
 from mlops_glue.delivery import history
+from mlops_glue.delivery.fetch import opened
 from mlops_glue.monitoring.labels import TRUTH
 from mlops_glue.pipeline.stages import FORMAT
 from mlops_glue.scoring import Bundle
@@ -76,10 +77,15 @@ def _here(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shop)
 
 
+def again(root: Path, rows: pa.Table) -> dict[str, Any]:
+    config = configs.load(root)
+    return retrain(config, root, opened(root, config), None, [rows], NOW)
+
+
 def train_again(root: Path, rows: pa.Table) -> dict[str, Any]:
     if (kept := root / layout.RETRAIN).is_file():
         io.write_json(kept, json.loads(kept.read_text()) | {"began": None})
-    return retrain(configs.load(root), root, None, [rows], NOW)
+    return again(root, rows)
 
 
 def champion(glue: Glue, root: Path) -> int:
@@ -148,7 +154,7 @@ def test_its_twins_with_a_poisoned_feed(shop: Path, glue: Glue) -> None:
     assert done["outcome"] == "skipped"
     assert champion(glue, shop) == now and state(shop) == before
     (shop / layout.RETRAIN).write_text('{"refused": 2, "beg')
-    done = retrain(configs.load(shop), shop, None, [logged(turned, "torn", 13)], NOW)
+    done = again(shop, logged(turned, "torn", 13))
     assert done["outcome"] == "failed" and "glue monitor --resume" in done["reason"]
     glue("monitor", "--resume", cwd=shop)
     assert json.loads((shop / layout.RETRAIN).read_text())["refused"] == 0

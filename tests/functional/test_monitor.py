@@ -256,3 +256,83 @@ def test_a_clone_without_the_data(project: Path, glue: Glue, tmp_path: Path) -> 
     text = (tmp_path / "glue.yaml").read_text().replace("data/predictions", str(project / "data/predictions"))
     (tmp_path / "glue.yaml").write_text(f"{text}tracking:\n  uri: sqlite:///{project}/mlflow.db\n")
     assert told(glue, tmp_path, *SINCE)["verdict"] == "ok"
+
+
+ACCIDENTS = """  on_alert: [retrain]
+  retrain: {data: reread}
+  alerts: {webhooks: [{url: "http://127.0.0.1:9/"}], timeout_s: 1}
+"""
+
+
+def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
+    project: Path, log: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torn history, alerts, retrainings and registry; a folder in the way of a file; nobody takes the alert."""
+    import mlflow
+
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    plain = (project / "glue.yaml").read_text()
+    (project / "glue.yaml").write_text(re.sub(r"  on_alert: .*\n", lambda _: ACCIDENTS, plain))
+    store = f"sqlite:///{project / 'mlflow.db'}"
+    mlflow.MlflowClient(store, store).set_registered_model_tag("p", "glue.alerts", '{"p": ')
+    torn = {f"monitoring/history/{datetime.now(UTC):%Y-%m}.parquet": b"PAR1", ".glue/alerts.json": b'{"p": {'}
+    (project / "monitoring/history").mkdir(parents=True, exist_ok=True)
+    for path, content in (torn | {".glue/retrain.json": b'{"refused": '}).items():
+        (project / path).write_bytes(content)
+    (project / "monitoring/latest.json").unlink(missing_ok=True)
+    (project / "monitoring/latest.json/x").mkdir(parents=True)
+    changed(log, lambda t: put(t, "spend", pa.array(t["spend"].to_numpy() + 1)))
+    done = glue("monitor", "--no-page", "--last", "2d", cwd=project, code=1)
+    assert "p v1, 1,500 rows: drift; " in done.stdout and "retraining: failed: .glue/retrain.json" in done.stdout
+    for said in (
+        f"{next(iter(torn))} cannot be read",
+        "alerts.json cannot be read",
+        "who was told, as the registry has it, cannot be read",
+        "not told: monitor.alerts.webhooks.0: did not answer",
+        "monitoring/latest.json: what the monitor found is not kept",
+    ):
+        assert said in done.stderr, said
+    for path, content in torn.items():
+        assert (project / f"{path}.torn").read_bytes() == content
+        (project / f"{path}.torn").unlink()
+    assert pq.read_table(project / "monitoring/history").num_rows == 1
+
+    (project / "glue.yaml").write_text(plain)
+    changed(log, lambda t: put(t, "spend", pa.array(t["spend"].to_numpy() - 1)))
+    done = glue("monitor", "--no-page", "--last", "2d", cwd=project, code=4)  # there is no alert, and nothing is kept
+    assert "1,500 rows: ok" in done.stdout and "error: monitoring/latest.json" in done.stderr
+    shutil.rmtree(project / "monitoring/latest.json")
+    for name in (".glue/retrain.json", ".glue/alerts.json"):
+        (project / name).unlink()
+
+
+def test_rows_that_wait_in_the_spool_and_such_without_an_answer(project: Path, log: Path, glue: Glue) -> None:
+    """A server ships its segments every so often; one request overflowed the model."""
+    from mlops_glue.serving.contract import Contract
+    from mlops_glue.serving.log import LogSettings, PredictionLog
+    from mlops_glue.serving.model import Model
+
+    bundle = project / "artifacts/bundle"
+    from mlops_glue import io
+
+    model = Model(bundle, io.digest(bundle), name="p", version=1)
+    assert isinstance(model.contract, Contract)
+    spool = project / ".glue/serve/log"
+    waiting = PredictionLog(LogSettings(str(spool)), b"")
+    rows = model.contract.of_table(json.loads(customers(400, 9).drop(columns="left").to_json(orient="records")))
+    said, shares = model.scored(model.contract.matrices(rows))
+    assert shares is not None
+    said[:3], shares[:3] = [None] * 3, [[float("nan")] * 2] * 3  # as `Model.scored` gives it
+    now = datetime.now(UTC).timestamp()
+    waiting.write(model, "f", [("one", now, None, "champion", True, rows.values, said, shares)])
+    (spool / "v1-torn.open").write_bytes(b"torn")
+    found = told(glue, project, *SINCE)
+    assert (found["rows"], found["verdict"]) == (1900, "ok")
+    assert [f"{one['unanswered']} of {one['predictions']}" for one in found["versions"]] == ["3 of 1900"]
+    assert "v1: 3 of 1,900 predictions are null" in found["problems"][0]
+    name = next(spool.glob("v1-*-*.open")).stem
+    shutil.copy(log, log.with_name(f"{name}.parquet"))  # as if it was shipped meanwhile
+    assert told(glue, project, *SINCE)["rows"] == 1900
+    waiting.close()
+    for path in spool.iterdir():
+        path.unlink()

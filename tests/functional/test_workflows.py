@@ -225,19 +225,32 @@ def check_monitoring(there: Repository, version: str, store: str) -> None:
 
 
 PROD = 'tracking: {uri: "${MLFLOW_TRACKING_URI}"}, serve: {prediction_log: "${PREDICTION_LOG}"}'
+PROD += ", monitor: {on_alert: [retrain], retrain: {data: reread}}"
 MONITOR = """#!/bin/sh
 [ "$*" = "monitor --json" ] || exit 2
-echo '{"verdict": "'"$(cat "$(dirname "$0")/exit")"'"}'
-exit "$(cat "$(dirname "$0")/exit")"
+exit=$(cat "$(dirname "$0")/exit") outcome=$(cat "$(dirname "$0")/outcome")
+[ "$exit" = 4 ] || echo '{"verdict": "'"$exit"'", "retrain": {"outcome": "'"$outcome"'"}}'
+exit "$exit"
 """
 
 
-@pytest.mark.parametrize("code", ["0", "1", "4"])
-def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str) -> None:
-    """Only drift opens an issue and trains. A script with the exit codes stands for the command, which is run by
-    `check_monitoring`."""
+@pytest.mark.parametrize(
+    ("code", "on_alert", "outcome"),
+    [
+        ("0", ["retrain"], "asked"),
+        ("1", ["retrain"], "asked"),
+        ("1", ["retrain"], "skipped"),
+        ("1", [], "asked"),
+        ("4", ["retrain"], ""),
+    ],
+)
+def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str, on_alert: list[str], outcome: str) -> None:
+    """Only drift opens an issue; it trains only where `on_alert` asks for it and the limits allow it. A script with the
+    exit codes stands for the command, which is run by `check_monitoring`."""
     origin, work = tmp_path / "origin.git", tmp_path / "work"
     project(work, {"secrets": ["TOKEN"]})
+    config = (work / "glue.yaml").read_text()
+    (work / "glue.yaml").write_text(config.replace("on_alert: [retrain]", f"on_alert: {json.dumps(on_alert)}"))
     named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run(["git", "init", "-q", "-b", "main", str(work)], check=True)
     subprocess.run([*named, "add", "-A"], cwd=work, check=True)
@@ -250,15 +263,18 @@ def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str) -> None:
     (tmp_path / "run/bin/glue").write_text(MONITOR)
     (tmp_path / "run/bin/glue").chmod(0o755)
     (tmp_path / "run/bin/exit").write_text(code)
+    (tmp_path / "run/bin/outcome").write_text(outcome)
     jobs = runner.run("monitor")
     assert jobs["monitor"].result == ("success" if code == "0" else "failure"), jobs["monitor"].log
-    assert code in jobs["monitor"].summary
+    assert code == "4" or f'"{code}"' in jobs["monitor"].summary
     assert jobs["alert"].result == ("success" if code == "1" else "skipped"), jobs["alert"].log
     said = [" ".join(line.split()[:2]) for line in runner.asked]
-    assert said == (["issue list", "label create", "issue create", "workflow run"] if code == "1" else [])
-    if code == "1":
+    trained = ["workflow run"] if on_alert and outcome == "asked" else []
+    assert said == (["issue list", "label create", "issue create", *trained] if code == "1" else [])
+    assert ("actions: write" in (work / ".github/workflows/monitor.yml").read_text()) == bool(on_alert)
+    if code == "1" and trained:
         again = Runner(tmp_path / "again", origin, "main", {}, {"TOKEN": "s"})
-        for name in ("bin/glue", "bin/exit", "gh.log.issue"):
+        for name in ("bin/glue", "bin/exit", "bin/outcome", "gh.log.issue"):
             (tmp_path / "again" / name).write_bytes((tmp_path / "run" / name).read_bytes())
         (tmp_path / "again/bin/glue").chmod(0o755)
         again.run("monitor")

@@ -21,6 +21,7 @@ import pytest
 
 from mlops_glue import io, layout
 from mlops_glue.config import Alerts, Webhook
+from mlops_glue.errors import ToolError
 from mlops_glue.monitoring import alerts
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -135,12 +136,17 @@ def test_a_user_in_the_url_is_authentication(tmp_path: Path, taker: Any) -> None
         Webhook(url="ftp://me:hidden@h/x")
 
 
-@pytest.mark.parametrize("text", ["garbage", "[]", '{"penguins prod": 1}'])
+TORN = ["garbage", "[]", '{"penguins prod": 1}', '{"penguins prod": {"told": "noon"}}', '{"m": {"waiting": [1]}}', "\0"]
+
+
+@pytest.mark.parametrize("text", TORN)
 def test_a_state_that_cannot_be_read_is_told_and_begun_anew(text: str, tmp_path: Path, taker: Any) -> None:
     io.write_text(tmp_path / layout.ALERTS, text)
     told = alerts.tell(tmp_path, to(taker), found(), now=NOON)
-    assert told.event == "opened" and told.sent and "alerts.json cannot be read" in told.problems[0]
-    assert alerts.tell(tmp_path, to(taker), found(), now=NOON).problems == []
+    assert told.event == "opened" and told.sent and "alerts.json cannot be read" in told.notes[0]
+    assert (tmp_path / f"{layout.ALERTS}.torn").read_text() == text and "alerts.json.torn" in told.notes[0]
+    again = alerts.tell(tmp_path, to(taker), found(), now=NOON)
+    assert (again.event, again.problems, again.notes) == (None, [], [])
 
 
 def test_a_webhook_that_fails_is_tried_again(tmp_path: Path, taker: Any) -> None:
@@ -225,3 +231,74 @@ def test_killed_after_it_was_decided(tmp_path: Path, taker: Any, monkeypatch: An
     assert io.read_json(tmp_path / layout.ALERTS)["penguins prod"]["open"]
     told = alerts.tell(tmp_path, to(taker), found(), now=NOON + timedelta(minutes=1))
     assert told.event is None and events(taker) == ["opened"]
+
+
+def test_what_cannot_be_kept_is_sent_all_the_same(tmp_path: Path, taker: Any) -> None:
+    """The state is a folder, the lock another one; the registry is away."""
+    for name in (layout.ALERTS, layout.ALERTS_LOCK):
+        (tmp_path / name / "x").mkdir(parents=True)
+
+    def away(*_: Any) -> Any:
+        raise ToolError("the registry is away")
+
+    shared = alerts.Shared(away, away)
+    told = alerts.tell(tmp_path, to(taker), found(), now=NOON, shared=shared)
+    assert told.event == "opened" and told.sent and not told.problems
+    said = "\n".join(told.notes)
+    for part in ("alerts.lock", "alerts.json cannot be read", "alerts.json.torn", "the registry is away"):
+        assert part in said
+
+
+class Registry:
+    """A tag that machines share."""
+
+    def __init__(self, text: str | None = None) -> None:
+        self.text, self.writes = text, 0
+
+    def write(self, text: str) -> None:
+        self.text, self.writes = text, self.writes + 1
+
+    @property
+    def shared(self) -> alerts.Shared:
+        return alerts.Shared(lambda: self.text, self.write)
+
+
+def test_two_machines_tell_once_and_what_reached_nobody_is_told_by_the_other(tmp_path: Path, taker: Any) -> None:
+    """Machine `a` and machine `b`, each with a file of its own, of which the later state counts."""
+    registry, at = Registry(), NOON
+
+    def tell(machine: str, verdict: str, hours: int, options: Alerts | None = None, **more: Any) -> alerts.Told:
+        what = {**found(verdict, at=at + timedelta(hours=hours)), **more}
+        to_whom, now = options or to(taker, cooldown="1h"), at + timedelta(hours=hours)
+        return alerts.tell(tmp_path / machine, to_whom, what, now=now, shared=registry.shared)
+
+    for machine in ("a", "b"):
+        (tmp_path / machine).mkdir()
+        assert tell(machine, "ok", 0).event is None  # so that both have a file
+    assert tell("b", "drift", 1, env="dev").event == "opened"
+    assert tell("a", "drift", 2).event == "opened"
+    assert tell("b", "drift", 4).event is None
+    assert tell("b", "ok", 6).event == "resolved"
+    assert tell("a", "ok", 8).event is None
+    assert tell("a", "drift", 9, env="dev").event is None  # it is `b` who told of it
+    assert events(taker) == ["opened", "opened", "resolved"]
+    writes = registry.writes
+    assert tell("a", "ok", 10).event is None and registry.writes == writes  # nothing new
+
+    with socket.socket() as free:  # nobody listens
+        free.bind(("127.0.0.1", 0))
+        dead = Alerts(webhooks=[Webhook(url=f"http://127.0.0.1:{free.getsockname()[1]}/")], timeout_s=1, cooldown="1h")
+    lost = tell("a", "drift", 12, dead)
+    assert lost.event == "opened" and not lost.sent
+    assert tell("b", "drift", 13).event == "opened"
+    assert tell("a", "drift", 14).sent == []  # it need not any more
+    assert events(taker) == ["opened", "opened", "resolved", "opened"]
+    assert json.loads(registry.text or "")["penguins prod"]["waiting"] == []
+
+
+@pytest.mark.parametrize("text", TORN)
+def test_a_torn_tag_of_the_registry_hides_no_alert(text: str, tmp_path: Path, taker: Any) -> None:
+    registry = Registry(text)
+    told = alerts.tell(tmp_path, to(taker), found(), now=NOON, shared=registry.shared)
+    assert told.event == "opened" and told.sent and "as the registry has it, cannot be read" in told.notes[0]
+    assert json.loads(registry.text or "")["penguins prod"]["open"]

@@ -14,7 +14,7 @@ from mlops_glue import io, layout, metrics
 from mlops_glue.config import METRICS, Drift, Performance
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.labels import TRUTH, Joined
-from mlops_glue.monitoring.performance import performance
+from mlops_glue.monitoring.performance import _worse, performance
 from mlops_glue.monitoring.target import target_drift
 from mlops_glue.schema import Schema
 
@@ -209,3 +209,25 @@ def test_the_labels_themselves_drift(schema: Schema, tmp_path: Path) -> None:
     assert target_drift(schema, tmp_path, Drift(), Joined(None, 100)) is None
     few = target_drift(schema, tmp_path, Drift(), labelled(later.slice(0, 3), now[:3]))
     assert few is not None and few["threshold"] > same["threshold"]
+
+
+@pytest.mark.parametrize(("rows", "estimated"), [(99, True), (100, False), (101, False)])
+def test_with_so_many_labels_it_is_measured(rows: int, estimated: bool, tmp_path: Path) -> None:
+    bundle(tmp_path, YES_NO, ["accuracy"])
+    table, truth = served(YES_NO, rows)
+    options = Performance(metric="accuracy", min_labelled=100)
+    assert performance(YES_NO, tmp_path, options, None, labelled(table, truth), table)["estimated"] == estimated
+
+
+@pytest.mark.parametrize(
+    ("higher", "before", "now", "apart", "width"),
+    [  # asymmetric intervals: what counts is the side on which the other one lies
+        (True, (0.90, 0.70, 0.91), (0.80, 0.50, 0.82), 0.10, (0.20**2 + 0.02**2) ** 0.5),
+        (False, (0.30, 0.28, 0.50), (0.40, 0.39, 0.90), 0.10, (0.20**2 + 0.01**2) ** 0.5),
+        (True, (0.80, 0.77, 0.90), (0.90, 0.50, 0.94), -0.10, (0.03**2 + 0.04**2) ** 0.5),
+        (False, (0.40, 0.10, 0.43), (0.30, 0.26, 0.90), -0.10, (0.03**2 + 0.04**2) ** 0.5),
+    ],
+)
+def test_worse_by_how_much_at_least(higher: bool, before: Any, now: Any, apart: float, width: float) -> None:
+    told = _worse(higher, now, dict(zip(("value", "low", "high"), before, strict=True)))
+    assert told == (pytest.approx(apart), pytest.approx(apart - width))

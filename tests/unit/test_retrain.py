@@ -152,14 +152,14 @@ def test_a_torn_state_is_not_believed(text: str, tmp_path: Path, monkeypatch: py
     (tmp_path / layout.RETRAIN).write_text(text)
     with pytest.raises(DataError, match="cannot be read: what retraining has done is not known"):
         retrain.state(tmp_path)
-    told = train(config("t.csv"), tmp_path, None, [log()], NOW)
+    told = train(config("t.csv"), tmp_path, Registry(), None, [log()], NOW)  # type: ignore[arg-type]
     assert told["outcome"] == "failed" and "glue monitor --resume" in told["reason"]
     assert (tmp_path / layout.RETRAIN).read_text() == text
 
 
 def test_a_sound_state(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
-    assert retrain.state(tmp_path) == {"began": None, "refused": 0}
+    assert retrain.state(tmp_path) == {"began": None, "refused": 0, "since": None, "resumed": 0}
     retrain.keep(tmp_path, {"refused": 2})
     retrain.began(tmp_path)
     assert retrain.state(tmp_path)["refused"] == 2 and retrain.state(tmp_path)["began"]
@@ -222,7 +222,7 @@ def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
     assert [one.name for one in (tmp_path / layout.STATE).iterdir()] == ["retrain.json"]
 
 
-def test_one_at_a_time_and_not_in_a_job_of_github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from filelock import FileLock
 
     from mlops_glue.commands.retrain import retrain as train
@@ -230,7 +230,76 @@ def test_one_at_a_time_and_not_in_a_job_of_github(tmp_path: Path, monkeypatch: p
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     (tmp_path / ".glue").mkdir()
     with FileLock(tmp_path / layout.RETRAIN_LOCK):
-        told = train(config("t.csv"), tmp_path, None, [], NOW)
+        told = train(config("t.csv"), tmp_path, Registry(), None, [], NOW)  # type: ignore[arg-type]
     assert told["outcome"] == "skipped" and "another retraining is at work" in told["reason"]
+
+
+class Registry:
+    """What a job finds of the jobs before it: a tag, and versions that were refused since the champion."""
+
+    def __init__(self, *refused: bool) -> None:
+        self.text: str | None = None
+        self._refused = refused
+
+    def retraining(self, _: str) -> str | None:
+        return self.text
+
+    def note_retraining(self, _: str, state: str) -> None:
+        self.text = state
+
+    def champion(self, _: str) -> int:
+        return 1
+
+    def versions(self, _: str) -> list[int]:
+        return list(range(1, len(self._refused) + 2))
+
+    def tags(self, _: str, version: int) -> dict[str, str]:
+        return {"glue.refused": "it is worse"} if self._refused[version - 2] else {}
+
+
+def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine ends with the job, so the registry knows when one was asked for, and which ones were refused."""
+    from mlops_glue.commands.retrain import retrain as train
+
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    assert "train.yml trains" in train(config("t.csv"), tmp_path, None, [], NOW)["reason"]
+    asked = config("t.csv").model_dump()
+    asked["monitor"] |= {"labels": {"path": "l.csv", "id": "id"}, "retrain": {"min_labelled": 2, "cooldown": "2h"}}
+    of, registry = Config.model_validate(asked), Registry()
+
+    def ask(hours: float, store: Registry = registry, rows: int = 2) -> tuple[str, str]:
+        told = train(of, tmp_path, store, None, [log().slice(0, rows)], NOW + timedelta(hours=hours))  # type: ignore[arg-type]
+        return told["outcome"], told["reason"]
+
+    assert ask(0, rows=1) == ("skipped", "1 new labelled rows, of 2 that it takes") and registry.text is None
+    assert ask(0) == ("asked", "the workflow starts train.yml")
+    assert ask(1.9) == (
+        "skipped",
+        "the last one began at 2026-11-25T12:00:00+00:00: not before 2026-11-25T14:00:00+00:00",
+    )
+    assert ask(2.1) == (
+        "skipped",
+        "1 new labelled rows, of 2 that it takes",
+    )  # one was answered at the moment, not after
+    assert ask(0, Registry(True, True))[0] == "asked"
+    assert "a person must look" in ask(0, Registry(True, True, True))[1]
+    assert ask(0, Registry(True, True, True, False))[0] == "asked"  # in a row
+    torn = Registry()
+    torn.text = '{"began": '
+    assert ask(0, torn)[0] == "failed" and torn.text == '{"began": '
+    resumed = Registry(True, True, True)
+    resumed.text = '{"resumed": 4}'
+    assert ask(0, resumed)[0] == "asked" and '"resumed": 4' in str(resumed.text)
+
+
+def test_which_rows_were_used_is_not_known(tmp_path: Path) -> None:
+    """None counts then, until a person says so; and after that only those that are answered later."""
+    (tmp_path / ".glue").mkdir()
+    retrain.note_used(tmp_path, [log().slice(0, 1)])
+    whole = (tmp_path / layout.APPENDED).read_bytes()
+    for torn in (b"", whole[: len(whole) // 2], b"garbage"):
+        (tmp_path / layout.APPENDED).write_bytes(torn)
+        with pytest.raises(DataError, match="which rows a retraining has had is not known"):
+            retrain.unused(tmp_path, [log()])
+    assert retrain.begin_anew(tmp_path, NOW) == ["appended.parquet.torn"]
+    assert retrain.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
+    assert retrain.begin_anew(tmp_path, NOW) == []
