@@ -400,6 +400,7 @@ class Drift(Section):
         default="importance", description="importance: a column counts by what the model makes of it"
     )
     prediction: bool = Field(default=True, description="alert when the predictions drift")
+    target: bool = Field(default=False, description="alert when the labels drift, as far as they are known")
     number: Annotated[float, Field(gt=0)] = Field(
         default=0.2, description="distance of a drifted number: Wasserstein, in standard deviations"
     )

@@ -98,7 +98,7 @@ class Numbers:
 
     def _count(self, known: Array) -> None:
         """Ascending values, none of them NaN."""
-        low, high = self._ends()
+        low, high = self.ends()
         at = np.concatenate([[0], np.searchsorted(known, self.edges.astype(known.dtype), "right"), [len(known)]])
         clipped = known.astype(float).clip(low, high)
         sums = np.concatenate([[0.0], np.cumsum(clipped)])
@@ -108,7 +108,7 @@ class Numbers:
         below, above = int(np.searchsorted(clipped, low, "right")), int(np.searchsorted(clipped, high, "left"))
         self.far = self.far[0] + below * self.varies, self.far[1] + (len(known) - above) * self.varies
 
-    def _ends(self) -> tuple[float, float]:
+    def ends(self) -> tuple[float, float]:
         """As what a value counts that is far below, or far above."""
         return within(float(self.edges[0]), float(self.edges[-1]), self.spread)
 
@@ -128,7 +128,7 @@ class Numbers:
         if not far or far == self.known:
             return self
         share, counts, totals = min(few(self.known) / far, 1.0), self.counts.astype(float), self.totals.copy()
-        for at, rows, end in zip((0, -1), self.far, self._ends(), strict=True):
+        for at, rows, end in zip((0, -1), self.far, self.ends(), strict=True):
             counts[at] -= share * rows
             totals[at] -= share * rows * end
         return replace(self, counts=counts, totals=totals)

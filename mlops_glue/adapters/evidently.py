@@ -266,6 +266,8 @@ def _frame(table: Any, schema: Schema, columns: dict[str, Any]) -> Any:
     frame = pd.DataFrame(made).astype({name: float for name in made if columns[name]["method"] == "wasserstein"})
     for name in (name for name in made if columns[name]["method"] == "jensenshannon"):
         frame[name] = frame[name].astype(object).where(frame[name].notna() & (frame[name] != ""), np.nan)
+    for name in (name for name in made if columns[name].get("range")):  # as the distance has it: see summary.py
+        frame[name] = frame[name].clip(*columns[name]["range"])
     return frame[list(columns)]
 
 

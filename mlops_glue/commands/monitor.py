@@ -288,7 +288,9 @@ def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) 
     elif not watch.told:
         rows = bundle.scored(rows, rows, where=str(path))
         watch.predicted(rows)
-    return Seen([(watch, rows)], None, now, problems, None, {chosen.number: of_table(bundles.config, chosen, rows)})
+    return Seen(
+        [(watch, rows)], None, now, problems, None, {chosen.number: of_table(bundles.config, chosen, rows, watch.rows)}
+    )
 
 
 def _counting(store: Store, config: configs.Config, seen: Seen, version: int | None) -> set[int]:
@@ -324,7 +326,7 @@ def _told(config: configs.Config, env: str | None, now: datetime, seen: Seen, co
         "problems": [*seen.problems, *filter(None, map(_unanswered, versions))],
         "versions": versions,
     }
-    judged(told, counts)
+    judged(told, counts, target=config.monitor.drift.target)
     return told
 
 
@@ -423,6 +425,8 @@ def _tell_version(told: dict[str, Any], one: dict[str, Any]) -> None:
         beyond = f", drift from {column['threshold']:.3f}" if far and column["why"] == "distribution" else ""
         why = {"nulls": f"  {column['null_share']:.0%} nulls, before {column['reference_null_share']:.0%}"}
         other = "" if column["why"] == "distribution" else why.get(column["why"], f"  {column['why']}")
+        few = name == "prediction" and one["predictions"] < one["rows"]
+        other += f"  of a sample of {one['predictions']:,} rows" if few else ""
         weight = f"  weight {column['weight']:.0%}" if "weight" in column else ""
         console.result(f"  {name:<{width}}{weight}{far}{beyond}{other}")
     if len(said) > SHOWN:

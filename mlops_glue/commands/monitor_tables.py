@@ -54,12 +54,12 @@ def monitor_tables(
                 yield piece
 
         told, version = compared(table, pieces, settings, Path(reference))
-        told |= {"reference": reference, "current": current, "page": None}
+        told |= {"reference": reference, "current": current, "page": None, "notes": notes}
         if painter is not None:
             both = before.table(), sampled.table()
             painter.draw(root / layout.PAGE, *both, version.schema, told["columns"], told)
             told["page"] = str(root / layout.PAGE)
-    _tell(told, notes, as_json)
+    _tell(told, as_json)
     return 1 if told["verdict"] == "drift" else 0
 
 
@@ -139,10 +139,11 @@ def steady(found: Profile, values: Any) -> Kind | None:
     return "number" if io.is_number(values.type) or pa.types.is_decimal(values.type) else "category"
 
 
-def _tell(told: dict[str, Any], notes: list[str], as_json: bool) -> None:
+def _tell(told: dict[str, Any], as_json: bool) -> None:
     if as_json:
         console.result_json(told)
         return
+    notes = list(told["notes"])
     for name, reason in told["left_out"].items():
         notes.append(f"left out {name!r}: {reason}")
     for name in told["other_columns"]:

@@ -64,6 +64,8 @@ class Performances:
                 sampled.add(piece)
             metric, from_these = self._config.promote.metric, sampled.table() if few and rows else None
             of = performance(version.schema, version.folder, monitor.performance, metric, joined, from_these)
+            if of["estimated"] and from_these is not None and from_these.num_rows < rows:
+                of["sampled"] = from_these.num_rows
             return of | {"target": target_drift(version.schema, version.folder, monitor.drift, joined)}
         except Exception as error:  # that the inputs drift is told whatever is wrong with the labels
             self.problem = self.problem or error
@@ -83,25 +85,46 @@ def adopted(version: Version) -> bool:
     return bool(io.read_json(version.folder / "parity.json").get("adopted"))
 
 
-def of_table(config: configs.Config, version: Version, rows: pa.Table) -> dict[str, Any] | None:
-    """How a version does on scored rows of a table that has the truth itself, or what is to be expected."""
+def of_table(config: configs.Config, version: Version, rows: pa.Table, total: int) -> dict[str, Any] | None:
+    """How a version does on scored rows of a table that has the truth itself, or what is to be expected.
+
+    Args:
+        config: of the project.
+        version: what scored them.
+        rows: all rows of the table, or a sample.
+        total: how many the table has.
+    """
     if "prediction" not in rows.column_names or adopted(version):
         return None
-    joined, target = labels.Joined(None, rows.num_rows), version.schema.target
+    joined, target = labels.Joined(None, total), version.schema.target
     if target in rows.column_names:
         known = rows.append_column(labels.TRUTH, as_text(rows.column(target)))
-        joined = labels.Joined(known.filter(known.column(labels.TRUTH).is_valid()), rows.num_rows)
+        joined = labels.Joined(known.filter(known.column(labels.TRUTH).is_valid()), total)
     options, metric = config.monitor.performance, config.promote.metric
     of = performance(version.schema, version.folder, options, metric, joined, rows)
+    of["sampled"] = rows.num_rows if rows.num_rows < total else None
     return of | {"target": target_drift(version.schema, version.folder, config.monitor.drift, joined)}
 
 
-def judged(told: dict[str, Any], counts: set[int]) -> None:
-    """Put performance into the verdict of a window: the worst of the versions that still answer."""
+def labels_drift(of: dict[str, Any] | None) -> str | None:
+    """That the labels drifted, in a line; None where they did not, or none has come."""
+    found = (of or {}).get("target")
+    if not found or not found["drifted"]:
+        return None
+    return f"the labels drifted: {found['method']} {found['distance']:.3f}, drift from {found['threshold']:.3f}"
+
+
+def judged(told: dict[str, Any], counts: set[int], *, target: bool) -> None:
+    """Put performance, and where asked (`target`) drift of the labels, into the verdict of a window.
+
+    It is the worst of the versions that still answer.
+    """
     for one in told["versions"]:
         of = one.get("performance")
         if of is not None and of["verdict"] == "performance":
             one["verdict"] = "performance"
+        elif target and one["verdict"] == "ok" and labels_drift(of):
+            one["verdict"] = "drift"
         one["former"] = one["version"] not in counts
     now = [one for one in told["versions"] if not one["former"]]
     said = {one["verdict"] for one in now}
@@ -152,7 +175,7 @@ def summary(told: dict[str, Any], root: Path) -> dict[str, Any]:
         "model": told["model"],
         "env": told["env"],
         "verdict": told["verdict"],
-        "severity": max(share, lost),
+        "severity": max(share, lost, alerts.WORSE if told["verdict"] in BAD else 0.0),
         "time": told["time"].isoformat(timespec="seconds"),
         "window": [one and one.isoformat(timespec="seconds") for one in (told["since"], told["until"])],
         "rows": told["rows"],
@@ -177,7 +200,8 @@ def lines(told: dict[str, Any], columns: list[dict[str, Any]], share: float) -> 
             out.append(f"  {one['column']}: {one['why']}, {one['distance']:.2f} (drift from {one['threshold']:.2f})")
     if len(columns) > SHOWN:
         out.append(f"  and {len(columns) - SHOWN} more")
-    return [*out, *([said] if (said := performs(told["performance"])) else [])]
+    of = told["performance"]
+    return [*out, *filter(None, (performs(of), labels_drift(of)))]
 
 
 def performs(of: dict[str, Any] | None) -> str | None:
@@ -186,9 +210,11 @@ def performs(of: dict[str, Any] | None) -> str | None:
         return (of or {}).get("note")
     before, wide = of["holdout"], f"{of['low']:.4f} to {of['high']:.4f}"
     said = f"{of['metric']} {of['value']:.4f} ({wide}), on the holdout {before['value']:.4f}"
+    sample = f" on a sample of {of['sampled']:,} of {of['rows']:,} rows" if of.get("sampled") else ""
     if of["estimated"]:
-        return f"{said}; estimated from the model's own probabilities, no label went into it"
-    return f"{said}; by {of['labelled']:,} labels, {of['coverage']:.0%} of the rows"
+        return f"{said}; estimated from the model's own probabilities{sample}, no label went into it"
+    of_rows = f"by {of['labelled']:,} of {of['rows']:,} rows, those with a label"
+    return f"{said}; {of_rows}{',' if sample else ''}{sample.removesuffix(' rows')}"
 
 
 def tell_performance(of: dict[str, Any] | None) -> None:
@@ -197,9 +223,8 @@ def tell_performance(of: dict[str, Any] | None) -> None:
         return
     if said := performs(of):
         console.result(f"  {said}")
-    if (target := of["target"]) is not None and target["drifted"]:
-        far = f"{target['method']} {target['distance']:.3f}, drift from {target['threshold']:.3f}"
-        console.result(f"  the labels drifted: {far}")
+    if said := labels_drift(of):
+        console.result(f"  {said}")
     if of["lag_s"]:
         console.result(f"  labels come after {_long(of['lag_s'][0])}, nine of ten within {_long(of['lag_s'][1])}")
     for problem in of["problems"]:

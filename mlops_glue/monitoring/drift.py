@@ -183,7 +183,8 @@ class _Judge:
             "reference_null_share": before,
         }
         if isinstance(seen, Numbers):
-            return told | {"out_of_range": seen.outside / max(seen.known, 1)}
+            drawn = list(seen.ends()) if seen.varies else None
+            return told | {"out_of_range": seen.outside / max(seen.known, 1), "range": drawn}
         return told | {"unseen": int(seen.counts[-1]) / max(seen.known, 1) if seen.whole else None}
 
     def _by_chance(self, share: float, reference: Summary) -> float:

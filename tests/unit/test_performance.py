@@ -231,3 +231,34 @@ def test_with_so_many_labels_it_is_measured(rows: int, estimated: bool, tmp_path
 def test_worse_by_how_much_at_least(higher: bool, before: Any, now: Any, apart: float, width: float) -> None:
     told = _worse(higher, now, dict(zip(("value", "low", "high"), before, strict=True)))
     assert told == (pytest.approx(apart), pytest.approx(apart - width))
+
+
+def test_a_figure_says_what_it_is_of() -> None:
+    """By labels of some rows, of a sample of a great table, or estimated."""
+    from mlops_glue.commands.react import performs
+
+    of = {"metric": "f1", "value": 0.9, "low": 0.8, "high": 0.95, "holdout": {"value": 0.91}, "estimated": False}
+    of |= {"labelled": 2500, "rows": 20_000, "coverage": 0.125, "sampled": None}
+    assert str(performs(of)).endswith("; by 2,500 of 20,000 rows, those with a label")
+    sample = of | {"rows": 20_000_000, "sampled": 4000}
+    assert str(performs(sample)).endswith("those with a label, on a sample of 4,000 of 20,000,000")
+    assert "probabilities, no label" in str(performs(of | {"estimated": True}))
+    guess = performs(of | {"estimated": True, "sampled": 2000})
+    assert "probabilities on a sample of 2,000 of 20,000 rows, no label went into it" in str(guess)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_labels_that_drift_are_told_and_are_an_alert_where_that_is_asked_for(asked: bool) -> None:
+    from mlops_glue.commands.react import judged, lines
+
+    target = {"method": "jensenshannon", "distance": 0.4, "threshold": 0.1, "drifted": True}
+    of = {"verdict": "ok", "target": target, "value": None, "note": None}
+    for before, wanted in (("ok", "drift" if asked else "ok"), ("not enough data", "not enough data")):
+        told: dict[str, Any] = {"versions": [{"version": 1, "verdict": before, "performance": of}]}
+        judged(told, {1}, target=asked)
+        assert (told["verdict"], told["versions"][0]["verdict"]) == (wanted, wanted)
+        assert list(lines(told, [], 0.0)) == ["the labels drifted: jensenshannon 0.400, drift from 0.100"]
+    of["target"] = target | {"drifted": False}
+    told = {"versions": [{"version": 1, "verdict": "ok", "performance": of}]}
+    judged(told, {1}, target=asked)
+    assert told["verdict"] == "ok" and not list(lines(told, [], 0.0))
