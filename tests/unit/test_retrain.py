@@ -303,3 +303,13 @@ def test_which_rows_were_used_is_not_known(tmp_path: Path) -> None:
     assert retrain.begin_anew(tmp_path, NOW) == ["appended.parquet.torn"]
     assert retrain.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
     assert retrain.begin_anew(tmp_path, NOW) == []
+
+
+def test_the_truth_in_other_words_is_learned_as_the_classes_are_written(tmp_path: Path) -> None:
+    from mlops_glue.monitoring.labels import Joined
+    from mlops_glue.schema import Schema
+
+    pq.write_table(pa.table({"n": [1.0], "y": [1]}), tmp_path / "t.parquet")
+    said = Joined(log(**{TRUTH: ["True", "no"]}), 2).in_words_of(Schema("binary", "y", labels=[0, 1], positive=1))
+    assert said.table is not None
+    assert retrain.as_source(config("t.parquet"), tmp_path, [said.table])["y"].to_pylist() == [1, 0]
