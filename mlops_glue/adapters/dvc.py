@@ -323,12 +323,15 @@ def reproduce(
         from dvc.repo.reproduce import _reproduce_stage
 
         executed: set[str] = set()
+        lock = locked(root)
         _after_a_kill(repo)
 
         def repro(stage: Any, **kwargs: Any) -> Any:
             name = stage.addressing
             own = stage.cmd is not None
-            reasons = _reasons(stage) if own and not force else []
+            if own and dropped(stage, lock):
+                stage.cmd_changed = True  # so DVC runs it, or restores it from its run-cache
+            reasons = _reasons(stage, lock) if own and not force else []
             if own:
                 event(name, "", 0.0, reasons)
             started = time.perf_counter()
@@ -442,13 +445,27 @@ def _parameters_parsed_once() -> Iterator[None]:
         param.load_path, param.read_param_file = parse, look
 
 
-def _reasons(stage: Any) -> list[str]:
+def dropped(stage: Any, lock: dict[str, Any]) -> list[str]:
+    """The parameters that one of glue's stages had in `dvc.lock` and has no more: their defaults are back.
+
+    DVC looks at those alone that `dvc.yaml` names now, and that cannot name what is not in the file.
+    """
+    kept = lock.get(stage.addressing, {})
+    if not str(stage.cmd).startswith("glue stage ") or kept.get("cmd") != stage.cmd:
+        return []
+    named = {dep.def_path: set(dep.params) for dep in stage.deps if hasattr(dep, "read_params")}
+    before = kept.get("params", {})
+    gone = {key: value for path, had in before.items() for key, value in had.items() if key not in named.get(path, ())}
+    return [f"{k} {a} -> {b}" for key, value in gone.items() for k, a, b in differences(key, value, None)]
+
+
+def _reasons(stage: Any, lock: dict[str, Any]) -> list[str]:
     """Why DVC would run the stage: the file, parameter or command that changed. Empty when it would not."""
     if not any(dep.hash_info for dep in stage.deps):
         return ["first run"]  # nothing is in dvc.lock
-    found: list[str] = []
+    found = dropped(stage, lock)
     for entry in stage.status().get(stage.addressing, []):
-        if entry == "changed command":
+        if entry == "changed command" and not found:
             found.append("command changed")
         if not isinstance(entry, dict):
             continue
@@ -530,7 +547,8 @@ def status(root: Path, text: str | None = None) -> dict[str, list[str]]:
         text: what `dvc.yaml` is taken to hold; default what it holds.
     """
     with _repo(root) as repo, repo.lock, _taken_for(repo, root / "dvc.yaml", text):
-        return {s.addressing: _reasons(s) for s in repo.index.stages if s.cmd is not None}
+        lock = locked(root)
+        return {s.addressing: _reasons(s, lock) for s in repo.index.stages if s.cmd is not None}
 
 
 @contextlib.contextmanager

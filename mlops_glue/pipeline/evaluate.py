@@ -12,6 +12,7 @@ from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import METRICS, Config
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.pipeline import doubts, plots
+from mlops_glue.pipeline.ingest import check_slices
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
 from mlops_glue.schema import Schema, as_text
 
@@ -171,6 +172,7 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], said: 
     """The metrics by value of each slice column."""
     if not config.evaluate.slices:
         return []
+    check_slices(config, io.column_names(root / config.rows) or [])
     rows = io.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
     table = io.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
     texts = {column: as_text(table.column(column)).fill_null("").to_numpy() for column in config.evaluate.slices}

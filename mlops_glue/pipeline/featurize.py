@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import io, layout, text
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
-from mlops_glue.pipeline.ingest import path_of
+from mlops_glue.pipeline.ingest import check_kinds, path_of
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Column, Schema, as_text, encode, kept_apart, moments
@@ -30,6 +30,7 @@ def featurize(config: Config, root: Path) -> None:
     import pyarrow.compute as pc
 
     table = io.read_parquet(root / layout.TABLE)
+    check_kinds(config, table.column_names)
     labels, source = config.data.labels, config.source
     joined: dict[str, str] = {}
     if config.features.use:

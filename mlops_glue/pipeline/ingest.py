@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SINCE_EVER = "event_timestamp"  # the clock of a table that has none
+Named = tuple[str, str, str]  # a source, a key of `glue.yaml`, and the column of the source that it names
 
 
 def ingest(config: Config, root: Path) -> None:
@@ -29,13 +30,11 @@ def ingest(config: Config, root: Path) -> None:
     labels = config.data.labels.source
     keys = [source.entity for source in config.data.sources.values() if source.entity is not None]
     tables = {name: io.read_table(root / source.path, keys) for name, source in config.data.sources.items()}
-    problems = _missing(config, {name: table.column_names for name, table in tables.items()})
-    if problems:
-        raise ConfigError(problems)
+    _check(config, {name: table.column_names for name, table in tables.items()}, _of_data(config))
     for name, table in tables.items():
         for note in io.notes(table, config.data.sources[name].path):
             log.warning("warning: %s", note)
-        if name != labels and config.features.use:
+        if name != labels:
             table = _with_clock(table, config.data.sources[name], name)
         io.write_parquet(root / path_of(config, name), table)
 
@@ -49,6 +48,8 @@ def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
     import numpy as np
     import pyarrow as pa
 
+    if isinstance(source.timestamp, list):  # which no feature has
+        return table
     if not source.timestamps:
         if SINCE_EVER in table.column_names:
             return table
@@ -67,25 +68,48 @@ def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
 
 def check_columns(config: Config, names: list[str]) -> None:
     """Hold every column that `glue.yaml` names against those of the labels' table; all problems at once."""
-    problems = _missing(config, {config.data.labels.source: names})
-    if problems:
-        raise ConfigError(problems)
+    slices = [] if config.features.use else _of_slices(config)
+    _check(config, {config.data.labels.source: names}, [*_of_data(config), *_of_kinds(config), *slices])
 
 
-def _missing(config: Config, columns: dict[str, list[str]]) -> list[str]:
+def check_kinds(config: Config, names: list[str]) -> None:
+    """Hold the columns that `features` names by kind against those of the labels' table."""
+    _check(config, {config.data.labels.source: names}, _of_kinds(config))
+
+
+def check_slices(config: Config, names: list[str]) -> None:
+    """Hold the columns of `evaluate.slices` against those of the labels' table with its features."""
+    _check(config, {config.data.labels.source: names}, _of_slices(config))
+
+
+def _of_data(config: Config) -> list[Named]:
     named = [(config.data.labels.source, "data.labels.target", config.data.labels.target)]
     for source, made in config.data.sources.items():
         here = f"data.sources.{source}"
         named += [(source, f"{here}.{key}", c) for key, c in (("entity", made.entity), ("created", made.created)) if c]
         named += [(source, f"{here}.timestamp", column) for column in made.timestamps]
-    label = config.data.labels.source
+    return named
+
+
+def _of_kinds(config: Config) -> list[Named]:
+    found: list[Named] = []
     for kind in ("number", "category", "boolean", "datetime"):
-        named += [(label, f"features.{kind}.{at}", column) for at, column in enumerate(getattr(config.features, kind))]
-    if not config.features.use:
-        named += [(label, f"evaluate.slices.{at}", column) for at, column in enumerate(config.evaluate.slices)]
-    return [
+        columns = getattr(config.features, kind)
+        found += [(config.data.labels.source, f"features.{kind}.{at}", column) for at, column in enumerate(columns)]
+    return found
+
+
+def _of_slices(config: Config) -> list[Named]:
+    label = config.data.labels.source
+    return [(label, f"evaluate.slices.{at}", column) for at, column in enumerate(config.evaluate.slices)]
+
+
+def _check(config: Config, columns: dict[str, list[str]], named: list[Named]) -> None:
+    problems = [
         f"{layout.CONFIG} {key}: no column {column!r} in {config.data.sources[source].path}"
         f" ({did_you_mean(column, columns[source])})"
         for source, key, column in named
         if source in columns and column not in columns[source]
     ]
+    if problems:
+        raise ConfigError(problems)

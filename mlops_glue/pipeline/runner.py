@@ -52,20 +52,6 @@ NEEDED = {
     "onnxruntime",
     "skops",
 }  # [pipeline]
-# the keys of `features` that decide what is learned; the others say where it is kept
-LEARNT = (
-    "transform",
-    "repo",
-    "use",
-    "unmatched",
-    "delay",
-    "inexact_store",
-    "number",
-    "category",
-    "boolean",
-    "datetime",
-    "exclude",
-)
 # the keys of `dvc.yaml` beside `stages`
 OF_DVC = ("vars", "params", "metrics", "plots", "artifacts", "datasets")
 MENDED = f"git checkout dvc.yaml, or: {dvc.STAGES_ANEW}"
@@ -74,42 +60,32 @@ MENDED = f"git checkout dvc.yaml, or: {dvc.STAGES_ANEW}"
 def definition(config: Config, root: Path) -> dict[str, Any]:
     """The stages of `dvc.yaml` for this config."""
     code = code_of([config.train.estimator], None, root)
-    sources = [f"data.sources.{name}" for name in config.data.sources]
     tables = {name: path_of(config, name) for name in config.data.sources}
     validated = [path for name, path in tables.items() if path == layout.TABLE or name in config.validation]
     joins = bool(config.features.use)
     of_fresh = [layout.FRESH] if config.split.fresh_after else []
-    features = [f"features.{key}" for key in LEARNT] if joins else ["features"]
 
-    def stage(name: str, deps: list[str], params: list[str], outs: list[Any], **more: Any) -> dict[str, Any]:
+    def stage(name: str, deps: list[str], outs: list[Any], **more: Any) -> dict[str, Any]:
         made: dict[str, Any] = {"cmd": stages.command(name), "deps": deps}
-        given = [p for p in params if _given(config, p)]  # DVC refuses a parameter that is not in the file
+        # DVC refuses a parameter that is not in the file; of one that no longer is, see `dvc.dropped`
+        given = [key for key in stages.reads(name, config) if _given(config, key)]
         if given:
             made["params"] = [{layout.CONFIG: given}]
         return {**made, "outs": outs, **more}
 
     return {
-        "ingest": stage(
-            "ingest", [s.path for s in config.data.sources.values()], ["data.labels", *sources], list(tables.values())
-        ),
-        "validate": stage("validate", validated, ["validation"], [layout.VALIDATION]),
+        "ingest": stage("ingest", [s.path for s in config.data.sources.values()], list(tables.values())),
+        "validate": stage("validate", validated, [layout.VALIDATION]),
         "featurize": stage(
             "featurize",
             [*(tables.values() if joins else [layout.TABLE]), layout.VALIDATION, *feature_code(config, root)],
-            ["data.labels", *sources, *features],
             [layout.FEATURES, layout.COLUMNS, *_joined(config)],
         ),
-        "split": stage(
-            "split",
-            [layout.COLUMNS, layout.FEATURES],
-            ["split", "train.seed"],
-            [layout.TRAIN, layout.TEST, *of_fresh],
-        ),
-        "train": stage("train", [layout.COLUMNS, layout.TRAIN, *code], ["train"], [layout.MODEL]),
+        "split": stage("split", [layout.COLUMNS, layout.FEATURES], [layout.TRAIN, layout.TEST, *of_fresh]),
+        "train": stage("train", [layout.COLUMNS, layout.TRAIN, *code], [layout.MODEL]),
         "evaluate": stage(
             "evaluate",
             [layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN, *of_fresh],
-            ["evaluate", "split.fresh_after", "train.seed"],
             [layout.EVALUATION],
             metrics=[{layout.METRICS: {"cache": False}}],
             plots=[layout.PLOTS],
@@ -120,7 +96,6 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
                 *([layout.FEATURE_LIST] if joins else []),
                 *(layout.COLUMNS, layout.EVALUATION, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
             ],
-            ["package"],
             [layout.BUNDLE],
         ),
     }

@@ -30,11 +30,19 @@ def query(project: Path, sql: str) -> list[tuple[object, ...]]:
 
 def test_each_distinct_result_is_one_run_and_one_version_and_a_worse_one_is_refused(penguins: Path, glue: Glue) -> None:
     first = json.loads(glue("run", "--json", cwd=penguins).stdout)
-    (penguins / ".glue" / "delivery.json").unlink()
-    again = json.loads(glue("run", "--json", "--force", cwd=penguins).stdout)
+    delivered = penguins / ".glue" / "delivery.json"
+    now = first["packages"]["scikit-learn"]
+    delivered.write_text(json.dumps(json.loads(delivered.read_text()) | {"packages": {"scikit-learn": "0.1"}}))
+    warning = f"warning: the model was made with scikit-learn 0.1, and {now} is installed: glue run --force makes it"
+    done = glue("run", cwd=penguins)
+    assert warning in done.stderr and "executed" not in done.stderr
+    done = glue("run", "--json", "--force", cwd=penguins)
+    assert warning not in done.stderr
+    again = json.loads(done.stdout)
     assert {s["outcome"] for s in again["stages"]} == {"executed"}
     assert (again["version"], again["new"], again["fingerprint"]) == (1, False, first["fingerprint"])
 
+    delivered.unlink()
     worse = ["--set", "train.estimator=sklearn.tree.DecisionTreeClassifier", "--set", "train.params={max_depth: 1}"]
     told = json.loads(glue("run", "--json", *worse, cwd=penguins, code=1).stdout)
     assert (told["version"], told["champion"]) == (2, 1)

@@ -114,3 +114,33 @@ def test_only_the_whole_command_of_a_stage_runs_in_this_process(tmp_path: Path) 
     said = {path.name: path.read_text().split() for path in tmp_path.glob("*.txt")}
     wanted = {f"{at}.txt": ["o", "extra"] for at in (1, 2)} | {"3.txt": ["o", "--more"], "4.txt": ["o"], "5.txt": ["o"]}
     assert said == wanted | {"u.txt": ["extra"], "0.txt": ["o"]}  # of `v`, whose command has a blank more
+
+
+def test_a_parameter_that_is_gone_runs_the_stage_again(tmp_path: Path) -> None:
+    """DVC itself looks at those alone that `dvc.yaml` names now: with `slices` gone it would see no change."""
+    dvc.init(tmp_path, git=False)
+    ran: list[str] = []
+
+    def work() -> None:
+        (tmp_path / "out.txt").write_text((tmp_path / "glue.yaml").read_text())
+        ran.append("one")
+
+    def reproduced(text: str, params: list[str]) -> tuple[str, list[str], list[str]]:
+        (tmp_path / "glue.yaml").write_text(text)
+        stage = {"cmd": "glue stage one --format 1", "outs": ["out.txt"], "params": [{"glue.yaml": params}]}
+        (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"one": stage}}))
+        told: dict[str, list[str]] = {}
+        pending = dvc.status(tmp_path)["one"]
+        dvc.reproduce(tmp_path, {stage["cmd"]: work}, lambda _, outcome, s, why: told.update({outcome: why}))
+        assert dvc.status(tmp_path)["one"] == []
+        assert told[""] == pending
+        return next(outcome for outcome in told if outcome), pending, (tmp_path / "out.txt").read_text().split()
+
+    both, one = "seed: 1\nevaluate: {slices: [town]}\n", "seed: 1\n"
+    assert reproduced(both, ["seed", "evaluate.slices"])[:2] == ("executed", ["first run"])
+    assert reproduced(both, ["seed", "evaluate.slices"])[:2] == ("unchanged", [])
+    assert reproduced(one, ["seed"]) == ("executed", ["evaluate.slices ['town'] -> absent"], one.split())
+    assert reproduced(both, ["seed", "evaluate.slices"])[::2] == ("restored", both.split())
+    assert reproduced(one, ["seed"])[::2] == ("restored", one.split())
+    assert reproduced(one, ["seed"])[0] == "unchanged"
+    assert ran == ["one", "one"]
