@@ -92,6 +92,11 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     with tempfile.TemporaryDirectory() as folder:
         repository = feast.open_repository(config, root, Path(folder))
         features = feast.feature_list(config, root, repository, table)
+        if not repository.exact:
+            said = (
+                "does not say when a value that it joins was known: not checked whether any is of later than its label"
+            )
+            log.warning("warning: offline store %s %s", repository.offline, said)
         if made:
             clocks = _clocks(repository, features)
             if not clocks and all(view.path is not None for view in features.views):

@@ -172,7 +172,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
         "clients.parquet",
     ),
     "a store that loses rows": (
-        in_file("feature_repo/feature_store.yaml", ("mlops_glue.adapters.feast.offline.AsofOfflineStore", "dask")),
+        in_file("feature_repo/feature_store.yaml", ("  type: duckdb", "  type: dask")),
         2,
         "'dask' is not exact: it drops rows",
     ),
@@ -373,8 +373,8 @@ class RoundingSqliteOnlineStore(SqliteOnlineStore):
 
 def test_a_skew_is_refused(project: Path, inside: Callable[..., Ran]) -> None:
     (project / "skewed.py").write_text(SKEWED)
-    store = "mlops_glue.adapters.feast.online.PackedOnlineStore"
-    edit(project / "feature_repo/feature_store.yaml", (store, "skewed.RoundingSqliteOnlineStore"))
+    store = "online_store: {type: skewed.RoundingSqliteOnlineStore, path: data/online.db}\noffline_store:"
+    edit(project / "feature_repo/feature_store.yaml", ("offline_store:", store))
     code, out, err = inside("run", *CHEAP, cwd=project)
     assert code == 1, err
     found = re.search(
@@ -510,6 +510,19 @@ def online_stores() -> dict[str, tuple[str, str]]:
         "postgres": (POSTGRES, f"{{type: postgres, {options}, db_schema: SCHEMA}}"),
         "sqlite": ("", "{type: sqlite, path: data/plain.db}"),
     }
+
+
+def test_another_offline_store_is_told_not_to_say_when_a_value_was_known(
+    project: Path, inside: Callable[..., Ran]
+) -> None:
+    said = "warning: offline store duckdb does not say when a value that it joins was known"
+    code, _, err = inside("run", "--until", "featurize", cwd=project)
+    assert code == 0 and "offline store" not in err
+    before = pd.read_parquet(project / "artifacts/featurize/joined.parquet")
+    edit(project / "glue.yaml", ("  repo: feature_repo", "  offline_store: {type: duckdb}\n  repo: feature_repo"))
+    code, _, err = inside("run", "--until", "featurize", "--force", cwd=project)
+    assert code == 0 and said in err, err
+    pd.testing.assert_frame_equal(before, pd.read_parquet(project / "artifacts/featurize/joined.parquet"))
 
 
 @pytest.mark.parametrize("kind", ["redis", "postgres", "sqlite"])

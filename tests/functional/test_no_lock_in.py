@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Glue
+from tests.functional.test_features import tables
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def bare(tmp_path: Path) -> dict[str, str]:
     """An environment in which there is no `glue` and importing mlops_glue fails."""
     commands = tmp_path / "bin"
     commands.mkdir()
-    for name in ("dvc", "mlflow", "git", "sh"):
+    for name in ("dvc", "mlflow", "git", "sh", "feast"):
         found = shutil.which(name)
         assert found is not None
         (commands / name).symlink_to(found)
@@ -102,6 +103,48 @@ result = ExpectationSuiteValidationResult(**json.load(open("artifacts/validation
 assert result.success and len(suite.expectations) == len(result.results) > 10
 """
     subprocess.run([sys.executable, "-c", code], cwd=project, env=bare, check=True)
+
+
+def test_feast(tmp_path: Path, glue: Glue, bare: dict[str, str]) -> None:
+    """The repository that `glue init` writes: its definitions, joins and online store, by Feast alone."""
+    customers, events = tables()
+    customers.to_csv(tmp_path / "customers.csv", index=False)
+    events.to_csv(tmp_path / "events.csv", index=False)
+    both = ["--data", "customers.csv", "--data", "events.csv", "--target", "y"]
+    glue("init", "p", *both, "--entity", "customer_id", "--timestamp", "at", cwd=tmp_path)
+    glue("run", "--until", "featurize", cwd=tmp_path / "p")
+    here = tmp_path / "p/feature_repo"
+    assert "mlops_glue" not in (here / "feature_store.yaml").read_text()
+
+    def run(*words: str) -> str:
+        done = subprocess.run(words, cwd=here, env=bare, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("feast", "apply")
+    assert "customers" in run("feast", "feature-views", "list")
+    code = """
+import numpy as np, pandas as pd
+from feast import FeatureStore
+store = FeatureStore(".")
+assert [view.name for view in store.list_feature_views()] == ["customers"]
+asked = pd.read_parquet("../artifacts/ingest/table.parquet").rename(columns={"at": "event_timestamp"})
+when = pd.to_datetime(asked["event_timestamp"], utc=True) - pd.Timedelta(seconds=1)  # as `delay` in glue.yaml
+rows = pd.DataFrame({"customer_id": asked["customer_id"], "event_timestamp": when, "row": np.arange(len(asked))})
+got = store.get_historical_features(rows, features=["customers:balance", "customers:town"]).to_df()
+got = got.sort_values("row").reset_index(drop=True)
+trained = pd.read_parquet("../artifacts/featurize/joined.parquet")
+assert len(got) == len(trained) == 600
+for name in ("balance", "town"):
+    pd.testing.assert_series_equal(got[name], trained[name], check_dtype=False)
+known = pd.read_parquet("../artifacts/ingest/customers.parquet")
+store.materialize(known["at"].min().to_pydatetime(), known["at"].max().to_pydatetime() + pd.Timedelta(days=1))
+last = known.sort_values("at").groupby("customer_id")["balance"].last()
+keys = [{"customer_id": key} for key in last.index.tolist()]
+served = FeatureStore(".").get_online_features(features=["customers:balance"], entity_rows=keys).to_dict()
+assert served["balance"] == last.tolist()
+"""
+    run(sys.executable, "-c", code)
 
 
 def test_mlflow_ui(project: Path, bare: dict[str, str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import random
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -22,12 +24,19 @@ import pytest
 pytest.importorskip("feast")
 
 from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.infra.offline_stores.duckdb import DuckDBOfflineStore
+from feast.infra.online_stores.sqlite import SqliteOnlineStore
+from feast.infra.registry.file import FileRegistryStore
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.protos.feast.core.Registry_pb2 import Registry
 from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from mlops_glue.adapters.feast import offline
+from mlops_glue.adapters.feast.offline import AsofOfflineStore
+from mlops_glue.adapters.feast.online import PackedOnlineStore
 from mlops_glue.adapters.feast.packed import OUTSIDE_MAX_AGE, PackedFile, View, encode, key_of
+from mlops_glue.adapters.feast.registry import AtomicRegistryStore
+from mlops_glue.adapters.feast.repo import Repository
 from mlops_glue.errors import DataError, UsageError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -493,6 +502,80 @@ def test_feasts_own_command_line_works_on_a_repository_with_our_stores(tmp_path:
     assert read(FeatureStore(repo_path=str(tmp_path)), ["a:x"], [2, 1])[0]["x"] == [5, 4]
     FeatureStore(repo_path=str(tmp_path)).teardown()
     assert not (tmp_path / "data/online.db").exists()
+
+
+FILES = {  # feature_store.yaml, what glue.yaml says: the classes that glue takes, and the online store's file
+    "left open": ("", {}, (AsofOfflineStore, PackedOnlineStore, AtomicRegistryStore), "data/online.db"),
+    "Feast's own": (
+        "offline_store: {type: duckdb}\nregistry: data/mine.db\nonline_store: {type: sqlite, path: data/mine.sqlite}\n",
+        {},
+        (AsofOfflineStore, SqliteOnlineStore, AtomicRegistryStore),
+        "data/mine.sqlite",
+    ),
+    "with options": (
+        "offline_store: {type: duckdb, staging_location: here}\nregistry: {path: data/r.db, cache_ttl_seconds: 9}\n",
+        {},
+        (DuckDBOfflineStore, PackedOnlineStore, AtomicRegistryStore),
+        "data/online.db",
+    ),
+    "a store of Feast's by its class": (
+        "registry: {path: data/r.db, registry_store_type: feast.infra.registry.file.FileRegistryStore}\n",
+        {},
+        (AsofOfflineStore, PackedOnlineStore, FileRegistryStore),
+        "data/online.db",
+    ),
+    "named in glue.yaml": (
+        "offline_store: {type: duckdb}\n",
+        {"offline": {"type": "duckdb"}, "online": {"type": "sqlite", "path": "data/o.db"}},
+        (DuckDBOfflineStore, SqliteOnlineStore, AtomicRegistryStore),
+        "data/o.db",
+    ),
+    "of before": (
+        YAML.partition("version: 3\n")[2],
+        {},
+        (AsofOfflineStore, PackedOnlineStore, AtomicRegistryStore),
+        "data/online.db",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_glue_puts_its_stores_where_none_is_named_and_writes_no_file_of_feasts_in_another_form(
+    tmp_path: Path, name: str
+) -> None:
+    text, given, classes, file = FILES[name]
+    here = tmp_path / "repo"
+    here.mkdir()
+    (here / "feature_store.yaml").write_text(f"project: p\nprovider: local\n{text}")
+    (here / "definitions.py").write_text(DEFINITIONS)
+    write(here, "a", {"id": [1, 2], "x": [4, 5], "at": hours(1, 2)})
+    made = Repository(tmp_path, "repo", **given)
+    made.apply()
+    made.materialize(["a"], NOW - timedelta(days=30), NOW)
+    store = made._store
+    provider = store._get_provider()
+    registry = store.registry._registry_store
+    assert (type(provider.offline_store), type(provider.online_store), type(registry)) == classes
+    assert made.exact == (classes[0] is AsofOfflineStore)
+    assert made.online_file == here / file
+    with contextlib.closing(sqlite3.connect(made.online_file)) as connection:
+        tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
+    assert ("views" in tables) == (classes[1] is PackedOnlineStore)
+    if name == "Feast's own":  # who reads them by Feast alone finds what glue wrote, and glue what Feast wrote
+        plain = FeatureStore(repo_path=str(here))
+        assert type(plain.registry._registry_store) is FileRegistryStore
+        assert [one.name for one in plain.list_feature_views()] == ["a"]
+        assert read(plain, ["a:x"], [2, 1])[0]["x"] == [5, 4]
+        plain.apply([view("b", PLAIN)])
+        assert {one.of for one in Repository(tmp_path, "repo").views(["a:x", "b:x"])[0]} == {"a", "b"}
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/a.parquet", "a.parquet"])
+def test_a_source_elsewhere_is_left_to_feasts_own_store(tmp_path: Path, path: str) -> None:
+    (tmp_path / "feature_store.yaml").write_text("project: p\nprovider: local\noffline_store: {type: duckdb}\n")
+    (tmp_path / "definitions.py").write_text(DEFINITIONS.replace("a.parquet", path))
+    write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(1)})
+    assert Repository(tmp_path, ".").exact == (path == "a.parquet")
 
 
 def ask(**columns: Any) -> pd.DataFrame:

@@ -1,8 +1,11 @@
 """The Feast repository: its definitions, the point-in-time join, the online store.
 
-What `feature_store.yaml` leaves open gets the stores of this package; what glue.yaml's `features` says of the stores
-goes before both. A `Repository` in a scratch folder has a registry and an online store of its own there, so that the
-pipeline's stages touch nothing.
+`feature_store.yaml` needs to name nothing of this package, so that Feast alone can open it. What it leaves open gets
+the stores of this package, and so do two of Feast's that these only do better: `duckdb`, where every source is a local
+Parquet file, and a registry in a local file. Neither writes anything in another form than Feast's own. An online store
+that is named is taken as it is: `sqlite` is a file of the user's, in Feast's form. What glue.yaml's `features` says of
+the stores goes before all of that. A `Repository` in a scratch folder has a registry and an online store of its own
+there, so that the pipeline's stages touch nothing.
 """
 
 from __future__ import annotations
@@ -142,20 +145,24 @@ class Repository:
         feast = _feast()
         self._root, self.folder = root, root / folder
         given = _settings(root, self.folder)
+        named = offline
         offline = offline or given.get("offline_store") or {"type": OFFLINE}
-        kind = offline if isinstance(offline, str) else str(offline.get("type", "dask"))
-        if kind in INEXACT and not inexact:
+        self.offline = offline if isinstance(offline, str) else str(offline.get("type", "dask"))
+        if self.offline in INEXACT and not inexact:
             raise ConfigError(
-                [f"{folder}/feature_store.yaml offline_store: {kind!r} is not exact: {INEXACT[kind]}"],
-                hint=f"type: {OFFLINE}, or duckdb; features.inexact_store: true takes it all the same",
+                [f"{folder}/feature_store.yaml offline_store: {self.offline!r} is not exact: {INEXACT[self.offline]}"],
+                hint="offline_store: {type: duckdb}; features.inexact_store: true takes it all the same",
             )
-        self.exact = kind == OFFLINE
+        self._objects = self._definitions()
+        if named is None and offline in ("duckdb", {"type": "duckdb"}) and all(map(_is_local, self._objects)):
+            self.offline = OFFLINE
+        self.exact = self.offline == OFFLINE
         if self.exact:  # it tells when what it found happened
             offline = {**(offline if isinstance(offline, dict) else {}), "type": OFFLINE, "with_timestamps": True}
         given |= {"offline_store": offline, "repo_path": self.folder}
         store = _online(given, online)
         given.setdefault("project", _project(root))
-        given.setdefault("registry", {"path": REGISTRY_PATH, "registry_store_type": REGISTRY})
+        given["registry"] = _registry(given.get("registry", REGISTRY_PATH))
         if scratch is not None:
             given["registry"] = str(scratch / "registry.db")
             given["project"] = f"{given['project']}_replay_{os.getpid()}"
@@ -172,7 +179,6 @@ class Repository:
         given.setdefault("entity_key_serialization_version", 3)
         with _told("feature_store.yaml"), self._there():
             self._store = feast.FeatureStore(config=feast.RepoConfig(**given))
-        self._objects = self._definitions()
 
     @contextlib.contextmanager
     def _there(self) -> Iterator[None]:
@@ -534,6 +540,28 @@ def _settings(root: Path, folder: Path) -> dict[str, Any]:
         return dict(YAML(typ="safe", pure=True).load(text) or {})
     except (OSError, YAMLError, ValueError) as error:
         raise ConfigError([f"{path.relative_to(root)}: cannot be read: {brief(error)}"]) from error
+
+
+def _is_local(one: Any) -> bool:
+    """Does a view, or a source, read nothing but a Parquet file of this machine's?"""
+    from feast import FileSource
+    from feast.data_format import ParquetFormat
+    from feast.data_source import DataSource, RequestSource
+
+    source: Any = one
+    while getattr(source, "batch_source", None) is not None:  # of a view, and of what is pushed or streamed
+        source = source.batch_source
+    if not isinstance(source, DataSource) or isinstance(source, RequestSource):
+        return True
+    file = isinstance(source, FileSource) and "://" not in source.path
+    return file and isinstance(source.file_format or ParquetFormat(), ParquetFormat)
+
+
+def _registry(given: Any) -> Any:
+    """The registry, where it is a local file, written whole or not at all: the same file, in Feast's form."""
+    options = {"path": given} if isinstance(given, str) else dict(given)
+    of_feast = {"registry_type", "registry_store_type"} & options.keys() or "://" in str(options.get("path", "://"))
+    return given if of_feast else {**options, "registry_store_type": REGISTRY}
 
 
 def _online(given: dict[str, Any], online: dict[str, Any] | None) -> dict[str, Any]:
