@@ -47,11 +47,13 @@ def compared(with_champion: dict[str, Any]) -> str:
     """A candidate beside the champion, in a line."""
     metric, champion = with_champion["metric"], with_champion["version"]
     seen = with_champion.get("seen")
+    rows, drawn = with_champion["rows"], with_champion.get("drawn_rows", with_champion["rows"])
+    few = f" (samples of {drawn:,} of the {rows:,} rows)" if drawn < rows else ""
     left_out = f"; {seen:,} rows that v{champion} was trained on are left out" if seen else ""
     return (
         f"{metric} {with_champion['candidate']:.4f}, champion v{champion} on the same holdout "
         f"{with_champion['champion']:.4f}; the difference is {with_champion['low']:+.4f} to "
-        f"{with_champion['high']:+.4f} at {with_champion['confidence']:.0%} confidence{left_out}"
+        f"{with_champion['high']:+.4f} at {with_champion['confidence']:.0%} confidence{few}{left_out}"
     )
 
 

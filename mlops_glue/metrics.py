@@ -143,9 +143,14 @@ def draws(metric: Metric, truth: Array, label: Array, probability: Any, seed: in
     out = []
     with _quick():
         for _ in range(DRAWS):
-            at = rng.integers(0, rows, min(rows, DRAW_ROWS))
+            at = rng.integers(0, rows, drawn_rows(rows))
             out.append(_score(metric, truth[at], label[at], None if probability is None else probability[at]))
     return np.array(out)
+
+
+def drawn_rows(rows: int) -> int:
+    """How many rows a bootstrap sample of so many has."""
+    return min(rows, DRAW_ROWS)
 
 
 def interval(value: float, drawn: Array, rows: int, level: float = 0.95) -> tuple[float, float]:
@@ -182,11 +187,11 @@ def _concordance(truth: Array, said: Array) -> float:
 
 
 def ordered(task: str, classes: int, said: tuple[Any, Any, Any], seed: int) -> dict[str, Any]:
-    """`order` of truth, label and probability, with a 95 % interval, and of how many rows."""
+    """`order` of truth, label and probability, with a 95 % interval, and of how many rows each is."""
     metric, rows = order(task, classes), len(said[0])
     value = compute(metric, *said)
     low, high = interval(value, draws(metric, *said, seed), rows)
-    return {"rows": rows, "value": value, "low": low, "high": high}
+    return {"rows": rows, "value": value, "low": low, "high": high, "drawn_rows": drawn_rows(rows)}
 
 
 def is_at_least(value: float, other: float, *, higher_is_better: bool) -> bool:

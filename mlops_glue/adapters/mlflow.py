@@ -296,7 +296,7 @@ class Store:
         params: dict[str, Any],
         metrics: dict[str, float],
         tags: dict[str, str],
-        dataset: tuple[str, str, Any, str],
+        dataset: tuple[str, str, Any, int, str],
         files: dict[str, list[Path]],
         requirements: list[str],
     ) -> int:
@@ -322,9 +322,16 @@ class Store:
             with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, PROCESS: _process()}) as run:
                 mlflow.log_params(params)
                 mlflow.log_metrics(metrics)
-                name, path, table, md5 = dataset
+                name, path, table, rows, md5 = dataset
                 data = mlflow.data.from_pandas(table, source=path, name=name, digest=md5[:36])
-                mlflow.log_input(data, context="training")
+
+                class Whole(type(data)):  # type: ignore[misc]
+                    """What is logged is known by its first rows, and has so many."""
+
+                    profile = {"num_rows": rows, "num_elements": rows * table.shape[1]}  # noqa: RUF012 - Dataset's own
+
+                whole = Whole(table, source=data.source, name=name, digest=md5[:36])
+                mlflow.log_input(whole, context="training")
                 for folder, paths in files.items():
                     for one in paths:
                         if one.is_dir():

@@ -280,6 +280,7 @@ def _slices(evaluation: Any, main: str) -> list[dict[str, Any]]:
         {
             "column": column,
             "rows": rows,
+            "values": rows[0].get("values", len(rows)),
             "among": [one["metrics"].get(main) for one in rows],
             "others": [[name] for name in rows[0]["metrics"] if name != main],
         }

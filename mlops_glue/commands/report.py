@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,7 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
         "contract": _contract(root, there) if not pending and there.json(layout.COLUMNS) else None,
         "slices": _slices(evaluation, before, main),
         "slice_metric": main,
+        "sliced": _sliced(evaluation),
         "stages": _stages(there.lock, lock, pending),
     }
 
@@ -391,6 +393,14 @@ def _slices(evaluation: Any, before: Any, main: str) -> list[dict[str, Any]]:
             }
         )
     return sorted(rows, key=lambda row: -abs(row["difference"] or 0.0))
+
+
+def _sliced(evaluation: Any) -> list[tuple[str, int, int]]:
+    """Of each column that has more values than are reported: how many are, and of how many."""
+    here = evaluation["slices"] if evaluation is not None else []
+    shown = Counter(one["column"] for one in here)
+    every = {one["column"]: one.get("values", 0) for one in here}
+    return [(column, number, every[column]) for column, number in shown.items() if number < every[column]]
 
 
 def _stages(before: dict[str, Any], here: dict[str, Any], pending: dict[str, list[str]]) -> list[dict[str, Any]]:

@@ -255,6 +255,11 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
         rows.append([name, *numbers, ", ".join(bounds), mark])
     console.result()
     console.table(rows, [f"holdout, {report['rows']:,} rows", "value", "95 % low", "high", "trivial", "threshold", ""])
+    drawn = report.get("intervals")  # an evaluation of a former glue has none
+    if drawn is not None and drawn["rows"] < report["rows"]:
+        console.result(
+            f"the intervals are of {drawn['samples']} bootstrap samples of {drawn['rows']:,} rows, narrowed to all"
+        )
     console.result()
     name, version, against = told["model"], told["version"], told["comparison"]
     if parity["format"] != "onnx":

@@ -262,12 +262,16 @@ def _skewed(config: Config, root: Path, store: Store, version: int, folder: Path
     from mlops_glue.delivery.skew import replay
 
     try:
-        rows, found = replay(config, root, FeatureList.from_dict(io.read_json(folder / "features.json")))
+        rows, held, found = replay(config, root, FeatureList.from_dict(io.read_json(folder / "features.json")))
     except GlueError as error:
         return [f"skew: the replay of the online store could not run: {error.message}"]
     if not rows:
         return ["skew: no row of the holdout has all its keys, so nothing could be replayed"]
-    store.tag(config.model_name, version, {"glue.skew": f"{len(found)} differences in {rows} rows"})
+    store.tag(
+        config.model_name,
+        version,
+        {"glue.skew": f"{len(found)} differences in {rows:,} of the {held:,} rows of the holdout"},
+    )
     return found[:3] + ([f"skew: and {len(found) - 3} more differences"] if len(found) > 3 else [])
 
 
@@ -326,6 +330,7 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
         "high": high,
         "confidence": config.promote.confidence,
         "rows": len(truth),
+        "drawn_rows": metrics.drawn_rows(len(truth)),
         "seen": None if seen is None else held - len(truth),
         "order": metrics.ordered(schema.task, len(schema.order), outcomes[1], config.train.seed)
         if config.split.fresh_after

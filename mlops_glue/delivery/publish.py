@@ -35,7 +35,8 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
     report = io.read_json(root / layout.EVALUATION / "evaluation.json")
     parity = io.read_json(root / layout.BUNDLE / "parity.json")
     model = onnx.load_skops(root / layout.MODEL)
-    train = io.read_parquet(root / layout.TRAIN).slice(0, 1000).to_pandas()
+    train = io.read_parquet(root / layout.TRAIN)
+    first = train.slice(0, 1000).to_pandas()
     md5, rows = hashes(root), of_last_run(root)
     commit, dirty = git.revision(root)
     tags = {
@@ -71,7 +72,7 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
             params=_params(config),
             metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
             tags={k: v for k, v in tags.items() if v},
-            dataset=("train", config.source.path, train, md5.get(layout.TRAIN, "")),
+            dataset=("train", config.source.path, first, train.num_rows, md5.get(layout.TRAIN, "")),
             files={
                 "bundle": [root / layout.BUNDLE],
                 "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],

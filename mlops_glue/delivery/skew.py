@@ -22,8 +22,8 @@ EVER = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS = 20  # of the holdout, spread over its time
 
 
-def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, list[str]]:
-    """Fill the online store as it was before each sampled row, and read it: the number of rows, what differs.
+def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int, list[str]]:
+    """Fill the online store as it was before each sampled row, and read it: how many, of how many rows, what differs.
 
     The row's own moment is left out, and with `features.delay` what is not that old: it is not there yet when the
     request comes. The store is the configured one, under a project name of its own that is taken away after; its
@@ -41,7 +41,7 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, list
         repository.replace_sources(lambda path: _filtered(root, path, features, keys, Path(folder)))
         repository.apply()
         try:
-            return len(known), _differences(repository, features, sample, when, keys, known)
+            return len(known), len(order), _differences(repository, features, sample, when, keys, known)
         finally:
             with contextlib.suppress(ToolError):  # a store that is down is told by the replay itself
                 repository.teardown()

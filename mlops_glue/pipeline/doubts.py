@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,26 @@ def _copied(values: Array, truth: Array, good: bool) -> str | None:
     return "has the order of the target without a mistake" if up or down else None
 
 
-def twins(train: Part, test: Part) -> int:
+@dataclass(frozen=True)
+class Twins:
+    """Rows of the holdout that are copies: how many, judged by so many of those that are equal to a training row."""
+
+    rows: int
+    looked: int
+    equal: int
+
+    def __str__(self) -> str:
+        return f"{'about ' if self.looked < self.equal else ''}{self.rows:,}"
+
+    @property
+    def judged(self) -> str:
+        """Of how many rows the number is, where not of all."""
+        return (
+            f", judged by {self.looked:,} of {self.equal:,} that are equal to one" if self.looked < self.equal else ""
+        )
+
+
+def twins(train: Part, test: Part) -> Twins:
     """How many rows of the holdout are copies of training rows, target and all; 0 where they are few.
 
     Where columns have few values, rows are equal by chance. It is no chance where hardly any row differs from a pair
@@ -127,7 +147,7 @@ def twins(train: Part, test: Part) -> int:
         if at + 1 == len(parts) or (values.dtype != object and parts[at + 1][0].dtype == object):
             again = np.flatnonzero(pd.Series(whole[len(seen) :]).isin(whole[: len(seen)]))
             if len(again) < least:
-                return 0
+                return Twins(0, 0, 0)
     distinct = np.flatnonzero(~pd.Series(whole).duplicated())
     step = 1 + len(distinct) // MOST
     distinct = distinct[::step]
@@ -138,7 +158,7 @@ def twins(train: Part, test: Part) -> int:
         same = (1 + _count(hashed[distinct], hashed[picked])) / len(distinct)  # one more: of what was not seen yet
         expected = np.maximum(expected, others * same)
     copies = round(len(again) * float((expected < BY_CHANCE).mean()))
-    return copies if copies >= least else 0
+    return Twins(copies if copies >= least else 0, len(picked), len(again))
 
 
 def _count(all_of: Array, asked: Array) -> Array:

@@ -19,6 +19,7 @@ from mlops_glue.schema import Schema, as_text
 PERFECT, ALONE = 0.999, 0.9  # of a metric whose best value is 1; a column's share of all importances
 GOOD = 0.95  # r2, from where on the order of a column may be the reason
 MOST_IMPORTANCES = 200  # columns; more would take longer than the training
+IMPORTANCE_ROWS = 1000  # of the holdout
 MOST_SLICES = 50  # values of a column
 Slice = dict[str, Any]
 
@@ -40,7 +41,7 @@ def evaluate(config: Config, root: Path) -> None:
     if wrong:
         raise ConfigError([f"{layout.CONFIG} evaluate: {wrong[0]!r} is no metric of a {schema.task} task"])
     importances = _importances(config, schema, model, features, truth, names[0])
-    bars = matplotlib.begin(plots.of_importances(importances))
+    bars = matplotlib.begin(plots.of_importances(importances, len(truth)))
     scores: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys([*names, *config.evaluate.thresholds]):
         value = metrics.compute(known[name], truth, label, probability)
@@ -58,6 +59,7 @@ def evaluate(config: Config, root: Path) -> None:
         "train_rows": len(learnt),
         "rows": len(truth),
         "metrics": scores,
+        "intervals": {"samples": metrics.DRAWS, "rows": metrics.drawn_rows(len(truth))},
         "thresholds": [_threshold(n, limit, scores[n]["value"]) for n, limit in config.evaluate.thresholds.items()],
         "slices": _slices(config, root, {name: known[name] for name in names}, (truth, label, probability)),
         "importances": importances,
@@ -86,12 +88,12 @@ def _doubts(config: Config, schema: Schema, train: doubts.Part, test: doubts.Par
     """What the metrics may owe their goodness to, a line each."""
     good = schema.labels is None and metrics.compute(metrics.table("regression", 0)["r2"], test[1], label, None) > GOOD
     found = doubts.leaks(schema, train, test, good=good)
-    copies = doubts.twins(train, test) if config.split.by == "random" else 0
-    if copies:
+    copies = doubts.twins(train, test) if config.split.by == "random" else doubts.Twins(0, 0, 0)
+    if copies.rows:
         entity = "" if config.source.entity else f" with data.sources.{config.data.labels.source}.entity"
         found.append(
-            f"{copies:,} of the {len(test[1]):,} rows of the holdout are training rows too: drop the duplicates, "
-            f"or split: {{by: entity}}{entity}"
+            f"{copies} of the {len(test[1]):,} rows of the holdout are training rows too{copies.judged}: drop the "
+            f"duplicates, or split: {{by: entity}}{entity}"
         )
     return found
 
@@ -105,7 +107,9 @@ def _of_score(name: str, report: dict[str, Any], *, higher_is_better: bool) -> l
     alone = bool(found) and found[0]["mean"] >= ALONE * sum(max(one["mean"], 0.0) for one in found) > 0
     if report["warnings"] or not alone or not higher_is_better or not value >= PERFECT:
         return []
-    said = f"{name} {value:.4f} is nearly perfect, and column {found[0]['column']!r} makes nearly all of it"
+    looked = found[0]["rows"]
+    few = f" (by {looked:,} of the {report['rows']:,} rows of the holdout)" if looked < report["rows"] else ""
+    said = f"{name} {value:.4f} is nearly perfect, and column {found[0]['column']!r} makes nearly all of it{few}"
     return [f"{said}: is it known before the target is? else features.exclude"]
 
 
@@ -144,11 +148,11 @@ def _threshold(name: str, limit: Any, value: float) -> dict[str, Any]:
 def _importances(
     config: Config, schema: Schema, model: Any, features: Any, truth: Any, name: str
 ) -> list[dict[str, Any]] | None:
-    """Permutation importances on at most 1,000 holdout rows, the greatest first; None for too many columns."""
+    """Permutation importances on so many holdout rows at most, the greatest first; None for too many columns."""
     if features.shape[1] > MOST_IMPORTANCES:
         return None
     metric = metrics.table(schema.task, len(schema.labels or []))[name]
-    at = np.sort(np.random.default_rng(config.train.seed).permutation(len(truth))[:1000])
+    at = np.sort(np.random.default_rng(config.train.seed).permutation(len(truth))[:IMPORTANCE_ROWS])
     sign = 1 if metric.higher_is_better else -1
 
     def score(frame: Any, copies: int) -> Any:
@@ -162,7 +166,7 @@ def _importances(
     repeats = 3 if features.shape[1] <= 50 else 1
     found = metrics.importances(features.iloc[at], score, repeats, config.train.seed)
     named = [
-        {"column": column, "metric": name, "mean": float(mean), "std": float(std)}
+        {"column": column, "metric": name, "mean": float(mean), "std": float(std), "rows": len(at)}
         for column, (mean, std) in zip(features.columns, found, strict=True)
     ]
     return sorted(named, key=lambda one: -one["mean"])
@@ -182,7 +186,7 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], said: 
 def by_value(
     values: Any, names: dict[str, metrics.Metric], truth: Any, label: Any, probability: Any, most: int = MOST_SLICES
 ) -> list[Slice]:
-    """The metrics on the rows of each value, in the order of the values; of many values those with the most rows.
+    """The metrics on the rows of each value, in the order of the values; of many `values` those with the most rows.
 
     Args:
         values: a text for each row, empty for null, shape (rows,).
@@ -198,5 +202,5 @@ def by_value(
         at = np.flatnonzero(codes == code)
         some = None if probability is None else probability[at]
         scores = {name: metrics.compute(metric, truth[at], label[at], some) for name, metric in names.items()}
-        out.append({"value": found[code] or None, "rows": len(at), "metrics": scores})
+        out.append({"value": found[code] or None, "rows": len(at), "metrics": scores, "values": len(found)})
     return out

@@ -33,4 +33,4 @@ def holdout(evaluation: dict[str, Any], sampled: pa.Table, schema: Schema) -> di
     for at, label in enumerate(schema.order):
         across, up = metrics.calibration(truth == at, rows.column(f"probability_{label}").to_numpy())
         points.append([np.asarray(across, float).tolist(), np.asarray(up, float).tolist()])
-    return told | {"calibration": points}
+    return told | {"calibration": points, "calibration_rows": rows.num_rows}

@@ -31,14 +31,20 @@ def of_outcome(schema: Schema, truth: Any, label: Any, probability: Any) -> Figu
     return _classes(schema.order, truth, label, probability)
 
 
-def of_importances(importances: list[dict[str, Any]] | None) -> Figures:
-    """The twenty greatest importances, as `evaluation.json` has them."""
+def of_importances(importances: list[dict[str, Any]] | None, rows: int) -> Figures:
+    """The twenty greatest importances, as `evaluation.json` has them, of a holdout of so many rows."""
     if not importances:
         return {}
     top = importances[:20]
     mean, std = (np.array([one[key] for one in top]) for key in ("mean", "std"))
     said, names = f"loss of {top[0]['metric']} when shuffled", [one["column"] for one in top]
-    return {"importances": partial(matplotlib.bars, "Permutation importances", said, names, mean, std)}
+    title = "Permutation importances" + part(top[0]["rows"], rows, "rows")
+    return {"importances": partial(matplotlib.bars, title, said, names, mean, std)}
+
+
+def part(shown: int, of: int, what: str) -> str:
+    """What a title says where it is not of all: ` (1,000 of 3,000 rows)`."""
+    return f" ({shown:,} of {of:,} {what})" if shown < of else ""
 
 
 def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Figures:
@@ -51,7 +57,7 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Fig
     def series(kind: str) -> dict[str, Any]:
         return {names[at]: points for at, points in found[kind].items() if at in frequent}
 
-    of = f" of {names[1]}" if len(names) == 2 else ""
+    of = f" of {names[1]}" if len(names) == 2 else part(len(frequent), len(names), "classes")
     if found:
         share = float((truth == 1).mean()) if len(names) == 2 else None
         curve, calibration = partial(partial, matplotlib.lines), series("calibration")
@@ -79,8 +85,8 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Fig
 def _values(truth: Any, label: Any) -> Figures:
     at = io.spread(len(truth), MOST_POINTS)
     true, said = truth[at], label[at]
-    points = partial(partial, matplotlib.points)
+    points, some = partial(partial, matplotlib.points), part(len(at), len(truth), "rows")
     return {
-        "prediction": points("Prediction", "true", "predicted", true, said, diagonal=True),
-        "residuals": points("Residuals", "predicted", "true - predicted", said, true - said, diagonal=False),
+        "prediction": points(f"Prediction{some}", "true", "predicted", true, said, diagonal=True),
+        "residuals": points(f"Residuals{some}", "predicted", "true - predicted", said, true - said, diagonal=False),
     }

@@ -160,7 +160,7 @@ def test_the_replay_finds_a_row_of_the_very_moment(fraud: Path, tmp_path: Path) 
     shutil.copytree(fraud, root)
     config = configs.load(root)
     listed = FeatureList.from_dict(json.loads((root / "artifacts/bundle/features.json").read_text()))
-    assert replay(config, root, listed) == (20, [])
+    assert replay(config, root, listed)[::2] == (20, [])
     table = pd.read_parquet(root / FEATURES)
     table["event_timestamp"] -= pd.Timedelta(1, "us")
     table.to_parquet(root / FEATURES, index=False)
@@ -173,6 +173,6 @@ def test_the_replay_finds_a_row_of_the_very_moment(fraud: Path, tmp_path: Path) 
     joined.assign(**{name: own[name] for name in columns}).to_parquet(
         root / "artifacts/featurize/joined.parquet", index=False
     )
-    rows, found = replay(config, root, listed)
+    rows, _, found = replay(config, root, listed)
     assert rows == 20 and len(found) >= 30, found
     assert all("is not in the online store when it comes (features: {delay: 1s}" in one for one in found)

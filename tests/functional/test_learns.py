@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,13 @@ def by_hand(train: pd.DataFrame, rows: pd.DataFrame) -> float:
 
 def state(root: Path) -> tuple[bytes, ...]:
     return tuple((root / one).read_bytes() for one in ("data/raw/shop.csv", "glue.yaml", "dvc.yaml", "dvc.lock"))
+
+
+def test_the_dataset_of_a_run_has_as_many_rows_as_were_trained_on(shop: Path) -> None:
+    """MLflow is given the first 1,000 of them, and says how many there are."""
+    with contextlib.closing(sqlite3.connect(shop / "mlflow.db")) as store:
+        (profile,) = store.execute("select dataset_profile from datasets").fetchone()
+    assert json.loads(profile)["num_rows"] == OLD * 4 // 5
 
 
 def test_it_learns_from_the_fresh_rows(shop: Path, glue: Glue) -> None:

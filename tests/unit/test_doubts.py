@@ -79,14 +79,14 @@ def test_rows_that_are_there_twice_are_told_as_far_as_they_are_no_chance() -> No
     y = RNG.choice(["no", "yes"], 200).astype(object)
     at = np.repeat(np.arange(200), 3)[RNG.permutation(600)]
     copies = doubts.twins(*parts(one.iloc[at], y[at], 120))
-    assert copies > 100
-    assert doubts.twins(*parts(one, y, 40)) == 0
+    assert copies.rows > 100 and copies.looked == copies.equal and str(copies).isdigit() and not copies.judged
+    assert doubts.twins(*parts(one, y, 40)).rows == 0
     some = np.concatenate([np.arange(200), np.arange(1)])  # less than 2 %
-    assert doubts.twins(*parts(one.iloc[some[::-1]], y[some[::-1]], 60)) == 0
+    assert doubts.twins(*parts(one.iloc[some[::-1]], y[some[::-1]], 60)).rows == 0
     codes = pd.DataFrame({name: RNG.integers(0, 4, 600).astype(np.float32) for name in "abcde"})
-    assert doubts.twins(*parts(codes, codes["a"].to_numpy() > 1, 120)) == 0
+    assert doubts.twins(*parts(codes, codes["a"].to_numpy() > 1, 120)).rows == 0
     rounded = pd.DataFrame({"a": RNG.normal(size=600).round(2).astype(np.float32)})
-    assert doubts.twins(*parts(rounded, rounded["a"].to_numpy() > 1, 120)) == 0
+    assert doubts.twins(*parts(rounded, rounded["a"].to_numpy() > 1, 120)).rows == 0
 
 
 def test_what_predicts_no_class_is_told() -> None:
@@ -97,9 +97,9 @@ def test_what_predicts_no_class_is_told() -> None:
 
 def test_a_score_that_is_no_better_than_chance_or_too_good_by_one_column() -> None:
     def told(value: float, means: list[float], name: str = "r2", warnings: tuple[str, ...] = ()) -> list[str]:
-        found = [{"column": f"c{at}", "mean": mean} for at, mean in enumerate(means)]
+        found = [{"column": f"c{at}", "mean": mean, "rows": 9} for at, mean in enumerate(means)]
         scores = {name: {"value": value, "trivial": 0.5 if name == "log_loss" else 0.0}}
-        report = {"metrics": scores, "importances": found or None, "warnings": list(warnings)}
+        report = {"rows": 9, "metrics": scores, "importances": found or None, "warnings": list(warnings)}
         return _of_score(name, report, higher_is_better=name != "log_loss")
 
     assert told(0.0, [0.1]) == ["r2 0.0000 is no better than the trivial predictor's 0.0000"]

@@ -1,0 +1,194 @@
+"""A figure of a sample says of how many rows it is, wherever it is read; a figure of all of them says nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mlops_glue import config as configs
+from mlops_glue import console, io, layout
+from mlops_glue.commands import page, report, run
+from mlops_glue.pipeline import plots, runner, stages
+
+TEXT = """glue: 1
+project: p
+data: {sources: {t: {path: t.csv}}, labels: {source: t, target: y}}
+train: {estimator: sklearn.tree.DecisionTreeClassifier, params: {max_depth: 3}}
+evaluate: {slices: [code]}
+split: {test_size: 0.75}
+"""
+COMPARED = {
+    "metric": "f1",
+    "version": 3,
+    "candidate": 0.5,
+    "champion": 0.4,
+    "low": 0.0,
+    "high": 0.2,
+    "confidence": 0.95,
+}
+COMPARED |= {"at_least_as_good": True}
+
+
+def evaluated(root: Path, rows: int, codes: int) -> Path:
+    """A project of so many rows, of which each stands there twice, up to `package`."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=rows).round(6)
+    table = pd.DataFrame({"x": x, "code": [f"c{at % codes}" for at in range(rows)], "y": np.where(x > 0.5, "a", "b")})
+    table["z"] = rng.normal(size=rows).round(6)
+    pd.concat([table, table]).to_csv(root / "t.csv", index=False)
+    (root / "glue.yaml").write_text(TEXT)
+    config = configs.load(root)
+    with contextlib.chdir(root), runner.isolated(root, 0):
+        for name in stages.STAGES:
+            stages.load(name)(config, root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One whose holdout has 6,000 rows and 60 values of the slice column, and one with 300 and 4."""
+    return evaluated(tmp_path_factory.mktemp("many"), 4000, 60), evaluated(tmp_path_factory.mktemp("few"), 200, 4)
+
+
+def said_by_run(root: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    told = {"model": "p", "version": 1, "comparison": compared(root), "refused": [], "champion": 1, "previous": 1}
+    parity = io.read_json(root / layout.BUNDLE / "parity.json")
+    evaluation = evaluation_of(root)
+    run._warn(evaluation)
+    run._summary(evaluation, parity, told, None)
+    return "".join(capsys.readouterr())
+
+
+def evaluation_of(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((root / layout.EVALUATION / "evaluation.json").read_text())
+    return found
+
+
+def compared(root: Path) -> dict[str, Any]:
+    rows = evaluation_of(root)["rows"]
+    return {**COMPARED, "rows": rows, "drawn_rows": evaluation_of(root)["intervals"]["rows"]}
+
+
+def said_by_evaluation(root: Path, _: Any) -> str:
+    return (root / layout.EVALUATION / "report.html").read_text()
+
+
+def said_by_page(root: Path, _: Any) -> str:
+    """The sections of the page that are about the evaluation."""
+    evaluation = evaluation_of(root)
+    models = {"champion": {"version": 3, "metrics": {}}, "versions": [], "problem": None}
+    metrics = page._metrics(evaluation, models, None)
+    text = (layout.templates() / "report" / "index.html").read_text()
+    head = "".join(re.findall(r"{%-? macro .*?endmacro %}", text, re.DOTALL))
+    start, end = text.index('<section aria-labelledby="metrics">'), text.index('<section aria-labelledby="models">')
+    part = root / "part.html"
+    part.write_text(head + text[start:end])
+    values = {
+        "evaluation": evaluation,
+        "metrics": metrics,
+        "slices": page._slices(evaluation, metrics[0]["name"]),
+        "models": models,
+        "delivery": {"comparison": compared(root)},
+        "pipeline": {"behind": []},
+        "links": {},
+        "plots": [],
+        "charts": page.charts,
+        "most": page.MOST_ROWS,
+    }
+    return io.render(part, values, filters={"n": page.charts.number, "when": page._when, "percent": page._percent})
+
+
+def said_by_plots(root: Path, _: Any) -> str:
+    evaluation = evaluation_of(root)
+    made = plots.of_importances(evaluation["importances"], evaluation["rows"])
+    made |= plots._values(np.arange(evaluation["rows"]), np.arange(evaluation["rows"]))
+    return " ".join(str(one.args) for one in made.values())
+
+
+def said_by_json(root: Path, _: Any) -> str:
+    evaluation, holdout = evaluation_of(root), json.loads((root / layout.BUNDLE / layout.HOLDOUT).read_text())
+    return " ".join(
+        [
+            f"importances {evaluation['importances'][0]['rows']:,} of {evaluation['rows']:,}",
+            f"intervals {evaluation['intervals']['rows']:,} of {evaluation['rows']:,}",
+            f"slices {len(evaluation['slices'])} of {evaluation['slices'][0]['values']}",
+            f"calibration {holdout['calibration_rows']:,} of {holdout['rows']:,}",
+            str(report._sliced(evaluation)),
+        ]
+    )
+
+
+CASES: dict[str, tuple[Callable[..., str], list[str]]] = {
+    "glue run": (
+        said_by_run,
+        [
+            "the intervals are of 100 bootstrap samples of 5,000 rows, narrowed to all",
+            "at 95% confidence (samples of 5,000 of the 6,000 rows)",
+            r"about [\d,]+ of the 6,000 rows of the holdout are training rows too, judged by \d+ of [\d,]+ that are",
+        ],
+    ),
+    "the evaluation's report": (
+        said_by_evaluation,
+        ["100 samples of 5,000 of its 6,000 rows, narrowed to all of them", "The 50 values with the most rows, of 60"],
+    ),
+    "the page": (
+        said_by_page,
+        [
+            "100 bootstrap samples of 5,000 rows, narrowed to all",
+            "confidence (samples of 5,000 of the 6,000 rows)",
+            "is shuffled (1,000 of the 6,000 rows of the holdout)",
+            "By code, the 50 values with the most rows of 60",
+        ],
+    ),
+    "the plots": (
+        said_by_plots,
+        ["importances (1,000 of 6,000 rows)", "Prediction (2,000 of 6,000 rows)", "Residuals (2,000 of 6,000 rows)"],
+    ),
+    "JSON": (
+        said_by_json,
+        [
+            "importances 1,000 of 6,000",
+            "intervals 5,000 of 6,000",
+            "slices 50 of 60",
+            "calibration 5,000 of 6,000",
+            "[('code', 50, 60)]",
+        ],
+    ),
+}
+PARTLY = r"[\d,]+ of (the |its )?[\d,]+ (rows|values|classes)(?! of the holdout are training rows)|narrowed|about \d"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_figure_says_of_how_many_rows_it_is(
+    name: str, projects: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    say, wanted = CASES[name]
+    many, few = projects
+    said = say(many, capsys)
+    for one in wanted:
+        assert one in said or re.search(one, said), f"{one}: {said[-3000:]}"
+    if name != "JSON":
+        found = re.search(PARTLY, say(few, capsys))
+        assert found is None, f"of all rows, and says {found and found[0]!r}"
+
+
+def test_of_many_classes_the_ones_with_a_curve_are_counted() -> None:
+    truth = np.arange(240) % 12
+    probability = np.full((240, 12), 0.05)
+    probability[np.arange(240), truth] = 0.45
+    made = plots._classes(list(range(12)), truth, truth, probability)
+    assert "ROC (10 of 12 classes)" in str(made["roc"].args)
+    made = plots._classes(list(range(3)), truth % 3, truth % 3, probability[:, :3])
+    assert "classes" not in str(made["roc"].args)
+
+
+def test_a_comparison_of_a_former_glue_is_told_as_it_was() -> None:
+    assert console.compared({**COMPARED, "rows": 9000}).endswith("at 95% confidence")
