@@ -111,6 +111,7 @@ def test_what_is_left_is_held_against_each_other_too(tmp_path: Path, old: str, n
         ("monitor: {on_alert: [page]}\n", "glue.yaml:10 monitor.on_alert.0: should be 'retrain', not 'page'"),
         ("monitor: {labels: {path: a, url: b, id: c}}\n", "give path, or url and query"),
         ("monitor: {labels: {path: a}}\n", "give either id or entity: what says which prediction a label is of"),
+        ("monitor: {labels: {path: a, id: b, entity: c}}\n", "give either id or entity"),
         (
             "serve: {log: {omit: [who]}}\nmonitor: {labels: {path: a, entity: who}}\n",
             "monitor.labels.entity: 'who' is not in the log as it is; give id instead",

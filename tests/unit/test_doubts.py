@@ -11,6 +11,7 @@ from sklearn.dummy import DummyRegressor
 
 from mlops_glue.errors import StageError
 from mlops_glue.pipeline import doubts
+from mlops_glue.pipeline.doubts import _told
 from mlops_glue.pipeline.evaluate import _of_score, outcome
 from mlops_glue.schema import Column, Schema
 
@@ -64,6 +65,15 @@ def test_a_column_that_is_the_target_is_told(column: Any, target: Any, labels: A
 )
 def test_what_only_looks_like_it_is_not(column: Any, target: Any, labels: Any) -> None:
     assert told(column, target, labels) == []
+
+
+@pytest.mark.parametrize(("known", "told_of"), [(N // 2, True), (N // 2 - 1, False)])
+def test_a_column_that_mostly_is_null_says_nothing_of_the_target(known: int, told_of: bool) -> None:
+    """Of half of the rows on it is judged by the values that are there. Both classes are among the others."""
+    column = np.where(np.arange(N) < known, np.where(YES, 3, 1), np.nan).astype(np.float32)
+    assert _told(column, (YES.astype(int), ["no", "yes"]), True) == (
+        "alone tells the target without a mistake" if told_of else None
+    )
 
 
 def test_the_order_of_the_target_may_be_a_trend() -> None:

@@ -112,6 +112,11 @@ def test_requests_of_several_rows_and_the_same_id_again(tmp_path: Path) -> None:
     assert "1 match a later prediction" in found.problems[1]
     found = join(read(LabelTable(path="labels.parquet", id="id", row="n"), "y", tmp_path), [several])
     assert found.table is not None and found.table["glue_row"].to_pylist() == [1, 0]
+    given(tmp_path, id=["a", "a", "b", "b"], n=[0, 1, 0, 0], y=["no", "yes", "no", "yes"])
+    found = join(read(LabelTable(path="labels.parquet", id="id", row="n"), "y", tmp_path), [several])
+    assert found.table is not None and found.table["glue_row"].to_pylist() == [0, 1]  # (a, 0) and (a, 1) are two
+    assert found.table[TRUTH].to_pylist() == ["no", "yes"]
+    assert "2 stand there twice with different truths" in found.problems[0]
 
 
 @pytest.mark.parametrize(
