@@ -516,6 +516,7 @@ def test_another_offline_store_is_told_not_to_say_when_a_value_was_known(
     project: Path, inside: Callable[..., Ran]
 ) -> None:
     said = "warning: offline store duckdb does not say when a value that it joins was known"
+    edit(project / DEFINITIONS, ("timedelta(days=20)", "timedelta(0)"))  # Feast's own takes no TTL of days and seconds
     code, _, err = inside("run", "--until", "featurize", cwd=project)
     assert code == 0 and "offline store" not in err
     before = pd.read_parquet(project / "artifacts/featurize/joined.parquet")

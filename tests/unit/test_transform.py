@@ -82,6 +82,10 @@ LOOKS_AHEAD: dict[str, tuple[Build, str]] = {
         lambda tables: {"made": before(tables).iloc[len(tables["events"]) // 2 :]},
         "rows of that time, and",
     ),
+    "rows that the future takes away": (
+        lambda tables: {"made": before(tables).iloc[:: 2 if len(tables["events"]) > 80 else 1]},
+        "rows of that time, and",
+    ),
     "a column that only the future has": (
         lambda tables: {"made": before(tables).assign(**({"x": 1} if len(tables["events"]) > 80 else {}))},
         "has a column 'x', and none",
