@@ -81,9 +81,14 @@ def said_by_evaluation(root: Path, _: Any) -> str:
     return (root / layout.EVALUATION / "report.html").read_text()
 
 
-def said_by_page(root: Path, _: Any) -> str:
+def said_by_page(root: Path, _: Any, *, former: bool = False) -> str:
     """The sections of the page that are about the evaluation."""
-    evaluation = evaluation_of(root)
+    evaluation, comparison = evaluation_of(root), compared(root)
+    if former:
+        comparison.pop("drawn_rows")
+        evaluation.pop("intervals")
+        for one in (*evaluation["importances"], *evaluation["slices"]):
+            one.pop("rows" if "mean" in one else "values")
     models = {"champion": {"version": 3, "metrics": {}}, "versions": [], "problem": None}
     metrics = page._metrics(evaluation, models, None)
     text = (layout.templates() / "report" / "index.html").read_text()
@@ -96,7 +101,7 @@ def said_by_page(root: Path, _: Any) -> str:
         "metrics": metrics,
         "slices": page._slices(evaluation, metrics[0]["name"]),
         "models": models,
-        "delivery": {"comparison": compared(root)},
+        "delivery": {"comparison": comparison},
         "pipeline": {"behind": []},
         "links": {},
         "plots": [],
@@ -190,5 +195,6 @@ def test_of_many_classes_the_ones_with_a_curve_are_counted() -> None:
     assert "classes" not in str(made["roc"].args)
 
 
-def test_a_comparison_of_a_former_glue_is_told_as_it_was() -> None:
+def test_what_a_former_glue_left_is_told_as_it_was(projects: tuple[Path, Path]) -> None:
     assert console.compared({**COMPARED, "rows": 9000}).endswith("at 95% confidence")
+    assert re.search(PARTLY, said_by_page(projects[0], None, former=True)) is None

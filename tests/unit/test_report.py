@@ -59,9 +59,12 @@ def test_a_comment_is_never_too_long() -> None:
         "contract": ["c" * 500] * 500,
         "slices": slices,
         "slice_metric": "m",
+        "sliced": [("code", 50, 60)],
         "stages": [],
         "url": None,
         "images": [],
     }
     page = io.render(layout.templates() / "report/pull_request.md", told, filters={"md": _md, "n": _number})
+    assert "Of code these are the 50 values with the most rows, of 60." in page
+    assert "And 4900 more, which changed less." in page and "And 400 more." in page
     assert len(page) > MOST >= len(_shortened(page)) > MOST - 2000
