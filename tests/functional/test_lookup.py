@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from mlops_glue.records import FeatureList
 from tests.conftest import Glue, ask, serving, with_serve
 from tests.functional.test_cases import CHEAP
 from tests.functional.test_features import CONFIG, DEFINITIONS, REDIS, _there, edit, tables
+from tests.functional.test_swap import until
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +119,82 @@ def test_a_store_that_says_nothing_costs_a_503_in_time(filled: Path) -> None:
                 assert (status, time.perf_counter() - started < 0.4) == (503, True), said
                 assert ask(url, body={"rows": full})[0] == 200
             assert 'glue_errors_total{kind="online_store"} 12.0' in ask(url, "/metrics")[1]
+
+
+class Gate:
+    """An address before another, which lets connections through, or ends them all and takes none."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._to, self._open, self._pairs = (host, port), True, []
+        self._hole = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._hole.getsockname()[1]}"
+        threading.Thread(target=self._take, daemon=True).start()
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                came, _ = self._hole.accept()
+                if not self._open:
+                    came.close()
+                    continue
+                there = socket.create_connection(self._to)
+                self._pairs += [came, there]
+                for one, other in ((came, there), (there, came)):
+                    threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        for end in (one, other):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def shut(self) -> None:
+        self._open = False
+        for end in self._pairs:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def reopen(self) -> None:
+        self._open = True
+
+
+def test_redis_goes_and_comes_back_and_is_emptied(filled: Path, glue: Glue) -> None:
+    """Each is in `degraded` while it is so; what is wrong is a 503, and what is not found is counted."""
+    host, _, port = REDIS.partition(":")
+    if not _there(host, int(port)):
+        pytest.skip(f"no redis at {REDIS}")
+    gate = Gate(host, int(port))
+    in_environment(filled, f"{{type: redis, connection_string: '{gate.address}'}}")
+    glue("materialize", "--env", "o", cwd=filled)
+    _, rows = asked(filled)
+    try:
+        with serving(filled, "--quiet", "--env", "o") as (url, _):
+
+            def degraded() -> list[str]:
+                return list(ask(url, "/ready")[1]["degraded"])
+
+            status, wanted = ask(url, body={"rows": rows})
+            right = wanted["predictions"]
+            assert status == 200 and degraded() == []
+            gate.shut()
+            assert ask(url, body={"rows": rows})[0] == 503
+            until(lambda: any("online store" in one for one in degraded()))
+            gate.reopen()
+            until(lambda: (again := ask(url, body={"rows": rows}))[0] == 200 and again[1]["predictions"] == right)
+            until(lambda: degraded() == [])
+            features.open_live(configs.load(filled, "o"), filled).teardown()
+            lost = [ask(url, body={"rows": rows})[1] for _ in range(10)]
+            assert lost[-1]["predictions"] != right
+            until(lambda: any("has nothing in customers for" in one for one in degraded()))
+            assert f'glue_entities_not_found_total{{view="customers"}} {10 * len(rows)}.0' in ask(url, "/metrics")[1]
+            glue("materialize", "--force", "--env", "o", cwd=filled)
+            assert ask(url, body={"rows": rows})[1]["predictions"] == right
+    finally:
+        features.open_live(configs.load(filled, "o"), filled).teardown()
+        glue("materialize", "--force", cwd=filled)  # the registry, too, was torn down
 
 
 def test_the_file_of_the_store_is_gone_and_comes_back(filled: Path, glue: Glue) -> None:
