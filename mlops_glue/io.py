@@ -637,7 +637,8 @@ def _encoding(path: Path, *, whole: bool) -> tuple[str, bool]:
         try:
             while piece:
                 decoder.decode(piece)
-                gaps = gaps or any(gap in end + piece for gap in (b"\n\n", b"\n\r", b"\r\r"))
+                both = end + piece
+                gaps = gaps or b"\n\n" in both or (b"\r" in piece and (b"\n\r" in both or b"\r\r" in both))
                 end = piece[-1:]
                 piece = stream.read(1 << 20) if whole else b""
             decoder.decode(b"", final=whole)
