@@ -59,7 +59,9 @@ def compared(with_champion: dict[str, Any]) -> str:
 
 def learned(fresh: dict[str, Any]) -> str:
     """What a retraining made of its fresh rows."""
-    return f"fresh rows: {fresh['rows']:,}, trained on: {fresh['trained']:,}, held out: {fresh['held_out']:,}"
+    said = f"fresh rows: {fresh['rows']:,}, trained on: {fresh['trained']:,}, held out: {fresh['held_out']:,}"
+    left = fresh.get("older_left_out")
+    return f"{said}; {left:,} older rows are left out, with which fresh ones are predicted worse" if left else said
 
 
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:

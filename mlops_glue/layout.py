@@ -41,6 +41,7 @@ COLUMNS = "artifacts/featurize/columns.json"
 TRAIN = "artifacts/split/train.parquet"
 TEST = "artifacts/split/test.parquet"
 FRESH = "artifacts/split/fresh.json"  # with fresh rows: how many there are, are trained on, and are held out
+LEARNED = "artifacts/train/learned.json"  # with fresh rows: how many older ones are left out, and what says so
 MODEL = "artifacts/train/model.skops"
 METRICS = "artifacts/evaluate/metrics.json"
 PLOTS = "artifacts/evaluate/plots"

@@ -73,7 +73,7 @@ def evaluate(config: Config, root: Path) -> None:
         )
     if config.split.fresh_after:
         order = metrics.ordered(schema.task, len(schema.labels or []), (truth, label, probability), config.train.seed)
-        report["fresh"] = io.read_json(root / layout.FRESH) | {"order": order}
+        report["fresh"] = io.read_json(root / layout.FRESH) | io.read_json(root / layout.LEARNED) | {"order": order}
     report["warnings"] += _of_score(names[0], report, higher_is_better=known[names[0]].higher_is_better)
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
     drawn_plots = curves() | bars()

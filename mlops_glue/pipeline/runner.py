@@ -64,6 +64,7 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
     validated = [path for name, path in tables.items() if path == layout.TABLE or name in config.validation]
     joins = bool(config.features.use)
     of_fresh = [layout.FRESH] if config.split.fresh_after else []
+    learned = [layout.LEARNED] if config.split.fresh_after else []
 
     def stage(name: str, deps: list[str], outs: list[Any], **more: Any) -> dict[str, Any]:
         made: dict[str, Any] = {"cmd": stages.command(name), "deps": deps}
@@ -82,10 +83,10 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
             [layout.FEATURES, layout.COLUMNS, *_joined(config)],
         ),
         "split": stage("split", [layout.COLUMNS, layout.FEATURES], [layout.TRAIN, layout.TEST, *of_fresh]),
-        "train": stage("train", [layout.COLUMNS, layout.TRAIN, *code], [layout.MODEL]),
+        "train": stage("train", [layout.COLUMNS, layout.TRAIN, *code], [layout.MODEL, *learned]),
         "evaluate": stage(
             "evaluate",
-            [layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN, *of_fresh],
+            [layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN, *of_fresh, *learned],
             [layout.EVALUATION],
             metrics=[{layout.METRICS: {"cache": False}}],
             plots=[layout.PLOTS],

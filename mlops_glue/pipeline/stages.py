@@ -22,7 +22,7 @@ READS: dict[str, tuple[str, ...]] = {
         "train.seed",  # a transform of the user's may draw
     ),
     "split": ("data.labels.target", "split", "train.seed"),
-    "train": ("train",),
+    "train": ("split.fresh_after", "train"),
     "evaluate": (
         *("project", "data.labels.source", "data.sources.{labels}.entity", "evaluate", "features.use"),
         *("split.by", "split.fresh_after", "train.estimator", "train.seed"),

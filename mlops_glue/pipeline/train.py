@@ -14,6 +14,8 @@ from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, did_you_mean, own_lines
 from mlops_glue.modules import imported
+from mlops_glue.pipeline import older
+from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
 
 DEFAULT = {
@@ -32,10 +34,15 @@ def train(config: Config, root: Path) -> None:
     schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
     table = io.read_parquet(root / layout.TRAIN)
     features, target = xy(table, schema)
+    classes = schema.labels is not None
     model = build(config, schema, features)
-    _stop_late(model, target)
     try:
-        model, caught = _fitted(model, features, target, classes=schema.labels is not None)
+        model, caught = _fitted(model, features, target, classes=classes)
+        if config.split.fresh_after:
+            kept = _with_older(config, root, table, (chosen(model), features, target), classes=classes)
+            if not kept.all():
+                features, target = features[kept], target[kept]
+                model, caught = _fitted(build(config, schema, features), features, target, classes=classes)
     except GlueError:
         raise
     except Exception as error:
@@ -49,6 +56,20 @@ def train(config: Config, root: Path) -> None:
     onnx.save_skops(model, path)
 
 
+def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, Any], *, classes: bool) -> Any:
+    """For each training row whether it is learned from, shape (rows,); `learned.json` says how many are not."""
+
+    def fit(model: Any, features: Any, target: Any) -> Any:
+        return _fitted(model, features, target, classes=classes)[0]
+
+    when = table.column(layout.WHEN).to_numpy() if layout.WHEN in table.column_names else None
+    batch = batches(config.split.fresh_after, table.column(layout.ROW).to_numpy(), when)
+    first, losses = older.begin(*learn, batch, fit, config.train.seed)
+    kept = batch >= first
+    io.write_json(root / layout.LEARNED, {"older_left_out": int((~kept).sum()), "losses": losses})
+    return kept
+
+
 def _fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[Any, list[Any]]:
     """The fitted model, and what it warned of. Where it refuses the labels, it is fitted on class indices.
 
@@ -59,6 +80,7 @@ def _fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[A
     taken = np.array_equal(known := np.unique(target), np.arange(len(known))) if classes else True
     first: Exception | None = None
     caught: list[Any] = []
+    _stop_late(model, target)
     try:
         caught = _fit(model, features, target)
         # a search leaves out candidates that refuse the labels
