@@ -28,7 +28,7 @@ from mlops_glue.schema import Schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS, USUAL, TIMES = 1000, 250, 6  # of the table; asked before it drifts; and then, for each of the table's
+ROWS, USUAL, TIMES = 1000, 250, 9  # of the table; asked before it drifts; and then, for each of the table's
 REQUEST_ROWS = 200
 MOST_BYTES = 1 << 20  # of a file that is copied: code, not data
 LEFT = {"data", "artifacts", "monitoring", "mlartifacts", "mlruns", "node_modules", "__pycache__"}
