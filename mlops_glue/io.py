@@ -393,6 +393,22 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     return pq.read_table(path, columns=columns, use_threads=True)
 
 
+def training_rows(root: Path, *, fresh: bool) -> pa.Table:
+    """What the last run's model was trained on; `fresh`: by a retraining, which may leave older rows out."""
+    import numpy as np
+
+    table = read_parquet(root / layout.TRAIN)
+    after = read_json(root / layout.LEARNED)["after"] if fresh else []
+    if not after:
+        return table
+    row = table.column(layout.ROW).to_numpy()
+    kept = [
+        row >= one if isinstance(one, int) else table.column(layout.WHEN).to_numpy() > np.datetime64(one)
+        for one in after
+    ]
+    return table.filter(np.any(kept, axis=0))
+
+
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Parquet, atomically; timestamps in microseconds, which every tool of the stack reads."""
     import pyarrow as pa

@@ -35,9 +35,9 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
     report = io.read_json(root / layout.EVALUATION / "evaluation.json")
     parity = io.read_json(root / layout.BUNDLE / "parity.json")
     model = onnx.load_skops(root / layout.MODEL)
-    train = io.read_parquet(root / layout.TRAIN)
+    train = io.training_rows(root, fresh=bool(config.split.fresh_after))
     first = train.slice(0, 1000).to_pandas()
-    md5, rows = hashes(root), of_last_run(root)
+    md5, rows = hashes(root), of_last_run(root, train)
     commit, dirty = git.revision(root)
     tags = {
         "glue.version": __version__,

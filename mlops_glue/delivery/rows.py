@@ -64,11 +64,11 @@ class Rows:
         return cls(columns, table.column(ID).to_numpy(), table.column(TRAINED).to_numpy())
 
 
-def of_last_run(root: Path) -> Rows:
-    """The rows of the project's last run."""
+def of_last_run(root: Path, train: pa.Table) -> Rows:
+    """The rows of the project's last run; `train`: those that were trained on."""
     table = io.read_parquet(root / layout.TABLE)
     trained = np.zeros(table.num_rows, bool)
-    trained[io.read_parquet(root / layout.TRAIN, [layout.ROW]).column(layout.ROW).to_numpy()] = True
+    trained[train.column(layout.ROW).to_numpy()] = True
     return Rows(table.column_names, identities(table), trained)
 
 

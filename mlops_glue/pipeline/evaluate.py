@@ -29,7 +29,7 @@ def evaluate(config: Config, root: Path) -> None:
     schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
     model = onnx.load_skops(root / layout.MODEL)
     features, target = xy(io.read_parquet(root / layout.TEST), schema)
-    seen, learnt = xy(io.read_parquet(root / layout.TRAIN), schema)
+    seen, learnt = xy(io.training_rows(root, fresh=bool(config.split.fresh_after)), schema)
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)

@@ -38,7 +38,8 @@ def package(config: Config, root: Path) -> None:
     """
     schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
     model = onnx.load_skops(root / layout.MODEL)
-    parts = {part: io.read_parquet(root / path) for part, path in (("train", layout.TRAIN), ("test", layout.TEST))}
+    learned = io.training_rows(root, fresh=bool(config.split.fresh_after))
+    parts = {"train": learned, "test": io.read_parquet(root / layout.TEST)}
     features, _ = xy(parts["test"], schema)
     if schema.labels is not None and len(learnt := np.asarray(model.classes_).tolist()) < len(schema.labels):
         schema = replace(schema, trained=learnt)

@@ -95,7 +95,7 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
             "package",
             [
                 *([layout.FEATURE_LIST] if joins else []),
-                *(layout.COLUMNS, layout.EVALUATION, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
+                *(layout.COLUMNS, layout.EVALUATION, layout.MODEL, config.rows, layout.TEST, layout.TRAIN, *learned),
             ],
             [layout.BUNDLE],
         ),

@@ -27,7 +27,7 @@ READS: dict[str, tuple[str, ...]] = {
         *("project", "data.labels.source", "data.sources.{labels}.entity", "evaluate", "features.use"),
         *("split.by", "split.fresh_after", "train.estimator", "train.seed"),
     ),
-    "package": ("features.use", "package"),
+    "package": ("features.use", "package", "split.fresh_after"),
 }
 
 

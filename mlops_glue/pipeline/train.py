@@ -66,7 +66,9 @@ def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, A
     batch = batches(config.split.fresh_after, table.column(layout.ROW).to_numpy(), when)
     first, losses = older.begin(*learn, batch, fit, config.train.seed)
     kept = batch >= first
-    io.write_json(root / layout.LEARNED, {"older_left_out": int((~kept).sum()), "losses": losses})
+    after = config.split.fresh_after[first - 1 :] if first else []
+    made = {"older_left_out": int((~kept).sum()), "after": list(after), "losses": losses}
+    io.write_json(root / layout.LEARNED, made)
     return kept
 
 

@@ -133,8 +133,10 @@ def test_it_learns_from_the_fresh_rows(shop: Path, glue: Glue) -> None:
         assert done["outcome"] == "promoted", done
         assert f"fresh rows: {rows:,}, trained on: {trained}, held out: {rows - trained}" in done["reason"]
         assert done["fresh"]["older_left_out"] == OLD * 4 // 5
-        assert configs.load(shop).split.fresh_after == bounds
+        report = json.loads((shop / layout.EVALUATION / "evaluation.json").read_text())
         seen = pd.concat([seen, fresh.head(trained)])
+        assert report["train_rows"] == len(seen)  # and so the trivial predictor's, the monitor's reference
+        assert configs.load(shop).split.fresh_after == bounds
         gain, wanted = score_of_champion(shop, later) - before, by_hand(old.head(OLD * 4 // 5), seen, later) - before
         assert wanted > 0.1 and gain >= 0.9 * wanted, (before, gain, wanted)
         held = io.read_parquet(shop / layout.TEST)[layout.ROW].to_pylist()
