@@ -141,7 +141,7 @@ uri, source, target = sys.argv[1:]
 mlflow.set_tracking_uri(uri)
 model = mlflow.pyfunc.load_model("models:/project@champion")
 table = pd.read_parquet(source)
-table.assign(prediction=model.predict(table.astype(np.float32))).to_parquet(target)
+table.assign(prediction=model.predict(table)["prediction"]).to_parquet(target)
 """
 
 
