@@ -398,15 +398,24 @@ def training_rows(root: Path, *, fresh: bool) -> pa.Table:
     import numpy as np
 
     table = read_parquet(root / layout.TRAIN)
-    after = read_json(root / layout.LEARNED)["after"] if fresh else []
-    if not after:
+    bounds = read_json(root / layout.LEARNED)["after"] if fresh else []
+    if not bounds:
         return table
-    row = table.column(layout.ROW).to_numpy()
-    kept = [
-        row >= one if isinstance(one, int) else table.column(layout.WHEN).to_numpy() > np.datetime64(one)
-        for one in after
-    ]
-    return table.filter(np.any(kept, axis=0))
+    row, when = row_and_time(table)
+    return table.filter(np.any([is_after(one, row, when) for one in bounds], axis=0))
+
+
+def row_and_time(table: pa.Table) -> tuple[Any, Any]:
+    """Of each row of an artifact its number in the labels' table, and its time or None: arrays of shape (rows,)."""
+    when = table.column(layout.WHEN).to_numpy() if layout.WHEN in table.column_names else None
+    return table.column(layout.ROW).to_numpy(), when
+
+
+def is_after(bound: int | str, row: Any, when: Any) -> Any:
+    """Which rows are after a bound of `split.fresh_after`, a number of rows or a moment: booleans, shape (rows,)."""
+    import numpy as np
+
+    return when > np.datetime64(bound) if isinstance(bound, str) else row >= bound
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

@@ -190,16 +190,20 @@ def pointer(root: Path, path: str) -> str | None:
     if not (root / ".dvc").is_dir():
         return None
     with _repo(root) as repo:
-        for out in repo.index.outs:
-            if out.protocol == "local" and Path(root, path).is_relative_to(out.fs_path):
-                return Path(os.path.relpath(out.stage.path, root)).as_posix()
-    return None
+        out = _out_of(repo, root, path)
+        return Path(os.path.relpath(out.stage.path, root)).as_posix() if out is not None else None
+
+
+def _out_of(repo: Any, root: Path, path: str) -> Any:
+    """What DVC tracks that a path is, or is in; None where there is no such."""
+    local = (out for out in repo.index.outs if out.protocol == "local")
+    return next((out for out in local if Path(root, path).is_relative_to(out.fs_path)), None)
 
 
 def add(root: Path, path: str) -> None:
     """Track a file by DVC: its content goes to the cache, `path.dvc` says which it is; nothing where it is tracked."""
-    if pointer(root, path) is None:
-        with _repo(root) as repo:
+    with _repo(root) as repo:
+        if _out_of(repo, root, path) is None:
             repo.add(path)
 
 

@@ -190,8 +190,7 @@ class Store:
 
     def note_alerted(self, model: str, state: str) -> None:
         """Keep which alerts are open, for the machine that monitors next."""
-        with _told():
-            self._client.set_registered_model_tag(model, ALERTED, state)
+        self._note(model, ALERTED, state)
 
     def retraining(self, model: str) -> str | None:
         """What `note_retraining` was told last; None where it was told nothing."""
@@ -199,8 +198,11 @@ class Store:
 
     def note_retraining(self, model: str, state: str) -> None:
         """Keep when a retraining was asked for, for the job that monitors next."""
+        self._note(model, RETRAINED, state)
+
+    def _note(self, model: str, key: str, state: str) -> None:
         with _told():
-            self._client.set_registered_model_tag(model, RETRAINED, state)
+            self._client.set_registered_model_tag(model, key, state)
 
     def _noted(self, model: str, key: str) -> str | None:
         with _told():

@@ -43,9 +43,8 @@ def begin(
         held[fresh[fold == number]] = True
         rows, those = np.flatnonzero((batch >= first) & ~held), np.flatnonzero(held)
         try:
-            return loss(
-                fit(copy.deepcopy(model), features.iloc[rows], target[rows]), features.iloc[those], target[those]
-            )
+            fitted = fit(copy.deepcopy(model), features.iloc[rows], target[rows])
+            return loss(fitted, features.iloc[those], target[those])
         except Exception:
             if first == 0:
                 raise

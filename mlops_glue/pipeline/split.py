@@ -34,8 +34,7 @@ def split(config: Config, root: Path) -> None:
     table = io.read_parquet(root / layout.FEATURES)
     task = io.read_json(root / layout.COLUMNS)["schema"]["task"]
     bounds = config.split.fresh_after
-    when = table.column(layout.WHEN).to_numpy() if layout.WHEN in table.column_names else None
-    batch = batches(bounds, table.column(layout.ROW).to_numpy(), when)
+    batch = batches(bounds, *io.row_and_time(table))
     held = _held_out(config, table, task, batch)
     last = batch == len(bounds)
     test, train = held & last, ~held
@@ -82,7 +81,7 @@ def batches(bounds: Sequence[int | str], row: Array, when: Array | None) -> Arra
     for number, bound in enumerate(bounds, 1):
         if isinstance(bound, str) and when is None:
             raise DataError(f"{where}: {bound} is a moment, and the labels' table has no timestamp")
-        out[row >= bound if when is None or not isinstance(bound, str) else when > np.datetime64(bound)] = number
+        out[io.is_after(bound, row, when)] = number
     if bounds and not (out == len(bounds)).any():
         said = f"{where}: no labelled row is after {bounds[-1]}"
         raise DataError(said, hint=f"take {bounds[-1]} out of {where}, where the table was made anew")

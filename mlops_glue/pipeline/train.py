@@ -62,8 +62,7 @@ def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, A
     def fit(model: Any, features: Any, target: Any) -> Any:
         return _fitted(model, features, target, classes=classes)[0]
 
-    when = table.column(layout.WHEN).to_numpy() if layout.WHEN in table.column_names else None
-    batch = batches(config.split.fresh_after, table.column(layout.ROW).to_numpy(), when)
+    batch = batches(config.split.fresh_after, *io.row_and_time(table))
     first, losses = older.begin(*learn, batch, fit, config.train.seed)
     kept = batch >= first
     after = config.split.fresh_after[first - 1 :] if first else []
