@@ -138,6 +138,17 @@ def penguins(tmp_path: Path, new_penguins: Path) -> Path:
     return tmp_path / "project"
 
 
+def until(true: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait for something that comes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            if found := true():
+                return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come")
+
+
 JSON = {"Content-Type": "application/json"}
 
 

@@ -101,7 +101,7 @@ def traffic(root: Path, url: str, rows: pd.DataFrame, truth: Any) -> int:
         labels += [(told["request_id"], row, one) for row, one in enumerate(truth[at : at + 250])]
     frame = pd.DataFrame(labels, columns=["request", "row", "bought"])
     frame.to_csv(root / f"data/labels/{frame['request'][0]}.csv", index=False)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     wanted = set(frame["request"])
     while not wanted <= set(logged(root)):
         assert time.monotonic() < end, "it is not in the log"
@@ -124,7 +124,7 @@ def table(root: Path) -> str:
 
 def champion(root: Path, url: str, version: int) -> None:
     """The server answers with it, soon."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while (told := ask(url, body=ROW)[1])["model_version"] != version:
         assert time.monotonic() < end, told
         time.sleep(0.1)

@@ -20,7 +20,7 @@ import yaml
 
 from mlops_glue import layout
 from mlops_glue.serving.metrics import HELP
-from tests.conftest import Glue, ask, on_penguins
+from tests.conftest import Glue, ask, on_penguins, until
 from tests.workflows import free_port
 
 ROW = {"island": "Dream", "year": 2008, "bill_length_mm": 40.0, "bill_depth_mm": 18.0}
@@ -236,15 +236,18 @@ def invalid(path: Path) -> bool:
 def test_what_is_watched_is_what_is_told(packed: Path) -> None:
     """Every metric of the alerts and of the dashboard is one that /metrics has, or can have."""
     asked = set(re.findall(r"glue_\w+", "".join((packed / "deploy" / name).read_text() for name in WATCHING)))
-    port, there = free_port(), set[str]()
+    port, there = free_port(), {*HELP, *(f"{name}_bucket" for name in HELP)}
+
+    def missing(url: str) -> set[str]:
+        told = re.findall(r"^# TYPE (glue_\w+)", ask(url, "/metrics")[1], re.MULTILINE)
+        there.update(told, [f"{name}_bucket" for name in told])
+        return asked - there
 
     def look(url: str) -> None:
         answers(url)
-        time.sleep(0.5)
-        there.update(re.findall(r"^# TYPE (glue_\w+)", ask(url, "/metrics")[1], re.MULTILINE))
+        until(lambda: not missing(url))
 
     served([sys.executable, str(packed), "--port", str(port)], port, dict(os.environ), look)
-    there |= set(HELP) | {f"{name}_bucket" for name in there}
     assert asked and asked <= there, asked - there
 
 

@@ -7,7 +7,6 @@ import math
 import os
 import random
 import socket
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -234,10 +233,8 @@ def test_a_server_that_is_late_refuses_or_is_gone() -> None:
     async def work() -> None:
         async with server(answer) as port:
             reader = reader_at(port, 0.1)
-            started = time.perf_counter()
             got = await asyncio.gather(*(reader.read([(1,)], 0) for _ in range(5)), return_exceptions=True)
             assert all(isinstance(one, ToolError) and "in time" in str(one) for one in got)
-            assert time.perf_counter() - started < 0.5
             late[0] = False
             assert await reader.read([(1,)], 0) == [[7]]  # an answer of before is not taken for this one's
         with pytest.raises(ToolError, match="cannot be reached"):

@@ -197,7 +197,7 @@ def test_a_channel_that_hangs_costs_a_bounded_time(tmp_path: Path, taker: Any) -
         options = options.model_copy(update={"webhooks": [*hooks, *options.webhooks]})
         began = time.monotonic()
         told = alerts.tell(tmp_path, options, found(), now=NOON)
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 30  # and not the 100 s that it would drip
         assert told.sent == ["monitor.alerts.webhooks.2"]
         assert [one.endswith("did not answer in 1.5 s") for one in told.problems] == [True, True]
 
