@@ -164,3 +164,159 @@ def test_importances_are_those_of_scikit_learn(most: int, monkeypatch: pytest.Mo
     got = metrics.importances(frame, score, repeats=4, seed=3)
     theirs = permutation_importance(model, frame, truth, scoring="roc_auc", n_repeats=4, random_state=3)
     assert got == pytest.approx(np.column_stack([theirs.importances_mean, theirs.importances_std]), abs=1e-12)
+
+
+LESS_IS_BETTER = {"log_loss", "brier", "rmse", "mae", "median_absolute_error"}
+OF_PROBABILITIES = {"roc_auc", "average_precision", "log_loss", "brier", "roc_auc_ovr"}
+
+
+@pytest.mark.parametrize(("task", "name"), KNOWN)
+def test_which_way_is_better_and_what_it_is_of(task: str, name: str) -> None:
+    """A metric of probabilities has a value where labels are none; one of labels, where probabilities are none."""
+    metric = metrics.table(task, 3 if task == "multiclass" else 2)[name]
+    assert metric.higher_is_better is (name not in LESS_IS_BETTER)
+    assert metric.of_label is (name not in OF_PROBABILITIES)
+    truth, label, probability = outcomes(task, 50, 1)
+    assert not np.isnan(metrics.compute(metric, truth, label, probability))
+    nothing = np.full(50, np.nan)
+    of_others = (label, None) if metric.of_label else (nothing, probability)
+    assert metrics.compute(metric, truth, *of_others) == metrics.compute(metric, truth, label, probability)
+    assert np.isnan(metrics.compute(metric, truth[:0], label[:0], None if probability is None else probability[:0]))
+
+
+def test_warnings_and_settings_of_scikit_learn_are_as_they_were() -> None:
+    import sklearn
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        metrics.compute(metrics.table("regression", 0)["r2"], np.ones(1), np.ones(1), None)  # it warns of one row
+        assert not told
+        warnings.warn("mine", stacklevel=1)
+    assert len(told) == 1 and not sklearn.get_config()["assume_finite"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "clip"), [((0.0, 1.0), 1e-15), ((0.25, 0.75), None)]
+)  # a certain mistake costs much, and not everything
+def test_a_loss_is_finite_and_within_the_precision_of_its_type(rows: Any, clip: Any) -> None:
+    probability = np.array([rows, rows[::-1]])
+    value = metrics.compute(metrics.table("binary", 2)["log_loss"], np.array([0, 1]), np.zeros(2, int), probability)
+    assert value == pytest.approx(m.log_loss([0, 1], probability, labels=[0, 1]), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["brier", "log_loss"])
+def test_what_is_no_probability_has_no_loss(name: str) -> None:
+    metric, truth = metrics.table("binary", 2)[name], np.array([0, 1, 1])
+    for wrong in (-1e-9, 1 + 1e-9):
+        probability = np.array([[1 - wrong, wrong], [0.5, 0.5], [0.0, 1.0]])
+        assert np.isnan(metrics.compute(metric, truth, truth, probability))
+    edge = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
+    assert not np.isnan(metrics.compute(metric, truth, truth, edge))
+
+
+def test_an_order_of_classes_is_the_area_under_the_curve() -> None:
+    """With an interval that holds it, drawn from the seed; of many rows the samples have fewer."""
+    for classes in (2, 3):
+        truth, label, probability = outcomes("binary" if classes == 2 else "multiclass", 6000, 3)
+        said = truth, label, probability
+        found = metrics.ordered("binary" if classes == 2 else "multiclass", classes, said, 4)
+        wanted = m.roc_auc_score(truth, probability[:, 1] if classes == 2 else probability, multi_class="ovr")
+        metric = metrics.order("binary" if classes == 2 else "multiclass", classes)
+        low, high = metrics.interval(wanted, metrics.draws(metric, *said, 4), 6000)
+        assert found == pytest.approx(
+            {"rows": 6000, "value": wanted, "low": low, "high": high, "drawn_rows": 5000}, rel=1e-9
+        )
+        assert low < wanted < high
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_where_one_side_does_not_vary_there_is_no_order_of_numbers(which: int) -> None:
+    sides = [np.arange(5.0), np.arange(5.0) ** 2]
+    metric = metrics.order("regression", 0)
+    assert metrics.compute(metric, *sides, None) == 1
+    sides[which] = np.full(5, 2.0)
+    assert np.isnan(metrics.compute(metric, *sides, None))
+
+
+def test_curves_are_those_of_scikit_learn() -> None:
+    """Of two classes that of class 1; of more each class that some rows are of, and not all."""
+    from sklearn.calibration import calibration_curve
+
+    rng = np.random.default_rng(2)
+    probability = rng.dirichlet([1, 2, 3, 4], 60)
+    truth = rng.integers(0, 3, 60)  # none is of the last class
+    for classes, drawn in ((2, [1]), (4, [0, 1, 2])):
+        said = np.column_stack([1 - probability[:, 1], probability[:, 1]]) if classes == 2 else probability
+        found = metrics.curves(np.minimum(truth, classes - 1), said, classes)
+        assert {name: list(of) for name, of in found.items()} == dict.fromkeys(
+            ("roc", "precision_recall", "calibration"), drawn
+        )
+        for at in drawn:
+            is_it, score = np.minimum(truth, classes - 1) == at, said[:, at]
+            roc = m.roc_curve(is_it, score)[:2]
+            assert np.array_equal(found["roc"][at], roc)
+            precision, recall, _ = m.precision_recall_curve(is_it, score)
+            across, up = found["precision_recall"][at]
+            kept = np.flatnonzero(np.append(True, np.abs(np.diff(recall)) + np.abs(np.diff(precision)) > 0))
+            assert len(across) > 0.7 * len(kept)  # points that lie on one another are one
+            assert (across[0], up[0]) == (1.0, precision[0]) and (across[-1], up[-1]) == (0.0, 1.0)
+            assert {*zip(across, up, strict=True)} <= {*zip(recall, precision, strict=True)}
+            happened, predicted = calibration_curve(is_it, score, n_bins=10, strategy="quantile")
+            assert np.array_equal(found["calibration"][at], (predicted, happened)) and len(happened) == 10
+    assert metrics.curves(np.ones(5, int), said[:5], 2) == {"roc": {}, "precision_recall": {}, "calibration": {}}
+
+
+def test_what_is_just_beyond_a_probability_is_calibrated_as_one() -> None:
+    truth, score = np.array([0, 1, 0, 1]), np.array([-1e-9, 0.4, 0.6, 1 + 1e-9])
+    predicted, happened = metrics.curves(truth, np.column_stack([1 - score, score]), 2)["calibration"][1]
+    assert predicted.tolist() == [0, 0.4, 0.6, 1] and happened.tolist() == [0, 1, 0, 1]
+
+
+def test_a_long_curve_keeps_its_ends_and_its_shape_with_300_points() -> None:
+    rng = np.random.default_rng(0)
+    score = rng.random(20_000)
+    truth = rng.random(20_000) < 0.2 + 0.6 * score
+    all_across, all_up, _ = m.roc_curve(truth, score, drop_intermediate=False)
+    across, up = metrics.curves(truth.astype(int), np.column_stack([1 - score, score]), 2)["roc"][1]
+    assert 290 <= len(across) <= 300
+    assert (across[0], up[0], across[-1], up[-1]) == (0, 0, 1, 1)
+    steps = np.abs(np.diff(across)) + np.abs(np.diff(up))
+    assert steps.max() < 1.5 * 2 / 299  # evenly along the curve, whose length is 2
+    assert np.abs(np.interp(all_across, across, up) - all_up).max() < 0.01
+
+
+@pytest.mark.parametrize("rows", [999, 1000])
+def test_a_calibration_is_a_sigmoid_of_few_rows_and_isotonic_of_many(rows: int) -> None:
+    from sklearn.isotonic import IsotonicRegression
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    score = rng.random(rows)
+    score[:2] = 0, 1
+    happened = rng.random(rows) < score**3
+    happened[:2] = True, False
+    asked = np.array([0.02, 0.3, 0.5, 0.9, 0.999])
+    found = np.interp(asked, *metrics.calibration(happened, score))
+    if rows == 1000:
+        fitted = IsotonicRegression(y_min=0, y_max=1).fit(score, happened)
+        assert found == pytest.approx(fitted.predict(asked), abs=1e-12)
+        return
+    least = 1 / (1 + np.exp(12))
+    logit = [np.log(one / (1 - one)) for one in (score.clip(least, 1 - least), asked)]
+    sigmoid = LogisticRegression().fit(logit[0][:, None], happened)
+    assert found == pytest.approx(sigmoid.predict_proba(logit[1][:, None])[:, 1], abs=2e-3)
+    across, up = metrics.calibration(happened, score.astype(np.float32))
+    assert (across[0], across[100], across[-1]) == pytest.approx((least, 0.5, 1 - least)) and len(across) == 201
+    assert (np.diff(across) > 0).all() and (np.diff(up) > 0).all()
+
+
+@pytest.mark.parametrize("rows", [50, 1500])
+@pytest.mark.parametrize("always", [True, False])
+def test_where_it_always_or_never_happened_the_score_is_left_as_it_is(rows: int, always: bool) -> None:
+    across, up = metrics.calibration(np.full(rows, always), np.linspace(0, 1, rows))
+    assert np.interp([0, 0.2, 0.7, 1], across, up) == pytest.approx([0, 0.2, 0.7, 1])
+
+
+def test_a_confusion_has_the_true_classes_in_its_rows_and_those_that_nobody_saw() -> None:
+    found = metrics.confusion(np.array([0, 0, 0, 2, 2]), np.array([1, 1, 0, 2, 1]), 4)
+    assert found.tolist() == [[1, 2, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]

@@ -1,18 +1,40 @@
-"""What the order of fresh rows says of a candidate, and which rows a comparison leaves out."""
+"""Who becomes champion, who does not and why, and which rows a comparison leaves out."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from mlops_glue import metrics
-from mlops_glue.delivery.promote import former, on_fresh
+from mlops_glue import io, layout, metrics
+from mlops_glue.adapters import onnx
+from mlops_glue.config import Config
+from mlops_glue.delivery import skew, trial
+from mlops_glue.delivery.history import verdicts
+from mlops_glue.delivery.promote import (
+    Verdict,
+    _with_its_features,
+    champions,
+    former,
+    move,
+    on_fresh,
+    promote,
+    rollback,
+    unsound,
+)
 from mlops_glue.delivery.rows import Rows, identities
+from mlops_glue.errors import DataError
+from mlops_glue.records import FeatureList, View
+from mlops_glue.schema import Column, Schema
 
 
 def order(value: float | None, low: float | None, high: float | None) -> dict[str, Any]:
@@ -93,3 +115,491 @@ def test_which_rows_were_seen(tmp_path: Path) -> None:
     assert rows.seen(old.drop(["word"])) is None  # it is not known
     assert rows.begin(old) and rows.begin(pa.concat_tables([old, old]))
     assert not rows.begin(old.slice(0, 3)) and not rows.begin(old.slice(1)) and not rows.begin(old.drop(["n"]))
+
+
+ROWS = 200
+LABELS = ["yes", "no"]  # the positive class is the first: the order of probabilities is another than that of metrics
+NOW = "glue.verdict."
+
+
+class Registry:
+    """A registry in memory: what the store of MLflow does, without its second for each test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.aliases, self.noted = folder, dict[str, int](), list[tuple[int, str, str]]()
+        self.of: dict[int, dict[str, str]] = {1: {}, 2: {}, 3: {}}
+        self.unsigned: set[int] = set()
+
+    def champion(self, model: str) -> int | None:
+        return self.under(model, "champion")
+
+    def under(self, model: str, alias: str) -> int | None:
+        assert model == "p"
+        return self.aliases.get(alias)
+
+    def set_champion(self, model: str, version: int) -> None:
+        self.set_alias(model, "champion", version)
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        assert model == "p"
+        self.aliases[alias] = version
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        del self.aliases[alias]
+
+    def tags(self, model: str, version: int) -> dict[str, str]:
+        assert model == "p"
+        return dict(self.of[version])
+
+    def tag(self, model: str, version: int, tags: dict[str, str]) -> None:
+        assert model == "p"
+        self.of[version] |= tags
+
+    def untag(self, model: str, version: int, key: str) -> None:
+        assert model == "p"
+        self.of[version].pop(key, None)
+
+    def history(self, model: str) -> list[tuple[int, str, str]]:
+        assert model == "p"
+        return list(self.noted)
+
+    def note(self, model: str, version: int, how: str, when: str) -> None:
+        assert model == "p" and datetime.fromisoformat(when).utcoffset() == timedelta(0)
+        self.noted.append((version, how, when))
+
+    def has_signature(self, model: str, version: int) -> bool:
+        assert model == "p"
+        return version not in self.unsigned
+
+    def artifact(self, model: str, version: int, name: str, into: Path) -> Path:
+        assert model == "p"
+        return Path(shutil.copytree(self.folder / f"{version}" / name, into / name))
+
+    def bundle(self, model: str, version: int, into: Path) -> Path:
+        found = self.artifact(model, version, "bundle", into)
+        if self.of[version].get("glue.bundle_sha256") != io.digest(found):
+            raise DataError(f"{model} v{version}: its bundle is another")
+        return found
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Any]:
+    """A table, and models by the column that each looks at: `x` tells most of the target, `z` less."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    frame = {name: rng.normal(size=ROWS).astype(np.float32) for name in "xz"}
+    yes = 2 * frame["x"] + frame["z"] + rng.normal(size=ROWS) > 0
+    y = np.where(yes, "yes", "no").astype(object)
+    made = {}
+    for name, weights in (("x", [1, 0]), ("z", [0, 1]), ("-z", [0, -1])):
+        data = pd.DataFrame(frame) * weights
+        made[name] = LogisticRegression().fit(data.to_numpy(), y)
+    return {"table": pa.table({**frame, "y": pa.array(y)}), **made}
+
+
+class Project:
+    """A project after `package`, with a registry; its candidate is version 2."""
+
+    def __init__(self, root: Path, models: dict[str, Any]) -> None:
+        self.root, self.store, self.models = root, Registry(root / "registry"), models
+        io.write_parquet(root / layout.TABLE, models["table"])
+        self.holdout = np.arange(ROWS - 1, 39, -2)  # 80 rows, in no order of the table
+        target = models["table"].column("y").take(pa.array(self.holdout))
+        io.write_parquet(root / layout.TEST, pa.table({layout.ROW: self.holdout, "target:y": target}))
+        io.write_text(root / "dvc.lock", f"stages: {{split: {{outs: [{{path: {layout.TEST}, md5: of-test}}]}}}}\n")
+        self.report: dict[str, Any] = {
+            "task": "binary",
+            "metrics": {"roc_auc": {"value": 0.9, "trivial": 0.5}},
+            "thresholds": [],
+        }
+        self.options: dict[str, Any] = {}
+        self.bundle(root / layout.BUNDLE, "x")
+        self.register(2, root / layout.BUNDLE)
+
+    def bundle(self, folder: Path, model: str, **of_schema: Any) -> Path:
+        folder.mkdir(parents=True)
+        onnx.save_skops(self.models[model], folder / "model.skops")
+        columns = [Column("x", "number"), Column("z", "number")]
+        made = Schema(**{"task": "binary", "target": "y", "columns": columns, "labels": ["no", "yes"]} | of_schema)
+        io.write_json(folder / "schema.json", made.to_dict())
+        io.write_json(folder / "parity.json", {"faithful": True, "format": "skops", "reason": ""})
+        return folder
+
+    def register(self, version: int, bundle: Path, *, tried: bool = True) -> None:
+        shutil.copytree(bundle, self.store.folder / f"{version}/bundle", dirs_exist_ok=True)
+        digest = io.digest(bundle)
+        self.store.of[version] |= {"glue.bundle_sha256": digest, "glue.holdout_md5": "of-test"}
+        if tried:
+            trial.known(self.root, digest)
+
+    def other(self, version: int, model: str, **of_schema: Any) -> None:
+        """Another version in the registry."""
+        self.register(version, self.bundle(self.root / f"other/{version}", model, **of_schema))
+        self.evaluated(self.store.folder / f"{version}/evaluation")
+
+    def evaluated(self, folder: Path, **more: Any) -> None:
+        io.write_json(folder / "evaluation.json", self.report | more)
+
+    def config(self) -> Config:
+        source = {"path": "t.csv"}
+        made = {"data": {"sources": {"t": source}, "labels": {"source": "t", "target": "y"}}, "train": {"seed": 5}}
+        return Config.model_validate({"glue": 1, "project": "p", **made, **self.options})
+
+    def promote(self, version: int = 2, **how: Any) -> Verdict:
+        self.evaluated(self.root / layout.EVALUATION)
+        return promote(self.config(), self.root, self.store, version, **how)  # type: ignore[arg-type]
+
+    def verdict(self, version: int = 2) -> dict[str, Any]:
+        """The last decision that was written down."""
+        found: dict[str, Any] = verdicts(self.store.of[version])[-1]
+        return found
+
+
+@pytest.fixture
+def project(tmp_path: Path, models: dict[str, Any]) -> Project:
+    return Project(tmp_path, models)
+
+
+def champion_of(project: Project, model: str = "z", version: int = 1, **of_schema: Any) -> Project:
+    project.other(version, model, **of_schema)
+    project.store.aliases["champion"] = version
+    return project
+
+
+def test_without_a_champion_the_candidate_is_champion(project: Project) -> None:
+    project.store.aliases["challenger"] = 2
+    assert project.promote() == Verdict(2, 2, None, [], None)
+    assert project.store.aliases == {"champion": 2}  # and challenger no more
+    assert [one[:2] for one in project.store.noted] == [(2, "promote")]
+    said = project.verdict()
+    assert abs(datetime.fromisoformat(said.pop("time")) - datetime.now(UTC)) < timedelta(minutes=10)
+    assert said == {"alias": "champion", "by": "run", "champion": None, "refused": [], "compared": None}
+
+
+def test_a_better_candidate_takes_the_place_of_the_champion(project: Project) -> None:
+    champion_of(project)
+    found = project.promote()
+    assert (found.version, found.champion, found.previous, found.refused) == (2, 2, 1, [])
+    assert project.store.aliases == {"champion": 2}
+    assert [one[:2] for one in project.store.noted] == [
+        (1, "promote"),
+        (2, "promote"),
+    ]  # who was it by other means, too
+    table = project.models["table"].take(pa.array(project.holdout))
+    yes = np.array(table.column("y").to_pylist()) == "yes"
+    scores = [
+        project.models[name].predict_proba(table.select(["x", "z"]).to_pandas().to_numpy())[:, 1] for name in ("x", "z")
+    ]
+    said = found.comparison
+    assert said is not None and said["candidate"] == pytest.approx(roc_auc_score(yes, scores[0]))
+    assert said["champion"] == pytest.approx(roc_auc_score(yes, scores[1]))
+    again, draws = np.random.default_rng(5), []
+    for _ in range(100):  # of the same rows of both
+        at = again.integers(0, 80, 80)
+        draws.append(roc_auc_score(yes[at], scores[0][at]) - roc_auc_score(yes[at], scores[1][at]))
+    assert (said["low"], said["high"]) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
+    assert {key: said[key] for key in ("version", "metric", "confidence", "rows", "drawn_rows", "seen", "order")} == {
+        "version": 1, "metric": "roc_auc", "confidence": 0.95, "rows": 80, "drawn_rows": 80, "seen": None, "order": None
+    }  # fmt: skip
+    assert said["at_least_as_good"] is True
+    assert project.verdict()["compared"] == json.loads(json.dumps(said)) and project.verdict()["champion"] == 1
+
+
+def test_a_worse_candidate_is_refused_and_the_champion_stays(project: Project) -> None:
+    project.options = {"promote": {"metric": "log_loss", "confidence": 0.5}}
+    shutil.rmtree(project.root / layout.BUNDLE)
+    project.register(2, project.bundle(project.root / layout.BUNDLE, "-z"))
+    champion_of(project, "x")
+    found = project.promote()
+    said = found.comparison
+    assert said is not None and said["confidence"] == 0.5 and said["metric"] == "log_loss"
+    assert said["low"] < said["candidate"] - said["champion"] < said["high"]
+    assert found == Verdict(
+        2,
+        1,
+        1,
+        [
+            f"log_loss {said['candidate']:.4f} is worse than champion v1's {said['champion']:.4f} on the same holdout",
+        ],
+        said,
+    )
+    assert said["at_least_as_good"] is False and project.store.aliases == {"champion": 1}
+    assert project.verdict()["refused"] == found.refused and not project.store.noted
+
+
+def test_the_champion_itself_is_asked_nothing(project: Project) -> None:
+    project.store.aliases["champion"] = 2
+    before = project.store.tags("p", 2)
+    assert project.promote() == Verdict(2, 2, 2, [], None) and project.store.tags("p", 2) == before
+
+
+def test_every_reason_is_named(project: Project) -> None:
+    """Of the report, of the bundle and of the registry, in this order."""
+    champion_of(project, labels=["no", "maybe", "yes"])
+    project.report |= {
+        "thresholds": [
+            {"metric": "roc_auc", "value": 0.81239, "min": 0.9, "max": None, "met": False},
+            {"metric": "brier", "value": 0.2, "min": None, "max": 0.1, "met": False},
+            {"metric": "f1", "value": None, "min": 0.0, "max": None, "met": False},
+            {"metric": "recall", "value": 0.7, "min": 0.5, "max": None, "met": True},
+        ],
+        "metrics": {"roc_auc": {"value": 0.4, "trivial": 0.5}},
+        "fresh": {"order": order(0.55, 0.5, 0.6)},
+    }
+    said = {"faithful": False, "format": "onnx", "reason": "another label"}
+    io.write_json(project.root / layout.BUNDLE / "parity.json", said)
+    project.store.unsigned.add(2)
+    project.store.noted = [(2, "promote", "then"), (1, "promote", "then")]
+    assert project.promote().refused == [
+        "roc_auc 0.8124 misses threshold min 0.9",
+        "brier 0.2000 misses threshold max 0.1",
+        "f1 is not defined on this holdout, so threshold min 0.0 is not met",
+        "parity: another label",
+        "signature: the version has none",
+        "bundle: its digest is not the one that was registered",
+        "v2 was champion before v1 took its place: glue promote 2 takes it anew",
+        "roc_auc 0.4000 is worse than the trivial predictor's 0.5000 (promote: {worse_than_trivial: accept} takes it)",
+        "champion v1 could not be scored on this holdout: it predicts binary ['no', 'maybe', 'yes']",
+        "fresh rows: the order in which v2 puts the 128 held out is 0.5500, not surely better than chance, 0.5",
+    ]
+    project.options = {"promote": {"worse_than_trivial": "accept"}}
+    assert not any("trivial" in line for line in project.promote().refused)
+
+
+@pytest.mark.parametrize(
+    "parity, refused",
+    [
+        ({"faithful": False, "format": "skops", "reason": "r"}, []),  # it is kept in the other form
+        ({"faithful": True, "format": "onnx", "reason": ""}, []),
+        ({"faithful": False, "format": "onnx", "reason": "r"}, ["parity: r"]),
+    ],
+)
+def test_what_is_kept_in_onnx_is_faithful(parity: dict[str, Any], refused: list[str]) -> None:
+    assert unsound([], parity, signed=True, registered=True) == refused
+
+
+def test_a_challenger_is_what_could_be_champion(project: Project) -> None:
+    champion_of(project)
+    found = project.promote(alias="challenger")
+    assert (found.champion, found.previous, found.refused) == (1, 1, []) and found.comparison is not None
+    assert project.store.aliases == {"champion": 1, "challenger": 2} and project.verdict()["alias"] == "challenger"
+    assert not project.store.noted
+
+
+def test_what_was_rolled_back_is_taken_anew_by_a_person_alone(project: Project) -> None:
+    champion_of(project)
+    project.store.of[2]["glue.rolled_back"] = "noon"
+    assert project.promote().refused == ["v2 was rolled back at noon: glue promote 2 takes it anew"]
+    assert project.verdict()["by"] == "run" and project.store.aliases == {"champion": 1}
+    assert project.promote(asked=True).champion == 2
+    assert project.verdict()["by"] == "promote" and "glue.rolled_back" not in project.store.of[2]
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({}, None),
+        ({"glue.holdout_md5": "other"}, "no git commit of it is known"),
+        (
+            {"glue.holdout_md5": "other", "mlflow.source.git.commit": "0123456789abcdef"},
+            "git checkout 0123456789ab && dvc checkout has it",
+        ),
+    ],
+)
+def test_another_version_is_judged_by_its_own_report_and_on_its_own_holdout(
+    project: Project, change: dict[str, str], said: str | None
+) -> None:
+    champion_of(project)
+    project.report["thresholds"] = [{"metric": "f1", "value": 0.1, "min": 0.2, "max": None, "met": False}]
+    project.other(3, "x")
+    project.report["thresholds"] = []  # the project's own
+    assert project.store.of[3]["glue.bundle_sha256"] == project.store.of[2]["glue.bundle_sha256"]
+    io.write_json(project.root / layout.BUNDLE / "parity.json", {"faithful": False, "format": "skops", "reason": "new"})
+    project.store.of[3] |= change
+    found = project.promote(3, asked=True)
+    assert found.refused[0] == "f1 0.1000 misses threshold min 0.2" and (found.comparison is None) == (said is not None)
+    assert found.refused[1:] == ([f"holdout: that of v3 is not the one that is here ({said})"] if said else [])
+
+
+def test_a_holdout_that_is_not_here_is_another(project: Project) -> None:
+    project.other(3, "z")
+    (project.root / layout.TEST).unlink()
+    assert "holdout: that of v3 is not the one that is here" in project.promote(3, asked=True).refused[0]
+    (project.root / "dvc.lock").unlink()
+    del project.store.of[3]["glue.holdout_md5"]
+    assert "holdout: that of v3 is not the one that is here" in project.promote(3, asked=True).refused[0]
+
+
+def test_what_is_here_needs_no_holdout_of_the_registry(project: Project) -> None:
+    """The version that the project made last, named by a person: its report and holdout are those of the project."""
+    project.store.of[2]["glue.holdout_md5"] = "other"
+    assert project.promote(asked=True).champion == 2
+
+
+def trained_on(project: Project, rows: Any) -> None:
+    """Version 1 says that it was trained on these rows of the table."""
+    table, trained = project.models["table"], np.zeros(ROWS, bool)
+    trained[rows] = True
+    made = Rows(table.column_names, identities(table), trained)
+    made.write(project.store.folder / "1/split/rows.parquet")
+    project.store.of[1]["glue.rows"] = str(ROWS)
+
+
+@pytest.mark.parametrize("kept", [80, 50, 20, 19, 0])
+def test_rows_that_the_champion_was_trained_on_are_left_out_of_the_comparison(project: Project, kept: int) -> None:
+    champion_of(project)
+    seen = project.holdout[kept:]
+    trained_on(project, [*range(38), *seen])
+    found = project.promote()
+    if kept >= 20:
+        said = found.comparison
+        assert said is not None and (said["rows"], said["seen"]) == (kept, 80 - kept)
+        table = project.models["table"].take(pa.array(project.holdout[:kept]))
+        share = project.models["z"].predict_proba(table.select(["x", "z"]).to_pandas().to_numpy())[:, 1]
+        assert said["champion"] == pytest.approx(roc_auc_score(np.array(table.column("y").to_pylist()) == "yes", share))
+        return
+    assert found.comparison is None and found.champion == 1
+    assert found.refused == [
+        f"champion v1 was trained on {80 - kept} of the 80 rows of this holdout, and {kept} are too few to compare on: "
+        "glue promote 2 takes it without a comparison"
+    ]
+    asked = project.promote(asked=True)
+    assert (asked.champion, asked.refused, asked.comparison) == (2, [], None)
+
+
+def test_few_rows_of_which_none_was_seen_are_compared_on(project: Project) -> None:
+    champion_of(project)
+    few = project.holdout[:12]
+    target = project.models["table"].column("y").take(pa.array(few))
+    io.write_parquet(project.root / layout.TEST, pa.table({layout.ROW: few, "target:y": target}))
+    trained_on(project, range(38))
+    said = project.promote().comparison
+    assert said is not None and (said["rows"], said["seen"]) == (12, 0)
+
+
+def test_what_the_champion_says_of_fresh_rows_counts(project: Project) -> None:
+    """It puts them in the reverse order: what was known is turned round."""
+    champion_of(project, "-z")
+    project.options = {"split": {"fresh_after": [40]}}
+    project.report["fresh"] = {"order": order(0.9, 0.8, 0.95)}
+    found = project.promote()
+    assert found.comparison is not None and found.comparison["order"]["high"] < 0.5
+    assert found.comparison["order"]["rows"] == 80
+    assert found.comparison["order"]["value"] == pytest.approx(found.comparison["champion"])
+    assert len(found.refused) == 1 and "turn round what was known" in found.refused[0]
+    assert project.promote(asked=True).champion == 2
+
+
+def test_a_champion_that_does_not_answer_is_no_reason_to_pass(project: Project) -> None:
+    champion_of(project)
+    shutil.rmtree(project.store.folder / "1/bundle")
+    shutil.copytree(project.root / "other/1", project.store.folder / "1/bundle")
+    (project.store.folder / "1/bundle/signature.json").write_text("{}")
+    assert project.promote().refused == [
+        "champion v1 could not be scored on this holdout: p v1: its bundle is another",
+    ]
+
+
+FEATURED = FeatureList(["v:x"], [View("v", {"id": "id"}, {"x": "number"}, 0.0, "", of="v")], {"x": "v:x"})
+
+
+@pytest.mark.parametrize(
+    "found, refused, tag",
+    [
+        ((20, 80, []), [], "0 differences in 20 of the 80 rows of the holdout"),
+        ((0, 80, []), ["skew: no row of the holdout has all its keys, so nothing could be replayed"], None),
+        ((20, 1080, ["a", "b", "c"]), ["a", "b", "c"], "3 differences in 20 of the 1,080 rows of the holdout"),
+        ((20, 80, list("abcde")), ["a", "b", "c", "skew: and 2 more differences"], "5 differences in 20 of"),
+        (DataError("down"), ["skew: the replay of the online store could not run: down"], None),
+    ],
+)
+def test_what_is_served_otherwise_than_it_was_trained_on_is_refused(
+    project: Project, found: Any, refused: list[str], tag: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replay(config: Config, root: Path, features: FeatureList) -> Any:
+        assert root == project.root and config.project == "p" and features == FEATURED
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(skew, "replay", replay)
+    io.write_json(project.root / layout.BUNDLE / "features.json", FEATURED.to_dict())
+    project.register(2, project.root / layout.BUNDLE)
+    assert project.promote().refused == refused
+    said = project.store.of[2].get("glue.skew")
+    assert said == tag or (said is not None and tag is not None and said.startswith(tag))
+    assert project.store.champion("p") == (None if refused else 2)
+
+
+def test_a_rollback_puts_the_champion_of_before_back_and_marks_the_one_that_goes(project: Project) -> None:
+    champion_of(project)
+    project.promote()
+    assert champions(project.store, "p") == [1, 2]  # type: ignore[arg-type]
+    assert rollback(project.store, "p") == (1, 2)  # type: ignore[arg-type]
+    assert project.store.aliases == {"champion": 1} and champions(project.store, "p") == [1]  # type: ignore[arg-type]
+    assert [one[:2] for one in project.store.noted] == [(1, "promote"), (2, "promote"), (1, "rollback")]
+    at = datetime.fromisoformat(project.store.of[2]["glue.rolled_back"])
+    assert abs(at - datetime.now(UTC)) < timedelta(minutes=10) and at.microsecond == 0
+    assert "glue.rolled_back" not in project.store.of[1]
+
+
+def test_a_rollback_to_a_bundle_that_is_another_moves_nothing(project: Project) -> None:
+    champion_of(project)
+    project.promote()
+    (project.store.folder / "1/bundle/signature.json").write_text("{}")
+    with pytest.raises(DataError, match="p v1: its bundle is another"):
+        rollback(project.store, "p")  # type: ignore[arg-type]
+    assert project.store.aliases == {"champion": 2} and "glue.rolled_back" not in project.store.of[2]
+
+
+def test_a_rollback_goes_to_the_version_that_is_named(project: Project) -> None:
+    project.other(3, "z")
+    project.store.noted = [(3, "promote", "then"), (1, "promote", "then"), (2, "promote", "then")]
+    assert rollback(project.store, "p", 3) == (3, None)  # type: ignore[arg-type]
+    assert project.store.aliases == {"champion": 3} and "glue.rolled_back" not in project.store.of[2]
+
+
+def test_a_move_keeps_another_challenger_and_notes_who_was_champion_once(project: Project) -> None:
+    project.store.aliases = {"champion": 1, "challenger": 3}
+    for version in (2, 1):
+        move(project.store, "p", version, "promote")  # type: ignore[arg-type]
+    assert project.store.aliases == {"champion": 1, "challenger": 3}
+    assert [one[:2] for one in project.store.noted] == [(1, "promote"), (2, "promote"), (1, "promote")]
+
+
+def test_features_that_only_the_champion_takes_are_looked_up_as_they_are_defined_now(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows have `x` from elsewhere too, which gives way; their time is that of the rows."""
+    from mlops_glue import features
+
+    when = pa.array([f"{1 + n % 28:02}/02/2026" for n in range(4)])
+    raw = pa.table({"id": [1, 2, 3, 4], "x": [9.0] * 4, "at": when})
+    project.options = {
+        "data": {
+            "sources": {"t": {"path": "t.csv", "timestamp": "at", "entity": "id"}},
+            "labels": {"source": "t", "target": "y"},
+        }
+    }
+
+    class Champion:
+        features: Any = replace(FEATURED, columns={"x": "v:x", "w": "v:w"}, day_first=True)
+
+        def lacks(self, table: pa.Table) -> bool:
+            return not {"x", "w"} <= set(table.column_names)
+
+    def looked_up(*given: Any, **how: Any) -> Any:
+        config, root, taken, rows, at = given
+        assert config.project == "p" and root == project.root and taken is Champion.features
+        assert rows.equals(raw.drop(["x"])) and how == {"as_defined_now": True}
+        assert at.astype("datetime64[D]").astype(str).tolist() == [f"2026-02-{day:02}" for day in range(1, 5)]
+        return "featured"
+
+    monkeypatch.setattr(features, "with_features", looked_up)
+    one = Champion()
+    assert _with_its_features(project.config(), project.root, one, raw) == "featured"  # type: ignore[arg-type]
+    has_all = raw.append_column("w", pa.array([0] * 4))
+    assert _with_its_features(project.config(), project.root, one, has_all) is has_all  # type: ignore[arg-type]
+    one.features = None
+    assert _with_its_features(project.config(), project.root, one, raw) is raw  # type: ignore[arg-type]
