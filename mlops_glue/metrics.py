@@ -105,7 +105,7 @@ def _auc_ovr(truth: Array, probability: Array) -> float:
 
 def _average_precision(truth: Array, score: Array) -> float:
     """The sum of precisions weighted by the gains in recall, ties taken together; 0 where nothing is positive."""
-    order = np.argsort(-score, kind="stable")
+    order = np.argsort(-score)
     last = np.append(np.nonzero(np.diff(score[order]))[0], len(order) - 1)  # of each run of equal scores
     hits = np.cumsum(truth[order])[last]
     return float(np.sum(np.diff(hits, prepend=0) * hits / (last + 1)) / hits[-1]) if hits[-1] else 0.0
@@ -234,7 +234,7 @@ def calibration(happened: Array, score: Array) -> tuple[Array, Array]:
     if happened.all() or not happened.any():
         return np.array([0.0, 1.0]), np.array([0.0, 1.0])
     if len(score) >= ISOTONIC_ROWS:
-        fitted = IsotonicRegression(y_min=0, y_max=1).fit(score, happened)
+        fitted = IsotonicRegression().fit(score, happened)
         return fitted.X_thresholds_, fitted.y_thresholds_
     across = np.linspace(-MOST_LOGIT, MOST_LOGIT, 201)
     sigmoid = LogisticRegression().fit(_logit(score)[:, None], happened)
@@ -294,7 +294,7 @@ def importances(features: Any, score: Callable[[Any, int], Array], repeats: int,
 def _thin(across: Array, up: Array, most: int = 300) -> tuple[Array, Array]:
     """Points evenly spaced along the curve, so that a steep part keeps its shape."""
     path = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(across)) + np.abs(np.diff(up)))])
-    at = np.unique(np.searchsorted(path, np.linspace(0, path[-1], most)).clip(max=len(path) - 1))
+    at = np.unique(np.searchsorted(path, np.linspace(0, path[-1], most)))
     return across[at], up[at]
 
 

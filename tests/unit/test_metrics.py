@@ -214,6 +214,15 @@ def test_what_is_no_probability_has_no_loss(name: str) -> None:
     assert not np.isnan(metrics.compute(metric, truth, truth, edge))
 
 
+def test_what_does_not_sum_to_one_has_no_area_over_classes() -> None:
+    """Scikit-learn refuses it, but for rounding."""
+    metric, truth, label = metrics.table("multiclass", 3)["roc_auc_ovr"], np.array([0, 1, 2]), np.zeros(3, int)
+    probability = np.eye(3) * 0.4 + 0.2
+    assert metrics.compute(metric, truth, label, probability + 1e-9) == 1
+    probability[1, 1] += 0.01
+    assert np.isnan(metrics.compute(metric, truth, label, probability))
+
+
 def test_an_order_of_classes_is_the_area_under_the_curve() -> None:
     """With an interval that holds it, drawn from the seed; of many rows the samples have fewer."""
     for classes in (2, 3):

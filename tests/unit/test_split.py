@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from mlops_glue import io, layout
 from mlops_glue.config import Config
@@ -15,7 +16,17 @@ from mlops_glue.errors import DataError
 from mlops_glue.pipeline.split import batches, fresh_holdout, late, late_entities, split
 
 
-def project(root: Path, rows: int, *, when: Any = None, whom: Any = None, y: Any = None, **options: Any) -> Config:
+def project(
+    root: Path,
+    rows: int,
+    *,
+    when: Any = None,
+    whom: Any = None,
+    y: Any = None,
+    task: str = "binary",
+    seed: int = 0,
+    **options: Any,
+) -> Config:
     """A project whose next stage is split."""
     made = {layout.ROW: np.arange(rows), "x": np.arange(rows, dtype=float)}
     made["target:y"] = np.arange(rows) % 2 if y is None else y
@@ -25,9 +36,9 @@ def project(root: Path, rows: int, *, when: Any = None, whom: Any = None, y: Any
     if whom is not None:
         made[layout.WHOM], source["entity"] = pa.array(whom), "who"
     io.write_parquet(root / layout.FEATURES, pa.table(made))
-    io.write_json(root / layout.COLUMNS, {"schema": {"task": "binary"}})
+    io.write_json(root / layout.COLUMNS, {"schema": {"task": task}})
     data = {"sources": {"t": source}, "labels": {"source": "t", "target": "y"}}
-    return Config.model_validate({"glue": 1, "project": "p", "data": data, "train": {}, "split": options})
+    return Config.model_validate({"glue": 1, "project": "p", "data": data, "train": {"seed": seed}, "split": options})
 
 
 def rows_of(root: Path, path: str) -> list[int]:
@@ -119,3 +130,136 @@ def test_one_class_to_learn_is_refused_and_few_rows_are_warned_of(
     caplog.clear()
     split(project(tmp_path, 100, when=days(100), by="time"), tmp_path)
     assert not caplog.text
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("seed", [0, 7])
+def test_random_rows_are_scikit_learns_by_the_seed_and_for_classes_stratified(
+    tmp_path: Path, task: str, seed: int
+) -> None:
+    y = np.random.default_rng(1).permutation(np.repeat([0, 1, 2], [60, 30, 10]))
+    split(project(tmp_path, 100, y=y, task=task, seed=seed, test_size=0.3), tmp_path)
+    strata = None if task == "regression" else y
+    train, test = train_test_split(np.arange(100), test_size=0.3, random_state=seed, stratify=strata)
+    assert rows_of(tmp_path, layout.TEST) == sorted(test) and rows_of(tmp_path, layout.TRAIN) == sorted(train)
+    if task != "regression":
+        assert np.bincount(y[test]).tolist() == [18, 9, 3]
+
+
+@pytest.mark.parametrize(
+    "y, stratified",
+    [
+        (np.repeat(np.arange(20), 5), True),  # as many classes as rows that are held out
+        (np.r_[np.repeat(np.arange(19), 5), [19] * 3, [20] * 2], False),  # one more
+        (np.r_[np.repeat([0, 1], 49), [2] * 2], True),
+        (np.r_[np.repeat([0, 1], [50, 49]), [2]], False),  # a class with one row cannot be on both sides
+    ],
+)
+def test_classes_that_cannot_be_on_both_sides_are_split_at_random(tmp_path: Path, y: Any, stratified: bool) -> None:
+    split(project(tmp_path, 100, y=y, task="multiclass"), tmp_path)
+    _, test = train_test_split(np.arange(100), test_size=0.2, random_state=0, stratify=y if stratified else None)
+    assert rows_of(tmp_path, layout.TEST) == sorted(test)
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_entities_are_scikit_learns_groups_by_the_seed(tmp_path: Path, seed: int) -> None:
+    whom = np.array([f"e{n % 23}" for n in range(200)], object)
+    split(project(tmp_path, 200, whom=whom, by="entity", seed=seed, test_size=0.4), tmp_path)
+    groups = GroupShuffleSplit(1, test_size=0.4, random_state=seed)
+    (train, test), *_ = groups.split(np.arange(200), groups=whom)
+    assert rows_of(tmp_path, layout.TEST) == sorted(test) and rows_of(tmp_path, layout.TRAIN) == sorted(train)
+
+
+@pytest.mark.parametrize(
+    "rows, size, held", [(10, 0.25, 3), (10, 0.5, 5), (11, 0.5, 6), (3, 0.5, 2), (1000, 0.001, 2), (40, 0.95, 38)]
+)
+def test_by_time_whole_rows_are_trained_on(tmp_path: Path, rows: int, size: float, held: int) -> None:
+    """A part of a row is held out; one row is held out at least."""
+    config = project(tmp_path, rows, when=days(rows), by="time", test_size=size, task="regression", y=np.ones(rows))
+    if size == 0.001:
+        with pytest.raises(DataError, match="the holdout has 1 of 1,000 rows"):
+            split(config, tmp_path)
+        return
+    split(config, tmp_path)
+    assert rows_of(tmp_path, layout.TEST) == list(range(rows - held, rows))
+    assert rows_of(tmp_path, layout.TRAIN) == list(range(rows - held))
+
+
+def test_a_split_with_nothing_on_a_side_is_refused(tmp_path: Path) -> None:
+    """All rows are of one moment; or there is one row."""
+    when = np.repeat(days(1), 30)
+    with pytest.raises(DataError, match=r"^split: 30 rows give an empty training set or holdout$"):
+        split(project(tmp_path, 30, when=when, by="time"), tmp_path)
+    with pytest.raises(DataError, match=r"^split: 1 rows give an empty training set or holdout$"):
+        split(project(tmp_path, 1, when=days(1), by="time"), tmp_path)
+    assert not (tmp_path / layout.TEST).exists()
+
+
+def test_what_a_small_holdout_is_told_with(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(DataError) as refused:
+        split(project(tmp_path, 10, when=days(10), by="time", test_size=0.1), tmp_path)
+    assert refused.value.message == "split: the holdout has 1 of 10 rows: nothing can be measured on it"
+    assert refused.value.hint == "split: {test_size: 0.1} in glue.yaml is its share"
+    split(project(tmp_path, 1002, when=days(1002), by="time", test_size=0.0015), tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        "warning: the holdout has 2 of 1,002 rows: what is measured on it is by chance; "
+        "split: {test_size: 0.0015} in glue.yaml is its share"
+    ]
+
+
+def test_one_value_is_enough_for_a_regression_and_one_class_is_not(tmp_path: Path) -> None:
+    one = ["yes"] * 7 + ["no"] * 3
+    with pytest.raises(DataError) as refused:
+        split(project(tmp_path, 10, when=days(10), y=one, by="time", test_size=0.4), tmp_path)
+    assert refused.value.message == "split: the training rows hold one class only: 'yes'"
+    split(project(tmp_path, 10, when=days(10), y=np.ones(10), by="time", task="regression"), tmp_path)
+    assert rows_of(tmp_path, layout.TEST) == [8, 9]
+
+
+@pytest.mark.parametrize("by", ["time", "random"])
+def test_each_batch_has_its_latest_rows_held_out_and_the_last_is_measured_on(tmp_path: Path, by: str) -> None:
+    """By time the latest; without one the last ones of the table. Those of an older retraining may be gone."""
+    rows = 750
+    order = np.random.default_rng(0).permutation(rows) if by == "time" else np.arange(rows)
+    bounds = [days(rows)[at].item().isoformat() for at in (299, 299, 499)] if by == "time" else [300, 300, 500]
+    config = project(tmp_path, rows, when=days(rows)[order], by=by, test_size=0.3, fresh_after=bounds)
+    split(config, tmp_path)
+    held = {int(order[row]) for row in rows_of(tmp_path, layout.TEST)}
+    trained = {int(order[row]) for row in rows_of(tmp_path, layout.TRAIN)}
+    assert held == set(range(675, 750)) and not trained & {*range(440, 500), *range(675, 750)}
+    assert {*range(300, 440), *range(500, 675)} <= trained and len(trained & set(range(300))) == 210
+    if by == "time":
+        assert trained >= set(range(210))
+    assert io.read_json(tmp_path / layout.FRESH) == {"rows": 250, "trained": 175, "held_out": 75}
+
+
+def test_all_rows_may_be_fresh(tmp_path: Path) -> None:
+    when = days(400)
+    split(project(tmp_path, 400, when=when, by="time", fresh_after=["2025-12-31"]), tmp_path)
+    assert rows_of(tmp_path, layout.TEST) == list(range(320, 400))
+
+
+def test_an_entity_stays_on_its_side_in_all_batches(tmp_path: Path) -> None:
+    """Also one that came with the batch of before; the latest new ones are held out."""
+    whom = [f"a{n % 20}" for n in range(200)] + [f"b{n % 10}" for n in range(200)] + [f"b{n % 10}" for n in range(100)]
+    whom += [f"a{n % 20}" for n in range(40)] + [f"c{n // 4}" for n in range(200)]
+    config = project(tmp_path, len(whom), whom=whom, by="entity", fresh_after=[200, 400], test_size=0.2)
+    split(config, tmp_path)
+    held = {whom[row] for row in rows_of(tmp_path, layout.TEST)}
+    trained = {whom[row] for row in rows_of(tmp_path, layout.TRAIN)}
+    assert not held & trained and len(rows_of(tmp_path, layout.TEST)) >= 68
+    (_, first), *_ = GroupShuffleSplit(1, test_size=0.2, random_state=0).split(np.arange(200), groups=whom[:200])
+    assert {one for one in held if one[0] == "a"} == {whom[at] for at in first}
+    assert {one for one in held if one[0] == "b"} == {"b9", "b8", "b7"}  # 60 rows, for 50
+    assert {one for one in held if one[0] == "c"} == {f"c{n}" for n in range(42, 50)}  # 32 rows, beside 38 of a and b
+    counts = io.read_json(tmp_path / layout.FRESH)
+    assert counts["rows"] == 340 == counts["trained"] + counts["held_out"]
+    assert min(rows_of(tmp_path, layout.TEST)) >= 400 and counts["held_out"] == len(rows_of(tmp_path, layout.TEST))
+
+
+def test_what_fresh_rows_are_too_few_for_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        fresh_holdout(99, 0.2)
+    assert refused.value.hint == "it takes 100, of which 50 are held out"
+    with pytest.raises(DataError, match=r"split: 0 fresh rows"):
+        fresh_holdout(0, 0.2)

@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from mlops_glue import io, layout
 from mlops_glue.config import Config
-from mlops_glue.errors import CheckFailed, DataError, StageError
+from mlops_glue.errors import CheckFailed, ConfigError, DataError, StageError
 from mlops_glue.pipeline import transform
 
 START = pd.Timestamp("2026-01-01", tz="UTC")
@@ -21,11 +22,13 @@ CLOCKS = {"made": (["id"], ["at"])}
 Build = Callable[[dict[str, pd.DataFrame]], dict[str, pd.DataFrame]]
 
 
-def config(**clocks: Any) -> Config:
+def config(transform: str = "m:f", created: str | None = None, **clocks: Any) -> Config:
     sources = {name: {"path": f"{name}.csv", **({"timestamp": at} if at else {})} for name, at in clocks.items()}
+    if created:
+        sources["events"]["created"] = created
     data = {"sources": sources, "labels": {"source": "events", "target": "y"}}
     return Config.model_validate(
-        {"glue": 1, "project": "p", "data": data, "train": {}, "features": {"transform": "m:f"}}
+        {"glue": 1, "project": "p", "data": data, "train": {}, "features": {"transform": transform}}
     )
 
 
@@ -158,9 +161,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_a_row_that_was_written_down_late_is_of_the_future() -> None:
     rows = events().assign(written=lambda t: t["at"] + pd.Timedelta(days=2))
-    late = config(events="at").model_dump(exclude_none=True, exclude_unset=True)
-    late["data"]["sources"]["events"]["created"] = "written"
-    made_of = Config.model_validate(late)
+    made_of = config(created="written", events="at")
     known = {"events": transform.known_at(made_of, "events", pa.Table.from_pandas(rows))}
     assert (known["events"] == rows["written"].to_numpy("datetime64[us]")).all()
     for build, refused in (
@@ -182,3 +183,248 @@ def test_digits_at_the_end_of_a_sum_are_no_difference() -> None:
         return {"made": made.assign(total=made["total"] * (1 + 1e-13 * len(made)), zero=1e-14 * len(made) * made["v"])}
 
     check(lambda tables: {"made": build(tables)["made"].drop(columns="zero")})
+
+
+FRAME = pd.DataFrame({"id": [1, 2], "at": [START, START], "v": [1.0, 2.0]})
+
+
+@pytest.mark.parametrize(
+    "made, said, hint",
+    [
+        ([FRAME], "gives list", "return a dict of data frames by name"),
+        ({"a": FRAME, "b": 3}, "gives dict", "return a dict of data frames by name"),
+        ({"a": FRAME, "b": FRAME.head(0)}, "the table 'b' is empty", None),
+        (
+            {"a": pd.DataFrame([[1, 2, 3, 4, 5]], columns=["z", "y", "x", "y", "z"])},
+            "the table 'a' has two columns 'y'",
+            None,
+        ),
+    ],
+)
+def test_what_a_transform_may_not_give(made: Any, said: str, hint: str | None) -> None:
+    with pytest.raises(DataError) as refused:
+        transform.run(config(events="at"), Path.cwd(), lambda tables: made, {"events": FRAME})
+    assert refused.value.message == f"features.transform m:f: {said}" and refused.value.hint == hint
+
+
+def test_a_transform_that_fails_is_told_with_the_lines_of_the_project_and_glues_own_errors_as_they_are(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "own.py").write_text("def f(tables):\n    return tables['none']\n")
+    space: dict[str, Any] = {}
+    exec(compile((tmp_path / "own.py").read_text(), str(tmp_path / "own.py"), "exec"), space)
+    with pytest.raises(StageError) as failed:
+        transform.run(config(events="at"), tmp_path, space["f"], {"events": FRAME})
+    assert failed.value.message == ("features.transform m:f: KeyError: 'none'\n  own.py:2 in f: return tables['none']")
+
+    def refuses(_: Any) -> Any:
+        raise DataError("mine", hint="so")
+
+    with pytest.raises(DataError) as mine:
+        transform.run(config(events="at"), tmp_path, refuses, {"events": FRAME})
+    assert (mine.value.message, mine.value.hint) == ("mine", "so")
+
+
+def test_a_transform_gets_copies_and_its_times_become_utc_to_the_microsecond() -> None:
+    def build(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+        rows = tables["events"]
+        rows["v"] = 0.0
+        at = rows["at"]
+        return {
+            "made": rows.assign(
+                naive=at.dt.tz_localize(None).dt.as_unit("ns"),
+                paris=at.dt.tz_convert("Europe/Paris").dt.as_unit("s"),
+                day=[one.date() for one in at],
+            )
+        }
+
+    given = FRAME.copy()
+    (made,) = transform.run(config(events="at"), Path.cwd(), build, {"events": given}).values()
+    assert given.equals(FRAME) and (made["v"] == 0).all()
+    for column in ("at", "naive", "paris"):
+        assert str(made[column].dtype) == "datetime64[us, UTC]" and (made[column] == START).all()
+    assert made["day"].dtype == object
+
+
+def test_the_function_is_that_of_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "of_transform.py").write_text("def f(tables):\n    return tables\nlimit = 3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert transform.load(config("of_transform:f", events="at"))({"a": 1}) == {"a": 1}
+    for wrong, said in (
+        ("of_transform:limit", "glue.yaml features.transform: no 'limit' in of_transform (there are: 'f')"),
+        ("nowhere:f", "glue.yaml features.transform: 'nowhere:f' does not import: No module named 'nowhere'"),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            transform.load(config(wrong, events="at"))
+        assert refused.value.problems == [said]
+        assert refused.value.hint == ("module:function" if "nowhere" in wrong else None)
+
+
+def test_each_table_is_a_file_of_its_columns_alone(tmp_path: Path) -> None:
+    transform.write(tmp_path, {"a": FRAME.set_index(pd.Index([7, 8], name="n")), "b": FRAME[["v"]]})
+    for name, columns in (("a", ["id", "at", "v"]), ("b", ["v"])):
+        written = io.read_parquet(tmp_path / layout.FEATURE_TABLES / f"{name}.parquet")
+        assert written.column_names == columns and written.column("v").to_pylist() == [1.0, 2.0]
+    with pytest.raises(DataError) as refused:
+        transform.write(tmp_path, {"c": pd.DataFrame({"mixed": [1, "x"]})})
+    assert refused.value.message.startswith("features.transform: the table 'c': ")
+    assert "for column mixed with type object" in refused.value.message and "', '" not in refused.value.message
+
+
+def test_a_row_is_known_when_it_happened_and_was_written_down_whichever_is_later() -> None:
+    table = pa.table({"at": ["2026-01-01", "2026-01-03"], "written": ["2026-01-02", "2026-01-02"]})
+    made_of = config(events="at", plain=None)
+    assert transform.known_at(made_of, "plain", table) is None
+    assert transform.known_at(made_of, "events", table).astype("datetime64[D]").astype(str).tolist() == [
+        "2026-01-01",
+        "2026-01-03",
+    ]
+    made_of = config(created="written", events="at")
+    assert transform.known_at(made_of, "events", table).astype("datetime64[D]").astype(str).tolist() == [
+        "2026-01-02",
+        "2026-01-03",
+    ]
+
+
+def hours(*numbers: float) -> Any:
+    return np.datetime64("2026-01-01", "us") + np.array([int(60 * n) for n in numbers]) * np.timedelta64(1, "m")
+
+
+@pytest.mark.parametrize(
+    "known, stamps, cut",
+    [
+        ([hours(*range(11))], [hours(*range(11))], hours(7)),  # after 0.6 of the way from the first to the last
+        ([hours(*range(11))], [hours(*range(10, -1, -1))], hours(7)),
+        ([hours(9, 1, 8)], [hours(0, 1, 2, 3), hours(4, 5, 6, 7, 8, 9, 10)], hours(8)),  # of all tables
+        ([hours(9), hours(8, 20), None, hours()], [hours(*range(11))], hours(8)),  # the first of any source
+        ([hours(1, 6)], [hours(*range(11))], hours(6)),  # none is later: before the latest there is
+        ([hours(1, 3), hours(2)], [hours(*range(11))], hours(3)),
+        ([hours(0)], [hours(*range(11))], None),  # nothing is made before it
+        ([hours(0.5)], [hours(0, 1, 2)], hours(0.5)),
+        ([None, hours()], [hours(1)], None),
+        ([hours(1)], [np.array(["NaT", "NaT"], "datetime64[us]")], None),
+        ([hours(5)], [np.concatenate([hours(1, 2), np.array(["NaT"] * 9, "datetime64[us]")])], hours(5)),
+    ],
+)
+def test_where_the_future_is_cut_off(known: list[Any], stamps: list[Any], cut: Any) -> None:
+    found = transform._cut(dict(enumerate(known)), dict(enumerate(stamps)))  # type: ignore[arg-type]
+    assert found is None if cut is None else found == cut[0] - np.timedelta64(1, "us")
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "a, b, same",
+    [
+        ([1.0, 1.0, 0.0], [1 + 0.9e-9, 1 + 1.1e-9, 0.0], [True, False, True]),  # to the last digits
+        ([-1e6, 0.0, 0.0], [-1e6, 0.9e-6, 1.1e-6], [True, True, False]),  # of nearly nothing, by the greatest
+        ([np.inf, 0.0, -np.inf], [np.inf, 1e-13, np.inf], [True, False, False]),
+        ([1, 2], [1.0, 2.5], [True, False]),
+        ([(1 << 60), 3], [(1 << 60) + 1, 3], [False, True]),
+        ([True, False], [True, True], [True, False]),
+        (["a", "b", None], ["a", "c", "a"], [True, False, False]),
+        ([[1, 2], [3]], [[1, 2], [4]], [True, False]),
+        ([[1], None], [[1], [2]], [True, False]),
+        (pd.Series([1, 2, None], dtype="Int64"), pd.Series([1, 3, 2], dtype="Int64"), [True, False, False]),
+        (pd.Series([1.5, None], dtype="Float64"), [1.5, 2.0], [True, False]),
+        (pd.Series(["a", "b"], dtype="category"), ["a", "c"], [True, False]),
+        (["1", "2"], [1.0, 2.0], [False, False]),
+        ([START, START], [START, START + pd.Timedelta(1, "us")], [True, False]),
+        ([], [], []),
+    ],
+)
+def test_what_counts_as_the_same_value(a: Any, b: Any, same: list[bool]) -> None:
+    for one, other in ((a, b), (b, a)):
+        assert transform._equal(pd.Series(one), pd.Series(other)).tolist() == same
+
+
+def test_the_first_difference_is_told_by_its_row() -> None:
+    old = pd.DataFrame({"id": [3, 4], "place": ["a", "b"], "at": [START, START], "v": [1.0, NAN], "w": ["x", "y"]})
+    words = ["id", "place"], "at"
+    assert transform._difference(old, old.copy(), *words) is None
+    assert transform._difference(old, old.assign(more=1), *words) is None
+    assert transform._difference(old, old.assign(w=["x", "z"]), *words) == (
+        "w of id 4, place b at 2026-01-01 00:00:00+00:00 is y, and z"
+    )
+    assert transform._difference(old, old.assign(v=[2.0, 5.0], w="-"), *words) == (
+        "v of id 3, place a at 2026-01-01 00:00:00+00:00 is 1.0, and 2.0"
+    )
+    assert transform._difference(old, old.assign(v=[1.0, 0.0]), *words) == (
+        "v of id 4, place b at 2026-01-01 00:00:00+00:00 is nan, and 0.0"
+    )
+    assert transform._difference(old, old.drop(columns="v"), *words) == "has a column 'v', and none"
+    many = pd.concat([old] * 600, ignore_index=True)
+    assert transform._difference(many, many.tail(1100), *words) == "has 1,200 rows of that time, and 1,100"
+
+
+def test_a_row_is_known_at_the_latest_of_its_clocks() -> None:
+    made = {"t": pd.DataFrame({"id": 1, "at": [START] * 3, "seen": [START + pd.Timedelta(days=d) for d in (-1, 1, 2)]})}
+    made["t"]["seen"] = made["t"]["seen"].where([True, True, False])
+    found = transform._stamps(made, "t", ["id"], ["at", "seen"])
+    assert found.dtype == "datetime64[us]" and found.astype("datetime64[D]").astype(str).tolist() == [
+        "2026-01-01",
+        "2026-01-02",
+        "NaT",
+    ]
+    for keys, columns, said in (
+        (["ids", "at"], ["seen"], "has no column 'ids' (did you mean 'id'?)"),
+        (["id"], ["at", "sees"], "has no column 'sees' (did you mean 'seen'?)"),
+    ):
+        with pytest.raises(DataError) as refused:
+            transform._stamps(made, "t", keys, columns)
+        assert refused.value.message == f"features.transform: the table 't' {said}"
+    with pytest.raises(DataError) as refused:
+        transform._stamps(made, "u", ["id"], ["at"])
+    assert refused.value.message == "features.transform: a view reads a table 'u', which it does not make"
+
+
+def test_what_is_said_where_nothing_can_be_judged_and_where_the_second_run_fails(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good: Build = lambda tables: {"made": before(tables)}  # noqa: E731
+    said = "warning: features.transform: not checked whether it looks ahead"
+
+    def told() -> list[str]:
+        lines = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return lines
+
+    check(good, clocks={})
+    assert told() == [f"{said}: no view of features.use reads a file that it makes"]
+    check(stamped(lambda at: at + pd.Timedelta(days=99)))
+    assert told() == [
+        f"{said}: no source has rows of a later time than what it makes, which could be taken away",
+    ]
+    later = pd.DataFrame({"id": [1], "at": [START + pd.Timedelta(days=400)]})
+    check(good, planes=pd.DataFrame({"id": [1]}), later=later, at={"planes": None})
+    assert told() == [
+        f"{said} in planes: it has no timestamp, so none was taken away",
+        f"{said} in later: all its rows are of after 2026-01-03T11:59:59, so none was taken away",
+    ]
+    late: Build = lambda t: {"made": before(t), "more": before(t).assign(at=START + pd.Timedelta(days=99))}  # noqa: E731
+    check(late, clocks={"more": (["id"], ["at"])} | CLOCKS)
+    assert told() == [f"{said} for more: all its rows are of after 2026-01-05T02:59:59"]
+    with pytest.raises(StageError) as failed:
+        check(lambda tables: {"made": before(tables).assign(x=1 / (len(tables["events"]) // 80))})
+    assert failed.value.message.startswith(
+        "with the rows up to 2026-01-03T11:59:59 alone, features.transform m:f: ZeroDivisionError: "
+    )
+    assert failed.value.hint == "it is run again on a part of the data, to see that it does not look ahead"
+    with pytest.raises(CheckFailed) as refused:
+        check(ahead("word", lambda t: f"of {len(t)}"))
+    assert refused.value.message == (
+        "features.transform looks ahead: made word of id 0 at 2026-01-01 14:00:00+00:00 is of 100, and of 60 "
+        "without what happened after 2026-01-03T11:59:59"
+    )
+
+
+def test_a_table_that_cannot_be_judged_does_not_hide_the_next_and_rows_may_come_in_any_order() -> None:
+    def build(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+        rows = before(tables)
+        late = rows.assign(at=START + pd.Timedelta(days=99))
+        return {"more": late, "made": rows.assign(total=rows["v"].mean())}
+
+    with pytest.raises(CheckFailed, match="total of id"):
+        check(build, clocks={"more": (["id"], ["at"])} | CLOCKS)
+    check(lambda tables: {"made": before(tables).sample(frac=1, random_state=len(tables["events"]))})
