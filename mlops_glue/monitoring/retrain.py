@@ -261,9 +261,8 @@ def put_back(root: Path) -> list[str]:
     before = root / layout.BEFORE
     there = sorted(one.relative_to(before) for one in before.rglob("*") if one.is_file())
     for path in there:
-        temporary = (root / path).with_name(f".{path.name}.before.tmp")
-        shutil.copy2(before / path, temporary)
-        temporary.replace(root / path)
+        with io.atomic(root / path) as temporary:  # what a link points to is what was changed
+            shutil.copyfile(before / path, temporary)
     _forget(before)
     return [path.as_posix() for path in there]
 

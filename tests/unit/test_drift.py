@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,12 @@ import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
+from mlops_glue import io, layout
 from mlops_glue.config import Drift, Monitor
-from mlops_glue.monitoring.drift import Version, Watch
-from mlops_glue.schema import Column, Schema
-from mlops_glue.summary import Reference, Summary, summarised
+from mlops_glue.errors import DataError
+from mlops_glue.monitoring.drift import Version, Watch, answered
+from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.summary import Reference, Summary, inputs, summarised
 
 
 def version(prediction: Any = None, **columns: Any) -> Version:
@@ -114,3 +118,241 @@ def test_values_of_another_type_are_a_problem_of_their_column() -> None:
     told = watch.verdict(Monitor())
     assert told["drifted"] == ["a"] and told["verdict"] == "drift" and not told["columns"]["b"]["drifted"]
     assert told["prediction"]["drifted"] and "is not what it was" in told["prediction"]["why"]
+
+
+RAW = [
+    Column("size", "number", "double"),
+    Column("town", "category", "string"),
+    Column("when", "datetime", "string"),
+    Column("ok", "boolean", "bool"),
+    Column("code", "number", "string"),
+]
+OF_KINDS = Schema("binary", "y", RAW, labels=["no", "yes"], positive="yes")
+
+
+def asked(rows: int, seed: int) -> dict[str, Any]:
+    """What is asked, as training had it."""
+    rng = np.random.default_rng(seed)
+    return {
+        "size": rng.normal(10, 2, rows),
+        "town": np.array(["Wien", "Graz", "Linz"])[rng.choice(3, rows, p=[0.6, 0.3, 0.1])],
+        "when": [f"2024-{m:02}-{d:02}T{h:02}:00" for m, d, h in rng.integers(1, [13, 29, 24], (rows, 3))],
+        "ok": rng.random(rows) < 0.7,
+        "code": [str(one) for one in rng.integers(0, 50, rows)],
+        "probability_yes": rng.random(rows) * 0.5,
+        "prediction": np.where(rng.random(rows) < 0.3, "yes", "no"),
+    }
+
+
+@cache
+def trained() -> tuple[dict[str, Summary], Summary]:
+    table, methods = pa.table(asked(3000, 0)), inputs(OF_KINDS)
+    known = {name: summarised(pa.chunked_array([one]), methods[name]) for name, one in encode(table, OF_KINDS).items()}
+    return known, summarised(table["probability_yes"], "wasserstein")
+
+
+def of_kinds(weights: dict[str, float] | None = None) -> Version:
+    known, said = trained()
+    reference = Reference(dict(known), weights or dict.fromkeys(known, 1 / len(known)), said)
+    return Version(7, OF_KINDS, reference, Path())
+
+
+def watched(of: Version, *more: dict[str, Any], unlogged: frozenset[str] = frozenset()) -> Watch:
+    """What was asked of 600 rows, changed; None takes the column away."""
+    watch = Watch(of, unlogged)
+    for seed, one in enumerate(more or ({},), 1):
+        columns = {name: values for name, values in (asked(600, seed) | one).items() if values is not None}
+        watch.add(pa.table(columns))
+    return watch
+
+
+PARTS = [f"when.{one}" for one in ("days", "month", "weekday", "hour")]
+
+
+def test_rows_of_every_kind_that_are_as_in_training_are_no_drift() -> None:
+    told = watched(of_kinds(), {}, {}).verdict(Monitor())
+    assert (told["version"], told["rows"], told["predictions"], told["unanswered"]) == (7, 1200, 1200, 0)
+    assert (told["verdict"], told["drifted"], told["drift_share"], told["threshold"]) == ("ok", [], 0, 0.3)
+    assert list(told["columns"]) == ["size", "town", *PARTS, "ok", "code"] and told["other_columns"] == []
+    for name, one in told["columns"].items():
+        assert (one["drifted"], one["why"], one["null_share"], one["reference_null_share"]) == (False, None, 0, 0), name
+        assert one["weight"] == 1 / 8 and 0 < one["distance"] < one["threshold"], name
+        numeric = name in ("size", "when.days", "code")
+        assert one["method"] == ("wasserstein" if numeric else "jensenshannon"), name
+        assert one["threshold"] == (0.2 if numeric else 0.1) or name in (*PARTS[1:], "when.days"), name
+        assert set(one) - {"weight"} == {
+            *("method", "distance", "threshold", "drifted", "why", "null_share", "reference_null_share"),
+            *(("out_of_range", "range") if numeric else ("unseen",)),
+        }
+    assert told["prediction"]["method"] == "wasserstein" and told["prediction"]["drifted"] is False
+    assert told["prediction"]["why"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "names", "said"),
+    [
+        ({"size": None}, ["size"], "the column is missing"),
+        ({"when": None}, PARTS, "the column is missing"),
+        ({"when": ["soon"] * 600}, PARTS, "column 'when': 'soon' is no date"),
+        ({"code": ["x"] * 600}, ["code"], "column 'code': 'x' is no number"),
+        ({"ok": [2.5] * 600}, ["ok"], "column 'ok': 2.5 is no boolean"),
+        ({"town": [[1]] * 600}, ["town"], "is not what it was: Function 'value_counts' has no kernel"),
+        ({"probability_yes": [{"a": 1}] * 600}, [], "is not what it was: "),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_column_cannot_be_is_its_problem(
+    change: dict[str, Any], names: list[str], said: str, first: bool
+) -> None:
+    """In whatever piece of the log; the others are judged all the same, and it has no distance."""
+    told = watched(of_kinds(), *((change, {}) if first else ({}, change))).verdict(Monitor(drift=Drift(share=0.1)))
+    assert sorted(told["drifted"]) == sorted(names) and told["drift_share"] == len(names) / 8
+    assert told["verdict"] == "drift" and told["rows"] == 1200
+    for name in names:
+        one = told["columns"][name]
+        assert one["distance"] is None and one["drifted"] is True and one["why"].startswith(said), one["why"]
+        assert "\n" not in one["why"] and len(one["why"]) < 150
+    prediction = told["prediction"]
+    assert prediction["drifted"] == (not names) and (prediction["why"] or "").startswith("" if names else said)
+    assert len(prediction["why"] or "") < 150
+
+
+def test_columns_that_the_log_leaves_out_are_not_judged() -> None:
+    """They have no weight either, and are no other columns."""
+    told = watched(of_kinds(), {"size": None, "when": ["gone"] * 600}, unlogged=frozenset(["size", "when"]))
+    assert told.problems == {}
+    assert {name: one["weight"] for name, one in told.verdict(Monitor())["columns"].items()} == {
+        name: pytest.approx(1 / 3) for name in ("town", "ok", "code")
+    }
+
+
+def test_columns_that_the_version_does_not_know_are_named() -> None:
+    """Not those that glue writes, nor the target."""
+    more = {name: [1] * 600 for name in ("zeta", "y", "glue_row", "probability_no", "probabilities", "Alpha")}
+    assert watched(of_kinds(), more, {"beta": [1] * 600}).verdict(Monitor())["other_columns"] == [
+        "Alpha",
+        "beta",
+        "probabilities",
+        "zeta",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("weights", "share"), [("importance", [0.5, 0.25, 0.0]), ("equal", [1 / 3, 1 / 3, 1 / 3])], ids=str
+)
+def test_a_column_counts_by_what_the_model_makes_of_it(weights: Any, share: list[float]) -> None:
+    """The most important is named first; what the reference has no weight of counts nothing."""
+    of = of_kinds({"size": 0.1, "town": 0.1, "ok": 0.2, "when.days": 0.6})
+    change = {"size": [99.0] * 600, "ok": [False] * 600, "code": ["7"] * 600}
+    watch = watched(of, change, unlogged=frozenset(["when"]))
+    told = watch.verdict(Monitor(drift=Drift(weights=weights)))
+    by = {name: one["weight"] for name, one in told["columns"].items()}
+    assert [by[name] for name in ("ok", "size", "code")] == (
+        [0.5, 0.25, 0.0] if weights == "importance" else [0.25, 0.25, 0.25]
+    )
+    assert told["drifted"] == (["ok", "size", "code"] if weights == "importance" else ["size", "ok", "code"])
+    assert told["drift_share"] == 0.75
+    for limit, verdict in ((0.75, "ok"), (0.74, "drift")):  # more than the share is drift, the share itself is not
+        settings = Monitor(drift=Drift(weights=weights, share=limit, prediction=False))
+        assert watch.verdict(settings)["verdict"] == verdict
+    none = watched(of_kinds({"size": 0.0}), change).verdict(Monitor())
+    assert {one["weight"] for one in none["columns"].values()} == {1 / 8}  # where nothing has a weight all count alike
+
+
+def test_what_was_not_there_in_training_is_told_by_its_share() -> None:
+    size, town = np.linspace(8, 12, 600), asked(600, 1)["town"].astype(object)
+    size[:3], size[3:6], town[:6], town[6:12] = 1e6, -1e6, "Rom", None
+    of = of_kinds()
+    told = watched(of, {"size": size, "town": town}).verdict(Monitor())["columns"]
+    assert told["size"]["out_of_range"] == 0.01 and told["town"]["unseen"] == pytest.approx(6 / 594)
+    assert (told["town"]["null_share"], told["town"]["drifted"]) == (0.01, False)
+    before: Any = of.reference.columns["size"]  # with three standard deviations on each side
+    margin = 3 * before.spread
+    assert told["size"]["range"] == [before.edges[0] - margin, before.edges[-1] + margin]
+
+
+def test_of_a_column_that_never_varied_there_is_no_range() -> None:
+    one = verdict(version(a=np.ones(500)), Monitor(), a=np.append(np.ones(270), np.full(30, 2.0)))["columns"]["a"]
+    assert (one["method"], one["range"], one["out_of_range"]) == ("jensenshannon", None, 0.1)
+    assert one["threshold"] == 0.1 and one["drifted"]
+
+
+def test_of_a_column_with_too_many_values_none_is_unseen() -> None:
+    of = of_kinds()
+    town: Any = of.reference.columns["town"]
+    of.reference.columns["town"] = replace(town, whole=False)
+    assert watched(of).verdict(Monitor())["columns"]["town"]["unseen"] is None
+
+
+def test_categories_are_counted_as_the_model_reads_them() -> None:
+    """With blanks around it, or as another type, a category is the same one; a word that says null is null."""
+    schema = replace(OF_KINDS, columns=[RAW[1], Column("n", "category", "int64")])
+    known = {"town": summarised(pa.chunked_array([["Wien"] * 60 + ["Graz"] * 40]), "jensenshannon")}
+    known["n"] = summarised(pa.chunked_array([["1"] * 50 + ["2"] * 50]), "jensenshannon")
+    watch = Watch(Version(1, schema, Reference(known, {}, None), Path()))
+    towns = ["Wien", "Wien ", " Graz", "Wien", "NA", None, "Wien", "Graz", "Wien", " Wien"]
+    watch.add(pa.table({"town": towns, "n": [1.0, 2.0] * 5}))
+    told = watch.verdict(Monitor(min_rows=1))
+    assert told["prediction"] is None and watch.told
+    assert told["columns"]["town"]["null_share"] == 0.2 and told["columns"]["town"]["unseen"] == 0
+    assert told["columns"]["n"]["distance"] == pytest.approx(0) and told["columns"]["n"]["weight"] == 0.5
+    wanted = known["town"].distance(summarised(pa.chunked_array([["Wien"] * 6 + ["Graz"] * 2]), "jensenshannon"))  # type: ignore[arg-type]
+    assert told["columns"]["town"]["distance"] == pytest.approx(wanted)
+
+
+def test_of_what_nothing_is_known_nothing_is_judged() -> None:
+    """A column of nulls only, and rows without a prediction."""
+    watch = watched(of_kinds(), {"prediction": None, "probability_yes": None, "size": pa.nulls(600, pa.float64())})
+    assert not watch.told and (watch.predictions, watch.unanswered) == (0, 0)
+    told = watch.verdict(Monitor())
+    assert told["prediction"] is None and (told["predictions"], told["unanswered"]) == (0, 0)
+    size = told["columns"]["size"]
+    assert (size["distance"], size["why"], size["null_share"], size["out_of_range"]) == (None, "nulls", 1.0, 0)
+    none = watched(of_kinds(), {name: [] for name in asked(1, 1)})
+    told = none.verdict(Monitor())
+    assert (told["rows"], told["verdict"], told["drift_share"]) == (0, "not enough data", None)
+    assert {(one["drifted"], one["null_share"], one["why"]) for one in told["columns"].values()} == {(None, 0, None)}
+    assert watched(of_kinds()).told
+
+
+@pytest.mark.parametrize(
+    ("said", "missing"),
+    [
+        ([0.5, None, float("nan"), float("inf"), -1.0], 3),
+        (["a", None, "", "b"], 1),
+        ([1, None, 0], 1),
+        (pa.array([1.5, float("-inf"), None], pa.float32()), 2),
+    ],
+    ids=str,
+)
+def test_which_predictions_are_none(said: Any, missing: int) -> None:
+    rows = pa.chunked_array([said if isinstance(said, pa.Array) else pa.array(said)])
+    assert int((~answered(rows)).sum()) == missing and len(answered(rows)) == len(rows)
+    watch = watched(of_kinds(), {name: list(values[: len(rows)]) for name, values in asked(600, 1).items()})
+    watch.predicted(pa.table({"prediction": rows}))
+    assert (watch.unanswered, watch.predictions) == (missing, 2 * len(rows))
+
+
+def test_a_version_is_read_from_its_bundle(tmp_path: Path) -> None:
+    of = of_kinds({"size": 0.25, "town": 0.75})
+    io.write_json(tmp_path / "schema.json", OF_KINDS.to_dict())
+    with pytest.raises(DataError, match="the bundle has no reference"):
+        Version.of(3, tmp_path)
+    of.reference.write(tmp_path / layout.REFERENCE)
+    read = Version.of(3, tmp_path)
+    assert (read.number, read.schema, read.folder) == (3, OF_KINDS, tmp_path)
+    assert read.reference.weights == {"size": 0.25, "town": 0.75}
+    assert watched(read).verdict(Monitor())["columns"] == watched(of).verdict(Monitor())["columns"]
+
+
+@pytest.mark.parametrize("nulls", [0.05, 0.3])
+def test_the_limit_of_nulls_is_the_greater_of_the_two(nulls: float) -> None:
+    """What chance does with these rows and the reference's, or what is configured."""
+    of, rows = version(a=with_nulls(400, 0.5)), 100
+    chance = norm.ppf(1 - 0.05 / 2) * (0.25 * (1 / rows + 1 / 400)) ** 0.5  # a column and the prediction
+    assert 0.1 < chance < 0.12
+    for now in range(50, 100):
+        settings = Monitor(min_rows=1, drift=Drift(nulls=nulls, number=9))
+        one = verdict(of, settings, a=with_nulls(rows, now / 100))["columns"]["a"]
+        assert (one["why"] == "nulls") == (now / 100 - 0.5 > max(nulls, chance)), now

@@ -14,7 +14,7 @@ from mlops_glue import io, layout, metrics
 from mlops_glue.config import METRICS, Drift, Performance
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.labels import TRUTH, Joined
-from mlops_glue.monitoring.performance import _worse, performance
+from mlops_glue.monitoring.performance import _worse, estimated, outcome, performance, truths, usable
 from mlops_glue.monitoring.target import target_drift
 from mlops_glue.schema import Schema
 
@@ -67,8 +67,6 @@ def bundle(folder: Path, schema: Schema, names: Any) -> Path:
 
     table, truth = served(schema, 4000, seed=1)
     known = metrics.table(schema.task, len(schema.order))
-    from mlops_glue.monitoring.performance import outcome, truths
-
     mine = (truths(schema, pa.chunked_array([pa.array([str(t) for t in truth])]))[0], *outcome(schema, table))
     scores = {}
     for name in names:
@@ -176,8 +174,6 @@ def test_a_class_that_is_missing_or_new(tmp_path: Path) -> None:
 
 
 def test_labels_are_read_as_the_model_knows_them() -> None:
-    from mlops_glue.monitoring.performance import truths
-
     def of(schema: Schema, *words: str) -> list[int]:
         return truths(schema, pa.chunked_array([list(words)]))[0].tolist()
 
@@ -262,3 +258,302 @@ def test_labels_that_drift_are_told_and_are_an_alert_where_that_is_asked_for(ask
     told = {"versions": [{"version": 1, "verdict": "ok", "performance": of}]}
     judged(told, {1}, target=asked)
     assert told["verdict"] == "ok" and not list(lines(told, [], 0.0))
+
+
+def kept(folder: Path, schema: Schema, calibration: Any = None, **scores: Any) -> Path:
+    """A bundle's holdout as it is written here; a score is its value, low and high."""
+    named = {name: dict(zip(("value", "low", "high"), one, strict=True)) for name, one in scores.items()}
+    io.write_json(folder / layout.HOLDOUT, {"rows": 1000, "metrics": named, "calibration": calibration})
+    return folder
+
+
+def told_of(schema: Schema, folder: Path, said: dict[str, Any], truth: list[str], **options: Any) -> dict[str, Any]:
+    """Measured by these labels, of twice as many rows."""
+    table = pa.table({**said, TRUTH: pa.array(truth, pa.string())})
+    asked = Performance(**{"min_labelled": 1, **options})
+    return performance(schema, folder, asked, None, Joined(table, 2 * len(truth)), None)
+
+
+def test_what_was_measured_is_told_in_full(tmp_path: Path) -> None:
+    """The interval is that of the bootstrap with 95 %, of the rows that count."""
+    kept(tmp_path, YES_NO, accuracy=(0.9, 0.88, 0.93), brier=(0.1, 0.09, 0.12))
+    rows, truth = served(YES_NO, 300)
+    joined = Joined(labelled(rows, truth).table, 1200, (60.0, 3600.0), ["one is early"])
+    for name in ("accuracy", "brier"):
+        told = performance(YES_NO, tmp_path, Performance(metric=name, drop=0.5), "brier", joined, None)
+        metric, index = metrics.table("binary", 2)[name], (truth == "yes").astype(int)
+        share = np.column_stack([rows["probability_no"], rows["probability_yes"]])
+        mine = index, (rows["prediction"].to_numpy() == "yes").astype(int), share
+        value = metrics.compute(metric, *mine)
+        low, high = metrics.interval(value, metrics.draws(metric, *mine, 0), 300, 0.95)
+        before = {"accuracy": (0.9, 0.88, 0.93), "brier": (0.1, 0.09, 0.12)}[name]
+        assert told == {
+            **{"metric": name, "labelled": 300, "rows": 1200, "coverage": 0.25, "lag_s": [60.0, 3600.0]},
+            "holdout": dict(zip(("value", "low", "high"), before, strict=True)),
+            **{"drop": 0.5, "problems": ["one is early"], "estimated": False, "verdict": "ok"},
+            **{"value": value, "low": low, "high": high},
+            "worse": pytest.approx(before[0] - value if name == "accuracy" else value - before[0]),
+        }
+        assert low < value < high and type(told["value"]) is type(told["low"]) is float
+    assert joined.problems == ["one is early"]
+
+
+@pytest.mark.parametrize(
+    ("options", "promote", "name"), [({}, None, "roc_auc"), ({}, "f1", "f1"), ({"metric": "recall"}, "f1", "recall")]
+)
+def test_by_which_metric(options: Any, promote: str | None, name: str, tmp_path: Path) -> None:
+    kept(tmp_path, YES_NO, roc_auc=(0.9, 0.8, 0.95), f1=(0.9, 0.8, 0.95), recall=(0.9, 0.8, 0.95))
+    told = performance(YES_NO, tmp_path, Performance(**options), promote, Joined(None, 5), None)
+    assert told["metric"] == name and told["worse"] is None and told["verdict"] == "not enough data"
+    assert (told["labelled"], told["coverage"], told["lag_s"], told["estimated"]) == (0, 0, None, None)
+
+
+def test_what_the_bundle_lacks_is_told_with_what_helps(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as missing:
+        performance(YES_NO, tmp_path, Performance(), None, Joined(None, 5), None)
+    assert (missing.value.message, missing.value.hint) == (
+        "holdout.json: the bundle has none",
+        "glue run, with this glue",
+    )
+    kept(tmp_path, YES_NO, f1=(0.9, 0.8, 0.95))
+    with pytest.raises(DataError) as other:
+        performance(YES_NO, tmp_path, Performance(metric="brier"), None, Joined(None, 5), None)
+    assert (other.value.message, other.value.hint) == (
+        "monitor.performance: the version was not evaluated by brier",
+        "evaluate.metrics",
+    )
+
+
+WORDS = ["yes"] * 6 + ["no"] * 4
+LEFT_OUT = ": left out of accuracy"
+
+
+@pytest.mark.parametrize(
+    ("truth", "said", "problems", "value", "verdict"),
+    [
+        (WORDS, {}, [], 1.0, "ok"),
+        (["True", " yes", "1", "Yes", "t", "yes", "0", "n", "FALSE", "no"], {}, [], 1.0, "ok"),
+        (
+            [*WORDS[:8], "may", "be"],
+            {},
+            ["2 of 10 labels are classes that the model does not know ('be', 'may'; it knows 'no', 'yes')" + LEFT_OUT],
+            1.0,
+            "performance",
+        ),
+        (
+            ["d", "a", "c", "b", "a", *WORDS[5:]],
+            {},
+            [
+                "5 of 10 labels are classes that the model does not know ('a', 'b', 'c'; it knows 'no', 'yes')"
+                + LEFT_OUT
+            ],
+            1.0,
+            "performance",
+        ),
+        (
+            WORDS,
+            {"prediction": [None, "?", *WORDS[2:]]},
+            ["to 2 of 10 labelled rows the model had no answer" + LEFT_OUT],
+            1.0,
+            "ok",
+        ),
+        (
+            WORDS,
+            {"probability_yes": [0.9] * 5 + [float("nan")] + [0.1] * 4},
+            ["to 1 of 10 labelled rows the model had no answer" + LEFT_OUT],
+            1.0,
+            "ok",
+        ),
+        (
+            ["may", *WORDS[1:]],
+            {"prediction": [None, None, "no", *WORDS[3:]]},
+            [
+                "1 of 10 labels are classes that the model does not know ('may'; it knows 'no', 'yes')" + LEFT_OUT,
+                "to 1 of 10 labelled rows the model had no answer" + LEFT_OUT,
+            ],
+            7 / 8,
+            "performance",
+        ),
+        (
+            ["may"] * 10,
+            {},
+            [
+                "10 of 10 labels are classes that the model does not know ('may'; it knows 'no', 'yes')" + LEFT_OUT,
+                "accuracy is not defined on these labels: a class is missing",
+            ],
+            None,
+            "performance",
+        ),
+    ],
+)
+def test_labels_and_answers_that_do_not_count(
+    truth: list[str], said: Any, problems: list[str], value: float | None, verdict: str, tmp_path: Path
+) -> None:
+    """They are left out and told; more new classes than `drop` are a model that no longer does."""
+    kept(tmp_path, YES_NO, accuracy=(1.0, 0.5, 1.0))
+    of = {"prediction": WORDS, "probability_no": [0.1] * 6 + [0.9] * 4, "probability_yes": [0.9] * 6 + [0.1] * 4}
+    told = told_of(YES_NO, tmp_path, of | said, truth, metric="accuracy")
+    assert (told["problems"], told["value"], told["verdict"]) == (problems, value, verdict)
+    counted = round(10 - sum(int(one.removeprefix("to ").split()[0]) for one in problems if "of 10" in one))
+    assert (told["labelled"], told["coverage"]) == (counted, counted / 20)
+
+
+def test_a_value_that_is_no_number_is_left_out_of_a_regression(tmp_path: Path) -> None:
+    kept(tmp_path, VALUE, mae=(0.5, 0.4, 0.6))
+    said = {"prediction": [1.0, 2.0, 3.0, float("inf"), 5.0]}
+    told = told_of(VALUE, tmp_path, said, ["1.5", "x", "3", "4", "inf"], metric="mae")
+    assert (told["value"], told["labelled"], told["coverage"]) == (0.25, 2, 0.2)
+    assert told["problems"] == [
+        "2 of 5 labels are what is no number ('inf', 'x'): left out of mae",
+        "to 1 of 5 labelled rows the model had no answer: left out of mae",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "before", "drop", "verdict"),
+    [  # 0.5 now, of rows that do not vary: the interval has no width
+        ("mae", (0.4, 0.4, 0.4), 0.09, "performance"),
+        ("mae", (0.25, 0.25, 0.25), 0.25, "ok"),  # by just so much is not by more
+        ("mae", (0.5, 0.5, 0.5), 0.0, "ok"),
+        ("mae", (0.25, 0.25, 0.5), 0.0, "ok"),  # the interval of the holdout reaches it
+        ("mae", (0.25, 0.25, 0.49), 0.0, "performance"),
+        ("mae", (0.75, 0.75, 0.75), 0.0, "ok"),
+        ("mae", (None, None, None), 0.0, "not enough data"),
+    ],
+)
+def test_worse_by_more_than_the_drop_and_not_by_chance(
+    metric: str, before: Any, drop: float, verdict: str, tmp_path: Path
+) -> None:
+    kept(tmp_path, VALUE, mae=before)
+    told = told_of(VALUE, tmp_path, {"prediction": [1.0, 2.0, 3.0]}, ["1.5", "2.5", "3.5"], metric=metric, drop=drop)
+    assert (told["value"], told["low"], told["high"], told["verdict"]) == (0.5, 0.5, 0.5, verdict)
+    assert told["worse"] == (None if before[0] is None else pytest.approx(0.5 - before[0]))
+
+
+@pytest.mark.parametrize(("new", "verdict"), [(1, "ok"), (2, "ok"), (3, "performance")])
+def test_as_many_new_classes_as_the_drop_may_be(new: int, verdict: str, tmp_path: Path) -> None:
+    kept(tmp_path, BIRDS, accuracy=(1.0, 0.5, 1.0))
+    truth = ["d"] * new + ["a"] * (8 - new)
+    assert (
+        told_of(BIRDS, tmp_path, {"prediction": ["a"] * 8}, truth, drop=0.25, metric="accuracy")["verdict"] == verdict
+    )
+
+
+def test_a_log_without_probabilities_is_measured_by_its_labels(tmp_path: Path) -> None:
+    kept(tmp_path, BIRDS, accuracy=(1.0, 0.5, 1.0), log_loss=(0.1, 0.0, 0.2))
+    said, truth = {"prediction": ["a", "b", "c", "a"]}, ["a", "b", "c", "b"]
+    assert told_of(BIRDS, tmp_path, said, truth, metric="accuracy")["value"] == 0.75
+    sure = np.eye(3)[[0, 1, 2, 0]]
+    wanted = sk.log_loss(truth, np.clip(sure, 1e-15, 1), labels=["a", "b", "c"])
+    assert told_of(BIRDS, tmp_path, said, truth, metric="log_loss")["value"] == pytest.approx(wanted, rel=0.1)
+    one = said | {"probability_a": [0.9, 0.1, 0.0, 0.8], "probability_b": [0.1, 0.9, 0.0, 0.2]}  # and none of c
+    assert outcome(BIRDS, pa.table(one))[1].tolist() == sure.tolist()  # type: ignore[union-attr]
+
+
+def test_what_the_log_says_in_the_order_of_the_metrics() -> None:
+    """The positive class is the last, whichever way the labels are ordered."""
+    flipped = Schema("binary", "y", labels=["no", "yes"], positive="no")
+    rows = pa.table({"prediction": ["no", "yes"], "probability_no": [0.75, 0.5], "probability_yes": [0.25, 0.5]})
+    label, share = outcome(flipped, rows)
+    assert label.tolist() == [1, 0] and share is not None and share.tolist() == [[0.25, 0.75], [0.5, 0.5]]
+    assert truths(flipped, pa.chunked_array([["yes", "no", "?"]]))[0].tolist() == [0, 1, -1]
+    found, known = truths(VALUE, pa.chunked_array([["1.5", "x", "-inf", "2"]]))
+    assert known.tolist() == [True, False, False, True] and found[[0, 3]].tolist() == [1.5, 2.0]
+    assert outcome(VALUE, pa.table({"prediction": [1.5]}))[1] is None
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        ({"prediction": ["a", None, "z", "b"]}, [True, False, False, True]),
+        ({"prediction": ["a"] * 4, "probability_a": [1.0, None, float("nan"), 0.0]}, [True, False, False, True]),
+        ({"prediction": ["a"] * 4, "probable": [None] * 4, "x_probability_": [None] * 4}, [True] * 4),
+    ],
+)
+def test_rows_with_an_answer(columns: Any, wanted: list[bool]) -> None:
+    assert usable(BIRDS, pa.table(columns)).tolist() == wanted
+
+
+@pytest.mark.parametrize(
+    ("schema", "note"),
+    [
+        (VALUE, "until labels come a regression's performance is not known: it gives no probabilities"),
+        (YES_NO, "until labels come this model's performance is not known: it gives no probabilities"),
+    ],
+)
+def test_without_a_calibration_nothing_is_estimated(schema: Schema, note: str, tmp_path: Path) -> None:
+    kept(tmp_path, schema, accuracy=(0.9, 0.8, 1.0), r2=(0.9, 0.8, 1.0))
+    told = performance(schema, tmp_path, Performance(), "accuracy", Joined(None, 5), served(schema, 5)[0])
+    assert {key: told[key] for key in ("estimated", "value", "low", "high", "note", "worse", "verdict")} == {
+        **{"estimated": None, "value": None, "low": None, "high": None, "note": note, "worse": None},
+        "verdict": "not enough data",
+    }
+
+
+ALIKE = [[[0.0, 1.0], [0.0, 1.0]]] * 2  # a probability is what it says
+
+
+def test_the_estimate_is_what_the_calibrated_probabilities_promise(tmp_path: Path) -> None:
+    """Each class by its own points, made to sum to 1; a class that nobody gives a chance is as likely as the others."""
+    points = [[[0.0, 1.0], [0.0, 0.5]], [[0.0, 0.5, 1.0], [0.0, 0.9, 1.0]]]
+    cases = {(0.6, 0.4): 0.3 / (0.3 + 0.72), (1.0, 0.0): 1.0, (0.0, 0.0): 0.5, (0.2, 0.8): 0.1 / (0.1 + 0.96)}
+    accuracy = metrics.table("binary", 2)["accuracy"]
+    for (no, yes), of_no in cases.items():
+        share = np.tile([no, yes], (4000, 1))
+        drawn = estimated(accuracy, np.zeros(4000, int), share, points)
+        assert drawn.shape == (metrics.DRAWS,)
+        assert drawn.mean() == pytest.approx(of_no, abs=0.004), (no, yes)
+    three = [[[0.0, 1.0], [0.0, 1.0]]] * 3
+    for label, wanted in enumerate((0.2, 0.3, 0.5)):
+        said = np.full(4000, label)
+        drawn = estimated(metrics.table("multiclass", 3)["accuracy"], said, np.tile([0.2, 0.3, 0.5], (4000, 1)), three)
+        assert drawn.mean() == pytest.approx(wanted, abs=0.004)
+    rows = pa.table({"prediction": ["no"] * 4000, "probability_no": [0.6] * 4000, "probability_yes": [0.4] * 4000})
+    kept(tmp_path, YES_NO, points, accuracy=(0.9, 0.8, 1.0), roc_auc=(0.9, 0.8, 1.0))
+    told = performance(YES_NO, tmp_path, Performance(metric="accuracy"), None, Joined(None, 4000), rows)
+    drawn = estimated(accuracy, np.zeros(4000, int), np.tile([0.6, 0.4], (4000, 1)), points)
+    value = float(drawn.mean())
+    assert (told["value"], (told["low"], told["high"])) == (value, metrics.interval(value, drawn, 4000, 0.95))
+    assert told["low"] < value < told["high"] and told["estimated"] is True
+    assert told["note"] == (
+        "an estimate from the model's own probabilities, calibrated on the holdout: no label went into it"
+    )
+
+
+def test_the_estimate_takes_rows_with_their_own_probabilities() -> None:
+    """The sure rows come first: which row a truth is drawn for matters, and so does that rows are drawn at random."""
+    sure = np.repeat([[0.0, 1.0], [1.0, 0.0]], 3000, axis=0)
+    label = np.repeat([1, 0], 3000)
+    metric = metrics.table("binary", 2)["accuracy"]
+    assert (estimated(metric, label, sure, ALIKE) == 1).all()
+    assert (estimated(metric, 1 - label, sure, ALIKE) == 0).all()
+    unsure = np.vstack([sure[:3000], np.full((3000, 2), 0.5)])
+    drawn = estimated(metric, np.ones(6000, int), unsure, ALIKE)
+    assert drawn.mean() == pytest.approx(0.75, abs=0.005)
+    rows = metrics.DRAW_ROWS  # of a sample: binomial, and the choice of rows
+    assert drawn.std() == pytest.approx((0.75 * 0.25 / rows) ** 0.5, rel=0.3)
+    assert drawn.tolist() == estimated(metric, np.ones(6000, int), unsure, ALIKE).tolist()  # and the same each time
+
+
+@pytest.mark.parametrize(
+    ("rows", "note"),
+    [
+        (None, None),
+        ({"prediction": [], "probability_no": [], "probability_yes": []}, None),
+        ({"prediction": [None], "probability_no": [0.5], "probability_yes": [0.5]}, None),
+        (
+            {"prediction": ["no"] * 3, "probability_no": [1.0] * 3, "probability_yes": [0.0] * 3},
+            "roc_auc cannot be estimated: it is not defined on these predictions",
+        ),
+    ],
+)
+def test_where_there_is_nothing_to_estimate_from(rows: Any, note: str | None, tmp_path: Path) -> None:
+    kept(tmp_path, YES_NO, ALIKE, roc_auc=(0.9, 0.8, 1.0))
+    sampled = (
+        None
+        if rows is None
+        else pa.table({name: pa.array(of, None if of else pa.float64()) for name, of in rows.items()})
+    )
+    told = performance(YES_NO, tmp_path, Performance(), None, Joined(None, 9), sampled)
+    assert [told[key] for key in ("estimated", "value", "low", "high", "worse")] == [None] * 5
+    assert told.get("note") == note and told["rows"] == 9

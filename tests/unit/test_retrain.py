@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gzip
-from datetime import UTC, datetime, timedelta
+import json
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -313,3 +314,265 @@ def test_the_truth_in_other_words_is_learned_as_the_classes_are_written(tmp_path
     said = Joined(log(**{TRUTH: ["True", "no"]}), 2).in_words_of(Schema("binary", "y", labels=[0, 1], positive=1))
     assert said.table is not None
     assert retrain.as_source(config("t.parquet"), tmp_path, [said.table])["y"].to_pylist() == [1, 0]
+
+
+SOUND = {"began": None, "refused": 0, "since": None, "resumed": 0}
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('{"refused": ', "Expecting value"),
+        ("[]", "no object"),
+        ('"x"', "no object"),
+        ('{"began": 3}', "no time"),
+        ('{"since": 3}', "no time"),
+        ('{"since": "2026-11-25T12:00:00"}', "no time"),
+        ('{"began": "soon"}', "Invalid isoformat"),
+        ('{"refused": -1}', "no count"),
+        ('{"resumed": -1}', "no count"),
+        ('{"resumed": 1.0}', "no count"),
+        ('{"resumed": null}', "no count"),
+    ],
+)
+def test_what_is_no_state(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        retrain.checked(text)
+
+
+def test_what_a_state_does_not_say_is_as_at_the_beginning() -> None:
+    """And what it says beside is kept."""
+    assert retrain.checked("{}") == SOUND
+    whole = {
+        "began": "2026-11-25T12:00:00+01:00",
+        "refused": 2,
+        "since": "2026-11-25T12:00:00Z",
+        "resumed": 7,
+        "x": [1],
+    }
+    assert retrain.checked(json.dumps(whole)) == whole
+
+
+def test_a_state_that_leads_nowhere_is_not_believed(tmp_path: Path) -> None:
+    """A link to nothing is no missing file: what the file had is not known."""
+    (tmp_path / ".glue").mkdir()
+    (tmp_path / layout.RETRAIN).symlink_to("nowhere.json")
+    with pytest.raises(DataError) as refused:
+        retrain.state(tmp_path)
+    assert refused.value.message == ".glue/retrain.json: cannot be read: what retraining has done is not known"
+    assert refused.value.hint == "glue monitor --resume, which begins anew"
+    (tmp_path / layout.APPENDED).symlink_to("nowhere.parquet")
+    with pytest.raises(DataError) as refused:
+        retrain.note_used(tmp_path, [log()])
+    said = ".glue/appended.parquet: cannot be read: which rows a retraining has had is not known"
+    assert refused.value.message == said
+    assert refused.value.hint == "glue monitor --resume, which lets only rows count that are answered from then on"
+
+
+def test_after_beginning_anew_only_what_was_torn_is_aside(tmp_path: Path) -> None:
+    """Where it is known which rows were used, those that were answered before count as well."""
+    (tmp_path / ".glue").mkdir()
+    assert retrain.begin_anew(tmp_path, NOW) == []
+    retrain.keep(tmp_path, {"refused": 3})
+    retrain.note_used(tmp_path, [log().slice(1)])
+    (tmp_path / layout.RETRAIN).write_text('{"refused": ')
+    assert retrain.begin_anew(tmp_path, NOW) == ["retrain.json.torn"]
+    assert (tmp_path / ".glue/retrain.json.torn").read_text() == '{"refused": '
+    assert retrain.state(tmp_path) == SOUND
+    assert retrain.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["a"]
+    for path in (layout.RETRAIN, layout.APPENDED):
+        (tmp_path / path).write_text("torn")
+    now = NOW + timedelta(milliseconds=5)
+    assert retrain.begin_anew(tmp_path, now) == ["retrain.json.torn2", "appended.parquet.torn"]
+    assert retrain.state(tmp_path) == SOUND | {"since": "2026-11-25T12:00:00+00:00"}
+    assert retrain.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "options, kept, labelled, said",
+    [
+        ({}, {"refused": 4}, 500, "4 candidates in a row were refused: a person must look, then glue monitor --resume"),
+        ({"max_refused": 5}, {"refused": 4}, 500, None),
+        ({}, {"began": "2026-11-24T12:00:00+00:00"}, 500, None),  # just so long ago
+        (
+            {},
+            {"began": "2026-11-24T12:00:01+00:00"},
+            500,
+            "the last one began at 2026-11-24T12:00:01+00:00: not before 2026-11-25T12:00:01+00:00",
+        ),
+        (
+            {"cooldown": "2d"},
+            {"began": "2026-11-24T12:00:00.5+00:00"},
+            None,
+            "the last one began at 2026-11-24T12:00:00.5+00:00: not before 2026-11-26T12:00:00+00:00",
+        ),
+        ({"min_labelled": 5000}, {}, 1234, "1,234 new labelled rows, of 5,000 that it takes"),
+        (
+            {"min_labelled": 10},
+            {},
+            99,
+            "99 new labelled rows are too few to train on some of them and to judge by the others: it takes 100",
+        ),
+        (
+            {},
+            {},
+            None,
+            "0 new labelled rows are too few to train on some of them and to judge by the others: it takes 100",
+        ),
+        ({"min_labelled": 10, "data": "reread"}, {}, 10, None),
+        ({"min_labelled": 10, "data": "reread"}, {}, 9, "9 new labelled rows, of 10 that it takes"),
+        ({"min_labelled": 10}, {}, 100, None),
+        ({}, {"refused": 3, "began": NOW.isoformat()}, 0, "3 candidates in a row were refused"),  # what is worst first
+    ],
+)
+def test_why_there_is_no_retraining_now(options: Any, kept: Any, labelled: int | None, said: str | None) -> None:
+    told = retrain.why_not(Retrain(**options), SOUND | kept, labelled, NOW)
+    assert told == said or (told or "").startswith(f"{said}: a person")
+
+
+def test_rows_count_that_were_answered_later_wherever_the_clock_is() -> None:
+    """Not those of the moment itself; whatever unit the log has."""
+    berlin = timezone(timedelta(hours=1))
+    for unit in ("us", "ns", "ms"):
+        times = pa.array([NOW + timedelta(milliseconds=at) for at in (-1, 0, 1)], pa.timestamp(unit, "UTC"))
+        tables = [pa.table({"glue_time": times, "n": [1, 2, 3]}), pa.table({"glue_time": times[:2], "n": [4, 5]})]
+        left = retrain.answered_after(tables, NOW.astimezone(berlin))
+        assert [one["n"].to_pylist() for one in left] == [[3], []]
+
+
+def test_what_was_used_is_kept_of_all_tables(tmp_path: Path) -> None:
+    (tmp_path / ".glue").mkdir()
+    first = log().replace_schema_metadata({"of": "one version"})
+    retrain.note_used(tmp_path, [first.slice(0, 1), log(glue_request_id=["c", "d"], glue_row=[1, 2])])
+    retrain.note_used(tmp_path, [first.slice(1)])
+    kept = pq.read_table(tmp_path / layout.APPENDED)
+    assert kept.to_pydict() == {"glue_request_id": ["a", "c", "d", "b"], "glue_row": [0, 1, 2, 0]}
+    left = retrain.unused(tmp_path, [log(), log(glue_request_id=["c", "d"])])
+    assert [one.num_rows for one in left] == [0, 2] and retrain.labelled(left) == 2  # (c, 0) and (d, 0) are others
+    assert retrain.labelled([]) == 0 and type(retrain.labelled([])) is int
+
+
+def test_rows_are_in_the_order_of_their_answers(tmp_path: Path) -> None:
+    """Whichever version gave them; of one moment as they came."""
+    pq.write_table(pa.table({"n": [1.0], "y": [True]}), tmp_path / "t.parquet")
+    at = [NOW + timedelta(hours=one) for one in (5, 1)]
+    one = log(glue_time=pa.array(at, pa.timestamp("us", "UTC")), n=[5.0, 1.0])
+    two = log(glue_time=pa.array([at[1], NOW], pa.timestamp("us", "UTC")), n=[1.5, 0.0])
+    rows = retrain.as_source(config("t.parquet"), tmp_path, [one, two])
+    assert rows["n"].to_pylist() == [0.0, 1.0, 1.5, 5.0] and rows["y"].to_pylist() == [False, False, True, True]
+
+
+def test_what_the_log_hides_cannot_be_learned(tmp_path: Path) -> None:
+    hidden = config("t.parquet").model_dump()
+    hidden["serve"]["log"] |= {"omit": ["town", "n"], "hash": ["amount"], "hash_key": "${KEY}"}
+    with pytest.raises(DataError) as refused:
+        retrain.as_source(Config.model_validate(hidden), tmp_path, [log()])
+    assert refused.value.message == "serve.log does not write amount, n, town: such rows cannot be learned from"
+    assert refused.value.hint == "monitor: {retrain: {data: reread}}"
+
+
+def test_the_moment_of_an_answer_as_the_table_has_it(tmp_path: Path) -> None:
+    """Whole, as text, as a date, or in parts from the year to the minute."""
+    when = datetime(2026, 3, 5, 17, 42, 31, 999_999)
+    times = pa.array([when, when], pa.timestamp("us", "UTC"))
+
+    def of(kind: pa.DataType, name: str = "at", clock: Any = "at") -> Any:
+        old = pa.table({**{one: pa.nulls(1, kind) for one in {name, *([clock] if isinstance(clock, str) else clock)}}})
+        pq.write_table(old.append_column("y", [[True]]), tmp_path / "t.parquet")
+        rows = retrain.as_source(config("t.parquet", timestamp=clock), tmp_path, [log(glue_time=times)])
+        assert rows.schema.field(name).type == kind
+        return rows[name][0].as_py()
+
+    assert of(pa.string()) == "2026-03-05T17:42:31.999999" == of(pa.large_string())
+    assert of(pa.timestamp("us")) == when and of(pa.timestamp("us", "UTC")) == when.replace(tzinfo=UTC)
+    assert of(pa.timestamp("ms")) == when.replace(microsecond=999_000)
+    at = when.replace(microsecond=999_000, tzinfo=UTC)
+    assert of(pa.timestamp("ms", "Europe/Berlin")).timestamp() == at.timestamp()
+    assert of(pa.date32()) == when.date()
+    parts = ["y_", "m_", "d_", "h_", "i_"]
+    for part, wanted in zip(parts, (2026, 3, 5, 17, 42), strict=True):
+        assert of(pa.int64(), part, parts) == wanted == of(pa.float64(), part, parts)
+    assert of(pa.string(), "h_", parts) == "17"
+
+
+@pytest.mark.parametrize(
+    ("there", "yes", "no"),
+    [
+        (["Y", "N", "Y"], "Y", "N"),
+        (["yes", "Yes", "Yes", "off", " NO "], "Yes", " NO "),
+        (["no", "No", "No", "n"], "true", "No"),
+        (["maybe", None], "true", "false"),
+        ([None], "true", "false"),
+    ],
+)
+def test_booleans_in_the_most_frequent_words(there: Any, yes: str, no: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table({"town": pa.array(there, pa.string()), "y": [True] * len(there)}), tmp_path / "t.parquet")
+    rows = retrain.as_source(config("t.parquet"), tmp_path, [log(town=[True, False]), log(town=[None, None])])
+    assert sorted(map(str, rows["town"].to_pylist())) == sorted(["None", "None", yes, no])
+
+
+def test_a_value_of_another_type_is_told_with_its_column(tmp_path: Path) -> None:
+    def refusal(**columns: Any) -> str:
+        with pytest.raises(DataError) as refused:
+            retrain.as_source(config("t.parquet"), tmp_path, [log(**columns)])
+        return refused.value.message
+
+    pq.write_table(pa.table({"n": [1], "flag": [True], "y": ["a"]}), tmp_path / "t.parquet")
+    assert refusal(n=[0.5, 1.0]).startswith("column 'n' is int64 in the labels' table: Float value 0.500000 was")
+    assert refusal(n=[[1], [2]]).startswith("column 'n' is int64 in the labels' table: Unsupported cast")
+    long = "x" * 300
+    assert len(refusal(flag=[long, long])) == len("column 'flag' is bool in the labels' table: ") + 120
+    rows = retrain.as_source(config("t.parquet"), tmp_path, [log(flag=["TRUE", "False"])])
+    assert rows["flag"].to_pylist() == [True, False] and rows["y"].to_pylist() == ["true", "false"]
+
+
+def test_began_is_a_moment_with_its_zone(tmp_path: Path) -> None:
+    (tmp_path / ".glue").mkdir()
+    retrain.keep(tmp_path, {"refused": 1, "resumed": 4})
+    before = datetime.now(UTC).replace(microsecond=0)
+    retrain.began(tmp_path)
+    kept = retrain.state(tmp_path)
+    assert before <= datetime.fromisoformat(kept["began"]) <= datetime.now(UTC) and "." not in kept["began"]
+    assert kept["began"].endswith("+00:00") and (kept["refused"], kept["resumed"]) == (1, 4)
+
+
+def test_copies_are_of_what_the_file_is(tmp_path: Path) -> None:
+    """Where a file is a link, what it points to was changed, and that is put back: the link stays one."""
+    store, path = tmp_path / "cache/ab", tmp_path / "raw/deep/t.csv"
+    store.parent.mkdir()
+    store.write_text("a\n1\n")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(store)
+    (tmp_path / ".glue").mkdir()
+    with retrain.put_back_unless(tmp_path, ["raw/deep/t.csv"]):
+        assert (tmp_path / layout.BEFORE / "raw/deep/t.csv").read_text() == "a\n1\n"
+        io.append_rows(path, pa.table({"a": [2]}))
+        assert path.read_text() == "a\n1\n2\n"
+    assert path.is_symlink() and path.read_text() == "a\n1\n"
+    with pytest.raises(FileNotFoundError), retrain.put_back_unless(tmp_path, ["raw/none.csv"]):
+        pass
+
+
+def test_where_files_cannot_be_linked_they_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError("another device")
+
+    monkeypatch.setattr("os.link", refuse)
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    (tmp_path / ".glue").mkdir()
+    with retrain.put_back_unless(tmp_path, ["t.csv"]):
+        (tmp_path / "t.csv").write_text("b\n")
+    assert (tmp_path / "t.csv").read_text() == "a\n1\n"
+    assert sorted(one.name for one in tmp_path.iterdir()) == [".glue", "t.csv"]
+
+
+def test_what_a_kill_left_of_the_copies_is_in_nobodys_way(tmp_path: Path) -> None:
+    """While it made them, and while it removed them: neither is put back."""
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    for name in (f"{layout.BEFORE}.making", f"{layout.BEFORE}.gone"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "old.csv").write_text("old")
+    assert retrain.put_back(tmp_path) == [] and not (tmp_path / "old.csv").exists()
+    with retrain.put_back_unless(tmp_path, ["t.csv"]):
+        assert [one.name for one in (tmp_path / layout.BEFORE).iterdir()] == ["t.csv"]
+    assert list((tmp_path / ".glue").iterdir()) == []
