@@ -80,7 +80,7 @@ class Watch:
             self.predictions += table.num_rows
             self.unanswered += table.num_rows - int(answered(table.column("prediction")).sum())
         told = outcome(self.version.schema, table.column_names)
-        if told is None or self._prediction is None or "prediction" in self.problems:
+        if told is None or self._prediction is None:
             return
         try:
             _count(self._prediction, table.column(told[0]))
@@ -116,16 +116,19 @@ class Watch:
         weights = self._weights(monitor.drift)
         for name, one in columns.items():
             one["weight"] = weights[name]
-            if (problem := self.problems.get(raw[name].name)) is not None:
-                one |= {"distance": None, "drifted": True, "why": problem}
+            one |= self._problem(raw[name].name)
         prediction = None
-        said, problem = self._prediction, self.problems.get("prediction")
+        said, problem = self._prediction, self._problem("prediction")
         if told is not None and said is not None and (said.known + said.nulls or problem):
-            prediction = judge.column(told, said) | ({"drifted": True, "why": problem} if problem else {})
+            prediction = judge.column(told, said) | problem
         if not enough:
             for one in (*columns.values(), *([prediction] if prediction else [])):
                 one["drifted"] = None
         return self._told(monitor, columns, prediction, enough)
+
+    def _problem(self, name: str) -> dict[str, Any]:
+        """What there is of a column that has a problem, instead of a distance."""
+        return {"distance": None, "drifted": True, "why": self.problems[name]} if name in self.problems else {}
 
     def _told(
         self, monitor: Monitor, columns: dict[str, Any], prediction: dict[str, Any] | None, enough: bool

@@ -233,13 +233,11 @@ def _table(options: LabelTable, root: Path, problems: list[str]) -> pa.Table | N
 
 
 def _as_words(table: pa.Table) -> pa.Table:
-    """Columns as text but for times: one file may take for numbers what another does not."""
+    """Columns as text: one file may take for numbers, dates or times what another does not. Lists are no labels."""
     import pyarrow as pa
 
-    for at, name in enumerate(table.column_names):
-        if not pa.types.is_temporal(table.column(name).type):
-            table = table.set_column(at, name, as_text(table.column(name)))
-    return table
+    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
+    return pa.table({name: as_text(table.column(name)) for name in flat})
 
 
 def _whole(values: Any, where: str) -> Any:

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import io
 from mlops_glue.config import LabelTable
-from mlops_glue.errors import ConfigError, GlueError
-from mlops_glue.monitoring.labels import KNOWN, TRUTH, join, read
+from mlops_glue.errors import ConfigError, DataError, GlueError
+from mlops_glue.monitoring.labels import KNOWN, TRUTH, Joined, Labels, in_words_of, join, read, word_of
+from mlops_glue.schema import Schema
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -176,3 +179,341 @@ def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
     assert found.rows > 999_000 and found.labelled == 1
     assert pa.total_allocated_bytes() - before < 1 << 20
     assert np.isclose(found.coverage, 1e-6, rtol=0.01)
+
+
+def test_what_a_label_is_joined_by() -> None:
+    assert read_options(id="id").log_column == "glue_request_id"
+    assert read_options(id="id", matches="glue_caller_id").log_column == "glue_caller_id"
+    assert read_options(entity="customer", matches="glue_caller_id").log_column == "customer"
+
+
+def read_options(**options: Any) -> Labels:
+    return Labels(pd.DataFrame(), LabelTable(path="labels.parquet", **options), 0)
+
+
+def labels(root: Path, options: dict[str, Any], **columns: Any) -> Labels:
+    """As read from a table of these columns."""
+    given(root, **columns)
+    return read(LabelTable(path="labels.parquet", **options), "y", root)
+
+
+def rows_of(frame: Any) -> list[tuple[Any, ...]]:
+    return [tuple(None if one is pd.NaT else one for one in row) for row in frame.itertuples(index=False)]
+
+
+def test_labels_as_they_are_read(tmp_path: Path) -> None:
+    """Keys and truths are text; of what the table does not say there is row 0, and no time."""
+    found = labels(tmp_path, {"id": "id"}, id=[7.0, 8.5], y=[True, False])
+    assert rows_of(found.frame) == [("7", 0, None, "true"), ("8.5", 0, None, "false")]
+    assert list(found.frame.columns) == ["key", "row", "when", "truth"]
+    assert (found.total, found.problems) == (2, [])
+    found = labels(
+        tmp_path,
+        {"id": "id", "row": "n", "timestamp": "at", "target": "z"},
+        **{
+            "id": ["a", "a"],
+            "n": [1.0, 0.0],
+            "at": ["2026-11-25T12:00:00+02:00", "25.11.2026"],
+            "y": [1, 2],
+            "z": [3, 4],
+        },
+    )
+    noon, midnight = pd.Timestamp(2026, 11, 25, 10), pd.Timestamp(2026, 11, 25)
+    assert rows_of(found.frame) == [("a", 1, noon, "3"), ("a", 0, midnight, "4")]
+
+
+@pytest.mark.parametrize(
+    ("options", "left", "problems"),
+    [
+        # the rows are (key, time, truth): a 1 yes, a 1 yes, a 2 no, b none no, none 1 yes, c 3 none
+        (
+            {"id": "k", "timestamp": "at"},  # a request has one truth, whatever the time; a time need not be there
+            [("b", None, "no")],
+            [
+                "2 of 6 have no key, no time or no truth: left out",
+                "1 stand there again with the same truth: each counts once",
+                "2 stand there twice with different truths: left out",
+            ],
+        ),
+        (
+            {"entity": "k", "timestamp": "at"},
+            [("a", 1, "yes"), ("a", 2, "no")],
+            [
+                "3 of 6 have no key, no time or no truth: left out",
+                "1 stand there again with the same truth: each counts once",
+            ],
+        ),
+        (
+            {"entity": "k"},
+            [("b", None, "no")],
+            [
+                "2 of 6 have no key, no time or no truth: left out",
+                "1 stand there again with the same truth: each counts once",
+                "2 stand there twice with different truths: left out",
+            ],
+        ),
+    ],
+)
+def test_each_label_counts_once(options: dict[str, str], left: Any, problems: list[str], tmp_path: Path) -> None:
+    at = [None if hour is None else START + timedelta(hours=hour) for hour in (1, 1, 2, None, 1, 3)]
+    columns = {"k": ["a", "a", "a", "b", None, "c"], "at": at, "y": ["yes", "yes", "no", "no", "yes", None]}
+    found = labels(tmp_path, options, **columns)
+    hours = [
+        None if w is None else (w.tz_localize("UTC") - START).total_seconds() / 3600
+        for _, _, w, _ in rows_of(found.frame)
+    ]
+    assert [(k, h, t) for (k, _, _, t), h in zip(rows_of(found.frame), hours, strict=True)] == left
+    assert found.total == 6 and list(found.frame.index) == list(range(len(left)))
+    assert found.problems == problems
+
+
+def test_great_numbers_of_problems_are_readable(tmp_path: Path) -> None:
+    n = 1500
+    keys = [*(f"d{at}" for at in range(n)), *(f"d{at}" for at in range(n)), *["c"] * 1200, *[None] * 1100]
+    truth = [*["yes"] * (2 * n), *[str(at) for at in range(1200)], *["yes"] * 1100]
+    assert labels(tmp_path, {"id": "id"}, id=keys, y=truth).problems == [
+        "1,100 of 5,300 have no key, no time or no truth: left out",
+        "1,500 stand there again with the same truth: each counts once",
+        "1,200 stand there twice with different truths: left out",
+    ]
+
+
+def test_columns_that_are_not_there_are_all_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        labels(tmp_path, {"id": "idd", "row": "n", "timestamp": "att", "target": "z"}, id=["a"], y=["b"], at=[START])
+    assert refused.value.problems == [
+        "glue.yaml monitor.labels.target: no column 'z' (there are: 'id', 'y', 'at')",
+        "glue.yaml monitor.labels.id: no column 'idd' (did you mean 'id'?)",
+        "glue.yaml monitor.labels.row: no column 'n' (there are: 'id', 'y', 'at')",
+        "glue.yaml monitor.labels.timestamp: no column 'att' (did you mean 'at'?)",
+    ]
+    for options, said in (
+        ({"entity": "who"}, "glue.yaml monitor.labels.entity: no column 'who' (there are: 'id')"),
+        ({"id": "id"}, "glue.yaml monitor.labels.target: no column 'y' (there are: 'id')"),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            labels(tmp_path, options, id=["a"])
+        assert said in refused.value.problems
+
+
+def test_columns_of_another_kind_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        labels(tmp_path, {"id": "id", "row": "n"}, id=["a"], y=["b"], n=[0.5])
+    assert refused.value.problems == ["glue.yaml monitor.labels.row: holds double, not whole numbers"]
+    for at, said in (
+        (["soon"], "glue.yaml monitor.labels.timestamp: holds what is no time: 'soon'"),
+        ([5], "glue.yaml monitor.labels.timestamp: holds what is no time: holds int64, not dates"),
+        (["x" * 500], "glue.yaml monitor.labels.timestamp: holds what is no time: 'xxx"),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            labels(tmp_path, {"id": "id", "timestamp": "at"}, id=["a"], y=["b"], at=at)
+        (told,) = refused.value.problems
+        assert told.startswith(said) and len(told) <= 300
+
+
+def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        read(LabelTable(path="no.csv", id="id"), "y", tmp_path)
+    assert refused.value.message == "monitor.labels.path: no.csv is not there"
+    assert refused.value.hint == "it is relative to the project"
+
+
+def test_files_of_a_folder_are_one_table(tmp_path: Path) -> None:
+    """At any depth and in their order; not what is hidden or no table. Numbers, dates, times and text go together."""
+    folder = tmp_path / "labels"
+    (folder / "b").mkdir(parents=True)
+    (folder / "a.CSV").write_text("id,y,at\n007,1,2026-11-25\n")
+    pq.write_table(pa.table({"id": [8], "y": ["yes"], "at": [START]}), folder / "b/a.parquet")
+    (folder / "b/c.jsonl").write_text('{"id": "x", "y": true, "more": [1]}\n')
+    (folder / ".hidden.csv").write_text("id,y\nh,1\n")
+    (folder / "notes.txt").write_text("id,y\nn,1\n")
+    found = read(LabelTable(path="labels", id="id"), "y", tmp_path)
+    assert [(key, truth) for key, _, _, truth in rows_of(found.frame)] == [("007", "1"), ("8", "yes"), ("x", "true")]
+    (folder / "b/d.csv").write_text("id,y,at\nz,1,3.11.2026\nz2,1,25.11.2026\n")
+    timed = read(LabelTable(path="labels", id="id", timestamp="at"), "y", tmp_path)
+    days = [when and (when.month, when.day) for _, _, when, _ in rows_of(timed.frame)]
+    assert days == [(11, 25), (11, 1), None, (11, 3), (11, 25)]
+    (folder / "a.CSV").unlink()
+    (folder / "b/a.parquet").write_bytes(b"torn")
+    (folder / "b/b.parquet").write_bytes(b"torn")
+    found = read(LabelTable(path="labels", id="id"), "y", tmp_path)
+    assert len(found.problems) == 2 and found.problems[0].endswith(": left out")
+    assert "a.parquet: cannot be read as parquet" in found.problems[0] and "b.parquet" in found.problems[1]
+
+
+def test_keys_of_one_file_are_text_as_they_stand_there(tmp_path: Path) -> None:
+    for key in ("id", "entity"):
+        (tmp_path / "l.csv").write_text("k,y\n007,1\n8,2\n")
+        found = read(LabelTable(path="l.csv", **{key: "k"}), "y", tmp_path)
+        assert found.frame["key"].tolist() == ["007", "8"]
+
+
+def test_a_database_is_told_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A secret that is not set is the configuration's; what the database refuses keeps its kind and its hint."""
+    monkeypatch.delenv("LABELS_URL", raising=False)
+    of = LabelTable(url="${LABELS_URL}", query="select 'a' as id, 1 as y", id="id")
+    with pytest.raises(ConfigError, match=r"monitor\.labels\.url"):
+        read(of, "y", tmp_path)
+    monkeypatch.setenv("LABELS_URL", "duckdb:///none/there.db")
+    with pytest.raises(GlueError, match=r"^monitor\.labels\.url: ") as refused:
+        read(of, "y", tmp_path)
+    assert type(refused.value) is type(refused.value.__cause__) and refused.value.hint == refused.value.__cause__.hint
+
+
+@pytest.mark.parametrize(
+    ("classes", "words", "said"),
+    [
+        (
+            [False, True],
+            ["True", " yes", "1", "1.0", "n", "F", "0", "", "maybe"],
+            [*["True"] * 4, *["False"] * 3, "", "maybe"],
+        ),
+        (
+            ["No", "Yes"],
+            ["no", "true", "Yes", " Yes ", "0", "1.0", "y"],
+            ["No", "Yes", "Yes", "Yes", "No", "Yes", "Yes"],
+        ),
+        ([0, 1], ["0.0", "1", "1e0", "true", "2", " 1"], ["0", "1", "1", "1", "2", "1"]),
+        ([0.0, 1.5], ["0", "1.50", "1.5", "true", "no"], ["0", "1.5", "1.5", "true", "no"]),
+        (["yes", "y"], ["1", "yes", "true"], ["1", "yes", "true"]),  # both say it: neither is meant
+        (["yes", "no", "maybe"], ["1", "no ", "true"], ["1", "no", "true"]),  # three are no two truths
+        (["yes", "other"], ["1", "yes"], ["1", "yes"]),
+        ([" a", "b"], [" a", "a", " b"], [" a", "a", "b"]),
+        ([1, 2, 3], ["2.0", "3.", "x", "nan"], ["2", "3", "x", "nan"]),
+    ],
+)
+def test_the_truth_in_the_words_of_the_classes(classes: list[Any], words: list[str], said: list[str]) -> None:
+    task = "binary" if len(classes) == 2 else "multiclass"
+    for order in (classes, classes[::-1]):
+        of = Schema(task, "y", labels=order, positive=order[-1])
+        assert in_words_of(of, pa.chunked_array([words[:1], words[1:]])).to_pylist() == said
+
+
+def test_the_truth_of_a_regression_has_a_decimal_point() -> None:
+    german = Schema("regression", "y", decimal=",", nulls=["k.A."])
+    words = pa.chunked_array([["1.234,5", "7", "2.5", "x", "0,25", "nan"]])
+    assert in_words_of(german, words).to_pylist() == ["1234.5", "7", "2.5", "x", "0.25", "nan"]
+    plain = in_words_of(Schema("regression", "y"), pa.chunked_array([["1,5", "1,234", "k.A."]])).to_pylist()
+    assert plain == ["1,5", "1234.0", "k.A."]
+    assert Joined(None, 7).in_words_of(german) == Joined(None, 7)
+    table = pa.table({TRUTH: ["0,5"], "n": [1]})
+    changed = Joined(table, 7, (1.0, 2.0), ["p"]).in_words_of(german)
+    assert changed.table is not None and changed.table.to_pydict() == {TRUTH: ["0.5"], "n": [1]}
+    assert (changed.rows, changed.lag_s, changed.problems) == (7, (1.0, 2.0), ["p"])
+
+
+def test_a_class_as_a_word() -> None:
+    assert [word_of(one) for one in (1.0, 1, "1.0", True, 0.5, "a.0", -2.0)] == [
+        "1",
+        "1",
+        "1.0",
+        "True",
+        "0.5",
+        "a.0",
+        "-2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "key"), [({"id": "id", "matches": "cust"}, "matches"), ({"entity": "cust"}, "entity")]
+)
+def test_a_column_that_the_log_lacks(options: dict[str, str], key: str, tmp_path: Path) -> None:
+    found = labels(tmp_path, options, id=["r1"], cust=["c1"], y=["yes"])
+    with pytest.raises(ConfigError) as refused:
+        join(found, [log()])
+    assert refused.value.problems == [
+        f"glue.yaml monitor.labels.{key}: the log has no 'cust' (did you mean 'customer'?)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "column", "of"),
+    [({"id": "who"}, "'who'", "'glue_request_id'"), ({"entity": "customer"}, "'customer'", "'customer'")],
+)
+def test_labels_of_other_predictions_are_told(options: dict[str, str], column: str, of: str, tmp_path: Path) -> None:
+    known = [f"x{at}" for at in range(1200)]
+    found = labels(tmp_path, options, who=known, customer=known, y=["yes"] * 1200)
+    said = f"none of 1,200 is of a prediction in this window: is {column} what the log has as {of}?"
+    assert join(found, [log(4), log(3)]) == Joined(None, 7, None, [said])
+    assert join(found, []) == Joined(None, 0, None, []) == join(found, [log(0)])
+    assert found.problems == []
+
+
+def test_a_label_of_a_request_is_of_its_last_prediction(tmp_path: Path) -> None:
+    """Wherever in the log it stands; of equal times of the one that came last."""
+    hours = [5, 1, 9, 3, 3]
+    times = pa.array([START + timedelta(hours=h) for h in hours], pa.timestamp("us", "UTC"))
+    rows = log(
+        5, glue_request_id=["a", "a", "a", "b", "b"], glue_time=times, glue_row=[0, 0, 0, 0, 0], place=list(range(5))
+    )
+    named = labels(tmp_path, {"id": "id", "row": "n"}, id=["b", "a"], n=[0, 0], y=["yes", "no"])
+    found = join(named, [rows])
+    assert found.table is not None and found.table.select(["place", TRUTH]).to_pylist() == [
+        {"place": 2, TRUTH: "no"},
+        {"place": 4, TRUTH: "yes"},
+    ]
+    assert found.problems == ["3 match a later prediction with the same id too: the last one counts"]
+    assert (found.labelled, found.coverage) == (2, 0.4)
+
+
+def test_without_a_row_only_requests_of_one_row_are_labelled(tmp_path: Path) -> None:
+    """The same id at another time is another request."""
+    hours = [0, 0, 1, 2]
+    times = pa.array([START + timedelta(hours=h) for h in hours], pa.timestamp("us", "UTC"))
+    rows = log(4, glue_request_id=["a", "a", "a", "b"], glue_time=times, glue_row=[0, 1, 0, 3], place=list(range(4)))
+    found = join(labels(tmp_path, {"id": "id"}, id=["a", "b"], y=["no", "yes"]), [rows])
+    assert found.table is not None and found.table["place"].to_pylist() == [2]  # b's row is not its first
+    assert found.problems == [
+        "2 predictions are of requests with several rows: left out; monitor.labels.row names the "
+        "column that says of which"
+    ]
+
+
+def test_rows_that_a_request_does_not_have_are_told(tmp_path: Path) -> None:
+    """Of requests that are in this window; others may be of another one."""
+    rows = log(3, glue_request_id=["a", "a", "b"], glue_row=[0, 1, 0])
+    columns = {"id": ["a", "a", "a", "z"], "n": [1, 2, 3, 9], "y": ["no", "yes", "no", "yes"]}
+    found = join(labels(tmp_path, {"id": "id", "row": "n"}, **columns), [rows])
+    assert found.table is not None and found.table["glue_row"].to_pylist() == [1]
+    assert found.problems == ["2 are of a row that their request does not have: are rows counted from 0?"]
+
+
+def test_a_label_at_the_moment_of_a_prediction_is_of_it(tmp_path: Path) -> None:
+    """Not one of before, whatever the order of the tables; after the last label nothing is known."""
+    options = {"entity": "customer", "timestamp": "at"}
+    at = [START + timedelta(hours=3), START, START + timedelta(hours=3, microseconds=-1)]
+    found = labels(tmp_path, options, customer=["c0", "c0", "c1"], at=at, y=["late", "early", "other"])
+    backwards = log(10).take(pa.array(range(9, -1, -1)))
+    joined = join(found, [backwards])
+    assert joined.table is not None
+    got = dict(zip(joined.table["glue_request_id"].to_pylist(), joined.table[TRUTH].to_pylist(), strict=True))
+    assert got == {"r0": "early", "r3": "late", "r1": "other"}
+    assert joined.table["glue_request_id"].to_pylist() == ["r3", "r1", "r0"]
+    assert joined.lag_s == (0.0, pytest.approx(0.8 * (2 * 3600 - 1e-6)))
+
+
+def test_a_label_of_an_entity_without_a_time_is_of_all_of_its_predictions(tmp_path: Path) -> None:
+    found = join(labels(tmp_path, {"entity": "customer"}, customer=["c2", "c1"], y=["two", "one"]), [log(6)])
+    assert found.table is not None and found.lag_s is None and found.problems == []
+    assert found.table[TRUTH].to_pylist() == ["one", "two", "one", "two"]
+    assert found.table[KNOWN].to_pylist() == [None] * 4
+    assert found.table.schema.field(TRUTH).type == pa.string() and found.rows == 6
+
+
+def test_how_long_labels_take_is_of_those_with_a_time(tmp_path: Path) -> None:
+    at = [START + timedelta(hours=2), None, START + timedelta(hours=1), START - timedelta(hours=1)]
+    options = {"id": "id", "timestamp": "at"}
+    found = join(labels(tmp_path, options, id=["r0", "r1", "r2", "r3"], at=at, y=["a"] * 4), [log(4)])
+    assert found.lag_s == (-3600.0, pytest.approx(0.8 * 7200 + 0.2 * -3600))
+    assert found.problems == ["2 are of before their prediction: is a clock wrong?"]
+    none = join(labels(tmp_path, options, id=["r1"], at=pa.array([None], pa.timestamp("us")), y=["a"]), [log(4)])
+    assert none.lag_s is None and none.labelled == 1 and none.problems == []
+    now = join(labels(tmp_path, options, id=["r1"], at=[START + timedelta(hours=1)], y=["a"]), [log(4)])
+    assert now.lag_s == (0.0, 0.0) and now.problems == []
+
+
+def test_the_log_may_change_its_columns(tmp_path: Path) -> None:
+    found = join(
+        labels(tmp_path, {"id": "id"}, id=["r0"], y=["a"]), [log(1), log(3, size=[1.5] * 3).drop(["customer"]).slice(1)]
+    )
+    assert found.table is not None and found.table["size"].to_pylist() == [None] and found.rows == 3

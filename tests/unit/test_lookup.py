@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mlops_glue.adapters.feast.packed import PackedFile, encode, key_of
 from mlops_glue.adapters.feast.packed import View as Spec
+from mlops_glue.errors import DataError, ToolError
 from mlops_glue.records import FeatureList, View
 from mlops_glue.serving import lookup as lookups
-from mlops_glue.serving.lookup import Lookup, NotFound, NotReached, Packed, Whom
+from mlops_glue.serving.lookup import FromRedis, Lookup, NotFound, NotReached, Packed, ThroughFeast, Whom
 
 
 def write(file: PackedFile, view: str, who: int, values: list[Any], age_s: float = 0) -> None:
@@ -157,3 +161,266 @@ def test_what_is_not_found_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(strict.problems()) == 1 and lax.problems() == []
     none = NotFound(None, 0.0)
     assert none.count() == {} and none.problems() == []
+
+
+LISTED = FeatureList(
+    ["a:x", "b:y"],
+    [
+        View("a", {"id": "who"}, {"x": "number"}, 0.0, "", of="a"),
+        View("b", {"id": "who"}, {"y": "category"}, 2.5, "", of="b"),
+    ],
+    {"y": "b:y", "x": "a:x"},
+    request=["amount"],
+)
+
+
+def with_file(path: Path, features: FeatureList = LISTED) -> Packed:
+    return Packed(features, 0.2, 0.0, path=str(path), project="p")
+
+
+def test_what_the_file_lacks_is_told_with_what_helps(tmp_path: Path) -> None:
+    """A view, or a feature of one that is there; the request is told in one line, its cause says which."""
+    path = tmp_path / "online.db"
+    write(PackedFile(path), "a", 1, [7, "seven"])
+    store = with_file(path)
+    for lost in ("b:y", "b:z"):
+        if lost == "b:z":
+            write(PackedFile(path), "b", 1, [8, "eight"])
+            views = [LISTED.views[0], View("b", {"id": "who"}, {"y": "category", "z": "number"}, 0.0, "", of="b")]
+            store = with_file(path, FeatureList([], views, {"y": "b:y"}))
+        with pytest.raises(NotReached, match=r"^the online store cannot be read$") as refused:
+            asyncio.run(store.read([(1, 0.5)]))
+        cause = refused.value.__cause__
+        assert isinstance(cause, DataError)
+        assert (cause.message, cause.hint) == (f"the online store has no {lost}", "glue materialize")
+
+
+def test_of_a_view_the_features_that_the_model_takes_are_read(tmp_path: Path) -> None:
+    """By its alias, of the view that it is; others of it are left."""
+    path = tmp_path / "online.db"
+    write(PackedFile(path), "a", 1, [7, "seven"])
+    views = [View("mine", {"id": "who"}, {"x": "number", "y": "category"}, 0.0, "", of="a")]
+    assert asyncio.run(with_file(path, FeatureList([], views, {"q": "mine:y"})).read([(1,), (2,)])) == [
+        ["seven"],
+        [None],
+    ]
+
+
+def test_keys_of_a_view_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    """Whatever the columns are called that they are taken from."""
+    path = tmp_path / "online.db"
+    file = PackedFile(path)
+    number = file.declare(Spec("p_a", ("h", "k"), (("x", "INT64"),), None))
+    now = time.time_ns() // 1000
+    file.write(
+        "p_a", [(key_of([1, 2]), now, None, encode([number, 12])), (key_of([2, 1]), now, None, encode([number, 21]))]
+    )
+    views = [View("a", {"k": "a_column", "h": "z_column"}, {"x": "number"}, 0.0, "", of="a")]
+    listed = FeatureList([], views, {"x": "a:x"})
+    assert listed.asked_by == ["a_column", "z_column"]
+    assert asyncio.run(with_file(path, listed).read([(2, 1), (1, 2)])) == [[12], [21]]
+
+
+@pytest.mark.parametrize(("ttl", "age", "there"), [(2.5, 2.0, True), (2.5, 3.0, False), (0.0, 9e6, True)])
+def test_a_value_counts_until_it_is_too_old(ttl: float, age: float, there: bool, tmp_path: Path) -> None:
+    path = tmp_path / "online.db"
+    write(PackedFile(path), "a", 1, [7, "seven"], age_s=age)
+    views = [View("a", {"id": "who"}, {"x": "number"}, ttl, "", of="a")]
+    assert asyncio.run(with_file(path, FeatureList([], views, {"x": "a:x"})).read([(1,)])) == [[7 if there else None]]
+
+
+def test_what_was_read_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many entities it begins anew, in both kinds of memory."""
+    path = tmp_path / "online.db"
+    write(PackedFile(path), "a", 1, [7, "seven"])
+    views = [View("a", {"id": "who"}, {"x": "number"}, 0.0, "", of="a")]
+    listed = FeatureList([], views, {"x": "a:x"})
+    reads: list[int] = []
+    kept = PackedFile.read_together
+    monkeypatch.setattr(PackedFile, "read_together", lambda *a: reads.append(len(a[1][0][1])) or kept(*a))
+    monkeypatch.setattr(lookups, "MOST_READ", 3)
+    monkeypatch.setattr(lookups, "MOST_KEPT", 3)
+    store = with_file(path, listed)
+    for who, asked in (([1, 2, 3], 3), ([1], None), ([4], 1), ([1], 1), ([4], 1), ([1, 4], None)):
+        before = len(reads)
+        assert asyncio.run(store.read([(one,) for one in who]))[0] == [7 if who[0] == 1 else None]
+        assert reads[before:] == ([] if asked is None else [asked]), who
+    cached = Packed(listed, 0.2, 60.0, path=str(path), project="p")
+    monkeypatch.setattr(cached, "_read", seen := Seen())
+    for who, asked in (([1, 2], [1, 2]), ([3], [3]), ([1, 2, 3], None), ([4], [4]), ([4], None), ([3], [3])):
+        seen.asked = None
+        asyncio.run(cached.read([(one,) for one in who]))
+        assert seen.asked == asked, who
+
+
+class Seen:
+    """A store that says who was asked about."""
+
+    asked: list[int] | None = None
+
+    async def __call__(self, keys: list[Whom]) -> list[list[Any]]:
+        self.asked = [one[0] for one in keys]
+        return [[one[0]] for one in keys]
+
+
+class Reader:
+    """As the reader of Redis: what it gives, or what it fails with."""
+
+    def __init__(self, entries: int, error: Exception | None = None) -> None:
+        self.entries, self.error, self.when = entries, error, 0
+
+    async def read(self, keys: list[Whom], now: int) -> list[list[Any]]:
+        self.when = now
+        if self.error is not None:
+            raise self.error
+        return [[one[0], "r"] for one in keys]
+
+    async def size(self) -> int:
+        return self.entries
+
+
+@pytest.mark.parametrize(
+    ("entries", "error", "problem"),
+    [
+        (3, None, None),
+        (1, None, None),
+        (0, None, "the online store is empty: glue materialize --force"),
+        (3, ToolError("redis: no"), "the online store does not answer in time, or cannot be reached"),
+    ],
+)
+def test_redis_is_read_as_of_now(entries: int, error: Exception | None, problem: str | None) -> None:
+    reader = Reader(entries, error)
+    store = FromRedis(LISTED, 0.2, 0.0, reader=reader)  # type: ignore[arg-type]
+    before = time.time()
+    assert asyncio.run(store.problem([(1, 0.5)])) == problem
+    assert before - 1 <= reader.when / 1e6 <= time.time() + 1  # microseconds
+    if error is None:
+        assert asyncio.run(store.read([(4, 0), (5, 0)])) == [[4, "r"], [5, "r"]]
+
+
+def through(ask: Any, timeout_s: float = 30.0) -> ThroughFeast:
+    return ThroughFeast(LISTED, timeout_s, 0.0, ask=ask)
+
+
+def test_through_feast_entities_are_asked_for_by_name() -> None:
+    """At this moment, in a thread that keeps no server from ending; what it says beside is left."""
+    asked: list[Any] = []
+
+    def ask(entities: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
+        asked.append((entities, now, threading.current_thread().daemon))
+        return [{"x": one["who"] * 10, "other": None, "y": str(one["amount"])} for one in entities]
+
+    store = through(ask)
+    assert asyncio.run(store.read([(1, 0.5), (2, None)])) == [["0.5", 10], ["None", 20]]
+    ((entities, now, daemon),) = asked
+    assert entities == [{"who": 1, "amount": 0.5}, {"who": 2, "amount": None}] and daemon
+    assert now.tzinfo is UTC and abs((datetime.now(UTC) - now).total_seconds()) < 60
+    assert asyncio.run(store.problem([(1, 0.5)])) is None  # not every store can tell that it is empty
+
+
+def test_a_store_of_feasts_that_fails_or_hangs_is_told() -> None:
+    """The cause is kept; a read that was not answered ends with the store, and others are not stopped by it."""
+
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("no such table")
+
+    with pytest.raises(NotReached, match=r"^the online store cannot be reached$") as refused:
+        asyncio.run(through(fail).read([(1, 0)]))
+    assert str(refused.value.__cause__) == "no such table"
+    with pytest.raises(NotReached, match="cannot be reached") as refused:
+        asyncio.run(through(lambda *_: [{"y": 1}]).read([(1, 0)]))  # without x
+    assert isinstance(refused.value.__cause__, KeyError)
+
+    go, answers = threading.Event(), [{"x": 1, "y": "a"}]
+
+    def hang(*_: Any) -> Any:
+        go.wait(60)
+        return answers
+
+    async def all_of_it() -> None:
+        store = through(hang, 0.02)
+        for _ in range(2):
+            with pytest.raises(NotReached, match=r"^the online store does not answer in time$"):
+                await store.read([(1, 0)])
+        go.set()
+        store._timeout_s = 30.0
+        assert await store.read([(1, 0)]) == [["a", 1]]
+
+    asyncio.run(all_of_it())
+
+
+def test_of_a_store_that_answers_nobody_not_more_than_so_many_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond, a request is told at once; when the store answers again, so does it."""
+    monkeypatch.setattr(lookups, "MOST_AT_WORK", 2)
+    go, asked = threading.Event(), []
+
+    def hang(entities: Any, _: Any) -> Any:
+        asked.append(entities[0]["who"])
+        go.wait(60)
+        return [{"x": 1, "y": "a"}]
+
+    async def all_of_it() -> None:
+        store = through(hang)
+        first = [asyncio.create_task(store.read([(who, 0)])) for who in (1, 2)]
+        await asyncio.sleep(0)
+        with pytest.raises(NotReached, match=r"^the online store does not answer$"):
+            await store.read([(3, 0)])
+        go.set()
+        assert await asyncio.gather(*first) == [[["a", 1]]] * 2 and sorted(asked) == [1, 2]
+        for who in (4, 5, 6):
+            assert await store.read([(who, 0)]) == [["a", 1]]
+        assert sorted(asked) == [1, 2, 4, 5, 6]
+
+    asyncio.run(all_of_it())
+
+
+def test_an_answer_after_the_server_has_ended_hurts_nobody(capfd: pytest.CaptureFixture[str]) -> None:
+    go, threads = threading.Event(), []
+
+    def hang(*_: Any) -> Any:
+        threads.append(threading.current_thread())
+        go.wait(60)
+        return []
+
+    with pytest.raises(NotReached):
+        asyncio.run(through(hang, 0.01).read([(1, 0)]))
+    go.set()
+    threads[0].join(60)
+    assert capfd.readouterr().err == ""
+
+
+def settings(**lookup: Any) -> Any:
+    return SimpleNamespace(lookup=lookup or None, lookup_timeout_s=0.25, lookup_cache_s=5.0)
+
+
+def test_which_store_a_server_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None for a model that has all it needs; the embedded one by its file; Redis without Feast; else through Feast."""
+    packed = settings(type="packed", options={"path": str(tmp_path / "online.db"), "project": "p"})
+    assert Lookup.of(packed, None) is None and Lookup.of(settings(), LISTED) is None
+    store = Lookup.of(packed, LISTED)
+    assert isinstance(store, Packed) and (store._timeout_s, store._cache_s) == (0.25, 5.0)
+    write(PackedFile(tmp_path / "online.db"), "a", 1, [7, "seven"])
+    write(PackedFile(tmp_path / "online.db"), "b", 1, [8, "eight"])
+    assert asyncio.run(store.read([(1, 0.5)])) == [["eight", 7]] and store.features is LISTED
+
+    from mlops_glue import features
+
+    text = "glue: 1\nproject: p\ndata: {sources: {t: {path: t.csv}}, labels: {source: t, target: y}}\n"
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "glue.yaml").write_text(text + "train: {}\nenvironments: {prod: {serve: {max_rows: 7}}}\n")
+    reader: list[Any] = [Reader(1)]
+    seen: list[Any] = []
+    live = SimpleNamespace(reader=lambda listed: lambda *_: [{"x": 3, "y": listed.columns["y"]}])
+    monkeypatch.setattr(features, "redis_reader", lambda *given: seen.append(given) or reader[0])
+    monkeypatch.setattr(features, "open_live", lambda *given: seen.append(given) or live)
+    elsewhere = settings(type="feast", options={"root": str(tmp_path), "env": "prod"})
+    store = Lookup.of(elsewhere, LISTED)
+    assert isinstance(store, FromRedis) and (store._timeout_s, store._cache_s) == (0.25, 5.0)
+    ((config, *rest),) = seen
+    assert rest == [tmp_path, LISTED, 0.25] and config.serve.max_rows == 7
+    assert asyncio.run(store.read([(1, 0)])) == [[1, "r"]]
+    reader[0] = None
+    store = Lookup.of(elsewhere, LISTED)
+    assert isinstance(store, ThroughFeast) and (store._timeout_s, store._cache_s) == (0.25, 5.0)
+    assert seen[-1] == (seen[1][0], tmp_path)
+    assert asyncio.run(store.read([(1, 0)])) == [["b:y", 3]]
