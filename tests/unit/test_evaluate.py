@@ -1,20 +1,27 @@
-"""What evaluate says beside the metrics, held against scikit-learn: importances, slices, classes that nobody saw."""
+"""What evaluate writes, held against scikit-learn: metrics, importances, slices, warnings, classes that nobody saw."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, roc_auc_score
+from sklearn.svm import LinearSVC
 
-from mlops_glue import metrics
-from mlops_glue.config import Config
-from mlops_glue.pipeline.evaluate import _importances, by_value, outcome
-from mlops_glue.schema import Schema
+from mlops_glue import io, layout, metrics
+from mlops_glue.adapters import matplotlib, onnx
+from mlops_glue.config import Config, Threshold
+from mlops_glue.errors import ConfigError, StageError
+from mlops_glue.pipeline.evaluate import _importances, _of_score, _threshold, by_value, outcome
+from mlops_glue.pipeline.evaluate import evaluate as run
+from mlops_glue.schema import Column, Schema
 
 RNG = np.random.default_rng(0)
 FRAME = pd.DataFrame({name: RNG.normal(size=400) for name in "abc"})
@@ -75,3 +82,327 @@ def test_a_class_of_the_holdout_alone_has_no_probability() -> None:
     wanted = model.predict_proba(FRAME)
     assert np.array_equal(probability, np.column_stack([wanted[:, 0], np.zeros(400), wanted[:, 1]]))
     assert set(label) == {0, 2}
+
+
+def written(root: Path, task: Any, model: Any, *, rows: int = 300, held: int = 100, **options: Any) -> Config:
+    """A project after `train`: of `rows` rows some are held out, in no order of the table."""
+    rng = np.random.default_rng(1)
+    table = {"a": rng.normal(size=rows).astype(np.float32), "b": rng.normal(size=rows).astype(np.float32)}
+    value = 2 * table["a"] + table["b"] + rng.normal(size=rows)
+    if task == "regression":
+        target, labels = value, None
+    elif task == "binary":
+        target, labels = np.where(value > 0.5, "no", "yes").astype(object), ["no", "yes"]
+    else:
+        target, labels = np.array(["p", "q", "r"], object)[np.digitize(value, [-1, 1])], ["p", "q", "r", "s"]
+    place = np.where(np.arange(rows) % 3, "x", "y").astype(object)
+    place[:6] = None
+    schema = Schema(task, "y", [Column("a", "number"), Column("b", "number")], labels, positive="no")
+    order = rng.permutation(rows)
+    made = pa.table({layout.ROW: np.arange(rows), **table, "target:y": pa.array(target)})
+    io.write_parquet(root / layout.TABLE, pa.table({**table, "place": pa.array(place), "n": np.arange(rows) % 2}))
+    io.write_json(root / layout.COLUMNS, {"schema": schema.to_dict()})
+    io.write_parquet(root / layout.TEST, made.take(order[:held]))
+    io.write_parquet(root / layout.TRAIN, made.take(order[held:]))
+    frame = made.take(order[held:]).select(["a", "b"]).to_pandas()
+    (root / layout.MODEL).parent.mkdir(parents=True)
+    onnx.save_skops(model.fit(frame, target[order[held:]]), root / layout.MODEL)
+    data = {"sources": {"t": {"path": "t.csv"}}, "labels": {"source": "t", "target": "y"}}
+    return Config.model_validate(
+        {"glue": 1, "project": "p.q", "data": data, "train": {"seed": 3}, "split": {"by": "time"}} | options
+    )
+
+
+def report_of(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = io.read_json(root / layout.EVALUATION / "evaluation.json")
+    return found
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Plots are asked for and not drawn."""
+    asked: list[str] = []
+
+    def begin(figures: Any) -> Any:
+        asked.extend(figures)
+        return lambda: {name: f"<svg>{name}</svg>" for name in figures}
+
+    monkeypatch.setattr(matplotlib, "begin", begin)
+    return asked
+
+
+def test_all_that_evaluate_writes(tmp_path: Path) -> None:
+    """Two classes, of which the positive one is the first by name; the plots are drawn."""
+    evaluate = {
+        "metrics": ["roc_auc", "f1"],
+        "thresholds": {"f1": {"min": 0.5}, "brier": {"max": 0.01}, "roc_auc": {"min": 0.0, "max": 0.2}},
+        "slices": ["place", "n", "place"],
+    }
+    config = written(tmp_path, "binary", LogisticRegression(), evaluate=evaluate)
+    run(config, tmp_path)
+    test = io.read_parquet(tmp_path / layout.TEST).to_pandas()
+    model = onnx.load_skops(tmp_path / layout.MODEL)
+    truth = (test["target:y"] == "no").to_numpy().astype(int)
+    share = model.predict_proba(test[["a", "b"]])[:, list(model.classes_).index("no")]
+    label = (share > 0.5).astype(int)
+    values = {"roc_auc": roc_auc_score(truth, share), "f1": f1_score(truth, label)}
+    values["brier"] = brier_score_loss(truth, share)
+    prior = (io.read_parquet(tmp_path / layout.TRAIN).column("target:y").to_numpy() == "no").mean()
+    trivial = {"roc_auc": 0.5, "f1": 0.0, "brier": brier_score_loss(truth, np.full(100, prior))}
+    report = report_of(tmp_path)
+    assert list(report["metrics"]) == ["roc_auc", "f1", "brier"]
+    for name, score in report["metrics"].items():
+        assert score["value"] == pytest.approx(values[name]) and score["trivial"] == pytest.approx(trivial[name])
+        drawn = metrics.draws(
+            metrics.table("binary", 2)[name], truth, label, np.column_stack([1 - share, share]), seed=3
+        )
+        assert (score["low"], score["high"]) == pytest.approx(metrics.interval(score["value"], drawn, 100))
+    assert {
+        key: report[key]
+        for key in ("project", "target", "task", "estimator", "model", "split", "train_rows", "rows", "intervals")
+    } == {
+        "project": "p.q",
+        "target": "y",
+        "task": "binary",
+        "estimator": "sklearn.ensemble.HistGradientBoostingClassifier",
+        "model": "LogisticRegression",
+        "split": "time",
+        "train_rows": 200,
+        "rows": 100,
+        "intervals": {"samples": 100, "rows": 100},
+    }
+    assert report["thresholds"] == [
+        {"metric": "f1", "value": pytest.approx(values["f1"]), "min": 0.5, "max": None, "met": True},
+        {"metric": "brier", "value": pytest.approx(values["brier"]), "min": None, "max": 0.01, "met": False},
+        {"metric": "roc_auc", "value": pytest.approx(values["roc_auc"]), "min": 0.0, "max": 0.2, "met": False},
+    ]
+    assert [(one["column"], one["metric"], one["rows"]) for one in report["importances"]] == [
+        ("a", "roc_auc", 100),
+        ("b", "roc_auc", 100),
+    ]
+    table = io.read_parquet(tmp_path / layout.TABLE).to_pandas().iloc[test[layout.ROW]]
+    wanted = []
+    for column, texts in (("place", [None, "x", "y"]), ("n", ["0", "1"])):
+        for text in texts:
+            at = (table[column].isna() if text is None else table[column].astype(str) == text).to_numpy()
+            wanted.append((column, text, at.sum(), len(texts), pytest.approx(f1_score(truth[at], label[at]))))
+    found = [
+        (one["column"], one["value"], one["rows"], one["values"], one["metrics"]["f1"]) for one in report["slices"]
+    ]
+    assert found == wanted and all(list(one["metrics"]) == ["roc_auc", "f1"] for one in report["slices"])
+    assert report["warnings"] == [] and "fresh" not in report
+    assert io.read_json(tmp_path / layout.METRICS) == {name: pytest.approx(values[name]) for name in report["metrics"]}
+    drawn_files = {path.stem: path.read_text() for path in (tmp_path / layout.PLOTS).iterdir()}
+    assert set(drawn_files) == {"roc", "precision_recall", "calibration", "confusion", "importances"}
+    assert all("<svg" in svg for svg in drawn_files.values())
+    page = (tmp_path / layout.EVALUATION / "report.html").read_text()
+    assert "<title>p.q: evaluation</title>" in page and page.count('<figure aria-label="') == 5
+    assert f"{values['roc_auc']:.4f}" in page
+
+
+@pytest.mark.parametrize(("by", "rows", "held"), [("random", 0, 100), ("random", 9, 100), ("time", 9, 100)])
+def test_rows_that_are_in_both_sides_are_warned_of(
+    tmp_path: Path, undrawn: list[str], by: str, rows: int, held: int
+) -> None:
+    config = written(tmp_path, "regression", Ridge(), split={"by": by})
+    train, test = (io.read_parquet(tmp_path / path) for path in (layout.TRAIN, layout.TEST))
+    test = pa.concat_tables([train.slice(0, rows), test.slice(rows)])
+    io.write_parquet(tmp_path / layout.TEST, test)
+    run(config, tmp_path)
+    report = report_of(tmp_path)
+    wanted = (
+        "9 of the 100 rows of the holdout are training rows too: drop the duplicates, or split: {by: entity} "
+        "with data.sources.t.entity"
+    )
+    assert report["warnings"] == ([wanted] if rows and by == "random" else [])
+    assert report["estimator"] == "sklearn.ensemble.HistGradientBoostingRegressor" and report["model"] == "Ridge"
+    assert list(report["metrics"]) == ["r2", "rmse", "mae", "median_absolute_error"] and report["slices"] == []
+    assert undrawn == ["prediction", "residuals", "importances"]
+
+
+def test_where_there_is_an_entity_the_way_out_is_to_split_by_it(tmp_path: Path, undrawn: list[str]) -> None:
+    data = {"sources": {"t": {"path": "t.csv", "entity": "who"}}, "labels": {"source": "t", "target": "y"}}
+    config = written(tmp_path, "regression", Ridge(), split={"by": "random"}, data=data)
+    train = io.read_parquet(tmp_path / layout.TRAIN)
+    many = pa.concat_tables([train] * 20)
+    io.write_parquet(tmp_path / layout.TEST, many)
+    run(config, tmp_path)
+    (said,) = report_of(tmp_path)["warnings"]
+    assert said.startswith("4,000 of the 4,000 rows of the holdout are training rows too") or "judged by" in said
+    assert said.endswith(": drop the duplicates, or split: {by: entity}")
+
+
+@pytest.mark.parametrize("straight", [True, False])
+def test_a_column_with_the_order_of_the_target_is_told_where_the_score_is_nearly_perfect(
+    tmp_path: Path, undrawn: list[str], straight: bool
+) -> None:
+    config = written(tmp_path, "regression", Ridge())
+    for path in (layout.TRAIN, layout.TEST):
+        table = io.read_parquet(tmp_path / path)
+        y = table.column("target:y").to_numpy()
+        column = pa.array((y if straight else np.exp(y)).astype(np.float32))
+        io.write_parquet(tmp_path / path, table.set_column(1, "a", column))
+    train = io.read_parquet(tmp_path / layout.TRAIN)
+    (tmp_path / layout.MODEL).unlink()
+    good = HistGradientBoostingRegressor(random_state=0) if not straight else Ridge(alpha=1e-9)
+    onnx.save_skops(
+        good.fit(train.select(["a", "b"]).to_pandas(), train.column("target:y").to_numpy()), tmp_path / layout.MODEL
+    )
+    run(config, tmp_path)
+    report = report_of(tmp_path)
+    (said,) = report["warnings"]
+    told = "is a linear copy of the target" if straight else "has the order of the target without a mistake"
+    assert said == f"column 'a' {told}: is it known before the target is? else features.exclude"
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_a_model_without_probabilities_is_taken_for_certain_and_that_is_said(
+    tmp_path: Path, undrawn: list[str], task: str
+) -> None:
+    config = written(tmp_path, task, LinearSVC(), train={"estimator": "sklearn.svm.LinearSVC", "seed": 3})
+    run(config, tmp_path)
+    report = report_of(tmp_path)
+    unsure = "roc_auc, average_precision, log_loss, brier" if task == "binary" else "log_loss, roc_auc_ovr"
+    assert report["estimator"] == "sklearn.svm.LinearSVC" and report["warnings"][0] == (
+        f"LinearSVC gives no probabilities: {unsure} take each label for certain; "
+        f"promote: {{metric: {'f1' if task == 'binary' else 'accuracy'}}} takes the labels alone"
+    )
+    assert undrawn == ["confusion", "importances"]
+    (tmp_path / "n").mkdir()
+    of_labels = {"evaluate": {"metrics": ["accuracy"]}}
+    run(written(tmp_path / "n", task, LinearSVC(), **of_labels), tmp_path / "n")
+    assert report_of(tmp_path / "n")["warnings"] == []
+
+
+def test_fresh_rows_have_their_order_and_what_was_learned_from(tmp_path: Path, undrawn: list[str]) -> None:
+    """Older rows that were left out are no part of what was learned."""
+    config = written(tmp_path, "multiclass", LogisticRegression(), split={"by": "random", "fresh_after": [50]})
+    io.write_json(tmp_path / layout.FRESH, {"rows": 250, "trained": 150, "held_out": 100})
+    io.write_json(tmp_path / layout.LEARNED, {"older_left_out": 7, "after": [50], "losses": {"0": 1.0}})
+    run(config, tmp_path)
+    report = report_of(tmp_path)
+    order = report["fresh"].pop("order")
+    assert report["fresh"] == {
+        "rows": 250, "trained": 150, "held_out": 100, "older_left_out": 7, "after": [50], "losses": {"0": 1.0}
+    }  # fmt: skip
+    assert order["rows"] == order["drawn_rows"] == 100
+    train = io.read_parquet(tmp_path / layout.TRAIN).column(layout.ROW).to_numpy()
+    assert report["train_rows"] == (train >= 50).sum() < 200
+    assert order["value"] is None  # no row is of the last class
+    assert report["metrics"]["accuracy"]["value"] > 0.6
+
+
+@pytest.mark.parametrize(
+    "evaluate", [{"metrics": ["rmse", "f2"]}, {"thresholds": {"rmse": {"min": 0}, "f2": {"min": 0}}}]
+)
+def test_what_is_no_metric_of_the_task_is_refused(tmp_path: Path, undrawn: list[str], evaluate: Any) -> None:
+    config = written(tmp_path, "regression", Ridge(), evaluate=evaluate)
+    with pytest.raises(ConfigError) as refused:
+        run(config, tmp_path)
+    assert refused.value.problems == ["glue.yaml evaluate: 'f2' is no metric of a regression task"]
+
+
+@pytest.mark.parametrize(
+    "limit, value, met",
+    [
+        ({"min": 0.5}, 0.5, True),
+        ({"min": 0.5}, 0.4999, False),
+        ({"max": 0.5}, 0.5, True),
+        ({"max": 0.5}, 0.5001, False),
+        ({"min": 0.2, "max": 0.5}, 0.3, True),
+        ({"min": 0.2, "max": 0.5}, 0.1, False),
+        ({"min": 0.2, "max": 0.5}, 0.6, False),
+        ({"min": 0.2}, float("nan"), False),
+        ({"max": 0.2}, float("nan"), False),
+    ],
+)
+def test_when_a_threshold_is_met(limit: dict[str, float], value: float, met: bool) -> None:
+    found = _threshold("f1", Threshold(**limit), value)
+    assert found["met"] is met and (found["min"], found["max"]) == (limit.get("min"), limit.get("max"))
+
+
+def test_importances_are_of_few_columns_and_rows() -> None:
+    """Three permutations up to fifty columns, one beyond, none beyond two hundred; a thousand rows of the holdout."""
+    rng = np.random.default_rng(5)
+    wide = pd.DataFrame(rng.normal(size=(30, 201)), columns=[f"c{at}" for at in range(201)])
+    truth = wide["c3"].to_numpy() * 3 + wide["c0"].to_numpy()
+    schema = Schema("regression", "y", [])
+    for count in (50, 51, 200, 201):
+        model = Ridge(alpha=30).fit(wide.iloc[:, :count], truth)
+        found = _importances(CONFIG, schema, model, wide.iloc[:, :count], truth, "r2")
+        if count == 201:
+            assert found is None
+            continue
+        assert found is not None and len(found) == count and found[0]["column"] == "c3"
+        assert {one["rows"] for one in found} == {30} and {one["metric"] for one in found} == {"r2"}
+        assert (found[0]["std"] > 0) == (count == 50)  # of one permutation there is none
+        means = [one["mean"] for one in found]
+        assert means == sorted(means, reverse=True)
+    long = pd.DataFrame({name: rng.normal(size=1200) for name in "ab"})
+    truth = (long["a"] * 3 + rng.normal(size=1200)).to_numpy()
+    at = np.sort(np.random.default_rng(3).permutation(1200)[:1000])
+    model = Ridge().fit(long, truth)
+    wanted = permutation_importance(model, long.iloc[at], truth[at], scoring="r2", n_repeats=3, random_state=3)
+    found = _importances(CONFIG, schema, model, long, truth, "r2")
+    assert found is not None and [one["rows"] for one in found] == [1000, 1000]
+    assert [one["mean"] for one in found] == pytest.approx(wanted.importances_mean.tolist())
+
+
+class Certain:
+    """A model that says no probabilities, and of which what it was asked is known."""
+
+    classes_ = np.array(["b", "a"])
+
+    def predict(self, rows: Any) -> Any:
+        return np.array([["a"], ["b"], ["b"]], object)[: len(rows)]
+
+
+class Sure(Certain):
+    def predict_proba(self, rows: Any) -> Any:
+        return np.array([[0.1, 0.9], [0.6, 0.4], [1.0, 0.0]])[: len(rows)]
+
+
+def test_what_a_model_says_in_the_form_that_metrics_take() -> None:
+    """The positive class is the last; without the label, where there are probabilities, nothing is asked for it."""
+    schema = Schema("binary", "y", [], ["a", "b"], positive="a")
+    rows = pd.DataFrame({"x": [1, 2, 3]})
+    label, probability = outcome(Certain(), schema, rows)
+    assert label.tolist() == [1, 0, 0] and probability.tolist() == [[0, 1], [1, 0], [1, 0]]
+    assert outcome(Certain(), schema, rows, with_label=False)[0].tolist() == [1, 0, 0]
+    label, probability = outcome(Sure(), schema, rows)
+    assert label.tolist() == [1, 0, 0] and probability.tolist() == [[0.1, 0.9], [0.6, 0.4], [1.0, 0.0]]
+    label, probability = outcome(Sure(), schema, rows, with_label=False)
+    assert label.shape == (3,) and label.dtype.kind == "i" and probability[0].tolist() == [0.1, 0.9]
+    value, nothing = outcome(Certain(), Schema("regression", "y", []), rows, with_label=False)
+    assert value.tolist() == ["a", "b", "b"] and nothing is None
+    with pytest.raises(StageError) as refused:
+        outcome(Certain(), Schema("binary", "y", [], ["a", "c"]), rows)
+    assert refused.value.message == "Certain predicts 'b', which is none of the target's classes"
+    assert refused.value.hint == "train.estimator: a classifier, whose predict gives labels"
+
+
+@pytest.mark.parametrize(
+    "value, means, rows, warned, said",
+    [
+        (0.999, [0.9, 0.1], 9, [], True),
+        (0.99899, [0.9, 0.1], 9, [], False),
+        (0.999, [0.89, 0.11], 9, [], False),
+        (0.999, [0.9, 0.1, -5.0], 9, [], True),
+        (1.0, [0.0, 0.0], 9, [], False),
+        (1.0, [-0.1], 9, [], False),
+        (1.0, [1.0], 9, ["another"], False),
+    ],
+)
+def test_a_score_is_too_good_by_one_column_alone(
+    value: float, means: list[float], rows: int, warned: list[str], said: bool
+) -> None:
+    found = [{"column": f"c{at}", "mean": mean, "rows": 1000} for at, mean in enumerate(means)]
+    scores = {"f1": {"value": 0.0, "trivial": 1.0}, "r2": {"value": value, "trivial": 0.0}}
+    report = {"rows": 1000, "metrics": scores, "importances": found, "warnings": warned}
+    wanted = f"r2 {value:.4f} is nearly perfect, and column 'c0' makes nearly all of it"
+    asked = ": is it known before the target is? else features.exclude"
+    assert _of_score("r2", report, higher_is_better=True) == ([wanted + asked] if said else [])
+    report["rows"] = 5000
+    few = " (by 1,000 of the 5,000 rows of the holdout)"
+    assert _of_score("r2", report, higher_is_better=True) == ([wanted + few + asked] if said else [])
+    assert _of_score("r2", report | {"importances": None}, higher_is_better=True) == []
