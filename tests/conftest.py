@@ -115,13 +115,25 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mlflow.db"
 
 
+QUICK_MODEL = """from sklearn.ensemble import HistGradientBoostingClassifier
+
+
+def build(max_iter=10, random_state=None):
+    return HistGradientBoostingClassifier(max_iter=max_iter, random_state=random_state)
+"""
+
+
 def on_penguins(folder: Path, name: str, glue: Glue, empty_store: Path) -> Path:
-    """A project on the penguins, whose table lies beside it, initialised and not yet run."""
+    """A project on the penguins, whose table lies beside it, initialised and not yet run.
+
+    Its model is a quick one; the one of `glue init` is tried by `test_references`.
+    """
     import palmerpenguins
 
     palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
     glue("init", name, "--data", "penguins.csv", "--target", "species", cwd=folder)
     shutil.copy(empty_store, folder / name)
+    (folder / name / "model.py").write_text(QUICK_MODEL)
     return folder / name
 
 
@@ -193,7 +205,7 @@ def serving(root: Path, *words: str, env: dict[str, str] | None = None) -> Itera
 
 
 def _until(ask: Any, process: subprocess.Popen[bytes]) -> Any:
-    for _ in range(600):
+    for _ in range(1800):
         found = ask()
         if found:
             return found

@@ -56,6 +56,11 @@ def flights() -> pd.DataFrame:
     return table.assign(late=table.arr_delay > 15).drop(columns=known_later)
 
 
+def some_flights() -> pd.DataFrame:
+    """Every fourth of them."""
+    return flights().iloc[::4]
+
+
 def _linear(model: Any) -> Any:
     numbers = make_pipeline(SimpleImputer(strategy="median"), StandardScaler())
     words = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
@@ -102,5 +107,6 @@ REFERENCES = {
         lambda: make_pipeline(MinMaxScaler(), CalibratedClassifierCV(SVC(C=10, random_state=0), ensemble=False)),
         ("accuracy", "log_loss"),
     ),
+    "some_flights": Reference(some_flights, "late", _flights, ("roc_auc",)),
     "flights": Reference(flights, "late", _flights, ("roc_auc",)),
 }

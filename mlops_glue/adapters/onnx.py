@@ -137,7 +137,7 @@ def _canonical(data: bytes) -> bytes:
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
             for name, content in (
-                ("schema.json", json.dumps(schema, indent=2).encode()),
+                ("schema.json", json.dumps(schema).encode()),
                 *((to, old.read(name)) for name, to in members.items()),
             ):
                 info = zipfile.ZipInfo(name)  # its date is 1980

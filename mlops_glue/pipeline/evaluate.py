@@ -63,7 +63,7 @@ def evaluate(config: Config, root: Path) -> None:
         "thresholds": [_threshold(n, limit, scores[n]["value"]) for n, limit in config.evaluate.thresholds.items()],
         "slices": _slices(config, root, {name: known[name] for name in names}, (truth, label, probability)),
         "importances": importances,
-        "warnings": _doubts(config, schema, (seen, learnt), (features, target), label),
+        "warnings": _doubts(config, schema, (seen, learnt), (features, target), label) + _absent(schema, truth, scores),
     }
     certain = schema.labels is not None and not hasattr(model, "predict_proba")
     if certain and (unsure := [name for name in scores if not known[name].of_label]):
@@ -111,6 +111,16 @@ def _of_score(name: str, report: dict[str, Any], *, higher_is_better: bool) -> l
     few = f" (by {looked:,} of the {report['rows']:,} rows of the holdout)" if looked < report["rows"] else ""
     said = f"{name} {value:.4f} is nearly perfect, and column {found[0]['column']!r} makes nearly all of it{few}"
     return [f"{said}: is it known before the target is? else features.exclude"]
+
+
+def _absent(schema: Schema, truth: Any, scores: dict[str, dict[str, Any]]) -> list[str]:
+    """A line where a metric has no value because the holdout has no row of some classes."""
+    undefined = [name for name, score in scores.items() if np.isnan(score["value"])]
+    absent = [one for at, one in enumerate(schema.order) if at not in truth]
+    if not undefined or not absent:
+        return []
+    some = ", ".join(map(repr, absent[:3])) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
+    return [f"{', '.join(undefined)} not defined: the holdout has no row where {schema.target} is {some}"]
 
 
 def outcome(model: Any, schema: Schema, features: Any, *, with_label: bool = True) -> tuple[Any, Any]:

@@ -24,12 +24,15 @@ import pyarrow.dataset as ds
 import pytest
 
 from mlops_glue import config as configs
+from mlops_glue import io
+from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.commands.serve import _as_asked_last
 from mlops_glue.errors import DataError
 from mlops_glue.records import Servable
 from mlops_glue.serving.follow import Follower
 from mlops_glue.serving.worker import Settings
 from tests.conftest import JSON, Glue, answering, ask, on_penguins, row_of, serving, until, with_serve
+from tests.integration.test_poisoned import endless
 
 QUICK = "{poll_s: 0.5, prediction_log: data/predictions}"
 SLOW = "{poll_s: 600, prediction_log: data/predictions}"  # the registry is not asked; to import MLflow takes seconds
@@ -62,6 +65,13 @@ def champion(root: Path, version: int) -> None:
     """Move the alias as another program would."""
     with contextlib.closing(sqlite3.connect(root / "mlflow.db", timeout=30)) as db, db:
         db.execute("update registered_model_aliases set version = ? where alias = 'champion'", (version,))
+
+
+def registered(root: Path, version: int, digest: str) -> None:
+    """Say of a version that this is its bundle's digest."""
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db", timeout=30)) as db, db:
+        words = "update model_version_tags set value = ? where key = ? and version = ?"
+        assert db.execute(words, (digest, BUNDLE_DIGEST, version)).rowcount == 1
 
 
 @pytest.fixture
@@ -273,6 +283,30 @@ def test_a_server_ends_without_a_dropped_request(times: int, unasked: Path) -> N
             until(lambda: not Path(f"/proc/{pid}").exists() or not _alive(pid))
         assert load.statuses == {200} and load.broken == 0
         assert len(logged(unasked)) == len(load.answers)
+
+
+def test_a_version_that_never_answers_is_not_served(project: Path, glue: Glue) -> None:
+    """It is what was registered, and nothing is to be seen in it."""
+    of = {p.parent.parent.parent.name: p.parent for p in (project / "mlartifacts").rglob("bundle/model.onnx")}
+    good, bad = of[run_of(project, 2)], of[run_of(project, 3)]
+    before = bad.rename(project / "bad")
+    shutil.copytree(good, bad)
+    endless(bad)
+    registered(project, 3, io.digest(bad))
+    try:
+        with serving(project, "--quiet", env={"GLUE_TRIAL_TIMEOUT_S": "3"}) as (url, _):
+            champion(project, 3)
+            told = until(lambda: ask(url, "/ready")[1]["degraded"])
+            assert "v3 is not served" in told[0] and "does not answer" in told[0], told
+            assert ask(url, body=row_of(project))[1]["model_version"] == 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GLUE_TRIAL_TIMEOUT_S", "3")
+            said = glue("serve", "--check", cwd=project, code=4).stderr
+        assert "v3: does not answer: its own example is not scored within 3 s" in said
+    finally:
+        champion(project, 1)
+        shutil.rmtree(bad)
+        before.rename(bad)
 
 
 def test_shadow_and_canary(project: Path, glue: Glue) -> None:

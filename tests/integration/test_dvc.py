@@ -18,14 +18,6 @@ def test_the_two_internal_names_are_there() -> None:
     assert dvc.in_process_supported()
 
 
-def test_glue_run_and_dvc_repro_write_the_same_lock(penguins: Path, glue: Glue) -> None:
-    glue("run", "--no-publish", cwd=penguins)
-    mine = (penguins / "dvc.lock").read_bytes()
-    subprocess.run(["rm", "-rf", "artifacts", "dvc.lock", ".dvc/cache/runs"], cwd=penguins, check=True)
-    subprocess.run(["dvc", "repro"], cwd=penguins, capture_output=True, check=True)
-    assert (penguins / "dvc.lock").read_bytes() == mine
-
-
 def test_what_a_kill_of_dvc_leaves_is_mended(penguins: Path, glue: Glue) -> None:
     """A folder of the run-cache that was made and not written into, and a list of locks that was emptied."""
     glue("run", "--until", "ingest", cwd=penguins)
