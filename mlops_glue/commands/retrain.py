@@ -82,11 +82,11 @@ def _refused(store: Store, model: str, resumed: int) -> int:
 def resume(env: str | None) -> int:
     """A person has looked: candidates are trained again, here and by jobs."""
     root, now = layout.find_root(), datetime.now(UTC)
-    for name in limits.begin_anew(root, now):
+    config = configs.load(root, env, tables=False, needs=())
+    for name in limits.begin_anew(root, now, had_some=_had_some(config)):
         console.progress(f"what cannot be read is {layout.STATE}/{name} now")
     refused = limits.state(root)["refused"]
     limits.keep(root, {"refused": 0, "began": None})
-    config = configs.load(root, env, tables=False, needs=())
     if config.tracking.uri is not None:  # jobs have no file of their own
         try:
             refused += _resumed(config, root)
@@ -108,13 +108,19 @@ def _resumed(config: configs.Config, root: Path) -> int:
     return refused
 
 
+def _had_some(config: configs.Config) -> bool:
+    """Has a retraining added rows of the log to the table?"""
+    return config.monitor.retrain.data == "append" and bool(config.split.fresh_after)
+
+
 def _retrain(
     config: configs.Config, root: Path, env: str | None, tables: list[pa.Table], now: datetime
 ) -> dict[str, Any]:
     if there := limits.put_back(root):
         console.progress(f"{', '.join(there)}: put back as before a retraining that was killed")
-    new = limits.unused(root, tables)
-    rows, options = limits.labelled(new), config.monitor.retrain
+    options = config.monitor.retrain
+    new = limits.unused(root, tables, had_some=_had_some(config))
+    rows = limits.labelled(new)
     counted = rows if config.monitor.labels is not None else None  # the source that is read again has its own
     why = limits.why_not(options, limits.state(root), counted, now)
     if why is not None:

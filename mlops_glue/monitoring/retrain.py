@@ -62,8 +62,8 @@ def checked(text: str) -> dict[str, Any]:
     return kept
 
 
-def begin_anew(root: Path, now: datetime) -> list[str]:
-    """Put aside what cannot be read; what the files are called now.
+def begin_anew(root: Path, now: datetime, *, had_some: bool = False) -> list[str]:
+    """Put aside what cannot be read; what the files are called now. `had_some` as `unused` takes it.
 
     Where it is not known which rows a retraining has had, only those that are answered from now on count.
     """
@@ -73,9 +73,10 @@ def begin_anew(root: Path, now: datetime) -> list[str]:
     except DataError:
         aside.append(io.put_aside(root / layout.RETRAIN).name)
     try:
-        _appended(root)
+        unused(root, [], had_some=had_some)
     except DataError:
-        aside.append(io.put_aside(root / layout.APPENDED).name)
+        if os.path.lexists(root / layout.APPENDED):
+            aside.append(io.put_aside(root / layout.APPENDED).name)
         keep(root, {"since": now.isoformat(timespec="seconds")})
     return aside
 
@@ -101,8 +102,8 @@ def why_not(options: Retrain, kept: dict[str, Any], labelled: int | None, now: d
     return None
 
 
-def unused(root: Path, tables: list[pa.Table]) -> list[pa.Table]:
-    """The labelled rows that no retraining has had.
+def unused(root: Path, tables: list[pa.Table], *, had_some: bool = False) -> list[pa.Table]:
+    """The labelled rows that no retraining has had; `had_some` says that there was one that took rows of the log.
 
     Raises:
         DataError: which ones that are is not known.
@@ -111,6 +112,8 @@ def unused(root: Path, tables: list[pa.Table]) -> list[pa.Table]:
     if since is not None:
         tables = answered_after(tables, datetime.fromisoformat(since))
     if appended is None:
+        if had_some and since is None:  # a new clone: the rows would be added a second time
+            raise _unknown("is not here")
         return tables
     had = _keys(appended)
     return [table.filter(~_keys(table).isin(had)) for table in tables]
@@ -130,10 +133,14 @@ def _appended(root: Path) -> pa.Table | None:
     try:
         return io.read_parquet(path, KEYS)
     except (OSError, ValueError):  # Arrow's errors are among these
-        raise DataError(
-            f"{layout.APPENDED}: cannot be read: which rows a retraining has had is not known",
-            hint="glue monitor --resume, which lets only rows count that are answered from then on",
-        ) from None
+        raise _unknown("cannot be read") from None
+
+
+def _unknown(said: str) -> DataError:
+    return DataError(
+        f"{layout.APPENDED}: {said}: which rows a retraining has had is not known",
+        hint="glue monitor --resume, which lets only rows count that are answered from then on",
+    )
 
 
 def _keys(table: pa.Table) -> Any:

@@ -306,6 +306,18 @@ def test_which_rows_were_used_is_not_known(tmp_path: Path) -> None:
     assert retrain.begin_anew(tmp_path, NOW) == []
 
 
+def test_rows_are_not_added_again_where_it_is_lost_which_were(tmp_path: Path) -> None:
+    """A new clone has what was added in its table, and not the list of it, which git does not keep."""
+    (tmp_path / ".glue").mkdir()
+    with pytest.raises(DataError, match=r"appended.parquet: is not here: which rows a retraining has had is not known"):
+        retrain.unused(tmp_path, [log()], had_some=True)
+    assert retrain.labelled(retrain.unused(tmp_path, [log()])) == 2  # there was none
+    for now, left in ((NOW, ["b"]), (NOW + timedelta(days=9), ["b"])):  # said twice is said once
+        assert retrain.begin_anew(tmp_path, now, had_some=True) == []
+        (rows,) = retrain.unused(tmp_path, [log()], had_some=True)
+        assert rows["glue_request_id"].to_pylist() == left
+
+
 def test_the_truth_in_other_words_is_learned_as_the_classes_are_written(tmp_path: Path) -> None:
     from mlops_glue.monitoring.labels import Joined
     from mlops_glue.schema import Schema
