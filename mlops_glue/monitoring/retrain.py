@@ -131,7 +131,7 @@ def _appended(root: Path) -> pa.Table | None:
     if not os.path.lexists(path):
         return None
     try:
-        return io.read_parquet(path, KEYS)
+        return io.read_parquet(path)
     except (OSError, ValueError):  # Arrow's errors are among these
         raise _unknown("cannot be read") from None
 
@@ -295,4 +295,4 @@ def began(root: Path) -> None:
 
 def labelled(tables: list[pa.Table]) -> int:
     """Rows of all of them."""
-    return int(np.sum([table.num_rows for table in tables], dtype=int))
+    return sum(table.num_rows for table in tables)

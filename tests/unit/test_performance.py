@@ -417,6 +417,7 @@ def test_a_value_that_is_no_number_is_left_out_of_a_regression(tmp_path: Path) -
         ("mae", (0.5, 0.5, 0.5), 0.0, "ok"),
         ("mae", (0.25, 0.25, 0.5), 0.0, "ok"),  # the interval of the holdout reaches it
         ("mae", (0.25, 0.25, 0.49), 0.0, "performance"),
+        ("mae", (0.25, 0.25, 0.45), 0.2, "performance"),  # by 0.25, and at least by 0.05: not by chance
         ("mae", (0.75, 0.75, 0.75), 0.0, "ok"),
         ("mae", (None, None, None), 0.0, "not enough data"),
     ],
@@ -532,6 +533,7 @@ def test_the_estimate_takes_rows_with_their_own_probabilities() -> None:
     assert drawn.mean() == pytest.approx(0.75, abs=0.005)
     rows = metrics.DRAW_ROWS  # of a sample: binomial, and the choice of rows
     assert drawn.std() == pytest.approx((0.75 * 0.25 / rows) ** 0.5, rel=0.3)
+    assert estimated(metric, label[:1], sure[:1], ALIKE).tolist() == [1.0] * metrics.DRAWS  # one row is a sample
     assert drawn.tolist() == estimated(metric, np.ones(6000, int), unsure, ALIKE).tolist()  # and the same each time
 
 
