@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -273,3 +275,291 @@ def test_a_model_of_before_null_words_were_kept_reads_as_it_did() -> None:
     assert matrices(encode(pa.Table.from_pylist(rows), schema), schema)["text"].tolist() == wanted
     plain = Schema.from_dict(old | {"columns": [columns[0] | {"categories": ["x"]}]})
     assert "NA" in plain.nulls and plain.trims
+
+
+def told(made: Contract, body: Any) -> list[tuple[Any, Any, str]]:
+    """The problems of a body, or of rows that are Python values already."""
+    with pytest.raises(Invalid) as refused:
+        if isinstance(body, bytes):
+            made.matrices(made.decode(body))
+        else:
+            made.of_table(body)
+    assert str(refused.value) == f"{len(refused.value.problems)} problems"
+    return [(p["row"], p["field"], p["problem"]) for p in refused.value.problems]
+
+
+TWICE = "stands twice in one object"
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        (b'{"count": 1, "count": 2}', [(0, "count", TWICE)]),
+        (b'{"count": 1, "count": "2"}', [(0, "count", TWICE), (0, "count", "must be a number, not a string")]),
+        (b'{"rows": [{"count": 1}, {"count": 1, "code": 1, "code": 1}]}', [(1, "code", TWICE)]),
+        (b'{"rows": [{"count": 1}], "rows": [{"count": 2}]}', [(None, "rows", TWICE)]),
+        ('{"größe": "a:b", "count": 1, "count": 2}'.encode(), [(0, "count", TWICE)]),
+        ('{"größe": "\\u003a", "count": 1, "count": 2}'.encode(), [(0, "count", TWICE)]),
+        (
+            b'{"more": 1, "more": 2, "rows": [{"count": 1}]}',
+            [(None, "more", TWICE), (None, "more", "unknown field")],
+        ),
+        (b'{"rows": []}', [(None, "rows", "must have at least one row")]),
+        (b'{"rows": [], "x": 1}', [(None, "x", "unknown field"), (None, "rows", "must have at least one row")]),
+        (b"null", [(0, None, "a row is an object, not null")]),
+        (
+            b'{"rows": [true, 1, 1.5, "x", [], null]}',
+            [
+                (at, None, f"a row is an object, not {said}")
+                for at, said in enumerate(["a boolean", "a number", "a number", "a string", "an array", "null"])
+            ],
+        ),
+        (b'{"rows": {"count": 1}}', [(0, "rows", "unknown field ("), (0, "count", "is required")]),
+        (b'{"rows": [{"count": 1}, {"count": 1%s}]}' % (b"0" * 320), [(1, "count", "is NaN, infinite or too large")]),
+        (
+            b'{"count": 1, "a b": 1%s}' % (b"0" * 320),
+            [(0, "a b", "is NaN, infinite or too large; what is unknown is null")],
+        ),
+        (b'{"count": 1e999}', [(0, "count", "is NaN, infinite or too large")]),
+        (b'{"count": -Infinity}', [(0, "count", "is NaN, infinite or too large")]),
+        (b'{"count": 1%s}' % (b"0" * 5000), [(0, "count", "is NaN, infinite or too large")]),
+        (b'{"count": 1, "code": "1"}', [(0, "code", "must be a number or string, not a string")]),
+        (b'{"count": 1, "code": true}', [(0, "code", "must be a number or string, not a boolean")]),
+        (b'{"count": 1, "bit": "x"}', [(0, "bit", "must be a boolean or number, not a string")]),
+        (b'{"count": 1, "yes": 1}', [(0, "yes", "must be a boolean or string, not a number")]),
+        (b'{"count": 1, "flag": 1}', [(0, "flag", "must be a boolean or string, not a number")]),
+    ],
+    ids=str,
+)
+def test_each_problem_by_row_and_field(body: bytes, wanted: list[Any]) -> None:
+    made = contract(max_rows=6)
+    if b'"code": "1"' in body:  # a code of digits may be text, too
+        made.decode(body)
+        return
+    found = told(made, body)
+    assert len(found) == len(wanted)
+    for (row, field, said), (at, name, start) in zip(found, wanted, strict=True):
+        assert (row, field) == (at, name)
+        assert said == start or (start.endswith("(") and said.startswith(start)), said
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "is no JSON: expecting value at character 0"),
+        (b'{"count": 1,}', "is no JSON: "),
+        (b'{"count": \xff}', "is no UTF-8 at byte 10"),
+        (b"[" * 100_000, "is nested too deeply"),
+    ],
+)
+def test_what_is_no_json_is_told_with_its_place(body: bytes, said: str) -> None:
+    with pytest.raises(Malformed) as refused:
+        contract().decode(body)
+    assert str(refused.value).startswith(said) and (said != str(refused.value)) == said.endswith(": ")
+
+
+def test_what_is_read_slowly_is_the_same() -> None:
+    """Names that are not quick, and rows that are Python values already: the same values, of the same types."""
+    rows = [
+        {"count": 3, "code": 12, "when": "2024-01-02T03:04:05", "größe": "s"},
+        {"count": 2.5, "a b": None, "ok": True},
+    ]
+    made = contract()
+    quick = made.decode(json.dumps({"rows": rows}).encode())
+    assert repr(made.of_table(rows).values) == repr(quick.values) and not made.of_table(rows).bare
+    slow = made.decode(json.dumps({"rows": rows}).replace("größe", "gr\\u00f6\\u00dfe").encode())
+    assert repr(slow.values) == repr(quick.values) and not slow.bare
+    view = View("v", {"who": "who"}, {"n": "number"}, 0, "")
+    listed = FeatureList(["v:n"], [view], {"n": "v:n"}, types={"who": "int64"})
+    looked = contract([Column("n", "number", "double"), Column("m", "number", "double")], features=listed)
+    body = b'{"rows": [{"who": 1}, {"n": 1, "m": 2}]}'
+    assert repr(looked.of_table(json.loads(body)["rows"]).values) == repr(looked.decode(body).values)
+    assert looked.missing(looked.decode(body)) == [0] and looked.keys(looked.decode(body), [0]) == [(1,)]
+
+
+def test_rows_are_limited_when_they_are_read_slowly_too() -> None:
+    made = contract([Column('say "x"', "number", "double")], max_rows=1200)
+    for rows in (1200, 1201):
+        body = json.dumps(
+            {"rows": [{'say "x"': 1}] * rows, "more": 1} if rows > 1200 else {"rows": [{}] * rows}
+        ).encode()
+        if rows == 1200:
+            assert len(made.decode(body).values) == 1200
+        else:
+            assert told(made, body) == [
+                (None, "more", "unknown field"),
+                (None, "rows", "has 1,201 rows; the limit is 1,200"),
+            ]
+
+
+def test_of_very_many_problems_the_first_are_told() -> None:
+    found = told(contract(max_rows=5000), json.dumps({"rows": [{"x": 1}] * 2000}).encode())
+    assert len(found) == 1000 and found[-1] == (499, "count", "is required")
+
+
+def test_the_name_of_an_unknown_field_is_the_senders() -> None:
+    """It is cut, and what is no text in it is replaced."""
+    ((row, name, said),) = told(contract(), [{**GOOD, "x" * 100 + "count": 1}])
+    assert (row, name) == (0, "x" * 80) and said.startswith("unknown field (there are: 'a b', 'when', 'count'")
+    ((_, name, _),) = told(contract(), [{**GOOD, "a\ud800b": 1}])
+    assert name == "a?b"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"code": -(1 << 63)}, None),
+        ({"code": -(1 << 63) - 1}, "must be a whole number of 64 bits"),
+        ({"code": (1 << 64) - 1}, None),
+        ({"code": 1 << 64}, "must be a whole number of 64 bits"),
+        ({"größe": "\udfff"}, "is no text: it has half a surrogate pair"),
+        ({"größe": "a\ud800"}, "is no text: it has half a surrogate pair"),
+        ({"größe": "\ue000\ud7ff"}, None),
+        ({"when": "31/12/2024"}, "must be a date or time in ISO 8601"),
+        ({"yes": "x"}, "must be true or false"),
+    ],
+)
+def test_the_limits_of_values(row: dict[str, Any], said: str | None) -> None:
+    made = contract()
+    if said is None:
+        made.matrices(made.of_table([GOOD | row]))
+    else:
+        assert told(made, [GOOD | row]) == [(0, next(iter(row)), said)]
+
+
+def test_dates_are_written_as_in_training() -> None:
+    made = contract([Column("d", "datetime", "string", day_first=True), Column("u", "datetime", "string")])
+    days = made.matrices(made.of_table([{"d": "31/12/2024", "u": "12/31/2024"}, {"d": "2024-12-31", "u": None}]))[
+        "number"
+    ]
+    since = (np.datetime64("2024-12-31") - np.datetime64("1970-01-01")).astype(int)
+    assert days[:, 0].tolist() == [since, since] and days[0, 4] == since and np.isnan(days[1, 4:]).all()
+    said = "must be a date or time in ISO 8601, or as in training"
+    assert told(made, [{"d": "12/31/2024", "u": "31/12/2024"}]) == [(0, "d", said), (0, "u", said)]
+
+
+@pytest.mark.parametrize("moment", ["1969-12-31T23:00:00Z", "2024-02-29T13:30:00", "2000-01-01", "1900-03-31T00:15:00"])
+def test_parts_of_a_date_are_those_of_training(moment: str) -> None:
+    schema = Schema("binary", "y", [Column("d", "datetime", "string")], [0, 1])
+    made = Contract(schema, None, unseen=True, max_rows=5)
+    wanted = matrices(encode(pa.table({"d": [moment]}), schema), schema)["number"]
+    np.testing.assert_array_equal(made.matrices(made.of_table([{"d": moment}]))["number"], wanted)
+
+
+def test_great_whole_numbers_are_categories_as_training_wrote_them() -> None:
+    """To the last digit where they were whole, as a float where they were fractions."""
+    made = contract([Column("code", "category", "int64"), Column("ratio", "category", "double")])
+    great = (1 << 53) + 1
+    text = made.matrices(made.of_table([{"code": great, "ratio": great}, {"code": 7.0, "ratio": 7}]))["text"]
+    wanted = as_text(pa.chunked_array([[float(great)]]))[0].as_py()
+    assert text.tolist() == [[str(great), wanted], ["7", "7"]]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_what_is_taken_off_a_number_is_taken_off_here(quick: bool) -> None:
+    """Codes of 13 digits: float32 has no room for them as they are; each column has a base of its own."""
+    columns = [Column("id", "number", "double", base=1e12), Column("n", "number", "double")]
+    columns += [] if quick else [Column("when", "datetime", "string")]
+    made = contract(columns)
+    number = made.matrices(made.of_table([{"id": 1e12 + 3, "n": 1e12 + 3}, {"id": None, "n": 1}]))["number"]
+    assert number[0, :2].tolist() == [3.0, float(np.float32(1e12 + 3))]
+    assert np.isnan(number[1, 0]) and number[1, 1] == 1 and number.dtype == np.float32
+
+
+def test_beyond_what_a_float32_holds_is_unknown() -> None:
+    made = contract([Column("a", "number", "double"), Column("b", "number", "double")])
+    number = made.matrices(made.of_table([{"a": 1e39, "b": 3e38}, {"a": -1e300, "b": 1}]))["number"]
+    assert np.isnan(number[:, 0]).all() and number[:, 1].tolist() == [float(np.float32(3e38)), 1.0]
+
+
+def views_of(*features: str) -> FeatureList:
+    views = [
+        View("v", {"a": "who", "b": "shop"}, {"n": "number"}, 0.0, "d", of="v"),
+        View("w", {"c": "other"}, {"m": "number"}, 0.0, "d", of="w"),
+        View("d", {}, {"k": "number"}, 0.0, "d", of="d", on_demand=True),
+    ]
+    columns = {"n": "v:n", "m": "w:m", "k": "d:k"}
+    types = {"who": "int64", "shop": "string", "other": "double"}
+    return FeatureList(
+        [], views, {f: columns[f] for f in features}, ["amount"], types=types, request_types={"amount": "bool"}
+    )
+
+
+def test_what_is_looked_up_needs_its_keys() -> None:
+    """Those of its view; what is computed on demand needs all of them, and what is known when it is asked."""
+    made = contract([Column(name, "number", "double") for name in "nmk"], features=views_of("n", "m", "k"))
+    assert [(f.name, f.kind, f.dtype, f.required, f.nullable) for f in made.fields[3:]] == [
+        ("other", "key", "double", False, True),
+        ("shop", "key", "string", False, True),
+        ("who", "key", "int64", False, True),
+        ("amount", "key", "bool", False, True),
+    ]
+    said = "is required to look up {}, which is not given"
+    assert told(made, [{"k": 1, "m": 1, "shop": "a"}]) == [(0, "who", said.format("n"))]
+    assert told(made, [{"k": 1, "n": None}]) == [(0, "other", said.format("m"))]
+    assert told(made, [{"n": 1, "m": 1, "other": 1.5}]) == [
+        (0, key, said.format("k")) for key in ("shop", "who", "amount")
+    ]
+    whole = {"other": 1.5, "shop": None, "who": 3, "amount": True}
+    rows = made.decode(json.dumps({"rows": [{"n": 1, "m": 2, "k": 3}, whole, {"n": 5, "k": 2, "other": 0.5}]}).encode())
+    assert made.missing(rows) == [1, 2]
+    assert made.keys(rows, [1, 2]) == [(1.5, None, 3, True), (0.5, None, None, None)]
+    made.fill(rows, [1, 2], [[10, 20, 30], [11, 21, 31]])
+    assert made.matrices(rows)["number"].tolist() == [[1, 2, 3], [10, 20, 30], [5, 21, 2]]
+
+
+def test_examples_are_asked_for_by_their_keys() -> None:
+    from mlops_glue.serving.contract import as_micros, as_truth, asked_rows, json_key
+
+    assert asked_rows([{"n": 1, "who": 2}, {"x": 3}], views_of("n")) == [{"who": 2}, {"x": 3}]
+    assert asked_rows([{"n": 1}], None) == [{"n": 1}]
+    assert [json_key(one) for one in (False, True, 0, "a", 1.5)] == ["false", "true", "0", "a", "1.5"]
+    assert [as_truth(one) for one in (True, 0, 1.0, " YES ", "f", "x", "", None)] == [1, 0, 1, 1, 0, None, None, None]
+    at = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert (as_micros(at), as_micros("1970-01-01"), as_micros(None), as_micros(5)) == (1_000_000, 0, None, 5)
+    assert as_micros("02/01/1970", True) == as_micros("01/02/1970") == 86_400_000_000
+
+
+def test_what_open_api_says_of_a_row() -> None:
+    columns = [
+        Column("n", "number", "double", nullable=False, minimum=0.5, maximum=9),
+        Column("t", "category", "string", nullable=False, categories=["s", "m"]),
+        Column("u", "category", "string"),
+    ]
+    schema = Schema("binary", "y", columns, [0, 1], nulls=["NA", "?", "a.b"])
+    pattern = r"^[\s\x1c-\x1f]*(NA|\?|a\.b)[\s\x1c-\x1f]*$"
+    wanted = {
+        "type": "object",
+        "properties": {
+            "n": {"type": "number", "description": "in training from 0.5 to 9"},
+            "t": {
+                "type": "string",
+                "description": "in training: s, m",
+                "not": {"type": "string", "pattern": pattern},
+            },
+            "u": {"type": ["string", "null"]},
+        },
+        "additionalProperties": False,
+        "required": ["n", "t"],
+    }
+    assert Contract(schema, None, unseen=True, max_rows=5).json_schema == wanted
+    untrimmed = Contract(replace(schema, trims=False), None, unseen=True, max_rows=5).json_schema
+    assert untrimmed["properties"]["t"]["not"]["pattern"] == r"^(NA|\?|a\.b)$"
+    none = Contract(replace(schema, columns=columns[2:]), None, unseen=True, max_rows=5).json_schema
+    assert "required" not in none
+
+
+def test_categories_of_other_types_that_training_did_not_have() -> None:
+    columns = [
+        Column("code", "category", "int64", categories=["1", "2"]),
+        Column("ratio", "category", "double", categories=["1", "0.5"]),
+        Column("flag", "category", "bool", categories=["true"]),
+        Column("free", "category", "string"),
+    ]
+    made = contract(columns, unseen=False)
+    made.of_table([{"code": 1, "ratio": 1, "flag": True, "free": "new"}, {"code": 2.0, "ratio": 0.5, "flag": "true"}])
+    made.of_table([{"code": None, "ratio": None, "flag": None}, {"flag": "NA"}])
+    assert told(made, [{"code": 3, "ratio": 2, "flag": False}]) == [
+        (0, name, f"is not one of the {n} categories of the training data")
+        for name, n in (("code", 2), ("ratio", 2), ("flag", 1))
+    ]

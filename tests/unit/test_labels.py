@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,11 @@ def test_no_label_has_come_yet(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     found = join(read(LabelTable(path="empty", id="id"), "y", tmp_path), [log()])
     assert (found.table, found.rows, found.problems) == (None, 10, ["no table in empty yet"])
+    nothing = read(LabelTable(path="empty", id="id"), "y", tmp_path)
+    assert list(nothing.frame.columns) == ["key", "row", "when", "truth"] and (len(nothing.frame), nothing.total) == (
+        0,
+        0,
+    )
     nobody = join(read(LabelTable(path="empty", id="id"), "y", tmp_path), [])
     assert nobody.rows == 0 and nobody.coverage == 0
 
@@ -341,11 +347,21 @@ def test_files_of_a_folder_are_one_table(tmp_path: Path) -> None:
     assert "a.parquet: cannot be read as parquet" in found.problems[0] and "b.parquet" in found.problems[1]
 
 
-def test_keys_of_one_file_are_text_as_they_stand_there(tmp_path: Path) -> None:
-    for key in ("id", "entity"):
-        (tmp_path / "l.csv").write_text("k,y\n007,1\n8,2\n")
-        found = read(LabelTable(path="l.csv", **{key: "k"}), "y", tmp_path)
-        assert found.frame["key"].tolist() == ["007", "8"]
+def test_keys_are_text_as_they_stand_there(tmp_path: Path) -> None:
+    """Of a file, and of one in a folder."""
+    (tmp_path / "f").mkdir()
+    for path, key in itertools.product(("l.csv", "f/l.csv"), ("id", "entity")):
+        (tmp_path / path).write_text("k,y\n1.0,1\n1,2\n")
+        found = read(LabelTable(path=path.removesuffix("/l.csv"), **{key: "k"}), "y", tmp_path)
+        assert found.frame["key"].tolist() == ["1.0", "1"]
+
+
+def test_the_same_truth_at_another_time_is_the_same_label_of_a_request(tmp_path: Path) -> None:
+    """It was so from the first time on."""
+    at = [START, START + timedelta(hours=1)]
+    found = labels(tmp_path, {"id": "id", "timestamp": "at"}, id=["a", "a"], y=["yes", "yes"], at=at)
+    assert rows_of(found.frame) == [("a", 0, pd.Timestamp(2026, 11, 1), "yes")]
+    assert found.problems == ["1 stand there again with the same truth: each counts once"]
 
 
 def test_a_database_is_told_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
