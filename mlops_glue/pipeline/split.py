@@ -129,7 +129,7 @@ def late(when: Array, many: int) -> Array:
 
     Where all would be late, as most rows are of one moment, the rows after that moment are.
     """
-    cut = np.sort(when, kind="stable")[len(when) - many]
+    cut = np.sort(when)[len(when) - many]
     found: Array = when >= cut
     after: Array = when > cut
     return after if found.all() else found
@@ -162,7 +162,7 @@ def _first_holdout(config: Config, table: Any, task: str) -> Array:
         return late(when, len(when) - min(int(len(when) * (1 - size)), len(when) - 1))
     if config.split.by == "entity":
         groups = table.column(layout.WHOM).to_numpy()
-        _, test = next(GroupShuffleSplit(1, test_size=size, random_state=seed).split(rows, groups=groups))
+        _, test = next(GroupShuffleSplit(test_size=size, random_state=seed).split(rows, groups=groups))
     else:
         strata = None
         if task != "regression":

@@ -176,6 +176,7 @@ def test_null_where_the_target_is_one_of_three_classes_is_told() -> None:
         ([10, 10], False),  # 2 in 184,756 orders, one in 92,378
         ([11, 10], True),
         ([10, 0, 10], False),
+        ([11, 0, 10], True),
         ([20, 0], False),
         ([0, 30], False),
         ([199_998, 1], False),  # 2 of 199,999
@@ -252,6 +253,10 @@ def test_what_is_straight_and_what_only_rises() -> None:
     one_off = rises.copy()
     one_off[500] = 0
     assert of(one_off, truth, None) is None and of(-one_off, truth, None) is None
+    for column in (rises / 1e9, falls):
+        nearly = column.copy()
+        nearly[500] = column[400]
+        assert of(nearly, truth, None) is None and of(-nearly, truth, None) is None
     ties = np.repeat(np.arange(100.0), 10)  # of equal targets the column may be in any order
     within = ties**3 + np.tile([0.5, 0.1] * 5, 100)
     assert of(within, ties, None) == of(-within, ties, None) == order

@@ -222,7 +222,7 @@ def test_a_model_is_kept_in_onnx_where_that_is_faithful_and_else_in_skops(tmp_pa
     truth = np.where(NUMBERS["a"] > 0, "yes", "no")
     model, known = trained(NUMBERS, truth), schema(NUMBERS, ["no", "yes"])
     onnx.save_skops(model, tmp_path / "m.skops")
-    for require in (None, "onnx"):
+    for require in (None, "onnx", "onnx"):  # again into the same folder
         told = kept(model, tmp_path / "m.skops", known, NUMBERS, tmp_path / f"{require}" / "deep", require=require)
         assert told["format"] == "onnx" and told["faithful"]
         assert [path.name for path in (tmp_path / f"{require}" / "deep").iterdir()] == ["model.onnx"]

@@ -145,6 +145,7 @@ class Registry:
         self.aliases[alias] = version
 
     def remove_alias(self, model: str, alias: str) -> None:
+        assert model == "p"
         del self.aliases[alias]
 
     def tags(self, model: str, version: int) -> dict[str, str]:
@@ -489,6 +490,40 @@ def test_what_the_champion_says_of_fresh_rows_counts(project: Project) -> None:
     assert found.comparison["order"]["value"] == pytest.approx(found.comparison["champion"])
     assert len(found.refused) == 1 and "turn round what was known" in found.refused[0]
     assert project.promote(asked=True).champion == 2
+
+
+def test_a_champion_that_takes_another_column_could_not_be_scored(project: Project) -> None:
+    champion_of(project, columns=[Column("x", "number"), Column("w", "number")])
+    assert project.promote().refused == [
+        "champion v1 could not be scored on this holdout: holdout: column 'w' is missing (there are: 'x', 'z', 'y')",
+    ]
+
+
+def test_a_champion_is_compared_with_the_features_that_it_alone_takes(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlops_glue import features
+
+    bundle = project.bundle(project.root / "w", "z", columns=[Column("x", "number"), Column("w", "number")])
+    io.write_json(bundle / "features.json", replace(FEATURED, columns={"w": "v:x"}).to_dict())
+    project.register(1, bundle)
+    project.store.aliases["champion"] = 1
+    project.options = {
+        "data": {"sources": {"t": {"path": "t.csv", "timestamp": "at"}}, "labels": {"source": "t", "target": "y"}}
+    }
+    at = pa.array([datetime(2026, 1, 1)] * ROWS)
+    io.write_parquet(project.root / layout.TABLE, project.models["table"].append_column("at", at))
+
+    def looked_up(config: Config, root: Path, taken: FeatureList, rows: pa.Table, *_: Any, **how: Any) -> pa.Table:
+        assert root == project.root and taken.columns == {"w": "v:x"} and config.project == "p"
+        return rows.append_column("w", rows.column("z"))
+
+    monkeypatch.setattr(features, "with_features", looked_up)
+    found = project.promote().comparison
+    table = project.models["table"].take(pa.array(project.holdout))
+    share = project.models["z"].predict_proba(table.select(["x", "z"]).to_pandas().to_numpy())[:, 1]
+    yes = np.array(table.column("y").to_pylist()) == "yes"
+    assert found is not None and found["champion"] == pytest.approx(roc_auc_score(yes, share))
 
 
 def test_a_champion_that_does_not_answer_is_no_reason_to_pass(project: Project) -> None:

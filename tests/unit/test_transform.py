@@ -427,4 +427,10 @@ def test_a_table_that_cannot_be_judged_does_not_hide_the_next_and_rows_may_come_
 
     with pytest.raises(CheckFailed, match="total of id"):
         check(build, clocks={"more": (["id"], ["at"])} | CLOCKS)
+    just: Build = lambda t: {  # noqa: E731
+        "made": before(t),
+        "more": before(t).assign(at=START + pd.Timedelta(60, "h") - pd.Timedelta(1, "us"), all=len(t["events"])),
+    }
+    with pytest.raises(CheckFailed, match="looks ahead: more has 100 rows of that time, and 60"):
+        check(just, clocks=CLOCKS | {"more": (["id"], ["at"])})  # just before what is taken away
     check(lambda tables: {"made": before(tables).sample(frac=1, random_state=len(tables["events"]))})
