@@ -138,7 +138,7 @@ def _of_kind(kind: Any, path: Path) -> Any:
         TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
         return kind.from_dict(value)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        first = error.errors()[0]
         raise _other(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (TypeError, KeyError, ValueError) as error:
         raise _other(path, str(error)) from error

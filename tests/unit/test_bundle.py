@@ -225,14 +225,14 @@ A, B = ({"name": name, "kind": "number", "dtype": "double"} for name in "ab")
         ({"task": "binary"}, "target: Field required"),
         (changed(columns=[{"name": "a"}]), "columns.0.kind: Field required"),
         (changed(more=1), "Schema.__init__() got an unexpected keyword argument 'more'"),
-        ([], "Input should be"),
+        ([], ": Input should be an object"),
     ],
     ids=str,
 )
 def test_a_schema_that_is_none_of_glues(schema: Any, said: str, bundle: Path) -> None:
     (bundle / "schema.json").write_text(json.dumps(schema))
     told = refusal(bundle).removeprefix("bundle/schema.json: is no bundle's: ")
-    assert told.startswith(said) or said in told, told
+    assert told == said or (": " in said and told.startswith(said)), told
     assert len(told) <= 200
 
 

@@ -472,6 +472,18 @@ def test_beyond_what_a_float32_holds_is_unknown() -> None:
     assert np.isnan(number[:, 0]).all() and number[:, 1].tolist() == [float(np.float32(3e38)), 1.0]
 
 
+def test_an_infinite_number_among_python_values_is_told() -> None:
+    made = contract()
+    infinite = made.of_table([GOOD, {"count": float("inf"), "a b": 1e39}, {"count": 1, "a b": float("-inf")}])
+    with pytest.raises(Invalid) as refused:
+        made.matrices(infinite)
+    said = "is NaN, infinite or too large"
+    assert refused.value.problems == [
+        {"row": 1, "field": "count", "problem": said},
+        {"row": 2, "field": "a b", "problem": said},
+    ]
+
+
 def views_of(*features: str) -> FeatureList:
     views = [
         View("v", {"a": "who", "b": "shop"}, {"n": "number"}, 0.0, "d", of="v"),
