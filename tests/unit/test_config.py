@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 
@@ -622,3 +623,48 @@ def test_lengths_of_time(text: str, wanted: int) -> None:
 def test_one_value_is_put_into_the_text(tmp_path: Path, before: str, key: str, value: str, after: str) -> None:
     (tmp_path / "glue.yaml").write_text(before)
     assert config.overridden(tmp_path, {key: value}) == after
+
+
+def test_a_place_in_a_variable_that_is_not_set_is_told_with_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOWHERE_SET", raising=False)
+    text = TREE.replace("  labels", "  remote: 's3://${NOWHERE_SET}'\n  labels") + "tracking: {uri: '${NOWHERE_SET}'}\n"
+    made = load(tmp_path, text)
+    for of, key in ((config.remote_url, "data.remote"), (config.tracking_uri, "tracking.uri")):
+        with pytest.raises(ConfigError) as caught:
+            of(made)
+        assert caught.value.problems == [f"glue.yaml {key}: environment variable NOWHERE_SET is not set"]
+    assert config.with_scheme("s3://${NOWHERE_SET}", "x") == "s3://${NOWHERE_SET}"
+
+
+def test_the_schema_for_editors_is_json() -> None:
+    text = config.json_schema()
+    assert text.startswith('{\n "') and text.endswith("\n}\n")
+    assert set(json.loads(text)["properties"]) == set(config.Config.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    t: {", "    a.b: {path: t.csv}\n    t: {", "a table's name has letters, digits, _, - and spaces alone"),
+        ("train: {}", "train: {}\nmonitor: {alerts: {webhooks: [{url: 'ftp://h'}]}}", "is no http:// or https:// URL"),
+    ],
+)
+def test_what_a_name_or_an_address_may_be(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert [one.partition(": ")[2] for one in problems(tmp_path, TREE.replace(old, new))] == [said]
+    good = TREE.replace("    t: {", "    my-table 2_ü: {path: t.csv}\n    t: {")
+    hooks = "monitor: {alerts: {webhooks: [{url: 'http://h'}, {url: 'https://h'}, {url: '${HOOK}'}]}}\n"
+    assert load(tmp_path, good + hooks).project == "demo"
+
+
+def test_yamls_own_tags_are_taken(tmp_path: Path) -> None:
+    made = load(
+        tmp_path, TREE.replace("train: {}", "train: {params: {a: !!str 1, b: !!float 2, c: !!map {d: !!seq [1]}}}")
+    )
+    assert made.train.params == {"a": "1", "b": 2.0, "c": {"d": [1]}}
+
+
+def test_half_a_character_is_refused(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, TREE.replace("train: {}", 'train: {params: {a: "\\ud800"}}'))
+    assert told == "7 holds half of a surrogate pair, which is no character"

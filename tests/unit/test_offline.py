@@ -461,6 +461,10 @@ def test_a_table_is_had_whole_in_pieces_or_as_a_file(store: Any, tmp_path: Path)
         job.persist(saved)
     assert refused.value.message == f"{tmp_path / 'saved.parquet'} is already there"
     assert refused.value.hint == "allow_overwrite=True replaces it"
+    times = NOON, NOON + timedelta(hours=1)
+    latest = store.pull_latest_from_table_or_query(config(tmp_path), source(), ["id"], ["x"], "at", None, *times)
+    latest.persist(SimpleNamespace(to_data_source=lambda: SimpleNamespace(path="latest.parquet")))
+    assert pq.read_metadata(tmp_path / "latest.parquet").num_rows == 5000
     (tmp_path / "saved.parquet").write_text("old")
     job.persist(saved, allow_overwrite=True)
     assert pq.read_metadata(tmp_path / "saved.parquet").num_rows == 5000
