@@ -25,6 +25,7 @@ RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
 CALLED = {"number": "number", "boolean": "boolean", "datetime": "date", "category": "text"}  # a value that may be none
 WRITE_DATES = "write dates as 2026-11-25, with a time as 2026-11-25T12:00:00Z"
+WRITE_WHOLE = "write it as a whole number, or as text"
 LOST = 0.01  # share of a column's distinct values; below, a number that is rounded is still that number
 ROUNDED = 0.1  # the same of fractions, of which many rows have many that differ in digits that tell nothing
 NUMERIC = ("int", "uint", "double", "float", "halffloat", "decimal")  # how Arrow's names of types of numbers begin
@@ -141,9 +142,10 @@ def encode(
             row, said, at = "", str(error), _refused(values, column, schema)
             if at is not None:
                 row = "" if rows is None else f", row {int(rows[at]) + 1}"
-                said = f"{_shown(values.slice(at, 1))!r:.80} is no {CALLED[column.kind]}"
+                is_not = said if said == text.UNSURE else f"is no {CALLED[column.kind]}"
+                said = f"{_shown(values.slice(at, 1))!r:.80} {is_not}"
             problems.append(f"column {column.name!r}{row}: {said}")
-            hint = hint or _how_to_write(column, schema)
+            hint = hint or (WRITE_WHOLE if text.UNSURE in said else _how_to_write(column, schema))
     if problems:
         raise DataError("\n".join(f"{where}: {p}" for p in problems), hint=hint)
     return encoded
@@ -206,15 +208,21 @@ def _encode_one(values: pa.ChunkedArray, column: Column, schema: Schema) -> Iter
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Values as strings: whole floats lose their `.0`, so that 3 and 3.0 are one category."""
+    """Values as strings: whole floats of 64 bits are written as whole numbers are, so that 3 and 3.0 are one category.
+
+    Arrow would write an article number of 13 digits as 4.006381333931e+12 where it is a float.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
-    if pa.types.is_floating(values.type):
-        return pc.replace_substring_regex(values.cast(pa.string()), r"\.0$", "")
-    return values.cast(pa.string())
+    if not pa.types.is_floating(values.type):
+        return values.cast(pa.string())
+    numbers = values.cast(pa.float64())
+    whole = pc.and_(pc.equal(pc.trunc(numbers), numbers), pc.less(pc.abs(numbers), float(text.WHOLE)))
+    plain = pc.if_else(whole, numbers, 0.0).cast(pa.int64()).cast(pa.string())
+    return pc.if_else(whole, plain, values.cast(pa.string()))
 
 
 def _category(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.ndarray[Any, Any]:
@@ -222,6 +230,9 @@ def _category(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.nda
     import pyarrow.compute as pc
 
     if not text.is_text(values.type):
+        as_floats = pa.types.is_floating(values.type) and column.dtype.startswith(("int", "uint"))
+        if as_floats and pc.any(pc.greater_equal(pc.abs(values), float(text.EXACT))).as_py():
+            raise ValueError(text.UNSURE)
         return pc.fill_null(as_text(values), "").to_numpy()  # type: ignore[no-any-return]
     if schema.trims:
         values = text.words(values, schema.nulls)

@@ -29,6 +29,8 @@ LONG = r"^[-+]?\d{16,}$"  # perhaps more than a float holds
 BLANKS = " \t\n\r\v\f\x1c\x1d\x1e\x1f"  # that `str.strip` takes away, of ASCII
 DIGITS = r"^[-+]?\d+$"
 EXACT = 1 << 53  # whole numbers up to here are apart as float64
+WHOLE = 1 << 63  # floats below are written as whole numbers are
+UNSURE = "is a floating-point number, which from 2^53 on does not say which whole number it was"
 
 # states of a column of text, each with the Arrow type that keeps its values apart
 TYPES = {
@@ -333,9 +335,11 @@ def category(value: str, dtype: str) -> str:
 
 
 def number_text(value: float) -> str:
-    """A float as Arrow writes it as text; whole ones lose their `.0`."""
+    """A float as `schema.as_text` writes it: as Arrow does, and whole ones of 64 bits as whole numbers."""
     from decimal import Decimal
 
+    if abs(value) < WHOLE and value == int(value):
+        return str(int(value))
     number = Decimal(repr(value))
     sign, digits, _ = number.as_tuple()
     text = "".join(map(str, digits)).lstrip("0").rstrip("0") or "0"

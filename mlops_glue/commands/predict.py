@@ -57,7 +57,7 @@ def _warn(source: Path, bundle: Bundle, rows: int, outside: Counter[str]) -> Non
                 known = f"{column.minimum:,.7g} to {column.maximum:,.7g}"
             console.progress(
                 f"warning: {source}: column {column.name!r}: {outside[column.name]:,} of {rows:,} values are none that "
-                f"training had: {known}"
+                f"training had (it had {known})"
             )
 
 

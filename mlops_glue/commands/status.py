@@ -71,7 +71,10 @@ def why(stage: str, *, as_json: bool = False) -> int:
     if as_json:
         console.result_json({"stage": stage, "reasons": reasons[stage]})
         return 0
-    for line in reasons[stage] or ["unchanged: it would not run"]:
+    names = list(reasons)
+    before = [name for name in names[: names.index(stage)] if reasons[name]]
+    may = f"unchanged: it runs if {', '.join(before)} will have changed what it reads" if before else None
+    for line in reasons[stage] or [may or "unchanged: it would not run"]:
         console.result(line)
     return 0
 

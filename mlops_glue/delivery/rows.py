@@ -104,4 +104,7 @@ def _canonical(values: Any) -> Array:
     if io.is_number(values.type):
         numbers = np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)) + 0.0  # no -0.0
         return np.where(np.isnan(numbers), np.nan, numbers)
-    return np.asarray(as_text(values).fill_null("").to_numpy().astype(object))
+    try:
+        return np.asarray(as_text(values).fill_null("").to_numpy().astype(object))
+    except pa.ArrowException:  # nested, or bytes: no model takes them, but they tell rows apart
+        return np.array([repr(value) for value in values.to_pylist()], object)

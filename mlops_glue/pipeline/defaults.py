@@ -40,10 +40,20 @@ def expectations(table: pa.Table, profiles: list[Profile], target: str) -> list[
             out.append({"expect_column_to_exist": {"column": p.name}})
         if p.kind == "number":
             out += _range(p.name, column)
-        elif p.kind in ("category", "boolean") and p.distinct <= 30 and not str(column.type).startswith("bool"):
-            values = sorted(v for v in as_text(column).unique().drop_null().to_pylist())
+        elif p.kind in ("category", "boolean") and p.distinct <= 30 and (values := _values(column)):
             out.append({"expect_column_values_to_be_in_set": {"column": p.name, "value_set": values, "mostly": 0.95}})
     return out
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """The distinct values as Great Expectations compares them, sorted; none of what is neither text nor number."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not is_text(column.type) and not pa.types.is_integer(column.type) and not pa.types.is_floating(column.type):
+        return []
+    return sorted(value for value in column.unique().drop_null().to_pylist() if value == value)  # not NaN
 
 
 def _range(name: str, column: pa.ChunkedArray) -> list[Expectation]:

@@ -22,7 +22,7 @@ import numpy as np
 from mlops_glue.errors import did_you_mean
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Column, Schema, as_float32
-from mlops_glue.text import FALSE, TRUE, category, micros, number_text, word
+from mlops_glue.text import EXACT, FALSE, TRUE, UNSURE, category, micros, number_text, word
 
 MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
 UNFIT = re.compile(r'[\\"\x00-\x1f]')  # what msgspec takes no field name with
@@ -315,6 +315,8 @@ class Contract:
             return None if as_truth(value) is not None else "must be true or false"
         if field.kind == "key":
             return None if INT64[0] <= value <= INT64[1] else "must be a whole number of 64 bits"
+        if isinstance(value, float) and field.dtype.startswith(("int", "uint")) and abs(value) >= EXACT:
+            return UNSURE
         if isinstance(value, int) and not INT64[0] <= value <= MOST_WHOLE:
             return "must be a whole number of 64 bits"
         known = None if self._unseen else self._known.get(field.name)

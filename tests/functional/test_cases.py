@@ -250,6 +250,8 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
                     "t": pa.array([time(at % 7) for at in range(N)]),
                     "null": pa.nulls(N),
                     "l": [[1, 2]] * N,
+                    "s": [{"a": 1}] * N,
+                    "bytes": [b"\xff"] * N,
                     "y": pa.array(table()["y"], pa.large_string()),
                 }
             )
@@ -257,6 +259,22 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
         [],
         "binary",
         "left out 't': a time of day",
+    ),
+    "codes that float32 does not tell apart, in parquet": (
+        parquet(
+            pa.table(
+                {
+                    "x": x_of(),
+                    "shop": [2**53 + at % 4 for at in range(N)],
+                    "till": pa.array([2**64 - 1 - at % 4 for at in range(N)], pa.uint64()),
+                    "part": pa.array([None if at == 7 else 2**53 + at % 3 for at in range(N)]),
+                    "y": table()["y"],
+                }
+            )
+        ),
+        [],
+        "binary",
+        "'shop' is taken as categories",
     ),
     "keys missing in jsonl": (
         jsonl("\n".join(json.dumps({"x": i, **({"z": i * 2} if i % 3 else {}), "y": "ab"[i > 30]}) for i in range(N))),
@@ -277,7 +295,8 @@ def test_a_table_with_a_nuisance_becomes_a_model(name: str, tmp_path: Path, insi
     assert code == 0, err
     assert said in err
     project = tmp_path / "p"
-    code, _out, err = inside("run", "--json", "--no-publish", *CHEAP, cwd=project)
+    kept = ["--no-publish"] * (not name.endswith("in parquet"))  # where the types are what is rare
+    code, _out, err = inside("run", "--json", *kept, *CHEAP, cwd=project)
     assert code == 0, err
     report = json.loads((project / "artifacts/evaluate/report/evaluation.json").read_text())
     assert task is None or report["task"] == task

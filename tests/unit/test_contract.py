@@ -144,6 +144,9 @@ def test_categories_that_training_did_not_have() -> None:
     said = "is not one of the 2 categories of the training data"
     assert sent({**GOOD, "größe": "XL", "code": 3}, strict) == [(0, "größe", said), (0, "code", said)]
     assert strict.decode(json.dumps({**GOOD, "größe": "s", "code": 1.0}).encode()).bare
+    unsure = "is a floating-point number, which from 2^53 on does not say which whole number it was"
+    for many in (contract(), strict):
+        assert sent({**GOOD, "code": 2.0**53}, many) == [(0, "code", unsure)]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import pytest
 from mlops_glue import text
 from mlops_glue.errors import DataError
 from mlops_glue.pipeline.profile import profile
-from mlops_glue.schema import Apart, Column, Schema, as_datetime, encode, kept_apart, matrices, moments, truth
-from mlops_glue.text import is_day_first
+from mlops_glue.schema import Apart, Column, Schema, as_datetime, as_text, encode, kept_apart, matrices, moments, truth
+from mlops_glue.text import is_day_first, number_text
 
 SCHEMA = Schema(
     "binary",
@@ -177,6 +177,9 @@ def one(kind: Any, values: Any, of: Any = None, **column: Any) -> Any:
     [
         ([" a", "b ", "", None, "NA", "null"], "string", ["a", "b", "", "", "", ""]),
         ([1.0, 2.5, None, 1e20], "double", ["1", "2.5", "", "1e+20"]),
+        ([4006381333931.0, 1e10, -0.0, 2.0**62], "double", ["4006381333931", "10000000000", "0", str(2**62)]),
+        ([4006381333931.0, None, 2.0**53 - 1], "int64", ["4006381333931", "", str(2**53 - 1)]),
+        (["4006381333931.0", "4006381333931", "1e300"], "double", ["4006381333931", "4006381333931", "1e+300"]),
         ([1, None, -3], "int64", ["1", "", "-3"]),
         ([True, None, False], "bool", ["true", "", "false"]),
         (["1.0", "+7", "007", "x", "?"], "double", ["1", "7", "007", "x", ""]),  # text, where training had numbers
@@ -188,6 +191,24 @@ def one(kind: Any, values: Any, of: Any = None, **column: Any) -> Any:
 )
 def test_a_category_is_text(values: Any, dtype: str, wanted: list[str]) -> None:
     assert one("category", values, dtype=dtype).tolist() == wanted
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_a_code_that_a_float_may_have_changed_is_refused(dtype: str) -> None:
+    for value in (2.0**53, -(2.0**53), 1e300):
+        with pytest.raises(DataError, match=r"column 'c'.*is a floating-point number, which from 2\^53 on") as caught:
+            one("category", [1.0, value], dtype=dtype)
+        assert caught.value.hint == "write it as a whole number, or as text"
+    assert one("category", [2**53 + 1], dtype=dtype).tolist() == [str(2**53 + 1)]
+    assert one("category", [2.0**53], dtype="double").tolist() == [str(2**53)]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_arrow_and_python_write_the_same_float(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = [float(v) for v in rng.normal(size=20) * 10.0 ** rng.integers(-12, 25, 20)]
+    values += [float(round(v)) for v in values] + [0.0, -0.0, 2.0**63, -(2.0**63), 2.0**53 + 2]
+    assert as_text(pa.chunked_array([values])).to_pylist() == [number_text(v) for v in values]
 
 
 def test_the_words_of_null_and_blanks_are_those_of_the_model() -> None:
