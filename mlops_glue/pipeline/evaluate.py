@@ -63,7 +63,7 @@ def evaluate(config: Config, root: Path) -> None:
         "thresholds": [_threshold(n, limit, scores[n]["value"]) for n, limit in config.evaluate.thresholds.items()],
         "slices": _slices(config, root, {name: known[name] for name in names}, (truth, label, probability)),
         "importances": importances,
-        "warnings": _doubts(config, schema, (seen, learnt), (features, target), label) + _absent(schema, truth, scores),
+        "warnings": _doubts(config, schema, (seen, learnt), (features, target), label),
     }
     certain = schema.labels is not None and not hasattr(model, "predict_proba")
     if certain and (unsure := [name for name in scores if not known[name].of_label]):
@@ -71,6 +71,7 @@ def evaluate(config: Config, root: Path) -> None:
             f"{report['model']} gives no probabilities: {', '.join(unsure)} take each label for certain; "
             f"promote: {{metric: {'f1' if schema.task == 'binary' else 'accuracy'}}} takes the labels alone"
         )
+    report["warnings"] += _absent(schema, truth, scores)
     if config.split.fresh_after:
         order = metrics.ordered(schema.task, len(schema.labels or []), (truth, label, probability), config.train.seed)
         report["fresh"] = io.read_json(root / layout.FRESH) | io.read_json(root / layout.LEARNED) | {"order": order}
