@@ -287,7 +287,9 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name == "2,000 columns" else ()) for name in GOOD]
+)
 def test_a_table_with_a_nuisance_becomes_a_model(name: str, tmp_path: Path, inside: Callable[..., Ran]) -> None:
     write, options, task, said = GOOD[name]
     file = write(tmp_path)

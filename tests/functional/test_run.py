@@ -216,7 +216,9 @@ def test_no_secret_of_a_tracking_uri_is_told(penguins: Path, glue: Glue, monkeyp
     assert written == []
 
 
-@pytest.mark.parametrize("after", ["", "ingest", "validate", "train"])
+@pytest.mark.parametrize(
+    "after", ["", "train", *(pytest.param(one, marks=pytest.mark.long) for one in ("ingest", "validate"))]
+)
 def test_an_interrupted_run_says_so_and_the_next_one_goes_on(penguins: Path, glue: Glue, after: str) -> None:
     """Right after a stage's line DVC writes down what it made."""
     words = ["glue", "run"]

@@ -429,6 +429,7 @@ def test_a_kill_during_materialise_leaves_a_store_that_reads_and_fills(tmp_path:
     assert read(store, ["a:x"], [0, rows - 1])[0]["x"] == [0, rows - 1]
 
 
+@pytest.mark.long
 def test_a_kill_while_the_registry_is_written_leaves_it_whole(tmp_path: Path) -> None:
     write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(1)})
     fresh(tmp_path, [view("a", PLAIN), *(view(f"v{i}", PLAIN) for i in range(60))])

@@ -50,7 +50,7 @@ def by_command(root: Path, name: str, glue: Glue) -> list[float]:
     return list(pd.read_parquet(root / f"{name}.scored.parquet")["probability_yes"])
 
 
-@pytest.mark.parametrize("seed", [1, 8])  # trained on `;` and decimal commas, on jsonl
+@pytest.mark.parametrize("seed", [1, pytest.param(8, marks=pytest.mark.long)])  # trained on decimal commas, on jsonl
 def test_every_way_to_score_says_the_same(tmp_path: Path, seed: int, glue: Glue, empty_store: Path) -> None:
     trained = trained_on(tmp_path, seed)
     shutil.copy(empty_store, tmp_path)
