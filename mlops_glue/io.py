@@ -871,11 +871,8 @@ def _json_types(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
 
 def _codes(table: pa.Table, lines: bytes) -> set[str]:
     """Columns that Arrow takes for floats, though they hold whole numbers that no float tells apart."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
-    floats = [name for name in table.column_names if pa.types.is_floating(table.column(name).type)]
-    floats = [name for name in floats if pc.any(pc.greater(pc.abs(table.column(name)), text.EXACT - 1)).as_py()]
+    floats = [name for name in table.column_names if text.has_unsure(table.column(name))]
     if not floats:
         return set()
     rows = [json.loads(line) for line in lines.decode("utf-8-sig").splitlines() if line.strip()]

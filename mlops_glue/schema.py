@@ -230,8 +230,7 @@ def _category(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.nda
     import pyarrow.compute as pc
 
     if not text.is_text(values.type):
-        as_floats = pa.types.is_floating(values.type) and column.dtype.startswith(("int", "uint"))
-        if as_floats and pc.any(pc.greater_equal(pc.abs(values), float(text.EXACT))).as_py():
+        if column.dtype.startswith(("int", "uint")) and text.has_unsure(values):
             raise ValueError(text.UNSURE)
         return pc.fill_null(as_text(values), "").to_numpy()  # type: ignore[no-any-return]
     if schema.trims:

@@ -64,6 +64,14 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
+def has_unsure(values: pa.ChunkedArray) -> bool:
+    """Are there floats from 2^53 on, which do not say which whole number they were?"""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return bool(pa.types.is_floating(values.type) and pc.any(pc.greater_equal(pc.abs(values), float(EXACT))).as_py())
+
+
 def word(value: str, nulls: Sequence[str] = NULLS) -> str | None:
     """Text without the blanks around it; None where nothing is left, or a word for null."""
     trimmed = value.strip()

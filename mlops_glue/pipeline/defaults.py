@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue.io import is_number
 from mlops_glue.pipeline.profile import Profile
 from mlops_glue.pipeline.train import DEFAULT, FEW
 from mlops_glue.schema import as_text
@@ -51,16 +52,15 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
 
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if not is_text(column.type) and not pa.types.is_integer(column.type) and not pa.types.is_floating(column.type):
+    if not is_text(column.type) and not is_number(column.type):
         return []
     return sorted(value for value in column.unique().drop_null().to_pylist() if value == value)  # not NaN
 
 
 def _range(name: str, column: pa.ChunkedArray) -> list[Expectation]:
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+    if not is_number(column.type):
         return []  # text or decimals that hold numbers
     types = sorted(
         {"int64", "float64", {"double": "float64", "float": "float32"}.get(str(column.type), str(column.type))}
