@@ -149,7 +149,8 @@ class Contract:
         self._known = {c.name: frozenset(c.categories) for c in columns if c.kind == "category" and c.categories}
         self._words = [self._known.get(c.name, frozenset[str]()) for c in columns[self._numbers :]]
         self._nulls = frozenset(schema.nulls)
-        self._bases = np.array([c.base for c in numeric for _ in c.inputs], np.float64)
+        bases = np.array([c.base for c in numeric for _ in c.inputs], np.float64)
+        self._bases = bases if bases.any() else None
         self._unseen = unseen
         self._checked = [(at, f) for at, f in enumerate(self.fields) if self._has_check(f)]
         self._plain = all(f.kind in ("number", "category") or f.types == (bool,) for f in self.fields[: self._columns])
@@ -361,7 +362,7 @@ class Contract:
             if not math.isfinite(flat.dot(flat)) and (infinite := np.isinf(number)).any():  # the quick answer is no
                 self._check_finite(rows)
                 number[infinite] = np.nan  # beyond what a float32 holds, as in training
-            if self._bases.any():
+            if self._bases is not None:
                 number = as_float32(np.array(numbers, np.float64), self._bases)
             out["number"] = number
         if end > first:
