@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ class Batch:
         self.problem: str | None = None  # of the log
         self._waiting: dict[Served, list[Request]] = {}
 
+    @cached_property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Of this worker. To ask asyncio for it costs a system call each time, before Python 3.12."""
+        return asyncio.get_running_loop()
+
     def score(self, served: Served, request: Request) -> asyncio.Future[Scored]:
         """Will be the predictions and probabilities of a request's rows, which are in the log by then.
 
@@ -54,13 +60,12 @@ class Batch:
             ToolError: the model cannot be run on them.
             NotLogged: as the class says.
         """
-        loop = asyncio.get_running_loop()
-        answer = request.answer = loop.create_future()
+        answer = request.answer = self.loop.create_future()
         if len(request.rows.values) > MOST_ROWS:
             self._finish(served, [request])
             return answer
         if not self._waiting:
-            loop.call_soon(self._all)
+            self.loop.call_soon(self._all)
         self._waiting.setdefault(served, []).append(request)
         return answer
 

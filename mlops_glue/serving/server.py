@@ -208,16 +208,56 @@ def _begun(target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     target(*arguments)
 
 
+class Joined:
+    """A transport that sends the head of an answer with its body: one system call and one packet instead of two.
+
+    Args:
+        transport: of the connection; all but writing is its own.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        self._transport, self._head = transport, b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """A head waits for what comes next, or for `flush`; a client waits for "100 Continue" itself."""
+        if not self._head and data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
+            self._head = data
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data)
+
+    def flush(self) -> None:
+        """Send a head that no body follows, such as the answer to HEAD."""
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        """With all that was written sent."""
+        self.flush()
+        self._transport.close()
+
+
 def plain_http() -> type[Any]:
     """Uvicorn's HTTP/1.1, to which a request to upgrade (WebSocket, h2c) is one like any other: RFC 9110, 7.8.
 
-    Uvicorn itself passes such a request on without its body, or to a WebSocket that nobody serves, which breaks its
-    graceful end. Here the request begins anew without what asks for the upgrade.
+    Uvicorn itself passes such a request on without its body, or to a WebSocket that nobody serves,
+    which breaks its graceful end. Here the request begins anew without what asks for the upgrade.
     """
     import httptools
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     class PlainHttp(HttpToolsProtocol):
+        def connection_made(self, transport: Any) -> None:
+            self._joined = Joined(transport)
+            super().connection_made(self._joined)  # type: ignore[arg-type]
+
+        def on_response_complete(self) -> None:
+            self._joined.flush()
+            super().on_response_complete()
+
         def _should_upgrade(self) -> bool:
             return True  # whoever calls this drops the request, which `data_received` takes up
 

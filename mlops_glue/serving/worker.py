@@ -386,7 +386,7 @@ class Worker:
         """
         if len(self._arriving) >= self.settings.max_in_flight:
             self._end_arriving(next(iter(self._arriving)))
-        task = asyncio.current_task()
+        task = asyncio.current_task(self.batch.loop)
         self._arriving[request_id] = (task, started)
         try:
             message = await receive()

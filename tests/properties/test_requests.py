@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from mlops_glue.serving.server import plain_http
+from mlops_glue.serving.server import Joined, plain_http
 
 UPGRADES = (
     b"",
@@ -66,7 +66,7 @@ def address() -> Iterator[Any]:
 
 def request(rng: random.Random, number: int) -> tuple[bytes, bytes]:
     """What is sent, and the body of the answer."""
-    method, body = rng.choice([b"POST", b"POST", b"GET"]), b""
+    method, body = rng.choice([b"POST", b"POST", b"GET", b"HEAD"]), b""
     head = b"%b /p%d HTTP/1.1\r\nHost: x\r\n%b" % (method, number, rng.choice(UPGRADES))
     if method == b"POST":
         body = bytes(rng.choice(b"{}ab \r\n") for _ in range(rng.choice([0, 1, 2, 40])))
@@ -76,15 +76,15 @@ def request(rng: random.Random, number: int) -> tuple[bytes, bytes]:
         sent = b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in pieces) + b"0\r\n\r\n"
         return head + b"Transfer-Encoding: chunked\r\n\r\n" + sent, b"%b /p%d %b" % (method, number, body)
     length = b"Content-Length: %d\r\n" % len(body) if method == b"POST" else b""
-    return head + length + b"\r\n" + body, b"%b /p%d %b" % (method, number, body)
+    return head + length + b"\r\n" + body, b"" if method == b"HEAD" else b"%b /p%d %b" % (method, number, body)
 
 
-def answer(stream: Any) -> tuple[bytes, bytes]:
+def answer(stream: Any, has_body: bool = True) -> tuple[bytes, bytes]:
     status, length = stream.readline(), 0
     while line := stream.readline().strip():
         name, _, value = line.partition(b":")
         length = int(value) if name.lower() == b"content-length" else length
-    return status.split(b" ")[1], stream.read(length)
+    return status.split(b" ")[1], stream.read(length) if has_body else b""
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -99,7 +99,7 @@ def test_requests_are_answered_in_order(seed: int, address: Any) -> None:
             client.sendall(sent[start:end])
             time.sleep(0.001 if cuts else 0)
         for _, wanted in several:
-            assert answer(stream) == (b"200", wanted)
+            assert answer(stream, has_body=bool(wanted)) == (b"200", wanted)
 
 
 def test_what_is_no_request_is_a_400(address: Any) -> None:
@@ -111,6 +111,27 @@ def test_what_is_no_request_is_a_400(address: Any) -> None:
         with socket.create_connection(address, 5) as client, client.makefile("rb") as stream:
             client.sendall(sent)
             assert answer(stream)[0] == b"400" and stream.read() == b""
+
+
+def test_head_and_body_are_sent_together() -> None:
+    class Sent(list[bytes]):
+        write, closed = list.append, False
+
+        def close(self) -> None:
+            self.closed = True
+
+    sent = Sent()
+    joined = Joined(sent)
+    head = b"HTTP/1.1 200 OK\r\n\r\n"
+    for one in (b"HTTP/1.1 100 Continue\r\n\r\n", head, b"{}", head, b"HTTP/1.1 as a body", b" and more of it", head):
+        joined.write(one)
+    assert sent == [b"HTTP/1.1 100 Continue\r\n\r\n", head + b"{}", head + b"HTTP/1.1 as a body", b" and more of it"]
+    joined.flush()
+    joined.flush()
+    assert sent[4:] == [head]
+    joined.write(head)
+    joined.close()
+    assert sent[5:] == [head] and sent.closed and joined.closed
 
 
 def test_100_continue(address: Any) -> None:
