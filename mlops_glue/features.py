@@ -296,7 +296,7 @@ def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_floating(values.type) and pc.any(pc.greater(pc.abs(values), text.EXACT)).as_py():
+    if text.has_unsure(values):
         raise ValueError("a float does not tell so long numbers apart")
     if not text.is_text(values.type):
         return as_text(values) if kind == "string" else values.cast(pa.type_for_alias(kind))

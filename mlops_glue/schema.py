@@ -225,6 +225,20 @@ def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(whole, plain, values.cast(pa.string()))
 
 
+def text_of(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column of a user's table by `as_text`.
+
+    Raises:
+        DataError: it has no text: lists, or bytes that are no UTF-8.
+    """
+    import pyarrow as pa
+
+    try:
+        return as_text(values)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(f"column {name!r} holds {values.type} that is no text") from None
+
+
 def _category(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.ndarray[Any, Any]:
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -14,7 +14,7 @@ from mlops_glue import io, text
 from mlops_glue.config import LabelTable
 from mlops_glue.errors import ConfigError, DataError, GlueError, did_you_mean
 from mlops_glue.layout import CONFIG
-from mlops_glue.schema import Schema, as_datetime, as_text, truth
+from mlops_glue.schema import Schema, as_datetime, as_text, text_of, truth
 from mlops_glue.text import is_day_first
 
 if TYPE_CHECKING:
@@ -98,17 +98,20 @@ def read(options: LabelTable, target: str, root: Path) -> Labels:
     import pandas as pd
 
     problems: list[str] = []
-    table = _table(options, root, problems)
+    names = {"target": options.target or target, "id": options.id, "row": options.row, "entity": options.entity}
+    names["timestamp"] = options.timestamp
+    table = _table(options, root, {name for name in names.values() if name is not None}, problems)
     if table is None:
         nothing = pd.DataFrame({"key": [], "row": [], "when": [], "truth": []})
         return Labels(nothing, options, 0, [*problems, f"no table in {options.path} yet"])
-    names = {"target": options.target or target, "id": options.id, "row": options.row, "entity": options.entity}
-    names["timestamp"] = options.timestamp
     missing = [(key, name) for key, name in names.items() if name is not None and name not in table.column_names]
     if missing:
         said = [f"{WHERE}.{key}: no column {n!r} ({did_you_mean(n, table.column_names)})" for key, n in missing]
         raise ConfigError([f"{CONFIG} {one}" for one in said])
-    return _labels(table, options, str(names["target"]), problems)
+    try:
+        return _labels(table, options, str(names["target"]), problems)
+    except DataError as error:
+        raise DataError(f"{WHERE}: {error.message}") from None
 
 
 def in_words_of(schema: Schema, values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -177,10 +180,11 @@ def word_of(label: Any) -> str:
 def _labels(table: pa.Table, options: LabelTable, target: str, problems: list[str]) -> Labels:
     import pandas as pd
 
-    frame = pd.DataFrame({"key": as_text(table.column(options.id or options.entity)).to_pandas()})
+    key = str(options.id or options.entity)
+    frame = pd.DataFrame({"key": _key(table.column(key), key).to_pandas()})
     frame["row"] = _whole(table.column(options.row), f"{WHERE}.row") if options.row else 0
     frame["when"] = _times(table.column(options.timestamp)) if options.timestamp else pd.NaT
-    frame["truth"] = as_text(table.column(target)).to_pandas()
+    frame["truth"] = text_of(table.column(target), target).to_pandas()
     needed = ["key", "truth", *(["when"] if options.entity and options.timestamp else [])]
     known = frame.dropna(subset=needed)
     if lost := len(frame) - len(known):
@@ -201,7 +205,7 @@ def _once(frame: pd.DataFrame, *, timed: bool) -> tuple[pd.DataFrame, int]:
     return distinct[~conflicting].reset_index(drop=True), int(conflicting.sum())
 
 
-def _table(options: LabelTable, root: Path, problems: list[str]) -> pa.Table | None:
+def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str]) -> pa.Table | None:
     """The table as it is; None where a folder has none yet. A file of a folder that cannot be read is a problem."""
     import pyarrow as pa
 
@@ -220,7 +224,11 @@ def _table(options: LabelTable, root: Path, problems: list[str]) -> pa.Table | N
         parts, failed = [], None
         for file in files:
             try:
-                parts.append(_as_words(io.read_table(file, keys)))
+                table = io.read_table(file, keys)
+                try:
+                    parts.append(_as_words(table, needed, keys))
+                except DataError as error:
+                    raise DataError(f"{file}: {error.message}") from None
             except DataError as error:
                 failed = error
                 problems.append(f"{error.message}: left out")
@@ -232,12 +240,25 @@ def _table(options: LabelTable, root: Path, problems: list[str]) -> pa.Table | N
     return io.read_table(path, keys)
 
 
-def _as_words(table: pa.Table) -> pa.Table:
-    """Columns as text: one file may take for numbers, dates or times what another does not. Lists are no labels."""
+def _as_words(table: pa.Table, needed: set[str], keys: list[str]) -> pa.Table:
+    """The needed columns as text: one file may take for numbers, dates or times what another does not."""
     import pyarrow as pa
 
-    flat = [field.name for field in table.schema if not pa.types.is_nested(field.type)]
-    return pa.table({name: as_text(table.column(name)) for name in flat})
+    made = {
+        name: (_key if name in keys else text_of)(table.column(name), name) for name in needed & {*table.column_names}
+    }
+    return pa.table(made)
+
+
+def _key(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column of keys as text.
+
+    Raises:
+        DataError: it has no text, or does not tell keys apart.
+    """
+    if text.has_unsure(values):
+        raise DataError(f"column {name!r} holds a key that {text.UNSURE}")
+    return text_of(values, name)
 
 
 def _whole(values: Any, where: str) -> Any:

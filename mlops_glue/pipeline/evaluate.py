@@ -14,7 +14,7 @@ from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.pipeline import doubts, plots
 from mlops_glue.pipeline.ingest import check_slices
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
-from mlops_glue.schema import Schema, as_text
+from mlops_glue.schema import Schema, text_of
 
 PERFECT, ALONE = 0.999, 0.9  # of a metric whose best value is 1; a column's share of all importances
 GOOD = 0.95  # r2, from where on the order of a column may be the reason
@@ -190,7 +190,9 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], said: 
     check_slices(config, io.column_names(root / config.rows) or [])
     rows = io.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
     table = io.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
-    texts = {column: as_text(table.column(column)).fill_null("").to_numpy() for column in config.evaluate.slices}
+    texts = {
+        column: text_of(table.column(column), column).fill_null("").to_numpy() for column in config.evaluate.slices
+    }
     return [{"column": column, **one} for column, values in texts.items() for one in by_value(values, names, *said)]
 
 

@@ -13,7 +13,7 @@ from mlops_glue.errors import ConfigError, DataError, did_you_mean
 from mlops_glue.pipeline.ingest import check_kinds, path_of
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Column, Schema, as_text, encode, kept_apart, moments
+from mlops_glue.schema import Column, Schema, encode, kept_apart, moments, text_of
 from mlops_glue.text import is_day_first
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def featurize(config: Config, root: Path) -> None:
     if source.timestamps:
         out[layout.WHEN] = moments(table, source.timestamps)
     if source.entity is not None:
-        out[layout.WHOM] = as_text(table.column(source.entity))
+        out[layout.WHOM] = text_of(table.column(source.entity), source.entity)
     facts = [_describe(c, encoded) for c in schema.columns]
     classes = _classes(truth, task, labels.target)
     if labels.positive is not None and labels.positive not in (classes or []):
@@ -206,7 +206,7 @@ def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:
     """Regression: float64. Classes: whole numbers as int64, booleans as they are, all else as text.
 
     Raises:
-        DataError: a regression is asked for, and there are no numbers.
+        DataError: a regression is asked for, and there are no numbers; or classes have no text.
     """
     import pyarrow as pa
 
@@ -214,19 +214,19 @@ def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:
         try:
             return values.cast(pa.float64(), safe=False)  # of more than 53 bits the nearest
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            held = f"{values.type} ({shown(as_text(values).unique().to_pylist())})"
+            held = f"{values.type} ({shown(text_of(values, name).unique().to_pylist())})"
             raise DataError(
                 f"target {name!r} holds {held}, not numbers, and the task is regression",
                 hint=f"data: {{labels: {{task: multiclass}}}} in {layout.CONFIG}, or make them numbers in the table",
             ) from None
     if pa.types.is_boolean(values.type):
         return values
-    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+    if io.is_number(values.type):
         try:
             return values.cast(pa.int64())
         except pa.ArrowInvalid:
             pass
-    return as_text(values)
+    return text_of(values, name)
 
 
 def shown(values: list[Any], most: int = 5) -> str:

@@ -185,7 +185,7 @@ def infer_task(values: pa.ChunkedArray) -> str:
     if distinct == 2:
         return "binary"
     kind = values.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+    if not (is_number(kind) or pa.types.is_decimal(kind)):
         return "multiclass"
     whole = pa.types.is_integer(kind) or bool(pc.all(pc.equal(values, pc.round(values))).as_py())
     return "multiclass" if whole and distinct <= min(20, max(2, len(values) ** 0.5)) else "regression"

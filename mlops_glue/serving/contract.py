@@ -153,11 +153,13 @@ class Contract:
         self._bases = bases if bases.any() else None
         self._unseen = unseen
         self._checked = [(at, f) for at, f in enumerate(self.fields) if self._has_check(f)]
+        self._sound = [(at, self._known.get(f.name, frozenset[str]())) for at, f in self._checked]
         self._plain = all(f.kind in ("number", "category") or f.types == (bool,) for f in self.fields[: self._columns])
         self._plain &= all(f.types == (str,) for f in self.fields[self._numbers : self._columns])
         self._one: Any
         self._many: Any
         self._kept = [f.name in looked or f.kind == "key" for f in self.fields]  # what is not given stays UNSET
+        self._of_others = _taken([at for at, kept in enumerate(self._kept) if not kept])
         self._decoders()
 
     def _decoders(self) -> None:
@@ -197,15 +199,21 @@ class Contract:
         for at, row in enumerate(values):
             absent = row.count(UNSET)
             keys += len(row) - absent
-            if absent:
+            if absent and UNSET in self._of_others(row):
                 values[at] = self._completed(row)
         if self._repeats(body, values, keys):
             return self._slowly(body)
-        if self._checked or (self._looked and any(UNSET in self._of_keys(row) for row in values)):
-            problems = [p for at, row in enumerate(values) for p in self._row_problems(at, row)]
-            if problems:
-                raise Invalid(problems)
+        problems = [p for at, row in enumerate(values) if not self._is_sound(row) for p in self._row_problems(at, row)]
+        if problems:
+            raise Invalid(problems)
         return Rows(values, bare)
+
+    def _is_sound(self, row: tuple[Any, ...]) -> bool:
+        """Has it all keys, and words of the training data where words are checked? Most rows need no other look."""
+        for at, known in self._sound:
+            if row[at] not in known:
+                return False
+        return UNSET not in self._of_keys(row)
 
     def _completed(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
         """What was not given is null, where the store does not have it."""
@@ -298,7 +306,7 @@ class Contract:
             said = None if value is None or value is UNSET else self._value_problem(value, field)
             if said:
                 yield _problem(at, field.name, said)
-        for place in self._looked_at:
+        for place in self._looked_at if UNSET in self._of_keys(row) else ():
             if row[place] is UNSET:
                 column = self.fields[place].name
                 for key in self._needs[column]:

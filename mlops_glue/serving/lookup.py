@@ -57,7 +57,10 @@ class NotFound:
     def count(self) -> dict[str, int]:
         """By view, of what was seen since the last count."""
         seen, self._waiting = [row for rows in self._waiting for row in rows], []
-        counts = {v: sum(all(row[at] is None for at in places) for row in seen) for v, places in self._places.items()}
+        counts = {
+            view: sum([row[at[0]] is None and all(row[one] is None for one in at) for row in seen])
+            for view, at in self._places.items()
+        }
         if seen:
             self._last.append((time.monotonic(), len(seen), counts))
         while self._last and self._last[0][0] < time.monotonic() - WINDOW_S:

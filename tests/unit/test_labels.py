@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,33 @@ def test_files_of_a_folder_are_one_table(tmp_path: Path) -> None:
     found = read(LabelTable(path="labels", id="id"), "y", tmp_path)
     assert len(found.problems) == 2 and found.problems[0].endswith(": left out")
     assert "a.parquet: cannot be read as parquet" in found.problems[0] and "b.parquet" in found.problems[1]
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (pa.array([b"\xff"]), "holds binary that is no text"),
+        (pa.array([[1]]), "holds list<element: int64> that is no text"),
+        (pa.array([-(2.0**53)]), "holds a key that is a floating-point number, which from 2^53 on"),
+    ],
+)
+@pytest.mark.parametrize("name", ["id", "y", "more"])
+def test_what_is_no_key_and_no_truth_is_told(column: pa.Array, said: str, name: str, tmp_path: Path) -> None:
+    """By a table; by a folder, of which the other files count. What nothing asks for is not looked at."""
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    pq.write_table(pa.table({"id": ["a"], "y": ["yes"], "more": [1]} | {name: column}), folder / "a.parquet")
+    taken = name == "more" or (name == "y" and "2^53" in said)
+    options = LabelTable(path="labels/a.parquet", id="id")
+    if taken:
+        assert len(read(options, "y", tmp_path).frame) == 1
+    else:
+        with pytest.raises(DataError, match=rf"monitor.labels: column '{name}' {re.escape(said)}"):
+            read(options, "y", tmp_path)
+    (folder / "b.csv").write_text("id,y\nb,no\n")
+    found = read(LabelTable(path="labels", id="id"), "y", tmp_path)
+    assert len(found.frame) == 1 + taken
+    assert bool(found.problems) != taken and all(f"a.parquet: column '{name}' {said}" in one for one in found.problems)
 
 
 def test_keys_are_text_as_they_stand_there(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from feast.utils import _get_column_names
 from mlops_glue.adapters.feast.offline import AsofRetrievalJob, cast
 from mlops_glue.adapters.feast.online import PLAIN, PackedOnlineStore
 from mlops_glue.adapters.feast.packed import encode, key_of
+from mlops_glue.io import is_number
 
 BATCH_ROWS = 65_536
 
@@ -122,7 +123,6 @@ def _packed(column: Any) -> list[Any]:
     if pa.types.is_list(column.type) and pa.types.is_timestamp(column.type.value_type):
         whole = pa.ListArray.from_arrays(column.offsets, column.values.cast(pa.int64()), mask=column.is_null())
         return list(whole.to_pylist())
-    plain = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    if plain and column.null_count == 0:
+    if is_number(column.type) and column.null_count == 0:
         return list(column.to_numpy(zero_copy_only=False).tolist())
     return list(column.to_pylist())
