@@ -17,7 +17,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -258,8 +258,9 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        said = first_line(error)
-        hint = _csv_cause(path) if "columns, got" in said else None
+        said, hint = first_line(error), None
+        if "columns, got" in said and (ragged := _ragged_line(path)) is not None:
+            said, hint = ragged
         if suffix(path) == ".jsonl" and (found := _bad_line(path)) is not None:
             said, hint = found, "each line is one object"
             hint += "; of an array: jq -c '.[]' array.json > lines.jsonl" if said.startswith("line 1:") else ""
@@ -567,18 +568,11 @@ def _readers() -> dict[str, Any]:
 
 def _read_csv(path: Path, facts: dict[str, Any]) -> pa.Table:
     """Every value as the text that stands there."""
-    import pyarrow as pa
     import pyarrow.csv as pc
 
     form = CsvForm.of(path)
     facts |= {"encoding": form.encoding, "blank": form.blank}
-    options = form.options()
-    try:
-        table = pc.read_csv(path, **options)
-    except pa.ArrowInvalid:
-        options["read_options"].use_threads = False  # only then Arrow says in which row
-        pc.read_csv(path, **options)
-        raise
+    table = pc.read_csv(path, **form.options())
     return table.rename_columns([name.strip() for name in table.column_names])
 
 
@@ -590,16 +584,16 @@ class CsvForm:
     delimiter: str
     header: list[str]
     before: int  # blank lines that the header comes after
-    blank: int  # blank lines between others, which are no rows
+    blank: int = 0  # blank lines between others, which are no rows
 
     @classmethod
     def of(cls, path: Path, *, whole: bool = True) -> CsvForm:
         """Look at the file: the encoding over all of it (or its beginning), the rest from its first line.
 
         Raises:
-            DataError: the file is empty, or is in no encoding that is known.
+            DataError: the file is empty, is in no encoding that is known, or ends within quotes.
         """
-        encoding, gaps = _encoding(path, whole=whole)
+        encoding, odd = _encoding(path, whole=whole)
         with _open(path) as stream:
             sample = stream.read(1 << 20).decode(encoding, errors="replace").lstrip("\ufeff")
         head = re.sub(r"^([^\S\r\n]*(\r\n|\r|\n))+", "", sample)  # a header may begin with a tab
@@ -613,8 +607,38 @@ class CsvForm:
         delimiter = sniff_delimiter(head)
         header = _header(head, delimiter)
         before = len(re.findall(r"\r\n|\r|\n", sample[: len(sample) - len(head)]))
-        blank = _blank_lines(path, encoding) - before if gaps and len(header) > 1 else 0
-        return cls(encoding, delimiter, header, before, blank)
+        form = cls(encoding, delimiter, header, before)
+        return replace(form, blank=form._blank_lines(path)) if odd else form
+
+    def rows(self, path: Path) -> Iterator[tuple[int, list[str]]]:
+        """The header and what comes after it, each with the line of the file that it begins in; a blank line is [].
+
+        Raises:
+            DataError: the file ends within quotes.
+        """
+        import io as streams
+
+        csv.field_size_limit((1 << 31) - 1)  # Arrow has no limit
+        end = "\udfff"  # in no text that was decoded
+        encoding = "utf-8-sig" if self.encoding == "utf8" else self.encoding
+        with _open(path) as raw, streams.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="") as stream:
+            lines = itertools.chain(itertools.islice(stream, self.before, None), [end])
+            reader, line = csv.reader(lines, delimiter=self.delimiter), self.before + 1
+            for row in reader:
+                if row == [end]:
+                    return
+                if row and row[-1].endswith(end):
+                    said = f"{path}: a row that begins in line {line} has a quote that is never closed"
+                    raise DataError(said, hint='close it; the value 5" is written "5"""')
+                yield line, row
+                line = self.before + reader.line_num + 1
+
+    def _blank_lines(self, path: Path) -> int:
+        """How many lines hold nothing, outside of quotes and before the last that does; of one column they are rows."""
+        out, waiting = 0, 0
+        for _, row in self.rows(path):
+            out, waiting = (out + waiting, 0) if row else (out, waiting + 1)
+        return out if len(self.header) > 1 else 0
 
     def options(self) -> dict[str, Any]:
         """Arguments for pyarrow's readers, which keep every value as the text that stands there."""
@@ -646,7 +670,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _encoding(path: Path, *, whole: bool) -> tuple[str, bool]:
-    """UTF-16 by its mark, UTF-8 where all of the file is, else Windows-1252; and may there be blank lines?
+    """UTF-16 by its mark, UTF-8 where all of the file is, else Windows-1252; and may lines be blank, or quotes open?
 
     Raises:
         DataError: it is UTF-8 but for some bytes, or holds bytes that Windows-1252 does not have.
@@ -654,22 +678,23 @@ def _encoding(path: Path, *, whole: bool) -> tuple[str, bool]:
     import codecs
 
     decoder = codecs.getincrementaldecoder("utf-8")()
-    gaps, end = False, b""
+    gaps, quotes, end = False, 0, b""
     with _open(path) as stream:
         piece = stream.read(1 << 20)
         if piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return "utf-16", True
+            return "utf-16", whole
         try:
             while piece:
                 decoder.decode(piece)
                 both = end + piece
                 gaps = gaps or b"\n\n" in both or (b"\r" in piece and (b"\n\r" in both or b"\r\r" in both))
+                quotes += piece.count(b'"')
                 end = piece[-1:]
                 piece = stream.read(1 << 20) if whole else b""
             decoder.decode(b"", final=whole)
         except UnicodeDecodeError:
-            return _one_byte_encoding(path), True
-    return "utf8", gaps
+            return _one_byte_encoding(path), whole
+    return "utf8", whole and (gaps or quotes % 2 == 1)
 
 
 def _one_byte_encoding(path: Path) -> str:
@@ -693,44 +718,29 @@ def _one_byte_encoding(path: Path) -> str:
     return "cp1252"
 
 
-def _blank_lines(path: Path, encoding: str) -> int:
-    """How many lines hold nothing, outside of quotes and before the last that does."""
-    import io as streams
-
-    out, waiting, quoted = 0, 0, False
-    with _open(path) as raw, streams.TextIOWrapper(raw, encoding=encoding) as stream:
-        for line in stream:
-            if not quoted and line == "\n":
-                waiting += 1
-                continue
-            out, waiting = out + waiting, 0
-            quoted ^= line.count('"') % 2 == 1
-    return out
-
-
-def _csv_cause(path: Path) -> str:
-    """Why rows have not as many values as the header, as a hint."""
+def _ragged_line(path: Path) -> tuple[str, str] | None:
+    """The first row that has not as many values as the header, and a hint; Arrow tells no line of the file."""
     form = CsvForm.of(path)
-    with _open(path) as stream:
-        rows = [
-            row
-            for row in csv.reader(
-                stream.read(1 << 16).decode(form.encoding, "replace").splitlines()[:20], delimiter=form.delimiter
-            )
-            if row
-        ]
-        stream.seek(0)
-        last = b""
-        while piece := stream.read(1 << 20):
-            last = (last + piece)[-3:]
-    counts = [len(row) for row in rows[1:-1] or rows[1:]]
-    if last.strip() == b"\x1a" or last.rstrip().endswith(b"\n\x1a"):
-        return "its last line is ^Z, an end of file of MS-DOS: take it out"
-    if rows[0][0].startswith("#"):
+    want = len(form.header)
+    rows = ((line, row) for line, row in form.rows(path) if row)
+    next(rows)
+    first = list(itertools.islice(rows, 20))
+    for line, row in itertools.chain(first, rows):
+        if len(row) != want:
+            has = f"{len(row)} value{'s' * (len(row) > 1)}, the header has {want}"
+            return f"line {line}: has {has}: {form.delimiter.join(row)!r:.80}", _ragged_cause(form, row, first)
+    return None
+
+
+def _ragged_cause(form: CsvForm, row: list[str], first: list[tuple[int, list[str]]]) -> str:
+    counts, want = [len(one) for _, one in first], len(form.header)
+    if row == ["\x1a"]:
+        return "it is ^Z, an end of file of MS-DOS: take it out"
+    if form.header[0].startswith("#") or row[0].startswith("#"):
         return "lines that begin with # are no rows of a CSV: take them out"
-    if counts and all(row[-1] == "" and len(row) == len(rows[0]) + 1 for row in rows[1:]):
+    if all(one[-1] == "" and len(one) == want + 1 for _, one in first):
         return "rows end with a delimiter, the header does not: take it out, or add one to the header"
-    if counts and len(rows[0]) < min(counts):
+    if want < min(counts):
         return "is the first line a title? It has fewer values than the others; the first line has the columns' names"
     return "a value that holds a delimiter or a line break stands in quotes"
 
