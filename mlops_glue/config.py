@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from mlops_glue import secrets
-from mlops_glue.errors import ConfigError, UsageError, did_you_mean, first_line, near
+from mlops_glue.errors import ConfigError, UsageError, did_you_mean, first_line, suggestion
 from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -939,8 +939,7 @@ def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple
         if not file.is_file():
             pulled = Path(f"{file}.dvc").is_file()
             siblings = sorted(p.name for p in file.parent.iterdir()) if file.parent.is_dir() else []
-            guess = near(file.name, siblings)
-            hint = "run: dvc pull" if pulled else f"did you mean {guess!r}?" if guess else "no such file"
+            hint = "run: dvc pull" if pulled else suggestion(file.name, siblings) or "no such file"
             yield loc, f"{source.path!r} is not there ({hint})"
         elif file.stat().st_size == 0:
             yield loc, f"{source.path!r} is empty"

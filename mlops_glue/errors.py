@@ -191,19 +191,59 @@ def _other_locale() -> UsageError:
     return UsageError(told, hint="export LC_ALL=C.UTF-8 PYTHONUTF8=1, then again")
 
 
+# Cyrillic and Greek letters, and the Latin ones that look the same
+ALIKE = str.maketrans("АВЕЅІЈКМНОРСТУХаеорсухѕіјΑΒΕΖΗΙΚΜΝΟΡΤΥΧο", "ABESIJKMHOPCTYXaeopcyxsijABEZHIKMNOPTYXo")
+
+
+def _look(name: str) -> str:
+    """What is seen of a name: letters of whatever form and case, without what is blank."""
+    import unicodedata
+
+    seen = unicodedata.normalize("NFKC", name).translate(ALIKE)
+    return "".join(c for c in seen if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf")).lower()
+
+
 def near(name: str, known: list[str]) -> str | None:
     """The known name closest to a misspelt one, or None."""
     import difflib
 
-    folded = {k.casefold(): k for k in known}
-    found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
+    seen = {look: k for k in known if (look := _look(k))}
+    found = difflib.get_close_matches(_look(name), seen, n=1, cutoff=0.6)
+    return seen[found[0]] if found else None
+
+
+def _unseen(name: str, other: str) -> str:
+    """What another name has that nobody sees beside the first: code points; nothing where it is seen."""
+    import difflib
+    import re
+    import unicodedata
+
+    def told(signs: str) -> str:
+        called = [f"U+{ord(one):04X}" + ("" if same else f" {unicodedata.name(one, '')}".rstrip()) for one in signs]
+        return " ".join(called[:6]) + " …" * (len(called) > 6)
+
+    same = unicodedata.normalize("NFC", name) == unicodedata.normalize("NFC", other)
+    mine, its = (re.findall("(?s).[\u0300-\u036f]*", word) for word in (name, other))  # letters with their accents
+    lower = [[one.lower() if one.isascii() else one for one in word] for word in (mine, its)]
+    out: list[str] = []
+    for what, a, b, c, d in difflib.SequenceMatcher(a=lower[0], b=lower[1], autojunk=False).get_opcodes():
+        one, two = "".join(mine[a:b]), "".join(its[c:d])
+        if what != "equal" and _look(one) == _look(two) and one.swapcase() != two and two.swapcase() != one:
+            pair = f"{told(two)} for {told(one)}"
+            out.append(pair if one and two else f"{told(one)} less" if one else f"{told(two)} more")
+    return ", ".join(out[:3]) + (": the same letters in another Unicode form" if same and out else "")
+
+
+def suggestion(name: str, known: list[str]) -> str | None:
+    """`did you mean 'x'?`, with what differs where that cannot be seen; None where no name is near."""
+    guess = near(name, known)
+    if guess is None:
+        return None
+    unseen = _unseen(name, guess)
+    return f"did you mean {guess!r}, which has {unseen}?" if unseen else f"did you mean {guess!r}?"
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """`did you mean 'x'?`, or the list of what there is."""
-    guess = near(name, known)
-    if guess is not None:
-        return f"did you mean {guess!r}?"
+    """A suggestion, or the list of what there is."""
     shown = ", ".join(map(repr, known[:12])) + (f", … ({len(known)} in all)" if len(known) > 12 else "")
-    return f"there are: {shown}" if known else "there is none"
+    return suggestion(name, known) or (f"there are: {shown}" if known else "there is none")

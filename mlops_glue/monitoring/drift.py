@@ -12,7 +12,7 @@ import numpy as np
 
 from mlops_glue import io, layout
 from mlops_glue.config import Drift, Monitor
-from mlops_glue.errors import DataError, first_line
+from mlops_glue.errors import DataError, first_line, suggestion
 from mlops_glue.schema import Column, Schema, encode
 from mlops_glue.summary import Numbers, Reference, Summary, counted, outcome
 
@@ -69,7 +69,8 @@ class Watch:
         self.others |= {n for n in there - known if not n.startswith(("glue_", "probability_"))}
         for column in self._columns:
             if column.name not in there:
-                self.problems[column.name] = "the column is missing"
+                near = suggestion(column.name, sorted(self.others))
+                self.problems[column.name] = "the column is missing" + (f" ({near})" if near else "")
             elif column.name not in self.problems:
                 self._add(column, table)
         self.predicted(table)
