@@ -7,8 +7,6 @@ import time
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from mlops_glue.serving.contract import Rows
 from mlops_glue.serving.live import Served
 from mlops_glue.serving.log import PredictionLog
@@ -26,12 +24,10 @@ class NotLogged(Exception):
 class Request:
     """One that waits to be scored."""
 
-    __slots__ = ("answer", "answered", "caller", "inputs", "request_id", "rows")
+    __slots__ = ("answer", "answered", "caller", "request_id", "rows")
 
-    def __init__(
-        self, rows: Rows, inputs: dict[str, Any], request_id: str, caller: str | None, answered: bool = True
-    ) -> None:
-        self.rows, self.inputs, self.request_id, self.caller, self.answered = rows, inputs, request_id, caller, answered
+    def __init__(self, rows: Rows, request_id: str, caller: str | None, answered: bool = True) -> None:
+        self.rows, self.request_id, self.caller, self.answered = rows, request_id, caller, answered
         self.answer: asyncio.Future[Scored]  # of `Batch.score`
 
 
@@ -57,6 +53,7 @@ class Batch:
         """Will be the predictions and probabilities of a request's rows, which are in the log by then.
 
         Raises:
+            Invalid: a number is too large, which is seen only now.
             ToolError: the model cannot be run on them.
             NotLogged: as the class says.
         """
@@ -88,15 +85,14 @@ class Batch:
 
     def _scored(self, served: Served, requests: list[Request]) -> list[tuple[Request, Scored]]:
         """Of those that could be scored; the others have been told."""
-        if len(requests) == 1:
-            return self._each(served, requests)
-        names = requests[0].inputs
         try:
-            said, shares = served.model.scored(
-                {name: np.concatenate([one.inputs[name] for one in requests]) for name in names}
-            )
-        except Exception:  # by one of them, perhaps
-            return self._each(served, requests)
+            rows = Rows([row for one in requests for row in one.rows.values], bare=False)
+            said, shares = self._run(served, rows, requests[0].answered)
+        except Exception as error:
+            if len(requests) > 1:  # by one of them, perhaps
+                return [done for one in requests for done in self._scored(served, [one])]
+            _fail(requests[0], error)
+            return []
         if len(said) == len(requests):
             if shares is None:
                 return [(one, ([value], None)) for one, value in zip(requests, said, strict=True)]
@@ -109,14 +105,12 @@ class Batch:
             at = end
         return out
 
-    def _each(self, served: Served, requests: list[Request]) -> list[tuple[Request, Scored]]:
-        out = []
-        for one in requests:
-            try:
-                out.append((one, served.model.scored(one.inputs)))
-            except Exception as error:
-                _fail(one, error)
-        return out
+    def _run(self, served: Served, rows: Rows, answered: bool) -> Scored:
+        inputs = served.model.contract.matrices(rows)
+        done = served.model.scored(inputs)
+        if answered:  # nobody counts what a shadow sees
+            served.outside.see(inputs)
+        return done
 
     def _write(self, served: Served, done: list[tuple[Request, Scored]]) -> None:
         if self.log is None or not done:

@@ -303,12 +303,14 @@ class Worker:
         rows = self._decoded(served, body)
         if self.live.canary is not None and self._chosen(rows, caller or request_id):
             served, rows = self._as_taken_by(self.live.canary, rows, body, or_else=served)
-        request = await self._prepared(served, rows, request_id, caller)
+        await self._complete(served, rows, request_id)
+        request = Request(rows, request_id, caller)
         try:
             said, shares = await self.batch.score(served, request)
+        except Invalid as error:
+            raise Refused(422, problems=error.problems) from None
         except NotLogged as error:
             raise Refused(503, str(error), kind="log", headers=[(b"retry-after", b"5")]) from None
-        served.outside.see(request.inputs)
         if self.live.shadow is not None:
             self._shadow(self.live.shadow, served, request, body)
         model = served.model
@@ -317,17 +319,10 @@ class Worker:
         whole["model_version"], whole["request_id"] = model.version, request_id
         return self._encode(whole), len(said)
 
-    async def _prepared(self, served: Served, rows: Rows, request_id: str, caller: str | None) -> Request:
-        """Rows with all that the model takes."""
-        contract = served.model.contract
-        if served.model.features is not None:
-            places = contract.missing(rows)
-            if places:
-                await self._look_up(served, rows, places, request_id)
-        try:
-            return Request(rows, contract.matrices(rows), request_id, caller)
-        except Invalid as error:  # a number that only now is seen to be too large
-            raise Refused(422, problems=error.problems) from None
+    async def _complete(self, served: Served, rows: Rows, request_id: str) -> None:
+        """Rows get the features that they leave to be looked up."""
+        if served.model.features is not None and (places := served.model.contract.missing(rows)):
+            await self._look_up(served, rows, places, request_id)
 
     def _chosen(self, rows: Rows, fallback: str) -> bool:
         """Does the canary answer this request? An entity stays with the version that it once got."""
@@ -352,13 +347,11 @@ class Worker:
 
         async def work() -> None:
             try:
-                if shadow.takes == served.takes:
-                    ready = Request(request.rows, request.inputs, request.request_id, request.caller)
-                else:
+                rows = request.rows
+                if shadow.takes != served.takes:
                     rows = shadow.model.contract.decode(body)
-                    ready = await self._prepared(shadow, rows, request.request_id, request.caller)
-                ready.answered = False
-                await self.batch.score(shadow, ready)
+                    await self._complete(shadow, rows, request.request_id)
+                await self.batch.score(shadow, Request(rows, request.request_id, request.caller, answered=False))
             except Exception:
                 self.counters.add("glue_shadow_failures_total")
 
