@@ -285,6 +285,7 @@ def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) 
     if not watch.told and watch.problems:
         column, why = next(iter(watch.problems.items()))
         problems.append(f"not scored, so no performance is known: {column}: {why}")
+        watch.problems["prediction"] = "not known, as the rows cannot be scored"  # so it is not ok
     elif not watch.told:
         rows = bundle.scored(rows, rows, where=str(path))
         watch.predicted(rows)

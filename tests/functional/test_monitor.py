@@ -122,10 +122,15 @@ def test_any_table_that_drifts_is_an_alert(project: Path, glue: Glue) -> None:
     assert one["columns"]["spend"]["distance"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_table_without_a_column_is_not_scored(project: Path, glue: Glue) -> None:
-    customers(1000, 2).drop(columns="spend").to_csv(project.parent / "less.csv", index=False)
+@pytest.mark.parametrize("column", ["spend", "noise"])
+def test_a_table_that_cannot_be_scored_is_not_ok(column: str, project: Path, glue: Glue) -> None:
+    """However little the column that is missing weighs: what the model would say of such rows is not known."""
+    customers(1000, 2).drop(columns=column).to_csv(project.parent / "less.csv", index=False)
     said = told(glue, project, "--no-page", "--json", "--current", "../less.csv", code=1)
-    assert said["problems"] == ["not scored, so no performance is known: spend: the column is missing"]
+    assert said["problems"] == [f"not scored, so no performance is known: {column}: the column is missing"]
+    (one,) = said["versions"]
+    assert said["verdict"] == "drift" and one["drifted"] == [column]
+    assert one["prediction"]["why"] == "not known, as the rows cannot be scored"
 
 
 def test_drift_that_the_model_ignores_is_no_alarm(project: Path, glue: Glue) -> None:
