@@ -9,6 +9,7 @@ This module needs NumPy and Arrow only: a serving worker imports it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,6 +27,7 @@ DATE_PARTS = ("days", "month", "weekday", "hour")
 CALLED = {"number": "number", "boolean": "boolean", "datetime": "date", "category": "text"}  # a value that may be none
 WRITE_DATES = "write dates as 2026-11-25, with a time as 2026-11-25T12:00:00Z"
 WRITE_WHOLE = "write it as a whole number, or as text"
+NO_NUMBER = "which no number says"
 LOST = 0.01  # share of a column's distinct values; below, a number that is rounded is still that number
 ROUNDED = 0.1  # the same of fractions, of which many rows have many that differ in digits that tell nothing
 NUMERIC = ("int", "uint", "double", "float", "halffloat", "decimal")  # how Arrow's names of types of numbers begin
@@ -145,13 +147,17 @@ def encode(
                 is_not = said if said == text.UNSURE else f"is no {CALLED[column.kind]}"
                 said = f"{_shown(values.slice(at, 1))!r:.80} {is_not}"
             problems.append(f"column {column.name!r}{row}: {said}")
-            hint = hint or (WRITE_WHOLE if text.UNSURE in said else _how_to_write(column, schema))
+            hint = hint or _how_to_write(column, schema, said)
     if problems:
         raise DataError("\n".join(f"{where}: {p}" for p in problems), hint=hint)
     return encoded
 
 
-def _how_to_write(column: Column, schema: Schema) -> str:
+def _how_to_write(column: Column, schema: Schema, said: str) -> str:
+    if text.UNSURE in said:
+        return WRITE_WHOLE
+    if NO_NUMBER in said:
+        return f"read the column as text: dtype={{{column.name!r}: str}} in pandas"
     examples = ["1234.5"] if column.dtype.startswith(NUMERIC) else ["1234.5", "1,234.5"]
     number = " or ".join(one.translate(str.maketrans(",.", ".,")) if schema.decimal == "," else one for one in examples)
     return f"as in training a number is written {number}, a date 2024-12-31; what is unknown is left empty"
@@ -246,6 +252,8 @@ def _category(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.nda
     if not text.is_text(values.type):
         if column.dtype.startswith(("int", "uint")) and text.has_unsure(values):
             raise ValueError(text.UNSURE)
+        if column.dtype == "string" and str(values.type).startswith(NUMERIC) and (code := _code(column)) is not None:
+            raise ValueError(f"holds {values.type}, and training had text such as {code!r}, {NO_NUMBER}")
         return pc.fill_null(as_text(values), "").to_numpy()  # type: ignore[no-any-return]
     if schema.trims:
         values = text.words(values, schema.nulls)
@@ -257,6 +265,12 @@ def _category(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.nda
     coded = pc.dictionary_encode(values).combine_chunks()
     names = pa.array([text.category(one, column.dtype) for one in coded.dictionary.to_pylist()], pa.string())
     return names.take(coded.indices).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _code(column: Column) -> str | None:
+    """A category that is a number and written as numbers are not, such as 0012 or 1.50."""
+    numbers = [word for word in column.categories or [] if re.fullmatch(text.PLAIN, word)]
+    return next((word for word in numbers if text.number_text(float(word)) != word), None)
 
 
 def as_numbers(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.ndarray[Any, Any]:

@@ -489,3 +489,31 @@ def test_a_base_that_helps_for_nearly_all_is_taken() -> None:
     many = np.concatenate([near, (1 << 56) + np.arange(20) * 64])
     found = kept_apart(pa.chunked_array([many]))
     assert found.base == 0 and not found.are
+
+
+@pytest.mark.parametrize("given", [pa.array([12, None]), pa.array([12.0]), pa.array([12], pa.uint8())])
+@pytest.mark.parametrize(
+    ("categories", "code"),
+    [
+        (["12", "0012"], "0012"),
+        (["a", "1.50"], "1.50"),
+        (["1e5"], "1e5"),
+        (["+7"], "+7"),
+        (["12", "a"], None),
+        (None, None),
+    ],
+)
+def test_numbers_are_refused_for_text_that_numbers_do_not_write(
+    given: pa.Array, categories: list[str] | None, code: str | None
+) -> None:
+    """pandas reads the code 0012 as 12, which may be another code."""
+    schema = Schema("regression", "y", [Column("c", "category", "string", categories=categories)])
+    table = pa.table({"c": given})
+    if code is None:
+        assert encode(table, schema)["c"][0] == "12"
+        return
+    with pytest.raises(DataError) as refused:
+        encode(table, schema)
+    said = f"column 'c': holds {given.type}, and training had text such as {code!r}, which no number says"
+    assert refused.value.message == f"input: {said}"
+    assert refused.value.hint == "read the column as text: dtype={'c': str} in pandas"
