@@ -340,7 +340,8 @@ def reproduce(
                 event(name, "", 0.0, reasons)
             started = time.perf_counter()
             try:
-                done = _reproduce_stage(stage, **kwargs)
+                with _put_back(stage):
+                    done = _reproduce_stage(stage, **kwargs)
                 if pull and done is None:
                     _pull_uncached(stage)
             except BaseException:
@@ -354,6 +355,26 @@ def reproduce(
 
         with _commands(here, executed), _parameters_parsed_once():
             repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
+
+
+@contextlib.contextmanager
+def _put_back(stage: Any) -> Iterator[None]:
+    """A stage that fails before it has written anything leaves what it made before, which DVC takes away first."""
+    files = [(out, Path(out.fs_path)) for out in stage.outs if not out.use_cache]
+    uncached = {out: path.read_bytes() for out, path in files if path.is_file()}
+    there = [out for out in stage.outs if out.exists]
+    try:
+        yield
+    except BaseException:
+        for out in [] if any(out.exists for out in stage.outs) else there:
+            with contextlib.suppress(
+                Exception
+            ):  # it was never in the cache, or the cache is gone: the first error counts
+                if out.use_cache:
+                    out.checkout(force=True)
+                elif out in uncached:
+                    Path(out.fs_path).write_bytes(uncached[out])
+        raise
 
 
 def _after_a_kill(repo: Any) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlops_glue.adapters import dvc
+from mlops_glue.errors import StageError
 from tests.conftest import Glue
 
 
@@ -136,3 +139,52 @@ def test_a_parameter_that_is_gone_runs_the_stage_again(tmp_path: Path) -> None:
     assert reproduced(one, ["seed"])[::2] == ("restored", one.split())
     assert reproduced(one, ["seed"])[0] == "unchanged"
     assert ran == ["one", "one"]
+
+
+def test_a_stage_that_fails_at_once_leaves_what_it_made_before(tmp_path: Path) -> None:
+    """A file, a folder and a file that is not in DVC's cache. What it has written itself stands, and is not mixed."""
+    dvc.init(tmp_path, git=False)
+    does: dict[str, Any] = {}
+
+    def work() -> None:
+        does["now"]()
+
+    def write() -> None:
+        (tmp_path / "folder").mkdir()
+        for name in ("out.txt", "folder/in.txt", "metrics.json"):
+            (tmp_path / name).write_text("1")
+
+    def fail() -> None:
+        raise StageError("no")
+
+    def write_and_fail() -> None:
+        (tmp_path / "out.txt").write_text("half")
+        fail()
+
+    command = "glue stage one --format 1"
+    outs = {"outs": ["out.txt", "folder"], "metrics": [{"metrics.json": {"cache": False}}]}
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": {"one": {"cmd": command, "deps": ["in.txt"], **outs}}}))
+
+    def tree() -> dict[str, str]:
+        files = [tmp_path / name for name in ("out.txt", "folder/in.txt", "metrics.json")]
+        return {path.name: path.read_text() for path in files if path.exists()}
+
+    def run(what: Callable[[], None], given: str) -> None:
+        does["now"] = what
+        (tmp_path / "in.txt").write_text(given)
+        dvc.reproduce(tmp_path, {command: work}, lambda *_: None)
+
+    with pytest.raises(StageError):
+        run(fail, "a")
+    assert tree() == {}
+    run(write, "a")
+    before, lock = tree(), (tmp_path / "dvc.lock").read_bytes()
+    assert len(before) == 3
+    with pytest.raises(StageError):
+        run(fail, "b")
+    assert tree() == before and (tmp_path / "dvc.lock").read_bytes() == lock
+    with pytest.raises(StageError):
+        run(write_and_fail, "b")
+    assert tree() == {"out.txt": "half"}
+    run(write, "b")
+    assert tree() == before
