@@ -197,6 +197,8 @@ class Threshold(Section):
     def _one_limit(self) -> Threshold:
         if self.min is None and self.max is None:
             raise ValueError("give min or max: a threshold without a limit checks nothing")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is greater than max {self.max:g}: no value meets both")
         return self
 
 

@@ -24,9 +24,10 @@ from mlops_glue.pipeline import defaults, runner, store
 from mlops_glue.pipeline.featurize import as_target, outputs, shown
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
 from mlops_glue.schema import moments
-from mlops_glue.text import is_text
+from mlops_glue.text import category, is_text
 
 SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
+MOST_TWINS = 3  # groups of classes that are told to be one
 KINDS = ("number", "category", "boolean", "datetime")
 WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, of a greater one a sample
 SAMPLE_ROWS = 200_000
@@ -339,11 +340,11 @@ def _check_classes(label: Table, target: str, task: str, notes: list[str], *, as
     if is_text(values.type):
         alike: dict[str, list[str]] = {}
         for word in sorted(values.unique().drop_null().to_pylist()):
-            alike.setdefault(word.strip().casefold(), []).append(word)
-        twins = next((words for words in alike.values() if len(words) > 1), None)
-        if twins is not None:
+            alike.setdefault(category(word.strip().casefold(), "double"), []).append(word)  # 1 and 1.0 too
+        for twins in [words for words in alike.values() if len(words) > 1][:MOST_TWINS]:
             said = ", ".join(map(repr, twins[:4]))
-            notes.append(f"target {target!r}: {said} are different classes, by blanks or case only: write them as one")
+            by = "blanks or case" if len({word.strip().casefold() for word in twins}) == 1 else "how they are written"
+            notes.append(f"target {target!r}: {said} are different classes, by {by} only: write them as one")
 
 
 def _are_numbers(values: Any) -> bool:

@@ -96,6 +96,10 @@ def test_what_is_left_is_held_against_each_other_too(tmp_path: Path, old: str, n
     [
         ("evaluate: {metrics: [roc_acu]}\n", "no metric 'roc_acu' for a binary task (did you mean 'roc_auc'?)"),
         ("evaluate: {thresholds: {roc_auc: {}}}\n", "give min or max"),
+        (
+            "evaluate: {thresholds: {roc_auc: {min: 0.9, max: 0.5}}}\n",
+            "min 0.9 is greater than max 0.5: no value meets both",
+        ),
         ("validation: {t: []}\n", "an empty suite checks nothing"),
         ("split: {by: time}\n", "needs data.sources.t.timestamp"),
         ("serve: {shutdown_s: .inf}\n", "serve.shutdown_s: should be a finite number, not inf"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from mlops_glue.commands import init
 from mlops_glue.pipeline.profile import profile
 from mlops_glue.schema import Column, Schema, encode
 
@@ -67,3 +69,21 @@ def test_blanks_and_words_for_null(values: list[str], kind: Any) -> None:
     if kind in ("number", "datetime", "boolean"):
         assert found.nulls == sum(v.strip() in ("", ".", "?", "NA") for v in values)
         encode(table, Schema("binary", "y", [Column("c", kind)]))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["1", "1.0", "true", "0"], ["'1', '1.0' are different classes, by how they are written only"]),
+        (
+            ["yes", "Yes ", "no", "NO"],
+            ["'NO', 'no' are different classes, by blanks or case only", "'Yes ', 'yes' are"],
+        ),
+        (["0012", "12", "a"], []),
+    ],
+)
+def test_classes_that_say_the_same_are_told(words: list[str], said: list[str]) -> None:
+    table, notes = pa.table({"y": words * 5}), list[str]()
+    label = init.Table("t", Path("t.csv"), table, profile(table), [], None)
+    init._check_classes(label, "y", "multiclass", notes, asked=False)
+    assert len(notes) == len(said) and all(one in note for one, note in zip(said, notes, strict=True))
