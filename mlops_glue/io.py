@@ -337,24 +337,29 @@ def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
 def as_values(table: pa.Table, keys: Sequence[str], facts: dict[str, Any], *, infer: bool) -> pa.Table:
     """A table whose text says what it means: null words are null and, where `infer`, text of numbers is numbers.
 
-    Its metadata has `facts` with the decimal sign, and by column the words that were read as null.
+    Its metadata has `facts` with the decimal sign, and by column the words that were read as null, and two texts that
+    became one number.
     """
-    sign, columns, nulls = text.decimal_sign(table.columns), [], {}
+    import pyarrow as pa
+
+    sign, columns = text.decimal_sign(table.columns), []
+    nulls: dict[str, dict[str, int]] = {}
+    alike: dict[str, tuple[str, str]] = {}
     for name, values in zip(table.column_names, table.columns, strict=True):
         if is_text(values.type):
             raw, values = values, text.typed(values, sign, key=name in keys) if infer else text.known(values)
+            if pa.types.is_floating(values.type) and (pair := text.alike(raw, sign)):
+                alike[name] = pair
             if is_text(values.type) and (found := text.null_words(raw)):
                 nulls[name] = found
         columns.append(values)
     fields = [table.schema.field(at).with_type(values.type) for at, values in enumerate(columns)]
-    about = json.dumps({**facts, "decimal": sign, "nulls": nulls}, sort_keys=True)
-    import pyarrow as pa
-
+    about = json.dumps({**facts, "decimal": sign, "nulls": nulls, "alike": alike}, sort_keys=True)
     return pa.table(columns, schema=pa.schema(fields, {READ: about}))
 
 
 def read_as(table: pa.Table) -> dict[str, Any]:
-    """How the text of a table was read: its `decimal` sign, `nulls` by column, `encoding`, `blank` lines."""
+    """How the text of a table was read: `decimal` sign, `nulls` and `alike` by column, `encoding`, `blank` lines."""
     found: dict[str, Any] = json.loads((table.schema.metadata or {}).get(READ, b"{}"))
     return {"decimal": ".", "nulls": {}, **found}
 
@@ -363,7 +368,10 @@ def notes(table: pa.Table, name: str) -> list[str]:
     """What a user should know of how a file was read."""
     about = read_as(table)
     out = [f"{name} is read as {about['encoding']}: it is no UTF-8"] if about.get("encoding", "utf8") != "utf8" else []
-    return out + ([f"{name}: {about['blank']:,} blank lines are left out"] if about.get("blank") else [])
+    out += [f"{name}: {about['blank']:,} blank lines are left out"] if about.get("blank") else []
+    alike = [f"of {column!r} {one} and {other}" for column, (one, other) in about.get("alike", {}).items()]
+    more = f" and of {len(alike) - 5} more columns" if len(alike) > 5 else ""
+    return out + ([f"{name}: texts that are equal as numbers: {', '.join(alike[:5])}{more}"] if alike else [])
 
 
 def column_names(path: Path) -> list[str] | None:

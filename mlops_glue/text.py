@@ -2,7 +2,8 @@
 
 The training table decides once (`decimal_sign`, `is_day_first`), the model's schema keeps what was decided, and the
 functions here apply it to every later text: CSV, jsonl, Parquet, requests, labels. What is read is never two values
-made one: a code with a leading zero, or of more digits than 64 bits hold, stays text.
+made one without a word: a code with a leading zero, of more digits than 64 bits hold, or that has an exponent beside
+the same number without one, stays text; of 1.50 and 1.5, which are numbers, `alike` tells.
 
 This module needs NumPy and Arrow only, and Arrow only for columns: a serving worker imports it.
 """
@@ -25,9 +26,10 @@ TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "
 THOUSANDS = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # a number whose commas part thousands; no such begins with a zero
 PLAIN = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 CODE = r"^[-+]?0\d+$"  # 0012 is not 12
-LONG = r"^[-+]?\d{16,}$"  # perhaps more than a float holds
+SHORT = r"^\d+[eE]\d+$"  # 12E3 may be a number, but not beside 12000
 BLANKS = " \t\n\r\v\f\x1c\x1d\x1e\x1f"  # that `str.strip` takes away, of ASCII
 DIGITS = r"^[-+]?\d+$"
+SOME = 10_000  # values of a column
 EXACT = 1 << 53  # whole numbers up to here are apart as float64
 WHOLE = 1 << 63  # floats below are written as whole numbers are
 UNSURE = "is a floating-point number, which from 2^53 on does not say which whole number it was"
@@ -166,17 +168,50 @@ def numeric(values: pa.Array, decimal: str) -> pa.BooleanArray:
 
 
 def are_codes(values: pa.ChunkedArray) -> bool:
-    """Do numbers among them name things: a leading zero, or more digits than a float holds?"""
+    """Do numbers among them name things: a leading zero, more digits than a float holds, 12E3 beside 12000?"""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if _any(values, CODE):
-        return True
-    try:
-        pc.abs(pc.utf8_ltrim(values.filter(_matches(values, LONG)), "+").cast(pa.int64())).cast(pa.float64())
+    digits = values.filter(_matches(values, DIGITS))
+    if len(digits) == 0:
+        return False
+    try:  # refuses what a float does not hold
+        numbers = pc.utf8_ltrim(digits, "+").cast(pa.int64())
+        pc.abs(numbers).cast(pa.float64())
     except pa.ArrowInvalid:
         return True
-    return False
+    if _any(digits, CODE):
+        return True
+    short = values.filter(_matches(values, SHORT)).cast(pa.float64())
+    return bool(pc.any(pc.is_in(short, numbers.cast(pa.float64()))).as_py())
+
+
+def alike(values: pa.ChunkedArray, decimal: str = ".") -> tuple[str, str] | None:
+    """Two texts that are one number, such as 1.50 and 1.5; None where there are none.
+
+    Of numbers that hardly repeat a part is looked at: they name nothing.
+
+    Args:
+        values: text, all of it numbers or null.
+        decimal: sign.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    def distinct(values: pa.ChunkedArray) -> pa.ChunkedArray:
+        return pa.chunked_array([words(pa.chunked_array([values.unique()])).unique().drop_null()])
+
+    some = values.take(np.arange(0, len(values), 1 + len(values) // SOME))
+    found = distinct(some)
+    if 2 * len(found) < len(some) < len(values):
+        found = distinct(values)
+    of = numbers(found, decimal)
+    order = np.argsort(of, kind="stable")
+    same = np.flatnonzero(np.diff(of[order]) == 0)
+    if len(same) == 0:
+        return None
+    one, other = found.take(order[same[0] : same[0] + 2]).to_pylist()
+    return one, other
 
 
 def _matches(values: pa.ChunkedArray, pattern: str) -> Any:
@@ -273,14 +308,8 @@ def _number(values: pa.ChunkedArray, *, key: bool) -> tuple[str, pa.ChunkedArray
     except pa.ArrowInvalid:
         return None
     whole = values.filter(pc.equal(found, pc.trunc(found)))
-    digits = whole.filter(_matches(whole, DIGITS))
-    if len(digits):
-        try:
-            pc.abs(pc.utf8_ltrim(digits, "+").cast(pa.int64())).cast(pa.float64())  # refuses what a float does not hold
-        except pa.ArrowInvalid:
-            return "text", None
-        if _any(digits, CODE):
-            return "text", None
+    if are_codes(whole):
+        return "text", None
     if key and pc.count_distinct(found).as_py() < pc.count_distinct(values).as_py():
         return "text", None
     return "fraction", found

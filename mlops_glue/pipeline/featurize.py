@@ -181,25 +181,15 @@ def column_of(name: str, kind: Any, values: pa.ChunkedArray, decimal: str) -> Co
     column = Column(name, kind, dtype)
     if kind != "number":
         return column
+    told = text.words(values) if text.is_text(values.type) else None
     try:
-        apart = kept_apart(values, text.numbers(text.words(values), decimal) if text.is_text(values.type) else None)
+        apart = kept_apart(values, None if told is None else text.numbers(told, decimal))
     except (ValueError, NotImplementedError):
         return column  # `encode` will tell
-    twins = apart.twins or (_codes_alike(values, decimal) if text.is_text(values.type) else None)
+    twins = apart.twins or (None if told is None else text.alike(told, decimal))
     if twins is not None:
         log.warning("warning: column %r: %s and %s are equal for the model, as float32", name, *twins)
     return replace(column, base=apart.base)
-
-
-def _codes_alike(values: pa.ChunkedArray, decimal: str) -> tuple[str, str] | None:
-    """Two codes, 0012 and 12 for instance, that are one number; None where there are none."""
-    seen: dict[float, str] = {}
-    words = text.words(values).drop_null().unique()
-    if text.are_codes(words):
-        for word, number in zip(words.to_pylist(), text.numbers(words, decimal).tolist(), strict=True):
-            if seen.setdefault(number, word) != word:
-                return seen[number], word
-    return None
 
 
 def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:

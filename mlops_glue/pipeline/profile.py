@@ -20,6 +20,7 @@ DATE_LIKE = re.compile(
 GROUPED = r"\d+([.,' ]\d{3})*([.,]\d+)?"  # digits, however thousands and decimals are parted
 UNNAMED = re.compile(r"^(unnamed: \d+|__index_level_\d+__)$", re.IGNORECASE)  # pandas' names for what has none
 SIGNED = rf"^\(?[-+]?([A-Z]{{0,3}}\p{{Sc}})?\s?[-+]?{GROUPED}\s?([%‰°\p{{Sc}}]|[A-Za-zµ°²³/]{{1,6}})?\)?$"
+CODES = "numbers that are names: 0012 is not 12, 12E3 not 12000, and long ones are told apart"
 MOSTLY = 0.9
 STEADY = ("constant", "one value only", "no values")  # reasons to leave out what tells a model nothing
 
@@ -62,10 +63,10 @@ def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     def kept(kind: Kind, reason: str = "") -> Profile:
         return Profile(name, kind, reason, distinct, nulls, pa.types.is_integer(values.type))
 
-    def number(apart: Apart) -> Profile:
+    def number(apart: Apart, alike: tuple[str, str] | None = None) -> Profile:
         """As float32, or as categories, where that would make too many values equal and there are few."""
         if apart.twins is None:
-            return kept("number")
+            return kept("number", "" if alike is None else f"as numbers {alike[0]} and {alike[1]} are equal")
         said = f"as numbers {apart.twins[0]} and {apart.twins[1]} would be equal (float32)"
         few = not apart.are and (distinct <= 50 or distinct <= 0.5 * present)
         return kept("category", said) if few else kept("number", said.replace("would be", "are"))
@@ -103,9 +104,9 @@ def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     if len(words) <= 10 and all(w.lower() in text.TRUE | text.FALSE for w in words.to_pylist()):
         return kept("boolean")
     numeric = text.numeric(words, decimal)
-    codes = "numbers that are names: 0012 is not 12, and long ones are told apart" if text.are_codes(words) else ""
+    codes = CODES if text.are_codes(words) else ""
     if pc.all(numeric).as_py() and not codes:
-        return number(kept_apart(told, text.numbers(told, decimal)))
+        return number(kept_apart(told, text.numbers(told, decimal)), text.alike(told, decimal))
     no_date = ""
     if all(DATE_LIKE.match(w) for w in words[:200].to_pylist()):
         try:

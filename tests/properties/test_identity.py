@@ -56,6 +56,74 @@ def test_keys_that_differ_stay_apart(tmp_path: Path, kind: str, seed: int) -> No
         assert as_text(read.column("key")).to_pylist() == keys
 
 
+WRITTEN = {
+    "formats": lambda r: r.choice(
+        ["1", "1.0", "2", "2.50", "2.5", "+2.5", "1.", "00.5", "0.5", ".5", "-.5", "-0.5", "3e0"]
+    ),
+    "exponents": lambda r: r.choice(["1e5", "100000", "12E3", "12000", "7", "10E4"]),
+    "zeros": lambda r: f"{r.randrange(40):0{r.randrange(1, 4)}d}",
+    "zero": lambda r: r.choice(["0", "-0", "0.0", "1.5"]),
+    "two places": lambda r: f"{r.randrange(400) / 100:.2f}",
+    "as Python has it": lambda r: str(r.choice([1e-7, 1e22, 0.1, 5.0]) * r.randrange(9)),
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("seed", range(8))
+def test_texts_that_become_one_number_are_told(
+    tmp_path: Path, name: str, form: str, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By `glue init` and by `glue run`; and no text is told of that stays by itself."""
+    r = random.Random(seed)
+    words = [WRITTEN[name](r) for _ in range(r.choice([5, 60]))]
+    table = pa.table({"x": words})
+    file = tmp_path / f"t.{form}"
+    if form == "parquet":
+        pq.write_table(table, file)
+    else:
+        rows = ["x", *words] if form == "csv" else [json.dumps({"x": word}) for word in words]
+        file.write_text("".join(f"{row}\n" for row in rows))
+    read = io.read_table(file)
+    (found,) = profile(read)
+    kind = found.kind or "category"
+    schema = Schema("binary", "y", [column_of("x", kind, read.column("x"), ".")])
+    values = matrices(encode(read, schema), schema)["text" if kind == "category" else "number"][:, 0].tolist()
+    if len(set(words)) == 1 or kind == "boolean":
+        return
+    equal = {(one, other) for at, one in enumerate(words) for of, other in enumerate(words) if values[at] == values[of]}
+    pairs = {pair for pair in equal if pair[0] != pair[1]}
+    for said in (found.reason, caplog.text):
+        notes = " ".join([*io.notes(read, file.name), said])
+        assert any(f"{one} and {other}" in notes for one, other in pairs) == bool(pairs), (notes, pairs)
+    if name == "exponents" and pairs:
+        assert pairs <= {("1e5", "10E4"), ("10E4", "1e5")}
+
+
+def test_of_many_rows_one_that_becomes_another_is_told(tmp_path: Path) -> None:
+    """Where numbers repeat, as those do that name something; and none is told of a column of ones that do not."""
+    r = random.Random(0)
+    versions = [f"{r.randrange(9)}.{r.randrange(1, 9)}" for _ in range(30_000)]
+    versions[12_345] = f"{versions[0]}0"
+    measured = [str(r.random()) for _ in versions]
+    rows = "".join(f"{one}, {other}\n" for one, other in zip(versions, measured, strict=True))
+    (tmp_path / "t.csv").write_text(f"version,measured\n{rows}")
+    said = f"t.csv: texts that are equal as numbers: of 'version' {versions[0]} and {versions[0]}0"
+    assert io.notes(io.read_table(tmp_path / "t.csv"), "t.csv") == [said]
+
+
+def test_a_text_that_may_be_a_code_stays_text(tmp_path: Path) -> None:
+    """12E3 beside 12000; 1.5e4 and 1e+05 are what programs write."""
+    for words, kind in [
+        (["12E3", "12000", "1.5"], pa.string()),
+        (["12E3", "12001"], pa.float64()),
+        (["1e+05", "100000"], pa.float64()),
+        (["1.5e4", "15000"], pa.float64()),
+    ]:
+        (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{word},1\n" for word in words))
+        assert io.read_table(tmp_path / "t.csv").schema.field("x").type == kind
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_long_keys_of_jsonl_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(io, "BLOCK_BYTES", 200)
