@@ -115,12 +115,12 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
     lines = {one["stage"]: one for one in last["stages"]}
     pending: dict[str, list[str]] | None = None
     problem = None
-    runner.write_definition(config, root)
     try:
-        pending = dvc.status(root)
+        pending = dvc.status(root, runner.stale_definition(config, root))
     except GlueError as error:
         problem = f"what has changed since is not known: {error.message}"
-    defined = (io.read_yaml(root / "dvc.yaml") or {}).get("stages", {}) if (root / "dvc.yaml").is_file() else {}
+    written = (io.read_yaml(root / "dvc.yaml") or {}).get("stages") if (root / "dvc.yaml").is_file() else None
+    defined = {**(written or {}), **runner.definition(config, root)}  # as the next run will have it
     delivered = DELIVERY if config.features.use else DELIVERY[:2]
     rows = [_stage(name, lines.get(name), _causes(name, pending)) for name in defined]
     known = not last["time"] and (root / layout.DELIVERY).is_file()  # delivered, by a glue that kept no lines

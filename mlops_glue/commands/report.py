@@ -146,8 +146,8 @@ def _resolves(config: configs.Config) -> bool:
 
 def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, Any]:
     """Everything that the page says."""
-    runner.write_definition(config, root)
-    pending = {name: why for name, why in dvc.status(root).items() if name in UNTIL and why}
+    as_defined = dvc.status(root, runner.stale_definition(config, root))
+    pending = {name: why for name, why in as_defined.items() if name in UNTIL and why}
     lock = dvc.locked(root)
     evaluation = io.read_json(root / EVALUATION) if not pending else None
     before = there.json(EVALUATION)
