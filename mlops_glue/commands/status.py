@@ -24,10 +24,10 @@ def status(*, as_json: bool = False) -> int:
     delivered = last_delivery(root)
     lost = _registry_lost(root) if delivered is not None and config.tracking.uri is None else None
     if as_json:
-        console.result_json({"stages": reasons, "delivery": delivered, "problem": lost})
+        console.result_json({"stages": reasons, "after": _after(reasons), "delivery": delivered, "problem": lost})
         return 0
     for name, why in reasons.items():
-        console.result(f"{name:<12} {'unchanged' if not why else 'changed: ' + ', '.join(why[:3])}")
+        console.result(f"{name:<12} {'changed: ' + ', '.join(why[:3]) if why else _unchanged(name, reasons)}")
     if delivered is None:
         console.result("nothing delivered yet")
     elif lost is not None:
@@ -57,7 +57,8 @@ def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:
     store = read_only(root, config)
     champion = store.champion(config.model_name) if store is not None else None
     if as_json:
-        console.result_json({"stages": {}, "delivery": None, "model": config.model_name, "champion": champion})
+        told = {"stages": {}, "after": {}, "delivery": None, "model": config.model_name, "champion": champion}
+        console.result_json(told)
     else:
         console.result(f"champion of {config.model_name}: {f'v{champion}' if champion else 'none'}")
     return 0
@@ -69,14 +70,29 @@ def why(stage: str, *, as_json: bool = False) -> int:
     if stage not in reasons:
         raise UsageError(f"no stage {stage!r}", hint=did_you_mean(stage, list(reasons)))
     if as_json:
-        console.result_json({"stage": stage, "reasons": reasons[stage]})
+        console.result_json({"stage": stage, "reasons": reasons[stage], "after": _after(reasons).get(stage, [])})
         return 0
-    names = list(reasons)
-    before = [name for name in names[: names.index(stage)] if reasons[name]]
-    may = f"unchanged: it runs if {', '.join(before)} will have changed what it reads" if before else None
-    for line in reasons[stage] or [may or "unchanged: it would not run"]:
+    for line in reasons[stage] or [_unchanged(stage, reasons, ": it would not run")]:
         console.result(line)
     return 0
+
+
+def _unchanged(stage: str, reasons: dict[str, list[str]], alone: str = "") -> str:
+    before = _after(reasons).get(stage)
+    return (
+        f"unchanged: it runs if {', '.join(before)} will have changed what it reads" if before else f"unchanged{alone}"
+    )
+
+
+def _after(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
+    """For each stage that has no reason of its own: those before it that will run."""
+    out, before = {}, list[str]()
+    for name, why in reasons.items():
+        if why:
+            before.append(name)
+        elif before:
+            out[name] = [*before]
+    return out
 
 
 def _reasons() -> dict[str, list[str]]:
