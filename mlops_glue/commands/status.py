@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, layout
@@ -57,7 +58,13 @@ def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:
     store = read_only(root, config)
     champion = store.champion(config.model_name) if store is not None else None
     if as_json:
-        told = {"stages": {}, "after": {}, "delivery": None, "model": config.model_name, "champion": champion}
+        told: dict[str, Any] = {
+            "stages": {},
+            "after": {},
+            "delivery": None,
+            "model": config.model_name,
+            "champion": champion,
+        }
         console.result_json(told)
     else:
         console.result(f"champion of {config.model_name}: {f'v{champion}' if champion else 'none'}")
