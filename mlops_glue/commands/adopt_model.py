@@ -12,9 +12,6 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,8 @@ from mlops_glue.commands.adopt import as_diff, asked_for, free_place
 from mlops_glue.commands.init import name_of
 from mlops_glue.commands.undo import undone_on_failure
 from mlops_glue.delivery.fetch import opened
-from mlops_glue.errors import DataError, ToolError, UsageError
+from mlops_glue.errors import DataError, UsageError
+from mlops_glue.processes import apart
 
 ROWS = 10_000  # of the table that the ONNX form is proved on
 
@@ -62,7 +60,8 @@ def adopt_model(
     asked: generated.Answers = {"served": {"project": name_of(top.name) or "project", "model": name}}
     files = {} if newer else generated.render(asked)
     with tempfile.TemporaryDirectory() as scratch:
-        told = _apart(_converted, top, _uri(top, registry), name, version, trust, table, Path(scratch))
+        where = (top, _uri(top, registry), name, version, trust, table, Path(scratch))
+        told = apart(_converted, *where, does="loads the model")  # whatever the model's code does to it
         console.progress(f"{told['uri']} ({told['kind']}) as ONNX: {told['proof']}")
         for note in told["notes"]:
             console.progress(note)
@@ -107,15 +106,6 @@ def _uri(top: Path, registry: str | None) -> str | None:
     if (top / "mlruns").is_dir():
         return (top / "mlruns").as_uri()
     raise UsageError(f"no MLflow registry is in {top}", hint="--registry URI, or export MLFLOW_TRACKING_URI=…")
-
-
-def _apart(work: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """In a process of its own, which ends: whatever the model's code does to it, it does not do to this one."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as other:
-        try:
-            return other.submit(work, *arguments).result()
-        except BrokenProcessPool as error:
-            raise ToolError("the process that loads the model was ended") from error
 
 
 def _converted(

@@ -12,10 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +22,7 @@ from mlops_glue.commands.predict import as_run_left_it
 from mlops_glue.delivery import fetch as fetching
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError, did_you_mean
 from mlops_glue.pipeline import unchanged
+from mlops_glue.processes import apart
 from mlops_glue.records import Servable
 from mlops_glue.secrets import redacted
 
@@ -212,16 +210,13 @@ def _first(
         found = fetching.kept(root, config, env, *left, told["digest"], told["fingerprint"])
     else:
         # MLflow and Feast are imported in a process of their own, which ends; what serves stays small
-        with ProcessPoolExecutor(1, get_context("spawn")) as other:
-            try:
-                found = other.submit(_fetched, root, env, version, state).result()
-            except BrokenProcessPool as error:
-                raise ToolError("the process that asks the registry was ended") from error
-            except ToolError as error:
-                kept = read(_last(root, env)) if version is None else None
-                if kept is None or kept.get("model") != config.model_name:
-                    raise
-                return Servable(**kept["servable"]), error.message
+        try:
+            found = apart(_fetched, root, env, version, state, does="asks the registry")
+        except ToolError as error:
+            kept = read(_last(root, env)) if version is None else None
+            if kept is None or kept.get("model") != config.model_name:
+                raise
+            return Servable(**kept["servable"]), error.message
     if version is None:
         _remember(root, env, config.model_name, found, registry)
     return found, None

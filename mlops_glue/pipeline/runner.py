@@ -34,6 +34,7 @@ from mlops_glue.errors import (
 from mlops_glue.modules import code_of, nothing_is_garbage, versions
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
+from mlops_glue.processes import end_with_parent
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
@@ -279,7 +280,7 @@ class _Beside:
             _import(shared)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Arrow has threads, and takes care of a fork itself
-            self.pool = ProcessPoolExecutor(1, get_context("fork"), _die_with_parent)
+            self.pool = ProcessPoolExecutor(1, get_context("fork"), end_with_parent, (os.getpid(),))
             self.pool.submit(great_expectations.imported)
 
     def run(self, name: str, config: Config, root: Path) -> None:
@@ -342,15 +343,6 @@ def _import(name: str) -> None:
     """Where it is missing, the stage that needs it tells."""
     with contextlib.suppress(ImportError), contextlib.redirect_stdout(StringIO()):  # some print at import
         importlib.import_module(name)
-
-
-def _die_with_parent() -> None:
-    """A killed run must not go on writing: the kernel kills this process when its parent ends (Linux's prctl)."""
-    import ctypes
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells of ^C, and ends this
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def run_stage(name: str, config: Config, root: Path) -> None:
