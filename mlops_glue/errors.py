@@ -99,6 +99,16 @@ class DataError(GlueError):
     exit_code = 4
 
 
+def together(refused: Sequence[DataError], most: int = 10) -> DataError:
+    """What is wrong with several tables, as one error; of one it is that itself."""
+    if len(refused) == 1:
+        return refused[0]
+    more = [f"and {len(refused) - most} more"] if len(refused) > most else []
+    hints = {one.hint for one in refused}
+    said = "\n".join([one.message for one in refused[:most]] + more)
+    return DataError(said, hint=hints.pop() if len(hints) == 1 else None)
+
+
 class DamagedError(DataError, ValueError):
     """A file that glue or a stage wrote is no JSON; who can do without it takes it for any other wrong value."""
 

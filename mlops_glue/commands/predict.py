@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.delivery.fetch import of_registry, read_only
-from mlops_glue.errors import DataError, UsageError
+from mlops_glue.errors import DataError, UsageError, together
 from mlops_glue.pipeline import unchanged
 from mlops_glue.serving.outside import Outside
 
@@ -27,7 +27,11 @@ MANY = 0.05  # share of a column's values
 
 
 def predict(source: str, target: str, *, version: int | None = None, env: str | None = None) -> int:
-    """Score a file, or each table in a folder; the output holds the input's columns, then the prediction."""
+    """Score a file, or each table in a folder; the output holds the input's columns, then the prediction.
+
+    Raises:
+        DataError: tables cannot be scored; the others of the folder are.
+    """
     inputs, outputs = _files(Path(source), Path(target))
     from mlops_glue.scoring import Bundle
 
@@ -38,12 +42,19 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
             read_only(root, config), root, config, version, Path(scratch)
         )
         bundle = Bundle(folder, threads=os.cpu_count() or 1)
+        refused: list[DataError] = []
         for one, out in zip(inputs, outputs, strict=True):
             with console.rows_bar(one.name, io.parquet_rows(one)) as advance:
                 complete = partial(with_features, config, root, bundle, where=one)
-                rows, outside = score_file(bundle, one, out, advance, complete)
+                try:
+                    rows, outside = score_file(bundle, one, out, advance, complete)
+                except DataError as error:
+                    refused.append(error)
+                    continue
             _warn(one, bundle, rows, outside)
             console.progress(f"{out}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
+    if refused:
+        raise together(refused)
     return 0
 
 

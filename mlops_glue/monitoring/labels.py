@@ -12,7 +12,7 @@ import numpy as np
 from mlops_glue import config as configs
 from mlops_glue import io, text
 from mlops_glue.config import LabelTable
-from mlops_glue.errors import ConfigError, DataError, GlueError, did_you_mean
+from mlops_glue.errors import ConfigError, DataError, GlueError, did_you_mean, together
 from mlops_glue.layout import CONFIG
 from mlops_glue.schema import Schema, as_datetime, as_text, text_of, truth
 from mlops_glue.text import is_day_first
@@ -221,7 +221,7 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
     path, keys = root / str(options.path), [name for name in (options.id, options.entity) if name]
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(io.SUFFIXES) and p.name[0] != ".")
-        parts, failed = [], None
+        parts, refused = [], list[DataError]()
         for file in files:
             try:
                 table = io.read_table(file, keys)
@@ -230,10 +230,10 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
                 except DataError as error:
                     raise DataError(f"{file}: {error.message}") from None
             except DataError as error:
-                failed = error
+                refused.append(error)
                 problems.append(f"{error.message}: left out")
-        if failed is not None and not parts:
-            raise failed
+        if refused and not parts:
+            raise together(refused)
         return pa.concat_tables(parts, promote_options="default") if parts else None
     if not path.is_file():
         raise DataError(f"{WHERE}.path: {options.path} is not there", hint="it is relative to the project")

@@ -346,6 +346,10 @@ def test_files_of_a_folder_are_one_table(tmp_path: Path) -> None:
     found = read(LabelTable(path="labels", id="id"), "y", tmp_path)
     assert len(found.problems) == 2 and found.problems[0].endswith(": left out")
     assert "a.parquet: cannot be read as parquet" in found.problems[0] and "b.parquet" in found.problems[1]
+    for name in ("c.jsonl", "d.csv"):
+        (folder / "b" / name).unlink()
+    with pytest.raises(DataError, match=r"a.parquet: cannot be read(.|\n)*b.parquet: cannot be read"):
+        read(LabelTable(path="labels", id="id"), "y", tmp_path)
 
 
 @pytest.mark.parametrize(
