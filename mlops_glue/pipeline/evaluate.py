@@ -71,7 +71,7 @@ def evaluate(config: Config, root: Path) -> None:
             f"{report['model']} gives no probabilities: {', '.join(unsure)} take each label for certain; "
             f"promote: {{metric: {'f1' if schema.task == 'binary' else 'accuracy'}}} takes the labels alone"
         )
-    report["warnings"] += _absent(schema, truth, scores)
+    report["warnings"] += _absent(schema, truth, set(learnt.tolist() if schema.labels else []), scores)
     if config.split.fresh_after:
         order = metrics.ordered(schema.task, len(schema.labels or []), (truth, label, probability), config.train.seed)
         report["fresh"] = io.read_json(root / layout.FRESH) | io.read_json(root / layout.LEARNED) | {"order": order}
@@ -114,14 +114,25 @@ def _of_score(name: str, report: dict[str, Any], *, higher_is_better: bool) -> l
     return [f"{said}: is it known before the target is? else features.exclude"]
 
 
-def _absent(schema: Schema, truth: Any, scores: dict[str, dict[str, Any]]) -> list[str]:
-    """A line where a metric has no value because the holdout has no row of some classes."""
+def _absent(schema: Schema, truth: Any, learnt: set[Any], scores: dict[str, dict[str, Any]]) -> list[str]:
+    """Lines on classes that training lacks, which the model never says, and on those without which a metric is none."""
+    told = []
+    new = [at for at, one in enumerate(schema.order) if one not in learnt and at in truth]
+    if new:
+        of, some = f"{np.isin(truth, new).sum():,} of the {len(truth):,}", _some([schema.order[at] for at in new])
+        told.append(
+            f"the model never says {schema.target} {some}: no training row is such, and {of} of the holdout are"
+        )
     undefined = [name for name, score in scores.items() if np.isnan(score["value"])]
     absent = [one for at, one in enumerate(schema.order) if at not in truth]
-    if not undefined or not absent:
-        return []
-    some = ", ".join(map(repr, absent[:3])) + (f" and {len(absent) - 3} more" if len(absent) > 3 else "")
-    return [f"{', '.join(undefined)} not defined: the holdout has no row where {schema.target} is {some}"]
+    if undefined and absent:
+        said = f"the holdout has no row where {schema.target} is {_some(absent)}"
+        told.append(f"{', '.join(undefined)} not defined: {said}")
+    return told
+
+
+def _some(classes: list[Any]) -> str:
+    return ", ".join(map(repr, classes[:3])) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")
 
 
 def outcome(model: Any, schema: Schema, features: Any, *, with_label: bool = True) -> tuple[Any, Any]:

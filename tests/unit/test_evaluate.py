@@ -19,7 +19,7 @@ from mlops_glue import io, layout, metrics
 from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
-from mlops_glue.pipeline.evaluate import _importances, _of_score, _threshold, by_value, outcome
+from mlops_glue.pipeline.evaluate import _absent, _importances, _of_score, _threshold, by_value, outcome
 from mlops_glue.pipeline.evaluate import evaluate as run
 from mlops_glue.schema import Column, Schema
 
@@ -408,3 +408,35 @@ def test_a_score_is_too_good_by_one_column_alone(
     few = " (by 1,000 of the 5,000 rows of the holdout)"
     assert _of_score("r2", report, higher_is_better=True) == ([wanted + few + asked] if said else [])
     assert _of_score("r2", report | {"importances": None}, higher_is_better=True) == []
+
+
+@pytest.mark.parametrize(
+    ("labels", "learnt", "truth", "undefined", "said"),
+    [
+        (
+            ["a", "b", "c"],
+            ["a", "b"],
+            [0, 1, 2, 2],
+            False,
+            ["never says y 'c': no training row is such, and 2 of the 4 "],
+        ),
+        (
+            [1, 2, 3, 4, 5, 6],
+            [2],
+            [1, 1],
+            False,
+            ["never says y 1, 3, 4 and 2 more: no training row is such, and 0 of"],
+        ),
+        ([False, True], [True, False], [1, 1], True, ["auc not defined: the holdout has no row where y is False"]),
+        (["a", "b", "c"], ["a", "c"], [1, 2], True, ["never says y 'b'", "auc not defined"]),
+        (["a", "b"], ["a", "b"], [0, 0], False, []),
+        (None, [0.5, 1.5], [2.5], True, []),
+    ],
+)
+def test_classes_that_training_or_the_holdout_lacks_are_told(
+    labels: Any, learnt: list[Any], truth: list[Any], undefined: bool, said: list[str]
+) -> None:
+    schema = Schema("regression" if labels is None else "multiclass", "y", [], labels)
+    scores = {"auc": {"value": np.nan if undefined else 0.5}, "accuracy": {"value": 1.0}}
+    told = _absent(schema, np.array(truth), set(np.array(learnt).tolist()), scores)
+    assert len(told) == len(said) and all(one in line for one, line in zip(said, told, strict=True))
