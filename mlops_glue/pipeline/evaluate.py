@@ -117,12 +117,11 @@ def _of_score(name: str, report: dict[str, Any], *, higher_is_better: bool) -> l
 def _absent(schema: Schema, truth: Any, learnt: set[Any], scores: dict[str, dict[str, Any]]) -> list[str]:
     """Lines on classes that training lacks, which the model never says, and on those without which a metric is none."""
     told = []
-    new = [at for at, one in enumerate(schema.order) if one not in learnt and at in truth]
-    if new:
-        of, some = f"{np.isin(truth, new).sum():,} of the {len(truth):,}", _some([schema.order[at] for at in new])
-        told.append(
-            f"the model never says {schema.target} {some}: no training row is such, and {of} of the holdout are"
+    if new := [at for at, one in enumerate(schema.order) if one not in learnt and at in truth]:
+        said = (
+            f"the model never says {schema.target} {_some([schema.order[at] for at in new])}: no training row is such"
         )
+        told.append(f"{said}, and {np.isin(truth, new).sum():,} of the {len(truth):,} rows of the holdout are")
     undefined = [name for name, score in scores.items() if np.isnan(score["value"])]
     absent = [one for at, one in enumerate(schema.order) if at not in truth]
     if undefined and absent:
