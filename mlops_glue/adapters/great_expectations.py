@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from mlops_glue import telemetry
-from mlops_glue.errors import ConfigError, MissingExtra, ToolError, did_you_mean
+from mlops_glue.errors import ConfigError, MissingExtra, ToolError, did_you_mean, first_line
 from mlops_glue.modules import nothing_is_garbage, without
 
 SEVERITIES = ("critical", "warning", "info")
@@ -88,9 +88,10 @@ def validate(
             given = {key: value for key, value in kwargs.items() if key != "severity"}
             made = ExpectationConfiguration(type=kind, kwargs=given, severity=severity, meta={"glue_id": at})
             built.append(made.to_domain_obj())
-        except Exception as error:  # pydantic v1 inside GX; its text names the argument
-            said = " ".join(str(error).split())
-            problems.append(f"{where} {kind}: {said[:240]}")
+        except Exception as error:  # pydantic v1's inside GX, which list what is wrong by argument
+            wrong = error.errors() if hasattr(error, "errors") else []
+            said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)
+            problems.append(f"{where} {kind}: {(said or first_line(error))[:240]}")
     if problems:
         raise ConfigError(problems)
     try:
@@ -112,7 +113,7 @@ def validate(
     by_id = {r["expectation_config"]["meta"]["glue_id"]: r for r in result["results"]}
     if len(by_id) != len(wanted):
         raise ToolError(f"{name}: {len(wanted)} expectations were given and {len(by_id)} evaluated")
-    records = [_record(one, by_id[at]) for at, one in enumerate(wanted)]
+    records = [_record(one, by_id[at], [*frame.columns]) for at, one in enumerate(wanted)]
     result |= {"meta": {}, "results": [_lasting(by_id[at]) for at in range(len(wanted))]}
     return records, result, suite_json
 
@@ -128,7 +129,7 @@ def _lasting(got: dict[str, Any]) -> dict[str, Any]:
     return {**got, "expectation_config": config, "exception_info": info}
 
 
-def _record(wanted: dict[str, dict[str, Any]], got: dict[str, Any]) -> dict[str, Any]:
+def _record(wanted: dict[str, dict[str, Any]], got: dict[str, Any], columns: list[str]) -> dict[str, Any]:
     ((kind, kwargs),) = wanted.items()
     raised = got.get("exception_info") or {}
     # flat, or keyed by metric id when a metric failed
@@ -136,7 +137,9 @@ def _record(wanted: dict[str, dict[str, Any]], got: dict[str, Any]) -> dict[str,
     errors = [str(i.get("exception_message")) for i in infos if i.get("raised_exception")]
     details = got.get("result") or {}
     if errors:
-        observed = errors[0].splitlines()[0][:200]
+        lost = next((one for key, one in kwargs.items() if key.startswith("column") and one not in columns), None)
+        near = f" ({did_you_mean(lost, columns)})" if isinstance(lost, str) else ""
+        observed = errors[0].splitlines()[0][:200] + near
     elif "unexpected_count" in details:
         share = (details.get("unexpected_percent") or 0) / 100
         observed = f"{details['unexpected_count']} of {details['element_count']} rows unexpected ({share:.2%})"
