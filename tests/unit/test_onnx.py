@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor, StackingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
@@ -68,6 +69,7 @@ def forests() -> list[Any]:
         ExtraTreesRegressor(**trees),
         make_pipeline(FunctionTransformer(), RandomForestClassifier(**trees)),
         inner,
+        CalibratedClassifierCV(RandomForestClassifier(**trees), cv=2),
     ]
 
 
