@@ -414,6 +414,39 @@ def test_all_rows_of_a_window(store: Any, tmp_path: Path) -> None:
         store.pull_all_from_table_or_query(config(tmp_path), source(), ["id"], ["x"], "att").to_arrow()
 
 
+@pytest.mark.parametrize("created", [None, "made"])
+def test_a_window_of_nanoseconds_ends_at_its_nanosecond(store: Any, tmp_path: Path, created: str | None) -> None:
+    """Both ends count, and nothing a nanosecond beyond; of two that are so near the later counts."""
+    first, last = pd.Timestamp(NOON).value, pd.Timestamp(NOON + timedelta(hours=1)).value
+    times = pa.array([first - 1, first, last, last - 1, last + 1], pa.timestamp("ns", "UTC"))
+    write(tmp_path, id=[1, 2, 3, 3, 4], x=[1, 2, 3, 4, 5], at=times, made=times)
+    latest = window(store, tmp_path, 0, 1, created=created).sort_by("id")
+    assert latest.select(["id", "x"]).to_pydict() == {"id": [2, 3], "x": [2, 3]}
+    assert latest["at"].cast(pa.int64()).to_pylist() == [first, last]
+    of = [source(created=created or ""), ["id"], ["x"], "at", created]
+    edges = [NOON, NOON + timedelta(hours=1)]
+    every = store.pull_all_from_table_or_query(config(tmp_path), *of, *edges).to_arrow()
+    assert sorted(every["x"].to_pylist()) == [2, 3, 4]
+
+
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_times_that_the_file_calls_otherwise(join: Join, store: Any, tmp_path: Path, unit: str) -> None:
+    """A join takes the names that the source maps to; a window takes the file's, as Feast asks for them."""
+    written, made = (at(*hours).cast(pa.timestamp(unit, "UTC")) for hours in ((0, 1, 2), (0, 3, 2)))
+    write(tmp_path, who=[1, 1, 1], value=[1, 2, 3], When=written, **{"written down": made})
+    names = {"who": "id", "value": "x", "When": "at", "written down": "made"}
+    mapped = source(created="made", field_mapping=names)
+    got = join(view(of=mapped), ["v:x"], ask([0, 1, 2, 3], id=[1] * 4), with_timestamps=True)
+    assert got["x"].to_pylist() == [1, 1, 3, 3]
+    assert got["v__known_timestamp"].to_pylist() == at(0, 0, 2, 2).to_pylist()
+    of = [config(tmp_path), mapped, ["who"], ["value"], "When", "written down", NOON, NOON + timedelta(hours=2)]
+    latest = store.pull_latest_from_table_or_query(*of).to_arrow()
+    assert latest.column_names == ["who", "value", "When", "written down"] and latest["value"].to_pylist() == [3]
+    assert sorted(store.pull_all_from_table_or_query(*of).to_arrow()["value"].to_pylist()) == [1, 3]
+    with pytest.raises(DataError, match="has no column 'at'"):
+        store.pull_latest_from_table_or_query(*of[:4], "at", None, *of[6:]).to_arrow()
+
+
 def asked(store: Any, root: Path, frame: Any, refs: list[str], **other: Any) -> Any:
     of = config(root, with_timestamps=other.pop("with_timestamps", False))
     registry = SimpleNamespace(list_on_demand_feature_views=lambda *_, **__: [])
