@@ -81,7 +81,6 @@ def _fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[A
     taken = np.array_equal(known := np.unique(target), np.arange(len(known))) if classes else True
     first: Exception | None = None
     caught: list[Any] = []
-    _stop_late(model, target)
     try:
         caught = _fit(model, features, target)
         # a search leaves out candidates that refuse the labels
@@ -103,6 +102,7 @@ def _fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[A
 def _fit(model: Any, features: Any, target: Any) -> list[Any]:
     with warnings.catch_warnings(record=True) as caught, threads_for(features):
         warnings.simplefilter("default")
+        _stop_late(model, target)
         model.fit(features, target)
     return caught
 
@@ -133,7 +133,7 @@ def _stop_late(model: Any, target: Any) -> None:
         rare = min(Counter(target.tolist()).items(), key=lambda pair: pair[1])
         if rare[1] < 2:
             last.set_params(early_stopping=False)
-            log.warning("warning: no early stopping: the training rows have one row of class %r", rare[0])
+            warnings.warn(f"no early stopping: the training rows have one row of class {rare[0]!r}", stacklevel=2)
 
 
 def threads_for(features: Any) -> Any:
