@@ -130,7 +130,8 @@ def twins(train: Part, test: Part) -> Twins:
 
     Where columns have few values, rows are equal by chance. It is no chance where hardly any row differs from a pair
     in one column only: by others that do, and by how often the pair's value is there, one can say how many rows should
-    be equal to it.
+    be equal to it. So none is told where one number alone tells rows apart: whether that is measured so finely that no
+    two are equal by chance, or is a ratio of small numbers, its values do not say. Nor where such a number differs.
     """
     (learnt, seen), (held, truth) = train, test
     least = max(LEAST, TWINS * len(truth))

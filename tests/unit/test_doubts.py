@@ -360,3 +360,18 @@ def test_rows_that_are_equal_by_chance_are_none_and_copies_among_them_are() -> N
 def test_how_many_others_are_equal_to_each_that_is_asked_for() -> None:
     of_all = np.array([5, 3, 5, 9, 1, 5, 3], np.uint64)
     assert _count(of_all, np.array([3, 5, 9, 3, 7, 10, 0], np.uint64)).tolist() == [1, 2, 0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("numbers", "told_of"), [(1, 0), (2, 40)])
+def test_copies_are_told_where_more_than_one_number_tells_rows_apart(numbers: int, told_of: int) -> None:
+    """Of one number alone copies and chance look the same: ratios of small numbers are equal in as many rows."""
+    rng = np.random.default_rng(5)
+    kinds = {"c": rng.integers(0, 2, 1000).astype(np.float32), "t": rng.choice(["u", "v", "w"], 1000).astype(object)}
+    frame = pd.DataFrame(kinds | {f"x{at}": rng.normal(size=1000).astype(np.float32) for at in range(numbers)})
+    target = rng.integers(0, 2, 1000)
+    held = pd.concat([frame[800:960], frame[:40]])
+    truth = np.r_[target[800:960], target[:40]]
+    assert doubts.twins((frame[:800], target[:800]), (held, truth)) == doubts.Twins(told_of, 40, 40)
+    noise = [rng.random(rows).astype(np.float32) for rows in (800, 200)]  # a column of its own value in each row
+    unlike = doubts.twins((frame[:800].assign(n=noise[0]), target[:800]), (held.assign(n=noise[1]), truth))
+    assert unlike == doubts.Twins(0, 0, 0)
