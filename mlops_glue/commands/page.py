@@ -16,6 +16,7 @@ from urllib.parse import quote
 from mlops_glue import __version__, charts, console, io, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc, git
+from mlops_glue.commands.outputs import check_outputs
 from mlops_glue.delivery.fetch import last_delivery, opened
 from mlops_glue.errors import GlueError, UsageError, first_line
 from mlops_glue.pipeline import runner
@@ -50,13 +51,14 @@ def page(*, output: str | None = None, as_json: bool = False, env: str | None = 
     if not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
         raise UsageError(f"nothing has run in {root.name} yet, so there is nothing to report", hint="glue run")
     runner.check_merged(root)
+    target = Path(output) if output is not None else root / layout.REPORT
+    if target.is_dir():
+        target /= "index.html"
+    check_outputs(root, [target], config)
     told = _told(config, root, env)
     if as_json:
         console.result_json(told)
         return 0
-    target = Path(output) if output is not None else root / layout.REPORT
-    if target.is_dir():
-        target /= "index.html"
     values = {
         **told,
         "plots": _plots(root, told["evaluation"]),

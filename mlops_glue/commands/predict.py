@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
+from mlops_glue.commands.outputs import check_outputs
 from mlops_glue.delivery.fetch import of_registry, read_only
 from mlops_glue.errors import DataError, UsageError, together
 from mlops_glue.pipeline import unchanged
@@ -37,6 +38,7 @@ def predict(source: str, target: str, *, version: int | None = None, env: str | 
 
     root = layout.find_root()
     config = configs.load(root, env, needs=())
+    check_outputs(root, outputs, config)
     with tempfile.TemporaryDirectory() as scratch:
         chosen, folder = as_run_left_it(root, config, env, version) or of_registry(
             read_only(root, config), root, config, version, Path(scratch)

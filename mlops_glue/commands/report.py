@@ -15,6 +15,7 @@ from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.commands.ci import prefix
 from mlops_glue.commands.monitor_tables import compared
+from mlops_glue.commands.outputs import check_outputs
 from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError, first_line
 from mlops_glue.pipeline import runner, stages
 from mlops_glue.pipeline.ingest import path_of
@@ -46,9 +47,11 @@ def report(
         hint = "git fetch --unshallow" if git.is_shallow(root) else "--base origin/main; git fetch first"
         raise UsageError(f"--base {base}: git has no such commit", hint=hint)
     marker = prefix(root, top) or "."
+    check_outputs(root, [Path(out)] if out else [])
     try:
         runner.check_merged(root)
         config = configs.load(root, env, tables=False)
+        check_outputs(root, [Path(out)] if out else [], config)
     except ConfigError as error:
         if out is not None:  # or what was said of a former commit would stand
             said = "".join(f"- :x: {_md(line)}\n" for line in error.problems)

@@ -80,6 +80,24 @@ def test_predict_tells_of_columns_that_hold_what_training_did_not_have(penguins:
     assert len(pd.read_csv(penguins / "out.csv")) == len(other)
 
 
+def test_what_is_written_takes_the_place_of_nothing_that_the_project_has(penguins: Path, glue: Glue) -> None:
+    glue("run", cwd=penguins)
+    for out in ("data/raw/penguins.csv", "artifacts/split/test.parquet", ".glue/x.csv", "mlartifacts/x.csv"):
+        before = (penguins / out).read_bytes() if (penguins / out).is_file() else None
+        said = glue("predict", "../penguins.csv", out, cwd=penguins, code=2).stderr
+        assert said.startswith(f"error: {out}: is the project's own, which stays as it is\n")
+        assert ((penguins / out).read_bytes() if (penguins / out).is_file() else None) == before
+    who = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*who, "commit", "-qm", "all", "--allow-empty"], cwd=penguins, check=True)
+    for out in ("glue.yaml", "data/raw/penguins.csv", "mlflow.db"):
+        before = (penguins / out).read_bytes()
+        for more in ([], ["--pr", "--base", "HEAD"]):
+            assert f"error: {out}: is the" in glue("report", *more, "--output", out, cwd=penguins, code=2).stderr
+        assert (penguins / out).read_bytes() == before
+    glue("predict", "../penguins.csv", "data/raw/scored.csv", cwd=penguins)
+    glue("predict", "../penguins.csv", "data/raw/scored.csv", cwd=penguins)  # its own it may write again
+
+
 def test_in_subprocesses_and_by_dvc_it_is_the_same(penguins: Path, glue: Glue) -> None:
     glue("run", "--no-publish", cwd=penguins)
     lock = (penguins / "dvc.lock").read_bytes()
