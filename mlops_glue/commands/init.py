@@ -280,6 +280,9 @@ def _without_seasons(label: Table, usable: list[Profile]) -> list[Profile]:
 
 
 def _check_target(label: Table, target: str, notes: list[str]) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     of = {p.name: p for p in label.profiles}[target]
     kind = label.rows.schema.field(target).type
     if (reason := unread(kind)) is not None and of.nulls < label.rows.num_rows:
@@ -291,8 +294,10 @@ def _check_target(label: Table, target: str, notes: list[str]) -> None:
             f"--target {target}: {said}",
             hint=did_you_mean("", [p.name for p in label.profiles if p.kind is not None]),
         )
-    if of.nulls:
-        notes.append(f"target {target!r}: {of.nulls:,} rows without a value are left out")
+    values = label.rows.column(target)
+    infinite = pc.sum(pc.is_inf(values)).as_py() or 0 if pa.types.is_floating(values.type) else 0
+    if of.nulls + infinite:
+        notes.append(f"target {target!r}: {of.nulls + infinite:,} rows without a value are left out")
 
 
 def _check_task(label: Table, target: str, task: str) -> None:

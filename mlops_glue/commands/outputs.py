@@ -20,8 +20,9 @@ def check_outputs(root: Path, outputs: list[Path], config: configs.Config | None
     """
     tables: list[str | None] = []
     if config is not None:
-        tables = [*(source.path for source in config.data.sources.values()), config.serve.prediction_log]
-        tables += [config.monitor.labels.path] if config.monitor.labels else []
+        tables = [config.serve.prediction_log, config.monitor.labels.path if config.monitor.labels else None]
+        if config.data is not None:  # what only serves a model has none
+            tables += [source.path for source in config.data.sources.values()]
     places = [(root / one).resolve() for one in (*filter(None, tables), *FILES, *FOLDERS) if "://" not in one]
     for out in outputs:
         if any(out.resolve().is_relative_to(place) for place in places):

@@ -87,3 +87,10 @@ def test_classes_that_say_the_same_are_told(words: list[str], said: list[str]) -
     label = init.Table("t", Path("t.csv"), table, profile(table), [], None)
     init._check_classes(label, "y", "multiclass", notes, asked=False)
     assert len(notes) == len(said) and all(one in note for one, note in zip(said, notes, strict=True))
+
+
+@pytest.mark.parametrize(("values", "lost"), [([1.5, None, float("inf"), 2.5, float("-inf")], 3), ([1.5, 2.5], 0)])
+def test_rows_whose_target_is_no_number_are_counted(values: list[Any], lost: int) -> None:
+    table, notes = pa.table({"y": values}), list[str]()
+    init._check_target(init.Table("t", Path("t.csv"), table, profile(table), [], None), "y", notes)
+    assert notes == ([f"target 'y': {lost} rows without a value are left out"] if lost else [])
