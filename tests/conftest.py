@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.warm import TOOLS
+from tests.warm import ready
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("GIT_CONFIG_GLOBAL", os.devnull)
@@ -101,9 +100,8 @@ def cold_glue() -> Glue:
 
 @pytest.fixture(scope="session")
 def tools() -> None:
-    """What `warm.py` imports, in this process: it, too, forks for Great Expectations, which then is there already."""
-    for name in TOOLS.split():
-        importlib.import_module(name)
+    """The same as `warm.py`, in this process: it, too, forks for Great Expectations, which then is there already."""
+    ready()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A process that has the tools imported and runs `glue` in forked copies of itself.
+"""A process that has imported everything and runs `glue` in forked copies of itself.
 
 A cold `glue run` spends most of its time importing; the suite makes some hundreds. From `main` on the copy does what
 a new process does. What only a new process shows (what is imported when, that each module imports what it needs) is
@@ -8,17 +8,43 @@ held by the tests that start one: the main job, README, accidents, imports.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
 import os
+import pkgutil
 import socket
 import sys
 
 TOOLS = """
 dvc.repo dvc.stage mlflow.sklearn great_expectations sklearn.ensemble sklearn.pipeline sklearn.linear_model skops.io
 skl2onnx onnxruntime pandas pyarrow.dataset feast matplotlib.pyplot
+dvc.cachemgr dvc.data_cloud dvc.dirs dvc.lock dvc.repo.artifacts dvc.repo.index dvc.repo.metrics dvc.repo.params
+dvc.repo.plots dvc.repo.stage dvc.rwlock dvc.scm dvc.utils.strictyaml dulwich.ignore filelock git networkx pyarrow.csv
+mlflow.store.tracking.sqlalchemy_workspace_store mlflow.store.model_registry.sqlalchemy_workspace_store
+mlflow.pyfunc.scoring_server mlflow.tracing.processor.base_mlflow alembic.command pydantic.dataclasses
 """
+
+
+def ready() -> None:
+    """Do what each process does once: import glue and the tools, map MLflow's tables, list what is installed.
+
+    What the installed versions do not have is left to the copies.
+    """
+    for name in TOOLS.split():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    import mlops_glue
+
+    for module in pkgutil.walk_packages(mlops_glue.__path__, "mlops_glue."):
+        importlib.import_module(module.name)
+    with contextlib.suppress(ImportError):
+        from mlflow.utils.requirements_utils import _init_packages_to_modules_map
+        from sqlalchemy.orm import configure_mappers
+
+        configure_mappers()
+        _init_packages_to_modules_map()
 
 
 def serve(asked: socket.socket) -> None:
@@ -46,8 +72,7 @@ def serve(asked: socket.socket) -> None:
 
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of the tests
-    for name in TOOLS.split():
-        importlib.import_module(name)
+    ready()
     from mlops_glue.cli import main
 
     gc.freeze()
