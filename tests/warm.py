@@ -12,6 +12,7 @@ import contextlib
 import gc
 import importlib
 import json
+import logging
 import os
 import pkgutil
 import socket
@@ -30,7 +31,7 @@ mlflow.pyfunc.scoring_server mlflow.tracing.processor.base_mlflow alembic.comman
 def ready() -> None:
     """Do what each process does once: import glue and the tools, map MLflow's tables, list what is installed.
 
-    What the installed versions do not have is left to the copies.
+    What the installed versions do not have is left to later.
     """
     for name in TOOLS.split():
         with contextlib.suppress(ImportError):
@@ -45,6 +46,26 @@ def ready() -> None:
 
         configure_mappers()
         _init_packages_to_modules_map()
+
+
+def make_stores_by_copy() -> None:
+    """MLflow's database is made once, in memory: a new one in SQLite is a copy, and not fifty migrations."""
+    from mlflow.store.db import utils
+    from sqlalchemy import Engine, StaticPool, create_engine, inspect
+
+    make, memory = utils._initialize_tables, create_engine("sqlite://", poolclass=StaticPool)
+    logging.disable()
+    make(memory)
+    logging.disable(logging.NOTSET)
+    made = memory.raw_connection().driver_connection
+
+    def copy(engine: Engine) -> None:
+        if engine.dialect.name != "sqlite" or inspect(engine).get_table_names():
+            return make(engine)
+        with contextlib.closing(engine.raw_connection()) as to:
+            made.backup(to.driver_connection)
+
+    utils._initialize_tables = copy
 
 
 def serve(asked: socket.socket) -> None:
@@ -73,6 +94,7 @@ def serve(asked: socket.socket) -> None:
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of the tests
     ready()
+    make_stores_by_copy()
     from mlops_glue.cli import main
 
     gc.freeze()
