@@ -25,6 +25,7 @@ from tests.warm import ready
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 os.environ.setdefault("GIT_CONFIG_GLOBAL", os.devnull)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # where every core has a worker, the threads of a fit wait for each other
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup; what is started here is to be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -46,9 +46,10 @@ def ready() -> None:
 
         configure_mappers()
         _init_packages_to_modules_map()
+    _make_stores_by_copy()
 
 
-def make_stores_by_copy() -> None:
+def _make_stores_by_copy() -> None:
     """MLflow's database is made once, in memory: a new one in SQLite is a copy, and not fifty migrations."""
     from mlflow.store.db import utils
     from sqlalchemy import Engine, StaticPool, create_engine, inspect
@@ -94,7 +95,6 @@ def serve(asked: socket.socket) -> None:
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of the tests
     ready()
-    make_stores_by_copy()
     from mlops_glue.cli import main
 
     gc.freeze()

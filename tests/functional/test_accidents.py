@@ -15,13 +15,15 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import Glue
+from tests.conftest import Glue, until
 
 FAST = ["--set", "train.estimator=sklearn.linear_model.LogisticRegression", "--set", "train.params={max_iter: 200}"]
 
@@ -55,6 +57,20 @@ def stored(fresh: Path, empty_store: Path) -> Path:
     return fresh
 
 
+@pytest.fixture(scope="module")
+def run_once(new: Path, glue: Glue) -> Path:
+    """The same, run and then moved, so that no copy finds a bundle where it was made: to be copied."""
+    root = shutil.copytree(new, new.with_name("ran"))
+    glue("run", cwd=root)
+    return root.rename(root.with_name("kept"))
+
+
+@pytest.fixture
+def ran(run_once: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(run_once, tmp_path / "ran")
+
+
 def result(root: Path, glue: Glue) -> tuple[str, str]:
     """Metrics and the hash of the champion's predictions."""
     glue("predict", "data/raw/t.csv", "scored.csv", cwd=root)
@@ -75,42 +91,47 @@ def check_whole(root: Path) -> None:
     assert not (root / ".glue" / "running").exists()
 
 
-def _killed_at(moments: list[float], fresh: Path, scratch: Path, glue: Glue) -> None:
+def _killed(come: Callable[[], object], wanted: tuple[str, str], fresh: Path, scratch: Path, glue: Glue) -> None:
+    """A cold run ends when something has come, and the next one is as if it had not been."""
+    shutil.copytree(fresh, scratch)
+    process = subprocess.Popen(
+        ["glue", "run"], cwd=scratch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    come()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    glue("run", cwd=scratch)
+    assert result(scratch, glue) == wanted
+    check_whole(scratch)
+    assert glue("doctor", cwd=scratch).stdout.endswith("sound\n")
+    shutil.rmtree(scratch)
+
+
+def test_killed_in_a_stage_in_the_making_of_the_store_and_at_publishing(
+    fresh: Path, ran: Path, tmp_path: Path, glue: Glue
+) -> None:
+    scratch, wanted = tmp_path / "copy", result(ran, glue)
+    for there in (
+        lambda: "artifacts/validation" in (scratch / ".dvc/tmp/rwlock").read_text(),
+        lambda: any(scratch.glob(".mlflow.db.*.tmp")),
+        lambda: any(scratch.glob("mlartifacts/**/MLmodel")),
+    ):
+        _killed(partial(until, there, 120), wanted, fresh, scratch, glue)
+
+
+@pytest.mark.long
+def test_killed_at_fifty_moments_and_run_again(fresh: Path, tmp_path: Path, glue: Glue) -> None:
+    scratch, rng = tmp_path / "copy", random.Random(11)
     shutil.copytree(fresh, scratch)
     started = time.perf_counter()
     subprocess.run(["glue", "run"], cwd=scratch, check=True, capture_output=True)  # cold, as those that are killed
     duration = time.perf_counter() - started
     wanted = result(scratch, glue)
     check_whole(scratch)
-    for moment in moments:
-        shutil.rmtree(scratch)
-        shutil.copytree(fresh, scratch)
-        process = subprocess.Popen(
-            ["glue", "run"], cwd=scratch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        time.sleep(moment * duration)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        glue("run", cwd=scratch)
-        assert result(scratch, glue) == wanted, f"killed at {moment:.2f} of the run"
-        check_whole(scratch)
-        assert glue("doctor", cwd=scratch).stdout.endswith("sound\n")
-
-
-def _moments(count: int) -> list[float]:
-    """Spread over the run, each at random within its part."""
-    rng = random.Random(11)
-    return [(at + rng.random()) / count for at in range(count)]
-
-
-def test_killed_at_three_moments_and_run_again(fresh: Path, tmp_path: Path, glue: Glue) -> None:
-    _killed_at(_moments(3), fresh, tmp_path / "copy", glue)
-
-
-@pytest.mark.long
-def test_killed_at_fifty_moments_and_run_again(fresh: Path, tmp_path: Path, glue: Glue) -> None:
-    _killed_at(_moments(50), fresh, tmp_path / "copy", glue)
+    shutil.rmtree(scratch)
+    for at in range(50):  # spread over the run, each at random within its part
+        _killed(partial(time.sleep, (at + rng.random()) / 50 * duration), wanted, fresh, scratch, glue)
 
 
 @pytest.mark.parametrize("half", ["", '{"read": {', "\0"])
@@ -229,62 +250,57 @@ def test_no_canary_is_told_or_written(stored: Path, glue: Glue, monkeypatch: pyt
     assert written == []
 
 
-def test_a_table_that_changed_under_dvc(stored: Path, glue: Glue) -> None:
-    glue("run", cwd=stored)
-    raw = stored / "data/raw/t.csv"
+def test_a_table_that_changed_under_dvc(ran: Path, glue: Glue) -> None:
+    raw = ran / "data/raw/t.csv"
     raw.write_text(raw.read_text() + raw.read_text().splitlines()[-1] + "\n")
-    assert "data/raw/t.csv" in glue("doctor", cwd=stored).stdout
-    assert "data/raw/t.csv" in json.loads(glue("why", "ingest", "--json", cwd=stored).stdout)["reasons"][0]
-    told = json.loads(glue("run", "--json", "--no-publish", cwd=stored).stdout)
+    assert "data/raw/t.csv" in glue("doctor", cwd=ran).stdout
+    assert "data/raw/t.csv" in json.loads(glue("why", "ingest", "--json", cwd=ran).stdout)["reasons"][0]
+    told = json.loads(glue("run", "--json", "--no-publish", cwd=ran).stdout)
     assert {s["outcome"] for s in told["stages"]} == {"executed"}
-    assert "data/raw/t.csv" not in glue("doctor", cwd=stored).stdout  # the run tracked it anew
+    assert "data/raw/t.csv" not in glue("doctor", cwd=ran).stdout  # the run tracked it anew
 
 
-def test_a_lock_that_was_edited_by_hand(stored: Path, glue: Glue) -> None:
-    glue("run", cwd=stored)
-    lock = stored / "dvc.lock"
+def test_a_lock_that_was_edited_by_hand(ran: Path, glue: Glue) -> None:
+    lock = ran / "dvc.lock"
     sound = lock.read_text()
     lock.write_text(sound.replace("md5: ", "md5: 0", 1))
-    assert json.loads(glue("run", "--json", cwd=stored).stdout)["new"] is False
+    assert json.loads(glue("run", "--json", cwd=ran).stdout)["new"] is False
     assert lock.read_text() == sound
     for broken in ("stages: [", "schema: '9.0'\nstages: {}\n", "<<<<<<< HEAD\n" + sound):
         lock.write_text(broken)
         for words in (["run"], ["doctor"]):
-            done = glue(*words, cwd=stored, code=None)
+            done = glue(*words, cwd=ran, code=None)
             assert done.returncode in (1, 2, 4), (broken[:20], done.stdout, done.stderr)
             assert "dvc.lock" in done.stdout + done.stderr
             assert "a bug in glue" not in done.stderr
         assert lock.read_text() == broken
 
 
-def test_a_champion_that_cannot_be_read_is_no_green_light(stored: Path, glue: Glue) -> None:
-    glue("run", cwd=stored)
-    for file in (stored / "mlartifacts").rglob("bundle/model.onnx"):
+def test_a_champion_that_cannot_be_read_is_no_green_light(ran: Path, glue: Glue) -> None:
+    for file in (ran / "mlartifacts").rglob("bundle/model.onnx"):
         file.write_bytes(file.read_bytes()[:-10] + b"0123456789")
-    assert "its bundle is not the one that was registered" in glue("doctor", cwd=stored, code=1).stdout
-    done = glue("run", "--set", "train.params={max_iter: 201, C: 0.9}", cwd=stored, code=1)
+    assert "its bundle is not the one that was registered" in glue("doctor", cwd=ran, code=1).stdout
+    done = glue("run", "--set", "train.params={max_iter: 201, C: 0.9}", cwd=ran, code=1)
     assert "could not be scored on this holdout" in done.stdout
 
 
-def test_what_the_doctor_says_mends_a_bundle_that_was_lost(stored: Path, glue: Glue) -> None:
-    glue("run", cwd=stored)
-    shutil.rmtree(stored / "mlartifacts")
-    said = glue("doctor", cwd=stored, code=1).stdout
+def test_what_the_doctor_says_mends_a_bundle_that_was_lost(ran: Path, glue: Glue) -> None:
+    shutil.rmtree(ran / "mlartifacts")
+    said = glue("doctor", cwd=ran, code=1).stdout
     assert "v1: its bundle cannot be read from mlartifacts/" in said
     assert "         glue run --force\n" in said
-    assert "unchanged" in glue("run", "--force", cwd=stored).stderr
-    assert "its bundle is the one that was registered" in glue("doctor", cwd=stored).stdout
+    assert "unchanged" in glue("run", "--force", cwd=ran).stderr
+    assert "its bundle is the one that was registered" in glue("doctor", cwd=ran).stdout
 
 
-def test_a_project_that_was_moved_or_copied(stored: Path, glue: Glue) -> None:
-    glue("run", cwd=stored)
-    moved = stored.rename(stored.with_name("x_y ü%"))
+def test_a_project_that_was_moved_or_copied(ran: Path, glue: Glue) -> None:
+    moved = ran.rename(ran.with_name("x_y ü%"))
     copy = Path(shutil.copytree(moved, moved.with_name("copy")))
     for root in (moved, copy):
         assert "its bundle is the one that was registered" in glue("doctor", cwd=root).stdout
         glue("run", "--set", "train.params={max_iter: 201, C: 0.9}", "--no-promote", cwd=root)
         assert len(list((root / "mlartifacts").glob("*/artifacts/bundle"))) == 2
-    assert not stored.exists()
+    assert not ran.exists()
 
 
 def test_what_mlflow_keeps_of_a_run_is_no_pipeline_of_the_project(stored: Path, glue: Glue) -> None:
@@ -307,13 +323,12 @@ def test_a_password_in_the_config_is_found_and_not_told(stored: Path, glue: Glue
         assert "canary-password" not in said
 
 
-def test_uncommitted_work_and_no_git(stored: Path, glue: Glue) -> None:
-    glue("run", cwd=stored)
-    with contextlib.closing(sqlite3.connect(stored / "mlflow.db")) as store:
+def test_uncommitted_work_and_no_git(ran: Path, glue: Glue) -> None:
+    with contextlib.closing(sqlite3.connect(ran / "mlflow.db")) as store:
         rows = dict(store.execute("select key, value from model_version_tags").fetchall())
     assert rows["glue.git_dirty"] == "true"
-    shutil.rmtree(stored / ".git")
-    assert "hint: git init" in glue("run", "--force", cwd=stored, code=4).stderr
-    (stored / ".dvc" / "config").write_text((stored / ".dvc" / "config").read_text() + "    no_scm = true\n")
-    assert "not in a git repository" in glue("doctor", cwd=stored).stdout
-    glue("run", "--force", cwd=stored)
+    shutil.rmtree(ran / ".git")
+    assert "hint: git init" in glue("run", "--force", cwd=ran, code=4).stderr
+    (ran / ".dvc" / "config").write_text((ran / ".dvc" / "config").read_text() + "    no_scm = true\n")
+    assert "not in a git repository" in glue("doctor", cwd=ran).stdout
+    glue("run", "--force", cwd=ran)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
 import click
+import pandas as pd
 import pytest
 
 from mlops_glue.cli import glue as group
@@ -26,10 +28,25 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     said = dict(part.partition("\n")[::2] for part in done.stdout.split(">>> ")[1:])
     assert "fraud_detection_model v1 is champion" in said["glue run"]
+    assert re.search(r"materialize . executed .*\(customer_features, transaction_features\)\n", done.stderr)
     assert "refused" in said["glue run --set train.params.max_iter=2 || echo refused"]
     assert "v1 stays champion" in done.stdout
     assert "Running stage" not in said["dvc repro"]
     assert "Traceback" not in done.stderr
+    _windows_see_only_the_past(pd.read_parquet(tmp_path / "fraud/artifacts/featurize/joined.parquet"))
+
+
+def _windows_see_only_the_past(table: pd.DataFrame) -> None:
+    """What a row is given is how its customer stood after the last transaction before it."""
+    for customer, rows in list(table.groupby("customer_id"))[:20]:
+        for _, row in rows.iterrows():
+            last = rows.event_timestamp[rows.event_timestamp < row.event_timestamp].max()
+            age = last - rows.event_timestamp
+            week, month = ((age >= pd.Timedelta(0)) & (age <= pd.Timedelta(days=days)) for days in (7, 30))
+            count = week.sum() if week.any() else math.nan  # of the first one nothing is known
+            assert row.transaction_count_7d == pytest.approx(count, nan_ok=True), customer
+            mean = rows.amount[month].mean()
+            assert row.average_transaction_amount_30d == pytest.approx(mean, rel=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from mlops_glue import config as configs
 from mlops_glue import features
 from mlops_glue.errors import ToolError
 from mlops_glue.records import FeatureList
-from tests.conftest import Glue
+from tests.conftest import Glue, until
 from tests.functional.test_cases import CHEAP, Ran, inside
 
 __all__ = ["inside"]  # a fixture
@@ -393,8 +394,8 @@ def test_a_definition_that_changed_after_training_is_not_served(project: Path, i
     assert "v1 stays champion" in out and "warning: the online store is left as it is" in err
 
 
-def _killed_while_filling(root: Path, glue: Glue, moments: list[float]) -> None:
-    for moment in moments:
+def _killed_while_filling(root: Path, glue: Glue, moments: list[Callable[[], object]]) -> None:
+    for come in moments:
         for path in (*(root / "feature_repo/data").iterdir(), root / ".glue/materialized.json"):
             path.unlink()
         words = ["glue", "materialize"]
@@ -403,7 +404,7 @@ def _killed_while_filling(root: Path, glue: Glue, moments: list[float]) -> None:
         for line in process.stderr:
             if line.startswith("featurize"):
                 break
-        time.sleep(moment)
+        come()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -443,12 +444,13 @@ def test_what_the_doctor_says_mends_a_damaged_store(filled: Path, inside: Callab
 
 
 def test_killed_while_the_store_is_filled(filled: Path, glue: Glue) -> None:
-    _killed_while_filling(filled, glue, [6.5])
+    file = filled / "feature_repo/data/online.db"
+    _killed_while_filling(filled, glue, [lambda: until(file.exists)])
 
 
 @pytest.mark.long
 def test_killed_at_many_moments_while_the_store_is_filled(filled: Path, glue: Glue) -> None:
-    _killed_while_filling(filled, glue, [at / 2 for at in range(1, 21)])
+    _killed_while_filling(filled, glue, [partial(time.sleep, at / 2) for at in range(1, 21)])
 
 
 def _free_port() -> int:

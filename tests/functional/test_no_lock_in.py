@@ -15,20 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Glue
+from tests.conftest import Glue, on_penguins
 from tests.functional.test_features import tables
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
     """A project that has run, made once for this file."""
-    import palmerpenguins
-
-    folder = tmp_path_factory.mktemp("lockin")
-    palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
-    glue("init", "p", "--data", "penguins.csv", "--target", "species", cwd=folder)
-    glue("run", cwd=folder / "p")
-    return folder / "p"
+    root = on_penguins(tmp_path_factory.mktemp("lockin"), "p", glue, empty_store)
+    glue("run", cwd=root)
+    return root
 
 
 @pytest.fixture
@@ -121,8 +117,7 @@ def test_feast(tmp_path: Path, glue: Glue, bare: dict[str, str]) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    run("feast", "apply")
-    assert "customers" in run("feast", "feature-views", "list")
+    assert "customers" in run("feast", "apply")
     code = """
 import numpy as np, pandas as pd
 from feast import FeatureStore
