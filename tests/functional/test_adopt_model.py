@@ -43,6 +43,7 @@ def registered(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatc
 
     shutil.copy(empty_store, tmp_path)
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_registry_uri(None)  # what a test before this one has set stays, and is another's
     mlflow.create_experiment("theirs", artifact_location=(tmp_path / "mlartifacts").as_uri())
     mlflow.set_experiment("theirs")
     forest = RandomForestClassifier(20, random_state=0)
