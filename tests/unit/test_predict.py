@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from mlops_glue import scoring
 from mlops_glue.commands import predict
+from mlops_glue.config import Config
 from mlops_glue.errors import DataError, ToolError
 from mlops_glue.schema import Schema
 
@@ -34,7 +34,8 @@ def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One that has a model."""
     monkeypatch.setattr(scoring, "Bundle", Model)
     monkeypatch.setattr(predict.layout, "find_root", lambda: tmp_path)
-    monkeypatch.setattr(predict.configs, "load", lambda *_, **__: SimpleNamespace(model_name="m"))
+    config = Config.model_validate({"glue": 1, "project": "m"})
+    monkeypatch.setattr(predict.configs, "load", lambda *_, **__: config)
     monkeypatch.setattr(predict, "as_run_left_it", lambda *_: (1, tmp_path))
 
 
