@@ -379,7 +379,7 @@ def _put_back(stage: Any) -> Iterator[None]:
 
 def _after_a_kill(repo: Any) -> None:
     """Mend what makes DVC fail ever after: a list of who reads and writes that was emptied and not written again, and a
-    folder of its run-cache with nothing in it."""
+    folder of its run-cache with nothing in it; and take away what it had not finished writing there."""
     reading = Path(repo.tmp_dir) / "rwlock"
     try:
         if reading.is_file():
@@ -387,6 +387,9 @@ def _after_a_kill(repo: Any) -> None:
     except ValueError:
         reading.unlink()
     cache = repo.stage_cache
+    with repo.lock:  # or another DVC may be at work on it
+        for unfinished in Path(cache.cache_dir).glob("*/*/*.tmp"):
+            unfinished.unlink()
     load = getattr(cache, "_load_cache", None)
     if load is not None:
         cache._load_cache = lambda key, value: None if value is None else load(key, value)

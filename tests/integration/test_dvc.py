@@ -22,15 +22,16 @@ def test_the_two_internal_names_are_there() -> None:
 
 
 def test_what_a_kill_of_dvc_leaves_is_mended(penguins: Path, glue: Glue) -> None:
-    """A folder of the run-cache that was made and not written into, and a list of locks that was emptied."""
+    """A folder of the run-cache in which nothing was finished, and a list of locks that was emptied."""
     glue("run", "--until", "ingest", cwd=penguins)
     kept = [path for path in (penguins / ".dvc/cache/runs").rglob("*") if path.is_file()]
     assert kept
     for path in kept:
-        path.unlink()
+        path.rename(path.with_name(".of-a-kill.tmp"))
     (penguins / "dvc.lock").unlink()
     (penguins / ".dvc/tmp/rwlock").write_text("")
     assert "executed" in glue("run", "--until", "ingest", cwd=penguins).stderr
+    assert not any((penguins / ".dvc").rglob("*.tmp"))
     assert subprocess.run(["dvc", "repro", "ingest"], cwd=penguins, capture_output=True, check=False).returncode == 0
 
 
