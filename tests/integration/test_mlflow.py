@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shutil
 import signal
 import sqlite3
@@ -167,3 +168,23 @@ def test_a_broken_store_is_told_with_its_name(tmp_path: Path, body: bytes) -> No
     with pytest.raises(ToolError, match=r"^mlflow\.db: MLflow: ") as caught:
         Store(tmp_path, None).champion("m")
     assert "mv mlflow.db" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (sqlite3.OperationalError("database or disk is full"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+    ],
+)
+def test_a_full_disk_is_told_as_one(error: Exception, full: bool) -> None:
+    """Also where another error has come of it."""
+    with pytest.raises(ToolError) as told, mlflow._told():
+        try:
+            raise error
+        except Exception as cause:
+            raise ValueError("could not write") from cause
+    assert told.value.message.startswith("MLflow: the disk is full: " if full else "MLflow: ValueError")
+    assert told.value.hint == ("make room, then again" if full else None)

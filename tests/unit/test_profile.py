@@ -8,7 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from mlops_glue import io
 from mlops_glue.commands import init
+from mlops_glue.config import Config
+from mlops_glue.errors import ConfigError
+from mlops_glue.pipeline.featurize import choose_columns, outputs
 from mlops_glue.pipeline.profile import profile
 from mlops_glue.schema import Column, Schema, encode
 
@@ -94,3 +98,47 @@ def test_rows_whose_target_is_no_number_are_counted(values: list[Any], lost: int
     table, notes = pa.table({"y": values}), list[str]()
     init._check_target(init.Table("t", Path("t.csv"), table, profile(table), [], None), "y", notes)
     assert notes == ([f"target 'y': {lost} rows without a value are left out"] if lost else [])
+
+
+def read(folder: Path, text: str, encoding: str = "utf-8") -> Any:
+    (folder / "t.csv").write_bytes(text.encode(encoding))
+    return io.read_table(folder / "t.csv")
+
+
+def test_words_that_were_read_as_null_are_told(tmp_path: Path) -> None:
+    """In a category, where NA may be Namibia, and not in numbers."""
+    table = read(tmp_path, "land,n\nNA,1\nDE,NA\nNA,3\nFR,4\nNone,5\n" + "DE,6\n" * 20)
+    made = init.Table("t", tmp_path / "t.csv", table, profile(table), [], None)
+    assert init._null_words(made) == ["column 'land': 2 x 'NA', 1 x 'None' read as null"]
+
+
+def test_what_predictions_are_called_is_no_feature() -> None:
+    table = pa.table({"y": ["no", "yes"] * 20, "probability_yes": [0.5, 0.25] * 20, "probability_x": [0.5, 0.1] * 20})
+    label = init.Table("t", Path("t.csv"), table, profile(table), [], None)
+    kept = init._without_outputs(label, "y", None, label.profiles[1:])
+    assert [one.kind for one in kept] == [None, "number"]
+    assert "glue predict calls a column of its own so" in kept[0].reason
+    config = Config.model_validate(
+        {
+            "glue": 1,
+            "project": "p",
+            "data": {"sources": {"t": {"path": "t.csv"}}, "labels": {"source": "t", "target": "y"}},
+            "features": {"number": ["probability_yes"]},
+        }
+    )
+    with pytest.raises(ConfigError) as refused:
+        choose_columns(config, table, {}, outputs(pa.chunked_array([["no", "yes"]]), "binary"))
+    assert "features: 'probability_yes' is what glue predict calls a column of its own" in refused.value.problems[0]
+
+
+@pytest.mark.parametrize("last", ["31.12.9999", "9999-12-31 23:59:59.999999", "0001-01-01"])
+def test_dates_out_to_the_ends_of_the_calendar_are_dates(last: str) -> None:
+    first = "30.11.2024" if last[2] == "." else "2024-11-30 12:00:00.5" if " " in last else "2024-11-30"
+    (found,) = profile(pa.table({"d": [first, last] * 20}))
+    assert found.kind == "datetime"
+
+
+def test_how_a_file_was_read_is_told_where_it_is_scored_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read(tmp_path, "name,n\ncafé,1\n\nthé,2\n", "cp1252")
+    list(io.batches(tmp_path / "t.csv"))
+    assert "t.csv is read as cp1252: it is no UTF-8" in caplog.text and "1 blank lines are left out" in caplog.text
