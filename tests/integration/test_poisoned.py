@@ -13,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -30,7 +31,9 @@ from sklearn.tree import DecisionTreeClassifier
 from mlops_glue import io
 from mlops_glue.adapters import onnx as room
 from mlops_glue.bundle import check, check_tables
-from mlops_glue.delivery import trial
+from mlops_glue.commands import monitor
+from mlops_glue.config import Config
+from mlops_glue.delivery import fetch, trial
 from mlops_glue.errors import DataError, GlueError, ToolError
 from mlops_glue.schema import Column, Schema
 from mlops_glue.scoring import Bundle
@@ -406,6 +409,22 @@ def test_a_model_that_never_answers_is_refused_in_time_and_one_that_does_is_trie
             trial.answers(tmp_path, bundle, io.digest(bundle), "m", 1)
         assert caught.value.exit_code == 4 and time.monotonic() - before < 20
     assert len(list((tmp_path / trial.TRIED).iterdir())) == 1
+
+
+def test_who_predicts_and_who_watches_tries_it_too(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless(bundle)
+    monkeypatch.setenv("GLUE_TRIAL_TIMEOUT_S", "3")
+    config = Config.model_validate({"glue": 1, "project": "m"})
+    store = Mock()
+    store.champion.return_value, store.bundle.return_value = 1, bundle
+    with pytest.raises(DataError, match="m v1: does not answer"):
+        fetch.of_registry(store, tmp_path, config, None, tmp_path)
+    with pytest.raises(DataError, match="v1 cannot be compared with: m v1: does not answer"):
+        monitor.Bundles(store, tmp_path, config, tmp_path).of(1)
+    with pytest.raises(DataError, match="m v1: does not answer"):
+        fetch.fetch(store, tmp_path, config, None, 1, tmp_path)
 
 
 def test_what_a_trial_says_is_one_line(bundle: Path, tmp_path: Path) -> None:

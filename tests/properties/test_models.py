@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -29,6 +30,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mlops_glue import io
 from mlops_glue.adapters import onnx
+from mlops_glue.commands import package
+from mlops_glue.config import Config
+from mlops_glue.delivery import publish
 from mlops_glue.pipeline.package import kept
 from mlops_glue.pipeline.train import _fitted, chosen, kind_of
 from mlops_glue.schema import Column, Schema
@@ -227,5 +231,13 @@ def test_what_a_model_is_of_is_found_in_it(tmp_path: Path) -> None:
     assert {"lightgbm": lightgbm.__version__, "xgboost-cpu": xgboost.__version__}.items() <= onnx.packages(
         tmp_path / "model.skops"
     ).items()
+    needs = publish.needed(tmp_path / "model.skops")
+    assert needs["lightgbm"] == lightgbm.__version__ and needs["skops"]
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "model.skops").rename(tmp_path / "bundle/model.skops")
+    config = Config.model_validate({"glue": 1, "project": "p", "serve": {"prediction_log": None}})
+    with contextlib.suppress(KeyError):  # what is made after the requirements is asked for more than is given here
+        package._requirements(tmp_path, tmp_path, config, {}, wheels=False)
+    assert f"lightgbm=={lightgbm.__version__}" in (tmp_path / "requirements.txt").read_text().splitlines()
     onnx.save_skops(LogisticRegression().fit(frame, truth), tmp_path / "model.skops")
     assert sorted(onnx.packages(tmp_path / "model.skops")) == ["numpy", "scikit-learn"]

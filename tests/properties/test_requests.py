@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import uvicorn
 
+from mlops_glue.serving import server
 from mlops_glue.serving.server import Joined, plain_http
 
 UPGRADES = (
@@ -161,3 +163,16 @@ def test_it_ends_in_time_with_upgrades_open() -> None:
         assert answer(stream) == (b"200", b"POST /late {}")
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_a_worker_of_glue_serve_answers_by_this_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[uvicorn.Config] = []
+    monkeypatch.setattr(server, "Worker", lambda settings: echo)
+    monkeypatch.setattr(server, "with_cors", lambda worker: worker)
+    monkeypatch.setattr(uvicorn, "Server", lambda config: made.append(config) or Mock())
+    with socket.create_server(("127.0.0.1", 0)) as at:
+        server.work(Mock(), at, 2.0)
+    (config,) = made
+    config.load()
+    assert config.loaded_app is echo and config.ws_protocol_class is None and not config.proxy_headers
+    assert config.http_protocol_class.__name__ == "PlainHttp" and config.timeout_graceful_shutdown == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -12,6 +13,7 @@ import pytest
 from mlops_glue.serving.batch import Batch, Request
 from mlops_glue.serving.contract import Invalid, Rows
 from mlops_glue.serving.metrics import Counters
+from mlops_glue.serving.worker import Worker
 
 
 def test_what_the_log_cannot_take_leaves_nobody_waiting() -> None:
@@ -62,3 +64,16 @@ def test_what_a_shadow_sees_is_not_kept() -> None:
 
     assert asyncio.run(ask(False)) == ([1.0], None) and not served.outside.see.called
     assert asyncio.run(ask(True)) == ([1.0], None) and served.outside.see.called
+
+
+def test_what_is_degraded_tells_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`/ready` asks for no key; what another library says may hold a URL."""
+    monkeypatch.setenv("STORE_PASSWORD", "S3CRET-of-the-store")
+    url = "postgresql://glue:S3CRET@db/x?password=S3CRET"
+    (tmp_path / "registry.problem").write_text(f"the registry could not be asked: {url}")
+    worker = Mock(_store_problem=f"{url} does not answer", settings=Mock(state=str(tmp_path)))
+    worker.live.problems = {"champion": f"{url}: refused"}
+    worker.live.champion.not_found.problems.return_value = []
+    worker.batch.problem = url
+    told = Worker.degraded(worker)
+    assert len(told) == 4 and not any("S3CRET" in one for one in told)
