@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import re
 from pathlib import Path
 
@@ -296,3 +297,23 @@ def test_a_frame_keeps_whole_numbers_apart(most: int, sign: int) -> None:
     assert [None if one is pd.NA or one != one else int(one) for one in frame["key"]] == keys
     assert str(frame["key"].dtype) == ("float64" if most == 2**53 else "Int64")
     assert [str(frame[name].dtype) for name in ("count", "x")] == ["float64", "float64"]
+
+
+def test_a_header_that_begins_with_a_tab_is_read_in_pieces_too(tmp_path: Path) -> None:
+    """An index without a name, as pandas writes it."""
+    (tmp_path / "t.csv").write_bytes(b"\ta\tb\n0\t1\tx\n1\t2\ty\n")
+    ((piece, _),) = io.batches(tmp_path / "t.csv")
+    assert piece.to_pydict() == {"": ["0", "1"], "a": ["1", "2"], "b": ["x", "y"]}
+    assert io.read_table(tmp_path / "t.csv").to_pydict() == {"": [0, 1], "a": [1, 2], "b": ["x", "y"]}
+
+
+def test_what_is_written_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the process's: another thread would make files that anybody may write to."""
+
+    def refuse(mask: int) -> int:
+        raise AssertionError(f"umask {mask:o}")
+
+    monkeypatch.setattr(os, "umask", refuse)
+    for said in ("new", "again"):
+        io.write_text(tmp_path / "t.txt", said)
+        assert (tmp_path / "t.txt").read_text() == said
