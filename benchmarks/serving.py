@@ -1,10 +1,11 @@
 """glue serve side by side with what people run instead: `python benchmarks/serving.py [part …]`.
 
 Parts: `model` (a random forest of 100 trees of depth 12, 20 features, one row a request: glue serve with validation,
-metrics, access log and prediction log, whose segments become Parquet each second; the same without prediction log; the FastAPI and joblib code of the guides; `mlflow models serve` of the same estimator, logged by
-`mlflow.sklearn` (what glue registers is quicker there, as it runs in ONNX); a constant answer by Starlette,
-which is the ceiling), `lookup` (the fraud template, features by entity from the embedded store and from Redis: glue
-serve, and servers that make Feast's own call for each request), `log` (what the prediction log costs) and `soak` (ten minutes at half of what it can do).
+metrics, access log and prediction log, whose segments become Parquet each second; the same without prediction log; the
+FastAPI and joblib code of the guides; `mlflow models serve` of the same estimator, logged by `mlflow.sklearn` (what glue
+registers is quicker there, as it runs in ONNX); a constant answer by Starlette, which is the ceiling), `lookup` (the
+fraud template, features by entity from the embedded store and from Redis: glue serve, and servers that make Feast's own
+call for each request), `log` (what the prediction log costs) and `soak` (ten minutes at half of what it can do).
 
 Needs `wrk` (Debian: apt-get install wrk). The server has core 0, the client core 1. Requests per CPU-second count the
 CPU time of the server's processes, which a noisy machine changes least; contestants take turns, medians are printed.

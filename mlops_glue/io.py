@@ -889,7 +889,6 @@ def _json_types(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
 
 def _codes(table: pa.Table, lines: bytes) -> set[str]:
     """Columns that Arrow takes for floats, though they hold whole numbers that no float tells apart."""
-
     floats = [name for name in table.column_names if text.has_unsure(table.column(name))]
     if not floats:
         return set()

@@ -360,20 +360,17 @@ def reproduce(
 @contextlib.contextmanager
 def _put_back(stage: Any) -> Iterator[None]:
     """A stage that fails before it has written anything leaves what it made before, which DVC takes away first."""
-    files = [(out, Path(out.fs_path)) for out in stage.outs if not out.use_cache]
-    uncached = {out: path.read_bytes() for out, path in files if path.is_file()}
     there = [out for out in stage.outs if out.exists]
+    uncached = {out: Path(out.fs_path).read_bytes() for out in there if not out.use_cache and out.isfile()}
     try:
         yield
     except BaseException:
         for out in [] if any(out.exists for out in stage.outs) else there:
-            with contextlib.suppress(
-                Exception
-            ):  # it was never in the cache, or the cache is gone: the first error counts
-                if out.use_cache:
-                    out.checkout(force=True)
-                elif out in uncached:
+            with contextlib.suppress(Exception):  # DVC's cache is gone, perhaps: the first error counts
+                if out in uncached:
                     Path(out.fs_path).write_bytes(uncached[out])
+                else:
+                    out.checkout(force=True)
         raise
 
 

@@ -224,11 +224,7 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
         parts, refused = [], list[DataError]()
         for file in files:
             try:
-                table = io.read_table(file, keys)
-                try:
-                    parts.append(_as_words(table, needed, keys))
-                except DataError as error:
-                    raise DataError(f"{file}: {error.message}") from None
+                parts.append(_as_words(file, needed, keys))
             except DataError as error:
                 refused.append(error)
                 problems.append(f"{error.message}: left out")
@@ -240,14 +236,16 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
     return io.read_table(path, keys)
 
 
-def _as_words(table: pa.Table, needed: set[str], keys: list[str]) -> pa.Table:
+def _as_words(file: Path, needed: set[str], keys: list[str]) -> pa.Table:
     """The needed columns as text: one file may take for numbers, dates or times what another does not."""
     import pyarrow as pa
 
-    made = {
-        name: (_key if name in keys else text_of)(table.column(name), name) for name in needed & {*table.column_names}
-    }
-    return pa.table(made)
+    table = io.read_table(file, keys)
+    there = needed & {*table.column_names}
+    try:
+        return pa.table({name: (_key if name in keys else text_of)(table.column(name), name) for name in there})
+    except DataError as error:
+        raise DataError(f"{file}: {error.message}") from None
 
 
 def _key(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
