@@ -426,7 +426,7 @@ def _tell_version(told: dict[str, Any], one: dict[str, Any]) -> None:
         beyond = f", drift from {column['threshold']:.3f}" if far and column["why"] == "distribution" else ""
         why = {"nulls": f"  {column['null_share']:.0%} nulls, before {column['reference_null_share']:.0%}"}
         other = "" if column["why"] == "distribution" else why.get(column["why"], f"  {column['why']}")
-        few = name == "prediction" and one["predictions"] < one["rows"]
+        few = name == "prediction" and 0 < one["predictions"] < one["rows"]
         other += f"  of a sample of {one['predictions']:,} rows" if few else ""
         weight = f"  weight {column['weight']:.0%}" if "weight" in column else ""
         console.result(f"  {name:<{width}}{weight}{far}{beyond}{other}")
