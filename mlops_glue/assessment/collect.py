@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from mlops_glue.assessment import files, python, shell, signals
 from mlops_glue.assessment.evidence import Evidence, Run
-from mlops_glue.assessment.tree import printable, scan
+from mlops_glue.assessment.tree import FILE_BYTES, printable, scan
 
 DEEP = 8  # of make in make in a script in a workflow
 METRIC = re.compile(
@@ -57,7 +57,7 @@ def _python(evidence: Evidence, path: str) -> None:
     source = evidence.tree.text(path)
     if source is None or not WORTH.search(source):
         return
-    evidence.parsed_bytes += len(source)
+    evidence.parsed_bytes += min(len(source), FILE_BYTES)  # the outputs of a notebook are not parsed
     module = (python.notebook if path.endswith(".ipynb") else python.parse)(path, source)
     if module is None:
         evidence.note(f"{printable(path)} is no Python that can be read here: left out")

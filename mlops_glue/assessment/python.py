@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
-import warnings
 from dataclasses import dataclass, field
+
+from mlops_glue import source as sources
+from mlops_glue.source import dotted, imported, line_of
 
 PARSE_BYTES = 4 << 20  # in all; some 6 s
 SERVER = r"(https?|databricks|postgresql|mysql|mssql|azureml)"
@@ -39,67 +40,29 @@ class Module:
 
 def parse(path: str, source: bytes) -> Module | None:
     """The module, or None where it is no Python that this version reads."""
-    tree = syntax_tree(source)
-    if tree is None:
+    found = sources.read(path, source)
+    if found is None:
         return None
     module = Module(path)
     try:
-        _read(tree, module)
+        _read(found.tree, module)
     except RecursionError:
         return None
     return module
 
 
-def syntax_tree(source: bytes | str) -> ast.Module | None:
-    """Of a text; None where it is no Python that this version reads."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an escape that is none
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
-    """Each name that an import makes, with what it stands for; relative ones with their dots."""
-    if isinstance(node, ast.Import):
-        return {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
-    base = "." * node.level + (f"{node.module}." if node.module else "")
-    return {a.asname or a.name: f"{base}{a.name}" for a in node.names}
-
-
-def cells(source: bytes) -> list[str] | None:
-    """The lines of a notebook's code cells; None where it is no notebook."""
-    try:
-        code = ["".join(cell["source"]) for cell in json.loads(source)["cells"] if cell["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return [line for cell in code for line in cell.splitlines()]
-
-
-def plain(lines: list[str]) -> str:
-    """Python of those lines, one for each: what is IPython's own does nothing."""
-    return "\n".join(re.sub(r"^(\s*)[%!?].*", r"\1pass", line) for line in lines)
-
-
 def notebook(path: str, source: bytes) -> Module | None:
     """The code cells of a notebook as one module; a line number is that of the .ipynb file, 0 where it is not clear."""
-    lines = cells(source)
-    module = parse(path, plain(lines).encode("utf-8", "replace")) if lines is not None else None
-    if lines is None or module is None:
+    found, module = sources.read(path, source), parse(path, source)
+    if found is None or module is None:
         return None
+    lines = found.lines
     text = source.decode("utf-8", "replace").splitlines()
     where = {n: line_of(text, lines[n - 1]) for n in {c.line for c in module.calls} | {*module.models, *module.seeds}}
     module.calls = [Call(call.name, where[call.line], call.keywords) for call in module.calls]
     module.models, module.seeds = [where[n] for n in module.models], [where[n] for n in module.seeds]
     module.asserts, module.health = [], []
     return module
-
-
-def line_of(text: list[str], line: str) -> int:
-    """Where a line of a cell stands in the text of its notebook; 0 where that is not clear."""
-    escaped = json.dumps(line, ensure_ascii=False)[1:-1]
-    return next((n for n, one in enumerate(text, 1) if line.strip() and escaped in one), 0)
 
 
 def _read(tree: ast.Module, module: Module) -> None:
@@ -142,23 +105,6 @@ def _names(tree: ast.Module, module: Module) -> dict[str, str]:
         if isinstance(target, ast.Name) and target.id not in names:
             names[target.id] = dotted(value, names)
     return names
-
-
-def dotted(node: ast.AST, names: dict[str, str]) -> str:
-    """`m.log_metric` as `mlflow.log_metric`; what is called on what a call gave carries on that call's name."""
-    parts: list[str] = []
-    while True:
-        if isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-            node = node.value
-        elif isinstance(node, ast.Call):
-            node = node.func
-        elif isinstance(node, ast.Subscript | ast.Await):
-            node = node.value
-        else:
-            break
-    parts.append(names.get(node.id, node.id) if isinstance(node, ast.Name) else "")
-    return ".".join(reversed(parts))
 
 
 def _call(node: ast.Call, names: dict[str, str], module: Module) -> None:

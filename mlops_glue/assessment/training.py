@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlops_glue.assessment.python import cells, dotted, imported, line_of, plain, syntax_tree
+from mlops_glue import source as sources
+from mlops_glue.source import dotted, imported, line_of
 
 READERS = ("read_csv", "read_parquet", "read_json", "scan_csv", "scan_parquet", "read_table")
 ESTIMATOR = re.compile(
@@ -37,6 +38,7 @@ class Script:
     tables: list[str] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)  # likeliest first
     server: bool = False  # it names a tracking server
+    skipped: list[str] = field(default_factory=list)  # cells that are no Python
 
 
 def read(path: str, source: str, settings: dict[tuple[str, ...], Any]) -> Script | None:
@@ -50,16 +52,16 @@ def read(path: str, source: str, settings: dict[tuple[str, ...], Any]) -> Script
     Returns:
         What it builds, or None where it is no Python.
     """
-    lines = cells(source.encode("utf-8", "replace")) if path.endswith(".ipynb") else None
-    tree = syntax_tree(source if lines is None else plain(lines))
-    if tree is None:
+    found = sources.read(path, source.encode("utf-8", "replace"))
+    if found is None:
         return None
     try:
-        made = _Reader(path, tree, settings).script()
+        made = _Reader(path, found.tree, settings).script()
     except (ValueError, RecursionError, MemoryError):
         return None
-    if lines is not None and made.line:
-        made.line = line_of(source.splitlines(), lines[made.line - 1])
+    made.skipped = found.skipped
+    if path.endswith(".ipynb") and made.line:
+        made.line = line_of(source.splitlines(), found.lines[made.line - 1])
     return made
 
 

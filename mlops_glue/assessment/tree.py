@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlops_glue.source import NOTEBOOK_BYTES
+
 FILE_BYTES = 512 << 10  # of one file; a greater one is not text that people wrote
 TOTAL_BYTES = 64 << 20
 TEXTS = 20_000  # files that are opened
@@ -36,14 +38,15 @@ class Tree:
             self.left_out += 1
             return None
         self.opened += 1
+        most = NOTEBOOK_BYTES if path.endswith(".ipynb") else FILE_BYTES
         try:
             with open(self.root / path, "rb", buffering=0) as file:  # noqa: PTH123 - a hundred thousand of them
-                found = file.read(FILE_BYTES + 1) or b""
+                found = file.read(most + 1) or b""
         except OSError:
             self.unreadable.append(path)
             return None
         self.read_bytes += len(found)
-        if len(found) > FILE_BYTES:
+        if len(found) > most:
             self.left_out += 1
             return None
         return None if b"\0" in found[:8192] else found

@@ -229,5 +229,5 @@ def test_which_column_is_predicted(code: str, target: str) -> None:
 
 
 def test_no_python_is_no_script() -> None:
-    for source in ("print 'a'", "x = " + "(" * 500 + ")" * 500, "\0"):
+    for source in ("exec 'a'", "x = " + "(" * 500 + ")" * 500, "\0"):
         assert training.read("a.py", source, {}) is None

@@ -304,7 +304,7 @@ def test_a_folder_with_everything_that_is_odd(tmp_path: Path, glue: Glue) -> Non
     (folder / "binary.py").write_bytes(b"\0\1import mlflow\nmlflow.register_model()\n")
     (folder / "big.py").write_text("import evidently\nevidently.Report()\n" + "#" * (1 << 20))
     (folder / "latin.py").write_bytes(b"# -*- coding: latin-1 -*-\nimport feast\nfeast.FeatureView(name='\xe9')\n")
-    (folder / "two.py").write_text("print 'mlflow'\n")
+    (folder / "two.py").write_text("exec 'mlflow'\n")
     (folder / "deepest.py").write_text("import mlflow\nx = " + "(" * 5000 + ")" * 5000)
     (folder / "bomb.yaml").write_text(
         "apiVersion: 1\na: &a [x,x,x,x,x,x,x,x]\n"

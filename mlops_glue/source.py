@@ -1,0 +1,123 @@
+"""Python source as syntax trees, of scripts and of notebooks cell by cell: nothing is run or imported."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from dataclasses import dataclass, field
+
+NOTEBOOK_BYTES = 16 << 20  # with outputs, which are left out
+PYTHON_MAGICS = ("time", "timeit", "capture", "prun", "python", "python3")  # `%%time`: the rest of the cell is Python
+IPYTHON = re.compile(r"(\s*)(?:([\w.]+)\s*=\s*)?(?:[%!?].*|[\w.]+\?\??\s*$)")  # `!pip …`, `x = %who`, `df?`
+PRINT_2 = re.compile(r"(\s*)print\s+[^\s(=].*")  # of Python 2
+
+
+@dataclass
+class Source:
+    """The statements that could be read, and the pieces that could not."""
+
+    tree: ast.Module
+    lines: list[str]
+    skipped: list[str] = field(default_factory=list)  # `cell 3`, or `line 12` of a script
+
+
+def read(path: str, text: bytes) -> Source | None:
+    """A script or an `.ipynb`; None where nothing of it is Python that this version reads."""
+    if not path.endswith(".ipynb"):
+        lines = text.decode("utf-8", "replace").splitlines()
+        tree = syntax_tree(text) or syntax_tree(plain(lines))
+        return Source(tree, lines) if tree is not None else None
+    cells = code_cells(text)
+    if cells is None:
+        return None
+    source = Source(ast.Module([], []), [])
+    for number, lines in cells:
+        tree = syntax_tree("\n".join(lines)) or syntax_tree(plain(lines))
+        if tree is None:
+            source.skipped.append(f"cell {number}")
+        else:
+            source.tree.body += ast.increment_lineno(tree, len(source.lines)).body
+        source.lines += lines
+    return source
+
+
+def code_cells(text: bytes) -> list[tuple[int, list[str]]] | None:
+    """The lines of each code cell of a notebook with the cell's number from 1; None where it is no Python notebook."""
+    try:
+        notebook = json.loads(text)
+        language = notebook.get("metadata", {}).get("kernelspec", {}).get("language", "python")
+        sheets = notebook.get("worksheets") or [notebook]  # before format 4
+        cells = [cell for sheet in sheets for cell in sheet["cells"]]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    if str(language).lower() not in ("python", ""):
+        return None
+    found = []
+    for number, cell in enumerate(cells, 1):
+        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+            code = cell.get("source", cell.get("input", ""))
+            found.append((number, "".join(map(str, code) if isinstance(code, list) else str(code)).splitlines()))
+    return found
+
+
+def plain(lines: list[str]) -> str:
+    """Python of those lines, one for each: what is IPython's own, or Python 2's `print`, does nothing."""
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if first.startswith("%%") and (first[2:].split() or [""])[0] not in PYTHON_MAGICS:
+        return "\n" * (len(lines) - 1)  # another language's cell
+    out: list[str] = []
+    continued = False
+    for line in lines:
+        found = IPYTHON.fullmatch(line) or PRINT_2.fullmatch(line)
+        if continued:
+            out.append("")
+        elif found is not None:
+            name = found[2] if found.re is IPYTHON else None
+            out.append(f"{found[1]}{name} = None" if name else f"{found[1]}pass")
+        else:
+            out.append(line)
+        continued = (continued or found is not None) and line.rstrip().endswith("\\")
+    return "\n".join(out)
+
+
+def syntax_tree(source: bytes | str) -> ast.Module | None:
+    """Of a text; None where it is no Python that this version reads."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an escape that is none
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
+    """Each name that an import makes, with what it stands for; relative ones with their dots."""
+    if isinstance(node, ast.Import):
+        return {a.asname or a.name.split(".")[0]: a.name if a.asname else a.name.split(".")[0] for a in node.names}
+    base = "." * node.level + (f"{node.module}." if node.module else "")
+    return {a.asname or a.name: f"{base}{a.name}" for a in node.names}
+
+
+def dotted(node: ast.AST, names: dict[str, str]) -> str:
+    """`m.log_metric` as `mlflow.log_metric`; what is called on what a call gave carries on that call's name."""
+    parts: list[str] = []
+    while True:
+        if isinstance(node, ast.Attribute):
+            parts.append(node.attr)
+            node = node.value
+        elif isinstance(node, ast.Call):
+            node = node.func
+        elif isinstance(node, ast.Subscript | ast.Await):
+            node = node.value
+        else:
+            break
+    parts.append(names.get(node.id, node.id) if isinstance(node, ast.Name) else "")
+    return ".".join(reversed(parts))
+
+
+def line_of(text: list[str], line: str) -> int:
+    """Where a line of a cell stands in the text of its notebook; 0 where that is not clear."""
+    escaped = json.dumps(line, ensure_ascii=False)[1:-1]
+    return next((n for n, one in enumerate(text, 1) if line.strip() and escaped in one), 0)
