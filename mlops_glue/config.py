@@ -121,12 +121,17 @@ class Labels(Section):
     positive: str | int | bool | None = Field(default=None, description="binary: the class whose probability is ranked")
 
 
-class Data(Section):
+class Remote(Section):
+    """Where DVC sends tables and results."""
+
+    remote: str | None = Field(default=None, description="DVC remote: s3://…, gs://…, azure://…, ssh://… or a folder")
+
+
+class Data(Remote):
     """Where the tables are and which column is predicted."""
 
     sources: dict[TableName, Source] = Field(min_length=1)
     labels: Labels
-    remote: str | None = Field(default=None, description="DVC remote: s3://…, gs://…, azure://…, ssh://… or a folder")
 
 
 class Stores(Section):
@@ -452,6 +457,7 @@ else:
         __base__=Section,
         __module__=__name__,
         __doc__="Where things live in one environment: keys that differ there. What is learned cannot differ.",
+        data=(_partly(Remote) | None, None),
         tracking=(_partly(Tracking) | None, None),
         features=(_partly(Stores) | None, None),
         serve=(_partly(Serve) | None, None),

@@ -27,6 +27,7 @@ from mlops_glue.io import atomic, read_yaml
 Outcome = str  # executed, restored, unchanged, failed
 Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" before the work), seconds, reasons
 
+REMOTE = "glue"  # what `.dvc/config` calls the remote that glue.yaml names
 LOCK_ANEW = "rm dvc.lock; glue run: what stands in the cache is restored"
 STAGES_ANEW = "rm dvc.yaml; glue run: glue's own stages are written anew"
 
@@ -109,7 +110,7 @@ def _with_remote(root: Path, remote: str | None) -> dict[str, Any] | None:
     if remote is None:
         return None
     url = remote if "://" in remote else str(root / remote)
-    return {"core": {"remote": "glue"}, "remote": {"glue": {"url": url}}}
+    return {"core": {"remote": REMOTE}, "remote": {REMOTE: {"url": url}}}
 
 
 @contextlib.contextmanager
@@ -215,6 +216,42 @@ def has_remote(root: Path) -> bool:
         return bool(repo.config["core"].get("remote"))
 
 
+def name_remote(root: Path, url: str, *, here_alone: bool) -> None:
+    """Write a remote into DVC's own config, so that a bare `dvc pull` finds it; every other setting stays.
+
+    It is the default remote where the project has no other.
+
+    Args:
+        root: the project folder.
+        url: a URL, or a folder, relative to the project's.
+        here_alone: in `.dvc/config.local`, which git does not take.
+    """
+    from configobj import ConfigObj, ConfigObjError
+
+    folder = root / ".dvc"
+    places = [folder / name for name in ("config", "config.local")]
+    try:
+        shared, own = (ConfigObj(_lines(place)) for place in places)
+    except (ConfigObjError, UnicodeDecodeError):  # DVC itself is about to tell
+        return
+    place, kept = (places[1], own) if here_alone else (places[0], shared)
+    before = kept.dict()
+    is_folder = "://" not in url and not Path(url).expanduser().is_absolute()
+    kept.setdefault(f'remote "{REMOTE}"', {})["url"] = os.path.relpath(root / url, folder) if is_folder else url
+    if not any(one.get("core", {}).get("remote") for one in (shared, own)):
+        kept.setdefault("core", {})["remote"] = REMOTE
+    if kept.dict() == before or not folder.is_dir():
+        return
+    with atomic(place) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in kept.write()), encoding="utf-8")
+        if here_alone:
+            temporary.chmod(0o600)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
 def pull(root: Path, remote: str | None) -> list[str]:
     """Bring every table that DVC tracks and no stage makes from the remote, and the run-cache.
 
@@ -253,9 +290,6 @@ def push(root: Path, remote: str | None) -> None:
     with _repo(root, remote) as repo:
         _check_remote(repo)
         repo.push(run_cache=True)
-        # of what the run-cache names, DVC sends all but the outputs that it does not cache: the metrics
-        outs = [out for stage in repo.index.stages for out in stage.outs if not out.use_cache and out.hash_info]
-        repo.cloud.push([out.hash_info for out in outs if repo.cache.local.exists(out.hash_info.value)])
 
 
 def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:
@@ -342,8 +376,6 @@ def reproduce(
             try:
                 with _put_back(stage):
                     done = _reproduce_stage(stage, **kwargs)
-                if pull and done is None:
-                    _pull_uncached(stage)
             except BaseException:
                 if own:
                     event(name, "failed", time.perf_counter() - started, reasons)
@@ -390,15 +422,6 @@ def _after_a_kill(repo: Any) -> None:
     load = getattr(cache, "_load_cache", None)
     if load is not None:
         cache._load_cache = lambda key, value: None if value is None else load(key, value)
-
-
-def _pull_uncached(stage: Any) -> None:
-    """DVC pulls what it caches; the metrics, which it does not, are in its run-cache."""
-    from dvc.stage.cache import RunCacheNotFoundError
-
-    if any(not out.use_cache and not out.exists for out in stage.outs):
-        with contextlib.suppress(RunCacheNotFoundError):  # then it is made again, next time
-            stage.repo.stage_cache.restore(stage, pull=True)
 
 
 @contextlib.contextmanager

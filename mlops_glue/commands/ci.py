@@ -125,8 +125,8 @@ def _actions() -> dict[str, str]:
 def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
     """The extras of glue that the jobs need."""
     found = {"pipeline", "serving", "monitoring"} | ({"validation"} if config.validation else set())
-    scheme = (config.data.remote or "").partition("://")[0]
-    found |= {EXTRA_OF[scheme]} if scheme in EXTRA_OF else {CLOUD_OF[config.ci.cloud]} if config.ci.cloud else set()
+    schemes = {(one.data.remote or "").partition("://")[0] for one in (config, chosen)} & EXTRA_OF.keys()
+    found |= {EXTRA_OF[one] for one in schemes} or ({CLOUD_OF[config.ci.cloud]} if config.ci.cloud else set())
     if config.features.use:
         found.add("features")
         kind = str((chosen.features.online_store or {}).get("type", ""))

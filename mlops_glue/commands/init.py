@@ -462,4 +462,6 @@ def _write(root: Path, files: dict[str, str], tables: dict[Path, Path]) -> None:
         relative = table.relative_to(root).as_posix()
         if not git.tracks(root, relative):
             dvc.add(root, relative)
-    runner.write_definition(configs.load(root), root)
+    config = configs.load(root)
+    runner.write_definition(config, root)
+    runner.name_remote(config, root)

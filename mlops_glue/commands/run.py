@@ -73,6 +73,8 @@ def run(
         with contextlib.ExitStack() as entered:
             inside = {} if subprocess else entered.enter_context(runner.in_process(config, root))
             runner.write_definition(config, root)
+            if not env:
+                runner.name_remote(config, root)
             if text is not None:  # DVC hashes what is in the file
                 io.write_text(root / layout.CONFIG, text)
             at_start = unchanged.snapshot(root)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
 from mlops_glue.adapters import dvc, great_expectations, matplotlib
-from mlops_glue.config import Config, dumped, located, refuse_both_sides
+from mlops_glue.config import Config, dumped, located, references, refuse_both_sides, resolve
 from mlops_glue.errors import (
     ConfigError,
     GlueError,
@@ -89,7 +89,7 @@ def definition(config: Config, root: Path) -> dict[str, Any]:
             "evaluate",
             [layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN, *of_fresh, *learned],
             [layout.EVALUATION],
-            metrics=[{layout.METRICS: {"cache": False}}],
+            metrics=[layout.METRICS],
             plots=[layout.PLOTS],
         ),
         "package": stage(
@@ -152,6 +152,16 @@ def write_definition(config: Config, root: Path) -> None:
     after = stale_definition(config, root)
     if after is not None:
         io.write_text(root / "dvc.yaml", after)
+
+
+def name_remote(config: Config, root: Path) -> None:
+    """Let DVC's own config name the remote that `glue.yaml` does, outside its environments.
+
+    A URL out of variables may be secret, and another in each clone: it is kept where git does not see it.
+    """
+    names = references(config.data.remote)
+    if config.data.remote and all(os.environ.get(name) for name in names):
+        dvc.name_remote(root, resolve(config.data.remote, "data.remote"), here_alone=bool(names))
 
 
 def is_defined(config: Config, root: Path) -> bool:

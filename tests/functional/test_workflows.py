@@ -154,7 +154,7 @@ def check_training(there: Repository, store: str) -> str:
     assert int(client.get_model_version_by_alias("project", "challenger").version) == int(version)
     assert "executed" not in jobs["train"].log.split("publish")[0]  # the DVC remote had it all
     work = runner.folder / "work-train"
-    assert (work / "artifacts/evaluate/metrics.json").is_file()  # also what DVC itself does not cache
+    assert (work / "artifacts/evaluate/metrics.json").is_file()
     done = subprocess.run(
         ["dvc", "status", "evaluate", "package"], cwd=work, capture_output=True, text=True, check=True
     )

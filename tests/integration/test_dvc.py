@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.config import Config
 
 from mlops_glue.adapters import dvc
 from mlops_glue.errors import StageError
@@ -189,3 +190,37 @@ def test_a_stage_that_fails_at_once_leaves_what_it_made_before(tmp_path: Path) -
     assert tree() == {"out.txt": "half"}
     run(write, "b")
     assert tree() == before
+
+
+OWN_REMOTE = """# ours
+[core]
+    analytics = false
+    remote = mine    # the bucket
+['remote "mine"']
+    url = s3://bucket/dvc
+"""
+
+
+def test_a_remote_is_added_and_what_the_config_has_stays(tmp_path: Path) -> None:
+    path, own = tmp_path / ".dvc/config", tmp_path / ".dvc/config.local"
+    dvc.name_remote(tmp_path, "../store", here_alone=False)
+    assert not path.parent.exists()  # DVC tells
+    dvc.init(tmp_path, git=False)
+    path.write_text(OWN_REMOTE)
+    dvc.name_remote(tmp_path, "../store", here_alone=False)
+    assert path.read_text() == OWN_REMOTE + "['remote \"glue\"']\n    url = ../../store\n"
+    path.write_text(path.read_text() + "    profile = me\n")
+    stamp = path.stat().st_mtime_ns
+    dvc.name_remote(tmp_path, "../store", here_alone=False)
+    assert path.stat().st_mtime_ns == stamp
+    dvc.name_remote(tmp_path, "s3://other, really#1", here_alone=False)
+    read = Config(str(path.parent)).read()
+    assert read["core"]["remote"] == "mine"
+    assert read["remote"]["glue"] == {"url": "s3://other, really#1", "profile": "me"}
+    before = path.read_bytes()
+    dvc.name_remote(tmp_path, "/secret/store", here_alone=True)
+    assert path.read_bytes() == before
+    assert [line.strip() for line in own.read_text().splitlines()] == ["['remote \"glue\"']", "url = /secret/store"]
+    path.write_text("[core\n")
+    dvc.name_remote(tmp_path, "../store", here_alone=False)
+    assert path.read_text() == "[core\n"

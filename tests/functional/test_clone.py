@@ -1,0 +1,79 @@
+"""A second clone: what git and DVC carry is the whole project, and plain DVC knows where to get it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Glue
+
+
+def sh(command: str, cwd: Path) -> str:
+    who = "git -c user.name=A -c user.email=a@b.c"
+    command = command.replace("git commit", f"{who} commit")
+    return subprocess.run(["bash", "-ec", command], cwd=cwd, capture_output=True, text=True, check=True).stdout
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.fixture
+def before(penguins: Path, glue: Glue) -> Path:
+    """A project whose metrics are not in DVC's cache by `dvc.yaml`, as glue defined it before, run and committed."""
+    glue("run", cwd=penguins)
+    edit(penguins / "dvc.yaml", "metrics.json\n", "metrics.json:\n          cache: false\n")
+    sh("git add . && git commit -qm first", penguins)
+    return penguins
+
+
+def test_a_second_clone_is_whole_after_a_bare_dvc_pull(before: Path, glue: Glue, tmp_path: Path) -> None:
+    lock = (before / "dvc.lock").read_bytes()
+    edit(before / "glue.yaml", "  labels:\n", f"  remote: {tmp_path}/store\n  labels:\n")
+    done = glue("run", "--push", cwd=before)
+    assert "executed" not in done.stderr and (before / "dvc.lock").read_bytes() == lock  # nothing is trained anew
+    sh("git commit -qam second", before)
+    glue("run", "--push", "--set", "train.params.max_iter=2", cwd=before, code=None)
+    assert "log_loss" in sh("dvc metrics diff", before)
+    sh("git commit -qam third", before)
+
+    sh(f"git clone -q {before} second && cd second && dvc pull -q", tmp_path)
+    second = tmp_path / "second"
+    told = glue("status", cwd=second).stdout
+    assert "changed:" not in told and told.count(" unchanged") == 7
+    assert "up to date" in sh("dvc status", second)
+    _, *rows = sh("dvc metrics diff HEAD~1 --md --all", second).splitlines()[1:]
+    assert rows and all("| - " not in row for row in rows if row)
+    assert sh("git status --porcelain", second) == ""
+
+
+def test_a_remote_out_of_variables_is_named_in_this_clone_alone(
+    before: Path, glue: Glue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(before / "glue.yaml", "  labels:\n", "  remote: ${DVC_REMOTE_URL}\n  labels:\n")
+    shared, own = before / ".dvc/config", before / ".dvc/config.local"
+    kept = shared.read_text()
+    monkeypatch.delenv("DVC_REMOTE_URL", raising=False)
+    glue("run", cwd=before)
+    assert not own.exists()
+    monkeypatch.setenv("DVC_REMOTE_URL", str(tmp_path / "secret-store"))
+    glue("run", "--push", cwd=before)
+    assert "secret-store" in own.read_text() and own.stat().st_mode & 0o777 == 0o600
+    assert shared.read_text() == kept and ".dvc/config.local" not in sh("git status --porcelain", before)
+    sh("dvc push -q && rm -rf .dvc/cache artifacts && dvc pull -q", before)
+    assert glue("status", cwd=before).stdout.count(" unchanged") == 7
+
+
+def test_an_environment_may_have_a_remote_of_its_own(before: Path, glue: Glue, tmp_path: Path) -> None:
+    edit(before / "glue.yaml", "  labels:\n", "  remote: ../store\n  labels:\n")
+    with (before / "glue.yaml").open("a") as file:
+        file.write("environments:\n  prod:\n    data: {remote: ../store-of-prod}\n")
+    glue("run", "--env", "prod", "--push", cwd=before)
+    assert (tmp_path / "store-of-prod").is_dir() and not (tmp_path / "store").exists()
+    assert "remote" not in (before / ".dvc/config").read_text()
+    glue("run", cwd=before)
+    assert "url = ../../store\n" in (before / ".dvc/config").read_text()
