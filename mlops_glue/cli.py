@@ -135,29 +135,32 @@ def run(
 
 @glue.command()
 @json_option
-def status(as_json: bool) -> int:
-    """What would run and why; what is champion.
+@env_option
+def status(as_json: bool, env: str | None) -> int:
+    """What would run and why; what is champion, and what was refused.
 
     \b
-    glue status --json
+    glue status --env prod
     """
     from mlops_glue.commands.status import status as command
 
-    return command(as_json=as_json)
+    return command(as_json=as_json, env=env)
 
 
 @glue.command()
-@click.argument("stage")
+@click.argument("stage", required=False)
 @json_option
-def why(stage: str, as_json: bool) -> int:
-    """Every cause for which a stage would run.
+@env_option
+def why(stage: str | None, as_json: bool, env: str | None) -> int:
+    """Every cause for which a stage would run; without STAGE, those of each.
 
     \b
+    glue why
     glue why train
     """
     from mlops_glue.commands.status import why as command
 
-    return command(stage, as_json=as_json)
+    return command(stage, as_json=as_json, env=env)
 
 
 @glue.command()

@@ -17,7 +17,16 @@ from textwrap import indent
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from mlops_glue import secrets
 from mlops_glue.errors import ConfigError, UsageError, did_you_mean, first_line, suggestion
@@ -486,6 +495,12 @@ class Config(Section):
     monitor: Monitor = Monitor()
     ci: Ci = Ci()
     environments: dict[str, Environment] = {}
+    _environment: str | None = PrivateAttr(default=None)
+
+    @property
+    def environment(self) -> str | None:
+        """The entry of `environments` that this config is for, if any."""
+        return self._environment
 
     @property
     def model_name(self) -> str:
@@ -1035,7 +1050,9 @@ def in_environment(config: Config, env: str | None) -> Config:
         return config
     if env not in config.environments:
         raise ConfigError([f"{CONFIG} environments: no {env!r} ({did_you_mean(env, list(config.environments))})"])
-    return Config.model_validate(_in_environment(config, env))
+    made = Config.model_validate(_in_environment(config, env))
+    made._environment = env
+    return made
 
 
 def _in_environment(config: Config, env: str) -> dict[str, Any]:

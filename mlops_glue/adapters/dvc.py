@@ -29,6 +29,7 @@ Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" b
 
 REMOTE = "glue"  # what `.dvc/config` calls the remote that glue.yaml names
 LOCK_ANEW = "rm dvc.lock; glue run: what stands in the cache is restored"
+SHOWN = 60  # characters of a value
 STAGES_ANEW = "rm dvc.yaml; glue run: glue's own stages are written anew"
 
 
@@ -547,11 +548,24 @@ def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
         and isinstance(new, list)
         and (moved := [v for v in old + new if (v in old) != (v in new)])
     ):
-        for value in moved:
-            yield from differences(key, *((value, None) if value in old else (None, value)))
+        gone, came = ([v for v in moved if v in side] for side in (old, new))
+        for value in gone:  # an entry of the same keys is the same entry, with other values
+            twin = next((v for v in came if isinstance(value, dict) and isinstance(v, dict) and [*v] == [*value]), None)
+            if twin is not None:
+                came.remove(twin)
+            yield from differences(key, value, twin)
+        for value in came:
+            yield from differences(key, None, value)
     elif old != new:
-        before, after = ("absent" if v is None else str(v) if len(str(v)) < 60 else "…" for v in (old, new))
-        yield key, before, after
+        yield key, _shown(old), _shown(new)
+
+
+def _shown(value: Any) -> str:
+    """A value of `glue.yaml` in a line, as YAML has it."""
+    if value is None:
+        return "absent"
+    text = json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
 
 
 def locked(root: Path) -> dict[str, Any]:
@@ -594,9 +608,26 @@ def status(root: Path, text: str | None = None) -> dict[str, list[str]]:
         root: the project folder.
         text: what `dvc.yaml` is taken to hold; default what it holds.
     """
+    return pending(root, text)[0]
+
+
+def pending(root: Path, text: str | None = None) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """What `status` gives; and for each stage without a reason the stages that it depends on, at any depth, with one.
+
+    What those make decides whether it runs.
+    """
     with _repo(root) as repo, repo.lock, _taken_for(repo, root / "dvc.yaml", text):
+        from networkx import descendants  # DVC's own graph
+
         lock = locked(root)
-        return {s.addressing: _reasons(s, lock) for s in repo.index.stages if s.cmd is not None}
+        stages = {s.addressing: s for s in repo.index.stages if s.cmd is not None}
+        reasons = {name: _reasons(stage, lock) for name, stage in stages.items()}
+        upstream: dict[str, list[str]] = {}
+        for name, stage in stages.items():
+            needed = set() if reasons[name] else descendants(repo.index.graph, stage)
+            if found := [other for other, one in stages.items() if reasons[other] and one in needed]:
+                upstream[name] = found
+        return reasons, upstream
 
 
 @contextlib.contextmanager

@@ -184,7 +184,7 @@ def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
     name, champion = config.model_name, store.champion(config.model_name)
     for run in store.dead_runs(config.project):
         yield Finding("problem", f"MLflow run {run} is RUNNING, and its process is dead", "glue run --force")
-    told = last_delivery(root, name)
+    told = last_delivery(root, config)
     if told is not None and told["version"] not in store.versions(name):
         yield Finding("problem", f"{name} v{told['version']} was published and is gone from the registry", "glue run")
     if champion is None and config.data is None:

@@ -26,6 +26,7 @@ MOST_VERSIONS = 20
 MOST_ROWS = 100  # of a table on the page
 MOST_RUNS = 100  # of the monitor, in a chart
 STALE = ("changed", "failed", "not run")  # outcomes of stages of which nothing here is of now
+FINE = ("executed", "restored", "unchanged")  # of a stage that takes what a stale one makes, this is not known
 PLOT_BYTES = 500_000  # a plot that is larger is not on the page
 DELIVERY = ("publish", "promote", "materialize")
 PLOTS = {  # what each shows, for who does not see it
@@ -130,6 +131,10 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
     edges = [*_edges(defined), *((one, "publish") for one in ("evaluate", "package") if one in defined)]
     edges += pairwise(delivered)
     stale = [one["name"] for one in rows if one["outcome"] in STALE and one["name"] in defined]
+    behind = _behind(stale, edges)
+    for one in rows:
+        if one["name"] in behind and one["outcome"] in FINE:
+            one |= {"outcome": "may be out of date", "reasons": [f"after {', '.join(stale)}"]}
     return {
         "time": last["time"],
         "failed": last["problem"],
@@ -137,7 +142,7 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
         "stages": rows,
         "edges": edges,
         "stale": stale,
-        "behind": _behind(stale, edges),
+        "behind": behind,
     }
 
 
@@ -317,7 +322,7 @@ def _models(config: configs.Config, root: Path) -> dict[str, Any]:
 
 def _delivery(config: configs.Config, root: Path, models: dict[str, Any]) -> dict[str, Any] | None:
     """What the last run delivered; who is champion, the registry knows better, where it answers."""
-    told = last_delivery(root, config.model_name)
+    told = last_delivery(root, config)
     if told is None or not models["versions"]:
         return told
     return told | {"champion": models["champion"]["version"] if models["champion"] else None}

@@ -75,7 +75,7 @@ def _chosen(root: Path, config: configs.Config, store: Store, version: int | Non
             raise UsageError(said, hint=did_you_mean("", list(map(str, there))))
         return version
     challenger = store.under(config.model_name, CHALLENGER) if alias == "champion" else None
-    told = last_delivery(root, config.model_name)
+    told = last_delivery(root, config)
     last = told["version"] if told and told["version"] in there else there[-1]
     return challenger if challenger is not None else last
 
@@ -95,7 +95,7 @@ def _named(root: Path, config: configs.Config, store: Store, version: int, alias
 
 def _note(root: Path, config: configs.Config, champion: int | None) -> None:
     """What `glue status` says."""
-    told = last_delivery(root, config.model_name)
+    told = last_delivery(root, config)
     if told is not None and told["champion"] != champion:
         io.write_json(root / layout.DELIVERY, told | {"champion": champion})
 

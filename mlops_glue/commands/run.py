@@ -117,11 +117,13 @@ def run(
 def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
     """Say again what the last run said: nothing has changed since."""
     told = io.read_json(root / layout.DELIVERY)
-    for name in [*before["stages"], "publish"]:
-        console.stage(name, "unchanged", 0.0, [])
-    console.stage("promote", "failed" if told["refused"] else "unchanged", 0.0, ["refused"] if told["refused"] else [])
-    if told["online"]:
-        console.stage("materialize", "unchanged", 0.0, [])
+    refused = ["refused"] if told["refused"] else []
+    with _noted(root):  # a failure in between is over
+        for name in [*before["stages"], "publish"]:
+            console.stage(name, "unchanged", 0.0, [])
+        console.stage("promote", "failed" if refused else "unchanged", 0.0, refused)
+        if told["online"]:
+            console.stage("materialize", "unchanged", 0.0, [])
     outcomes = [{"stage": name, "outcome": "unchanged", "seconds": 0.0, "reasons": []} for name in before["stages"]]
     return _tell(root, outcomes, told | {"new": False, "previous": told["champion"]}, as_json)
 
@@ -166,6 +168,7 @@ def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bo
     told = {
         "fingerprint": fingerprint,
         "model": config.model_name,
+        "env": config.environment,
         "version": version,
         "new": new,
         "digest": _registered_digest(root, store, config.model_name, version),
@@ -346,6 +349,7 @@ def _noted(root: Path) -> Iterator[None]:
             yield
         except BaseException as error:
             problem = error.message if isinstance(error, GlueError) else type(error).__name__
+            problem = "it was interrupted" if isinstance(error, KeyboardInterrupt) else problem
             raise
         finally:
             for one in lines:  # of what did not run: how long it took when it did

@@ -1,4 +1,4 @@
-"""`glue status` and `glue why`: what would run and the exact cause; what is champion."""
+"""`glue status` and `glue why`: what would run and the exact cause; what is champion; how the last run ended."""
 
 from __future__ import annotations
 
@@ -8,36 +8,77 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, layout
+from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc
 from mlops_glue.delivery.fetch import last_delivery, read_only
-from mlops_glue.errors import UsageError, did_you_mean
+from mlops_glue.errors import GlueError, UsageError, did_you_mean
 from mlops_glue.pipeline import runner
 
+Causes = dict[str, list[str]]  # by stage
 
-def status(*, as_json: bool = False) -> int:
-    """Print each stage as unchanged or changed with the cause, and the last delivery."""
+
+def status(*, as_json: bool = False, env: str | None = None) -> int:
+    """Print each stage with why it would run, the champion, what was refused, and how the last run failed."""
     root = layout.find_root()
-    config = configs.load(root, tables=False, needs=())
+    config = configs.load(root, env, tables=False, needs=())
     if config.data is None:
         return _champion_alone(root, config, as_json)
-    reasons = _reasons()
-    delivered = last_delivery(root)
-    lost = _registry_lost(root) if delivered is not None and config.tracking.uri is None else None
+    reasons, upstream = _pending(env)
+    delivered, failed = last_delivery(root, config), failure(root)
+    champion, problem = _champion(root, config, delivered)
     if as_json:
-        console.result_json({"stages": reasons, "after": _after(reasons), "delivery": delivered, "problem": lost})
+        stages = {"stages": reasons, "after": upstream, "delivery": delivered}
+        console.result_json({**stages, "champion": champion, "problem": problem, "failed": failed})
         return 0
     for name, why in reasons.items():
-        console.result(f"{name:<12} {'changed: ' + ', '.join(why[:3]) if why else _unchanged(name, reasons)}")
-    if delivered is None:
-        console.result("nothing delivered yet")
-    elif lost is not None:
-        had = f"v{delivered['champion']} was champion" if delivered["champion"] else "there was no champion"
-        console.result(f"of {delivered['model']} {had} after the last run, and {lost}: see glue doctor")
-    else:
-        champion = f"v{delivered['champion']}" if delivered["champion"] else "none"
-        console.result(f"champion of {delivered['model']}: {champion}; last version: v{delivered['version']}")
+        console.result(f"{name:<12} {'changed: ' + ', '.join(why[:3]) if why else _unchanged(name, upstream)}")
+    for line in _delivered(config, delivered, champion, problem):
+        console.result(line)
+    if failed is not None:
+        console.result(f"the last run failed{failed['where']}: {failed['problem']}")
     return 0
+
+
+def failure(root: Path) -> dict[str, str] | None:
+    """Where and how the last run of the pipeline failed; None where it did not, or no run is known."""
+    try:
+        last = io.read_json(root / layout.LAST_RUN)
+        stage = next((one["stage"] for one in last["stages"] if one["outcome"] == "failed"), None)
+        return {"where": f" at {stage}" if stage else "", **last} if last["problem"] else None
+    except (OSError, GlueError, LookupError, TypeError):  # lost, or torn
+        return None
+
+
+def _champion(root: Path, config: configs.Config, delivered: dict[str, Any] | None) -> tuple[int | None, str | None]:
+    """The champion, and what is wrong with the registry; of what was delivered here, without asking the registry."""
+    if delivered is not None:
+        lost = _registry_lost(root) if config.tracking.uri is None else None
+        return delivered["champion"], lost
+    if config.tracking.uri is None and not (root / layout.DELIVERY).is_file():
+        return None, None
+    try:
+        store = read_only(root, config)
+        return (None if store is None else store.champion(config.model_name)), None
+    except GlueError as error:
+        return None, error.message
+
+
+def _delivered(
+    config: configs.Config, delivered: dict[str, Any] | None, champion: int | None, problem: str | None
+) -> list[str]:
+    """Who is champion, and why the last version is not."""
+    model, where = config.model_name, f" in environment {config.environment}" if config.environment else ""
+    named = f"v{champion}" if champion else "none"
+    if delivered is None:
+        if problem is not None:
+            return [f"the champion of {model}{where} is not known: {problem}"]
+        return [f"champion of {model}{where}: {named}" if champion else f"nothing delivered yet{where}"]
+    if problem is not None:
+        had = f"v{champion} was champion" if champion else "there was no champion"
+        return [f"of {model} {had} after the last run, and {problem}: see glue doctor"]
+    last = delivered["version"]
+    refused = [f"v{last} was refused: {reason}" for reason in delivered["refused"] if last != champion]
+    return [f"champion of {model}{where}: {named}; last version: v{last}", *refused]
 
 
 def _registry_lost(root: Path) -> str | None:
@@ -58,52 +99,42 @@ def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:
     store = read_only(root, config)
     champion = store.champion(config.model_name) if store is not None else None
     if as_json:
-        told: dict[str, Any] = {
-            "stages": {},
-            "after": {},
-            "delivery": None,
-            "model": config.model_name,
-            "champion": champion,
-        }
-        console.result_json(told)
+        told: dict[str, Any] = {"stages": {}, "after": {}, "delivery": None}
+        console.result_json({**told, "model": config.model_name, "champion": champion})
     else:
         console.result(f"champion of {config.model_name}: {f'v{champion}' if champion else 'none'}")
     return 0
 
 
-def why(stage: str, *, as_json: bool = False) -> int:
-    """Print every cause for which a stage would run."""
-    reasons = _reasons()
+def why(stage: str | None = None, *, as_json: bool = False, env: str | None = None) -> int:
+    """Print every cause for which a stage would run; without a stage, those of each."""
+    reasons, upstream = _pending(env)
+    if stage is None:
+        if as_json:
+            console.result_json({"stages": reasons, "after": upstream})
+        for name in [] if as_json else reasons:
+            first, *more = reasons[name] or [_unchanged(name, upstream)]
+            console.result(f"{name:<12} {first}")
+            for cause in more:
+                console.result(f"{'':<12} {cause}")
+        return 0
     if stage not in reasons:
         raise UsageError(f"no stage {stage!r}", hint=did_you_mean(stage, list(reasons)))
     if as_json:
-        console.result_json({"stage": stage, "reasons": reasons[stage], "after": _after(reasons).get(stage, [])})
+        console.result_json({"stage": stage, "reasons": reasons[stage], "after": upstream.get(stage, [])})
         return 0
-    for line in reasons[stage] or [_unchanged(stage, reasons, ": it would not run")]:
+    for line in reasons[stage] or [_unchanged(stage, upstream)]:
         console.result(line)
     return 0
 
 
-def _unchanged(stage: str, reasons: dict[str, list[str]], alone: str = "") -> str:
-    before = _after(reasons).get(stage)
-    return (
-        f"unchanged: it runs if {', '.join(before)} will have changed what it reads" if before else f"unchanged{alone}"
-    )
+def _unchanged(stage: str, upstream: Causes) -> str:
+    before = upstream.get(stage)
+    return f"unchanged; would run if the output of {' or '.join(before)} changes" if before else "unchanged"
 
 
-def _after(reasons: dict[str, list[str]]) -> dict[str, list[str]]:
-    """For each stage that has no reason of its own: those before it that will run."""
-    out, before = {}, list[str]()
-    for name, why in reasons.items():
-        if why:
-            before.append(name)
-        elif before:
-            out[name] = [*before]
-    return out
-
-
-def _reasons() -> dict[str, list[str]]:
+def _pending(env: str | None) -> tuple[Causes, Causes]:
     root = layout.find_root()
     runner.check_merged(root)
     # nothing is written here: DVC reads the stages as the next run will define them
-    return dvc.status(root, runner.stale_definition(configs.load(root), root))
+    return dvc.pending(root, runner.stale_definition(configs.load(root, env), root))

@@ -38,11 +38,13 @@ def read_only(root: Path, config: configs.Config) -> Store | None:
     return opened(root, config, create=False)
 
 
-def last_delivery(root: Path, model: str | None = None) -> dict[str, Any] | None:
-    """What the last run delivered, of this model if one is named; None where it delivered nothing."""
+def last_delivery(root: Path, config: configs.Config) -> dict[str, Any] | None:
+    """What the last run delivered; None where it delivered nothing, another model, or to another environment."""
     path = root / layout.DELIVERY
     told: dict[str, Any] | None = io.read_json(path) if path.is_file() else None
-    return told if told is not None and model in (None, told["model"]) else None
+    if told is None or told["model"] != config.model_name:
+        return None
+    return told if told.get("env", config.environment) == config.environment else None  # a former glue kept none
 
 
 def of_registry(
@@ -74,7 +76,7 @@ def chosen_version(store: Store | None, root: Path, config: configs.Config, vers
 
 def _refused(root: Path, config: configs.Config) -> str:
     """Which version was refused last, and why."""
-    told = last_delivery(root, config.model_name)
+    told = last_delivery(root, config)
     if told is None or not told["refused"]:
         return ""
     return f": v{told['version']} was refused: {told['refused'][0]}"

@@ -201,6 +201,11 @@ def test_a_run_that_failed(root: Path, glue: Glue) -> None:
     assert "0 of 1 expectations met" in said and "These are of an earlier run" in said
     told = json.loads(glue("report", "--json", cwd=root).stdout)
     assert told["pipeline"]["stale"][0] == "validate" and "evaluate" in told["pipeline"]["behind"]
+    outcomes = {one["name"]: one["outcome"] for one in told["pipeline"]["stages"]}
+    assert outcomes["split"] == outcomes["train"] == "may be out of date" and outcomes["ingest"] == "unchanged"
+    status = glue("status", cwd=root).stdout
+    assert "train        unchanged; would run if the output of validate or featurize changes" in status
+    assert "the last run failed at validate: rows: " in status
 
 
 def test_without_a_registry_git_or_a_whole_history(root: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:

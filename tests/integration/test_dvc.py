@@ -136,11 +136,38 @@ def test_a_parameter_that_is_gone_runs_the_stage_again(tmp_path: Path) -> None:
     both, one = "seed: 1\nevaluate: {slices: [town]}\n", "seed: 1\n"
     assert reproduced(both, ["seed", "evaluate.slices"])[:2] == ("executed", ["first run"])
     assert reproduced(both, ["seed", "evaluate.slices"])[:2] == ("unchanged", [])
-    assert reproduced(one, ["seed"]) == ("executed", ["evaluate.slices ['town'] -> absent"], one.split())
+    assert reproduced(one, ["seed"]) == ("executed", ['evaluate.slices ["town"] -> absent'], one.split())
     assert reproduced(both, ["seed", "evaluate.slices"])[::2] == ("restored", both.split())
     assert reproduced(one, ["seed"])[::2] == ("restored", one.split())
     assert reproduced(one, ["seed"])[0] == "unchanged"
     assert ran == ["one", "one"]
+
+
+def test_what_would_run_if_another_stage_changes_is_by_what_depends_on_what(tmp_path: Path) -> None:
+    dvc.init(tmp_path, git=False)
+    (tmp_path / "in.txt").write_text("1")
+    chain = {"a": "in.txt", "b": "a.txt", "c": "b.txt", "alone": "other.txt"}
+    (tmp_path / "other.txt").write_text("1")
+    stages = {n: {"cmd": f"cp {dep} {n}.txt", "deps": [dep], "outs": [f"{n}.txt"]} for n, dep in chain.items()}
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    dvc.reproduce(tmp_path, {}, lambda *_: None)
+    assert dvc.pending(tmp_path) == ({name: [] for name in chain}, {})
+    (tmp_path / "in.txt").write_text("2")
+    assert dvc.pending(tmp_path) == (
+        {"a": ["in.txt modified"], "b": [], "c": [], "alone": []},
+        {"b": ["a"], "c": ["a"]},
+    )
+
+
+def test_a_change_is_told_by_its_key_and_as_it_is_written() -> None:
+    def told(old: Any, new: Any) -> list[str]:
+        return [" ".join(one) for one in dvc.differences("k", old, new)]
+
+    rows = [{"expect_rows": {"min": 34}}, {"expect_set": {"column": "a", "of": ["x"]}}, "expect_any"]
+    more = [{"expect_rows": {"min": 35}}, {"expect_set": {"column": "a", "of": ["x"]}}, {"new": {"of": ["é"]}}]
+    assert told(rows, more) == ["k.expect_rows.min 34 35", "k expect_any absent", 'k absent {"new": {"of": ["é"]}}']
+    assert told({"a": 1}, {"a": 1, "b": "x" * 99}) == ["k.b absent " + "x" * 59 + "…"]
+    assert told([1, 2], [2, 1]) == ["k [1, 2] [2, 1]"]
 
 
 def test_a_stage_that_fails_at_once_leaves_what_it_made_before(tmp_path: Path) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 import os
 import subprocess
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +23,7 @@ def test_a_file_that_ends_too_early_is_no_interrupt(
 ) -> None:
     """Click takes every EOFError for the end of the user's input."""
 
-    def command(*, as_json: bool) -> int:
+    def command(*, as_json: bool, env: str | None) -> int:
         raise EOFError
 
     monkeypatch.setattr("mlops_glue.commands.status.status", command)
@@ -58,3 +63,25 @@ def test_the_working_folder_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv(name, f"/home/somebody/{name}")
     said = str(GlueError("/home/somebody/PWD/t.csv, /home/somebody/OLDPWD, /home/somebody/DB_PWD"))
     assert said == "/home/somebody/PWD/t.csv, /home/somebody/OLDPWD, ${DB_PWD}"
+
+
+def test_what_reads_the_registry_takes_an_environment() -> None:
+    """By the functions that open it: a command whose own module calls one has `--env`, or names a registry itself."""
+    opens = {"tracking_uri", "opened", "read_only", "last_delivery", "as_left"}
+    without = {name for name, one in cli.glue.commands.items() if "env" not in {p.name for p in one.params}}
+    for name in without:
+        body = ast.parse(textwrap.dedent(inspect.getsource(cli.glue.commands[name].callback)))  # type: ignore[arg-type]
+        modules = {one.module for one in ast.walk(body) if isinstance(one, ast.ImportFrom) and one.module}
+        for module in (one for one in modules if one.startswith("mlops_glue.commands.")):
+            tree = ast.parse(Path(importlib.import_module(module).__file__ or "").read_text())
+            called = {getattr(one.func, "attr", getattr(one.func, "id", "")) for one in _calls(tree)}
+            if module == "mlops_glue.commands.adopt_model":  # of a repository without a glue.yaml: --registry
+                assert "registry" in {p.name for p in cli.glue.commands[name].params}
+            elif name != "stage":  # which computes only; its module is that of `glue run`
+                assert not called & opens, (name, module)
+    assert {"status", "why", "report", "predict", "promote", "rollback", "serve", "monitor"} & without == set()
+    assert {"package", "materialize", "doctor", "run", "track"} & without == set()
+
+
+def _calls(tree: ast.AST) -> Iterator[ast.Call]:
+    return (one for one in ast.walk(tree) if isinstance(one, ast.Call))

@@ -10,6 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "mlops_glue"
 ROOMS = {
     "dvc": {"adapters/dvc.py"},
+    "networkx": {"adapters/dvc.py"},
     "mlflow": {"adapters/mlflow.py"},
     "great_expectations": {"adapters/great_expectations.py"},
     "onnxruntime": {"adapters/onnx.py"},
