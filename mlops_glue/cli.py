@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import os
+import select
 import signal
 import sys
 import threading
@@ -263,17 +265,21 @@ def assess(path: str, markdown: bool, write: bool, output: str | None, as_json: 
 @glue.command()
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
+@click.option(
+    "--format", "kind", type=click.Choice(["csv", "jsonl", "parquet"]), help="Of standard input; default csv."
+)
 @click.option("--version", type=int, help="A model version; default the champion.")
 @env_option
-def predict(source: str, target: str, version: int | None, env: str | None) -> int:
-    """Score a file or a folder of files.
+def predict(source: str, target: str, kind: str | None, version: int | None, env: str | None) -> int:
+    """Score a file or a folder of files; - is standard input, or output.
 
     \b
     glue predict new_customers.csv scored.parquet
+    cat new_customers.csv | glue predict - - > scored.csv
     """
     from mlops_glue.commands.predict import predict as command
 
-    return command(source, target, version=version, env=env)
+    return command(source, target, kind=kind, version=version, env=env)
 
 
 @glue.command()
@@ -540,6 +546,18 @@ def _interrupted() -> int:
     return 130
 
 
+def _pipe_closed(*, show: bool) -> int:
+    """Quiet where nobody reads the answer any more, as of `glue predict - - | head`, with a shell's code of SIGPIPE."""
+    poll = select.poll()
+    poll.register(1, 0)  # says by itself when the reader is gone
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    from mlops_glue import console
+
+    return console.ended(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)), show=show)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The `glue` command: maps every ending to its exit code; no traceback reaches the user unless asked for."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -554,6 +572,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         errors.check_names(words)
         code = glue.main(words, prog_name="glue", standalone_mode=False, obj=asked)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # click makes the second of the first
+        code = _pipe_closed(show=asked["traceback"])
     except click.ClickException as problem:
         problem.show()
         code = 2

@@ -158,15 +158,36 @@ def ended(problem: Exception, *, show: bool = False) -> int:
 
 
 @contextlib.contextmanager
-def rows_bar(name: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar over rows on a terminal, nothing elsewhere; yields what to call with the rows done."""
+def rows_bar(name: str) -> Iterator[Callable[..., None]]:
+    """A progress bar over a table on a terminal, nothing elsewhere.
+
+    Yields:
+        What to call with `share`, the part of the file that is read (0 to 1), or `rows`, how many more are done.
+    """
     if not sys.stderr.isatty():
-        yield lambda rows: None
+        yield lambda share=None, rows=0: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    counted = TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f}/s")
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), counted, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda rows: bar.advance(task, rows)
+        task = bar.add_task(name, total=1.0, rows=0, rate=0.0)
+
+        def went_on(share: float | None = None, rows: int = 0) -> None:
+            now = bar.tasks[0]
+            count = now.fields["rows"] + rows
+            bar.update(task, completed=share, rows=count, rate=count / max(now.elapsed or 0.0, 1e-3))
+
+        yield went_on
+
+
+def whole_file(path: Path) -> None:
+    """The answer, as bytes that are in a file."""
+    import shutil
+
+    sys.stdout.flush()
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.buffer.flush()

@@ -762,8 +762,16 @@ def _header(head: str, delimiter: str) -> list[str]:
     return next(csv.reader(StringIO(head, newline=""), delimiter=delimiter))
 
 
+Done = Callable[[float], None]  # takes the share of a file that is read, 0 to 1
+
+
 def batches(
-    path: Path, *, decimal: str = ".", verbatim: bool = False, optional: Sequence[str] = ()
+    path: Path,
+    *,
+    decimal: str = ".",
+    verbatim: bool = False,
+    optional: Sequence[str] = (),
+    done: Done = lambda share: None,
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     """A file in pieces, in memory that does not grow with it: each as it is read, and as it is to be carried along.
 
@@ -775,15 +783,18 @@ def batches(
         verbatim: carry a CSV file's values as the text that stands there, else as types that keep them apart, which
             are those of the whole file.
         optional: columns that a row of jsonl may leave out.
+        done: called as the reading goes on; what is read twice is half read after the first time.
 
     Raises:
         DataError: the file cannot be read.
     """
     kind, rows = suffix(path), 0
     if kind.startswith(".csv"):
-        pieces = _csv_batches(path, decimal, verbatim)
+        pieces = _csv_batches(path, decimal, verbatim, done)
+    elif kind == ".parquet":
+        pieces = _parquet_batches(path, verbatim, done)
     else:
-        pieces = _parquet_batches(path, verbatim) if kind == ".parquet" else _json_batches(path, optional)
+        pieces = _json_batches(path, optional, done)
     while True:
         with _told(path):  # around the reading alone: what the caller does with a piece is not the file's fault
             piece = next(pieces, None)
@@ -796,20 +807,22 @@ def batches(
         raise DataError(f"{path}: has a header but no rows")
 
 
-def _parquet_batches(path: Path, verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _parquet_batches(path: Path, verbatim: bool, done: Done) -> Iterator[tuple[pa.Table, pa.Table]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    rows = 0
     with pq.ParquetFile(path, **IN_PIECES) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            rows += batch.num_rows
+            done(rows / max(file.metadata.num_rows, 1))
             piece = pa.Table.from_batches([batch])
             typed = plain(piece)
             yield typed, typed if verbatim else piece
 
 
-def _csv_batches(path: Path, decimal: str, verbatim: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _csv_batches(path: Path, decimal: str, verbatim: bool, done: Done) -> Iterator[tuple[pa.Table, pa.Table]]:
     import pyarrow as pa
-    import pyarrow.csv as pc
 
     form = CsvForm.of(path)
     names = [name.strip() for name in form.header]
@@ -819,10 +832,10 @@ def _csv_batches(path: Path, decimal: str, verbatim: bool) -> Iterator[tuple[pa.
         log.warning("%s: %s blank lines are left out", path, f"{form.blank:,}")
     states: list[str] = ["null"] * len(names)
     if not verbatim:
-        for batch in pc.open_csv(path, **form.options()):
+        for batch in _csv_pieces(path, form, lambda share: done(share / 2)):
             found = [text.state(text.words(pa.chunked_array([column])), decimal)[0] for column in batch.columns]
             states = [text.wider(*pair) for pair in zip(states, found, strict=True)]
-    for batch in pc.open_csv(path, **form.options()):
+    for batch in _csv_pieces(path, form, done if verbatim else lambda share: done((1 + share) / 2)):
         raw = pa.Table.from_batches([batch])
         piece = raw.rename_columns(names)
         if verbatim:
@@ -832,16 +845,29 @@ def _csv_batches(path: Path, decimal: str, verbatim: bool) -> Iterator[tuple[pa.
         yield piece, pa.table(columns, names=names)
 
 
-def _json_batches(path: Path, optional: Sequence[str]) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _csv_pieces(path: Path, form: CsvForm, done: Done) -> Iterator[Any]:
+    """Record batches; of a compressed file the share is that of its own bytes."""
+    import pyarrow as pa
+    import pyarrow.csv as pc
+
+    size = path.stat().st_size
+    with pa.OSFile(os.fspath(path)) as raw:
+        stream = pa.CompressedInputStream(raw, "gzip") if path.name.lower().endswith(".gz") else raw
+        for batch in pc.open_csv(stream, **form.options()):
+            done(raw.tell() / max(size, 1))
+            yield batch
+
+
+def _json_batches(path: Path, optional: Sequence[str], done: Done) -> Iterator[tuple[pa.Table, pa.Table]]:
     import pyarrow as pa
 
     schemas, codes = [], set[str]()
-    for piece in _lines(path):
+    for piece in _lines(path, lambda share: done(share / 2)):
         table = _json_types(path, piece, None)
         schemas.append(table.schema)
         codes |= _codes(table, piece)
     schema = pa.unify_schemas(schemas, promote_options="permissive")
-    for piece in _lines(path):
+    for piece in _lines(path, lambda share: done((1 + share) / 2)):
         table = carried = _json_table(path, piece, schema, codes)
         for name in optional:
             if name not in schema.names:
@@ -849,12 +875,14 @@ def _json_batches(path: Path, optional: Sequence[str]) -> Iterator[tuple[pa.Tabl
         yield table, carried
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, done: Done) -> Iterator[bytes]:
     """Whole lines, about BLOCK_BYTES at a time."""
+    size = path.stat().st_size
     with path.open("rb") as stream:
         yield stream.read(BLOCK_BYTES) + stream.readline()  # of an empty file too: its reader says that it is
         while piece := stream.read(BLOCK_BYTES):
             piece += stream.readline()
+            done(stream.tell() / size)
             if piece.strip():
                 yield piece
 
@@ -958,14 +986,3 @@ def sink(path: Path, named: Path, schema: pa.Schema) -> Any:
         texts = [field.name for field in schema if is_text(field.type)]
         return pq.ParquetWriter(path, schema, use_dictionary=texts or False)
     return CsvSink(path, schema.names, compress=named.name.lower().endswith(".gz"))
-
-
-def parquet_rows(path: Path) -> int | None:
-    """The number of rows by the file's own footer, or None where it cannot be read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        return int(pq.read_metadata(path).num_rows)
-    except (pa.ArrowInvalid, OSError):
-        return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -27,40 +29,70 @@ OUTPUTS = (".csv", ".csv.gz", ".parquet")
 MANY = 0.05  # share of a column's values
 
 
-def predict(source: str, target: str, *, version: int | None = None, env: str | None = None) -> int:
+def predict(
+    source: str, target: str, *, kind: str | None = None, version: int | None = None, env: str | None = None
+) -> int:
     """Score a file, or each table in a folder; the output holds the input's columns, then the prediction.
+
+    Args:
+        source: a table, a folder of tables, or - for standard input.
+        target: a file, a folder, or - for standard output, which gets the whole result or nothing.
+        kind: the format of standard input, default csv; standard output is csv but where this is parquet.
+        version: a model version; default the champion.
+        env: an entry of `environments`.
 
     Raises:
         DataError: tables cannot be scored; the others of the folder are.
     """
-    inputs, outputs = _files(Path(source), Path(target))
+    if kind is not None and "-" not in (source, target):
+        raise UsageError("--format is of standard input and output", hint=f"glue predict - - --format {kind}")
+    if target == "-" and (Path(source).is_dir() or (kind == "parquet" and sys.stdout.isatty())):
+        raise UsageError("standard output takes one table, and no Parquet where it is a terminal", hint="name a file")
+    with tempfile.TemporaryDirectory() as scratch:
+        came, goes = Path(scratch, f"in.{kind or 'csv'}"), Path(scratch, f"out.{kind if kind == 'parquet' else 'csv'}")
+        if source == "-":
+            with came.open("wb") as file:  # it is read more than once
+                shutil.copyfileobj(sys.stdin.buffer, file)
+        inputs, outputs = _files(came if source == "-" else Path(source), goes if target == "-" else Path(target))
+        refused = _scored(inputs, outputs, {came: "standard input", goes: "standard output"}, version, env)
+        if refused:
+            raise together(refused)
+        if target == "-":
+            console.whole_file(goes)
+    return 0
+
+
+def _scored(
+    inputs: list[Path], outputs: list[Path], streams: dict[Path, str], version: int | None, env: str | None
+) -> list[DataError]:
+    """Score each file; what is wrong with those that cannot be."""
     from mlops_glue.scoring import Bundle
 
     root = layout.find_root()
     config = configs.load(root, env, needs=())
-    check_outputs(root, outputs, config)
+    check_outputs(root, [path for path in outputs if path not in streams], config)
+    refused: list[DataError] = []
     with tempfile.TemporaryDirectory() as scratch:
         chosen, folder = as_run_left_it(root, config, env, version) or of_registry(
             read_only(root, config), root, config, version, Path(scratch)
         )
         bundle = Bundle(folder, threads=os.cpu_count() or 1)
-        refused: list[DataError] = []
         for one, out in zip(inputs, outputs, strict=True):
-            with console.rows_bar(one.name, io.parquet_rows(one)) as advance:
+            named = streams.get(one, str(one))
+            with console.rows_bar(streams.get(one, one.name)) as advance:
                 complete = partial(with_features, config, root, bundle, where=one)
                 try:
                     rows, outside = score_file(bundle, one, out, advance, complete)
                 except DataError as error:
-                    refused.append(error)
+                    refused.append(DataError(error.message.replace(str(one), named), hint=error.hint))
                     continue
-            _warn(one, bundle, rows, outside)
-            console.progress(f"{out}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
-    if refused:
-        raise together(refused)
-    return 0
+            _warn(named, bundle, rows, outside)
+            went = streams.get(out, str(out))
+            console.progress(f"{went}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
+    return refused
 
 
-def _warn(source: Path, bundle: Bundle, rows: int, outside: Counter[str]) -> None:
+def _warn(source: str, bundle: Bundle, rows: int, outside: Counter[str]) -> None:
     """A line for each column of which many values are none that training had: other words, another unit."""
     for column in bundle.schema.columns:
         if outside[column.name] > MANY * rows:
@@ -133,7 +165,7 @@ def score_file(
     bundle: Bundle,
     source: Path,
     target: Path,
-    advance: Callable[[int], None],
+    advance: Callable[..., None],
     complete: Callable[[Any], Any] = lambda rows: rows,
 ) -> tuple[int, Counter[str]]:
     """Score one file into another, piece by piece.
@@ -142,7 +174,7 @@ def score_file(
         bundle: the model.
         source: a table.
         target: a CSV or Parquet file.
-        advance: called with the number of rows that are done.
+        advance: called with the `share` of the file that is read, and with the number of `rows` that are done.
         complete: gives raw rows the features that the file does not have.
 
     Returns:
@@ -153,7 +185,7 @@ def score_file(
     rows = 0
     asked = set(bundle.features.columns) if bundle.features else set()
     optional = [c.name for c in bundle.schema.columns if c.nullable and c.name not in asked]
-    pieces = io.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional)
+    pieces = io.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional, done=advance)
     # the next piece is read and the last one written while this one is scored; no more than three are in memory
     with io.atomic(target) as temporary, ThreadPoolExecutor(2) as pool:
         sink: Any = None
@@ -170,7 +202,7 @@ def score_file(
                 behind.result()
             behind = pool.submit(sink.write_table, scored)
             rows += typed.num_rows
-            advance(typed.num_rows)
+            advance(rows=typed.num_rows)
         if behind is not None:
             behind.result()
         sink.close()
