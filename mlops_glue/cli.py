@@ -494,22 +494,27 @@ def package(target: str, version: int | None, wheels: bool, env: str | None) -> 
 
 @glue.command()
 @click.option("--output", metavar="FILE", help="Default reports/index.html; of --pr the standard output.")
+@click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @click.option("--pr", is_flag=True, help="Instead: what a change does to data, metrics and contract, as Markdown.")
 @click.option("--base", default="origin/main", show_default=True, help="With --pr: the commit to compare with.")
 @click.option("--pages", help="With --pr: where a browser finds artifacts/; plots are shown from there.")
 @json_option
 @env_option
-def report(output: str | None, pr: bool, base: str, pages: str | None, as_json: bool, env: str | None) -> int:
+def report(
+    output: str | None, show: bool, pr: bool, base: str, pages: str | None, as_json: bool, env: str | None
+) -> int:
     """One page of where the project stands; with --pr what a change does: exit 1 when it should not be merged.
 
     \b
-    glue report
+    glue report --open
     glue report --pr --base origin/main
     """
+    if show and (pr or as_json):
+        raise UsageError("--open opens the page, which --pr and --json do not write", hint="glue report --open")
     if not pr:
         from mlops_glue.commands.page import page as command
 
-        return command(output=output, as_json=as_json, env=env)
+        return command(output=output, show=show, as_json=as_json, env=env)
     from mlops_glue.commands.report import report as of_change
 
     return of_change(base=base, out=output, pages=pages, as_json=as_json, env=env)

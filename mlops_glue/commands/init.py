@@ -83,6 +83,8 @@ def init(
         raise UsageError("--template brings its own tables: leave out --data, or --template")
     if not data and (target or timestamp or entity or task):
         raise UsageError("which table?", hint="glue init churn --data customers.csv --target churn")
+    if not data and template is None:
+        _check_no_tables(directory, root)
     with contextlib.ExitStack() as stack:
         if not data:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -95,6 +97,28 @@ def init(
             found = [io.existing(f"--data {one}", Path(one)).resolve() for one in data]
             asked, notes = plan(root, found, target, timestamp, entity, task)
         return _carry_out(directory, root, found, asked, notes, dry_run=dry_run)
+
+
+def _check_no_tables(directory: str, root: Path) -> None:
+    """The demo, which `glue init` alone makes, is not what somebody wants who has tables there.
+
+    Raises:
+        UsageError: there are tables.
+    """
+    folders = (root, root / "data", root / layout.RAW)
+    found = [p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.name.lower().endswith(io.SUFFIXES)]
+    if not found:
+        return
+    paths = [os.path.relpath(path) for path in found]
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    where = "this folder" if root == Path.cwd() else directory
+    columns = io.column_names(found[0]) or []
+    target = f", a column of it: {', '.join(columns[:12])}{', …' * (len(columns) > 12)}" if columns else ""
+    raise UsageError(
+        f"which table, and which column is to be predicted? {where} has {', '.join(paths[:3])}{more}",
+        hint=f"glue init {shlex.quote(directory)} --data {shlex.quote(paths[0])} --target COLUMN{target}; "
+        "for the demo: glue init demo --template fraud",
+    )
 
 
 def _generate(template: str, folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import webbrowser
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -39,11 +40,12 @@ PLOTS = {  # what each shows, for who does not see it
 }
 
 
-def page(*, output: str | None = None, as_json: bool = False, env: str | None = None) -> int:
+def page(*, output: str | None = None, show: bool = False, as_json: bool = False, env: str | None = None) -> int:
     """Write the page, or print what it is made of.
 
     Args:
         output: the file; default `reports/index.html`.
+        show: open it in a browser.
         as_json: print instead, without the plots.
         env: an entry of `environments`, for the registry.
     """
@@ -74,7 +76,14 @@ def page(*, output: str | None = None, as_json: bool = False, env: str | None = 
         if told[part]["problem"]:
             console.progress(f"{part}: {told[part]['problem']}")
     console.result(os.path.relpath(target))
+    if show:
+        _open(target.resolve())
     return 0
+
+
+def _open(page: Path) -> None:
+    if not webbrowser.open(page.as_uri()):
+        console.progress(f"there is no browser here; open it elsewhere: {page}")
 
 
 def _told(config: configs.Config, root: Path, env: str | None) -> dict[str, Any]:

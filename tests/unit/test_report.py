@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from mlops_glue import io, layout
+from mlops_glue import cli, io, layout
+from mlops_glue.commands import page
 from mlops_glue.commands.report import MOST, _md, _number, _shortened, _worse
 
 
@@ -68,3 +71,22 @@ def test_a_comment_is_never_too_long() -> None:
     assert "Of code these are the 50 values with the most rows, of 60." in page
     assert "And 4900 more, which changed less." in page and "And 400 more." in page
     assert len(page) > MOST >= len(_shortened(page)) > MOST - 2000
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_the_page_is_opened_or_said_where_it_is(
+    there: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda url: asked.append(url) or there)
+    page._open(Path("/some where/index.html"))
+    assert asked == ["file:///some%20where/index.html"]
+    said = "there is no browser here; open it elsewhere: /some where/index.html\n"
+    assert capsys.readouterr().err == ("" if there else said)
+
+
+@pytest.mark.parametrize("word", ["--pr", "--json"])
+def test_what_writes_no_page_opens_none(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["report", "--open", word])
+    assert stop.value.code == 2 and "--open opens the page" in capsys.readouterr().err
