@@ -16,6 +16,7 @@ from mlops_glue import telemetry
 from mlops_glue.errors import ConfigError, MissingExtra, ToolError, did_you_mean, first_line
 from mlops_glue.modules import nothing_is_garbage, without
 
+SHOWN = 5  # unexpected values
 SEVERITIES = ("critical", "warning", "info")
 LATE = ("altair", "scipy.stats")  # a third of the import, and few expectations ask anything of them
 # what it does without where it is not there, and does not need for frames: a fifth of the import
@@ -142,9 +143,12 @@ def _record(wanted: dict[str, dict[str, Any]], got: dict[str, Any], columns: lis
         observed = errors[0].splitlines()[0][:200] + near
     elif "unexpected_count" in details:
         share = (details.get("unexpected_percent") or 0) / 100
-        observed = f"{details['unexpected_count']} of {details['element_count']} rows unexpected ({share:.2%})"
+        observed = f"{details['unexpected_count']:,} of {details['element_count']:,} rows unexpected ({share:.2%})"
+        some = [*dict.fromkeys(str(one) for one in details.get("partial_unexpected_list", []) if one is not None)]
+        observed += f", such as {', '.join(some[:SHOWN])}" if some else ""
     else:
-        observed = str(details.get("observed_value", ""))
+        found = details.get("observed_value", "")
+        observed = ", ".join(map(str, found)) if isinstance(found, list) else str(found)
     return {
         "expectation": kind,
         "kwargs": {key: value for key, value in kwargs.items() if key != "severity"},

@@ -14,7 +14,7 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
-from mlops_glue.commands.run import at_work
+from mlops_glue.commands.run import at_work, last_failure
 from mlops_glue.config import Config
 from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.delivery.trial import brought
@@ -151,6 +151,8 @@ def _leftovers(root: Path, config: Config) -> Iterator[Finding]:
         return
     if (root / layout.RUNNING).is_file():
         yield Finding("problem", "the last glue run was killed: what it left is half done", "glue run")
+    elif (failed := last_failure(root)) is not None:
+        yield Finding("problem", f"the last glue run failed{failed['where']}: {failed['problem']}", "glue run")
     for path in io.leftovers(root):
         yield Finding("problem", f"left over from a crash: {path.relative_to(root)}", f"rm {path}")
 
@@ -190,9 +192,12 @@ def _champion(root: Path, config: Config, store: Any) -> Iterator[Finding]:
     if champion is None and config.data is None:
         return
     if champion is None:
+        again = f"glue run --env {config.environment}" if config.environment else "glue run"
+        where = f" in environment {config.environment}" if config.environment else ""
         refused = told is not None and told["refused"]
-        said, fix = (f": {'; '.join(refused)}", f"edit {layout.CONFIG}, then glue run") if refused else ("", "glue run")
-        yield Finding("note", f"{name} has no champion{said}", fix)
+        said, fix = (f": {'; '.join(refused)}", f"edit {layout.CONFIG}, then {again}") if refused else ("", again)
+        there = "has no champion" if store.versions(name) else "is not published yet"
+        yield Finding("note", f"{name} {there}{where}{said}", fix)
         return
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -16,6 +16,7 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.commands.ci import prefix
 from mlops_glue.commands.monitor_tables import compared
 from mlops_glue.commands.outputs import check_outputs
+from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError, first_line
 from mlops_glue.pipeline import runner, stages
 from mlops_glue.pipeline.ingest import path_of
@@ -173,6 +174,7 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
         *_failures(pending, validation),
         *([there.problem] if there.problem else []),
         *_missed(evaluation),
+        *(_refusal(config, root) if not pending else ()),
         *_worse(metrics, main, same, there.name),
     ]
     return {
@@ -222,6 +224,14 @@ def _missed(evaluation: dict[str, Any] | None) -> Iterator[str]:
     for limit in evaluation["thresholds"] if evaluation else ():
         if not limit["met"]:
             yield f"{limit['metric']} {_number(limit['value'])} misses threshold {_limit(limit)}"
+
+
+def _refusal(config: configs.Config, root: Path) -> list[str]:
+    """Why the last run, of what is here now, refused the model; missed thresholds are told by `_missed`."""
+    told = last_delivery(root, config)
+    if told is None or told["champion"] == told["version"] or told["fingerprint"] != runner.fingerprint(root):
+        return []
+    return [f"v{told['version']}: {reason}" for reason in told["refused"] if " misses threshold " not in reason]
 
 
 def _limit(limit: dict[str, Any]) -> str:
@@ -297,6 +307,8 @@ def _validation(root: Path) -> dict[str, Any] | None:
             config, said = one["expectation_config"], one["result"]
             column = config["kwargs"].get("column", "")
             found = said.get("unexpected_count", said.get("observed_value"))
+            some = dict.fromkeys(str(v) for v in said.get("partial_unexpected_list", []) if v is not None)
+            found = f"{found}: {', '.join([*some][:5])}" if some else found
             failed.append(f"{config['type']} {column} ({config['severity']}): {found}")
     return {"all": len(results), "passed": len(results) - len(failed), "failed": failed[:20]}
 

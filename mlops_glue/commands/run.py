@@ -16,6 +16,7 @@ from mlops_glue.pipeline import unchanged
 
 if TYPE_CHECKING:
     from mlops_glue import config as configs
+    from mlops_glue.adapters.mlflow import Store
 
 
 def run(
@@ -92,8 +93,8 @@ def run(
             dvc.push(root, remote)
         after = unchanged.snapshot(root)
         if until is not None or not publish:
-            if any(one["stage"] == "evaluate" and one["outcome"] != "unchanged" for one in outcomes):
-                _warn(io.read_json(root / layout.EVALUATION / "evaluation.json"))
+            if any(one["stage"] == "evaluate" for one in outcomes):
+                _warn(io.read_json(root / layout.EVALUATION / "evaluation.json"), refused_later=True)
             if as_json:
                 console.result_json({"stages": outcomes})
             return 0
@@ -176,6 +177,7 @@ def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bo
         "previous": verdict.previous,
         "refused": verdict.refused,
         "comparison": verdict.comparison,
+        "same_as": _same_as(store, config.model_name, version, verdict.previous),
         "fresh": io.read_json(root / layout.EVALUATION / "evaluation.json").get("fresh"),
         "online": online["views"],
         "kept_in": online["kept_in"],
@@ -191,6 +193,16 @@ def _delivered(root: Path) -> dict[str, Any]:
         told = io.read_json(root / layout.DELIVERY)
         return told if isinstance(told, dict) else {}
     return {}
+
+
+def _same_as(store: Store, model: str, version: int, champion: int | None) -> int | None:
+    """The champion before, where the new version is the same model to the byte."""
+    from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
+
+    if champion in (None, version):
+        return None
+    mine, other = (store.tags(model, one).get(BUNDLE_DIGEST) for one in (version, champion))
+    return champion if mine == other else None
 
 
 def _registered_digest(root: Path, store: Any, model: str, version: int) -> str | None:
@@ -243,10 +255,15 @@ def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_j
     return 1 if told["refused"] else 0
 
 
-def _warn(report: dict[str, Any]) -> None:
-    """What the metrics may owe their goodness to; an evaluation of a former glue has none."""
-    for line in report.get("warnings", []):
+def _warn(report: dict[str, Any], *, refused_later: bool = False) -> None:
+    """What the metrics may owe their goodness to, and where nothing is published what a promotion will refuse."""
+    for line in report.get("warnings", []):  # an evaluation of a former glue has none
         console.progress(f"warning: {line}")
+    for one in report["thresholds"] if refused_later else ():
+        if not one["met"]:
+            value = "is not defined on this holdout, so it" if one["value"] is None else f"{one['value']:.4f}"
+            limit = " and ".join(f"{side} {one[side]}" for side in ("min", "max") if one[side] is not None)
+            console.progress(f"warning: {one['metric']} {value} misses threshold {limit}: it would be refused")
 
 
 def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any], previous: int | None) -> None:
@@ -275,6 +292,8 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
         console.result(console.compared(against))
     for reason in told["refused"]:
         console.result(f"{name} v{version} refused: {reason}")
+    if told.get("same_as") is not None:
+        console.result(f"v{version} is the same model as v{told['same_as']}: what changed made no difference to it")
     if told["refused"]:
         console.result(f"v{told['champion']} stays champion" if told["champion"] else "there is no champion")
     elif told["champion"] != version:
@@ -309,6 +328,16 @@ def project_lock(root: Path, of: str = layout.LOCK, *, waits: bool = True) -> It
         yield
     finally:
         lock.release()
+
+
+def last_failure(root: Path) -> dict[str, str] | None:
+    """Where and how the last run of the pipeline failed; None where it did not, or no run is known."""
+    try:
+        last = io.read_json(root / layout.LAST_RUN)
+        stage = next((one["stage"] for one in last["stages"] if one["outcome"] == "failed"), None)
+        return {"where": f" at {stage}" if stage else "", **last} if last["problem"] else None
+    except (OSError, GlueError, LookupError, TypeError):  # lost, or torn
+        return None
 
 
 def at_work(root: Path) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, layout
 from mlops_glue.adapters import dvc
+from mlops_glue.commands.run import last_failure
 from mlops_glue.delivery.fetch import last_delivery, read_only
 from mlops_glue.errors import GlueError, UsageError, did_you_mean
 from mlops_glue.pipeline import runner
@@ -24,7 +25,7 @@ def status(*, as_json: bool = False, env: str | None = None) -> int:
     if config.data is None:
         return _champion_alone(root, config, as_json)
     reasons, upstream = _pending(env)
-    delivered, failed = last_delivery(root, config), failure(root)
+    delivered, failed = last_delivery(root, config), last_failure(root)
     champion, problem = _champion(root, config, delivered)
     if as_json:
         stages = {"stages": reasons, "after": upstream, "delivery": delivered}
@@ -37,16 +38,6 @@ def status(*, as_json: bool = False, env: str | None = None) -> int:
     if failed is not None:
         console.result(f"the last run failed{failed['where']}: {failed['problem']}")
     return 0
-
-
-def failure(root: Path) -> dict[str, str] | None:
-    """Where and how the last run of the pipeline failed; None where it did not, or no run is known."""
-    try:
-        last = io.read_json(root / layout.LAST_RUN)
-        stage = next((one["stage"] for one in last["stages"] if one["outcome"] == "failed"), None)
-        return {"where": f" at {stage}" if stage else "", **last} if last["problem"] else None
-    except (OSError, GlueError, LookupError, TypeError):  # lost, or torn
-        return None
 
 
 def _champion(root: Path, config: configs.Config, delivered: dict[str, Any] | None) -> tuple[int | None, str | None]:

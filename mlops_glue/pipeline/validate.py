@@ -11,6 +11,7 @@ from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
 from mlops_glue.pipeline.ingest import path_of
 
+MOST = 10  # values of an argument that are told
 log = logging.getLogger(__name__)
 
 
@@ -59,4 +60,17 @@ def _validated(name: str, config: Config, table: Any, folder: Path) -> list[str]
 
 
 def _told(name: str, record: dict[str, Any]) -> str:
-    return f"{name}: {record['expectation']} {record['kwargs']}: {record['observed']}"
+    """An expectation that is not met as a sentence: of which column, what was expected, what is there."""
+    columns = {key: value for key, value in record["kwargs"].items() if key.startswith("column")}
+    named = ", ".join(repr(one) for value in columns.values() for one in ([value] if type(value) is str else value))
+    where = f"column{'s' if ',' in named else ''} {named}" if columns else "the table"
+    arguments = [f"{key} {_shown(value)}" for key, value in record["kwargs"].items() if key not in columns]
+    expected = record["expectation"] + (f" ({', '.join(arguments)})" if arguments else "")
+    does = "does not meet" if record["ran"] else "could not be held against"
+    return f"{name}: {where} {does} {expected}: {record['observed']}"
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    return ", ".join(map(str, value[:MOST])) + (f" and {len(value) - MOST} more" if len(value) > MOST else "")

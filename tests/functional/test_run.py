@@ -178,7 +178,8 @@ def test_what_is_wrong_stops_the_run_with_a_line_that_says_it(
 def test_an_expectation_of_severity_warning_is_told_and_does_not_stop(penguins: Path, glue: Glue) -> None:
     edit(penguins, "min_value: 34", "severity: warning, min_value: 34000")
     done = glue("run", "--until", "validate", cwd=penguins)
-    assert "warning: penguins: expect_table_row_count_to_be_between" in done.stderr
+    said = "penguins: the table does not meet expect_table_row_count_to_be_between (min_value 34000): 344"
+    assert f"warning: {said}" in done.stderr
 
 
 def test_set_writes_the_file_and_keeps_its_comments(penguins: Path, glue: Glue) -> None:

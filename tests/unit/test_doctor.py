@@ -8,7 +8,8 @@ from unittest.mock import MagicMock, Mock
 
 import pytest
 
-from mlops_glue import features
+from mlops_glue import config as configs
+from mlops_glue import features, io, layout
 from mlops_glue.adapters import mlflow
 from mlops_glue.commands import doctor
 from mlops_glue.config import Config
@@ -28,3 +29,33 @@ def test_an_online_store_that_holds_nothing_is_found(empty: bool, tmp_path: Path
     told = {one.what for one in doctor._features(tmp_path, config)}
     assert ("the online store is empty: whom it is asked about has no features" in told) is empty
     assert ("the feature registry and the online store can be read" in told) is not empty
+
+
+@pytest.mark.parametrize(
+    ("env", "versions", "said", "fix"),
+    [
+        ("prod", [], "p is not published yet in environment prod", "glue run --env prod"),
+        ("prod", [1], "p has no champion in environment prod", "glue run --env prod"),
+        (None, [], "p is not published yet", "glue run"),
+    ],
+)
+def test_before_the_first_run_in_an_environment_nothing_is_gone(
+    env: str | None, versions: list[int], said: str, fix: str, tmp_path: Path
+) -> None:
+    tables = {"sources": {"t": {"path": "t.csv"}}, "labels": {"source": "t", "target": "y"}}
+    whole = {"glue": 1, "project": "p", "data": tables, "train": {"estimator": "a.B"}, "environments": {"prod": {}}}
+    config = configs.in_environment(Config.model_validate(whole), env)
+    delivered = {"model": "p", "env": "prod" if env is None else None, "version": 1, "champion": 1, "refused": []}
+    io.write_json(tmp_path / layout.DELIVERY, delivered)  # by a run in the other one
+    store = Mock(champion=lambda _: None, dead_runs=lambda _: [], versions=lambda _: versions)
+    assert list(doctor._champion(tmp_path, config, store)) == [doctor.Finding("note", said, fix)]
+
+
+def test_a_project_whose_last_run_failed_is_not_sound(tmp_path: Path) -> None:
+    last = {"time": "t", "problem": "MLflow: no room", "stages": [{"stage": "publish", "outcome": "failed"}]}
+    io.write_json(tmp_path / layout.LAST_RUN, last)
+    (found,) = doctor._leftovers(tmp_path, Mock())
+    said = "the last glue run failed at publish: MLflow: no room"
+    assert found == doctor.Finding("problem", said, "glue run")
+    io.write_json(tmp_path / layout.LAST_RUN, last | {"problem": None})
+    assert not list(doctor._leftovers(tmp_path, Mock()))

@@ -8,7 +8,8 @@ import pytest
 
 from mlops_glue import cli, io, layout
 from mlops_glue.commands import page
-from mlops_glue.commands.report import MOST, _md, _number, _shortened, _worse
+from mlops_glue.commands.report import MOST, _md, _number, _refusal, _shortened, _worse
+from mlops_glue.config import Config
 
 
 @pytest.mark.parametrize(
@@ -90,3 +91,14 @@ def test_what_writes_no_page_opens_none(word: str, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as stop:
         cli.main(["report", "--open", word])
     assert stop.value.code == 2 and "--open opens the page" in capsys.readouterr().err
+
+
+def test_a_refusal_of_what_is_here_now_is_one_of_the_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config.model_validate({"glue": 1, "project": "p"})
+    monkeypatch.setattr("mlops_glue.pipeline.runner.fingerprint", lambda _: "now")
+    reasons = ["auc 0.7000 misses threshold min 0.8", "log_loss 0.3000 is worse than champion v1's 0.2000"]
+    told = {"model": "p", "version": 2, "champion": 1, "fingerprint": "now", "refused": reasons}
+    assert _refusal(config, tmp_path) == []
+    for changed, wanted in (({}, [f"v2: {reasons[1]}"]), ({"fingerprint": "before"}, []), ({"champion": 2}, [])):
+        io.write_json(tmp_path / layout.DELIVERY, told | changed)
+        assert _refusal(config, tmp_path) == wanted

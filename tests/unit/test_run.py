@@ -1,0 +1,72 @@
+"""What `glue run` says of a model that would be refused, or is the one of before."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
+from mlops_glue.commands import run
+from mlops_glue.pipeline import validate
+
+UNDEFINED = "is not defined on this holdout, so it"
+
+
+@pytest.mark.parametrize(
+    ("value", "met", "said"),
+    [
+        (0.71, False, "warning: auc 0.7100 misses threshold min 0.8: it would be refused\n"),
+        (None, False, f"warning: auc {UNDEFINED} misses threshold min 0.8: it would be refused\n"),
+        (0.9, True, ""),
+    ],
+)
+def test_without_publishing_a_missed_threshold_is_told(
+    value: float | None, met: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = {"thresholds": [{"metric": "auc", "value": value, "min": 0.8, "max": None, "met": met}]}
+    run._warn(report, refused_later=True)
+    assert capsys.readouterr().err == said
+    run._warn(report)  # a refusal tells it
+    assert capsys.readouterr().err == ""
+
+
+def test_a_version_that_is_the_champion_again_is_known_by_its_bundle() -> None:
+    digests = {1: "a", 2: "b", 3: "a"}
+    store: Any = SimpleNamespace(tags=lambda _, version: {BUNDLE_DIGEST: digests[version]})
+    found = [run._same_as(store, "m", *pair) for pair in ((2, 1), (3, 1), (1, 1), (1, None))]
+    assert found == [None, 1, None, None]
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "ran", "observed", "said"),
+    [
+        (
+            {"column": "island", "value_set": ["Biscoe", "Dream"], "mostly": 0.9},
+            True,
+            "52 of 344 rows unexpected (15.12%), such as Torgersen",
+            "t: column 'island' does not meet expect_it (value_set Biscoe, Dream, mostly 0.9): "
+            "52 of 344 rows unexpected (15.12%), such as Torgersen",
+        ),
+        ({"min_value": 9}, True, "3", "t: the table does not meet expect_it (min_value 9): 3"),
+        ({}, True, "3", "t: the table does not meet expect_it: 3"),
+        (
+            {"column_list": ["a", "b"]},
+            False,
+            "no column 'b'",
+            "t: columns 'a', 'b' could not be held against expect_it: no column 'b'",
+        ),
+        (
+            {"column": "n", "value_set": list(range(12))},
+            True,
+            "x",
+            "t: column 'n' does not meet expect_it (value_set 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more): x",
+        ),
+    ],
+)
+def test_an_expectation_that_is_not_met_is_a_sentence(
+    kwargs: dict[str, Any], ran: bool, observed: str, said: str
+) -> None:
+    record = {"expectation": "expect_it", "kwargs": kwargs, "ran": ran, "observed": observed}
+    assert validate._told("t", record) == said
