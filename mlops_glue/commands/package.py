@@ -26,7 +26,10 @@ from mlops_glue.errors import MissingExtra, ToolError, UsageError
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-NEEDS = ("fastapi", "uvicorn", "httptools", "uvloop", "onnxruntime", "numpy", "msgspec", "orjson", "prometheus-client")
+NEEDS = (
+    *("fastapi", "fastapi-offline", "uvicorn", "httptools", "uvloop"),
+    *("onnxruntime", "numpy", "msgspec", "orjson", "prometheus-client"),
+)
 LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or at a URL
 STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of where it is kept
 SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express

@@ -4,15 +4,50 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import fastapi_offline  # noqa: F401 - Swagger UI's files, so that /docs needs no network
 from fastapi import FastAPI, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
 
 from mlops_glue import __version__
-from mlops_glue.serving.contract import JSON_NAMES, asked_rows, json_key
+from mlops_glue.serving.contract import JSON_NAMES, LISTED, asked_rows, json_key
 
 if TYPE_CHECKING:
     from mlops_glue.serving.worker import Worker
 
-ROUTES = {"/health", "/ready", "/metrics", "/model", "/docs", "/redoc", "/openapi.json"}
+ROUTES = {"/", "/health", "/ready", "/metrics", "/model", "/docs", "/openapi.json"}
+FILES = "/docs/files/"
+OPEN = {"/", "/health", "/ready", "/docs", f"{FILES}swagger-ui-bundle.js", f"{FILES}swagger-ui.css"}  # without a key
+# Every address is relative, so that the page works behind a proxy that takes a prefix away. A browser sends no key when
+# it opens a page, so the page itself is open and asks for the key of what it shows.
+DOCS = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="docs/files/swagger-ui.css">
+<form hidden style="font: 1rem sans-serif; padding: 1rem">
+<label>API key <input type="password" autocomplete="off" required></label> <button>Show</button>
+</form>
+<div id="ui"></div>
+<script src="docs/files/swagger-ui-bundle.js"></script>
+<script>
+const form = document.querySelector("form"), secured = SECURED;
+const show = key => SwaggerUIBundle({
+  url: "openapi.json", dom_id: "#ui", deepLinking: true, validatorUrl: null,
+  requestInterceptor: request => {
+    if (key) request.headers.Authorization ??= `Bearer ${key}`;
+    return request;
+  },
+});
+form.hidden = !secured;
+form.onsubmit = event => { event.preventDefault(); show(form.querySelector("input").value); };
+if (!secured) show();
+</script>
+"""
+POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+MOST_SHARE = 1.000001  # float32 of a sum
 PROBLEM = {
     "type": "object",
     "required": ["title", "status", "request_id"],
@@ -54,7 +89,20 @@ def application(worker: Worker) -> Any:
         version=str(model.version),
         description=f"{model.schema.task}: predicts {model.schema.target}. Served by glue {__version__}.",
         openapi_url="/openapi.json",
+        servers=[{"url": "."}],  # where this document is
+        docs_url=None,
+        redoc_url=None,
     )
+    app.mount(FILES[:-1], StaticFiles(packages=[("fastapi_offline", "static")]))
+
+    @app.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        return RedirectResponse("docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        page = DOCS.replace("SECURED", str(secured).lower())
+        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
 
     @app.get("/health", summary="The process answers")
     async def health() -> dict[str, str]:
@@ -121,15 +169,23 @@ def _with_predict(document: dict[str, Any], worker: Worker, secured: bool) -> di
         "properties": {"predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Answer"}}, **about},
     }
     examples = asked_rows(model.examples, model.features)
-    body = {
-        "schema": {"anyOf": [{"$ref": "#/components/schemas/Rows"}, {"$ref": "#/components/schemas/Row"}]},
-        "examples": {
-            "rows": {"summary": "rows of the training data", "value": {"rows": examples}},
-            "row": {"summary": "one row", "value": examples[0]},
-        },
+    forms = ["Rows", "Row"]
+    shown = {
+        "rows": {"summary": "rows of the training data", "value": {"rows": examples}},
+        "row": {"summary": "one row", "value": examples[0]},
     }
+    answers = [one, many]
+    if model.features is None:
+        order = model.contract.order
+        schemas["Lists"] = _lists(order, row["properties"], settings.max_rows)
+        forms.append("Lists")
+        lists = [[example[name] for name in order] for example in examples]
+        shown["lists"] = {"summary": f"values alone, in the order of the columns: {', '.join(order)}"}
+        shown["lists"]["value"] = {LISTED: lists}
+        answers.append(_plain(many, answer))
+    body = {"schema": {"anyOf": [{"$ref": f"#/components/schemas/{form}"} for form in forms]}, "examples": shown}
     responses = {
-        "200": {"description": "Predictions", "content": {"application/json": {"schema": {"anyOf": [one, many]}}}},
+        "200": {"description": "Predictions", "content": {"application/json": {"schema": {"anyOf": answers}}}},
         **{str(s): {"description": text, "content": problem} for s, text in SAID.items() if s != 401 or secured},
     }
     document["paths"]["/predict"] = {
@@ -143,10 +199,39 @@ def _with_predict(document: dict[str, Any], worker: Worker, secured: bool) -> di
     if secured:
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         for path, item in document["paths"].items():
-            if path not in ("/health", "/ready"):
+            if path not in OPEN:
                 next(iter(item.values()))["security"] = [{"key": []}]
                 next(iter(item.values()))["responses"]["401"] = {"description": SAID[401], "content": problem}
     return document
+
+
+def _lists(order: list[str], fields: dict[str, Any], max_rows: int) -> dict[str, Any]:
+    """Rows without names, as clients of a plain FastAPI server send them; or one alone."""
+    row = {"type": "array", "minItems": len(order), "maxItems": len(order), "prefixItems": [fields[n] for n in order]}
+    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": max_rows}
+    return {
+        "type": "object",
+        "description": f"Each row has its values in this order: {', '.join(order)}",
+        "required": [LISTED],
+        "additionalProperties": False,
+        "properties": {LISTED: {"anyOf": [rows, row]}},
+    }
+
+
+def _plain(many: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer to rows without names: what a plain FastAPI server says of them, before the predictions."""
+    prediction = answer["properties"]["prediction"]
+    share = {"type": ["number", "null"], "minimum": 0, "maximum": MOST_SHARE}
+    both = {
+        "prediction": {"anyOf": [prediction, {"type": "array", "items": prediction}]},
+        "probability": {
+            "anyOf": [share, {"type": "array", "items": share}],
+            "description": "of two classes that of the positive one, of more that of the predicted one",
+        },
+    }
+    if "probabilities" not in answer["properties"]:
+        del both["probability"]
+    return {**many, "properties": {**both, **many["properties"]}, "required": ["prediction", *many["required"]]}
 
 
 def _answer(schema: Any) -> dict[str, Any]:
@@ -158,7 +243,7 @@ def _answer(schema: Any) -> dict[str, Any]:
     kinds = [JSON_NAMES[type(schema.labels[0])], "null"]
     prediction = {"type": kinds, "enum": [*schema.labels, None], "description": said}
     names = [json_key(one) for one in schema.labels]
-    share = {"type": ["number", "null"], "minimum": 0, "maximum": 1.000001}
+    share = {"type": ["number", "null"], "minimum": 0, "maximum": MOST_SHARE}
     probabilities = {"type": "object", "properties": dict.fromkeys(names, share)}
     return {
         "type": "object",

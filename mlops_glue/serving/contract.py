@@ -1,7 +1,8 @@
 """What a request may hold: decoded and checked in compiled code, and every problem told when something is wrong.
 
 A request is `{"rows": [{…}, …]}` or one bare row. Types made from the model's schema decode it (msgspec). Only what
-they refuse is read again, slowly, to name each row and field; that second reading defines what is right.
+they refuse is read again, slowly, to name each row and field; that second reading defines what is right. It also reads
+what clients of a plain FastAPI server send, `{"features": [[…], …]}`: rows without names, in the order of the schema.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from mlops_glue.text import EXACT, FALSE, TRUE, UNSURE, category, micros, number
 
 MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
 UNFIT = re.compile(r'[\\"\x00-\x1f]')  # what msgspec takes no field name with
+LISTED = "features"  # the key of rows without names
+LISTS = re.compile(rb'\s*\{\s*"features"\s*:\s*\[(\s*\[)?')
 MOST_PROBLEMS = 1000
+MOST_ORDER = 800  # characters of an order of names in a problem
 MOST_DIGITS = 400  # of a whole number; a float has 309
 TWICE = "stands twice in one object"
 HUGE = "is NaN, infinite or too large"
@@ -54,6 +58,7 @@ class Rows:
 
     values: list[tuple[Any, ...]]
     bare: bool  # one row that was not in a list
+    order: list[str] | None = None  # of the names, where the request had none
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,7 @@ class Contract:
         types = {**features.request_types, **features.types} if features else {}
         self.fields += [Field(n, "key", types.get(n, "string"), required=False) for n in others if n not in have]
         self.place = {field.name: at for at, field in enumerate(self.fields)}
+        self.order = [column.name for column in schema.columns]  # of a row without names
         self._columns, self._numbers, self._looked = len(columns), len(numeric), looked
         self._looked_at = [self.place[c.name] for c in schema.columns if c.name in looked]
         found = {name: at for at, name in enumerate(features.columns)} if features else {}
@@ -158,6 +164,8 @@ class Contract:
         self._plain &= all(f.types == (str,) for f in self.fields[self._numbers : self._columns])
         self._one: Any
         self._many: Any
+        self._lists: dict[bool, Any] = {}  # of rows without names: is it one alone?
+        self._of_list = _taken([self.order.index(field.name) for field in self.fields if field.name in self.order])
         self._kept = [f.name in looked or f.kind == "key" for f in self.fields]  # what is not given stays UNSET
         self._of_others = _taken([at for at, kept in enumerate(self._kept) if not kept])
         self._decoders()
@@ -167,11 +175,12 @@ class Contract:
             self._one = self._many = _not_quick
             return
         specs: list[tuple[str, Any, Any]] = []
+        kinds: dict[str, Any] = {}
         for at, field in enumerate(self.fields):
             kind: Any = field.types[0]
             for one in field.types[1:] if field.kind != "number" else ():  # a whole number becomes a float
                 kind |= one
-            kind = kind | None if field.nullable else kind
+            kinds[field.name] = kind = kind | None if field.nullable else kind
             optional = self._kept[at] or field.nullable
             default = UNSET if optional else msgspec.NODEFAULT
             specs.append((f"f{at}", kind | msgspec.UnsetType if optional else kind, default))
@@ -180,9 +189,18 @@ class Contract:
         many = msgspec.defstruct("Many", [("rows", list[row])], forbid_unknown_fields=True)  # type: ignore[valid-type]
         self._one = msgspec.json.Decoder(row).decode
         self._many = msgspec.json.Decoder(many).decode
+        unnamed = tuple[tuple(kinds[name] for name in self.order)]  # type: ignore[valid-type, misc]
+        for alone in (True, False):
+            of = unnamed if alone else list[unnamed]  # type: ignore[valid-type]
+            lists = msgspec.defstruct("Lists", [(LISTED, of)], forbid_unknown_fields=True)
+            self._lists[alone] = msgspec.json.Decoder(lists).decode
 
-    def decode(self, body: bytes) -> Rows:
+    def decode(self, body: bytes, order: list[str] | None = None) -> Rows:
         """The rows of a request.
+
+        Args:
+            body: of the request.
+            order: of the values in a row without names, where it is another version's.
 
         Raises:
             Malformed: it is no JSON.
@@ -192,7 +210,7 @@ class Contract:
             bare = MANY.match(body) is None
             rows = [self._one(body)] if bare else self._many(body).rows
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
-            return self._slowly(body)
+            return self._slowly(body, order)
         if not 0 < len(rows) <= self.max_rows:
             return self._slowly(body)
         values, keys = [msgspec.structs.astuple(row) for row in rows], 0 if bare else 1
@@ -236,16 +254,74 @@ class Contract:
         """Rows that are Python values already; unknown fields and wrong ones are told in the same way."""
         return self._rows(rows, bare=False)
 
-    def _slowly(self, body: bytes) -> Rows:
+    def _slowly(self, body: bytes, order: list[str] | None = None) -> Rows:
+        rows = self._quick_lists(body) if order in (None, self.order) else None
+        if rows is not None:
+            return rows
         tree = _parsed(body)
         if isinstance(tree, dict) and isinstance(tree.get("rows"), list):
-            extra = [_problem(None, name, TWICE) for name in getattr(tree, "twice", ())]
-            extra += [_problem(None, name, "unknown field") for name in tree if name != "rows"]
-            if len(tree["rows"]) > self.max_rows:
-                said = f"has {len(tree['rows']):,} rows; the limit is {self.max_rows:,}"
-                raise Invalid([*extra, _problem(None, "rows", said)])
-            return self._rows(tree["rows"], bare=False, problems=extra)
+            return self._rows(tree["rows"], bare=False, problems=self._problems_around(tree, "rows", tree["rows"]))
+        if isinstance(tree, dict) and LISTED in tree and (LISTED not in self.place or isinstance(tree[LISTED], list)):
+            return self._listed(tree, order or self.order)
         return self._rows([tree], bare=True)
+
+    def _problems_around(self, tree: dict[str, Any], key: str, rows: list[Any]) -> list[dict[str, Any]]:
+        """What is wrong beside the rows.
+
+        Raises:
+            Invalid: there are too many of them.
+        """
+        problems = [_problem(None, name, TWICE) for name in getattr(tree, "twice", ())]
+        problems += [_problem(None, name, "unknown field") for name in tree if name != key]
+        if len(rows) > self.max_rows:
+            problems.append(_problem(None, key, f"has {len(rows):,} rows; the limit is {self.max_rows:,}"))
+            raise Invalid(problems)
+        return problems
+
+    def _quick_lists(self, body: bytes) -> Rows | None:
+        """Rows without names, read in compiled code; None where something is wrong with them, or they have names."""
+        match = LISTS.match(body)
+        if match is None or self.features is not None or not self._lists:
+            return None
+        alone = match.group(1) is None
+        try:
+            given = getattr(self._lists[alone](body), LISTED)
+        except (ValueError, RecursionError):
+            return None
+        values = [self._of_list(row) for row in ([given] if alone else given)]
+        if not 0 < len(values) <= self.max_rows or self._repeats(body, values, keys=1):
+            return None
+        doubtful = [(at, row) for at, row in enumerate(values) if self._checked and not self._is_sound(row)]
+        if problems := [problem for at, row in doubtful for problem in self._row_problems(at, row)]:
+            raise Invalid(problems)
+        return Rows(values, bare=False, order=self.order)
+
+    def _listed(self, tree: dict[str, Any], order: list[str]) -> Rows:
+        """Rows without names, or one alone: each value gets the name that stands at its place in the order."""
+        given = tree[LISTED]
+        if self.features is not None:
+            names = ", ".join(f'"{name}": …' for name in self.features.asked_by)
+            said = f'needs names, because features are looked up: send {{"rows": [{{{names}}}, …]}}'
+            raise Invalid([_problem(None, LISTED, said)])
+        if not isinstance(given, list) or not given:
+            said = "must have at least one row" if given == [] else f"must be an array of rows, not {_named(given)}"
+            raise Invalid([_problem(None, LISTED, said)])
+        rows = given if any(isinstance(row, list) for row in given) else [given]
+        problems = self._problems_around(tree, LISTED, rows)
+        names = ", ".join(order)
+        names = names if len(names) <= MOST_ORDER else f"{names[:MOST_ORDER]}… (GET /model has all)"
+        made: list[Any] = []
+        for at, row in enumerate(rows):
+            if len(problems) >= MOST_PROBLEMS:
+                break
+            fits = isinstance(row, list) and len(row) == len(order)
+            made.append(dict(zip(order, row, strict=True)) if fits else UNSET)
+            if not isinstance(row, list):
+                problems.append(_problem(at, None, f"a row is an array, not {_named(row)}"))
+            elif not fits:
+                said = f"must have {len(order)} values, not {len(row)}, in this order: {names}"
+                problems.append(_problem(at, None, said))
+        return Rows(self._rows(made, bare=False, problems=problems).values, bare=False, order=order)
 
     def _rows(self, rows: list[Any], *, bare: bool, problems: list[dict[str, Any]] | None = None) -> Rows:
         problems = problems or []
@@ -255,6 +331,8 @@ class Contract:
         for at, row in enumerate(rows):
             if len(problems) >= MOST_PROBLEMS:
                 break
+            if row is UNSET:  # what is wrong with it is among the problems
+                continue
             if not isinstance(row, dict):
                 problems.append(_problem(at, None, f"a row is an object, not {_named(row)}"))
                 continue

@@ -49,7 +49,14 @@ class Model:
             raise DataError(f"{folder.name}/input_example.json: is missing, or holds no row")
         self.schema, self.features, self.format = self._bundle.schema, self._bundle.features, self._bundle.format
         self.contract = Contract(self.schema, self.features, unseen=unseen, max_rows=max_rows)
-        self._labels = [json_key(label) for label in self.schema.labels or []]
+        self._label_places()
+
+    def _label_places(self) -> None:
+        """Where the probability of a class stands."""
+        labels = self.schema.labels or []
+        self._labels = [json_key(label) for label in labels]
+        self._place = {label: at for at, label in enumerate(labels)}
+        self._positive = labels.index(self.schema.order[-1]) if len(labels) == 2 else None
 
     def scored(self, inputs: dict[str, Any]) -> tuple[list[Any], list[list[float]] | None]:
         """Predictions and, for classes, probabilities in the order of the labels.
@@ -78,6 +85,19 @@ class Model:
             {"prediction": one, "probabilities": dict(zip(self._labels, row, strict=True))}
             for one, row in zip(said, shares, strict=True)
         ]
+
+    def plain(self, said: list[Any], shares: list[list[float]] | None) -> dict[str, Any]:
+        """What `scored` gives as a plain FastAPI server would: scalars of one row, lists of several.
+
+        The probability is that of the positive class; where there are more than two, that of the predicted one.
+        """
+        made: dict[str, list[Any]] = {"prediction": said}
+        if shares is not None and self._positive is not None:
+            made["probability"] = [row[self._positive] for row in shares]
+        elif shares is not None:
+            of = self._place
+            made["probability"] = [None if v is None else row[of[v]] for v, row in zip(said, shares, strict=True)]
+        return made if len(said) > 1 else {name: values[0] for name, values in made.items()}
 
     def answers(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
         """Both in one."""

@@ -62,7 +62,6 @@ TITLES = {
 }
 KINDS = {400: "malformed", 401: "unauthorized", 405: "method", 408: "timeout", 413: "too_large", 415: "content_type"}
 KINDS |= {422: "invalid", 500: "internal"}
-OPEN = {"/health", "/ready"}  # no key is asked for
 CLOSE = (b"connection", b"close")
 JSON_TYPE, PROBLEM_TYPE = (b"content-type", b"application/json"), (b"content-type", b"application/problem+json")
 
@@ -316,6 +315,8 @@ class Worker:
         model = served.model
         named = model.named(said, shares)
         whole: dict[str, Any] = named[0] if rows.bare else {"predictions": named}
+        if rows.order is not None:
+            whole = model.plain(said, shares) | whole
         whole["model_version"], whole["request_id"] = model.version, request_id
         return self._encode(whole), len(said)
 
@@ -337,7 +338,7 @@ class Worker:
         if other.takes == or_else.takes:
             return other, rows
         try:
-            return other, other.model.contract.decode(body)
+            return other, other.model.contract.decode(body, rows.order)
         except (Malformed, Invalid):
             self.counters.add("glue_canary_fallbacks_total")
             return or_else, rows
@@ -349,7 +350,7 @@ class Worker:
             try:
                 rows = request.rows
                 if shadow.takes != served.takes:
-                    rows = shadow.model.contract.decode(body)
+                    rows = shadow.model.contract.decode(body, rows.order)
                     await self._complete(shadow, rows, request.request_id)
                 await self.batch.score(shadow, Request(rows, request.request_id, request.caller, answered=False))
             except Exception:
@@ -468,7 +469,7 @@ class Worker:
             await send(message)
 
         try:
-            if self._keys and scope["path"] not in OPEN:
+            if self._keys and scope["path"] not in pages.OPEN:
                 self._check_key(next((v for n, v in scope["headers"] if n == b"authorization"), b""))
             # HEAD is GET, of which the server in front leaves out the body: balancers ask so
             await self.rest({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, receive, sending)

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.conftest import JSON, Glue, answering, ask, on_penguins, row_of, serving, until, with_serve
@@ -44,11 +46,52 @@ def test_what_is_printed_works(project: Path) -> None:
         about = ask(url, "/model")[1]
         assert (about["name"], about["version"], about["alias"]) == ("p", 1, "champion")
         assert about["fingerprint"] == json.loads((project / ".glue/delivery.json").read_text())["fingerprint"]
-        assert "swagger" in ask(url, "/docs")[1]
+        page = ask(url, "/docs")[1]
+        assert ask(url, "/")[1] == page
+        assert "//" not in page.replace("</", "")  # nothing from elsewhere: it needs no network
+        for path in re.findall(r'(?:src|href|url)(?:=|: )"([^":,]+)"', page):
+            assert ask(url, f"/{path}")[0] == 200
+        if browser := shutil.which("chromium"):
+            words = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000"]
+            shown = subprocess.run(
+                [*words, "--dump-dom", f"{url}/"], capture_output=True, text=True, timeout=120
+            ).stdout
+            assert 'data-path="/predict"' in shown and "Predict species" in shown
         example = ask(url, "/openapi.json")[1]["paths"]["/predict"]["post"]["requestBody"]["content"][
             "application/json"
         ]
         assert ask(url, body=example["examples"]["rows"]["value"])[0] == 200
+        assert ask(url, body=example["examples"]["lists"]["value"])[0] == 200
+
+
+def test_clients_of_a_plain_fastapi_server(project: Path) -> None:
+    """`{"features": [[…]]}` has the answer that they expect; predictions and log are those of rows with names."""
+    rows = json.loads((project / "artifacts/bundle/input_example.json").read_text())
+    with serving(project, "--quiet") as (url, _):
+        order = ask(url, "/model")[1]["features"]
+        lists = [[row[name] for name in order] for row in rows]
+        named = ask(url, body={"rows": rows})[1]
+        several = ask(url, body={"features": lists})[1]
+        shares = [one["probabilities"][one["prediction"]] for one in named["predictions"]]
+        assert several["predictions"] == named["predictions"]
+        assert (several["prediction"], several["probability"]) == (
+            [one["prediction"] for one in named["predictions"]],
+            shares,
+        )
+        for alone in (lists[:1], lists[0]):
+            said = ask(url, body={"features": alone})[1]
+            assert (said["prediction"], said["probability"]) == (several["prediction"][0], shares[0])
+            assert said["model_version"] == 1 and said["request_id"]
+        status, said = ask(url, body={"features": [lists[0][:3], [*lists[0][:-1], "x"]]})
+        assert status == 422 and [(p["row"], p["field"]) for p in said["problems"]] == [(0, None), (1, order[-1])]
+        assert f"must have {len(order)} values, not 3, in this order: {', '.join(order)}" in str(said)
+    log = pd.read_parquet(project / "data/predictions")
+    ids = [named["request_id"], several["request_id"]]
+    with_names, without = (
+        log[log.glue_request_id == one].sort_values("glue_row").drop(columns=["glue_request_id", "glue_time"])
+        for one in ids
+    )
+    pd.testing.assert_frame_equal(with_names.reset_index(drop=True), without.reset_index(drop=True))
 
 
 def test_a_worker_holds_no_heavy_tool(project: Path) -> None:
@@ -117,8 +160,11 @@ def test_keys(project: Path, glue: Glue) -> None:
                     said = glue("serve", *words, cwd=project, code=2).stderr
                     assert "glue.yaml serve.api_keys: ${OLD_KEY} " in said and wrong not in said
         with serving(project, "--host", "0.0.0.0", env={"OLD_KEY": "first\n", "NEW_KEY": " second"}) as (url, _):
-            for path in ("/model", "/metrics", "/docs", "/openapi.json"):
+            for path in ("/model", "/metrics", "/openapi.json", "/docs/files/redoc.standalone.js"):
                 assert ask(url, path)[0] == 401
+            page = ask(url, "/docs")[1]  # a browser sends no key: the page asks for it, and says nothing of the model
+            assert "secured = true" in page and "species" not in page and "API key" in page
+            assert ask(url, "/docs/files/swagger-ui.css")[0] == 200
             assert ask(url, body=row)[0] == 401
             assert ask(url, body=row, Authorization="Bearer third")[0] == 401
             assert ask(url, body=row, Authorization="Basic first")[0] == 401
