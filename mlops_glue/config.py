@@ -380,10 +380,16 @@ class Retrain(Section):
     )
 
 
+Command = Annotated[str, Field(pattern=r"\S")]  # of a shell
+
+
 class Ci(Section):
     """The workflows of GitHub Actions that `glue ci` writes."""
 
-    python: Literal["3.11", "3.12", "3.13"] = "3.13"
+    python: Literal["3.11", "3.12", "3.13"] | None = Field(
+        default=None,
+        description="of the jobs; null: by .python-version, requires-python, else the one that runs glue ci",
+    )
     branch: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$")] = Field(
         default="main", description="a push to it trains"
     )
@@ -397,6 +403,17 @@ class Ci(Section):
     cloud: Literal["aws", "gcp", "azure"] | None = Field(default=None, description="where the jobs log in, by OIDC")
     image: Annotated[str, Field(pattern=IMAGE)] | None = Field(
         default=None, description="name of the serving image: ghcr.io/owner/name; null: a package without Docker"
+    )
+    staging: Command | None = Field(
+        default=None,
+        description="command that deploys to staging, before anything is promoted; where it fails, nothing is",
+    )
+    deploy: Command | None = Field(
+        default=None, description="command that deploys to production, after the promotion; null: only the alias moves"
+    )
+    rollback: Command | None = Field(
+        default=None,
+        description="command that takes back what `deploy` did, where it failed; the alias is put back anyhow",
     )
     schedule: Annotated[str, Field(pattern=CRON)] | None = Field(
         default="17 5 * * *", description="when the monitor runs: cron, UTC; null: never"
@@ -940,6 +957,14 @@ def _cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple
     for field, (what, low, high, names) in zip((config.ci.schedule or "").split(), CRON_FIELDS, strict=False):
         if not _is_cron(field, low, high, names.split()):
             yield ("ci", "schedule"), f"{field!r} is no {what} from {low} to {high}"
+    for key in ("staging", "deploy", "rollback"):
+        if "${{" in (getattr(config.ci, key) or ""):
+            yield (
+                ("ci", key),
+                "is a command of a shell, and ${{ }} is GitHub's: name the secret in ci.secrets, then $NAME",
+            )
+    if config.ci.rollback is not None and config.ci.deploy is None:
+        yield ("ci", "rollback"), "needs ci.deploy, of which it takes back what that did"
     login = registry_of(config.ci.image)
     if login in ("aws", "gcp", "azure") and config.ci.cloud != login:
         yield ("ci", "image"), f"its registry takes a login of {login}'s (ci: {{cloud: {login}}})"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import json
 import os
 import re
+import shlex
+import sys
+import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
@@ -14,8 +20,12 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.commands import generated, undo
 from mlops_glue.errors import ConfigError, UsageError
 
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+
 MARK = "# Made by `glue ci`"  # the first line of a file that is glue's to write again
 WHEEL = r"^\./vendor/mlops_glue-([^-]+)-.*?\.whl"  # where no index has this glue
+PYTHONS = ("3.13", "3.12", "3.11")
 WORKFLOWS = ("test", "train", "deploy", "monitor")
 EXTRA_OF = {"s3": "s3", "gs": "gcs", "azure": "azure"}  # by the scheme of the remote
 CLOUD_OF = {"aws": "s3", "gcp": "gcs", "azure": "azure"}
@@ -99,6 +109,7 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
     folder = "" if root == top else f"{root.relative_to(top).as_posix()}/"
     return {
         **config.ci.model_dump(exclude={"secrets"}),
+        "python": config.ci.python or _python(root, top),
         "actions": _actions(),
         "registry": configs.registry_of(config.ci.image),
         "data_secrets": sorted(for_data),
@@ -113,6 +124,33 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
         "version": __version__,
         "wheel": (root / "vendor" / f"mlops_glue-{__version__}-py3-none-any.whl").is_file(),
     }
+
+
+def _python(root: Path, top: Path) -> str:
+    """The Python of the project's jobs: what it says itself, else what they had so far, else what runs this."""
+    folders = [root, *([top] if top != root else [])]
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError):
+            named = re.match(r"\s*(?:cpython-?)?(3\.\d+)", (folder / ".python-version").read_text(encoding="utf-8"))
+            if named and named.group(1) in PYTHONS:
+                return named.group(1)
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    workflow = top / ".github" / "workflows" / f"{prefix(root, top)}test.yml"
+    written = re.search(r'python-version: "([\d.]+)"', workflow.read_text("utf-8")) if workflow.is_file() else None
+    wanted = [written.group(1) if written else here, here, *PYTHONS]
+    asked = next((asked for folder in folders if (asked := _requires_python(folder)) is not None), None)
+    return next((v for v in wanted if v in PYTHONS and (asked is None or asked.contains(f"{v}.99"))), here)
+
+
+def _requires_python(folder: Path) -> SpecifierSet | None:
+    """What `pyproject.toml` asks for."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        found = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        return SpecifierSet(found["project"]["requires-python"])
+    except (OSError, ValueError, KeyError, TypeError, InvalidSpecifier):
+        return None
 
 
 def _actions() -> dict[str, str]:
@@ -196,6 +234,23 @@ def _unlocked(root: Path, name: str) -> str | None:
     return None
 
 
+def _vendored(root: Path) -> str | None:
+    """The commands that put glue's wheel into `vendor/`, where it was installed from no index and is not there yet."""
+    text = importlib.metadata.distribution("mlops-glue").read_text("direct_url.json")
+    if text is None or list((root / "vendor").glob(f"mlops_glue-{__version__}-*.whl")):
+        return None
+    origin = json.loads(text)
+    url = origin["url"].removeprefix("file://")
+    if "dir_info" in origin:
+        words = ["uv", "build", "--wheel", "--out-dir", "vendor", unquote(url)]
+    elif origin["url"].startswith("file://"):
+        words = ["cp", unquote(url), "vendor/"]
+    else:
+        kind = origin.get("vcs_info", {}).get("vcs")
+        words = ["pip", "wheel", "--no-deps", "--wheel-dir", "vendor", f"{kind}+{url}" if kind else url]
+    return f"mkdir -p vendor && {shlex.join(words)} && glue ci"
+
+
 def _tell(root: Path, config: configs.Config, outcomes: dict[str, str], lacking: str | None) -> None:
     for path, outcome in outcomes.items():
         if outcome != "not asked for":
@@ -205,7 +260,11 @@ def _tell(root: Path, config: configs.Config, outcomes: dict[str, str], lacking:
     if lacking is not None:
         said = f" and has no {lacking}" if lacking else ""
         console.progress(f"{config.ci.requirements} is what the jobs install{said}: make lock, then commit it")
+        if (vendored := _vendored(root)) is not None:
+            console.progress(f"this glue is from no package index, so make lock needs its wheel in vendor/: {vendored}")
     made = [path for path, outcome in outcomes.items() if outcome != "not asked for"]
+    if config.ci.deploy is None and any(name.endswith("deploy.yml") for name in made):
+        console.progress("deploy.yml promotes and packages, and deploys nothing: ci: {deploy: COMMAND}")
     if git.lacks_branch(root, config.ci.branch):
         console.progress(f"train.yml waits for pushes to {config.ci.branch}, which git has not: ci: {{branch: NAME}}")
     log = configs.in_environment(config, config.ci.env).serve.prediction_log or ""

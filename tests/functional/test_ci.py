@@ -86,6 +86,13 @@ def variants(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
             "schedule": "0 6 * * 1-5" if at % 3 else None,
             "secrets": ["TOKEN"],
         }
+        if at % 3 != 1:
+            ci |= {
+                "staging": "./deploy.sh staging",
+                "deploy": 'helm upgrade churn . --set "digest=$DIGEST"\necho done: ok',
+            }
+        if at % 3 == 2:
+            ci |= {"rollback": "helm rollback churn"}
         root = project(top / f"v{at}", ci, features=at % 2 == 1, remote=at % 5 != 0, tracked=at % 7 != 0)
         commit(root)
         glue("ci", cwd=root)
@@ -305,6 +312,9 @@ def test_make_shows_the_commands(variants: Path) -> None:
     ("ci", "said"),
     [
         ({"python": "3.9"}, "ci.python: should be '3.11', '3.12' or '3.13', not '3.9'"),
+        ({"deploy": "./deploy ${{ secrets.TOKEN }}"}, "ci.deploy: is a command of a shell, and ${{ }} is GitHub's"),
+        ({"deploy": " "}, "ci.deploy:"),
+        ({"rollback": "./undo"}, "ci.rollback: needs ci.deploy"),
         ({"schedule": "daily"}, "ci.schedule: should be five fields of cron"),
         ({"schedule": "61 5 * * *"}, "ci.schedule: '61' is no minute from 0 to 59"),
         ({"schedule": "0 */0 * * MON-FRI"}, "ci.schedule: '*/0' is no hour from 0 to 23"),

@@ -33,7 +33,7 @@ class Repository:
     """A project that is pushed to a bare repository, and what GitHub would make of its workflows."""
 
     def __init__(self, folder: Path, glue: Glue, secrets: dict[str, str], ci: str = "{env: prod}") -> None:
-        self.folder, self.glue, self.secrets = folder, glue, secrets
+        self.folder, self.glue, self.secrets, self.ci = folder, glue, secrets, ci
         self.work, self.origin, self.runs = folder / "project", folder / "origin.git", 0
         palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
         glue("init", "project", "--data", "penguins.csv", "--target", "species", cwd=folder)
@@ -172,19 +172,25 @@ def check_deployment(there: Repository, version: str, store: str) -> None:
         return str(client.get_model_version_by_alias("project", "champion").version)
 
     jobs, runner = there.run("deploy", version=version)
-    assert jobs["deploy"].result == "success", jobs["deploy"].log
+    assert jobs["package"].result == jobs["deploy"].result == "success", jobs["package"].log + jobs["deploy"].log
     assert champion() == version
-    assert (jobs["deploy"].steps["Roll back"], f"project v{version}" in jobs["deploy"].log) == ("skipped", True)
+    assert (jobs["deploy"].steps["Roll back"], f"project v{version}" in jobs["package"].log) == ("skipped", True)
+    assert "Nothing else is deployed: glue.yaml has no ci.deploy" in jobs["deploy"].summary
     jobs, _ = there.run("deploy", broken="tar", version=version)  # of what is champion already
-    assert (jobs["deploy"].result, jobs["deploy"].steps["Roll back"]) == ("failure", "skipped")
+    assert (jobs["package"].result, jobs["deploy"].result) == ("failure", "skipped")
     assert (runner.artifacts / f"serving-v{version}/serving-v{version}.tar.gz").stat().st_size > 100_000
 
     there.git("merge", "-q", "better")
     there.push("better")
     newer = there.run("train")[0]["train"].outputs["version"]
     assert newer != version
-    jobs, _ = there.run("deploy", broken="tar", version=newer)
-    assert jobs["deploy"].result == "failure"
+    commands = (
+        f"{{env: prod, deploy: 'false', secrets: [{', '.join(n for n in there.secrets if n.startswith('AWS_'))}]}}"
+    )
+    there.edit("glue.yaml", there.ci, commands)
+    there.glue("ci", cwd=there.work)
+    there.push("deploys")
+    jobs, _ = there.run("deploy", version=newer)
     assert (jobs["deploy"].steps["Promote"], jobs["deploy"].steps["Roll back"]) == ("success", "success")
     assert champion() == version
 
@@ -248,20 +254,8 @@ def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str, on_alert: lis
     """Only drift opens an issue; it trains only where `on_alert` asks for it and the limits allow it. A script with the
     exit codes stands for the command, which is run by `check_monitoring`."""
     origin, work = tmp_path / "origin.git", tmp_path / "work"
-    project(work, {"secrets": ["TOKEN"]})
-    config = (work / "glue.yaml").read_text()
-    (work / "glue.yaml").write_text(config.replace("on_alert: [retrain]", f"on_alert: {json.dumps(on_alert)}"))
-    named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
-    subprocess.run(["git", "init", "-q", "-b", "main", str(work)], check=True)
-    subprocess.run([*named, "add", "-A"], cwd=work, check=True)
-    subprocess.run(["glue", "ci"], cwd=work, check=True, capture_output=True)
-    (work / "requirements.lock").write_text(lock("click"))
-    subprocess.run([*named, "add", "-A"], cwd=work, check=True)
-    subprocess.run([*named, "commit", "-qm", "all"], cwd=work, check=True)
-    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(origin)], check=True)
-    runner = Runner(tmp_path / "run", origin, "main", {}, {"TOKEN": "s"})
-    (tmp_path / "run/bin/glue").write_text(MONITOR)
-    (tmp_path / "run/bin/glue").chmod(0o755)
+    committed(work, origin, {"secrets": ["TOKEN"]}, lambda text: text.replace("[retrain]", json.dumps(on_alert), 1))
+    runner = with_stand_in(Runner(tmp_path / "run", origin, "main", {}, {"TOKEN": "s"}), MONITOR)
     (tmp_path / "run/bin/exit").write_text(code)
     (tmp_path / "run/bin/outcome").write_text(outcome)
     jobs = runner.run("monitor")
@@ -279,6 +273,93 @@ def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str, on_alert: lis
         (tmp_path / "again/bin/glue").chmod(0o755)
         again.run("monitor")
         assert [line.split()[1] for line in again.asked] == ["list", "comment", "run"]
+
+
+COMMANDS = {
+    "deploy": (
+        'echo "production $VERSION $DIGEST $BEFORE" >> "$TOLD"\n'
+        'tar -tzf "$PACKAGE" >> "$TOLD" && [ ! -e "$TOLD.broken" ]'
+    ),
+    "staging": 'echo "staging $VERSION $DIGEST" >> "$TOLD" && [ "$VERSION" != 7 ]',
+    "rollback": 'echo "back to $BEFORE from $VERSION" >> "$TOLD"',
+}
+STANDS_IN = """#!/bin/sh
+echo "$*" >> "$(dirname "$0")/../asked"
+case "$*" in
+  "package serving --version "*) mkdir serving && echo "import sys" > serving/__main__.py;;
+  "promote 3 --json") echo '{"version": 3, "previous": 3}';;
+  "promote "*" --json") echo '{"version": '"$2"', "previous": 4}';;
+esac
+"""
+
+
+def committed(work: Path, origin: Path, ci: dict[str, Any], edit: Callable[[str], str] = str) -> None:
+    """A project with its workflows, pushed; no tool of it is run here."""
+    project(work, ci)
+    (work / "glue.yaml").write_text(edit((work / "glue.yaml").read_text()))
+    named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", "init", "-q", "-b", "main", str(work)], check=True)
+    subprocess.run([*named, "add", "-A"], cwd=work, check=True)
+    subprocess.run(["glue", "ci"], cwd=work, check=True, capture_output=True)
+    (work / "requirements.lock").write_text(lock("click"))
+    subprocess.run([*named, "add", "-A"], cwd=work, check=True)
+    subprocess.run([*named, "commit", "-qm", "all"], cwd=work, check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(origin)], check=True)
+
+
+def with_stand_in(runner: Runner, script: str, name: str = "glue") -> Runner:
+    """A script in the place of a command, whose real form other tests run."""
+    (runner.folder / "bin" / name).write_text(script)
+    (runner.folder / "bin" / name).chmod(0o755)
+    return runner
+
+
+def test_what_is_deployed_where(tmp_path: Path) -> None:
+    """Staging before anything is promoted, then production; what fails there is taken back, the alias with it."""
+    committed(tmp_path / "work", tmp_path / "origin.git", {"secrets": ["TOLD"], **COMMANDS})
+
+    def deployed(version: str) -> tuple[dict[str, Job], list[str], list[str]]:
+        told = tmp_path / f"told{version}"
+        if version == "6":
+            (tmp_path / "told6.broken").touch()
+        runner = Runner(tmp_path / f"run{version}", tmp_path / "origin.git", "main", {}, {"TOLD": str(told)})
+        jobs = with_stand_in(runner, STANDS_IN).run("deploy", version=version)
+        asked = (runner.folder / "asked").read_text().splitlines()
+        return jobs, told.read_text().splitlines(), [line.split()[0] for line in asked]
+
+    jobs, told, asked = deployed("5")
+    assert jobs["deploy"].result == "success", jobs["package"].log + jobs["deploy"].log
+    digest = jobs["package"].outputs["digest"]
+    assert re.fullmatch("sha256:[0-9a-f]{64}", digest)
+    assert told[:2] == [f"staging 5 {digest}", f"production 5 {digest} 4"] and "serving/__main__.py" in told
+    assert asked == ["package", "run", "promote"]
+
+    jobs, told, asked = deployed("7")  # staging says no: production and its alias are as they were
+    assert (jobs["package"].result, jobs["deploy"].result) == ("failure", "skipped")
+    assert len(told) == 1 and asked == ["package"]
+
+    jobs, told, asked = deployed("6")
+    assert jobs["deploy"].result == "failure"
+    assert told[-1] == "back to 4 from 6" and asked == ["package", "run", "promote", "rollback"]
+
+    jobs, told, asked = deployed("3")  # what is champion already has nothing before it
+    assert jobs["deploy"].result == "success" and told[1].endswith(" ") and "rollback" not in asked
+
+
+RED = "#!/bin/sh\nexit 1\n"
+
+
+def test_a_push_trains_only_what_passes_its_tests(tmp_path: Path) -> None:
+    committed(tmp_path / "work", tmp_path / "origin.git", {"secrets": ["TOKEN"]})
+    runner = Runner(tmp_path / "run", tmp_path / "origin.git", "main", {}, {"TOKEN": "s"})
+    jobs = with_stand_in(with_stand_in(runner, STANDS_IN), RED, "pytest").run("train")
+    assert {name: job.result for name, job in jobs.items()} == {
+        "test": "failure",
+        "train": "skipped",
+        "deploy": "skipped",
+    }
+    asked = (runner.folder / "asked").read_text()
+    assert asked == "run --pull --push --until evaluate\n" and runner.asked == []  # nothing is registered
 
 
 def test_pull_requests_and_training(tmp_path: Path, glue: Glue, empty_store: Path) -> None:
