@@ -25,6 +25,7 @@ import numpy as np
 from mlops_glue.records import Servable
 from mlops_glue.secrets import redacted
 from mlops_glue.serving import app as pages
+from mlops_glue.serving.access import forms
 from mlops_glue.serving.batch import Batch, NotLogged, Request
 from mlops_glue.serving.contract import UNSET, Invalid, Malformed, Rows
 from mlops_glue.serving.live import Live, Served
@@ -39,7 +40,6 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-LINE = '{"time":%.3f,"request_id":"%s","method":"%s","path":%s,"status":%d,"ms":%.3f,"rows":%d}\n'
 STARTED = "started"  # a worker has been ready
 PROBE_S = 2.0  # between two looks whether the online store answers
 PROBLEM = ".problem"  # files of the other processes, each a line
@@ -120,6 +120,7 @@ class Worker:
         state = Path(settings.state) if settings.state else None
         self.counters = Counters(state)
         self._log: list[str] = []
+        self._line, self._note_line = forms(sys.stderr.isatty())
         self._encode = msgspec.json.Encoder().encode
         self.live = Live(settings, self._swapped, self._not_swapped)
         self.batch = Batch(_log(settings), self.counters)
@@ -150,7 +151,7 @@ class Worker:
 
     def _note(self, **about: Any) -> None:
         """One line of the log that is of no request, or of what went wrong in one."""
-        self._log.append(self._encode({"time": time.time(), **about}).decode() + "\n")
+        self._log.append(self._note_line(time.time(), about))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -488,7 +489,7 @@ class Worker:
     def _tell(self, at: float, request_id: str, method: str, path: str, status: int, took: float, rows: int) -> None:
         """One line of the access log; no value of a request is in it. The path is JSON already."""
         if self.settings.access_log:
-            self._log.append(LINE % (at, request_id, method, path, status, 1000 * took, rows))
+            self._log.append(self._line((at, request_id, method, path, status, took, rows)))
 
     def _tell_bug(self, request_id: str, error: BaseException) -> None:
         """Where it happened, for whoever reads the log; what the exception says may hold values and is not told."""
