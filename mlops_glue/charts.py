@@ -41,7 +41,7 @@ def number(value: float | None) -> str:
     """As people read it: four places behind the point, fewer of large ones."""
     if value is None or not math.isfinite(value):
         return "n/a"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
+    return f"{value:z.4f}" if abs(value) < 100 else f"{value:,.1f}"
 
 
 def _scale(values: Iterable[float | None], start: float, end: float) -> Any:

@@ -593,4 +593,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from mlops_glue import console
 
         code = _interrupted() if errors.interrupted else console.ended(problem, show=asked["traceback"])
+    if (colorama := sys.modules.get("colorama.initialise")) is not None:
+        atexit.unregister(colorama.reset_all)  # it ends a terminal's output with an escape sequence, TERM=dumb or not
     sys.exit(code if isinstance(code, int) else 0)

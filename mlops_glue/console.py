@@ -6,31 +6,45 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import layout
+from mlops_glue import layout, terminal
 from mlops_glue.errors import GlueError, of_locale, of_memory, of_system, whole_traceback
 
 WIDTH = 12
+OUTSIDE = "outside"
+OUTCOMES = {"executed": "good", "restored": "aside", "unchanged": "dim", "failed": "bad"}
+VERDICTS = {"met": "good", "MISSED": "bad"}
+LABELS = {"error": "bad", "warning": "caution", "refused": "bad", "hint": "aside"}
 _kept: list[list[dict[str, Any]]] = []  # of the blocks of `stages_kept` that are at work
 
 
-def _paint(text: str, code: str) -> str:
-    plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
-    return text if plain else f"\033[{code}m{text}\033[0m"
+def progress(line: str, *, whole: bool = False) -> None:
+    """A line about what goes on, its label in colour; `whole`: it is to be copied, so no terminal breaks it."""
+    shown = line if whole else terminal.wrapped(line, sys.stderr)
+    label, colon, rest = shown.partition(":")
+    if colon and label in LABELS:
+        shown = terminal.paint(f"{label}:", LABELS[label], sys.stderr) + rest
+    _write_line(shown)
 
 
-def progress(line: str) -> None:
-    """A line about what goes on."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+def _write_line(line: str) -> None:
+    stream = terminal.unwrapped(sys.stderr)
+    stream.write(line + "\n")
+    stream.flush()
 
 
-def result(line: str = "") -> None:
-    """A line of the answer."""
-    sys.stdout.write(line + "\n")
+def result(line: str = "", *, whole: bool = False, good: str = "", bad: str = "") -> None:
+    """A line of the answer; `good` and `bad` are parts of it that have a colour on a terminal."""
+    shown = line if whole else terminal.wrapped(line, sys.stdout)
+    for part, style in ((good, "good"), (bad, "bad")):
+        if part:
+            shown = shown.replace(part, terminal.paint(part, style, sys.stdout), 1)
+    terminal.unwrapped(sys.stdout).write(shown + "\n")
 
 
 def flush() -> None:
@@ -51,9 +65,9 @@ def compared(with_champion: dict[str, Any]) -> str:
     few = f" (samples of {drawn:,} of the {rows:,} rows)" if drawn < rows else ""
     left_out = f"; {seen:,} rows that v{champion} was trained on are left out" if seen else ""
     return (
-        f"{metric} {with_champion['candidate']:.4f}, champion v{champion} on the same holdout "
-        f"{with_champion['champion']:.4f}; the difference is {with_champion['low']:+.4f} to "
-        f"{with_champion['high']:+.4f} at {with_champion['confidence']:.0%} confidence{few}{left_out}"
+        f"{metric} {with_champion['candidate']:z.4f}, champion v{champion} on the same holdout "
+        f"{with_champion['champion']:z.4f}; the difference is {with_champion['low']:+z.4f} to "
+        f"{with_champion['high']:+z.4f} at {with_champion['confidence']:.0%} confidence{few}{left_out}"
     )
 
 
@@ -65,21 +79,53 @@ def learned(fresh: dict[str, Any]) -> str:
 
 
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
-    """A stage's line: begun with outcome "", finished by the next call. On a terminal both are one line."""
+    """A stage's line, once it has an outcome; before that its name is drawn with a spinner, on a terminal.
+
+    Args:
+        name: of the stage; every line begins with it.
+        outcome: executed, restored, unchanged or failed; "" when the stage begins, `OUTSIDE` when a process of its own
+            takes the terminal.
+        seconds: that it took.
+        reasons: why it ran, or what came of it.
+    """
     head = f"{name} {'.' * (WIDTH - len(name))} "
-    if outcome:
-        for lines in _kept:
-            lines.append({"stage": name, "outcome": outcome, "seconds": round(seconds, 3), "reasons": reasons})
     if outcome == "":
-        if sys.stderr.isatty():
-            sys.stderr.write(head)
-            sys.stderr.flush()
+        terminal.work(head)
         return
-    colour = {"executed": "32", "restored": "36", "unchanged": "2", "failed": "31"}.get(outcome, "0")
+    terminal.still()
+    if outcome == OUTSIDE:
+        if terminal.can_move(sys.stderr):
+            _write_line(head.rstrip())
+        return
+    for lines in _kept:
+        lines.append({"stage": name, "outcome": outcome, "seconds": round(seconds, 3), "reasons": reasons})
     shown = reasons[:2] + ([f"and {len(reasons) - 2} more"] if len(reasons) > 2 else [])
     why = f"  ({', '.join(shown)})" if shown and outcome != "unchanged" else ""
-    start = "" if sys.stderr.isatty() else head
-    progress(f"{start}{_paint(f'{outcome:<9}', colour)} {seconds:6.1f} s{why}")
+    line = terminal.wrapped(f"{head}{outcome:<9} {seconds:6.1f} s{why}", sys.stderr, len(head))
+    painted = terminal.paint(outcome, OUTCOMES[outcome], sys.stderr)
+    _write_line(head + line.removeprefix(head).replace(outcome, painted, 1))
+
+
+@dataclass
+class Done:
+    """What became of a stage."""
+
+    outcome: str = "executed"
+    reasons: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def staged(name: str) -> Iterator[Done]:
+    """A stage that ends with the block: as the block says, or failed where it raises."""
+    done, started = Done(), time.perf_counter()
+    stage(name, "", 0.0, [])
+    try:
+        yield done
+    except BaseException:
+        done = Done("failed")
+        raise
+    finally:
+        stage(name, done.outcome, time.perf_counter() - started, done.reasons)
 
 
 @contextlib.contextmanager
@@ -109,21 +155,40 @@ def fold(name: str) -> Iterator[None]:
 def error(problem: GlueError) -> None:
     """`error: …` for each line of it, and the hint."""
     for line in problem.message.splitlines():
-        progress(f"{_paint('error:', '31;1')} {line}")
+        progress(f"error: {line}")
     if problem.hint:
-        progress(f"{_paint('hint:', '36')} {problem.hint}")
+        progress(f"hint: {problem.hint}")
 
 
 def table(rows: list[list[str]], head: list[str]) -> None:
-    """Columns padded with spaces, to stdout."""
+    """Columns padded with spaces, to stdout; on a terminal that is too narrow each row as a list."""
     widths = [max(len(r[at]) for r in [head, *rows]) for at in range(len(head))]
-    for row in [head, *rows]:
-        result("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+    room = terminal.columns(sys.stdout)
+    if room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
+        _stacked(rows, head)
+    else:
+        for row in [head, *rows]:
+            cells = [_verdict(cell) + " " * (w - len(cell)) for cell, w in zip(row, widths, strict=True)]
+            result("  ".join(cells).rstrip(), whole=True)
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
         lines = [f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows]]
         with open(page, "a", encoding="utf-8") as file:  # noqa: PTH123 - the runner's own file
             file.writelines([*lines, "\n"])
+
+
+def _verdict(cell: str) -> str:
+    return terminal.paint(cell, VERDICTS[cell], sys.stdout) if cell in VERDICTS else cell
+
+
+def _stacked(rows: list[list[str]], head: list[str]) -> None:
+    width = max(map(len, head[1:]))
+    result(head[0])
+    for first, *others in rows:
+        result(f"  {first}")
+        for title, cell in zip(head[1:], others, strict=True):
+            if cell:
+                result(f"    {title:<{width}}  {_verdict(cell)}", whole=True)
 
 
 def bug(problem: BaseException) -> GlueError:

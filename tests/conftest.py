@@ -15,12 +15,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.terminal import Screen, Terminal
 from tests.warm import ready
 
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -72,18 +73,37 @@ def _checked(done: subprocess.CompletedProcess[str], code: int | None) -> subpro
     return done
 
 
+def _asked(warm: socket.socket, words: Sequence[str], cwd: Path, out: int, err: int, **env: str | None) -> int:
+    """Its exit code."""
+    full = {name: value for name, value in {**os.environ, **env}.items() if value is not None}
+    request = {"words": list(words), "cwd": str(cwd), "env": full}
+    socket.send_fds(warm, [json.dumps(request).encode()], [out, err])
+    return int(warm.recv(100))
+
+
 @pytest.fixture(scope="session")
 def glue(warm: socket.socket) -> Glue:
     """Run `glue` as a user does, the imports spared; `code` is the exit code that is expected, None: any."""
 
     def run(*words: str, cwd: Path, code: int | None = 0) -> subprocess.CompletedProcess[str]:
-        request = {"words": words, "cwd": str(cwd), "env": dict(os.environ)}
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            socket.send_fds(warm, [json.dumps(request).encode()], [out.fileno(), err.fileno()])
-            ended = int(warm.recv(100))
+            ended = _asked(warm, words, cwd, out.fileno(), err.fileno())
             out.seek(0)
             err.seek(0)
             return _checked(subprocess.CompletedProcess(["glue", *words], ended, out.read(), err.read()), code)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def on_terminal(warm: socket.socket) -> Callable[..., Screen]:
+    """Run `glue` in a pseudo-terminal; variables by keyword, None: not set."""
+
+    def run(*words: str, cwd: Path, code: int = 0, columns: int = 80, **env: str | None) -> Screen:
+        terminal = Terminal(columns)
+        screen = terminal.close(_asked(warm, words, cwd, terminal.end, terminal.end, **{"TERM": "xterm", **env}))
+        assert screen.code == code, screen.raw
+        return screen
 
     return run
 

@@ -99,6 +99,7 @@ if __name__ == "__main__":
 
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
+    sys.stdout.reconfigure(line_buffering=os.isatty(1))
     code: object = 0
     try:
         main()

@@ -24,8 +24,9 @@ from mlops_glue import telemetry
 from mlops_glue.errors import GlueError, MissingExtra, ToolError, first_line
 from mlops_glue.io import atomic, read_yaml
 
-Outcome = str  # executed, restored, unchanged, failed
-Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome ("" before the work), seconds, reasons
+# "" before the work, "outside" before a command that runs as a subprocess; executed, restored, unchanged, failed
+Outcome = str
+Event = Callable[[str, Outcome, float, list[str]], None]  # stage, outcome, seconds, reasons
 
 REMOTE = "glue"  # what `.dvc/config` calls the remote that glue.yaml names
 LOCK_ANEW = "rm dvc.lock; glue run: what stands in the cache is restored"
@@ -386,7 +387,7 @@ def reproduce(
                 event(name, outcome, time.perf_counter() - started, reasons)
             return done
 
-        with _commands(here, executed), _parameters_parsed_once():
+        with _commands(here, executed, event), _parameters_parsed_once():
             repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
 
 
@@ -426,7 +427,7 @@ def _after_a_kill(repo: Any) -> None:
 
 
 @contextlib.contextmanager
-def _commands(here: Mapping[str, Callable[[], None]], executed: set[str]) -> Iterator[None]:
+def _commands(here: Mapping[str, Callable[[], None]], executed: set[str], event: Event) -> Iterator[None]:
     from dvc.stage import run as dvc_run
     from dvc.stage.exceptions import StageCmdFailedError
 
@@ -437,6 +438,7 @@ def _commands(here: Mapping[str, Callable[[], None]], executed: set[str]) -> Ite
         # the whole command: one that does more is DVC's to run
         run = here.get(stage.cmd) if isinstance(stage.cmd, str) and not dry else None
         if run is None:
+            event(stage.addressing, "outside", 0.0, [])
             original(stage, dry=dry, run_env=run_env)
             return
         before = dict(os.environ)

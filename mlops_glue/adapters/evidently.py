@@ -226,7 +226,7 @@ def _tables(columns: dict[str, Any], performance: dict[str, Any] | None) -> list
     from evidently.legacy.renderers.html_widgets import table_data
 
     def number(value: float | None) -> str:
-        return "" if value is None else f"{value:.4g}"
+        return "" if value is None else f"{value:z.4g}"
 
     def share(value: float | None) -> str:
         return "" if value is None else f"{value:.2%}"

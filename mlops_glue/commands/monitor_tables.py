@@ -168,4 +168,4 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:z.3f}"

@@ -51,7 +51,7 @@ def rollback(to: int | None = None, *, as_json: bool = False, env: str | None = 
         console.result_json({"model": config.model_name, "champion": champion, "previous": before})
     else:
         was = f"; v{before} was rolled back" if before is not None else ""
-        console.result(f"{config.model_name} v{champion} is champion{was}")
+        console.result(f"{config.model_name} v{champion} is champion{was}", good="is champion")
     return 0
 
 
@@ -112,11 +112,11 @@ def _tell(config: configs.Config, verdict: Verdict, as_json: bool) -> None:
     if (against := verdict.comparison) is not None:
         console.result(console.compared(against))
     for reason in verdict.refused:
-        console.result(f"{name} v{version} refused: {reason}")
+        console.result(f"{name} v{version} refused: {reason}", bad="refused")
     if verdict.refused:
         console.result(f"v{verdict.champion} stays champion" if verdict.champion else "there is no champion")
     elif verdict.previous == version:
-        console.result(f"{name} v{version} is champion already")
+        console.result(f"{name} v{version} is champion already", good="is champion")
     else:
         was = f", before it v{verdict.previous}" if verdict.previous is not None else ""
-        console.result(f"{name} v{version} is champion{was}")
+        console.result(f"{name} v{version} is champion{was}", good="is champion")

@@ -470,4 +470,4 @@ def _md(value: Any) -> str:
 
 
 def _number(value: float | None, sign: str = "") -> str:
-    return "n/a" if value is None else format(value, f"{sign}.4f")
+    return "n/a" if value is None else format(value, f"{sign}z.4f")

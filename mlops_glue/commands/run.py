@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,10 +58,12 @@ def run(
     outcomes: list[dict[str, Any]] = []
 
     def event(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
+        if not outcome:
+            check_interrupted()
         console.stage(name, outcome, seconds, reasons)
-        if outcome:
+        if outcome in console.OUTCOMES:
             outcomes.append({"stage": name, "outcome": outcome, "seconds": round(seconds, 3), "reasons": reasons})
-        check_interrupted()
+            check_interrupted()
 
     names = io.column_names(root / config.source.path)
     if names is not None:  # told now, not after minutes of training
@@ -134,31 +135,24 @@ def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bo
     from mlops_glue import config as configs
     from mlops_glue.pipeline import runner
 
-    started = time.perf_counter()
-    console.stage("publish", "", 0.0, [])
-    from mlops_glue.adapters.mlflow import Store
-    from mlops_glue.delivery.promote import promote as to_alias
-    from mlops_glue.delivery.publish import publish
+    with console.staged("publish") as done:
+        from mlops_glue.adapters.mlflow import Store
+        from mlops_glue.delivery.promote import promote as to_alias
+        from mlops_glue.delivery.publish import publish
 
-    fingerprint = runner.fingerprint(root)
-    packages = runner.packages(config, root)
-    before = _delivered(root)
-    if not trained and before.get("fingerprint") == fingerprint:
-        packages |= before.get("packages", {})  # those that made it
-    try:
+        fingerprint = runner.fingerprint(root)
+        packages = runner.packages(config, root)
+        before = _delivered(root)
+        if not trained and before.get("fingerprint") == fingerprint:
+            packages |= before.get("packages", {})  # those that made it
         store = Store(root, configs.tracking_uri(config))
         version, new = publish(config, root, store, fingerprint)
-    except BaseException:
-        console.stage("publish", "failed", time.perf_counter() - started, [])
-        raise
-    named = f"{config.model_name} v{version}"
-    console.stage("publish", "executed" if new else "unchanged", time.perf_counter() - started, [named])
-    started = time.perf_counter()
-    console.stage("promote", "", 0.0, [])
+        done.outcome, done.reasons = "executed" if new else "unchanged", [f"{config.model_name} v{version}"]
     alias = "champion" if promote else "challenger"
-    verdict = to_alias(config, root, store, version, alias=alias)
-    outcome = "failed" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
-    console.stage("promote", outcome, time.perf_counter() - started, ["refused" if verdict.refused else alias])
+    with console.staged("promote") as done:
+        verdict = to_alias(config, root, store, version, alias=alias)
+        done.outcome = "failed" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
+        done.reasons = ["refused" if verdict.refused else alias]
     try:
         online = materialized(config, root, store, env)
     except DataError as error:  # the champion stays, and its features are no longer defined as it knows them
@@ -224,15 +218,10 @@ def materialized(
     from mlops_glue.delivery.materialize import materialize
     from mlops_glue.records import FeatureList
 
-    started = time.perf_counter()
-    console.stage("materialize", "", 0.0, [])
-    try:
+    with console.staged("materialize") as stage:
         done = materialize(config, root, FeatureList.from_dict(taken), env=env, force=force)
-    except BaseException:
-        console.stage("materialize", "failed", time.perf_counter() - started, [])
-        raise
-    filled = [one.view for one in done.views if one.outcome == "executed"]
-    console.stage("materialize", "executed" if filled else "unchanged", time.perf_counter() - started, filled)
+        stage.reasons = [one.view for one in done.views if one.outcome == "executed"]
+        stage.outcome = "executed" if stage.reasons else "unchanged"
     return {"views": {one.view: one.outcome for one in done.views}, "kept_in": done.files}
 
 
@@ -273,7 +262,7 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
         limit = limits.get(name)
         bounds = [f"{k} {limit[k]}" for k in ("min", "max") if limit[k] is not None] if limit else []
         mark = "" if limit is None else "met" if limit["met"] else "MISSED"
-        numbers = ("n/a" if score[k] is None else f"{score[k]:.4f}" for k in ("value", "low", "high", "trivial"))
+        numbers = ("n/a" if score[k] is None else f"{score[k]:z.4f}" for k in ("value", "low", "high", "trivial"))
         rows.append([name, *numbers, ", ".join(bounds), mark])
     console.result()
     console.table(rows, [f"holdout, {report['rows']:,} rows", "value", "95 % low", "high", "trivial", "threshold", ""])
@@ -291,7 +280,7 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
     if against is not None:
         console.result(console.compared(against))
     for reason in told["refused"]:
-        console.result(f"{name} v{version} refused: {reason}")
+        console.result(f"{name} v{version} refused: {reason}", bad="refused")
     if told.get("same_as") is not None:
         console.result(f"v{version} is the same model as v{told['same_as']}: what changed made no difference to it")
     if told["refused"]:
@@ -300,9 +289,9 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
         console.result(f"{name} v{version} is challenger")
     else:
         was = f", before it v{previous}" if previous not in (None, version) else ""
-        console.result(f"{name} v{version} is champion{was}")
+        console.result(f"{name} v{version} is champion{was}", good="is champion")
     console.result(f"reports  {layout.EVALUATION}/report.html  {layout.VALIDATION}/report.html")
-    console.result("next     glue report    glue serve    glue predict IN OUT    mlflow ui    dvc dag")
+    console.result("next     glue report   glue serve   glue predict IN OUT   mlflow ui   dvc dag")
 
 
 @contextlib.contextmanager

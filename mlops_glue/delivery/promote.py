@@ -130,7 +130,7 @@ def on_fresh(candidate: dict[str, Any], champion: dict[str, Any] | None, version
     refused = []
     if not _known(candidate["low"]) > CHANCE:
         value = _known(candidate["value"])
-        said = "is not defined" if np.isnan(value) else f"is {value:.4f}, not surely better than chance, {CHANCE}"
+        said = "is not defined" if np.isnan(value) else f"is {value:z.4f}, not surely better than chance, {CHANCE}"
         refused.append(f"fresh rows: the order in which v{version} puts the {candidate['rows']:,} held out {said}")
     if not asked and champion is not None and _known(champion["high"]) < CHANCE:
         refused.append(
@@ -289,7 +289,7 @@ def _worse_than_trivial(task: str, scores: dict[str, dict[str, Any]]) -> list[st
     if metrics.is_at_least(value, trivial, higher_is_better=higher):
         return []
     off = "promote: {worse_than_trivial: accept} takes it"
-    return [f"{name} {value:.4f} is worse than the trivial predictor's {trivial:.4f} ({off})"]
+    return [f"{name} {value:z.4f} is worse than the trivial predictor's {trivial:z.4f} ({off})"]
 
 
 def _missed(threshold: dict[str, Any]) -> str:
@@ -297,7 +297,7 @@ def _missed(threshold: dict[str, Any]) -> str:
     value = threshold["value"]
     if value is None:
         return f"{threshold['metric']} is not defined on this holdout, so threshold {limit} is not met"
-    return f"{threshold['metric']} {value:.4f} misses threshold {limit}"
+    return f"{threshold['metric']} {value:z.4f} misses threshold {limit}"
 
 
 def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: Path) -> dict[str, Any]:

@@ -103,14 +103,14 @@ def _of_score(name: str, report: dict[str, Any], *, higher_is_better: bool) -> l
     """A line where a metric is no better than the trivial predictor's, or nearly perfect by one column alone."""
     value, trivial = report["metrics"][name]["value"], report["metrics"][name]["trivial"]
     if metrics.is_at_least(trivial, value, higher_is_better=higher_is_better):
-        return [f"{name} {value:.4f} is no better than the trivial predictor's {trivial:.4f}"]
+        return [f"{name} {value:z.4f} is no better than the trivial predictor's {trivial:z.4f}"]
     found = report["importances"] or []  # the greatest first
     alone = bool(found) and found[0]["mean"] >= ALONE * sum(max(one["mean"], 0.0) for one in found) > 0
     if report["warnings"] or not alone or not higher_is_better or not value >= PERFECT:
         return []
     looked = found[0]["rows"]
     few = f" (by {looked:,} of the {report['rows']:,} rows of the holdout)" if looked < report["rows"] else ""
-    said = f"{name} {value:.4f} is nearly perfect, and column {found[0]['column']!r} makes nearly all of it{few}"
+    said = f"{name} {value:z.4f} is nearly perfect, and column {found[0]['column']!r} makes nearly all of it{few}"
     return [f"{said}: is it known before the target is? else features.exclude"]
 
 

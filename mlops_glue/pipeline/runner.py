@@ -35,6 +35,7 @@ from mlops_glue.modules import code_of, nothing_is_garbage, versions
 from mlops_glue.pipeline import stages
 from mlops_glue.pipeline.ingest import path_of
 from mlops_glue.processes import end_with_parent
+from mlops_glue.terminal import SPINNER
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
@@ -279,7 +280,11 @@ class _Beside:
 
     def start(self) -> None:
         """Fork, where that is safe: this process has no threads of its own yet."""
-        others = {thread.name for thread in threading.enumerate()} - {"MainThread", "tqdm_monitor"}  # DVC's bars
+        others = {thread.name for thread in threading.enumerate()} - {
+            "MainThread",
+            "tqdm_monitor",
+            SPINNER,
+        }  # DVC's bars
         if self.pool is not None or sys.platform != "linux" or others or len(os.sched_getaffinity(0)) < 2:
             return
         from concurrent.futures import ProcessPoolExecutor

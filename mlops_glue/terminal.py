@@ -1,0 +1,150 @@
+"""What a terminal can show: its width, colours, and a stage at work. Redirected output has none of it."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import os
+import re
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+ERASE = "\r\033[K"
+STYLES = {"good": "32", "bad": "31;1", "caution": "33", "aside": "36", "dim": "2"}
+# What a continued line is indented by: a column before two spaces, or a label.
+HANGS = re.compile(r"\s*(?:\S.{0,24}?\s{2,}|(?:error|hint|warning|refused|note): )?")
+SPINNER = "stage at work"  # the thread's name
+_working: Working | None = None
+
+
+def unwrapped(stream: TextIO) -> TextIO:
+    """Without the wrapper that colorama, which some tools import, puts around it: that takes every colour out."""
+    return getattr(stream, "_StreamWrapper__wrapped", stream)  # type: ignore[no-any-return]
+
+
+def can_move(stream: TextIO) -> bool:
+    """Is it a terminal whose cursor can be moved?"""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def has_colour(stream: TextIO) -> bool:
+    """By the conventions of no-color.org and force-color.org: an empty variable counts as not set."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    forced = any(os.environ.get(name, "") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE"))
+    return forced or can_move(stream)
+
+
+def paint(text: str, style: str, stream: TextIO) -> str:
+    """The text in a style of `STYLES`, where the stream has colour."""
+    return f"\033[{STYLES[style]}m{text}\033[0m" if has_colour(stream) else text
+
+
+def columns(stream: TextIO) -> int | None:
+    """The width of a terminal; None where the stream is none."""
+    if not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
+def wrapped(line: str, stream: TextIO, indent: int | None = None) -> str:
+    """A line broken at words to the terminal's width, its continuation indented. Text of several lines stays."""
+    width = columns(stream)
+    if width is None or len(line) <= width or "\n" in line:
+        return line
+    if indent is None:
+        indent = len(HANGS.match(line)[0]) or 2  # type: ignore[index]  # it always matches
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=" " * (indent if indent < width // 2 else 2),
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+
+
+class Working:
+    """A spinner and the time so far behind a text, on stderr. What is printed meanwhile goes above it.
+
+    It takes no lock that a forked process would inherit.
+    """
+
+    def __init__(self, head: str) -> None:
+        self.head = head
+        self.at_start = True  # of a line: what was printed last has ended
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._draw, name=SPINNER, daemon=True)
+        self.replaced: list[tuple[Any, str, Any]] = []
+        for stream in {unwrapped(sys.stdout), unwrapped(sys.stderr)}:
+            if stream.isatty():
+                self._replace(stream, "write", self._erasing(stream.write))
+        self._replace(builtins, "input", self._asked)
+        self.thread.start()
+
+    def _replace(self, owner: Any, name: str, new: Callable[..., Any]) -> None:
+        self.replaced.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, new)
+
+    def _erasing(self, write: Callable[[str], int]) -> Callable[[str], int]:
+        def erasing(text: str) -> int:
+            if text:
+                write((ERASE if self.at_start else "") + text)
+                self.at_start = text.endswith(("\n", "\r"))
+            return len(text)
+
+        return erasing
+
+    def _asked(self, *prompt: Any) -> str:  # by `breakpoint()` in the user's code, say
+        still()
+        return input(*prompt)
+
+    def _draw(self) -> None:
+        begun, stream = time.perf_counter(), unwrapped(sys.stderr)
+        for frame in itertools.cycle("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if "utf" in stream.encoding.lower() else "|/-\\"):
+            if self.ended.wait(0.1):
+                return
+            if self.at_start and _in_foreground(stream.fileno()):
+                line = f"{self.head}{frame:<9} {time.perf_counter() - begun:6.1f} s"
+                os.write(stream.fileno(), f"\r{line[: (columns(stream) or 80) - 1]}\033[K".encode())
+
+    def stop(self) -> None:
+        """Take it away."""
+        self.ended.set()
+        self.thread.join()
+        for owner, name, original in self.replaced:
+            setattr(owner, name, original)
+        stream = unwrapped(sys.stderr)
+        stream.write(ERASE if self.at_start else "\n")
+        stream.flush()
+
+
+def work(head: str) -> None:
+    """Draw `head` as at work, where the cursor can be moved, until `still`."""
+    global _working
+    still()
+    if can_move(sys.stderr):
+        _working = Working(head)
+
+
+def still() -> None:
+    """Take away what `work` draws."""
+    global _working
+    working, _working = _working, None
+    if working is not None:
+        working.stop()
+
+
+def _in_foreground(fd: int) -> bool:
+    """A job in the background does not draw over the shell's prompt."""
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:  # not the process's own terminal
+        return True
