@@ -250,7 +250,7 @@ def track(command: tuple[str, ...], metrics: tuple[str, ...], env: str | None) -
 @click.option("--output", metavar="FILE", help="Write that page there; of --write alone mlops_strategy.md.")
 @json_option
 def assess(path: str, markdown: bool, write: bool, output: str | None, as_json: bool) -> int:
-    """Where a repository stands in MLOps, from evidence, and what to do next. Runs and changes nothing.
+    """What a repository shows of MLOps, each at file:line, and what to do next. Runs and changes nothing.
 
     \b
     glue assess ../other_project
@@ -259,7 +259,7 @@ def assess(path: str, markdown: bool, write: bool, output: str | None, as_json: 
     from mlops_glue.commands.assess import assess as command
 
     page = output or ("mlops_strategy.md" if write else None)
-    return command(path, frozenset(glue.commands), as_json=as_json, markdown=markdown, page=page)
+    return command(path, as_json=as_json, markdown=markdown, page=page)
 
 
 @glue.command()

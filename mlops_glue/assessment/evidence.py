@@ -1,22 +1,45 @@
-"""What was seen in a repository: a signal, and the file and line that shows it."""
+"""What was seen in a repository, and which of it answers for a capability."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
-from mlops_glue.assessment import python, shell
-from mlops_glue.assessment.tree import Tree, printable
+from mlops_glue.assessment.capabilities import CAPABILITIES, Capability
+from mlops_glue.assessment.tree import Tree, is_test, printable
+from mlops_glue.assessment.uses import Module
 
-KEPT = 20  # sightings of a signal
+ASIDE = re.compile(
+    r"(?i)(demos?|examples?|samples?|tutorials?|playground|sandbox|scratch|legacy|deprecated|archived?)\d*"
+)
+SCRIPTS = {"training", "endpoint", "pipeline", "container"}  # a notebook alone is a hint of these
+IN_TESTS = {"tests", "lint", "data_validation"}  # what tests may show
+WORDS = {  # in the name of the file that a reader would look at first
+    "training": "train",
+    "ci_trains": "train",
+    "retraining": "train",
+    "pipeline": "train|pipeline|flow|dvc",
+    "evaluation": "eval|train",
+    "tuning": "tun|train",
+    "registry": "regist|train",
+    "promotion": "promot",
+    "data_validation": "valid|quality",
+    "drift": "drift|monitor",
+    "endpoint": "serv|api|app|main|score",
+    "tracking": "train|track",
+}
+KEPT = 50
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """One place that shows a signal. It never quotes the file: a line may hold a secret."""
+    """One place. It never quotes the file, which may hold a secret."""
 
     path: str
     line: int  # 0: the file as a whole
     what: str
+    hint: str = ""  # why it is only a hint
 
     @property
     def place(self) -> str:
@@ -25,40 +48,62 @@ class Sighting:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A command that something runs: `change`, `schedule` (of CI), `stage` (of DVC), `image`, `make`, `script`."""
+class Answer:
+    """`found`, `hint` or `not_found`, with the best place that shows it."""
 
-    command: shell.Command
-    path: str
-    line: int
-    where: frozenset[str]
+    capability: Capability
+    answer: str
+    seen: Sighting | None = None
+    more: int = 0  # further files that show it
 
 
 @dataclass
 class Evidence:
-    """What was seen, by signal."""
+    """Sightings by capability."""
 
     tree: Tree
     found: dict[str, list[Sighting]] = field(default_factory=dict)
-    modules: dict[str, python.Module] = field(default_factory=dict)
-    of_module: dict[str, set[str]] = field(default_factory=dict)
-    runs: list[Run] = field(default_factory=list)
-    makefiles: dict[str, dict[str, tuple[list[str], list[tuple[str, int]]]]] = field(default_factory=dict)
-    scripts: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, Module] = field(default_factory=dict)
+    shows: dict[str, set[str]] = field(default_factory=dict)  # of a Python file
+    texts: dict[str, str] = field(default_factory=dict)  # files that CI is or may run, without comments
+    facts: dict[str, str] = field(default_factory=dict)  # figures for the strategy page
     notes: list[str] = field(default_factory=list)
-    parsed_bytes: int = 0
-    yaml_bytes: int = 0
+    parsed: int = 0  # characters of Python
 
-    def see(self, signal: str, path: str, line: int, what: str) -> None:
-        """Take down a sighting; of each signal the first few."""
-        kept = self.found.setdefault(signal, [])
+    def see(self, capability: str, path: str, line: int, what: str, hint: str = "") -> None:
+        """Take down a sighting."""
+        kept = self.found.setdefault(capability, [])
         if len(kept) < KEPT:
-            kept.append(Sighting(path, line, what[:80]))
+            kept.append(Sighting(path, line, what[:80], hint or aside(path, capability)))
 
-    def note(self, text: str) -> None:
-        """Take down what a reader should know."""
-        if text not in self.notes:
-            self.notes.append(text)
+    def answers(self) -> dict[str, Answer]:
+        """One answer for each capability."""
+        out = {}
+        for name, capability in CAPABILITIES.items():
+            seen = sorted(self.found.get(name, ()), key=lambda one: (bool(one.hint), *rank(one, name), one.line))
+            if not seen:
+                out[name] = Answer(capability, "not_found")
+                continue
+            files = {one.path for one in seen if bool(one.hint) == bool(seen[0].hint)}
+            out[name] = Answer(capability, "hint" if seen[0].hint else "found", seen[0], len(files) - 1)
+        return out
 
-    def __contains__(self, signal: str) -> bool:
-        return signal in self.found
+
+def aside(path: str, capability: str) -> str:
+    """Why what this file shows is only a hint; empty where it is not."""
+    if is_test(path) and capability not in IN_TESTS:
+        return "only in tests"
+    parts = PurePosixPath(path).parts
+    if any(ASIDE.fullmatch(word) for part in parts for word in re.split(r"[^A-Za-z0-9]+", part.partition(".")[0])):
+        return "only in an example"
+    return "only in a notebook" if path.endswith(".ipynb") and capability in SCRIPTS else ""
+
+
+def rank(one: Sighting, capability: str) -> tuple[int, int, bool, int, str]:
+    """What a reader would look at first: the project's own files before templates, notebooks and tests."""
+    stem = PurePosixPath(one.path).stem.lower()
+    order = ("", "only in a notebook", "only in an example", "only in tests").index(aside(one.path, capability))
+    apart = 3 * is_test(one.path) + 2 * one.path.endswith(".ipynb") + ("{{" in one.path)
+    other = not re.search(WORDS.get(capability, ""), f"{stem} {one.what if capability == 'ci_trains' else ''}")
+    other = other or one.what.startswith(("streamlit", "gradio"))
+    return order, apart, other, one.path.count("/"), one.path

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Set
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mlops_glue.source import NOTEBOOK_BYTES
 
@@ -52,8 +53,11 @@ class Tree:
         return None if b"\0" in found[:8192] else found
 
 
-def scan(root: Path) -> Tree:
-    """List the files below a folder. Links are neither followed nor listed, so a loop of them is none."""
+def scan(root: Path, apart: Set[str] = frozenset(APART)) -> Tree:
+    """List the files below a folder, without folders named as one of `apart`.
+
+    Links are neither followed nor listed, so a loop of them is none.
+    """
     tree = Tree(root)
     waiting = deque([""])
     while waiting:
@@ -69,7 +73,7 @@ def scan(root: Path) -> Tree:
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir(follow_symlinks=False):
-                if not _is_skipped(path, entry.name, folder):
+                if entry.name not in apart and not _is_skipped(entry.name, folder):
                     waiting.append(path)
             elif entry.is_file(follow_symlinks=False):
                 if len(tree.files) < FILES:
@@ -79,11 +83,18 @@ def scan(root: Path) -> Tree:
     return tree
 
 
-def _is_skipped(path: str, name: str, folder: str) -> bool:
-    return name in SKIPPED or name in APART or (folder.endswith(".dvc") and name in ("cache", "tmp", "plots"))
+def _is_skipped(name: str, folder: str) -> bool:
+    return name in SKIPPED or (folder.endswith(".dvc") and name in ("cache", "tmp", "plots"))
 
 
 def printable(path: str) -> str:
     """A path as one line of text, whatever bytes its name has."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def is_test(path: str) -> bool:
+    """Is it a test's file? What tests call is not what the project does."""
+    pure = PurePosixPath(path)
+    named = pure.name.startswith("test_") or pure.stem.endswith("_test") or pure.name == "conftest.py"
+    return named or bool({"tests", "test"} & set(pure.parts[:-1]))

@@ -17,8 +17,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment import training
-from mlops_glue.assessment.collect import is_test
-from mlops_glue.assessment.tree import Tree, printable, scan
+from mlops_glue.assessment.tree import Tree, is_test, printable, scan
 from mlops_glue.commands import generated, undo
 from mlops_glue.commands.init import plan
 from mlops_glue.errors import UsageError, did_you_mean

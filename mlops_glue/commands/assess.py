@@ -1,150 +1,137 @@
-"""`glue assess`: where a repository stands in MLOps, from what is in it, and what to do next."""
+"""`glue assess`: what a repository shows of MLOps, from what is in it, and what to do next."""
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import console, io, layout
-from mlops_glue.assessment import rules
-from mlops_glue.assessment.collect import collect
-from mlops_glue.assessment.score import Assessment, Finding, Reached, Tested
-from mlops_glue.assessment.score import assess as judge
+from mlops_glue.assessment import judge
+from mlops_glue.assessment.capabilities import CAPABILITIES, RUBRIC, SOURCES
+from mlops_glue.assessment.evidence import Answer, Evidence
+from mlops_glue.assessment.scan import collect
+from mlops_glue.assessment.tree import printable
 from mlops_glue.errors import UsageError
 
-NEXT = 3  # steps that are told
+FORMAT = 2  # of --json
+NEXT = 5  # steps that are shown; the strategy page has them all
+MARKS = {"found": "+", "hint": "?", "not_found": "-"}
 
 
-def assess(
-    path: str,
-    commands: frozenset[str],
-    *,
-    as_json: bool = False,
-    markdown: bool = False,
-    page: str | None = None,
-) -> int:
-    """Read the repository, judge, tell; with `page` write the strategy page, which must not be there yet."""
+def assess(path: str, *, as_json: bool = False, markdown: bool = False, page: str | None = None) -> int:
+    """Read the repository, judge, print; with `page` write the strategy page, which must not be there yet."""
     root = Path(path).resolve()
     if not root.is_dir():
         raise UsageError(f"{path}: no such folder", hint="glue assess .")
     if page is not None and Path(page).exists():
         raise UsageError(f"{page} is there already, and people may have filled it in", hint="--output OTHER.md")
-    found = judge(collect(root), commands)
+    evidence = collect(root)
+    answers = evidence.answers()
     if as_json:
-        console.result_json(_json(root, found))
+        console.result_json(_json(root, evidence, answers))
     elif markdown:
-        console.result(_markdown(root.name, found))
+        console.result(_render("assessment.md", root, evidence, answers))
     else:
-        _tell(root, found)
+        _print(evidence, answers)
     if page is not None:
-        io.write_text(Path(page), _page(root.name, found))
+        io.write_text(Path(page), _render("strategy.md", root, evidence, answers))
         console.progress(f"wrote {page}")
     return 0
 
 
-def _tell(root: Path, found: Assessment) -> None:
-    for reached in found.levels:
-        console.result(_said(reached))
-    console.result(_score_said(found))
+def _print(evidence: Evidence, answers: dict[str, Answer]) -> None:
+    for area, group in groupby(answers.values(), key=lambda one: one.capability.area):
+        console.result(area)
+        for one in group:
+            console.result(f"  {MARKS[one.answer]} {one.capability.title:<50} {_where(one)}".rstrip())
     console.result()
-    for area, findings in found.areas.items():
-        console.result(f"{area:<16} {_met(findings)}/{len(findings)}")
-        for one in findings:
-            mark, where = ("+", f"  ({one.evidence.place})") if one.evidence else ("-", "")
-            console.result(f"  {mark} {one.check.says}{where}")
-    for note in found.notes:
+    console.result("+ found   ? only a hint   - not found, which does not say that it is not there")
+    for level in judge.levels(answers):
+        console.result(_level(level))
+    for note in judge.notes(evidence):
         console.result(f"note: {note}")
-    console.result()
-    if not found.steps:
-        console.result("no step is left that glue knows of")
-    for number, step in enumerate(found.steps[:NEXT], 1):
-        console.result(f"{number}. {step.says}\n     {step.command}")
+    for number, step in enumerate(judge.steps(evidence, answers)[:NEXT], 1):
+        console.result(f"\n{number}. {step.says}" + (f"\n     {step.command}" if step.command else ""))
 
 
-def _said(reached: Reached) -> str:
-    line = f"{reached.model} MLOps level {reached.level.number} of {reached.highest}: {reached.level.name}"
-    if reached.next is not None:
-        line += f"; level {reached.next.number} lacks: {', '.join(check.name for check in reached.lacking)}"
+def _where(one: Answer) -> str:
+    if one.seen is None:
+        return ""
+    more = f" and {one.more} more" if one.more else ""
+    return f"{one.seen.place}{f', {one.seen.hint}' if one.seen.hint else ''}{more}"
+
+
+def _level(level: judge.Level) -> str:
+    reached = f"{level.level}, {level.name}" if level.decided else f"not decided, at least {level.level}"
+    line = f"{level.model} MLOps level (0 to {level.highest}): {reached}"
+    if level.needs:
+        wanted = ", ".join(CAPABILITIES[name].title for name in level.needs)
+        line += f"; level {level.level + 1} needs: {wanted}"
     return line
 
 
-def _score_said(found: Assessment) -> str:
-    parts = ", ".join(f"{section} {points:g}" for section, points in found.sections.items())
-    return (
-        f"ML Test Score at least {found.test_score:g} ({parts}, each of 7): {found.meaning}; "
-        f"{sum(t.points is None for t in found.tests)} of the 28 tests cannot be seen in a repository"
-    )
-
-
-def _met(findings: list[Finding]) -> int:
-    return sum(finding.evidence is not None for finding in findings)
-
-
-def _json(root: Path, found: Assessment) -> dict[str, Any]:
-    def place(one: Finding | Tested) -> dict[str, Any] | None:
-        seen = one.evidence
-        return (
-            None
-            if seen is None
-            else {"file": seen.place.partition(":")[0], "line": seen.line or None, "what": seen.what}
-        )
-
+def _json(root: Path, evidence: Evidence, answers: dict[str, Answer]) -> dict[str, Any]:
+    """The documented form: see the README."""
     return {
+        "format": FORMAT,
         "path": str(root),
-        "files": found.files,
+        "files": len(evidence.tree.files),
+        "capabilities": [
+            {
+                "capability": name,
+                "area": one.capability.area,
+                "title": one.capability.title,
+                "answer": one.answer,
+                "file": printable(one.seen.path) if one.seen else None,
+                "line": (one.seen.line or None) if one.seen else None,
+                "what": one.seen.what if one.seen else None,
+                "hint": (one.seen.hint or None) if one.seen else None,
+                "more": one.more,
+            }
+            for name, one in answers.items()
+        ],
         "levels": [
             {
                 "model": one.model,
-                "level": one.level.number,
+                "level": one.level if one.decided else None,
+                "at_least": one.level,
                 "of": one.highest,
-                "name": one.level.name,
-                "next_lacks": [check.name for check in one.lacking],
+                "next_needs": list(one.needs),
             }
-            for one in found.levels
+            for one in judge.levels(answers)
         ],
-        "ml_test_score": {
-            "at_least": found.test_score,
-            "sections": found.sections,
-            "meaning": found.meaning,
-            "tests": [
-                {
-                    "section": t.section,
-                    "number": t.test.number,
-                    "test": t.test.says,
-                    "points": t.points,
-                    "evidence": place(t),
-                }
-                for t in found.tests
-            ],
-        },
-        "checks_met": found.met,
-        "areas": {
-            area: [{"check": f.check.name, "says": f.check.says, "evidence": place(f)} for f in findings]
-            for area, findings in found.areas.items()
-        },
-        "next_steps": [{"says": s.says, "command": s.command, "measure": s.measure} for s in found.steps[:NEXT]],
-        "notes": found.notes,
-        "sources": {"Google": rules.GOOGLE, "Microsoft": rules.MICROSOFT, "ML Test Score": rules.TEST_SCORE},
+        "next_steps": [
+            {
+                "capability": s.capability,
+                "says": s.says,
+                "command": s.command or None,
+                "measure": s.measure,
+                "now": s.now,
+            }
+            for s in judge.steps(evidence, answers)[:NEXT]
+        ],
+        "facts": evidence.facts,
+        "notes": judge.notes(evidence),
+        "sources": SOURCES,
     }
 
 
-def _markdown(name: str, found: Assessment) -> str:
-    return io.render(layout.templates() / "assessment" / "assessment.md", _values(name, found))
-
-
-def _page(name: str, found: Assessment) -> str:
-    return io.render(layout.templates() / "assessment" / "strategy.md", _values(name, found))
-
-
-def _values(name: str, found: Assessment) -> dict[str, Any]:
-    return {
-        "name": name.replace("|", "\\|").replace("<", "&lt;"),
-        "found": found,
-        "levels": [_said(reached) for reached in found.levels],
-        "score": _score_said(found),
-        "met": {area: _met(findings) for area, findings in found.areas.items()},
-        "steps": found.steps[:NEXT],
-        "asked": [t for t in found.tests if t.points is None],
-        "sources": (rules.GOOGLE, rules.MICROSOFT, rules.TEST_SCORE),
+def _render(template: str, root: Path, evidence: Evidence, answers: dict[str, Answer]) -> str:
+    found = judge.steps(evidence, answers)
+    values = {
+        "name": root.name,
+        "answers": answers.values(),
+        "marks": {"found": "found", "hint": "only a hint", "not_found": "not found"},
+        "where": _where,
+        "levels": [_level(level) for level in judge.levels(answers)],
+        "steps": found if template == "strategy.md" else found[:NEXT],
+        "rubric": {
+            section: [(says, [answers[name] for name in names.split()]) for says, names in tests]
+            for section, tests in RUBRIC.items()
+        },
+        "notes": judge.notes(evidence),
+        "sources": SOURCES.values(),
         "cell": lambda text: text.replace("|", "\\|").replace("<", "&lt;"),
     }
+    return io.render(layout.templates() / "assessment" / template, values)

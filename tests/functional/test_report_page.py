@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import pytest
 
 from mlops_glue import io, layout
+from mlops_glue.assessment.scan import collect
 from mlops_glue.monitoring import history
 from tests.conftest import Glue
 
@@ -295,6 +296,13 @@ def everything(root: Path) -> dict[str, object]:
 def git(root: Path, *words: str) -> str:
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
     return subprocess.run(["git", *who, *words], cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+def test_assess_finds_what_was_done_and_no_more(made: Path) -> None:
+    told = collect(made).answers()
+    done = ("training", "pipeline", "data_versioning", "data_validation", "evaluation", "gate", "tracking", "registry")
+    assert {told[name].answer for name in (*done, "promotion", "drift")} == {"found"}
+    assert (told["endpoint"].answer, told["performance"].answer) == ("hint", "not_found")  # of glue.yaml: never served
 
 
 @pytest.mark.parametrize("kind", ["whole", "of another glue", "without a registry", "without a pipeline"])
