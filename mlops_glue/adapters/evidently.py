@@ -13,7 +13,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from datetime import UTC, datetime
 from functools import partial
+from html import escape
 from importlib import import_module
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
@@ -26,6 +28,18 @@ from mlops_glue.schema import Schema, encode
 
 NAMES = {"wasserstein": "Wasserstein distance (normed)", "jensenshannon": "Jensen-Shannon distance"}
 MOST_COLUMNS = 60  # of a page; it has some 100 kB for each
+MOST_NAMED = 8  # drifted columns in the head of a page
+WEIGHT = (
+    "A column's weight is its part of what the model makes of all of them (permutation importance; where "
+    "monitor.drift.weights is equal, or there is no model, each counts the same). So one column may carry most of it, "
+    "while the share of drifted columns below counts columns."
+)
+# Evidently's grid is wider than a phone: what is too wide scrolls in its own card.
+STYLE = """header{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;overflow-wrap:anywhere}
+header h1{font-size:1.5rem;margin:0}header p{margin:.5rem 0}
+.MuiGrid-root{min-width:0;max-width:100%}.MuiCardContent-root{overflow-x:auto}
+@media(max-width:700px){.MuiCardContent-root{padding:8px}.MuiGrid-direction-xs-column{flex-wrap:nowrap}
+.MuiTypography-h5,.MuiTypography-h6{font-size:1.1rem}}"""
 JOB = "job.json"
 LONGEST_S = 300.0  # to draw a page: the alert waits for it
 NEEDED = ("evidently.core.report", "evidently.presets.drift", "plotly.graph_objects", "plotly.subplots")
@@ -74,6 +88,7 @@ class Painter:
         schema: Schema,
         columns: dict[str, dict[str, Any]],
         found: dict[str, Any] | None = None,
+        about: dict[str, str] | None = None,
     ) -> int:
         """Draw the page; both samples are Arrow tables of raw rows.
 
@@ -85,6 +100,7 @@ class Painter:
             columns: by encoded column, and `prediction`: method, distance, threshold, drifted; what is known of their
                 nulls, ranges and unseen values.
             found: verdict, rows, drift_share (of the weight), threshold, and performance, if that is known.
+            about: title, window and back, a relative address; any may be left out.
 
         Returns:
             Its bytes.
@@ -105,6 +121,7 @@ class Painter:
                 "columns": chosen,
                 "quality": columns,
                 "found": found,
+                "about": about or {},
             }
             io.write_json(folder / JOB, job)
             try:
@@ -185,11 +202,11 @@ def _draw(folder: Path, job: dict[str, Any]) -> None:
             return super().generate_metrics(context)[:1]
 
         def render(self, *given: Any, **named: Any) -> Any:
-            """Evidently's own widgets under glue's verdict, then what was counted over all rows."""
+            """Evidently's own widgets, then what was counted over all rows; glue's verdict is the page's head."""
             found = job["found"] or {}
             widgets = super().render(*given, **named)
             if found:  # Evidently's verdict is by the number of columns, and of another threshold
-                widgets = [_verdict(found), *widgets[1:]]
+                widgets = widgets[1:]
             return [*widgets, *_tables(job["quality"], found.get("performance"))]
 
     columns, schema = job["columns"], Schema.from_dict(job["schema"])
@@ -208,17 +225,29 @@ def _draw(folder: Path, job: dict[str, Any]) -> None:
         cat_method=methods.get("jensenshannon"),
         per_column_threshold={name: one["threshold"] for name, one in columns.items()},
     )
-    Report([preset]).run(*parts).save_html(job["page"])
+    page = Report([preset]).run(*parts).get_html_str(as_iframe=False)
+    head, body = _head(job["found"], job["about"], job["quality"])
+    page = page.replace("<head>", f"<head>{head}", 1).replace("<body>", f"<body>{body}", 1)
+    Path(job["page"]).write_text(page, encoding="utf-8")
 
 
-def _verdict(found: dict[str, Any]) -> Any:
-    """What `glue monitor` says, as the page's head."""
-    from evidently.legacy.renderers.html_widgets import CounterData, counter
-
-    said = f"{found['rows']:,} rows"
-    if found["drift_share"] is not None:
-        said += f"; {found['drift_share']:.0%} of the columns' weight drifted (alert above {found['threshold']:.0%})"
-    return counter(counters=[CounterData(said, found["verdict"])])
+def _head(found: dict[str, Any] | None, about: dict[str, str], columns: dict[str, Any]) -> tuple[str, str]:
+    """The page's title and style, and what `glue monitor` says above Evidently's widgets."""
+    title = about.get("title", "Drift") + (f": {found['verdict']}" if found else "")
+    lines = [f"{found['rows']:,} rows"] if found else []
+    lines += [about["window"]] if "window" in about else []
+    lines += [f"drawn {datetime.now(UTC):%Y-%m-%d %H:%M} UTC from a sample of the rows; distances are of all"]
+    texts = ["; ".join(lines)]
+    if found and found["drift_share"] is not None:
+        share = f"{found['drift_share']:.0%} of the columns' weight drifted (alert above {found['threshold']:.0%})"
+        weights = {name: one["weight"] for name, one in columns.items() if one["drifted"] and "weight" in one}
+        ranked = sorted(weights, key=lambda name: -weights[name])
+        named = ", ".join(f"{name} {weights[name]:.0%}" for name in ranked[:MOST_NAMED])
+        texts += [share + (f": {named}" if named else "") + (" and others" if len(ranked) > MOST_NAMED else ""), WEIGHT]
+    body = f"<h1>{escape(title)}</h1>" + "".join(f"<p>{escape(text)}</p>" for text in texts)
+    if "back" in about:
+        body += f'<p><a href="{escape(about["back"])}">The project\'s report</a></p>'
+    return f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>', f"<header>{body}</header>"
 
 
 def _tables(columns: dict[str, Any], performance: dict[str, Any] | None) -> list[Any]:

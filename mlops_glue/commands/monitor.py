@@ -347,8 +347,17 @@ def _draw(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None)
     (watch, rows), verdict = seen.watches[0], told["versions"][0]
     columns = verdict["columns"] | ({"prediction": verdict["prediction"]} if verdict["prediction"] else {})
     both, schema = samples(watch.version, rows), watch.version.schema
-    painter.draw(root / layout.PAGE, *both, schema, columns, verdict)
+    since = "" if seen.since is None else f"{seen.since:%Y-%m-%d %H:%M} to "
+    window = f"{since}{seen.until:%Y-%m-%d %H:%M} UTC"
+    about = {"title": f"{told['model']} v{watch.version.number}", "window": window, **back(root)}
+    painter.draw(root / layout.PAGE, *both, schema, columns, verdict, about)
     told["page"] = layout.PAGE
+
+
+def back(root: Path) -> dict[str, str]:
+    """The way from the page to the project's report, where there is one."""
+    report = root / layout.REPORT
+    return {"back": os.path.relpath(report, (root / layout.PAGE).parent)} if report.is_file() else {}
 
 
 def samples(version: Version, rows: Any) -> tuple[Any, Any]:

@@ -57,7 +57,8 @@ def monitor_tables(
         told |= {"reference": reference, "current": current, "page": None, "notes": notes}
         if painter is not None:
             both = before.table(), sampled.table()
-            painter.draw(root / layout.PAGE, *both, version.schema, told["columns"], told)
+            about = {"title": f"{Path(current).name} against {Path(reference).name}"}
+            painter.draw(root / layout.PAGE, *both, version.schema, told["columns"], told, about)
             told["page"] = str(root / layout.PAGE)
     _tell(told, as_json)
     return 1 if told["verdict"] == "drift" else 0

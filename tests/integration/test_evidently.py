@@ -84,12 +84,17 @@ def test_the_page_shows_what_was_computed_and_opens_offline(tmp_path: Path) -> N
             "threshold": 0.3,
             "performance": performance,
         }
-        size = painter.draw(tmp_path / "report.html", reference, current, SCHEMA, columns | quality, found)
+        columns["x"] |= {"drifted": True, "weight": 0.42}
+        about = {"title": "<churn> v3", "window": "2026-11-22 to 2026-11-29", "back": "../reports/index.html"}
+        size = painter.draw(tmp_path / "report.html", reference, current, SCHEMA, columns | quality, found, about)
     page = (tmp_path / "report.html").read_text()
     assert 1e6 < size < 6e6 and "0.123456" in page and "Jensen-Shannon distance, all rows" in page
     assert "drift detection threshold" not in page  # Evidently's own verdict
     for said in (
-        "300 rows; 42% of the columns' weight drifted (alert above 30%)",
+        "<title>&lt;churn&gt; v3: performance</title>",
+        "<h1>&lt;churn&gt; v3: performance</h1><p>300 rows; 2026-11-22 to 2026-11-29; drawn 20",
+        "42% of the columns&#x27; weight drifted (alert above 30%): x 42%</p><p>A column&#x27;s weight is",
+        '<a href="../reports/index.html">',
         "Data quality, over all rows",
         "25.00%",
         "12.50%",
