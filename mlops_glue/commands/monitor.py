@@ -347,9 +347,9 @@ def _draw(root: Path, seen: Seen, told: dict[str, Any], painter: Painter | None)
     (watch, rows), verdict = seen.watches[0], told["versions"][0]
     columns = verdict["columns"] | ({"prediction": verdict["prediction"]} if verdict["prediction"] else {})
     both, schema = samples(watch.version, rows), watch.version.schema
-    since = "" if seen.since is None else f"{seen.since:%Y-%m-%d %H:%M} to "
-    window = f"{since}{seen.until:%Y-%m-%d %H:%M} UTC"
-    about = {"title": f"{told['model']} v{watch.version.number}", "window": window, **back(root)}
+    about = {"title": f"{told['model']} v{watch.version.number}", **back(root)}
+    if seen.since is not None:
+        about["window"] = f"{seen.since:%Y-%m-%d %H:%M} to {seen.until:%Y-%m-%d %H:%M} UTC"
     painter.draw(root / layout.PAGE, *both, schema, columns, verdict, about)
     told["page"] = layout.PAGE
 

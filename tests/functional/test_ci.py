@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -267,6 +269,60 @@ def lock(root: Path, *more: str) -> None:
     names = {dist.name: dist.version for dist in importlib.metadata.distributions()}
     lines = [f"{name}=={version} \\\n    --hash=sha256:{'0' * 64}" for name, version in sorted(names.items())]
     (root / "requirements.lock").write_text("\n".join([*lines, *more]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({}, f"{sys.version_info.major}.{sys.version_info.minor}"),
+        ({".python-version": "3.12.4\n"}, "3.12"),
+        (
+            {".python-version": "3.9\n"},
+            f"{sys.version_info.major}.{sys.version_info.minor}",
+        ),  # which glue does not take
+        ({"pyproject.toml": '[project]\nname = "a"\nrequires-python = "~=3.12.0"\n'}, "3.12"),
+        ({"pyproject.toml": '[project]\nname = "a"\nrequires-python = ">=3.13.2"\n'}, "3.13"),
+        ({".github/workflows/test.yml": '# Made by `glue ci`\npython-version: "3.12"\n'}, "3.12"),  # as it was
+        ({"pyproject.toml": "torn ["}, f"{sys.version_info.major}.{sys.version_info.minor}"),
+    ],
+)
+def test_the_jobs_have_the_projects_python(files: dict[str, str], wanted: str, tmp_path: Path, glue: Glue) -> None:
+    root = project(tmp_path / "p", {})
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    commit(root)
+    glue("ci", cwd=root)
+    assert f'python-version: "{wanted}"' in (root / ".github/workflows/test.yml").read_text()
+    assert f"--python-version {wanted} " in (root / "Makefile").read_text()
+    lock(root)
+    glue("ci", "--check", cwd=root)
+
+
+def test_a_glue_that_no_index_has(tmp_path: Path, glue: Glue) -> None:
+    """The way to its wheel is printed as commands that work, and `make lock` leads there."""
+    root = project(tmp_path / "p", {})
+    commit(root)
+    said = glue("ci", cwd=root).stderr  # here glue is installed from this checkout
+    assert f"make lock needs its wheel in vendor/: mkdir -p vendor && uv build --wheel --out-dir vendor {ROOT}" in said
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/uv").symlink_to("/bin/false")
+    env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(["make", "lock"], cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode and f"if no index has mlops-glue {__version__}: put its wheel into vendor/" in done.stderr
+    (root / "vendor").mkdir()
+    (root / "vendor" / f"mlops_glue-{__version__}-py3-none-any.whl").write_text("")
+    assert "vendor/" not in glue("ci", cwd=root).stderr
+    done = subprocess.run(["make", "lock"], cwd=root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode and "no index" not in done.stderr
+
+
+def test_what_is_deployed_is_told(tmp_path: Path, glue: Glue) -> None:
+    root = project(tmp_path / "p", {})
+    commit(root)
+    assert "deploy.yml promotes and packages, and deploys nothing: ci: {deploy: COMMAND}" in glue("ci", cwd=root).stderr
+    (root / "glue.yaml").write_text((root / "glue.yaml").read_text().replace('"prod"', '"prod", "deploy": "./x"'))
+    assert "deploys nothing" not in glue("ci", cwd=root).stderr
 
 
 def test_a_folder_in_the_place_of_a_file(tmp_path: Path, glue: Glue) -> None:
