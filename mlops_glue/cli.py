@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import errno
 import gc
+import importlib.util
 import os
 import select
 import signal
@@ -575,6 +576,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
             signal.signal(signal.SIGINT, errors.interrupt)
     try:
+        if importlib.util.find_spec("fcntl") is None:
+            raise UsageError(
+                "glue runs on Linux, macOS and WSL: this system lacks their file locks", hint="wsl --install"
+            )
         errors.check_names(words)
         code = glue.main(words, prog_name="glue", standalone_mode=False, obj=asked)
         sys.stdout.flush()

@@ -16,7 +16,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -254,11 +254,11 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
-def pull(root: Path, remote: str | None) -> list[str]:
+def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
     """Bring every table that DVC tracks and no stage makes from the remote, and the run-cache.
 
     Returns:
-        The tables that stay as they are, as what they hold is nowhere else.
+        What came from where, and the tables that stay as they are, as what they hold is nowhere else.
 
     Raises:
         ToolError: there is no remote, it does not answer, or it lacks one of them.
@@ -269,14 +269,25 @@ def pull(root: Path, remote: str | None) -> list[str]:
         _check_remote(repo)
         tables = {stage.addressing: stage.outs for stage in repo.index.stages if stage.cmd is None}
         changed = {name: [str(o) for o in outs if _only_here(repo, o)] for name, outs in tables.items()}
+        came = 0
         try:
             if wanted := [name for name in tables if not changed[name]]:
-                repo.pull(targets=wanted)
+                came = repo.pull(targets=wanted)["stats"]["fetched"]
         except CheckoutError as error:
             said = f"{', '.join(map(str, error.target_infos))}: neither in DVC's cache nor in its remote"
             raise ToolError(said, hint="glue run --push, where it is") from error
         repo.stage_cache.pull(None)
-        return [path for paths in changed.values() for path in paths]
+        tracked = [out for outs in tables.values() for out in outs]
+        return _moved(repo, "pulled", came, "from", tracked), [path for paths in changed.values() for path in paths]
+
+
+def _moved(repo: Any, verb: str, files: int, way: str, outs: Iterable[Any]) -> str:
+    """How many files went which way, and how much data is in the remote now that this project has."""
+    name = repo.config["core"]["remote"]
+    held = sum(out.meta.size or 0 for out in outs if out.use_cache and out.meta is not None)
+    there = f"{held / 1e6:,.1f} MB" if held >= 1e5 else f"{held:,} bytes"
+    where = repo.config["remote"][name]["url"]
+    return f"{verb} {files:,} file{'s' * (files != 1)} {way} {where}, where {there} of this project are now"
 
 
 def _only_here(repo: Any, out: Any) -> bool:
@@ -287,11 +298,15 @@ def _only_here(repo: Any, out: Any) -> bool:
     return found != out.hash_info and not repo.cache.local.exists(found.value)
 
 
-def push(root: Path, remote: str | None) -> None:
-    """Send the tables, what the stages made of them, and the run-cache to the remote."""
+def push(root: Path, remote: str | None) -> str:
+    """Send the tables, what the stages made of them, and the run-cache to the remote; what went where."""
     with _repo(root, remote) as repo:
+        from dvc.stage.cache import RunCacheNotSupported
+
         _check_remote(repo)
-        repo.push(run_cache=True)
+        with contextlib.suppress(RunCacheNotSupported):  # as `dvc push --run-cache`, which counts it as sent each time
+            repo.stage_cache.push(None)
+        return _moved(repo, "pushed", repo.push(), "to", repo.index.outs)
 
 
 def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import console, io, layout, modules
 from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, check_interrupted, did_you_mean
 from mlops_glue.pipeline import unchanged
+from mlops_glue.secrets import redacted
 
 if TYPE_CHECKING:
     from mlops_glue import config as configs
@@ -48,7 +49,9 @@ def run(
     runner.check_merged(root)
     if pull:
         with project_lock(root):
-            for path in dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False))):
+            came, kept_here = dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False)))
+            console.progress(redacted(came))
+            for path in kept_here:
                 console.progress(f"{path} was changed here, so it is not brought")
     if until == stages.STAGES[-1]:
         until = None  # that is everything: evaluate is beside it, not before it
@@ -91,7 +94,7 @@ def run(
                     console.progress(f"what stood before {outcomes[-1]['stage']} is kept: glue run goes on from there")
                 raise
         if push:
-            dvc.push(root, remote)
+            console.progress(redacted(dvc.push(root, remote)))
         after = unchanged.snapshot(root)
         if until is not None or not publish:
             if any(one["stage"] == "evaluate" for one in outcomes):

@@ -159,6 +159,22 @@ def test_what_would_run_if_another_stage_changes_is_by_what_depends_on_what(tmp_
     )
 
 
+def test_what_went_to_the_remote_and_came_from_it_is_counted(tmp_path: Path) -> None:
+    root, remote, other = tmp_path / "project", str(tmp_path / "remote"), tmp_path / "other"
+    root.mkdir()
+    dvc.init(root, git=False)
+    (root / "table.csv").write_text("a\n" * 50)
+    dvc.add(root, "table.csv")
+    stage = {"cmd": "cp table.csv out.csv && echo >> out.csv", "deps": ["table.csv"], "outs": ["out.csv"]}
+    (root / "dvc.yaml").write_text(json.dumps({"stages": {"one": stage}}))
+    dvc.reproduce(root, {}, lambda *_: None)
+    whole = f"{remote}, where 201 bytes of this project are now"
+    assert [dvc.push(root, remote) for _ in range(2)] == [f"pushed 2 files to {whole}", f"pushed 0 files to {whole}"]
+    shutil.copytree(root, other, ignore=shutil.ignore_patterns("cache", "tmp", "*.csv"))
+    assert dvc.pull(other, remote) == (f"pulled 1 file from {remote}, where 100 bytes of this project are now", [])
+    assert (other / "table.csv").read_text() == "a\n" * 50
+
+
 def test_a_change_is_told_by_its_key_and_as_it_is_written() -> None:
     def told(old: Any, new: Any) -> list[str]:
         return [" ".join(one) for one in dvc.differences("k", old, new)]

@@ -83,3 +83,14 @@ def test_what_reads_the_registry_takes_an_environment() -> None:
 
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:
     return (one for one in ast.walk(tree) if isinstance(one, ast.Call))
+
+
+def test_a_system_without_file_locks_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "fcntl" else find(name, *more))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["serve"])
+    said = "error: glue runs on Linux, macOS and WSL: this system lacks their file locks\nhint: wsl --install\n"
+    assert (stop.value.code, capsys.readouterr().err) == (2, said)
