@@ -5,11 +5,14 @@ No value of a request is in them.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
+
+from mlops_glue import terminal
 
 LINE = '{"time":%.3f,"request_id":"%s","method":"%s","path":%s,"status":%d,"ms":%.3f,"rows":%d}\n'
 
@@ -28,7 +31,9 @@ def as_text(answered: Answered) -> str:
     ms = f"{1000 * took:.{0 if took >= 0.01 else 1}f} ms"
     counted = f"{rows:,} row{'s' if rows > 1 else ''}" if rows else ""
     shown = _printable(msgspec.json.decode(path))
-    return "  ".join(filter(None, (_clock(at), f"{method} {shown}", str(status), ms, counted))) + "\n"
+    style = "good" if status < 400 else "caution" if status < 500 else "bad"
+    said = terminal.paint(str(status), style, sys.stderr)
+    return "  ".join(filter(None, (_clock(at), f"{method} {shown}", said, ms, counted))) + "\n"
 
 
 def note_as_json(at: float, about: dict[str, Any]) -> str:
@@ -42,9 +47,9 @@ def note_as_text(at: float, about: dict[str, Any]) -> str:
     return "  ".join([_clock(at), *(f"{k.replace('_', ' ')}: {_printable(v)}" for k, v in texts.items())]) + "\n"
 
 
-def forms(terminal: bool) -> tuple[Callable[[Answered], str], Callable[[float, dict[str, Any]], str]]:
+def forms(people: bool) -> tuple[Callable[[Answered], str], Callable[[float, dict[str, Any]], str]]:
     """How a request is written, and how a note."""
-    return (as_text, note_as_text) if terminal else (as_json, note_as_json)
+    return (as_text, note_as_text) if people else (as_json, note_as_json)
 
 
 def _clock(at: float) -> str:
