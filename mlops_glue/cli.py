@@ -184,6 +184,7 @@ def doctor(as_json: bool, env: str | None) -> int:
 @click.argument("path", default=".")
 @click.option("--data", help="The table to learn from; default the one that the training script reads.")
 @click.option("--target", help="The column to predict; default the one that the training script takes apart.")
+@click.option("--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Default: the estimator's.")
 @click.option("--model", metavar="NAME/VERSION", help="Only serve this registered model; or NAME@ALIAS.")
 @click.option("--tracking", is_flag=True, help="Only track the repository's own commands, by glue track.")
 @click.option("--registry", metavar="URI", help="Where it is registered; default MLFLOW_TRACKING_URI, else mlflow.db.")
@@ -194,6 +195,7 @@ def adopt(
     path: str,
     data: str | None,
     target: str | None,
+    task: str | None,
     model: str | None,
     tracking: bool,
     registry: str | None,
@@ -210,14 +212,14 @@ def adopt(
     """
     ask = None if yes else click.confirm
     if tracking:
-        if any((data, target, model, registry, trust)):
+        if any((data, target, task, model, registry, trust)):
             raise UsageError("--tracking takes only --dry-run and --yes", hint="glue adopt --tracking")
         from mlops_glue.commands.track import adopt_tracking
 
         return adopt_tracking(path, dry_run=dry_run, ask=ask)
     if model is not None:
-        if target is not None:
-            raise UsageError("--model brings what it predicts: leave out --target, or --model")
+        if target is not None or task is not None:
+            raise UsageError("--model brings what it predicts: leave out --target and --task, or --model")
         from mlops_glue.commands.adopt_model import adopt_model
 
         return adopt_model(path, model, registry=registry, trust=trust, data=data, dry_run=dry_run, ask=ask)
@@ -225,7 +227,7 @@ def adopt(
         raise UsageError("--registry and --trust go with --model", hint="glue adopt --model churn/3")
     from mlops_glue.commands.adopt import adopt as command
 
-    return command(path, data, target, dry_run=dry_run, ask=ask)
+    return command(path, data, target, task=task, dry_run=dry_run, ask=ask)
 
 
 @glue.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -535,6 +535,9 @@ class Config(Section):
         return self.data.sources[self.data.labels.source]
 
 
+A_MODEL = ("model",)  # for `needs` of `load`
+
+
 def load(
     root: Path,
     env: str | None = None,
@@ -551,7 +554,7 @@ def load(
         env: name of an entry of `environments`; default `GLUE_ENV`; "" for none, whatever is set.
         overrides: dotted keys to YAML text, e.g. `{"train.params.max_iter": "300"}`; not written back.
         tables: must the tables be there? In a new clone they are not yet.
-        needs: sections that must be there; what only serves a registered model has no data and trains nothing.
+        needs: sections that must be there, or `A_MODEL`: a pipeline or a registered model.
         text: what the file will hold; default what it holds.
 
     Raises:
@@ -564,11 +567,26 @@ def load(
     rest, gone, found = _checked(_plain(tree), root, tables=tables)
     if rest is not None and all(loc[0] == "environments" for loc in gone):
         found += [one for one in _environment_problems(rest, tree, root, found) if not _moot(*one, gone)]
-    found += [((key,), "is required") for key in needs if key not in tree]
+    only = only_does(rest) if rest is not None and needs and not found else None
+    if only is not None and not (needs == A_MODEL and only[0].startswith("serves")):
+        raise UsageError(f"this project only {only[0]}: {CONFIG} has no data and no train", hint=only[1])
+    found += [((key,), "is required") for key in needs if key not in tree and needs != A_MODEL]
     if found or rest is None:
         problems = sorted({(_line(tree, loc), _say(loc, what)) for loc, what in found})
         raise ConfigError([f"{CONFIG}:{line} {said}" for line, said in problems])
     return in_environment(rest, os.environ.get("GLUE_ENV") if env is None else env)
+
+
+def only_does(config: Config) -> tuple[str, str] | None:
+    """What a project without a pipeline is for, and its command; None of one that has a pipeline, or nothing at all."""
+    given = config.model_fields_set
+    if {"data", "train"} & given:
+        return None
+    if {"registry", "serve", "package"} & given:
+        return f"serves {config.model_name}", "glue serve; a newer version of it: glue adopt .. --model NAME/VERSION"
+    if "tracking" in given:
+        return "tracks", "glue track -- python train.py"
+    return ("monitors", "glue monitor --reference TABLE --current TABLE") if "monitor" in given else None
 
 
 Problem = tuple[tuple[Any, ...], str]  # where, and what is wrong there

@@ -210,6 +210,18 @@ def add(root: Path, path: str) -> None:
             repo.add(path)
 
 
+def metrics(folder: Path) -> dict[str, Any]:
+    """What the files of metrics of the repository around a folder hold, by path from there: those that DVC finds.
+
+    Raises:
+        ToolError: DVC cannot read its own files.
+    """
+    with _repo(folder) as repo:
+        # without errors: a file that is not there, or is no file of metrics
+        held = repo.metrics.show(hide_workspace=False).get("", {}).get("data", {})
+        return {path: found["data"] for path, found in held.items() if found.get("data")}
+
+
 def has_remote(root: Path) -> bool:
     """Does DVC's own config name a default remote?"""
     if not (root / ".dvc").is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -29,6 +30,7 @@ RETRAINED = "glue.retraining"  # tag of the registered model: when a job asked f
 ALERTED = "glue.alerts"  # tag of the registered model: which alerts are open
 MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
+MADE_IN = "glue.tracked_by"  # tag of a run that a program made under `glue track`: the run of that command
 PROCESS = "glue.process"  # tag of a run: the process that is to end it
 OWN_PLACE = "glue.artifacts"  # tag of an experiment whose artifacts lie beside the project's own database: where
 OF_RUN = "run_id in (select run_uuid from runs where experiment_id = ?)"
@@ -414,29 +416,48 @@ class Store:
         mlflow.set_experiment(name)
 
     def begin(self, experiment: str, tags: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """A run that another program goes on with: its id, and the variables that tell MLflow there to do so."""
+        """A run for what another program does: its id, and the variables that tell MLflow there where to log.
+
+        MLFLOW_RUN_ID is none of them: with it, `set_experiment` and a second process that logs fail.
+        """
         with _told():
             self._experiment(experiment)
             found = self._client.get_experiment_by_name(experiment)
             run = self._client.create_run(found.experiment_id, tags={**tags, PROCESS: _process()})
-        told = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_REGISTRY_URI": self._uri, "MLFLOW_RUN_ID": run.info.run_id}
-        return run.info.run_id, {**told, "MLFLOW_EXPERIMENT_NAME": experiment}
+        where = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_REGISTRY_URI": self._uri}
+        context = json.dumps({MADE_IN: run.info.run_id})  # tags of every run that the program starts
+        return run.info.run_id, {**where, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_RUN_CONTEXT": context}
 
     def end(self, run: str, status: str, params: dict[str, str], metrics: dict[str, float], files: list[Path]) -> None:
-        """Log to that run, and end it; what the program logged itself under the same name stays."""
+        """Log to that run, and end it; what the program logged under the same name in its one run goes before."""
         from mlflow.entities import Metric, Param
 
         with _told():
-            there = self._client.get_run(run).data
+            there = self._adopted(run, status)
             now = int(time.time() * 1000)
-            new = [Param(_named(k), v[:6000]) for k, v in params.items() if _named(k) not in there.params]
-            measured = [Metric(_named(k), v, now, 0) for k, v in metrics.items() if _named(k) not in there.metrics]
+            new = [Param(k, v) for k, v in ({_named(k): v[:6000] for k, v in params.items()} | there.params).items()]
+            numbers = {_named(k): v for k, v in metrics.items()} | there.metrics
+            measured = [Metric(k, v, now, 0) for k, v in numbers.items()]
             for at in range(0, max(len(new), 1), 100):  # as many as MLflow takes at a time
                 self._client.log_batch(run, params=new[at : at + 100])
             self._client.log_batch(run, metrics=measured[:MOST_METRICS])
             for file in files:
                 self._client.log_artifact(run, str(file))
             self._client.set_terminated(run, status)
+
+    def _adopted(self, run: str, status: str) -> Any:
+        """Runs that the program started become children of this one; what is in the one at their top, if it is one."""
+        from mlflow.entities import RunData
+
+        experiments = [one.experiment_id for one in self._client.search_experiments()]
+        made = self._client.search_runs(experiments, f"tags.`{MADE_IN}` = '{run}'")
+        top = [one for one in made if "mlflow.parentRunId" not in one.data.tags]
+        for one in top:
+            self._client.set_tag(one.info.run_id, "mlflow.parentRunId", run)
+        for one in made if status != "FINISHED" else ():  # its process is no more
+            if one.info.status == "RUNNING":
+                self._client.set_terminated(one.info.run_id, status)
+        return top[0].data if len(top) == 1 else RunData()
 
     def logged(self, model: str, version: str, into: Path) -> tuple[str, Path]:
         """Copy what `log_model` made of a registered version, by its number or `@alias`; its URI and the folder.

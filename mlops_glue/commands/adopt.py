@@ -16,12 +16,13 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
-from mlops_glue.assessment import training
 from mlops_glue.assessment.tree import Tree, is_test, printable, scan
 from mlops_glue.commands import generated, undo
 from mlops_glue.commands.init import plan
 from mlops_glue.errors import UsageError, did_you_mean
 from mlops_glue.pipeline import runner
+from mlops_glue.pipeline.train import kind_of_class
+from mlops_glue.scaffold import script as scripts
 
 WRITTEN = (layout.CONFIG, layout.SCHEMA, ".gitignore", ".dvcignore", "model.py")
 
@@ -31,8 +32,8 @@ class Found:
     """What there is to build on, and what a person should know of it."""
 
     tree: Tree
-    scripts: list[training.Script] = field(default_factory=list)
-    stage_of: dict[str, str] = field(default_factory=dict)  # script: what runs it
+    scripts: list[scripts.Script] = field(default_factory=list)
+    stage_of: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # script: what runs it, with which words
     notes: list[str] = field(default_factory=list)
 
 
@@ -41,6 +42,7 @@ def adopt(
     data: str | None,
     target: str | None,
     *,
+    task: str | None = None,
     dry_run: bool = False,
     ask: Callable[[str], bool] | None = None,
 ) -> int:
@@ -54,13 +56,9 @@ def adopt(
         for note in found.notes:
             console.progress(note)
         found.notes.clear()
-    builds = None
-    if script is not None and script.estimator is not None:
-        builds = (script.estimator, script.params)
-        found.notes.append(f"{printable(script.path)}:{script.line} builds {script.estimator}")
-        found.notes += [f"{name} of it is not told by the file: left at its default" for name in script.unknown]
-        found.notes += [f"{printable(script.path)} builds {other} too: left out" for other in script.others[:5]]
-    asked, notes = plan(root, [table], column, None, (), None, stays=top, builds=builds)
+    builds = _builds(found, script, task)
+    drops = _drops(found, script, io.column_names(table) or [], column)
+    asked, notes = plan(root, [table], column, None, (), task, stays=top, builds=builds, drops=drops)
     made = generated.render(asked)
     files = {name: text for name, text in made.items() if name in WRITTEN}
     for note in [*found.notes, *notes]:
@@ -72,6 +70,35 @@ def adopt(
     _write(root, files, asked, made)
     console.result(f"{root}: written. Next: cd {shlex.quote(str(Path(path, layout.ADOPTED)))} && glue run")
     return 0
+
+
+def _builds(found: Found, script: scripts.Script | None, task: str | None) -> tuple[str, dict[str, Any]] | None:
+    """The script's estimator; none where it is not for the task that is asked for."""
+    if script is None or script.estimator is None:
+        return None
+    found.notes.append(f"{printable(script.path)}:{script.line} builds {script.estimator}")
+    found.notes += [f"{printable(script.path)} builds {other} too: left out" for other in script.others[:5]]
+    kind = kind_of_class(script.estimator)
+    if task is not None and kind is not None and (kind == "regressor") != (task == "regression"):
+        found.notes.append(f"--task {task}: {script.estimator} is a {kind}, and is left out")
+        return None
+    found.notes += [f"{name} of it is not told by the file: left at its default" for name in script.unknown]
+    return script.estimator, script.params
+
+
+def _drops(found: Found, script: scripts.Script | None, columns: list[str], target: str) -> dict[str, str]:
+    """The columns that the script does not learn from, with the reason."""
+    if script is None:
+        return {}
+    name = printable(script.path)
+    out = {c: f"{name} drops it" for c in columns if c in script.drops}
+    if script.uses is not None and script.uses & {*columns} - {target, *out}:
+        out |= {c: f"{name} does not use it" for c in columns if c not in script.uses and c not in out}
+    out.pop(target, None)
+    if len(out) >= len(columns) - 1:
+        found.notes.append(f"{name} seems to drop every column: none is left out")
+        return {}
+    return out
 
 
 def free_place(top: Path, path: str) -> Path:
@@ -117,9 +144,14 @@ def look(top: Path) -> Found:
     for path in found.tree.files:
         if path.endswith((".py", ".ipynb")) and not is_test(path):
             text = found.tree.text(path)
-            one = training.read(path, text.decode("utf-8", "replace"), settings) if text else None
-            if one is not None and one.fits and one.estimator is not None:
+            words = found.stage_of.get(path, ("", []))[1]
+            one = scripts.read(path, text, settings, words) if text else None
+            if text and one is None:
+                found.notes.append(f"{printable(path)} is no Python that can be read: left out")
+            elif one is not None and one.fits and one.estimator is not None:
                 found.scripts.append(one)
+                skipped = f": {', '.join(one.skipped)} cannot be read as Python: left out"
+                found.notes += [printable(path) + skipped] if one.skipped else []
     return found
 
 
@@ -148,40 +180,67 @@ def _pipeline(found: Found, path: str, tree: Any) -> None:
     entries = tree.get("stages" if path.endswith("dvc.yaml") else "entry_points") if isinstance(tree, dict) else None
     for name, entry in (entries if isinstance(entries, dict) else {}).items():
         command = entry.get("cmd") or entry.get("command") if isinstance(entry, dict) else None
-        for word in str(command or "").split():
+        words = str(command or "").split()
+        for at, word in enumerate(words):
             if word.endswith(".py"):
                 folder = path.rpartition("/")[0]
-                found.stage_of[f"{folder}/{word}".lstrip("/")] = f"{path} {name}"
+                found.stage_of[f"{folder}/{word}".lstrip("/")] = (f"{path} {name}", words[at + 1 :])
 
 
-def _choose(top: Path, found: Found, data: str | None, target: str | None) -> tuple[training.Script | None, Path, str]:
+def _choose(top: Path, found: Found, data: str | None, target: str | None) -> tuple[scripts.Script | None, Path, str]:
     """The script that trains, the table it learns from, and the column: by what was said, then by what is there."""
-    ranked = sorted(
-        found.scripts, key=lambda s: (s.path not in found.stage_of, s.path.endswith(".ipynb"), not s.tables, s.path)
-    )
+
+    def order(one: scripts.Script) -> tuple[Any, ...]:
+        notebook = one.path.endswith(".ipynb")
+        return one.path not in found.stage_of, notebook, scripts.place(one.path), not one.tables, one.path
+
+    ranked = sorted(found.scripts, key=order)
     script = ranked[0] if ranked else None
     if script is not None and script.path in found.stage_of:
-        found.notes.append(f"{printable(script.path)} is run by {found.stage_of[script.path]}, which stays as it is")
+        found.notes.append(f"{printable(script.path)} is run by {found.stage_of[script.path][0]}, which stays as it is")
     if script is not None and script.server:
         found.notes.append("its runs go to a server; glue's too with tracking: {uri: ${MLFLOW_TRACKING_URI}}")
     found.notes += [f"{printable(other.path)} trains a model too: left out" for other in ranked[1:4]]
     candidates = _tables(top, found, script) if data is None else [_given(top, data)]
-    targets = [target] if target is not None else script.targets if script is not None else []
+    targets: list[str | int] = [target] if target is not None else script.targets if script is not None else []
     for table in candidates:
         names = io.column_names(table) or []
-        column = next((name for name in targets if name in names or (data and target)), None)
-        if column is not None:
-            return script, table, column
+        fit = [column for one in targets if (column := _column(one, names)) is not None]
+        if not fit and data and target:
+            fit = [target]  # it is told there that the table has none
+        if fit:
+            others = [one for one in candidates if one != table] if data is None else []
+            _guessed(found, "the table", _from(top, table), [_from(top, one) for one in others], "--data")
+            _guessed(found, "the target", fit[0], list(dict.fromkeys(fit[1:])) if target is None else [], "--target")
+            return script, table, fit[0]
     if not candidates:
         raise UsageError("no table is found to learn from", hint="glue adopt --data TABLE --target COLUMN")
-    told = candidates[0].relative_to(top) if candidates[0].is_relative_to(top) else candidates[0]
+    told = _from(top, candidates[0])
     columns = io.column_names(candidates[0]) or []
     if target is not None:
         raise UsageError(f"--target {target}: no such column in {told}", hint=did_you_mean(target, columns))
     raise UsageError(
         f"which column of {told} is to be predicted?",
-        hint=f"glue adopt --data {told} --target COLUMN; {did_you_mean('', columns)}",
+        hint=f"glue adopt --data {shlex.quote(told)} --target COLUMN; {did_you_mean('', columns)}",
     )
+
+
+def _column(target: str | int, names: list[str]) -> str | None:
+    """The column that a script's target is, by name or by place."""
+    if isinstance(target, int):
+        return names[target] if -len(names) <= target < len(names) else None
+    return target if target in names else None
+
+
+def _guessed(found: Found, what: str, taken: str, others: list[str], option: str) -> None:
+    """A guess is told with what else it could have been."""
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        found.notes.append(f"{what} is taken to be {taken}, not {', '.join(others[:3])}{more}: {option} says otherwise")
+
+
+def _from(top: Path, table: Path) -> str:
+    return printable(str(table.relative_to(top) if table.is_relative_to(top) else table))
 
 
 def _given(top: Path, data: str) -> Path:
@@ -191,17 +250,27 @@ def _given(top: Path, data: str) -> Path:
     return file.resolve()
 
 
-def _tables(top: Path, found: Found, script: training.Script | None) -> list[Path]:
-    """The tables that the script reads, then any other one of the repository."""
+def _tables(top: Path, found: Found, script: scripts.Script | None) -> list[Path]:
+    """The tables that the script fits on, the others that it reads, then any other one of the repository."""
+    tables = [path for path in found.tree.files if path.lower().endswith(io.SUFFIXES)]
+    by_name: dict[str, list[str]] = {}
+    for path in tables:
+        by_name.setdefault(path.rpartition("/")[2], []).append(path)
     named: list[Path] = []
     for text in script.tables if script is not None else []:
         folder = (top / script.path).parent if script is not None else top
-        named += [one for base in (top, folder) if (one := (base / text).resolve()).is_file()][:1]
-        if not any((base / text).is_file() for base in (top, folder)) and "://" not in text:
-            found.notes.append(f"{text}, which {script.path if script else ''} reads, is not there: dvc pull?")
-    others = [top / path for path in found.tree.files if path.lower().endswith(io.SUFFIXES)]
-    tables = [one for one in dict.fromkeys([*named, *others]) if one.is_relative_to(top) and one.stat().st_size]
-    return [one for one in tables if one.name.lower().endswith(io.SUFFIXES)][:50]
+        there = [one for base in (top, folder) if (one := (base / text).resolve()).is_file()]
+        twins = by_name.get(Path(text).name, [])
+        if not there and len(twins) == 1:  # `/kaggle/input/titanic/train.csv`
+            there = [(top / twins[0]).resolve()]
+            found.notes.append(f"{text}, which {script.path if script else ''} reads, is taken to be {twins[0]}")
+        elif not there:
+            how = "save it in the repository" if "://" in text else "dvc pull?"
+            found.notes.append(f"{text}, which {script.path if script else ''} reads, is not there: {how}")
+        named += there[:1]
+    others = [top / path for path in sorted(tables, key=scripts.place)]
+    tables_there = [one for one in dict.fromkeys([*named, *others]) if one.is_relative_to(top) and one.stat().st_size]
+    return [one for one in tables_there if one.name.lower().endswith(io.SUFFIXES)][:50]
 
 
 def as_diff(files: dict[str, str]) -> str:

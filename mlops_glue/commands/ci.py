@@ -265,7 +265,7 @@ def _tell(root: Path, config: configs.Config, outcomes: dict[str, str], lacking:
     made = [path for path, outcome in outcomes.items() if outcome != "not asked for"]
     if config.ci.deploy is None and any(name.endswith("deploy.yml") for name in made):
         console.progress("deploy.yml promotes and packages, and deploys nothing: ci: {deploy: COMMAND}")
-    if git.lacks_branch(root, config.ci.branch):
+    if any(name.endswith("train.yml") for name in made) and git.lacks_branch(root, config.ci.branch):
         console.progress(f"train.yml waits for pushes to {config.ci.branch}, which git has not: ci: {{branch: NAME}}")
     log = configs.in_environment(config, config.ci.env).serve.prediction_log or ""
     if "://" not in log and not log.startswith("${") and any(name.endswith("monitor.yml") for name in made):

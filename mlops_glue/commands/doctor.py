@@ -20,6 +20,7 @@ from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import DataError, GlueError, UsageError
 from mlops_glue.pipeline import runner
+from mlops_glue.pipeline.train import kind_of_class
 
 MATERIALIZE = "glue materialize --force"
 PYTHONS = ((3, 11), (3, 13))
@@ -114,6 +115,11 @@ def _repository(root: Path, config: Config) -> Iterator[Finding]:
     for key in _passwords(io.read_yaml(root / layout.CONFIG)):
         said = f"{layout.CONFIG} {key}: a password stands in it, for everybody who reads the repository"
         yield Finding("problem", said, f"{key}: ${{NAME}}, and a new password, kept in the environment as NAME")
+    task = config.data.labels.task if config.data is not None else None
+    kind = kind_of_class(config.train.estimator or "") if config.train is not None else None
+    if kind is not None and task is not None and (kind == "regressor") != (task == "regression"):
+        said = f"{layout.CONFIG} train.estimator: {config.train.estimator} is a {kind}, and data.labels.task is {task}"
+        yield Finding("problem", said, f"task: {'regression' if kind == 'regressor' else 'binary, or multiclass'}")
     if not git.inside(root):
         yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
 
@@ -161,7 +167,8 @@ def _registry(root: Path, config: Config) -> Iterator[Finding]:
     local = root / layout.TRACKING_DB
     if config.tracking.uri is None:
         if not local.is_file():
-            yield Finding("note", "nothing is published yet", "glue run")
+            only = configs.only_does(config)
+            yield Finding("note", "nothing is published yet", only[1] if only is not None else "glue run")
             return
         said = _integrity(local)
         if said != "ok":

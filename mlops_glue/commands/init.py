@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
 from mlops_glue.pipeline import defaults, runner, store
 from mlops_glue.pipeline.featurize import as_target, outputs, shown
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
+from mlops_glue.pipeline.train import kind_of_class
 from mlops_glue.schema import moments
 from mlops_glue.text import category, is_text
 
@@ -144,6 +146,7 @@ def plan(
     *,
     stays: Path | None = None,
     builds: tuple[str, dict[str, Any]] | None = None,
+    drops: Mapping[str, str] = {},
 ) -> tuple[generated.Answers, list[str]]:
     """What the templates take, by their folder, and what the user should know.
 
@@ -157,6 +160,7 @@ def plan(
         known: goes before what the tables show.
         stays: the folder whose tables are not copied; default the project folder.
         builds: the estimator's import path and arguments, where they are known.
+        drops: columns of the labels' table that are left out, with the reason.
     """
     notes: list[str] = []
     read = {file: read_or_sample(file, notes, entities) for file in found}
@@ -166,6 +170,7 @@ def plan(
     table, usable = label.rows, [p for p in label.usable if p.name != target]
     _check_target(label, target, notes)
     usable = _without_outputs(label, target, task, _without_seasons(label, usable))
+    usable = [replace(p, kind=None, reason=drops[p.name]) if p.name in drops else p for p in usable]
     notes += [note for one in tables for note in _null_words(one)]
     excluded = [(p.name, p.reason) for p in usable if p.kind is None]
     notes += [f"left out {name!r}: {reason}" for name, reason in excluded[:20]]
@@ -181,6 +186,8 @@ def plan(
             f"{label.file.name}: no column is left to learn {target!r} from",
             hint="; ".join(f"{column!r}: {reason}" for column, reason in excluded[:3]) or "it has no other column",
         )
+    if task is None and builds is not None:
+        task = _task_of(builds[0], table.column(target))
     task_found = task or infer_task(table.column(target))
     if task is not None:
         _check_task(label, target, task)
@@ -322,6 +329,14 @@ def _check_target(label: Table, target: str, notes: list[str]) -> None:
     infinite = pc.sum(pc.is_inf(values)).as_py() or 0 if pa.types.is_floating(values.type) else 0
     if of.nulls + infinite:
         notes.append(f"target {target!r}: {of.nulls + infinite:,} rows without a value are left out")
+
+
+def _task_of(estimator: str, values: Any) -> str | None:
+    """What an estimator is for, where it says so; a classifier of two classes or of more."""
+    kind = kind_of_class(estimator)
+    if kind != "classifier":
+        return None if kind is None else "regression"
+    return "binary" if len(values.unique().drop_null()) == 2 else "multiclass"
 
 
 def _check_task(label: Table, target: str, task: str) -> None:

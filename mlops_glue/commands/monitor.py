@@ -79,7 +79,7 @@ def monitor(
     """
     now = datetime.now(UTC)
     root = layout.find_root()
-    config = configs.load(root, env, tables=False, needs=())
+    config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     given = {"--current": current, "--last": last, "--since": since, "--rows": rows}
     if len(named := [name for name, value in given.items() if value is not None]) > 1:
         raise UsageError(f"{named[0]} and {named[1]}: one window at a time", hint=f"leave {named[1]} out")

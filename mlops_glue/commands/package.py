@@ -49,7 +49,7 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
     """
     root, out = layout.find_root(), Path(target).resolve()
     env = env or os.environ.get("GLUE_ENV")
-    config = configs.load(root, env, tables=False, needs=())
+    config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     if out.exists() and not (out / "serve.json").is_file():
         raise UsageError(f"{target}: is there, and not a package of glue's", hint="glue package serving")
     with replace.workplace(out) as scratch:

@@ -69,7 +69,7 @@ def _scored(
     from mlops_glue.scoring import Bundle
 
     root = layout.find_root()
-    config = configs.load(root, env, needs=())
+    config = configs.load(root, env, needs=configs.A_MODEL)
     check_outputs(root, [path for path in outputs if path not in streams], config)
     refused: list[DataError] = []
     with tempfile.TemporaryDirectory() as scratch:

@@ -57,7 +57,7 @@ def rollback(to: int | None = None, *, as_json: bool = False, env: str | None = 
 
 def _opened(env: str | None) -> tuple[Path, configs.Config, Store]:
     root = layout.find_root()
-    config = configs.load(root, env, needs=())
+    config = configs.load(root, env, needs=configs.A_MODEL)
     store = read_only(root, config)
     if store is None:
         raise UsageError(f"{config.model_name} has no version yet", hint="glue run")

@@ -51,7 +51,7 @@ def serve(
     """Serve the champion, or check that it can be served."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
-    config = configs.load(root, env, needs=())
+    config = configs.load(root, env, needs=configs.A_MODEL)
     given = {"host": host, "port": port, "workers": workers}
     options = config.serve.model_copy(update={k: v for k, v in given.items() if v is not None})
     try:
@@ -245,7 +245,7 @@ def _registry_file(root: Path, config: configs.Config) -> list[int] | None:
 
 def _fetched(root: Path, env: str | None, version: int | None, state: Path) -> Servable:
     """In another process: from the registry."""
-    config = configs.load(root, env, needs=())
+    config = configs.load(root, env, needs=configs.A_MODEL)
     store, chosen = fetching.chosen_version(fetching.opened(root, config, create=False), root, config, version)
     with tempfile.TemporaryDirectory(dir=state) as scratch:
         return fetching.fetch(store, root, config, env, chosen, Path(scratch))
@@ -306,7 +306,7 @@ def follow(root: Path, env: str | None, settings: Settings, poll_s: float, paren
     from mlops_glue.serving.follow import Follower
     from mlops_glue.serving.live import tried
 
-    config = configs.load(root, env, needs=())
+    config = configs.load(root, env, needs=configs.A_MODEL)
     stores: list[Store] = []
 
     def ask(alias: str) -> int | None:

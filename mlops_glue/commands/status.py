@@ -86,12 +86,15 @@ def _registry_lost(root: Path) -> str | None:
 
 
 def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:
-    """Of what has no pipeline: which version the registry names."""
+    """Of what has no pipeline: which version the registry names, or what it does instead."""
+    only = configs.only_does(config)
     store = read_only(root, config)
     champion = store.champion(config.model_name) if store is not None else None
     if as_json:
         told: dict[str, Any] = {"stages": {}, "after": {}, "delivery": None}
         console.result_json({**told, "model": config.model_name, "champion": champion})
+    elif only is not None and not only[0].startswith("serves"):
+        console.result(f"this project only {only[0]}. Next: {only[1]}")
     else:
         console.result(f"champion of {config.model_name}: {f'v{champion}' if champion else 'none'}")
     return 0

@@ -8,13 +8,13 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
-from mlops_glue.adapters import git
+from mlops_glue.adapters import dvc, git
 from mlops_glue.commands import generated
 from mlops_glue.commands.adopt import as_diff, asked_for, flat, free_place
 from mlops_glue.commands.init import name_of
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
 
 PARAMS = ("params.yaml", "params.yml")
-METRICS = ("metrics.json", "metrics.yaml", "metrics.yml")
+METRICS = ("metrics.json", "metrics.yaml", "metrics.yml", "dvclive/metrics.json")
+FORWARDED = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")  # those that this system has
 
 
 def adopt_tracking(path: str, *, dry_run: bool = False, ask: Callable[[str], bool] | None = None) -> int:
@@ -63,6 +64,7 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
         root = layout.find_root()
     except UsageError as error:
         raise UsageError(error.message, hint="glue adopt --tracking") from None
+    own = dict(os.environ)  # MLflow's settings for glue itself are not the command's
     config = configs.load(root, env, tables=False, needs=())
     store = opened(root, config)
     store.end_dead_runs(config.project)
@@ -74,14 +76,13 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
         "mlflow.source.git.commit": commit or "",
         "glue.git_dirty": str(dirty).lower(),
     }
+    before, status = _stamps(_held(metrics)), "FAILED"
     run, variables = store.begin(config.project, {key: value for key, value in tags.items() if value})
-    before, status = _stamps(metrics), "FAILED"
     try:
-        code = _run(command, variables)
-        status = "FINISHED" if code == 0 else "KILLED" if code == 128 + signal.SIGINT else "FAILED"
+        code, status = _run(command, _environment(own, variables))
     finally:
         try:
-            _log(store, run, status, _params(), dict(_measured(metrics, before)))
+            _log(store, run, status, _params(), _measured(metrics, before))
         except Exception as error:  # what the command did counts, whatever became of the store meanwhile
             said = error.message if isinstance(error, GlueError) else brief(error)
             console.progress(f"warning: run {run} is not logged in full: {said}")
@@ -89,15 +90,55 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
     return code
 
 
-def _run(command: tuple[str, ...], variables: dict[str, str]) -> int:
-    """Its exit code as a shell tells it."""
-    with subprocess.Popen(command, env={**os.environ, **variables}) as process:
+def _environment(own: dict[str, str], variables: dict[str, str]) -> dict[str, str]:
+    """The command's variables: what is set already stays, and a run that it is to go on with is found where it lies."""
+    if "MLFLOW_RUN_ID" in own:
+        return own
+    if "MLFLOW_EXPERIMENT_ID" in own:  # MLflow takes no name that is of another experiment
+        variables = {key: value for key, value in variables.items() if key != "MLFLOW_EXPERIMENT_NAME"}
+    return {**variables, **own}
+
+
+def _run(command: tuple[str, ...], environment: dict[str, str]) -> tuple[int, str]:
+    """Its exit code as a shell tells it, and how the run ended as MLflow tells it."""
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # what came before there was a process
+
+    def forward(number: int, _: object = None) -> None:
+        process.send_signal(number) if process is not None else early.append(number)
+
+    before: dict[int, Any] = {}
+    for one in (getattr(signal, name) for name in FORWARDED if hasattr(signal, name)):
+        if signal.getsignal(one) is not signal.SIG_IGN:  # under nohup
+            before[one] = signal.signal(one, forward)
+    try:
+        process = subprocess.Popen(command, env=environment)
+        for number in early:
+            forward(number)
         while True:
             try:
                 code = process.wait()
-                return code if code >= 0 else 128 - code
-            except KeyboardInterrupt:  # the terminal sends it to the command too, which ends in its own way
-                continue
+                break
+            except KeyboardInterrupt:  # the command ends in its own way
+                if not _of_terminal():
+                    forward(signal.SIGINT)
+    except OSError as error:
+        said = f"{command[0]}: cannot be run: {error.strerror}"
+        raise UsageError(said, hint="glue track -- python train.py") from None
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    killed = code < 0 or code == 128 + signal.SIGINT
+    return code if code >= 0 else 128 - code, "FINISHED" if code == 0 else "KILLED" if killed else "FAILED"
+
+
+def _of_terminal() -> bool:
+    """Does a terminal send its ^C to this process, and so to the command too?"""
+    try:
+        with open("/dev/tty", "rb", buffering=0) as terminal:  # noqa: PTH123 - no file
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False
 
 
 def _params() -> dict[str, Any]:
@@ -106,30 +147,37 @@ def _params() -> dict[str, Any]:
     return {".".join(key): value for key, value in flat(_read(file)).items()} if file is not None else {}
 
 
-def _stamps(named: tuple[str, ...]) -> dict[str, int]:
-    """When each file of metrics that is there was written."""
-    names = named or (*METRICS, *_of_dvc())
+def _held(named: tuple[str, ...]) -> dict[str, Any]:
+    """What each file of metrics that is there holds: those that are named, else DVC's and those of the usual names."""
+    found = {name: _read(Path(name)) for name in named or METRICS if Path(name).is_file()}
+    if not named and any((folder / ".dvc").is_dir() for folder in (Path.cwd(), *Path.cwd().parents)):
+        try:
+            found |= dvc.metrics(Path.cwd())
+        except GlueError as error:
+            console.progress(f"warning: the metrics of dvc.yaml are left out: {error.message}")
+    return found
+
+
+def _stamps(names: Iterable[str]) -> dict[str, int]:
+    """When each of the files that are there was written."""
     return {name: Path(name).stat().st_mtime_ns for name in names if Path(name).is_file()}
 
 
-def _measured(named: tuple[str, ...], before: dict[str, int]) -> Iterator[tuple[str, float]]:
-    """The numbers in the files of metrics that were written since, by dotted name."""
-    written = [name for name, stamp in _stamps(named).items() if stamp != before.get(name)]
+def _measured(named: tuple[str, ...], before: dict[str, int]) -> dict[str, float]:
+    """The numbers in the files of metrics that were written since, by dotted name, and by file where two have one."""
+    held = _held(named)
+    written = [name for name, stamp in _stamps(held).items() if stamp != before.get(name)]
     for name in (one for one in named if one not in written):
         console.progress(f"--metrics {name}: the command did not write it")
+    numbers: dict[str, float] = {}
     for name in written:
-        for key, value in flat(_read(Path(name))).items():
+        for key, value in flat(held[name]).items():
             if isinstance(value, int | float) and math.isfinite(value):
-                yield ".".join(key), float(value)
-
-
-def _of_dvc() -> Iterator[str]:
-    """The metrics of the stages of `dvc.yaml`."""
-    tree = _read(Path("dvc.yaml")) if Path("dvc.yaml").is_file() else None
-    stages = tree.get("stages") if isinstance(tree, dict) else None
-    for stage in stages.values() if isinstance(stages, dict) else ():
-        for one in (stage.get("metrics") or []) if isinstance(stage, dict) else ():
-            yield one if isinstance(one, str) else next(iter(one))
+                dotted = ".".join(key)
+                numbers[f"{Path(name).with_suffix('').as_posix()}/{dotted}" if dotted in numbers else dotted] = float(
+                    value
+                )
+    return numbers
 
 
 def _read(file: Path) -> Any:

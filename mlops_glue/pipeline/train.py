@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import logging
 import warnings
@@ -207,6 +208,20 @@ def build(config: Config, schema: Schema, features: Any) -> Any:
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
         return estimator
     return Pipeline([("prepare", _prepare(schema, estimator, features, config.train.seed)), ("estimator", estimator)])
+
+
+def kind_of_class(path: str) -> str | None:
+    """`classifier` or `regressor`, by an estimator's class; None where it says neither, or is not installed."""
+    from sklearn.base import ClassifierMixin, RegressorMixin
+
+    module, _, name = path.rpartition(".")
+    try:
+        made = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    kinds = {"classifier": ClassifierMixin, "regressor": RegressorMixin}
+    of = [kind for kind, base in kinds.items() if isinstance(made, type) and issubclass(made, base)]
+    return of[0] if len(of) == 1 else getattr(made, "_estimator_type", None)  # CatBoost's have no such base
 
 
 def _check_kind(estimator: Any, task: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_diabetes
 
 from mlops_glue import config
-from mlops_glue.assessment import training
+from mlops_glue.scaffold import script as scripts
 from tests.conftest import Glue
 
 BOOM = "raise SystemExit('this file must not be run')\n"
@@ -205,7 +205,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_made(
     ],
 )  # fmt: skip
 def test_what_a_script_builds(code: str, estimator: str | None, params: dict[str, object], unknown: list[str]) -> None:
-    found = training.read("a.py", code, {})
+    found = scripts.read("a.py", code, {})
     assert found is not None
     assert (found.estimator, found.params, found.unknown) == (estimator, params, unknown)
 
@@ -220,14 +220,134 @@ def test_what_a_script_builds(code: str, estimator: str | None, params: dict[str
         ("X = df.drop('churn', axis=1)", "churn"),
         ("y = df.churn", "churn"),
         ("def load(target='churn'):\n    y = df[target]", "churn"),
+        ("y = (df['churn'] == 'yes').astype(int)", "churn"),
+        ("y = np.where(df['churn'] == 'yes', 1, 0)", "churn"),
+        ("m.fit(df.drop('id', axis=1).drop('churn', axis=1), df['churn'])", "churn"),
+        (
+            "X_train, X_test, y_train, y_test = train_test_split(df.drop('churn', axis=1), df['churn'])\n"
+            "m.fit(X_train, y_train)",
+            "churn",
+        ),
+        ("train, test = train_test_split(df)\nm.fit(train.drop(['a', 'churn'], axis=1), train[['churn']])", "churn"),
+        ("data = df.values\nX, Y = data[:, :8], data[:, 8]\nm.fit(X, Y)", 8),
+        ("X, y = df.iloc[:, :-1], df.iloc[:, -1]\nm.fit(X, y)", -1),
+        ("target = 'churn'\ny = t.loc[:, target]\nlabel = t['x']\nm.fit(t[t.columns.drop(target)], y)", "churn"),
+        (
+            "class T:\n    def __init__(self):\n        self.target = 'churn'\n    def run(self, df):\n"
+            "        df = df.drop('a', axis=1).drop('b', axis=1)\n        self.m.fit(df.drop(self.target, axis=1),"
+            " df[self.target])",
+            "churn",
+        ),
+        ("df = df.drop('a', axis=1).drop('b', axis=1)\ntarget_column = 'churn'", "churn"),
+        ("p.add_argument('--target', default='churn')\nargs = p.parse_args()\nm.fit(X, df[args.target])", "churn"),
+        ("c = yaml.safe_load(open('params.yaml'))\ny = df[c['base']['target_col']]\nm.fit(X, y)", "churn"),
+        ("y = df[sys.argv[2]]", "churn"),
+        ("def split(df):\n    return df.drop('churn', axis=1), df['churn']\nX, y = split(df)\nm.fit(X, y)", "churn"),
+        ("y = LabelEncoder().fit_transform(df['churn'])\nscores = cross_val_score(m, df[['a']], y)", "churn"),
+        ("s = StandardScaler()\ns.fit(df[['a']], df['b'])\nm = SVC()\nm.fit(df[['a']], df['churn'])", "churn"),
     ],
 )
-def test_which_column_is_predicted(code: str, target: str) -> None:
-    found = training.read("a.py", code, {})
+def test_which_column_is_predicted(code: str, target: str | int) -> None:
+    code = "from sklearn.svm import SVC\n" + code
+    found = scripts.read("a.py", code, {("base", "target_col"): "churn"}, ["in.csv", "churn"])
     assert found is not None
     assert found.targets[:1] == [target]
 
 
 def test_no_python_is_no_script() -> None:
     for source in ("exec 'a'", "x = " + "(" * 500 + ")" * 500, "\0"):
-        assert training.read("a.py", source, {}) is None
+        assert scripts.read("a.py", source, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "tables"),
+    [
+        ("test = pd.read_csv('a_test.csv')\ntrain = pd.read_csv('b.csv')\nm.fit(train[['x']], train['y'])",
+         ["b.csv", "a_test.csv"]),
+        ("def load(path):\n    return pd.read_csv(path)\ntest, df = load('test.csv'), load('train.csv')\n"
+         "X = prepare(df)\nm.fit(X, df['y'])", ["train.csv", "test.csv"]),
+        ("old = pd.read_csv('train_old.csv')\ndf = pd.read_csv(filepath_or_buffer='z.csv').dropna()\ndf = clean(df)\n"
+         "X, Xt, y, yt = train_test_split(df.drop(columns='y'), df.y)\nm.fit(X, y)", ["z.csv", "train_old.csv"]),
+        ("HERE = os.path.dirname(os.path.abspath(__file__))\npd.read_csv(os.path.join(HERE, '..', 'd.csv'))",
+         ["src/../d.csv"]),
+        ("D = Path(__file__).resolve().parent.parent / 'data'\npd.read_csv(D / 'd.csv')", ["data/d.csv"]),
+        ("D = 'data/'\npd.read_csv(D + 'a.csv')\npd.read_csv(f'{D}b.csv')", ["data/a.csv", "data/b.csv"]),
+        ("pd.read_csv(sys.argv[1])", ["in.csv"]),
+        ("pd.read_csv(unknown())", []),
+    ],
+)  # fmt: skip
+def test_which_table_it_learns_from(code: str, tables: list[str]) -> None:
+    found = scripts.read("src/a.py", f"import os, sys\nfrom pathlib import Path\n{code}", {}, ["in.csv"])
+    assert found is not None and found.tables == tables
+
+
+@pytest.mark.parametrize(
+    ("code", "drops", "uses"),
+    [
+        ("df = df.drop(['id', 'name'], axis=1)\nm.fit(df.drop('y', axis=1), df['y'])", {"id", "name", "y"}, None),
+        ("df.drop(columns='id', inplace=True)\ndel df['b']\ndf.pop('c')\ndf.drop([0, 1])\ndf.drop('row')\nm.fit(df, y)",
+         {"id", "b", "c"}, None),
+        ("m.fit(df[['a', 'b']], df['y'])", set(), {"a", "b"}),
+        ("COLS = ['a', 'b']\nX = pd.get_dummies(df[COLS], columns=['b'])\nm.fit(X, df['y'])", set(), {"a", "b"}),
+        ("df['size'] = df['p'] + df.q\nm.fit(df[['size', 'a']], df['y'])", set(), {"size", "a", "p", "q"}),
+        ("other = df[['z']].drop('w', axis=1)\nm.fit(df, y)", set(), None),
+    ],
+)  # fmt: skip
+def test_which_columns_it_does_not_learn_from(code: str, drops: set[str], uses: set[str] | None) -> None:
+    found = scripts.read("a.py", code, {})
+    assert found is not None and found.drops == drops
+    assert (found.uses is None) == (uses is None) and (uses or set()) <= (found.uses or set())
+
+
+def test_an_order_by_names() -> None:
+    names = [
+        "examples/run.py",
+        "demo_a.py",
+        "b.py",
+        "demo_train.py",
+        "src/train_model.py",
+        "test.csv",
+        "gender_submission.csv",
+    ]
+    assert sorted(names, key=scripts.place)[:2] == ["src/train_model.py", "b.py"]
+
+
+LEFT = """\
+import pandas as pd
+from sklearn.linear_model import ElasticNet
+df = pd.read_csv('train.csv').drop('id', axis=1)
+X, y = df.drop(columns=['grade', 'note']), df['grade'].where(df['a'] > -1)
+ElasticNet().fit(X, y)
+"""
+
+
+def test_the_estimator_decides_the_task_and_every_guess_is_told(tmp_path: Path, glue: Glue) -> None:
+    table = pd.DataFrame({"id": range(120), "a": [n % 7 for n in range(120)], "note": 1.5})
+    table["grade"], table["note"] = [3 + n % 5 for n in range(120)], [n / 3 for n in range(120)]
+    for name in ("train.csv", "test.csv", "demo.csv"):
+        table.to_csv(tmp_path / name, index=False)
+    (tmp_path / "demo_train.py").write_text(LEFT)
+    (tmp_path / "a_demo.py").write_text("import pandas as pd\n" + LEFT)
+    (tmp_path / "train.py").write_text(LEFT)
+    (tmp_path / "broken.py").write_text("exec 'x'\n")
+    shown = glue("adopt", "--dry-run", cwd=tmp_path)
+    for line in ("task: regression  #", "estimator: sklearn.linear_model.ElasticNet", '"../train.csv"'):
+        assert line in shown.stdout
+    for line in (
+        "train.py:5 builds",
+        "broken.py is no Python that can be read: left out",
+        "the table is taken to be train.csv, not demo.csv, test.csv: --data says otherwise",
+        "the target is taken to be grade, not a: --target says otherwise",
+        "left out 'id': train.py drops it",
+        "left out 'note': train.py drops it",
+    ):
+        assert line in shown.stderr
+    asked = glue("adopt", "--dry-run", "--task", "multiclass", cwd=tmp_path)
+    assert "--task multiclass: sklearn.linear_model.ElasticNet is a regressor, and is left out" in asked.stderr
+    assert "task: multiclass  #" in asked.stdout and "ElasticNet" not in asked.stdout
+    glue("adopt", "--yes", cwd=tmp_path)
+    source = "data: {sources: {t: {path: ../train.csv}}, labels: {source: t, target: grade, task: multiclass}}"
+    estimator = "train: {estimator: sklearn.linear_model.ElasticNet}"
+    (tmp_path / "glue/glue.yaml").write_text(f"glue: 1\nproject: p\n{source}\n{estimator}\n")
+    said = glue("doctor", cwd=tmp_path / "glue", code=1).stdout
+    assert "sklearn.linear_model.ElasticNet is a regressor, and data.labels.task is multiclass" in said

@@ -84,7 +84,9 @@ def test_a_registered_model_is_served_and_its_repository_stays_as_it_is(register
     assert "penguins v1 is champion; v2 was rolled back" in glue("rollback", cwd=top).stdout
     assert glue("status", cwd=top).stdout == "champion of penguins: v1\n"
     glue("doctor", cwd=top)
-    assert "data: is required" in glue("run", cwd=top, code=2).stderr
+    for command in ("run", "report", "ci", "materialize"):
+        said = glue(command, cwd=top, code=2).stderr
+        assert "this project only serves " in said and "hint: glue serve" in said
     assert "nothing to bring" in glue("upgrade", cwd=top).stdout
     shutil.rmtree(top / "glue")
     (top / "scored.csv").unlink()

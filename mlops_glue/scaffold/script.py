@@ -1,0 +1,441 @@
+"""What a training script builds, from which table and columns: by its syntax tree, never by running it.
+
+What `fit` is called with is followed back through assignments, local functions and splits, without regard to their
+order: a guess, and told as one.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlops_glue import source as sources
+from mlops_glue.source import dotted, imported, line_of
+
+READERS = ("read_csv", "read_parquet", "read_json", "scan_csv", "scan_parquet", "read_table")
+PATHS = ("filepath_or_buffer", "path", "source", "path_or_buf")  # how they call the file
+ESTIMATOR = re.compile(
+    r"sklearn\.(ensemble|linear_model|svm|tree|neighbors|naive_bayes|neural_network|gaussian_process"
+    r"|discriminant_analysis)\.[A-Z]\w+|xgboost\.XGB\w+|lightgbm\.LGBM\w+|catboost\.CatBoost\w+"
+)
+LABEL = re.compile(r"(?i)(y|target|targets|label|labels)(_.*|\d)?|.*_(y|target|labels?)")
+TARGET = re.compile(r"(?i)(self\.)?(target|label|y)(_?(col|column|name|var|variable|feature))?")  # `target = "churn"`
+FIRST = re.compile(r"(^|[_\W])train")
+SHOWS = re.compile(r"(^|[_\W])(demo|example|sample|tests?/)")
+LAST = re.compile(r"(^|[_\W])(test|submission|predict|infer|eval|val|holdout|score)")
+DEEP = 20
+
+
+class Unknown(Exception):
+    """Only a run could tell this value."""
+
+
+@dataclass
+class Script:
+    """What was found in one file; `unknown` are parameters whose values only a run could tell."""
+
+    path: str
+    fits: bool = False
+    estimator: str | None = None
+    line: int = 0
+    others: list[str] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)  # those that it fits on first
+    targets: list[str | int] = field(default_factory=list)  # likeliest first; a number is a column's place
+    drops: set[str] = field(default_factory=set)  # columns that it takes out of what it fits on
+    uses: set[str] | None = None  # names that it takes columns by, where it chooses some
+    server: bool = False  # it names a tracking server
+    skipped: list[str] = field(default_factory=list)  # cells that are no Python
+
+
+def place(path: str) -> int:
+    """0 for a file that is named for training, 2 for one of tests, examples or scoring, else 1."""
+    name = path.lower().rpartition("/")[2]
+    return 2 if SHOWS.search(path.lower()) else 0 if FIRST.search(name) else 2 if LAST.search(name) else 1
+
+
+def read(
+    path: str, source: str | bytes, settings: dict[tuple[str, ...], Any], words: Iterable[str] = ()
+) -> Script | None:
+    """Look at one script.
+
+    Args:
+        path: as it is told; an `.ipynb` is a notebook.
+        source: its text.
+        settings: the values of a `params.yaml` by their keys.
+        words: the arguments with which the repository's own pipeline runs it.
+
+    Returns:
+        What it builds, or None where it is no Python.
+    """
+    text = source.encode("utf-8", "replace") if isinstance(source, str) else source
+    found = sources.read(path, text)
+    if found is None:
+        return None
+    try:
+        made = _Reader(path, found.tree, settings, list(words)).script()
+    except (ValueError, RecursionError, MemoryError):
+        return None
+    made.skipped = found.skipped
+    if path.endswith(".ipynb") and made.line:
+        made.line = line_of(text.decode("utf-8", "replace").splitlines(), found.lines[made.line - 1])
+    return made
+
+
+def _key(node: ast.AST | None) -> str:
+    """A variable, or an attribute of one (`self.target`), by its name; empty for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return (
+        f"{node.value.id}.{node.attr}" if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) else ""
+    )
+
+
+class _Reader:
+    """One walk over a file, with what its names stand for."""
+
+    def __init__(self, path: str, tree: ast.Module, settings: dict[tuple[str, ...], Any], words: list[str]) -> None:
+        self.path, self.tree, self.settings, self.words = path, tree, settings, words
+        self.names: dict[str, str] = {}
+        self.bound: dict[str, list[ast.expr]] = {}  # what each name is given, in the order of the file
+        self.options: dict[str, ast.expr] = {}
+        self.functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
+        self.calls: list[tuple[ast.Call, str]] = []
+        nodes = list(ast.walk(tree))
+        for node in nodes:
+            if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.level == 0):
+                self.names |= imported(node)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                self.functions[node.name] = node
+                self._defaults(node.args)
+        for node in nodes:
+            if isinstance(node, ast.Assign):
+                for target in node.targets:
+                    self._bind(target, node.value)
+            elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None:
+                self._bind(node.target, node.value)
+            elif isinstance(node, ast.For):
+                self._bind(node.target, node.iter)
+            elif isinstance(node, ast.Call):
+                self.calls.append((node, dotted(node.func, self.names)))
+                self._called(node)
+        self.calls.sort(key=lambda found: found[0].lineno)
+
+    def _bind(self, target: ast.expr, value: ast.expr) -> None:
+        """Note what a name is given; of several at once each its own part, where that is clear."""
+        if isinstance(target, ast.Tuple | ast.List):
+            parts: list[list[ast.expr]] = [[value] for _ in target.elts]
+            name = dotted(value.func, self.names) if isinstance(value, ast.Call) else ""
+            given = [value] if isinstance(value, ast.Tuple) else self._returned(value)
+            if name.endswith("train_test_split") and isinstance(value, ast.Call) and value.args:
+                parts = [[value.args[min(at // 2, len(value.args) - 1)]] for at in range(len(parts))]
+            elif given and all(isinstance(one, ast.Tuple) and len(one.elts) == len(parts) for one in given):
+                parts = [[one.elts[at] for one in given if isinstance(one, ast.Tuple)] for at in range(len(parts))]
+            for one, values in zip(target.elts, parts, strict=True):
+                for part in values:
+                    self._bind(one, part)
+            return
+        inner = target.value if isinstance(target, ast.Subscript) else target  # `df["x"] = …` is of `df` too
+        if _key(inner):
+            self.bound.setdefault(_key(inner), []).append(value)
+
+    def _returned(self, node: ast.expr) -> list[ast.expr]:
+        """What the call of a function of this file gives."""
+        name = _key(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+        function = self.functions.get(name)
+        found = ast.walk(function) if function is not None else ()
+        return [one.value for one in found if isinstance(one, ast.Return) and one.value is not None]
+
+    def _called(self, node: ast.Call) -> None:
+        """The parameters of a function of this file are what it is called with."""
+        if dotted(node.func, {}).endswith((".add_argument", ".option")):
+            self._option(node)
+        function = self.functions.get(_key(node.func).rpartition(".")[2])
+        if function is None:
+            return
+        names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
+        names = names[1:] if names[:1] in (["self"], ["cls"]) else names
+        pairs = [*zip(names, node.args, strict=False), *((k.arg, k.value) for k in node.keywords if k.arg)]
+        for name, value in pairs:
+            if _key(value) != name:
+                self.bound.setdefault(str(name), []).append(value)
+
+    def _reached(self, start: Iterable[ast.expr], found: Any = None) -> Iterator[ast.expr]:
+        """The expressions that those are made from, nearest first; beyond one that is `found` none."""
+        waiting, seen = deque(start), set()
+        while waiting:
+            node = waiting.popleft()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            yield node
+            if found is None or not found(node):
+                for inner in ast.walk(node):
+                    waiting.extend(self.bound.get(_key(inner), []))
+                    waiting.extend(self._returned(inner) if isinstance(inner, ast.Call) else [])
+
+    def script(self) -> Script:
+        """What the file builds."""
+        out = Script(self.path)
+        out.fits = any(name.rpartition(".")[2] == "fit" for _, name in self.calls)
+        out.server = any(name == "mlflow.set_tracking_uri" for _, name in self.calls)
+        made = [node for node, name in self.calls if ESTIMATOR.fullmatch(name)]
+        chosen = self._fitted(made) if made else None
+        if chosen is not None:
+            out.estimator, out.line = dotted(chosen.func, self.names), chosen.lineno
+            out.others = [f"{dotted(n.func, self.names)} (line {n.lineno})" for n in made if n is not chosen]
+            out.unknown += ["an argument without a name"] if chosen.args else []
+            for keyword in chosen.keywords:
+                self._parameter(out, keyword)
+        features, labels = self._learnt_from(chosen)
+        self._tables(out, [*features, *labels])
+        out.targets = list(dict.fromkeys(self._targets(labels)))
+        self._columns(out, features)
+        return out
+
+    def _parameter(self, out: Script, keyword: ast.keyword) -> None:
+        name = keyword.arg or "**"
+        try:
+            value = self.value(keyword.value)
+        except Unknown:
+            out.unknown.append(name)
+            return
+        if isinstance(value, dict) and name == "**":
+            out.params |= {str(key): one for key, one in value.items()}
+        elif name == "random_state":
+            return  # glue gives its own seed
+        elif isinstance(value, str | int | float | bool | list | tuple | dict | None):
+            out.params[name] = list(value) if isinstance(value, tuple) else value
+        else:
+            out.unknown.append(name)
+
+    def _fitted(self, made: list[ast.Call]) -> ast.Call:
+        """The estimator whose `fit` is called; the last where several are, or it is inside something else."""
+        of = [
+            node.func.value
+            for node, name in self.calls
+            if name.endswith(".fit") and isinstance(node.func, ast.Attribute)
+        ]
+        direct = [n for n in made if any(n is one or n in self.bound.get(_key(one), []) for one in of)]
+        return (direct or made)[-1]
+
+    def _learnt_from(self, chosen: ast.Call | None) -> tuple[list[ast.expr], list[ast.expr]]:
+        """The features and labels that `fit` is called with: of the estimator that was chosen, else of any."""
+        found: list[tuple[bool, ast.expr, ast.expr]] = []
+        for node, name in self.calls:
+            at = 1 if name.rpartition(".")[2].startswith("cross_val") else 0
+            if at == 0 and not name.endswith(".fit"):
+                continue
+            given = {k.arg: k.value for k in node.keywords}
+            features = node.args[at] if len(node.args) > at else given.get("X")
+            labels = node.args[at + 1] if len(node.args) > at + 1 else given.get("y")
+            if features is not None and labels is not None:
+                model = node.args[0] if at else node.func
+                own = chosen is not None and any(chosen is n for e in self._reached([model]) for n in ast.walk(e))
+                found.append((own, features, labels))
+        best = [one for one in found if one[0]] or found
+        return [features for _, features, _ in best], [labels for _, _, labels in best]
+
+    def _tables(self, out: Script, learnt: list[ast.expr]) -> None:
+        """Those that `fit` learns from, the ones named for training first; then those that the file reads besides."""
+        reads = {id(node): node for node, name in self.calls if name.rpartition(".")[2] in READERS}
+        first = [n for e in self._reached(learnt) for n in ast.walk(e) if id(n) in reads]
+        for group in (first, list(reads.values())):
+            paths = [path for node in group if isinstance(node, ast.Call) for path in self._paths(node)]
+            out.tables += [path for path in sorted(dict.fromkeys(paths), key=place) if path not in out.tables]
+
+    def _paths(self, node: ast.Call) -> Iterator[str]:
+        given = [*node.args[:1], *(k.value for k in node.keywords if k.arg in PATHS)]
+        for one in given[:1]:
+            for value in self.bound.get(_key(one), []) or [one]:
+                try:
+                    yield str(self.value(value))
+                except Unknown:
+                    continue
+
+    def _targets(self, labels: list[ast.expr]) -> Iterator[str | int]:
+        """What the labels of `fit` are taken from, else what is called `y`, `target = "…"`, or is dropped."""
+        found = [column for node in self._reached(labels, self._taken) for column in self._taken(node)]
+        yield from found
+        if found:
+            return
+        for name, values in self.bound.items():
+            if LABEL.fullmatch(name):
+                for value in values:
+                    yield from self._taken(value)
+        for name, values in [*self.bound.items(), *((name, [value]) for name, value in self.options.items())]:
+            if TARGET.fullmatch(name):
+                yield from (text for value in values for text in self._texts(value))
+        yield from (str(v) for at, v in self.settings.items() if TARGET.fullmatch(at[-1]) and isinstance(v, str))
+        for node, name in self.calls:
+            if name.endswith(".pop"):
+                yield from self._taken(node)
+        yield from (column for node, _ in self.calls for column in self._dropped(node))
+
+    def _taken(self, node: ast.expr) -> list[str | int]:
+        """The columns that an expression takes out of a table: `t["a"]`, `t.a`, `t.loc[:, "a"]`, `t.pop("a")`."""
+        out: list[str | int] = []
+        called = {id(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)}
+        for inner in ast.walk(node):
+            if isinstance(inner, ast.Subscript):
+                at = inner.slice
+                by_place = isinstance(at, ast.Tuple) and len(at.elts) == 2
+                column = at.elts[1] if isinstance(at, ast.Tuple) and by_place else at
+                out += self._texts(column)
+                try:
+                    number = ast.literal_eval(column) if by_place else None
+                except ValueError:
+                    number = None
+                out += [number] if isinstance(number, int) else []
+            elif isinstance(inner, ast.Call) and dotted(inner.func, {}).endswith(".pop") and inner.args:
+                out += self._texts(inner.args[0])
+            elif isinstance(inner, ast.Attribute) and id(inner) not in called and _key(inner):
+                out += [inner.attr] if _key(inner.value) not in {*self.names, "self"} else []
+        return out
+
+    def _dropped(self, node: ast.AST) -> list[str]:
+        """The columns that a call of `drop` takes away; rows are none."""
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "drop"):
+            return []
+        given = {k.arg: k.value for k in node.keywords}
+        axis = given.get("axis") or (node.args[1] if len(node.args) > 1 else None)
+        of_columns = isinstance(axis, ast.Constant) and axis.value in (1, "columns")
+        of_columns = of_columns or any(
+            isinstance(n, ast.Attribute) and n.attr == "columns" for n in ast.walk(node.func)
+        )
+        names = given.get("columns")
+        if names is None and of_columns:
+            names = node.args[0] if node.args else given.get("labels")
+        return self._texts(names) if names is not None else []
+
+    def _columns(self, out: Script, features: list[ast.expr]) -> None:
+        """Which columns the features of `fit` have no more, and where some are chosen, by which names."""
+        reached = [n for e in self._reached(features) for n in ast.walk(e)]
+        for node in ast.walk(self.tree):  # what is done to a table in place
+            if isinstance(node, ast.Delete):
+                out.drops |= {
+                    t for one in node.targets if isinstance(one, ast.Subscript) for t in self._texts(one.slice)
+                }
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                out.drops |= set(self._dropped(node.value))
+                popped = dotted(node.value.func, {}).endswith(".pop")
+                out.drops |= {name for name in self._taken(node.value) if isinstance(name, str)} if popped else set()
+        out.drops |= {name for node in reached for name in self._dropped(node)}
+        chosen = [n for n in reached if isinstance(n, ast.Subscript) and len(self._texts(n.slice, alone=False)) > 0]
+        if chosen:
+            out.uses = {n.value for n in reached if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+            out.uses |= {n.attr for n in reached if isinstance(n, ast.Attribute)}
+
+    def _texts(self, node: ast.expr, *, alone: bool = True) -> list[str]:
+        """The texts that an expression is: one (where `alone` counts), or a list of some."""
+        try:
+            value = self.value(node)
+        except Unknown:
+            return []
+        if isinstance(value, str):
+            return [value] if alone else []
+        return [v for v in value if isinstance(v, str)] if isinstance(value, list | tuple) else []
+
+    def value(self, node: ast.expr, depth: int = 0) -> Any:
+        """The value of an expression, as far as it stands in the file."""
+        if depth > DEEP:
+            raise Unknown
+        try:
+            return ast.literal_eval(node)
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            pass
+        if _key(node) in self.bound:
+            return self.value(self.bound[_key(node)][-1], depth + 1)
+        if isinstance(node, ast.Name) and node.id in self.options:
+            return self.value(self.options[node.id], depth + 1)
+        if isinstance(node, ast.Name) and node.id == "__file__":
+            return self.path
+        if isinstance(node, ast.List | ast.Tuple):
+            return [self.value(one, depth + 1) for one in node.elts]
+        if isinstance(node, ast.JoinedStr):
+            return "".join(str(self.value(one, depth + 1)) for one in node.values)
+        if isinstance(node, ast.FormattedValue):
+            return self.value(node.value, depth + 1)
+        if isinstance(node, ast.Attribute) and node.attr == "parent":
+            return os.path.dirname(str(self.value(node.value, depth + 1)))  # noqa: PTH120
+        if isinstance(node, ast.IfExp):  # `sys.argv[1] if len(sys.argv) > 1 else 100`
+            return self.value(node.orelse, depth + 1)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            parts = [self.value(n, depth + 1) for n in (node.left, node.right)]
+            if all(isinstance(part, str) for part in parts):
+                return os.path.join(*parts)  # noqa: PTH118
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            left, right = (self.value(n, depth + 1) for n in (node.left, node.right))
+            if type(left) is type(right) and isinstance(left, str | list):
+                return left + right
+        if isinstance(node, ast.Attribute) and node.attr in self.options:
+            return self.value(self.options[node.attr], depth + 1)
+        if isinstance(node, ast.Call):
+            return self._call(node, depth)
+        if isinstance(node, ast.Subscript):
+            return self._setting(node)
+        raise Unknown
+
+    def _call(self, node: ast.Call, depth: int) -> Any:
+        name = dotted(node.func, self.names)
+        if name in ("os.getcwd", "pathlib.Path.cwd"):
+            return ""
+        if name == "os.path.dirname" and node.args:
+            return os.path.dirname(str(self.value(node.args[0], depth + 1)))  # noqa: PTH120
+        if name in ("os.path.abspath", "os.path.realpath") and node.args:
+            return self.value(node.args[0], depth + 1)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("resolve", "absolute", "as_posix"):
+            return self.value(node.func.value, depth + 1)
+        if name in ("os.path.join", "pathlib.Path") and node.args:
+            return os.path.join(*(str(self.value(a, depth + 1)) for a in node.args))  # noqa: PTH118
+        if name in ("int", "float", "str") and len(node.args) == 1:
+            try:
+                return {"int": int, "float": float, "str": str}[name](self.value(node.args[0], depth + 1))
+            except (ValueError, TypeError):
+                raise Unknown from None
+        if name == "dict" and not node.args:
+            return {k.arg: self.value(k.value, depth + 1) for k in node.keywords if k.arg}
+        raise Unknown
+
+    def _setting(self, node: ast.Subscript) -> Any:
+        """`params["train"]["n"]` of params.yaml, where its keys end so once; `sys.argv[1]` of the pipeline."""
+        if dotted(node.value, self.names) == "sys.argv":
+            try:
+                return [self.path, *self.words][ast.literal_eval(node.slice)]
+            except (ValueError, TypeError, IndexError):
+                raise Unknown from None
+        keys: list[str] = []
+        inner: ast.expr = node
+        while isinstance(inner, ast.Subscript) and isinstance(inner.slice, ast.Constant):
+            keys.insert(0, str(inner.slice.value))
+            inner = inner.value
+            last = (self.bound.get(_key(inner)) or [inner])[-1]
+            if isinstance(inner, ast.Name) and isinstance(last, ast.Subscript) and last is not node:
+                inner = last
+        found = [value for at, value in self.settings.items() if keys and at[-len(keys) :] == tuple(keys)]
+        if len(found) != 1:
+            raise Unknown
+        return found[0]
+
+    def _defaults(self, arguments: ast.arguments) -> None:
+        named = [*arguments.posonlyargs, *arguments.args]
+        pairs = list(zip(reversed(named), reversed(arguments.defaults), strict=False))
+        pairs += [(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is not None]
+        for argument, default in pairs:
+            self.options.setdefault(argument.arg, default)
+
+    def _option(self, node: ast.Call) -> None:
+        flags = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        default = next((k.value for k in node.keywords if k.arg == "default"), None)
+        dest = next(
+            (k.value.value for k in node.keywords if k.arg == "dest" and isinstance(k.value, ast.Constant)), None
+        )
+        long = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")
+        if default is not None and long:
+            self.options[str(dest or long.lstrip("-").replace("-", "_"))] = default
