@@ -149,8 +149,13 @@ def _converted(
         "kind": kind,
         "run": about.get("run_id"),
         "proof": f"faithful on {rows:,} rows and {parity['rows'] - rows} awkward ones",
-        "notes": _notes(flavor, table),
+        "notes": [*_untold(about, table), *_notes(flavor, table)],
     }
+
+
+def _untold(about: dict[str, Any], table: Path | None) -> list[str]:
+    by = f"the columns of {table.name}" if table is not None else "its input example"
+    return [] if about.get("signature") else [f"it has no signature: what it takes is told by {by}"]
 
 
 def _notes(flavor: dict[str, Any], table: Path | None) -> list[str]:

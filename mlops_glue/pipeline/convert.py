@@ -92,10 +92,10 @@ def _keep_reference(folder: Path, raw: pa.Table, schema: Schema) -> None:
 
 
 def _columns(model: Any, signature: dict[str, Any] | None, rows: Any) -> list[Column]:
-    """By the signature; of a model that takes an array, numbers that are named as its rows are."""
+    """By the signature, else by what it was fitted on; of an array, numbers that are named as its rows are."""
     listed = json.loads(signature["inputs"]) if signature and signature.get("inputs") else []
     if not listed:
-        raise DataError("the model has no signature, so what it takes is not known", hint="log_model(…, signature=…)")
+        return _of_rows(model, rows)
     if listed[0]["type"] == "tensor":
         kind = listed[0]["tensor-spec"]["dtype"]
         if not kind.startswith(("float", "int", "uint")):
@@ -112,6 +112,33 @@ def _columns(model: Any, signature: dict[str, Any] | None, rows: Any) -> list[Co
         Column(one["name"], *KINDS[one["type"]], nullable=one["type"] == "double" and not one.get("required", True))
         for one in listed
     ]
+
+
+def _of_rows(model: Any, rows: Any) -> list[Column]:
+    """Of a model without a signature: what it was fitted on by name, of the types that the rows have.
+
+    Raises:
+        DataError: it was fitted on an array of another width, or on columns that the rows lack.
+    """
+    from pandas.api import types
+
+    names = getattr(model, "feature_names_in_", None)
+    if names is None:
+        width = getattr(model, "n_features_in_", None)
+        if width != len(rows.columns):
+            said = (
+                f"the model has no signature, and was fitted on {width or 'an unknown number of'} columns without names"
+            )
+            raise DataError(said, hint="--data TABLE, whose first columns are those in their order")
+        names = rows.columns
+    lacking = next((name for name in names if name not in rows.columns), None)
+    if lacking is not None:
+        raise DataError(f"the rows to prove it on have no column {lacking!r}, which the model was fitted on")
+
+    def kind(values: Any) -> str:
+        return "boolean" if types.is_bool_dtype(values) else "double" if types.is_numeric_dtype(values) else "string"
+
+    return [Column(str(name), *KINDS[kind(rows[name])], nullable=False) for name in names]
 
 
 def _typed(rows: Any, columns: list[Column]) -> Any:

@@ -48,12 +48,12 @@ def registered(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatc
     mlflow.set_experiment("theirs")
     forest = RandomForestClassifier(20, random_state=0)
     model = make_pipeline(columns("island", "sex", numbers=["year", "body_mass_g"]), forest).fit(X, Y)
-    for _ in range(2):
+    # the second as many a script logs it: what it takes is in the model and in a table alone
+    for more in ({"signature": infer_signature(X, model.predict(X)), "input_example": X.head(5)}, {}):
         mlflow.sklearn.log_model(
             model,
+            **more,
             name="model",
-            signature=infer_signature(X, model.predict(X)),
-            input_example=X.head(5),
             registered_model_name="penguins",
             serialization_format="cloudpickle",
             pip_requirements=["scikit-learn"],
@@ -71,6 +71,7 @@ def test_a_registered_model_is_served_and_its_repository_stays_as_it_is(register
     glue("adopt", "--model", "penguins/1", "--trust", "--yes", cwd=top)
     done = glue("adopt", "--model", "penguins/2", "--trust", "--yes", "--data", "penguins.csv", cwd=top)
     assert "faithful on 333 rows" in done.stderr
+    assert "it has no signature: what it takes is told by the columns of penguins.csv" in done.stderr
     assert "penguins v2 is champion" in done.stdout
     assert {path: text for path, text in contents(top).items() if not path.startswith("glue/")} == before
     told = json.loads(glue("serve", "--check", "--json", cwd=top).stdout)
@@ -105,9 +106,10 @@ def test_what_cannot_be_adopted_leaves_nothing(registered: Any, glue: Glue, monk
     before = contents(top)
     for words, said in {
         ("penguins",): "neither NAME/VERSION nor NAME@ALIAS",
-        ("penguins/1", "--target", "species"): "leave out --target",
+        ("penguins/1", "--target", "species"): "leave out --target and --task",
         ("penguins/1", "--data", "no.csv"): "no such file",
         ("penguins/1",): "is kept as cloudpickle, and to load that runs any code",
+        ("penguins/1", "--task", "binary"): "leave out --target and --task",
     }.items():
         assert said in glue("adopt", "--yes", "--model", *words, cwd=top, code=2).stderr
     elsewhere = ("--registry", f"sqlite:///{top}/no/such.db")
@@ -152,7 +154,8 @@ def test_a_model_of_an_array(tmp_path: Path) -> None:
         (LinearSVC().fit(X[["year"]], Y), X[["year"]], "gives no probabilities"),
         (StandardScaler().fit(X[["year"]]), X[["year"]], "is no classifier or regressor"),
         (Ridge().fit(X[["year"]], X[["year", "body_mass_g"]]), X[["year"]], "is no classifier or regressor of one"),
-        (Ridge().fit(X[["year"]], X["year"]), None, "has no signature"),
+        (Ridge().fit(X[["year"]].to_numpy(), X["year"]), None, "no signature, and was fitted on 1 columns without"),
+        (Ridge().fit(X[["year"]].rename(columns={"year": "month"}), X["year"]), None, "no column 'month', which"),
         (Ridge().fit(X[["year"]], X["year"]), X[["year"]].assign(at=pd.Timestamp("2024-01-01")), "'at' is a datetime"),
         (Ridge().fit(X[["year"]], X["year"]), X[["year"]].rename(columns={"year": "month"}), "no column 'month'"),
         (LinearRegression().fit(FAR, [0, 1]), FAR, "not faithful"),
