@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment.tree import Tree, is_test, printable, scan
 from mlops_glue.commands import generated, undo
 from mlops_glue.commands.init import plan
-from mlops_glue.errors import UsageError, did_you_mean
+from mlops_glue.errors import GlueError, UsageError, did_you_mean
 from mlops_glue.pipeline import runner
 from mlops_glue.pipeline.train import kind_of_class
+from mlops_glue.scaffold import feast
 from mlops_glue.scaffold import script as scripts
+from mlops_glue.scaffold.feast import FeastView
 
 WRITTEN = (layout.CONFIG, layout.SCHEMA, ".gitignore", ".dvcignore", "model.py")
 
@@ -35,6 +37,7 @@ class Found:
     scripts: list[scripts.Script] = field(default_factory=list)
     stage_of: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # script: what runs it, with which words
     notes: list[str] = field(default_factory=list)
+    feast: list[FeastView] = field(default_factory=list)
 
 
 def adopt(
@@ -58,9 +61,17 @@ def adopt(
         found.notes.clear()
     builds = _builds(found, script, task)
     drops = _drops(found, script, io.column_names(table) or [], column)
-    asked, notes = plan(root, [table], column, None, (), task, stays=top, builds=builds, drops=drops)
+    views, keys = _joined(top, found, script, table)
+    try:
+        tables = list(dict.fromkeys([table, *(view.path for view in views)]))
+        asked, notes = plan(root, tables, column, None, keys, task, stays=top, builds=builds, drops=drops, feast=views)
+    except GlueError as error:
+        if not views:
+            raise
+        found.notes.append(f"the features of Feast are not joined: {error.message}")
+        asked, notes = plan(root, [table], column, None, (), task, stays=top, builds=builds, drops=drops)
     made = generated.render(asked)
-    files = {name: text for name, text in made.items() if name in WRITTEN}
+    files = {name: text for name, text in made.items() if name in WRITTEN or name.startswith("feature_repo/")}
     for note in [*found.notes, *notes]:
         console.progress(note)
     undo.check(root, files, ["dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])
@@ -84,6 +95,31 @@ def _builds(found: Found, script: scripts.Script | None, task: str | None) -> tu
         return None
     found.notes += [f"{name} of it is not told by the file: left at its default" for name in script.unknown]
     return script.estimator, script.params
+
+
+def _joined(
+    top: Path, found: Found, script: scripts.Script | None, table: Path
+) -> tuple[list[FeastView], tuple[str, ...]]:
+    """The views whose features are joined to the table, and by which of its columns."""
+    columns = io.column_names(table) or []
+    views = [view for view in found.feast if view.path.is_relative_to(top) and view.path != table]
+    for view in views:
+        lacking = [key for key in view.entities if key not in columns] if view.entities else ["an entity"]
+        if lacking:
+            found.notes.append(f"view {view.name} is not joined: {_from(top, table)} has no column {lacking[0]}")
+    views = [view for view in views if view.entities and {*view.entities} <= {*columns}]
+    named = {ref.partition(":")[0] for ref in script.refs} if script is not None else set()
+    if named & {view.name for view in views}:  # what the script asks Feast for
+        views = [replace(view, fields=_asked(view, script)) for view in views if view.name in named]
+    if views:
+        said = ", ".join(view.name for view in views)
+        found.notes.append(f"features of {said} are joined: glue/feature_repo has these views over glue's own tables")
+    return views, tuple(dict.fromkeys(key for view in views for key in view.entities))
+
+
+def _asked(view: FeastView, script: scripts.Script | None) -> list[str]:
+    refs = [ref.partition(":")[2] for ref in sorted(script.refs if script else ()) if ref.startswith(f"{view.name}:")]
+    return [name for name in refs if not view.fields or name in view.fields] or view.fields
 
 
 def _drops(found: Found, script: scripts.Script | None, columns: list[str], target: str) -> dict[str, str]:
@@ -139,8 +175,9 @@ def look(top: Path) -> Found:
         elif name in ("dvc.yaml", "MLproject"):
             _pipeline(found, path, _yaml(found, path))
         elif name == "feature_store.yaml":
-            said = f"{printable(path)}: a Feast repository; to join its features see features.use in the README"
-            found.notes.append(said)
+            views, notes = feast.views((found.tree.root / path).parent)
+            found.feast += views
+            found.notes += [f"{printable(path)}: {note}" for note in notes]
     for path in found.tree.files:
         if path.endswith((".py", ".ipynb")) and not is_test(path):
             text = found.tree.text(path)

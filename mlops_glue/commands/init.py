@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mlops_glue.pipeline import defaults, runner, store
 from mlops_glue.pipeline.featurize import as_target, outputs, shown
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
 from mlops_glue.pipeline.train import kind_of_class
+from mlops_glue.scaffold.feast import FeastView
 from mlops_glue.schema import moments
 from mlops_glue.text import category, is_text
 
@@ -147,6 +148,7 @@ def plan(
     stays: Path | None = None,
     builds: tuple[str, dict[str, Any]] | None = None,
     drops: Mapping[str, str] = {},
+    feast: Sequence[FeastView] = (),
 ) -> tuple[generated.Answers, list[str]]:
     """What the templates take, by their folder, and what the user should know.
 
@@ -161,11 +163,17 @@ def plan(
         stays: the folder whose tables are not copied; default the project folder.
         builds: the estimator's import path and arguments, where they are known.
         drops: columns of the labels' table that are left out, with the reason.
+        feast: the views of the other tables, where a Feast repository has some.
     """
     notes: list[str] = []
     read = {file: read_or_sample(file, notes, entities) for file in found}
     labels = next((file for file, table in read.items() if target in table.column_names), found[0])
-    tables = [_look(file, read[file], target, timestamp, entities, file == labels, notes) for file in found]
+    clocks = {view.path: view.timestamp for view in feast if view.timestamp is not None}
+    tables = [
+        _look(file, read[file], target, clocks.get(file, timestamp), entities, file == labels, notes) for file in found
+    ]
+    created = {view.path: view.created for view in feast}
+    tables = [replace(one, created=created[one.file]) if created.get(one.file) else one for one in tables]
     label = next(table for table in tables if table.file == labels)
     table, usable = label.rows, [p for p in label.usable if p.name != target]
     _check_target(label, target, notes)
@@ -180,6 +188,7 @@ def plan(
     excluded += [(label.when, "the timestamp")] if isinstance(label.when, str) else []
     excluded += [(column, "the entity") for column in label.entities]
     views = [] if known else store.views(tables, label, target, notes)
+    views = [new for view in views for new in store.as_in_feast(view, feast)]
     fields = {name for view in views if view.of is label for name, _ in view.fields}
     if not views and not any(p.kind for p in usable):
         raise DataError(

@@ -6,6 +6,7 @@ import importlib.util
 import keyword
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,6 +82,19 @@ def views(tables: list[Any], label: Any, target: str, notes: list[str]) -> list[
     for view in found:  # Feast takes names that differ in case alone for one
         names.append(identifier(view.name, {name.casefold() for name in (*taken, *names)}))
     return [replace(view, name=name) for view, name in zip(found, names, strict=True)]
+
+
+def as_in_feast(view: NewView, found: Sequence[Any]) -> list[NewView]:
+    """The view as a Feast repository has it: its name, TTL and fields; several where several read the table."""
+    own = [one for one in found if one.path == view.of.file]
+    made = []
+    for one in own:
+        days = view.ttl_days if one.ttl_days is None else math.ceil(one.ttl_days)
+        reason = view.ttl_reason if one.ttl_days is None else "as in the repository's own view"
+        fields = [(name, kind) for name, kind in view.fields if not one.fields or name in one.fields]
+        name = identifier(one.name, set())
+        made.append(replace(view, name=name, ttl_days=days, ttl_reason=reason, fields=fields))
+    return made or [view]
 
 
 def identifier(text: str, taken: set[str]) -> str:

@@ -50,6 +50,7 @@ class Script:
     targets: list[str | int] = field(default_factory=list)  # likeliest first; a number is a column's place
     drops: set[str] = field(default_factory=set)  # columns that it takes out of what it fits on
     uses: set[str] | None = None  # names that it takes columns by, where it chooses some
+    refs: set[str] = field(default_factory=set)  # texts such as `view:feature`
     server: bool = False  # it names a tracking server
     skipped: list[str] = field(default_factory=list)  # cells that are no Python
 
@@ -79,7 +80,7 @@ def read(
     if found is None:
         return None
     try:
-        made = _Reader(path, found.tree, settings, list(words)).script()
+        made = Reader(path, found.tree, settings, list(words)).script()
     except (ValueError, RecursionError, MemoryError):
         return None
     made.skipped = found.skipped
@@ -97,7 +98,7 @@ def _key(node: ast.AST | None) -> str:
     )
 
 
-class _Reader:
+class Reader:
     """One walk over a file, with what its names stand for."""
 
     def __init__(self, path: str, tree: ast.Module, settings: dict[tuple[str, ...], Any], words: list[str]) -> None:
@@ -193,6 +194,8 @@ class _Reader:
             out.unknown += ["an argument without a name"] if chosen.args else []
             for keyword in chosen.keywords:
                 self._parameter(out, keyword)
+        texts = (n.value for n in ast.walk(self.tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        out.refs = {text for text in texts if re.fullmatch(r"\w+:\w+", text)}
         features, labels = self._learnt_from(chosen)
         self._tables(out, [*features, *labels])
         out.targets = list(dict.fromkeys(self._targets(labels)))
