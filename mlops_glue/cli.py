@@ -21,7 +21,21 @@ from mlops_glue.errors import UsageError
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
-env_option = click.option("--env", help="An entry of `environments` in glue.yaml; default GLUE_ENV.")
+FILE = click.Path(readable=False)  # a shell completes it; the command itself says what is wrong with it
+
+
+def _complete(kind: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
+    def names(_: click.Context, __: click.Parameter, begun: str) -> list[Any]:
+        from mlops_glue.commands import complete
+
+        return [name for name in getattr(complete, kind)() if name.startswith(begun)]
+
+    return names
+
+
+env_option = click.option(
+    "--env", help="An entry of `environments` in glue.yaml; default GLUE_ENV.", shell_complete=_complete("environments")
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
@@ -36,8 +50,28 @@ def traceback_option(*, hidden: bool = False) -> Callable[[Decorated], Decorated
     return click.option("--traceback", is_flag=True, expose_value=False, callback=keep, hidden=hidden, help=text)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="glue")
+GROUPS = {
+    "Start": ("init", "adopt", "assess"),
+    "Work": ("run", "status", "why", "report", "doctor", "track", "upgrade"),
+    "Deliver": ("promote", "rollback", "predict", "serve", "package", "materialize", "ci"),
+    "Watch": ("monitor",),
+}
+
+
+class Grouped(click.Group):
+    """Lists its commands in `GROUPS`."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each group with its own title, the texts of all in one column."""
+        widest = max(map(len, (name for names in GROUPS.values() for name in names)))
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                rows = [(name.ljust(widest), self.commands[name].get_short_help_str(formatter.width)) for name in names]
+                formatter.write_dl(rows)
+
+
+@click.group(cls=Grouped, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="glue")
 @traceback_option()
 def glue() -> None:
     """From a table to a validated, gated, registered model.
@@ -49,8 +83,14 @@ def glue() -> None:
 
 
 @glue.command()
-@click.argument("directory", default=".")
-@click.option("--data", multiple=True, help="A table: csv, csv.gz, parquet or jsonl; again for tables of features.")
+@click.argument("directory", default=".", type=FILE)
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="FILE",
+    type=FILE,
+    help="A table: csv, csv.gz, parquet or jsonl; again for tables of features.",
+)
 @click.option("--target", help="The column to predict.")
 @click.option(
     "--timestamp", help="The column that says when, or year,month,day,hour; the holdout is then the latest rows."
@@ -73,7 +113,7 @@ def init(
     task: str | None,
     dry_run: bool,
 ) -> int:
-    """Make a project from a table, or from a template. Nothing that is there is overwritten.
+    """Make a project from a table or a template. Nothing that is there is overwritten.
 
     \b
     glue init churn --data customers.csv --target churn
@@ -88,7 +128,7 @@ def init(
 
 @glue.command()
 @click.option("--force", is_flag=True, help="Run every stage, changed or not.")
-@click.option("--until", metavar="STAGE", help="Stop after this stage.")
+@click.option("--until", metavar="STAGE", help="Stop after this stage.", shell_complete=_complete("stages"))
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of glue.yaml first.")
 @click.option("--no-publish", is_flag=True, help="Leave the registry alone.")
 @click.option("--no-promote", is_flag=True, help="Register the result as challenger; the champion stays.")
@@ -109,7 +149,7 @@ def run(
     as_json: bool,
     env: str | None,
 ) -> int:
-    """Run what changed, then publish and promote the result. Exit 1 when a check says no.
+    """Run what changed, then publish and promote it. Exit 1 when a check says no.
 
     \b
     glue run --set train.params.max_iter=300
@@ -140,7 +180,7 @@ def run(
 @json_option
 @env_option
 def status(as_json: bool, env: str | None) -> int:
-    """What would run and why; what is champion, and what was refused.
+    """Show what would run, and what is champion. Also what was refused, and why.
 
     \b
     glue status --env prod
@@ -151,11 +191,11 @@ def status(as_json: bool, env: str | None) -> int:
 
 
 @glue.command()
-@click.argument("stage", required=False)
+@click.argument("stage", required=False, shell_complete=_complete("stages"))
 @json_option
 @env_option
 def why(stage: str | None, as_json: bool, env: str | None) -> int:
-    """Every cause for which a stage would run; without STAGE, those of each.
+    """Show why a stage would run; without STAGE, all.
 
     \b
     glue why
@@ -170,7 +210,7 @@ def why(stage: str | None, as_json: bool, env: str | None) -> int:
 @json_option
 @env_option
 def doctor(as_json: bool, env: str | None) -> int:
-    """Is this installation and this project sound? Exit 1 when something is wrong.
+    """Check the installation and the project. Exit 1 when something is wrong.
 
     \b
     glue doctor --json
@@ -181,8 +221,10 @@ def doctor(as_json: bool, env: str | None) -> int:
 
 
 @glue.command()
-@click.argument("path", default=".")
-@click.option("--data", help="The table to learn from; default the one that the training script reads.")
+@click.argument("path", default=".", type=FILE)
+@click.option(
+    "--data", metavar="FILE", type=FILE, help="The table to learn from; default the one that the training script reads."
+)
 @click.option("--target", help="The column to predict; default the one that the training script takes apart.")
 @click.option("--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Default: the estimator's.")
 @click.option("--model", metavar="NAME/VERSION", help="Only serve this registered model; or NAME@ALIAS.")
@@ -203,7 +245,7 @@ def adopt(
     dry_run: bool,
     yes: bool,
 ) -> int:
-    """Bring a repository in: propose a glue.yaml from what is there. Its own files are not touched.
+    """Bring in an existing repository. Proposes a glue.yaml from what is there; its own files are not touched.
 
     \b
     glue adopt ../churn --dry-run
@@ -232,10 +274,12 @@ def adopt(
 
 @glue.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("--metrics", multiple=True, metavar="FILE", help="JSON or YAML that it writes; default metrics.json.")
+@click.option(
+    "--metrics", multiple=True, metavar="FILE", type=FILE, help="JSON or YAML that it writes; default metrics.json."
+)
 @env_option
 def track(command: tuple[str, ...], metrics: tuple[str, ...], env: str | None) -> int:
-    """Run a command of your own as one MLflow run; its exit code is this one's.
+    """Run a command of yours as one MLflow run. Its exit code is this one's.
 
     \b
     glue track -- python train.py --depth 5
@@ -247,13 +291,13 @@ def track(command: tuple[str, ...], metrics: tuple[str, ...], env: str | None) -
 
 
 @glue.command()
-@click.argument("path", default=".")
+@click.argument("path", default=".", type=FILE)
 @click.option("--markdown", is_flag=True, help="Print the result as Markdown.")
 @click.option("--write", is_flag=True, help="Write a strategy page too: goals, owners to fill in, measures.")
-@click.option("--output", metavar="FILE", help="Write that page there; of --write alone mlops_strategy.md.")
+@click.option("--output", metavar="FILE", type=FILE, help="Write that page there; of --write alone mlops_strategy.md.")
 @json_option
 def assess(path: str, markdown: bool, write: bool, output: str | None, as_json: bool) -> int:
-    """What a repository shows of MLOps, each at file:line, and what to do next. Runs and changes nothing.
+    """Show what a repository has and lacks for MLOps. Each at file:line, with next steps; runs and changes nothing.
 
     \b
     glue assess ../other_project
@@ -266,15 +310,15 @@ def assess(path: str, markdown: bool, write: bool, output: str | None, as_json: 
 
 
 @glue.command()
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT")
+@click.argument("source", metavar="IN", type=FILE)
+@click.argument("target", metavar="OUT", type=FILE)
 @click.option(
     "--format", "kind", type=click.Choice(["csv", "jsonl", "parquet"]), help="Of standard input; default csv."
 )
 @click.option("--version", type=int, help="A model version; default the champion.")
 @env_option
 def predict(source: str, target: str, kind: str | None, version: int | None, env: str | None) -> int:
-    """Score a file or a folder of files; - is standard input, or output.
+    """Score a file or a folder of files. - is standard input, or output.
 
     \b
     glue predict new_customers.csv scored.parquet
@@ -290,7 +334,7 @@ def predict(source: str, target: str, kind: str | None, version: int | None, env
 @json_option
 @env_option
 def materialize(force: bool, as_json: bool, env: str | None) -> int:
-    """Bring the champion's features in the online store up to date, without training.
+    """Refresh the champion's features online. Fills the online store without training.
 
     \b
     glue materialize --env prod
@@ -306,7 +350,7 @@ def materialize(force: bool, as_json: bool, env: str | None) -> int:
 @json_option
 @env_option
 def promote(version: int | None, alias: str, as_json: bool, env: str | None) -> int:
-    """Make a version champion by the rules: default the challenger, else what the last run made. Exit 1 if refused.
+    """Make a version champion if the rules allow it. Default the challenger, else the last run's. Exit 1 if refused.
 
     \b
     glue promote 7
@@ -322,7 +366,7 @@ def promote(version: int | None, alias: str, as_json: bool, env: str | None) -> 
 @json_option
 @env_option
 def rollback(version: int | None, as_json: bool, env: str | None) -> int:
-    """Put the champion before back, or a former one; no run promotes the one that went, unless asked.
+    """Put a former champion back. Default the one before; no run promotes the one that went, unless asked.
 
     \b
     glue rollback
@@ -375,8 +419,10 @@ def serve(
 
 
 @glue.command()
-@click.option("--current", metavar="FILE", help="A table to compare, instead of the prediction log.")
-@click.option("--reference", metavar="FILE", help="What it is compared with, instead of a version: just two tables.")
+@click.option("--current", metavar="FILE", type=FILE, help="A table to compare, instead of the prediction log.")
+@click.option(
+    "--reference", metavar="FILE", type=FILE, help="What it is compared with, instead of a version: just two tables."
+)
 @click.option("--last", metavar="7d", help="The window: so many hours, days or weeks (12h, 7d, 4w), up to now.")
 @click.option("--since", metavar="TIME", help="The window: from this time (ISO 8601, UTC) up to now.")
 @click.option("--rows", type=click.IntRange(min=1), help="The window: the latest so many rows, of whole requests.")
@@ -401,7 +447,7 @@ def monitor(
     as_json: bool,
     env: str | None,
 ) -> int:
-    """Does what was served drift from what its version was trained on? Exit 1 when it does.
+    """Check served data for drift. Exit 1 when it drifts from what its version was trained on.
 
     \b
     glue monitor --last 7d
@@ -448,7 +494,7 @@ def monitor(
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when a file is not what glue.yaml says.")
 @json_option
 def ci(check: bool, as_json: bool) -> int:
-    """Write the workflows of GitHub Actions, and a Makefile with the same commands.
+    """Write GitHub Actions workflows and a Makefile.
 
     \b
     glue ci
@@ -467,7 +513,7 @@ def ci(check: bool, as_json: bool) -> int:
 )
 @json_option
 def upgrade(check: bool, dry_run: bool, adopt_base: bool, as_json: bool) -> int:
-    """Merge what this version's templates have into the files that glue wrote. Your edits stay; exit 1 on a conflict.
+    """Bring files that glue wrote up to date. Merges this version's templates; your edits stay; exit 1 on a conflict.
 
     \b
     glue upgrade --dry-run
@@ -479,12 +525,12 @@ def upgrade(check: bool, dry_run: bool, adopt_base: bool, as_json: bool) -> int:
 
 
 @glue.command()
-@click.argument("target", metavar="DIR")
+@click.argument("target", metavar="DIR", type=FILE)
 @click.option("--version", type=int, help="A model version; default the champion.")
 @click.option("--wheels", is_flag=True, help="With the packages that it needs: no network to install or build.")
 @env_option
 def package(target: str, version: int | None, wheels: bool, env: str | None) -> int:
-    """Write a folder that serves one version without glue, MLflow or a registry; with a Dockerfile.
+    """Write a folder that serves without glue. It needs neither MLflow nor a registry; with a Dockerfile.
 
     \b
     glue package serving
@@ -496,7 +542,7 @@ def package(target: str, version: int | None, wheels: bool, env: str | None) -> 
 
 
 @glue.command()
-@click.option("--output", metavar="FILE", help="Default reports/index.html; of --pr the standard output.")
+@click.option("--output", metavar="FILE", type=FILE, help="Default reports/index.html; of --pr the standard output.")
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @click.option("--pr", is_flag=True, help="Instead: what a change does to data, metrics and contract, as Markdown.")
 @click.option("--base", default="origin/main", show_default=True, help="With --pr: the commit to compare with.")
@@ -506,7 +552,7 @@ def package(target: str, version: int | None, wheels: bool, env: str | None) -> 
 def report(
     output: str | None, show: bool, pr: bool, base: str, pages: str | None, as_json: bool, env: str | None
 ) -> int:
-    """One page of where the project stands; with --pr what a change does: exit 1 when it should not be merged.
+    """Write a page that shows the state of the project. With --pr what a change does; exit 1: it should not be merged.
 
     \b
     glue report --open
@@ -585,7 +631,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         errors.check_names(words)
         code = glue.main(words, prog_name="glue", standalone_mode=False, obj=asked)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # click makes the second of the first
+    except (BrokenPipeError, SystemExit) as end:  # click makes the second of the first
+        if isinstance(end, SystemExit) and end.__context__ is None:  # a shell's completion has ended
+            raise
         code = _pipe_closed(show=asked["traceback"])
     except click.ClickException as problem:
         problem.show()

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import os
 import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,3 +95,61 @@ def test_a_system_without_file_locks_is_told_in_a_line(
         cli.main(["serve"])
     said = "error: glue runs on Linux, macOS and WSL: this system lacks their file locks\nhint: wsl --install\n"
     assert (stop.value.code, capsys.readouterr().err) == (2, said)
+
+
+def test_every_command_is_in_a_group_and_its_short_text_is_whole() -> None:
+    shown = [name for name, command in cli.glue.commands.items() if not command.hidden]
+    assert sorted(shown) == sorted(name for names in cli.GROUPS.values() for name in names)
+    for columns in ("80", "60"):
+        env = {**os.environ, "COLUMNS": columns}
+        done = subprocess.run(["glue", "--help"], env=env, capture_output=True, text=True, check=True)
+        assert "..." not in done.stdout.partition("Start:")[2]
+        assert max(map(len, done.stdout.splitlines())) <= int(columns)
+    for name in shown:
+        assert len(cli.glue.commands[name].get_short_help_str(1000)) <= 50, name
+    done = subprocess.run(["glue", "-V"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("glue, version ")
+
+
+def _completed(words: str, cwd: Path) -> list[str]:
+    """What bash is offered for the last word; nothing else is printed."""
+    asked = {"_GLUE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    done = subprocess.run(["glue"], cwd=cwd, env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_a_shell_completes_what_the_project_has(tmp_path: Path) -> None:
+    (tmp_path / "glue.yaml").write_text("environments: {prod: {}, stage: {}}\n")
+    assert _completed("glue run --env p", tmp_path) == ["plain,prod"]
+    assert _completed("glue monitor --env ", tmp_path) == ["plain,prod", "plain,stage"]
+    assert _completed("glue run --until t", tmp_path) == ["plain,train"]
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: a}, translate: {cmd: b}}\n")
+    assert _completed("glue why t", tmp_path) == ["plain,train", "plain,translate"]
+    for command in ("predict ", "predict a.csv ", "init p --data ", "monitor --current ", "report --output ", "adopt "):
+        assert _completed(f"glue {command}", tmp_path) == ["file,"], command
+    assert "plain,rollback" in _completed("glue r", tmp_path)
+    (tmp_path / "glue.yaml").write_text("environments: {prod: [")
+    assert _completed("glue run --env p", tmp_path) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_takes_the_script(shell: str) -> None:
+    env = {**os.environ, "_GLUE_COMPLETE": f"{shell}_source"}
+    done = subprocess.run(["glue"], env=env, capture_output=True, text=True, check=True)
+    assert "_GLUE_COMPLETE=" in done.stdout and "glue" in done.stdout and done.stderr == ""
+
+
+@pytest.mark.parametrize("words", ["run --env ", "why "])
+def test_completion_imports_no_tool(words: str, tmp_path: Path) -> None:
+    (tmp_path / "glue.yaml").write_text("environments: {prod: {}}\n")
+    (tmp_path / "dvc.yaml").write_text("stages: {train: {cmd: a}}\n")
+    code = (
+        "import atexit, sys\natexit.register(lambda: print(*sys.modules, file=sys.stderr))\n"
+        "from mlops_glue.cli import main\nmain([])"
+    )
+    asked = {"_GLUE_COMPLETE": "bash_complete", "COMP_WORDS": f"glue {words}", "COMP_CWORD": str(words.count(" ") + 1)}
+    env = {**os.environ, **asked}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert {"dvc", "mlflow", "pandas", "pydantic", "rich"} & {m.split(".")[0] for m in done.stderr.split()} == set()
+    assert done.stdout in ("plain,prod\n", "plain,train\n")
