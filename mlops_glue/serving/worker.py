@@ -144,6 +144,9 @@ class Worker:
         self.counters.add("glue_model_swaps_total")
         self._count_outside(before)
         self._note(taken_over=place, version=getattr(self.live, place).what.version)
+        order = self.model.contract.order
+        if place == "champion" and before is not None and before.model.contract.order != order:
+            self._note(rows_without_names="are read in another order than before", order=order)
 
     def _not_swapped(self, said: str) -> None:
         self.counters.add("glue_model_reload_failures_total")

@@ -65,6 +65,8 @@ def served(command: list[str], port: int, env: dict[str, str], meanwhile: Callab
 def answers(url: str) -> None:
     assert ask(url, "/predict", ROW)[1]["prediction"] in ("Adelie", "Chinstrap", "Gentoo")
     assert ask(url, "/predict", {"island": 7})[0] == 422
+    assert "docs/files/swagger-ui-bundle.js" in ask(url, "/")[1]  # and it is here, so that no network is needed
+    assert len(ask(url, "/docs/files/swagger-ui-bundle.js")[1]) > 1_000_000
 
 
 def alone(packed: Path, site: Path) -> list[str]:

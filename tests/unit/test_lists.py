@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from mlops_glue.schema import Column, Schema
 from mlops_glue.serving.contract import Contract, Invalid
 from mlops_glue.serving.model import Model
+from mlops_glue.serving.worker import Worker
 from tests.unit.test_contract import COLUMNS, contract, told, views_of
 
 NAMES = [column.name for column in COLUMNS]
@@ -112,6 +115,22 @@ def test_rows_with_names_are_read_as_before(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Contract, "_slowly", None)
     rows = [dict(zip(NAMES, GOOD, strict=True))] * 3
     assert len(contract().decode(json.dumps({"rows": rows}).encode()).values) == 3
+
+
+@pytest.mark.parametrize(("place", "told"), [("champion", True), ("canary", False)])
+def test_another_order_is_told_when_a_version_is_taken_over(place: str, told: bool) -> None:
+    def served(*names: str) -> Any:
+        model = SimpleNamespace(contract=contract([Column(name, "number", "double") for name in names]))
+        return Mock(model=model, what=SimpleNamespace(version=2))
+
+    worker, notes = Worker.__new__(Worker), []
+    worker.counters, worker._count_outside = Mock(), Mock()  # type: ignore[method-assign]
+    worker._note = lambda **about: notes.append(about)  # type: ignore[method-assign, assignment]
+    worker.live = Mock(champion=served("b", "a"), canary=served("a", "b"))
+    worker._swapped(place, served("b", "a"))
+    assert [list(one) for one in notes] == [["taken_over", "version"]]
+    worker._swapped(place, served("a", "b"))
+    assert (notes[-1].get("order") == ["b", "a"]) == told
 
 
 SHARES = [[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]]
