@@ -30,7 +30,7 @@ from pydantic import (
 
 from mlops_glue import secrets
 from mlops_glue.errors import ConfigError, UsageError, did_you_mean, first_line, suggestion
-from mlops_glue.layout import CONFIG, JOINED, OWN, RESERVED, TABLE
+from mlops_glue.layout import CONFIG, INGESTED, JOINED, OWN, RESERVED, TABLE
 
 Task = Literal["binary", "multiclass", "regression"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -663,6 +663,11 @@ def located(root: Path, error: ConfigError) -> ConfigError:
 def references(value: Any) -> list[str]:
     """The names of the variables that a section, as built-ins, refers to; sorted."""
     return sorted(set(secrets.REFERENCE.findall(json.dumps(value, default=str))))
+
+
+def path_of(config: Config, source: str) -> str:
+    """Where the Parquet form of a source is."""
+    return TABLE if source == config.data.labels.source else f"{INGESTED}/{source}.parquet"
 
 
 def remote_url(config: Config) -> str | None:

@@ -57,20 +57,6 @@ def result_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
-def compared(with_champion: dict[str, Any]) -> str:
-    """A candidate beside the champion, in a line."""
-    metric, champion = with_champion["metric"], with_champion["version"]
-    seen = with_champion.get("seen")
-    rows, drawn = with_champion["rows"], with_champion.get("drawn_rows", with_champion["rows"])
-    few = f" (samples of {drawn:,} of the {rows:,} rows)" if drawn < rows else ""
-    left_out = f"; {seen:,} rows that v{champion} was trained on are left out" if seen else ""
-    return (
-        f"{metric} {with_champion['candidate']:z.4f}, champion v{champion} on the same holdout "
-        f"{with_champion['champion']:z.4f}; the difference is {with_champion['low']:+z.4f} to "
-        f"{with_champion['high']:+z.4f} at {with_champion['confidence']:.0%} confidence{few}{left_out}"
-    )
-
-
 def learned(fresh: dict[str, Any]) -> str:
     """What a retraining made of its fresh rows."""
     said = f"fresh rows: {fresh['rows']:,}, trained on: {fresh['trained']:,}, held out: {fresh['held_out']:,}"

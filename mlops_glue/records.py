@@ -29,6 +29,18 @@ class View:
 
 
 @dataclass(frozen=True)
+class UsedTable:
+    """A table that a version was made of or measured on, as MLflow's page shows it."""
+
+    name: str
+    path: str  # relative to the project
+    use: str  # training or evaluation
+    md5: str
+    rows: int
+    columns: dict[str, str]  # name: Arrow's name of its type
+
+
+@dataclass(frozen=True)
 class FeatureList:
     """Which features a model takes, from where: what travels with its bundle."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from mlops_glue.errors import ToolError
@@ -124,15 +125,37 @@ def is_shallow(root: Path) -> bool:
     return _git(root, "rev-parse", "--is-shallow-repository") == "true"
 
 
+def has_remote(root: Path) -> bool:
+    """Is there another repository to fetch from?"""
+    return bool(_git(root, "remote"))
+
+
 def differs(root: Path, path: str) -> bool:
     """Is a file that git tracks other than in the last commit?"""
     return bool(_git(root, "status", "--porcelain", "--", path))
 
 
-def revision(root: Path) -> tuple[str | None, bool]:
-    """The commit and whether the work tree differs from it; (None, True) outside git or before the first commit."""
-    commit = _git(root, "rev-parse", "HEAD")
-    return commit, commit is None or bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+def changed(root: Path, paths: Iterable[str]) -> set[str]:
+    """The files that are other than in the last commit: of those that git tracks all, of the others those of `paths`.
+
+    In the folder they are named from there; outside it, from the top of the repository.
+    """
+    words = ("ls-files", "--others", "--exclude-standard", "-z", "--", *paths)  # without paths they would be all
+    new = (_git(root, *words) if words[-1] != "--" else None) or ""
+    return {*_status(root, "--untracked-files=no"), *new.split("\0")} - {""}
+
+
+def uncommitted(root: Path) -> dict[str, bool]:
+    """What of a folder a commit lacks, and whether git does not have it at all; a new folder ends in a slash."""
+    found = _status(root, "--untracked-files=normal", "--", ".")
+    return found if "" not in found else _status(root, "--untracked-files=all", "--", ".")  # the folder itself is new
+
+
+def _status(root: Path, *words: str) -> dict[str, bool]:
+    done = _run(root, "status", "--porcelain", "-z", "--no-renames", *words)
+    said = done.stdout.split("\0") if done is not None and done.returncode == 0 else []
+    here = (_git(root, "rev-parse", "--show-prefix") or "") if any(said) else ""
+    return {line[3:].removeprefix(here): line.startswith("??") for line in said if line}
 
 
 def forget(root: Path) -> None:

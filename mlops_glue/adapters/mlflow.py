@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import logging
 import os
@@ -11,8 +12,9 @@ import shutil
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from importlib import metadata
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from urllib.parse import quote, unquote
 
 from mlops_glue import io, layout, telemetry
 from mlops_glue.errors import FULL, DataError, GlueError, MissingExtra, ToolError, causes
-from mlops_glue.secrets import redacted
+from mlops_glue.records import UsedTable
+from mlops_glue.secrets import SECRET, redacted
 
 FINGERPRINT = "glue.fingerprint"
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
@@ -28,6 +31,16 @@ HISTORY = "glue.champions"  # tag of the registered model: a line for each champ
 MOST_METRICS = 500  # of a run of the monitor; MLflow takes 1,000 at a time
 RETRAINED = "glue.retraining"  # tag of the registered model: when a job asked for it last
 ALERTED = "glue.alerts"  # tag of the registered model: which alerts are open
+NOTE = "mlflow.note.content"  # tag of a run: its description on MLflow's page
+MOST_PARAMS = 100  # MLflow takes as many at a time
+MOST_NAME, MOST_VALUE, MOST_SCHEMA, MOST_DESCRIBED = 250, 6000, 65535, 5000  # characters that MLflow takes
+KINDS = {  # MLflow's name of a type by the beginning of Arrow's
+    **dict.fromkeys(("int", "uint"), "long"),
+    **dict.fromkeys(("float", "double", "halffloat", "decimal"), "double"),
+    **dict.fromkeys(("timestamp", "date"), "datetime"),
+    "bool": "boolean",
+}
+PROVIDERS = ["CPUExecutionProvider"]
 MOST_NOTED = 60  # lines; MLflow takes 5,000 characters
 BUNDLE_DIGEST = "glue.bundle_sha256"
 MADE_IN = "glue.tracked_by"  # tag of a run that a program made under `glue track`: the run of that command
@@ -300,7 +313,9 @@ class Store:
         params: dict[str, Any],
         metrics: dict[str, float],
         tags: dict[str, str],
-        dataset: tuple[str, str, Any, int, str],
+        tables: list[UsedTable],
+        describe: Callable[[str], str],
+        took_s: float,
         files: dict[str, list[Path]],
         requirements: list[str],
     ) -> int:
@@ -312,70 +327,110 @@ class Store:
             raw: the bundle.
             code: a folder with what loads it.
             loader: the module of it that does.
+            describe: by the name of a version, like "churn v3": its description.
+            took_s: how long it took to make it.
 
         Returns:
             The new version's number.
         """
-        import mlflow
         import pandas as pd
+        from mlflow.entities import Metric, Param
         from mlflow.models import Model
 
+        tags = {**tags, FINGERPRINT: fingerprint}
         with _told(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._experiment(experiment)
-            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, PROCESS: _process()}) as run:
-                mlflow.log_params(params)
-                mlflow.log_metrics(metrics)
-                name, path, table, rows, md5 = dataset
-                data = mlflow.data.from_pandas(table, source=path, name=name, digest=md5[:36])
-
-                class Whole(type(data)):  # type: ignore[misc]
-                    """What is logged is known by its first rows, and has so many."""
-
-                    profile = {"num_rows": rows, "num_elements": rows * table.shape[1]}  # noqa: RUF012 - Dataset's own
-
-                whole = Whole(table, source=data.source, name=name, digest=md5[:36])
-                mlflow.log_input(whole, context="training")
+            named = f"{model} v{max(self.versions(model), default=0) + 1}"
+            said = describe(named)[:MOST_DESCRIBED]
+            with self._running(experiment, named, {**tags, NOTE: said}, took_s) as run:
+                logged_params = [Param(_named(key), _value(key, value)) for key, value in params.items()]
+                for at in range(0, len(logged_params), MOST_PARAMS):
+                    self._client.log_batch(run, params=logged_params[at : at + MOST_PARAMS])
+                self._client.log_inputs(run, [_input(one) for one in tables])
                 for folder, paths in files.items():
                     for one in paths:
                         if one.is_dir():
-                            mlflow.log_artifacts(str(one), folder)
+                            self._client.log_artifacts(run, str(one), folder)
                         elif one.is_file():
-                            mlflow.log_artifact(str(one), folder or None)
+                            self._client.log_artifact(run, str(one), folder or None)
                 logged = Model.log(
                     artifact_path=None,
-                    name="model",
+                    name=re.sub(r"[.%\"]", "_", model),  # nor does MLflow take what no name of a model has
+                    run_id=run,
                     flavor=_OfRawRows(raw, code, loader),
                     sk_model=estimator,
                     signature=_signature(io.read_json(raw / "signature.json")),
                     input_example=pd.DataFrame(io.read_json(raw / "input_example.json")),
+                    validate_serving_input=False,
                     pip_requirements=requirements,
                     serialization_format="skops",
                     skops_trusted_types=trusted,
                 )
-            made = mlflow.register_model(logged.model_uri, model, tags={**tags, FINGERPRINT: fingerprint})
-            assert run is not None
-            return int(made.version)
+                now = int(time.time() * 1000)  # after the model, which asks for the history of each metric there is
+                measured = [Metric(key, value, now, 0, logged.model_id) for key, value in metrics.items()]
+                self._client.log_batch(run, metrics=measured)
+                made = self._registered(model, logged.model_uri, run, tags, said, logged.model_id)
+                if made != named:  # another machine has registered one meanwhile
+                    self._client.update_run(run, name=made)
+            return int(made.rpartition(" v")[2])
+
+    def _registered(
+        self, model: str, source: str, run: str, tags: dict[str, str], description: str, logged: str | None = None
+    ) -> str:
+        """Make a version; its name."""
+        if not self._client.search_registered_models(f"name = '{model}'"):
+            self._client.create_registered_model(model)
+        made = self._client.create_model_version(
+            model, source, run, tags=tags, description=description, model_id=logged
+        )
+        return f"{model} v{made.version}"
+
+    @contextlib.contextmanager
+    def _running(self, experiment: str, name: str, tags: dict[str, str], took_s: float = 0.0) -> Iterator[str]:
+        """A run, by its id; it is FAILED where the block does not end well."""
+        ended = int(time.time() * 1000)
+        run = self._begun(experiment, name, tags, ended - int(took_s * 1000))
+        try:
+            yield run
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error counts
+                self._client.set_terminated(run, "FAILED")
+            raise
+        self._client.set_terminated(run, "FINISHED", ended if took_s else None)
+
+    def _begun(self, experiment: str, name: str, tags: dict[str, str], at_ms: int | None = None) -> str:
+        """Begin a run of an experiment, and make that where it is not there; the run's id."""
+        own = {"mlflow.user": _user(), "mlflow.source.type": "LOCAL", PROCESS: _process()}
+        run = self._client.create_run(self._experiment(experiment), at_ms, {**own, **tags}, name)
+        return str(run.info.run_id)
+
+    def add_to_description(self, model: str, version: int, line: str) -> None:
+        """Add a line to what MLflow's page says of a version and of its run; what it says already stays as it is."""
+        with _told():
+            found = self._client.get_model_version(model, str(version))
+            text = _with_line(found.description, line)
+            if text is not None:
+                self._client.update_model_version(model, str(version), text)
+            note = self._client.get_run(found.run_id).data.tags.get(NOTE) if found.run_id else None
+            text = _with_line(note, line)
+            if found.run_id and text is not None:
+                self._client.set_tag(found.run_id, NOTE, text)
 
     def register(
         self, model: str, *, experiment: str, fingerprint: str, tags: dict[str, str], bundle: Path
     ) -> tuple[int, bool]:
         """The version that has a bundle of a model that was made elsewhere, and whether it is new."""
-        import mlflow
-
         found = self.published(model, fingerprint)
         if found is not None:
             return found, False
+        tags = {**tags, FINGERPRINT: fingerprint}
         with _told():
-            self._experiment(experiment)
-            with mlflow.start_run(tags={**tags, FINGERPRINT: fingerprint, PROCESS: _process()}) as run:
-                mlflow.log_artifacts(str(bundle), "bundle")
-                assert run is not None
-                where, run_id = f"{run.info.artifact_uri}/bundle", run.info.run_id
-            if not self._client.search_registered_models(f"name = '{model}'"):
-                self._client.create_registered_model(model)
-            made = self._client.create_model_version(model, where, run_id, tags={**tags, FINGERPRINT: fingerprint})
-            return int(made.version), True
+            with self._running(experiment, model, tags) as run:
+                self._client.log_artifacts(run, str(bundle), "bundle")
+            where = f"{self._client.get_run(run).info.artifact_uri}/bundle"
+            made = self._registered(model, where, run, tags, "")
+            self._client.update_run(run, name=made)
+            return int(made.rpartition(" v")[2]), True
 
     def monitored(
         self,
@@ -392,28 +447,27 @@ class Store:
         Returns:
             The run's id.
         """
-        import mlflow
+        from mlflow.entities import Metric
 
         with _told():
-            self._experiment(experiment)
-            own = {"glue.model": model, "glue.model_version": str(version), PROCESS: _process()}
-            with mlflow.start_run(tags={**tags, **own}) as run:
-                named = {_named(name): value for name, value in metrics.items()}
-                mlflow.log_metrics(dict(list(named.items())[:MOST_METRICS]))
+            own = {"glue.model": model, "glue.model_version": str(version)}
+            with self._running(experiment, f"{model} v{version} monitored", {**tags, **own}) as run:
+                named, now = {_named(name): value for name, value in metrics.items()}, int(time.time() * 1000)
+                measured = [Metric(name, value, now, 0) for name, value in named.items()]
+                self._client.log_batch(run, metrics=measured[:MOST_METRICS])
                 for file in files:
-                    mlflow.log_artifact(str(file))
-            assert run is not None
-            self._client.set_model_version_tag(model, str(version), MONITORED, run.info.run_id)
-            return str(run.info.run_id)
+                    self._client.log_artifact(run, str(file))
+            self._client.set_model_version_tag(model, str(version), MONITORED, run)
+            return run
 
-    def _experiment(self, name: str) -> None:
-        """Make it where it is not there, and log to it."""
+    def _experiment(self, name: str) -> str:
+        """Make it where it is not there, and log to it; its id."""
         import mlflow
 
         if self._client.get_experiment_by_name(name) is None:
             where = (self._root / layout.TRACKING_ARTIFACTS).as_uri() if self._local else None
             self._client.create_experiment(name, artifact_location=where, tags={OWN_PLACE: where} if where else None)
-        mlflow.set_experiment(name)
+        return str(mlflow.set_experiment(name).experiment_id)
 
     def begin(self, experiment: str, tags: dict[str, str]) -> tuple[str, dict[str, str]]:
         """A run for what another program does: its id, and the variables that tell MLflow there where to log.
@@ -421,12 +475,10 @@ class Store:
         MLFLOW_RUN_ID is none of them: with it, `set_experiment` and a second process that logs fail.
         """
         with _told():
-            self._experiment(experiment)
-            found = self._client.get_experiment_by_name(experiment)
-            run = self._client.create_run(found.experiment_id, tags={**tags, PROCESS: _process()})
+            run = self._begun(experiment, tags["mlflow.source.name"][:MOST_NAME], tags)
         where = {"MLFLOW_TRACKING_URI": self._uri, "MLFLOW_REGISTRY_URI": self._uri}
-        context = json.dumps({MADE_IN: run.info.run_id})  # tags of every run that the program starts
-        return run.info.run_id, {**where, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_RUN_CONTEXT": context}
+        context = json.dumps({MADE_IN: run})  # tags of every run that the program starts
+        return run, {**where, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_RUN_CONTEXT": context}
 
     def end(self, run: str, status: str, params: dict[str, str], metrics: dict[str, float], files: list[Path]) -> None:
         """Log to that run, and end it; what the program logged under the same name in its one run goes before."""
@@ -435,11 +487,12 @@ class Store:
         with _told():
             there = self._adopted(run, status)
             now = int(time.time() * 1000)
-            new = [Param(k, v) for k, v in ({_named(k): v[:6000] for k, v in params.items()} | there.params).items()]
+            given = {_named(key): _value(key, value) for key, value in params.items()} | there.params
+            new = [Param(key, value) for key, value in given.items()]
             numbers = {_named(k): v for k, v in metrics.items()} | there.metrics
             measured = [Metric(k, v, now, 0) for k, v in numbers.items()]
-            for at in range(0, max(len(new), 1), 100):  # as many as MLflow takes at a time
-                self._client.log_batch(run, params=new[at : at + 100])
+            for at in range(0, len(new), MOST_PARAMS):
+                self._client.log_batch(run, params=new[at : at + MOST_PARAMS])
             self._client.log_batch(run, metrics=measured[:MOST_METRICS])
             for file in files:
                 self._client.log_artifact(run, str(file))
@@ -509,7 +562,8 @@ class _OfRawRows:
     def __init__(self, bundle: Path, code: Path, loader: str) -> None:
         self._bundle, self._code, self._loader = bundle, code, loader
 
-    def save_model(self, path: str, mlflow_model: Any, **how: Any) -> None:
+    def save_model(self, path: str, mlflow_model: Any, *, validate_serving_input: bool = False, **how: Any) -> None:
+        """As `Model.log` asks for it; the flag is of `Model.log` itself."""
         import mlflow
 
         mlflow.sklearn.save_model(path=path, mlflow_model=mlflow_model, **how)
@@ -521,6 +575,9 @@ class _OfRawRows:
         flavour |= {"loader_module": self._loader, "code": "code"}
         for key in ("model_path", "predict_fn"):  # of scikit-learn's
             flavour.pop(key, None)
+        if (self._bundle / "model.onnx").is_file():  # what `mlflow.onnx.load_model` looks for
+            onnx = metadata.version("onnx")
+            mlflow_model.add_flavor("onnx", onnx_version=onnx, data="model.onnx", providers=PROVIDERS)
         mlflow_model.save(str(Path(path) / "MLmodel"))
 
 
@@ -532,6 +589,52 @@ def _signature(told: dict[str, Any]) -> Any:
     inputs = [ColSpec(AnyType(), one["name"], required=one["required"]) for one in told["inputs"]]
     outputs = [ColSpec(one["type"], one["name"], required=one["required"]) for one in told["outputs"]]
     return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def _input(table: UsedTable) -> Any:
+    """A table as MLflow keeps it, made of what is known: nothing is read for it."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    columns = [{"name": name, "type": _kind(kind), "required": True} for name, kind in table.columns.items()]
+    schema = json.dumps({"mlflow_colspec": columns})
+    kept = Dataset(
+        name=table.name,
+        digest=table.md5[:36],
+        source_type="local",
+        source=json.dumps({"uri": table.path}),
+        schema=schema if len(schema) <= MOST_SCHEMA else None,
+        profile=json.dumps({"num_rows": table.rows, "num_elements": table.rows * len(columns)}),
+    )
+    return DatasetInput(kept, [InputTag("mlflow.data.context", table.use)])
+
+
+def _kind(arrow: str) -> str:
+    """MLflow's name of a type of Arrow's."""
+    for start, kind in KINDS.items():
+        if arrow.startswith(start):
+            return kind
+    return "string"
+
+
+def _value(name: str, value: Any) -> str:
+    """A parameter as MLflow takes it, without what is secret."""
+    hidden = isinstance(value, str) and SECRET.search(name) is not None
+    return "***" if hidden else redacted(str(value))[:MOST_VALUE]
+
+
+def _with_line(text: str | None, line: str) -> str | None:
+    """A description with one more line; None where it has it already, but for the time, or has no room for it."""
+    before = text or ""
+    if before.rpartition("\n")[2].partition(", ")[2] == line.partition(", ")[2]:
+        return None
+    made = f"{before}\n\n{line}" if before and not before.rpartition("\n")[2].startswith("* ") else f"{before}\n{line}"
+    return made.strip() if len(made) <= MOST_DESCRIBED else None
+
+
+def _user() -> str:
+    with contextlib.suppress(KeyError, OSError):  # a process id that the system has no name for
+        return getpass.getuser()
+    return "unknown"
 
 
 def _process(pid: int | None = None) -> str:
@@ -559,7 +662,7 @@ def _is_dead(process: str) -> bool:
 
 def _named(name: str) -> str:
     """As MLflow takes it for a name of a metric."""
-    return re.sub(r"[^\w .:-]", "_", name)[:250]
+    return re.sub(r"[^\w .:-]", "_", name)[:MOST_NAME]
 
 
 def load_sklearn(folder: Path) -> Any:

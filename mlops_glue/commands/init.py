@@ -20,6 +20,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.commands import generated, undo
+from mlops_glue.commands.commit import due
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
 from mlops_glue.pipeline import defaults, runner, store
 from mlops_glue.pipeline.featurize import as_target, outputs, shown
@@ -495,6 +496,9 @@ def _carry_out(
         generated.remember(root, "init", asked, files, missing)
     where = "" if root == Path.cwd() else f"cd {shlex.quote(directory)} && "
     console.result(f"{directory}: {len(missing)} files written. Next: {where}glue run")
+    commit = due(root, "glue init", [*missing, *pointers, "dvc.yaml"])
+    if commit is not None:
+        console.result(f"Before it, so that versions name a commit: {where}{commit}")
     return 0
 
 

@@ -16,12 +16,12 @@ from urllib.parse import quote
 
 from mlops_glue import __version__, charts, console, io, layout
 from mlops_glue import config as configs
-from mlops_glue.adapters import dvc, git
+from mlops_glue.adapters import dvc
+from mlops_glue.commands.commit import revision
 from mlops_glue.commands.outputs import check_outputs
 from mlops_glue.delivery.fetch import last_delivery, opened
 from mlops_glue.errors import GlueError, UsageError, first_line
 from mlops_glue.pipeline import runner
-from mlops_glue.pipeline.ingest import path_of
 
 MOST_VERSIONS = 20
 MOST_ROWS = 100  # of a table on the page
@@ -88,7 +88,7 @@ def _open(page: Path) -> None:
 
 def _told(config: configs.Config, root: Path, env: str | None) -> dict[str, Any]:
     """Everything that the page says, as built-ins."""
-    commit, dirty = git.revision(root)
+    commit, dirty = revision(config, root)
     evaluation = _read(root / layout.EVALUATION / "evaluation.json")
     models = _models(config, root)
     metrics = _metrics(evaluation, models, config.promote.metric)
@@ -212,7 +212,7 @@ def _data(config: configs.Config, root: Path) -> dict[str, Any]:
     md5 = {d["path"]: str(d.get("md5", "")) for stage in dvc.locked(root).values() for d in stage.get("deps", [])}
     tables: list[dict[str, Any]] = []
     for name, source in config.data.sources.items():
-        path = root / path_of(config, name)
+        path = root / configs.path_of(config, name)
         try:
             shape = io.parquet_shape(path)
         except (OSError, ValueError):  # Arrow's errors are ValueErrors; not there, or cut short

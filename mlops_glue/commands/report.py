@@ -14,12 +14,12 @@ from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.commands.ci import prefix
+from mlops_glue.commands.commit import due
 from mlops_glue.commands.monitor_tables import compared
 from mlops_glue.commands.outputs import check_outputs
 from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError, first_line
 from mlops_glue.pipeline import runner, stages
-from mlops_glue.pipeline.ingest import path_of
 
 MOST = 65_000  # characters that GitHub takes in a comment
 LONGEST = 80  # characters of a value or a name
@@ -45,8 +45,7 @@ def report(
     if top is None:
         raise UsageError(f"{root} is in no git repository, so there is nothing to compare with", hint="git init")
     if git.commit(root, base) is None:
-        hint = "git fetch --unshallow" if git.is_shallow(root) else "--base origin/main; git fetch first"
-        raise UsageError(f"--base {base}: git has no such commit", hint=hint)
+        raise UsageError(f"--base {base}: git has no such commit", hint=_where_base_is(root))
     marker = prefix(root, top) or "."
     check_outputs(root, [Path(out)] if out else [])
     try:
@@ -138,6 +137,15 @@ class Before:
     def hash(self, path: str) -> str:
         """MD5 of an output; "" where there is none."""
         return _outs(self.lock).get(path, "")
+
+
+def _where_base_is(root: Path) -> str:
+    """What to type where git does not know the commit to compare with."""
+    if git.commit(root, "HEAD") is None:
+        return due(root, "glue init") or "git commit"
+    if git.is_shallow(root):
+        return "git fetch --unshallow"
+    return "git fetch, then --base origin/main" if git.has_remote(root) else "git log --oneline, for one that it has"
 
 
 def _outs(lock: dict[str, Any]) -> dict[str, str]:
@@ -317,7 +325,7 @@ def _tables(config: configs.Config, root: Path, there: Before, lock: dict[str, A
     """Each table's rows and columns, here and there."""
     rows = []
     for name in config.data.sources:
-        path = path_of(config, name)
+        path = configs.path_of(config, name)
         made = _outs(lock).get(path)
         here = io.parquet_shape(root / path) if made and (root / path).is_file() else None
         unchanged = bool(made) and there.hash(path) == made

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import console, io, layout, modules
+from mlops_glue.commands.commit import due, revision
+from mlops_glue.delivery.describe import compared
 from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, check_interrupted, did_you_mean
 from mlops_glue.pipeline import unchanged
 from mlops_glue.secrets import redacted
@@ -103,7 +105,8 @@ def run(
                 console.result_json({"stages": outcomes})
             return 0
         trained = any(one["stage"] == "train" and one["outcome"] == "executed" for one in outcomes)
-        told = _deliver(config, root, env, promote=promote, trained=trained)
+        took_s = _took(root, outcomes)
+        told = _deliver(config, root, env, promote=promote, trained=trained, took_s=took_s)
         code = _tell(root, outcomes, told, as_json)
         if not promote:  # the next run has something to do
             return code
@@ -133,7 +136,18 @@ def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
     return _tell(root, outcomes, told | {"new": False, "previous": told["champion"]}, as_json)
 
 
-def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bool, trained: bool) -> dict[str, Any]:
+def _took(root: Path, outcomes: list[dict[str, Any]]) -> float:
+    """How long the stages took when they ran, in seconds: now, or in the run that did."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        former = {one["stage"]: one.get("executed_s") for one in io.read_json(root / layout.LAST_RUN)["stages"]}
+        ran = [one["seconds"] if one["outcome"] == "executed" else former.get(one["stage"]) for one in outcomes]
+        return sum(seconds or 0.0 for seconds in ran)
+    return sum(float(one["seconds"]) for one in outcomes)
+
+
+def _deliver(
+    config: configs.Config, root: Path, env: str | None, *, promote: bool, trained: bool, took_s: float
+) -> dict[str, Any]:
     """Publish, promote and materialize; what came of it, kept in `delivery.json` too."""
     from mlops_glue import config as configs
     from mlops_glue.pipeline import runner
@@ -149,7 +163,7 @@ def _deliver(config: configs.Config, root: Path, env: str | None, *, promote: bo
         if not trained and before.get("fingerprint") == fingerprint:
             packages |= before.get("packages", {})  # those that made it
         store = Store(root, configs.tracking_uri(config))
-        version, new = publish(config, root, store, fingerprint)
+        version, new = publish(config, root, store, fingerprint, revision(config, root), took_s=took_s)
         done.outcome, done.reasons = "executed" if new else "unchanged", [f"{config.model_name} v{version}"]
     alias = "champion" if promote else "challenger"
     with console.staged("promote") as done:
@@ -244,6 +258,9 @@ def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_j
             console.progress(f"refused: {reason}")
     else:
         _summary(report, parity, told, told["previous"])
+        commit = None if told["refused"] else due(root, f"{told['model']} v{told['version']}")
+        if commit is not None:
+            console.result(f"commit   {commit}")
     return 1 if told["refused"] else 0
 
 
@@ -281,7 +298,7 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
     if "fresh" in report:
         console.result(f"{console.learned(report['fresh'])}: all of the above is of the rows held out")
     if against is not None:
-        console.result(console.compared(against))
+        console.result(compared(against))
     for reason in told["refused"]:
         console.result(f"{name} v{version} refused: {reason}", bad="refused")
     if told.get("same_as") is not None:

@@ -68,13 +68,13 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
     config = configs.load(root, env, tables=False, needs=())
     store = opened(root, config)
     store.end_dead_runs(config.project)
-    commit, dirty = git.revision(Path.cwd())
+    commit = git.commit(Path.cwd(), "HEAD")
     tags = {
         "glue.version": __version__,
         "glue.command": shlex.join(command),
         "mlflow.source.name": shlex.join(command),
         "mlflow.source.git.commit": commit or "",
-        "glue.git_dirty": str(dirty).lower(),
+        "glue.git_dirty": str(commit is None or bool(git.changed(Path.cwd(), []))).lower(),
     }
     before, status = _stamps(_held(metrics)), "FAILED"
     run, variables = store.begin(config.project, {key: value for key, value in tags.items() if value})

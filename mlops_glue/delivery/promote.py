@@ -14,6 +14,7 @@ from mlops_glue import io, layout, metrics
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import METRICS, Config
 from mlops_glue.delivery import history
+from mlops_glue.delivery.describe import decided
 from mlops_glue.delivery.publish import hashes
 from mlops_glue.delivery.rows import version_rows
 from mlops_glue.delivery.trial import brought
@@ -181,6 +182,8 @@ def _decided(store: Store, name: str, verdict: Verdict, alias: str, *, asked: bo
         was_champion=was,
         now=now,
     )
+    for made in history.verdicts(found):  # before its tag: a crash between the two loses no line
+        store.add_to_description(name, version, decided(made))
     store.tag(name, version, found)
     for tag in gone:
         store.untag(name, version, tag)
@@ -229,6 +232,7 @@ def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int |
     with tempfile.TemporaryDirectory() as scratch:
         store.bundle(name, chosen, Path(scratch))  # checks it
     if now is not None:
+        store.add_to_description(name, now, f"* {_now()}, glue rollback: taken back, v{chosen} is champion")
         store.tag(name, now, {history.ROLLED_BACK: _now()})
     move(store, name, chosen, "rollback")
     return chosen, now

@@ -12,20 +12,33 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import __version__, io, layout
-from mlops_glue.adapters import dvc, git, onnx
+from mlops_glue.adapters import dvc, onnx
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
-from mlops_glue.config import Config
+from mlops_glue.config import Config, path_of
 from mlops_glue.delivery import trial
+from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
 from mlops_glue.modules import carried
-from mlops_glue.records import FeatureList
+from mlops_glue.records import FeatureList, UsedTable
+from mlops_glue.schema import Schema
 
 NEWEST = "glue.newest"  # tag: the time of the latest row that the version was made of
 ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime", "skl2onnx")
 
 
-def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple[int, bool]:
-    """The version that holds this result, and whether it is new. Twice the same result gives one version."""
+def publish(
+    config: Config, root: Path, store: Store, fingerprint: str, revision: tuple[str | None, bool], *, took_s: float
+) -> tuple[int, bool]:
+    """The version that holds this result, and whether it is new. Twice the same result gives one version.
+
+    Args:
+        config: of the project.
+        root: the project, whose stages have run.
+        store: the registry.
+        fingerprint: of the result.
+        revision: the git commit, and whether the result was made of anything else.
+        took_s: how long its stages took, which the run shows as its duration.
+    """
     name = config.model_name
     store.end_dead_runs(config.project)
     found = store.published(name, fingerprint)
@@ -36,9 +49,10 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
     parity = io.read_json(root / layout.BUNDLE / "parity.json")
     model = onnx.load_skops(root / layout.MODEL)
     train = io.training_rows(root, fresh=bool(config.split.fresh_after))
-    first = train.slice(0, 1000).to_pandas()
     md5, rows = hashes(root), of_last_run(root, train)
-    commit, dirty = git.revision(root)
+    commit, dirty = revision
+    tables = _tables(config, root, md5)
+    of_data = {one.name: one.md5 for one in tables if one.use == "training"}
     tags = {
         "glue.version": __version__,
         "glue.format": parity["format"],
@@ -69,10 +83,12 @@ def publish(config: Config, root: Path, store: Store, fingerprint: str) -> tuple
             raw=root / layout.BUNDLE,
             code=Path(folder) / "code",
             loader=carried("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
-            params=_params(config),
+            params=_params(config, root, model, report, of_data),
             metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
             tags={k: v for k, v in tags.items() if v},
-            dataset=("train", config.source.path, first, train.num_rows, md5.get(layout.TRAIN, "")),
+            tables=tables,
+            describe=lambda named: described(named, report, of_data, _commit(commit, dirty)),
+            took_s=took_s,
             files={
                 "bundle": [root / layout.BUNDLE],
                 "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],
@@ -93,15 +109,38 @@ def _newest(config: Config, root: Path) -> str:
     return str(np.datetime_as_string(when.max(), unit="us"))
 
 
-def _params(config: Config) -> dict[str, Any]:
-    params = {f"train.params.{k}": v for k, v in config.train.params.items()}
+def _params(config: Config, root: Path, model: Any, report: dict[str, Any], of_data: dict[str, str]) -> dict[str, Any]:
+    """What may differ between two versions, by the keys of `glue.yaml`: MLflow's page of a comparison shows it."""
+    schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
+    limits = config.evaluate.thresholds.items()
     return {
         "train.estimator": config.train.estimator or "default",
         "train.seed": config.train.seed,
+        **{f"train.params.{name}": value for name, value in (parameters(model) | config.train.params).items()},
+        **{f"data.{name}": md5 for name, md5 in of_data.items()},
+        "features": ", ".join(column.name for column in schema.columns),
+        **{f"split.{key}": value for key, value in config.split.model_dump(exclude_unset=True).items()},
         "split.by": config.split.by,
         "split.test_size": config.split.test_size,
-        **params,
+        "split.train_rows": report["train_rows"],
+        "split.holdout_rows": report["rows"],
+        **{f"evaluate.thresholds.{name}.{k}": v for name, one in limits for k, v in one if v is not None},
     }
+
+
+def _tables(config: Config, root: Path, md5: dict[str, str]) -> list[UsedTable]:
+    """The project's tables, and the holdout; of each what the head of its Parquet file says."""
+    found = [(name, one.path, path_of(config, name), "training") for name, one in config.data.sources.items()]
+    return [
+        UsedTable(name, path, use, md5.get(path, ""), *io.parquet_shape(root / file))
+        for name, path, file, use in (*found, ("holdout", layout.TEST, layout.TEST, "evaluation"))
+    ]
+
+
+def _commit(commit: str | None, dirty: bool) -> str:
+    if commit is None:
+        return "no git commit has it"
+    return f"git commit `{commit[:12]}`{' and changes that are not committed' * dirty}"
 
 
 def needed(model: Path) -> dict[str, str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout, text
-from mlops_glue.config import Config
+from mlops_glue.config import Config, path_of
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
-from mlops_glue.pipeline.ingest import check_kinds, path_of
+from mlops_glue.pipeline.ingest import check_kinds
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Column, Schema, encode, kept_apart, moments, text_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_glue import io, layout
-from mlops_glue.config import Config, Source
+from mlops_glue.config import Config, Source, path_of
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
 from mlops_glue.schema import moments
 
@@ -37,11 +37,6 @@ def ingest(config: Config, root: Path) -> None:
         if name != labels:
             table = _with_clock(table, config.data.sources[name], name)
         io.write_parquet(root / path_of(config, name), table)
-
-
-def path_of(config: Config, source: str) -> str:
-    """Where the Parquet form of a source is."""
-    return layout.TABLE if source == config.data.labels.source else f"{layout.INGESTED}/{source}.parquet"
 
 
 def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:

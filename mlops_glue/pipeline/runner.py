@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
 from mlops_glue.adapters import dvc, great_expectations, matplotlib
-from mlops_glue.config import Config, dumped, located, references, refuse_both_sides, resolve
+from mlops_glue.config import Config, dumped, located, path_of, references, refuse_both_sides, resolve
 from mlops_glue.errors import (
     ConfigError,
     GlueError,
@@ -33,7 +33,6 @@ from mlops_glue.errors import (
 )
 from mlops_glue.modules import code_of, nothing_is_garbage, versions
 from mlops_glue.pipeline import stages
-from mlops_glue.pipeline.ingest import path_of
 from mlops_glue.processes import end_with_parent
 from mlops_glue.terminal import SPINNER
 
@@ -165,21 +164,27 @@ def name_remote(config: Config, root: Path) -> None:
         dvc.name_remote(root, resolve(config.data.remote, "data.remote"), here_alone=bool(names))
 
 
-def is_defined(config: Config, root: Path) -> bool:
-    """Is `dvc.yaml` what `write_definition` would make of it?"""
-    return stale_definition(config, root) is None
+def is_defined(config: Config, root: Path, before: str | None = None) -> bool:
+    """Is `dvc.yaml` what `write_definition` would make of it, or of a text that it had before?"""
+    text = _text(root)
+    return _forms(config, root, text)[0] == _forms(config, root, before or text)[1]
 
 
 def stale_definition(config: Config, root: Path) -> str | None:
     """The text that `dvc.yaml` should have; None where it has it."""
-    before, after = _definitions(config, root)
+    before, after = _forms(config, root, _text(root))
     return None if before == after else after
 
 
-def _definitions(config: Config, root: Path) -> tuple[str | None, str]:
-    """The text of `dvc.yaml` as it is (None: not there), and as it should be, in equal form."""
-    yaml, tree = _tree(root)
-    before = dumped(yaml, tree) if (root / "dvc.yaml").is_file() else None
+def _text(root: Path) -> bytes | None:
+    path = root / "dvc.yaml"
+    return path.read_bytes() if path.is_file() else None
+
+
+def _forms(config: Config, root: Path, text: bytes | str | None) -> tuple[str | None, str]:
+    """A text of `dvc.yaml` as it is (None: not there), and as it should be, in equal form."""
+    yaml, tree = _tree(text)
+    before = None if text is None else dumped(yaml, tree)
     if tree.get("stages") is None:
         tree["stages"] = {}
     tree["stages"].update(definition(config, root))
@@ -192,20 +197,20 @@ def check_names(root: Path) -> None:
     Raises:
         ConfigError: one has, or the file cannot be read.
     """
-    _tree(root)
+    _tree(_text(root))
 
 
-def _tree(root: Path) -> tuple[Any, Any]:
-    """What reads and writes `dvc.yaml`, and what that holds; its stages of glue's names are glue's."""
+def _tree(text: bytes | str | None) -> tuple[Any, Any]:
+    """What reads and writes `dvc.yaml`, and what a text of it holds; its stages of glue's names are glue's."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     yaml = YAML(typ="rt")
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
-    path = root / "dvc.yaml"
     try:
-        tree = (yaml.load(path.read_text(encoding="utf-8")) if path.is_file() else None) or {"stages": {}}
+        text = text.decode() if isinstance(text, bytes) else text
+        tree = (yaml.load(text) if text is not None else None) or {"stages": {}}
     except (YAMLError, UnicodeDecodeError) as error:
         raise ConfigError([f"dvc.yaml: is not YAML: {first_line(error)}"], hint=MENDED) from error
     if not isinstance(tree, dict):

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import io, layout
-from mlops_glue.config import Config
+from mlops_glue.config import Config, path_of
 from mlops_glue.errors import CheckFailed
-from mlops_glue.pipeline.ingest import path_of
 
 MOST = 10  # values of an argument that are told
 log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -24,7 +25,9 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     assert len(lines) > 10
     script = "set -e\n" + "\n".join(f"echo '>>>' {shlex.quote(line)}\n{line}" for line in lines)
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    who = {f"GIT_{role}_{what}": "me@x" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    env = {**os.environ, **who}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     said = dict(part.partition("\n")[::2] for part in done.stdout.split(">>> ")[1:])
     assert "fraud_detection_model v1 is champion" in said["glue run"]
@@ -32,6 +35,9 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     assert "refused" in said["glue run --set train.params.max_iter=2 || echo refused"]
     assert "v1 stays champion" in done.stdout
     assert "Running stage" not in said["dvc repro"]
+    assert re.search(r"roc_auc +0\.\d+ +0\.\d+ +-0\.\d+", said["dvc metrics diff"])
+    assert "commit   git add . && git commit -m 'fraud_detection_model v1'" in done.stdout
+    assert done.stdout.rpartition(">>> glue status")[2].count(" unchanged\n") == 7  # in the second clone
     assert "Traceback" not in done.stderr
     _windows_see_only_the_past(pd.read_parquet(tmp_path / "fraud/artifacts/featurize/joined.parquet"))
 

@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import io, layout
 from mlops_glue.commands import page, report, run
+from mlops_glue.delivery import describe
 from mlops_glue.pipeline import plots, runner, stages
 
 TEXT = """glue: 1
@@ -196,5 +197,5 @@ def test_of_many_classes_the_ones_with_a_curve_are_counted() -> None:
 
 
 def test_what_a_former_glue_left_is_told_as_it_was(projects: tuple[Path, Path]) -> None:
-    assert console.compared({**COMPARED, "rows": 9000}).endswith("at 95% confidence")
+    assert describe.compared({**COMPARED, "rows": 9000}).endswith("at 95% confidence")
     assert re.search(PARTLY, said_by_page(projects[0], None, former=True)) is None

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from mlops_glue.adapters import dvc
 from tests.conftest import Glue, on_penguins
 from tests.functional.test_features import tables
 
@@ -86,6 +87,8 @@ signature = mlflow.models.get_model_info("models:/p@champion").signature
 assert "bill_length_mm" in signature.inputs.input_names()
 run = mlflow.search_runs(search_all_experiments=True).iloc[0]
 assert run.status == "FINISHED" and run["metrics.accuracy"] > 0.9 and run["params.train.seed"] == "0"
+onnx = mlflow.onnx.load_model("models:/p@champion")
+assert [one.name for one in onnx.graph.input] == ["number", "text"]
 """
     subprocess.run([sys.executable, "-c", code], cwd=project, env=bare, check=True)
 
@@ -140,6 +143,40 @@ served = FeatureStore(".").get_online_features(features=["customers:balance"], e
 assert served["balance"] == last.tolist()
 """
     run(sys.executable, "-c", code)
+
+
+def test_what_the_page_of_mlflow_shows(project: Path) -> None:
+    """A run and a version with a name, what is said of them, all parameters, the tables and how long it took."""
+    import mlflow
+
+    uri = f"sqlite:///{project}/mlflow.db"
+    client = mlflow.MlflowClient(uri, uri)
+    version = client.get_model_version("p", "1")
+    run = client.get_run(version.run_id)
+    assert run.info.run_name == "p v1" and run.data.tags["mlflow.user"]
+    lock = {one["path"]: one["md5"] for stage in dvc.locked(project).values() for one in stage["outs"] + stage["deps"]}
+    tables = {one.dataset.name: one for one in run.inputs.dataset_inputs}
+    assert {name: one.tags[0].value for name, one in tables.items()} == {
+        "penguins": "training",
+        "holdout": "evaluation",
+    }
+    assert tables["penguins"].dataset.digest == lock["data/raw/penguins.csv"]
+    assert json.loads(tables["penguins"].dataset.profile) == {"num_rows": 344, "num_elements": 344 * 8}
+    columns = {one["name"]: one["type"] for one in json.loads(tables["penguins"].dataset.schema)["mlflow_colspec"]}
+    assert columns["bill_length_mm"] == "double" and columns["sex"] == "string"
+    params = run.data.params
+    assert params["train.params.max_iter"] == "10" and params["train.params.max_leaf_nodes"] == "31"
+    assert params["train.params.prepare__category__handle_unknown"] and "train.params.steps" not in params
+    assert params["data.penguins"] == lock["data/raw/penguins.csv"] and "bill_length_mm" in params["features"]
+    took = sum(
+        one["executed_s"] or 0 for one in json.loads((project / ".glue/last_run.json").read_text())["stages"][:7]
+    )
+    assert (run.info.end_time - run.info.start_time) / 1000 == pytest.approx(took, abs=0.05)
+    metric = run.data.metrics["log_loss"]
+    assert version.description.startswith(f"log_loss {metric:.4f}, by a trivial predictor ")
+    assert "p v1 predicts `species` (multiclass)" in version.description
+    assert version.description.splitlines()[-1].endswith(" UTC, glue run: **champion**")
+    assert run.data.tags["mlflow.note.content"] == version.description
 
 
 def test_mlflow_ui(project: Path, bare: dict[str, str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mlops_glue import console
+from mlops_glue.delivery import describe
 from tests.conftest import Glue, until
 from tests.terminal import Screen, Terminal
 
@@ -155,7 +156,7 @@ def test_a_table_that_is_too_wide_is_a_list(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_zero_has_no_sign() -> None:
-    said = console.compared(
+    said = describe.compared(
         {"metric": "r2", "version": 1, "rows": 9, "candidate": -1e-9, "champion": -0.0, "low": -1e-6, "high": 1e-6}
         | {"confidence": 0.95}
     )

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
+from mlops_glue import secrets
 from mlops_glue.adapters import mlflow
 from mlops_glue.adapters.mlflow import Store, scrub
 from mlops_glue.errors import ToolError
@@ -188,3 +189,41 @@ def test_a_full_disk_is_told_as_one(error: Exception, full: bool) -> None:
             raise ValueError("could not write") from cause
     assert told.value.message.startswith("MLflow: the disk is full: " if full else "MLflow: ValueError")
     assert told.value.hint == ("make room, then again" if full else None)
+
+
+def test_what_a_parameter_and_a_description_may_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "canary-1234")
+    secrets.note(["MY_TOKEN"])
+    given = {"max_iter": 3, "api_key": "canary", "url": "http://x/?t=canary-1234", "long": "x" * 9000, "token": None}
+    made = {name: mlflow._value(name, value) for name, value in given.items()}
+    assert (made["max_iter"], made["api_key"], made["token"], len(made["long"])) == ("3", "***", "None", 6000)
+    assert "canary" not in str(made)
+    first = mlflow._with_line(None, "* 09:00, glue run: **champion**")
+    assert first == "* 09:00, glue run: **champion**"
+    assert mlflow._with_line(first, "* 09:05, glue run: **champion**") is None  # the same decision again
+    assert mlflow._with_line(first, "* 09:05, glue rollback: gone") == f"{first}\n* 09:05, glue rollback: gone"
+    assert mlflow._with_line("good", "* 09:05, x") == "good\n\n* 09:05, x"
+    assert mlflow._with_line("x" * 4995, "* 09:05, x") is None
+
+
+def test_a_run_that_fails_says_so_and_the_names_say_which_it_was(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path)
+    store = Store(tmp_path, None)
+    (tmp_path / "b").mkdir()
+    with pytest.raises(RuntimeError), store._running("e", "m v1", {"k": "v"}, 7.5):
+        raise RuntimeError
+    assert store.register("m", experiment="e", fingerprint="f", tags={}, bundle=tmp_path / "b") == (1, True)
+    assert store.register("m", experiment="e", fingerprint="f", tags={}, bundle=tmp_path / "b") == (1, False)
+    store.monitored("m", 1, experiment="e", metrics={"drift share": 0.5, "a/b": 1.0}, tags={}, files=[])
+    store.begin("e", {"mlflow.source.name": "python train.py"})
+    store.add_to_description("m", 1, "* 09:00, glue run: **champion**")
+    client = store._client
+    runs = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+    ended = [("m v1", "FAILED"), ("m v1", "FINISHED"), ("m v1 monitored", "FINISHED"), ("python train.py", "RUNNING")]
+    assert sorted((run.info.run_name, run.info.status) for run in runs) == ended
+    version = client.get_model_version("m", "1")
+    assert (
+        version.description
+        == client.get_run(version.run_id).data.tags[mlflow.NOTE]
+        == "* 09:00, glue run: **champion**"
+    )

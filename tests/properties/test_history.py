@@ -12,11 +12,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_glue.adapters.mlflow import _with_line
 from mlops_glue.delivery import history
 from mlops_glue.delivery.promote import Verdict, _decided, champions, former, move, rollback, unsound
 from mlops_glue.errors import UsageError
 
 NAME = "m"
+COMPARED = {"metric": "f1", "champion": 0.5, "low": 0.0, "high": 1.0, "confidence": 0.95, "rows": 9}
 
 
 class Registry:
@@ -26,6 +28,11 @@ class Registry:
         self.of: dict[int, dict[str, str]] = {}
         self.aliases: dict[str, int] = {}
         self.moves: list[tuple[int, str, str]] = []
+        self.descriptions: dict[int, str] = {}
+
+    def add_to_description(self, _: str, version: int, line: str) -> None:
+        before = self.descriptions.get(version)
+        self.descriptions[version] = _with_line(before, line) or before or ""
 
     def champion(self, _: str) -> int | None:
         return self.aliases.get("champion")
@@ -68,7 +75,7 @@ def decide(store: Any, version: int, alias: str, refused: list[str], score: floa
         return Verdict(version, champion, champion)
     line = champions(store, NAME)
     more = [] if asked else former(version, store.tags(NAME, version), line, champion, alias)
-    compared = None if champion is None else {"version": champion, "candidate": score}
+    compared = None if champion is None else COMPARED | {"version": champion, "candidate": score}
     return _decided(store, NAME, Verdict(version, champion, champion, refused + more, compared), alias, asked=asked)
 
 
@@ -135,7 +142,7 @@ BACK = st.tuples(st.just("rollback"), st.none() | VERSION, st.just(""), st.just(
 @given(st.lists(RUN | RUN | ASKED | BACK, min_size=1, max_size=14))
 def test_history_stays(steps: list[tuple[str, Any, str, bool]]) -> None:
     store: Any = Registry()
-    model, kept = Model(), {}
+    model, kept, described = Model(), {}, dict[int, str]()
     for number, (what, version, alias, bad) in enumerate(steps):
         before, score = dict(store.aliases), float(number)
         if what == "rollback":
@@ -162,6 +169,9 @@ def test_history_stays(steps: list[tuple[str, Any, str, bool]]) -> None:
             records = history.verdicts(tags)
             assert records[: len(kept.get(one, []))] == kept.get(one, [])  # none is rewritten
             kept[one] = records
+            now = store.descriptions.get(one, "")
+            assert now.startswith(described.get(one, "")) and (not records or "glue " in now.splitlines()[0])
+            described[one] = now
             assert (history.ROLLED_BACK in tags) == (one in model.rolled_back)
             said, wanted = tags.get(history.REFUSED), model.refused.get(one)
             assert (said is None) == (wanted is None)

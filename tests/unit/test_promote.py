@@ -129,6 +129,11 @@ class Registry:
         self.folder, self.aliases, self.noted = folder, dict[str, int](), list[tuple[int, str, str]]()
         self.of: dict[int, dict[str, str]] = {1: {}, 2: {}, 3: {}}
         self.unsigned: set[int] = set()
+        self.lines: list[tuple[int, str]] = []
+
+    def add_to_description(self, model: str, version: int, line: str) -> None:
+        assert model == "p"
+        self.lines.append((version, line))
 
     def champion(self, model: str) -> int | None:
         return self.under(model, "champion")

@@ -1,0 +1,104 @@
+"""What MLflow's page says of a version: how good it is and of what, and below it a line for each decision on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+LONGEST = 1000  # characters of a decision; a description has at most 5,000
+
+
+def described(named: str, report: Mapping[str, Any], tables: Mapping[str, str], commit: str) -> str:
+    """A version as Markdown, as it was found when it was published.
+
+    Args:
+        named: the model and its version.
+        report: of the evaluation.
+        tables: by name: the MD5 of each table that it was made of.
+        commit: what made it is in, or that it is in none.
+    """
+    limits = {one["metric"]: one for one in report["thresholds"]}
+    rows = [_row(name, score, limits.get(name)) for name, score in report["metrics"].items()]
+    data = ", ".join(f"{name} `{md5[:12]}`" for name, md5 in tables.items())
+    return "\n".join(
+        [
+            _headline(report),
+            "",
+            f"{named} predicts `{report['target']}` ({report['task']}) by {report['model']}.",
+            "",
+            f"| holdout, {report['rows']:,} rows | value | 95 % interval | trivial | threshold |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            f"Trained on {report['train_rows']:,} rows of {data}; {commit}.",
+        ]
+    )
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    """The first metric, and what became of the thresholds: all that a list of versions has room for."""
+    name, score = next(iter(report["metrics"].items()))
+    missed = [one["metric"] for one in report["thresholds"] if not one["met"]]
+    met = "all thresholds met" if report["thresholds"] else "no thresholds set"
+    said = f"thresholds missed: {', '.join(missed)}" if missed else met
+    return f"{name} {number(score['value'])}, by a trivial predictor {number(score['trivial'])}; {said}."
+
+
+def _row(name: str, score: Mapping[str, Any], limit: Mapping[str, Any] | None) -> str:
+    value, low, high, trivial = (number(score[key]) for key in ("value", "low", "high", "trivial"))
+    bounds = [f"{key} {limit[key]}" for key in ("min", "max") if limit[key] is not None] if limit else []
+    mark = "" if limit is None else "met" if limit["met"] else "**missed**"
+    return f"| {name} | {value} | {low} to {high} | {trivial} | {', '.join(bounds)} {mark} |"
+
+
+def number(value: float | None) -> str:
+    """A metric with four digits; n/a where it is not defined."""
+    return "n/a" if value is None else f"{value:z.4f}"
+
+
+def parameters(model: Any) -> dict[str, Any]:
+    """Every parameter of a fitted model that is no estimator itself, by scikit-learn's names.
+
+    Those of the estimator that glue put preprocessing in front of are named as it names them.
+    """
+    found: dict[str, Any] = {}
+    if hasattr(model, "steps") and [name for name, _ in model.steps] == ["prepare", "estimator"]:
+        found = {f"prepare__{name}": value for name, value in parameters(model.steps[0][1]).items()}
+        model = model.steps[-1][1]
+    own = model.get_params(deep=True) if hasattr(model, "get_params") else {}
+    return found | {name: value for name, value in own.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    of_numpy = hasattr(value, "dtype") and not hasattr(value, "get_params")
+    return value is None or of_numpy or isinstance(value, str | int | float)
+
+
+def decided(verdict: Mapping[str, Any]) -> str:
+    """A line for a decision, as `history.verdicts` gives it."""
+    when = datetime.fromisoformat(verdict["time"]).strftime("%Y-%m-%d %H:%M UTC")
+    if verdict["refused"]:
+        said = f"**not {verdict['alias']}**: {'; '.join(verdict['refused'])}"
+    else:
+        against = f": {compared(verdict['compared'])}" if verdict["compared"] else ""
+        said = f"**{verdict['alias']}**{against}"
+    return f"* {when}, glue {verdict['by']}: {said}"[:LONGEST]
+
+
+def compared(with_champion: Mapping[str, Any]) -> str:
+    """A candidate beside the champion, in a line."""
+    metric, champion = with_champion["metric"], with_champion["version"]
+    seen = with_champion.get("seen")
+    rows, drawn = with_champion["rows"], with_champion.get("drawn_rows", with_champion["rows"])
+    few = f" (samples of {drawn:,} of the {rows:,} rows)" if drawn < rows else ""
+    left_out = f"; {seen:,} rows that v{champion} was trained on are left out" if seen else ""
+    return (
+        f"{metric} {with_champion['candidate']:z.4f}, champion v{champion} on the same holdout "
+        f"{with_champion['champion']:z.4f}; the difference is {with_champion['low']:+z.4f} to "
+        f"{with_champion['high']:+z.4f} at {with_champion['confidence']:.0%} confidence{few}{left_out}"
+    )
