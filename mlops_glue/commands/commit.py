@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from mlops_glue import layout
 from mlops_glue.adapters import dvc, git
-from mlops_glue.commands import generated
 from mlops_glue.errors import GlueError
 
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def due(root: Path, message: str, written: Iterable[str] = ()) -> str | None:
     entries = git.uncommitted(root)
     if not entries:
         return None
+    from mlops_glue.commands import generated
+
     known = {*WRITTEN, *OF_DVC, *_inputs(root), *written}
     with contextlib.suppress(GlueError):  # another command tells of a record that cannot be read
         known |= {path for part in generated.recorded(root).values() for path in part.files}
