@@ -185,7 +185,7 @@ def look(top: Path) -> Found:
             one = scripts.read(path, text, settings, words) if text else None
             if text and one is None:
                 found.notes.append(f"{printable(path)} is no Python that can be read: left out")
-            elif one is not None and one.fits and one.estimator is not None:
+            elif one is not None and one.fits and (one.estimator is not None or one.targets):
                 found.scripts.append(one)
                 skipped = f": {', '.join(one.skipped)} cannot be read as Python: left out"
                 found.notes += [printable(path) + skipped] if one.skipped else []
@@ -229,7 +229,14 @@ def _choose(top: Path, found: Found, data: str | None, target: str | None) -> tu
 
     def order(one: scripts.Script) -> tuple[Any, ...]:
         notebook = one.path.endswith(".ipynb")
-        return one.path not in found.stage_of, notebook, scripts.place(one.path), not one.tables, one.path
+        return (
+            one.estimator is None,
+            one.path not in found.stage_of,
+            notebook,
+            scripts.place(one.path),
+            not one.tables,
+            one.path,
+        )
 
     ranked = sorted(found.scripts, key=order)
     script = ranked[0] if ranked else None
@@ -237,7 +244,7 @@ def _choose(top: Path, found: Found, data: str | None, target: str | None) -> tu
         found.notes.append(f"{printable(script.path)} is run by {found.stage_of[script.path][0]}, which stays as it is")
     if script is not None and script.server:
         found.notes.append("its runs go to a server; glue's too with tracking: {uri: ${MLFLOW_TRACKING_URI}}")
-    found.notes += [f"{printable(other.path)} trains a model too: left out" for other in ranked[1:4]]
+    found.notes += [f"{printable(other.path)} trains a model too: left out" for other in ranked[1:4] if other.estimator]
     candidates = _tables(top, found, script) if data is None else [_given(top, data)]
     targets: list[str | int] = [target] if target is not None else script.targets if script is not None else []
     for table in candidates:

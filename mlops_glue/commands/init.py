@@ -471,14 +471,16 @@ def _carry_out(
 ) -> int:
     files = generated.render(asked)
     tables = {file: root / _path_in(root, file) for file in found}
-    missing = {path: text for path, text in files.items() if not (root / path).exists()}
+    near = {p.name.casefold(): p.name for p in root.iterdir()} if root.is_dir() else {}
+    there = {path: near.get(path.casefold(), path) for path in files}  # ReadMe.md is a README.md too
+    missing = {path: text for path, text in files.items() if not (root / there[path]).exists()}
     kept = [path for path in files if path not in missing]
     for note in notes:
         console.progress(note)
     for path in kept:
-        lines = (root / path).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (root / there[path]).read_text(encoding="utf-8", errors="replace").splitlines()
         lacking = [x for x in files[path].splitlines() if x not in lines] if path.endswith("ignore") else []
-        console.progress(f"kept {path}" + (f"; it should have: {' '.join(lacking)}" if lacking else ""))
+        console.progress(f"kept {there[path]}" + (f"; it should have: {' '.join(lacking)}" if lacking else ""))
     paths = [_path_in(root, file) for file in found]
     pointers = [dvc.pointer(root, path) or f"{path}.dvc" for path in paths if not git.tracks(root, path)]
     undo.check(root, missing, [*pointers, "dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])

@@ -76,6 +76,7 @@ def evaluate(config: Config, root: Path) -> None:
         order = metrics.ordered(schema.task, len(schema.labels or []), (truth, label, probability), config.train.seed)
         report["fresh"] = io.read_json(root / layout.FRESH) | io.read_json(root / layout.LEARNED) | {"order": order}
     report["warnings"] += _of_score(names[0], report, higher_is_better=known[names[0]].higher_is_better)
+    report["warnings"] += _worse({name: scores[name] for name in names[1:] if not known[name].higher_is_better})
     io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
     drawn_plots = curves() | bars()
     for name, svg in drawn_plots.items():
@@ -112,6 +113,16 @@ def _of_score(name: str, report: dict[str, Any], *, higher_is_better: bool) -> l
     few = f" (by {looked:,} of the {report['rows']:,} rows of the holdout)" if looked < report["rows"] else ""
     said = f"{name} {value:z.4f} is nearly perfect, and column {found[0]['column']!r} makes nearly all of it{few}"
     return [f"{said}: is it known before the target is? else features.exclude"]
+
+
+def _worse(losses: dict[str, dict[str, float]]) -> list[str]:
+    """A line for each loss, of those that decide nothing, that is greater than the trivial predictor's."""
+    told = {name: (score["value"], score["trivial"]) for name, score in losses.items()}
+    return [
+        f"{name} {value:.4f} is worse than the trivial predictor's {trivial:.4f}, and decides nothing here"
+        for name, (value, trivial) in told.items()
+        if value > trivial and not metrics.is_at_least(value, trivial, higher_is_better=False)
+    ]
 
 
 def _absent(schema: Schema, truth: Any, learnt: set[Any], scores: dict[str, dict[str, Any]]) -> list[str]:

@@ -88,11 +88,16 @@ def test_a_notebook_is_read_where_no_script_trains(tmp_path: Path, glue: Glue) -
     lines = ["%matplotlib inline\n", "import pandas as pd\n", "from sklearn.linear_model import Ridge\n"]
     lines += ["df = pd.read_csv('penguins.csv')\n", "y = df['body_mass_g']\n", "Ridge(alpha=3).fit(df[['year']], y)"]
     cell = {"cell_type": "code", "metadata": {}, "outputs": [], "source": lines}
+    plot = {"output_type": "display_data", "data": {"image/png": "A" * (1 << 20)}}
+    odd = [{**cell, "source": text, "outputs": [plot]} for text in ("%%bash\nls |", "!pip install \\\n  x", "exec 'x'")]
     notebook = tmp_path / "notebooks/train.ipynb"
-    notebook.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1))
+    notebook.write_text(
+        json.dumps({"cells": [*odd, cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}, indent=1)
+    )
     at = next(n for n, line in enumerate(notebook.read_text().splitlines(), 1) if "Ridge(alpha" in line)
     shown = glue("adopt", "--dry-run", cwd=tmp_path)
     assert f"notebooks/train.ipynb:{at} builds sklearn.linear_model.Ridge" in shown.stderr
+    assert "notebooks/train.ipynb: cell 3 cannot be read as Python: left out" in shown.stderr
     for said in ("../notebooks/penguins.csv", "target: body_mass_g", "params: {alpha: 3}"):
         assert said in shown.stdout
     (tmp_path / "train.py").write_text("from sklearn.svm import SVR\nSVR().fit(X, y)\n")

@@ -12,7 +12,7 @@ from sklearn.dummy import DummyRegressor
 from mlops_glue.errors import StageError
 from mlops_glue.pipeline import doubts
 from mlops_glue.pipeline.doubts import _apart, _count, _no_chance, _told
-from mlops_glue.pipeline.evaluate import _of_score, outcome
+from mlops_glue.pipeline.evaluate import _of_score, _worse, outcome
 from mlops_glue.schema import Column, Schema
 
 RNG = np.random.default_rng(0)
@@ -103,6 +103,12 @@ def test_what_predicts_no_class_is_told() -> None:
     model = DummyRegressor().fit(np.zeros((4, 1)), [0, 0, 0, 1])
     with pytest.raises(StageError, match=r"DummyRegressor predicts 0\.25, which is none of the target's classes"):
         outcome(model, Schema("binary", "y", [], [0, 1]), np.zeros((2, 1)))
+
+
+def test_a_loss_that_decides_nothing_and_is_worse_than_the_trivial_one_is_told() -> None:
+    scores = {"log_loss": {"value": 4.38, "trivial": 0.52}, "brier": {"value": 0.2, "trivial": 0.2}}
+    (line,) = _worse({**scores, "mae": {"value": float("nan"), "trivial": 1.0}})
+    assert line == "log_loss 4.3800 is worse than the trivial predictor's 0.5200, and decides nothing here"
 
 
 def test_a_score_that_is_no_better_than_chance_or_too_good_by_one_column() -> None:
