@@ -100,7 +100,7 @@ def glue() -> None:
     "--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Taken from the target if not given."
 )
 @click.option(
-    "--template", type=click.Choice(["fraud"]), help="A project with data of its own; default without --data."
+    "--template", type=click.Choice(["fraud"]), help="A project with data of its own; default where no table lies."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 def init(

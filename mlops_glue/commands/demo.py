@@ -1,4 +1,4 @@
-"""`glue monitor --demo-drift`: the loop on this machine, in a scratch copy of the project that goes when it ends."""
+"""`glue monitor --demo-drift`: the loop on this machine, in a scratch copy of the project, which stays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import numpy as np
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
-from mlops_glue.errors import ToolError, UsageError
+from mlops_glue.errors import CheckFailed, ToolError, UsageError
 from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
@@ -49,15 +49,40 @@ def demo_drift() -> int:
             "--demo-drift: the model's features come from Feast, and the demo makes drift in the rows of a request",
             hint="try it in a project of one table: glue init demo --data TABLE --target COLUMN",
         )
-    with tempfile.TemporaryDirectory(prefix="glue-demo-") as folder:
-        scratch = Path(folder) / root.name
+    with _kept_unless_it_fails(root.name) as scratch:
         console.progress(f"in a scratch copy, {scratch}; the project stays as it is")
         table = _copied(root, config, scratch)
         _say(1, f"train on {table.num_rows:,} rows of {config.source.path}: glue run")
         _glue(scratch, "run")
+        _check_champion(scratch)
         demo = Demo(scratch, config, Schema.from_dict(io.read_json(scratch / layout.BUNDLE / "schema.json")), table)
         with demo.served():
-            return demo.loop()
+            demo.loop()
+        console.result(f"\nthe scratch copy and its reports stay in {scratch}: rm -r {scratch.parent} takes them away")
+    return 0
+
+
+@contextlib.contextmanager
+def _kept_unless_it_fails(name: str) -> Iterator[Path]:
+    """A place for the scratch copy: what the demo shows is there to be looked at."""
+    folder = Path(tempfile.mkdtemp(prefix="glue-demo-"))
+    try:
+        yield folder / name
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _check_champion(scratch: Path) -> None:
+    """There is something to serve.
+
+    Raises:
+        CheckFailed: the first run was refused.
+    """
+    told = io.read_json(scratch / layout.DELIVERY)
+    if told["champion"] is None:
+        said = f"--demo-drift: the first run on a sample was refused: {'; '.join(told['refused'])}"
+        raise CheckFailed(said, hint=f"loosen evaluate.thresholds in {layout.CONFIG} for the time of the demo")
 
 
 def _say(step: int, text: str) -> None:
@@ -79,7 +104,9 @@ def _copied(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
     labels = {"path": "data/labels", "id": "request", "row": "row", "target": "truth"}
     monitor: dict[str, Any] = {"labels": labels, "on_alert": ["retrain"]}
     monitor["retrain"] = {"min_labelled": USUAL + 1, "cooldown": "1s"}
+    expected = {name: [one for one in some if "row_count" not in str(one)] for name, some in config.validation.items()}
     changed = {
+        "validation": expected,  # of a sample
         f"data.sources.{config.data.labels.source}.path": "data/demo.parquet",
         "data.remote": None,
         "tracking": {},
@@ -98,13 +125,14 @@ def _copied(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
 
 
 def _glue(scratch: Path, *words: str) -> str:
-    """A command in the scratch copy, its answer told; what it says of its progress is told only if it fails."""
+    """A command in the scratch copy, its answer told; of its progress only the error that ends it is told."""
     env = {key: value for key, value in os.environ.items() if key not in ("GLUE_ENV", "GITHUB_ACTIONS")}
     done = subprocess.run(
         [sys.executable, "-c", GLUE, *words], cwd=scratch, env=env, capture_output=True, text=True, check=False
     )
     if done.returncode not in (0, 1) or not done.stdout.strip():
-        raise ToolError(f"glue {' '.join(words)} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+        said = [line for line in done.stderr.splitlines() if line.startswith("error: ")] or [done.stderr.strip()[-500:]]
+        raise ToolError(f"glue {' '.join(words)}: {said[0].removeprefix('error: ')}")
     for line in done.stdout.strip().splitlines():
         console.result(f"   {line}")
     return done.stdout
@@ -139,7 +167,7 @@ class Demo:
             finally:
                 process.terminate()
 
-    def loop(self) -> int:
+    def loop(self) -> None:
         """From the usual traffic to the new champion."""
         rng = np.random.default_rng(0)
         _say(2, f"serve it; {USUAL} rows like those it learned from, and their labels: glue monitor")
@@ -157,12 +185,11 @@ class Demo:
         now = io.read_json(self.root / layout.DELIVERY)["champion"]
         if now == before:
             _say(4, f"no candidate was better than v{before}, which goes on answering")
-            return 0
+            return
         _until(lambda: self._version() == now, f"the server to take v{now}")
         _say(4, f"the server answers with v{now}, without a restart; the same traffic again: glue monitor")
         self._ask(drifted.slice(0, ROWS))
         _glue(self.root, "monitor", "--no-page")
-        return 0
 
     def _drifting(self) -> list[str]:
         """The columns that the model makes most of, half of them at most."""

@@ -231,7 +231,6 @@ def test_no_canary_is_told_or_written(stored: Path, glue: Glue, monkeypatch: pyt
     names = ["AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "REDIS_URL", "GITHUB_TOKEN", "DATABASE_URL", "STORE"]
     for at, name in enumerate(names):
         monkeypatch.setenv(name, f"https://user:hushhush{at}@127.0.0.1:9/x")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # of two the second waits for seconds
     monkeypatch.setenv("STORE", f"sqlite:///{stored.as_posix()}/elsewhere.db?timeout=hushhush5")
     done = glue("run", cwd=stored)
     said = done.stdout + done.stderr

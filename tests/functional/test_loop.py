@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import threading
 import time
@@ -209,3 +210,6 @@ def test_the_demo_shows_it_and_touches_nothing(penguins: Path, glue: Glue) -> No
     assert "v1, 250 rows: ok" in quiet and "performance" in drifted and "promoted: v2 is champion" in drifted
     assert "penguins v2, 1,000 rows: ok" in after.replace("project v2", "penguins v2")
     assert digest(penguins) == before
+    scratch = Path(re.search(r"stay in (\S+): rm -r", shown).group(1))  # type: ignore[union-attr]
+    assert (scratch / "monitoring/report.html").is_file()
+    shutil.rmtree(scratch.parent)

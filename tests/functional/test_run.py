@@ -224,7 +224,6 @@ def test_a_user_function_builds_the_whole_pipeline(penguins: Path, glue: Glue) -
 
 
 def test_no_secret_of_a_tracking_uri_is_told(penguins: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # of two the second waits for seconds
     monkeypatch.setenv("GLUE_TEST_URI", "http://someone:canary-password@127.0.0.1:9")
     text = (penguins / "glue.yaml").read_text()
     (penguins / "glue.yaml").write_text(text + "\ntracking:\n  uri: ${GLUE_TEST_URI}\n")

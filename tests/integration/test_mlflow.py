@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import signal
 import sqlite3
@@ -227,3 +228,16 @@ def test_a_run_that_fails_says_so_and_the_names_say_which_it_was(tmp_path: Path,
         == client.get_run(version.run_id).data.tags[mlflow.NOTE]
         == "* 09:00, glue run: **champion**"
     )
+
+
+def test_a_server_that_does_not_answer_is_asked_twice_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    mlflow._quiet()
+    assert [os.environ[name] for name in names] == ["1", "10"]
+    monkeypatch.setenv(names[0], "7")
+    mlflow._quiet()
+    assert os.environ[names[0]] == "7"

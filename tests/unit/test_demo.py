@@ -1,0 +1,43 @@
+"""`glue monitor --demo-drift` where its first run comes to nothing, and of a big table."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mlops_glue import io, layout
+from mlops_glue.commands import demo
+from mlops_glue.errors import CheckFailed, ToolError
+
+
+def test_a_first_run_that_is_refused_ends_it_with_the_reason(tmp_path: Path) -> None:
+    told: dict[str, Any] = {"champion": None, "refused": ["auc 0.5000 misses threshold min 0.8"]}
+    io.write_json(tmp_path / layout.DELIVERY, told)
+    with pytest.raises(CheckFailed, match=r"first run on a sample was refused: auc 0\.5000 misses threshold min 0\.8"):
+        demo._check_champion(tmp_path)
+    io.write_json(tmp_path / layout.DELIVERY, told | {"champion": 1})
+    demo._check_champion(tmp_path)
+
+
+def test_a_command_that_fails_is_told_by_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    err = "train .... failed\nerror: t: column 'a' does not meet it\nhint: see\n"
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1, stdout="", stderr=err))
+    with pytest.raises(ToolError) as failed:
+        demo._glue(tmp_path, "run")
+    assert failed.value.message == "glue run: t: column 'a' does not meet it"
+
+
+def test_the_scratch_copy_stays_unless_it_fails() -> None:
+    with demo._kept_unless_it_fails("p") as scratch:
+        scratch.mkdir()
+    assert scratch.is_dir()
+    with pytest.raises(ToolError), demo._kept_unless_it_fails("p") as other:
+        other.mkdir()
+        raise ToolError("no")
+    assert not other.parent.exists()
+    scratch.rmdir()
+    scratch.parent.rmdir()
