@@ -92,10 +92,8 @@ def glue() -> None:
     help="A table: csv, csv.gz, parquet or jsonl; again for tables of features.",
 )
 @click.option("--target", help="The column to predict.")
-@click.option(
-    "--timestamp", help="The column that says when, or year,month,day,hour; the holdout is then the latest rows."
-)
-@click.option("--entity", multiple=True, help="The column that says whom a row is about; may be given again.")
+@click.option("--timestamp", help="The time column, or year,month,day,hour; the holdout is then the latest rows.")
+@click.option("--entity", multiple=True, help="The column that identifies whom a row is about; may be given again.")
 @click.option(
     "--task", type=click.Choice(["binary", "multiclass", "regression"]), help="Taken from the target if not given."
 )
@@ -275,7 +273,11 @@ def adopt(
 @glue.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.option(
-    "--metrics", multiple=True, metavar="FILE", type=FILE, help="JSON or YAML that it writes; default metrics.json."
+    "--metrics",
+    multiple=True,
+    metavar="FILE",
+    type=FILE,
+    help="Metrics that it writes, JSON or YAML; default metrics.json.",
 )
 @env_option
 def track(command: tuple[str, ...], metrics: tuple[str, ...], env: str | None) -> int:
@@ -330,7 +332,7 @@ def predict(source: str, target: str, kind: str | None, version: int | None, env
 
 
 @glue.command()
-@click.option("--force", is_flag=True, help="Fill every view anew, changed or not.")
+@click.option("--force", is_flag=True, help="Refill every view, changed or not.")
 @json_option
 @env_option
 def materialize(force: bool, as_json: bool, env: str | None) -> int:
@@ -377,9 +379,9 @@ def rollback(version: int | None, as_json: bool, env: str | None) -> int:
 
 
 @glue.command()
-@click.option("--host", help="An address of this machine; default 127.0.0.1, which only this machine reaches.")
+@click.option("--host", help="Address to listen on; default 127.0.0.1, which only this machine reaches.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default 8000; 0 takes a free one.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Processes that answer; default 1.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes; default 1.")
 @click.option("--version", type=int, help="A model version; default the champion.")
 @click.option("--check", is_flag=True, help="Load the model, score its example, print the contract; exit 1 if not.")
 @click.option("--insecure", is_flag=True, help="Take requests from other machines without an API key.")

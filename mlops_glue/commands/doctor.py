@@ -59,7 +59,9 @@ def doctor(*, as_json: bool = False, env: str | None = None) -> int:
             console.result(f"{f.level:<8} {f.what}")
             if f.fix:
                 console.result(f"         {f.fix}")
-        console.result("something is wrong" if wrong else "sound")
+        console.result(
+            "Problems found" if wrong else "No problems found", good="No problems found", bad="Problems found"
+        )
     return 1 if wrong else 0
 
 

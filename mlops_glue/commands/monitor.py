@@ -20,6 +20,7 @@ from mlops_glue.commands.react import (
     BAD,
     Performances,
     alert,
+    drifted_share,
     judged,
     of_table,
     tell_performance,
@@ -410,7 +411,7 @@ def _tell_verdict(told: dict[str, Any]) -> None:
         least = f"a verdict needs {told['min_rows']:,} (monitor.min_rows)"
         console.result(f"not enough data: {told['rows']:,} rows in the window, {least}")
         if not told["rows"]:
-            console.progress("nothing of this window is in serve.prediction_log: did glue serve answer in it?")
+            console.progress("serve.prediction_log has no rows of this window: did glue serve answer requests in it?")
     console.flush()
 
 
@@ -422,10 +423,12 @@ def _tell_after(told: dict[str, Any]) -> None:
 
 def _tell_version(told: dict[str, Any], one: dict[str, Any]) -> None:
     """What drifted of a version, the weightiest first."""
-    share = "" if one["drift_share"] is None else f"; {one['drift_share']:.0%} of the weight drifted"
+    share = "" if one["drift_share"] is None else f"; {drifted_share(one, one['drift_share'])}"
     allowed = f" (alert above {one['threshold']:.0%})" if share else ""
-    former = ", which answers no more" if one["former"] else ""
-    console.result(f"{told['model']} v{one['version']}{former}, {one['rows']:,} rows: {one['verdict']}{share}{allowed}")
+    former = " (retired)" if one["former"] else ""
+    verdict = "performance dropped" if one["verdict"] == "performance" else one["verdict"]
+    line = f"{told['model']} v{one['version']}{former}, {one['rows']:,} rows: {verdict}{share}{allowed}"
+    console.result(line, good=": ok", bad=f": {verdict}" if one["verdict"] in ("drift", "performance") else "")
     said = {name: one["columns"][name] for name in one["drifted"]}
     if one["prediction"] and one["prediction"]["drifted"]:
         said = {"prediction": one["prediction"], **said}

@@ -188,11 +188,19 @@ def summary(told: dict[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
+def drifted_share(version: dict[str, Any], share: float) -> str:
+    """How much drifted: of the columns' importance, or of the columns where each counts as much as another."""
+    weights = {round(column["weight"], 9) for column in version.get("columns", {}).values() if "weight" in column}
+    if len(weights) > 1:
+        return f"columns carrying {share:.0%} of importance drifted"
+    return f"{share:.0%} of columns drifted"
+
+
 def lines(told: dict[str, Any], columns: list[dict[str, Any]], share: float) -> list[str]:
     """What drifted and by how much, for people."""
     out = []
     if columns:
-        out.append(f"drifted: {share:.0%} of the weight (alert from {told['versions'][0]['threshold']:.0%})")
+        out.append(f"{drifted_share(told['versions'][0], share)} (alert above {told['versions'][0]['threshold']:.0%})")
     for one in columns[:SHOWN]:
         if one["distance"] is None:
             out.append(f"  {one['column']}: {one['why']}")
@@ -237,7 +245,7 @@ def tell_reaction(told: dict[str, Any]) -> None:
     if sent and sent["sent"]:
         console.result(f"alert: {sent['event'] or 'what had not arrived'}, to {', '.join(sent['sent'])}")
     elif sent and sent["since"] and not sent["problems"]:
-        console.result(f"alert: open since {sent['since']}, told already")
+        console.result(f"alert: open since {sent['since']}, already sent")
     if done := told.get("retrain"):
         console.result(f"retraining: {done['outcome']}: {done['reason']}")
 

@@ -166,8 +166,7 @@ def outcome(schema: Schema, table: pa.Table) -> tuple[Array, Array | None]:
 def _estimate(schema: Schema, before: dict[str, Any], name: str, sampled: pa.Table | None) -> dict[str, Any]:
     none: dict[str, Any] = {"estimated": None, "value": None, "low": None, "high": None}
     if before["calibration"] is None:
-        why = "a regression's" if schema.labels is None else "this model's"
-        return none | {"note": f"until labels come {why} performance is not known: it gives no probabilities"}
+        return none | {"note": "not enough labels yet, so performance is unknown"}
     sampled = None if sampled is None else sampled.filter(usable(schema, sampled))
     if sampled is None or not sampled.num_rows:
         return none

@@ -87,7 +87,7 @@ def put(table: pa.Table, name: str, values: Any) -> pa.Table:
 
 def test_what_was_served_is_quiet_and_told_everywhere(project: Path, glue: Glue) -> None:
     said = glue("monitor", cwd=project).stdout
-    assert "p v1, 1,500 rows: ok; 0% of the weight drifted (alert above 30%)" in said
+    assert "p v1, 1,500 rows: ok; columns carrying 0% of importance drifted (alert above 30%)" in said
     latest = json.loads((project / "monitoring/latest.json").read_text())
     (one,) = latest["versions"]
     assert (latest["verdict"], latest["rows"], one["drifted"]) == ("ok", 1500, [])
