@@ -10,7 +10,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from mlops_glue import config as configs
@@ -88,7 +88,8 @@ def _builds(found: Found, script: scripts.Script | None, task: str | None) -> tu
     if script is None or script.estimator is None:
         return None
     found.notes.append(f"{printable(script.path)}:{script.line} builds {script.estimator}")
-    found.notes += [f"{printable(script.path)} builds {other} too: left out" for other in script.others[:5]]
+    others = [f"{printable(script.path)}:{line} builds {other} too: left out" for other, line in script.others]
+    found.notes += others[:5] + ([f"and {len(others) - 5} more"] if len(others) > 5 else [])
     kind = kind_of_class(script.estimator)
     if task is not None and kind is not None and (kind == "regressor") != (task == "regression"):
         found.notes.append(f"--task {task}: {script.estimator} is a {kind}, and is left out")
@@ -304,8 +305,8 @@ def _tables(top: Path, found: Found, script: scripts.Script | None) -> list[Path
     for text in script.tables if script is not None else []:
         folder = (top / script.path).parent if script is not None else top
         there = [one for base in (top, folder) if (one := (base / text).resolve()).is_file()]
-        twins = by_name.get(Path(text).name, [])
-        if not there and len(twins) == 1:  # `/kaggle/input/titanic/train.csv`
+        twins = by_name.get(PureWindowsPath(text).name, [])  # which takes both kinds of slash
+        if not there and len(twins) == 1 and "://" not in text:  # `/kaggle/input/titanic/train.csv`
             there = [(top / twins[0]).resolve()]
             found.notes.append(f"{text}, which {script.path if script else ''} reads, is taken to be {twins[0]}")
         elif not there:

@@ -28,6 +28,21 @@ TARGET = re.compile(r"(?i)(self\.)?(target|label|y)(_?(col|column|name|var|varia
 FIRST = re.compile(r"(^|[_\W])train")
 SHOWS = re.compile(r"(^|[_\W])(demo|example|sample|tests?/)")
 LAST = re.compile(r"(^|[_\W])(test|submission|predict|infer|eval|val|holdout|score)")
+OF_TABLES = {
+    "values",
+    "T",
+    "iloc",
+    "loc",
+    "at",
+    "iat",
+    "columns",
+    "index",
+    "shape",
+    "str",
+    "dt",
+    "cat",
+    "array",
+}  # no columns
 DEEP = 20
 
 
@@ -43,7 +58,7 @@ class Script:
     fits: bool = False
     estimator: str | None = None
     line: int = 0
-    others: list[str] = field(default_factory=list)
+    others: list[tuple[str, int]] = field(default_factory=list)  # which it builds too, and in which line
     params: dict[str, Any] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)  # those that it fits on first
@@ -85,7 +100,9 @@ def read(
         return None
     made.skipped = found.skipped
     if path.endswith(".ipynb") and made.line:
-        made.line = line_of(text.decode("utf-8", "replace").splitlines(), found.lines[made.line - 1])
+        lines = text.decode("utf-8", "replace").splitlines()
+        made.line = line_of(lines, found.lines[made.line - 1])
+        made.others = [(name, line_of(lines, found.lines[line - 1])) for name, line in made.others]
     return made
 
 
@@ -96,6 +113,19 @@ def _key(node: ast.AST | None) -> str:
     return (
         f"{node.value.id}.{node.attr}" if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) else ""
     )
+
+
+def _place_of(column: ast.expr) -> list[int]:
+    """The place of the one column that `[:, 8]`, `[:, -1:]` or `[:, 8:9]` takes."""
+    ends = (column.lower, column.upper) if isinstance(column, ast.Slice) else (column, None)
+    of_slice = isinstance(column, ast.Slice)
+    try:
+        first, after = (None if end is None else ast.literal_eval(end) for end in ends)
+    except ValueError:
+        return []
+    if not isinstance(first, int) or (of_slice and after != (first + 1 or None)):
+        return []
+    return [first]
 
 
 class Reader:
@@ -190,7 +220,7 @@ class Reader:
         chosen = self._fitted(made) if made else None
         if chosen is not None:
             out.estimator, out.line = dotted(chosen.func, self.names), chosen.lineno
-            out.others = [f"{dotted(n.func, self.names)} (line {n.lineno})" for n in made if n is not chosen]
+            out.others = [(dotted(n.func, self.names), n.lineno) for n in made if n is not chosen]
             out.unknown += ["an argument without a name"] if chosen.args else []
             for keyword in chosen.keywords:
                 self._parameter(out, keyword)
@@ -291,15 +321,11 @@ class Reader:
                 by_place = isinstance(at, ast.Tuple) and len(at.elts) == 2
                 column = at.elts[1] if isinstance(at, ast.Tuple) and by_place else at
                 out += self._texts(column)
-                try:
-                    number = ast.literal_eval(column) if by_place else None
-                except ValueError:
-                    number = None
-                out += [number] if isinstance(number, int) else []
+                out += _place_of(column) if by_place else []
             elif isinstance(inner, ast.Call) and dotted(inner.func, {}).endswith(".pop") and inner.args:
                 out += self._texts(inner.args[0])
-            elif isinstance(inner, ast.Attribute) and id(inner) not in called and _key(inner):
-                out += [inner.attr] if _key(inner.value) not in {*self.names, "self"} else []
+            elif isinstance(inner, ast.Attribute) and id(inner) not in called and inner.attr not in OF_TABLES:
+                out += [inner.attr] if _key(inner) and _key(inner.value) not in {*self.names, "self"} else []
         return out
 
     def _dropped(self, node: ast.AST) -> list[str]:

@@ -236,6 +236,8 @@ def test_what_a_script_builds(code: str, estimator: str | None, params: dict[str
         ("train, test = train_test_split(df)\nm.fit(train.drop(['a', 'churn'], axis=1), train[['churn']])", "churn"),
         ("data = df.values\nX, Y = data[:, :8], data[:, 8]\nm.fit(X, Y)", 8),
         ("X, y = df.iloc[:, :-1], df.iloc[:, -1]\nm.fit(X, y)", -1),
+        ("y = df.iloc[:, -1:]\nm.fit(df.iloc[:, :-1].values, y.values)", -1),
+        ("y = df.iloc[:, 3:4]\nm.fit(X, y)", 3),
         ("target = 'churn'\ny = t.loc[:, target]\nlabel = t['x']\nm.fit(t[t.columns.drop(target)], y)", "churn"),
         (
             "class T:\n    def __init__(self):\n        self.target = 'churn'\n    def run(self, df):\n"
@@ -333,7 +335,7 @@ def test_the_estimator_decides_the_task_and_every_guess_is_told(tmp_path: Path, 
         table.to_csv(tmp_path / name, index=False)
     (tmp_path / "demo_train.py").write_text(LEFT)
     (tmp_path / "a_demo.py").write_text("import pandas as pd\n" + LEFT)
-    (tmp_path / "train.py").write_text(LEFT)
+    (tmp_path / "train.py").write_text(LEFT.replace("'train.csv'", r"r'C:\Users\me\train.csv'"))
     (tmp_path / "broken.py").write_text("exec 'x'\n")
     shown = glue("adopt", "--dry-run", cwd=tmp_path)
     for line in ("task: regression  #", "estimator: sklearn.linear_model.ElasticNet", '"../train.csv"'):
@@ -341,6 +343,7 @@ def test_the_estimator_decides_the_task_and_every_guess_is_told(tmp_path: Path, 
     for line in (
         "train.py:5 builds",
         "broken.py is no Python that can be read: left out",
+        "which train.py reads, is taken to be train.csv",
         "the table is taken to be train.csv, not demo.csv, test.csv: --data says otherwise",
         "the target is taken to be grade, not a: --target says otherwise",
         "left out 'id': train.py drops it",
