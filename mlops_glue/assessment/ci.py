@@ -10,6 +10,8 @@ from mlops_glue.assessment.capabilities import ACTIONS, CI_FILES, COMMANDS
 from mlops_glue.assessment.evidence import Evidence
 
 DEEP = 6  # of make in a script in a job in a workflow
+MANY = 40  # files and targets that one CI file leads to
+NEAR = 300  # lines of a step or job
 KEYS = {  # of YAML, whose values are commands
     *("run", "script", "before_script", "after_script", "command", "commands", "cmd", "entrypoint", "inlineScript"),
     *("bash", "sh", "pwsh", "powershell", "install", "before_install", "build_command"),
@@ -149,12 +151,11 @@ def _switched_off(lines: list[str]) -> set[int]:
     for at, line in enumerate(lines):
         if OFF.match(line):
             if not line.lstrip().startswith("- "):
-                above = (n for n in range(at, -1, -1) if lines[n].strip() and _indent(lines[n]) < _indent(line))
-                at = next(above, 0)
-            below = (
-                n for n in range(at + 1, len(lines)) if lines[n].strip() and _indent(lines[n]) <= _indent(lines[at])
-            )
-            out |= set(range(at + 1, next(below, len(lines)) + 1))
+                above = range(at - 1, max(-1, at - NEAR), -1)
+                at = next((n for n in above if lines[n].strip() and _indent(lines[n]) < _indent(line)), 0)
+            below = range(at + 1, min(len(lines), at + NEAR))
+            ends = (n for n in below if lines[n].strip() and _indent(lines[n]) <= _indent(lines[at]))
+            out |= set(range(at + 1, next(ends, below.stop) + 1))
     return out
 
 
@@ -171,6 +172,8 @@ def _does(evidence: Evidence, path: str, deep: int, seen: set[str], text: str | 
                 yield what, path, line, " ".join(command.split()[:2])
         if command.startswith(("uses:", "task:")):
             yield from _used(text, path, line, command)
+        if len(seen) > MANY:
+            continue
         if re.match(r"(\$\()?make\b", command):
             for file in evidence.texts:
                 if file.endswith("akefile") and f"{file} {command}" not in seen:
@@ -180,10 +183,10 @@ def _does(evidence: Evidence, path: str, deep: int, seen: set[str], text: str | 
         for file in _named(evidence, path, command):
             if file not in seen:
                 seen.add(file)
-                if file in evidence.shows:
-                    yield from ((what, path, line, f"runs {file}") for what in _of_python(evidence, file))
-                else:
+                if file in evidence.texts:
                     yield from _does(evidence, file, deep + 1, seen)
+                else:
+                    yield from ((what, path, line, f"runs {file}") for what in _of_python(evidence, file))
 
 
 def _used(text: str, path: str, line: int, command: str) -> Iterator[Deed]:
@@ -221,7 +224,9 @@ def _named(evidence: Evidence, path: str, command: str) -> Iterator[str]:
     """The files of the repository that a command names."""
     words = [word.strip("\"'`,;()[]") for word in command.split()]
     words += ["dvc.yaml"] if words[:2] == ["dvc", "repro"] or words[:3] == ["dvc", "exp", "run"] else []
-    words += ["tox.ini"] if words[:1] == ["tox"] else []
+    words += {"tox": ["tox.ini"], "nox": ["noxfile.py"]}.get(words[0], [])
+    if words[0] in ("invoke", "inv"):
+        yield from (file for file in evidence.texts if re.fullmatch(r"tasks(/\w+)?\.py", file))
     if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)+", words[0]):  # of `python -m`
         words[0] = words[0].replace(".", "/") + ".py"
     known = evidence.texts.keys() | evidence.shows.keys()

@@ -53,18 +53,19 @@ def steps(evidence: Evidence, answers: dict[str, Answer]) -> list[Step]:
     """What is not there, the most valuable first; a command only where it can work."""
     glue, trains = "glue" in evidence.facts, answers["training"].answer
     elsewhere = _commands(evidence, answers)
+    new = glue and answers["pipeline"].answer == "hint"
     out = []
     for name, says, measure, typed in STEPS:
         answer = answers[name]
         begun = glue or name in ("version_control", "training")  # elsewhere a hint may well be the thing itself
         if answer.answer == "found" or (answer.answer == "hint" and not begun):
             continue
-        if trains == "not_found" and name not in WITHOUT_TRAINING:
+        if trains == "not_found" and not glue and name not in WITHOUT_TRAINING:
             continue
         if name in OF_WHAT_IS_SERVED and answers["endpoint"].answer != "found":
             continue
-        if glue and trains == "hint" and name != "version_control":  # all else comes of a run
-            if name == "training":
+        if new and name != "version_control":  # all else comes of a run
+            if name == "pipeline":
                 out.append(Step(name, "Run the pipeline", "glue run", measure, "not run yet"))
             continue
         now = evidence.facts.get(name) or (answer.seen.hint if answer.seen is not None else "not found")
@@ -80,7 +81,7 @@ def _commands(evidence: Evidence, answers: dict[str, Answer]) -> dict[str, str]:
     if "version_control" not in evidence.found:
         out["version_control"] = f"git init && {out['version_control']}"
     if "glue" in evidence.facts:
-        return out | ({"pins": "make lock"} if "Makefile" in files else {})
+        return out | ({"pins": "make lock"} if "\nlock:" in evidence.texts.get("Makefile", "") else {})
     begin = "" if ".dvc/config" in files else "dvc init && "
     out["pins"] = "uv lock" if "pyproject.toml" in files else ""
     if "requirements.txt" in files:

@@ -12,6 +12,7 @@ from mlops_glue.assessment.capabilities import CI_FILES, FILES, HINTS, NAMED, SE
 from mlops_glue.assessment.evidence import Evidence
 from mlops_glue.assessment.tree import is_test, printable, scan
 
+LONG, WIDE = 5_000, 1_000  # lines of a file and characters of a line that are looked at; Python aside
 DEPENDENCIES = re.compile(
     r"(.*/)?([\w.-]*requirements[\w.-]*\.(txt|in)|requirements/[^/]+\.txt|(environment|conda)[\w.-]*\.ya?ml"
     r"|pyproject\.toml|setup\.(py|cfg)|Pipfile)"
@@ -52,6 +53,9 @@ def _python(evidence: Evidence, path: str, plain: str) -> None:
         evidence.notes.append(f"{printable(path)} is no Python that can be read here: left out")
         return
     evidence.parsed += sum(map(len, module.lines))
+    if re.fullmatch(r"(.*/)?(tasks(/\w+)?|noxfile)\.py", plain):  # of invoke or nox: the commands, each in its place
+        ran = (re.search(r"""\.run\(\s*f?["'](.*?)["']\s*[,)]""", line) for line in module.lines)
+        evidence.texts[path] = "\n".join(found[1] if found else "" for found in ran)
     evidence.modules[path] = module
     shows = evidence.shows[path] = set()
     lines = text.decode("utf-8", "replace").splitlines() if plain.endswith(".ipynb") else []
@@ -83,8 +87,9 @@ def _place(lines: list[str], module: uses.Module, line: int) -> int:
 
 
 def without_comments(text: str) -> list[str]:
-    """The lines, with those that are a comment left empty."""
-    return ["" if line.lstrip().startswith(("#", "//", "REM ")) else line for line in text.splitlines()]
+    """The lines, as far as people write them, with those that are a comment left empty."""
+    lines = (line[:WIDE] for line in text.splitlines()[:LONG])
+    return ["" if line.lstrip().startswith(("#", "//", "REM ")) else line for line in lines]
 
 
 def _text(evidence: Evidence, path: str, plain: str) -> None:

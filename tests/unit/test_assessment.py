@@ -178,6 +178,12 @@ PUSHES = "ls\n      - uses: docker/build-push-action@v6\n        with:\n        
         ("ci_tests", "./ci.sh", {"ci.sh": "set -e\npytest\n"}),
         ("ci_tests", "make check", {"Makefile": "check: t\nt:\n\tCI=1 tox\n"}),
         ("ci_tests", "ls\n      - uses: ./.github/actions/t", {".github/actions/t/action.yml": ACTION}),
+        (
+            "ci_tests",
+            "poetry run invoke checks",
+            {"tasks/checks.py": "def a(c):\n    c.run('poetry run pytest tests')\n"},
+        ),
+        ("ci_tests", "nox", {"noxfile.py": "def a(session):\n    session.run('pytest', '-q')\n"}),
         ("ci_trains", "python -m src.train --n 1", {"src/train.py": FIT}),
         ("ci_trains", "anyscale jobs submit deploy/job.yaml --wait", SUBMITTED),
         ("ci_trains", "dvc pull && dvc repro", {}),
