@@ -634,7 +634,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = glue.main(words, prog_name="glue", standalone_mode=False, obj=asked)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as end:  # click makes the second of the first
-        if isinstance(end, SystemExit) and end.__context__ is None:  # a shell's completion has ended
+        if isinstance(end, SystemExit) and "_GLUE_COMPLETE" in os.environ:  # a shell's completion has ended
             raise
         code = _pipe_closed(show=asked["traceback"])
     except click.ClickException as problem:

@@ -17,7 +17,8 @@ from mlops_glue.errors import GlueError, of_locale, of_memory, of_system, whole_
 
 WIDTH = 12
 OUTSIDE = "outside"
-OUTCOMES = {"executed": "good", "restored": "aside", "unchanged": "dim", "failed": "bad"}
+OUTCOMES = {"executed": "good", "restored": "aside", "unchanged": "dim", "failed": "bad", "refused": "bad"}
+KEPT = ("restored", "unchanged")  # outcomes of a stage that did not run
 VERDICTS = {"met": "good", "MISSED": "bad"}
 LABELS = {"error": "bad", "warning": "caution", "refused": "bad", "hint": "aside"}
 _kept: list[list[dict[str, Any]]] = []  # of the blocks of `stages_kept` that are at work
@@ -64,13 +65,18 @@ def learned(fresh: dict[str, Any]) -> str:
     return f"{said}; {left:,} older rows are left out, with which fresh ones are predicted worse" if left else said
 
 
+def rows(number: int) -> str:
+    """`1 row`, `12,480 rows`."""
+    return f"{number:,} row{'s' * (number != 1)}"
+
+
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
     """A stage's line, once it has an outcome; before that its name is drawn with a spinner, on a terminal.
 
     Args:
         name: of the stage; every line begins with it.
-        outcome: executed, restored, unchanged or failed; "" when the stage begins, `OUTSIDE` when a process of its own
-            takes the terminal.
+        outcome: executed, restored, unchanged, failed or refused; "" when the stage begins, `OUTSIDE` when a process of
+            its own takes the terminal.
         seconds: that it took.
         reasons: why it ran, or what came of it.
     """

@@ -110,7 +110,7 @@ def together(refused: Sequence[DataError], most: int = 10) -> DataError:
 
 
 class DamagedError(DataError, ValueError):
-    """A file that glue or a stage wrote is no JSON; who can do without it takes it for any other wrong value."""
+    """A file that glue or a stage wrote is not JSON; who can do without it takes it for any other wrong value."""
 
 
 class ToolError(GlueError):

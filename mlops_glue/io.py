@@ -186,7 +186,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # of UTF-8 too; nested too deeply
-        raise DamagedError(f"{path}: is no JSON: {first_line(error)}") from None
+        raise DamagedError(f"{path}: is not JSON: {first_line(error)}") from None
 
 
 def read_yaml(path: Path) -> Any:
@@ -228,6 +228,10 @@ def suffix(path: Path) -> str:
     return found
 
 
+def _tables(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.is_file() and p.name.lower().endswith(SUFFIXES))
+
+
 def existing(told: str, *places: Path) -> Path:
     """The first that is a file.
 
@@ -243,10 +247,9 @@ def existing(told: str, *places: Path) -> Path:
         return found
     folder = next((path for path in places if path.is_dir()), None)
     if folder is not None:
-        tables = sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(SUFFIXES))
-        raise UsageError(f"{told}: is a folder, and one table is asked for", hint=did_you_mean("", tables))
+        raise UsageError(f"{told}: is a folder, and one table is asked for", hint=did_you_mean("", _tables(folder)))
     near = places[0].parent
-    siblings = sorted(p.name for p in near.iterdir() if p.is_file()) if near.is_dir() else []
+    siblings = _tables(near) if near.is_dir() else []
     raise UsageError(f"{told}: no such file", hint=did_you_mean(places[0].name, siblings))
 
 
@@ -279,9 +282,9 @@ def _bad_line(path: Path) -> str | None:
             try:
                 row = json.loads(line.decode("utf-8-sig"))
             except json.JSONDecodeError as error:
-                return f"line {at}: is no JSON: {error.msg} at character {error.pos + 1}"
+                return f"line {at}: is not JSON: {error.msg} at character {error.pos + 1}"
             except (ValueError, RecursionError) as error:
-                return f"line {at}: is no JSON: {first_line(error)}"
+                return f"line {at}: is not JSON: {first_line(error)}"
             if not isinstance(row, dict):
                 return f"line {at}: is {names[type(row)]}, not an object"
             for key, value in row.items():
@@ -367,7 +370,7 @@ def read_as(table: pa.Table) -> dict[str, Any]:
 def notes(table: pa.Table, name: str) -> list[str]:
     """What a user should know of how a file was read."""
     about = read_as(table)
-    out = [f"{name} is read as {about['encoding']}: it is no UTF-8"] if about.get("encoding", "utf8") != "utf8" else []
+    out = [f"{name} is read as {about['encoding']}: it is not UTF-8"] if about.get("encoding", "utf8") != "utf8" else []
     out += [f"{name}: {about['blank']:,} blank lines are left out"] if about.get("blank") else []
     alike = [f"of {column!r} {one} and {other}" for column, (one, other) in about.get("alike", {}).items()]
     more = f" and of {len(alike) - 5} more columns" if len(alike) > 5 else ""
@@ -720,7 +723,7 @@ def _one_byte_encoding(path: Path) -> str:
             right, wrong = right + sum(c > "\x7f" for c in said) - odd, wrong + odd
             lines += line.count(b"\n")
     if right >= wrong:
-        raise DataError(f"{path}: line {first} holds what is no UTF-8, as the others are", hint="iconv -c -t UTF-8")
+        raise DataError(f"{path}: line {first} holds what is not UTF-8, as the others are", hint="iconv -c -t UTF-8")
     if undefined:
         raise DataError(f"{path}: line {undefined} is neither UTF-8 nor Windows-1252", hint="save it as UTF-8")
     return "cp1252"
@@ -827,7 +830,7 @@ def _csv_batches(path: Path, decimal: str, verbatim: bool, done: Done) -> Iterat
     form = CsvForm.of(path)
     names = [name.strip() for name in form.header]
     if form.encoding != "utf8":
-        log.warning("%s is read as %s: it is no UTF-8", path, form.encoding)
+        log.warning("%s is read as %s: it is not UTF-8", path, form.encoding)
     if form.blank:
         log.warning("%s: %s blank lines are left out", path, f"{form.blank:,}")
     states: list[str] = ["null"] * len(names)
@@ -911,7 +914,7 @@ def _json_types(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
         read_options=pj.ReadOptions(block_size=len(lines) + 1),  # one block: types from every row
         parse_options=pj.ParseOptions(explicit_schema=schema),
     )
-    table.validate(full=True)  # text that is no UTF-8 is taken until here
+    table.validate(full=True)  # text that is not UTF-8 is taken until here
     return table
 
 

@@ -298,7 +298,8 @@ def _moved(repo: Any, verb: str, files: int, way: str, outs: Iterable[Any]) -> s
     name = repo.config["core"]["remote"]
     held = sum(out.meta.size or 0 for out in outs if out.use_cache and out.meta is not None)
     there = f"{held / 1e6:,.1f} MB" if held >= 1e5 else f"{held:,} bytes"
-    where = repo.config["remote"][name]["url"]
+    url = repo.config["remote"][name]["url"]
+    where = url if "://" in url else os.path.normpath(url)
     return f"{verb} {files:,} file{'s' * (files != 1)} {way} {where}, where {there} of this project are now"
 
 
@@ -578,15 +579,24 @@ def differences(key: str, old: Any, new: Any) -> Iterator[tuple[str, str, str]]:
         and (moved := [v for v in old + new if (v in old) != (v in new)])
     ):
         gone, came = ([v for v in moved if v in side] for side in (old, new))
-        for value in gone:  # an entry of the same keys is the same entry, with other values
-            twin = next((v for v in came if isinstance(value, dict) and isinstance(v, dict) and [*v] == [*value]), None)
+        for value in gone:
+            about = _about(value)
+            twin = next((v for v in came if about and _about(v) == about), None)
             if twin is not None:
                 came.remove(twin)
-            yield from differences(key, value, twin)
+            columns = [column for column in about.values() if column is not None]
+            yield from differences(f"{key}[{columns[0]}]" if twin is not None and columns else key, value, twin)
         for value in came:
             yield from differences(key, None, value)
     elif old != new:
         yield key, _shown(old), _shown(new)
+
+
+def _about(entry: Any) -> dict[str, Any]:
+    """What makes two entries of a list the same one, with other values: their keys and, of expectations, the column."""
+    if not isinstance(entry, dict):
+        return {}
+    return {name: value.get("column") if isinstance(value, dict) else None for name, value in entry.items()}
 
 
 def _shown(value: Any) -> str:

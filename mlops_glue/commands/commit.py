@@ -75,6 +75,17 @@ def due(root: Path, message: str, written: Iterable[str] = ()) -> str | None:
     return f"git add {' '.join(map(shlex.quote, named))} && git commit -m {shlex.quote(message)}"
 
 
+def undo(root: Path) -> str | None:
+    """What to type to have the commit's files and results again; None where that takes more than git."""
+    if git.show(root, "HEAD", "dvc.lock") is None:
+        return None
+    ours = {*WRITTEN, *_inputs(root)}
+    changed = sorted(path for path, new in git.uncommitted(root).items() if path in ours and not new)
+    if not changed or any(path.endswith(".dvc") or git.show(root, "HEAD", path) is None for path in changed):
+        return None
+    return f"git checkout HEAD -- {' '.join(map(shlex.quote, changed))} && glue run"
+
+
 def _holds(path: str, file: str) -> bool:
     """Is it the file, or a folder that it is in?"""
     return file == path or (path.endswith("/") and file.startswith(path))

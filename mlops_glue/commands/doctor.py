@@ -160,7 +160,8 @@ def _leftovers(root: Path, config: Config) -> Iterator[Finding]:
     if (root / layout.RUNNING).is_file():
         yield Finding("problem", "the last glue run was killed: what it left is half done", "glue run")
     elif (failed := last_failure(root)) is not None:
-        yield Finding("problem", f"the last glue run failed{failed['where']}: {failed['problem']}", "glue run")
+        said = f"the last glue run failed{failed['where']}: {failed['problem']}"
+        yield Finding("problem", said, failed.get("hint") or "glue run")
     for path in io.leftovers(root):
         yield Finding("problem", f"left over from a crash: {path.relative_to(root)}", f"rm {path}")
 

@@ -338,7 +338,7 @@ def _check_target(label: Table, target: str, notes: list[str]) -> None:
     values = label.rows.column(target)
     infinite = pc.sum(pc.is_inf(values)).as_py() or 0 if pa.types.is_floating(values.type) else 0
     if of.nulls + infinite:
-        notes.append(f"target {target!r}: {of.nulls + infinite:,} rows without a value are left out")
+        notes.append(f"target {target!r}: {console.rows(of.nulls + infinite)} without a value left out")
 
 
 def _task_of(estimator: str, values: Any) -> str | None:
@@ -496,11 +496,10 @@ def _carry_out(
     with undo.undone_on_failure(root, [*missing, *paths, *pointers, layout.GENERATED]):
         _write(root, missing, tables)
         generated.remember(root, "init", asked, files, missing)
-    where = "" if root == Path.cwd() else f"cd {shlex.quote(directory)} && "
-    console.result(f"{directory}: {len(missing)} files written. Next: {where}glue run")
-    commit = due(root, "glue init", [*missing, *pointers, "dvc.yaml"])
-    if commit is not None:
-        console.result(f"Before it, so that versions name a commit: {where}{commit}")
+    enter = None if root == Path.cwd() else f"cd {shlex.quote(directory)}"
+    steps = [enter, due(root, "glue init", [*missing, *pointers, "dvc.yaml"]), "glue run"]
+    console.result(f"{directory}: {len(missing)} files written")
+    console.result(f"next     {' && '.join(filter(None, steps))}", whole=True)
     return 0
 
 

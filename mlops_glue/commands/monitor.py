@@ -409,7 +409,7 @@ def _tell_verdict(told: dict[str, Any]) -> None:
         _tell_version(told, one)
     if told["verdict"] == "not enough data":
         least = f"a verdict needs {told['min_rows']:,} (monitor.min_rows)"
-        console.result(f"not enough data: {told['rows']:,} rows in the window, {least}")
+        console.result(f"not enough data: {console.rows(told['rows'])} in the window, {least}")
         if not told["rows"]:
             console.progress("serve.prediction_log has no rows of this window: did glue serve answer requests in it?")
     console.flush()
@@ -427,7 +427,7 @@ def _tell_version(told: dict[str, Any], one: dict[str, Any]) -> None:
     allowed = f" (alert above {one['threshold']:.0%})" if share else ""
     former = " (retired)" if one["former"] else ""
     verdict = "performance dropped" if one["verdict"] == "performance" else one["verdict"]
-    line = f"{told['model']} v{one['version']}{former}, {one['rows']:,} rows: {verdict}{share}{allowed}"
+    line = f"{told['model']} v{one['version']}{former}, {console.rows(one['rows'])}: {verdict}{share}{allowed}"
     console.result(line, good=": ok", bad=f": {verdict}" if one["verdict"] in ("drift", "performance") else "")
     said = {name: one["columns"][name] for name in one["drifted"]}
     if one["prediction"] and one["prediction"]["drifted"]:
@@ -439,7 +439,7 @@ def _tell_version(told: dict[str, Any], one: dict[str, Any]) -> None:
         why = {"nulls": f"  {column['null_share']:.0%} nulls, before {column['reference_null_share']:.0%}"}
         other = "" if column["why"] == "distribution" else why.get(column["why"], f"  {column['why']}")
         few = name == "prediction" and 0 < one["predictions"] < one["rows"]
-        other += f"  of a sample of {one['predictions']:,} rows" if few else ""
+        other += f"  of a sample of {console.rows(one['predictions'])}" if few else ""
         weight = f"  weight {column['weight']:.0%}" if "weight" in column else ""
         console.result(f"  {name:<{width}}{weight}{far}{beyond}{other}")
     if len(said) > SHOWN:

@@ -163,7 +163,9 @@ def _tell(told: dict[str, Any], as_json: bool) -> None:
         share = (
             f"; {len(told['drifted'])} of {len(told['columns'])} columns drift (alert above {told['threshold']:.0%})"
         )
-    console.result(f"{told['current']} against {told['reference']}, {told['rows']:,} rows: {told['verdict']}{share}")
+    console.result(
+        f"{told['current']} against {told['reference']}, {console.rows(told['rows'])}: {told['verdict']}{share}"
+    )
     if told["page"] is not None:
         console.result(told["page"])
 

@@ -173,13 +173,11 @@ def _causes(name: str, pending: dict[str, list[str]] | None) -> list[str] | None
 def _stage(name: str, line: dict[str, Any] | None, why: list[str] | None) -> dict[str, Any]:
     """What became of a stage: of one that would run again now (`why`; None: not known), that it is out of date."""
     outcome = line["outcome"] if line else "not known" if why is None else "unchanged"
-    if outcome == "failed" and line and line["reasons"] == ["refused"]:
-        outcome = "refused"
-    elif line is None and why:
+    if line is None and why:
         outcome = "not run"
-    elif why and outcome != "failed":
+    elif why and outcome not in ("failed", "refused"):
         outcome = "changed"
-    took = (line["seconds"] if line["outcome"] in ("executed", "failed") else line.get("executed_s")) if line else None
+    took = (line["seconds"] if line["outcome"] not in console.KEPT else line.get("executed_s")) if line else None
     reasons = why or (line["reasons"] if line else [])
     return {"name": name, "outcome": outcome, "seconds": took, "note": _seconds(took), "reasons": reasons[:6]}
 

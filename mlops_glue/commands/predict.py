@@ -88,7 +88,7 @@ def _scored(
                     continue
             _warn(named, bundle, rows, outside)
             went = streams.get(out, str(out))
-            console.progress(f"{went}: {rows:,} rows scored by {config.model_name} v{chosen} ({bundle.format})")
+            console.progress(f"{went}: {console.rows(rows)} scored by {config.model_name} v{chosen} ({bundle.format})")
     return refused
 
 

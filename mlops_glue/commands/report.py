@@ -168,7 +168,7 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
     if not there.lock:
         notes.append(f"{there.name} has no dvc.lock, so there is no result to compare with")
     if git.differs(root, "dvc.lock"):
-        notes.append("dvc.lock is not what this run made: commit it, and the next run has nothing to do")
+        notes.append("the dvc.lock of this result is not committed: commit it, and the next run has nothing to do")
     if stale := there.stale():
         shown = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")
         said = f"the dvc.lock of {there.name} is older than its own files ({shown}), as after a change without glue run"

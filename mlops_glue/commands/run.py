@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import console, io, layout, modules
-from mlops_glue.commands.commit import due, revision
+from mlops_glue.commands.commit import due, revision, undo
 from mlops_glue.delivery.describe import compared
 from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, check_interrupted, did_you_mean
 from mlops_glue.pipeline import unchanged
@@ -93,7 +93,7 @@ def run(
                     dvc.reproduce(root, inside, event, until=until, force=force, pull=pull, remote=remote)
             except GlueError:
                 if len(outcomes) > 1 and outcomes[-1]["outcome"] == "failed":
-                    console.progress(f"what stood before {outcomes[-1]['stage']} is kept: glue run goes on from there")
+                    console.progress(f"the results before {outcomes[-1]['stage']} are kept: glue run goes on there")
                 raise
         if push:
             console.progress(redacted(dvc.push(root, remote)))
@@ -125,21 +125,25 @@ def run(
 def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
     """Say again what the last run said: nothing has changed since."""
     told = io.read_json(root / layout.DELIVERY)
-    refused = ["refused"] if told["refused"] else []
     with _noted(root):  # a failure in between is over
         for name in [*before["stages"], "publish"]:
             console.stage(name, "unchanged", 0.0, [])
-        console.stage("promote", "failed" if refused else "unchanged", 0.0, refused)
+        stays = [_stays(told["champion"])] if told["refused"] else []
+        console.stage("promote", "refused" if stays else "unchanged", 0.0, stays)
         if told["online"]:
             console.stage("materialize", "unchanged", 0.0, [])
     outcomes = [{"stage": name, "outcome": "unchanged", "seconds": 0.0, "reasons": []} for name in before["stages"]]
     return _tell(root, outcomes, told | {"new": False, "previous": told["champion"]}, as_json)
 
 
+def _stays(champion: int | None) -> str:
+    return f"v{champion} stays champion" if champion else "there is no champion"
+
+
 def _took(root: Path, outcomes: list[dict[str, Any]]) -> float:
     """How long the stages took when they ran, in seconds: now, or in the run that did."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        former = {one["stage"]: one.get("executed_s") for one in io.read_json(root / layout.LAST_RUN)["stages"]}
+        former = io.read_json(root / layout.LAST_RUN)["took"]
         ran = [one["seconds"] if one["outcome"] == "executed" else former.get(one["stage"]) for one in outcomes]
         return sum(seconds or 0.0 for seconds in ran)
     return sum(float(one["seconds"]) for one in outcomes)
@@ -168,8 +172,8 @@ def _deliver(
     alias = "champion" if promote else "challenger"
     with console.staged("promote") as done:
         verdict = to_alias(config, root, store, version, alias=alias)
-        done.outcome = "failed" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
-        done.reasons = ["refused" if verdict.refused else alias]
+        done.outcome = "refused" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
+        done.reasons = [_stays(verdict.champion) if verdict.refused else alias]
     try:
         online = materialized(config, root, store, env)
     except DataError as error:  # the champion stays, and its features are no longer defined as it knows them
@@ -258,9 +262,10 @@ def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_j
             console.progress(f"refused: {reason}")
     else:
         _summary(report, parity, told, told["previous"])
-        commit = None if told["refused"] else due(root, f"{told['model']} v{told['version']}")
-        if commit is not None:
-            console.result(f"commit   {commit}")
+        refused = bool(told["refused"])
+        typed = undo(root) if refused else due(root, f"{told['model']} v{told['version']}")
+        if typed is not None:
+            console.result(f"{'undo' if refused else 'commit':<9}{typed}", whole=True)
     return 1 if told["refused"] else 0
 
 
@@ -304,7 +309,7 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
     if told.get("same_as") is not None:
         console.result(f"v{version} is the same model as v{told['same_as']}: what changed made no difference to it")
     if told["refused"]:
-        console.result(f"v{told['champion']} stays champion" if told["champion"] else "there is no champion")
+        console.result(_stays(told["champion"]))
     elif told["champion"] != version:
         console.result(f"{name} v{version} is challenger")
     else:
@@ -380,22 +385,25 @@ def marked(root: Path) -> Iterator[None]:
 def _noted(root: Path) -> Iterator[None]:
     """Keep what became of each stage, and how the run ended, for `glue report`."""
     path = root / layout.LAST_RUN
-    before = {one["stage"]: one for one in io.read_json(path)["stages"]} if path.is_file() else {}
-    started, problem = datetime.now(UTC), None
+    before = io.read_json(path) if path.is_file() else {}
+    took = before.get("took") or {one["stage"]: one.get("executed_s") for one in before.get("stages", [])}
+    started, problem, hint = datetime.now(UTC), None, None
     with console.stages_kept() as lines:
         try:
             yield
         except BaseException as error:
-            problem = error.message if isinstance(error, GlueError) else type(error).__name__
+            problem, hint = (
+                (error.message, error.hint) if isinstance(error, GlueError) else (type(error).__name__, None)
+            )
             problem = "it was interrupted" if isinstance(error, KeyboardInterrupt) else problem
             raise
         finally:
-            for one in lines:  # of what did not run: how long it took when it did
-                former = before.get(one["stage"], {}).get("executed_s")
-                one["executed_s"] = one["seconds"] if one["outcome"] in ("executed", "failed") else former
-            told = {"time": started.isoformat(timespec="seconds"), "problem": problem, "stages": lines}
+            took |= {one["stage"]: one["seconds"] for one in lines if one["outcome"] not in (*console.KEPT, "failed")}
+            for one in lines:  # of what did not run: how long it took when it did, whatever failed since
+                one["executed_s"] = took.get(one["stage"])
+            told = {"time": started.isoformat(timespec="seconds"), "problem": problem, "hint": hint}
             with contextlib.suppress(OSError):  # the run's own error is the one to tell
-                io.write_json(path, told)
+                io.write_json(path, {**told, "stages": lines, "took": took})
 
 
 def stage(name: str, format_version: int) -> int:

@@ -340,7 +340,8 @@ def check_servable(settings: Settings, as_json: bool, url: str, root: Path | Non
         console.result_json({**told, "schema": model.contract.json_schema, "example": model.examples, "answers": said})
         return 0
     console.result(f"{model.name} v{model.version} ({model.format}) can be served: {len(said)} example rows are scored")
-    for one in model.contract.fields:
+    order = {name: at for at, name in enumerate(model.contract.order)}  # of a row without names
+    for one in sorted(model.contract.fields, key=lambda field: order.get(field.name, -1)):
         must = "required" if one.required else "may be left out"
         kinds = " or ".join(sorted({kind.__name__ for kind in one.types} - ({"int"} if float in one.types else set())))
         console.result(f"  {one.name}  {one.kind} ({kinds}), {must}{', may be null' if one.nullable else ''}")

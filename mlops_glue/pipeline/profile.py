@@ -20,7 +20,6 @@ DATE_LIKE = re.compile(
 GROUPED = r"\d+([.,' ]\d{3})*([.,]\d+)?"  # digits, however thousands and decimals are parted
 UNNAMED = re.compile(r"^(unnamed: \d+|__index_level_\d+__)$", re.IGNORECASE)  # pandas' names for what has none
 SIGNED = rf"^\(?[-+]?([A-Z]{{0,3}}\p{{Sc}})?\s?[-+]?{GROUPED}\s?([%‰°\p{{Sc}}]|[A-Za-zµ°²³/]{{1,6}})?\)?$"
-CODES = "numbers that are names: 0012 is not 12, 12E3 not 12000, and long ones are told apart"
 MOSTLY = 0.9
 STEADY = ("constant", "one value only", "no values")  # reasons to leave out what tells a model nothing
 
@@ -104,7 +103,7 @@ def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     if len(words) <= 10 and all(w.lower() in text.TRUE | text.FALSE for w in words.to_pylist()):
         return kept("boolean")
     numeric = text.numeric(words, decimal)
-    codes = CODES if text.are_codes(words) else ""
+    codes = _codes(words) if text.are_codes(words) else ""
     if pc.all(numeric).as_py() and not codes:
         return number(kept_apart(told, text.numbers(told, decimal)), text.alike(told, decimal))
     no_date = ""
@@ -118,9 +117,17 @@ def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
         return left_out("identifier: many values, few rows of each")
     if (distinct > 0.5 * present and distinct > 50) or (unique and present > 20):
         return left_out(
-            codes or no_date or _meant(counted, numeric) or "identifier or free text: nearly every value is different"
+            (f"{codes}: most values are different" if codes else "")
+            or no_date
+            or _meant(counted, numeric)
+            or "identifier or free text: nearly every value is different"
         )
     return kept("category", codes or no_date or _meant(counted, numeric))
+
+
+def _codes(words: pa.StringArray) -> str:
+    said = words.to_pylist()
+    return f"codes such as {next((word for word in said if word.startswith('0')), said[0])!r}, not numbers"
 
 
 def _meant(counted: pa.StructArray, numeric: pa.BooleanArray) -> str:

@@ -70,7 +70,7 @@ PROBLEM = {
     },
 }
 SAID = {
-    400: "The body is no JSON",
+    400: "The body is not JSON",
     401: "An API key is needed",
     408: "The request did not arrive in time",
     413: "Too many bytes",

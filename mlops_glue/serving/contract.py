@@ -41,7 +41,7 @@ MOST_WHOLE = (1 << 64) - 1  # that the prediction log can hold
 
 
 class Malformed(Exception):
-    """It is no JSON."""
+    """It is not JSON."""
 
 
 class Invalid(Exception):
@@ -203,7 +203,7 @@ class Contract:
             order: of the values in a row without names, where it is another version's.
 
         Raises:
-            Malformed: it is no JSON.
+            Malformed: it is not JSON.
             Invalid: it has problems, and here they all are.
         """
         try:
@@ -566,7 +566,7 @@ def _parsed(body: bytes) -> Any:
     """JSON as Python reads it, so that NaN and what is too large can be told by their places.
 
     Raises:
-        Malformed: it is no JSON.
+        Malformed: it is not JSON.
     """
 
     def whole(digits: str) -> Any:
@@ -585,9 +585,9 @@ def _parsed(body: bytes) -> Any:
             object_pairs_hook=_object,
         )
     except json.JSONDecodeError as error:
-        raise Malformed(f"is no JSON: {error.msg.lower()} at character {error.pos}") from None
+        raise Malformed(f"is not JSON: {error.msg.lower()} at character {error.pos}") from None
     except UnicodeDecodeError as error:
-        raise Malformed(f"is no UTF-8 at byte {error.start}") from None
+        raise Malformed(f"is not UTF-8 at byte {error.start}") from None
     except RecursionError:
         raise Malformed("is nested too deeply") from None
 

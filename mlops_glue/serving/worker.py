@@ -49,7 +49,7 @@ READ_ON_S = 2.0  # after an answer that ends the connection, so that a client th
 MOST_UNTOLD = 500  # requests that are answered and not yet counted and logged
 MOST_TOLD_BYTES = 3500  # of problems in an answer
 TITLES = {
-    400: "The body is no JSON",
+    400: "The body is not JSON",
     401: "An API key is needed",
     404: "There is no such page",
     405: "This method is not for this page",
@@ -119,7 +119,7 @@ class Worker:
         np.seterr(over="ignore")  # a number beyond float32 is unknown to the model, and no news
         state = Path(settings.state) if settings.state else None
         self.counters = Counters(state)
-        self._log: list[str] = []
+        self._log: list[tuple[float, str]] = []  # when, and the line
         self._line, self._note_line = forms(sys.stderr.isatty())
         self._encode = msgspec.json.Encoder().encode
         self.live = Live(settings, self._swapped, self._not_swapped)
@@ -154,7 +154,7 @@ class Worker:
 
     def _note(self, **about: Any) -> None:
         """One line of the log that is of no request, or of what went wrong in one."""
-        self._log.append(self._note_line(time.time(), about))
+        self._log.append((at := time.time(), self._note_line(at, about)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -225,7 +225,7 @@ class Worker:
         lines, self._log = self._log, []
         if lines:
             with contextlib.suppress(OSError):
-                os.write(sys.stderr.fileno(), "".join(lines).encode())
+                os.write(sys.stderr.fileno(), "".join(line for _, line in sorted(lines)).encode())
 
     def _count_up(self) -> None:
         self._count_outside(self.live.champion)
@@ -492,7 +492,7 @@ class Worker:
     def _tell(self, at: float, request_id: str, method: str, path: str, status: int, took: float, rows: int) -> None:
         """One line of the access log; no value of a request is in it. The path is JSON already."""
         if self.settings.access_log:
-            self._log.append(self._line((at, request_id, method, path, status, took, rows)))
+            self._log.append((at, self._line((at, request_id, method, path, status, took, rows))))
 
     def _tell_bug(self, request_id: str, error: BaseException) -> None:
         """Where it happened, for whoever reads the log; what the exception says may hold values and is not told."""

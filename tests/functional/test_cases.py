@@ -103,7 +103,12 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
     "jsonl": (jsonl(table().to_json(orient="records", lines=True)), [], "binary", ""),
     "points and spaces in its name": (csv(table(), name="sales 2024.v2 (1).csv"), [], "binary", ""),
     "upper-case suffix": (csv(table(), name="T.CSV"), [], "binary", ""),
-    "target with nulls": (csv(table().assign(y=[None, *table()["y"][1:]])), [], "binary", "1 rows without a value"),
+    "target with nulls": (
+        csv(table().assign(y=[None, *table()["y"][1:]])),
+        [],
+        "binary",
+        "1 row without a value left out",
+    ),
     "target with blanks": (
         csv(table().assign(y=[f"{word}{' ' * (at % 2)}" for at, word in enumerate(table()["y"])])),
         [],

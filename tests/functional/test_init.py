@@ -91,7 +91,7 @@ def test_a_folder_that_the_repository_around_it_ignores(tmp_path: Path, glue: Gl
     nasty().to_csv(tmp_path / "t.csv", index=False)
     done = glue("init", ".demo/my p", "--data", "t.csv", "--target", "target: no", cwd=tmp_path)
     assert (tmp_path / ".demo" / "my p" / ".git").is_dir()
-    assert "Next: cd '.demo/my p' && glue run" in done.stdout
+    assert "next     cd '.demo/my p' && git add . && git commit -m 'glue init' && glue run\n" in done.stdout
 
 
 def test_a_dry_run_writes_nothing_and_names_what_it_would(tmp_path: Path, glue: Glue) -> None:

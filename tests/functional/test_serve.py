@@ -140,6 +140,7 @@ def test_what_is_not_right_is_refused(project: Path) -> None:
             assert "Atlantis" not in told
         log = [json.loads(one) for one in (project / "told.txt").read_text().splitlines() if one.startswith("{")]
         assert {"time", "request_id", "method", "path", "status", "ms", "rows"} == set(log[-1])
+        assert [line["time"] for line in log] == sorted(line["time"] for line in log)
         assert "Atlantis" not in (project / "told.txt").read_text()
     finally:
         (project / "glue.yaml").write_text(before)
@@ -183,6 +184,10 @@ def test_check(project: Path, glue: Glue) -> None:
     assert told["version"] == 1 and told["format"] == "onnx" and len(told["answers"]) == 3
     for host, asked in (("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]")):
         said = glue("serve", "--check", "--host", host, "--port", "8001", cwd=project).stdout
+        named = re.findall(r"(?m)^  (\S+)  \w+ \(", said)
+        assert named == [
+            column["name"] for column in json.loads((project / "artifacts/bundle/schema.json").read_text())["columns"]
+        ]
         assert "can be served" in said and f"curl -s http://{asked}:8001/predict" in said
     assert "has none of this number" in glue("serve", "--check", "--version", "9", cwd=project, code=2).stderr
     for damaged in ('{"a": ', "[]"):  # what was served last is looked for again

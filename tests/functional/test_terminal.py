@@ -17,7 +17,7 @@ from tests.conftest import Glue, until
 from tests.terminal import Screen, Terminal
 
 STAGES = ["ingest", "validate", "split", "featurize", "train", "package", "evaluate", "publish", "promote"]
-LINE = re.compile(r"(\w+) \.+ (executed|restored|unchanged|failed) +\d+\.\d s.*")
+LINE = re.compile(r"(\w+) \.+ (executed|restored|unchanged|failed|refused) +\d+\.\d s.*")
 
 
 def stages(screen: Screen) -> list[tuple[str, str]]:
@@ -52,7 +52,7 @@ def test_every_line_of_a_run_has_its_name(penguins: Path, on_terminal: Callable[
     (penguins / "glue.yaml").write_text(missed)
     for expected in ("restored", "unchanged"):  # the second takes the short way
         refused = on_terminal("run", cwd=penguins, code=1)
-        assert outcomes(refused)["promote"] == "failed" and set(outcomes(refused)) == set(STAGES), expected
+        assert outcomes(refused)["promote"] == "refused" and set(outcomes(refused)) == set(STAGES), expected
         assert "\x1b[31;1mMISSED\x1b[0m" in refused.raw and "\x1b[31;1mrefused\x1b[0m" in refused.raw
 
     (penguins / "glue.yaml").write_text(text)

@@ -11,7 +11,7 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import io
 from mlops_glue.adapters import git
-from mlops_glue.commands.commit import due, revision
+from mlops_glue.commands.commit import due, revision, undo
 from mlops_glue.commands.report import report as pull_request
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import runner
@@ -110,6 +110,19 @@ def test_a_commit_is_due_where_the_project_has_what_git_has_not(project: Path) -
     (project / ".env").unlink()
     (project / "notes.ipynb").unlink()
     assert due(project, "p v2", ["new.py"]) == "git add . && git commit -m 'p v2'"
+
+
+def test_what_takes_back_a_change_is_what_can_be_typed(project: Path) -> None:
+    assert undo(project) is None  # no commit has a result
+    ran(project)
+    sh(project, "git add . && git commit -qm second")
+    assert undo(project) is None
+    sh(project, "echo '# more' | tee -a glue.yaml model.py notes.md && git add glue.yaml notes.md && echo >> dvc.lock")
+    assert undo(project) == "git checkout HEAD -- dvc.lock glue.yaml model.py && glue run"
+    sh(project, str(undo(project)).removesuffix(" && glue run"))
+    assert undo(project) is None and (project / "notes.md").exists()
+    sh(project, "echo >> glue.yaml && echo >> data/t.csv.dvc")  # the table itself is another one
+    assert undo(project) is None
 
 
 def test_where_a_commit_to_compare_with_is(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,6 +182,10 @@ def test_a_change_is_told_by_its_key_and_as_it_is_written() -> None:
     rows = [{"expect_rows": {"min": 34}}, {"expect_set": {"column": "a", "of": ["x"]}}, "expect_any"]
     more = [{"expect_rows": {"min": 35}}, {"expect_set": {"column": "a", "of": ["x"]}}, {"new": {"of": ["é"]}}]
     assert told(rows, more) == ["k.expect_rows.min 34 35", "k expect_any absent", 'k absent {"new": {"of": ["é"]}}']
+    between = [{"expect_between": {"column": name, "max": most}} for name, most in (("a", 1), ("b", 2), ("c", 3))]
+    other = [between[0], {"expect_between": {"column": "c", "max": 4}}]
+    gone = 'k {"expect_between": {"column": "b", "max": 2}} absent'
+    assert told(between, other) == [gone, "k[c].expect_between.max 3 4"]
     assert told({"a": 1}, {"a": 1, "b": "x" * 99}) == ["k.b absent " + "x" * 59 + "…"]
     assert told([1, 2], [2, 1]) == ["k [1, 2] [2, 1]"]
 

@@ -239,4 +239,4 @@ def test_a_refused_model_stays_refused(done: Path, glue: Glue) -> None:
         ran = glue("run", "--json", "--set", "evaluate.thresholds.accuracy.min=0.9999", cwd=done, code=1)
         assert json.loads(ran.stdout)["refused"]
     ran = glue("run", cwd=done, code=1)
-    assert "promote ..... failed" in ran.stderr and "misses threshold" in ran.stdout
+    assert "promote ..... refused" in ran.stderr and "misses threshold" in ran.stdout

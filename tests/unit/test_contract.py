@@ -349,9 +349,9 @@ def test_each_problem_by_row_and_field(body: bytes, wanted: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"", "is no JSON: expecting value at character 0"),
-        (b'{"count": 1,}', "is no JSON: "),
-        (b'{"count": \xff}', "is no UTF-8 at byte 10"),
+        (b"", "is not JSON: expecting value at character 0"),
+        (b'{"count": 1,}', "is not JSON: "),
+        (b'{"count": \xff}', "is not UTF-8 at byte 10"),
         (b"[" * 100_000, "is nested too deeply"),
     ],
 )

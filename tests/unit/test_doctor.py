@@ -57,5 +57,7 @@ def test_a_project_whose_last_run_failed_is_not_sound(tmp_path: Path) -> None:
     (found,) = doctor._leftovers(tmp_path, Mock())
     said = "the last glue run failed at publish: MLflow: no room"
     assert found == doctor.Finding("problem", said, "glue run")
+    io.write_json(tmp_path / layout.LAST_RUN, last | {"hint": "see artifacts/validation/report.html"})
+    assert [one.fix for one in doctor._leftovers(tmp_path, Mock())] == ["see artifacts/validation/report.html"]
     io.write_json(tmp_path / layout.LAST_RUN, last | {"problem": None})
     assert not list(doctor._leftovers(tmp_path, Mock()))

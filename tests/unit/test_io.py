@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import io, text
-from mlops_glue.errors import DataError
+from mlops_glue.errors import DataError, UsageError
 
 JSONL = b'{"a": null}\n' + b'{"a": 1.5}\n' * 39 + b"\n"
 PACKED = gzip.compress("".join(f"{i},{i * 7919 % 10007}\n" for i in range(1000)).encode(), mtime=0)
@@ -173,12 +173,12 @@ def test_quotes_that_begin_no_value_close_nothing(tmp_path: Path) -> None:
         (
             "t.jsonl",
             JSONL + b'{"a": 1}}\n{"a": 2}\n',
-            "t.jsonl: cannot be read as jsonl: line 42: is no JSON: Extra data",
+            "t.jsonl: cannot be read as jsonl: line 42: is not JSON: Extra data",
         ),
-        ("t.jsonl", b'[{"a": 1},\n{"a": 2}]\n', "line 1: is no JSON"),
+        ("t.jsonl", b'[{"a": 1},\n{"a": 2}]\n', "line 1: is not JSON"),
         ("t.jsonl", b'[{"a": 1}, {"a": 2}]', "line 1: is an array, not an object"),
         ("t.jsonl", JSONL + b'{"a": "x"}\n', "line 42: 'a' is a string, and a number in line 2"),
-        ("t.jsonl", JSONL + b'{"b": "\xff"}\n', "line 42: is no JSON"),
+        ("t.jsonl", JSONL + b'{"b": "\xff"}\n', "line 42: is not JSON"),
         ("t.xlsx", b"PK", "not a table that glue reads"),
     ],
 )
@@ -233,9 +233,22 @@ def test_what_is_no_json_is_told_by_its_place(tmp_path: Path) -> None:
     """Who can do without the file takes it for any wrong value."""
     for wrong in (b"", b'{"a": ', b"\xff"):
         (tmp_path / "state.json").write_bytes(wrong)
-        with pytest.raises(DataError, match=r"state.json: is no JSON: ") as told:
+        with pytest.raises(DataError, match=r"state.json: is not JSON: ") as told:
             io.read_json(tmp_path / "state.json")
         assert isinstance(told.value, ValueError) and told.value.exit_code == 4
+
+
+def test_in_place_of_a_file_that_is_not_there_only_tables_are_named(tmp_path: Path) -> None:
+    for name in ("glue.yaml", "new.csv", "old.parquet", "notes.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "folder.csv").mkdir()
+    for asked, hint in (
+        (tmp_path, "there are: 'new.csv', 'old.parquet'"),
+        (tmp_path / "nw.csv", "did you mean 'new.csv'?"),
+    ):
+        with pytest.raises(UsageError) as refused:
+            io.existing("--data x", asked)
+        assert refused.value.hint == hint
 
 
 @pytest.mark.parametrize(
@@ -247,7 +260,7 @@ def test_what_is_no_json_is_told_by_its_place(tmp_path: Path) -> None:
         (b"a,b\n1,2,\n3,4,\n5,6,\n", "cannot be read", "rows end with a delimiter"),
         (b"a,b\n1,2\n3,4\n\x1a", "cannot be read", "it is ^Z"),
         (b"a,b\n1,2\n3,4,5\n6,7\n", "cannot be read", "stands in quotes"),
-        ("a,b\n1,ä\n2,ö\n".encode() + b"3,\xe9\n", "line 4 holds what is no UTF-8", "iconv"),
+        ("a,b\n1,ä\n2,ö\n".encode() + b"3,\xe9\n", "line 4 holds what is not UTF-8", "iconv"),
         (b"a,b\n1,\xe9\n2,\x81\n", "line 3 is neither UTF-8 nor Windows-1252", "UTF-8"),
     ],
 )
@@ -262,7 +275,7 @@ def test_an_encoding_and_lines_that_are_left_out_are_told(tmp_path: Path) -> Non
     (tmp_path / "t.csv").write_bytes(b'a,b\n1,\x80\n\n2,"x\n\ny"\n\n\n3,z\n\n')
     table = io.read_table(tmp_path / "t.csv")
     assert table.to_pydict() == {"a": [1, 2, 3], "b": ["€", "x\n\ny", "z"]}
-    assert io.notes(table, "t.csv") == ["t.csv is read as cp1252: it is no UTF-8", "t.csv: 3 blank lines are left out"]
+    assert io.notes(table, "t.csv") == ["t.csv is read as cp1252: it is not UTF-8", "t.csv: 3 blank lines are left out"]
 
 
 def test_a_blank_line_of_one_column_is_a_row(tmp_path: Path) -> None:

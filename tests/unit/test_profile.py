@@ -97,7 +97,7 @@ def test_classes_that_say_the_same_are_told(words: list[str], said: list[str]) -
 def test_rows_whose_target_is_no_number_are_counted(values: list[Any], lost: int) -> None:
     table, notes = pa.table({"y": values}), list[str]()
     init._check_target(init.Table("t", Path("t.csv"), table, profile(table), [], None), "y", notes)
-    assert notes == ([f"target 'y': {lost} rows without a value are left out"] if lost else [])
+    assert notes == ([f"target 'y': {lost} rows without a value left out"] if lost else [])
 
 
 def read(folder: Path, text: str, encoding: str = "utf-8") -> Any:
@@ -141,4 +141,4 @@ def test_dates_out_to_the_ends_of_the_calendar_are_dates(last: str) -> None:
 def test_how_a_file_was_read_is_told_where_it_is_scored_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read(tmp_path, "name,n\ncafé,1\n\nthé,2\n", "cp1252")
     list(io.batches(tmp_path / "t.csv"))
-    assert "t.csv is read as cp1252: it is no UTF-8" in caplog.text and "1 blank lines are left out" in caplog.text
+    assert "t.csv is read as cp1252: it is not UTF-8" in caplog.text and "1 blank lines are left out" in caplog.text

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from mlops_glue import console, io, layout
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.commands import run
+from mlops_glue.errors import StageError
 from mlops_glue.pipeline import validate
 
 UNDEFINED = "is not defined on this holdout, so it"
@@ -70,3 +74,17 @@ def test_an_expectation_that_is_not_met_is_a_sentence(
 ) -> None:
     record = {"expectation": "expect_it", "kwargs": kwargs, "ran": ran, "observed": observed}
     assert validate._told("t", record) == said
+
+
+def test_how_long_a_stage_took_outlives_a_run_that_failed(tmp_path: Path) -> None:
+    with run._noted(tmp_path):
+        console.stage("train", "executed", 3.0, [])
+    with contextlib.suppress(StageError), run._noted(tmp_path):
+        console.stage("validate", "failed", 9.0, [])
+        raise StageError("no", hint="see the page")
+    assert io.read_json(tmp_path / layout.LAST_RUN)["hint"] == "see the page"
+    with run._noted(tmp_path):
+        console.stage("validate", "restored", 0.0, [])
+        console.stage("train", "unchanged", 0.0, [])
+    kept = io.read_json(tmp_path / layout.LAST_RUN)["stages"]
+    assert [one["executed_s"] for one in kept] == [None, 3.0]
