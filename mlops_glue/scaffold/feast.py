@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import source as sources
-from mlops_glue.scaffold.script import Reader, Unknown
+from mlops_glue.scaffold.script import Reader
+from mlops_glue.scaffold.values import Unknown
 from mlops_glue.source import dotted
 
 DAY_S = 86_400

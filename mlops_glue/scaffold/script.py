@@ -7,7 +7,6 @@ order: a guess, and told as one.
 from __future__ import annotations
 
 import ast
-import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlops_glue import source as sources
+from mlops_glue.scaffold.values import Unknown, Values, key_of
 from mlops_glue.source import dotted, imported, line_of
 
 READERS = ("read_csv", "read_parquet", "read_json", "scan_csv", "scan_parquet", "read_table")
@@ -43,11 +43,6 @@ OF_TABLES = {
     "cat",
     "array",
 }  # no columns
-DEEP = 20
-
-
-class Unknown(Exception):
-    """Only a run could tell this value."""
 
 
 @dataclass
@@ -106,15 +101,6 @@ def read(
     return made
 
 
-def _key(node: ast.AST | None) -> str:
-    """A variable, or an attribute of one (`self.target`), by its name; empty for anything else."""
-    if isinstance(node, ast.Name):
-        return node.id
-    return (
-        f"{node.value.id}.{node.attr}" if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) else ""
-    )
-
-
 def _place_of(column: ast.expr) -> list[int]:
     """The place of the one column that `[:, 8]`, `[:, -1:]` or `[:, 8:9]` takes."""
     ends = (column.lower, column.upper) if isinstance(column, ast.Slice) else (column, None)
@@ -128,14 +114,12 @@ def _place_of(column: ast.expr) -> list[int]:
     return [first]
 
 
-class Reader:
+class Reader(Values):
     """One walk over a file, with what its names stand for."""
 
     def __init__(self, path: str, tree: ast.Module, settings: dict[tuple[str, ...], Any], words: list[str]) -> None:
-        self.path, self.tree, self.settings, self.words = path, tree, settings, words
-        self.names: dict[str, str] = {}
-        self.bound: dict[str, list[ast.expr]] = {}  # what each name is given, in the order of the file
-        self.options: dict[str, ast.expr] = {}
+        super().__init__(path, settings, words)
+        self.tree = tree
         self.functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
         self.calls: list[tuple[ast.Call, str]] = []
         nodes = list(ast.walk(tree))
@@ -173,12 +157,12 @@ class Reader:
                     self._bind(one, part)
             return
         inner = target.value if isinstance(target, ast.Subscript) else target  # `df["x"] = …` is of `df` too
-        if _key(inner):
-            self.bound.setdefault(_key(inner), []).append(value)
+        if key_of(inner):
+            self.bound.setdefault(key_of(inner), []).append(value)
 
     def _returned(self, node: ast.expr) -> list[ast.expr]:
         """What the call of a function of this file gives."""
-        name = _key(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+        name = key_of(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
         function = self.functions.get(name)
         found = ast.walk(function) if function is not None else ()
         return [one.value for one in found if isinstance(one, ast.Return) and one.value is not None]
@@ -187,14 +171,14 @@ class Reader:
         """The parameters of a function of this file are what it is called with."""
         if dotted(node.func, {}).endswith((".add_argument", ".option")):
             self._option(node)
-        function = self.functions.get(_key(node.func).rpartition(".")[2])
+        function = self.functions.get(key_of(node.func).rpartition(".")[2])
         if function is None:
             return
         names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
         names = names[1:] if names[:1] in (["self"], ["cls"]) else names
         pairs = [*zip(names, node.args, strict=False), *((k.arg, k.value) for k in node.keywords if k.arg)]
         for name, value in pairs:
-            if _key(value) != name:
+            if key_of(value) != name:
                 self.bound.setdefault(str(name), []).append(value)
 
     def _reached(self, start: Iterable[ast.expr], found: Any = None) -> Iterator[ast.expr]:
@@ -208,7 +192,7 @@ class Reader:
             yield node
             if found is None or not found(node):
                 for inner in ast.walk(node):
-                    waiting.extend(self.bound.get(_key(inner), []))
+                    waiting.extend(self.bound.get(key_of(inner), []))
                     waiting.extend(self._returned(inner) if isinstance(inner, ast.Call) else [])
 
     def script(self) -> Script:
@@ -255,7 +239,7 @@ class Reader:
             for node, name in self.calls
             if name.endswith(".fit") and isinstance(node.func, ast.Attribute)
         ]
-        direct = [n for n in made if any(n is one or n in self.bound.get(_key(one), []) for one in of)]
+        direct = [n for n in made if any(n is one or n in self.bound.get(key_of(one), []) for one in of)]
         return (direct or made)[-1]
 
     def _learnt_from(self, chosen: ast.Call | None) -> tuple[list[ast.expr], list[ast.expr]]:
@@ -286,7 +270,7 @@ class Reader:
     def _paths(self, node: ast.Call) -> Iterator[str]:
         given = [*node.args[:1], *(k.value for k in node.keywords if k.arg in PATHS)]
         for one in given[:1]:
-            for value in self.bound.get(_key(one), []) or [one]:
+            for value in self.bound.get(key_of(one), []) or [one]:
                 try:
                     yield str(self.value(value))
                 except Unknown:
@@ -325,7 +309,7 @@ class Reader:
             elif isinstance(inner, ast.Call) and dotted(inner.func, {}).endswith(".pop") and inner.args:
                 out += self._texts(inner.args[0])
             elif isinstance(inner, ast.Attribute) and id(inner) not in called and inner.attr not in OF_TABLES:
-                out += [inner.attr] if _key(inner) and _key(inner.value) not in {*self.names, "self"} else []
+                out += [inner.attr] if key_of(inner) and key_of(inner.value) not in {*self.names, "self"} else []
         return out
 
     def _dropped(self, node: ast.AST) -> list[str]:
@@ -360,111 +344,3 @@ class Reader:
         if chosen:
             out.uses = {n.value for n in reached if isinstance(n, ast.Constant) and isinstance(n.value, str)}
             out.uses |= {n.attr for n in reached if isinstance(n, ast.Attribute)}
-
-    def _texts(self, node: ast.expr, *, alone: bool = True) -> list[str]:
-        """The texts that an expression is: one (where `alone` counts), or a list of some."""
-        try:
-            value = self.value(node)
-        except Unknown:
-            return []
-        if isinstance(value, str):
-            return [value] if alone else []
-        return [v for v in value if isinstance(v, str)] if isinstance(value, list | tuple) else []
-
-    def value(self, node: ast.expr, depth: int = 0) -> Any:
-        """The value of an expression, as far as it stands in the file."""
-        if depth > DEEP:
-            raise Unknown
-        try:
-            return ast.literal_eval(node)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            pass
-        if _key(node) in self.bound:
-            return self.value(self.bound[_key(node)][-1], depth + 1)
-        if isinstance(node, ast.Name) and node.id in self.options:
-            return self.value(self.options[node.id], depth + 1)
-        if isinstance(node, ast.Name) and node.id == "__file__":
-            return self.path
-        if isinstance(node, ast.List | ast.Tuple):
-            return [self.value(one, depth + 1) for one in node.elts]
-        if isinstance(node, ast.JoinedStr):
-            return "".join(str(self.value(one, depth + 1)) for one in node.values)
-        if isinstance(node, ast.FormattedValue):
-            return self.value(node.value, depth + 1)
-        if isinstance(node, ast.Attribute) and node.attr == "parent":
-            return os.path.dirname(str(self.value(node.value, depth + 1)))  # noqa: PTH120
-        if isinstance(node, ast.IfExp):  # `sys.argv[1] if len(sys.argv) > 1 else 100`
-            return self.value(node.orelse, depth + 1)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            parts = [self.value(n, depth + 1) for n in (node.left, node.right)]
-            if all(isinstance(part, str) for part in parts):
-                return os.path.join(*parts)  # noqa: PTH118
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            left, right = (self.value(n, depth + 1) for n in (node.left, node.right))
-            if type(left) is type(right) and isinstance(left, str | list):
-                return left + right
-        if isinstance(node, ast.Attribute) and node.attr in self.options:
-            return self.value(self.options[node.attr], depth + 1)
-        if isinstance(node, ast.Call):
-            return self._call(node, depth)
-        if isinstance(node, ast.Subscript):
-            return self._setting(node)
-        raise Unknown
-
-    def _call(self, node: ast.Call, depth: int) -> Any:
-        name = dotted(node.func, self.names)
-        if name in ("os.getcwd", "pathlib.Path.cwd"):
-            return ""
-        if name == "os.path.dirname" and node.args:
-            return os.path.dirname(str(self.value(node.args[0], depth + 1)))  # noqa: PTH120
-        if name in ("os.path.abspath", "os.path.realpath") and node.args:
-            return self.value(node.args[0], depth + 1)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("resolve", "absolute", "as_posix"):
-            return self.value(node.func.value, depth + 1)
-        if name in ("os.path.join", "pathlib.Path") and node.args:
-            return os.path.join(*(str(self.value(a, depth + 1)) for a in node.args))  # noqa: PTH118
-        if name in ("int", "float", "str") and len(node.args) == 1:
-            try:
-                return {"int": int, "float": float, "str": str}[name](self.value(node.args[0], depth + 1))
-            except (ValueError, TypeError):
-                raise Unknown from None
-        if name == "dict" and not node.args:
-            return {k.arg: self.value(k.value, depth + 1) for k in node.keywords if k.arg}
-        raise Unknown
-
-    def _setting(self, node: ast.Subscript) -> Any:
-        """`params["train"]["n"]` of params.yaml, where its keys end so once; `sys.argv[1]` of the pipeline."""
-        if dotted(node.value, self.names) == "sys.argv":
-            try:
-                return [self.path, *self.words][ast.literal_eval(node.slice)]
-            except (ValueError, TypeError, IndexError):
-                raise Unknown from None
-        keys: list[str] = []
-        inner: ast.expr = node
-        while isinstance(inner, ast.Subscript) and isinstance(inner.slice, ast.Constant):
-            keys.insert(0, str(inner.slice.value))
-            inner = inner.value
-            last = (self.bound.get(_key(inner)) or [inner])[-1]
-            if isinstance(inner, ast.Name) and isinstance(last, ast.Subscript) and last is not node:
-                inner = last
-        found = [value for at, value in self.settings.items() if keys and at[-len(keys) :] == tuple(keys)]
-        if len(found) != 1:
-            raise Unknown
-        return found[0]
-
-    def _defaults(self, arguments: ast.arguments) -> None:
-        named = [*arguments.posonlyargs, *arguments.args]
-        pairs = list(zip(reversed(named), reversed(arguments.defaults), strict=False))
-        pairs += [(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is not None]
-        for argument, default in pairs:
-            self.options.setdefault(argument.arg, default)
-
-    def _option(self, node: ast.Call) -> None:
-        flags = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        default = next((k.value for k in node.keywords if k.arg == "default"), None)
-        dest = next(
-            (k.value.value for k in node.keywords if k.arg == "dest" and isinstance(k.value, ast.Constant)), None
-        )
-        long = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")
-        if default is not None and long:
-            self.options[str(dest or long.lstrip("-").replace("-", "_"))] = default
