@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -39,6 +40,11 @@ class Found:
     notes: list[str] = field(default_factory=list)
     feast: list[FeastView] = field(default_factory=list)
 
+    @property
+    def tables(self) -> list[str]:
+        """Every file whose name is a table's."""
+        return [path for path in self.tree.files if path.lower().endswith(io.SUFFIXES)]
+
 
 def adopt(
     path: str,
@@ -62,9 +68,10 @@ def adopt(
     builds = _builds(found, script, task)
     drops = _drops(found, script, io.column_names(table) or [], column)
     views, keys = _joined(top, found, script, table)
+    clock = feast.CLOCK if views and feast.CLOCK in (io.column_names(table) or []) else None
     try:
         tables = list(dict.fromkeys([table, *(view.path for view in views)]))
-        asked, notes = plan(root, tables, column, None, keys, task, stays=top, builds=builds, drops=drops, feast=views)
+        asked, notes = plan(root, tables, column, clock, keys, task, stays=top, builds=builds, drops=drops, feast=views)
     except GlueError as error:
         if not views:
             raise
@@ -90,6 +97,8 @@ def _builds(found: Found, script: scripts.Script | None, task: str | None) -> tu
     found.notes.append(f"{printable(script.path)}:{script.line} builds {script.estimator}")
     others = [f"{printable(script.path)}:{line} builds {other} too: left out" for other, line in script.others]
     found.notes += others[:5] + ([f"and {len(others) - 5} more"] if len(others) > 5 else [])
+    package = script.estimator.partition(".")[0]
+    found.notes += [f"{package} is not installed here: pip install {package}"] if find_spec(package) is None else []
     kind = kind_of_class(script.estimator)
     if task is not None and kind is not None and (kind == "regressor") != (task == "regression"):
         found.notes.append(f"--task {task}: {script.estimator} is a {kind}, and is left out")
@@ -227,46 +236,85 @@ def _pipeline(found: Found, path: str, tree: Any) -> None:
 
 def _choose(top: Path, found: Found, data: str | None, target: str | None) -> tuple[scripts.Script | None, Path, str]:
     """The script that trains, the table it learns from, and the column: by what was said, then by what is there."""
+    asked = _given(top, data) if data is not None else None
+    ranked = sorted(found.scripts, key=lambda one: _rank(found, one, asked, target))
+    first = ranked[0] if ranked else None
+    own, missing = _named(top, found, first) if first is not None else ([], [])
+    script, candidates = first, _tables(top, found, own) if asked is None else [asked]
+    hit = _match(candidates, [[target]] if target is not None else first.tiers() if first is not None else [])
+    for one in ranked[1:] if hit is None and target is None else []:
+        its, lacking = _named(top, found, one)
+        among = [asked] if asked is not None else own or _tables(top, found, its)
+        hit = _match(among, [[name for name in tier if isinstance(name, str)] for tier in one.tiers()[:1]])
+        if hit is not None:
+            script, candidates, missing = one, among, lacking
+            break
+    _tell(found, script, [one for one in ranked if one is not script])
+    found.notes += missing
+    if hit is None and data and target:
+        hit = candidates[0], [target]  # it is told there that the table has none
+    if hit is None:
+        raise _not_found(top, found, first, candidates, target)
+    table, fit = hit
+    others = [one for one in candidates if one != table]
+    _guessed(found, "the table", _from(top, table), [_from(top, one) for one in others], "--data")
+    _guessed(found, "the target", fit[0], list(dict.fromkeys(fit[1:])) if target is None else [], "--target")
+    return script, table, fit[0]
 
-    def order(one: scripts.Script) -> tuple[Any, ...]:
-        notebook = one.path.endswith(".ipynb")
-        return (
-            one.estimator is None,
-            one.path not in found.stage_of,
-            notebook,
-            scripts.place(one.path),
-            not one.tables,
-            one.path,
-        )
 
-    ranked = sorted(found.scripts, key=order)
-    script = ranked[0] if ranked else None
+def _rank(found: Found, one: scripts.Script, data: Path | None, target: str | None) -> tuple[Any, ...]:
+    """What sorts the scripts: the likeliest to be the one that trains first."""
+    reads = data is None or any(PureWindowsPath(text).name == data.name for text in one.tables)
+    return (
+        one.estimator is None,
+        not reads,
+        target is not None and all(target not in tier for tier in one.tiers()),
+        one.path not in found.stage_of,
+        one.path.endswith(".ipynb"),
+        scripts.place(one.path),
+        not one.tables,
+        one.path,
+    )
+
+
+def _match(tables: list[Path], tiers: Sequence[Sequence[str | int]]) -> tuple[Path, list[str]] | None:
+    """The first table that has a column of the likeliest tier, with all such columns of it."""
+    for tier in tiers:
+        for table in tables:
+            names = io.column_names(table) or []
+            if fit := [column for one in tier if (column := _column(one, names)) is not None]:
+                return table, fit
+    return None
+
+
+def _tell(found: Found, script: scripts.Script | None, others: list[scripts.Script]) -> None:
+    """Which script is followed, and which are not."""
     if script is not None and script.path in found.stage_of:
         found.notes.append(f"{printable(script.path)} is run by {found.stage_of[script.path][0]}, which stays as it is")
     if script is not None and script.server:
         found.notes.append("its runs go to a server; glue's too with tracking: {uri: ${MLFLOW_TRACKING_URI}}")
-    found.notes += [f"{printable(other.path)} trains a model too: left out" for other in ranked[1:4] if other.estimator]
-    candidates = _tables(top, found, script) if data is None else [_given(top, data)]
-    targets: list[str | int] = [target] if target is not None else script.targets if script is not None else []
-    for table in candidates:
-        names = io.column_names(table) or []
-        fit = [column for one in targets if (column := _column(one, names)) is not None]
-        if not fit and data and target:
-            fit = [target]  # it is told there that the table has none
-        if fit:
-            others = [one for one in candidates if one != table] if data is None else []
-            _guessed(found, "the table", _from(top, table), [_from(top, one) for one in others], "--data")
-            _guessed(found, "the target", fit[0], list(dict.fromkeys(fit[1:])) if target is None else [], "--target")
-            return script, table, fit[0]
+    found.notes += [f"{printable(other.path)} trains a model too: left out" for other in others[:3] if other.estimator]
+
+
+def _not_found(
+    top: Path, found: Found, script: scripts.Script | None, candidates: list[Path], target: str | None
+) -> UsageError:
+    """Why there is nothing to learn from, with what can be done about it."""
     if not candidates:
-        raise UsageError("no table is found to learn from", hint="glue adopt --data TABLE --target COLUMN")
+        given = "glue adopt --data TABLE --target COLUMN"
+        pull, track = f"dvc pull && glue adopt; or {given}", f"{given}; or glue adopt --tracking, which needs none"
+        return UsageError("no table is found to learn from", hint=pull if feast.has_dvc(top) else track)
     told = _from(top, candidates[0])
     columns = io.column_names(candidates[0]) or []
     if target is not None:
-        raise UsageError(f"--target {target}: no such column in {told}", hint=did_you_mean(target, columns))
-    raise UsageError(
-        f"which column of {told} is to be predicted?",
-        hint=f"glue adopt --data {shlex.quote(told)} --target COLUMN; {did_you_mean('', columns)}",
+        return UsageError(f"--target {target}: no such column in {told}", hint=did_you_mean(target, columns))
+    tiers = script.tiers() if script is not None else []
+    named = [one for tier in (tiers[1:2], tiers[:1]) for names in tier for one in names if isinstance(one, str)]
+    why = f" {printable(script.path)} predicts {named[0]!r}, which no table here has" if script and named else ""
+    more = f"; other tables: {', '.join(_from(top, one) for one in candidates[1:4])}" if candidates[1:] else ""
+    return UsageError(
+        f"which column of {told} is to be predicted?{why}",
+        hint=f"glue adopt --data {shlex.quote(told)} --target COLUMN; {did_you_mean('', columns)}{more}",
     )
 
 
@@ -295,27 +343,33 @@ def _given(top: Path, data: str) -> Path:
     return file.resolve()
 
 
-def _tables(top: Path, found: Found, script: scripts.Script | None) -> list[Path]:
-    """The tables that the script fits on, the others that it reads, then any other one of the repository."""
-    tables = [path for path in found.tree.files if path.lower().endswith(io.SUFFIXES)]
+def _named(top: Path, found: Found, script: scripts.Script) -> tuple[list[Path], list[str]]:
+    """The tables that a script reads, those that it fits on first, and what is told of those that are not there."""
     by_name: dict[str, list[str]] = {}
-    for path in tables:
+    for path in found.tables:
         by_name.setdefault(path.rpartition("/")[2], []).append(path)
     named: list[Path] = []
-    for text in script.tables if script is not None else []:
-        folder = (top / script.path).parent if script is not None else top
-        there = [one for base in (top, folder) if (one := (base / text).resolve()).is_file()]
+    notes: list[str] = []
+    for text in script.tables:
+        there = [one for base in (top, (top / script.path).parent) if (one := (base / text).resolve()).is_file()]
         twins = by_name.get(PureWindowsPath(text).name, [])  # which takes both kinds of slash
         if not there and len(twins) == 1 and "://" not in text:  # `/kaggle/input/titanic/train.csv`
             there = [(top / twins[0]).resolve()]
-            found.notes.append(f"{text}, which {script.path if script else ''} reads, is taken to be {twins[0]}")
+            notes.append(f"{text}, which {printable(script.path)} reads, is taken to be {printable(twins[0])}")
         elif not there:
-            how = "save it in the repository" if "://" in text else "dvc pull?"
-            found.notes.append(f"{text}, which {script.path if script else ''} reads, is not there: {how}")
+            notes.append(f"{text}, which {printable(script.path)} reads, {feast.absent(top, text)}")
         named += there[:1]
-    others = [top / path for path in sorted(tables, key=scripts.place)]
-    tables_there = [one for one in dict.fromkeys([*named, *others]) if one.is_relative_to(top) and one.stat().st_size]
-    return [one for one in tables_there if one.name.lower().endswith(io.SUFFIXES)][:50]
+    return [one for one in dict.fromkeys(named) if _is_table(top, one)], notes
+
+
+def _tables(top: Path, found: Found, named: list[Path]) -> list[Path]:
+    """Those tables, then any other one of the repository."""
+    others = [top / path for path in sorted(found.tables, key=scripts.place)]
+    return [one for one in dict.fromkeys([*named, *others]) if _is_table(top, one)][:50]
+
+
+def _is_table(top: Path, file: Path) -> bool:
+    return file.is_relative_to(top) and file.name.lower().endswith(io.SUFFIXES) and file.stat().st_size > 0
 
 
 def as_diff(files: dict[str, str]) -> str:

@@ -211,14 +211,14 @@ def build(config: Config, schema: Schema, features: Any) -> Any:
 
 
 def kind_of_class(path: str) -> str | None:
-    """`classifier` or `regressor`, by an estimator's class; None where it says neither, or is not installed."""
+    """`classifier` or `regressor`, by an estimator's class, or its name where it is not installed; None: neither."""
     from sklearn.base import ClassifierMixin, RegressorMixin
 
     module, _, name = path.rpartition(".")
     try:
         made = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError):
-        return None
+        return next((kind for kind in ("classifier", "regressor") if name.lower().endswith(kind)), None)
     kinds = {"classifier": ClassifierMixin, "regressor": RegressorMixin}
     of = [kind for kind, base in kinds.items() if isinstance(made, type) and issubclass(made, base)]
     return of[0] if len(of) == 1 else getattr(made, "_estimator_type", None)  # CatBoost's have no such base

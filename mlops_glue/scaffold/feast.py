@@ -12,6 +12,7 @@ from mlops_glue.scaffold.script import Reader
 from mlops_glue.scaffold.values import Unknown
 from mlops_glue.source import dotted
 
+CLOCK = "event_timestamp"  # what Feast calls the time of a label, unless told otherwise
 DAY_S = 86_400
 SPANS = {"days": 1.0, "weeks": 7.0, "hours": 1 / 24, "minutes": 1 / 1440, "seconds": 1 / DAY_S}  # of timedelta, in days
 
@@ -51,7 +52,7 @@ def views(folder: Path) -> tuple[list[FeastView], list[str]]:
             else:
                 notes.append(view)
         elif kind in ("on_demand_feature_view", "StreamFeatureView"):
-            notes.append(f"a {kind} is not brought in: features.use takes it once it is in glue/feature_repo")
+            notes.append(f"what {kind} makes is not brought in: features.use takes it once it is in glue/feature_repo")
     return found, notes
 
 
@@ -67,7 +68,7 @@ def _view(reader: Reader, call: ast.Call, folder: Path) -> FeastView | str:
         return f"view {name} reads {kind}: not brought in, as no table of it is here"
     there = [one for base in (folder, folder.parent) if (one := (base / path).resolve()).is_file()]
     if not there:
-        return f"view {name} reads {path}, which is not there: dvc pull?"
+        return f"view {name} reads {path}, which {absent(folder, path)}"
     schema = _list(reader, given.get("schema") or given.get("features"))
     keys = [key for one in _list(reader, given.get("entities")) for key in _keys(reader, one)]
     names = [str(_value(reader, _arguments(one).get("name"))) for one in schema if isinstance(one, ast.Call)]
@@ -124,3 +125,14 @@ def _value(reader: Reader, node: ast.expr | None) -> Any:
         return None if node is None else reader.value(node)
     except Unknown:
         return None
+
+
+def has_dvc(folder: Path) -> bool:
+    """Does DVC keep files of the repository that a folder is in?"""
+    return any((one / ".dvc").is_dir() for one in (folder, *folder.parents))
+
+
+def absent(folder: Path, path: str) -> str:
+    """That a file which a script names is not there, and what would bring it."""
+    how = ": save it in the repository" if "://" in path else ": dvc pull?" if has_dvc(folder) else ""
+    return f"is not there{how}"

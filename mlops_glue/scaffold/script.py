@@ -57,12 +57,18 @@ class Script:
     params: dict[str, Any] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)  # those that it fits on first
-    targets: list[str | int] = field(default_factory=list)  # likeliest first; a number is a column's place
+    targets: list[str | int] = field(default_factory=list)  # of the labels of `fit`; a number is a column's place
+    labelled: list[str | int] = field(default_factory=list)  # by names such as `y`, where no table has a target
+    removed: list[str | int] = field(default_factory=list)  # what is dropped or popped, where that is all there is
     drops: set[str] = field(default_factory=set)  # columns that it takes out of what it fits on
     uses: set[str] | None = None  # names that it takes columns by, where it chooses some
     refs: set[str] = field(default_factory=set)  # texts such as `view:feature`
     server: bool = False  # it names a tracking server
     skipped: list[str] = field(default_factory=list)  # cells that are no Python
+
+    def tiers(self) -> list[list[str | int]]:
+        """What it may predict, likeliest first."""
+        return [list(dict.fromkeys(tier)) for tier in (self.targets, self.labelled, self.removed)]
 
 
 def place(path: str) -> int:
@@ -212,7 +218,9 @@ class Reader(Values):
         out.refs = {text for text in texts if re.fullmatch(r"\w+:\w+", text)}
         features, labels = self._learnt_from(chosen)
         self._tables(out, [*features, *labels])
-        out.targets = list(dict.fromkeys(self._targets(labels)))
+        out.targets = [column for node in self._reached(labels, self._taken) for column in self._taken(node)]
+        out.labelled = list(self._labelled())
+        out.removed = [] if out.targets or out.labelled else list(self._removed())
         self._columns(out, features)
         return out
 
@@ -276,12 +284,8 @@ class Reader(Values):
                 except Unknown:
                     continue
 
-    def _targets(self, labels: list[ast.expr]) -> Iterator[str | int]:
-        """What the labels of `fit` are taken from, else what is called `y`, `target = "…"`, or is dropped."""
-        found = [column for node in self._reached(labels, self._taken) for column in self._taken(node)]
-        yield from found
-        if found:
-            return
+    def _labelled(self) -> Iterator[str | int]:
+        """The columns of what is called `y`, or of `target = "…"`."""
         for name, values in self.bound.items():
             if LABEL.fullmatch(name):
                 for value in values:
@@ -290,6 +294,9 @@ class Reader(Values):
             if TARGET.fullmatch(name):
                 yield from (text for value in values for text in self._texts(value))
         yield from (str(v) for at, v in self.settings.items() if TARGET.fullmatch(at[-1]) and isinstance(v, str))
+
+    def _removed(self) -> Iterator[str | int]:
+        """The columns that are taken out of a table."""
         for node, name in self.calls:
             if name.endswith(".pop"):
                 yield from self._taken(node)

@@ -258,7 +258,7 @@ def test_which_column_is_predicted(code: str, target: str | int) -> None:
     code = "from sklearn.svm import SVC\n" + code
     found = scripts.read("a.py", code, {("base", "target_col"): "churn"}, ["in.csv", "churn"])
     assert found is not None
-    assert found.targets[:1] == [target]
+    assert next(tier for tier in found.tiers() if tier)[0] == target
 
 
 def test_no_python_is_no_script() -> None:
@@ -317,6 +317,44 @@ def test_an_order_by_names() -> None:
         "gender_submission.csv",
     ]
     assert sorted(names, key=scripts.place)[:2] == ["src/train_model.py", "b.py"]
+
+
+def test_another_script_names_the_target_and_a_missing_one_is_told(tmp_path: Path, glue: Glue) -> None:
+    pd.DataFrame({"id": range(60), "a": [n % 7 for n in range(60)], "size": [n % 9 for n in range(60)]}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    head, fit = "from catboost import CatBoostRegressor\nm = CatBoostRegressor()\n", "m.fit(data['X'], data['y'])\n"
+    (tmp_path / "train.py").write_text(f"{head}y = df['price']\n{fit}")
+    other = tmp_path / "other.py"
+    other.write_text(f"{head}{fit}df.drop(columns=['id'])\ny = df.iloc[:, 0]\n")  # a place says nothing of this table
+    asked = glue("adopt", "--dry-run", cwd=tmp_path, code=2).stderr
+    assert "which column of t.csv is to be predicted? train.py predicts 'price', which no table here has" in asked
+    other.write_text(f"{head}m.fit(df[['a']], df['size'])\n")
+    shown = glue("adopt", "--dry-run", cwd=tmp_path)
+    assert "target: size  #" in shown.stdout and "other.py:2 builds" in shown.stderr
+    assert "train.py trains a model too: left out" in shown.stderr
+    assert "task: regression  #" in shown.stdout  # by the class's name, where it is not installed
+    (tmp_path / "train.py").write_text(f"{head}df = read_csv('t.csv')\n{fit}")
+    assert "which column of t.csv" not in glue("adopt", "--dry-run", cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "with_dvc", "said", "hint"),
+    [
+        ("d.csv", False, "d.csv, which train.py reads, is not there\n", "or glue adopt --tracking, which needs none"),
+        ("d.csv", True, "is not there: dvc pull?", "hint: dvc pull && glue adopt"),
+        ("https://a.b/d.csv", False, "is not there: save it in the repository", "glue adopt --data TABLE"),
+    ],
+)
+def test_what_to_do_where_no_table_is_there(
+    path: str, with_dvc: bool, said: str, hint: str, tmp_path: Path, glue: Glue
+) -> None:
+    if with_dvc:
+        (tmp_path / ".dvc").mkdir()
+    code = f"import pandas as pd\nfrom sklearn.svm import SVC\ndf = pd.read_csv('{path}')\nSVC().fit(df, df['y'])\n"
+    (tmp_path / "train.py").write_text(code)
+    told = glue("adopt", "--dry-run", cwd=tmp_path, code=2).stderr
+    assert said in told and hint in told
 
 
 LEFT = """\

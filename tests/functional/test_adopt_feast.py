@@ -77,7 +77,7 @@ def test_views_are_read_without_running_them(repository: Path) -> None:
     )
     assert notes == [
         "view warehouse reads BigQuerySource: not brought in, as no table of it is here",
-        "view lost reads data/lost.parquet, which is not there: dvc pull?",
+        "view lost reads data/lost.parquet, which is not there",
     ]
 
 
@@ -99,6 +99,13 @@ def test_a_feast_repository_is_brought_in(repository: Path, glue: Glue) -> None:
     rates = joined[next(name for name in joined.columns if name.endswith("conv_rate"))]
     assert ((rates > 0.5).astype(int) == joined["completed"]).all()
     assert {k: v for k, v in contents(repository).items() if not k.startswith("glue/")} == before
+
+
+def test_labels_with_two_times_are_joined_by_the_one_of_feast(repository: Path, glue: Glue) -> None:
+    table = pd.read_csv(repository / "orders.csv")
+    table.assign(created=table["event_timestamp"]).to_csv(repository / "orders.csv", index=False)
+    done = glue("adopt", "--dry-run", cwd=repository)
+    assert "timestamp: event_timestamp" in done.stdout and "repo: feature_repo" in done.stdout
 
 
 def test_where_the_labels_have_no_key_nothing_is_joined(repository: Path, glue: Glue) -> None:
