@@ -246,6 +246,8 @@ def _choose(top: Path, found: Found, data: str | None, target: str | None) -> tu
         its, lacking = _named(top, found, one)
         among = [asked] if asked is not None else own or _tables(top, found, its)
         hit = _match(among, [[name for name in tier if isinstance(name, str)] for tier in one.tiers()[:1]])
+        if hit is not None and len({*hit[1]}) > 1:  # labels made of several columns are none of them
+            hit = None
         if hit is not None:
             script, candidates, missing = one, among, lacking
             break
@@ -282,7 +284,8 @@ def _match(tables: list[Path], tiers: Sequence[Sequence[str | int]]) -> tuple[Pa
     for tier in tiers:
         for table in tables:
             names = io.column_names(table) or []
-            if fit := [column for one in tier if (column := _column(one, names)) is not None]:
+            fit = [column for one in tier if (column := _column(one, names)) is not None]
+            if fit and len(names) > 1:  # a file of labels alone is nothing to learn from
                 return table, fit
     return None
 

@@ -128,6 +128,7 @@ class Reader(Values):
         self.tree = tree
         self.functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
         self.calls: list[tuple[ast.Call, str]] = []
+        self.each: set[str] = set()  # names that a loop gives one value at a time
         nodes = list(ast.walk(tree))
         for node in nodes:
             if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.level == 0):
@@ -143,6 +144,7 @@ class Reader(Values):
                 self._bind(node.target, node.value)
             elif isinstance(node, ast.For):
                 self._bind(node.target, node.iter)
+                self.each.add(key_of(node.target))
             elif isinstance(node, ast.Call):
                 self.calls.append((node, dotted(node.func, self.names)))
                 self._called(node)
@@ -347,7 +349,8 @@ class Reader(Values):
                 popped = dotted(node.value.func, {}).endswith(".pop")
                 out.drops |= {name for name in self._taken(node.value) if isinstance(name, str)} if popped else set()
         out.drops |= {name for node in reached for name in self._dropped(node)}
-        chosen = [n for n in reached if isinstance(n, ast.Subscript) and len(self._texts(n.slice, alone=False)) > 0]
-        if chosen:
+        lists = [n.slice for n in reached if isinstance(n, ast.Subscript) and key_of(n.slice) not in self.each]
+        by_place = any(isinstance(n, ast.Attribute) and n.attr == "iloc" for n in reached)  # whose names are not known
+        if not by_place and any(self._texts(one, alone=False) for one in lists):
             out.uses = {n.value for n in reached if isinstance(n, ast.Constant) and isinstance(n.value, str)}
             out.uses |= {n.attr for n in reached if isinstance(n, ast.Attribute)}

@@ -298,6 +298,8 @@ def test_which_table_it_learns_from(code: str, tables: list[str]) -> None:
         ("COLS = ['a', 'b']\nX = pd.get_dummies(df[COLS], columns=['b'])\nm.fit(X, df['y'])", set(), {"a", "b"}),
         ("df['size'] = df['p'] + df.q\nm.fit(df[['size', 'a']], df['y'])", set(), {"size", "a", "p", "q"}),
         ("other = df[['z']].drop('w', axis=1)\nm.fit(df, y)", set(), None),
+        ("for c in ['a', 'b']:\n    df[c] = code(df[c])\nm.fit(df, y)", set(), None),
+        ("X = pd.concat([df[['a']], df.iloc[:, 3:5]], axis=1)\nm.fit(X, y)", set(), None),
     ],
 )  # fmt: skip
 def test_which_columns_it_does_not_learn_from(code: str, drops: set[str], uses: set[str] | None) -> None:
@@ -329,9 +331,13 @@ def test_another_script_names_the_target_and_a_missing_one_is_told(tmp_path: Pat
     other.write_text(f"{head}{fit}df.drop(columns=['id'])\ny = df.iloc[:, 0]\n")  # a place says nothing of this table
     asked = glue("adopt", "--dry-run", cwd=tmp_path, code=2).stderr
     assert "which column of t.csv is to be predicted? train.py predicts 'price', which no table here has" in asked
+    other.write_text(f"{head}m.fit(df, 0.3 * (df['a'] < 3) + 0.7 * (df['size'] > 4))\n")
+    assert "which column of t.csv" in glue("adopt", "--dry-run", cwd=tmp_path, code=2).stderr
     other.write_text(f"{head}m.fit(df[['a']], df['size'])\n")
+    pd.DataFrame({"size": range(60)}).to_csv(tmp_path / "labels.csv", index=False)  # nothing to learn from
     shown = glue("adopt", "--dry-run", cwd=tmp_path)
     assert "target: size  #" in shown.stdout and "other.py:2 builds" in shown.stderr
+    assert "the table is taken to be t.csv, not labels.csv" in shown.stderr
     assert "train.py trains a model too: left out" in shown.stderr
     assert "task: regression  #" in shown.stdout  # by the class's name, where it is not installed
     (tmp_path / "train.py").write_text(f"{head}df = read_csv('t.csv')\n{fit}")
