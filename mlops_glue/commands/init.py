@@ -496,8 +496,8 @@ def _carry_out(
     with undo.undone_on_failure(root, [*missing, *paths, *pointers, layout.GENERATED]):
         _write(root, missing, tables)
         generated.remember(root, "init", asked, files, missing)
-    enter = None if root == Path.cwd() else f"cd {shlex.quote(directory)}"
-    steps = [enter, due(root, "glue init", [*missing, *pointers, "dvc.yaml"]), "glue run"]
+        enter = None if root == Path.cwd() else f"cd {shlex.quote(directory)}"
+        steps = [enter, due(root, "glue init", [*missing, *pointers, "dvc.yaml"]), "glue run"]
     console.result(f"{directory}: {len(missing)} files written")
     console.result(f"next     {' && '.join(filter(None, steps))}", whole=True)
     return 0
