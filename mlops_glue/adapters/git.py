@@ -12,10 +12,9 @@ from mlops_glue.errors import ToolError
 
 
 def _run(root: Path, *words: str, given: str | None = None) -> subprocess.CompletedProcess[str] | None:
+    command = ["git", "--no-optional-locks", *words]  # who only asks does not write git's index
     try:
-        return subprocess.run(
-            ["git", *words], cwd=root, capture_output=True, text=True, timeout=60, check=False, input=given
-        )
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False, input=given)
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
 
