@@ -130,6 +130,12 @@ def _lasting(got: dict[str, Any]) -> dict[str, Any]:
     return {**got, "expectation_config": config, "exception_info": info}
 
 
+def some_unexpected(details: dict[str, Any]) -> str:
+    """The first few distinct values that an expectation did not expect, by the `result` of Great Expectations."""
+    values = dict.fromkeys(str(one) for one in details.get("partial_unexpected_list", []) if one is not None)
+    return ", ".join([*values][:SHOWN])
+
+
 def _record(wanted: dict[str, dict[str, Any]], got: dict[str, Any], columns: list[str]) -> dict[str, Any]:
     ((kind, kwargs),) = wanted.items()
     raised = got.get("exception_info") or {}
@@ -144,8 +150,8 @@ def _record(wanted: dict[str, dict[str, Any]], got: dict[str, Any], columns: lis
     elif "unexpected_count" in details:
         share = (details.get("unexpected_percent") or 0) / 100
         observed = f"{details['unexpected_count']:,} of {details['element_count']:,} rows unexpected ({share:.2%})"
-        some = [*dict.fromkeys(str(one) for one in details.get("partial_unexpected_list", []) if one is not None)]
-        observed += f", such as {', '.join(some[:SHOWN])}" if some else ""
+        some = some_unexpected(details)
+        observed += f", such as {some}" if some else ""
     else:
         found = details.get("observed_value", "")
         observed = ", ".join(map(str, found)) if isinstance(found, list) else str(found)

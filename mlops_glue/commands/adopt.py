@@ -22,7 +22,7 @@ from mlops_glue.commands import generated, undo
 from mlops_glue.commands.init import plan
 from mlops_glue.errors import GlueError, UsageError, did_you_mean
 from mlops_glue.pipeline import runner
-from mlops_glue.pipeline.train import kind_of_class
+from mlops_glue.pipeline.train import unfit_kind
 from mlops_glue.scaffold import feast
 from mlops_glue.scaffold import script as scripts
 from mlops_glue.scaffold.feast import FeastView
@@ -99,8 +99,7 @@ def _builds(found: Found, script: scripts.Script | None, task: str | None) -> tu
     found.notes += others[:5] + ([f"and {len(others) - 5} more"] if len(others) > 5 else [])
     package = script.estimator.partition(".")[0]
     found.notes += [f"{package} is not installed here: pip install {package}"] if find_spec(package) is None else []
-    kind = kind_of_class(script.estimator)
-    if task is not None and kind is not None and (kind == "regressor") != (task == "regression"):
+    if (kind := unfit_kind(script.estimator, task)) is not None:
         found.notes.append(f"--task {task}: {script.estimator} is a {kind}, and is left out")
         return None
     found.notes += [f"{name} of it is not told by the file: left at its default" for name in script.unknown]
@@ -245,11 +244,9 @@ def _choose(top: Path, found: Found, data: str | None, target: str | None) -> tu
     for one in ranked[1:] if hit is None and target is None else []:
         its, lacking = _named(top, found, one)
         among = [asked] if asked is not None else own or _tables(top, found, its)
-        hit = _match(among, [[name for name in tier if isinstance(name, str)] for tier in one.tiers()[:1]])
-        if hit is not None and len({*hit[1]}) > 1:  # labels made of several columns are none of them
-            hit = None
-        if hit is not None:
-            script, candidates, missing = one, among, lacking
+        other = _match(among, [[name for name in tier if isinstance(name, str)] for tier in one.tiers()[:1]])
+        if other is not None and len({*other[1]}) == 1:  # labels made of several columns are none of them
+            hit, script, candidates, missing = other, one, among, lacking
             break
     _tell(found, script, [one for one in ranked if one is not script])
     found.notes += missing

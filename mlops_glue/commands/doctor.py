@@ -20,7 +20,7 @@ from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import DataError, GlueError, UsageError
 from mlops_glue.pipeline import runner
-from mlops_glue.pipeline.train import kind_of_class
+from mlops_glue.pipeline.train import unfit_kind
 
 MATERIALIZE = "glue materialize --force"
 PYTHONS = ((3, 11), (3, 13))
@@ -118,8 +118,8 @@ def _repository(root: Path, config: Config) -> Iterator[Finding]:
         said = f"{layout.CONFIG} {key}: a password stands in it, for everybody who reads the repository"
         yield Finding("problem", said, f"{key}: ${{NAME}}, and a new password, kept in the environment as NAME")
     task = config.data.labels.task if config.data is not None else None
-    kind = kind_of_class(config.train.estimator or "") if config.train is not None else None
-    if kind is not None and task is not None and (kind == "regressor") != (task == "regression"):
+    kind = unfit_kind(config.train.estimator or "", task) if config.train is not None else None
+    if kind is not None:
         said = f"{layout.CONFIG} train.estimator: {config.train.estimator} is a {kind}, and data.labels.task is {task}"
         yield Finding("problem", said, f"task: {'regression' if kind == 'regressor' else 'binary, or multiclass'}")
     if not git.inside(root):

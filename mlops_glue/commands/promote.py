@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.commands.run import materialized, project_lock
-from mlops_glue.delivery.describe import compared
+from mlops_glue.delivery.describe import compared, stays
 from mlops_glue.delivery.fetch import last_delivery, read_only
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import UsageError, did_you_mean
@@ -115,7 +115,7 @@ def _tell(config: configs.Config, verdict: Verdict, as_json: bool) -> None:
     for reason in verdict.refused:
         console.result(f"{name} v{version} refused: {reason}", bad="refused")
     if verdict.refused:
-        console.result(f"v{verdict.champion} stays champion" if verdict.champion else "there is no champion")
+        console.result(stays(verdict.champion))
     elif verdict.previous == version:
         console.result(f"{name} v{version} is champion already", good="is champion")
     else:

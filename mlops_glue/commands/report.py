@@ -12,7 +12,7 @@ from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.adapters import dvc, git
+from mlops_glue.adapters import dvc, git, great_expectations
 from mlops_glue.commands.ci import prefix
 from mlops_glue.commands.commit import due
 from mlops_glue.commands.monitor_tables import compared
@@ -315,8 +315,8 @@ def _validation(root: Path) -> dict[str, Any] | None:
             config, said = one["expectation_config"], one["result"]
             column = config["kwargs"].get("column", "")
             found = said.get("unexpected_count", said.get("observed_value"))
-            some = dict.fromkeys(str(v) for v in said.get("partial_unexpected_list", []) if v is not None)
-            found = f"{found}: {', '.join([*some][:5])}" if some else found
+            some = great_expectations.some_unexpected(said)
+            found = f"{found}: {some}" if some else found
             failed.append(f"{config['type']} {column} ({config['severity']}): {found}")
     return {"all": len(results), "passed": len(results) - len(failed), "failed": failed[:20]}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import console, io, layout, modules
 from mlops_glue.commands.commit import due, revision, undo
-from mlops_glue.delivery.describe import compared
+from mlops_glue.delivery.describe import compared, number, stays
 from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, check_interrupted, did_you_mean
 from mlops_glue.pipeline import unchanged
 from mlops_glue.secrets import redacted
@@ -128,16 +128,12 @@ def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
     with _noted(root):  # a failure in between is over
         for name in [*before["stages"], "publish"]:
             console.stage(name, "unchanged", 0.0, [])
-        stays = [_stays(told["champion"])] if told["refused"] else []
-        console.stage("promote", "refused" if stays else "unchanged", 0.0, stays)
+        reasons = [stays(told["champion"])] if told["refused"] else []
+        console.stage("promote", "refused" if reasons else "unchanged", 0.0, reasons)
         if told["online"]:
             console.stage("materialize", "unchanged", 0.0, [])
     outcomes = [{"stage": name, "outcome": "unchanged", "seconds": 0.0, "reasons": []} for name in before["stages"]]
     return _tell(root, outcomes, told | {"new": False, "previous": told["champion"]}, as_json)
-
-
-def _stays(champion: int | None) -> str:
-    return f"v{champion} stays champion" if champion else "there is no champion"
 
 
 def _took(root: Path, outcomes: list[dict[str, Any]]) -> float:
@@ -173,7 +169,7 @@ def _deliver(
     with console.staged("promote") as done:
         verdict = to_alias(config, root, store, version, alias=alias)
         done.outcome = "refused" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
-        done.reasons = [_stays(verdict.champion) if verdict.refused else alias]
+        done.reasons = [stays(verdict.champion) if verdict.refused else alias]
     try:
         online = materialized(config, root, store, env)
     except DataError as error:  # the champion stays, and its features are no longer defined as it knows them
@@ -287,7 +283,7 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
         limit = limits.get(name)
         bounds = [f"{k} {limit[k]}" for k in ("min", "max") if limit[k] is not None] if limit else []
         mark = "" if limit is None else "met" if limit["met"] else "MISSED"
-        numbers = ("n/a" if score[k] is None else f"{score[k]:z.4f}" for k in ("value", "low", "high", "trivial"))
+        numbers = (number(score[k]) for k in ("value", "low", "high", "trivial"))
         rows.append([name, *numbers, ", ".join(bounds), mark])
     console.result()
     console.table(rows, [f"holdout, {report['rows']:,} rows", "value", "95 % low", "high", "trivial", "threshold", ""])
@@ -309,7 +305,7 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
     if told.get("same_as") is not None:
         console.result(f"v{version} is the same model as v{told['same_as']}: what changed made no difference to it")
     if told["refused"]:
-        console.result(_stays(told["champion"]))
+        console.result(stays(told["champion"]))
     elif told["champion"] != version:
         console.result(f"{name} v{version} is challenger")
     else:

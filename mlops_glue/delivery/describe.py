@@ -90,6 +90,11 @@ def decided(verdict: Mapping[str, Any]) -> str:
     return f"* {when}, glue {verdict['by']}: {said}"[:LONGEST]
 
 
+def stays(champion: int | None) -> str:
+    """Who is champion after a refusal."""
+    return f"v{champion} stays champion" if champion else "there is no champion"
+
+
 def compared(with_champion: Mapping[str, Any]) -> str:
     """A candidate beside the champion, in a line."""
     metric, champion = with_champion["metric"], with_champion["version"]

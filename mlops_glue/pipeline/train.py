@@ -224,6 +224,12 @@ def kind_of_class(path: str) -> str | None:
     return of[0] if len(of) == 1 else getattr(made, "_estimator_type", None)  # CatBoost's have no such base
 
 
+def unfit_kind(path: str, task: str | None) -> str | None:
+    """The kind of an estimator's class, where it is not the one that the task needs."""
+    kind = kind_of_class(path)
+    return kind if task is not None and kind is not None and (kind == "regressor") != (task == "regression") else None
+
+
 def _check_kind(estimator: Any, task: str) -> None:
     """A classifier for classes, a regressor for numbers; what does not say which it is may be either.
 
