@@ -190,12 +190,16 @@ def row_of(root: Path) -> dict[str, Any]:
 
 def answering(pid: int) -> list[int]:
     """The processes of a server that answer: those of its children that wait for connections."""
-    found = []
-    for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        with contextlib.suppress(OSError):
-            if "eventpoll" in "".join(str(one.readlink()) for one in Path(f"/proc/{child}/fd").iterdir()):
-                found.append(child)
-    return found
+
+    def waits(child: int) -> bool:
+        with contextlib.suppress(OSError):  # the process has ended
+            for file in Path(f"/proc/{child}/fd").iterdir():
+                with contextlib.suppress(OSError):  # it has closed the file
+                    if "eventpoll" in str(file.readlink()):
+                        return True
+        return False
+
+    return [c for c in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) if waits(c)]
 
 
 @contextlib.contextmanager

@@ -115,11 +115,13 @@ def state(root: Path) -> tuple[bytes, ...]:
     return tuple((root / one).read_bytes() for one in ("data/raw/shop.csv", "glue.yaml", "dvc.yaml", "dvc.lock"))
 
 
-def test_the_dataset_of_a_run_has_as_many_rows_as_were_trained_on(shop: Path) -> None:
-    """MLflow is given the first 1,000 of them, and says how many there are."""
+def test_the_datasets_of_a_run_are_whole_tables_and_its_version_says_how_many_rows_were_trained_on(shop: Path) -> None:
     with contextlib.closing(sqlite3.connect(shop / "mlflow.db")) as store:
-        (profile,) = store.execute("select dataset_profile from datasets").fetchone()
-    assert json.loads(profile)["num_rows"] == OLD * 4 // 5
+        datasets = dict(store.execute("select name, dataset_profile from datasets order by rowid").fetchall())
+        (description,) = store.execute("select description from model_versions order by version").fetchone()
+    rows = {name: json.loads(profile)["num_rows"] for name, profile in datasets.items()}
+    assert rows == {"shop": OLD, "holdout": OLD // 5}
+    assert f"Trained on {OLD * 4 // 5:,} rows of shop" in description
 
 
 def test_it_learns_from_the_fresh_rows(shop: Path, glue: Glue) -> None:

@@ -297,6 +297,8 @@ def committed(work: Path, origin: Path, ci: dict[str, Any], edit: Callable[[str]
     """A project with its workflows, pushed; no tool of it is run here."""
     project(work, ci)
     (work / "glue.yaml").write_text(edit((work / "glue.yaml").read_text()))
+    (work / "tests").mkdir()
+    (work / "tests/test_data.py").write_text("def test_data() -> None: ...\n")
     named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run(["git", "init", "-q", "-b", "main", str(work)], check=True)
     subprocess.run([*named, "add", "-A"], cwd=work, check=True)
