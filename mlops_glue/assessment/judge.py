@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from mlops_glue import io
 from mlops_glue.assessment.capabilities import LEVELS, OF_WHAT_IS_SERVED, STEPS, WITHOUT_TRAINING
 from mlops_glue.assessment.evidence import Answer, Evidence
 from mlops_glue.assessment.tree import printable
@@ -88,7 +89,7 @@ def _commands(evidence: Evidence, answers: dict[str, Answer]) -> dict[str, str]:
         out["pins"] = "uv pip compile requirements.txt -o requirements.lock"
     out["data_remote"] = "" if begin else "dvc remote add --default storage URL && dvc push"
     out["tracking"] = "glue adopt --tracking"
-    tables = [file for file in files if file.endswith((".csv", ".parquet", ".csv.gz", ".jsonl"))]
+    tables = [file for file in files if file.endswith(io.SUFFIXES)]
     tables.sort(key=lambda file: ("train" not in file, file.count("/"), file))
     if tables:
         table = shlex.quote(tables[0])

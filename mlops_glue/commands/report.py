@@ -17,6 +17,7 @@ from mlops_glue.commands.ci import prefix
 from mlops_glue.commands.commit import due
 from mlops_glue.commands.monitor_tables import compared
 from mlops_glue.commands.outputs import check_outputs
+from mlops_glue.delivery import describe
 from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError, first_line
 from mlops_glue.pipeline import runner, stages
@@ -178,11 +179,12 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
     if validation and "validate" in pending and not validation["failed"]:
         validation = None  # of a former run
     main = config.promote.metric or (next(iter(evaluation["metrics"])) if evaluation else "")
+    missed = describe.missed(evaluation["thresholds"]) if evaluation else []
     refused = [
         *_failures(pending, validation),
         *([there.problem] if there.problem else []),
-        *_missed(evaluation),
-        *(_refusal(config, root) if not pending else ()),
+        *missed,
+        *(_refusal(config, root, missed) if not pending else ()),
         *_worse(metrics, main, same, there.name),
     ]
     return {
@@ -228,22 +230,12 @@ def _failures(pending: dict[str, list[str]], validation: dict[str, Any] | None) 
         yield f"stage {name} did not run ({', '.join(why[:2])}), so nothing after it is known"
 
 
-def _missed(evaluation: dict[str, Any] | None) -> Iterator[str]:
-    for limit in evaluation["thresholds"] if evaluation else ():
-        if not limit["met"]:
-            yield f"{limit['metric']} {_number(limit['value'])} misses threshold {_limit(limit)}"
-
-
-def _refusal(config: configs.Config, root: Path) -> list[str]:
-    """Why the last run, of what is here now, refused the model; missed thresholds are told by `_missed`."""
+def _refusal(config: configs.Config, root: Path, missed: list[str]) -> list[str]:
+    """Why the last run, of what is here now, refused the model, but for the thresholds that it missed."""
     told = last_delivery(root, config)
     if told is None or told["champion"] == told["version"] or told["fingerprint"] != runner.fingerprint(root):
         return []
-    return [f"v{told['version']}: {reason}" for reason in told["refused"] if " misses threshold " not in reason]
-
-
-def _limit(limit: dict[str, Any]) -> str:
-    return ", ".join(f"{side} {limit[side]}" for side in ("min", "max") if limit[side] is not None)
+    return [f"v{told['version']}: {reason}" for reason in told["refused"] if reason not in missed]
 
 
 def _worse(rows: list[dict[str, Any]], main: str, same: bool, rev: str) -> Iterator[str]:
@@ -274,7 +266,7 @@ def _metrics(evaluation: Any, before: Any, champion: tuple[str, dict[str, float]
     rows = []
     for name, score in evaluation["metrics"].items():
         base = theirs.get(name, {}).get("value")
-        mark = f"{_limit(limits[name])} {'met' if limits[name]['met'] else 'MISSED'}" if name in limits else ""
+        mark = f"{describe.bounds(limits[name])} {'met' if limits[name]['met'] else 'MISSED'}" if name in limits else ""
         rows.append(
             {
                 "name": name,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import console, io, layout, modules
 from mlops_glue.commands.commit import due, revision, undo
+from mlops_glue.delivery import describe
 from mlops_glue.delivery.describe import compared, number, stays
 from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, check_interrupted, did_you_mean
 from mlops_glue.pipeline import unchanged
@@ -269,11 +270,8 @@ def _warn(report: dict[str, Any], *, refused_later: bool = False) -> None:
     """What the metrics may owe their goodness to, and where nothing is published what a promotion will refuse."""
     for line in report.get("warnings", []):  # an evaluation of a former glue has none
         console.progress(f"warning: {line}")
-    for one in report["thresholds"] if refused_later else ():
-        if not one["met"]:
-            value = "is not defined on this holdout, so it" if one["value"] is None else f"{one['value']:.4f}"
-            limit = " and ".join(f"{side} {one[side]}" for side in ("min", "max") if one[side] is not None)
-            console.progress(f"warning: {one['metric']} {value} misses threshold {limit}: it would be refused")
+    for line in describe.missed(report["thresholds"]) if refused_later else ():
+        console.progress(f"warning: {line}: it would be refused")
 
 
 def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any], previous: int | None) -> None:
@@ -281,10 +279,10 @@ def _summary(report: dict[str, Any], parity: dict[str, Any], told: dict[str, Any
     rows = []
     for name, score in report["metrics"].items():
         limit = limits.get(name)
-        bounds = [f"{k} {limit[k]}" for k in ("min", "max") if limit[k] is not None] if limit else []
+        asked = "" if limit is None else describe.bounds(limit)
         mark = "" if limit is None else "met" if limit["met"] else "MISSED"
         numbers = (number(score[k]) for k in ("value", "low", "high", "trivial"))
-        rows.append([name, *numbers, ", ".join(bounds), mark])
+        rows.append([name, *numbers, asked, mark])
     console.result()
     console.table(rows, [f"holdout, {report['rows']:,} rows", "value", "95 % low", "high", "trivial", "threshold", ""])
     drawn = report.get("intervals")  # an evaluation of a former glue has none

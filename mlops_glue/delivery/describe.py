@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -47,9 +47,24 @@ def _headline(report: Mapping[str, Any]) -> str:
 
 def _row(name: str, score: Mapping[str, Any], limit: Mapping[str, Any] | None) -> str:
     value, low, high, trivial = (number(score[key]) for key in ("value", "low", "high", "trivial"))
-    bounds = [f"{key} {limit[key]}" for key in ("min", "max") if limit[key] is not None] if limit else []
-    mark = "" if limit is None else "met" if limit["met"] else "**missed**"
-    return f"| {name} | {value} | {low} to {high} | {trivial} | {', '.join(bounds)} {mark} |"
+    mark = "" if limit is None else f"{bounds(limit)} {'met' if limit['met'] else '**missed**'}"
+    return f"| {name} | {value} | {low} to {high} | {trivial} | {mark} |"
+
+
+def bounds(threshold: Mapping[str, Any]) -> str:
+    """What a threshold asks for: `min 0.8`, or both ends."""
+    return ", ".join(f"{end} {threshold[end]}" for end in ("min", "max") if threshold[end] is not None)
+
+
+def missed(thresholds: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each threshold that the model does not meet."""
+    return [
+        f"{one['metric']} is not defined on this holdout, so threshold {bounds(one)} is not met"
+        if one["value"] is None
+        else f"{one['metric']} {number(one['value'])} misses threshold {bounds(one)}"
+        for one in thresholds
+        if not one["met"]
+    ]
 
 
 def number(value: float | None) -> str:

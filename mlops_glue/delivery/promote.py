@@ -14,7 +14,7 @@ from mlops_glue import io, layout, metrics
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import METRICS, Config
 from mlops_glue.delivery import history
-from mlops_glue.delivery.describe import decided
+from mlops_glue.delivery.describe import decided, missed
 from mlops_glue.delivery.publish import hashes
 from mlops_glue.delivery.rows import version_rows
 from mlops_glue.delivery.trial import brought
@@ -96,7 +96,7 @@ def promote(
 
 def unsound(thresholds: list[dict[str, Any]], parity: dict[str, Any], *, signed: bool, registered: bool) -> list[str]:
     """Why a version may not be champion, by what is known of itself."""
-    refused = [_missed(t) for t in thresholds if not t["met"]]
+    refused = missed(thresholds)
     if not parity["faithful"] and parity["format"] == "onnx":
         refused.append(f"parity: {parity['reason']}")
     if not signed:
@@ -294,14 +294,6 @@ def _worse_than_trivial(task: str, scores: dict[str, dict[str, Any]]) -> list[st
         return []
     off = "promote: {worse_than_trivial: accept} takes it"
     return [f"{name} {value:z.4f} is worse than the trivial predictor's {trivial:z.4f} ({off})"]
-
-
-def _missed(threshold: dict[str, Any]) -> str:
-    limit = f"min {threshold['min']}" if threshold["min"] is not None else f"max {threshold['max']}"
-    value = threshold["value"]
-    if value is None:
-        return f"{threshold['metric']} is not defined on this holdout, so threshold {limit} is not met"
-    return f"{threshold['metric']} {value:z.4f} misses threshold {limit}"
 
 
 def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: Path) -> dict[str, Any]:

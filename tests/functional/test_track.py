@@ -129,6 +129,29 @@ def test_a_script_that_logs_itself_works_as_without_glue_and_its_runs_are_childr
     assert tracked.data.metrics == {"auc": 0.75, "rmse": 2.0}
 
 
+AUTOLOGS = """\
+import mlflow
+from sklearn.linear_model import LinearRegression
+mlflow.autolog(log_models=False)
+LinearRegression(fit_intercept=False).fit([[0.0], [1.0]], [1.0, 3.0])
+"""
+
+
+def test_what_autolog_found_is_in_the_run_of_the_command(tmp_path: Path, glue: Glue, empty_store: Path) -> None:
+    from mlflow import MlflowClient
+
+    glue("adopt", "--tracking", "--yes", cwd=tmp_path)
+    shutil.copy(empty_store, tmp_path / "glue")
+    (tmp_path / "train.py").write_text(AUTOLOGS)
+    glue("track", "--", sys.executable, "train.py", cwd=tmp_path)
+    client = MlflowClient(f"sqlite:///{tmp_path}/glue/mlflow.db")
+    runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    (tracked,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    (theirs,) = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == tracked.info.run_id]
+    assert theirs.data.params["fit_intercept"] == tracked.data.params["fit_intercept"] == "False"
+    assert theirs.data.metrics == tracked.data.metrics and "training_mean_squared_error" in tracked.data.metrics
+
+
 def test_what_is_set_already_stays() -> None:
     ours = {"MLFLOW_TRACKING_URI": "a", "MLFLOW_EXPERIMENT_NAME": "b", "MLFLOW_RUN_CONTEXT": "{}"}
     assert track._environment({"X": "1"}, ours) == {"X": "1", **ours}

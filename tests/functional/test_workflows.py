@@ -364,6 +364,38 @@ def test_a_push_trains_only_what_passes_its_tests(tmp_path: Path) -> None:
     assert asked == "run --pull --push --until evaluate\n" and runner.asked == []  # nothing is registered
 
 
+def test_the_pull_request_of_an_adopted_repository_is_green(tmp_path: Path, glue: Glue) -> None:
+    """Its own code is not held to a style that it did not choose, nor is a folder without tests a failure."""
+    work = tmp_path / "work"
+    (work / "tests").mkdir(parents=True)
+    (work / "tests/conftest.py").touch()
+    palmerpenguins.load_penguins().to_csv(work / "penguins.csv", index=False)
+    (work / "train.py").write_text(
+        "import os, sys\nimport pandas as pd\nfrom sklearn.linear_model import LogisticRegression\n"
+        "df = pd.read_csv('penguins.csv').dropna(); l = df.pop('species')\n"
+        "LogisticRegression(max_iter=500).fit(df[['body_mass_g', 'flipper_length_mm']], l)\n"
+    )
+    git = ["git", "-C", str(work), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", "init", "-q", "-b", "main", str(work)], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "theirs"], check=True)
+    glue("adopt", "--yes", cwd=work)
+    project = work / "glue"
+    (project / "requirements.lock").write_text(lock("click"))
+    glue("ci", cwd=project)
+    (project / "requirements.in").write_text("click\n")  # the whole would be installed for minutes
+    glue("run", "--until", "package", cwd=project)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "glue"], check=True)
+    subprocess.run(["git", "clone", "-q", "--bare", str(work), str(tmp_path / "origin.git")], check=True)
+    sha = subprocess.run([*git, "rev-parse", "main"], check=True, capture_output=True, text=True).stdout.strip()
+    event = {"pull_request": {**PULL["pull_request"], "base": {"sha": sha}}}
+    runner = Runner(tmp_path / "run", tmp_path / "origin.git", "main", event, {})
+    job = runner.run("glue-test")["pipeline"]
+    assert job.result == "success", job.log
+    assert {job.steps[name] for name in ("Lint", "Run", "Test", "Report")} == {"success"}
+
+
 def test_pull_requests_and_training(tmp_path: Path, glue: Glue, empty_store: Path) -> None:
     """The short form: the DVC remote is a folder, the registry a database file."""
     store = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"

@@ -98,7 +98,7 @@ def test_a_refusal_of_what_is_here_now_is_one_of_the_change(tmp_path: Path, monk
     monkeypatch.setattr("mlops_glue.pipeline.runner.fingerprint", lambda _: "now")
     reasons = ["auc 0.7000 misses threshold min 0.8", "log_loss 0.3000 is worse than champion v1's 0.2000"]
     told = {"model": "p", "version": 2, "champion": 1, "fingerprint": "now", "refused": reasons}
-    assert _refusal(config, tmp_path) == []
+    assert _refusal(config, tmp_path, reasons[:1]) == []
     for changed, wanted in (({}, [f"v2: {reasons[1]}"]), ({"fingerprint": "before"}, []), ({"champion": 2}, [])):
         io.write_json(tmp_path / layout.DELIVERY, told | changed)
-        assert _refusal(config, tmp_path) == wanted
+        assert _refusal(config, tmp_path, reasons[:1]) == wanted
