@@ -66,8 +66,8 @@ def bundle(folder: Path, reference: Path) -> float:
     import time
 
     from mlops_glue import io, layout
+    from mlops_glue.drift import Reference, inputs, summarised
     from mlops_glue.schema import Column, Schema
-    from mlops_glue.summary import Reference, inputs, summarised
 
     kinds = ["number"] * NUMBERS + ["category"] * CATEGORIES
     schema = Schema("regression", "y", [Column(n, k) for n, k in zip(COLUMNS, kinds, strict=True)])  # type: ignore[arg-type]

@@ -80,6 +80,9 @@ def glue() -> None:
     glue init churn --data customers.csv --target churn
     cd churn && glue run
     """
+    from mlops_glue import console
+
+    console.show_logs()
 
 
 @glue.command()
@@ -563,10 +566,10 @@ def report(
     if show and (pr or as_json):
         raise UsageError("--open opens the page, which --pr and --json do not write", hint="glue report --open")
     if not pr:
-        from mlops_glue.commands.page import page as command
+        from mlops_glue.report.project import page as command
 
         return command(output=output, show=show, as_json=as_json, env=env)
-    from mlops_glue.commands.report import report as of_change
+    from mlops_glue.report.pull_request import report as of_change
 
     return of_change(base=base, out=output, pages=pages, as_json=as_json, env=env)
 

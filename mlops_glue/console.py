@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 import time
@@ -31,6 +32,18 @@ def progress(line: str, *, whole: bool = False) -> None:
     if colon and label in LABELS:
         shown = terminal.paint(f"{label}:", LABELS[label], sys.stderr) + rest
     _write_line(shown)
+
+
+class _Shown(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        progress(record.getMessage())
+
+
+def show_logs() -> None:
+    """What the rooms log are lines of progress: they do not print."""
+    log = logging.getLogger("mlops_glue")
+    log.handlers = [_Shown()]
+    log.setLevel(logging.INFO)
 
 
 def _write_line(line: str) -> None:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
+WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, of a greater one a sample
+SAMPLE_ROWS = 200_000
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 BLOCK_BYTES = 8 << 20  # of a text file, at a time
 BATCH_ROWS = 65536  # of a Parquet file, at a time
@@ -989,3 +991,14 @@ def sink(path: Path, named: Path, schema: pa.Schema) -> Any:
         texts = [field.name for field in schema if is_text(field.type)]
         return pq.ParquetWriter(path, schema, use_dictionary=texts or False)
     return CsvSink(path, schema.names, compress=named.name.lower().endswith(".gz"))
+
+
+def read_or_sample(file: Path, found: list[str], keys: tuple[str, ...] = ()) -> Any:
+    """A table, with `keys` as `read_table` takes them; of a big one a sample, which `found` then says."""
+    if file.stat().st_size <= WHOLE_BYTES:
+        table = read_table(file, keys)
+        found += notes(table, file.name)
+        return table
+    table = sample(file, SAMPLE_ROWS, keys)
+    found.append(f"{file.name} is big: read from a sample of {table.num_rows:,} rows")
+    return table

@@ -18,12 +18,11 @@ from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment.tree import Tree, is_test, printable, scan
-from mlops_glue.commands import generated, undo
 from mlops_glue.commands.init import plan
 from mlops_glue.errors import GlueError, UsageError, did_you_mean
 from mlops_glue.pipeline import runner
 from mlops_glue.pipeline.train import unfit_kind
-from mlops_glue.scaffold import feast
+from mlops_glue.scaffold import feast, manifest, undo
 from mlops_glue.scaffold import script as scripts
 from mlops_glue.scaffold.feast import FeastView
 
@@ -77,7 +76,7 @@ def adopt(
             raise
         found.notes.append(f"the features of Feast are not joined: {error.message}")
         asked, notes = plan(root, [table], column, None, (), task, stays=top, builds=builds, drops=drops)
-    made = generated.render(asked)
+    made = manifest.render(asked)
     files = {name: text for name, text in made.items() if name in WRITTEN or name.startswith("feature_repo/")}
     for note in [*found.notes, *notes]:
         console.progress(note)
@@ -386,12 +385,12 @@ def as_diff(files: dict[str, str]) -> str:
     return "\n".join(out)
 
 
-def _write(root: Path, files: dict[str, str], asked: generated.Answers, made: dict[str, str]) -> None:
+def _write(root: Path, files: dict[str, str], asked: manifest.Answers, made: dict[str, str]) -> None:
     with undo.undone_on_failure(root, [*files, layout.GENERATED]):
         root.mkdir()
         dvc.init(root, git=git.inside(root))
         git.forget(root)  # dvc init adds to the index, which is the user's
         for name, text in files.items():
             io.write_text(root / name, text)
-        generated.remember(root, "init", asked, made, files)
+        manifest.record(root, "init", asked, made, files)
         runner.write_definition(configs.load(root), root)

@@ -18,13 +18,13 @@ from typing import Any
 from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import git
-from mlops_glue.commands import generated
 from mlops_glue.commands.adopt import as_diff, asked_for, free_place
 from mlops_glue.commands.init import name_of
-from mlops_glue.commands.undo import undone_on_failure
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.processes import apart
+from mlops_glue.scaffold import manifest
+from mlops_glue.scaffold.undo import undone_on_failure
 
 ROWS = 10_000  # of the table that the ONNX form is proved on
 
@@ -57,8 +57,8 @@ def adopt_model(
     if not newer:
         root = free_place(top, path)
     table = io.existing(f"--data {data}", Path(data), top / data).resolve() if data is not None else None
-    asked: generated.Answers = {"served": {"project": name_of(top.name) or "project", "model": name}}
-    files = {} if newer else generated.render(asked)
+    asked: manifest.Answers = {"served": {"project": name_of(top.name) or "project", "model": name}}
+    files = {} if newer else manifest.render(asked)
     with tempfile.TemporaryDirectory() as scratch:
         where = (top, _uri(top, registry), name, version, trust, table, Path(scratch))
         told = apart(_converted, *where, does="loads the model")  # whatever the model's code does to it
@@ -75,7 +75,7 @@ def adopt_model(
                 root.mkdir()
                 for file, text in files.items():
                     io.write_text(root / file, text)
-                generated.remember(root, "init", asked, files, files)
+                manifest.record(root, "init", asked, files, files)
                 number, new = _register(root, name, told, Path(scratch) / "bundle")
     said = "is champion" if new else "has it already"
     console.result(

@@ -19,13 +19,14 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git
-from mlops_glue.commands import generated, undo
-from mlops_glue.commands.commit import due
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
-from mlops_glue.pipeline import defaults, runner, store
+from mlops_glue.pipeline import runner
 from mlops_glue.pipeline.featurize import as_target, outputs, shown
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
 from mlops_glue.pipeline.train import kind_of_class
+from mlops_glue.scaffold import defaults, manifest, undo
+from mlops_glue.scaffold import feature_repo as store
+from mlops_glue.scaffold.commit import due
 from mlops_glue.scaffold.feast import FeastView
 from mlops_glue.schema import moments
 from mlops_glue.text import category, is_text
@@ -33,8 +34,6 @@ from mlops_glue.text import category, is_text
 SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
 MOST_TWINS = 3  # groups of classes that are told to be one
 KINDS = ("number", "category", "boolean", "datetime")
-WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, of a greater one a sample
-SAMPLE_ROWS = 200_000
 FRAUD: dict[str, Any] = {  # what the fraud template knows better than its tables show
     "project": "fraud_detection",
     "model": "fraud_detection_model",
@@ -127,7 +126,7 @@ def _check_no_tables(directory: str, root: Path) -> None:
 
 def _generate(template: str, folder: Path) -> list[Path]:
     """Run the template's own script, as its user may do later, and take the tables that it makes."""
-    for path, text in generated.render({template: {}}).items():
+    for path, text in manifest.render({template: {}}).items():
         io.write_text(folder / path, text)
     done = subprocess.run(
         [sys.executable, "data/generate.py"], cwd=folder, capture_output=True, text=True, timeout=600, check=False
@@ -150,7 +149,7 @@ def plan(
     builds: tuple[str, dict[str, Any]] | None = None,
     drops: Mapping[str, str] = {},
     feast: Sequence[FeastView] = (),
-) -> tuple[generated.Answers, list[str]]:
+) -> tuple[manifest.Answers, list[str]]:
     """What the templates take, by their folder, and what the user should know.
 
     Args:
@@ -167,7 +166,7 @@ def plan(
         feast: the views of the other tables, where a Feast repository has some.
     """
     notes: list[str] = []
-    read = {file: read_or_sample(file, notes, entities) for file in found}
+    read = {file: io.read_or_sample(file, notes, entities) for file in found}
     labels = next((file for file, table in read.items() if target in table.column_names), found[0])
     clocks = {view.path: view.timestamp for view in feast if view.timestamp is not None}
     tables = [
@@ -204,7 +203,7 @@ def plan(
     _check_classes(label, target, task_found, notes, asked=task is not None)
     notes.append(f"task: {task_found}")
     positive = defaults.positive(table.column(target), task_found)
-    big = label.file.stat().st_size > WHOLE_BYTES
+    big = label.file.stat().st_size > io.WHOLE_BYTES
     small = known is None and builds is None and not big and not (root / "model.py").exists()
     small = small and defaults.is_small(table, usable, target, task_found)
     estimator, params = ("model:build", {}) if small else builds or defaults.estimator(table, target, task_found)
@@ -232,23 +231,12 @@ def plan(
         "slices": defaults.slices(usable, None),
         **(known or {}),
     }
-    asked: generated.Answers = {"project": values}
+    asked: manifest.Answers = {"project": values}
     if small:
         asked["regressor" if task_found == "regression" else "classifier"] = {}
     if views:
         asked["feast"] = store.answers(views, values["project"])
     return asked, notes
-
-
-def read_or_sample(file: Path, notes: list[str], keys: tuple[str, ...] = ()) -> Any:
-    """A table, with `keys` as `io.read_table` takes them; of a big one a sample, which `notes` then tells."""
-    if file.stat().st_size <= WHOLE_BYTES:
-        table = io.read_table(file, keys)
-        notes += io.notes(table, file.name)
-        return table
-    table = io.sample(file, SAMPLE_ROWS, keys)
-    notes.append(f"{file.name} is big: read from a sample of {table.num_rows:,} rows")
-    return table
 
 
 def _look(
@@ -467,9 +455,9 @@ def name_of(text: str) -> str:
 
 
 def _carry_out(
-    directory: str, root: Path, found: list[Path], asked: generated.Answers, notes: list[str], *, dry_run: bool
+    directory: str, root: Path, found: list[Path], asked: manifest.Answers, notes: list[str], *, dry_run: bool
 ) -> int:
-    files = generated.render(asked)
+    files = manifest.render(asked)
     tables = {file: root / _path_in(root, file) for file in found}
     near = {p.name.casefold(): p.name for p in root.iterdir()} if root.is_dir() else {}
     there = {path: near.get(path.casefold(), path) for path in files}  # ReadMe.md is a README.md too
@@ -495,7 +483,7 @@ def _carry_out(
         return 0
     with undo.undone_on_failure(root, [*missing, *paths, *pointers, layout.GENERATED]):
         _write(root, missing, tables)
-        generated.remember(root, "init", asked, files, missing)
+        manifest.record(root, "init", asked, files, missing)
         enter = None if root == Path.cwd() else f"cd {shlex.quote(directory)}"
         steps = [enter, due(root, "glue init", [*missing, *pointers, "dvc.yaml"]), "glue run"]
     console.result(f"{directory}: {len(missing)} files written")

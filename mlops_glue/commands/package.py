@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import git
-from mlops_glue.commands import generated, replace, undo
 from mlops_glue.delivery import fetch
 from mlops_glue.errors import MissingExtra, ToolError, UsageError
+from mlops_glue.scaffold import manifest, replace, undo
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -156,7 +156,7 @@ def _requirements(
     folder = layout.templates() / "serving"
     found = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return len(pins), {
-        generated.dotted(p.relative_to(folder).as_posix()): io.render(p, values, ("<<", ">>")) for p in found
+        manifest.dotted(p.relative_to(folder).as_posix()): io.render(p, values, ("<<", ">>")) for p in found
     }
 
 

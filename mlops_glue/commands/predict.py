@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
-from mlops_glue.commands.outputs import check_outputs
 from mlops_glue.delivery.fetch import of_registry, read_only
 from mlops_glue.errors import DataError, UsageError, together
 from mlops_glue.pipeline import unchanged
+from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.serving.outside import Outside
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import console, io, layout, modules
-from mlops_glue.commands.commit import due, revision, undo
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.describe import compared, number, stays
 from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, check_interrupted, did_you_mean
 from mlops_glue.pipeline import unchanged
+from mlops_glue.scaffold.commit import due, revision, undo
 from mlops_glue.secrets import redacted
 
 if TYPE_CHECKING:

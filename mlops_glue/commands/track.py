@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc, git
-from mlops_glue.commands import generated
 from mlops_glue.commands.adopt import as_diff, asked_for, flat, free_place
 from mlops_glue.commands.init import name_of
-from mlops_glue.commands.undo import undone_on_failure
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import GlueError, UsageError, brief
+from mlops_glue.scaffold import manifest
+from mlops_glue.scaffold.undo import undone_on_failure
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -35,8 +35,8 @@ def adopt_tracking(path: str, *, dry_run: bool = False, ask: Callable[[str], boo
     top = Path(path).resolve()
     root = free_place(top, path)
     server = "MLFLOW_TRACKING_URI" in os.environ
-    asked: generated.Answers = {"tracked": {"project": name_of(top.name) or "project", "server": server}}
-    files = generated.render(asked)
+    asked: manifest.Answers = {"tracked": {"project": name_of(top.name) or "project", "server": server}}
+    files = manifest.render(asked)
     console.result(as_diff(files))
     if dry_run or not asked_for(ask, root):
         return 0
@@ -44,7 +44,7 @@ def adopt_tracking(path: str, *, dry_run: bool = False, ask: Callable[[str], boo
         root.mkdir()
         for name, text in files.items():
             io.write_text(root / name, text)
-        generated.remember(root, "init", asked, files, files)
+        manifest.record(root, "init", asked, files, files)
     console.result(f"{root}: written. Next: glue track -- python train.py")
     return 0
 

@@ -5,28 +5,17 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import git
-from mlops_glue.commands import ci, generated, undo
 from mlops_glue.commands.init import FRAUD, plan
-from mlops_glue.errors import CheckFailed, GlueError, UsageError, brief
+from mlops_glue.errors import GlueError, UsageError, brief
 from mlops_glue.pipeline import runner
-
-OURS = "yours"  # how the marks of a conflict call the file as it is
-CHANGES = ("new", "updated", "merged", "conflict", "removed")
-
-
-@dataclass(frozen=True)
-class File:
-    """One file as it will be."""
-
-    path: str  # from the project folder
-    outcome: str  # one of CHANGES, or unchanged, deleted (by the user), yours (not glue's)
-    text: str | None = None  # None: not there
+from mlops_glue.scaffold import manifest, undo, workflows
+from mlops_glue.scaffold.merge import CHANGES, File, as_it_was, check_resolved, merge, read
 
 
 def upgrade(*, check: bool = False, dry_run: bool = False, adopt_base: bool = False, as_json: bool = False) -> int:
@@ -39,7 +28,7 @@ def upgrade(*, check: bool = False, dry_run: bool = False, adopt_base: bool = Fa
         as_json: print the outcome of each file as JSON.
     """
     root = layout.find_root()
-    parts = generated.recorded(root)
+    parts = manifest.load(root)
     if adopt_base:
         parts = {**parts, "init": _as_if_made_now(root)}
     elif "init" not in parts:
@@ -62,7 +51,7 @@ def upgrade(*, check: bool = False, dry_run: bool = False, adopt_base: bool = Fa
         with undo.undone_on_failure(root, [*(file.path for file in changed), layout.GENERATED]):
             _write(root, changed)
             if adopt_base or any(after[name].files != parts[name].files for name in after):
-                generated.write(root, {**parts, **after})
+                manifest.write(root, {**parts, **after})
     if as_json:
         console.result_json({"glue": __version__, "files": {file.path: file.outcome for file in files}})
     else:
@@ -73,7 +62,7 @@ def upgrade(*, check: bool = False, dry_run: bool = False, adopt_base: bool = Fa
     return 1 if conflicts or (check and changed) else 0
 
 
-def _as_if_made_now(root: Path) -> generated.Part:
+def _as_if_made_now(root: Path) -> manifest.Part:
     """A record for a project that has none: what the current templates make of its tables and its config."""
     config = configs.load(root, "")
     labels, source = config.data.labels, config.source
@@ -94,13 +83,13 @@ def _as_if_made_now(root: Path) -> generated.Part:
         asked |= {"fraud": {}, "feature_repo": {}}
     if config.train.estimator == "model:build":
         asked["regressor" if labels.task == "regression" else "classifier"] = {}
-    made = generated.render(asked)
+    made = manifest.render(asked)
     made.pop(layout.SCHEMA)
     files = {path: text if (root / path).is_file() else None for path, text in made.items()}
-    return generated.Part(__version__, asked, files)
+    return manifest.Part(__version__, asked, files)
 
 
-def check_known(parts: dict[str, generated.Part]) -> None:
+def check_known(parts: dict[str, manifest.Part]) -> None:
     """No newer glue wrote the record: the templates of this one would take away what that one brought.
 
     Raises:
@@ -112,7 +101,7 @@ def check_known(parts: dict[str, generated.Part]) -> None:
         try:
             newer = Version(part.version) > Version(__version__)
         except (InvalidVersion, TypeError) as error:
-            raise generated.unreadable(f"version {part.version!r} is none") from error
+            raise manifest.unreadable(f"version {part.version!r} is none") from error
         if newer:
             raise UsageError(
                 f"{layout.GENERATED} is of glue {part.version}, and this is glue {__version__}",
@@ -120,40 +109,19 @@ def check_known(parts: dict[str, generated.Part]) -> None:
             )
 
 
-def check_resolved(root: Path, parts: dict[str, generated.Part]) -> None:
-    """No file holds a conflict of an earlier merge.
-
-    Raises:
-        CheckFailed: one does.
-    """
-    for path in (path for part in parts.values() for path in part.files):
-        for number, line in enumerate((_read(root / path) or "").splitlines(), 1):
-            if line == f"<<<<<<< {OURS}":
-                raise CheckFailed(f"{path}:{number} holds both sides of a merge", hint="choose, then again")
-
-
-def _read(place: Path) -> str | None:
-    """The text with bare line feeds; None where there is no such file."""
-    if not place.is_file():
-        return None
-    return place.read_bytes().decode("utf-8", "surrogateescape").replace("\r\n", "\n")
-
-
-def _of_init(root: Path, part: generated.Part) -> tuple[list[File], dict[str, generated.Part]]:
+def _of_init(root: Path, part: manifest.Part) -> tuple[list[File], dict[str, manifest.Part]]:
     """What `glue init` or `glue adopt` wrote, and the record of it after."""
     try:
-        made = generated.render(part.asked)
+        made = manifest.render(part.asked)
     except Exception as error:  # whatever a template or its code says of an answer that is not there, or is another
-        raise generated.unreadable(f"its answers make no files: {brief(error)}") from error
+        raise manifest.unreadable(f"its answers make no files: {brief(error)}") from error
     schema = made.pop(layout.SCHEMA)
-    files = [judged(root, path, part, text) for path, text in made.items()]
-    outcome = "unchanged" if _read(root / layout.SCHEMA) == schema else "updated"
+    files = [merge(root, path, part, text) for path, text in made.items()]
+    outcome = "unchanged" if read(root / layout.SCHEMA) == schema else "updated"
     return [*files, File(layout.SCHEMA, outcome, schema)], {"init": _after(part, files, made)}
 
 
-def _of_config(
-    root: Path, part: generated.Part | None, text: str | None
-) -> tuple[list[File], dict[str, generated.Part]]:
+def _of_config(root: Path, part: manifest.Part | None, text: str | None) -> tuple[list[File], dict[str, manifest.Part]]:
     """What follows from `glue.yaml` with this text: `dvc.yaml`, and the workflows where `glue ci` wrote them."""
     try:
         config = configs.load(root, "", tables=False, needs=(), text=text)
@@ -164,52 +132,16 @@ def _of_config(
         top = git.top(root)
         if part is None or top is None:
             return files, {}
-        made = ci.files(config, root, top)
+        made = workflows.files(config, root, top)
     except GlueError as error:
         console.progress(f"dvc.yaml and workflows are left as they are: {error.message.splitlines()[0]}")
         return [], {}
-    named = {ci.relative(path, root): text for path, text in made.items()}
-    workflows = [judged(root, path, part, text, mark=ci.MARK) for path, text in named.items()]
-    return files + workflows, {"ci": _after(part, workflows, named)}
+    named = {workflows.relative(path, root): text for path, text in made.items()}
+    merged = [merge(root, path, part, text, mark=workflows.MARK) for path, text in named.items()]
+    return files + merged, {"ci": _after(part, merged, named)}
 
 
-def judged(root: Path, path: str, part: generated.Part, new: str | None, mark: str = "") -> File:
-    """A file by what it is, what it was made as, and what it would be made as now.
-
-    Args:
-        root: the project folder.
-        path: the file.
-        part: what was written, and by whom.
-        new: its text by the current templates; None where it is not asked for any more.
-        mark: how it begins while it is glue's.
-    """
-    there, base = _read(root / path), part.files.get(path)
-    if there is None and (new is None or path not in part.files):
-        return File(path, "unchanged" if new is None else "new", new)
-    if there is None:
-        return File(path, "yours" if base is None else "deleted")
-    if there == new:
-        return File(path, "unchanged", new)
-    if base is None or not there.startswith(mark) or (new is None and there != base):
-        return File(path, "yours", there)
-    if new is None:
-        return File(path, "removed")
-    if base == new:
-        return File(path, "unchanged", there)
-    if there == base:
-        return File(path, "updated", new)
-    return _merged(path, there, base, new, part.version)
-
-
-def _merged(path: str, there: str, base: str, new: str, version: str) -> File:
-    labels = (OURS, f"as glue {version} wrote it", f"glue {__version__}")
-    ours, common, theirs = (text.encode("utf-8", "surrogateescape") for text in (there, base, new))
-    merged, conflicts = git.merge_file(ours, common, theirs, labels)
-    text = merged.decode("utf-8", "surrogateescape")
-    return File(path, "conflict" if conflicts else "unchanged" if text == there else "merged", text)
-
-
-def _after(part: generated.Part, files: list[File], made: Mapping[str, str | None]) -> generated.Part:
+def _after(part: manifest.Part, files: list[File], made: Mapping[str, str | None]) -> manifest.Part:
     """The record once the files are written: the next merge begins from what was brought now."""
     kept = {file.path: None if file.outcome == "yours" else made[file.path] for file in files}
     texts = {path: text for path, text in kept.items() if text is not None or made[path] is not None}
@@ -228,18 +160,12 @@ def _write(root: Path, changed: list[File]) -> None:
             (root / file.path).unlink()
 
 
-def as_it_was(place: Path, text: str) -> bytes:
-    """With the line ends that the file has."""
-    ends = "\r\n" if place.exists() and b"\r\n" in place.read_bytes() else "\n"
-    return text.replace("\n", ends).encode("utf-8", "surrogateescape")
-
-
 def _tell(root: Path, files: list[File], *, show: bool) -> None:
     for file in files:
         if file.outcome != "unchanged" and not (file.outcome == "yours" and file.text is None):  # nor is it there
             console.result(f"{file.outcome:<9} {file.path}")
         if show and file.outcome in CHANGES:
-            console.result(_diff(file.path, _read(root / file.path) or "", file.text or ""))
+            console.result(_diff(file.path, read(root / file.path) or "", file.text or ""))
     conflicts = [file.path for file in files if file.outcome == "conflict"]
     if not any(file.outcome in CHANGES for file in files):
         console.result(f"as glue {__version__} makes it, with your edits: nothing to bring")
@@ -247,11 +173,11 @@ def _tell(root: Path, files: list[File], *, show: bool) -> None:
         console.progress(f"both sides are in {', '.join(conflicts)}, between <<<<<<< and >>>>>>>: choose, then commit")
 
 
-def _tell_what_differs(root: Path, part: generated.Part) -> None:
+def _tell_what_differs(root: Path, part: manifest.Part) -> None:
     """What counts as the user's own from now on."""
     differs = []
     for path, text in part.files.items():
-        there = _read(root / path)
+        there = read(root / path)
         if there is None:
             differs.append(f"not there  {path}")
         elif text is not None and there != text:
@@ -260,7 +186,7 @@ def _tell_what_differs(root: Path, part: generated.Part) -> None:
         ["what the current templates would make otherwise, and is yours from now on:", *differs] if differs else []
     ):
         console.result(line)
-    ignored = _read(root / ".gitignore") or ""
+    ignored = read(root / ".gitignore") or ""
     if f"!/{layout.GENERATED}" not in ignored.splitlines():
         console.progress(f".gitignore should have: !/{layout.GENERATED}")
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from mlops_glue import io, layout
 from mlops_glue.config import Drift, Monitor
+from mlops_glue.drift import Numbers, Reference, Summary, counted, outcome
 from mlops_glue.errors import DataError, first_line, suggestion
 from mlops_glue.schema import Column, Schema, encode
-from mlops_glue.summary import Numbers, Reference, Summary, counted, outcome
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,10 +9,10 @@ import numpy as np
 
 from mlops_glue import io, layout
 from mlops_glue.config import Drift
+from mlops_glue.drift import Numbers, Summary, Values
 from mlops_glue.monitoring.labels import TRUTH, Joined
 from mlops_glue.monitoring.performance import LEVEL, truths
 from mlops_glue.schema import Schema, as_text
-from mlops_glue.summary import Numbers, Summary, Values
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import io, layout
+from mlops_glue.drift import Reference, inputs, outcome, summarised
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
-from mlops_glue.summary import Reference, inputs, outcome, summarised
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,1 +1,1 @@
-"""What `glue adopt` reads of a repository that is there, to write a `glue.yaml` for it."""
+"""What glue writes into a project: what it infers and plans, renders, records, merges and takes back."""

@@ -15,9 +15,11 @@ import pytest
 
 from mlops_glue import config as configs
 from mlops_glue import io, layout
-from mlops_glue.commands import page, report, run
+from mlops_glue.commands import run
 from mlops_glue.delivery import describe
 from mlops_glue.pipeline import plots, runner, stages
+from mlops_glue.report import project as page
+from mlops_glue.report import pull_request as report
 
 TEXT = """glue: 1
 project: p

@@ -12,9 +12,9 @@ import palmerpenguins
 import pytest
 
 from mlops_glue import layout
-from mlops_glue.commands import generated
 from mlops_glue.commands.ci import ci
 from mlops_glue.commands.init import init
+from mlops_glue.scaffold import manifest
 from tests.conftest import Glue
 
 SHARE = "  test_size: 0.2  # share of the rows in the holdout\n"
@@ -196,5 +196,5 @@ def test_what_cannot_be_done_changes_nothing(project: Path, glue: Glue, monkeypa
 def test_answers_of_the_first_version_still_make_every_file() -> None:
     """A template that asks for more than was answered a year ago gives it a default."""
     asked = json.loads(Path(__file__).with_name("answers.json").read_text())
-    made = generated.render(asked)
+    made = manifest.render(asked)
     assert {"glue.yaml", "README.md", "model.py", "features.py", "feature_repo/definitions.py"} <= {*made}

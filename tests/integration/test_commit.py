@@ -11,10 +11,10 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import io
 from mlops_glue.adapters import git
-from mlops_glue.commands.commit import due, revision, undo
-from mlops_glue.commands.report import report as pull_request
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import runner
+from mlops_glue.report.pull_request import report as pull_request
+from mlops_glue.scaffold.commit import due, revision, undo
 
 CONFIG = """
 glue: 1

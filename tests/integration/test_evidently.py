@@ -14,9 +14,9 @@ import pytest
 
 from mlops_glue.adapters import evidently as adapter
 from mlops_glue.adapters.evidently import Painter
+from mlops_glue.drift import counted, inputs, summarised
 from mlops_glue.errors import ToolError
 from mlops_glue.schema import Column, Schema
-from mlops_glue.summary import counted, inputs, summarised
 
 SCHEMA = Schema("regression", "y", [Column("x", "number"), Column("word", "category"), Column("yes", "boolean")])
 

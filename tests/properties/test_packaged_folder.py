@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlops_glue import __version__, io, layout
-from mlops_glue.commands import generated, replace
 from mlops_glue.errors import UsageError
+from mlops_glue.scaffold import manifest, replace
 from tests.faults import Killed, KilledError, at_work
 
 BUILT = ["bundle/a.onnx", "bundle/b.json", "code/x/m.py", "code/n.py", "serve.json", "wheels/README"]
@@ -181,4 +181,4 @@ def test_an_unchanged_file_is_not_written_again_and_one_call_waits_for_no_other(
         replace.workplace(out),
     ):
         pass
-    assert generated.recorded(out)["written"].version == __version__
+    assert manifest.load(out)["written"].version == __version__

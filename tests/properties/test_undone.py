@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from mlops_glue import cli
-from mlops_glue.commands import ci, generated, init, undo, upgrade
+from mlops_glue.commands import ci, init, upgrade
 from mlops_glue.errors import GlueError
+from mlops_glue.scaffold import manifest, undo
 from tests.faults import Refused, at_work
 
 TABLE = "a,b,y\n" + "".join(f"{i * 7 % 40},{i * i},{'yn'[i % 2]}\n" for i in range(40))
@@ -83,14 +84,14 @@ def test_ci_and_upgrade_are_undone_wherever_they_fail(
     subprocess.run(["dvc", "remote", "add", "--default", "r", "s3://b/c"], cwd=root, check=True, capture_output=True)
     if command == "upgrade":  # one file is updated, one is new, one goes
         ci.ci()
-        parts = generated.recorded(root)
+        parts = manifest.load(root)
         parts["ci"].files["Makefile"] = "# before\n"
         (root / "Makefile").write_text("# before\n")
         parts["init"].files.update({"old.py": "1\n"})
         (root / "old.py").write_text("1\n")
         parts["init"].files.pop("model.py", None)
         (root / "model.py").unlink(missing_ok=True)
-        generated.write(root, parts)
+        manifest.write(root, parts)
     at, failed = 1, 0
     while True:
         here = shutil.copytree(root, tmp_path / f"r{at}", symlinks=True)

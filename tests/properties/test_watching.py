@@ -15,17 +15,17 @@ import pytest
 from scipy.stats import wasserstein_distance
 
 from mlops_glue import io, layout
-from mlops_glue.commands.monitor_tables import compared
-from mlops_glue.commands.report import _drift
 from mlops_glue.config import Drift, Monitor, Performance
+from mlops_glue.drift import MARGIN, Numbers, few
 from mlops_glue.monitoring.drift import Version, Watch
 from mlops_glue.monitoring.labels import TRUTH, Joined
 from mlops_glue.monitoring.performance import performance, truths
+from mlops_glue.monitoring.tables import compared
 from mlops_glue.pipeline.reference import reference
+from mlops_glue.report.pull_request import _drift
 from mlops_glue.schema import Schema, encode
 from mlops_glue.serving.segments import Field
 from mlops_glue.serving.ship import _column
-from mlops_glue.summary import MARGIN, Numbers, few
 
 SETTINGS = Monitor(drift=Drift(weights="equal"))
 Make = Callable[[np.random.Generator, int], Any]

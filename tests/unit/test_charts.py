@@ -6,7 +6,7 @@ import math
 import re
 from xml.etree import ElementTree
 
-from mlops_glue import charts
+from mlops_glue.report import charts
 
 STAGE = {"outcome": "executed", "note": "1.0 s"}
 POINT = {"at": 0.0, "value": 1.0, "low": 0.5, "high": 2.0, "kind": "value", "title": "<b>"}

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from mlops_glue.pipeline import defaults
 from mlops_glue.pipeline.profile import profile
+from mlops_glue.scaffold import defaults
 
 
 def _small(table: pa.Table, task: str) -> bool:

@@ -14,10 +14,10 @@ from scipy.stats import norm
 
 from mlops_glue import io, layout
 from mlops_glue.config import Drift, Monitor
+from mlops_glue.drift import Reference, Summary, inputs, summarised
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.drift import Version, Watch, answered
 from mlops_glue.schema import Column, Schema, encode
-from mlops_glue.summary import Reference, Summary, inputs, summarised
 
 
 def version(prediction: Any = None, **columns: Any) -> Version:

@@ -24,11 +24,11 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from mlops_glue import io, layout
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
+from mlops_glue.drift import Reference
 from mlops_glue.errors import CheckFailed
 from mlops_glue.pipeline.package import _awkward, compare, example_rows, kept, package
 from mlops_glue.records import FeatureList, View
 from mlops_glue.schema import Column, Schema
-from mlops_glue.summary import Reference
 
 RNG = np.random.default_rng(0)
 ROWS = 300

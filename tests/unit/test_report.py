@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mlops_glue import cli, io, layout
-from mlops_glue.commands import page
-from mlops_glue.commands.report import MOST, _md, _number, _refusal, _shortened, _worse
 from mlops_glue.config import Config
+from mlops_glue.report import project as page
+from mlops_glue.report.pull_request import MOST, _md, _number, _refusal, _shortened, _worse
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from mlops_glue.errors import DataError, UsageError
-from mlops_glue.pipeline import store
-from mlops_glue.pipeline.store import _ttl
+from mlops_glue.scaffold import feature_repo as store
+from mlops_glue.scaffold.feature_repo import _ttl
 
 
 def _table(clock: list[str]) -> SimpleNamespace:

@@ -11,9 +11,9 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
+from mlops_glue.drift import MOST_VALUES, Numbers, Reference, Values, counted, inputs, summarised
 from mlops_glue.errors import DataError
 from mlops_glue.schema import Column, Schema
-from mlops_glue.summary import MOST_VALUES, Numbers, Reference, Values, counted, inputs, summarised
 
 SHAPES: dict[str, Any] = {
     "normal": lambda rng, n: rng.normal(size=n),

@@ -18,9 +18,9 @@ import pytest
 from mlops_glue import io
 from mlops_glue.monitoring.window import pieces_of
 from mlops_glue.pipeline import featurize
-from mlops_glue.pipeline.defaults import expectations
 from mlops_glue.pipeline.package import example_rows
 from mlops_glue.pipeline.profile import profile
+from mlops_glue.scaffold.defaults import expectations
 from mlops_glue.schema import Column, Schema, encode, matrices
 from mlops_glue.serving.contract import Contract
 

@@ -62,11 +62,11 @@ def due(root: Path, message: str, written: Iterable[str] = ()) -> str | None:
     entries = git.uncommitted(root)
     if not entries:
         return None
-    from mlops_glue.commands import generated
+    from mlops_glue.scaffold import manifest
 
     known = {*WRITTEN, *OF_DVC, *_inputs(root), *written}
     with contextlib.suppress(GlueError):  # another command tells of a record that cannot be read
-        known |= {path for part in generated.recorded(root).values() for path in part.files}
+        known |= {path for part in manifest.load(root).values() for path in part.files}
     known |= {f"{Path(path).parent.as_posix()}/.gitignore" for path in known if path.endswith(".dvc")}
     ours = [path for path, new in entries.items() if not new or any(_holds(path, one) for one in known)]
     if not ours:

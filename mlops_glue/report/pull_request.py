@@ -13,14 +13,14 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, io, layout
 from mlops_glue.adapters import dvc, git, great_expectations
-from mlops_glue.commands.ci import prefix
-from mlops_glue.commands.commit import due
-from mlops_glue.commands.monitor_tables import compared
-from mlops_glue.commands.outputs import check_outputs
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError, first_line
+from mlops_glue.monitoring.tables import compared
 from mlops_glue.pipeline import runner, stages
+from mlops_glue.scaffold.commit import due
+from mlops_glue.scaffold.outputs import check_outputs
+from mlops_glue.scaffold.workflows import prefix
 
 MOST = 65_000  # characters that GitHub takes in a comment
 LONGEST = 80  # characters of a value or a name

@@ -14,7 +14,7 @@ from typing import Any
 from mlops_glue import __version__, io, layout
 from mlops_glue import config as configs
 from mlops_glue.errors import UsageError
-from mlops_glue.pipeline import store
+from mlops_glue.scaffold import feature_repo as store
 
 Answers = dict[str, dict[str, Any]]  # by template folder: what its templates were told
 
@@ -53,9 +53,9 @@ def dotted(name: str) -> str:
     return f".{name}" if name in ("gitignore", "dvcignore") else name
 
 
-def remember(root: Path, command: str, asked: Answers, made: Mapping[str, str | None], written: Iterable[str]) -> None:
+def record(root: Path, command: str, asked: Answers, made: Mapping[str, str | None], written: Iterable[str]) -> None:
     """Record what a command made and which of it was written; what an earlier call of it wrote stays recorded."""
-    parts = recorded(root)
+    parts = load(root)
     before = parts.get(command, Part(__version__, {}, {}))
     files = {path: None for path, text in made.items() if text is not None} | before.files
     files |= {path: made[path] for path in written}
@@ -64,7 +64,7 @@ def remember(root: Path, command: str, asked: Answers, made: Mapping[str, str | 
         write(root, {**parts, command: Part(__version__, {**asked, **before.asked}, files)})
 
 
-def recorded(root: Path) -> dict[str, Part]:
+def load(root: Path) -> dict[str, Part]:
     """The record, by command; empty where there is none.
 
     Raises:

@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mlops_glue import __version__, charts, console, io, layout
+from mlops_glue import __version__, console, io, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc
-from mlops_glue.commands.commit import revision
-from mlops_glue.commands.outputs import check_outputs
 from mlops_glue.delivery.fetch import last_delivery, opened
 from mlops_glue.errors import GlueError, UsageError, first_line
 from mlops_glue.pipeline import runner
+from mlops_glue.report import charts
+from mlops_glue.scaffold.commit import revision
+from mlops_glue.scaffold.outputs import check_outputs
 
 MOST_VERSIONS = 20
 MOST_ROWS = 100  # of a table on the page

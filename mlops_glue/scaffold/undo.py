@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 import shutil
@@ -12,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from mlops_glue import console, io
+from mlops_glue import io
 from mlops_glue.adapters import git
 from mlops_glue.errors import UsageError
 
 KEPT_BYTES = 32 << 20  # of a file; a greater one is a table, of which `dvc add` makes another file but no other content
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def undone_on_failure(root: Path, paths: list[str]) -> Iterator[None]:
                 try:
                     state.restore(path)
                 except OSError as error:  # the error that led here is the one to raise
-                    console.progress(f"{path} is not as it was: {error.strerror}")
+                    log.warning("%s is not as it was: %s", path, error.strerror)
             raise
 
 

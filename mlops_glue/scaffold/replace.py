@@ -17,12 +17,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlops_glue import __version__, io, layout
-from mlops_glue.commands import generated
-from mlops_glue.commands.upgrade import File, as_it_was, check_resolved, judged
 from mlops_glue.errors import ToolError, UsageError
+from mlops_glue.scaffold import manifest
+from mlops_glue.scaffold.merge import File, as_it_was, check_resolved, merge
 
 MERGED, WRITTEN = "package", "written"  # the parts of the record
-EMPTY = generated.Part(__version__, {}, {})
+EMPTY = manifest.Part(__version__, {}, {})
 
 
 @contextlib.contextmanager
@@ -70,22 +70,22 @@ def replace(out: Path, made: Path, texts: Mapping[str, str]) -> list[str]:
         CheckFailed: a file holds a conflict of an earlier call.
     """
     digests = {path: io.digest(made / path) for path in _files(made)}
-    after = {MERGED: generated.Part(__version__, {}, dict(texts)), WRITTEN: _as_part(digests)}
+    after = {MERGED: manifest.Part(__version__, {}, dict(texts)), WRITTEN: _as_part(digests)}
     if not out.exists():
-        generated.write(made, after)
+        manifest.write(made, after)
         made.rename(out)
         return []
-    parts = generated.recorded(out)
+    parts = manifest.load(out)
     before = parts.get(MERGED, EMPTY)
     check_resolved(out, {MERGED: before})
     known = {path: (text or "").split() for path, text in parts.get(WRITTEN, EMPTY).files.items()}
     _clean(out, {*known, *digests, layout.GENERATED})
     own = {path for path, told in known.items() if _digest(out, path) in told}
-    edited = [judged(out, path, before, text) for path, text in texts.items() if path not in own]
+    edited = [merge(out, path, before, text) for path, text in texts.items() if path not in own]
     merged = {file.path: file for file in edited}
     _check_in_the_way(out, {path for path in digests if path not in own}, digests, merged)
     both = {path: [*known.get(path, ()), *filter(None, [digests.get(path)])] for path in sorted({*known, *digests})}
-    generated.write(out, {**parts, WRITTEN: _as_part({path: "\n".join(told) for path, told in both.items()})})
+    manifest.write(out, {**parts, WRITTEN: _as_part({path: "\n".join(told) for path, told in both.items()})})
     for path, digest in digests.items():
         if path in merged:
             _write(out / path, merged[path])
@@ -94,7 +94,7 @@ def replace(out: Path, made: Path, texts: Mapping[str, str]) -> list[str]:
                 shutil.copy(made / path, temporary)
     for path in own - set(digests):
         _take_away(out, path)
-    generated.write(out, after)
+    manifest.write(out, after)
     return [file.path for file in edited if file.outcome == "conflict"]
 
 
@@ -102,8 +102,8 @@ def _files(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
-def _as_part(digests: Mapping[str, str]) -> generated.Part:
-    return generated.Part(__version__, {}, {path: f"{told}\n" for path, told in digests.items()})
+def _as_part(digests: Mapping[str, str]) -> manifest.Part:
+    return manifest.Part(__version__, {}, {path: f"{told}\n" for path, told in digests.items()})
 
 
 def _digest(out: Path, path: str) -> str | None:

@@ -1,0 +1,83 @@
+"""One table against another one, without a model: has the second another distribution?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import config as configs
+from mlops_glue import io
+from mlops_glue.drift import Reference, inputs, outcome, summarised
+from mlops_glue.errors import DataError, did_you_mean
+from mlops_glue.monitoring.drift import Version, Watch
+from mlops_glue.pipeline.featurize import column_of
+from mlops_glue.pipeline.profile import STEADY, Profile, find_timestamp, infer_task, profile
+from mlops_glue.schema import Kind, Schema, encode
+
+
+def compared(
+    reference: Any, current: Callable[[Schema], Iterable[Any]], settings: configs.Monitor, where: Path
+) -> tuple[dict[str, Any], Version]:
+    """One table against another one: the verdict of the monitor, and what was compared with.
+
+    Args:
+        reference: a table, as `io.read_table` gives it.
+        current: the other one in pieces, given what the columns are.
+        settings: `monitor`.
+        where: the reference's file, for messages.
+    """
+    version, left_out = as_version(where, reference)
+    watch = Watch(version)
+    for piece in current(version.schema):
+        watch.add(piece)
+    told = watch.verdict(settings)
+    del told["version"]
+    told["other_columns"] = [name for name in told["other_columns"] if name not in left_out]
+    return told | {"left_out": left_out}, version
+
+
+def as_version(path: Path, table: Any) -> tuple[Version, dict[str, str]]:
+    """A table as what another one is compared with, and the columns that are left out, with the reason.
+
+    A column that is empty, or has one value only, teaches a model nothing; here it counts: it may fill, or move.
+    """
+    import pyarrow as pa
+
+    names = table.column_names
+    apart = [name for name in names if name == "prediction" or name.startswith("probability_")]
+    found = profile(table.drop_columns(apart))
+    when = find_timestamp(found)  # differs between any two periods, and is no drift
+    clock = [when] if isinstance(when, str) else when or []
+    kinds = {p.name: p.kind or steady(p, table.column(p.name)) for p in found if p.name not in clock}
+    decimal = io.read_as(table)["decimal"]
+    columns = [column_of(name, kind, table.column(name), decimal) for name, kind in kinds.items() if kind is not None]
+    if not columns:
+        raise DataError(f"{path}: no column is left to compare", hint=did_you_mean("", names))
+    task, labels = "regression", None
+    if "prediction" in names:
+        task = infer_task(table.column("prediction"))
+        labels = None if task == "regression" else sorted(table.column("prediction").unique().drop_null().to_pylist())
+    schema = Schema(task, "", columns, labels, decimal=decimal)
+    encoded = pa.table(encode(table, schema, where=str(path)))
+    summaries = {name: summarised(encoded.column(name), method) for name, method in inputs(schema).items()}
+    said = outcome(schema, names)
+    prediction = summarised(table.column(said[0]), said[1]) if said else None
+    weights = dict.fromkeys(summaries, 1 / len(summaries))
+    reasons = {p.name: p.reason for p in found if p.name not in clock and kinds[p.name] is None}
+    left_out = reasons | dict.fromkeys(clock, "it says when")
+    return Version(0, schema, Reference(summaries, weights, prediction), path), left_out
+
+
+def steady(found: Profile, values: Any) -> Kind | None:
+    """The kind of a column with one value or none; None where it is of another type than those that are read.
+
+    A constant date is left out: it says of when a table is, and is another one in every other table.
+    """
+    import pyarrow as pa
+
+    if found.reason not in STEADY or pa.types.is_temporal(values.type):
+        return None
+    if pa.types.is_boolean(values.type):
+        return "boolean"
+    return "number" if io.is_number(values.type) or pa.types.is_decimal(values.type) else "category"
