@@ -410,7 +410,7 @@ def test_what_is_no_mistake(tmp_path: Path, more: str) -> None:
     ],
 )
 def test_fields_of_cron(field: str, low: int, high: int, names: str, right: bool) -> None:
-    assert config._is_cron(field, low, high, names.split()) == right
+    assert config.is_cron(field, low, high, names.split()) == right
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""`glue.yaml` as frozen data, checked in full before any tool is imported.
+
+Every problem is found in one pass and reported as `glue.yaml:LINE section.key: what is wrong (hint)`. Secrets come only
+from `${NAME}` references; they are resolved on demand by `resolve`, never while loading, so a loaded config holds none.
+"""
+
+from mlops_glue.config.checks import is_cron, registry_of
+from mlops_glue.config.edit import dumped, overridden
+from mlops_glue.config.load import A_MODEL, checked, in_environment, load, located, only_does
+from mlops_glue.config.models import (
+    METRICS,
+    WINDOW,
+    Alerts,
+    Config,
+    Drift,
+    Features,
+    LabelTable,
+    Monitor,
+    Performance,
+    PredictionLog,
+    Retrain,
+    Section,
+    Serve,
+    Source,
+    Stores,
+    Threshold,
+    Tracking,
+    Webhook,
+    json_schema,
+    path_of,
+    span,
+)
+from mlops_glue.config.parse import refuse_both_sides
+from mlops_glue.config.references import references, remote_url, resolve, resolved, tracking_uri, with_scheme
+
+__all__ = [
+    "A_MODEL",
+    "METRICS",
+    "WINDOW",
+    "Alerts",
+    "Config",
+    "Drift",
+    "Features",
+    "LabelTable",
+    "Monitor",
+    "Performance",
+    "PredictionLog",
+    "Retrain",
+    "Section",
+    "Serve",
+    "Source",
+    "Stores",
+    "Threshold",
+    "Tracking",
+    "Webhook",
+    "checked",
+    "dumped",
+    "in_environment",
+    "is_cron",
+    "json_schema",
+    "load",
+    "located",
+    "only_does",
+    "overridden",
+    "path_of",
+    "references",
+    "refuse_both_sides",
+    "registry_of",
+    "remote_url",
+    "resolve",
+    "resolved",
+    "span",
+    "tracking_uri",
+    "with_scheme",
+]
