@@ -65,13 +65,13 @@ def bundle(folder: Path, reference: Path) -> float:
     """What the monitor needs of a version, made from a reference table; returns the seconds of the summaries."""
     import time
 
-    from mlops_glue import io, layout
+    from mlops_glue import files, layout, tables
     from mlops_glue.drift import Reference, inputs, summarised
     from mlops_glue.schema import Column, Schema
 
     kinds = ["number"] * NUMBERS + ["category"] * CATEGORIES
     schema = Schema("regression", "y", [Column(n, k) for n, k in zip(COLUMNS, kinds, strict=True)])  # type: ignore[arg-type]
-    io.write_json(folder / "schema.json", schema.to_dict())
+    files.write_json(folder / "schema.json", schema.to_dict())
     start, made = time.perf_counter(), {}
     for name, method in inputs(schema).items():
         made[name] = summarised(pq.read_table(reference, columns=[name]).column(name), method)
@@ -79,7 +79,7 @@ def bundle(folder: Path, reference: Path) -> float:
     took = time.perf_counter() - start
     sample = next(pq.ParquetFile(reference).iter_batches(5000))
     rows = pa.Table.from_batches([sample])
-    io.write_parquet(folder / layout.SAMPLE, rows.append_column(layout.PART, pa.array(["train"] * rows.num_rows)))
+    tables.write_parquet(folder / layout.SAMPLE, rows.append_column(layout.PART, pa.array(["train"] * rows.num_rows)))
     return took
 
 

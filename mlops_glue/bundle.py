@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.adapters import onnx
 from mlops_glue.errors import DataError
 from mlops_glue.records import FeatureList
@@ -59,7 +59,7 @@ def check(folder: Path, digest: str | None = None, *, others: bool = False) -> C
     there = [folder / name for name in MODELS if (folder / name).is_file()]
     if not there:
         raise DataError(f"{folder.name}: holds neither {MODELS[0]} nor {MODELS[1]}")
-    if digest is not None and io.digest(folder) != digest:
+    if digest is not None and files.digest(folder) != digest:
         raise DataError(f"{folder.name}: is not the bundle that was registered: its digest is another")
     model = there[0]
     if model.name == "model.onnx":
@@ -120,7 +120,7 @@ def _check_archive(path: Path) -> None:
 
 def _json(path: Path) -> Any:
     try:
-        return io.read_json(path)
+        return files.read_json(path)
     except (OSError, DataError) as error:
         raise _other(path, "no JSON, or nested too deeply") from error
 

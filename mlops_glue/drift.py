@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mlops_glue import io
+from mlops_glue import tables
 from mlops_glue.errors import DataError
 from mlops_glue.schema import DATE_PARTS, Schema, as_text
 
@@ -326,7 +326,7 @@ def counted(values: Any) -> dict[str, int]:
 def summarised(values: Any, method: Method) -> Summary:
     """The summary of a reference column: an Arrow column, or an array."""
     if method == "jensenshannon":
-        whole = np.asarray(values) if not hasattr(values, "type") or io.is_number(values.type) else values
+        whole = np.asarray(values) if not hasattr(values, "type") or tables.is_number(values.type) else values
         return Values.of(counted(whole))
     return Numbers.of(np.asarray(values))
 
@@ -355,7 +355,7 @@ class Reference:
             for name, one in named
         ]
         kept = [{field: row.get(field) for field in FIELDS} for row in rows]
-        io.write_parquet(path, pa.Table.from_pylist(kept, _layout()))
+        tables.write_parquet(path, pa.Table.from_pylist(kept, _layout()))
 
     @classmethod
     def read(cls, path: Path, schema: Schema) -> Reference:
@@ -368,7 +368,7 @@ class Reference:
             raise DataError(f"{path.name}: the bundle has no reference", hint="glue run, with this glue")
         found: dict[str, Summary] = {}
         weights: dict[str, float] = {}
-        table = io.read_parquet(path)
+        table = tables.read_parquet(path)
         if not table.schema.equals(_layout()):
             raise DataError(f"{path.name}: is of another glue", hint="glue run --force, with this glue")
         for row in table.to_pylist():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import io, layout, text
+from mlops_glue import layout, tables, text
 from mlops_glue.adapters.feast import redis
 from mlops_glue.adapters.feast import repo as feast
 from mlops_glue.adapters.feast.redis import RedisReader
@@ -312,7 +312,7 @@ def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
 def source_rows(root: Path, view: View, columns: list[str]) -> pa.Table:
     """Columns of a view's source under the names that they have in the view."""
     names = {new: old for old, new in view.mapping.items()}
-    table = io.read_parquet(root / (view.path or ""), [names.get(column, column) for column in columns])
+    table = tables.read_parquet(root / (view.path or ""), [names.get(column, column) for column in columns])
     return table.rename_columns(columns)
 
 

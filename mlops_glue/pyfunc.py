@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import io
+from mlops_glue import tables
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.scoring import Bundle
 
@@ -46,7 +46,7 @@ class RawRows:
         if problems:
             raise DataError("\n".join(f"input: {one}" for one in problems))
         carried = pa.table({"glue_place": pa.array(range(len(rows)))})
-        scored = self.bundle.scored(io.plain(pa.table(columns)), carried)
+        scored = self.bundle.scored(tables.plain(pa.table(columns)), carried)
         made = {name: scored.column(name).to_pandas().to_numpy() for name in scored.column_names[1:]}
         return pd.DataFrame(made, index=rows.index)
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from mlops_glue import telemetry
 from mlops_glue.errors import GlueError, MissingExtra, ToolError, first_line
-from mlops_glue.io import atomic, read_yaml
+from mlops_glue.files import atomic, read_yaml
 
 # "" before the work, "outside" before a command that runs as a subprocess; executed, restored, unchanged, failed
 Outcome = str

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from mlops_glue import io, telemetry
+from mlops_glue import files, tables, telemetry
 from mlops_glue.errors import MissingExtra, ToolError
 from mlops_glue.schema import Schema, encode
 
@@ -110,10 +110,10 @@ class Painter:
         """
         shown = {name: one for name, one in columns.items() if one["distance"] is not None}
         ranked = sorted(shown, key=lambda name: (not shown[name]["drifted"], -shown[name].get("weight", 1.0)))
-        with tempfile.TemporaryDirectory() as scratch, io.atomic(page) as temporary:
+        with tempfile.TemporaryDirectory() as scratch, files.atomic(page) as temporary:
             folder = Path(scratch)
-            io.write_parquet(folder / "reference.parquet", reference)
-            io.write_parquet(folder / "current.parquet", current)
+            tables.write_parquet(folder / "reference.parquet", reference)
+            tables.write_parquet(folder / "current.parquet", current)
             chosen = {name: shown[name] for name in ranked[:MOST_COLUMNS]}
             job = {
                 "page": str(temporary),
@@ -123,7 +123,7 @@ class Painter:
                 "found": found,
                 "about": about or {},
             }
-            io.write_json(folder / JOB, job)
+            files.write_json(folder / JOB, job)
             try:
                 self._process.communicate(scratch.encode(), timeout=LONGEST_S)
             except subprocess.TimeoutExpired:
@@ -215,7 +215,7 @@ def _draw(folder: Path, job: dict[str, Any]) -> None:
         categorical_columns=[name for name, one in columns.items() if one["method"] == "jensenshannon"],
     )
     parts = [
-        Dataset.from_pandas(_frame(io.read_parquet(folder / f"{part}.parquet"), schema, columns), definition)
+        Dataset.from_pandas(_frame(tables.read_parquet(folder / f"{part}.parquet"), schema, columns), definition)
         for part in ("current", "reference")
     ]
     methods = {one["method"]: _as_computed(one["method"], columns) for one in columns.values()}

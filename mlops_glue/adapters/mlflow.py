@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from mlops_glue import io, layout, telemetry
+from mlops_glue import files, layout, telemetry
 from mlops_glue.errors import FULL, DataError, GlueError, MissingExtra, ToolError, causes
 from mlops_glue.records import UsedTable
 from mlops_glue.secrets import SECRET, redacted
@@ -262,7 +262,7 @@ class Store:
 
         with tempfile.TemporaryDirectory() as folder:
             path = self.bundle(model, version, Path(folder)) / "features.json"
-            return io.read_json(path) if path.is_file() else None
+            return files.read_json(path) if path.is_file() else None
 
     def bundle(self, model: str, version: int, into: Path) -> Path:
         """Copy the bundle of a version into a folder of the caller's.
@@ -280,7 +280,7 @@ class Store:
                 raise
             where = f"{layout.TRACKING_ARTIFACTS}/{found.run_id}"
             raise DataError(f"{model} v{version}: its bundle cannot be read from {where}") from error
-        if found.tags.get(BUNDLE_DIGEST) != io.digest(got):
+        if found.tags.get(BUNDLE_DIGEST) != files.digest(got):
             raise DataError(f"{model} v{version}: its bundle is not the one that was registered")
         return got
 
@@ -296,7 +296,7 @@ class Store:
         except DataError:
             with _told():
                 found = self._client.get_model_version(model, str(version))
-                if found.tags.get(BUNDLE_DIGEST) == io.digest(bundle):
+                if found.tags.get(BUNDLE_DIGEST) == files.digest(bundle):
                     self._client.log_artifacts(found.run_id, str(bundle), "bundle")
 
     def publish(
@@ -316,7 +316,7 @@ class Store:
         tables: list[UsedTable],
         describe: Callable[[str], str],
         took_s: float,
-        files: dict[str, list[Path]],
+        artifacts: dict[str, list[Path]],
         requirements: list[str],
     ) -> int:
         """Log one run and register its model; a run that does not get to the end is marked FAILED.
@@ -347,7 +347,7 @@ class Store:
                 for at in range(0, len(logged_params), MOST_PARAMS):
                     self._client.log_batch(run, params=logged_params[at : at + MOST_PARAMS])
                 self._client.log_inputs(run, [_input(one) for one in tables])
-                for folder, paths in files.items():
+                for folder, paths in artifacts.items():
                     for one in paths:
                         if one.is_dir():
                             self._client.log_artifacts(run, str(one), folder)
@@ -359,8 +359,8 @@ class Store:
                     run_id=run,
                     flavor=_OfRawRows(raw, code, loader),
                     sk_model=estimator,
-                    signature=_signature(io.read_json(raw / "signature.json")),
-                    input_example=pd.DataFrame(io.read_json(raw / "input_example.json")),
+                    signature=_signature(files.read_json(raw / "signature.json")),
+                    input_example=pd.DataFrame(files.read_json(raw / "input_example.json")),
                     validate_serving_input=False,
                     pip_requirements=requirements,
                     serialization_format="skops",

@@ -102,10 +102,10 @@ def _served(evidence: Evidence, path: str, root: Path, config: dict[str, Any], l
 def _settings(path: Path) -> dict[str, Any] | None:
     from ruamel.yaml.error import YAMLError
 
-    from mlops_glue import io
+    from mlops_glue import files
 
     try:
-        found = io.read_yaml(path)
+        found = files.read_yaml(path)
     except (YAMLError, OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from mlops_glue import io
+from mlops_glue import tables
 from mlops_glue.assessment.capabilities import LEVELS, OF_WHAT_IS_SERVED, STEPS, WITHOUT_TRAINING
 from mlops_glue.assessment.evidence import Answer, Evidence
 from mlops_glue.assessment.tree import printable
@@ -89,17 +89,17 @@ def _commands(evidence: Evidence, answers: dict[str, Answer]) -> dict[str, str]:
         out["pins"] = "uv pip compile requirements.txt -o requirements.lock"
     out["data_remote"] = "" if begin else "dvc remote add --default storage URL && dvc push"
     out["tracking"] = "glue adopt --tracking"
-    tables = [file for file in files if file.endswith(io.SUFFIXES)]
-    tables.sort(key=lambda file: ("train" not in file, file.count("/"), file))
-    if tables:
-        table = shlex.quote(tables[0])
+    data = [file for file in files if file.endswith(tables.SUFFIXES)]
+    data.sort(key=lambda file: ("train" not in file, file.count("/"), file))
+    if data:
+        table = shlex.quote(data[0])
         out["data_versioning"] = f"{begin}git rm -q --cached --ignore-unmatch {table} && dvc add {table}"
     if seen is None or seen.path not in evidence.modules or seen.hint not in ("", "only in a notebook"):
         return out
     path = shlex.quote(seen.path)
     out["training"] = f"jupyter nbconvert --to script {path}" if seen.path.endswith(".ipynb") else ""
     known = ("sklearn.", "xgboost", "lightgbm", "catboost")  # what glue adopt can take over
-    if tables and any(name.startswith(known) for name in evidence.modules[seen.path].imports):
+    if data and any(name.startswith(known) for name in evidence.modules[seen.path].imports):
         out["pipeline"] = "glue adopt"
     elif seen.path.endswith(".py"):
         out["pipeline"] = f"{begin}dvc stage add --name train --deps {path} python {path}"

@@ -15,7 +15,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout, tables
 from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment.tree import Tree, is_test, printable, scan
 from mlops_glue.commands.init import plan
@@ -42,7 +42,7 @@ class Found:
     @property
     def tables(self) -> list[str]:
         """Every file whose name is a table's."""
-        return [path for path in self.tree.files if path.lower().endswith(io.SUFFIXES)]
+        return [path for path in self.tree.files if path.lower().endswith(tables.SUFFIXES)]
 
 
 def adopt(
@@ -65,12 +65,14 @@ def adopt(
             console.progress(note)
         found.notes.clear()
     builds = _builds(found, script, task)
-    drops = _drops(found, script, io.column_names(table) or [], column)
+    drops = _drops(found, script, tables.column_names(table) or [], column)
     views, keys = _joined(top, found, script, table)
-    clock = feast.CLOCK if views and feast.CLOCK in (io.column_names(table) or []) else None
+    clock = feast.CLOCK if views and feast.CLOCK in (tables.column_names(table) or []) else None
     try:
-        tables = list(dict.fromkeys([table, *(view.path for view in views)]))
-        asked, notes = plan(root, tables, column, clock, keys, task, stays=top, builds=builds, drops=drops, feast=views)
+        sources = list(dict.fromkeys([table, *(view.path for view in views)]))
+        asked, notes = plan(
+            root, sources, column, clock, keys, task, stays=top, builds=builds, drops=drops, feast=views
+        )
     except GlueError as error:
         if not views:
             raise
@@ -109,7 +111,7 @@ def _joined(
     top: Path, found: Found, script: scripts.Script | None, table: Path
 ) -> tuple[list[FeastView], tuple[str, ...]]:
     """The views whose features are joined to the table, and by which of its columns."""
-    columns = io.column_names(table) or []
+    columns = tables.column_names(table) or []
     views = [view for view in found.feast if view.path.is_relative_to(top) and view.path != table]
     for view in views:
         lacking = [key for key in view.entities if key not in columns] if view.entities else ["an entity"]
@@ -204,7 +206,7 @@ def _yaml(found: Found, path: str) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
-        return io.read_yaml(found.tree.root / path)
+        return files.read_yaml(found.tree.root / path)
     except (YAMLError, OSError, ValueError, RecursionError):
         found.notes.append(f"{printable(path)} is no YAML that can be read: left out")
         return None
@@ -275,11 +277,11 @@ def _rank(found: Found, one: scripts.Script, data: Path | None, target: str | No
     )
 
 
-def _match(tables: list[Path], tiers: Sequence[Sequence[str | int]]) -> tuple[Path, list[str]] | None:
+def _match(sources: list[Path], tiers: Sequence[Sequence[str | int]]) -> tuple[Path, list[str]] | None:
     """The first table that has a column of the likeliest tier, with all such columns of it."""
     for tier in tiers:
-        for table in tables:
-            names = io.column_names(table) or []
+        for table in sources:
+            names = tables.column_names(table) or []
             fit = [column for one in tier if (column := _column(one, names)) is not None]
             if fit and len(names) > 1:  # a file of labels alone is nothing to learn from
                 return table, fit
@@ -304,7 +306,7 @@ def _not_found(
         pull, track = f"dvc pull && glue adopt; or {given}", f"{given}; or glue adopt --tracking, which needs none"
         return UsageError("no table is found to learn from", hint=pull if feast.has_dvc(top) else track)
     told = _from(top, candidates[0])
-    columns = io.column_names(candidates[0]) or []
+    columns = tables.column_names(candidates[0]) or []
     if target is not None:
         return UsageError(f"--target {target}: no such column in {told}", hint=did_you_mean(target, columns))
     tiers = script.tiers() if script is not None else []
@@ -336,7 +338,7 @@ def _from(top: Path, table: Path) -> str:
 
 
 def _given(top: Path, data: str) -> Path:
-    file = io.existing(f"--data {data}", Path(data), top / data)
+    file = tables.existing(f"--data {data}", Path(data), top / data)
     if not file.resolve().is_relative_to(top):
         raise UsageError(f"--data {data}: is not in {top}", hint="glue init --data takes any table")
     return file.resolve()
@@ -368,7 +370,7 @@ def _tables(top: Path, found: Found, named: list[Path]) -> list[Path]:
 
 
 def _is_table(top: Path, file: Path) -> bool:
-    return file.is_relative_to(top) and file.name.lower().endswith(io.SUFFIXES) and file.stat().st_size > 0
+    return file.is_relative_to(top) and file.name.lower().endswith(tables.SUFFIXES) and file.stat().st_size > 0
 
 
 def as_diff(files: dict[str, str]) -> str:
@@ -385,12 +387,12 @@ def as_diff(files: dict[str, str]) -> str:
     return "\n".join(out)
 
 
-def _write(root: Path, files: dict[str, str], asked: manifest.Answers, made: dict[str, str]) -> None:
-    with undo.undone_on_failure(root, [*files, layout.GENERATED]):
+def _write(root: Path, contents: dict[str, str], asked: manifest.Answers, made: dict[str, str]) -> None:
+    with undo.undone_on_failure(root, [*contents, layout.GENERATED]):
         root.mkdir()
         dvc.init(root, git=git.inside(root))
         git.forget(root)  # dvc init adds to the index, which is the user's
-        for name, text in files.items():
-            io.write_text(root / name, text)
-        manifest.record(root, "init", asked, made, files)
+        for name, text in contents.items():
+            files.write_text(root / name, text)
+        manifest.record(root, "init", asked, made, contents)
         runner.write_definition(configs.load(root), root)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import __version__, console, io, layout
+from mlops_glue import __version__, console, files, layout, tables
 from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.commands.adopt import as_diff, asked_for, free_place
@@ -56,26 +56,26 @@ def adopt_model(
     newer = top.is_dir() and (root / layout.CONFIG).is_file() and _serves(root, name)
     if not newer:
         root = free_place(top, path)
-    table = io.existing(f"--data {data}", Path(data), top / data).resolve() if data is not None else None
+    table = tables.existing(f"--data {data}", Path(data), top / data).resolve() if data is not None else None
     asked: manifest.Answers = {"served": {"project": name_of(top.name) or "project", "model": name}}
-    files = {} if newer else manifest.render(asked)
+    contents = {} if newer else manifest.render(asked)
     with tempfile.TemporaryDirectory() as scratch:
         where = (top, _uri(top, registry), name, version, trust, table, Path(scratch))
         told = apart(_converted, *where, does="loads the model")  # whatever the model's code does to it
         console.progress(f"{told['uri']} ({told['kind']}) as ONNX: {told['proof']}")
         for note in told["notes"]:
             console.progress(note)
-        console.result(as_diff(files))
+        console.result(as_diff(contents))
         if dry_run or not asked_for(ask, root):
             return 0
         if newer:
             number, new = _register(root, name, told, Path(scratch) / "bundle")
         else:
-            with undone_on_failure(root, list(files)):
+            with undone_on_failure(root, list(contents)):
                 root.mkdir()
-                for file, text in files.items():
-                    io.write_text(root / file, text)
-                manifest.record(root, "init", asked, files, files)
+                for file, text in contents.items():
+                    files.write_text(root / file, text)
+                manifest.record(root, "init", asked, contents, contents)
                 number, new = _register(root, name, told, Path(scratch) / "bundle")
     said = "is champion" if new else "has it already"
     console.result(
@@ -120,7 +120,7 @@ def _converted(
     elif uri.startswith("file:"):
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
     found, folder = mlflow.Store(scratch, uri, create=False).logged(name, version, scratch / "logged")
-    about = io.read_yaml(folder / "MLmodel")
+    about = files.read_yaml(folder / "MLmodel")
     flavor = about["flavors"].get("sklearn")
     if flavor is None:
         flavors = ", ".join(set(about["flavors"]) - {"python_function"}) or "python_function alone"
@@ -135,7 +135,7 @@ def _converted(
         )
     else:
         model = onnx.load_skops(folder / Path(flavor["pickled_model"]).name)
-    frame = mlflow.example_rows(folder) if table is None else io.frame(io.sample(table, ROWS))
+    frame = mlflow.example_rows(folder) if table is None else tables.frame(tables.sample(table, ROWS))
     if frame is None:
         raise UsageError(f"{found}: has no input example to prove the ONNX form on", hint="--data TABLE")
     if table is not None and hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_"):
@@ -176,7 +176,7 @@ def _register(root: Path, name: str, told: dict[str, Any], bundle: Path) -> tupl
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
     from mlops_glue.delivery.promote import move
 
-    digest = io.digest(bundle)
+    digest = files.digest(bundle)
     commit = git.commit(root, "HEAD")
     tags = {
         "glue.version": __version__,

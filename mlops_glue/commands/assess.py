@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout
 from mlops_glue.assessment import judge
 from mlops_glue.assessment.capabilities import CAPABILITIES, RUBRIC, SOURCES
 from mlops_glue.assessment.evidence import Answer, Evidence
@@ -35,7 +35,7 @@ def assess(path: str, *, as_json: bool = False, markdown: bool = False, page: st
     else:
         _print(evidence, answers)
     if page is not None:
-        io.write_text(Path(page), _render("strategy.md", root, evidence, answers))
+        files.write_text(Path(page), _render("strategy.md", root, evidence, answers))
         console.progress(f"wrote {page}")
     return 0
 
@@ -134,4 +134,4 @@ def _render(template: str, root: Path, evidence: Evidence, answers: dict[str, An
         "sources": SOURCES.values(),
         "cell": lambda text: text.replace("|", "\\|").replace("<", "&lt;"),
     }
-    return io.render(layout.templates() / "assessment" / template, values)
+    return files.render(layout.templates() / "assessment" / template, values)

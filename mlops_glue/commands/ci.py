@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from mlops_glue import __version__, console, io, layout
+from mlops_glue import __version__, console, files, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.errors import UsageError
 from mlops_glue.scaffold import manifest, undo
-from mlops_glue.scaffold.workflows import MARK, files, relative
+from mlops_glue.scaffold.workflows import MARK, relative, workflow_files
 
 if TYPE_CHECKING:
     pass
@@ -30,7 +30,7 @@ def ci(*, check: bool = False, as_json: bool = False) -> int:
     top = git.top(root)
     if top is None:
         raise UsageError(f"{root} is in no git repository, and workflows belong to one", hint="git init")
-    made = files(config, root, top)
+    made = workflow_files(config, root, top)
     part = manifest.load(root).get("ci")
     bases = part.files if part is not None else {}
     outcomes = {
@@ -79,7 +79,7 @@ def _write(made: dict[Path, str | None], outcomes: dict[str, str], top: Path) ->
             path.unlink()
             outcomes[name] = "removed"
         elif outcomes[name] in ("missing", "stale") and text is not None:
-            io.write_text(path, text)
+            files.write_text(path, text)
             outcomes[name] = "written"
 
 

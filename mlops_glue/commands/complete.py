@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 
 
 def stages() -> list[str]:
@@ -24,7 +24,7 @@ def environments() -> list[str]:
 
 def _keys(file: str, section: str) -> list[str]:
     try:
-        found: Any = io.read_yaml(layout.find_root() / file)[section]
+        found: Any = files.read_yaml(layout.find_root() / file)[section]
         return [str(name) for name in found]
     except Exception:  # a shell shows whatever is printed amid the user's line
         return []

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout, tables
 from mlops_glue.adapters import dvc, git
 from mlops_glue.errors import CheckFailed, ToolError, UsageError
 from mlops_glue.schema import Schema
@@ -55,7 +55,7 @@ def demo_drift() -> int:
         _say(1, f"train on {table.num_rows:,} rows of {config.source.path}: glue run")
         _glue(scratch, "run")
         _check_champion(scratch)
-        demo = Demo(scratch, config, Schema.from_dict(io.read_json(scratch / layout.BUNDLE / "schema.json")), table)
+        demo = Demo(scratch, config, Schema.from_dict(files.read_json(scratch / layout.BUNDLE / "schema.json")), table)
         with demo.served():
             demo.loop()
         console.result(f"\nthe scratch copy and its reports stay in {scratch}: rm -r {scratch.parent} takes them away")
@@ -79,7 +79,7 @@ def _check_champion(scratch: Path) -> None:
     Raises:
         CheckFailed: the first run was refused.
     """
-    told = io.read_json(scratch / layout.DELIVERY)
+    told = files.read_json(scratch / layout.DELIVERY)
     if told["champion"] is None:
         said = f"--demo-drift: the first run on a sample was refused: {'; '.join(told['refused'])}"
         raise CheckFailed(said, hint=f"loosen evaluate.thresholds in {layout.CONFIG} for the time of the demo")
@@ -98,9 +98,9 @@ def _copied(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
         if file.name not in ("dvc.yaml", "dvc.lock") and file.suffix != ".db" and file.stat().st_size <= MOST_BYTES:
             (scratch / file.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, scratch / file.relative_to(root))
-    table = io.read_table(root / config.source.path)
-    table = table.take(io.spread(table.num_rows, ROWS))
-    io.write_parquet(scratch / "data/demo.parquet", table)
+    table = tables.read_table(root / config.source.path)
+    table = table.take(tables.spread(table.num_rows, ROWS))
+    tables.write_parquet(scratch / "data/demo.parquet", table)
     labels = {"path": "data/labels", "id": "request", "row": "row", "target": "truth"}
     monitor: dict[str, Any] = {"labels": labels, "on_alert": ["retrain"]}
     monitor["retrain"] = {"min_labelled": USUAL + 1, "cooldown": "1s"}
@@ -116,7 +116,7 @@ def _copied(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
         "serve": {"prediction_log": "data/predictions", "poll_s": 1.0, "log": {"rotate_s": 1.0}},
         "monitor": monitor,
     }
-    io.write_text(
+    files.write_text(
         scratch / layout.CONFIG, configs.overridden(root, {key: json.dumps(value) for key, value in changed.items()})
     )
     (scratch / "data/labels").mkdir()
@@ -182,7 +182,7 @@ class Demo:
         self._ask(drifted)
         before = self._version()
         _glue(self.root, "monitor")
-        now = io.read_json(self.root / layout.DELIVERY)["champion"]
+        now = files.read_json(self.root / layout.DELIVERY)["champion"]
         if now == before:
             _say(4, f"no candidate was better than v{before}, which goes on answering")
             return
@@ -193,7 +193,7 @@ class Demo:
 
     def _drifting(self) -> list[str]:
         """The columns that the model makes most of, half of them at most."""
-        report = io.read_json(self.root / layout.EVALUATION / "evaluation.json")
+        report = files.read_json(self.root / layout.EVALUATION / "evaluation.json")
         kinds = {c.name: c.kind for c in self.schema.columns if c.kind in ("number", "category")}
         ranked = [one["column"] for one in report["importances"] or [] if one["column"] in kinds] or list(kinds)
         if not ranked:
@@ -205,7 +205,7 @@ class Demo:
         import pyarrow as pa
 
         values = rows.column(name)
-        if not io.is_number(values.type):
+        if not tables.is_number(values.type):
             words = sorted({v for v in values.to_pylist() if v is not None})
             following = dict(zip(words, [*words[1:], *words[:1]], strict=True))
             return pa.array([following.get(v) for v in values.to_pylist()], values.type)
@@ -226,7 +226,7 @@ class Demo:
             said = self._post(bodies[at : at + REQUEST_ROWS])
             some = [(n, one) for n, one in enumerate(truth[at : at + REQUEST_ROWS]) if one is not None]
             lines += [f"{said['request_id']},{n},{json.dumps(one)}" for n, one in some]
-        io.write_text(self.root / "data/labels" / f"{time.time_ns()}.csv", "\n".join(lines) + "\n")
+        files.write_text(self.root / "data/labels" / f"{time.time_ns()}.csv", "\n".join(lines) + "\n")
         last = said["request_id"]
         _until(lambda: self._logged(last), "the log")
 
@@ -242,7 +242,7 @@ class Demo:
 
     def _logged(self, request: str) -> bool:
         files = sorted((self.root / "data/predictions").rglob("v*.parquet"), key=lambda p: p.stat().st_mtime)
-        return bool(files) and request in io.read_parquet(files[-1], ["glue_request_id"]).column(0).to_pylist()
+        return bool(files) and request in tables.read_parquet(files[-1], ["glue_request_id"]).column(0).to_pylist()
 
 
 def _url(told: Path) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.commands.run import at_work, last_failure
 from mlops_glue.config import Config
@@ -114,7 +114,7 @@ def _as_findings(error: GlueError) -> list[Finding]:
 
 def _repository(root: Path, config: Config) -> Iterator[Finding]:
     yield Finding("ok", f"{layout.CONFIG} of {config.project}")
-    for key in _passwords(io.read_yaml(root / layout.CONFIG)):
+    for key in _passwords(files.read_yaml(root / layout.CONFIG)):
         said = f"{layout.CONFIG} {key}: a password stands in it, for everybody who reads the repository"
         yield Finding("problem", said, f"{key}: ${{NAME}}, and a new password, kept in the environment as NAME")
     task = config.data.labels.task if config.data is not None else None
@@ -162,7 +162,7 @@ def _leftovers(root: Path, config: Config) -> Iterator[Finding]:
     elif (failed := last_failure(root)) is not None:
         said = f"the last glue run failed{failed['where']}: {failed['problem']}"
         yield Finding("problem", said, failed.get("hint") or "glue run")
-    for path in io.leftovers(root):
+    for path in files.leftovers(root):
         yield Finding("problem", f"left over from a crash: {path.relative_to(root)}", f"rm {path}")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout, tables
 from mlops_glue.adapters import dvc, git
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
 from mlops_glue.pipeline import runner
@@ -97,7 +97,7 @@ def init(
         else:
             if target is None:
                 raise UsageError("which column is to be predicted?", hint=f"glue init --data {data[0]} --target COLUMN")
-            found = [io.existing(f"--data {one}", Path(one)).resolve() for one in data]
+            found = [tables.existing(f"--data {one}", Path(one)).resolve() for one in data]
             asked, notes = plan(root, found, target, timestamp, entity, task)
         return _carry_out(directory, root, found, asked, notes, dry_run=dry_run)
 
@@ -109,13 +109,13 @@ def _check_no_tables(directory: str, root: Path) -> None:
         UsageError: there are tables.
     """
     folders = (root, root / "data", root / layout.RAW)
-    found = [p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.name.lower().endswith(io.SUFFIXES)]
+    found = [p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.name.lower().endswith(tables.SUFFIXES)]
     if not found:
         return
     paths = [os.path.relpath(path) for path in found]
     more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
     where = "this folder" if root == Path.cwd() else directory
-    columns = io.column_names(found[0]) or []
+    columns = tables.column_names(found[0]) or []
     target = f", a column of it: {', '.join(columns[:12])}{', …' * (len(columns) > 12)}" if columns else ""
     raise UsageError(
         f"which table, and which column is to be predicted? {where} has {', '.join(paths[:3])}{more}",
@@ -127,7 +127,7 @@ def _check_no_tables(directory: str, root: Path) -> None:
 def _generate(template: str, folder: Path) -> list[Path]:
     """Run the template's own script, as its user may do later, and take the tables that it makes."""
     for path, text in manifest.render({template: {}}).items():
-        io.write_text(folder / path, text)
+        files.write_text(folder / path, text)
     done = subprocess.run(
         [sys.executable, "data/generate.py"], cwd=folder, capture_output=True, text=True, timeout=600, check=False
     )
@@ -166,20 +166,20 @@ def plan(
         feast: the views of the other tables, where a Feast repository has some.
     """
     notes: list[str] = []
-    read = {file: io.read_or_sample(file, notes, entities) for file in found}
+    read = {file: tables.read_or_sample(file, notes, entities) for file in found}
     labels = next((file for file, table in read.items() if target in table.column_names), found[0])
     clocks = {view.path: view.timestamp for view in feast if view.timestamp is not None}
-    tables = [
+    candidates = [
         _look(file, read[file], target, clocks.get(file, timestamp), entities, file == labels, notes) for file in found
     ]
     created = {view.path: view.created for view in feast}
-    tables = [replace(one, created=created[one.file]) if created.get(one.file) else one for one in tables]
-    label = next(table for table in tables if table.file == labels)
+    candidates = [replace(one, created=created[one.file]) if created.get(one.file) else one for one in candidates]
+    label = next(table for table in candidates if table.file == labels)
     table, usable = label.rows, [p for p in label.usable if p.name != target]
     _check_target(label, target, notes)
     usable = _without_outputs(label, target, task, _without_seasons(label, usable))
     usable = [replace(p, kind=None, reason=drops[p.name]) if p.name in drops else p for p in usable]
-    notes += [note for one in tables for note in _null_words(one)]
+    notes += [note for one in candidates for note in _null_words(one)]
     excluded = [(p.name, p.reason) for p in usable if p.kind is None]
     notes += [f"left out {name!r}: {reason}" for name, reason in excluded[:20]]
     notes += [f"left out {len(excluded) - 20} more columns: see {layout.CONFIG}"] if len(excluded) > 20 else []
@@ -187,7 +187,7 @@ def plan(
     notes += [f"{name!r}{' is taken as categories' * (kind == 'category')}: {why}" for name, kind, why in odd[:20]]
     excluded += [(label.when, "the timestamp")] if isinstance(label.when, str) else []
     excluded += [(column, "the entity") for column in label.entities]
-    views = [] if known else store.views(tables, label, target, notes)
+    views = [] if known else store.views(candidates, label, target, notes)
     views = [new for view in views for new in store.as_in_feast(view, feast)]
     fields = {name for view in views if view.of is label for name, _ in view.fields}
     if not views and not any(p.kind for p in usable):
@@ -203,7 +203,7 @@ def plan(
     _check_classes(label, target, task_found, notes, asked=task is not None)
     notes.append(f"task: {task_found}")
     positive = defaults.positive(table.column(target), task_found)
-    big = label.file.stat().st_size > io.WHOLE_BYTES
+    big = label.file.stat().st_size > tables.WHOLE_BYTES
     small = known is None and builds is None and not big and not (root / "model.py").exists()
     small = small and defaults.is_small(table, usable, target, task_found)
     estimator, params = ("model:build", {}) if small else builds or defaults.estimator(table, target, task_found)
@@ -211,11 +211,11 @@ def plan(
     values = {
         "project": name,
         "model": name,
-        "sources": [_source(root, one, target if one is label else "", stays) for one in tables],
+        "sources": [_source(root, one, target if one is label else "", stays) for one in candidates],
         "source": label.name,
         "path": _path_in(root, label.file, stays),
         "target": target,
-        "positive": None if positive is None else io.yaml_text(positive),
+        "positive": None if positive is None else files.yaml_text(positive),
         "task": task_found,
         "kinds": {k: [p.name for p in usable if p.kind == k and p.name not in fields] for k in KINDS},
         "excluded": excluded,
@@ -288,7 +288,7 @@ def _without_outputs(label: Table, target: str, task: str | None, usable: list[P
 
 def _null_words(table: Table) -> list[str]:
     """Words that were read as null where they might have been meant as words."""
-    found = io.read_as(table.rows)["nulls"]
+    found = tables.read_as(table.rows)["nulls"]
     kinds = {p.name: p.kind for p in table.profiles}
     text = [name for name in found if kinds[name] == "category" or name in table.entities]
     return [
@@ -436,10 +436,10 @@ def _check_options(
 def flow(value: Any) -> str:
     """A value in YAML's flow style."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{io.yaml_text(k)}: {flow(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{files.yaml_text(k)}: {flow(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(flow, value)) + "]"
-    return io.yaml_text(value) if isinstance(value, str) else json.dumps(value)
+    return files.yaml_text(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _path_in(root: Path, file: Path, stays: Path | None = None) -> str:
@@ -491,14 +491,14 @@ def _carry_out(
     return 0
 
 
-def _write(root: Path, files: dict[str, str], tables: dict[Path, Path]) -> None:
+def _write(root: Path, contents: dict[str, str], tables: dict[Path, Path]) -> None:
     root.mkdir(parents=True, exist_ok=True)
     dvc.init(root, git=git.init(root))
-    for path, text in files.items():
-        io.write_text(root / path, text)  # over the empty .dvcignore of dvc init too
+    for path, text in contents.items():
+        files.write_text(root / path, text)  # over the empty .dvcignore of dvc init too
     for file, table in tables.items():
         if not table.exists():
-            with io.atomic(table) as temporary:
+            with files.atomic(table) as temporary:
                 shutil.copyfile(file, temporary)
         relative = table.relative_to(root).as_posix()
         if not git.tracks(root, relative):

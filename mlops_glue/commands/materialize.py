@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout
 from mlops_glue.commands.run import materialized, project_lock
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.errors import UsageError
@@ -46,7 +46,7 @@ def _as_before(root: Path, env: str | None) -> dict[str, str] | None:
     before = unchanged.as_left(root, env)
     if before is None or len(before["there"]) < 2:
         return None
-    return dict.fromkeys(io.read_json(root / layout.DELIVERY)["online"], "unchanged")
+    return dict.fromkeys(files.read_json(root / layout.DELIVERY)["online"], "unchanged")
 
 
 def _tell(views: dict[str, str], as_json: bool) -> int:

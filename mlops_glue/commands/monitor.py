@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, layout, tables
 from mlops_glue.bundle import check_tables
 from mlops_glue.commands.react import (
     BAD,
@@ -270,7 +270,7 @@ def _of_version(bundles: Bundles, window: Window, number: int, names: list[str])
 
 def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) -> Seen:
     """Rows of any table; where it does not tell what the model says of them, a sample of them is scored."""
-    io.existing(f"--current {path}", path)
+    tables.existing(f"--current {path}", path)
     from mlops_glue.commands.predict import with_features
     from mlops_glue.scoring import Bundle
 
@@ -365,7 +365,7 @@ def samples(version: Version, rows: Any) -> tuple[Any, Any]:
     """Rows of the reference and of the window, each with one column `prediction`: what prediction drift is about."""
     import pyarrow.compute as pc
 
-    kept = io.read_parquet(version.folder / layout.SAMPLE)
+    kept = tables.read_parquet(version.folder / layout.SAMPLE)
     train, holdout = (kept.filter(pc.equal(kept.column(layout.PART), part)) for part in ("train", "test"))
     out = []
     for table, of in ((train, holdout), (rows, rows)):
@@ -373,7 +373,7 @@ def samples(version: Version, rows: Any) -> tuple[Any, Any]:
         if told is not None:
             said = of.column(told[0]).take(np.arange(table.num_rows) % of.num_rows)
             table = table.drop([n for n in table.column_names if n == "prediction"]).append_column("prediction", said)
-        out.append(table.take(io.spread(table.num_rows, PAGE_ROWS)))
+        out.append(table.take(tables.spread(table.num_rows, PAGE_ROWS)))
     return out[0], out[1]
 
 

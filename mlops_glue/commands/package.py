@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout
 from mlops_glue.adapters import git
 from mlops_glue.delivery import fetch
 from mlops_glue.errors import MissingExtra, ToolError, UsageError
@@ -57,7 +57,7 @@ def package(target: str, *, version: int | None = None, wheels: bool = False, en
         about = _fill(made, root, config, env, version)
         size, texts = _requirements(made, root, config, about, wheels)
         for path, text in texts.items():
-            io.write_text(made / path, text)
+            files.write_text(made / path, text)
         _check_committed(out, [*texts, *KEPT])
         conflicts = replace.replace(out, made, texts)
     console.result(f"{target}: {about['name']} v{about['version']}, {size} packages to install")
@@ -104,7 +104,7 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
         "online_store": online and {"project": online["project"]},
         "serve": config.serve.model_dump(),
     }
-    io.write_json(made / "serve.json", about)
+    files.write_json(made / "serve.json", about)
     return about
 
 
@@ -128,9 +128,9 @@ def _requirements(
     hashes = _hashes(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
     hashed = all((name, pin) in hashes for name, pin in pins.items())
     lines = [hashes[name, pin] if hashed else f"{name}=={pin}" for name, pin in pins.items()]
-    io.write_text(made / "requirements.txt", "\n".join(lines) + "\n")
+    files.write_text(made / "requirements.txt", "\n".join(lines) + "\n")
     (made / "wheels").mkdir()
-    io.write_text(
+    files.write_text(
         made / "wheels" / "README", "Wheels for requirements.txt, where glue package was called with --wheels.\n"
     )
     if wheels:
@@ -156,7 +156,7 @@ def _requirements(
     folder = layout.templates() / "serving"
     found = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return len(pins), {
-        manifest.dotted(p.relative_to(folder).as_posix()): io.render(p, values, ("<<", ">>")) for p in found
+        manifest.dotted(p.relative_to(folder).as_posix()): files.render(p, values, ("<<", ">>")) for p in found
     }
 
 

@@ -61,13 +61,13 @@ def _options(folder: Path, words: list[str], about: dict[str, Any]) -> argparse.
 def _serve(folder: Path, words: list[str]) -> int:
     # what is not installed is told in a line, so nothing that needs it is imported before
     from mlops_glue import config as configs
-    from mlops_glue import io, secrets
+    from mlops_glue import files, secrets
     from mlops_glue.commands import serve as serving
     from mlops_glue.config import Serve
     from mlops_glue.records import Servable
     from mlops_glue.serving import server
 
-    about = io.read_json(folder / "serve.json")
+    about = files.read_json(folder / "serve.json")
     given = _options(folder, words, about)
     kept = Serve.model_validate(about["serve"])
     options = kept.model_copy(update={"host": given.host, "port": given.port, "workers": given.workers})

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout, tables
 from mlops_glue.delivery.fetch import of_registry, read_only
 from mlops_glue.errors import DataError, UsageError, together
 from mlops_glue.pipeline import unchanged
@@ -110,25 +110,25 @@ def as_run_left_it(root: Path, config: configs.Config, env: str | None, version:
     """The champion, where it is plainly what the last run made and nothing has changed since: no tool is imported."""
     if unchanged.as_left(root, env or os.environ.get("GLUE_ENV")) is None:
         return None
-    told = io.read_json(root / layout.DELIVERY)
+    told = files.read_json(root / layout.DELIVERY)
     mine = told["model"] == config.model_name and told["champion"] == told["version"]
     return (told["version"], root / layout.BUNDLE) if mine and version in (None, told["version"]) else None
 
 
 def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
     if source.is_dir():
-        inputs = sorted(p for p in source.iterdir() if p.name.lower().endswith(io.SUFFIXES))
+        inputs = sorted(p for p in source.iterdir() if p.name.lower().endswith(tables.SUFFIXES))
         if not inputs:
-            raise UsageError(f"{source}: no table in this folder", hint=f"one of {', '.join(io.SUFFIXES)}")
+            raise UsageError(f"{source}: no table in this folder", hint=f"one of {', '.join(tables.SUFFIXES)}")
         if target.is_file() or target.name.lower().endswith(OUTPUTS):
             raise UsageError(f"{target}: for a folder of tables the output is a folder")
-        stems = [p.name[: -len(io.suffix(p))] for p in inputs]
+        stems = [p.name[: -len(tables.suffix(p))] for p in inputs]
         outputs = [target / f"{stem}.parquet" for stem in stems]
         twice = next((s for s in stems if stems.count(s) > 1), None)
         if twice is not None:
             raise UsageError(f"{source}: two tables are named {twice!r}", hint="score them one by one")
     else:
-        io.existing(str(source), source)
+        tables.existing(str(source), source)
         if not target.name.lower().endswith(OUTPUTS):
             raise UsageError(f"{target}: not a file that glue writes", hint=f"one of {', '.join(OUTPUTS)}")
         inputs, outputs = [source], [target]
@@ -185,9 +185,9 @@ def score_file(
     rows = 0
     asked = set(bundle.features.columns) if bundle.features else set()
     optional = [c.name for c in bundle.schema.columns if c.nullable and c.name not in asked]
-    pieces = io.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional, done=advance)
+    pieces = tables.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional, done=advance)
     # the next piece is read and the last one written while this one is scored; no more than three are in memory
-    with io.atomic(target) as temporary, ThreadPoolExecutor(2) as pool:
+    with files.atomic(target) as temporary, ThreadPoolExecutor(2) as pool:
         sink: Any = None
         ahead, behind = pool.submit(next, pieces, None), None
         while (piece := ahead.result()) is not None:
@@ -197,7 +197,7 @@ def score_file(
             scored = bundle.scored(complete(typed), carried, where=str(source), rows=here, see=seen.see)
             outside.update(seen.count())
             if sink is None:
-                sink = io.sink(temporary, target, scored.schema)
+                sink = tables.sink(temporary, target, scored.schema)
             if behind is not None:
                 behind.result()
             behind = pool.submit(sink.write_table, scored)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout
 from mlops_glue.commands.run import materialized, project_lock
 from mlops_glue.delivery.describe import compared, stays
 from mlops_glue.delivery.fetch import last_delivery, read_only
@@ -98,7 +98,7 @@ def _note(root: Path, config: configs.Config, champion: int | None) -> None:
     """What `glue status` says."""
     told = last_delivery(root, config)
     if told is not None and told["champion"] != champion:
-        io.write_json(root / layout.DELIVERY, told | {"champion": champion})
+        files.write_json(root / layout.DELIVERY, told | {"champion": champion})
 
 
 def _tell(config: configs.Config, verdict: Verdict, as_json: bool) -> None:

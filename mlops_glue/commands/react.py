@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout
 from mlops_glue.errors import ConfigError, GlueError, UsageError
 from mlops_glue.monitoring import alerts, labels
 from mlops_glue.monitoring.drift import Version
@@ -82,7 +82,7 @@ class Performances:
 
 def adopted(version: Version) -> bool:
     """Was it trained elsewhere, and so has no holdout that its performance could be held against?"""
-    return bool(io.read_json(version.folder / "parity.json").get("adopted"))
+    return bool(files.read_json(version.folder / "parity.json").get("adopted"))
 
 
 def of_table(config: configs.Config, version: Version, rows: pa.Table, total: int) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout, tables
 from mlops_glue.errors import CheckFailed, DataError, GlueError
 from mlops_glue.monitoring import retrain as limits
 
@@ -114,12 +114,12 @@ def _had_some(config: configs.Config) -> bool:
 
 
 def _retrain(
-    config: configs.Config, root: Path, env: str | None, tables: list[pa.Table], now: datetime
+    config: configs.Config, root: Path, env: str | None, answered: list[pa.Table], now: datetime
 ) -> dict[str, Any]:
     if there := limits.put_back(root):
         console.progress(f"{', '.join(there)}: put back as before a retraining that was killed")
     options = config.monitor.retrain
-    new = limits.unused(root, tables, had_some=_had_some(config))
+    new = limits.unused(root, answered, had_some=_had_some(config))
     rows = limits.labelled(new)
     counted = rows if config.monitor.labels is not None else None  # the source that is read again has its own
     why = limits.why_not(options, limits.state(root), counted, now)
@@ -129,13 +129,13 @@ def _retrain(
     path = root / config.source.path
     changed = [config.source.path] if options.data == "append" else []
     if options.data == "append":
-        fresh, after = limits.as_source(config, root, new), io.read_table(path).num_rows
+        fresh, after = limits.as_source(config, root, new), tables.read_table(path).num_rows
     else:
         fresh, after = None, _known_until(config, root)
     bounds = limits.bounds(list(config.split.fresh_after), after)
     with limits.put_back_unless(root, [*changed, layout.CONFIG, "dvc.yaml"]) as stay:
         if fresh is not None:
-            io.append_rows(path, fresh)
+            tables.append_rows(path, fresh)
             console.progress(f"retraining: {rows:,} labelled rows are added to {config.source.path}")
         done = _run(root, env, {"split.fresh_after": json.dumps(bounds)})
         if done["outcome"] == "promoted":
@@ -169,7 +169,7 @@ def _known_until(config: configs.Config, root: Path) -> int | str:
     where = f"{config.source.path}: which of its rows are fresh is not known"
     if of_champion is None:
         raise DataError(f"{where}: the champion does not say which ones it was made of", hint="glue run")
-    if not of_champion.begin(io.read_table(root / config.source.path)):
+    if not of_champion.begin(tables.read_table(root / config.source.path)):
         raise DataError(f"{where}: it does not begin with those of v{champion}", hint="split: {by: time}")
     return len(of_champion.ids)
 
@@ -185,7 +185,7 @@ def _run(root: Path, env: str | None, overrides: dict[str, str] | None = None) -
         return _ended("refused", error.message)
     except GlueError as error:
         return _ended("failed", error.message)
-    told = io.read_json(root / layout.DELIVERY)
+    told = files.read_json(root / layout.DELIVERY)
     fresh = told.get("fresh")
     if code:
         return _ended("refused", "; ".join(told["refused"]), told["version"], fresh)

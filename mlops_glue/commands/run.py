@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import console, io, layout, modules
+from mlops_glue import console, files, layout, modules, tables
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.describe import compared, number, stays
 from mlops_glue.errors import ConfigError, DataError, GlueError, ToolError, UsageError, check_interrupted, did_you_mean
@@ -71,7 +71,7 @@ def run(
             outcomes.append({"stage": name, "outcome": outcome, "seconds": round(seconds, 3), "reasons": reasons})
             check_interrupted()
 
-    names = io.column_names(root / config.source.path)
+    names = tables.column_names(root / config.source.path)
     if names is not None:  # told now, not after minutes of training
         try:
             ingest.check_columns(config, names)
@@ -84,7 +84,7 @@ def run(
             if not env:
                 runner.name_remote(config, root)
             if text is not None:  # DVC hashes what is in the file
-                io.write_text(root / layout.CONFIG, text)
+                files.write_text(root / layout.CONFIG, text)
             at_start = unchanged.snapshot(root)
             if inside and not dvc.in_process_supported():
                 inside = {}
@@ -101,7 +101,7 @@ def run(
         after = unchanged.snapshot(root)
         if until is not None or not publish:
             if any(one["stage"] == "evaluate" for one in outcomes):
-                _warn(io.read_json(root / layout.EVALUATION / "evaluation.json"), refused_later=True)
+                _warn(files.read_json(root / layout.EVALUATION / "evaluation.json"), refused_later=True)
             if as_json:
                 console.result_json({"stages": outcomes})
             return 0
@@ -125,7 +125,7 @@ def run(
 
 def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
     """Say again what the last run said: nothing has changed since."""
-    told = io.read_json(root / layout.DELIVERY)
+    told = files.read_json(root / layout.DELIVERY)
     with _noted(root):  # a failure in between is over
         for name in [*before["stages"], "publish"]:
             console.stage(name, "unchanged", 0.0, [])
@@ -140,7 +140,7 @@ def _as_before(root: Path, before: dict[str, Any], as_json: bool) -> int:
 def _took(root: Path, outcomes: list[dict[str, Any]]) -> float:
     """How long the stages took when they ran, in seconds: now, or in the run that did."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        former = io.read_json(root / layout.LAST_RUN)["took"]
+        former = files.read_json(root / layout.LAST_RUN)["took"]
         ran = [one["seconds"] if one["outcome"] == "executed" else former.get(one["stage"]) for one in outcomes]
         return sum(seconds or 0.0 for seconds in ran)
     return sum(float(one["seconds"]) for one in outcomes)
@@ -190,19 +190,19 @@ def _deliver(
         "refused": verdict.refused,
         "comparison": verdict.comparison,
         "same_as": _same_as(store, config.model_name, version, verdict.previous),
-        "fresh": io.read_json(root / layout.EVALUATION / "evaluation.json").get("fresh"),
+        "fresh": files.read_json(root / layout.EVALUATION / "evaluation.json").get("fresh"),
         "online": online["views"],
         "kept_in": online["kept_in"],
         "packages": packages,
     }
-    io.write_json(root / layout.DELIVERY, told)
+    files.write_json(root / layout.DELIVERY, told)
     return told
 
 
 def _delivered(root: Path) -> dict[str, Any]:
     """What the last run delivered; nothing where the file is lost or torn."""
     with contextlib.suppress(OSError, ValueError):
-        told = io.read_json(root / layout.DELIVERY)
+        told = files.read_json(root / layout.DELIVERY)
         return told if isinstance(told, dict) else {}
     return {}
 
@@ -222,7 +222,7 @@ def _registered_digest(root: Path, store: Any, model: str, version: int) -> str 
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 
     digest: str | None = store.tags(model, version).get(BUNDLE_DIGEST)
-    return digest if digest == io.digest(root / layout.BUNDLE) else None
+    return digest if digest == files.digest(root / layout.BUNDLE) else None
 
 
 def materialized(
@@ -245,8 +245,8 @@ def materialized(
 
 def _tell(root: Path, outcomes: list[dict[str, Any]], told: dict[str, Any], as_json: bool) -> int:
     """The result, and the exit code: 1 where the model was refused."""
-    report = io.read_json(root / layout.EVALUATION / "evaluation.json")
-    parity = io.read_json(root / layout.BUNDLE / "parity.json")
+    report = files.read_json(root / layout.EVALUATION / "evaluation.json")
+    parity = files.read_json(root / layout.BUNDLE / "parity.json")
     _warn(report)
     for name, version in told.get("packages", {}).items():
         now = modules.installed(name)
@@ -341,7 +341,7 @@ def project_lock(root: Path, of: str = layout.LOCK, *, waits: bool = True) -> It
 def last_failure(root: Path) -> dict[str, str] | None:
     """Where and how the last run of the pipeline failed; None where it did not, or no run is known."""
     try:
-        last = io.read_json(root / layout.LAST_RUN)
+        last = files.read_json(root / layout.LAST_RUN)
         stage = next((one["stage"] for one in last["stages"] if one["outcome"] == "failed"), None)
         return {"where": f" at {stage}" if stage else "", **last} if last["problem"] else None
     except (OSError, GlueError, LookupError, TypeError):  # lost, or torn
@@ -366,7 +366,7 @@ def marked(root: Path) -> Iterator[None]:
     """Say that a run is at work; where the one before was killed, take away what it left half-written."""
     mark = root / layout.RUNNING
     if mark.exists():
-        for path in io.leftovers(root):
+        for path in files.leftovers(root):
             path.unlink(missing_ok=True)
     mark.write_text(f"{os.getpid()}\n")
     try:
@@ -379,7 +379,7 @@ def marked(root: Path) -> Iterator[None]:
 def _noted(root: Path) -> Iterator[None]:
     """Keep what became of each stage, and how the run ended, for `glue report`."""
     path = root / layout.LAST_RUN
-    before = io.read_json(path) if path.is_file() else {}
+    before = files.read_json(path) if path.is_file() else {}
     took = before.get("took") or {one["stage"]: one.get("executed_s") for one in before.get("stages", [])}
     started, problem, hint = datetime.now(UTC), None, None
     with console.stages_kept() as lines:
@@ -397,7 +397,7 @@ def _noted(root: Path) -> Iterator[None]:
                 one["executed_s"] = took.get(one["stage"])
             told = {"time": started.isoformat(timespec="seconds"), "problem": problem, "hint": hint}
             with contextlib.suppress(OSError):  # the run's own error is the one to tell
-                io.write_json(path, {**told, "stages": lines, "took": took})
+                files.write_json(path, {**told, "stages": lines, "took": took})
 
 
 def stage(name: str, format_version: int) -> int:

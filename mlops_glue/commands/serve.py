@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout
 from mlops_glue.commands.predict import as_run_left_it
 from mlops_glue.delivery import fetch as fetching
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError, did_you_mean
@@ -92,7 +92,7 @@ def listen(
 
     if unasked is not None:  # until it can be: then the process that follows it takes this away
         said = f"the registry could not be asked: {unasked}; this is what was served last"
-        io.write_text(state / f"registry{PROBLEM}", said + "\n")
+        files.write_text(state / f"registry{PROBLEM}", said + "\n")
     with server.bound(options.host, options.port) as listening:
         # no worker has loaded it yet, so it is tried: what is wrong is told in one line, and not by each of them
         model = tried(settings, settings.first)
@@ -205,7 +205,7 @@ def _first(
         return same, None
     registry = _registry_file(root, config)
     left = as_run_left_it(root, config, env, version)
-    told = io.read_json(root / layout.DELIVERY) if left else {}
+    told = files.read_json(root / layout.DELIVERY) if left else {}
     if left and told.get("digest"):
         found = fetching.kept(root, config, env, *left, told["digest"], told["fingerprint"])
     else:
@@ -253,7 +253,7 @@ def _fetched(root: Path, env: str | None, version: int | None, state: Path) -> S
 
 def _remember(root: Path, env: str | None, model: str, what: Servable, registry: list[int] | None = None) -> None:
     """What a start without the registry begins with, and one for which nothing was written to it since."""
-    io.write_json(_last(root, env), {"model": model, "servable": what.to_dict(), "registry": registry})
+    files.write_json(_last(root, env), {"model": model, "servable": what.to_dict(), "registry": registry})
 
 
 def _last(root: Path, env: str | None) -> Path:
@@ -379,7 +379,7 @@ def _curl(model: Model, url: str, root: Path | None, *, keyed: bool) -> str:
     sent = shlex.quote(body)
     if len(sent) > LONG and root is not None:
         file = root / layout.SERVED / "example.json"
-        io.write_text(file, body + "\n")
+        files.write_text(file, body + "\n")
         sent = shlex.quote(f"@{os.path.relpath(file)}")
     key = " -H 'Authorization: Bearer KEY'" if keyed else ""
     url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")  # all addresses are none to ask

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import __version__, console, io, layout
+from mlops_glue import __version__, console, files, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc, git
 from mlops_glue.commands.adopt import as_diff, asked_for, flat, free_place
@@ -36,15 +36,15 @@ def adopt_tracking(path: str, *, dry_run: bool = False, ask: Callable[[str], boo
     root = free_place(top, path)
     server = "MLFLOW_TRACKING_URI" in os.environ
     asked: manifest.Answers = {"tracked": {"project": name_of(top.name) or "project", "server": server}}
-    files = manifest.render(asked)
-    console.result(as_diff(files))
+    contents = manifest.render(asked)
+    console.result(as_diff(contents))
     if dry_run or not asked_for(ask, root):
         return 0
-    with undone_on_failure(root, list(files)):
+    with undone_on_failure(root, list(contents)):
         root.mkdir()
-        for name, text in files.items():
-            io.write_text(root / name, text)
-        manifest.record(root, "init", asked, files, files)
+        for name, text in contents.items():
+            files.write_text(root / name, text)
+        manifest.record(root, "init", asked, contents, contents)
     console.result(f"{root}: written. Next: glue track -- python train.py")
     return 0
 
@@ -185,7 +185,7 @@ def _read(file: Path) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
-        return io.read_yaml(file)
+        return files.read_yaml(file)
     except (YAMLError, OSError, ValueError) as error:
         console.progress(f"{file}: cannot be read, and is left out: {type(error).__name__}")
         return None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mlops_glue import __version__, console, io, layout
+from mlops_glue import __version__, console, files, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.commands.init import FRAUD, plan
@@ -132,7 +132,7 @@ def _of_config(root: Path, part: manifest.Part | None, text: str | None) -> tupl
         top = git.top(root)
         if part is None or top is None:
             return files, {}
-        made = workflows.files(config, root, top)
+        made = workflows.workflow_files(config, root, top)
     except GlueError as error:
         console.progress(f"dvc.yaml and workflows are left as they are: {error.message.splitlines()[0]}")
         return [], {}
@@ -154,7 +154,7 @@ def _write(root: Path, changed: list[File]) -> None:
         for file in changed:
             if file.text is not None:
                 place = root / file.path
-                stack.enter_context(io.atomic(place)).write_bytes(as_it_was(place, file.text))
+                stack.enter_context(files.atomic(place)).write_bytes(as_it_was(place, file.text))
     for file in changed:
         if file.text is None:
             (root / file.path).unlink()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import UsageError, did_you_mean
 from mlops_glue.records import Servable
@@ -41,7 +41,7 @@ def read_only(root: Path, config: configs.Config) -> Store | None:
 def last_delivery(root: Path, config: configs.Config) -> dict[str, Any] | None:
     """What the last run delivered; None where it delivered nothing, another model, or to another environment."""
     path = root / layout.DELIVERY
-    told: dict[str, Any] | None = io.read_json(path) if path.is_file() else None
+    told: dict[str, Any] | None = files.read_json(path) if path.is_file() else None
     if told is None or told["model"] != config.model_name:
         return None
     return told if told.get("env", config.environment) == config.environment else None  # a former glue kept none
@@ -107,7 +107,7 @@ def fetch(store: Store, root: Path, config: configs.Config, env: str | None, ver
 
         with tempfile.TemporaryDirectory() as registry:
             repository = features.open_repository(config, root, Path(registry))
-            taken = FeatureList.from_dict(io.read_json(listed))
+            taken = FeatureList.from_dict(files.read_json(listed))
             features.check_definitions(repository, taken, features.transform_hash(config, root))
     return kept(root, config, env, version, folder, tags[BUNDLE_DIGEST], tags[FINGERPRINT])
 
@@ -143,7 +143,7 @@ def lookup(config: configs.Config, root: Path, env: str | None, folder: Path) ->
     from mlops_glue import features
 
     packed = features.packed_store(config, root)
-    on_demand = any(view["on_demand"] for view in io.read_json(folder / "features.json")["views"])
+    on_demand = any(view["on_demand"] for view in files.read_json(folder / "features.json")["views"])
     if packed is None or on_demand:
         return {"type": "feast", "options": {"root": str(root), "env": env}}
     return {"type": "packed", "options": {"path": str(packed[0]), "project": packed[1]}}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import features as feast
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.adapters.feast.repo import Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import ToolError
@@ -57,7 +57,7 @@ def materialize(
     gone = repository.online_file is not None and not repository.online_file.exists()
     repository.apply()
     path = root / layout.MATERIALIZED
-    kept: dict[str, Any] = io.read_json(path) if path.is_file() else {}
+    kept: dict[str, Any] = files.read_json(path) if path.is_file() else {}
     mine = kept.setdefault(_store_name(config, env), {})
     out = []
     for view in features.views:
@@ -77,7 +77,7 @@ def materialize(
         mine[view.name] = {"definition": view.definition, "until": now.isoformat()}
         if state is not None:
             mine[view.name]["rows"] = state(now)
-        io.write_json(path, kept)
+        files.write_json(path, kept)
         out.append(Filled(view.name, "executed", start or EVER))
     return Materialized(out, _files(root, repository))
 
@@ -138,7 +138,7 @@ def _read_back(root: Path, repository: Repository, view: View, now: datetime) ->
         return None
     view = view.plain
     source = feast.source_rows(root, view, list(view.keys))
-    at = io.spread(source.num_rows, SAMPLE)
+    at = tables.spread(source.num_rows, SAMPLE)
     asked = source.take(pa.array(at))
     use = [f"{view.name}:{feature}" for feature in view.features]
     rows = asked.append_column("event_timestamp", pa.array([now] * len(at), pa.timestamp("us", "UTC")))

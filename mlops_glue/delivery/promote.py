@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import io, layout, metrics
+from mlops_glue import files, layout, metrics, tables
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import METRICS, Config
 from mlops_glue.delivery import history
@@ -74,8 +74,8 @@ def promote(
         here = not asked or _is_here(root, tags)
         folder = brought(store, root, name, version, Path(scratch)) if asked else root / layout.BUNDLE
         evaluation = root / layout.EVALUATION if here else store.artifact(name, version, EVALUATION, Path(scratch))
-        report, parity = io.read_json(evaluation / "evaluation.json"), io.read_json(folder / "parity.json")
-        registered = tags.get(BUNDLE_DIGEST) == io.digest(folder)
+        report, parity = files.read_json(evaluation / "evaluation.json"), files.read_json(folder / "parity.json")
+        registered = tags.get(BUNDLE_DIGEST) == files.digest(folder)
         refused = unsound(
             report["thresholds"], parity, signed=store.has_signature(name, version), registered=registered
         )
@@ -199,7 +199,7 @@ def _decided(store: Store, name: str, verdict: Verdict, alias: str, *, asked: bo
 def _is_here(root: Path, tags: dict[str, str]) -> bool:
     """Is the version what the project's pipeline made last?"""
     bundle = root / layout.BUNDLE
-    return bundle.is_dir() and tags.get(BUNDLE_DIGEST) == io.digest(bundle)
+    return bundle.is_dir() and tags.get(BUNDLE_DIGEST) == files.digest(bundle)
 
 
 def _same_holdout(root: Path, tags: dict[str, str]) -> bool:
@@ -266,7 +266,7 @@ def _skewed(config: Config, root: Path, store: Store, version: int, folder: Path
     from mlops_glue.delivery.skew import replay
 
     try:
-        rows, held, found = replay(config, root, FeatureList.from_dict(io.read_json(folder / "features.json")))
+        rows, held, found = replay(config, root, FeatureList.from_dict(files.read_json(folder / "features.json")))
     except GlueError as error:
         return [f"skew: the replay of the online store could not run: {error.message}"]
     if not rows:
@@ -300,11 +300,11 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
     """Both models on the same raw rows of the holdout; the difference has a paired bootstrap interval."""
     candidate = Bundle(mine_in)
     schema = candidate.schema
-    rows = io.read_parquet(root / layout.TEST, [layout.ROW, f"target:{schema.target}"])
+    rows = tables.read_parquet(root / layout.TEST, [layout.ROW, f"target:{schema.target}"])
     held, seen = rows.num_rows, _seen(config, root, store, champion, rows.column(layout.ROW).to_numpy())
     if seen is not None:
         rows = rows.filter(~seen)
-    raw = io.read_parquet(root / config.rows).take(rows.column(layout.ROW))
+    raw = tables.read_parquet(root / config.rows).take(rows.column(layout.ROW))
     truth = rows.column(f"target:{schema.target}").to_numpy()
     with tempfile.TemporaryDirectory() as folder:
         other = Bundle(brought(store, root, config.model_name, champion, Path(folder)))
@@ -342,7 +342,7 @@ def _seen(config: Config, root: Path, store: Store, champion: int, holdout: Any)
         TooFew: it was, on so many that the others are too few to judge by.
     """
     of_champion = version_rows(store, config.model_name, champion)
-    found = None if of_champion is None else of_champion.seen(io.read_parquet(root / layout.TABLE))
+    found = None if of_champion is None else of_champion.seen(tables.read_parquet(root / layout.TABLE))
     if found is None:
         return None
     seen = found[holdout]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import __version__, io, layout
+from mlops_glue import __version__, files, layout, tables
 from mlops_glue.adapters import dvc, onnx
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import Config, path_of
@@ -45,19 +45,19 @@ def publish(
     if found is not None:
         store.mend(name, found, root / layout.BUNDLE)
         return found, False
-    report = io.read_json(root / layout.EVALUATION / "evaluation.json")
-    parity = io.read_json(root / layout.BUNDLE / "parity.json")
+    report = files.read_json(root / layout.EVALUATION / "evaluation.json")
+    parity = files.read_json(root / layout.BUNDLE / "parity.json")
     model = onnx.load_skops(root / layout.MODEL)
-    train = io.training_rows(root, fresh=bool(config.split.fresh_after))
+    train = tables.training_rows(root, fresh=bool(config.split.fresh_after))
     md5, rows = hashes(root), of_last_run(root, train)
     commit, dirty = revision
-    tables = _tables(config, root, md5)
-    of_data = {one.name: one.md5 for one in tables if one.use == "training"}
+    data = _tables(config, root, md5)
+    of_data = {one.name: one.md5 for one in data if one.use == "training"}
     tags = {
         "glue.version": __version__,
         "glue.format": parity["format"],
         "glue.parity": str(parity["faithful"]).lower(),
-        BUNDLE_DIGEST: io.digest(root / layout.BUNDLE),
+        BUNDLE_DIGEST: files.digest(root / layout.BUNDLE),
         "glue.thresholds_met": str(all(t["met"] for t in report["thresholds"])).lower(),
         "glue.holdout_md5": md5.get(layout.TEST, ""),
         "glue.data_md5": md5.get(config.source.path, ""),
@@ -69,7 +69,7 @@ def publish(
         NEWEST: _newest(config, root),
     }
     if config.features.use:
-        features = FeatureList.from_dict(io.read_json(root / layout.FEATURE_LIST))
+        features = FeatureList.from_dict(files.read_json(root / layout.FEATURE_LIST))
         tags |= {"glue.features": ", ".join(features.columns.values())[:4000], "glue.definitions": features.digest}
     trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
     with tempfile.TemporaryDirectory() as folder:
@@ -86,10 +86,10 @@ def publish(
             params=_params(config, root, model, report, of_data),
             metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
             tags={k: v for k, v in tags.items() if v},
-            tables=tables,
+            tables=data,
             describe=lambda named: described(named, report, of_data, _commit(commit, dirty)),
             took_s=took_s,
-            files={
+            artifacts={
                 "bundle": [root / layout.BUNDLE],
                 "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],
                 "validation": [root / layout.VALIDATION],
@@ -105,13 +105,13 @@ def _newest(config: Config, root: Path) -> str:
     """The time of the latest row, UTC; empty where the table has none."""
     if not config.source.timestamps:
         return ""
-    when = io.read_parquet(root / layout.FEATURES, [layout.WHEN]).column(0).to_numpy()
+    when = tables.read_parquet(root / layout.FEATURES, [layout.WHEN]).column(0).to_numpy()
     return str(np.datetime_as_string(when.max(), unit="us"))
 
 
 def _params(config: Config, root: Path, model: Any, report: dict[str, Any], of_data: dict[str, str]) -> dict[str, Any]:
     """What may differ between two versions, by the keys of `glue.yaml`: MLflow's page of a comparison shows it."""
-    schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
+    schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     limits = config.evaluate.thresholds.items()
     return {
         "train.estimator": config.train.estimator or "default",
@@ -132,7 +132,7 @@ def _tables(config: Config, root: Path, md5: dict[str, str]) -> list[UsedTable]:
     """The project's tables, and the holdout; of each what the head of its Parquet file says."""
     found = [(name, one.path, path_of(config, name), "training") for name, one in config.data.sources.items()]
     return [
-        UsedTable(name, path, use, md5.get(path, ""), *io.parquet_shape(root / file))
+        UsedTable(name, path, use, md5.get(path, ""), *tables.parquet_shape(root / file))
         for name, path, file, use in (*found, ("holdout", layout.TEST, layout.TEST, "evaluation"))
     ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import io, layout
+from mlops_glue import layout, tables
 from mlops_glue.schema import as_text
 
 if TYPE_CHECKING:
@@ -54,19 +54,19 @@ class Rows:
         import pyarrow as pa
 
         made = pa.table({ID: self.ids, TRAINED: self.trained})
-        io.write_parquet(path, made.replace_schema_metadata(dict.fromkeys(self.columns, "")))
+        tables.write_parquet(path, made.replace_schema_metadata(dict.fromkeys(self.columns, "")))
 
     @classmethod
     def read(cls, path: Path) -> Rows:
         """Read what `write` wrote."""
-        table = io.read_parquet(path)
+        table = tables.read_parquet(path)
         columns = [name.decode() for name in table.schema.metadata or {}]
         return cls(columns, table.column(ID).to_numpy(), table.column(TRAINED).to_numpy())
 
 
 def of_last_run(root: Path, train: pa.Table) -> Rows:
     """The rows of the project's last run; `train`: those that were trained on."""
-    table = io.read_parquet(root / layout.TABLE)
+    table = tables.read_parquet(root / layout.TABLE)
     trained = np.zeros(table.num_rows, bool)
     trained[train.column(layout.ROW).to_numpy()] = True
     return Rows(table.column_names, identities(table), trained)
@@ -101,7 +101,7 @@ def _canonical(values: Any) -> Array:
 
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    if io.is_number(values.type):
+    if tables.is_number(values.type):
         numbers = np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)) + 0.0  # no -0.0
         return np.where(np.isnan(numbers), np.nan, numbers)
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import features as feast
-from mlops_glue import io, layout
+from mlops_glue import layout, tables
 from mlops_glue.adapters.feast.repo import Repository, utc
 from mlops_glue.config import Config
 from mlops_glue.errors import ToolError
@@ -29,10 +29,10 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int,
     request comes. The store is the configured one, under a project name of its own that is taken away after; its
     sources hold the sampled entities alone.
     """
-    rows = io.read_parquet(root / layout.TEST, [layout.ROW, layout.WHEN])
+    rows = tables.read_parquet(root / layout.TEST, [layout.ROW, layout.WHEN])
     order = np.argsort(rows.column(layout.WHEN).to_numpy(), kind="stable")
-    at = io.spread(len(order), ROWS)
-    sample = io.read_parquet(root / layout.JOINED).take(rows.column(layout.ROW).take(order[at]))
+    at = tables.spread(len(order), ROWS)
+    sample = tables.read_parquet(root / layout.JOINED).take(rows.column(layout.ROW).take(order[at]))
     when = moments(sample, config.source.timestamps, features.day_first)
     keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()
     known = [at for at, key in enumerate(keys) if all(key[name] is not None for name in features.keys)]
@@ -55,7 +55,7 @@ def _filtered(root: Path, path: Path, features: FeatureList, keys: list[dict[str
     views = [v for v in features.views if v.path and (root / v.path).resolve() == path.resolve()]
     if not views or not path.is_file():
         return path
-    table = io.read_parquet(path)
+    table = tables.read_parquet(path)
     kept = np.zeros(table.num_rows, bool)
     for view in views:
         about = np.ones(table.num_rows, bool)
@@ -65,7 +65,7 @@ def _filtered(root: Path, path: Path, features: FeatureList, keys: list[dict[str
             about &= pc.is_in(values, asked).to_numpy()
         kept |= about
     out = folder / f"{views[0].name}.parquet"
-    io.write_parquet(out, table.filter(pa.array(kept)))
+    tables.write_parquet(out, table.filter(pa.array(kept)))
     return out
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_glue import bundle, io, layout
+from mlops_glue import bundle, files, layout
 from mlops_glue.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def brought(store: Store, root: Path, model: str, version: int, folder: Path) ->
         bundle.check(found)
     except DataError as error:
         raise DataError(f"{model} v{version}: {error.message}", hint=error.hint) from error
-    answers(root, found, io.digest(found), model, version)
+    answers(root, found, files.digest(found), model, version)
     return found
 
 

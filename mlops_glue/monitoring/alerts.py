@@ -27,7 +27,7 @@ from typing import Any, Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mlops_glue import config as configs
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.config import Alerts, span
 from mlops_glue.errors import GlueError, ToolError, first_line
 
@@ -252,7 +252,7 @@ def _tell(path: Path, options: Alerts, found: dict[str, Any], now: datetime, sha
 
 def _keep(path: Path, states: dict[str, Any], told: Told) -> None:
     try:
-        io.write_json(path, states)
+        files.write_json(path, states)
     except OSError as error:
         said = f"{layout.ALERTS}: cannot be written ({first_line(error)}): the next run may tell again"
         told.notes += [said] if said not in told.notes else []
@@ -314,7 +314,7 @@ def _states(path: Path, told: Told) -> dict[str, Any]:
     except (ValueError, OSError):
         said = f"{path.name} cannot be read: who was told of what is not known, and begins anew"
         with contextlib.suppress(OSError):
-            said += f"; it is {io.put_aside(path).name} now"
+            said += f"; it is {files.put_aside(path).name} now"
         told.notes.append(said)
         return {}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.config import Drift, Monitor
 from mlops_glue.drift import Numbers, Reference, Summary, counted, outcome
 from mlops_glue.errors import DataError, first_line, suggestion
@@ -39,7 +39,7 @@ class Version:
         Raises:
             DataError: the bundle has no reference, or one of another schema.
         """
-        schema = Schema.from_dict(io.read_json(folder / "schema.json"))
+        schema = Schema.from_dict(files.read_json(folder / "schema.json"))
         return cls(number, schema, Reference.read(folder / layout.REFERENCE, schema), folder)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.errors import GlueError, ToolError, first_line
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def keep(root: Path, told: dict[str, Any]) -> tuple[list[str], GlueError | None]
     """
     aside: list[str] = []
     writes: list[tuple[str, Callable[[], None]]] = [
-        (layout.LATEST, lambda: io.write_json(root / layout.LATEST, told)),
+        (layout.LATEST, lambda: files.write_json(root / layout.LATEST, told)),
         (layout.HISTORY, lambda: _add(root / layout.HISTORY / f"{told['time']:%Y-%m}.parquet", _row(told), aside)),
-        (layout.GAUGES, lambda: io.write_text(root / layout.GAUGES, "".join(gauges(told)))),
+        (layout.GAUGES, lambda: files.write_text(root / layout.GAUGES, "".join(gauges(told)))),
     ]
     problem = None
     for path, write in writes:
@@ -47,11 +47,11 @@ def _add(path: Path, row: pa.Table, aside: list[str]) -> None:
 
     if os.path.lexists(path):
         try:
-            row = pa.concat_tables([io.read_parquet(path), row], promote_options="default")
+            row = pa.concat_tables([tables.read_parquet(path), row], promote_options="default")
         except (OSError, ValueError) as error:  # Arrow's errors are among these
-            named = f"{layout.HISTORY}/{io.put_aside(path).name}"
+            named = f"{layout.HISTORY}/{files.put_aside(path).name}"
             aside.append(f"{layout.HISTORY}/{path.name} cannot be read ({first_line(error, 80)}): it is {named} now")
-    io.write_parquet(path, row)
+    tables.write_parquet(path, row)
 
 
 def past(root: Path) -> pa.Table | None:
@@ -61,7 +61,7 @@ def past(root: Path) -> pa.Table | None:
     found: pa.Table | None = None
     for file in sorted((root / layout.HISTORY).glob("*.parquet")):
         with contextlib.suppress(OSError, ValueError):
-            table = io.read_parquet(file)
+            table = tables.read_parquet(file)
             found = table if found is None else pa.concat_tables([found, table], promote_options="default")
     return found
 

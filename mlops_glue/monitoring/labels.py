@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import io, text
+from mlops_glue import tables, text
 from mlops_glue.config import LabelTable
 from mlops_glue.errors import ConfigError, DataError, GlueError, did_you_mean, together
 from mlops_glue.layout import CONFIG
@@ -220,7 +220,7 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
             raise type(error)(f"{WHERE}.url: {error.message}", hint=error.hint) from error
     path, keys = root / str(options.path), [name for name in (options.id, options.entity) if name]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(io.SUFFIXES) and p.name[0] != ".")
+        files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(tables.SUFFIXES) and p.name[0] != ".")
         parts, refused = [], list[DataError]()
         for file in files:
             try:
@@ -233,14 +233,14 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
         return pa.concat_tables(parts, promote_options="default") if parts else None
     if not path.is_file():
         raise DataError(f"{WHERE}.path: {options.path} is not there", hint="it is relative to the project")
-    return io.read_table(path, keys)
+    return tables.read_table(path, keys)
 
 
 def _as_words(file: Path, needed: set[str], keys: list[str]) -> pa.Table:
     """The needed columns as text: one file may take for numbers, dates or times what another does not."""
     import pyarrow as pa
 
-    table = io.read_table(file, keys)
+    table = tables.read_table(file, keys)
     there = needed & {*table.column_names}
     try:
         return pa.table({name: (_key if name in keys else text_of)(table.column(name), name) for name in there})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import io, layout, metrics
+from mlops_glue import files, layout, metrics
 from mlops_glue.config import METRICS, Performance
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.drift import answered
@@ -50,7 +50,7 @@ def performance(
     path = folder / layout.HOLDOUT
     if not path.is_file():
         raise DataError(f"{path.name}: the bundle has none", hint="glue run, with this glue")
-    before = io.read_json(path)
+    before = files.read_json(path)
     name = options.metric or metric or METRICS[schema.task][0]
     if name not in before["metrics"]:
         raise DataError(f"monitor.performance: the version was not evaluated by {name}", hint="evaluate.metrics")

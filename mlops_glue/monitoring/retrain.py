@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.config import Config, Retrain, span
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.metrics import ENOUGH
@@ -71,19 +71,19 @@ def begin_anew(root: Path, now: datetime, *, had_some: bool = False) -> list[str
     try:
         state(root)
     except DataError:
-        aside.append(io.put_aside(root / layout.RETRAIN).name)
+        aside.append(files.put_aside(root / layout.RETRAIN).name)
     try:
         unused(root, [], had_some=had_some)
     except DataError:
         if os.path.lexists(root / layout.APPENDED):
-            aside.append(io.put_aside(root / layout.APPENDED).name)
+            aside.append(files.put_aside(root / layout.APPENDED).name)
         keep(root, {"since": now.isoformat(timespec="seconds")})
     return aside
 
 
 def keep(root: Path, values: dict[str, Any]) -> None:
     """Write some of them."""
-    io.write_json(root / layout.RETRAIN, state(root) | values)
+    files.write_json(root / layout.RETRAIN, state(root) | values)
 
 
 def why_not(options: Retrain, kept: dict[str, Any], labelled: int | None, now: datetime) -> str | None:
@@ -131,7 +131,7 @@ def _appended(root: Path) -> pa.Table | None:
     if not os.path.lexists(path):
         return None
     try:
-        return io.read_parquet(path)
+        return tables.read_parquet(path)
     except (OSError, ValueError):  # Arrow's errors are among these
         raise _unknown("cannot be read") from None
 
@@ -149,16 +149,16 @@ def _keys(table: pa.Table) -> Any:
     return pd.MultiIndex.from_arrays([table.column(key).to_pandas() for key in KEYS])
 
 
-def note_used(root: Path, tables: list[pa.Table]) -> None:
+def note_used(root: Path, answered: list[pa.Table]) -> None:
     """Write down that a retraining has had these rows."""
     import pyarrow as pa
 
     before = _appended(root)
-    parts = [*([] if before is None else [before]), *(table.select(KEYS) for table in tables)]
-    io.write_parquet(root / layout.APPENDED, pa.concat_tables([one.replace_schema_metadata(None) for one in parts]))
+    parts = [*([] if before is None else [before]), *(table.select(KEYS) for table in answered)]
+    tables.write_parquet(root / layout.APPENDED, pa.concat_tables([one.replace_schema_metadata(None) for one in parts]))
 
 
-def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
+def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
     """Labelled rows of the log with the columns of the labels' table, in its order; what the log lacks is null.
 
     The rows are in the order of their answers, whichever version gave them: the latest are the last.
@@ -176,12 +176,12 @@ def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
             hint="monitor: {retrain: {data: reread}}",
         )
     path = root / config.source.path
-    whole = cache(partial(io.read_table, path))  # perhaps nobody asks
-    schema = pq.read_schema(path) if io.suffix(path) == ".parquet" else whole().schema
+    whole = cache(partial(tables.read_table, path))  # perhaps nobody asks
+    schema = pq.read_schema(path) if tables.suffix(path) == ".parquet" else whole().schema
     types = {field.name: field.type for field in schema}
     target, clock = config.data.labels.target, config.source.timestamps
     made = []
-    for table in tables:
+    for table in answered:
         columns = {}
         for name, kind in types.items():
             if name == target:
@@ -196,7 +196,7 @@ def as_source(config: Config, root: Path, tables: list[pa.Table]) -> pa.Table:
                 values = _in_words(values, whole().column(name))
             columns[name] = _cast(values, kind, name)
         made.append(pa.table(columns))
-    times = np.concatenate([table.column("glue_time").to_numpy() for table in tables])
+    times = np.concatenate([table.column("glue_time").to_numpy() for table in answered])
     return pa.concat_tables(made).take(np.argsort(times, kind="stable"))
 
 
@@ -268,7 +268,7 @@ def put_back(root: Path) -> list[str]:
     before = root / layout.BEFORE
     there = sorted(one.relative_to(before) for one in before.rglob("*") if one.is_file())
     for path in there:
-        with io.atomic(root / path) as temporary:  # what a link points to is what was changed
+        with files.atomic(root / path) as temporary:  # what a link points to is what was changed
             shutil.copyfile(before / path, temporary)
     _forget(before)
     return [path.as_posix() for path in there]

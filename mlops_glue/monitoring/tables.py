@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import io
+from mlops_glue import tables
 from mlops_glue.drift import Reference, inputs, outcome, summarised
 from mlops_glue.errors import DataError, did_you_mean
 from mlops_glue.monitoring.drift import Version, Watch
@@ -22,7 +22,7 @@ def compared(
     """One table against another one: the verdict of the monitor, and what was compared with.
 
     Args:
-        reference: a table, as `io.read_table` gives it.
+        reference: a table, as `tables.read_table` gives it.
         current: the other one in pieces, given what the columns are.
         settings: `monitor`.
         where: the reference's file, for messages.
@@ -50,7 +50,7 @@ def as_version(path: Path, table: Any) -> tuple[Version, dict[str, str]]:
     when = find_timestamp(found)  # differs between any two periods, and is no drift
     clock = [when] if isinstance(when, str) else when or []
     kinds = {p.name: p.kind or steady(p, table.column(p.name)) for p in found if p.name not in clock}
-    decimal = io.read_as(table)["decimal"]
+    decimal = tables.read_as(table)["decimal"]
     columns = [column_of(name, kind, table.column(name), decimal) for name, kind in kinds.items() if kind is not None]
     if not columns:
         raise DataError(f"{path}: no column is left to compare", hint=did_you_mean("", names))
@@ -80,4 +80,4 @@ def steady(found: Profile, values: Any) -> Kind | None:
         return None
     if pa.types.is_boolean(values.type):
         return "boolean"
-    return "number" if io.is_number(values.type) or pa.types.is_decimal(values.type) else "category"
+    return "number" if tables.is_number(values.type) or pa.types.is_decimal(values.type) else "category"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import io, layout
+from mlops_glue import layout, tables
 from mlops_glue.config import Drift
 from mlops_glue.drift import Numbers, Summary, Values
 from mlops_glue.monitoring.labels import TRUTH, Joined
@@ -33,7 +33,7 @@ def target_drift(schema: Schema, folder: Path, drift: Drift, joined: Joined) -> 
         return None
     import pyarrow.compute as pc
 
-    sampled = io.read_parquet(folder / layout.SAMPLE, [schema.target, layout.PART])
+    sampled = tables.read_parquet(folder / layout.SAMPLE, [schema.target, layout.PART])
     trained = sampled.filter(pc.equal(sampled.column(layout.PART), "train")).column(schema.target)
     reference = _summary(schema, as_text(trained))
     seen = reference.empty()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.errors import CheckFailed, DataError
 from mlops_glue.pipeline import reference
@@ -68,10 +68,10 @@ def convert(
         raise CheckFailed(f"the ONNX form is not faithful, and so is not served: {parity['reason']}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(made)
-    io.write_json(folder / "schema.json", schema.to_dict())
-    io.write_json(folder / "signature.json", reference.signature(schema))
-    io.write_json(folder / "parity.json", parity)
-    io.write_json(folder / "input_example.json", json.loads(frame.head(3).to_json(orient="records")))
+    files.write_json(folder / "schema.json", schema.to_dict())
+    files.write_json(folder / "signature.json", reference.signature(schema))
+    files.write_json(folder / "parity.json", parity)
+    files.write_json(folder / "input_example.json", json.loads(frame.head(3).to_json(orient="records")))
     if watched:
         _keep_reference(folder, pa.Table.from_pandas(frame, preserve_index=False), schema)
     return parity
@@ -82,11 +82,11 @@ def _keep_reference(folder: Path, raw: pa.Table, schema: Schema) -> None:
     import pyarrow as pa
 
     scored = Bundle(folder).scored(raw, raw)
-    at = io.spread(raw.num_rows, reference.SAMPLE_ROWS)
+    at = tables.spread(raw.num_rows, reference.SAMPLE_ROWS)
     chosen = scored.take(at)
     parts = [chosen.append_column(layout.PART, pa.array([part] * len(at))) for part in ("train", "test")]
     sampled = pa.concat_tables(parts)
-    io.write_parquet(folder / layout.SAMPLE, sampled)
+    tables.write_parquet(folder / layout.SAMPLE, sampled)
     encoded = pa.table(encode(raw, schema))
     reference.reference(encoded, sampled, schema, None).write(folder / layout.REFERENCE)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import io, layout, metrics
+from mlops_glue import files, layout, metrics, tables
 from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import METRICS, Config
 from mlops_glue.errors import ConfigError, StageError
@@ -26,10 +26,10 @@ Slice = dict[str, Any]
 
 def evaluate(config: Config, root: Path) -> None:
     """Write `metrics.json` (flat numbers, for DVC), `plots/*.svg`, `evaluation.json` and `report.html`."""
-    schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
+    schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     model = onnx.load_skops(root / layout.MODEL)
-    features, target = xy(io.read_parquet(root / layout.TEST), schema)
-    seen, learnt = xy(io.training_rows(root, fresh=bool(config.split.fresh_after)), schema)
+    features, target = xy(tables.read_parquet(root / layout.TEST), schema)
+    seen, learnt = xy(tables.training_rows(root, fresh=bool(config.split.fresh_after)), schema)
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
@@ -74,16 +74,18 @@ def evaluate(config: Config, root: Path) -> None:
     report["warnings"] += _absent(schema, truth, set(learnt.tolist() if schema.labels else []), scores)
     if config.split.fresh_after:
         order = metrics.ordered(schema.task, len(schema.labels or []), (truth, label, probability), config.train.seed)
-        report["fresh"] = io.read_json(root / layout.FRESH) | io.read_json(root / layout.LEARNED) | {"order": order}
+        report["fresh"] = (
+            files.read_json(root / layout.FRESH) | files.read_json(root / layout.LEARNED) | {"order": order}
+        )
     report["warnings"] += _of_score(names[0], report, higher_is_better=known[names[0]].higher_is_better)
     report["warnings"] += _worse({name: scores[name] for name in names[1:] if not known[name].higher_is_better})
-    io.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
+    files.write_json(root / layout.METRICS, {name: score["value"] for name, score in scores.items()})
     drawn_plots = curves() | bars()
     for name, svg in drawn_plots.items():
-        io.write_text(root / layout.PLOTS / f"{name}.svg", svg)
-    io.write_json(root / layout.EVALUATION / "evaluation.json", report)
-    page = io.render(layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn_plots})
-    io.write_text(root / layout.EVALUATION / "report.html", page)
+        files.write_text(root / layout.PLOTS / f"{name}.svg", svg)
+    files.write_json(root / layout.EVALUATION / "evaluation.json", report)
+    page = files.render(layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn_plots})
+    files.write_text(root / layout.EVALUATION / "report.html", page)
 
 
 def _doubts(config: Config, schema: Schema, train: doubts.Part, test: doubts.Part, label: Any) -> list[str]:
@@ -208,9 +210,9 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], said: 
     """The metrics by value of each slice column."""
     if not config.evaluate.slices:
         return []
-    check_slices(config, io.column_names(root / config.rows) or [])
-    rows = io.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
-    table = io.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
+    check_slices(config, tables.column_names(root / config.rows) or [])
+    rows = tables.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
+    table = tables.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
     texts = {
         column: text_of(table.column(column), column).fill_null("").to_numpy() for column in config.evaluate.slices
     }

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import io, layout, text
+from mlops_glue import files, layout, tables, text
 from mlops_glue.config import Config, path_of
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
 from mlops_glue.pipeline.ingest import check_kinds
@@ -29,7 +29,7 @@ def featurize(config: Config, root: Path) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = io.read_parquet(root / layout.TABLE)
+    table = tables.read_parquet(root / layout.TABLE)
     check_kinds(config, table.column_names)
     labels, source = config.data.labels, config.source
     joined: dict[str, str] = {}
@@ -48,7 +48,7 @@ def featurize(config: Config, root: Path) -> None:
         raise DataError(f"target {labels.target!r} has no values")
     task = labels.task or infer_task(target)
     columns = choose_columns(config, table, joined, outputs(as_target(target, task, labels.target), task))
-    schema = Schema(task, labels.target, columns, decimal=io.read_as(table)["decimal"])
+    schema = Schema(task, labels.target, columns, decimal=tables.read_as(table)["decimal"])
     if not schema.columns:
         raise DataError("no column is left to learn from", hint=f"see features in {layout.CONFIG}")
     hint = f"put it right or leave it empty, or list the column under another kind or exclude: {layout.CONFIG} features"
@@ -67,8 +67,8 @@ def featurize(config: Config, root: Path) -> None:
         said = did_you_mean(str(labels.positive), [str(c) for c in classes or []])
         raise ConfigError([f"{layout.CONFIG} data.labels.positive: the target has no {labels.positive!r} ({said})"])
     schema = replace(schema, columns=facts, labels=classes, positive=labels.positive if task == "binary" else None)
-    io.write_parquet(root / layout.FEATURES, pa.table(out))
-    io.write_json(
+    tables.write_parquet(root / layout.FEATURES, pa.table(out))
+    files.write_json(
         root / layout.COLUMNS,
         {"schema": schema.to_dict(), "unlabelled": unlabelled},
     )
@@ -84,8 +84,8 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     made: dict[str, Any] = {}
     if config.features.transform is not None:
         function = transform.load(config)
-        tables = {name: io.read_parquet(root / path_of(config, name)) for name in config.data.sources}
-        raw = {name: _raw(config, name, one) for name, one in tables.items()}
+        sources = {name: tables.read_parquet(root / path_of(config, name)) for name in config.data.sources}
+        raw = {name: _raw(config, name, one) for name, one in sources.items()}
         made = transform.run(config, root, function, raw)
         transform.write(root, made)
     when = moments(table, config.source.timestamps)
@@ -105,14 +105,14 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
                     [f"{layout.CONFIG} features.transform: no view of features.use reads a table that it makes"],
                     hint=f"in {config.features.repo}, of a view's source: path={path!r}",
                 )
-            known = {name: transform.known_at(config, name, one) for name, one in tables.items()}
+            known = {name: transform.known_at(config, name, one) for name, one in sources.items()}
             transform.check_no_future(config, root, function, raw, known, made, clocks)
         rows, joined = feast.joined(repository, features, table, when)
         join.check_found(config, root, repository, features, table, when, joined.found)
         join.check_before(repository, features, table, when, rows, joined.at_once)
     join.check_no_target(rows, features, config.data.labels.target, config.data.labels.task or "")
-    io.write_parquet(root / layout.JOINED, rows)
-    io.write_json(root / layout.FEATURE_LIST, features.to_dict())
+    tables.write_parquet(root / layout.JOINED, rows)
+    files.write_json(root / layout.FEATURE_LIST, features.to_dict())
     return rows, feast.kinds(features)
 
 
@@ -120,7 +120,7 @@ def _raw(config: Config, name: str, table: pa.Table) -> Any:
     """A source as the transform gets it: a frame, its clock in UTC."""
     import pandas as pd
 
-    frame, clock = io.frame(table), config.data.sources[name].timestamp
+    frame, clock = tables.frame(table), config.data.sources[name].timestamp
     if isinstance(clock, str):
         frame[clock] = pd.Series(moments(table, [clock])).dt.tz_localize("UTC")
     return frame
@@ -167,7 +167,7 @@ def choose_columns(config: Config, table: pa.Table, joined: dict[str, str], take
             [f"{layout.CONFIG} features: {both[0]!r} is what glue predict calls a column of its own"],
             hint="rename the column in the table, or leave it out of features",
         )
-    decimal = io.read_as(table)["decimal"]
+    decimal = tables.read_as(table)["decimal"]
     return [column_of(name, kinds[name], table.column(name), decimal) for name in table.column_names if name in kinds]
 
 
@@ -211,7 +211,7 @@ def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:
             ) from None
     if pa.types.is_boolean(values.type):
         return values
-    if io.is_number(values.type):
+    if tables.is_number(values.type):
         try:
             return values.cast(pa.int64())
         except pa.ArrowInvalid:

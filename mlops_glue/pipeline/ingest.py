@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_glue import io, layout
+from mlops_glue import layout, tables
 from mlops_glue.config import Config, Source, path_of
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
 from mlops_glue.schema import moments
@@ -29,14 +29,14 @@ def ingest(config: Config, root: Path) -> None:
     """
     labels = config.data.labels.source
     keys = [source.entity for source in config.data.sources.values() if source.entity is not None]
-    tables = {name: io.read_table(root / source.path, keys) for name, source in config.data.sources.items()}
-    _check(config, {name: table.column_names for name, table in tables.items()}, _of_data(config))
-    for name, table in tables.items():
-        for note in io.notes(table, config.data.sources[name].path):
+    sources = {name: tables.read_table(root / source.path, keys) for name, source in config.data.sources.items()}
+    _check(config, {name: table.column_names for name, table in sources.items()}, _of_data(config))
+    for name, table in sources.items():
+        for note in tables.notes(table, config.data.sources[name].path):
             log.warning("warning: %s", note)
         if name != labels:
             table = _with_clock(table, config.data.sources[name], name)
-        io.write_parquet(root / path_of(config, name), table)
+        tables.write_parquet(root / path_of(config, name), table)
 
 
 def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import features as feast
-from mlops_glue import io, layout
+from mlops_glue import layout, tables
 from mlops_glue.adapters.feast.repo import Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
@@ -58,9 +58,9 @@ def _cause(
     if view.path is None or not (root / view.path).is_file():
         return "its source cannot be looked at"
     clock, _ = repository.clock(view.of)
-    source = io.frame(feast.source_rows(root, view, [*view.keys, clock]))
+    source = tables.frame(feast.source_rows(root, view, [*view.keys, clock]))
     source[clock] = pd.to_datetime(source[clock], utc=True)
-    asked = io.frame(pa.table({key: table.column(column) for key, column in view.keys.items()}))
+    asked = tables.frame(pa.table({key: table.column(column) for key, column in view.keys.items()}))
     asked = asked.assign(asked_at=pd.to_datetime(moments, utc=True))[~found]
     keys = list(view.keys)
     if not keys:

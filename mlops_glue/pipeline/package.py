@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed, ToolError
@@ -36,34 +36,34 @@ def package(config: Config, root: Path) -> None:
     Raises:
         CheckFailed: `package.require: onnx` and ONNX is not faithful.
     """
-    schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
+    schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     model = onnx.load_skops(root / layout.MODEL)
-    learned = io.training_rows(root, fresh=bool(config.split.fresh_after))
-    parts = {"train": learned, "test": io.read_parquet(root / layout.TEST)}
+    learned = tables.training_rows(root, fresh=bool(config.split.fresh_after))
+    parts = {"train": learned, "test": tables.read_parquet(root / layout.TEST)}
     features, _ = xy(parts["test"], schema)
     if schema.labels is not None and len(learnt := np.asarray(model.classes_).tolist()) < len(schema.labels):
         schema = replace(schema, trained=learnt)
     folder = root / layout.BUNDLE
     parity = kept(model, root / layout.MODEL, schema, features, folder, require=config.package.require)
-    io.write_json(folder / "schema.json", schema.to_dict())
+    files.write_json(folder / "schema.json", schema.to_dict())
     if config.features.use:
-        io.write_json(folder / "features.json", io.read_json(root / layout.FEATURE_LIST))
+        files.write_json(folder / "features.json", files.read_json(root / layout.FEATURE_LIST))
     signature = reference.signature(schema, probabilities=hasattr(model, "predict_proba"))
-    io.write_json(folder / "signature.json", signature)
-    io.write_json(folder / "parity.json", parity)
+    files.write_json(folder / "signature.json", signature)
+    files.write_json(folder / "parity.json", parity)
     names, keys = [c.name for c in schema.columns], []
     if config.features.use:
-        listed = FeatureList.from_dict(io.read_json(root / layout.FEATURE_LIST))
+        listed = FeatureList.from_dict(files.read_json(root / layout.FEATURE_LIST))
         keys = [key for key in dict.fromkeys([*listed.keys, *listed.request]) if key not in names]
-    raw = io.read_parquet(root / config.rows, names + keys)
+    raw = tables.read_parquet(root / config.rows, names + keys)
     example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
-    io.write_json(folder / "input_example.json", example_rows(example, schema))
+    files.write_json(folder / "input_example.json", example_rows(example, schema))
     sample = reference.sample(Bundle(folder), raw.select(names), parts)
-    io.write_parquet(folder / layout.SAMPLE, sample)
-    evaluation = io.read_json(root / layout.EVALUATION / "evaluation.json")
+    tables.write_parquet(folder / layout.SAMPLE, sample)
+    evaluation = files.read_json(root / layout.EVALUATION / "evaluation.json")
     made_of = reference.reference(parts["train"], sample, schema, evaluation["importances"])
     made_of.write(folder / layout.REFERENCE)
-    io.write_json(folder / layout.HOLDOUT, holdout(evaluation, sample, schema))
+    files.write_json(folder / layout.HOLDOUT, holdout(evaluation, sample, schema))
 
 
 def kept(
@@ -115,7 +115,7 @@ def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
             made: list[Any] = [
                 None if np.isnat(one) else f"{one}Z" for one in as_datetime(values, column.day_first, schema.nulls)
             ]
-        elif column.kind == "number" and not io.is_number(values.type):  # text or decimals
+        elif column.kind == "number" and not tables.is_number(values.type):  # text or decimals
             made = [None if np.isnan(one) else float(one) for one in as_numbers(values, column, schema)]
         elif column.kind == "boolean" and is_text(values.type):
             made = words(values, schema.nulls).to_pylist()

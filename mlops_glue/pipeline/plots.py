@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import io, metrics
+from mlops_glue import metrics, tables
 from mlops_glue.adapters import matplotlib
 from mlops_glue.adapters.matplotlib import Figures
 from mlops_glue.schema import Schema
@@ -83,7 +83,7 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Fig
 
 
 def _values(truth: Any, label: Any) -> Figures:
-    at = io.spread(len(truth), MOST_POINTS)
+    at = tables.spread(len(truth), MOST_POINTS)
     true, said = truth[at], label[at]
     points, some = partial(partial, matplotlib.points), part(len(at), len(truth), "rows")
     return {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_glue import layout, text
-from mlops_glue.io import INDEX, is_discrete, is_number, read_as
 from mlops_glue.schema import Apart, Kind, kept_apart
+from mlops_glue.tables import INDEX, is_discrete, is_number, read_as
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import io, layout
+from mlops_glue import layout, tables
 from mlops_glue.drift import Reference, inputs, outcome, summarised
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
@@ -47,7 +47,7 @@ def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Tabl
 
     pieces = []
     for part, table in parts.items():
-        at = io.spread(table.num_rows, SAMPLE_ROWS)
+        at = tables.spread(table.num_rows, SAMPLE_ROWS)
         chosen = table.take(at)
         rows = raw.take(chosen.column(layout.ROW))
         carried = rows.append_column(bundle.schema.target, chosen.column(f"target:{bundle.schema.target}"))

@@ -17,7 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.adapters import dvc, great_expectations, matplotlib
 from mlops_glue.config import Config, dumped, located, path_of, references, refuse_both_sides, resolve
 from mlops_glue.errors import (
@@ -151,7 +151,7 @@ def write_definition(config: Config, root: Path) -> None:
     """Bring glue's own stages in `dvc.yaml` up to date; the user's stages and comments stay."""
     after = stale_definition(config, root)
     if after is not None:
-        io.write_text(root / "dvc.yaml", after)
+        files.write_text(root / "dvc.yaml", after)
 
 
 def name_remote(config: Config, root: Path) -> None:

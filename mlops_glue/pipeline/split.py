@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import ENOUGH, FEW
@@ -31,10 +31,10 @@ def split(config: Config, root: Path) -> None:
     Raises:
         DataError: one side would have no row, or one class only; no fresh row would be trained on.
     """
-    table = io.read_parquet(root / layout.FEATURES)
-    task = io.read_json(root / layout.COLUMNS)["schema"]["task"]
+    table = tables.read_parquet(root / layout.FEATURES)
+    task = files.read_json(root / layout.COLUMNS)["schema"]["task"]
     bounds = config.split.fresh_after
-    batch = batches(bounds, *io.row_and_time(table))
+    batch = batches(bounds, *tables.row_and_time(table))
     held = _held_out(config, table, task, batch)
     last = batch == len(bounds)
     test, train = held & last, ~held
@@ -43,9 +43,9 @@ def split(config: Config, root: Path) -> None:
         counts = {"rows": int(last.sum()), "trained": int((train & last).sum()), "held_out": int(test.sum())}
         if not counts["trained"]:
             raise DataError(f"split: none of the {counts['rows']:,} fresh rows would be trained on")
-        io.write_json(root / layout.FRESH, counts)
-    io.write_parquet(root / layout.TRAIN, table.take(np.flatnonzero(train)))
-    io.write_parquet(root / layout.TEST, table.take(np.flatnonzero(test)))
+        files.write_json(root / layout.FRESH, counts)
+    tables.write_parquet(root / layout.TRAIN, table.take(np.flatnonzero(train)))
+    tables.write_parquet(root / layout.TEST, table.take(np.flatnonzero(test)))
 
 
 def _check(config: Config, table: Any, task: str, test: Array, train: Array) -> None:
@@ -81,7 +81,7 @@ def batches(bounds: Sequence[int | str], row: Array, when: Array | None) -> Arra
     for number, bound in enumerate(bounds, 1):
         if isinstance(bound, str) and when is None:
             raise DataError(f"{where}: {bound} is a moment, and the labels' table has no timestamp")
-        out[io.is_after(bound, row, when)] = number
+        out[tables.is_after(bound, row, when)] = number
     if bounds and not (out == len(bounds)).any():
         said = f"{where}: no labelled row is after {bounds[-1]}"
         raise DataError(said, hint=f"take {bounds[-1]} out of {where}, where the table was made anew")

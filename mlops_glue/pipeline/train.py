@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, did_you_mean, own_lines
@@ -32,8 +32,8 @@ FEW = 32  # up to here a category gets one column for each value
 
 def train(config: Config, root: Path) -> None:
     """Fit on `train.parquet`; write `model.skops`."""
-    schema = Schema.from_dict(io.read_json(root / layout.COLUMNS)["schema"])
-    table = io.read_parquet(root / layout.TRAIN)
+    schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
+    table = tables.read_parquet(root / layout.TRAIN)
     features, target = xy(table, schema)
     classes = schema.labels is not None
     model = build(config, schema, features)
@@ -63,12 +63,12 @@ def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, A
     def fit(model: Any, features: Any, target: Any) -> Any:
         return _fitted(model, features, target, classes=classes)[0]
 
-    batch = batches(config.split.fresh_after, *io.row_and_time(table))
+    batch = batches(config.split.fresh_after, *tables.row_and_time(table))
     first, losses = older.begin(*learn, batch, fit, config.train.seed)
     kept = batch >= first
     after = config.split.fresh_after[first - 1 :] if first else []
     made = {"older_left_out": int((~kept).sum()), "after": list(after), "losses": losses}
-    io.write_json(root / layout.LEARNED, made)
+    files.write_json(root / layout.LEARNED, made)
     return kept
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import io, layout
+from mlops_glue import layout, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed, DataError, GlueError, StageError, brief, did_you_mean, own_lines
 from mlops_glue.modules import imported
@@ -88,7 +88,7 @@ def write(root: Path, made: Tables) -> None:
             columns = pa.Table.from_pandas(table, preserve_index=False)
         except pa.ArrowException as error:
             raise DataError(f"features.transform: the table {name!r}: {': '.join(map(str, error.args))}") from error
-        io.write_parquet(root / layout.FEATURE_TABLES / f"{name}.parquet", columns)
+        tables.write_parquet(root / layout.FEATURE_TABLES / f"{name}.parquet", columns)
 
 
 def known_at(config: Config, name: str, table: Any) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import __version__, io, layout
+from mlops_glue import __version__, files, layout
 from mlops_glue.modules import code_of, versions
 
 FORMAT = 3
@@ -83,7 +83,7 @@ def record(root: Path, at_start: Snapshot | None, after: Snapshot | None, told: 
 
 def _keep(path: Path, kept: dict[str, Any]) -> None:
     """With its own hash: what is torn, or edited, is never believed."""
-    io.write_json(path, kept | {"sha256": _digest(kept)})
+    files.write_json(path, kept | {"sha256": _digest(kept)})
 
 
 def _kept(path: Path) -> dict[str, Any] | None:
@@ -168,12 +168,12 @@ def _hashes(root: Path, after: Snapshot) -> dict[str, str] | None:
         if name.endswith("/dvc.yaml"):
             return None
         if name.endswith(".dvc"):
-            tracked = io.read_yaml(root / name)
+            tracked = files.read_yaml(root / name)
             if not set(tracked) <= {"outs", "desc", "meta", "md5"}:
                 return None
             entries += [(os.path.dirname(name), entry) for entry in tracked["outs"]]  # noqa: PTH120 - a relative text
-    defined = io.read_yaml(root / "dvc.yaml")
-    locked = io.read_yaml(root / "dvc.lock")["stages"]
+    defined = files.read_yaml(root / "dvc.yaml")
+    locked = files.read_yaml(root / "dvc.lock")["stages"]
     if set(defined) & {"vars"}:
         return None
     for name, stage in defined["stages"].items():
@@ -215,9 +215,9 @@ def _stamps(path: Path) -> dict[str, Stamp] | None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for here, folders, files in os.walk(folder):
+    for here, folders, names in os.walk(folder):
         folders.sort()
-        yield from (Path(here, name) for name in sorted(files))
+        yield from (Path(here, name) for name in sorted(names))
 
 
 def _md5(path: Path, stamps: dict[str, Stamp] | None) -> str | None:

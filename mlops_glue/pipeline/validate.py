@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.config import Config, path_of
 from mlops_glue.errors import CheckFailed
 
@@ -27,7 +27,7 @@ def validate(config: Config, root: Path) -> None:
     failed: list[str] = []
     for name in dict.fromkeys([labels, *config.validation]):
         folder = root / layout.VALIDATION / ("" if name == labels else name)
-        failed += _validated(name, config, io.read_parquet(root / path_of(config, name)), folder)
+        failed += _validated(name, config, tables.read_parquet(root / path_of(config, name)), folder)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         name = failed[0].partition(":")[0]
@@ -46,12 +46,12 @@ def _validated(name: str, config: Config, table: Any, folder: Path) -> list[str]
     if wanted:
         from mlops_glue.adapters import great_expectations as gx
 
-        records, result, suite = gx.validate(io.frame(table), wanted, name)
+        records, result, suite = gx.validate(tables.frame(table), wanted, name)
     failed = [r for r in records if not r["success"] and (r["severity"] == "critical" or not r["ran"])]
-    io.write_json(folder / "result.json", result)
-    io.write_json(folder / "suite.json", suite)
+    files.write_json(folder / "result.json", result)
+    files.write_json(folder / "suite.json", suite)
     shown = {"table": name, "rows": table.num_rows, "results": sorted(records, key=lambda r: r["success"])}
-    io.write_text(folder / "report.html", io.render(layout.templates() / "report" / "validation.html", shown))
+    files.write_text(folder / "report.html", files.render(layout.templates() / "report" / "validation.html", shown))
     for one in records:
         if not one["success"] and one not in failed:
             log.warning("%s: %s", one["severity"], _told(name, one))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mlops_glue import __version__, console, io, layout
+from mlops_glue import __version__, console, files, layout, tables
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc
 from mlops_glue.delivery.fetch import last_delivery, opened
@@ -71,8 +71,8 @@ def page(*, output: str | None = None, show: bool = False, as_json: bool = False
         "most": MOST_ROWS,
     }
     filters: dict[str, Callable[..., str]] = {"n": charts.number, "when": _when, "percent": _percent}
-    text = io.render(layout.templates() / "report" / "index.html", values, filters=filters)
-    io.write_text(target, "\n".join(line for line in text.splitlines() if line.strip()) + "\n")
+    text = files.render(layout.templates() / "report" / "index.html", values, filters=filters)
+    files.write_text(target, "\n".join(line for line in text.splitlines() if line.strip()) + "\n")
     for part in ("models", "monitoring"):
         if told[part]["problem"]:
             console.progress(f"{part}: {told[part]['problem']}")
@@ -117,7 +117,7 @@ def _told(config: configs.Config, root: Path, env: str | None) -> dict[str, Any]
 def _read(path: Path) -> Any:
     """What a JSON file holds; None where there is none, or it is none."""
     try:
-        return io.read_json(path)
+        return files.read_json(path)
     except (OSError, ValueError):
         return None
 
@@ -132,7 +132,7 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
         pending = dvc.status(root, runner.stale_definition(config, root))
     except GlueError as error:
         problem = f"what has changed since is not known: {error.message}"
-    written = (io.read_yaml(root / "dvc.yaml") or {}).get("stages") if (root / "dvc.yaml").is_file() else None
+    written = (files.read_yaml(root / "dvc.yaml") or {}).get("stages") if (root / "dvc.yaml").is_file() else None
     defined = {**(written or {}), **runner.definition(config, root)}  # as the next run will have it
     delivered = DELIVERY if config.features.use else DELIVERY[:2]
     rows = [_stage(name, lines.get(name), _causes(name, pending)) for name in defined]
@@ -209,17 +209,17 @@ def _edges(defined: dict[str, Any]) -> list[tuple[str, str]]:
 def _data(config: configs.Config, root: Path) -> dict[str, Any]:
     """Each table with its size, and what its expectations found."""
     md5 = {d["path"]: str(d.get("md5", "")) for stage in dvc.locked(root).values() for d in stage.get("deps", [])}
-    tables: list[dict[str, Any]] = []
+    found_tables: list[dict[str, Any]] = []
     for name, source in config.data.sources.items():
         path = root / configs.path_of(config, name)
         try:
-            shape = io.parquet_shape(path)
+            shape = tables.parquet_shape(path)
         except (OSError, ValueError):  # Arrow's errors are ValueErrors; not there, or cut short
             shape = None
         folder = "" if name == config.data.labels.source else name
         result = _read(root / layout.VALIDATION / folder / "result.json")
         found = [_expectation(one) for one in result["results"]] if result else []
-        tables.append(
+        found_tables.append(
             {
                 "name": name,
                 "path": source.path,
@@ -230,8 +230,8 @@ def _data(config: configs.Config, root: Path) -> dict[str, Any]:
                 "report": f"{layout.VALIDATION}/{f'{folder}/' if folder else ''}report.html",
             }
         )
-    every = [one for table in tables for one in table["expectations"] or []]
-    return {"tables": tables, "all": len(every), "met": sum(one["met"] for one in every)}
+    every = [one for table in found_tables for one in table["expectations"] or []]
+    return {"tables": found_tables, "all": len(every), "met": sum(one["met"] for one in every)}
 
 
 def _expectation(one: dict[str, Any]) -> dict[str, Any]:
@@ -379,7 +379,7 @@ def _monitoring(config: configs.Config, root: Path) -> dict[str, Any]:
     if not (root / layout.LATEST).is_file():
         return told
     try:
-        latest = io.read_json(root / layout.LATEST)
+        latest = files.read_json(root / layout.LATEST)
         runs = _runs(root, latest["model"], latest["env"])
         told["versions"] = [{**one, "columns": _columns(one, runs)} for one in latest["versions"]]
     except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout, tables
 from mlops_glue.adapters import dvc, git, great_expectations
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.fetch import last_delivery
@@ -56,7 +56,7 @@ def report(
     except ConfigError as error:
         if out is not None:  # or what was said of a former commit would stand
             said = "".join(f"- :x: {_md(line)}\n" for line in error.problems)
-            io.write_text(Path(out), f"<!-- glue report {marker} -->\n## refused\n\n{said}")
+            files.write_text(Path(out), f"<!-- glue report {marker} -->\n## refused\n\n{said}")
         raise
     with tempfile.TemporaryDirectory() as folder:
         there = Before(root, base, configs.remote_url(config) if _resolves(config) else None, Path(folder))
@@ -65,12 +65,12 @@ def report(
     if as_json:
         console.result_json(told)
     else:
-        text = io.render(layout.templates() / "report" / "pull_request.md", told, filters={"md": _md, "n": _number})
+        text = files.render(layout.templates() / "report" / "pull_request.md", told, filters={"md": _md, "n": _number})
         text = _shortened(text)
         if out is None:
             console.result(text)
         else:
-            io.write_text(Path(out), text)
+            files.write_text(Path(out), text)
     for reason in told["refused"]:
         console.progress(f"refused: {reason}")
     return 1 if told["refused"] else 0
@@ -105,7 +105,7 @@ class Before:
 
         text = git.show(self._root, self.rev, path)
         try:
-            return io.yaml_of(text) if text else None
+            return files.yaml_of(text) if text else None
         except YAMLError as error:
             raise DataError(f"{path} of {self.name} cannot be read: {first_line(error)}") from error
 
@@ -126,14 +126,14 @@ class Before:
 
     def json(self, path: str) -> Any:
         """What a file holds; None where there is none."""
-        return io.read_json(self.folder / path) if (self.folder / path).is_file() else None
+        return files.read_json(self.folder / path) if (self.folder / path).is_file() else None
 
     def table(self, path: str) -> Any:
         """A Parquet file, which is fetched only now; None where there is none."""
         if not self.hash(path):
             return None
         self._get([path])
-        return io.read_parquet(self.folder / path)
+        return tables.read_parquet(self.folder / path)
 
     def hash(self, path: str) -> str:
         """MD5 of an output; "" where there is none."""
@@ -162,7 +162,7 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
     as_defined = dvc.status(root, runner.stale_definition(config, root))
     pending = {name: why for name, why in as_defined.items() if name in UNTIL and why}
     lock = dvc.locked(root)
-    evaluation = io.read_json(root / EVALUATION) if not pending else None
+    evaluation = files.read_json(root / EVALUATION) if not pending else None
     before = there.json(EVALUATION)
     same = not pending and _same_holdout(root, there, lock)
     champion, notes = _champion(config, root)
@@ -215,7 +215,7 @@ def _same_holdout(root: Path, there: Before, lock: dict[str, Any]) -> bool:
     if hashes[0][1] != hashes[1][1]:
         return False
     try:
-        before, here = there.table(layout.TEST), io.read_parquet(root / layout.TEST, [layout.ROW])
+        before, here = there.table(layout.TEST), tables.read_parquet(root / layout.TEST, [layout.ROW])
     except GlueError:  # neither in the cache nor in the remote
         return False
     return {*before.column(layout.ROW).to_pylist()} == {*here.column(layout.ROW).to_pylist()}
@@ -300,7 +300,7 @@ def _champion(config: configs.Config, root: Path) -> tuple[tuple[str, dict[str, 
 def _validation(root: Path) -> dict[str, Any] | None:
     if not (root / RESULT).is_file():
         return None
-    results = io.read_json(root / RESULT)["results"]
+    results = files.read_json(root / RESULT)["results"]
     failed = []
     for one in results:
         if not one["success"]:
@@ -319,7 +319,7 @@ def _tables(config: configs.Config, root: Path, there: Before, lock: dict[str, A
     for name in config.data.sources:
         path = configs.path_of(config, name)
         made = _outs(lock).get(path)
-        here = io.parquet_shape(root / path) if made and (root / path).is_file() else None
+        here = tables.parquet_shape(root / path) if made and (root / path).is_file() else None
         unchanged = bool(made) and there.hash(path) == made
         before = here if unchanged else _shape(there, path)
         rows.append(
@@ -355,7 +355,7 @@ def _drift(root: Path, there: Before, lock: dict[str, Any], settings: configs.Mo
     path = layout.TABLE
     if there.hash(path) == _outs(lock).get(path) or not (root / path).is_file():
         return None
-    old, new = there.table(path), io.read_parquet(root / path)
+    old, new = there.table(path), tables.read_parquet(root / path)
     if old is None or not old.num_rows or not new.num_rows:
         return None
     told, _ = compared(old, lambda _: [new], settings, Path(path))
@@ -367,7 +367,7 @@ def _drift(root: Path, there: Before, lock: dict[str, Any], settings: configs.Mo
 
 def _contract(root: Path, there: Before) -> list[str]:
     """What callers of the model would notice."""
-    here, before = (io.read_json(root / layout.COLUMNS)["schema"], there.json(layout.COLUMNS)["schema"])
+    here, before = (files.read_json(root / layout.COLUMNS)["schema"], there.json(layout.COLUMNS)["schema"])
     said = [
         f"{key}: {before[key]} -> {here[key]}"
         for key in ("task", "target", "labels")

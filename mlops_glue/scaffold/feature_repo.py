@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.errors import DataError, MissingExtra, UsageError, first_line
 from mlops_glue.schema import WRITE_DATES, as_datetime
 from mlops_glue.text import is_day_first, is_text
@@ -204,7 +204,7 @@ def answers(found: list[NewView], project: str) -> dict[str, Any]:
     return {"project": named, "entities": entities, "views": views}
 
 
-def files(answers: dict[str, Any]) -> dict[str, str]:
+def repository_files(answers: dict[str, Any]) -> dict[str, str]:
     """`feature_store.yaml` and `definitions.py` by path."""
     settings = (layout.feature_repo() / "feature_store.yaml").read_text(encoding="utf-8")
     page = layout.templates() / "feast" / "definitions.py"
@@ -212,5 +212,5 @@ def files(answers: dict[str, Any]) -> dict[str, str]:
         "feature_repo/feature_store.yaml": settings.replace(
             "project: fraud_detection", f"project: {answers['project']}", 1
         ),
-        "feature_repo/definitions.py": io.render(page, answers),
+        "feature_repo/definitions.py": files.render(page, answers),
     }

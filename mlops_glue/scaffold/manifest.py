@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import __version__, io, layout
+from mlops_glue import __version__, files, layout
 from mlops_glue import config as configs
 from mlops_glue.errors import UsageError
 from mlops_glue.scaffold import feature_repo as store
@@ -32,19 +32,19 @@ def render(asked: Answers) -> dict[str, str]:
     """The text of every file by path, as this version's templates make it of the answers."""
     made: dict[str, str] = {}
     for name, answers in asked.items():
-        made |= store.files(answers) if name == "feast" else _render(name, answers)
+        made |= store.repository_files(answers) if name == "feast" else _render(name, answers)
     return {**made, layout.SCHEMA: configs.json_schema()}
 
 
 def _render(template: str, answers: dict[str, Any]) -> dict[str, str]:
     """A template folder's files with answers put in; `gitignore` and the like get their dot."""
     if template == "feature_repo":
-        files = layout.feature_repo().glob("*.*")
-        return {f"feature_repo/{p.name}": p.read_text(encoding="utf-8") for p in sorted(files)}
+        sources = layout.feature_repo().glob("*.*")
+        return {f"feature_repo/{p.name}": p.read_text(encoding="utf-8") for p in sorted(sources)}
     folder = layout.templates() / template
     out = {}
     for file in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        out[dotted(file.relative_to(folder).as_posix())] = io.render(file, answers)
+        out[dotted(file.relative_to(folder).as_posix())] = files.render(file, answers)
     return out
 
 
@@ -71,7 +71,7 @@ def load(root: Path) -> dict[str, Part]:
         UsageError: it cannot be read.
     """
     try:
-        parts = {name: Part(**part) for name, part in io.read_json(root / layout.GENERATED).items()}
+        parts = {name: Part(**part) for name, part in files.read_json(root / layout.GENERATED).items()}
         return {
             name: Part(part.version, part.asked, {p: x and "".join(x) for p, x in part.files.items()})
             for name, part in parts.items()
@@ -89,7 +89,7 @@ def unreadable(why: str) -> UsageError:
 
 def write(root: Path, parts: dict[str, Part]) -> None:
     """Write the record."""
-    io.write_json(root / layout.GENERATED, as_json(parts))
+    files.write_json(root / layout.GENERATED, as_json(parts))
 
 
 def as_json(parts: dict[str, Part]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mlops_glue import __version__, io, layout
+from mlops_glue import __version__, files, layout
 from mlops_glue.errors import ToolError, UsageError
 from mlops_glue.scaffold import manifest
 from mlops_glue.scaffold.merge import File, as_it_was, check_resolved, merge
@@ -69,7 +69,7 @@ def replace(out: Path, made: Path, texts: Mapping[str, str]) -> list[str]:
         UsageError: a file of glue's that cannot be merged was edited, or something of the user's is in the way.
         CheckFailed: a file holds a conflict of an earlier call.
     """
-    digests = {path: io.digest(made / path) for path in _files(made)}
+    digests = {path: files.digest(made / path) for path in _files(made)}
     after = {MERGED: manifest.Part(__version__, {}, dict(texts)), WRITTEN: _as_part(digests)}
     if not out.exists():
         manifest.write(made, after)
@@ -90,7 +90,7 @@ def replace(out: Path, made: Path, texts: Mapping[str, str]) -> list[str]:
         if path in merged:
             _write(out / path, merged[path])
         elif _digest(out, path) != digest:
-            with io.atomic(out / path) as temporary:
+            with files.atomic(out / path) as temporary:
                 shutil.copy(made / path, temporary)
     for path in own - set(digests):
         _take_away(out, path)
@@ -110,7 +110,7 @@ def _digest(out: Path, path: str) -> str | None:
     """Of a plain file in plain folders; None for anything else, which glue did not make."""
     place = out / path
     plain = place.is_file() and not place.is_symlink() and _other_folder(out, path) is None
-    return io.digest(place) if plain else None
+    return files.digest(place) if plain else None
 
 
 def _other_folder(out: Path, path: str) -> Path | None:
@@ -120,7 +120,7 @@ def _other_folder(out: Path, path: str) -> Path | None:
 
 
 def _clean(out: Path, paths: set[str]) -> None:
-    """What `io.atomic` of a killed process left beside these."""
+    """What `files.atomic` of a killed process left beside these."""
     for path in paths:
         place = out / path
         for left in place.parent.glob(f".{glob.escape(place.name)}.{'[0-9a-f]' * 8}.tmp"):
@@ -147,7 +147,7 @@ def _check_in_the_way(out: Path, paths: set[str], digests: Mapping[str, str], me
 
 def _write(place: Path, file: File) -> None:
     if file.text is not None and file.outcome != "unchanged":
-        with io.atomic(place) as temporary:
+        with files.atomic(place) as temporary:
             temporary.write_bytes(as_it_was(place, file.text))
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from mlops_glue import io
+from mlops_glue import files
 from mlops_glue.adapters import git
 from mlops_glue.errors import UsageError
 
@@ -41,7 +41,7 @@ class _State:
         else:
             as_it_was = path.is_file() and path.stat().st_size == self.about.st_size
         if not as_it_was:
-            with io.atomic(path) as temporary, temporary.open("wb") as file:
+            with files.atomic(path) as temporary, temporary.open("wb") as file:
                 if isinstance(self.held, bytes):
                     file.write(self.held)
                 else:

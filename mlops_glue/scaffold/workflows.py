@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import __version__, io, layout
+from mlops_glue import __version__, files, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc, git
 from mlops_glue.errors import ConfigError
@@ -32,14 +32,14 @@ def prefix(root: Path, top: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", root.relative_to(top).as_posix().replace("/", "--")) + "-"
 
 
-def files(config: configs.Config, root: Path, top: Path) -> dict[Path, str | None]:
+def workflow_files(config: configs.Config, root: Path, top: Path) -> dict[Path, str | None]:
     """The text of each file by path; None where the config asks for no such file."""
     chosen = configs.in_environment(config, config.ci.env)
     values = _values(config, chosen, root, top)
     folder = layout.templates() / "ci"
 
     def text(file: str) -> str:
-        return io.render(folder / file, {**values, "name": file.removesuffix(".yml")}, ("<<", ">>"))
+        return files.render(folder / file, {**values, "name": file.removesuffix(".yml")}, ("<<", ">>"))
 
     asked = {"test": True, "train": values["tracked"], "deploy": values["tracked"]}
     asked["monitor"] = values["tracked"] and config.ci.schedule is not None

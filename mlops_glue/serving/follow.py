@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mlops_glue import io
+from mlops_glue import files
 from mlops_glue.errors import GlueError, brief
 from mlops_glue.records import Servable
 from mlops_glue.serving.live import WANTED, told
@@ -81,7 +81,7 @@ class Follower:
         place = self._state / f"registry{PROBLEM}"
         with contextlib.suppress(OSError):
             if problems:
-                io.write_text(place, "; ".join(dict.fromkeys(problems)) + "\n")
+                files.write_text(place, "; ".join(dict.fromkeys(problems)) + "\n")
             else:
                 place.unlink(missing_ok=True)
         self._counters.write()
@@ -101,7 +101,7 @@ class Follower:
         if version in self._failed and time.monotonic() < self._failed[version][0]:
             return [f"{alias} v{version} is not served: {self._failed[version][2]}"]
         try:
-            io.write_json(self._state / TRIAL, {"version": version})
+            files.write_json(self._state / TRIAL, {"version": version})
             found = self._bring(version)
         except Exception as error:
             self._fail(version, error.message if isinstance(error, GlueError) else brief(error, 100))
@@ -125,4 +125,4 @@ class Follower:
         sys.stderr.flush()
 
     def _tell(self) -> None:
-        io.write_json(self._state / WANTED, {alias: one.to_dict() for alias, one in self._wanted.items()})
+        files.write_json(self._state / WANTED, {alias: one.to_dict() for alias, one in self._wanted.items()})

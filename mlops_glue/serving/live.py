@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import io
+from mlops_glue import files
 from mlops_glue.errors import GlueError
 from mlops_glue.records import Servable
 from mlops_glue.serving.lookup import Lookup, NotFound
@@ -163,7 +163,7 @@ class Live:
         self._swapped(place, now)
         if place == "champion" and self._state is not None:
             with contextlib.suppress(OSError):
-                io.write_json(self._state / GOOD, what.to_dict())
+                files.write_json(self._state / GOOD, what.to_dict())
 
     def _loaded(self, what: Servable, alias: str) -> Served:
         before = sys.getswitchinterval()
@@ -177,7 +177,7 @@ class Live:
 def told(path: Path) -> dict[str, Any] | None:
     """What another process has left in a file; None where it has not."""
     try:
-        found = io.read_json(path)
+        found = files.read_json(path)
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

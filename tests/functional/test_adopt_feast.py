@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_glue import config, io
+from mlops_glue import config, tables
 from mlops_glue.scaffold import feast
 from tests.conftest import Glue
 from tests.functional.test_adopt import BOOM, contents
@@ -95,7 +95,7 @@ def test_a_feast_repository_is_brought_in(repository: Path, glue: Glue) -> None:
     definitions = (repository / "glue/feature_repo/definitions.py").read_text()
     assert "ttl=timedelta(days=3),  # as in the repository's own view" in definitions
     glue("run", "--until", "featurize", cwd=repository / "glue")
-    joined = io.read_parquet(repository / "glue/artifacts/featurize/joined.parquet").to_pandas()
+    joined = tables.read_parquet(repository / "glue/artifacts/featurize/joined.parquet").to_pandas()
     rates = joined[next(name for name in joined.columns if name.endswith("conv_rate"))]
     assert ((rates > 0.5).astype(int) == joined["completed"]).all()
     assert {k: v for k, v in contents(repository).items() if not k.startswith("glue/")} == before

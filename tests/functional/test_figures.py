@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.commands import run
 from mlops_glue.delivery import describe
 from mlops_glue.pipeline import plots, runner, stages
@@ -63,7 +63,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def said_by_run(root: Path, capsys: pytest.CaptureFixture[str]) -> str:
     told = {"model": "p", "version": 1, "comparison": compared(root), "refused": [], "champion": 1, "previous": 1}
-    parity = io.read_json(root / layout.BUNDLE / "parity.json")
+    parity = files.read_json(root / layout.BUNDLE / "parity.json")
     evaluation = evaluation_of(root)
     run._warn(evaluation)
     run._summary(evaluation, parity, told, None)
@@ -111,7 +111,7 @@ def said_by_page(root: Path, _: Any, *, former: bool = False) -> str:
         "charts": page.charts,
         "most": page.MOST_ROWS,
     }
-    return io.render(part, values, filters={"n": page.charts.number, "when": page._when, "percent": page._percent})
+    return files.render(part, values, filters={"n": page.charts.number, "when": page._when, "percent": page._percent})
 
 
 def said_by_plots(root: Path, _: Any) -> str:

@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from mlops_glue import config as configs
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.commands.retrain import retrain
 from mlops_glue.delivery import history
 from mlops_glue.delivery.fetch import opened
@@ -86,7 +86,7 @@ def again(root: Path, rows: pa.Table) -> dict[str, Any]:
 
 def train_again(root: Path, rows: pa.Table) -> dict[str, Any]:
     if (kept := root / layout.RETRAIN).is_file():
-        io.write_json(kept, json.loads(kept.read_text()) | {"began": None})
+        files.write_json(kept, json.loads(kept.read_text()) | {"began": None})
     return again(root, rows)
 
 
@@ -141,7 +141,7 @@ def test_it_learns_from_the_fresh_rows(shop: Path, glue: Glue) -> None:
         assert configs.load(shop).split.fresh_after == bounds
         gain, wanted = score_of_champion(shop, later) - before, by_hand(old.head(OLD * 4 // 5), seen, later) - before
         assert wanted > 0.1 and gain >= 0.9 * wanted, (before, gain, wanted)
-        held = io.read_parquet(shop / layout.TEST)[layout.ROW].to_pylist()
+        held = tables.read_parquet(shop / layout.TEST)[layout.ROW].to_pylist()
         assert held == list(range(bounds[-1] + trained, bounds[-1] + rows))  # the latest
     assert champion(glue, shop) == 3
     assert (
@@ -150,7 +150,7 @@ def test_it_learns_from_the_fresh_rows(shop: Path, glue: Glue) -> None:
     )
     lock = (shop / "dvc.lock").read_bytes()
     assert glue("stage", "split", "--format", str(FORMAT), cwd=shop).returncode == 0
-    assert io.read_parquet(shop / layout.TEST)[layout.ROW].to_pylist() == held
+    assert tables.read_parquet(shop / layout.TEST)[layout.ROW].to_pylist() == held
     assert (shop / "dvc.lock").read_bytes() == lock and not any(
         json.loads(glue("status", "--json", cwd=shop).stdout)["stages"].values()
     )

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mlops_glue.io import digest
+from mlops_glue.files import digest
 from tests.conftest import Glue, ask, serving
 
 SERVE = "{poll_s: 0.5, prediction_log: data/predictions, log: {rotate_s: 0.5}}"

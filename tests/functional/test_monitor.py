@@ -318,9 +318,9 @@ def test_rows_that_wait_in_the_spool_and_such_without_an_answer(project: Path, l
     from mlops_glue.serving.model import Model
 
     bundle = project / "artifacts/bundle"
-    from mlops_glue import io
+    from mlops_glue import files
 
-    model = Model(bundle, io.digest(bundle), name="p", version=1)
+    model = Model(bundle, files.digest(bundle), name="p", version=1)
     assert isinstance(model.contract, Contract)
     spool = project / ".glue/serve/log"
     waiting = PredictionLog(LogSettings(str(spool)), b"")

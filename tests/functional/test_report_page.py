@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.assessment.scan import collect
 from mlops_glue.monitoring import history
 from tests.conftest import Glue
@@ -167,7 +167,7 @@ def test_a_refused_model_and_a_page_elsewhere(root: Path, tmp_path: Path, glue: 
 def test_what_is_out_of_date_and_performance_over_time(root: Path, glue: Glue) -> None:
     text = (root / "glue.yaml").read_text()
     (root / "glue.yaml").write_text(text.replace("{estimator: sk", "{params: {C: 0.5}, estimator: sk"))
-    told = io.read_json(root / layout.LATEST)
+    told = files.read_json(root / layout.LATEST)
     told["performance"] = {
         "metric": "roc_auc",
         "value": 0.7,
@@ -315,7 +315,7 @@ def test_commands_that_read_write_nothing(kind: str, root: Path, made: Path, glu
     git(root, "add", "-A")
     git(root, "commit", "-qm", "all")
     if kind == "of another glue":  # or of another glue.yaml: the next run defines the stages anew
-        stages = io.read_yaml(root / "dvc.yaml")
+        stages = files.read_yaml(root / "dvc.yaml")
         stages["stages"]["evaluate"].pop("params")
         (root / "dvc.yaml").write_text(json.dumps(stages))
     if kind == "without a registry":

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from mlops_glue import io
+from mlops_glue import tables
 from mlops_glue.scoring import Bundle
 from tests.conftest import Glue
 
@@ -45,7 +45,7 @@ def serve(root: Path, week: pd.DataFrame, start: pd.Timestamp) -> None:
     log = log.append_column("glue_answered", pa.array([True] * len(week)))
     for name in raw.column_names:
         log = log.append_column(name, raw.column(name))
-    io.write_parquet(
+    tables.write_parquet(
         root / f"data/predictions/date={start:%Y-%m-%d}/v1-{start:%m%d}.parquet",
         Bundle(root / "artifacts/bundle").scored(raw, log),
     )

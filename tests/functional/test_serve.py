@@ -105,11 +105,11 @@ def test_a_worker_holds_no_heavy_tool(project: Path) -> None:
         }
         assert found == set()  # compiled parts, as the process has them
     code = (
-        "import sys, json\nfrom pathlib import Path\nfrom mlops_glue import io\n"
+        "import sys, json\nfrom pathlib import Path\nfrom mlops_glue import files\n"
         "from mlops_glue.records import Servable\n"
         "from mlops_glue.serving.worker import Settings, Worker\n"
         "folder = Path('artifacts/bundle')\n"
-        "worker = Worker(Settings(Servable(1, str(folder), io.digest(folder)), 'p'))\nworker.rest\n"
+        "worker = Worker(Settings(Servable(1, str(folder), files.digest(folder)), 'p'))\nworker.rest\n"
         "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)

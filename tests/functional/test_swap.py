@@ -24,7 +24,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import io
+from mlops_glue import files
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.commands.serve import _as_asked_last
 from mlops_glue.errors import DataError
@@ -292,7 +292,7 @@ def test_a_version_that_never_answers_is_not_served(project: Path, glue: Glue) -
     before = bad.rename(project / "bad")
     shutil.copytree(good, bad)
     endless(bad)
-    registered(project, 3, io.digest(bad))
+    registered(project, 3, files.digest(bad))
     try:
         with serving(project, "--quiet", env={"GLUE_TRIAL_TIMEOUT_S": "3"}) as (url, _):
             champion(project, 3)

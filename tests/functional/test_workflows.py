@@ -200,7 +200,7 @@ def check_monitoring(there: Repository, version: str, store: str) -> None:
     import mlflow
     import pyarrow as pa
 
-    from mlops_glue import io
+    from mlops_glue import tables
     from mlops_glue.scoring import Bundle
 
     log = there.folder / "log"
@@ -220,7 +220,7 @@ def check_monitoring(there: Repository, version: str, store: str) -> None:
         own = own.append_column(name, rows.column(name))
     day = datetime.now(UTC).strftime("%Y-%m-%d")
     scored = Bundle(there.work / "artifacts/bundle").scored(rows, own)
-    io.write_parquet(log / f"date={day}/v{version}-1.parquet", scored)
+    tables.write_parquet(log / f"date={day}/v{version}-1.parquet", scored)
     jobs, runner = there.run("monitor")
     assert (jobs["monitor"].result, jobs["alert"].result) == ("failure", "success"), jobs["monitor"].log
     told = json.loads((runner.artifacts / "monitor/monitor.json").read_text())

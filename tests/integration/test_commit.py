@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import io
+from mlops_glue import files, tables
 from mlops_glue.adapters import git
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import runner
@@ -36,9 +36,9 @@ def project(tmp_path: Path) -> Path:
     """A project in a folder of a repository, of which git has all but what a run writes."""
     root = tmp_path / "a b"
     for path, text in {"glue.yaml": CONFIG, "model.py": "def build(): ...\n", "data/t.csv.dvc": "outs: []\n"}.items():
-        io.write_text(root / path, text)
-    io.write_text(root / "data/.gitignore", "/t.csv\n")
-    io.write_text(root / "data/t.csv", "x,y\n1,2\n")
+        files.write_text(root / path, text)
+    files.write_text(root / "data/.gitignore", "/t.csv\n")
+    files.write_text(root / "data/t.csv", "x,y\n1,2\n")
     runner.write_definition(configs.load(root, tables=False), root)
     sh(tmp_path, "git init -q && git add . && git commit -qm first")
     return root
@@ -49,7 +49,7 @@ def ran(root: Path) -> None:
     config = configs.load(root, tables=False)
     runner.write_definition(config, root)
     deps: list[Any] = [{"path": path, "md5": "1"} for path in ("data/t.csv", "model.py", "made.parquet")]
-    io.write_text(root / "dvc.lock", io.json.dumps({"stages": {"train": {"deps": deps, "outs": deps[2:]}}}))
+    files.write_text(root / "dvc.lock", tables.json.dumps({"stages": {"train": {"deps": deps, "outs": deps[2:]}}}))
 
 
 def seen(root: Path) -> tuple[str | None, bool]:

@@ -28,7 +28,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
-from mlops_glue import io
+from mlops_glue import files
 from mlops_glue.adapters import onnx as room
 from mlops_glue.bundle import check, check_tables
 from mlops_glue.commands import monitor
@@ -51,13 +51,13 @@ def bundle(tmp_path: Path) -> Path:
     model = LogisticRegression().fit(X, Y)
     (folder / "model.onnx").write_bytes(room.export(Pipeline([("m", model)]), 3, 0))
     columns = [Column(name, "number", "double") for name in "abc"]
-    io.write_json(folder / "schema.json", Schema("binary", "y", columns, [0, 1]).to_dict())
-    io.write_json(folder / "input_example.json", [{"a": 1.0, "b": 2.0, "c": 3.0}])
+    files.write_json(folder / "schema.json", Schema("binary", "y", columns, [0, 1]).to_dict())
+    files.write_json(folder / "input_example.json", [{"a": 1.0, "b": 2.0, "c": 3.0}])
     return folder
 
 
 def load(folder: Path) -> Model:
-    return Model(folder, io.digest(folder), name="m", version=1)
+    return Model(folder, files.digest(folder), name="m", version=1)
 
 
 def test_a_sound_one_is_served(bundle: Path) -> None:
@@ -91,7 +91,7 @@ def loader_module(folder: Path, mark: Path) -> None:
 
 def skops_of_its_own(folder: Path, mark: Path) -> None:
     (folder / "model.onnx").unlink()
-    skops.io.dump(
+    skops.tables.dump(
         Pipeline([("f", FunctionTransformer(func=os.system)), ("m", LogisticRegression().fit(X, Y))]),
         folder / "model.skops",
     )
@@ -99,7 +99,7 @@ def skops_of_its_own(folder: Path, mark: Path) -> None:
 
 def zip_slip(folder: Path, mark: Path) -> None:
     (folder / "model.onnx").unlink()
-    skops.io.dump(LogisticRegression().fit(X, Y), folder / "whole.skops")
+    skops.tables.dump(LogisticRegression().fit(X, Y), folder / "whole.skops")
     with zipfile.ZipFile(folder / "whole.skops") as old, zipfile.ZipFile(folder / "model.skops", "w") as new:
         for name in old.namelist():
             text = old.read(name)
@@ -203,7 +203,7 @@ def test_a_poisoned_one_is_refused(poison: Callable[[Path, Path], None], bundle:
     mark = tmp_path / "mark"
     poison(bundle, mark)
     before = {p.name for p in tmp_path.rglob("*")}
-    digest = io.digest(bundle) if poison is not too_large else "it takes long and is not reached"
+    digest = files.digest(bundle) if poison is not too_large else "it takes long and is not reached"
     with pytest.raises(GlueError, match=POISONS[poison]):
         if poison is too_large:
             room.check_file(bundle / "model.onnx")
@@ -217,7 +217,7 @@ def test_a_poisoned_one_is_refused(poison: Callable[[Path, Path], None], bundle:
 
 
 def test_one_byte_of_another_is_refused(bundle: Path) -> None:
-    digest = io.digest(bundle)
+    digest = files.digest(bundle)
     text = (bundle / "model.onnx").read_bytes()
     (bundle / "model.onnx").write_bytes(text[:100] + bytes([text[100] ^ 1]) + text[101:])
     with pytest.raises(DataError, match="is not the bundle that was registered"):
@@ -394,10 +394,10 @@ def endless(folder: Path) -> None:
 def test_a_model_that_never_answers_is_refused_in_time_and_one_that_does_is_tried_once(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial.answers(tmp_path, bundle, io.digest(bundle), "m", 1)
+    trial.answers(tmp_path, bundle, files.digest(bundle), "m", 1)
     with monkeypatch.context() as patch:
         patch.setattr(trial.subprocess, "run", None)
-        trial.answers(tmp_path, bundle, io.digest(bundle), "m", 1)  # known now, for nothing
+        trial.answers(tmp_path, bundle, files.digest(bundle), "m", 1)  # known now, for nothing
     endless(bundle)
     check(bundle)  # nothing is to be seen
     monkeypatch.setenv("GLUE_TRIAL_TIMEOUT_S", "3")
@@ -406,7 +406,7 @@ def test_a_model_that_never_answers_is_refused_in_time_and_one_that_does_is_trie
         with pytest.raises(
             DataError, match="m v1: does not answer: its own example is not scored within 3 s"
         ) as caught:
-            trial.answers(tmp_path, bundle, io.digest(bundle), "m", 1)
+            trial.answers(tmp_path, bundle, files.digest(bundle), "m", 1)
         assert caught.value.exit_code == 4 and time.monotonic() - before < 20
     assert len(list((tmp_path / trial.TRIED).iterdir())) == 1
 
@@ -430,7 +430,7 @@ def test_who_predicts_and_who_watches_tries_it_too(
 def test_what_a_trial_says_is_one_line(bundle: Path, tmp_path: Path) -> None:
     five_columns(bundle, tmp_path)
     with pytest.raises(DataError, match=r"^m v1: the model gives .* for 1 rows and 3 classes$"):
-        trial.answers(tmp_path, bundle, io.digest(bundle), "m", 1)
+        trial.answers(tmp_path, bundle, files.digest(bundle), "m", 1)
 
 
 def test_what_onnxruntime_writes_by_itself_stays_off_the_terminal(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import features, io, text
+from mlops_glue import csv_format, features, tables, text
 from mlops_glue.config import LabelTable
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring import labels
@@ -44,7 +44,7 @@ def test_keys_that_differ_stay_apart(tmp_path: Path, kind: str, seed: int) -> No
     r = random.Random(seed)
     keys = [CODES[kind](r) for _ in range(30)]
     (tmp_path / "t.csv").write_text("key,x\n" + "".join(f"{key},1\n" for key in keys))
-    read = io.read_table(tmp_path / "t.csv", ["key"])
+    read = tables.read_table(tmp_path / "t.csv", ["key"])
     for values in (read.column("key"), as_text(read.column("key"))):
         got = values.to_pylist()
         assert len(set(got)) == len(set(keys) if kind != "dates" else set(got)), (kind, values.type)
@@ -84,7 +84,7 @@ def test_texts_that_become_one_number_are_told(
     else:
         rows = ["x", *words] if form == "csv" else [json.dumps({"x": word}) for word in words]
         file.write_text("".join(f"{row}\n" for row in rows))
-    read = io.read_table(file)
+    read = tables.read_table(file)
     (found,) = profile(read)
     kind = found.kind or "category"
     schema = Schema("binary", "y", [column_of("x", kind, read.column("x"), ".")])
@@ -94,7 +94,7 @@ def test_texts_that_become_one_number_are_told(
     equal = {(one, other) for at, one in enumerate(words) for of, other in enumerate(words) if values[at] == values[of]}
     pairs = {pair for pair in equal if pair[0] != pair[1]}
     for said in (found.reason, caplog.text):
-        notes = " ".join([*io.notes(read, file.name), said])
+        notes = " ".join([*tables.notes(read, file.name), said])
         assert any(f"{one} and {other}" in notes for one, other in pairs) == bool(pairs), (notes, pairs)
     if name == "exponents" and pairs:
         assert pairs <= {("1e5", "10E4"), ("10E4", "1e5")}
@@ -109,7 +109,7 @@ def test_of_many_rows_one_that_becomes_another_is_told(tmp_path: Path) -> None:
     rows = "".join(f"{one}, {other}\n" for one, other in zip(versions, measured, strict=True))
     (tmp_path / "t.csv").write_text(f"version,measured\n{rows}")
     said = f"t.csv: texts that are equal as numbers: of 'version' {versions[0]} and {versions[0]}0"
-    assert io.notes(io.read_table(tmp_path / "t.csv"), "t.csv") == [said]
+    assert tables.notes(tables.read_table(tmp_path / "t.csv"), "t.csv") == [said]
 
 
 def test_a_text_that_may_be_a_code_stays_text(tmp_path: Path) -> None:
@@ -121,19 +121,19 @@ def test_a_text_that_may_be_a_code_stays_text(tmp_path: Path) -> None:
         (["1.5e4", "15000"], pa.float64()),
     ]:
         (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{word},1\n" for word in words))
-        assert io.read_table(tmp_path / "t.csv").schema.field("x").type == kind
+        assert tables.read_table(tmp_path / "t.csv").schema.field("x").type == kind
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_long_keys_of_jsonl_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    monkeypatch.setattr(io, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 200)
     r = random.Random(seed)
     keys: list[Any] = [r.choice([None, 10**19 + r.randrange(30), r.randrange(9)]) for _ in range(60)]
     keys.append(10**19)
     (tmp_path / "t.jsonl").write_text("".join(json.dumps({"key": key, "x": 1.5}) + "\n" for key in keys))
     wanted = [None if key is None else str(key) for key in keys]
-    assert io.read_table(tmp_path / "t.jsonl").column("key").to_pylist() == wanted
-    pieces = [as_text(raw.column("key")).to_pylist() for raw, _ in io.batches(tmp_path / "t.jsonl")]
+    assert tables.read_table(tmp_path / "t.jsonl").column("key").to_pylist() == wanted
+    pieces = [as_text(raw.column("key")).to_pylist() for raw, _ in tables.batches(tmp_path / "t.jsonl")]
     assert [key for piece in pieces for key in piece] == wanted
 
 
@@ -310,10 +310,10 @@ def test_an_index_of_pandas_is_no_feature(tmp_path: Path) -> None:
     days = pd.date_range("2024-01-01", periods=60, name="day")
     frame.set_index(days).to_parquet(tmp_path / "day.parquet")
     frame.rename(columns={"x": "Unnamed: 0"}).to_csv(tmp_path / "t.csv", sep="\t")
-    kinds = {path.name: {p.name: p.kind for p in profile(io.read_table(path))} for path in tmp_path.iterdir()}
+    kinds = {path.name: {p.name: p.kind for p in profile(tables.read_table(path))} for path in tmp_path.iterdir()}
     assert kinds["unnamed.parquet"] == {"x": "number", "y": "number", "__index_level_0__": None}
     assert kinds["named.parquet"] == {"x": "number", "y": "number", "place": None}
     assert kinds["day.parquet"] == {"x": "number", "y": "number", "day": "datetime"}
     assert kinds["t.csv"] == {"": None, "Unnamed: 0": None, "y": "number"}
-    io.write_parquet(tmp_path / "again.parquet", io.read_table(tmp_path / "named.parquet"))  # as ingest does
+    tables.write_parquet(tmp_path / "again.parquet", tables.read_table(tmp_path / "named.parquet"))  # as ingest does
     assert {p.name: p.kind for p in profile(pq.read_table(tmp_path / "again.parquet"))}["place"] is None

@@ -14,7 +14,7 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.delivery.rows import Rows, identities
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import ENOUGH
@@ -70,7 +70,7 @@ def test_no_row_is_judged_on_that_was_trained_on(sizes: list[int], by: str, size
             assert trained_before <= train  # and what was learned once is learned again
             if number:
                 fresh = set(range(bounds[-1], rows))
-                told = io.read_json(root / layout.FRESH)
+                told = files.read_json(root / layout.FRESH)
                 counts = {"rows": len(fresh), "trained": len(train & fresh), "held_out": len(test)}
                 assert told == counts and test <= fresh and counts["trained"] > 0
                 if by != "entity":

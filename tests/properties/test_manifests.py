@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlops_glue import config as configs
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.commands.package import _deployed, dns_name
 
 FOLDER = layout.templates() / "serving" / "deploy"
@@ -73,7 +73,7 @@ def test_every_name_makes_valid_manifests(name: str) -> None:
     assert LABEL.fullmatch(dns) and len(dns) + len("-materialize") <= 52
     assert dns == dns_name(name)
     for path in sorted(FOLDER.glob("*.yml")):
-        text = io.render(path, values, ("<<", ">>"))
+        text = files.render(path, values, ("<<", ">>"))
         documents = list(yaml.safe_load_all(text))
         found = [one for document in documents for one in strings(document)]
         assert found and all(isinstance(value, str) for _, value in found), (path.name, found)
@@ -91,7 +91,7 @@ def test_every_name_makes_valid_manifests(name: str) -> None:
         elif path.name == "compose.yml":
             assert documents[0]["name"] == dns and documents[0]["services"]["server"]["image"] == f"{dns}:v7"
     for path in [*FOLDER.glob("*Dockerfile"), FOLDER.parent / "Dockerfile"]:
-        lines = io.render(path, values, ("<<", ">>")).splitlines()
+        lines = files.render(path, values, ("<<", ">>")).splitlines()
         first = next(n for n, line in enumerate(lines) if not line.startswith("#"))
         assert lines[first].startswith("ARG BASE")  # the name stays in the comment
 
@@ -111,5 +111,5 @@ def test_kubernetes_takes_them(tmp_path: Path) -> None:
     import kubernetes_validate
 
     for name in ("2024", "on", "null", "1e3", "Übung", "x" * 80, "UPPER.Case_1"):
-        for document in yaml.safe_load_all(io.render(FOLDER / "kubernetes.yml", of(name), ("<<", ">>"))):
+        for document in yaml.safe_load_all(files.render(FOLDER / "kubernetes.yml", of(name), ("<<", ">>"))):
             kubernetes_validate.validate(document, "1.32", strict=True)

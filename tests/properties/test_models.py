@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from mlops_glue import io
+from mlops_glue import files
 from mlops_glue.adapters import onnx
 from mlops_glue.commands import package
 from mlops_glue.config import Config
@@ -119,7 +119,7 @@ def through(folder: Path, estimator: Any, frame: pd.DataFrame, target: Any, sche
         model = chosen(model)
         onnx.save_skops(model, folder / "kept.skops")
         kept(onnx.load_skops(folder / "kept.skops"), folder / "kept.skops", schema, frame, folder / "bundle")
-    io.write_json(folder / "bundle" / "schema.json", schema.to_dict())
+    files.write_json(folder / "bundle" / "schema.json", schema.to_dict())
     return model, Bundle(folder / "bundle")
 
 
@@ -157,7 +157,7 @@ def test_a_class_that_no_training_row_has(name: str, tmp_path: Path) -> None:
     frame, truth, schema = made(["p", "q", "r"], 5)
     there = truth != "q"
     model, _ = through(tmp_path, CLASSIFIERS[name](), frame[there].reset_index(drop=True), truth[there], schema)
-    io.write_json(
+    files.write_json(
         tmp_path / "bundle" / "schema.json", schema.to_dict() | {"trained": np.asarray(model.classes_).tolist()}
     )
     said, shares = Bundle(tmp_path / "bundle").predict(pa.Table.from_pandas(frame, preserve_index=False))

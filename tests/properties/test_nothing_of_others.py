@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_glue import cli, console, errors, io
+from mlops_glue import cli, console, errors, files, tables
 from mlops_glue.adapters import mlflow
 from mlops_glue.errors import GlueError, ToolError
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_written_keeps_its_mode_its_owner_and_its_links(
     before, seen = tree(root), []
     old = os.umask(umask)
     try:
-        with io.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             seen.append(stat.S_IMODE(temporary.stat().st_mode))
             temporary.write_bytes(b"new")
             if fails:
@@ -94,7 +94,7 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
-        io.write_text(pipe, "through")
+        files.write_text(pipe, "through")
         assert reader.communicate(timeout=20)[0] == b"through"
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
@@ -106,7 +106,7 @@ def test_a_write_that_the_system_refuses_is_told_with_its_place(
 ) -> None:
     """The system names no file there."""
     path = tmp_path / "report.json"
-    with pytest.raises(OSError) as caught, io.atomic(path):
+    with pytest.raises(OSError) as caught, files.atomic(path):
         raise OSError(number, os.strerror(number))
     assert console.ended(caught.value) == 4
     said = capsys.readouterr().err
@@ -121,8 +121,8 @@ def test_a_missing_right_is_told_of_the_file_and_not_of_the_temporary_one(tmp_pa
         def refused(path: Path, *_: object) -> int:
             raise PermissionError(errno.EACCES, "Permission denied", path)
 
-        patch.setattr(io.os, "open", refused)
-        io.write_text(tmp_path / "x", "")
+        patch.setattr(tables.os, "open", refused)
+        files.write_text(tmp_path / "x", "")
     assert caught.value.filename == str(tmp_path / "x")
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.errors import DataError
 from mlops_glue.pipeline.featurize import featurize
 from mlops_glue.pipeline.ingest import ingest
@@ -140,7 +140,7 @@ class Trained:
         optional = [c.name for c in self.schema.columns if c.nullable]
         pieces = [
             matrices(encode(raw, self.schema), self.schema)
-            for raw, _ in io.batches(path, decimal=self.schema.decimal, optional=optional)
+            for raw, _ in tables.batches(path, decimal=self.schema.decimal, optional=optional)
         ]
         return {name: np.concatenate([one[name] for one in pieces]) for name in pieces[0]}
 
@@ -200,7 +200,7 @@ def trained_on(folder: Path, seed: int) -> Trained:
     config = configs.load(folder)
     ingest(config, folder)
     featurize(config, folder)
-    return Trained(folder, Schema.from_dict(io.read_json(folder / layout.COLUMNS)["schema"]), how, sign)
+    return Trained(folder, Schema.from_dict(files.read_json(folder / layout.COLUMNS)["schema"]), how, sign)
 
 
 def outcome(read: Callable[..., Encoded], *what: Any) -> Encoded | None:

@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from mlops_glue import io
+from mlops_glue import files, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.adapters.mlflow import _OfRawRows, _signature
 from mlops_glue.errors import DataError
@@ -28,7 +28,7 @@ from mlops_glue.pipeline.package import kept
 from mlops_glue.schema import Column, Schema, encode
 from mlops_glue.scoring import Bundle
 
-ROOT = Path(io.__file__).parents[1]
+ROOT = Path(tables.__file__).parents[1]
 COLUMNS = [
     Column("price", "number", "double"),
     Column("count", "number", "int64"),
@@ -88,7 +88,7 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     onnx.save_skops(model, folder / "kept.skops")
     bundle = folder / "bundle"
     kept(model, folder / "kept.skops", schema, encoded, bundle)
-    io.write_json(bundle / "schema.json", schema.to_dict())
+    files.write_json(bundle / "schema.json", schema.to_dict())
     loader = carried("mlops_glue.pyfunc", ROOT, folder / "code")
     assert loader.split(".")[0] != "mlops_glue"
     signature = reference.signature(schema, probabilities=hasattr(model, "predict_proba"))
@@ -110,7 +110,7 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def of_file(bundle: Bundle, path: Path) -> pd.DataFrame:
     """What `glue predict` adds."""
     made = []
-    for typed, given in io.batches(path, verbatim=path.suffix == ".csv"):
+    for typed, given in tables.batches(path, verbatim=path.suffix == ".csv"):
         scored = bundle.scored(typed, given)
         made.append(scored.select(scored.column_names[given.num_columns :]).to_pandas())
     return pd.concat(made, ignore_index=True)

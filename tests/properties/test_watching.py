@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from scipy.stats import wasserstein_distance
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.config import Drift, Monitor, Performance
 from mlops_glue.drift import MARGIN, Numbers, few
 from mlops_glue.monitoring.drift import Version, Watch
@@ -76,7 +76,7 @@ def absurd(values: pa.Array, rng: np.random.Generator) -> pa.Array:
 CHANGES: list[Callable[[pa.Array, np.random.Generator], pa.Array]] = [moved, emptied, absurd]
 
 
-def tables(seed: int) -> tuple[pa.Table, pa.Table]:
+def changed_tables(seed: int) -> tuple[pa.Table, pa.Table]:
     """Two tables with a column of each kind, of which some have changed in between."""
     rng = np.random.default_rng(seed)
     rows = int(rng.choice([150, 200, 346, 1000]))
@@ -97,7 +97,7 @@ def by_tables(before: pa.Table, now: pa.Table, folder: Path) -> dict[str, Any]:
 
 def by_pull_request(before: pa.Table, now: pa.Table, folder: Path) -> dict[str, Any]:
     """The labels' table of a commit against that of the working tree."""
-    io.write_parquet(folder / layout.TABLE, now)
+    tables.write_parquet(folder / layout.TABLE, now)
     there: Any = SimpleNamespace(hash=lambda _: "another", table=lambda _: before)
     told = _drift(folder, there, {}, SETTINGS)
     assert told is not None
@@ -123,7 +123,7 @@ WAYS = [by_tables, by_pull_request, by_log]
 
 @pytest.mark.parametrize("seed", range(12))
 def test_two_tables_are_as_far_apart_wherever_it_is_asked(seed: int, tmp_path: Path) -> None:
-    before, now = tables(seed)
+    before, now = changed_tables(seed)
     first, *others = [way(before, now, tmp_path) for way in WAYS]
     assert set(first["columns"]) == set(KINDS)
     for other in others:
@@ -246,8 +246,8 @@ def test_rows_without_an_answer_are_counted_and_change_no_performance(tmp_path: 
 
     frame, target, schema = made(CLASSES, 0)
     bundle = through(tmp_path, LogisticRegression(C=1000), frame, target, schema)[1]
-    io.write_json(tmp_path / "bundle/input_example.json", frame.head(2).to_dict("records"))
-    served = Model(tmp_path / "bundle", io.digest(tmp_path / "bundle"), name="m", version=1)
+    files.write_json(tmp_path / "bundle/input_example.json", frame.head(2).to_dict("records"))
+    served = Model(tmp_path / "bundle", files.digest(tmp_path / "bundle"), name="m", version=1)
     asked = frame.copy()
     asked.loc[:4, NAMES[:2]] = -3.4e38
     rows = served.contract.of_table(json.loads(asked.to_json(orient="records")))
@@ -262,7 +262,7 @@ def test_rows_without_an_answer_are_counted_and_change_no_performance(tmp_path: 
     log = log.append_column(TRUTH, pa.array(target))
     score = {"value": 0.9, "low": 0.8, "high": 1.0}
     points = [[[0.0, 1.0], [0.0, 1.0]]] * 3
-    io.write_json(tmp_path / layout.HOLDOUT, {"metrics": {"accuracy": score}, "calibration": points, "rows": 90})
+    files.write_json(tmp_path / layout.HOLDOUT, {"metrics": {"accuracy": score}, "calibration": points, "rows": 90})
     options = Performance(metric="accuracy", min_labelled=10)
 
     def measured(table: pa.Table, joined: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.config import Alerts, Webhook
 from mlops_glue.errors import ToolError
 from mlops_glue.monitoring import alerts
@@ -141,7 +141,7 @@ TORN = ["garbage", "[]", '{"penguins prod": 1}', '{"penguins prod": {"told": "no
 
 @pytest.mark.parametrize("text", TORN)
 def test_a_state_that_cannot_be_read_is_told_and_begun_anew(text: str, tmp_path: Path, taker: Any) -> None:
-    io.write_text(tmp_path / layout.ALERTS, text)
+    files.write_text(tmp_path / layout.ALERTS, text)
     told = alerts.tell(tmp_path, to(taker), found(), now=NOON)
     assert told.event == "opened" and told.sent and "alerts.json cannot be read" in told.notes[0]
     assert (tmp_path / f"{layout.ALERTS}.torn").read_text() == text and "alerts.json.torn" in told.notes[0]
@@ -228,7 +228,7 @@ def test_killed_after_it_was_decided(tmp_path: Path, taker: Any, monkeypatch: An
         patched.setattr(alerts, "delivered", killed)
         with pytest.raises(KeyboardInterrupt):
             alerts.tell(tmp_path, to(taker), found(), now=NOON)
-    assert io.read_json(tmp_path / layout.ALERTS)["penguins prod"]["open"]
+    assert files.read_json(tmp_path / layout.ALERTS)["penguins prod"]["open"]
     told = alerts.tell(tmp_path, to(taker), found(), now=NOON + timedelta(minutes=1))
     assert told.event is None and events(taker) == ["opened"]
 

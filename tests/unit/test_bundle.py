@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from mlops_glue import bundle as bundles
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.adapters import onnx as room
 from mlops_glue.bundle import check, check_tables
 from mlops_glue.errors import DataError
@@ -33,7 +33,7 @@ def bundle(tmp_path: Path) -> Path:
     io_ = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", io_[:1], io_[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), str(folder / "model.onnx"))
-    io.write_json(folder / "schema.json", SCHEMA.to_dict())
+    files.write_json(folder / "schema.json", SCHEMA.to_dict())
     return folder
 
 
@@ -48,13 +48,13 @@ def test_a_sound_one(bundle: Path) -> None:
     """With little in it, with all that may be in it, and as it was registered."""
     found = check(bundle)
     assert (found.schema, found.features, found.examples, found.model) == (SCHEMA, None, [], bundle / "model.onnx")
-    io.write_json(bundle / "features.json", FEATURES.to_dict())
-    io.write_json(bundle / "input_example.json", [{"a": 1}, {"a": None}])
+    files.write_json(bundle / "features.json", FEATURES.to_dict())
+    files.write_json(bundle / "input_example.json", [{"a": 1}, {"a": None}])
     for name in ("parity.json", "signature.json", "holdout.json"):
-        io.write_json(bundle / name, {})
+        files.write_json(bundle / name, {})
     for name in (layout.SAMPLE, layout.REFERENCE):
         pq.write_table(pa.table({"a": [1]}), bundle / name)
-    found = check(bundle, io.digest(bundle))
+    found = check(bundle, files.digest(bundle))
     assert (found.features, found.examples) == (FEATURES, [{"a": 1}, {"a": None}])
     check_tables(bundle)
     assert refusal(bundle, digest="0" * 64) == "bundle: is not the bundle that was registered: its digest is another"
@@ -80,8 +80,8 @@ def test_only_plain_files_of_a_bundle(bundle: Path, tmp_path: Path) -> None:
         (bundle / name).unlink()
     (bundle / "folder").mkdir()
     assert refusal(bundle) == "bundle/folder: is no plain file"
-    io.write_json(bundle / "parity.json", [])
-    io.write_json(bundle / "input_example.json", "no rows")
+    files.write_json(bundle / "parity.json", [])
+    files.write_json(bundle / "input_example.json", "no rows")
     assert check(bundle, others=True).examples == []
     (bundle / "folder").rmdir()
     (bundle / "input_example.json").unlink()
@@ -109,14 +109,14 @@ def test_records_that_are_no_json(name: str, bundle: Path) -> None:
     [([], True), ([{}], True), ({}, False), ([[]], False), ([{}, 1], False), ("x", False), (None, False)],
 )
 def test_the_example_is_a_list_of_rows(value: Any, right: bool, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    io.write_json(bundle / "input_example.json", value)
+    files.write_json(bundle / "input_example.json", value)
     if right:
         assert check(bundle).examples == value
     else:
         assert refusal(bundle) == "bundle/input_example.json: is no bundle's: it is no list of rows"
     monkeypatch.setattr(bundles, "MOST_ROWS", 2)
     for rows in (2, 3):
-        io.write_json(bundle / "input_example.json", [{}] * rows)
+        files.write_json(bundle / "input_example.json", [{}] * rows)
         assert (rows == 2 and check(bundle)) or (rows == 3 and "it is no list of rows" in refusal(bundle))
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.commands import demo
 from mlops_glue.errors import CheckFailed, ToolError
 
 
 def test_a_first_run_that_is_refused_ends_it_with_the_reason(tmp_path: Path) -> None:
     told: dict[str, Any] = {"champion": None, "refused": ["auc 0.5000 misses threshold min 0.8"]}
-    io.write_json(tmp_path / layout.DELIVERY, told)
+    files.write_json(tmp_path / layout.DELIVERY, told)
     with pytest.raises(CheckFailed, match=r"first run on a sample was refused: auc 0\.5000 misses threshold min 0\.8"):
         demo._check_champion(tmp_path)
-    io.write_json(tmp_path / layout.DELIVERY, told | {"champion": 1})
+    files.write_json(tmp_path / layout.DELIVERY, told | {"champion": 1})
     demo._check_champion(tmp_path)
 
 

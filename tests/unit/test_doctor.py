@@ -9,7 +9,7 @@ from unittest.mock import MagicMock, Mock
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import features, io, layout
+from mlops_glue import features, files, layout
 from mlops_glue.adapters import mlflow
 from mlops_glue.commands import doctor
 from mlops_glue.config import Config
@@ -46,18 +46,18 @@ def test_before_the_first_run_in_an_environment_nothing_is_gone(
     whole = {"glue": 1, "project": "p", "data": tables, "train": {"estimator": "a.B"}, "environments": {"prod": {}}}
     config = configs.in_environment(Config.model_validate(whole), env)
     delivered = {"model": "p", "env": "prod" if env is None else None, "version": 1, "champion": 1, "refused": []}
-    io.write_json(tmp_path / layout.DELIVERY, delivered)  # by a run in the other one
+    files.write_json(tmp_path / layout.DELIVERY, delivered)  # by a run in the other one
     store = Mock(champion=lambda _: None, dead_runs=lambda _: [], versions=lambda _: versions)
     assert list(doctor._champion(tmp_path, config, store)) == [doctor.Finding("note", said, fix)]
 
 
 def test_a_project_whose_last_run_failed_is_not_sound(tmp_path: Path) -> None:
     last = {"time": "t", "problem": "MLflow: no room", "stages": [{"stage": "publish", "outcome": "failed"}]}
-    io.write_json(tmp_path / layout.LAST_RUN, last)
+    files.write_json(tmp_path / layout.LAST_RUN, last)
     (found,) = doctor._leftovers(tmp_path, Mock())
     said = "the last glue run failed at publish: MLflow: no room"
     assert found == doctor.Finding("problem", said, "glue run")
-    io.write_json(tmp_path / layout.LAST_RUN, last | {"hint": "see artifacts/validation/report.html"})
+    files.write_json(tmp_path / layout.LAST_RUN, last | {"hint": "see artifacts/validation/report.html"})
     assert [one.fix for one in doctor._leftovers(tmp_path, Mock())] == ["see artifacts/validation/report.html"]
-    io.write_json(tmp_path / layout.LAST_RUN, last | {"problem": None})
+    files.write_json(tmp_path / layout.LAST_RUN, last | {"problem": None})
     assert not list(doctor._leftovers(tmp_path, Mock()))

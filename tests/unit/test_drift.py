@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout
 from mlops_glue.config import Drift, Monitor
 from mlops_glue.drift import Reference, Summary, inputs, summarised
 from mlops_glue.errors import DataError
@@ -356,7 +356,7 @@ def test_which_predictions_are_none(said: Any, missing: int) -> None:
 
 def test_a_version_is_read_from_its_bundle(tmp_path: Path) -> None:
     of = of_kinds({"size": 0.25, "town": 0.75})
-    io.write_json(tmp_path / "schema.json", OF_KINDS.to_dict())
+    files.write_json(tmp_path / "schema.json", OF_KINDS.to_dict())
     with pytest.raises(DataError, match="the bundle has no reference"):
         Version.of(3, tmp_path)
     of.reference.write(tmp_path / layout.REFERENCE)

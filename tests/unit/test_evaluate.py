@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, roc_auc_score
 from sklearn.svm import LinearSVC
 
-from mlops_glue import io, layout, metrics
+from mlops_glue import files, layout, metrics, tables
 from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
@@ -100,10 +100,10 @@ def written(root: Path, task: Any, model: Any, *, rows: int = 300, held: int = 1
     schema = Schema(task, "y", [Column("a", "number"), Column("b", "number")], labels, positive="no")
     order = rng.permutation(rows)
     made = pa.table({layout.ROW: np.arange(rows), **table, "target:y": pa.array(target)})
-    io.write_parquet(root / layout.TABLE, pa.table({**table, "place": pa.array(place), "n": np.arange(rows) % 2}))
-    io.write_json(root / layout.COLUMNS, {"schema": schema.to_dict()})
-    io.write_parquet(root / layout.TEST, made.take(order[:held]))
-    io.write_parquet(root / layout.TRAIN, made.take(order[held:]))
+    tables.write_parquet(root / layout.TABLE, pa.table({**table, "place": pa.array(place), "n": np.arange(rows) % 2}))
+    files.write_json(root / layout.COLUMNS, {"schema": schema.to_dict()})
+    tables.write_parquet(root / layout.TEST, made.take(order[:held]))
+    tables.write_parquet(root / layout.TRAIN, made.take(order[held:]))
     frame = made.take(order[held:]).select(["a", "b"]).to_pandas()
     (root / layout.MODEL).parent.mkdir(parents=True)
     onnx.save_skops(model.fit(frame, target[order[held:]]), root / layout.MODEL)
@@ -114,7 +114,7 @@ def written(root: Path, task: Any, model: Any, *, rows: int = 300, held: int = 1
 
 
 def report_of(root: Path) -> dict[str, Any]:
-    found: dict[str, Any] = io.read_json(root / layout.EVALUATION / "evaluation.json")
+    found: dict[str, Any] = files.read_json(root / layout.EVALUATION / "evaluation.json")
     return found
 
 
@@ -140,14 +140,14 @@ def test_all_that_evaluate_writes(tmp_path: Path, undrawn: list[str]) -> None:
     }
     config = written(tmp_path, "binary", LogisticRegression(), evaluate=evaluate)
     run(config, tmp_path)
-    test = io.read_parquet(tmp_path / layout.TEST).to_pandas()
+    test = tables.read_parquet(tmp_path / layout.TEST).to_pandas()
     model = onnx.load_skops(tmp_path / layout.MODEL)
     truth = (test["target:y"] == "no").to_numpy().astype(int)
     share = model.predict_proba(test[["a", "b"]])[:, list(model.classes_).index("no")]
     label = (share > 0.5).astype(int)
     values = {"roc_auc": roc_auc_score(truth, share), "f1": f1_score(truth, label)}
     values["brier"] = brier_score_loss(truth, share)
-    prior = (io.read_parquet(tmp_path / layout.TRAIN).column("target:y").to_numpy() == "no").mean()
+    prior = (tables.read_parquet(tmp_path / layout.TRAIN).column("target:y").to_numpy() == "no").mean()
     trivial = {"roc_auc": 0.5, "f1": 0.0, "brier": brier_score_loss(truth, np.full(100, prior))}
     report = report_of(tmp_path)
     assert list(report["metrics"]) == ["roc_auc", "f1", "brier"]
@@ -180,7 +180,7 @@ def test_all_that_evaluate_writes(tmp_path: Path, undrawn: list[str]) -> None:
         ("a", "roc_auc", 100),
         ("b", "roc_auc", 100),
     ]
-    table = io.read_parquet(tmp_path / layout.TABLE).to_pandas().iloc[test[layout.ROW]]
+    table = tables.read_parquet(tmp_path / layout.TABLE).to_pandas().iloc[test[layout.ROW]]
     wanted = []
     for column, texts in (("place", [None, "x", "y"]), ("n", ["0", "1"])):
         for text in texts:
@@ -191,7 +191,9 @@ def test_all_that_evaluate_writes(tmp_path: Path, undrawn: list[str]) -> None:
     ]
     assert found == wanted and all(list(one["metrics"]) == ["roc_auc", "f1"] for one in report["slices"])
     assert report["warnings"] == [] and "fresh" not in report
-    assert io.read_json(tmp_path / layout.METRICS) == {name: pytest.approx(values[name]) for name in report["metrics"]}
+    assert files.read_json(tmp_path / layout.METRICS) == {
+        name: pytest.approx(values[name]) for name in report["metrics"]
+    }
     drawn_files = {path.stem: path.read_text() for path in (tmp_path / layout.PLOTS).iterdir()}
     assert undrawn == ["roc", "precision_recall", "calibration", "confusion", "importances"]
     assert drawn_files == {name: f"<svg>{name}</svg>" for name in undrawn}
@@ -207,9 +209,9 @@ def test_rows_that_are_in_both_sides_are_warned_of(
     tmp_path: Path, undrawn: list[str], by: str, rows: int, held: int
 ) -> None:
     config = written(tmp_path, "regression", Ridge(), split={"by": by})
-    train, test = (io.read_parquet(tmp_path / path) for path in (layout.TRAIN, layout.TEST))
+    train, test = (tables.read_parquet(tmp_path / path) for path in (layout.TRAIN, layout.TEST))
     test = pa.concat_tables([train.slice(0, rows), test.slice(rows)])
-    io.write_parquet(tmp_path / layout.TEST, test)
+    tables.write_parquet(tmp_path / layout.TEST, test)
     run(config, tmp_path)
     report = report_of(tmp_path)
     wanted = (
@@ -225,9 +227,9 @@ def test_rows_that_are_in_both_sides_are_warned_of(
 def test_where_there_is_an_entity_the_way_out_is_to_split_by_it(tmp_path: Path, undrawn: list[str]) -> None:
     data = {"sources": {"t": {"path": "t.csv", "entity": "who"}}, "labels": {"source": "t", "target": "y"}}
     config = written(tmp_path, "regression", Ridge(), split={"by": "random"}, data=data)
-    train = io.read_parquet(tmp_path / layout.TRAIN)
+    train = tables.read_parquet(tmp_path / layout.TRAIN)
     many = pa.concat_tables([train] * 20)
-    io.write_parquet(tmp_path / layout.TEST, many)
+    tables.write_parquet(tmp_path / layout.TEST, many)
     run(config, tmp_path)
     (said,) = report_of(tmp_path)["warnings"]
     assert said.startswith("4,000 of the 4,000 rows of the holdout are training rows too") or "judged by" in said
@@ -240,11 +242,11 @@ def test_a_column_with_the_order_of_the_target_is_told_where_the_score_is_nearly
 ) -> None:
     config = written(tmp_path, "regression", Ridge())
     for path in (layout.TRAIN, layout.TEST):
-        table = io.read_parquet(tmp_path / path)
+        table = tables.read_parquet(tmp_path / path)
         y = table.column("target:y").to_numpy()
         column = pa.array((y if straight else np.exp(y)).astype(np.float32))
-        io.write_parquet(tmp_path / path, table.set_column(1, "a", column))
-    train = io.read_parquet(tmp_path / layout.TRAIN)
+        tables.write_parquet(tmp_path / path, table.set_column(1, "a", column))
+    train = tables.read_parquet(tmp_path / layout.TRAIN)
     (tmp_path / layout.MODEL).unlink()
     good = HistGradientBoostingRegressor(random_state=0) if not straight else Ridge(alpha=1e-9)
     onnx.save_skops(
@@ -279,8 +281,8 @@ def test_a_model_without_probabilities_is_taken_for_certain_and_that_is_said(
 def test_fresh_rows_have_their_order_and_what_was_learned_from(tmp_path: Path, undrawn: list[str]) -> None:
     """Older rows that were left out are no part of what was learned."""
     config = written(tmp_path, "multiclass", LogisticRegression(), split={"by": "random", "fresh_after": [50]})
-    io.write_json(tmp_path / layout.FRESH, {"rows": 250, "trained": 150, "held_out": 100})
-    io.write_json(tmp_path / layout.LEARNED, {"older_left_out": 7, "after": [50], "losses": {"0": 1.0}})
+    files.write_json(tmp_path / layout.FRESH, {"rows": 250, "trained": 150, "held_out": 100})
+    files.write_json(tmp_path / layout.LEARNED, {"older_left_out": 7, "after": [50], "losses": {"0": 1.0}})
     run(config, tmp_path)
     report = report_of(tmp_path)
     order = report["fresh"].pop("order")
@@ -288,7 +290,7 @@ def test_fresh_rows_have_their_order_and_what_was_learned_from(tmp_path: Path, u
         "rows": 250, "trained": 150, "held_out": 100, "older_left_out": 7, "after": [50], "losses": {"0": 1.0}
     }  # fmt: skip
     assert order["rows"] == order["drawn_rows"] == 100
-    train = io.read_parquet(tmp_path / layout.TRAIN).column(layout.ROW).to_numpy()
+    train = tables.read_parquet(tmp_path / layout.TRAIN).column(layout.ROW).to_numpy()
     assert report["train_rows"] == (train >= 50).sum() < 200
     assert order["value"] is None  # no row is of the last class
     assert report["metrics"]["accuracy"]["value"] > 0.6

@@ -28,7 +28,7 @@ ROOMS = {
     "uvicorn": {"serving/server.py"},
     "prometheus_client": {"serving/metrics.py"},
     "starlette": {"serving/worker.py"},
-    "jinja2": {"io.py"},
+    "jinja2": {"files.py"},
     "fsspec": {"adapters/fsspec.py"},
     "click": {"cli.py"},
     "rich": {"console.py"},

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import io, text
+from mlops_glue import csv_format, files, tables, text
 from mlops_glue.errors import DataError, UsageError
 
 JSONL = b'{"a": null}\n' + b'{"a": 1.5}\n' * 39 + b"\n"
@@ -24,7 +24,7 @@ PACKED = gzip.compress("".join(f"{i},{i * 7919 % 10007}\n" for i in range(1000))
 
 def both(path: Path) -> list[pa.Table]:
     """The table read whole, and put together from its pieces."""
-    return [io.read_table(path), pa.concat_tables([typed for _, typed in io.batches(path)])]
+    return [tables.read_table(path), pa.concat_tables([typed for _, typed in tables.batches(path)])]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_quotes_delimiters_and_line_ends_inside_values_and_names(tmp_path: Path)
 def test_types_are_those_of_the_whole_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str, kind: pa.DataType, value: object
 ) -> None:
-    monkeypatch.setattr(io, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 4096)
     (tmp_path / "t.csv").write_text("a,b\n" + "7,z\n" * 20_000 + f"{last},z\n")
     for table in both(tmp_path / "t.csv"):
         assert table.schema.field("a").type == kind
@@ -70,19 +70,19 @@ def test_types_are_those_of_the_whole_column(
 
 def test_a_csv_is_read_as_text_and_carried_as_types_that_keep_its_values_apart(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("code,n,m\n007,1,1\n012,x,2\n")
-    ((raw, carried),) = io.batches(tmp_path / "t.csv")
+    ((raw, carried),) = tables.batches(tmp_path / "t.csv")
     assert raw.to_pydict() == {"code": ["007", "012"], "n": ["1", "x"], "m": ["1", "2"]}
     assert carried.to_pydict() == {"code": ["007", "012"], "n": ["1", "x"], "m": [1, 2]}
 
 
 def test_verbatim_carries_what_stands_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(io, "BLOCK_BYTES", 256)
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 256)
     rows = [["007", "1.50", "NA", 'a "b", c', str(i)] for i in range(500)]
     with (tmp_path / "t.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["a", "b", "c", "d", "e"], *rows])
     sink = None
-    for raw, carried in io.batches(tmp_path / "t.csv", verbatim=True):
-        sink = sink or io.sink(tmp_path / "o.csv.gz", tmp_path / "o.csv.gz", carried.schema)
+    for raw, carried in tables.batches(tmp_path / "t.csv", verbatim=True):
+        sink = sink or tables.sink(tmp_path / "o.csv.gz", tmp_path / "o.csv.gz", carried.schema)
         assert raw.column("e").to_pylist() == carried.column("e").to_pylist()
         sink.write_table(carried)
     assert sink is not None
@@ -92,7 +92,7 @@ def test_verbatim_carries_what_stands_there(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_jsonl_with_keys_that_come_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(io, "BLOCK_BYTES", 64)
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 64)
     rows: list[dict[str, object]] = [{"a": i} for i in range(50)]
     rows.append({"a": 1.5, "b": "x"})
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -102,9 +102,9 @@ def test_jsonl_with_keys_that_come_late(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_sample_is_spread_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(io, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 4096)
     (tmp_path / "t.csv").write_text("n,text\n" + "".join(f"{i},some words {i % 7}\n" for i in range(20_000)))
-    got = io.sample(tmp_path / "t.csv", 1000).column("n").to_pylist()
+    got = tables.sample(tmp_path / "t.csv", 1000).column("n").to_pylist()
     assert 500 < len(got) < 4000
     assert min(got) < 1000
     assert max(got) > 19_000
@@ -135,17 +135,17 @@ RAGGED = {
 def test_the_line_is_told_where_values_are_too_many_or_too_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(io, "BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 1 << 18)
     content, said = RAGGED[name]
     for encoding in ("utf-8", "utf-16"):
         (tmp_path / "t.csv").write_bytes(content.encode(encoding))
         (tmp_path / "t.csv.gz").write_bytes(gzip.compress(content.encode(encoding)))
         for file in ("t.csv", "t.csv.gz"):
             with pytest.raises(DataError, match=said):
-                io.read_table(tmp_path / file)
+                tables.read_table(tmp_path / file)
             for verbatim in (False, True):
                 with pytest.raises(DataError, match=said):
-                    list(io.batches(tmp_path / file, verbatim=verbatim))
+                    list(tables.batches(tmp_path / file, verbatim=verbatim))
 
 
 def test_quotes_that_begin_no_value_close_nothing(tmp_path: Path) -> None:
@@ -185,19 +185,19 @@ def test_quotes_that_begin_no_value_close_nothing(tmp_path: Path) -> None:
 def test_what_is_no_table_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str
 ) -> None:
-    monkeypatch.setattr(io, "BLOCK_BYTES", 256)
+    monkeypatch.setattr(csv_format, "BLOCK_BYTES", 256)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
-        io.read_table(tmp_path / name)
+        tables.read_table(tmp_path / name)
     with pytest.raises(DataError, match=said):
-        list(io.batches(tmp_path / name))
+        list(tables.batches(tmp_path / name))
     if name != "t.xlsx":
-        io.column_names(tmp_path / name)  # says None, or what there is
+        tables.column_names(tmp_path / name)  # says None, or what there is
 
 
 def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("old")
-    with pytest.raises(RuntimeError), io.atomic(tmp_path / "f") as temporary:
+    with pytest.raises(RuntimeError), files.atomic(tmp_path / "f") as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
@@ -207,9 +207,9 @@ def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
 def test_a_digest_is_of_names_and_contents(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "a").write_text("x")
-    first = io.digest(tmp_path / "d")
+    first = files.digest(tmp_path / "d")
     (tmp_path / "d" / "a").rename(tmp_path / "d" / "b")
-    assert io.digest(tmp_path / "d") != first
+    assert files.digest(tmp_path / "d") != first
 
 
 def test_a_parquet_file_is_read_in_pieces_in_memory_that_does_not_grow(tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_parquet_file_is_read_in_pieces_in_memory_that_does_not_grow(tmp_path:
             for _ in range(groups):
                 writer.write_table(rows)
         before, most = pa.total_allocated_bytes(), 0
-        for typed, _ in io.batches(path):
+        for typed, _ in tables.batches(path):
             most = max(most, pa.total_allocated_bytes() - before)
             del typed
         peaks.append(most)
@@ -234,7 +234,7 @@ def test_what_is_no_json_is_told_by_its_place(tmp_path: Path) -> None:
     for wrong in (b"", b'{"a": ', b"\xff"):
         (tmp_path / "state.json").write_bytes(wrong)
         with pytest.raises(DataError, match=r"state.json: is not JSON: ") as told:
-            io.read_json(tmp_path / "state.json")
+            files.read_json(tmp_path / "state.json")
         assert isinstance(told.value, ValueError) and told.value.exit_code == 4
 
 
@@ -247,7 +247,7 @@ def test_in_place_of_a_file_that_is_not_there_only_tables_are_named(tmp_path: Pa
         (tmp_path / "nw.csv", "did you mean 'new.csv'?"),
     ):
         with pytest.raises(UsageError) as refused:
-            io.existing("--data x", asked)
+            tables.existing("--data x", asked)
         assert refused.value.hint == hint
 
 
@@ -267,22 +267,25 @@ def test_in_place_of_a_file_that_is_not_there_only_tables_are_named(tmp_path: Pa
 def test_the_hint_is_right_for_its_cause(tmp_path: Path, content: bytes, said: str, hint: str) -> None:
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(DataError, match=re.escape(said)) as refused:
-        io.read_table(tmp_path / "t.csv")
+        tables.read_table(tmp_path / "t.csv")
     assert hint in str(refused.value.hint)
 
 
 def test_an_encoding_and_lines_that_are_left_out_are_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b'a,b\n1,\x80\n\n2,"x\n\ny"\n\n\n3,z\n\n')
-    table = io.read_table(tmp_path / "t.csv")
+    table = tables.read_table(tmp_path / "t.csv")
     assert table.to_pydict() == {"a": [1, 2, 3], "b": ["€", "x\n\ny", "z"]}
-    assert io.notes(table, "t.csv") == ["t.csv is read as cp1252: it is not UTF-8", "t.csv: 3 blank lines are left out"]
+    assert tables.notes(table, "t.csv") == [
+        "t.csv is read as cp1252: it is not UTF-8",
+        "t.csv: 3 blank lines are left out",
+    ]
 
 
 def test_a_blank_line_of_one_column_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n\na\n1\n\n3\n")
     for table in both(tmp_path / "t.csv"):
         assert table.to_pydict() == {"a": [1, None, 3]}
-    assert io.notes(io.read_table(tmp_path / "t.csv"), "t.csv") == []
+    assert tables.notes(tables.read_table(tmp_path / "t.csv"), "t.csv") == []
 
 
 @pytest.mark.parametrize(
@@ -306,7 +309,7 @@ def test_the_decimal_sign_of_a_table(columns: dict[str, list[object]], sign: str
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_frame_keeps_whole_numbers_apart(most: int, sign: int) -> None:
     keys = [sign * (most - 1), sign * most, None]
-    frame = io.frame(pa.table({"key": pa.array(keys, pa.int64()), "count": [1, 2, None], "x": [0.5, None, 1.0]}))
+    frame = tables.frame(pa.table({"key": pa.array(keys, pa.int64()), "count": [1, 2, None], "x": [0.5, None, 1.0]}))
     assert [None if one is pd.NA or one != one else int(one) for one in frame["key"]] == keys
     assert str(frame["key"].dtype) == ("float64" if most == 2**53 else "Int64")
     assert [str(frame[name].dtype) for name in ("count", "x")] == ["float64", "float64"]
@@ -315,9 +318,9 @@ def test_a_frame_keeps_whole_numbers_apart(most: int, sign: int) -> None:
 def test_a_header_that_begins_with_a_tab_is_read_in_pieces_too(tmp_path: Path) -> None:
     """An index without a name, as pandas writes it."""
     (tmp_path / "t.csv").write_bytes(b"\ta\tb\n0\t1\tx\n1\t2\ty\n")
-    ((piece, _),) = io.batches(tmp_path / "t.csv")
+    ((piece, _),) = tables.batches(tmp_path / "t.csv")
     assert piece.to_pydict() == {"": ["0", "1"], "a": ["1", "2"], "b": ["x", "y"]}
-    assert io.read_table(tmp_path / "t.csv").to_pydict() == {"": [0, 1], "a": [1, 2], "b": ["x", "y"]}
+    assert tables.read_table(tmp_path / "t.csv").to_pydict() == {"": [0, 1], "a": [1, 2], "b": ["x", "y"]}
 
 
 def test_what_is_written_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,5 +331,5 @@ def test_what_is_written_leaves_the_umask_alone(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "umask", refuse)
     for said in ("new", "again"):
-        io.write_text(tmp_path / "t.txt", said)
+        files.write_text(tmp_path / "t.txt", said)
         assert (tmp_path / "t.txt").read_text() == said

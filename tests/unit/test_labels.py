@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import io
+from mlops_glue import tables
 from mlops_glue.config import LabelTable
 from mlops_glue.errors import ConfigError, DataError, GlueError
 from mlops_glue.monitoring.labels import KNOWN, TRUTH, Joined, Labels, in_words_of, join, read, word_of
@@ -36,7 +36,7 @@ def log(n: int = 10, **more: Any) -> pa.Table:
 
 
 def given(root: Path, **columns: Any) -> None:
-    io.write_parquet(root / "labels.parquet", pa.table(columns))
+    tables.write_parquet(root / "labels.parquet", pa.table(columns))
 
 
 def test_by_request(tmp_path: Path) -> None:

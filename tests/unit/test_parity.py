@@ -21,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.drift import Reference
@@ -282,17 +282,17 @@ def test_an_example_is_written_as_a_request_writes_it() -> None:
 def packaged(root: Path, *, labels: list[Any], truth: Any, model: Any = None, **options: Any) -> Path:
     """The bundle of a project whose table has two numbers and a key, of which the last hundred rows are held out."""
     known = schema(NUMBERS, labels) if labels else replace(schema(NUMBERS, []), task="regression", labels=None)
-    io.write_parquet(root / layout.TABLE, pa.table({**NUMBERS, "who": np.arange(ROWS), "y": pa.array(truth)}))
-    io.write_json(root / layout.COLUMNS, {"schema": known.to_dict()})
+    tables.write_parquet(root / layout.TABLE, pa.table({**NUMBERS, "who": np.arange(ROWS), "y": pa.array(truth)}))
+    files.write_json(root / layout.COLUMNS, {"schema": known.to_dict()})
     made = pa.table({layout.ROW: np.arange(ROWS), **NUMBERS, "target:y": pa.array(truth)})
-    io.write_parquet(root / layout.TRAIN, made.slice(0, 200))
-    io.write_parquet(root / layout.TEST, made.slice(200))
+    tables.write_parquet(root / layout.TRAIN, made.slice(0, 200))
+    tables.write_parquet(root / layout.TEST, made.slice(200))
     fitted = (model or trained_on)(NUMBERS.head(200), truth[:200])
     (root / layout.MODEL).parent.mkdir(parents=True, exist_ok=True)
     onnx.save_skops(fitted, root / layout.MODEL)
     score = {"value": 0.5, "low": 0.4, "high": 0.6, "trivial": 0.1}
     importances = [{"column": "a", "mean": 0.3}, {"column": "b", "mean": 0.1}]
-    io.write_json(
+    files.write_json(
         root / layout.EVALUATION / "evaluation.json",
         {"rows": 100, "metrics": {"f1": score}, "importances": importances},
     )
@@ -312,14 +312,14 @@ def test_all_that_a_bundle_holds(tmp_path: Path) -> None:
         "model.onnx", "parity.json", "schema.json", "signature.json", "input_example.json", "reference.parquet",
         "reference_columns.parquet", "holdout.json",
     }  # fmt: skip
-    assert Schema.from_dict(io.read_json(folder / "schema.json")) == schema(NUMBERS, ["no", "yes"])
-    parity = io.read_json(folder / "parity.json")
+    assert Schema.from_dict(files.read_json(folder / "schema.json")) == schema(NUMBERS, ["no", "yes"])
+    parity = files.read_json(folder / "parity.json")
     assert parity["faithful"] and parity["format"] == "onnx" and parity["holdout_rows"] == 100
-    outputs = [one["name"] for one in io.read_json(folder / "signature.json")["outputs"]]
+    outputs = [one["name"] for one in files.read_json(folder / "signature.json")["outputs"]]
     assert outputs == ["prediction", "probability_no", "probability_yes"]
-    example = io.read_json(folder / "input_example.json")
+    example = files.read_json(folder / "input_example.json")
     assert example == [{name: pytest.approx(float(NUMBERS[name][at])) for name in "ab"} for at in range(3)]
-    sample = io.read_parquet(folder / "reference.parquet")
+    sample = tables.read_parquet(folder / "reference.parquet")
     assert (
         sample.column_names[:2] == ["a", "b"]
         and sample.column(layout.PART).to_pylist() == ["train"] * 200 + ["test"] * 100
@@ -328,14 +328,14 @@ def test_all_that_a_bundle_holds(tmp_path: Path) -> None:
     assert sample.column("prediction").to_pylist() == truth.tolist() == sample.column("y").to_pylist()
     made_of = Reference.read(folder / "reference_columns.parquet", schema(NUMBERS, ["no", "yes"]))
     assert made_of.weights == pytest.approx({"a": 0.75, "b": 0.25})
-    held = io.read_json(folder / "holdout.json")
+    held = files.read_json(folder / "holdout.json")
     assert held["rows"] == 100 == held["calibration_rows"] and held["metrics"]["f1"]["high"] == 0.6
 
 
 def test_a_class_that_training_did_not_have_is_one_that_the_model_does_not_know(tmp_path: Path) -> None:
     truth = np.where(NUMBERS["a"] > 0, "yes", "no").astype(object)
     truth[250:] = "perhaps"
-    found = io.read_json(packaged(tmp_path, labels=["perhaps", "no", "yes"], truth=truth) / "schema.json")
+    found = files.read_json(packaged(tmp_path, labels=["perhaps", "no", "yes"], truth=truth) / "schema.json")
     assert found["trained"] == ["no", "yes"] and found["labels"] == ["perhaps", "no", "yes"]
 
 
@@ -347,30 +347,32 @@ def test_a_model_without_probabilities_and_a_regression_promise_none(tmp_path: P
     ):
         (tmp_path / name).mkdir()
         folder = packaged(tmp_path / name, labels=labels, truth=values, model=model)
-        assert [one["name"] for one in io.read_json(folder / "signature.json")["outputs"]] == ["prediction"]
-        assert io.read_json(folder / "schema.json")["trained"] is None
-        assert io.read_json(folder / "holdout.json")["calibration"] is None
+        assert [one["name"] for one in files.read_json(folder / "signature.json")["outputs"]] == ["prediction"]
+        assert files.read_json(folder / "schema.json")["trained"] is None
+        assert files.read_json(folder / "holdout.json")["calibration"] is None
 
 
 def test_features_of_feast_travel_with_the_keys_that_a_request_has(tmp_path: Path) -> None:
     """`who` is asked for; `a` is a column of the model already, and asked for once."""
     listed = FeatureList(["v:b"], [View("v", {"id": "who"}, {"b": "number"}, 0.0, "", of="v")], {"b": "v:b"})
     listed = replace(listed, request=["a", "who"])
-    io.write_json(tmp_path / layout.FEATURE_LIST, listed.to_dict())
+    files.write_json(tmp_path / layout.FEATURE_LIST, listed.to_dict())
     truth = np.where(NUMBERS["a"] > 0, "yes", "no").astype(object)
-    io.write_parquet(tmp_path / layout.JOINED, pa.table({"more": np.arange(ROWS), "who": np.arange(ROWS), **NUMBERS}))
+    tables.write_parquet(
+        tmp_path / layout.JOINED, pa.table({"more": np.arange(ROWS), "who": np.arange(ROWS), **NUMBERS})
+    )
     folder = packaged(tmp_path, labels=["no", "yes"], truth=truth, features={"use": ["v:b"]})
-    assert FeatureList.from_dict(io.read_json(folder / "features.json")) == listed
-    example = io.read_json(folder / "input_example.json")
+    assert FeatureList.from_dict(files.read_json(folder / "features.json")) == listed
+    example = files.read_json(folder / "input_example.json")
     assert [list(row) for row in example] == [["a", "b", "who"]] * 3 and [row["who"] for row in example] == [0, 1, 2]
-    assert "who" not in io.read_parquet(folder / "reference.parquet").column_names
+    assert "who" not in tables.read_parquet(folder / "reference.parquet").column_names
 
 
 def test_after_a_retraining_what_was_left_out_is_no_reference(tmp_path: Path) -> None:
     truth = np.where(NUMBERS["a"] > 0, "yes", "no").astype(object)
-    io.write_json(tmp_path / layout.LEARNED, {"older_left_out": 50, "after": [50], "losses": {}})
+    files.write_json(tmp_path / layout.LEARNED, {"older_left_out": 50, "after": [50], "losses": {}})
     folder = packaged(tmp_path, labels=["no", "yes"], truth=truth, split={"fresh_after": [50]})
-    sample = io.read_parquet(folder / "reference.parquet")
+    sample = tables.read_parquet(folder / "reference.parquet")
     assert sample.column(layout.PART).to_pylist().count("train") == 150
-    example = io.read_json(folder / "input_example.json")
+    example = files.read_json(folder / "input_example.json")
     assert example[0]["a"] == pytest.approx(float(NUMBERS["a"][50]))

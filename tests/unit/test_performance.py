@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from sklearn import metrics as sk
 
-from mlops_glue import io, layout, metrics
+from mlops_glue import files, layout, metrics, tables
 from mlops_glue.config import METRICS, Drift, Performance
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.labels import TRUTH, Joined
@@ -74,7 +74,7 @@ def bundle(folder: Path, schema: Schema, names: Any) -> Path:
         low, high = metrics.interval(value, metrics.draws(known[name], *mine, 0), 4000)
         scores[name] = {"value": value, "low": low, "high": high}
     sampled = table.append_column("y", pa.array(truth)).append_column(layout.PART, pa.array(["test"] * 4000))
-    io.write_json(folder / layout.HOLDOUT, holdout({"metrics": scores, "rows": 4000}, sampled, schema))
+    files.write_json(folder / layout.HOLDOUT, holdout({"metrics": scores, "rows": 4000}, sampled, schema))
     return folder
 
 
@@ -196,7 +196,7 @@ def test_a_metric_that_the_version_was_not_evaluated_by(tmp_path: Path) -> None:
 def test_the_labels_themselves_drift(schema: Schema, tmp_path: Path) -> None:
     _, truth = served(schema, 4000)
     sampled = pa.table({"y": truth, layout.PART: ["train"] * 3000 + ["test"] * 1000})
-    io.write_parquet(tmp_path / layout.SAMPLE, sampled)
+    tables.write_parquet(tmp_path / layout.SAMPLE, sampled)
     later, now = served(schema, 1500, seed=3)
     same = target_drift(schema, tmp_path, Drift(), labelled(later, now))
     assert same is not None and same["distance"] < same["threshold"] and not same["drifted"]
@@ -267,7 +267,7 @@ def test_labels_that_drift_are_told_and_are_an_alert_where_that_is_asked_for(ask
 def kept(folder: Path, schema: Schema, calibration: Any = None, **scores: Any) -> Path:
     """A bundle's holdout as it is written here; a score is its value, low and high."""
     named = {name: dict(zip(("value", "low", "high"), one, strict=True)) for name, one in scores.items()}
-    io.write_json(folder / layout.HOLDOUT, {"rows": 1000, "metrics": named, "calibration": calibration})
+    files.write_json(folder / layout.HOLDOUT, {"rows": 1000, "metrics": named, "calibration": calibration})
     return folder
 
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_scored_leaves_standard_output_empty(
 def test_the_bar_goes_to_the_end(
     name: str, text: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlops_glue.io.BLOCK_BYTES", 30)
+    monkeypatch.setattr("mlops_glue.csv_format.BLOCK_BYTES", 30)
     path = tmp_path / name
     path.write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
     shares: list[float] = []

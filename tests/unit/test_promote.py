@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mlops_glue import io, layout, metrics
+from mlops_glue import files, layout, metrics, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.delivery import skew, trial
@@ -183,7 +183,7 @@ class Registry:
 
     def bundle(self, model: str, version: int, into: Path) -> Path:
         found = self.artifact(model, version, "bundle", into)
-        if self.of[version].get("glue.bundle_sha256") != io.digest(found):
+        if self.of[version].get("glue.bundle_sha256") != files.digest(found):
             raise DataError(f"{model} v{version}: its bundle is another")
         return found
 
@@ -209,11 +209,11 @@ class Project:
 
     def __init__(self, root: Path, models: dict[str, Any]) -> None:
         self.root, self.store, self.models = root, Registry(root / "registry"), models
-        io.write_parquet(root / layout.TABLE, models["table"])
+        tables.write_parquet(root / layout.TABLE, models["table"])
         self.holdout = np.arange(ROWS - 1, 39, -2)  # 80 rows, in no order of the table
         target = models["table"].column("y").take(pa.array(self.holdout))
-        io.write_parquet(root / layout.TEST, pa.table({layout.ROW: self.holdout, "target:y": target}))
-        io.write_text(root / "dvc.lock", f"stages: {{split: {{outs: [{{path: {layout.TEST}, md5: of-test}}]}}}}\n")
+        tables.write_parquet(root / layout.TEST, pa.table({layout.ROW: self.holdout, "target:y": target}))
+        files.write_text(root / "dvc.lock", f"stages: {{split: {{outs: [{{path: {layout.TEST}, md5: of-test}}]}}}}\n")
         self.report: dict[str, Any] = {
             "task": "binary",
             "metrics": {"roc_auc": {"value": 0.9, "trivial": 0.5}},
@@ -228,13 +228,13 @@ class Project:
         onnx.save_skops(self.models[model], folder / "model.skops")
         columns = [Column("x", "number"), Column("z", "number")]
         made = Schema(**{"task": "binary", "target": "y", "columns": columns, "labels": ["no", "yes"]} | of_schema)
-        io.write_json(folder / "schema.json", made.to_dict())
-        io.write_json(folder / "parity.json", {"faithful": True, "format": "skops", "reason": ""})
+        files.write_json(folder / "schema.json", made.to_dict())
+        files.write_json(folder / "parity.json", {"faithful": True, "format": "skops", "reason": ""})
         return folder
 
     def register(self, version: int, bundle: Path, *, tried: bool = True) -> None:
         shutil.copytree(bundle, self.store.folder / f"{version}/bundle", dirs_exist_ok=True)
-        digest = io.digest(bundle)
+        digest = files.digest(bundle)
         self.store.of[version] |= {"glue.bundle_sha256": digest, "glue.holdout_md5": "of-test"}
         if tried:
             trial.known(self.root, digest)
@@ -245,7 +245,7 @@ class Project:
         self.evaluated(self.store.folder / f"{version}/evaluation")
 
     def evaluated(self, folder: Path, **more: Any) -> None:
-        io.write_json(folder / "evaluation.json", self.report | more)
+        files.write_json(folder / "evaluation.json", self.report | more)
 
     def config(self) -> Config:
         source = {"path": "t.csv"}
@@ -354,7 +354,7 @@ def test_every_reason_is_named(project: Project) -> None:
         "fresh": {"order": order(0.55, 0.5, 0.6)},
     }
     said = {"faithful": False, "format": "onnx", "reason": "another label"}
-    io.write_json(project.root / layout.BUNDLE / "parity.json", said)
+    files.write_json(project.root / layout.BUNDLE / "parity.json", said)
     project.store.unsigned.add(2)
     project.store.noted = [(2, "promote", "then"), (1, "promote", "then")]
     assert project.promote().refused == [
@@ -421,7 +421,9 @@ def test_another_version_is_judged_by_its_own_report_and_on_its_own_holdout(
     project.other(3, "x")
     project.report["thresholds"] = []  # the project's own
     assert project.store.of[3]["glue.bundle_sha256"] == project.store.of[2]["glue.bundle_sha256"]
-    io.write_json(project.root / layout.BUNDLE / "parity.json", {"faithful": False, "format": "skops", "reason": "new"})
+    files.write_json(
+        project.root / layout.BUNDLE / "parity.json", {"faithful": False, "format": "skops", "reason": "new"}
+    )
     project.store.of[3] |= change
     found = project.promote(3, asked=True)
     assert found.refused[0] == "f1 0.1000 misses threshold min 0.2" and (found.comparison is None) == (said is not None)
@@ -478,7 +480,7 @@ def test_few_rows_of_which_none_was_seen_are_compared_on(project: Project) -> No
     champion_of(project)
     few = project.holdout[:12]
     target = project.models["table"].column("y").take(pa.array(few))
-    io.write_parquet(project.root / layout.TEST, pa.table({layout.ROW: few, "target:y": target}))
+    tables.write_parquet(project.root / layout.TEST, pa.table({layout.ROW: few, "target:y": target}))
     trained_on(project, range(38))
     said = project.promote().comparison
     assert said is not None and (said["rows"], said["seen"]) == (12, 0)
@@ -510,14 +512,14 @@ def test_a_champion_is_compared_with_the_features_that_it_alone_takes(
     from mlops_glue import features
 
     bundle = project.bundle(project.root / "w", "z", columns=[Column("x", "number"), Column("w", "number")])
-    io.write_json(bundle / "features.json", replace(FEATURED, columns={"w": "v:x"}).to_dict())
+    files.write_json(bundle / "features.json", replace(FEATURED, columns={"w": "v:x"}).to_dict())
     project.register(1, bundle)
     project.store.aliases["champion"] = 1
     project.options = {
         "data": {"sources": {"t": {"path": "t.csv", "timestamp": "at"}}, "labels": {"source": "t", "target": "y"}}
     }
     at = pa.array([datetime(2026, 1, 1)] * ROWS)
-    io.write_parquet(project.root / layout.TABLE, project.models["table"].append_column("at", at))
+    tables.write_parquet(project.root / layout.TABLE, project.models["table"].append_column("at", at))
 
     def looked_up(config: Config, root: Path, taken: FeatureList, rows: pa.Table, *_: Any, **how: Any) -> pa.Table:
         assert root == project.root and taken.columns == {"w": "v:x"} and config.project == "p"
@@ -564,7 +566,7 @@ def test_what_is_served_otherwise_than_it_was_trained_on_is_refused(
         return found
 
     monkeypatch.setattr(skew, "replay", replay)
-    io.write_json(project.root / layout.BUNDLE / "features.json", FEATURED.to_dict())
+    files.write_json(project.root / layout.BUNDLE / "features.json", FEATURED.to_dict())
     project.register(2, project.root / layout.BUNDLE)
     assert project.promote().refused == refused
     said = project.store.of[2].get("glue.skew")

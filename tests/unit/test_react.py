@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pyarrow as pa
 import pytest
 
-from mlops_glue import io
+from mlops_glue import files
 from mlops_glue.commands import react
 from mlops_glue.config import Config
 
@@ -17,7 +17,7 @@ from mlops_glue.config import Config
 @pytest.mark.parametrize(("total", "said"), [(10, None), (11, 10)])
 def test_a_figure_of_a_sample_says_so(total: int, said: int | None, tmp_path: Path, monkeypatch: Any) -> None:
     """The performance of a table of which some rows alone were scored."""
-    io.write_json(tmp_path / "parity.json", {})
+    files.write_json(tmp_path / "parity.json", {})
     monkeypatch.setattr(react, "performance", lambda *_: {"metric": "roc_auc"})
     monkeypatch.setattr(react, "target_drift", lambda *_: None)
     config = Config.model_validate({"glue": 1, "project": "p"})

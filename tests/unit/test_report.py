@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_glue import cli, io, layout
+from mlops_glue import cli, files, layout
 from mlops_glue.config import Config
 from mlops_glue.report import project as page
 from mlops_glue.report.pull_request import MOST, _md, _number, _refusal, _shortened, _worse
@@ -68,7 +68,7 @@ def test_a_comment_is_never_too_long() -> None:
         "url": None,
         "images": [],
     }
-    page = io.render(layout.templates() / "report/pull_request.md", told, filters={"md": _md, "n": _number})
+    page = files.render(layout.templates() / "report/pull_request.md", told, filters={"md": _md, "n": _number})
     assert "Of code these are the 50 values with the most rows, of 60." in page
     assert "And 4900 more, which changed less." in page and "And 400 more." in page
     assert len(page) > MOST >= len(_shortened(page)) > MOST - 2000
@@ -100,5 +100,5 @@ def test_a_refusal_of_what_is_here_now_is_one_of_the_change(tmp_path: Path, monk
     told = {"model": "p", "version": 2, "champion": 1, "fingerprint": "now", "refused": reasons}
     assert _refusal(config, tmp_path, reasons[:1]) == []
     for changed, wanted in (({}, [f"v2: {reasons[1]}"]), ({"fingerprint": "before"}, []), ({"champion": 2}, [])):
-        io.write_json(tmp_path / layout.DELIVERY, told | changed)
+        files.write_json(tmp_path / layout.DELIVERY, told | changed)
         assert _refusal(config, tmp_path, reasons[:1]) == wanted

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.config import Config, Retrain
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring import retrain
@@ -57,11 +57,11 @@ def test_a_csv_file_stays_as_it_is_to_the_byte(name: str, tmp_path: Path) -> Non
     before = CSV.encode("latin-1")
     (tmp_path / name).write_bytes(gzip.compress(before) if name.endswith("gz") else before)
     rows = retrain.as_source(config(name, timestamp=["year", "month", "id"]), tmp_path, [log()])
-    io.append_rows(tmp_path / name, rows)
+    tables.append_rows(tmp_path / name, rows)
     after = (tmp_path / name).read_bytes()
     text = gzip.decompress(after) if name.endswith("gz") else after
     assert text.startswith(before + b"\n")
-    table = io.read_table(tmp_path / name)
+    table = tables.read_table(tmp_path / name)
     assert table.num_rows == 4 and str(table.schema.field("n").type) == "int64"
     assert table.slice(2).to_pydict() == {
         "id": [25, 25],
@@ -79,13 +79,13 @@ def test_parquet_and_jsonl(tmp_path: Path) -> None:
     old = pa.table({"note": ["x"], "n": pa.array([1], pa.int32()), "at": [NOW.replace(tzinfo=None)], "y": [True]})
     pq.write_table(old, tmp_path / "t.parquet")
     rows = retrain.as_source(config("t.parquet", timestamp="at"), tmp_path, [log()])
-    io.append_rows(tmp_path / "t.parquet", rows)
+    tables.append_rows(tmp_path / "t.parquet", rows)
     got = pq.read_table(tmp_path / "t.parquet")
     assert got.schema.equals(old.schema) and got["note"].to_pylist() == ["x", None, None]
     assert got["at"][2].as_py() == datetime(2026, 11, 25, 13)
     (tmp_path / "t.jsonl").write_text('{"n": 1, "town": "Wien", "y": true}\n')
-    io.append_rows(tmp_path / "t.jsonl", retrain.as_source(config("t.jsonl"), tmp_path, [log()]))
-    assert io.read_table(tmp_path / "t.jsonl").to_pydict()["y"] == [True, True, False]
+    tables.append_rows(tmp_path / "t.jsonl", retrain.as_source(config("t.jsonl"), tmp_path, [log()]))
+    assert tables.read_table(tmp_path / "t.jsonl").to_pydict()["y"] == [True, True, False]
 
 
 def test_booleans_are_written_in_the_words_of_the_table(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         retrain.as_source(Config.model_validate(hidden), tmp_path, [log()])
     (tmp_path / "t.csv").write_bytes("town,y\nKöln,true\n".encode("latin-1"))
     with pytest.raises(DataError, match="its encoding does not have '日'"):
-        io.append_rows(tmp_path / "t.csv", pa.table({"town": ["日"], "y": [True]}))
+        tables.append_rows(tmp_path / "t.csv", pa.table({"town": ["日"], "y": [True]}))
     assert (tmp_path / "t.csv").read_bytes() == "town,y\nKöln,true\n".encode("latin-1")
 
 
@@ -193,8 +193,8 @@ def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
     config.write_text("glue: 1\n")
 
     def change() -> None:
-        io.append_rows(path, pa.table({"a": [2]}))
-        io.write_text(config, "glue: 2\n")
+        tables.append_rows(path, pa.table({"a": [2]}))
+        files.write_text(config, "glue: 2\n")
 
     def unchanged() -> bool:
         return path.read_text() == "a\n1\n" and config.read_text() == "glue: 1\n"
@@ -558,7 +558,7 @@ def test_copies_are_of_what_the_file_is(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
     with retrain.put_back_unless(tmp_path, ["raw/deep/t.csv"]):
         assert (tmp_path / layout.BEFORE / "raw/deep/t.csv").read_text() == "a\n1\n"
-        io.append_rows(path, pa.table({"a": [2]}))
+        tables.append_rows(path, pa.table({"a": [2]}))
         assert path.read_text() == "a\n1\n2\n"
     assert path.is_symlink() and path.read_text() == "a\n1\n"
     with pytest.raises(FileNotFoundError), retrain.put_back_unless(tmp_path, ["raw/none.csv"]):

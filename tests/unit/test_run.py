@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlops_glue import console, io, layout
+from mlops_glue import console, files, layout
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.commands import run
 from mlops_glue.errors import StageError
@@ -82,9 +82,9 @@ def test_how_long_a_stage_took_outlives_a_run_that_failed(tmp_path: Path) -> Non
     with contextlib.suppress(StageError), run._noted(tmp_path):
         console.stage("validate", "failed", 9.0, [])
         raise StageError("no", hint="see the page")
-    assert io.read_json(tmp_path / layout.LAST_RUN)["hint"] == "see the page"
+    assert files.read_json(tmp_path / layout.LAST_RUN)["hint"] == "see the page"
     with run._noted(tmp_path):
         console.stage("validate", "restored", 0.0, [])
         console.stage("train", "unchanged", 0.0, [])
-    kept = io.read_json(tmp_path / layout.LAST_RUN)["stages"]
+    kept = files.read_json(tmp_path / layout.LAST_RUN)["stages"]
     assert [one["executed_s"] for one in kept] == [None, 3.0]

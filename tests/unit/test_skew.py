@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlops_glue import io, layout
+from mlops_glue import layout, tables
 from mlops_glue.config import Config
 from mlops_glue.delivery import skew
 from mlops_glue.errors import ToolError
@@ -55,15 +55,15 @@ def test_twenty_rows_of_the_holdout_are_spread_over_its_time(
     order = np.random.default_rng(rows).permutation(rows)  # the table is in no order of time
     when = np.datetime64("2026-01-01", "us") + order * np.timedelta64(1, "h")
     joined = {"id": order, "at": pa.array(when).cast(pa.timestamp("us", "UTC")), "x": order.astype(float)}
-    io.write_parquet(tmp_path / layout.JOINED, pa.table(joined))
-    io.write_parquet(tmp_path / layout.TEST, pa.table({layout.ROW: np.arange(rows), layout.WHEN: when}))
+    tables.write_parquet(tmp_path / layout.JOINED, pa.table(joined))
+    tables.write_parquet(tmp_path / layout.TEST, pa.table({layout.ROW: np.arange(rows), layout.WHEN: when}))
     store = Store()
     monkeypatch.setattr(skew.feast, "open_live", lambda *_, **__: store)
     looked, held, found = skew.replay(CONFIG, tmp_path, FEATURES)
     many = min(rows, 20)
     assert (looked, held, found) == (many, rows, [])
     hours = [round((one - datetime(2026, 1, 1, tzinfo=UTC)).total_seconds() / 3600) for one in store.filled]
-    assert hours == np.arange(rows)[io.spread(rows, 20)].tolist()  # the earliest first, to the end
+    assert hours == np.arange(rows)[tables.spread(rows, 20)].tolist()  # the earliest first, to the end
     assert max(np.diff(hours)) <= -(-rows // (many - 1))
 
 
@@ -99,7 +99,7 @@ class Online:
     def materialize(self, views: list[str], start: datetime, end: datetime) -> None:
         assert views == ["a", "b"] and start == datetime(1970, 1, 1, tzinfo=UTC)
         self.kept = {}
-        for row in sorted(io.read_parquet(self.source).to_pylist(), key=lambda row: row["at"]):
+        for row in sorted(tables.read_parquet(self.source).to_pylist(), key=lambda row: row["at"]):
             if start <= row["at"] <= end:
                 self.kept[row["id"]] = row["x"]
 
@@ -135,16 +135,16 @@ def replayed(
     }
     joined = pa.table({**{name: [of[at] for at in order] for name, of in rows.items()}, "y": [0, 1, 0, 1]})
     (root / layout.JOINED).parent.mkdir(parents=True, exist_ok=True)
-    io.write_parquet(root / layout.JOINED, joined)
+    tables.write_parquet(root / layout.JOINED, joined)
     when = np.array([one.replace(tzinfo=None) for one in joined.column("at").to_pylist()], "datetime64[us]")
     held = np.array([3, 1, 0, 2])  # rows of the table
-    io.write_parquet(root / layout.TEST, pa.table({layout.ROW: held, layout.WHEN: when[held]}))
+    tables.write_parquet(root / layout.TEST, pa.table({layout.ROW: held, layout.WHEN: when[held]}))
     readings = {
         "id": ["u", "u", "u", "w"],
         "at": [START + n * HOUR for n in (3, 1, 2, 1)],
         "x": [30.0, 10.0, 20.0, 1.0],
     }
-    io.write_parquet(root / READINGS, pa.table(readings))
+    tables.write_parquet(root / READINGS, pa.table(readings))
     store = Online(root)
 
     def opened(config: Config, folder: Path, *, replay_in: Path) -> Online:
@@ -218,13 +218,13 @@ def test_of_a_source_the_rows_about_the_sampled_entities_are_kept_for_each_view_
         "n": list(range(7)),
     }
     path = tmp_path / "s.parquet"
-    io.write_parquet(path, pa.table(rows))
+    tables.write_parquet(path, pa.table(rows))
     keys = [{"who": 1, "where": "a"}, {"who": 2, "where": "b"}, {"who": None, "where": "a"}]
     made = tmp_path / "made"
     made.mkdir()
     out = skew._filtered(tmp_path, path, listed, keys, made)
-    kept = io.read_parquet(out)
+    kept = tables.read_parquet(out)
     assert out.parent == made and out.suffix == ".parquet"
-    assert kept.column("n").to_pylist() == [0, 1, 2, 4] and kept.schema.equals(io.read_parquet(path).schema)
+    assert kept.column("n").to_pylist() == [0, 1, 2, 4] and kept.schema.equals(tables.read_parquet(path).schema)
     for as_it_is in (tmp_path / "others.parquet", tmp_path / "other.parquet"):  # of no view; of one, and no file
         assert skew._filtered(tmp_path, as_it_is, listed, keys, made) == as_it_is

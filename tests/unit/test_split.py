@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
 from mlops_glue.pipeline.split import batches, fresh_holdout, late, late_entities, split
@@ -35,14 +35,14 @@ def project(
         made[layout.WHEN], source["timestamp"] = when, "at"
     if whom is not None:
         made[layout.WHOM], source["entity"] = pa.array(whom), "who"
-    io.write_parquet(root / layout.FEATURES, pa.table(made))
-    io.write_json(root / layout.COLUMNS, {"schema": {"task": task}})
+    tables.write_parquet(root / layout.FEATURES, pa.table(made))
+    files.write_json(root / layout.COLUMNS, {"schema": {"task": task}})
     data = {"sources": {"t": source}, "labels": {"source": "t", "target": "y"}}
     return Config.model_validate({"glue": 1, "project": "p", "data": data, "train": {"seed": seed}, "split": options})
 
 
 def rows_of(root: Path, path: str) -> list[int]:
-    found: list[int] = io.read_parquet(root / path, [layout.ROW]).column(0).to_pylist()
+    found: list[int] = tables.read_parquet(root / path, [layout.ROW]).column(0).to_pylist()
     return found
 
 
@@ -230,7 +230,7 @@ def test_each_batch_has_its_latest_rows_held_out_and_the_last_is_measured_on(tmp
     assert {*range(300, 440), *range(500, 675)} <= trained and len(trained & set(range(300))) == 210
     if by == "time":
         assert trained >= set(range(210))
-    assert io.read_json(tmp_path / layout.FRESH) == {"rows": 250, "trained": 175, "held_out": 75}
+    assert files.read_json(tmp_path / layout.FRESH) == {"rows": 250, "trained": 175, "held_out": 75}
 
 
 def test_all_rows_may_be_fresh(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_an_entity_stays_on_its_side_in_all_batches(tmp_path: Path) -> None:
     assert {one for one in held if one[0] == "a"} == {whom[at] for at in first}
     assert {one for one in held if one[0] == "b"} == {"b9", "b8", "b7"}  # 60 rows, for 50
     assert {one for one in held if one[0] == "c"} == {f"c{n}" for n in range(42, 50)}  # 32 rows, beside 38 of a and b
-    counts = io.read_json(tmp_path / layout.FRESH)
+    counts = files.read_json(tmp_path / layout.FRESH)
     assert counts["rows"] == 340 == counts["trained"] + counts["held_out"]
     assert min(rows_of(tmp_path, layout.TEST)) >= 400 and counts["held_out"] == len(rows_of(tmp_path, layout.TEST))
 

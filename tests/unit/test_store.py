@@ -69,7 +69,7 @@ def test_definitions_are_python_whatever_the_tables_are_called() -> None:
     label = SimpleNamespace(name="labels", entities=["k"], **made)
     tables = [SimpleNamespace(name=name, entities=["k"], **made) for name in NAMES]
     found = store.views([*tables, label], label, "y", [])
-    page = store.files(store.answers(found, "p"))["feature_repo/definitions.py"]
+    page = store.repository_files(store.answers(found, "p"))["feature_repo/definitions.py"]
     compile(page, "definitions.py", "exec")
     assert len({view.name.casefold() for view in found}) == len(NAMES)
     assert all(

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlops_glue import io, layout
+from mlops_glue import files, layout, tables
 from mlops_glue.config import Config
 from mlops_glue.pipeline import train
 from mlops_glue.schema import Column, Schema
@@ -27,8 +27,8 @@ def test_a_class_of_one_row_is_told_once(
     y = np.where((x > 0) == (np.arange(ROWS) < 200), "yes", "no").astype(object)  # older rows mislead
     y[-rare:] = "seldom"  # of the fresh rows, of which each fold leaves some out
     schema = Schema("multiclass", "y", [Column("x", "number")], sorted(set(y)))
-    io.write_json(tmp_path / layout.COLUMNS, {"schema": schema.to_dict()})
-    io.write_parquet(tmp_path / layout.TRAIN, pa.table({"x": x, "target:y": y, layout.ROW: np.arange(ROWS)}))
+    files.write_json(tmp_path / layout.COLUMNS, {"schema": schema.to_dict()})
+    tables.write_parquet(tmp_path / layout.TRAIN, pa.table({"x": x, "target:y": y, layout.ROW: np.arange(ROWS)}))
     config = Config.model_validate(
         {
             "glue": 1,

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from mlops_glue import io, layout
+from mlops_glue import layout, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed, ConfigError, DataError, StageError
 from mlops_glue.pipeline import transform
@@ -263,7 +263,7 @@ def test_the_function_is_that_of_the_config(tmp_path: Path, monkeypatch: pytest.
 def test_each_table_is_a_file_of_its_columns_alone(tmp_path: Path) -> None:
     transform.write(tmp_path, {"a": FRAME.set_index(pd.Index([7, 8], name="n")), "b": FRAME[["v"]]})
     for name, columns in (("a", ["id", "at", "v"]), ("b", ["v"])):
-        written = io.read_parquet(tmp_path / layout.FEATURE_TABLES / f"{name}.parquet")
+        written = tables.read_parquet(tmp_path / layout.FEATURE_TABLES / f"{name}.parquet")
         assert written.column_names == columns and written.column("v").to_pylist() == [1.0, 2.0]
     with pytest.raises(DataError) as refused:
         transform.write(tmp_path, {"c": pd.DataFrame({"mixed": [1, "x"]})})

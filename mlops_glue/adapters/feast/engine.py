@@ -25,7 +25,7 @@ from feast.utils import _get_column_names
 from mlops_glue.adapters.feast.offline import AsofRetrievalJob, cast
 from mlops_glue.adapters.feast.online import PLAIN, PackedOnlineStore
 from mlops_glue.adapters.feast.packed import encode, key_of
-from mlops_glue.io import is_number
+from mlops_glue.tables import is_number
 
 BATCH_ROWS = 65_536
 

@@ -33,7 +33,7 @@ from feast.repo_config import FeastConfigBaseModel
 from feast.types import Array, Bytes, from_feast_to_pyarrow_type
 
 from mlops_glue.errors import DataError, UsageError, did_you_mean
-from mlops_glue.io import write_parquet
+from mlops_glue.tables import write_parquet
 
 FOREVER = 1 << 62  # a TTL beyond any data, in microseconds or nanoseconds
 

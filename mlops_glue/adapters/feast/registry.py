@@ -15,7 +15,7 @@ from feast.utils import _utc_now
 from google.protobuf.message import DecodeError
 
 from mlops_glue.errors import DataError
-from mlops_glue.io import atomic
+from mlops_glue.files import atomic
 
 
 class AtomicRegistryStore(FileRegistryStore):

@@ -1,0 +1,199 @@
+"""Files: JSON, text and templates, written atomically by a temporary file in the same folder, fsync and rename."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import layout
+from mlops_glue.errors import DamagedError, first_line
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary path that becomes `path` when the block ends well, and vanishes otherwise.
+
+    A file that is there keeps its mode and, where the system allows it, its owner; what a link points to is written and
+    the link stays. A device or a pipe is written to and not replaced.
+
+    Raises:
+        OSError: the system refused a write; it names the file, also where the system did not.
+    """
+    target = Path(os.path.realpath(path))  # which takes a link to itself, unlike `resolve`
+    place = target if path.is_symlink() and not _in_dvc_cache(target) else path
+    before = place.stat() if place.exists() and not place.is_symlink() else None
+    special = before is not None and not stat.S_ISREG(before.st_mode) and not stat.S_ISDIR(before.st_mode)
+    folder = Path(tempfile.gettempdir()) if special else place.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{place.name}.{os.urandom(4).hex()}.tmp"
+    # private until it is whole where the file is there, as that may be private; else as the umask has it
+    mode = 0o666 if before is None else 0o600
+    try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        if special:
+            with place.open("wb") as device, temporary.open("rb") as file:
+                shutil.copyfileobj(file, device)
+            return
+        if before is not None:
+            _as_before(temporary, before)
+        temporary.replace(place)
+    except OSError as error:
+        if error.filename is None or str(error.filename) == str(temporary):  # a failed write names no file
+            error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _as_before(file: Path, before: os.stat_result) -> None:
+    """Give a file the owner, where the system lets us, and the mode of the one whose place it takes."""
+    own = file.stat()
+    if (own.st_uid, own.st_gid) != (before.st_uid, before.st_gid):
+        with contextlib.suppress(PermissionError):
+            os.chown(file, before.st_uid, before.st_gid)
+    file.chmod(stat.S_IMODE(before.st_mode))  # last, as a new owner takes bits away
+
+
+def _in_dvc_cache(place: Path) -> bool:
+    """Does a path lie in DVC's cache? It links files of the project to it, and what it holds never changes."""
+    return bool(re.search(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$", place.as_posix()))
+
+
+def leftovers(root: Path) -> list[Path]:
+    """What a killed process left of `atomic`, of DVC's and of MLflow's writing in a project, where none is at work."""
+    mine = re.compile(r"\..+\.(tmp|tmp-journal|tmp-wal|tmp-shm)")
+    folders = [root, root / layout.STATE, root / layout.RAW]
+    found = [p for folder in folders if folder.is_dir() for p in folder.iterdir() if mine.fullmatch(p.name)]
+    found += [p for p in (root / layout.ARTIFACTS).rglob(".*") if mine.fullmatch(p.name)]
+    found += (root / ".dvc" / "cache" / "files").glob("*/*/*.tmp")
+    readers_and_writers = root / ".dvc" / "tmp" / "rwlock"  # DVC empties it and then writes it
+    return found + ([readers_and_writers] if _is_torn(readers_and_writers) else [])
+
+
+def _is_torn(path: Path) -> bool:
+    """Is it a file that was to be JSON?"""
+    try:
+        json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return False
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically; equal values give equal bytes: keys keep their order. NaN, which JSON lacks, is null."""
+    write_text(
+        path, json.dumps(json_value(value), indent=1, ensure_ascii=False, default=_scalar, allow_nan=False) + "\n"
+    )
+
+
+def json_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: json_value(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_value(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def render(
+    template: Path,
+    values: dict[str, Any],
+    around: tuple[str, str] = ("{{", "}}"),
+    filters: dict[str, Callable[..., str]] | None = None,
+) -> str:
+    """A Jinja template with values put in, between the marks `around`; in an .html one they are escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        keep_trailing_newline=True,
+        variable_start_string=around[0],
+        variable_end_string=around[1],
+        undefined=jinja2.StrictUndefined,
+        autoescape=template.suffix == ".html",  # noqa: S701 - YAML and Markdown know no HTML entities
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"q": yaml_text, "py": lambda text: json.dumps(text, ensure_ascii=False), **(filters or {})}
+    return environment.get_template(template.name).render(values)
+
+
+def yaml_text(value: str) -> str:
+    """A string as a YAML scalar: plain where no reader could take it for anything else, else quoted as JSON does."""
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*", value)
+    words = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
+    if plain and value.lower() not in words and len(value) < 100:
+        return value
+    # JSON's strings are YAML's, but for the unprintable characters that JSON leaves in
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(value, ensure_ascii=False))
+
+
+def put_aside(path: Path) -> Path:
+    """Give a file that cannot be believed another name, so that a new one may take its place; that name."""
+    aside = path.with_name(f"{path.name}.torn")
+    for at in itertools.count(2):
+        if not os.path.lexists(aside):
+            break
+        aside = path.with_name(f"{path.name}.torn{at}")
+    path.rename(aside)
+    return aside
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        DamagedError: it is none.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # of UTF-8 too; nested too deeply
+        raise DamagedError(f"{path}: is not JSON: {first_line(error)}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML that no person needs the comments of."""
+    return yaml_of(path.read_text(encoding="utf-8"))
+
+
+def yaml_of(content: str) -> Any:
+    """The same, of text."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(content)
+
+
+def _scalar(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, or of a folder (names and contents, sorted)."""
+    total = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        with file.open("rb") as stream:
+            one = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{file.relative_to(path).as_posix()}\0{one}\n".encode())
+    return total.hexdigest()
