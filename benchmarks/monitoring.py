@@ -79,7 +79,9 @@ def bundle(folder: Path, reference: Path) -> float:
     took = time.perf_counter() - start
     sample = next(pq.ParquetFile(reference).iter_batches(5000))
     rows = pa.Table.from_batches([sample])
-    tables.write_parquet(folder / layout.SAMPLE, rows.append_column(layout.PART, pa.array(["train"] * rows.num_rows)))
+    tables.write_parquet(
+        folder / layout.SAMPLE, rows.append_column(layout.SPLIT_COLUMN, pa.array(["train"] * rows.num_rows))
+    )
     return took
 
 

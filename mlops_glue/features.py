@@ -17,7 +17,7 @@ from mlops_glue.adapters.feast.redis import RedisReader
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, DataError, did_you_mean, first_line
 from mlops_glue.modules import user_modules
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import as_text
 from mlops_glue.text import is_day_first
 
@@ -122,7 +122,7 @@ def feature_list(config: Config, root: Path, repository: feast.Repository, table
     )
 
 
-def _check_ages(views: list[View], delay_s: float) -> None:
+def _check_ages(views: list[FeatureView], delay_s: float) -> None:
     """With a delay as long as its TTL, a view is never served."""
     problems = [
         f"{layout.CONFIG} features.delay: {delay_s:g} s is not shorter than the TTL of view {view.name}, "
@@ -135,7 +135,7 @@ def _check_ages(views: list[View], delay_s: float) -> None:
 
 
 def _written(
-    config: Config, table: pa.Table, views: list[View], request: list[str]
+    config: Config, table: pa.Table, views: list[FeatureView], request: list[str]
 ) -> tuple[dict[str, str], bool, dict[str, str]]:
     """The types of the key columns, whether times as text begin with the day, and the types of request columns."""
     keys = {column for view in views for column in view.keys.values()}
@@ -156,7 +156,7 @@ def transform_hash(config: Config, root: Path) -> str | None:
     return total.hexdigest()
 
 
-def _check_keys(config: Config, views: list[View], request: list[str], columns: list[str]) -> None:
+def _check_keys(config: Config, views: list[FeatureView], request: list[str], columns: list[str]) -> None:
     problems = [
         f"{layout.CONFIG} features.use: view {view.name} is about {column!r}, which the labels' table "
         f"{config.source.path} does not have ({did_you_mean(column, columns)})"
@@ -188,7 +188,7 @@ def joined(
     import pyarrow as pa
 
     asked = table.select(list(dict.fromkeys([*features.keys, *features.request])))
-    asked = asked.append_column(feast.WHEN, pa.array(moments).cast(pa.timestamp("us", "UTC")))
+    asked = asked.append_column(feast.EVENT_TIMESTAMP, pa.array(moments).cast(pa.timestamp("us", "UTC")))
     got = repository.join(asked, features.use, features.views, delay_s=features.delay_s)
     for column, ref in features.columns.items():
         if column in table.column_names:
@@ -309,7 +309,7 @@ def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     return made
 
 
-def source_rows(root: Path, view: View, columns: list[str]) -> pa.Table:
+def source_rows(root: Path, view: FeatureView, columns: list[str]) -> pa.Table:
     """Columns of a view's source under the names that they have in the view."""
     names = {new: old for old, new in view.mapping.items()}
     table = tables.read_parquet(root / (view.path or ""), [names.get(column, column) for column in columns])

@@ -65,10 +65,10 @@ TRACKING_ARTIFACTS = "mlartifacts"
 
 # glue's own columns in the feature tables
 ROW = "glue_row"  # the row's number in the ingested table
-PART = "glue_split"
-WHEN = "glue_timestamp"
-WHOM = "glue_entity"
-OWN = {ROW, PART, WHEN, WHOM, "prediction"}
+SPLIT_COLUMN = "glue_split"
+TIMESTAMP_COLUMN = "glue_timestamp"
+ENTITY_COLUMN = "glue_entity"
+OWN_COLUMNS = {ROW, SPLIT_COLUMN, TIMESTAMP_COLUMN, ENTITY_COLUMN, "prediction"}
 
 
 def find_root(start: Path | None = None) -> Path:

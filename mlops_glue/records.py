@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class View:
+class FeatureView:
     """What glue needs to know of a feature view of Feast's."""
 
     name: str  # with its alias, as references have it
@@ -23,7 +23,7 @@ class View:
     types: dict[str, str] = field(default_factory=dict)  # join key: Feast's name of its type
 
     @property
-    def plain(self) -> View:
+    def plain(self) -> FeatureView:
         """The same without alias and key map."""
         return replace(self, name=self.of, keys={key: key for key in self.keys})
 
@@ -45,7 +45,7 @@ class FeatureList:
     """Which features a model takes, from where: what travels with its bundle."""
 
     use: list[str] | str  # references `view:feature`, or the name of a feature service
-    views: list[View]
+    views: list[FeatureView]
     columns: dict[str, str]  # of the model: reference
     request: list[str] = field(default_factory=list)  # columns of the label rows that on-demand views take
     transform: str | None = None  # SHA-256 of the code of the project's own transform
@@ -61,7 +61,7 @@ class FeatureList:
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> FeatureList:
         """The inverse of `to_dict`."""
-        return cls(**{**value, "views": [View(**v) for v in value["views"]]})
+        return cls(**{**value, "views": [FeatureView(**v) for v in value["views"]]})
 
     @property
     def digest(self) -> str:

@@ -226,7 +226,7 @@ def training_rows(root: Path, *, fresh: bool) -> pa.Table:
 
 def row_and_time(table: pa.Table) -> tuple[Any, Any]:
     """Of each row of an artifact its number in the labels' table, and its time or None: arrays of shape (rows,)."""
-    when = table.column(layout.WHEN).to_numpy() if layout.WHEN in table.column_names else None
+    when = table.column(layout.TIMESTAMP_COLUMN).to_numpy() if layout.TIMESTAMP_COLUMN in table.column_names else None
     return table.column(layout.ROW).to_numpy(), when
 
 

@@ -366,7 +366,7 @@ def samples(version: Version, rows: Any) -> tuple[Any, Any]:
     import pyarrow.compute as pc
 
     kept = tables.read_parquet(version.folder / layout.SAMPLE)
-    train, holdout = (kept.filter(pc.equal(kept.column(layout.PART), part)) for part in ("train", "test"))
+    train, holdout = (kept.filter(pc.equal(kept.column(layout.SPLIT_COLUMN), part)) for part in ("train", "test"))
     out = []
     for table, of in ((train, holdout), (rows, rows)):
         told = outcome(version.schema, of.column_names)

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlops_glue.config.models import ALL_METRICS, METRICS, Config
 from mlops_glue.errors import did_you_mean, suggestion
-from mlops_glue.layout import OWN, RESERVED
+from mlops_glue.layout import OWN_COLUMNS, RESERVED
 
 CRON_FIELDS = (
     ("minute", 0, 59, ""),
@@ -120,7 +120,7 @@ def cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[tuple[
     for kind, column in listed:
         if column == labels.target:
             yield ("features", kind), f"{column!r} is the target"
-        elif column in OWN:
+        elif column in OWN_COLUMNS:
             yield ("features", kind), f"{column!r} is a name that glue uses; rename the column"
         elif column in seen or column in config.features.exclude:
             yield ("features", kind), f"{column!r} stands in {seen.get(column, 'exclude')} too"

@@ -15,7 +15,7 @@ from mlops_glue import files, layout, tables
 from mlops_glue.adapters.feast.repo import Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import ToolError
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 SAMPLE = 20  # entities that are read back
@@ -97,7 +97,7 @@ def _store_name(config: Config, env: str | None) -> str:
 State = Callable[[datetime], list[int]]
 
 
-def _start(state: State | None, view: View, before: dict[str, Any], now: datetime) -> datetime | None:
+def _start(state: State | None, view: FeatureView, before: dict[str, Any], now: datetime) -> datetime | None:
     """Where to fill from; None where nothing has changed."""
     if before.get("definition") != view.definition:
         return EVER
@@ -110,7 +110,7 @@ def _start(state: State | None, view: View, before: dict[str, Any], now: datetim
     return until if state(now) != then else None
 
 
-def _state(root: Path, repository: Repository, view: View) -> State | None:
+def _state(root: Path, repository: Repository, view: FeatureView) -> State | None:
     """Number and checksum of a source's rows that happened and were known until a moment; None where it is no file."""
     import numpy as np
     import pandas as pd
@@ -130,7 +130,7 @@ def _state(root: Path, repository: Repository, view: View) -> State | None:
     return at
 
 
-def _read_back(root: Path, repository: Repository, view: View, now: datetime) -> str | None:
+def _read_back(root: Path, repository: Repository, view: FeatureView, now: datetime) -> str | None:
     """What the store has for some entities against what a join as of now gives; the first difference as text."""
     import pyarrow as pa
 

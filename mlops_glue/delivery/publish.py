@@ -105,7 +105,7 @@ def _newest(config: Config, root: Path) -> str:
     """The time of the latest row, UTC; empty where the table has none."""
     if not config.source.timestamps:
         return ""
-    when = tables.read_parquet(root / layout.FEATURES, [layout.WHEN]).column(0).to_numpy()
+    when = tables.read_parquet(root / layout.FEATURES, [layout.TIMESTAMP_COLUMN]).column(0).to_numpy()
     return str(np.datetime_as_string(when.max(), unit="us"))
 
 

@@ -29,8 +29,8 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int,
     request comes. The store is the configured one, under a project name of its own that is taken away after; its
     sources hold the sampled entities alone.
     """
-    rows = tables.read_parquet(root / layout.TEST, [layout.ROW, layout.WHEN])
-    order = np.argsort(rows.column(layout.WHEN).to_numpy(), kind="stable")
+    rows = tables.read_parquet(root / layout.TEST, [layout.ROW, layout.TIMESTAMP_COLUMN])
+    order = np.argsort(rows.column(layout.TIMESTAMP_COLUMN).to_numpy(), kind="stable")
     at = tables.spread(len(order), ROWS)
     sample = tables.read_parquet(root / layout.JOINED).take(rows.column(layout.ROW).take(order[at]))
     when = moments(sample, config.source.timestamps, features.day_first)

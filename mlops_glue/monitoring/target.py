@@ -33,8 +33,8 @@ def target_drift(schema: Schema, folder: Path, drift: Drift, joined: Joined) -> 
         return None
     import pyarrow.compute as pc
 
-    sampled = tables.read_parquet(folder / layout.SAMPLE, [schema.target, layout.PART])
-    trained = sampled.filter(pc.equal(sampled.column(layout.PART), "train")).column(schema.target)
+    sampled = tables.read_parquet(folder / layout.SAMPLE, [schema.target, layout.SPLIT_COLUMN])
+    trained = sampled.filter(pc.equal(sampled.column(layout.SPLIT_COLUMN), "train")).column(schema.target)
     reference = _summary(schema, as_text(trained))
     seen = reference.empty()
     _add(seen, schema, joined.table.column(TRUTH))

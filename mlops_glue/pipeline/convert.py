@@ -84,7 +84,7 @@ def _keep_reference(folder: Path, raw: pa.Table, schema: Schema) -> None:
     scored = Bundle(folder).scored(raw, raw)
     at = tables.spread(raw.num_rows, reference.SAMPLE_ROWS)
     chosen = scored.take(at)
-    parts = [chosen.append_column(layout.PART, pa.array([part] * len(at))) for part in ("train", "test")]
+    parts = [chosen.append_column(layout.SPLIT_COLUMN, pa.array([part] * len(at))) for part in ("train", "test")]
     sampled = pa.concat_tables(parts)
     tables.write_parquet(folder / layout.SAMPLE, sampled)
     encoded = pa.table(encode(raw, schema))

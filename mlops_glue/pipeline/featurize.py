@@ -58,9 +58,9 @@ def featurize(config: Config, root: Path) -> None:
     truth = as_target(target, task, labels.target)
     out[f"target:{labels.target}"] = truth
     if source.timestamps:
-        out[layout.WHEN] = moments(table, source.timestamps)
+        out[layout.TIMESTAMP_COLUMN] = moments(table, source.timestamps)
     if source.entity is not None:
-        out[layout.WHOM] = text_of(table.column(source.entity), source.entity)
+        out[layout.ENTITY_COLUMN] = text_of(table.column(source.entity), source.entity)
     facts = [_describe(c, encoded) for c in schema.columns]
     classes = _classes(truth, task, labels.target)
     if labels.positive is not None and labels.positive not in (classes or []):

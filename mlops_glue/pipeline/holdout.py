@@ -27,7 +27,7 @@ def holdout(evaluation: dict[str, Any], sampled: pa.Table, schema: Schema) -> di
     told: dict[str, Any] = {"rows": evaluation["rows"], "metrics": scores, "calibration": None}
     if schema.labels is None or f"probability_{schema.labels[0]}" not in sampled.column_names:
         return told
-    rows = sampled.filter(pc.equal(sampled.column(layout.PART), "test"))
+    rows = sampled.filter(pc.equal(sampled.column(layout.SPLIT_COLUMN), "test"))
     truth = schema.class_indices(rows.column(schema.target).to_numpy())
     points = []
     for at, label in enumerate(schema.order):

@@ -11,7 +11,7 @@ from mlops_glue import layout, tables
 from mlops_glue.adapters.feast.repo import Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ def check_found(
 
 
 def _cause(
-    root: Path, repository: Repository, view: View, table: pa.Table, moments: np.ndarray[Any, Any], found: Any
+    root: Path, repository: Repository, view: FeatureView, table: pa.Table, moments: np.ndarray[Any, Any], found: Any
 ) -> str:
     """Why so many rows found nothing, by the rows of the source."""
     import pandas as pd

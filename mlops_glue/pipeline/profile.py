@@ -73,7 +73,7 @@ def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     present = rows - nulls
     if not name.strip():
         return left_out("it has no name")
-    if name in layout.OWN:
+    if name in layout.OWN_COLUMNS:
         return left_out("glue uses this name")
     if distinct == 0:
         return left_out(STEADY[2])

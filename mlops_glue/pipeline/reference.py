@@ -36,7 +36,7 @@ def reference(
     said = {one["column"]: max(one["mean"] or 0.0, 0.0) for one in importances or []}
     total = sum(said.values())
     weights = {name: said.get(name, 0.0) / total if total else 1 / len(columns) for name in columns}
-    holdout = sampled.filter(pc.equal(sampled.column(layout.PART), "test"))
+    holdout = sampled.filter(pc.equal(sampled.column(layout.SPLIT_COLUMN), "test"))
     told = outcome(schema, holdout.column_names)
     return Reference(columns, weights, summarised(holdout.column(told[0]), told[1]) if told else None)
 
@@ -51,7 +51,7 @@ def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Tabl
         chosen = table.take(at)
         rows = raw.take(chosen.column(layout.ROW))
         carried = rows.append_column(bundle.schema.target, chosen.column(f"target:{bundle.schema.target}"))
-        carried = carried.append_column(layout.PART, pa.array([part] * len(at)))
+        carried = carried.append_column(layout.SPLIT_COLUMN, pa.array([part] * len(at)))
         pieces.append(bundle.scored(rows, carried, where=part))
     return pa.concat_tables(pieces)
 

@@ -92,8 +92,8 @@ def _held_out(config: Config, table: Any, task: str, batch: Array) -> Array:
     """For each row whether it is in the holdout of its batch, shape (rows,)."""
     by, size = config.split.by, config.split.test_size
     held = np.zeros(table.num_rows, bool)
-    when = table.column(layout.WHEN).to_numpy() if by == "time" else np.arange(table.num_rows)
-    whom = table.column(layout.WHOM).to_numpy() if by == "entity" else None
+    when = table.column(layout.TIMESTAMP_COLUMN).to_numpy() if by == "time" else np.arange(table.num_rows)
+    whom = table.column(layout.ENTITY_COLUMN).to_numpy() if by == "entity" else None
     first = np.flatnonzero(batch == 0)
     if len(first):
         held[first] = _first_holdout(config, table.take(first), task)
@@ -158,10 +158,10 @@ def _first_holdout(config: Config, table: Any, task: str) -> Array:
 
     rows, size, seed = np.arange(table.num_rows), config.split.test_size, config.train.seed
     if config.split.by == "time":
-        when = table.column(layout.WHEN).to_numpy()
+        when = table.column(layout.TIMESTAMP_COLUMN).to_numpy()
         return late(when, len(when) - min(int(len(when) * (1 - size)), len(when) - 1))
     if config.split.by == "entity":
-        groups = table.column(layout.WHOM).to_numpy()
+        groups = table.column(layout.ENTITY_COLUMN).to_numpy()
         _, test = next(GroupShuffleSplit(test_size=size, random_state=seed).split(rows, groups=groups))
     else:
         strata = None

@@ -28,7 +28,7 @@ from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimest
 from mlops_glue.adapters.feast import redis as direct
 from mlops_glue.adapters.feast.redis import Address, RedisReader
 from mlops_glue.errors import ToolError
-from mlops_glue.records import View
+from mlops_glue.records import FeatureView as Listed
 
 REDIS = os.environ.get("GLUE_TEST_REDIS", "127.0.0.1:6379")
 HOST, PORT = REDIS.partition(":")[0], int(REDIS.partition(":")[2])
@@ -98,10 +98,10 @@ def test_it_reads_what_feast_reads(store: FeatureStore) -> None:
         names = [f.name for f in one.schema]
         store.write_to_online_store(one.name, frame[[*names, "at"]].assign(at=frame["at"]))
     listed = [
-        View("one", {"id": "id"}, dict.fromkeys(TYPES, ""), 0.0, "", of="one", types={"id": "INT64"}),
-        View("two", {"id": "id"}, {"n": "", "s": ""}, 2 * 86400.0, "", of="two", types={"id": "INT64"}),
-        View("named", {"who": "whom"}, {"d": "", "t": ""}, 0.0, "", of="named", types={"who": "STRING"}),
-        View("pair", {"c": "c", "a": "a"}, {"s": ""}, 0.0, "", of="pair", types={"a": "INT32", "c": "INT64"}),
+        Listed("one", {"id": "id"}, dict.fromkeys(TYPES, ""), 0.0, "", of="one", types={"id": "INT64"}),
+        Listed("two", {"id": "id"}, {"n": "", "s": ""}, 2 * 86400.0, "", of="two", types={"id": "INT64"}),
+        Listed("named", {"who": "whom"}, {"d": "", "t": ""}, 0.0, "", of="named", types={"who": "STRING"}),
+        Listed("pair", {"c": "c", "a": "a"}, {"s": ""}, 0.0, "", of="pair", types={"a": "INT32", "c": "INT64"}),
     ]
     refs = [f"{v.name}:{f}" for v in listed for f in v.features]
     r.shuffle(refs)
@@ -164,9 +164,9 @@ def test_what_only_feast_reads() -> None:
     assert at('h:1,db=3,username=u,password="s"') == Address("h", 1, "u", "s", 3)
     assert at("h:1,ssl=true") is None and at("h:1,h:2") is None and at("redis://h:1/0") is None
     assert at("h:1", redis_type="redis_cluster") is None and at("h:1", client="glide") is None
-    whole = View("v", {"id": "who"}, {}, 0.0, "", types={"id": "INT64"})
+    whole = Listed("v", {"id": "who"}, {}, 0.0, "", types={"id": "INT64"})
     assert direct.reads(whole, {"who": "int32"}) and not direct.reads(whole, {"who": "double"})
-    assert not direct.reads(View("v", {"id": "who"}, {}, 0.0, ""), {"who": "int64"})  # of a bundle of before
+    assert not direct.reads(Listed("v", {"id": "who"}, {}, 0.0, ""), {"who": "int64"})  # of a bundle of before
 
 
 @asynccontextmanager
@@ -190,7 +190,7 @@ async def server(
 
 
 def reader_at(port: int, timeout_s: float = 0.25) -> RedisReader:
-    one = View("v", {"id": "id"}, {"n": "number"}, 0.0, "", of="v", types={"id": "INT64"})
+    one = Listed("v", {"id": "id"}, {"n": "number"}, 0.0, "", of="v", types={"id": "INT64"})
     return RedisReader(Address("127.0.0.1", port), "p", [one], ["id"], ["v:n"], timeout_s)
 
 
@@ -248,7 +248,7 @@ def test_a_server_that_is_late_refuses_or_is_gone() -> None:
 
 
 def test_a_password_that_is_wrong(store: FeatureStore) -> None:
-    one = View("v", {"id": "id"}, {"n": "number"}, 0.0, "", of="v", types={"id": "INT64"})
+    one = Listed("v", {"id": "id"}, {"n": "number"}, 0.0, "", of="v", types={"id": "INT64"})
     for at in (Address(HOST, PORT, password="canary"), Address(HOST, PORT, db=10_000)):
         with pytest.raises(ToolError, match="refuses the user") as told:
             asyncio.run(RedisReader(at, "p", [one], ["id"], ["v:n"], 5.0).read([(1,)], 0))

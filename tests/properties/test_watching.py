@@ -108,7 +108,7 @@ def by_log(before: pa.Table, now: pa.Table, folder: Path) -> dict[str, Any]:
     """What a version was trained on against what it was asked, as the prediction log has it."""
     _, found = compared(before, lambda _: [now], SETTINGS, folder / "a.parquet")
     encoded = pa.table(encode(before, found.schema))
-    nothing = pa.table({layout.PART: pa.array([], pa.string())})
+    nothing = pa.table({layout.SPLIT_COLUMN: pa.array([], pa.string())})
     watch = Watch(Version(1, found.schema, reference(encoded, nothing, found.schema, None), folder))
     logged = {}
     for column in found.schema.columns:

@@ -18,11 +18,11 @@ from mlops_glue import files, layout
 from mlops_glue.adapters import onnx as room
 from mlops_glue.bundle import check, check_tables
 from mlops_glue.errors import DataError
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema
 
 SCHEMA = Schema("binary", "y", [Column("a", "number", "double")], ["no", "yes"], "yes")
-FEATURES = FeatureList(["v:a"], [View("v", {"id": "id"}, {"a": "number"}, 0.0, "d")], {"a": "v:a"})
+FEATURES = FeatureList(["v:a"], [FeatureView("v", {"id": "id"}, {"a": "number"}, 0.0, "d")], {"a": "v:a"})
 
 
 @pytest.fixture

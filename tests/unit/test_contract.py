@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema, as_text, encode, matrices
 from mlops_glue.serving.contract import Contract, Invalid, Malformed
 
@@ -189,8 +189,8 @@ def test_rows_are_limited() -> None:
 
 def test_features_are_given_or_looked_up() -> None:
     views = [
-        View("v", {"customer": "customer_id"}, {"age": "number"}, 0.0, "d", of="v"),
-        View("w", {"shop": "shop"}, {"size": "category"}, 0.0, "d", of="w"),
+        FeatureView("v", {"customer": "customer_id"}, {"age": "number"}, 0.0, "d", of="v"),
+        FeatureView("w", {"shop": "shop"}, {"size": "category"}, 0.0, "d", of="w"),
     ]
     listed = FeatureList(
         ["v:age", "w:size"],
@@ -238,7 +238,7 @@ def test_names_that_msgspec_does_not_take() -> None:
 
 @pytest.mark.parametrize(("key", "right"), [(2**63 - 1, True), (2**63, False), (-(2**63), True), (-(2**63) - 1, False)])
 def test_a_key_has_64_bits(key: int, right: bool) -> None:
-    view = View("v", {"who": "who"}, {"n": "number"}, 0, "")
+    view = FeatureView("v", {"who": "who"}, {"n": "number"}, 0, "")
     features = FeatureList(["v:n"], [view], {"n": "v:n"}, types={"who": "int64"})
     made = contract([Column("n", "number", "double")], features=features)
     body = json.dumps({"who": key}).encode()
@@ -250,7 +250,7 @@ def test_a_key_has_64_bits(key: int, right: bool) -> None:
 
 @pytest.mark.parametrize(("kind", "right", "wrong"), [("double", 1.5, "1.5"), ("int64", 2, 2.5), ("string", "2", 2)])
 def test_what_is_known_at_request_time_is_of_training_s_type(kind: str, right: Any, wrong: Any) -> None:
-    view = View("v", {}, {"n": "number"}, 0, "")
+    view = FeatureView("v", {}, {"n": "number"}, 0, "")
     features = FeatureList(["v:n"], [view], {"n": "v:n"}, ["amount"], request_types={"amount": kind})
     made = contract([Column("n", "number", "double")], features=features)
     assert made.decode(json.dumps({"amount": right}).encode()).values[0][made.place["amount"]] == right
@@ -372,7 +372,7 @@ def test_what_is_read_slowly_is_the_same() -> None:
     assert repr(made.of_table(rows).values) == repr(quick.values) and not made.of_table(rows).bare
     slow = made.decode(json.dumps({"rows": rows}).replace("größe", "gr\\u00f6\\u00dfe").encode())
     assert repr(slow.values) == repr(quick.values) and not slow.bare
-    view = View("v", {"who": "who"}, {"n": "number"}, 0, "")
+    view = FeatureView("v", {"who": "who"}, {"n": "number"}, 0, "")
     listed = FeatureList(["v:n"], [view], {"n": "v:n"}, types={"who": "int64"})
     looked = contract([Column("n", "number", "double"), Column("m", "number", "double")], features=listed)
     body = b'{"rows": [{"who": 1}, {"n": 1, "m": 2}]}'
@@ -489,9 +489,9 @@ def test_an_infinite_number_among_python_values_is_told() -> None:
 
 def views_of(*features: str) -> FeatureList:
     views = [
-        View("v", {"a": "who", "b": "shop"}, {"n": "number"}, 0.0, "d", of="v"),
-        View("w", {"c": "other"}, {"m": "number"}, 0.0, "d", of="w"),
-        View("d", {}, {"k": "number"}, 0.0, "d", of="d", on_demand=True),
+        FeatureView("v", {"a": "who", "b": "shop"}, {"n": "number"}, 0.0, "d", of="v"),
+        FeatureView("w", {"c": "other"}, {"m": "number"}, 0.0, "d", of="w"),
+        FeatureView("d", {}, {"k": "number"}, 0.0, "d", of="d", on_demand=True),
     ]
     columns = {"n": "v:n", "m": "w:m", "k": "d:k"}
     types = {"who": "int64", "shop": "string", "other": "double"}

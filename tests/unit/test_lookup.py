@@ -15,7 +15,7 @@ import pytest
 from mlops_glue.adapters.feast.packed import PackedFile, encode, key_of
 from mlops_glue.adapters.feast.packed import View as Spec
 from mlops_glue.errors import DataError, ToolError
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.serving import lookup as lookups
 from mlops_glue.serving.lookup import FromRedis, Lookup, NotFound, NotReached, Packed, ThroughFeast, Whom
 
@@ -33,8 +33,8 @@ def test_what_was_read_is_kept_until_the_file_is_written_to(tmp_path: Path, monk
     write(writer, "a", 1, [7, "seven"])
     write(writer, "b", 1, [8, "eight"])
     views = [
-        View("a", {"id": "who"}, {"x": "number"}, 0.0, "", of="a"),
-        View("b", {"id": "who"}, {"x": "number", "y": "category"}, 2.0, "", of="b"),
+        FeatureView("a", {"id": "who"}, {"x": "number"}, 0.0, "", of="a"),
+        FeatureView("b", {"id": "who"}, {"x": "number", "y": "category"}, 2.0, "", of="b"),
     ]
     listed = FeatureList(["b:y", "a:x", "b:x"], views, {"y": "b:y", "x": "a:x", "bx": "b:x"})
     lookup = Packed(listed, 0.2, 0.0, path=str(path), project="p")
@@ -97,8 +97,8 @@ def test_views_of_different_entities_and_ttls(tmp_path: Path, monkeypatch: pytes
     write(writer, "card", 2, [22, "c2"])
     for ttls in ((2.0, 60.0), (60.0, 2.0)):
         views = [
-            View("shop", {"id": "shop_id"}, {"x": "number"}, ttls[0], "", of="shop"),
-            View("card", {"id": "card_id"}, {"x": "number"}, ttls[1], "", of="card"),
+            FeatureView("shop", {"id": "shop_id"}, {"x": "number"}, ttls[0], "", of="shop"),
+            FeatureView("card", {"id": "card_id"}, {"x": "number"}, ttls[1], "", of="card"),
         ]
         listed = FeatureList([], views, {"s": "shop:x", "c": "card:x"})
         assert listed.asked_by == ["card_id", "shop_id"]
@@ -116,7 +116,7 @@ def test_views_of_different_entities_and_ttls(tmp_path: Path, monkeypatch: pytes
 
 def test_an_empty_store_is_told(tmp_path: Path) -> None:
     path = tmp_path / "online.db"
-    views = [View(name, {"id": "who"}, {"x": "number"}, 0.0, "", of=name) for name in "ab"]
+    views = [FeatureView(name, {"id": "who"}, {"x": "number"}, 0.0, "", of=name) for name in "ab"]
     store = Packed(FeatureList([], views, {"x": "a:x", "y": "b:x"}), 0.2, 0.0, path=str(path), project="p")
 
     def problem() -> str | None:
@@ -166,8 +166,8 @@ def test_what_is_not_found_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 LISTED = FeatureList(
     ["a:x", "b:y"],
     [
-        View("a", {"id": "who"}, {"x": "number"}, 0.0, "", of="a"),
-        View("b", {"id": "who"}, {"y": "category"}, 2.5, "", of="b"),
+        FeatureView("a", {"id": "who"}, {"x": "number"}, 0.0, "", of="a"),
+        FeatureView("b", {"id": "who"}, {"y": "category"}, 2.5, "", of="b"),
     ],
     {"y": "b:y", "x": "a:x"},
     request=["amount"],
@@ -186,7 +186,10 @@ def test_what_the_file_lacks_is_told_with_what_helps(tmp_path: Path) -> None:
     for lost in ("b:y", "b:z"):
         if lost == "b:z":
             write(PackedFile(path), "b", 1, [8, "eight"])
-            views = [LISTED.views[0], View("b", {"id": "who"}, {"y": "category", "z": "number"}, 0.0, "", of="b")]
+            views = [
+                LISTED.views[0],
+                FeatureView("b", {"id": "who"}, {"y": "category", "z": "number"}, 0.0, "", of="b"),
+            ]
             store = with_file(path, FeatureList([], views, {"y": "b:y"}))
         with pytest.raises(NotReached, match=r"^the online store cannot be read$") as refused:
             asyncio.run(store.read([(1, 0.5)]))
@@ -199,7 +202,7 @@ def test_of_a_view_the_features_that_the_model_takes_are_read(tmp_path: Path) ->
     """By its alias, of the view that it is; others of it are left."""
     path = tmp_path / "online.db"
     write(PackedFile(path), "a", 1, [7, "seven"])
-    views = [View("mine", {"id": "who"}, {"x": "number", "y": "category"}, 0.0, "", of="a")]
+    views = [FeatureView("mine", {"id": "who"}, {"x": "number", "y": "category"}, 0.0, "", of="a")]
     assert asyncio.run(with_file(path, FeatureList([], views, {"q": "mine:y"})).read([(1,), (2,)])) == [
         ["seven"],
         [None],
@@ -215,7 +218,7 @@ def test_keys_of_a_view_are_in_the_order_of_their_names(tmp_path: Path) -> None:
     file.write(
         "p_a", [(key_of([1, 2]), now, None, encode([number, 12])), (key_of([2, 1]), now, None, encode([number, 21]))]
     )
-    views = [View("a", {"k": "a_column", "h": "z_column"}, {"x": "number"}, 0.0, "", of="a")]
+    views = [FeatureView("a", {"k": "a_column", "h": "z_column"}, {"x": "number"}, 0.0, "", of="a")]
     listed = FeatureList([], views, {"x": "a:x"})
     assert listed.asked_by == ["a_column", "z_column"]
     assert asyncio.run(with_file(path, listed).read([(2, 1), (1, 2)])) == [[12], [21]]
@@ -225,7 +228,7 @@ def test_keys_of_a_view_are_in_the_order_of_their_names(tmp_path: Path) -> None:
 def test_a_value_counts_until_it_is_too_old(ttl: float, age: float, there: bool, tmp_path: Path) -> None:
     path = tmp_path / "online.db"
     write(PackedFile(path), "a", 1, [7, "seven"], age_s=age)
-    views = [View("a", {"id": "who"}, {"x": "number"}, ttl, "", of="a")]
+    views = [FeatureView("a", {"id": "who"}, {"x": "number"}, ttl, "", of="a")]
     assert asyncio.run(with_file(path, FeatureList([], views, {"x": "a:x"})).read([(1,)])) == [[7 if there else None]]
 
 
@@ -233,7 +236,7 @@ def test_what_was_read_does_not_grow_without_end(tmp_path: Path, monkeypatch: py
     """Beyond so many entities it begins anew, in both kinds of memory."""
     path = tmp_path / "online.db"
     write(PackedFile(path), "a", 1, [7, "seven"])
-    views = [View("a", {"id": "who"}, {"x": "number"}, 0.0, "", of="a")]
+    views = [FeatureView("a", {"id": "who"}, {"x": "number"}, 0.0, "", of="a")]
     listed = FeatureList([], views, {"x": "a:x"})
     reads: list[int] = []
     kept = PackedFile.read_together

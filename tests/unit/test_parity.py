@@ -27,7 +27,7 @@ from mlops_glue.config import Config
 from mlops_glue.drift import Reference
 from mlops_glue.errors import CheckFailed
 from mlops_glue.pipeline.package import _awkward, compare, example_rows, kept, package
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema
 
 RNG = np.random.default_rng(0)
@@ -322,7 +322,7 @@ def test_all_that_a_bundle_holds(tmp_path: Path) -> None:
     sample = tables.read_parquet(folder / "reference.parquet")
     assert (
         sample.column_names[:2] == ["a", "b"]
-        and sample.column(layout.PART).to_pylist() == ["train"] * 200 + ["test"] * 100
+        and sample.column(layout.SPLIT_COLUMN).to_pylist() == ["train"] * 200 + ["test"] * 100
     )
     assert sample.column("a").to_numpy() == pytest.approx(NUMBERS["a"].to_numpy())
     assert sample.column("prediction").to_pylist() == truth.tolist() == sample.column("y").to_pylist()
@@ -354,7 +354,7 @@ def test_a_model_without_probabilities_and_a_regression_promise_none(tmp_path: P
 
 def test_features_of_feast_travel_with_the_keys_that_a_request_has(tmp_path: Path) -> None:
     """`who` is asked for; `a` is a column of the model already, and asked for once."""
-    listed = FeatureList(["v:b"], [View("v", {"id": "who"}, {"b": "number"}, 0.0, "", of="v")], {"b": "v:b"})
+    listed = FeatureList(["v:b"], [FeatureView("v", {"id": "who"}, {"b": "number"}, 0.0, "", of="v")], {"b": "v:b"})
     listed = replace(listed, request=["a", "who"])
     files.write_json(tmp_path / layout.FEATURE_LIST, listed.to_dict())
     truth = np.where(NUMBERS["a"] > 0, "yes", "no").astype(object)
@@ -373,6 +373,6 @@ def test_after_a_retraining_what_was_left_out_is_no_reference(tmp_path: Path) ->
     files.write_json(tmp_path / layout.LEARNED, {"older_left_out": 50, "after": [50], "losses": {}})
     folder = packaged(tmp_path, labels=["no", "yes"], truth=truth, split={"fresh_after": [50]})
     sample = tables.read_parquet(folder / "reference.parquet")
-    assert sample.column(layout.PART).to_pylist().count("train") == 150
+    assert sample.column(layout.SPLIT_COLUMN).to_pylist().count("train") == 150
     example = files.read_json(folder / "input_example.json")
     assert example[0]["a"] == pytest.approx(float(NUMBERS["a"][50]))

@@ -73,7 +73,7 @@ def bundle(folder: Path, schema: Schema, names: Any) -> Path:
         value = metrics.compute(known[name], *mine)
         low, high = metrics.interval(value, metrics.draws(known[name], *mine, 0), 4000)
         scores[name] = {"value": value, "low": low, "high": high}
-    sampled = table.append_column("y", pa.array(truth)).append_column(layout.PART, pa.array(["test"] * 4000))
+    sampled = table.append_column("y", pa.array(truth)).append_column(layout.SPLIT_COLUMN, pa.array(["test"] * 4000))
     files.write_json(folder / layout.HOLDOUT, holdout({"metrics": scores, "rows": 4000}, sampled, schema))
     return folder
 
@@ -195,7 +195,7 @@ def test_a_metric_that_the_version_was_not_evaluated_by(tmp_path: Path) -> None:
 @pytest.mark.parametrize("schema", [YES_NO, BIRDS, VALUE], ids=["binary", "multiclass", "regression"])
 def test_the_labels_themselves_drift(schema: Schema, tmp_path: Path) -> None:
     _, truth = served(schema, 4000)
-    sampled = pa.table({"y": truth, layout.PART: ["train"] * 3000 + ["test"] * 1000})
+    sampled = pa.table({"y": truth, layout.SPLIT_COLUMN: ["train"] * 3000 + ["test"] * 1000})
     tables.write_parquet(tmp_path / layout.SAMPLE, sampled)
     later, now = served(schema, 1500, seed=3)
     same = target_drift(schema, tmp_path, Drift(), labelled(later, now))

@@ -33,7 +33,7 @@ from mlops_glue.delivery.promote import (
 )
 from mlops_glue.delivery.rows import Rows, identities
 from mlops_glue.errors import DataError
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema
 
 
@@ -543,7 +543,7 @@ def test_a_champion_that_does_not_answer_is_no_reason_to_pass(project: Project) 
     ]
 
 
-FEATURED = FeatureList(["v:x"], [View("v", {"id": "id"}, {"x": "number"}, 0.0, "", of="v")], {"x": "v:x"})
+FEATURED = FeatureList(["v:x"], [FeatureView("v", {"id": "id"}, {"x": "number"}, 0.0, "", of="v")], {"x": "v:x"})
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mlops_glue import layout, tables
 from mlops_glue.config import Config
 from mlops_glue.delivery import skew
 from mlops_glue.errors import ToolError
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 
 CONFIG = Config.model_validate(
     {
@@ -28,7 +28,7 @@ CONFIG = Config.model_validate(
         "train": {},
     }
 )
-FEATURES = FeatureList(["v:x"], [View("v", {"id": "id"}, {"x": "number"}, 0.0, "", of="v")], {"x": "v:x"})
+FEATURES = FeatureList(["v:x"], [FeatureView("v", {"id": "id"}, {"x": "number"}, 0.0, "", of="v")], {"x": "v:x"})
 
 
 class Store:
@@ -56,7 +56,7 @@ def test_twenty_rows_of_the_holdout_are_spread_over_its_time(
     when = np.datetime64("2026-01-01", "us") + order * np.timedelta64(1, "h")
     joined = {"id": order, "at": pa.array(when).cast(pa.timestamp("us", "UTC")), "x": order.astype(float)}
     tables.write_parquet(tmp_path / layout.JOINED, pa.table(joined))
-    tables.write_parquet(tmp_path / layout.TEST, pa.table({layout.ROW: np.arange(rows), layout.WHEN: when}))
+    tables.write_parquet(tmp_path / layout.TEST, pa.table({layout.ROW: np.arange(rows), layout.TIMESTAMP_COLUMN: when}))
     store = Store()
     monkeypatch.setattr(skew.feast, "open_live", lambda *_, **__: store)
     looked, held, found = skew.replay(CONFIG, tmp_path, FEATURES)
@@ -112,9 +112,9 @@ class Online:
 OF_TWO = FeatureList(
     ["b:x", "f:twice"],
     [
-        View("b", {"id": "who"}, {"x": "number"}, 0.0, "", path=READINGS, of="b"),
-        View("a2", {"id": "who"}, {}, 0.0, "", of="a"),
-        View("f", {}, {"twice": "number"}, 0.0, "", on_demand=True, of="f"),
+        FeatureView("b", {"id": "who"}, {"x": "number"}, 0.0, "", path=READINGS, of="b"),
+        FeatureView("a2", {"id": "who"}, {}, 0.0, "", of="a"),
+        FeatureView("f", {}, {"twice": "number"}, 0.0, "", on_demand=True, of="f"),
     ],
     {"x": "b:x", "twice": "f:twice"},
     request=["asked", "who"],  # a key may be asked for, too
@@ -138,7 +138,7 @@ def replayed(
     tables.write_parquet(root / layout.JOINED, joined)
     when = np.array([one.replace(tzinfo=None) for one in joined.column("at").to_pylist()], "datetime64[us]")
     held = np.array([3, 1, 0, 2])  # rows of the table
-    tables.write_parquet(root / layout.TEST, pa.table({layout.ROW: held, layout.WHEN: when[held]}))
+    tables.write_parquet(root / layout.TEST, pa.table({layout.ROW: held, layout.TIMESTAMP_COLUMN: when[held]}))
     readings = {
         "id": ["u", "u", "u", "w"],
         "at": [START + n * HOUR for n in (3, 1, 2, 1)],
@@ -205,10 +205,10 @@ def test_what_is_opened_is_taken_away_after_an_error(tmp_path: Path, monkeypatch
 def test_of_a_source_the_rows_about_the_sampled_entities_are_kept_for_each_view_on_it(tmp_path: Path) -> None:
     """One view goes by two keys, of which one has another name in the source; one by the origin; one is of a lake."""
     views = [
-        View("lake", {"id": "who"}, {}, 0.0, "", path=None, of="lake"),
-        View("other", {"id": "who"}, {}, 0.0, "", path="other.parquet", of="other"),
-        View("both", {"id": "who", "place": "where"}, {}, 0.0, "", path="s.parquet", mapping={"spot": "place"}),
-        View("origin", {"origin": "who"}, {}, 0.0, "", path="./s.parquet", of="origin"),
+        FeatureView("lake", {"id": "who"}, {}, 0.0, "", path=None, of="lake"),
+        FeatureView("other", {"id": "who"}, {}, 0.0, "", path="other.parquet", of="other"),
+        FeatureView("both", {"id": "who", "place": "where"}, {}, 0.0, "", path="s.parquet", mapping={"spot": "place"}),
+        FeatureView("origin", {"origin": "who"}, {}, 0.0, "", path="./s.parquet", of="origin"),
     ]
     listed = FeatureList([], views, {})
     rows = {

@@ -32,9 +32,9 @@ def project(
     made["target:y"] = np.arange(rows) % 2 if y is None else y
     source: dict[str, Any] = {"path": "t.csv"}
     if when is not None:
-        made[layout.WHEN], source["timestamp"] = when, "at"
+        made[layout.TIMESTAMP_COLUMN], source["timestamp"] = when, "at"
     if whom is not None:
-        made[layout.WHOM], source["entity"] = pa.array(whom), "who"
+        made[layout.ENTITY_COLUMN], source["entity"] = pa.array(whom), "who"
     tables.write_parquet(root / layout.FEATURES, pa.table(made))
     files.write_json(root / layout.COLUMNS, {"schema": {"task": task}})
     data = {"sources": {"t": source}, "labels": {"source": "t", "target": "y"}}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlops_glue.errors import MissingExtra, ToolError
-from mlops_glue.records import View
+from mlops_glue.records import FeatureView
 
 PARAMETERS = {"db", "username", "password", "socket_timeout", "socket_connect_timeout", "socket_keepalive"}
 STRING, INT32, INT64 = 2, 3, 4  # as Feast numbers the types of values
@@ -51,7 +51,7 @@ def address(store: dict[str, Any]) -> Address | None:
     return Address(host, int(port), **secrets, db=int(given.get("db", "0")))
 
 
-def reads(view: View, columns: dict[str, str]) -> bool:
+def reads(view: FeatureView, columns: dict[str, str]) -> bool:
     """Are the keys of this view of a type that is read here?
 
     Args:
@@ -82,7 +82,7 @@ class _Views:
         project: str,
         keys: list[tuple[str, int]],
         types: list[str],
-        views: list[tuple[View, list[tuple[str, int]]]],
+        views: list[tuple[FeatureView, list[tuple[str, int]]]],
     ) -> None:
         import mmh3
 
@@ -141,11 +141,17 @@ class RedisReader:
     """
 
     def __init__(
-        self, at: Address, project: str, views: list[View], asked_by: list[str], columns: list[str], timeout_s: float
+        self,
+        at: Address,
+        project: str,
+        views: list[FeatureView],
+        asked_by: list[str],
+        columns: list[str],
+        timeout_s: float,
     ) -> None:
         self._wires, self._width = _Wires(at, timeout_s), len(columns)
         place = {ref: n for n, ref in enumerate(columns)}
-        together: dict[tuple[tuple[str, int], ...], list[tuple[View, list[tuple[str, int]]]]] = {}
+        together: dict[tuple[tuple[str, int], ...], list[tuple[FeatureView, list[tuple[str, int]]]]] = {}
         for view in views:
             keys = tuple((key, asked_by.index(view.keys[key])) for key in sorted(view.keys))
             features = [(f, place[f"{view.name}:{f}"]) for f in view.features if f"{view.name}:{f}" in place]

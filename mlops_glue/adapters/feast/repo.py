@@ -41,7 +41,7 @@ from mlops_glue.errors import (
     did_you_mean,
     own_lines,
 )
-from mlops_glue.records import FeatureList, View
+from mlops_glue.records import FeatureList, FeatureView
 
 HERE = "mlops_glue.adapters.feast"
 OFFLINE, ONLINE = f"{HERE}.offline.AsofOfflineStore", f"{HERE}.online.PackedOnlineStore"
@@ -59,7 +59,7 @@ KINDS = {
 }
 ONLINE_PATH, REGISTRY_PATH = "data/online.db", "data/registry.db"
 ROW = "glue_row"
-WHEN = "event_timestamp"  # Feast's own name of the label rows' time
+EVENT_TIMESTAMP = "event_timestamp"  # Feast's own name of the label rows' time
 
 
 def _feast() -> Any:
@@ -234,7 +234,7 @@ class Repository:
                     old = Path(os.path.normpath(self.folder / source.path))
                     source.file_options.uri = str(path_of(old))
 
-    def views(self, use: list[str] | str) -> tuple[list[View], list[str]]:
+    def views(self, use: list[str] | str) -> tuple[list[FeatureView], list[str]]:
         """The views behind references or a feature service, and the columns that on-demand views take from a request.
 
         Raises:
@@ -288,7 +288,7 @@ class Repository:
     def _view(self, name: str) -> Any:
         return self._store.registry.get_any_feature_view(name, self._store.project)
 
-    def _record(self, view: Any, projection: Any, names: list[str], *, on_demand: bool = False) -> View:
+    def _record(self, view: Any, projection: Any, names: list[str], *, on_demand: bool = False) -> FeatureView:
         kinds = {f.name: KINDS.get(f.dtype.to_value_type().name, f.dtype.to_value_type().name) for f in view.features}
         named = projection.name_to_use()
         wrong = next((n for n in names if kinds[n] not in KINDS.values()), None)
@@ -299,7 +299,7 @@ class Repository:
         path = None
         if type(source).__name__ == "FileSource":
             path = Path(os.path.relpath(os.path.normpath(self.folder / source.path), self._root)).as_posix()
-        return View(
+        return FeatureView(
             name=named,
             keys={key: (projection.join_key_map or {}).get(key, key) for key in (c.name for c in entities)},
             features={name: kinds[name] for name in names},
@@ -328,7 +328,7 @@ class Repository:
         source = self._view(view).batch_source
         return source.timestamp_field, source.created_timestamp_column or None
 
-    def join(self, rows: Any, use: list[str] | str, views: list[View], *, delay_s: float = 0) -> Joined:
+    def join(self, rows: Any, use: list[str] | str, views: list[FeatureView], *, delay_s: float = 0) -> Joined:
         """The features of label rows as they were known at their time, or so long before it.
 
         Feast joins what was known at a time, that moment included. Asked about `delay_s` earlier, with each TTL shorter
@@ -350,7 +350,7 @@ class Repository:
         delay = timedelta(seconds=delay_s)
         frame = _without_null_keys(rows, views).to_pandas()
         frame[ROW] = np.arange(len(frame))
-        frame[WHEN] -= delay
+        frame[EVENT_TIMESTAMP] -= delay
         asked: Any = self._store.get_feature_service(use) if isinstance(use, str) else use
         with _told("join"), self._there(), self._older_by(delay, views):
             job = self._store.get_historical_features(
@@ -366,7 +366,7 @@ class Repository:
         if (np.diff(order) != 1).any():
             got = got.take(pa.array(order))
         table, found, at_once = {}, {}, np.zeros(len(frame), bool)
-        moments = frame[WHEN].to_numpy("datetime64[us]")
+        moments = frame[EVENT_TIMESTAMP].to_numpy("datetime64[us]")
         for view in views:
             for feature in view.features:
                 table[f"{view.name}__{feature}"] = got.column(f"{view.name}__{feature}")
@@ -376,7 +376,7 @@ class Repository:
         return Joined(pa.table(table), found, at_once)
 
     @contextlib.contextmanager
-    def _older_by(self, delay: timedelta, views: list[View]) -> Iterator[None]:
+    def _older_by(self, delay: timedelta, views: list[FeatureView]) -> Iterator[None]:
         """Let what the views have be too old so much sooner."""
         names = sorted({view.of for view in views if view.ttl_s}) if delay else []
         aged = [(view, view.ttl) for view in (self._view(name) for name in names)]
@@ -399,7 +399,7 @@ class Repository:
     def read(
         self,
         use: list[str] | str,
-        views: list[View],
+        views: list[FeatureView],
         keys: list[dict[str, Any]],
         now: datetime,
         *,
@@ -511,7 +511,7 @@ class Repository:
             self._store.teardown()
 
 
-def _found(view: View, got: Any, moments: Any) -> tuple[Any, Any]:
+def _found(view: FeatureView, got: Any, moments: Any) -> tuple[Any, Any]:
     """Which rows found something in a view, and which of them something that was known at their very moment.
 
     Raises:
@@ -637,7 +637,7 @@ def _address(store: dict[str, Any]) -> tuple[str, int] | None:
     return None
 
 
-def _fresh(got: Any, views: list[View], now: datetime, rows: int) -> list[dict[str, Any]]:
+def _fresh(got: Any, views: list[FeatureView], now: datetime, rows: int) -> list[dict[str, Any]]:
     """What Feast's answer has of each row by `view__feature`; null where older than the TTL, which not all enforce."""
     values, when = got.to_dict(), got.to_dict(include_event_timestamps=True)
     out: list[dict[str, Any]] = [{} for _ in range(rows)]
@@ -655,7 +655,7 @@ def _no_key(*, whole: bool) -> int | str:
     return -(1 << 62) if whole else "\0none"
 
 
-def _without_null_keys(rows: Any, views: list[View]) -> Any:
+def _without_null_keys(rows: Any, views: list[FeatureView]) -> Any:
     """A null key finds nothing; a frame of pandas' would turn whole numbers beside it into fractions."""
     import pyarrow as pa
     import pyarrow.compute as pc
