@@ -156,6 +156,7 @@ def run(
     glue run --set train.params.max_iter=300
     """
     from mlops_glue.commands.run import run as command
+    from mlops_glue.delivery.run import Options
 
     pairs = {}
     for item in overrides:
@@ -163,7 +164,7 @@ def run(
         if not equals or not key:
             raise UsageError(f"--set {item}: is not KEY=VALUE", hint="--set train.params.max_iter=300")
         pairs[key] = value
-    return command(
+    options = Options(
         force=force,
         until=until,
         overrides=pairs,
@@ -172,9 +173,8 @@ def run(
         pull=pull,
         push=push,
         subprocess=subprocess,
-        as_json=as_json,
-        env=env,
     )
+    return command(options, as_json=as_json, env=env)
 
 
 @glue.command()
@@ -583,7 +583,7 @@ def stage(name: str, format_version: int) -> int:
     \b
     glue stage train --format 1
     """
-    from mlops_glue.commands.run import stage as command
+    from mlops_glue.commands.stage import stage as command
 
     return command(name, format_version)
 

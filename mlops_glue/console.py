@@ -7,9 +7,7 @@ import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,8 @@ from mlops_glue.errors import GlueError, of_locale, of_memory, of_system, whole_
 WIDTH = 12
 OUTSIDE = "outside"
 OUTCOMES = {"executed": "good", "restored": "aside", "unchanged": "dim", "failed": "bad", "refused": "bad"}
-KEPT = ("restored", "unchanged")  # outcomes of a stage that did not run
 VERDICTS = {"met": "good", "MISSED": "bad"}
 LABELS = {"error": "bad", "warning": "caution", "refused": "bad", "hint": "aside"}
-_kept: list[list[dict[str, Any]]] = []  # of the blocks of `stages_kept` that are at work
 
 
 def progress(line: str, *, whole: bool = False) -> None:
@@ -71,13 +67,6 @@ def result_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
-def learned(fresh: dict[str, Any]) -> str:
-    """What a retraining made of its fresh rows."""
-    said = f"fresh rows: {fresh['rows']:,}, trained on: {fresh['trained']:,}, held out: {fresh['held_out']:,}"
-    left = fresh.get("older_left_out")
-    return f"{said}; {left:,} older rows are left out, with which fresh ones are predicted worse" if left else said
-
-
 def rows(number: int) -> str:
     """`1 row`, `12,480 rows`."""
     return f"{number:,} row{'s' * (number != 1)}"
@@ -102,46 +91,11 @@ def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
         if terminal.can_move(sys.stderr):
             _write_line(head.rstrip())
         return
-    for lines in _kept:
-        lines.append({"stage": name, "outcome": outcome, "seconds": round(seconds, 3), "reasons": reasons})
     shown = reasons[:2] + ([f"and {len(reasons) - 2} more"] if len(reasons) > 2 else [])
     why = f"  ({', '.join(shown)})" if shown and outcome != "unchanged" else ""
     line = terminal.wrapped(f"{head}{outcome:<9} {seconds:6.1f} s{why}", sys.stderr, len(head))
     painted = terminal.paint(outcome, OUTCOMES[outcome], sys.stderr)
     _write_line(head + line.removeprefix(head).replace(outcome, painted, 1))
-
-
-@dataclass
-class Done:
-    """What became of a stage."""
-
-    outcome: str = "executed"
-    reasons: list[str] = field(default_factory=list)
-
-
-@contextlib.contextmanager
-def staged(name: str) -> Iterator[Done]:
-    """A stage that ends with the block: as the block says, or failed where it raises."""
-    done, started = Done(), time.perf_counter()
-    stage(name, "", 0.0, [])
-    try:
-        yield done
-    except BaseException:
-        done = Done("failed")
-        raise
-    finally:
-        stage(name, done.outcome, time.perf_counter() - started, done.reasons)
-
-
-@contextlib.contextmanager
-def stages_kept() -> Iterator[list[dict[str, Any]]]:
-    """The lines of the stages that end while the block is at work."""
-    lines: list[dict[str, Any]] = []
-    _kept.append(lines)
-    try:
-        yield lines
-    finally:
-        _kept.pop()  # blocks end in the reverse order
 
 
 @contextlib.contextmanager

@@ -14,12 +14,12 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout
 from mlops_glue.adapters import dvc, git
-from mlops_glue.commands.run import at_work, last_failure
 from mlops_glue.config import Config
 from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import DataError, GlueError, UsageError
 from mlops_glue.pipeline import runner
+from mlops_glue.pipeline.session import at_work, last_failure
 from mlops_glue.pipeline.train import unfit_kind
 
 MATERIALIZE = "glue materialize --force"

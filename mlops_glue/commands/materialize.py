@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout
-from mlops_glue.commands.run import materialized, project_lock
+from mlops_glue.delivery.deliver import materialized
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import unchanged
+from mlops_glue.pipeline.session import project_lock
 
 
 def materialize(*, force: bool = False, as_json: bool = False, env: str | None = None) -> int:
@@ -34,7 +35,7 @@ def materialize(*, force: bool = False, as_json: bool = False, env: str | None =
         store = read_only(root, config)
         if store is None or store.champion(config.model_name) is None:
             raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")
-        done = materialized(config, root, store, env, force=force)
+        done = materialized(config, root, store, env, console.stage, force=force)
     return _tell(done["views"], as_json)
 
 

@@ -27,12 +27,12 @@ from mlops_glue.commands.react import (
     tell_reaction,
     train_again,
 )
-from mlops_glue.commands.run import project_lock
 from mlops_glue.drift import outcome
 from mlops_glue.errors import DataError, GlueError, ToolError, UsageError, first_line
 from mlops_glue.monitoring import history
 from mlops_glue.monitoring.drift import Version, Watch
 from mlops_glue.monitoring.window import Sampled, Window, moment, pieces_of, span
+from mlops_glue.pipeline.session import project_lock
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.evidently import Painter

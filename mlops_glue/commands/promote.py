@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout
-from mlops_glue.commands.run import materialized, project_lock
+from mlops_glue.delivery.deliver import materialized
 from mlops_glue.delivery.describe import compared, stays
 from mlops_glue.delivery.fetch import last_delivery, read_only
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import UsageError, did_you_mean
+from mlops_glue.pipeline.session import project_lock
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -34,7 +35,7 @@ def promote(
         verdict = move(config, root, store, chosen, asked=True)
         if not verdict.refused:
             _note(root, config, verdict.champion)
-            materialized(config, root, store, env)
+            materialized(config, root, store, env, console.stage)
     _tell(config, verdict, as_json)
     return 1 if verdict.refused else 0
 
@@ -47,7 +48,7 @@ def rollback(to: int | None = None, *, as_json: bool = False, env: str | None = 
     with project_lock(root):
         champion, before = move(store, config.model_name, to)
         _note(root, config, champion)
-        materialized(config, root, store, env)
+        materialized(config, root, store, env, console.stage)
     if as_json:
         console.result_json({"model": config.model_name, "champion": champion, "previous": before})
     else:

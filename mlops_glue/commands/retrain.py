@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout, tables
+from mlops_glue.delivery import describe
 from mlops_glue.errors import CheckFailed, DataError, GlueError
 from mlops_glue.monitoring import retrain as limits
 
@@ -177,10 +178,11 @@ def _known_until(config: configs.Config, root: Path) -> int | str:
 def _run(root: Path, env: str | None, overrides: dict[str, str] | None = None) -> dict[str, Any]:
     """`glue run`; what it says of its result goes to stderr, for stdout has the monitor's."""
     from mlops_glue.commands.run import run
+    from mlops_glue.delivery.run import Options
 
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            code = run(env=env, overrides=overrides)
+            code = run(Options(overrides=overrides or {}), env=env)
     except CheckFailed as error:
         return _ended("refused", error.message)
     except GlueError as error:
@@ -198,5 +200,5 @@ def _run(root: Path, env: str | None, overrides: dict[str, str] | None = None) -
 def _ended(
     outcome: str, reason: str, version: int | None = None, fresh: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    learned = f"; {console.learned(fresh)}" if fresh else ""
+    learned = f"; {describe.fresh_rows(fresh)}" if fresh else ""
     return {"outcome": outcome, "reason": f"{reason}{learned}", "version": version, "fresh": fresh}

@@ -67,6 +67,14 @@ def missed(thresholds: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def warnings(evaluation: Mapping[str, Any] | None, *, published: bool) -> list[str]:
+    """What the metrics may owe their goodness to; where nothing is published, also what a promotion would refuse."""
+    if evaluation is None:
+        return []
+    refused = [] if published else [f"{line}: it would be refused" for line in missed(evaluation["thresholds"])]
+    return [*evaluation.get("warnings", []), *refused]  # an evaluation of a former glue has no warnings
+
+
 def number(value: float | None) -> str:
     """A metric with four digits; n/a where it is not defined."""
     return "n/a" if value is None else f"{value:z.4f}"
@@ -103,6 +111,15 @@ def decided(verdict: Mapping[str, Any]) -> str:
         against = f": {compared(verdict['compared'])}" if verdict["compared"] else ""
         said = f"**{verdict['alias']}**{against}"
     return f"* {when}, glue {verdict['by']}: {said}"[:LONGEST]
+
+
+def fresh_rows(fresh: Mapping[str, Any]) -> str:
+    """What a retraining made of its fresh rows."""
+    counts = f"fresh rows: {fresh['rows']:,}, trained on: {fresh['trained']:,}, held out: {fresh['held_out']:,}"
+    left_out = fresh.get("older_left_out")
+    if not left_out:
+        return counts
+    return f"{counts}; {left_out:,} older rows are left out, with which fresh ones are predicted worse"
 
 
 def stays(champion: int | None) -> str:

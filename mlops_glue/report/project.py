@@ -17,11 +17,11 @@ from urllib.parse import quote
 from mlops_glue import __version__, console, files, layout, tables
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc
+from mlops_glue.delivery.commit import revision
 from mlops_glue.delivery.fetch import last_delivery, opened
 from mlops_glue.errors import GlueError, UsageError, first_line
-from mlops_glue.pipeline import runner
+from mlops_glue.pipeline import runner, session
 from mlops_glue.report import charts
-from mlops_glue.scaffold.commit import revision
 from mlops_glue.scaffold.outputs import check_outputs
 
 MOST_VERSIONS = 20
@@ -178,7 +178,7 @@ def _stage(name: str, line: dict[str, Any] | None, why: list[str] | None) -> dic
         outcome = "not run"
     elif why and outcome not in ("failed", "refused"):
         outcome = "changed"
-    took = (line["seconds"] if line["outcome"] not in console.KEPT else line.get("executed_s")) if line else None
+    took = (line["seconds"] if line["outcome"] not in session.DID_NOT_RUN else line.get("executed_s")) if line else None
     reasons = why or (line["reasons"] if line else [])
     return {"name": name, "outcome": outcome, "seconds": took, "note": _seconds(took), "reasons": reasons[:6]}
 

@@ -1,4 +1,4 @@
-"""What git has of a project: which commit a version is of, and whether one is due."""
+"""Whether a commit is due, and what to type for it or to undo what was done since the last one."""
 
 from __future__ import annotations
 
@@ -6,47 +6,12 @@ import contextlib
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mlops_glue import layout
-from mlops_glue.adapters import dvc, git
+from mlops_glue.adapters import git
+from mlops_glue.delivery.commit import WRITTEN, inputs
 from mlops_glue.errors import GlueError
 
-if TYPE_CHECKING:
-    from mlops_glue.config import Config
-
-WRITTEN = {"dvc.lock", ".dvc/config", layout.GENERATED, layout.SCHEMA}  # by glue; no result comes from them
 OF_DVC = {".dvc/.gitignore", ".dvcignore"}
-
-
-def revision(config: Config, root: Path) -> tuple[str | None, bool]:
-    """The commit, and whether the last run was made of anything else; (None, True) where there is none.
-
-    What glue itself writes is nothing else: a run of a clean clone is of its commit.
-    """
-    commit = git.commit(root, "HEAD")
-    if commit is None:
-        return None, True
-    inputs = _inputs(root)
-    changed = git.changed(root, inputs)
-    if "dvc.yaml" in changed and _follows(config, root):
-        changed.remove("dvc.yaml")
-    return commit, bool(changed - WRITTEN)
-
-
-def _inputs(root: Path) -> set[str]:
-    """The files that the stages read and no stage makes, and those by which DVC has them."""
-    stages = dvc.locked(root).values()
-    made = {out["path"] for stage in stages for out in stage.get("outs", [])}
-    read = {dep["path"] for stage in stages for dep in stage.get("deps", [])} - made
-    return {layout.CONFIG, "dvc.yaml", *read, *(f"{path}.dvc" for path in read)}
-
-
-def _follows(config: Config, root: Path) -> bool:
-    """Is `dvc.yaml` what glue makes of the one in the commit?"""
-    from mlops_glue.pipeline import runner
-
-    return runner.is_defined(config, root, git.show(root, "HEAD", "dvc.yaml"))
 
 
 def due(root: Path, message: str, written: Iterable[str] = ()) -> str | None:
@@ -64,7 +29,7 @@ def due(root: Path, message: str, written: Iterable[str] = ()) -> str | None:
         return None
     from mlops_glue.scaffold import manifest
 
-    known = {*WRITTEN, *OF_DVC, *_inputs(root), *written}
+    known = {*WRITTEN, *OF_DVC, *inputs(root), *written}
     with contextlib.suppress(GlueError):  # another command tells of a record that cannot be read
         known |= {path for part in manifest.load(root).values() for path in part.files}
     known |= {f"{Path(path).parent.as_posix()}/.gitignore" for path in known if path.endswith(".dvc")}
@@ -79,7 +44,7 @@ def undo(root: Path) -> str | None:
     """What to type to have the commit's files and results again; None where that takes more than git."""
     if git.show(root, "HEAD", "dvc.lock") is None:
         return None
-    ours = {*WRITTEN, *_inputs(root)}
+    ours = {*WRITTEN, *inputs(root)}
     changed = sorted(path for path, new in git.uncommitted(root).items() if path in ours and not new)
     if not changed or any(path.endswith(".dvc") or git.show(root, "HEAD", path) is None for path in changed):
         return None

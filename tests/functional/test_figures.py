@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout
+from mlops_glue import console, files, layout
 from mlops_glue.commands import run
 from mlops_glue.delivery import describe
 from mlops_glue.pipeline import plots, runner, stages
@@ -65,8 +65,10 @@ def said_by_run(root: Path, capsys: pytest.CaptureFixture[str]) -> str:
     told = {"model": "p", "version": 1, "comparison": compared(root), "refused": [], "champion": 1, "previous": 1}
     parity = files.read_json(root / layout.BUNDLE / "parity.json")
     evaluation = evaluation_of(root)
-    run._warn(evaluation)
-    run._summary(evaluation, parity, told, None)
+    for line in describe.warnings(evaluation, published=True):
+        console.progress(f"warning: {line}")
+    run.print_metrics(evaluation)
+    run.print_delivery(told, evaluation, parity)
     return "".join(capsys.readouterr())
 
 

@@ -11,10 +11,11 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import files, tables
 from mlops_glue.adapters import git
+from mlops_glue.delivery.commit import revision
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import runner
 from mlops_glue.report.pull_request import report as pull_request
-from mlops_glue.scaffold.commit import due, revision, undo
+from mlops_glue.scaffold.commit import due, undo
 
 CONFIG = """
 glue: 1

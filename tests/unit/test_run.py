@@ -9,37 +9,35 @@ from typing import Any
 
 import pytest
 
-from mlops_glue import console, files, layout
+from mlops_glue import files, layout
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
-from mlops_glue.commands import run
+from mlops_glue.delivery import deliver, describe
 from mlops_glue.errors import StageError
-from mlops_glue.pipeline import validate
+from mlops_glue.pipeline import session, validate
 
-UNDEFINED = "warning: auc is not defined on this holdout, so threshold min 0.8 is not met: it would be refused\n"
+UNDEFINED = "auc is not defined on this holdout, so threshold min 0.8 is not met: it would be refused"
 
 
 @pytest.mark.parametrize(
-    ("value", "met", "said"),
+    ("value", "met", "expected"),
     [
-        (0.71, False, "warning: auc 0.7100 misses threshold min 0.8: it would be refused\n"),
-        (None, False, UNDEFINED),
-        (0.9, True, ""),
+        (0.71, False, ["auc 0.7100 misses threshold min 0.8: it would be refused"]),
+        (None, False, [UNDEFINED]),
+        (0.9, True, []),
     ],
 )
-def test_without_publishing_a_missed_threshold_is_told(
-    value: float | None, met: bool, said: str, capsys: pytest.CaptureFixture[str]
+def test_without_publishing_a_missed_threshold_is_a_warning(
+    value: float | None, met: bool, expected: list[str]
 ) -> None:
-    report = {"thresholds": [{"metric": "auc", "value": value, "min": 0.8, "max": None, "met": met}]}
-    run._warn(report, refused_later=True)
-    assert capsys.readouterr().err == said
-    run._warn(report)  # a refusal tells it
-    assert capsys.readouterr().err == ""
+    evaluation = {"thresholds": [{"metric": "auc", "value": value, "min": 0.8, "max": None, "met": met}]}
+    assert describe.warnings(evaluation, published=False) == expected
+    assert describe.warnings(evaluation, published=True) == []  # the refusal says it
 
 
 def test_a_version_that_is_the_champion_again_is_known_by_its_bundle() -> None:
     digests = {1: "a", 2: "b", 3: "a"}
     store: Any = SimpleNamespace(tags=lambda _, version: {BUNDLE_DIGEST: digests[version]})
-    found = [run._same_as(store, "m", *pair) for pair in ((2, 1), (3, 1), (1, 1), (1, None))]
+    found = [deliver.same_as(store, "m", *pair) for pair in ((2, 1), (3, 1), (1, 1), (1, None))]
     assert found == [None, 1, None, None]
 
 
@@ -77,14 +75,18 @@ def test_an_expectation_that_is_not_met_is_a_sentence(
 
 
 def test_how_long_a_stage_took_outlives_a_run_that_failed(tmp_path: Path) -> None:
-    with run._noted(tmp_path):
-        console.stage("train", "executed", 3.0, [])
-    with contextlib.suppress(StageError), run._noted(tmp_path):
-        console.stage("validate", "failed", 9.0, [])
+    with session.recorded(tmp_path, ignore) as stages:
+        stages("train", "executed", 3.0, [])
+    with contextlib.suppress(StageError), session.recorded(tmp_path, ignore) as stages:
+        stages("validate", "failed", 9.0, [])
         raise StageError("no", hint="see the page")
     assert files.read_json(tmp_path / layout.LAST_RUN)["hint"] == "see the page"
-    with run._noted(tmp_path):
-        console.stage("validate", "restored", 0.0, [])
-        console.stage("train", "unchanged", 0.0, [])
+    with session.recorded(tmp_path, ignore) as stages:
+        stages("validate", "restored", 0.0, [])
+        stages("train", "unchanged", 0.0, [])
     kept = files.read_json(tmp_path / layout.LAST_RUN)["stages"]
-    assert [one["executed_s"] for one in kept] == [None, 3.0]
+    assert [stage["executed_s"] for stage in kept] == [None, 3.0]
+
+
+def ignore(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
+    """An `OnStage` that does nothing."""

@@ -1,0 +1,228 @@
+"""One run: the pipeline, then the delivery. What changed is run, published, and promoted where it may be."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import files, layout, tables
+from mlops_glue.delivery.describe import stays
+from mlops_glue.errors import ConfigError, GlueError, UsageError, check_interrupted, did_you_mean
+from mlops_glue.pipeline import session, unchanged
+from mlops_glue.pipeline.session import OnStage, Recorder, StageResult
+from mlops_glue.secrets import redacted
+
+if TYPE_CHECKING:
+    from mlops_glue import config as configs
+
+log = logging.getLogger(__name__)
+Group = Callable[[str], contextlib.AbstractContextManager[object]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is asked for; by default everything that has changed, published and promoted."""
+
+    force: bool = False  # run every stage
+    until: str | None = None  # stop after this stage
+    overrides: Mapping[str, str] = field(default_factory=dict)  # keys of `glue.yaml` that are set first
+    publish: bool = True
+    promote: bool = True
+    pull: bool = False  # bring tables and results from DVC's remote
+    push: bool = False  # send them there
+    subprocess: bool = False  # run each stage in a process of its own
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+        stages: how each stage of the pipeline ended.
+        delivery: what `delivery.json` holds; None where nothing was to be published.
+        evaluation: the report of the evaluation; None where it was not made.
+    """
+
+    stages: list[StageResult]
+    delivery: dict[str, Any] | None = None
+    evaluation: dict[str, Any] | None = None
+
+    @property
+    def refused(self) -> list[str]:
+        """Why the model is not champion; nothing where it is."""
+        return self.delivery["refused"] if self.delivery is not None else []
+
+
+def run(
+    root: Path,
+    env: str | None,
+    options: Options | None = None,
+    on_stage: OnStage = lambda *_: None,
+    group: Group = contextlib.nullcontext,
+) -> RunResult:
+    """Run what changed, publish the result, promote it where it may be.
+
+    Args:
+        root: the project folder.
+        env: the environment's name.
+        options: what is asked for.
+        on_stage: is called as each stage begins and ends.
+        group: is entered with the name of a group of stages, around it.
+
+    Raises:
+        GlueError: a stage failed, or a check said no; a model that is refused is a result.
+    """
+    options = options or Options()
+    last = unchanged.as_left(root, env) if options == Options() else None
+    if last is not None:
+        return _nothing_changed(root, last, on_stage)
+    from mlops_glue.pipeline import runner, stages
+
+    if options.until is not None and options.until not in stages.STAGES:
+        raise UsageError(f"--until: no stage {options.until!r}", hint=did_you_mean(options.until, list(stages.STAGES)))
+    if options.until == stages.STAGES[-1]:
+        options = replace(options, until=None)  # that is everything: evaluate is beside it, not before it
+    runner.check_merged(root)
+    if options.pull:
+        _pull(root, env)
+    config, text = _configured(root, env, options)
+    with session.project_lock(root), session.marked(root), session.recorded(root, on_stage) as recorder:
+        before, after = _reproduce(config, root, env, options, text, recorder, group)
+        results = list(recorder.ended)
+        if options.until is not None or not options.publish:
+            evaluated = any(result.stage == "evaluate" for result in results)
+            return RunResult(results, None, _evaluation(root) if evaluated else None)
+        return _deliver(config, root, env, options, recorder, (before, after))
+
+
+def _nothing_changed(root: Path, last: dict[str, Any], on_stage: OnStage) -> RunResult:
+    """The result of the last run once more."""
+    delivery = files.read_json(root / layout.DELIVERY)
+    with session.recorded(root, on_stage) as recorder:  # a failure in between is over
+        for name in last["stages"]:
+            recorder(name, "unchanged", 0.0, [])
+        results = list(recorder.ended)
+        recorder("publish", "unchanged", 0.0, [])
+        reasons = [stays(delivery["champion"])] if delivery["refused"] else []
+        recorder("promote", "refused" if reasons else "unchanged", 0.0, reasons)
+        if delivery["online"]:
+            recorder("materialize", "unchanged", 0.0, [])
+    delivery |= {"new": False, "previous": delivery["champion"]}
+    return RunResult(results, delivery, _evaluation(root))
+
+
+def _evaluation(root: Path) -> dict[str, Any]:
+    report: dict[str, Any] = files.read_json(root / layout.EVALUATION / "evaluation.json")
+    return report
+
+
+def _pull(root: Path, env: str | None) -> None:
+    """Bring the tables and results from DVC's remote."""
+    from mlops_glue import config as configs
+    from mlops_glue.adapters import dvc
+
+    with session.project_lock(root):
+        summary, changed_here = dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False)))
+        log.info("%s", redacted(summary))
+        for path in changed_here:
+            log.info("%s was changed here, so it is not brought", path)
+
+
+def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.Config, str | None]:
+    """The configuration, and the text that `glue.yaml` is to have; None where it stays.
+
+    Raises:
+        ConfigError: it is not sound, or names a column that the labels' table does not have. That is said now, not
+            after minutes of training.
+    """
+    from mlops_glue import config as configs
+    from mlops_glue.pipeline import ingest
+
+    text = configs.overridden(root, dict(options.overrides)) if options.overrides else None
+    config = configs.load(root, env, text=text)
+    names = tables.column_names(root / config.source.path)
+    if names is not None:
+        try:
+            ingest.check_columns(config, names)
+        except ConfigError as error:
+            raise configs.located(root, error) from error
+    return config, text
+
+
+def _reproduce(
+    config: configs.Config,
+    root: Path,
+    env: str | None,
+    options: Options,
+    text: str | None,
+    recorder: Recorder,
+    group: Group,
+) -> tuple[unchanged.Snapshot | None, unchanged.Snapshot | None]:
+    """DVC's reproduce; what was in the control files before and after it."""
+    from mlops_glue import config as configs
+    from mlops_glue.adapters import dvc
+    from mlops_glue.pipeline import runner
+
+    def event(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
+        if not outcome:
+            check_interrupted()
+        recorder(name, outcome, seconds, reasons)
+        if outcome in session.OUTCOMES:
+            check_interrupted()
+
+    remote = configs.remote_url(config) if options.pull or options.push else None
+    with contextlib.ExitStack() as entered:
+        in_process = {} if options.subprocess else entered.enter_context(runner.in_process(config, root))
+        runner.write_definition(config, root)
+        if not env:
+            runner.name_remote(config, root)
+        if text is not None:  # nothing is left to refuse; DVC hashes what is in the file
+            files.write_text(root / layout.CONFIG, text)
+        before = unchanged.snapshot(root)
+        if in_process and not dvc.in_process_supported():
+            in_process = {}
+            log.warning("warning: this DVC lacks the names that in-process stages need; using subprocesses")
+        try:
+            with group("pipeline"):
+                dvc.reproduce(
+                    root, in_process, event, until=options.until, force=options.force, pull=options.pull, remote=remote
+                )
+        except GlueError:
+            if len(recorder.ended) > 1 and recorder.ended[-1].outcome == "failed":
+                log.info("the results before %s are kept: glue run goes on there", recorder.ended[-1].stage)
+            raise
+    if options.push:
+        log.info("%s", redacted(dvc.push(root, remote)))
+    return before, unchanged.snapshot(root)
+
+
+def _deliver(
+    config: configs.Config,
+    root: Path,
+    env: str | None,
+    options: Options,
+    recorder: Recorder,
+    snapshots: tuple[unchanged.Snapshot | None, unchanged.Snapshot | None],
+) -> RunResult:
+    from mlops_glue.delivery.deliver import deliver
+
+    results = list(recorder.ended)
+    trained = any(result.stage == "train" and result.outcome == "executed" for result in results)
+    took_s = session.seconds_taken(root, results)
+    delivery = deliver(config, root, env, recorder, promote=options.promote, trained=trained, took_s=took_s)
+    if options.promote:  # else the next run has something to do
+        joins, kept_in = bool(config.features.use), delivery["kept_in"]
+        state = {
+            "stages": [result.stage for result in results],
+            "code": [config.train.estimator, config.features.transform if joins else None],
+            "features": config.features.repo if joins else None,
+            "stores": [layout.TRACKING_DB, *kept_in[:1]] if config.tracking.uri is None else None,
+            "there": kept_in,
+            "env": env,
+        }
+        unchanged.record(root, *snapshots, state)
+    return RunResult(results, delivery, _evaluation(root))

@@ -1,0 +1,176 @@
+"""A run of the pipeline: one at a time in a project, what a killed one left, and how each stage and the run ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mlops_glue import files, layout
+from mlops_glue.errors import GlueError, ToolError
+
+log = logging.getLogger(__name__)
+
+# Called with a stage's name, outcome, seconds and reasons: the outcome is "" when the stage begins, "outside" when a
+# process of its own takes the terminal, and one of OUTCOMES when the stage has ended.
+OnStage = Callable[[str, str, float, list[str]], None]
+OUTCOMES = ("executed", "restored", "unchanged", "failed", "refused")
+DID_NOT_RUN = ("restored", "unchanged")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """How a stage ended."""
+
+    stage: str
+    outcome: str
+    seconds: float
+    reasons: list[str]
+
+
+class Recorder:
+    """An `OnStage` that passes each event on and keeps how the stages ended."""
+
+    def __init__(self, on_stage: OnStage) -> None:
+        self._on_stage = on_stage
+        self.ended: list[StageResult] = []
+
+    def __call__(self, name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
+        self._on_stage(name, outcome, seconds, reasons)
+        if outcome in OUTCOMES:
+            self.ended.append(StageResult(name, outcome, round(seconds, 3), reasons))
+
+
+@dataclass
+class Outcome:
+    """How a step of the delivery ends, as the block that does it decides."""
+
+    outcome: str = "executed"
+    reasons: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def staged(name: str, on_stage: OnStage) -> Iterator[Outcome]:
+    """A stage that ends with the block: as the block decides, or failed where it raises."""
+    result, started = Outcome(), time.perf_counter()
+    on_stage(name, "", 0.0, [])
+    try:
+        yield result
+    except BaseException:
+        result = Outcome("failed")
+        raise
+    finally:
+        on_stage(name, result.outcome, time.perf_counter() - started, result.reasons)
+
+
+@contextlib.contextmanager
+def project_lock(root: Path, name: str = layout.LOCK, *, waits: bool = True) -> Iterator[None]:
+    """Let one `glue` at a time work in a project.
+
+    Args:
+        root: the project folder.
+        name: of the lock's file.
+        waits: whether a second one waits, up to `GLUE_LOCK_TIMEOUT_S` seconds, or is refused.
+
+    Raises:
+        ToolError: another one holds the lock.
+    """
+    from filelock import FileLock, Timeout
+
+    path = root / name
+    path.parent.mkdir(exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not waits:
+            problem = f"another glue {path.stem} is at work in this project"
+            raise ToolError(problem, hint="wait until it has ended") from None
+        log.info("waiting for another glue at work in this project")
+        try:
+            lock.acquire(timeout=float(os.environ.get("GLUE_LOCK_TIMEOUT_S", "3600")))
+        except Timeout:
+            raise ToolError("another glue has been at work in this project too long", hint="see: ps aux") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def at_work(root: Path) -> bool:
+    """Does another process hold the project's lock?"""
+    from filelock import FileLock, Timeout
+
+    if not (root / layout.LOCK).is_file():
+        return False
+    try:
+        with FileLock(root / layout.LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+@contextlib.contextmanager
+def marked(root: Path) -> Iterator[None]:
+    """Mark that a run is at work; where the one before was killed, remove the files that it left half-written."""
+    mark = root / layout.RUNNING
+    if mark.exists():
+        for path in files.leftovers(root):
+            path.unlink(missing_ok=True)
+    mark.write_text(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def recorded(root: Path, on_stage: OnStage) -> Iterator[Recorder]:
+    """Write `last_run.json` when the block ends: how each stage and the run ended, for `glue report` and `doctor`.
+
+    Yields:
+        The `OnStage` that the block's stages report to.
+    """
+    path = root / layout.LAST_RUN
+    before = files.read_json(path) if path.is_file() else {}
+    took = before.get("took") or {entry["stage"]: entry.get("executed_s") for entry in before.get("stages", [])}
+    started, problem, hint = datetime.now(UTC), None, None
+    recorder = Recorder(on_stage)
+    try:
+        yield recorder
+    except BaseException as error:
+        problem, hint = (error.message, error.hint) if isinstance(error, GlueError) else (type(error).__name__, None)
+        problem = "it was interrupted" if isinstance(error, KeyboardInterrupt) else problem
+        raise
+    finally:
+        ended = recorder.ended
+        took |= {result.stage: result.seconds for result in ended if result.outcome not in (*DID_NOT_RUN, "failed")}
+        # of a stage that did not run: how long it took when it last did, whatever has failed since
+        stages = [asdict(result) | {"executed_s": took.get(result.stage)} for result in ended]
+        last = {"time": started.isoformat(timespec="seconds"), "problem": problem, "hint": hint}
+        with contextlib.suppress(OSError):  # the error of the run itself must come out
+            files.write_json(path, {**last, "stages": stages, "took": took})
+
+
+def last_failure(root: Path) -> dict[str, str] | None:
+    """Where and how the last run failed; None where it did not, or no run is known."""
+    try:
+        last = files.read_json(root / layout.LAST_RUN)
+        stage = next((entry["stage"] for entry in last["stages"] if entry["outcome"] == "failed"), None)
+        return {"where": f" at {stage}" if stage else "", **last} if last["problem"] else None
+    except (OSError, GlueError, LookupError, TypeError):  # the file is lost or torn
+        return None
+
+
+def seconds_taken(root: Path, results: list[StageResult]) -> float:
+    """How long the stages took when they ran, in seconds: in this run, or in the run that executed them."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        former = files.read_json(root / layout.LAST_RUN)["took"]
+        ran = [result.seconds if result.outcome == "executed" else former.get(result.stage) for result in results]
+        return sum(seconds or 0.0 for seconds in ran)
+    return sum(result.seconds for result in results)
