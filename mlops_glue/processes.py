@@ -1,10 +1,12 @@
-"""Processes beside this one, which end with it however it ends."""
+"""Processes: those beside this one, which end with it however it ends, and what identifies one."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from mlops_glue.errors import ToolError
@@ -48,3 +50,31 @@ def end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
             os._exit(1)
+
+
+def identity(pid: int | None = None) -> str:
+    """What identifies a process for as long as the system runs: boot, namespace of process ids, id and start; on Linux.
+
+    The id alone also names another process on another machine, in another container, and here once it is used again.
+
+    Args:
+        pid: its id; default this process's.
+
+    Returns:
+        An empty text if the process has ended, or the system is another.
+    """
+    pid = os.getpid() if pid is None else pid
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else f"{boot} {space} {pid} {fields[19]}"  # a zombie has ended
+
+
+def has_ended(process: str) -> bool:
+    """Has a process ended? Only of one with an identity of this system, as seen from here, can that be known."""
+    here = " ".join(identity().split()[:2])
+    found = re.fullmatch(rf"{re.escape(here)} (\d+) \d+", process) if here else None
+    return found is not None and identity(int(found[1])) != process

@@ -119,7 +119,7 @@ def _converted(
         shutil.copy(top / layout.TRACKING_DB, scratch / layout.TRACKING_DB)
     elif uri.startswith("file:"):
         os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
-    found, folder = mlflow.Store(scratch, uri, create=False).logged(name, version, scratch / "logged")
+    found, folder = mlflow.Store(scratch, uri, create=False).download_model(name, version, scratch / "logged")
     about = files.read_yaml(folder / "MLmodel")
     flavor = about["flavors"].get("sklearn")
     if flavor is None:

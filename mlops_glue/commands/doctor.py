@@ -226,7 +226,7 @@ def _features(root: Path, config: Config) -> Iterator[Finding]:
 
     from mlops_glue import features
     from mlops_glue.adapters.mlflow import Store
-    from mlops_glue.records import FeatureList
+    from mlops_glue.delivery.fetch import feature_list_of
 
     with tempfile.TemporaryDirectory() as folder:
         repository = features.open_repository(config, root, Path(folder))
@@ -235,11 +235,11 @@ def _features(root: Path, config: Config) -> Iterator[Finding]:
             return
         store = Store(root, configs.tracking_uri(config), create=False)
         champion = store.champion(config.model_name)
-        taken = store.feature_list(config.model_name, champion) if champion is not None else None
+        taken = feature_list_of(store, config.model_name, champion) if champion is not None else None
         if taken is None:
             return
         try:
-            features.check_definitions(repository, FeatureList.from_dict(taken), features.transform_hash(config, root))
+            features.check_definitions(repository, taken, features.transform_hash(config, root))
         except DataError as error:
             yield Finding("note", f"{error.message}: its online store is left as it is", "glue run")
     live = features.open_live(config, root)
@@ -251,7 +251,7 @@ def _features(root: Path, config: Config) -> Iterator[Finding]:
         yield Finding("problem", f"{file}: {said}", f"rm {file}*; glue materialize")
         return
     live.check()
-    if taken is not None and features.is_empty(config, root, FeatureList.from_dict(taken)):
+    if taken is not None and features.is_empty(config, root, taken):
         yield Finding("problem", "the online store is empty: whom it is asked about has no features", MATERIALIZE)
         return
     yield Finding("ok", "the feature registry and the online store can be read")

@@ -301,7 +301,7 @@ def _counting(store: Store, config: configs.Config, seen: Seen, version: int | N
         return {watch.version.number for watch, _ in seen.watches}
     aliases = ["champion", *([config.serve.canary.alias] if config.serve.canary else [])]
     try:
-        return {number for alias in aliases if (number := store.under(config.model_name, alias)) is not None}
+        return {number for alias in aliases if (number := store.get_alias(config.model_name, alias)) is not None}
     except GlueError as error:  # the registry is gone since the bundles came
         seen.problems.append(f"every version counts, for which one answers is not known: {error.message}")
         return {watch.version.number for watch, _ in seen.watches}
@@ -388,13 +388,13 @@ def _logged(config: configs.Config, root: Path, store: Store, told: dict[str, An
         if (of := one["performance"]) is not None:
             numbers |= {f"{'estimated' if of['estimated'] else 'by_labels'}.{of['metric']}": of["value"]}
         numbers |= {f"distance.{name}": column["distance"] for name, column in one["columns"].items()}
-        one["run"] = store.monitored(
+        one["run"] = store.log_monitoring_run(
             told["model"],
             one["version"],
             experiment=experiment,
             metrics={name: float(value) for name, value in numbers.items() if value is not None},
             tags={"glue.verdict": one["verdict"]},
-            files=page if at == 0 else [],
+            artifacts=page if at == 0 else [],
         )
 
 

@@ -76,7 +76,7 @@ def _chosen(root: Path, config: configs.Config, store: Store, version: int | Non
             said = f"{version}: {config.model_name} has no such version"
             raise UsageError(said, hint=did_you_mean("", list(map(str, there))))
         return version
-    challenger = store.under(config.model_name, CHALLENGER) if alias == "champion" else None
+    challenger = store.get_alias(config.model_name, CHALLENGER) if alias == "champion" else None
     told = last_delivery(root, config)
     last = told["version"] if told and told["version"] in there else there[-1]
     return challenger if challenger is not None else last

@@ -140,7 +140,9 @@ def alert(config: configs.Config, root: Path, store: Store, told: dict[str, Any]
     if not (config.monitor.alerts.channels or config.monitor.alerts.webhooks):
         return
     model = config.model_name
-    shared = alerts.Shared(lambda: store.alerted(model), lambda state: store.note_alerted(model, state))
+    shared = alerts.Shared(
+        lambda: store.get_model_tag(model, alerts.TAG), lambda state: store.set_model_tag(model, alerts.TAG, state)
+    )
     sent = alerts.tell(root, config.monitor.alerts, summary(told, root), now=now, shared=shared)
     told["alert"] = {"event": sent.event, "since": sent.since, "sent": sent.sent, "problems": sent.problems}
     for line in (*(f"not told: {problem}" for problem in sent.problems), *sent.notes):

@@ -56,7 +56,7 @@ def _asked(config: configs.Config, store: Store, tables: list[pa.Table], now: da
     """What the workflow of the monitor is to do: `asked` starts train.yml, which trains on the tables as they are."""
     model, options = config.model_name, config.monitor.retrain
     try:
-        kept = limits.checked(store.retraining(model) or "{}")
+        kept = limits.checked(store.get_model_tag(model, limits.TAG) or "{}")
     except ValueError:
         raise DataError(
             f"{model}: what the registry keeps of its retrainings cannot be read", hint="glue monitor --resume"
@@ -67,7 +67,9 @@ def _asked(config: configs.Config, store: Store, tables: list[pa.Table], now: da
     why = limits.why_not(options.model_copy(update={"data": "reread"}), kept, counted, now)
     if why is not None:
         return _ended("skipped", why)
-    store.note_retraining(model, json.dumps({"began": now.isoformat(timespec="seconds"), "resumed": kept["resumed"]}))
+    store.set_model_tag(
+        model, limits.TAG, json.dumps({"began": now.isoformat(timespec="seconds"), "resumed": kept["resumed"]})
+    )
     return _ended("asked", "the workflow starts train.yml")
 
 
@@ -105,7 +107,7 @@ def _resumed(config: configs.Config, root: Path) -> int:
     if not versions:
         return 0
     refused = _refused(store, model, 0)
-    store.note_retraining(model, json.dumps({"resumed": max(versions)}))
+    store.set_model_tag(model, limits.TAG, json.dumps({"resumed": max(versions)}))
     return refused
 
 

@@ -314,7 +314,7 @@ def follow(root: Path, env: str | None, settings: Settings, poll_s: float, paren
             raise ToolError(f"{layout.TRACKING_DB} is not there")  # any more; SQLite would make an empty one
         if not stores:
             stores.append(fetching.opened(root, config, create=False))
-        return stores[0].under(config.model_name, alias)
+        return stores[0].get_alias(config.model_name, alias)
 
     def bring(version: int) -> Servable:
         with tempfile.TemporaryDirectory(dir=settings.state) as scratch:

@@ -77,7 +77,7 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
         "glue.git_dirty": str(commit is None or bool(git.changed(Path.cwd(), []))).lower(),
     }
     before, status = _stamps(_held(metrics)), "FAILED"
-    run, variables = store.begin(config.project, {key: value for key, value in tags.items() if value})
+    run, variables = store.start_run(config.project, {key: value for key, value in tags.items() if value})
     try:
         code, status = _run(command, _environment(own, variables))
     finally:
@@ -193,4 +193,4 @@ def _read(file: Path) -> Any:
 
 def _log(store: Store, run: str, status: str, params: dict[str, Any], metrics: dict[str, float]) -> None:
     files = [Path(name) for name in (*PARAMS, "dvc.lock") if Path(name).is_file()]
-    store.end(run, status, {key: str(value) for key, value in params.items()}, metrics, files)
+    store.end_run(run, status, {key: str(value) for key, value in params.items()}, metrics, files)

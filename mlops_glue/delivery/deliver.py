@@ -121,15 +121,16 @@ def materialized(
     config: configs.Config, root: Path, store: Store, env: str | None, on_stage: OnStage, *, force: bool = False
 ) -> dict[str, Any]:
     """Fill the online store for the champion: each view with its outcome, and the files that keep a record of it."""
+    from mlops_glue.delivery.fetch import feature_list_of
+
     champion = store.champion(config.model_name) if config.features.use else None
-    features = store.feature_list(config.model_name, champion) if champion is not None else None
+    features = feature_list_of(store, config.model_name, champion) if champion is not None else None
     if features is None:
         return {"views": {}, "kept_in": []}
     from mlops_glue.delivery.materialize import materialize
-    from mlops_glue.records import FeatureList
 
     with staged("materialize", on_stage) as stage:
-        done = materialize(config, root, FeatureList.from_dict(features), env=env, force=force)
+        done = materialize(config, root, features, env=env, force=force)
         stage.reasons = [view.view for view in done.views if view.outcome == "executed"]
         stage.outcome = "executed" if stage.reasons else "unchanged"
     return {"views": {view.view: view.outcome for view in done.views}, "kept_in": done.files}

@@ -19,6 +19,7 @@ from mlops_glue.records import Servable
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.records import FeatureList
 
 KEPT = 3  # bundles of former versions
 KEPT_S = 3600.0  # and those that somebody may still serve: whoever does touches them
@@ -147,3 +148,12 @@ def lookup(config: configs.Config, root: Path, env: str | None, folder: Path) ->
     if packed is None or on_demand:
         return {"type": "feast", "options": {"root": str(root), "env": env}}
     return {"type": "packed", "options": {"path": str(packed[0]), "project": packed[1]}}
+
+
+def feature_list_of(store: Store, model: str, version: int) -> FeatureList | None:
+    """Which features of a version come from Feast, by its bundle; None if none do."""
+    from mlops_glue.records import FeatureList
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = store.download_bundle(model, version, Path(folder)) / "features.json"
+        return FeatureList.from_dict(files.read_json(path)) if path.is_file() else None

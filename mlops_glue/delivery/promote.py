@@ -73,7 +73,9 @@ def promote(
     with tempfile.TemporaryDirectory() as scratch:
         here = not asked or _is_here(root, tags)
         folder = brought(store, root, name, version, Path(scratch)) if asked else root / layout.BUNDLE
-        evaluation = root / layout.EVALUATION if here else store.artifact(name, version, EVALUATION, Path(scratch))
+        evaluation = (
+            root / layout.EVALUATION if here else store.download_artifact(name, version, EVALUATION, Path(scratch))
+        )
         report, parity = files.read_json(evaluation / "evaluation.json"), files.read_json(folder / "parity.json")
         registered = tags.get(BUNDLE_DIGEST) == files.digest(folder)
         refused = unsound(
@@ -171,7 +173,7 @@ def _judged(
 def _decided(store: Store, name: str, verdict: Verdict, alias: str, *, asked: bool) -> Verdict:
     """Write down what was found, and move the alias where nothing speaks against it."""
     version, now = verdict.version, datetime.now(UTC)
-    was = version in [one for one, *_ in store.history(name)]
+    was = version in [one for one, *_ in store.champion_history(name)]
     found, gone = history.noted(
         store.tags(name, version),
         alias,
@@ -230,7 +232,7 @@ def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int |
     now = store.champion(name)
     chosen = history.taken_back(name, champions(store, name), now, to)
     with tempfile.TemporaryDirectory() as scratch:
-        store.bundle(name, chosen, Path(scratch))  # checks it
+        store.download_bundle(name, chosen, Path(scratch))  # checks it
     if now is not None:
         store.add_to_description(name, now, f"* {_now()}, glue rollback: taken back, v{chosen} is champion")
         store.tag(name, now, {history.ROLLED_BACK: _now()})
@@ -240,7 +242,7 @@ def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int |
 
 def champions(store: Store, name: str) -> list[int]:
     """The versions that were champion and were not rolled back since, in order; the last one is champion now."""
-    return history.line([(version, how) for version, how, _ in store.history(name)], store.champion(name))
+    return history.line([(version, how) for version, how, _ in store.champion_history(name)], store.champion(name))
 
 
 def move(store: Store, name: str, version: int, how: str) -> None:
@@ -249,11 +251,11 @@ def move(store: Store, name: str, version: int, how: str) -> None:
     Noted first: of a move that a crash cut short, the alias tells the truth.
     """
     before = store.champion(name)
-    if before is not None and before not in [one for one, *_ in store.history(name)]:
-        store.note(name, before, "promote", _now())
-    store.note(name, version, how, _now())
+    if before is not None and before not in [one for one, *_ in store.champion_history(name)]:
+        store.record_champion(name, before, "promote", _now())
+    store.record_champion(name, version, how, _now())
     store.set_champion(name, version)
-    if store.under(name, CHALLENGER) == version:
+    if store.get_alias(name, CHALLENGER) == version:
         store.remove_alias(name, CHALLENGER)
 
 

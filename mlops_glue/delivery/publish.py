@@ -13,7 +13,7 @@ import numpy as np
 
 from mlops_glue import __version__, files, layout, tables
 from mlops_glue.adapters import dvc, onnx
-from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
+from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, ModelFiles, RunContent, Store
 from mlops_glue.config import Config, path_of
 from mlops_glue.delivery import trial
 from mlops_glue.delivery.describe import described, parameters
@@ -41,9 +41,9 @@ def publish(
     """
     name = config.model_name
     store.end_dead_runs(config.project)
-    found = store.published(name, fingerprint)
+    found = store.find_version(name, fingerprint)
     if found is not None:
-        store.mend(name, found, root / layout.BUNDLE)
+        store.repair_bundle(name, found, root / layout.BUNDLE)
         return found, False
     report = files.read_json(root / layout.EVALUATION / "evaluation.json")
     parity = files.read_json(root / layout.BUNDLE / "parity.json")
@@ -78,25 +78,29 @@ def publish(
             name,
             experiment=config.project,
             fingerprint=fingerprint,
-            estimator=model,
-            trusted=onnx.TRUSTED,
-            raw=root / layout.BUNDLE,
-            code=Path(folder) / "code",
-            loader=carried("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
-            params=_params(config, root, model, report, of_data),
-            metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
-            tags={k: v for k, v in tags.items() if v},
-            tables=data,
-            describe=lambda named: described(named, report, of_data, _commit(commit, dirty)),
-            took_s=took_s,
-            artifacts={
-                "bundle": [root / layout.BUNDLE],
-                "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],
-                "validation": [root / layout.VALIDATION],
-                FOLDER: [Path(folder) / FILE],
-                "": [root / "dvc.lock", root / "dvc.yaml", root / layout.CONFIG],
-            },
-            requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
+            content=RunContent(
+                params=_params(config, root, model, report, of_data),
+                metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
+                tags={k: v for k, v in tags.items() if v},
+                tables=data,
+                artifacts={
+                    "bundle": [root / layout.BUNDLE],
+                    "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],
+                    "validation": [root / layout.VALIDATION],
+                    FOLDER: [Path(folder) / FILE],
+                    "": [root / "dvc.lock", root / "dvc.yaml", root / layout.CONFIG],
+                },
+                took_s=took_s,
+            ),
+            model_files=ModelFiles(
+                estimator=model,
+                trusted=onnx.TRUSTED,
+                bundle=root / layout.BUNDLE,
+                code=Path(folder) / "code",
+                loader=carried("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
+                requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
+            ),
+            describe=lambda name: described(name, report, of_data, _commit(commit, dirty)),
         )
     return made, True
 

@@ -77,7 +77,7 @@ def version_rows(store: Store, model: str, version: int) -> Rows | None:
     if KNOWN not in store.tags(model, version):
         return None
     with tempfile.TemporaryDirectory() as folder:
-        return Rows.read(store.artifact(model, version, FOLDER, Path(folder)) / FILE)
+        return Rows.read(store.download_artifact(model, version, FOLDER, Path(folder)) / FILE)
 
 
 def identities(table: pa.Table) -> Array:

@@ -26,7 +26,7 @@ def brought(store: Store, root: Path, model: str, version: int, folder: Path) ->
         DataError: it is not that, or must not be loaded, or does not answer.
         ToolError: the registry cannot be read.
     """
-    found = store.bundle(model, version, folder)
+    found = store.download_bundle(model, version, folder)
     try:
         bundle.check(found)
     except DataError as error:

@@ -33,6 +33,7 @@ from mlops_glue.errors import GlueError, ToolError, first_line
 
 Event = Literal["opened", "worse", "resolved", "test"]
 TRIES, FIRST_PAUSE_S = 3, 1.0
+TAG = "glue.alerts"  # of the registered model: which alerts are open
 ANSWER_S = 5.0  # for one answer of a webhook
 WORSE = 0.1  # by so much more of the weight drifted, or of the allowed drop lost again
 LOCK_S = 120.0

@@ -24,6 +24,7 @@ from mlops_glue.text import FALSE, TRUE, is_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TAG = "glue.retraining"  # of the registered model: when a job asked for a retraining last
 PARTS = ("year", "month", "day", "hour", "minute")
 KEYS = ["glue_request_id", "glue_row"]
 

@@ -317,7 +317,7 @@ def _models(config: configs.Config, root: Path) -> dict[str, Any]:
         told["all"], found = store.overview(config.model_name, MOST_VERSIONS)
         told["moves"] = [
             {"version": version, "how": how, "when": when}
-            for version, how, when in reversed(store.history(config.model_name) if found else [])
+            for version, how, when in reversed(store.champion_history(config.model_name) if found else [])
         ]
     except GlueError as error:
         told["problem"] = error.message

@@ -16,9 +16,10 @@ from urllib.parse import quote
 
 import pytest
 
-from mlops_glue import secrets
-from mlops_glue.adapters import mlflow
-from mlops_glue.adapters.mlflow import Store, scrub
+from mlops_glue import processes, secrets
+from mlops_glue.adapters.mlflow import Store, connection, database, runs
+from mlops_glue.adapters.mlflow.errors import translate_errors
+from mlops_glue.adapters.mlflow.registry import with_line
 from mlops_glue.errors import ToolError
 
 OPEN = (
@@ -50,12 +51,12 @@ def test_many_processes_make_one_store(tmp_path: Path, place: str) -> None:
 def test_a_store_that_another_program_made_meanwhile_stays(tmp_path: Path, empty_store: Path) -> None:
     """MLflow itself takes no lock of ours."""
     file = tmp_path / "shared.db"
-    made = mlflow._is_made
+    made = database._exists
     looks = iter([False, False])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mlflow, "_is_made", lambda path: next(looks, True) if path == file else made(path))
-        patch.setattr(mlflow.os, "fsync", lambda handle: file.write_bytes(b"theirs"))
-        mlflow._create(file, tmp_path / "lock")
+        patch.setattr(database, "_exists", lambda path: next(looks, True) if path == file else made(path))
+        patch.setattr(database.os, "fsync", lambda handle: file.write_bytes(b"theirs"))
+        database.create(file, tmp_path / "lock")
     assert file.read_bytes() == b"theirs"
     assert {p.name for p in tmp_path.iterdir()} == {"shared.db", "lock"}
 
@@ -82,7 +83,7 @@ def test_a_store_whose_making_was_broken_off(tmp_path: Path, place: str | None) 
         Store(tmp_path, uri)
     assert caught.value.hint == f"restore {named} from a backup, or without its history: {without}"
     file.write_bytes(b"")  # touched: nothing is lost
-    mlflow._create(file, tmp_path / "lock")
+    database.create(file, tmp_path / "lock")
     assert sound(file)
 
 
@@ -104,27 +105,27 @@ def test_only_a_run_of_a_dead_process_of_this_system_is_closed(tmp_path: Path, e
     shutil.copy(empty_store, tmp_path)
     store = Store(tmp_path, None)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        dead = mlflow._process(process.pid)
+        dead = processes.identity(process.pid)
         process.communicate(b"")
-    own = mlflow._process()
+    own = processes.identity()
     boot, space, pid, start = own.split()
     others = [
-        {mlflow.PROCESS: own},
-        {mlflow.PROCESS: f"other {' '.join(dead.split()[1:])}"},  # another machine's, or before this one's last start
-        {mlflow.PROCESS: f"{boot} pid:[1] {' '.join(dead.split()[2:])}"},  # another container's
-        {mlflow.PROCESS: ""},
-        {mlflow.PROCESS: boot},
+        {runs.PROCESS: own},
+        {runs.PROCESS: f"other {' '.join(dead.split()[1:])}"},  # another machine's, or before this one's last start
+        {runs.PROCESS: f"{boot} pid:[1] {' '.join(dead.split()[2:])}"},  # another container's
+        {runs.PROCESS: ""},
+        {runs.PROCESS: boot},
         {"glue.pid": dead.split()[2]},
         {},
     ]
     reused = f"{boot} {space} {pid} {int(start) + 1}"  # a process that had our id before us
-    ended = [{mlflow.PROCESS: dead}, {mlflow.PROCESS: reused}]
-    client = store._client
+    ended = [{runs.PROCESS: dead}, {runs.PROCESS: reused}]
+    client = store.client
     experiment = client.create_experiment("e")
-    runs = [client.create_run(experiment, tags=tags).info.run_id for tags in (*others, *ended)]
-    assert sorted(store.dead_runs("e")) == sorted(runs[-2:])
+    made = [client.create_run(experiment, tags=tags).info.run_id for tags in (*others, *ended)]
+    assert sorted(store.dead_runs("e")) == sorted(made[-2:])
     store.end_dead_runs("e")
-    assert [client.get_run(run).info.status for run in runs] == ["RUNNING"] * len(others) + ["KILLED"] * 2
+    assert [client.get_run(run).info.status for run in made] == ["RUNNING"] * len(others) + ["KILLED"] * 2
 
 
 def test_only_what_glue_placed_beside_the_database_follows_it(tmp_path: Path, empty_store: Path) -> None:
@@ -133,7 +134,7 @@ def test_only_what_glue_placed_beside_the_database_follows_it(tmp_path: Path, em
     (before / "mlartifacts").mkdir(parents=True)
     (tmp_path / "nas/mlartifacts").mkdir(parents=True)
     shutil.copy(empty_store, before)
-    client = Store(before, None)._client
+    client = Store(before, None).client
     places = {
         "on the nas": (tmp_path / "nas/mlartifacts").as_uri(),
         "not mounted": "file:///mnt/gone/mlartifacts",
@@ -147,21 +148,23 @@ def test_only_what_glue_placed_beside_the_database_follows_it(tmp_path: Path, em
         store.execute("update experiments set artifact_location = 'file:///mnt/mlartifacts' where name = 'moved away'")
         store.commit()
     names = ["own", "moved away", *places]
-    runs = {n: client.create_run(client.get_experiment_by_name(n).experiment_id).info.run_id for n in names}
+    placed = {n: client.create_run(client.get_experiment_by_name(n).experiment_id).info.run_id for n in names}
     for again in ("after", "once more"):
         shutil.copytree(before, tmp_path / again)
-        client = Store(tmp_path / again, None)._client
+        client = Store(tmp_path / again, None).client
         got = {name: client.get_experiment_by_name(name).artifact_location for name in names}
         here = (tmp_path / again / "mlartifacts").as_uri()
         assert got == {"own": here, "moved away": "file:///mnt/mlartifacts", **places}
         assert all(
-            client.get_run(run).info.artifact_uri == f"{got[name]}/{run}/artifacts" for name, run in runs.items()
+            client.get_run(run).info.artifact_uri == f"{got[name]}/{run}/artifacts" for name, run in placed.items()
         )
         before = tmp_path / again
 
 
 def test_credentials_are_scrubbed() -> None:
-    assert scrub("cannot reach https://me:pw@host/x\nmore") == "cannot reach https://***@host/x"
+    with pytest.raises(ToolError) as caught, translate_errors():
+        raise ValueError("cannot reach https://me:pw@host/x\nmore")
+    assert caught.value.message == "MLflow: ValueError: cannot reach https://***@host/x"
 
 
 @pytest.mark.parametrize("body", [b"\xfc\x80noise" * 500, b"SQLite format 3\x00" + bytes(5000)])
@@ -183,7 +186,7 @@ def test_a_broken_store_is_told_with_its_name(tmp_path: Path, body: bytes) -> No
 )
 def test_a_full_disk_is_told_as_one(error: Exception, full: bool) -> None:
     """Also where another error has come of it."""
-    with pytest.raises(ToolError) as told, mlflow._told():
+    with pytest.raises(ToolError) as told, translate_errors():
         try:
             raise error
         except Exception as cause:
@@ -196,37 +199,35 @@ def test_what_a_parameter_and_a_description_may_hold(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MY_TOKEN", "canary-1234")
     secrets.note(["MY_TOKEN"])
     given = {"max_iter": 3, "api_key": "canary", "url": "http://x/?t=canary-1234", "long": "x" * 9000, "token": None}
-    made = {name: mlflow._value(name, value) for name, value in given.items()}
+    made = {name: runs.param_value(name, value) for name, value in given.items()}
     assert (made["max_iter"], made["api_key"], made["token"], len(made["long"])) == ("3", "***", "None", 6000)
     assert "canary" not in str(made)
-    first = mlflow._with_line(None, "* 09:00, glue run: **champion**")
+    first = with_line(None, "* 09:00, glue run: **champion**")
     assert first == "* 09:00, glue run: **champion**"
-    assert mlflow._with_line(first, "* 09:05, glue run: **champion**") is None  # the same decision again
-    assert mlflow._with_line(first, "* 09:05, glue rollback: gone") == f"{first}\n* 09:05, glue rollback: gone"
-    assert mlflow._with_line("good", "* 09:05, x") == "good\n\n* 09:05, x"
-    assert mlflow._with_line("x" * 4995, "* 09:05, x") is None
+    assert with_line(first, "* 09:05, glue run: **champion**") is None  # the same decision again
+    assert with_line(first, "* 09:05, glue rollback: gone") == f"{first}\n* 09:05, glue rollback: gone"
+    assert with_line("good", "* 09:05, x") == "good\n\n* 09:05, x"
+    assert with_line("x" * 4995, "* 09:05, x") is None
 
 
 def test_a_run_that_fails_says_so_and_the_names_say_which_it_was(tmp_path: Path, empty_store: Path) -> None:
     shutil.copy(empty_store, tmp_path)
     store = Store(tmp_path, None)
     (tmp_path / "b").mkdir()
-    with pytest.raises(RuntimeError), store._running("e", "m v1", {"k": "v"}, 7.5):
+    with pytest.raises(RuntimeError), store.running("e", "m v1", {"k": "v"}, 7.5):
         raise RuntimeError
     assert store.register("m", experiment="e", fingerprint="f", tags={}, bundle=tmp_path / "b") == (1, True)
     assert store.register("m", experiment="e", fingerprint="f", tags={}, bundle=tmp_path / "b") == (1, False)
-    store.monitored("m", 1, experiment="e", metrics={"drift share": 0.5, "a/b": 1.0}, tags={}, files=[])
-    store.begin("e", {"mlflow.source.name": "python train.py"})
+    store.log_monitoring_run("m", 1, experiment="e", metrics={"drift share": 0.5, "a/b": 1.0}, tags={}, artifacts=[])
+    store.start_run("e", {"mlflow.source.name": "python train.py"})
     store.add_to_description("m", 1, "* 09:00, glue run: **champion**")
-    client = store._client
-    runs = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+    client = store.client
+    logged = client.search_runs([client.get_experiment_by_name("e").experiment_id])
     ended = [("m v1", "FAILED"), ("m v1", "FINISHED"), ("m v1 monitored", "FINISHED"), ("python train.py", "RUNNING")]
-    assert sorted((run.info.run_name, run.info.status) for run in runs) == ended
+    assert sorted((run.info.run_name, run.info.status) for run in logged) == ended
     version = client.get_model_version("m", "1")
     assert (
-        version.description
-        == client.get_run(version.run_id).data.tags[mlflow.NOTE]
-        == "* 09:00, glue run: **champion**"
+        version.description == client.get_run(version.run_id).data.tags[runs.NOTE] == "* 09:00, glue run: **champion**"
     )
 
 
@@ -236,8 +237,8 @@ def test_a_server_that_does_not_answer_is_asked_twice_unless_the_user_says_other
     names = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
     for name in names:
         monkeypatch.delenv(name, raising=False)
-    mlflow._quiet()
+    connection.quiet()
     assert [os.environ[name] for name in names] == ["1", "10"]
     monkeypatch.setenv(names[0], "7")
-    mlflow._quiet()
+    connection.quiet()
     assert os.environ[names[0]] == "7"

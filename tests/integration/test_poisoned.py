@@ -418,7 +418,7 @@ def test_who_predicts_and_who_watches_tries_it_too(
     monkeypatch.setenv("GLUE_TRIAL_TIMEOUT_S", "3")
     config = Config.model_validate({"glue": 1, "project": "m"})
     store = Mock()
-    store.champion.return_value, store.bundle.return_value = 1, bundle
+    store.champion.return_value, store.download_bundle.return_value = 1, bundle
     with pytest.raises(DataError, match="m v1: does not answer"):
         fetch.of_registry(store, tmp_path, config, None, tmp_path)
     with pytest.raises(DataError, match="v1 cannot be compared with: m v1: does not answer"):

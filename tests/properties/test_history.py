@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_glue.adapters.mlflow import _with_line
+from mlops_glue.adapters.mlflow.registry import with_line
 from mlops_glue.delivery import history
 from mlops_glue.delivery.promote import Verdict, _decided, champions, former, move, rollback, unsound
 from mlops_glue.errors import UsageError
@@ -32,12 +32,12 @@ class Registry:
 
     def add_to_description(self, _: str, version: int, line: str) -> None:
         before = self.descriptions.get(version)
-        self.descriptions[version] = _with_line(before, line) or before or ""
+        self.descriptions[version] = with_line(before, line) or before or ""
 
     def champion(self, _: str) -> int | None:
         return self.aliases.get("champion")
 
-    def under(self, _: str, alias: str) -> int | None:
+    def get_alias(self, _: str, alias: str) -> int | None:
         return self.aliases.get(alias)
 
     def set_alias(self, _: str, alias: str, version: int) -> None:
@@ -58,13 +58,13 @@ class Registry:
     def untag(self, _: str, version: int, key: str) -> None:
         self.of[version].pop(key, None)
 
-    def history(self, _: str) -> list[tuple[int, str, str]]:
+    def champion_history(self, _: str) -> list[tuple[int, str, str]]:
         return self.moves
 
-    def note(self, _: str, version: int, how: str, when: str) -> None:
+    def record_champion(self, _: str, version: int, how: str, when: str) -> None:
         self.moves.append((version, how, when))
 
-    def bundle(self, _: str, version: int, into: Path) -> Path:
+    def download_bundle(self, _: str, version: int, into: Path) -> Path:
         return into
 
 

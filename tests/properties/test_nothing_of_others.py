@@ -14,8 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_glue import cli, console, errors, files, tables
-from mlops_glue.adapters import mlflow
+from mlops_glue import cli, console, errors, files, processes, tables
 from mlops_glue.errors import GlueError, ToolError
 
 MODES = [0o600, 0o640, 0o644, 0o664, 0o400, 0o755, 0o2664]
@@ -134,7 +133,7 @@ words = st.sampled_from(["", "here", "there"])
 def test_only_a_process_of_this_system_that_is_no_more_is_dead(
     boot: str, space: str, pid: str, start: str, more: bool
 ) -> None:
-    own = mlflow._process().split()
+    own = processes.identity().split()
     ended = ended_process()
     numbers = {"own": own[2], "dead": ended.split()[2]}
     began = {"here": own[3] if pid != "dead" else ended.split()[3], "there": "1", "": ""}
@@ -149,19 +148,19 @@ def test_only_a_process_of_this_system_that_is_no_more_is_dead(
     )
     seen_from_here = boot == space == "here" and not more and start != "" and pid not in ("", "x")
     # the process `1` lives, and began at another moment than those that the tags tell
-    assert mlflow._is_dead(tag) == (seen_from_here and not (pid == "own" and start == "here"))
+    assert processes.has_ended(tag) == (seen_from_here and not (pid == "own" and start == "here"))
 
 
 def ended_process() -> str:
     """What names a process that was here."""
     if not _ended:
         with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
-            _ended.append(mlflow._process(process.pid))
+            _ended.append(processes.identity(process.pid))
             assert process.stdin is not None
             process.stdin.close()
             while Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
                 time.sleep(0.01)
-            assert mlflow._is_dead(_ended[0])  # it has ended, and nobody has looked at how
+            assert processes.has_ended(_ended[0])  # it has ended, and nobody has looked at how
     return _ended[0]
 
 

@@ -20,7 +20,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from mlops_glue import files, tables
 from mlops_glue.adapters import onnx
-from mlops_glue.adapters.mlflow import _OfRawRows, _signature
+from mlops_glue.adapters.mlflow.logged_model import RawRowsFlavor, signature_of
 from mlops_glue.errors import DataError
 from mlops_glue.modules import carried
 from mlops_glue.pipeline import reference
@@ -92,11 +92,11 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     loader = carried("mlops_glue.pyfunc", ROOT, folder / "code")
     assert loader.split(".")[0] != "mlops_glue"
     signature = reference.signature(schema, probabilities=hasattr(model, "predict_proba"))
-    _OfRawRows(bundle, folder / "code", loader).save_model(
+    RawRowsFlavor(bundle, folder / "code", loader).save_model(
         str(folder / "model"),
         Model(),
         sk_model=model,
-        signature=_signature(signature),
+        signature=signature_of(signature),
         input_example=raw.head(3),
         pip_requirements=["numpy"],
         serialization_format="skops",

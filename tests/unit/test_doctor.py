@@ -13,17 +13,17 @@ from mlops_glue import features, files, layout
 from mlops_glue.adapters import mlflow
 from mlops_glue.commands import doctor
 from mlops_glue.config import Config
+from mlops_glue.delivery import fetch
 
 
 @pytest.mark.parametrize("empty", [True, False])
 def test_an_online_store_that_holds_nothing_is_found(empty: bool, tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "mlflow.db").touch()
-    listed = {"any": "list"}
-    monkeypatch.setattr(mlflow, "Store", MagicMock(return_value=Mock(feature_list=lambda *_: listed)))
+    monkeypatch.setattr(mlflow, "Store", MagicMock(return_value=Mock()))
     for name in ("open_repository", "check_definitions", "transform_hash"):
         monkeypatch.setattr(features, name, MagicMock())
     monkeypatch.setattr(features, "open_live", Mock(return_value=Mock(online_file=None)))
-    monkeypatch.setattr("mlops_glue.records.FeatureList.from_dict", lambda _: Mock())
+    monkeypatch.setattr(fetch, "feature_list_of", Mock())
     monkeypatch.setattr(features, "is_empty", lambda *_: empty)
     config = Config.model_validate({"glue": 1, "project": "p", "features": {"use": "service"}})
     told = {one.what for one in doctor._features(tmp_path, config)}

@@ -136,9 +136,9 @@ class Registry:
         self.lines.append((version, line))
 
     def champion(self, model: str) -> int | None:
-        return self.under(model, "champion")
+        return self.get_alias(model, "champion")
 
-    def under(self, model: str, alias: str) -> int | None:
+    def get_alias(self, model: str, alias: str) -> int | None:
         assert model == "p"
         return self.aliases.get(alias)
 
@@ -165,11 +165,11 @@ class Registry:
         assert model == "p"
         self.of[version].pop(key, None)
 
-    def history(self, model: str) -> list[tuple[int, str, str]]:
+    def champion_history(self, model: str) -> list[tuple[int, str, str]]:
         assert model == "p"
         return list(self.noted)
 
-    def note(self, model: str, version: int, how: str, when: str) -> None:
+    def record_champion(self, model: str, version: int, how: str, when: str) -> None:
         assert model == "p" and datetime.fromisoformat(when).utcoffset() == timedelta(0)
         self.noted.append((version, how, when))
 
@@ -177,12 +177,12 @@ class Registry:
         assert model == "p"
         return version not in self.unsigned
 
-    def artifact(self, model: str, version: int, name: str, into: Path) -> Path:
+    def download_artifact(self, model: str, version: int, name: str, into: Path) -> Path:
         assert model == "p"
         return Path(shutil.copytree(self.folder / f"{version}" / name, into / name))
 
-    def bundle(self, model: str, version: int, into: Path) -> Path:
-        found = self.artifact(model, version, "bundle", into)
+    def download_bundle(self, model: str, version: int, into: Path) -> Path:
+        found = self.download_artifact(model, version, "bundle", into)
         if self.of[version].get("glue.bundle_sha256") != files.digest(found):
             raise DataError(f"{model} v{version}: its bundle is another")
         return found

@@ -242,10 +242,10 @@ class Registry:
         self.text: str | None = None
         self._refused = refused
 
-    def retraining(self, _: str) -> str | None:
+    def get_model_tag(self, _: str, key: str) -> str | None:
         return self.text
 
-    def note_retraining(self, _: str, state: str) -> None:
+    def set_model_tag(self, _: str, key: str, state: str) -> None:
         self.text = state
 
     def champion(self, _: str) -> int:

@@ -1,0 +1,131 @@
+"""MLflow's SQLite file: created whole, moved with its project, and explained where it is broken.
+
+MLflow's own creation is neither concurrent- nor crash-safe, so the file is made under a temporary name and a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from mlops_glue import layout
+from mlops_glue.adapters.mlflow.errors import translate_errors
+
+LOCK_S = 300
+PLACE_TAG = "glue.artifacts"  # tag of an experiment whose artifacts lie in the project: its folder, as a URI
+OF_RUN = "run_id in (select run_uuid from runs where experiment_id = ?)"
+PLACES = (  # table, column with absolute places of files, and the condition for the rows of one experiment
+    ("runs", "artifact_uri", "experiment_id = ?"),
+    ("logged_models", "artifact_location", "experiment_id = ?"),
+    ("model_versions", "storage_location", OF_RUN),
+    ("model_versions", "source", OF_RUN),
+    ("experiments", "artifact_location", "experiment_id = ?"),
+    ("experiment_tags", "value", f"key = '{PLACE_TAG}' and experiment_id = ?"),
+)
+OUTDATED = (
+    "select e.experiment_id, t.value from experiments e join experiment_tags t using (experiment_id) "
+    "where t.key = ? and t.value = e.artifact_location and t.value <> ?"
+)
+
+
+def file_of(uri: str) -> Path | None:
+    """The file of an SQLite URI; None for any other database, and for one in memory."""
+    found = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+)(?:\?.*)?", uri)
+    return None if found is None or found[1] == ":memory:" else Path(unquote(found[1]))
+
+
+def uri_of(file: Path) -> str:
+    """The SQLite URI of a file."""
+    return f"sqlite:///{quote(file.absolute().as_posix())}"
+
+
+def create(path: Path, lock: Path) -> None:
+    """Create the database, whole or not at all; one that another program makes meanwhile stays.
+
+    Args:
+        path: the file.
+        lock: a file that holds off other processes of glue.
+    """
+    from filelock import FileLock
+
+    if _exists(path):
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock, timeout=LOCK_S):
+        if _exists(path):
+            return
+        for old in path.parent.glob(f".{path.name}.*.tmp*"):
+            old.unlink()
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        _create_tables(temporary)
+        if path.is_file() and not _exists(path):  # an empty file
+            temporary.replace(path)
+        else:
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(temporary)
+            temporary.unlink()
+
+
+def _exists(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _create_tables(path: Path) -> None:
+    with translate_errors():
+        from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        SqlAlchemyStore(uri_of(path), DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def follow_move(root: Path) -> None:
+    """Point the project's database to the artifacts in this folder, if the project was moved or copied.
+
+    MLflow stores absolute places and has no call that changes them, so this writes to six columns of its tables
+    (`PLACES`). Only experiments that glue created here are touched, and only where nobody has changed their place. If
+    the tables are different, nothing is written: MLflow then looks where the project was.
+    """
+    here = (root / layout.TRACKING_ARTIFACTS).absolute()
+    if not here.is_dir():
+        return
+    with (
+        contextlib.suppress(sqlite3.Error),  # no database, other tables, read-only: opening it through MLflow explains
+        contextlib.closing(sqlite3.connect(root / layout.TRACKING_DB)) as database,
+        database,
+    ):
+        for experiment, old in database.execute(OUTDATED, (PLACE_TAG, here.as_uri())).fetchall():
+            for table, column, condition in PLACES:
+                where = f"substr({column} || '/', 1, ?) = ? and {condition}"
+                database.execute(
+                    f"update {table} set {column} = ? || substr({column}, ?) where {where}",  # noqa: S608
+                    (here.as_uri(), len(old) + 1, len(old) + 1, f"{old}/", experiment),
+                )
+
+
+def remedy(file: Path, name: str) -> str:
+    """What to type when MLflow cannot use a database.
+
+    Args:
+        file: the database.
+        name: its name as the user knows it.
+    """
+    without = f"mv {name} {name}.broken; glue run"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            tables = {table for (table,) in database.execute("select name from sqlite_master")}
+            tables &= {"runs", "registered_models"}
+            used = any(database.execute(f"select 1 from {table} limit 1").fetchone() for table in tables)  # noqa: S608
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            return "another program holds it: again when that has ended"
+        return f"restore {name} from a backup, or without its history: {without}"
+    if not used:  # its creation was interrupted
+        return f"it holds no run and no model; if no program is making it now: {without}"
+    return f"restore {name} from a backup, or without its history: {without}"

@@ -1,0 +1,55 @@
+"""MLflow's exceptions as glue's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from io import StringIO
+from urllib.parse import urlsplit
+
+from mlops_glue.errors import FULL, GlueError, ToolError, causes, first_line
+
+MAX_MESSAGE = 300  # characters
+
+
+@contextlib.contextmanager
+def translate_errors() -> Iterator[None]:
+    """Raise MLflow's exceptions as one line without credentials, and drop what MLflow prints.
+
+    Raises:
+        ToolError: MLflow, its database or its server could not do the work.
+    """
+    try:
+        with contextlib.redirect_stdout(StringIO()), contextlib.redirect_stderr(StringIO()):
+            yield
+    except GlueError:
+        raise
+    except Exception as error:
+        chain = list(causes(error))
+        if any(map(_is_full, chain)):
+            message, hint = f"the disk is full: {_describe(error)}", "make room, then again"
+        else:
+            message, hint = _unreachable(chain) or _describe(error), None
+        raise ToolError(f"MLflow: {message}", hint=hint) from error
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {first_line(error, MAX_MESSAGE)}"
+
+
+def _unreachable(chain: list[BaseException]) -> str | None:
+    """Say that the server does not answer, and why; None if the error has another cause."""
+    from requests.exceptions import ConnectionError, RequestException, Timeout  # MLflow's HTTP client
+
+    for error in chain:
+        if isinstance(error, ConnectionError | Timeout) and error.request is not None:
+            url = urlsplit(str(error.request.url))
+            system = [one for one in chain if isinstance(one, OSError) and not isinstance(one, RequestException)]
+            reason = (system[-1].strerror or first_line(system[-1])) if system else type(error).__name__
+            return f"{url.scheme}://{url.netloc} does not answer: {reason}"
+    return None
+
+
+def _is_full(error: BaseException) -> bool:
+    """Check whether the system, or SQLite, has no room left."""
+    return (isinstance(error, OSError) and error.errno in FULL) or "disk is full" in str(error)

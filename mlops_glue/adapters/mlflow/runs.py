@@ -1,0 +1,215 @@
+"""MLflow's experiments and runs."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import layout, processes
+from mlops_glue.adapters.mlflow.connection import Connection
+from mlops_glue.adapters.mlflow.database import PLACE_TAG
+from mlops_glue.adapters.mlflow.errors import translate_errors
+from mlops_glue.records import UsedTable
+from mlops_glue.secrets import SECRET, redacted
+
+MAX_METRICS = 500  # of a run; MLflow takes 1,000 at a time
+MAX_PARAMS = 100  # MLflow takes as many at a time
+MAX_NAME, MAX_VALUE, MAX_SCHEMA = 250, 6000, 65535  # characters that MLflow takes
+NOTE = "mlflow.note.content"  # tag of a run: its description on MLflow's page
+TRACKED_BY = "glue.tracked_by"  # tag of a run that a program made under `glue track`: the run of that command
+PROCESS = "glue.process"  # tag of a run: the process that is to end it
+KINDS = {  # MLflow's name of a type by the beginning of Arrow's
+    **dict.fromkeys(("int", "uint"), "long"),
+    **dict.fromkeys(("float", "double", "halffloat", "decimal"), "double"),
+    **dict.fromkeys(("timestamp", "date"), "datetime"),
+    "bool": "boolean",
+}
+
+
+@dataclass(frozen=True)
+class RunContent:
+    """What a run of a training holds."""
+
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    tables: list[UsedTable]
+    artifacts: dict[str, list[Path]]  # by folder of the run's artifacts: files and folders to copy there
+    took_s: float  # how long it took to make the model
+
+
+class Runs(Connection):
+    """The runs of one tracking server or database."""
+
+    def start_run(self, experiment: str, tags: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """Start a run for the work of another program.
+
+        MLFLOW_RUN_ID is not among the variables: with it, `set_experiment` and a second process that logs fail.
+
+        Returns:
+            The run's id, and the environment variables that tell MLflow in that program where to log.
+        """
+        with translate_errors():
+            run = self._create_run(experiment, tags["mlflow.source.name"][:MAX_NAME], tags)
+        where = {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_REGISTRY_URI": self.uri}
+        context = json.dumps({TRACKED_BY: run})  # tags of every run that the program starts
+        return run, {**where, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_RUN_CONTEXT": context}
+
+    def end_run(
+        self, run: str, status: str, params: dict[str, str], metrics: dict[str, float], artifacts: list[Path]
+    ) -> None:
+        """Log to a run of `start_run`, and end it.
+
+        If the program logged one run itself, its parameters and metrics win over others of the same name.
+        """
+        with translate_errors():
+            own = self._adopt_children(run, status)
+            self._log_params(run, _clean(params) | own.params)
+            self._log_metrics(run, metrics | own.metrics)
+            for file in artifacts:
+                self.client.log_artifact(run, str(file))
+            self.client.set_terminated(run, status)
+
+    def _adopt_children(self, run: str, status: str) -> Any:
+        """Make the runs that the program started children of this one; the data of the only one at their top."""
+        from mlflow.entities import RunData
+
+        experiments = [experiment.experiment_id for experiment in self.client.search_experiments()]
+        made = self.client.search_runs(experiments, f"tags.`{TRACKED_BY}` = '{run}'")
+        top = [child for child in made if "mlflow.parentRunId" not in child.data.tags]
+        for child in top:
+            self.client.set_tag(child.info.run_id, "mlflow.parentRunId", run)
+        for child in made if status != "FINISHED" else ():  # their process has ended
+            if child.info.status == "RUNNING":
+                self.client.set_terminated(child.info.run_id, status)
+        return top[0].data if len(top) == 1 else RunData()
+
+    def dead_runs(self, experiment: str) -> list[str]:
+        """The ids of runs that are RUNNING although their process, on this machine and seen from here, has ended.
+
+        Runs that glue did not start, and those of another machine, another container or an earlier boot, are left out:
+        whether their process lives cannot be known here.
+        """
+        with translate_errors():
+            found = self.client.get_experiment_by_name(experiment)
+            if found is None:
+                return []
+            running = self.client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'")
+        return [run.info.run_id for run in running if processes.has_ended(run.data.tags.get(PROCESS, ""))]
+
+    def end_dead_runs(self, experiment: str) -> None:
+        """Mark dead runs as KILLED: a killed process leaves its run RUNNING for ever."""
+        for run in self.dead_runs(experiment):
+            with translate_errors():
+                self.client.set_terminated(run, "KILLED")
+
+    @contextlib.contextmanager
+    def running(self, experiment: str, name: str, tags: dict[str, str], took_s: float = 0.0) -> Iterator[str]:
+        """A run, by its id; it becomes FAILED if the block raises.
+
+        Args:
+            experiment: its experiment.
+            name: its name on MLflow's page.
+            tags: its tags.
+            took_s: how long the work took that it stands for; its start is set back by that.
+        """
+        ended = int(time.time() * 1000)
+        run = self._create_run(experiment, name, tags, ended - int(took_s * 1000))
+        try:
+            yield run
+        except BaseException:
+            with contextlib.suppress(Exception):  # the first error counts
+                self.client.set_terminated(run, "FAILED")
+            raise
+        self.client.set_terminated(run, "FINISHED", ended if took_s else None)
+
+    def _create_run(self, experiment: str, name: str, tags: dict[str, str], start_ms: int | None = None) -> str:
+        own = {"mlflow.user": _user(), "mlflow.source.type": "LOCAL", PROCESS: processes.identity()}
+        run = self.client.create_run(self._experiment(experiment), start_ms, {**own, **tags}, name)
+        return str(run.info.run_id)
+
+    def _experiment(self, name: str) -> str:
+        """The id of an experiment, which is created if it is missing and becomes MLflow's current one."""
+        import mlflow
+
+        if self.client.get_experiment_by_name(name) is None:
+            where = (self.root / layout.TRACKING_ARTIFACTS).as_uri() if self.is_local else None
+            self.client.create_experiment(name, artifact_location=where, tags={PLACE_TAG: where} if where else None)
+        return str(mlflow.set_experiment(name).experiment_id)
+
+    def _log_content(self, run: str, content: RunContent) -> None:
+        """Log everything but the metrics."""
+        self._log_params(run, _clean(content.params))
+        self.client.log_inputs(run, [_dataset_input(table) for table in content.tables])
+        for folder, paths in content.artifacts.items():
+            for path in paths:
+                if path.is_dir():
+                    self.client.log_artifacts(run, str(path), folder)
+                elif path.is_file():
+                    self.client.log_artifact(run, str(path), folder or None)
+
+    def _log_params(self, run: str, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        made = [Param(key, value) for key, value in params.items()]
+        for start in range(0, len(made), MAX_PARAMS):
+            self.client.log_batch(run, params=made[start : start + MAX_PARAMS])
+
+    def _log_metrics(self, run: str, metrics: Mapping[str, float], model: str | None = None) -> None:
+        """Log metrics to a run and, if its id is given, to a logged model."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        named = {_metric_name(key): value for key, value in metrics.items()}
+        made = [Metric(key, value, now, 0, model) for key, value in named.items()]
+        self.client.log_batch(run, metrics=made[:MAX_METRICS])
+
+
+def _dataset_input(table: UsedTable) -> Any:
+    """A table as MLflow shows it, made from what is known of it: no file is read."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    columns = [{"name": name, "type": _kind(kind), "required": True} for name, kind in table.columns.items()]
+    schema = json.dumps({"mlflow_colspec": columns})
+    dataset = Dataset(
+        name=table.name,
+        digest=table.md5[:36],
+        source_type="local",
+        source=json.dumps({"uri": table.path}),
+        schema=schema if len(schema) <= MAX_SCHEMA else None,
+        profile=json.dumps({"num_rows": table.rows, "num_elements": table.rows * len(columns)}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", table.use)])
+
+
+def _kind(arrow: str) -> str:
+    """MLflow's name of an Arrow type."""
+    return next((kind for start, kind in KINDS.items() if arrow.startswith(start)), "string")
+
+
+def _clean(params: Mapping[str, Any]) -> dict[str, str]:
+    return {_metric_name(name): param_value(name, value) for name, value in params.items()}
+
+
+def param_value(name: str, value: Any) -> str:
+    """A parameter as MLflow takes it, without secrets."""
+    is_secret = isinstance(value, str) and SECRET.search(name) is not None
+    return "***" if is_secret else redacted(str(value))[:MAX_VALUE]
+
+
+def _metric_name(name: str) -> str:
+    """A name with only the characters that MLflow takes."""
+    return re.sub(r"[^\w .:-]", "_", name)[:MAX_NAME]
+
+
+def _user() -> str:
+    with contextlib.suppress(KeyError, OSError):  # a user id that the system has no name for
+        return getpass.getuser()
+    return "unknown"
