@@ -23,7 +23,8 @@ import numpy as np
 
 from mlops_glue import tables
 from mlops_glue.errors import DataError
-from mlops_glue.schema import DATE_PARTS, Schema, as_text
+from mlops_glue.parsing import as_text
+from mlops_glue.schema import DATE_PARTS, Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -302,7 +303,7 @@ def inputs(schema: Schema) -> dict[str, Method]:
 def outcome(schema: Schema, names: list[str]) -> tuple[str, Method] | None:
     """The column of scored rows that prediction drift is about: the positive class's probability, the predicted label,
     or the predicted value."""
-    probable = f"probability_{schema.order[-1]}" if schema.task == "binary" else ""
+    probable = f"probability_{schema.class_order[-1]}" if schema.task == "binary" else ""
     if probable in names:
         return probable, "wasserstein"
     if "prediction" not in names:

@@ -9,17 +9,17 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue import column_types, layout, parsing, tables
 from mlops_glue import config as configs
-from mlops_glue import layout, tables, text
 from mlops_glue.adapters.feast import redis
 from mlops_glue.adapters.feast import repo as feast
 from mlops_glue.adapters.feast.redis import RedisReader
 from mlops_glue.config import Config
+from mlops_glue.dates import infer_day_first
 from mlops_glue.errors import ConfigError, DataError, did_you_mean, first_line
 from mlops_glue.modules import user_modules
+from mlops_glue.parsing import as_text
 from mlops_glue.records import FeatureList, FeatureView
-from mlops_glue.schema import as_text
-from mlops_glue.text import is_day_first
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,7 +143,7 @@ def _written(
     keys_of, request_of = (
         {name: str(table.schema.field(name).type) for name in sorted(names)} for names in (keys, request)
     )
-    return keys_of, isinstance(clock, str) and bool(is_day_first(table.column(clock))), request_of
+    return keys_of, isinstance(clock, str) and bool(infer_day_first(table.column(clock))), request_of
 
 
 def transform_hash(config: Config, root: Path) -> str | None:
@@ -263,7 +263,7 @@ def with_features(
 
 def _as_trained(table: pa.Table, key: str, kind: str) -> pa.Table:
     """A key of the type that it had in training: 17 and "17" are one customer, 17 and "017" are two."""
-    values = text.known(table.column(key))
+    values = parsing.with_nulls(table.column(key))
     if str(values.type) != kind:
         try:
             values = _key_as(values, kind)
@@ -275,13 +275,13 @@ def _as_trained(table: pa.Table, key: str, kind: str) -> pa.Table:
 
 def _as_requested(values: pa.ChunkedArray, name: str, kind: str | None, decimal: str) -> pa.ChunkedArray:
     """Text as the type that the column had in training; where that is not kept, as the text itself says."""
-    if not text.is_text(values.type) or kind in ("string", "large_string"):
+    if not parsing.is_text(values.type) or kind in ("string", "large_string"):
         return values
     if kind is None:
-        return text.typed(values, decimal)
-    states = {arrow: state for state, arrow in text.TYPES.items()}
-    state = states.get(kind) or ("whole" if kind.startswith(("int", "uint")) else "fraction")
-    made = text.cast(text.words(values), state, decimal)
+        return column_types.parse_column(values, decimal)
+    states = {arrow: state for state, arrow in column_types.ARROW_TYPES.items()}
+    state = states.get(kind) or ("integer" if kind.startswith(("int", "uint")) else "float")
+    made = column_types.cast_words(parsing.clean_words(values), state, decimal)
     if made is None:
         raise DataError(f"column {name!r} holds what is no {kind}, which it was when the model was trained")
     return made
@@ -296,11 +296,11 @@ def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if text.has_unsure(values):
+    if parsing.inexact_integer(values) is not None:
         raise ValueError("a float does not tell so long numbers apart")
-    if not text.is_text(values.type):
+    if not parsing.is_text(values.type):
         return as_text(values) if kind == "string" else values.cast(pa.type_for_alias(kind))
-    words = text.words(values)
+    words = parsing.clean_words(values)
     made = words.cast(pa.type_for_alias(kind))
     same = pc.fill_null(pc.equal(as_text(made), words), True)
     if not pc.all(same, min_count=0).as_py() and not pa.types.is_floating(made.type):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_glue import csv_format, text
+from mlops_glue import csv_format, parsing
 from mlops_glue.csv_format import Done
 from mlops_glue.errors import DataError, first_line
 
@@ -82,8 +82,12 @@ def typed(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
 
 def long_numbers(table: pa.Table, lines: bytes) -> set[str]:
     """Columns that Arrow takes for floats, though they hold whole numbers that no float tells apart."""
-    floats = [name for name in table.column_names if text.has_unsure(table.column(name))]
+    floats = [name for name in table.column_names if parsing.inexact_integer(table.column(name)) is not None]
     if not floats:
         return set()
     rows = [json.loads(line) for line in lines.decode("utf-8-sig").splitlines() if line.strip()]
-    return {name for name in floats if any(type(v := row.get(name)) is int and abs(v) > text.EXACT for row in rows)}
+    return {
+        name
+        for name in floats
+        if any(type(v := row.get(name)) is int and abs(v) > parsing.MAX_EXACT_INTEGER for row in rows)
+    }

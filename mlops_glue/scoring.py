@@ -113,9 +113,9 @@ class Bundle:
         return carried
 
     def indices(self, value: Any, probability: Any) -> tuple[Any, Any]:
-        """A class prediction in the form that `metrics` takes: indices into `schema.order`, and probabilities."""
+        """A class prediction in the form that `metrics` takes: indices into `schema.class_order`, and probabilities."""
         label = self.schema.class_indices(value)
         if probability is None:
-            return label, np.eye(len(self.schema.order))[label]
+            return label, np.eye(len(self.schema.class_order))[label]
         labels = self.schema.labels or []
-        return label, probability[:, [labels.index(one) for one in self.schema.order]]
+        return label, probability[:, [labels.index(one) for one in self.schema.class_order]]

@@ -14,11 +14,11 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import csv_format, json_lines, layout, text
+from mlops_glue import column_types, csv_format, json_lines, layout, parsing
 from mlops_glue.csv_format import CsvForm, Done
 from mlops_glue.errors import DataError, UsageError, did_you_mean, first_line
 from mlops_glue.files import atomic, json_value, read_json
-from mlops_glue.text import is_text
+from mlops_glue.parsing import is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -152,15 +152,18 @@ def as_values(table: pa.Table, keys: Sequence[str], facts: dict[str, Any], *, in
     """
     import pyarrow as pa
 
-    sign, columns = text.decimal_sign(table.columns), []
+    sign, columns = column_types.decimal_sign(table.columns), []
     nulls: dict[str, dict[str, int]] = {}
     alike: dict[str, tuple[str, str]] = {}
     for name, values in zip(table.column_names, table.columns, strict=True):
         if is_text(values.type):
-            raw, values = values, text.typed(values, sign, key=name in keys) if infer else text.known(values)
-            if pa.types.is_floating(values.type) and (pair := text.alike(raw, sign)):
+            raw, values = (
+                values,
+                column_types.parse_column(values, sign, key=name in keys) if infer else parsing.with_nulls(values),
+            )
+            if pa.types.is_floating(values.type) and (pair := column_types.equal_numbers(raw, sign)):
                 alike[name] = pair
-            if is_text(values.type) and (found := text.null_words(raw)):
+            if is_text(values.type) and (found := parsing.count_null_words(raw)):
                 nulls[name] = found
         columns.append(values)
     fields = [table.schema.field(at).with_type(values.type) for at, values in enumerate(columns)]
@@ -333,7 +336,7 @@ def frame(table: pa.Table) -> Any:
         values = table.column(name)
         if values.type in nullable and 0 < values.null_count < len(values):
             ends = pc.min_max(values).as_py()
-            if max(-ends["min"], ends["max"]) > text.EXACT:
+            if max(-ends["min"], ends["max"]) > parsing.MAX_EXACT_INTEGER:
                 made[name] = values.to_pandas(types_mapper=nullable.get)
     return made
 
@@ -454,15 +457,18 @@ def _csv_batches(path: Path, decimal: str, verbatim: bool, done: Done) -> Iterat
     states: list[str] = ["null"] * len(names)
     if not verbatim:
         for batch in csv_format.batches(path, form, lambda share: done(share / 2)):
-            found = [text.state(text.words(pa.chunked_array([column])), decimal)[0] for column in batch.columns]
-            states = [text.wider(*pair) for pair in zip(states, found, strict=True)]
+            found = [
+                column_types.infer_type(parsing.clean_words(pa.chunked_array([column])), decimal)[0]
+                for column in batch.columns
+            ]
+            states = [column_types.common_type(*pair) for pair in zip(states, found, strict=True)]
     for batch in csv_format.batches(path, form, done if verbatim else lambda share: done((1 + share) / 2)):
         raw = pa.Table.from_batches([batch])
         piece = raw.rename_columns(names)
         if verbatim:
             yield piece, raw
             continue
-        columns = [text.typed(c, decimal, name=s) for c, s in zip(piece.columns, states, strict=True)]
+        columns = [column_types.parse_column(c, decimal, name=s) for c, s in zip(piece.columns, states, strict=True)]
         yield piece, pa.table(columns, names=names)
 
 

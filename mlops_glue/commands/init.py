@@ -19,7 +19,9 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout, tables
 from mlops_glue.adapters import dvc, git
+from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
+from mlops_glue.parsing import canonical_category, is_text
 from mlops_glue.pipeline import runner
 from mlops_glue.pipeline.featurize import as_target, outputs, shown
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
@@ -28,8 +30,6 @@ from mlops_glue.scaffold import defaults, manifest, undo
 from mlops_glue.scaffold import feature_repo as store
 from mlops_glue.scaffold.commit import due
 from mlops_glue.scaffold.feast import FeastView
-from mlops_glue.schema import moments
-from mlops_glue.text import category, is_text
 
 SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
 MOST_TWINS = 3  # groups of classes that are told to be one
@@ -301,7 +301,7 @@ def _without_seasons(label: Table, usable: list[Profile]) -> list[Profile]:
     """Where the holdout is the latest rows, and the table does not span two years, its months were never learnt."""
     if label.when is None:
         return usable
-    when = moments(label.rows, [label.when] if isinstance(label.when, str) else label.when)
+    when = timestamps_utc(label.rows, [label.when] if isinstance(label.when, str) else label.when)
     if (when.max() - when.min()).astype("timedelta64[D]").astype(int) >= 2 * 365:
         return usable
     reason = "the holdout is of later months than the training rows"
@@ -382,7 +382,7 @@ def _check_classes(label: Table, target: str, task: str, notes: list[str], *, as
     if is_text(values.type):
         alike: dict[str, list[str]] = {}
         for word in sorted(values.unique().drop_null().to_pylist()):
-            alike.setdefault(category(word.strip().casefold(), "double"), []).append(word)  # 1 and 1.0 too
+            alike.setdefault(canonical_category(word.strip().casefold(), "double"), []).append(word)  # 1 and 1.0 too
         for twins in [words for words in alike.values() if len(words) > 1][:MOST_TWINS]:
             said = ", ".join(map(repr, twins[:4]))
             by = "blanks or case" if len({word.strip().casefold() for word in twins}) == 1 else "how they are written"

@@ -149,13 +149,13 @@ def with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any,
     import numpy as np
 
     from mlops_glue import features as of_feast
-    from mlops_glue.schema import moments
+    from mlops_glue.dates import timestamps_utc
 
     clock = config.source.timestamps
     there = set(clock) <= set(rows.column_names)
     now = np.full(rows.num_rows, np.datetime64("now", "us"))
     try:
-        when = moments(rows, clock, bundle.features.day_first, hint=None) if there else now
+        when = timestamps_utc(rows, clock, bundle.features.day_first, hint=None) if there else now
         return of_feast.with_features(config, root, bundle.features, rows, when, decimal=bundle.schema.decimal)
     except DataError as error:
         raise DataError(f"{where}: {error.message}", hint=error.hint) from error

@@ -14,7 +14,7 @@ from mlops_glue.monitoring.drift import Version
 from mlops_glue.monitoring.performance import ESTIMATED_ROWS, performance
 from mlops_glue.monitoring.target import target_drift
 from mlops_glue.monitoring.window import Sampled, Window
-from mlops_glue.schema import as_text
+from mlops_glue.parsing import as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

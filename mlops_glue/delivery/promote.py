@@ -13,6 +13,7 @@ import numpy as np
 from mlops_glue import files, layout, metrics, tables
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
 from mlops_glue.config import METRICS, Config
+from mlops_glue.dates import timestamps_utc
 from mlops_glue.delivery import history
 from mlops_glue.delivery.describe import decided, missed
 from mlops_glue.delivery.publish import hashes
@@ -20,7 +21,6 @@ from mlops_glue.delivery.rows import version_rows
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import GlueError
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import moments
 from mlops_glue.scoring import Bundle
 
 EVALUATION = "evaluation"  # artifact folder of the run
@@ -310,10 +310,10 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
     truth = rows.column(f"target:{schema.target}").to_numpy()
     with tempfile.TemporaryDirectory() as folder:
         other = Bundle(brought(store, root, config.model_name, champion, Path(folder)))
-    if other.schema.order != schema.order or other.schema.task != schema.task:
+    if other.schema.class_order != schema.class_order or other.schema.task != schema.task:
         raise GlueError(f"it predicts {other.schema.task} {other.schema.labels or ''}")
     name = config.promote.metric or METRICS[schema.task][0]
-    metric = metrics.table(schema.task, len(schema.order))[name]
+    metric = metrics.table(schema.task, len(schema.class_order))[name]
     rows_of = [raw, _with_its_features(config, root, other, raw)]
     outcomes = [_outcome(bundle, one, truth) for bundle, one in zip((candidate, other), rows_of, strict=True)]
     mine, theirs = (metrics.compute(metric, *one) for one in outcomes)
@@ -330,7 +330,7 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
         "rows": len(truth),
         "drawn_rows": metrics.drawn_rows(len(truth)),
         "seen": None if seen is None else held - len(truth),
-        "order": metrics.ordered(schema.task, len(schema.order), outcomes[1], config.train.seed)
+        "order": metrics.ordered(schema.task, len(schema.class_order), outcomes[1], config.train.seed)
         if config.split.fresh_after
         else None,
         "at_least_as_good": metrics.is_at_least(mine, theirs, higher_is_better=metric.higher_is_better),
@@ -361,7 +361,7 @@ def _with_its_features(config: Config, root: Path, bundle: Bundle, raw: Any) -> 
     from mlops_glue import features
 
     taken = [name for name in raw.column_names if name not in bundle.features.columns]
-    when = moments(raw, config.source.timestamps, bundle.features.day_first)
+    when = timestamps_utc(raw, config.source.timestamps, bundle.features.day_first)
     return features.with_features(config, root, bundle.features, raw.select(taken), when, as_defined_now=True)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import layout, tables
-from mlops_glue.schema import as_text
+from mlops_glue.parsing import as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

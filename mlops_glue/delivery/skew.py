@@ -14,9 +14,9 @@ from mlops_glue import features as feast
 from mlops_glue import layout, tables
 from mlops_glue.adapters.feast.repo import Repository, utc
 from mlops_glue.config import Config
+from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import ToolError
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import moments
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS = 20  # of the holdout, spread over its time
@@ -33,7 +33,7 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int,
     order = np.argsort(rows.column(layout.TIMESTAMP_COLUMN).to_numpy(), kind="stable")
     at = tables.spread(len(order), ROWS)
     sample = tables.read_parquet(root / layout.JOINED).take(rows.column(layout.ROW).take(order[at]))
-    when = moments(sample, config.source.timestamps, features.day_first)
+    when = timestamps_utc(sample, config.source.timestamps, features.day_first)
     keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()
     known = [at for at, key in enumerate(keys) if all(key[name] is not None for name in features.keys)]
     with tempfile.TemporaryDirectory() as folder:

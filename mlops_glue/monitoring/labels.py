@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import tables, text
+from mlops_glue import parsing, tables
 from mlops_glue.config import LabelTable
+from mlops_glue.dates import as_datetime, infer_day_first
 from mlops_glue.errors import ConfigError, DataError, GlueError, did_you_mean, together
 from mlops_glue.layout import CONFIG
-from mlops_glue.schema import Schema, as_datetime, as_text, text_of, truth
-from mlops_glue.text import is_day_first
+from mlops_glue.parsing import as_text, column_as_text, parse_boolean
+from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,22 +124,22 @@ def in_words_of(schema: Schema, values: pa.ChunkedArray) -> pa.ChunkedArray:
     import pyarrow.compute as pc
 
     coded = pc.dictionary_encode(as_text(values)).combine_chunks()
-    say = _number(schema) if schema.labels is None else _class(schema.order)
+    say = _number(schema) if schema.labels is None else _class(schema.class_order)
     made = pa.array([say(word) for word in coded.dictionary.to_pylist()], pa.string())
     return pa.chunked_array([made.take(coded.indices)])
 
 
 def _class(labels: list[Any]) -> Callable[[str], str]:
     own = {word_of(label): label for label in labels}
-    of_two = {truth_or_none(word): word for word in own}
-    by_truth = of_two if len(own) == 2 and set(of_two) == {0.0, 1.0} else {}
+    of_two = {parse_boolean(word): word for word in own}
+    by_truth = of_two if len(own) == 2 and set(of_two) == {False, True} else {}
 
     def say(word: str) -> str:
         bare = word.strip()
         if word in own or bare in own:
             return word if word in own else bare
         same = [name for name, label in own.items() if isinstance(label, int | float) and _as_number(bare) == label]
-        return same[0] if same else by_truth.get(truth_or_none(bare), word)
+        return same[0] if same else by_truth.get(parse_boolean(bare), word)
 
     return say
 
@@ -150,7 +151,9 @@ def _number(schema: Schema) -> Callable[[str], str]:
         if not np.isnan(_as_number(word)):
             return word
         try:
-            return str(text.numbers(text.words(pa.chunked_array([[word]]), schema.nulls), schema.decimal)[0])
+            return str(
+                parsing.parse_numbers(parsing.clean_words(pa.chunked_array([[word]]), schema.nulls), schema.decimal)[0]
+            )
         except ValueError:
             return word
 
@@ -162,14 +165,6 @@ def _as_number(word: str) -> float:
         return float(word)
     except ValueError:
         return float("nan")
-
-
-def truth_or_none(word: str) -> float | None:
-    """1 or 0 of a word that says so."""
-    try:
-        return truth(word)
-    except ValueError:
-        return None
 
 
 def word_of(label: Any) -> str:
@@ -184,7 +179,7 @@ def _labels(table: pa.Table, options: LabelTable, target: str, problems: list[st
     frame = pd.DataFrame({"key": _key(table.column(key), key).to_pandas()})
     frame["row"] = _whole(table.column(options.row), f"{WHERE}.row") if options.row else 0
     frame["when"] = _times(table.column(options.timestamp)) if options.timestamp else pd.NaT
-    frame["truth"] = text_of(table.column(target), target).to_pandas()
+    frame["truth"] = column_as_text(table.column(target), target).to_pandas()
     needed = ["key", "truth", *(["when"] if options.entity and options.timestamp else [])]
     known = frame.dropna(subset=needed)
     if lost := len(frame) - len(known):
@@ -243,7 +238,7 @@ def _as_words(file: Path, needed: set[str], keys: list[str]) -> pa.Table:
     table = tables.read_table(file, keys)
     there = needed & {*table.column_names}
     try:
-        return pa.table({name: (_key if name in keys else text_of)(table.column(name), name) for name in there})
+        return pa.table({name: (_key if name in keys else column_as_text)(table.column(name), name) for name in there})
     except DataError as error:
         raise DataError(f"{file}: {error.message}") from None
 
@@ -254,9 +249,9 @@ def _key(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     Raises:
         DataError: it has no text, or does not tell keys apart.
     """
-    if text.has_unsure(values):
-        raise DataError(f"column {name!r} holds a key that {text.UNSURE}")
-    return text_of(values, name)
+    if parsing.inexact_integer(values) is not None:
+        raise DataError(f"column {name!r} holds a key that {parsing.INEXACT_INTEGER}")
+    return column_as_text(values, name)
 
 
 def _whole(values: Any, where: str) -> Any:
@@ -270,7 +265,7 @@ def _whole(values: Any, where: str) -> Any:
 
 def _times(values: Any) -> Array:
     try:
-        return as_datetime(values, is_day_first(values))
+        return as_datetime(values, infer_day_first(values))
     except (ValueError, TypeError) as error:
         raise ConfigError([f"{CONFIG} {WHERE}.timestamp: holds what is no time: {error}"[:300]]) from None
 

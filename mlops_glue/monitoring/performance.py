@@ -73,14 +73,14 @@ def performance(
 def _measured(
     schema: Schema, table: pa.Table, name: str, before: dict[str, Any], options: Performance, problems: list[str]
 ) -> dict[str, Any]:
-    metric = metrics.table(schema.task, len(schema.order))[name]
+    metric = metrics.table(schema.task, len(schema.class_order))[name]
     truth, known = truths(schema, table.column(TRUTH))
     new = 1 - float(known.mean())
     if new:
         of = "classes that the model does not know" if schema.labels is not None else "what is no number"
         found = ", ".join(sorted(map(repr, set(table.column(TRUTH).filter(~known).to_pylist())))[:3])
         if schema.labels is not None:
-            found += f"; it knows {', '.join(repr(word_of(one)) for one in schema.order[:5])}"
+            found += f"; it knows {', '.join(repr(word_of(one)) for one in schema.class_order[:5])}"
         problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {of} ({found}): left out of {name}")
     there = usable(schema, table)
     if lost := int((known & ~there).sum()):
@@ -129,7 +129,7 @@ def truths(schema: Schema, values: pa.ChunkedArray) -> tuple[Array, Array]:
     if schema.labels is None:
         numbers = np.array([_number(word) for word in words])
         return numbers, np.isfinite(numbers)
-    place = {word_of(label): at for at, label in enumerate(schema.order)}
+    place = {word_of(label): at for at, label in enumerate(schema.class_order)}
     found = np.array([place.get(word, -1) for word in words], np.int64)
     return found, found >= 0
 
@@ -157,7 +157,7 @@ def outcome(schema: Schema, table: pa.Table) -> tuple[Array, Array | None]:
     if schema.labels is None:
         return said, None
     label = schema.class_indices(said)
-    names = [f"probability_{one}" for one in schema.order]
+    names = [f"probability_{one}" for one in schema.class_order]
     if not set(names) <= set(table.column_names):
         return label, np.eye(len(names))[label]
     return label, np.column_stack([table.column(name).to_numpy() for name in names])
@@ -170,7 +170,7 @@ def _estimate(schema: Schema, before: dict[str, Any], name: str, sampled: pa.Tab
     sampled = None if sampled is None else sampled.filter(usable(schema, sampled))
     if sampled is None or not sampled.num_rows:
         return none
-    metric = metrics.table(schema.task, len(schema.order))[name]
+    metric = metrics.table(schema.task, len(schema.class_order))[name]
     label, probability = outcome(schema, sampled)
     assert probability is not None
     drawn = estimated(metric, label, probability, before["calibration"])

@@ -19,7 +19,7 @@ from mlops_glue.config import Config, Retrain, span
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.metrics import ENOUGH
 from mlops_glue.monitoring.labels import TRUTH
-from mlops_glue.text import FALSE, TRUE, is_text
+from mlops_glue.parsing import FALSE, TRUE, is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,7 +12,8 @@ from mlops_glue.config import Drift
 from mlops_glue.drift import Numbers, Summary, Values
 from mlops_glue.monitoring.labels import TRUTH, Joined
 from mlops_glue.monitoring.performance import LEVEL, truths
-from mlops_glue.schema import Schema, as_text
+from mlops_glue.parsing import as_text
+from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,5 +64,5 @@ def _add(seen: Summary, schema: Schema, values: pa.ChunkedArray) -> None:
 
 
 def _counts(schema: Schema, indices: Any) -> dict[str, int]:
-    names = [*map(str, schema.order), OTHER]  # -1 is the last one
+    names = [*map(str, schema.class_order), OTHER]  # -1 is the last one
     return {names[at]: int(n) for at, n in zip(*np.unique(indices, return_counts=True), strict=True)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import tables, text
+from mlops_glue import parsing, tables
 from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import DataError, ToolError, UsageError, first_line
 
@@ -167,8 +167,8 @@ def pieces_of(path: Path, types: dict[str, str], decimal: str = ".") -> Iterator
     if tables.suffix(path) != ".parquet":
         for raw, typed in tables.batches(path, decimal=decimal):
             for at, name in enumerate(typed.column_names):
-                if types.get(name) == "string" and text.is_text(raw.column(name).type):
-                    typed = typed.set_column(at, name, text.known(raw.column(name)))
+                if types.get(name) == "string" and parsing.is_text(raw.column(name).type):
+                    typed = typed.set_column(at, name, parsing.with_nulls(raw.column(name)))
             yield typed
         return
     import pyarrow as pa

@@ -11,10 +11,11 @@ from mlops_glue import files, layout, metrics, tables
 from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import METRICS, Config
 from mlops_glue.errors import ConfigError, StageError
+from mlops_glue.parsing import column_as_text
 from mlops_glue.pipeline import doubts, plots
 from mlops_glue.pipeline.ingest import check_slices
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
-from mlops_glue.schema import Schema, text_of
+from mlops_glue.schema import Schema
 
 PERFECT, ALONE = 0.999, 0.9  # of a metric whose best value is 1; a column's share of all importances
 GOOD = 0.95  # r2, from where on the order of a column may be the reason
@@ -130,13 +131,12 @@ def _worse(losses: dict[str, dict[str, float]]) -> list[str]:
 def _absent(schema: Schema, truth: Any, learnt: set[Any], scores: dict[str, dict[str, Any]]) -> list[str]:
     """Lines on classes that training lacks, which the model never says, and on those without which a metric is none."""
     told = []
-    if new := [at for at, one in enumerate(schema.order) if one not in learnt and at in truth]:
-        said = (
-            f"the model never says {schema.target} {_some([schema.order[at] for at in new])}: no training row is such"
-        )
+    if new := [at for at, one in enumerate(schema.class_order) if one not in learnt and at in truth]:
+        classes = _some([schema.class_order[at] for at in new])
+        said = f"the model never says {schema.target} {classes}: no training row is such"
         told.append(f"{said}, and {np.isin(truth, new).sum():,} of the {len(truth):,} rows of the holdout are")
     undefined = [name for name, score in scores.items() if np.isnan(score["value"])]
-    absent = [one for at, one in enumerate(schema.order) if at not in truth]
+    absent = [one for at, one in enumerate(schema.class_order) if at not in truth]
     if undefined and absent:
         said = f"the holdout has no row where {schema.target} is {_some(absent)}"
         told.append(f"{', '.join(undefined)} not defined: {said}")
@@ -214,7 +214,8 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], said: 
     rows = tables.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
     table = tables.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
     texts = {
-        column: text_of(table.column(column), column).fill_null("").to_numpy() for column in config.evaluate.slices
+        column: column_as_text(table.column(column), column).fill_null("").to_numpy()
+        for column in config.evaluate.slices
     }
     return [{"column": column, **one} for column, values in texts.items() for one in by_value(values, names, *said)]
 

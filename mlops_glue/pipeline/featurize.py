@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import files, layout, tables, text
+from mlops_glue import column_types, files, layout, parsing, tables
 from mlops_glue.config import Config, path_of
+from mlops_glue.dates import infer_day_first, timestamps_utc
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
+from mlops_glue.parsing import column_as_text
 from mlops_glue.pipeline.ingest import check_kinds
 from mlops_glue.pipeline.profile import infer_task, profile
+from mlops_glue.precision import float32_fit
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Column, Schema, encode, kept_apart, moments, text_of
-from mlops_glue.text import is_day_first
+from mlops_glue.schema import Column, Schema, encode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,9 +60,9 @@ def featurize(config: Config, root: Path) -> None:
     truth = as_target(target, task, labels.target)
     out[f"target:{labels.target}"] = truth
     if source.timestamps:
-        out[layout.TIMESTAMP_COLUMN] = moments(table, source.timestamps)
+        out[layout.TIMESTAMP_COLUMN] = timestamps_utc(table, source.timestamps)
     if source.entity is not None:
-        out[layout.ENTITY_COLUMN] = text_of(table.column(source.entity), source.entity)
+        out[layout.ENTITY_COLUMN] = column_as_text(table.column(source.entity), source.entity)
     facts = [_describe(c, encoded) for c in schema.columns]
     classes = _classes(truth, task, labels.target)
     if labels.positive is not None and labels.positive not in (classes or []):
@@ -88,7 +90,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
         raw = {name: _raw(config, name, one) for name, one in sources.items()}
         made = transform.run(config, root, function, raw)
         transform.write(root, made)
-    when = moments(table, config.source.timestamps)
+    when = timestamps_utc(table, config.source.timestamps)
     with tempfile.TemporaryDirectory() as folder:
         repository = feast.open_repository(config, root, Path(folder))
         features = feast.feature_list(config, root, repository, table)
@@ -122,7 +124,7 @@ def _raw(config: Config, name: str, table: pa.Table) -> Any:
 
     frame, clock = tables.frame(table), config.data.sources[name].timestamp
     if isinstance(clock, str):
-        frame[clock] = pd.Series(moments(table, [clock])).dt.tz_localize("UTC")
+        frame[clock] = pd.Series(timestamps_utc(table, [clock])).dt.tz_localize("UTC")
     return frame
 
 
@@ -177,16 +179,16 @@ def column_of(name: str, kind: Any, values: pa.ChunkedArray, decimal: str) -> Co
 
     dtype = str(values.type.value_type if pa.types.is_dictionary(values.type) else values.type)
     if kind == "datetime":
-        return Column(name, kind, dtype, day_first=is_day_first(values))
+        return Column(name, kind, dtype, day_first=infer_day_first(values))
     column = Column(name, kind, dtype)
     if kind != "number":
         return column
-    told = text.words(values) if text.is_text(values.type) else None
+    told = parsing.clean_words(values) if parsing.is_text(values.type) else None
     try:
-        apart = kept_apart(values, None if told is None else text.numbers(told, decimal))
+        apart = float32_fit(values, None if told is None else parsing.parse_numbers(told, decimal))
     except (ValueError, NotImplementedError):
         return column  # `encode` will tell
-    twins = apart.twins or (None if told is None else text.alike(told, decimal))
+    twins = apart.twins or (None if told is None else column_types.equal_numbers(told, decimal))
     if twins is not None:
         log.warning("warning: column %r: %s and %s are equal for the model, as float32", name, *twins)
     return replace(column, base=apart.base)
@@ -204,7 +206,7 @@ def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:
         try:
             return values.cast(pa.float64(), safe=False)  # of more than 53 bits the nearest
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            held = f"{values.type} ({shown(text_of(values, name).unique().to_pylist())})"
+            held = f"{values.type} ({shown(column_as_text(values, name).unique().to_pylist())})"
             raise DataError(
                 f"target {name!r} holds {held}, not numbers, and the task is regression",
                 hint=f"data: {{labels: {{task: multiclass}}}} in {layout.CONFIG}, or make them numbers in the table",
@@ -216,7 +218,7 @@ def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:
             return values.cast(pa.int64())
         except pa.ArrowInvalid:
             pass
-    return text_of(values, name)
+    return column_as_text(values, name)
 
 
 def shown(values: list[Any], most: int = 5) -> str:

@@ -30,7 +30,7 @@ def holdout(evaluation: dict[str, Any], sampled: pa.Table, schema: Schema) -> di
     rows = sampled.filter(pc.equal(sampled.column(layout.SPLIT_COLUMN), "test"))
     truth = schema.class_indices(rows.column(schema.target).to_numpy())
     points = []
-    for at, label in enumerate(schema.order):
+    for at, label in enumerate(schema.class_order):
         across, up = metrics.calibration(truth == at, rows.column(f"probability_{label}").to_numpy())
         points.append([np.asarray(across, float).tolist(), np.asarray(up, float).tolist()])
     return told | {"calibration": points, "calibration_rows": rows.num_rows}

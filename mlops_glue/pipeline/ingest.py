@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mlops_glue import layout, tables
 from mlops_glue.config import Config, Source, path_of
+from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import ConfigError, DataError, did_you_mean
-from mlops_glue.schema import moments
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,7 @@ def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
         )
     for column in filter(None, (*source.timestamps, source.created)):
         try:
-            found = moments(table, [column], hint=f"take the rows without {column} out of the table")
+            found = timestamps_utc(table, [column], hint=f"take the rows without {column} out of the table")
         except DataError as error:  # the labels' table may have a clock of the same name
             raise DataError(f"{source.path}: {error.message}", hint=error.hint) from None
         when = pa.array(found).cast(pa.timestamp("us", "UTC"))

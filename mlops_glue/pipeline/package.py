@@ -12,14 +12,15 @@ import numpy as np
 from mlops_glue import files, layout, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
+from mlops_glue.dates import as_datetime
 from mlops_glue.errors import CheckFailed, ToolError
+from mlops_glue.parsing import clean_words, is_text
 from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.holdout import holdout
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Schema, as_datetime, as_numbers
+from mlops_glue.schema import Schema, as_numbers
 from mlops_glue.scoring import Bundle
-from mlops_glue.text import is_text, words
 
 LABELS_EQUAL = 0.999
 PROBABILITY_P99 = 0.001
@@ -118,7 +119,7 @@ def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
         elif column.kind == "number" and not tables.is_number(values.type):  # text or decimals
             made = [None if np.isnan(one) else float(one) for one in as_numbers(values, column, schema)]
         elif column.kind == "boolean" and is_text(values.type):
-            made = words(values, schema.nulls).to_pylist()
+            made = clean_words(values, schema.nulls).to_pylist()
         else:
             continue
         for row, value in zip(rows, made, strict=True):

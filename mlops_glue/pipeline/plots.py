@@ -28,7 +28,7 @@ def of_outcome(schema: Schema, truth: Any, label: Any, probability: Any) -> Figu
     """
     if schema.labels is None:
         return _values(truth, label)
-    return _classes(schema.order, truth, label, probability)
+    return _classes(schema.class_order, truth, label, probability)
 
 
 def of_importances(importances: list[dict[str, Any]] | None, rows: int) -> Figures:

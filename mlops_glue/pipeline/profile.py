@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlops_glue import layout, text
-from mlops_glue.schema import Apart, Kind, kept_apart
+from mlops_glue import column_types, dates, layout, parsing
+from mlops_glue.precision import Float32Fit, float32_fit
+from mlops_glue.schema import Kind
 from mlops_glue.tables import INDEX, is_discrete, is_number, read_as
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     def kept(kind: Kind, reason: str = "") -> Profile:
         return Profile(name, kind, reason, distinct, nulls, pa.types.is_integer(values.type))
 
-    def number(apart: Apart, alike: tuple[str, str] | None = None) -> Profile:
+    def number(apart: Float32Fit, alike: tuple[str, str] | None = None) -> Profile:
         """As float32, or as categories, where that would make too many values equal and there are few."""
         if apart.twins is None:
             return kept("number", "" if alike is None else f"as numbers {alike[0]} and {alike[1]} are equal")
         said = f"as numbers {apart.twins[0]} and {apart.twins[1]} would be equal (float32)"
-        few = not apart.are and (distinct <= 50 or distinct <= 0.5 * present)
+        few = not apart.is_good and (distinct <= 50 or distinct <= 0.5 * present)
         return kept("category", said) if few else kept("number", said.replace("would be", "are"))
 
     present = rows - nulls
@@ -92,26 +93,28 @@ def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
             return left_out("identifier: every value is different")
         if distinct > 0.5 * present and rows > 20 and ID_NAME.search(name):  # some rows may be there twice
             return left_out("identifier: most values are different")
-        return number(kept_apart(values))
+        return number(float32_fit(values))
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return number(kept_apart(values))
-    told = text.words(values).drop_null()
+        return number(float32_fit(values))
+    told = parsing.clean_words(values).drop_null()
     nulls, counted = rows - len(told), told.value_counts()  # what is blank, or says null, counts as null
     words = counted.field("values")
     if len(words) == 0:
         return left_out(STEADY[2])
-    if len(words) <= 10 and all(w.lower() in text.TRUE | text.FALSE for w in words.to_pylist()):
+    if len(words) <= 10 and all(w.lower() in parsing.TRUE | parsing.FALSE for w in words.to_pylist()):
         return kept("boolean")
-    numeric = text.numeric(words, decimal)
-    codes = _codes(words) if text.are_codes(words) else ""
+    numeric = parsing.are_number_words(words, decimal)
+    codes = _codes(words) if column_types.are_codes(words) else ""
     if pc.all(numeric).as_py() and not codes:
-        return number(kept_apart(told, text.numbers(told, decimal)), text.alike(told, decimal))
+        return number(
+            float32_fit(told, parsing.parse_numbers(told, decimal)), column_types.equal_numbers(told, decimal)
+        )
     no_date = ""
     if all(DATE_LIKE.match(w) for w in words[:200].to_pylist()):
         try:
-            text.dates(told, text.is_day_first(told))
+            dates.parse_dates(told, dates.infer_day_first(told))
             return kept("datetime")
-        except text.NoDate as error:
+        except parsing.InvalidValue as error:
             no_date = f"dates, but row {error.row + 1} of those that are not null: {error}"
     if distinct > 0.3 * present and distinct > 50 and ID_NAME.search(name):
         return left_out("identifier: many values, few rows of each")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import layout, tables
 from mlops_glue.config import Config
+from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import CheckFailed, DataError, GlueError, StageError, brief, did_you_mean, own_lines
 from mlops_glue.modules import imported
-from mlops_glue.schema import moments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,8 +98,8 @@ def known_at(config: Config, name: str, table: Any) -> Any:
     source = config.data.sources[name]
     if not source.timestamps:
         return None
-    happened = moments(table, source.timestamps)
-    return np.maximum(happened, moments(table, [source.created])) if source.created else happened
+    happened = timestamps_utc(table, source.timestamps)
+    return np.maximum(happened, timestamps_utc(table, [source.created])) if source.created else happened
 
 
 def check_no_future(

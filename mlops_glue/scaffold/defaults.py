@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue.parsing import TRUE, as_text, is_text
 from mlops_glue.pipeline.profile import Profile
 from mlops_glue.pipeline.train import DEFAULT, FEW
-from mlops_glue.schema import as_text
 from mlops_glue.tables import is_number
-from mlops_glue.text import TRUE, is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mlops_glue import files, layout
+from mlops_glue.dates import WRITE_DATES, as_datetime, infer_day_first
 from mlops_glue.errors import DataError, MissingExtra, UsageError, first_line
-from mlops_glue.schema import WRITE_DATES, as_datetime
-from mlops_glue.text import is_day_first, is_text
+from mlops_glue.parsing import is_text
 
 CREATED = re.compile(r"(?i)^(created|ingested|inserted|loaded|recorded|known)(_?(at|on|time|timestamp|date))?$")
 DAY_S = 86_400
@@ -181,7 +181,7 @@ def _ttl(table: Any) -> tuple[int, str]:
     frame = table.rows.select([*table.entities, table.when]).to_pandas()
     clock = table.rows.column(table.when)
     try:
-        frame[table.when] = as_datetime(clock, is_day_first(clock))
+        frame[table.when] = as_datetime(clock, infer_day_first(clock))
     except (ValueError, TypeError) as error:
         raise DataError(f"{table.file.name}: timestamp {table.when}: {first_line(error)}", hint=WRITE_DATES) from None
     gaps = frame.sort_values(table.when).groupby(table.entities)[table.when].diff().dropna()

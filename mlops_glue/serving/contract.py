@@ -20,10 +20,20 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mlops_glue.dates import to_micros
 from mlops_glue.errors import did_you_mean
+from mlops_glue.parsing import (
+    FALSE,
+    INEXACT_INTEGER,
+    MAX_EXACT_INTEGER,
+    TRUE,
+    canonical_category,
+    clean_word,
+    format_number,
+)
+from mlops_glue.precision import as_float32
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Column, Schema, as_float32
-from mlops_glue.text import EXACT, FALSE, TRUE, UNSURE, category, micros, number_text, word
+from mlops_glue.schema import Column, Schema
 
 MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
 UNFIT = re.compile(r'[\\"\x00-\x1f]')  # what msgspec takes no field name with
@@ -394,15 +404,15 @@ class Contract:
         if field.column is not None and isinstance(value, str) and self._says_null(value):
             return None if field.nullable else "must not be null, and that is what this word says"
         if field.kind == "datetime":
-            right = micros(value, field.day_first) is not None
+            right = to_micros(value, field.day_first) is not None
             as_there = ", or as in training" if field.dtype == "string" else ""
             return None if right else f"must be a date or time in ISO 8601{as_there}"
         if field.kind == "boolean":
             return None if as_truth(value) is not None else "must be true or false"
         if field.kind == "key":
             return None if INT64[0] <= value <= INT64[1] else "must be a whole number of 64 bits"
-        if isinstance(value, float) and field.dtype.startswith(("int", "uint")) and abs(value) >= EXACT:
-            return UNSURE
+        if isinstance(value, float) and field.dtype.startswith(("int", "uint")) and abs(value) >= MAX_EXACT_INTEGER:
+            return INEXACT_INTEGER
         if isinstance(value, int) and not INT64[0] <= value <= MOST_WHOLE:
             return "must be a whole number of 64 bits"
         known = None if self._unseen else self._known.get(field.name)
@@ -475,7 +485,7 @@ class Contract:
         """Text as a category of the model's."""
         if value is None or not self.schema.trims:
             return "" if value is None or value in self._nulls else value
-        return word(value, self.schema.nulls) or ""
+        return clean_word(value, self.schema.nulls) or ""
 
     def _says_null(self, value: str) -> bool:
         return not self._word(value)
@@ -485,7 +495,7 @@ class Contract:
             return ""
         field = self.fields[self._numbers + at]
         if isinstance(value, str):
-            return category(self._word(value), field.dtype)
+            return canonical_category(self._word(value), field.dtype)
         if field.dtype in ("double", "float") and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         return as_text(value)
@@ -629,7 +639,7 @@ def as_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
-    return number_text(value)
+    return format_number(value)
 
 
 def _taken(places: list[int]) -> Callable[[tuple[Any, ...]], tuple[Any, ...]]:
@@ -653,7 +663,7 @@ def as_truth(value: Any) -> float | None:
 def as_micros(value: Any, day_first: bool | None = False) -> int | None:
     """Microseconds since 1970-01-01 UTC of anything that a row may have for a moment: a word that says null is None."""
     found = value.isoformat() if isinstance(value, datetime) else value
-    return micros(found, day_first) if isinstance(found, str) else found
+    return to_micros(found, day_first) if isinstance(found, str) else found
 
 
 def _date_parts(since: int | None) -> list[float | None]:

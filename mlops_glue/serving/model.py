@@ -56,7 +56,7 @@ class Model:
         labels = self.schema.labels or []
         self._labels = [json_key(label) for label in labels]
         self._place = {label: at for at, label in enumerate(labels)}
-        self._positive = labels.index(self.schema.order[-1]) if len(labels) == 2 else None
+        self._positive = labels.index(self.schema.class_order[-1]) if len(labels) == 2 else None
 
     def scored(self, inputs: dict[str, Any]) -> tuple[list[Any], list[list[float]] | None]:
         """Predictions and, for classes, probabilities in the order of the labels.

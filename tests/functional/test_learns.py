@@ -99,7 +99,7 @@ def score_of_champion(root: Path, rows: pd.DataFrame) -> float:
     frame = pa.Table.from_pandas(rows[COLUMNS], preserve_index=False)
     bundle = Bundle(root / layout.BUNDLE)
     _, probability = bundle.predict(frame, where="rows")
-    return float(roc_auc_score(rows["bought"], probability[:, list(bundle.schema.order).index(True)]))
+    return float(roc_auc_score(rows["bought"], probability[:, list(bundle.schema.class_order).index(True)]))
 
 
 def by_hand(old: pd.DataFrame, fresh: pd.DataFrame, rows: pd.DataFrame) -> float:

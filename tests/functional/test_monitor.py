@@ -161,7 +161,7 @@ def test_a_window_of_rows(project: Path, glue: Glue) -> None:
 BAD: dict[str, tuple[Any, str]] = {  # name: (the column spend of the log, why it drifts)
     "all null": (lambda t: put(t, "spend", pa.nulls(t.num_rows, pa.float64())), "nulls"),
     "vanished": (lambda t: t.drop(["spend"]), "the column is missing"),
-    "another type": (lambda t: put(t, "spend", pa.array(["much"] * t.num_rows)), "is no number"),
+    "another type": (lambda t: put(t, "spend", pa.array(["much"] * t.num_rows)), "is not a number"),
 }
 
 

@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import csv_format, features, tables, text
+from mlops_glue import csv_format, dates, features, parsing, tables
 from mlops_glue.config import LabelTable
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring import labels
+from mlops_glue.parsing import as_text
 from mlops_glue.pipeline.featurize import column_of
 from mlops_glue.pipeline.profile import profile
-from mlops_glue.schema import Schema, as_text, encode, kept_apart, matrices
+from mlops_glue.precision import float32_fit
+from mlops_glue.schema import Schema, encode, matrices
 from mlops_glue.serving.contract import Contract
 
 CODES = {
@@ -235,7 +237,7 @@ def test_what_the_model_gets_tells_numbers_apart_or_it_is_said(
     ],
 )
 def test_when_a_base_is_taken_off(values: list[Any], base: float, twins: tuple[str, str] | None) -> None:
-    found = kept_apart(pa.chunked_array([values]))
+    found = float32_fit(pa.chunked_array([values]))
     assert (found.base, found.twins) == (base, twins)
 
 
@@ -261,9 +263,9 @@ def test_dates_of_ten_thousand_years_are_the_same_for_a_column_and_for_one(seed:
     for form, apart in forms.items():
         wanted = [m if "%f" in form else m.replace(microsecond=0) for m in moments]
         written = [m.strftime(form.replace("%Y", f"{m.year:04d}")) for m in wanted]
-        micros = [(m - text.EPOCH - apart) // text.MICRO for m in wanted]
-        assert [text.micros(one, day_first) for one in written] == micros
-        column = text.dates(pa.chunked_array([[*written, None]]), day_first)
+        micros = [(m - dates.EPOCH - apart) // dates.MICROSECOND for m in wanted]
+        assert [dates.to_micros(one, day_first) for one in written] == micros
+        column = dates.parse_dates(pa.chunked_array([[*written, None]]), day_first)
         assert column[:-1].astype(np.int64).tolist() == micros and np.isnat(column[-1])
 
 
@@ -276,11 +278,11 @@ def test_dates_of_ten_thousand_years_are_the_same_for_a_column_and_for_one(seed:
     ],
 )  # fmt: skip
 def test_what_is_no_date_is_refused_by_its_row(wrong: str) -> None:
-    assert text.micros(wrong, day_first=True) is None
+    assert dates.to_micros(wrong, day_first=True) is None
     if wrong:
-        with pytest.raises(text.NoDate) as refused:
-            text.dates(pa.chunked_array([["2024-02-29", None], ["2024-02-29", wrong, wrong]]), day_first=True)
-        assert (refused.value.row, str(refused.value)) == (3, f"{wrong!r} is no date")
+        with pytest.raises(parsing.InvalidValue) as refused:
+            dates.parse_dates(pa.chunked_array([["2024-02-29", None], ["2024-02-29", wrong, wrong]]), day_first=True)
+        assert (refused.value.row, str(refused.value)) == (3, f"{wrong!r} is not a date")
 
 
 @pytest.mark.parametrize(
@@ -296,8 +298,8 @@ def test_what_is_no_date_is_refused_by_its_row(wrong: str) -> None:
     ],
 )  # fmt: skip
 def test_dates_as_people_write_them(written: str, iso: str) -> None:
-    wanted = (datetime.fromisoformat(iso).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // text.MICRO
-    assert text.micros(written, day_first=True) == wanted
+    wanted = (datetime.fromisoformat(iso).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // dates.MICROSECOND
+    assert dates.to_micros(written, day_first=True) == wanted
 
 
 def test_an_index_of_pandas_is_no_feature(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mlops_glue.parsing import as_text
 from mlops_glue.records import FeatureList, FeatureView
-from mlops_glue.schema import Column, Schema, as_text, encode, matrices
+from mlops_glue.schema import Column, Schema, encode, matrices
 from mlops_glue.serving.contract import Contract, Invalid, Malformed
 
 COLUMNS = [
@@ -144,7 +145,7 @@ def test_categories_that_training_did_not_have() -> None:
     said = "is not one of the 2 categories of the training data"
     assert sent({**GOOD, "größe": "XL", "code": 3}, strict) == [(0, "größe", said), (0, "code", said)]
     assert strict.decode(json.dumps({**GOOD, "größe": "s", "code": 1.0}).encode()).bare
-    unsure = "is a floating-point number, which from 2^53 on does not say which whole number it was"
+    unsure = "is a floating-point number, which from 2^53 on does not determine an integer"
     for many in (contract(), strict):
         assert sent({**GOOD, "code": 2.0**53}, many) == [(0, "code", unsure)]
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import csv_format, files, tables, text
+from mlops_glue import column_types, csv_format, files, tables
 from mlops_glue.errors import DataError, UsageError
 
 JSONL = b'{"a": null}\n' + b'{"a": 1.5}\n' * 39 + b"\n"
@@ -302,7 +302,7 @@ def test_a_blank_line_of_one_column_is_a_row(tmp_path: Path) -> None:
     ],
 )
 def test_the_decimal_sign_of_a_table(columns: dict[str, list[object]], sign: str) -> None:
-    assert text.decimal_sign([pa.chunked_array([values]) for values in columns.values()]) == sign
+    assert column_types.decimal_sign([pa.chunked_array([values]) for values in columns.values()]) == sign
 
 
 @pytest.mark.parametrize("most", [2**53, 2**53 + 1, 2**63 - 1])

@@ -66,7 +66,7 @@ def bundle(folder: Path, schema: Schema, names: Any) -> Path:
     from mlops_glue.pipeline.holdout import holdout
 
     table, truth = served(schema, 4000, seed=1)
-    known = metrics.table(schema.task, len(schema.order))
+    known = metrics.table(schema.task, len(schema.class_order))
     mine = (truths(schema, pa.chunked_array([pa.array([str(t) for t in truth])]))[0], *outcome(schema, table))
     scores = {}
     for name in names:

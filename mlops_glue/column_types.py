@@ -1,0 +1,216 @@
+"""Which type a column of text has: the narrowest one that keeps its values distinct."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mlops_glue.parsing import (
+    CODE,
+    MAX_EXACT_INTEGER,
+    all_match,
+    are_numbers,
+    clean_words,
+    is_text,
+    matches,
+    parse_numbers,
+    text_buffers,
+    with_nulls,
+    with_point,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# what a column of text can hold, with the Arrow type that keeps its values distinct
+ARROW_TYPES = {
+    "null": "null",
+    "integer": "int64",
+    "long_integer": "int64",  # beyond MAX_EXACT_INTEGER, so that it must not become a float
+    "float": "double",
+    "boolean": "bool",
+    "date": "date32",
+    "timestamp": "timestamp[us]",
+    "timestamp_utc": "timestamp[us, UTC]",
+    "time": "time32[s]",
+    "text": "string",
+}
+COMMON_TYPES = {
+    frozenset(("integer", "long_integer")): "long_integer",
+    frozenset(("integer", "float")): "float",
+    frozenset(("date", "timestamp")): "timestamp",
+}
+YEAR = r"(\d{3}[1-9]|\d\d[1-9]\d|\d[1-9]\d\d|[1-9]\d{3})"  # there is no year 0
+ISO_DATE = rf"^{YEAR}-\d\d-\d\d$"
+ISO_TIMESTAMP = YEAR.join(["^", r"-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d+)?)?)?$"])
+ISO_TIMESTAMP_UTC = YEAR.join(["^", r"-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[-+]\d\d:\d\d)$"])
+TIME = r"^\d\d:\d\d(:\d\d)?$"
+EXPONENT = r"^\d+[eE]\d+$"  # 12E3 may be a number, but is a code where 12000 occurs too
+DIGITS = r"^[-+]?\d+$"
+SAMPLE_VALUES = 10_000
+
+
+def are_codes(values: pa.ChunkedArray) -> bool:
+    """Do the numbers name things: with a leading zero, more digits than a float holds, or 12E3 next to 12000?"""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    digits = values.filter(matches(values, DIGITS))
+    if len(digits) == 0:
+        return False
+    try:  # Arrow refuses what a float does not hold
+        numbers = pc.utf8_ltrim(digits, "+").cast(pa.int64())
+        pc.abs(numbers).cast(pa.float64())
+    except pa.ArrowInvalid:
+        return True
+    if pc.any(matches(digits, CODE)).as_py():
+        return True
+    with_exponent = values.filter(matches(values, EXPONENT)).cast(pa.float64())
+    return bool(pc.any(pc.is_in(with_exponent, numbers.cast(pa.float64()))).as_py())
+
+
+def equal_numbers(values: pa.ChunkedArray, decimal: str = ".") -> tuple[str, str] | None:
+    """Two texts that are the same number, such as 1.50 and 1.5; None where there are none.
+
+    Where numbers hardly repeat, only a sample is examined: such numbers name nothing.
+
+    Args:
+        values: text, all of it numbers or null.
+        decimal: sign.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    def distinct(values: pa.ChunkedArray) -> pa.ChunkedArray:
+        return pa.chunked_array([clean_words(pa.chunked_array([values.unique()])).unique().drop_null()])
+
+    sample = values.take(np.arange(0, len(values), 1 + len(values) // SAMPLE_VALUES))
+    found = distinct(sample)
+    if 2 * len(found) < len(sample) < len(values):
+        found = distinct(values)
+    numbers = parse_numbers(found, decimal)
+    order = np.argsort(numbers, kind="stable")
+    same = np.flatnonzero(np.diff(numbers[order]) == 0)
+    if len(same) == 0:
+        return None
+    first, second = found.take(order[same[0] : same[0] + 2]).to_pylist()
+    return first, second
+
+
+def decimal_sign(columns: Sequence[pa.ChunkedArray]) -> str:
+    """The decimal sign of a table: a comma where a column is numbers only with commas, and none only with points."""
+    texts = [column for column in columns if is_text(column.type)]
+    with_comma = [column for column in texts if any(b"," in buffer for buffer in text_buffers(column))]
+    if not any(_are_numbers_only_with(",", clean_words(column), ".") for column in with_comma):
+        return "."
+    return "." if any(_are_numbers_only_with(".", clean_words(column), ",") for column in texts) else ","
+
+
+def _are_numbers_only_with(sign: str, values: pa.ChunkedArray, other: str) -> bool:
+    return values.null_count < len(values) and are_numbers(values, sign) and not are_numbers(values, other)
+
+
+def infer_type(values: pa.ChunkedArray, decimal: str, *, key: bool = False) -> tuple[str, pa.ChunkedArray | None]:
+    """What a column of words holds, as one of `ARROW_TYPES` that keeps its values distinct; the values, unless text.
+
+    Args:
+        values: as `clean_words` returns them.
+        decimal: sign.
+        key: does the column identify what a row is about? Then 1 and 1.0 are two values.
+    """
+    if values.null_count == len(values):
+        return "null", cast_words(values, "null")
+    found = _integers(values) or _floats(with_point(values, decimal), key=key)
+    if found is not None:
+        return found
+    for name, pattern in (
+        ("boolean", "(?i)^(true|false)$"),
+        ("date", ISO_DATE),
+        ("timestamp", ISO_TIMESTAMP),
+        ("timestamp_utc", ISO_TIMESTAMP_UTC),
+        ("time", TIME),
+    ):
+        if all_match(values, pattern):
+            made = cast_words(values, name)
+            return ("text" if made is None else name), made
+    return "text", None
+
+
+def _integers(values: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray] | None:
+    """Integers of 64 bits that, written again, give the same text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        values[:100].cast(pa.int64())  # fails for most columns that are not integers
+        found = values.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    if not pc.all(pc.equal(found.cast(values.type), values)).as_py():
+        return None
+    ends = pc.min_max(found).as_py()
+    exact = ends["min"] >= -MAX_EXACT_INTEGER and ends["max"] <= MAX_EXACT_INTEGER
+    return ("integer" if exact else "long_integer"), found
+
+
+def _floats(values: pa.ChunkedArray, *, key: bool) -> tuple[str, pa.ChunkedArray | None] | None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        values[:100].cast(pa.float64())
+        found = values.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    whole = values.filter(pc.equal(found, pc.trunc(found)))
+    if are_codes(whole):
+        return "text", None
+    if key and pc.count_distinct(found).as_py() < pc.count_distinct(values).as_py():
+        return "text", None
+    return "float", found
+
+
+def common_type(first: str, second: str) -> str:
+    """The type of a column whose pieces have these types, wherever the file was cut."""
+    if "null" in (first, second) or first == second:
+        return second if first == "null" else first
+    return COMMON_TYPES.get(frozenset((first, second)), "text")
+
+
+def cast_words(values: pa.ChunkedArray, name: str, decimal: str = ".") -> pa.ChunkedArray | None:
+    """Words as one of `ARROW_TYPES`; None where a word is not of that type."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name == "null":
+        return pa.chunked_array([pa.nulls(len(values))])
+    if name == "float":
+        values = with_point(values, decimal)
+    elif name == "boolean":
+        values = pc.utf8_lower(values)
+    elif name.startswith("timestamp"):
+        values = pc.replace_substring_regex(values, r"(\.\d{6})\d+", r"\1")
+    kind = {"timestamp_utc": pa.timestamp("us", "UTC"), "timestamp": pa.timestamp("us"), "time": pa.time32("s")}
+    try:
+        return values.cast(kind.get(name) or pa.type_for_alias(ARROW_TYPES[name]))
+    except pa.ArrowInvalid:
+        return None
+
+
+def parse_column(
+    values: pa.ChunkedArray, decimal: str, *, key: bool = False, name: str | None = None
+) -> pa.ChunkedArray:
+    """A text column as the narrowest type that keeps its values distinct. Text stays as written; null words are null.
+
+    Args:
+        values: text as written in a file.
+        decimal: sign.
+        key: does the column identify what a row is about?
+        name: one of `ARROW_TYPES`, where it is known.
+    """
+    words = clean_words(values)
+    if name is None:
+        name, made = infer_type(words, decimal, key=key)
+    else:
+        made = None if name == "text" else cast_words(words, name, decimal)
+    return with_nulls(values) if made is None else made

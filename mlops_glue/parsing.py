@@ -1,0 +1,295 @@
+"""How text becomes values: null words, the decimal sign, numbers, booleans, codes. Dates are in `dates`.
+
+The training table decides once (`decimal_sign`, `infer_day_first`), the model's schema keeps the decision, and the
+functions here apply it to all later text: CSV, JSON Lines, Parquet, requests, labels. Two values never become one
+silently: a code with a leading zero, with more digits than 64 bits hold, or with an exponent where another text is the
+same number without one, stays text. For 1.50 and 1.5, which do become one number, `equal_numbers` reports the pair.
+
+This module needs NumPy and Arrow only, and Arrow only for columns: a serving worker imports it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue.errors import DataError, first_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>", "?", "."]  # ? of UCI, . of SAS
+TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
+GROUPED_NUMBER = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # commas separate thousands; it never begins with a zero
+NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
+CODE = r"^[-+]?0\d+$"  # 0012 is not 12
+ASCII_BLANKS = " \t\n\r\v\f\x1c\x1d\x1e\x1f"  # what `str.strip` removes
+MAX_EXACT_INTEGER = 1 << 53  # up to here float64 keeps integers distinct
+INT64_LIMIT = 1 << 63  # floats below are written as integers are
+INEXACT_INTEGER = "is a floating-point number, which from 2^53 on does not determine an integer"
+
+
+class InvalidValue(ValueError):
+    """A value that a column cannot take.
+
+    Attributes:
+        row: its place in the column.
+        reason: what is wrong with it, such as "is not a number".
+    """
+
+    def __init__(self, value: Any, reason: str, row: int) -> None:
+        super().__init__(f"{value!r:.80} {reason}")
+        self.reason, self.row = reason, row
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Is it one of Arrow's text types?"""
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def inexact_integer(values: pa.ChunkedArray) -> int | None:
+    """The row of the first float from 2^53 on, which does not determine the integer it may stand for."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(values.type):
+        return None
+    row = pc.index(pc.greater_equal(pc.abs(values), float(MAX_EXACT_INTEGER)), True).as_py()
+    return None if row < 0 else int(row)
+
+
+def clean_word(value: str, nulls: Sequence[str] = NULLS) -> str | None:
+    """Text without surrounding blanks; None where nothing remains, or where it is a null word."""
+    trimmed = value.strip()
+    return None if trimmed in nulls else trimmed
+
+
+def clean_words(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.ChunkedArray:
+    """`clean_word` for a column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    trimmed = _trimmed(values)
+    is_null = pc.is_in(trimmed, pa.array(nulls, trimmed.type))
+    return pc.if_else(is_null, None, trimmed) if pc.any(is_null).as_py() else trimmed
+
+
+def _trimmed(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """As `str.strip` does. ASCII takes an eighth of the time, and most columns have no blanks."""
+    import pyarrow.compute as pc
+
+    memory = text_buffers(values)
+    if not all(buffer.isascii() for buffer in memory):
+        return pc.utf8_trim_whitespace(values)
+    has_blanks = any(ord(blank) in buffer for blank in ASCII_BLANKS for buffer in memory)
+    return pc.ascii_trim(values, ASCII_BLANKS) if has_blanks else values
+
+
+def text_buffers(values: pa.ChunkedArray) -> list[bytes]:
+    """The memory behind a text column; slices share it, so it may hold more than their values."""
+    buffers = [chunk.buffers()[2] for chunk in values.chunks]
+    return [buffer.to_pybytes() for buffer in buffers if buffer is not None]
+
+
+def with_nulls(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.ChunkedArray:
+    """Text as written, but null for null words; surrounding blanks remain, because keys may have them."""
+    import pyarrow.compute as pc
+
+    if not is_text(values.type):
+        return values
+    found = clean_words(values, nulls)
+    return values if found.null_count == values.null_count else pc.if_else(pc.is_null(found), None, values)
+
+
+def count_null_words(values: pa.ChunkedArray) -> dict[str, int]:
+    """How often each word was read as null; blanks are not words."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    trimmed = _trimmed(values)
+    found = trimmed.filter(pc.is_in(trimmed, pa.array(NULLS[1:], trimmed.type))).value_counts()
+    return {count["values"]: count["counts"] for count in found.to_pylist()}
+
+
+def all_match(values: pa.ChunkedArray, pattern: str) -> bool:
+    """Does the pattern match every value that is not null?"""
+    import pyarrow.compute as pc
+
+    # the first values decide for most columns
+    return all(pc.all(pc.match_substring_regex(part, pattern), min_count=0).as_py() for part in (values[:100], values))
+
+
+def matches(values: pa.ChunkedArray, pattern: str) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.fill_null(pc.match_substring_regex(values, pattern), False)
+
+
+def with_point(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+    """Numbers as text with a decimal point, from numbers with the sign `decimal`: 1.234,5 becomes 1,234.5."""
+    import pyarrow.compute as pc
+
+    if decimal == ".":
+        return values
+    swapped = pc.replace_substring(pc.replace_substring(values, ",", "\0"), ".", ",")
+    return pc.replace_substring(swapped, "\0", ".")
+
+
+def are_numbers(values: pa.ChunkedArray, decimal: str) -> bool:
+    """Are all of them numbers, with that decimal sign?"""
+    return all_match(with_point(values, decimal), f"^({GROUPED_NUMBER}|{NUMBER})$")
+
+
+def are_number_words(values: pa.Array, decimal: str) -> pa.BooleanArray:
+    """Which words are numbers?"""
+    import pyarrow.compute as pc
+
+    return pc.match_substring_regex(with_point(values, decimal), f"^({GROUPED_NUMBER}|{NUMBER})$")
+
+
+def parse_numbers(values: pa.ChunkedArray, decimal: str = ".", *, grouped: bool = True) -> np.ndarray[Any, Any]:
+    """float64 of shape (rows,) from words: NaN for null.
+
+    Args:
+        values: as `clean_words` returns them.
+        decimal: sign.
+        grouped: may signs separate thousands?
+
+    Raises:
+        InvalidValue: a value is not a number.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    plain = with_point(values, decimal)
+    if grouped and pc.any(pc.match_substring(plain, ",")).as_py():  # any other comma stays, and is refused
+        is_grouped = pc.match_substring_regex(plain, f"^{GROUPED_NUMBER}$")
+        plain = pc.if_else(is_grouped, pc.replace_substring(plain, ",", ""), plain)
+    try:
+        return plain.cast(pa.float64()).to_numpy()  # type: ignore[no-any-return]
+    except pa.ArrowInvalid:
+        row = next(at for at, word in enumerate(plain) if not _is_number(word))
+        raise InvalidValue(values[row].as_py(), "is not a number", row) from None
+
+
+def _is_number(word: pa.Scalar) -> bool:
+    import pyarrow as pa
+
+    try:
+        word.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def canonical_category(value: str, dtype: str) -> str:
+    """A word as a category of training: where it had numbers 7.0 is 7, where booleans True is true; others stay."""
+    if dtype == "bool":
+        return value.lower() if value.lower() in ("true", "false") else value
+    if dtype in ("double", "float", "halffloat") or dtype.startswith(("int", "uint")):
+        plain = value.removeprefix("+")
+        if re.fullmatch(r"-?(0|[1-9]\d*)", plain):
+            return plain if dtype not in ("double", "float") else format_number(float(plain))
+        return format_number(float(value)) if re.fullmatch(NUMBER, value) and not re.match(CODE, value) else value
+    return value
+
+
+def format_number(value: float) -> str:
+    """A float as `encoding.as_text` writes it: as Arrow does, except that integers of 64 bits have no exponent."""
+    from decimal import Decimal
+
+    if abs(value) < INT64_LIMIT and value == int(value):
+        return str(int(value))
+    number = Decimal(repr(value))
+    sign, digits, _ = number.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0").rstrip("0") or "0"
+    exponent = number.adjusted() if number else 0  # of the first digit
+    if -6 <= exponent < 10:
+        plain = f"{number:f}"
+        return plain.rstrip("0").rstrip(".") if "." in plain else plain
+    rest = f".{text[1:]}" if len(text) > 1 else ""
+    return f"{'-' * sign}{text[0]}{rest}e{exponent:+d}"
+
+
+def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Values as strings. Floats that are integers of 64 bits are written as such, so that 3 and 3.0 are one category.
+
+    Arrow would write an article number of 13 digits as 4.006381333931e+12 where it is a float.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    if not pa.types.is_floating(values.type):
+        return values.cast(pa.string())
+    numbers = values.cast(pa.float64())
+    whole = pc.and_(pc.equal(pc.trunc(numbers), numbers), pc.less(pc.abs(numbers), float(INT64_LIMIT)))
+    plain = pc.if_else(whole, numbers, 0.0).cast(pa.int64()).cast(pa.string())
+    return pc.if_else(whole, plain, values.cast(pa.string()))
+
+
+def column_as_text(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A column of a user's table by `as_text`.
+
+    Raises:
+        DataError: it cannot be text: lists, or bytes that are not UTF-8.
+    """
+    import pyarrow as pa
+
+    try:
+        return as_text(values)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(f"column {name!r} holds {values.type} that is no text") from None
+
+
+def as_numbers(
+    values: pa.ChunkedArray, nulls: Sequence[str] = NULLS, decimal: str = ".", *, grouped: bool = True
+) -> np.ndarray[Any, Any]:
+    """float64 of shape (rows,) from a column of any type, NaN for null; `grouped` as in `parse_numbers`.
+
+    Raises:
+        ValueError: a value is not a number.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if pa.types.is_null(values.type):
+        return np.full(len(values), np.nan)
+    if is_text(values.type):
+        return parse_numbers(clean_words(values, nulls), decimal, grouped=grouped)
+    if pa.types.is_temporal(values.type):
+        raise ValueError(f"holds {values.type}, not numbers")
+    try:
+        return values.cast(pa.float64(), safe=False).to_numpy()  # type: ignore[no-any-return]
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ValueError(f"holds {values.type}, not numbers: {first_line(error, 120)}") from None
+
+
+def as_booleans(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> np.ndarray[Any, Any]:
+    """float32 of shape (rows,) from a column of any type: 1, 0, or NaN for null.
+
+    Raises:
+        InvalidValue: a value is not a boolean.
+    """
+    import numpy as np
+    import pyarrow.compute as pc
+
+    coded = pc.dictionary_encode(clean_words(as_text(values), nulls)).combine_chunks()
+    out = np.full(len(coded.dictionary) + 1, np.nan, np.float32)
+    places = pc.fill_null(coded.indices, len(out) - 1).to_numpy(zero_copy_only=False)
+    for at, word in enumerate(coded.dictionary.to_pylist()):
+        truth = parse_boolean(word)
+        if truth is None:
+            raise InvalidValue(word, "is not a boolean", int(np.argmax(places == at)))
+        out[at] = truth
+    return out[places]  # type: ignore[no-any-return]
+
+
+def parse_boolean(word: str) -> bool | None:
+    """True or False; None where the word is neither."""
+    return True if word.lower() in TRUE else False if word.lower() in FALSE else None

@@ -1,0 +1,85 @@
+"""float32, in which the model takes numbers: does it keep the values of a column distinct?
+
+Its 24 bits do not hold codes of 13 digits or milliseconds since 1970. The difference from the smallest value may fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+MAX_LOST_SHARE = 0.01  # of the distinct values; below, a rounded number is still that number
+MAX_LOST_FRACTIONS = 0.1  # the same for fractions, which often differ in digits that mean nothing
+FLOAT32_INTEGERS = 1 << 24
+MAX_FRACTIONS = 100_000  # examined
+
+
+@dataclass(frozen=True)
+class Float32Fit:
+    """How well float32 keeps the numbers of a column distinct.
+
+    Attributes:
+        base: what is subtracted first, so that it does; 0 where that is not needed, or does not help.
+        lost: share of the distinct values that become equal to another one nevertheless.
+        twins: two of them, as text; None where there are none, or where it is mere rounding.
+    """
+
+    base: float = 0.0
+    lost: float = 0.0
+    twins: tuple[str, str] | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Do nearly all of them stay distinct?"""
+        return self.lost <= MAX_LOST_SHARE
+
+
+def as_float32(numbers: np.ndarray[Any, Any], base: Any) -> np.ndarray[Any, Any]:
+    """Differences of float64 numbers from a base, as the model takes them."""
+    import numpy as np
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        out = np.asarray(numbers - base).astype(np.float32)
+    out[~np.isfinite(out)] = np.nan  # infinite counts as unknown, in training too
+    return out
+
+
+def float32_fit(values: pa.ChunkedArray, numbers: np.ndarray[Any, Any] | None = None) -> Float32Fit:
+    """How float32 changes the numbers of a column.
+
+    Args:
+        values: numbers of any type; only a sample of fractions is examined, because with them it is about rounding.
+        numbers: the numbers, where the values are text.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if numbers is None:
+        values = values.drop_null()
+        is_integer = pa.types.is_integer(values.type)
+        numbers = (values if is_integer else values.cast(pa.float64(), safe=False)).to_numpy()
+    known = numbers[np.isfinite(numbers)]
+    whole = bool((known == np.round(known)).all())
+    if known.size == 0 or (whole and np.abs(known).max() <= FLOAT32_INTEGERS):
+        return Float32Fit()
+    distinct: np.ndarray[Any, Any] = np.unique(known if whole else known[:: max(1, len(known) // MAX_FRACTIONS)])
+    plain = _fit(distinct, 0.0)
+    if plain.lost <= (0 if whole else MAX_LOST_FRACTIONS):
+        return Float32Fit()
+    shifted = _fit(distinct, float(distinct[0]))
+    return shifted if shifted.lost == 0 or (shifted.is_good and not plain.is_good) else plain
+
+
+def _fit(distinct: np.ndarray[Any, Any], base: float) -> Float32Fit:
+    import numpy as np
+
+    encoded = as_float32(distinct.astype(np.float64), base)
+    same = encoded[1:] == encoded[:-1]
+    if not same.any():
+        return Float32Fit(base)
+    at = int(np.argmax(same))
+    return Float32Fit(base, float(same.sum()) / len(distinct), (str(distinct[at]), str(distinct[at + 1])))
