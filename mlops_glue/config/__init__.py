@@ -6,7 +6,8 @@ from `${NAME}` references; they are resolved on demand by `resolve`, never while
 
 from mlops_glue.config.checks import is_cron, registry_of
 from mlops_glue.config.edit import dumped, overridden
-from mlops_glue.config.load import A_MODEL, checked, in_environment, load, located, only_does
+from mlops_glue.config.environments import in_environment
+from mlops_glue.config.load import A_MODEL, load, located, only_does
 from mlops_glue.config.models import (
     METRICS,
     WINDOW,
@@ -30,8 +31,9 @@ from mlops_glue.config.models import (
     path_of,
     span,
 )
-from mlops_glue.config.parse import refuse_both_sides
+from mlops_glue.config.parse import refuse_conflict_markers
 from mlops_glue.config.references import references, remote_url, resolve, resolved, tracking_uri, with_scheme
+from mlops_glue.config.validate import validate
 
 __all__ = [
     "A_MODEL",
@@ -53,7 +55,6 @@ __all__ = [
     "Threshold",
     "Tracking",
     "Webhook",
-    "checked",
     "dumped",
     "in_environment",
     "is_cron",
@@ -64,12 +65,13 @@ __all__ = [
     "overridden",
     "path_of",
     "references",
-    "refuse_both_sides",
+    "refuse_conflict_markers",
     "registry_of",
     "remote_url",
     "resolve",
     "resolved",
     "span",
     "tracking_uri",
+    "validate",
     "with_scheme",
 ]

@@ -1,4 +1,4 @@
-"""Setting keys of `glue.yaml`: in the loaded tree, and in the text without a change elsewhere."""
+"""`--set KEY=VALUE`: in the loaded values, and in the text of `glue.yaml` without a change elsewhere."""
 
 from __future__ import annotations
 
@@ -7,75 +7,85 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from mlops_glue.config.parse import parse, plain, read, round_trip
+from mlops_glue.config.parse import compose, parse, read
 from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.layout import CONFIG
 
 
-def set_key(tree: Any, key: str, value: str) -> None:
-    *path, last = key.split(".")
-    node = tree
-    for part in path:
-        if isinstance(node, dict) and node.get(part) is None:
-            node[part] = {}
-        node = node[part] if isinstance(node, dict) else None
-        if not isinstance(node, dict):
-            raise UsageError(f"--set {key}: {part!r} is not a section of {CONFIG}")
-    node[last] = _value(key, value)
+def set_key(values: dict[str, Any], key: str, text: str) -> Any:
+    """Set a dotted key to the value that YAML reads in a text.
+
+    Returns:
+        That value.
+
+    Raises:
+        UsageError: the text is not YAML, or the key leads through what is no section.
+    """
+    value = _value(key, text)
+    *sections, last = key.split(".")
+    section: Any = values
+    for name in sections:
+        if section.get(name) is None:
+            section[name] = {}
+        section = section[name]
+        if not isinstance(section, dict):
+            raise UsageError(f"--set {key}: {name!r} is not a section of {CONFIG}")
+    section[last] = value
+    return value
 
 
 def _value(key: str, text: str) -> Any:
-    """What `--set key=text` gives."""
     try:
-        return plain(parse("it:\n" + indent(text, " "))["it"])
+        return parse("value:\n" + indent(text, " ")).values["value"]
     except (ConfigError, KeyError):
-        raise UsageError(
-            f"--set {key}={text}: the value is not YAML", hint="quote it: --set 'a.key=\"text\"'"
-        ) from None
+        hint = "quote it: --set 'a.key=\"text\"'"
+        raise UsageError(f"--set {key}={text}: the value is not YAML", hint=hint) from None
 
 
 def overridden(root: Path, overrides: Mapping[str, str]) -> str:
-    """The text of `glue.yaml` with dotted keys set; every other character stays."""
+    """The text of `glue.yaml` with dotted keys set; every other character stays.
+
+    Raises:
+        UsageError: a value cannot be set, or not without a change elsewhere.
+    """
     text = read(root / CONFIG)
-    tree = parse(text)
     for key, value in overrides.items():
-        set_key(tree, key, value)
-        text = _spliced(text, key.split("."), _value(key, value))
-    if plain(parse(text)) == plain(tree):
-        return text
-    yaml = round_trip()  # what stands there is of no form that is edited in place
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return dumped(yaml, tree)
+        wanted = parse(text).values
+        text = _splice(text, key.split("."), set_key(wanted, key, value))
+        if parse(text).values != wanted:
+            raise UsageError(f"--set {key}: cannot be set in the text of {CONFIG}", hint=f"edit {CONFIG}")
+    return text
 
 
-def _spliced(text: str, path: list[str], value: Any) -> str:
-    """The text with a value put in the place of the old one, or behind what its section has."""
+def _splice(text: str, path: list[str], value: Any) -> str:
+    """Put a value in the place of the old one, or behind the last key of its section."""
     from ruamel.yaml.nodes import MappingNode
 
-    key: Any = None
-    node, there = round_trip().compose(text), 0  # how much of the path is there
+    key_node: Any = None
+    node, depth = compose(text), 0  # how much of the path is in the text
     for part in path:
         found = [pair for pair in node.value if pair[0].value == part] if isinstance(node, MappingNode) else []
         if not found:
             break
-        (key, node), there = found[0], there + 1
-    for part in reversed(path[there:]):
+        (key_node, node), depth = found[0], depth + 1
+    for part in reversed(path[depth:]):
         value = {part: value}
-    inside = there < len(path) and isinstance(node, MappingNode) and bool(node.value)
-    shown = _flow(value)
-    if inside and node.flow_style:
+    new = _one_line(value)
+    is_new_key = depth < len(path) and isinstance(node, MappingNode) and bool(node.value)
+    if is_new_key and node.flow_style:
         end = node.end_mark.index - 1
-        comma = "" if text[:end].rstrip().endswith(",") else ", "
-        return text[:end].rstrip() + comma + shown[1:-1] + text[end:]
+        before = text[:end].rstrip()
+        comma = "" if before.endswith(",") else ", "
+        return before + comma + new[1:-1] + text[end:]
     end = _end(node, text)
-    if inside:
+    if is_new_key:
         line = text.find("\n", end) if "\n" in text[end:] else len(text)
-        return f"{text[:line]}\n{' ' * node.start_mark.column}{shown[1:-1]}{text[line:]}"
+        return f"{text[:line]}\n{' ' * node.start_mark.column}{new[1:-1]}{text[line:]}"
     start = node.start_mark.index
-    if key is None or (end > start and getattr(node, "flow_style", True)):
-        return f"{text[:start]}{shown}{text[end:]}"
-    colon = text.index(":", key.end_mark.index) + 1  # of nothing, or of a block, which stands below its key
-    return f"{text[:colon]} {shown}{text[colon:start].rstrip() if end > start else text[colon:start]}{text[end:]}"
+    if key_node is None or (end > start and getattr(node, "flow_style", True)):
+        return f"{text[:start]}{new}{text[end:]}"
+    colon = text.index(":", key_node.end_mark.index) + 1  # the old value is empty, or a block below its key
+    return f"{text[:colon]} {new}{text[colon:start].rstrip() if end > start else text[colon:start]}{text[end:]}"
 
 
 def _end(node: Any, text: str) -> int:
@@ -87,8 +97,8 @@ def _end(node: Any, text: str) -> int:
     return _end(last[1] if isinstance(last, tuple) else last, text)
 
 
-def _flow(value: Any) -> str:
-    """A value on one line, quoted where it must be."""
+def _one_line(value: Any) -> str:
+    """A value in YAML's flow style, quoted where it must be."""
     from ruamel.yaml import YAML
 
     yaml: Any = YAML(typ="safe", pure=True)

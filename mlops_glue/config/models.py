@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from copy import copy
 from datetime import timedelta
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from mlops_glue.layout import INGESTED, JOINED, TABLE
 
@@ -106,14 +104,10 @@ class Labels(Section):
     positive: str | int | bool | None = Field(default=None, description="binary: the class whose probability is ranked")
 
 
-class Remote(Section):
-    """Where DVC sends tables and results."""
+class Data(Section):
+    """Where the tables are and which column is predicted."""
 
     remote: str | None = Field(default=None, description="DVC remote: s3://…, gs://…, azure://…, ssh://… or a folder")
-
-
-class Data(Remote):
-    """Where the tables are and which column is predicted."""
 
     sources: dict[TableName, Source] = Field(min_length=1)
     labels: Labels
@@ -430,41 +424,14 @@ class Monitor(Section):
     retrain: Retrain = Retrain()
 
 
-def _partly(section: type[Section]) -> Any:
-    """The same section where every key may be left out, at any depth; `in_environment` checks it as a whole."""
-
-    def inner(annotation: Any) -> Any:
-        if isinstance(annotation, type) and issubclass(annotation, Section):
-            return _partly(annotation)
-        if isinstance(annotation, UnionType) or get_origin(annotation) is Union:
-            return Union[tuple(map(inner, get_args(annotation)))]  # noqa: UP007 - of a tuple
-        return annotation
-
-    fields: dict[str, Any] = {}
-    for name, known in section.model_fields.items():
-        field = copy(known)
-        field.default, field.default_factory = None, None
-        fields[name] = (inner(known.annotation), field)
-    name = f"{section.__name__}There"
-    made = create_model(name, __base__=Section, __module__=__name__, __doc__=section.__doc__, **fields)
-    globals()[name] = made  # a config is sent to the process that validates, and pickle finds a class by its name
-    return made
-
-
-if TYPE_CHECKING:
-    Environment = Section
-else:
-    Environment = create_model(
-        "Environment",
-        __base__=Section,
-        __module__=__name__,
-        __doc__="Where things live in one environment: keys that differ there. What is learned cannot differ.",
-        data=(_partly(Remote) | None, None),
-        tracking=(_partly(Tracking) | None, None),
-        features=(_partly(Stores) | None, None),
-        serve=(_partly(Serve) | None, None),
-        monitor=(_partly(Monitor) | None, None),
-    )
+# Where things live may differ by environment: whole sections, or some keys of one. What is learned cannot.
+ENVIRONMENT_KEYS: dict[str, tuple[str, ...] | None] = {
+    "data": ("remote",),
+    "tracking": None,
+    "features": tuple(Stores.model_fields),
+    "serve": None,
+    "monitor": None,
+}
 
 
 class Config(Section):
@@ -487,7 +454,9 @@ class Config(Section):
     serve: Serve = Serve()
     monitor: Monitor = Monitor()
     ci: Ci = Ci()
-    environments: dict[str, Environment] = {}
+    environments: dict[str, dict[str, Any]] = Field(
+        default={}, description="where things live in each: keys that lie over the sections' own; none that is learned"
+    )
     _environment: str | None = PrivateAttr(default=None)
 
     @property
@@ -518,7 +487,22 @@ def path_of(config: Config, source: str) -> str:
 
 def json_schema() -> str:
     """The JSON Schema of `glue.yaml`, for editors."""
-    return json.dumps(Config.model_json_schema(), indent=1) + "\n"
+    schema = Config.model_json_schema()
+    properties = {
+        name: {"$ref": f"#/$defs/{name.capitalize()}"} if keys is None else _part(schema["$defs"], name, keys)
+        for name, keys in ENVIRONMENT_KEYS.items()
+    }
+    schema["properties"]["environments"]["additionalProperties"] = _closed(properties)
+    return json.dumps(schema, indent=1) + "\n"
+
+
+def _part(definitions: dict[str, Any], section: str, keys: tuple[str, ...]) -> dict[str, Any]:
+    known = definitions[section.capitalize()]["properties"]
+    return _closed({key: known[key] for key in keys})
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
 
 
 def span(text: str) -> timedelta:

@@ -1,153 +1,176 @@
-"""The text of `glue.yaml` as a tree of values that knows the line of each."""
+"""The text of `glue.yaml` as plain values, with the line of each key.
+
+Only what JSON has too is read: mappings, lists, text, numbers, booleans, nulls and, beyond JSON, dates. Aliases and
+other tags are refused.
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlops_glue.errors import ConfigError, UsageError, first_line
 from mlops_glue.layout import CONFIG
 
+MAX_DEPTH = 50  # a section, its parameters, and what a search or an expectation takes
+KEY_TYPES = {"str", "int", "float", "bool"}
+SCALAR_TYPES = {*KEY_TYPES, "null", "timestamp", "value"}  # `value` is a lone =
+YAML_TAG = "tag:yaml.org,2002:"
+
+Location = tuple[Any, ...]  # the keys and list positions that lead to a value
+
+
+@dataclass
+class Document:
+    """What a text of YAML holds, and where."""
+
+    values: Any
+    lines: dict[Location, int] = field(default_factory=dict)
+
+    def line(self, location: Location) -> int:
+        """The line of a value, or of the nearest section around it that is in the text."""
+        return self.lines.get(location[: self.depth(location)], 1)
+
+    def depth(self, location: Location) -> int:
+        """How many keys of a location are in the text."""
+        return next((n for n in range(len(location), 0, -1) if location[:n] in self.lines), 0)
+
 
 def read(path: Path) -> str:
+    """The text of `glue.yaml`.
+
+    Raises:
+        UsageError: the file does not exist.
+        ConfigError: it cannot be read, or git left conflict markers in it.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"no {CONFIG} in {path.parent}", hint="glue init") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{CONFIG}:1 cannot be read: {error}"]) from error
-    refuse_both_sides(CONFIG, text)
+    refuse_conflict_markers(CONFIG, text)
     return text
 
 
-def refuse_both_sides(name: str, text: str) -> None:
-    """The text of a file that tells what to do is not that of an unfinished git merge.
+def refuse_conflict_markers(name: str, text: str) -> None:
+    """Refuse the text of a file that holds both sides of an unfinished git merge.
 
     Raises:
-        ConfigError: it is.
+        ConfigError: with the line of the first marker.
     """
-    lines = text.splitlines()
-    at = next((n for n, line in enumerate(lines, 1) if line.startswith(("<<<<<<< ", ">>>>>>> "))), None)
-    if at is not None:
-        raise ConfigError(
-            [f"{name}:{at} holds both sides of a git merge"],
-            hint=f"git checkout --ours {name}, or --theirs; then glue run",
-        )
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith(("<<<<<<< ", ">>>>>>> ")):
+            hint = f"git checkout --ours {name}, or --theirs; then glue run"
+            raise ConfigError([f"{name}:{number} holds both sides of a git merge"], hint=hint)
 
 
-def parse(text: str) -> Any:
-    from ruamel.yaml.constructor import DuplicateKeyError
+def parse(text: str) -> Document:
+    """Parse a text whose top level is a mapping.
+
+    Raises:
+        ConfigError: it is not such YAML; the message has the line.
+    """
+    node = compose(text)
+    reader = _Reader()
+    document = Document(reader.read(node, ()) if node is not None else None, reader.lines)
+    if not isinstance(document.values, dict):
+        raise ConfigError([f"{CONFIG}:1 is empty or not a mapping"], hint="glue init shows what one looks like")
+    return document
+
+
+def compose(text: str) -> Any:
+    """The root node of a YAML text, None where it is empty.
+
+    Raises:
+        ConfigError: the text is not YAML; the message has the line.
+    """
+    from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
-    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
-    yaml, depth = round_trip(), 0
+    version = re.search(r"^%YAML", text, re.M)
+    if version is not None:
+        line = text.count("\n", 0, version.start()) + 1
+        raise ConfigError([f"{CONFIG}:{line} %YAML is not taken: it would change what yes and 010 mean"])
     try:
-        for event in yaml.parse(text):
-            _refuse(event)
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > MOST_NESTED:
-                raise ConfigError([f"{CONFIG}:{event.start_mark.line + 1} is nested too deeply"])
-        tree = yaml.load(text)
-    except DuplicateKeyError as error:
-        key = re.search(r'found duplicate key "(.*?)"', str(error))
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError([f"{CONFIG}:{line} {key.group(1) if key else '?'}: this key stands twice"]) from None
+        return YAML(typ="safe", pure=True).compose(text)
+    except RecursionError:
+        raise ConfigError([f"{CONFIG}:1 is nested too deeply"]) from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         if re.match(r" *\t", text.split("\n")[line - 1]):
             raise ConfigError([f"{CONFIG}:{line} a tab indents this line"], hint="indent with spaces") from None
-        what = (error.problem or str(error)).splitlines()[0]
-        raise ConfigError([f"{CONFIG}:{line} is not YAML: {what}"], hint="check the indent and quotes there") from None
+        problem = (error.problem or str(error)).splitlines()[0]
+        hint = "check the indent and quotes there"
+        raise ConfigError([f"{CONFIG}:{line} is not YAML: {problem}"], hint=hint) from None
     except YAMLError as error:
         raise ConfigError([f"{CONFIG}:1 is not YAML: {first_line(error)}"]) from None
-    if not isinstance(tree, dict):
-        raise ConfigError([f"{CONFIG}:1 is empty or not a mapping"], hint="glue init shows what one looks like")
-    return tree
 
 
-def round_trip() -> Any:
-    """A YAML reader and writer that keeps comments, quotes and nulls, and says where a value stands that is none."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
-    from ruamel.yaml.error import MarkedYAMLError
+class _Reader:
+    """Turns YAML nodes into built-ins and notes the line of each."""
 
-    class Constructor(RoundTripConstructor):  # type: ignore[misc]
-        def construct_object(self, node: Any, deep: bool = False) -> Any:
-            try:
-                return super().construct_object(node, deep=deep)
-            except MarkedYAMLError:
-                raise
-            except (ValueError, LookupError, TypeError, ArithmeticError) as error:  # 2024-02-30, !!int x
-                said = f"{str(node.value)[:40]!r}: {first_line(error)}"
-                raise ConstructorError(None, None, said, node.start_mark) from None
+    def __init__(self) -> None:
+        from ruamel.yaml import YAML
 
-        def construct_mapping(self, node: Any, *args: Any, **named: Any) -> Any:
-            for key, _ in node.value:
-                if str(key.tag).rpartition(":")[2] not in ("str", "int", "float", "bool"):
-                    raise ConstructorError(None, None, "a key is a text or a number", key.start_mark)
-            return super().construct_mapping(node, *args, **named)
+        self.lines: dict[Location, int] = {}
+        self._constructor = YAML(typ="safe", pure=True).constructor
+        self._seen: set[int] = set()
 
-    yaml = YAML(typ="rt")
-    yaml.Constructor = Constructor
-    yaml.width = 1 << 16  # no line of the user's is broken
-    return yaml
+    def read(self, node: Any, location: Location) -> Any:
+        from ruamel.yaml.nodes import MappingNode, SequenceNode
 
+        if id(node) in self._seen:
+            raise _refused(node, f"aliases (*{node.anchor}) are not taken")
+        self._seen.add(id(node))
+        if len(location) >= MAX_DEPTH:
+            raise _refused(node, "is nested too deeply")
+        if isinstance(node, MappingNode):
+            self._check_tag(node, {"map"})
+            return self._mapping(node, location)
+        if isinstance(node, SequenceNode):
+            self._check_tag(node, {"seq"})
+            for at, item in enumerate(node.value):
+                self.lines[*location, at] = item.start_mark.line + 1
+            return [self.read(item, (*location, at)) for at, item in enumerate(node.value)]
+        return self._scalar(node)
 
-MOST_NESTED = 50  # a section, a parameter, and what a search or an expectation takes
-TAGS = {"str", "int", "float", "bool", "null", "map", "seq"}  # of YAML's own: what JSON has too
+    def _mapping(self, node: Any, location: Location) -> dict[Any, Any]:
+        values: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node.value, str) or _tag(key_node) not in KEY_TYPES:
+                raise _refused(key_node, "is not YAML: a key is a text or a number")
+            key = self._scalar(key_node)
+            if key in values:
+                raise _refused(key_node, f"{key}: this key stands twice")
+            self.lines[*location, key] = key_node.start_mark.line + 1
+            values[key] = self.read(value_node, (*location, key))
+        return values
 
+    def _scalar(self, node: Any) -> Any:
+        from ruamel.yaml.error import YAMLError
 
-def _refuse(event: Any) -> None:
-    """What a plain tree of values has no place for: aliases, tags, text that is no Unicode."""
-    from ruamel.yaml.events import AliasEvent, DocumentStartEvent
-
-    mark = getattr(event, "start_mark", None)
-    where = f"{CONFIG}:{mark.line + 1 if mark is not None else 1}"
-    if isinstance(event, AliasEvent):
-        raise ConfigError([f"{where} aliases (*{event.anchor}) are not taken"])
-    if isinstance(event, DocumentStartEvent) and event.version is not None:
-        raise ConfigError([f"{where} %YAML is not taken: it would change what yes and 010 mean"])
-    tag = str(getattr(event, "tag", None) or getattr(event, "ctag", None) or "!")
-    if tag != "!" and tag.removeprefix("tag:yaml.org,2002:") not in TAGS:
-        raise ConfigError([f"{where} tag {tag} is not taken"])
-    if re.search("[\ud800-\udfff]", str(getattr(event, "value", ""))):
-        raise ConfigError([f"{where} holds half of a surrogate pair, which is no character"])
-
-
-def plain(node: Any) -> Any:
-    """ruamel's round-trip types as built-ins."""
-    from ruamel.yaml.comments import TaggedScalar
-    from ruamel.yaml.scalarbool import ScalarBoolean
-    from ruamel.yaml.timestamp import TimeStamp
-
-    if isinstance(node, dict):
-        return {plain(k): plain(v) for k, v in node.items()}
-    if isinstance(node, list):
-        return [plain(v) for v in node]
-    if isinstance(node, ScalarBoolean):  # of `&x false`; it is an int to Python
-        return bool(node)
-    if isinstance(node, TaggedScalar):  # a lone `=`
-        return str(node.value)
-    if isinstance(node, TimeStamp):
-        return datetime.fromisoformat(node.isoformat())
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
-
-
-def line_of(tree: Any, loc: tuple[Any, ...]) -> int:
-    node: Any = tree
-    line = 1
-    for part in loc:
+        self._check_tag(node, SCALAR_TYPES)
+        if re.search("[\ud800-\udfff]", node.value):
+            raise _refused(node, "holds half of a surrogate pair, which is no character")
+        if _tag(node) == "value":
+            return node.value
         try:
-            marks: Any = getattr(node, "lc")  # noqa: B009 - ruamel's own attribute, unknown to dict
-            here = marks.key(part) if isinstance(node, dict) else marks.item(part)
-            node = node[part]
-            line = here[0] + 1
-        except (KeyError, AttributeError, TypeError, IndexError):
-            break
-    return line
+            return self._constructor.construct_object(node)
+        except (YAMLError, ValueError, LookupError, TypeError, ArithmeticError) as error:  # 2024-02-30, !!int x
+            raise _refused(node, f"is not YAML: {node.value[:40]!r}: {first_line(error)}") from None
+
+    def _check_tag(self, node: Any, known: set[str]) -> None:
+        if _tag(node) not in known:
+            raise _refused(node, f"tag {node.tag} is not taken")
+
+
+def _tag(node: Any) -> str:
+    return str(node.tag).removeprefix(YAML_TAG)
+
+
+def _refused(node: Any, problem: str) -> ConfigError:
+    return ConfigError([f"{CONFIG}:{node.start_mark.line + 1} {problem}"])

@@ -12,7 +12,7 @@ from mlops_glue.errors import did_you_mean
 Problem = tuple[tuple[Any, ...], str]  # where, and what is wrong there
 
 
-def located_text(loc: tuple[Any, ...], what: str) -> str:
+def worded(loc: tuple[Any, ...], what: str) -> str:
     return f"{'.'.join(map(str, loc))}: {what}"
 
 
@@ -30,14 +30,11 @@ def pydantic_problem(tree: Any, error: Any) -> Problem:
         loc = (*loc, part)
         node = node[part] if inside else None
     if error["type"] == "extra_forbidden":
-        known = _known_keys(loc[:-1])
-        if loc[0] == "environments" and loc[-1] in _known_keys(loc[2:-1]):
-            return loc, "is the same in every environment; only where things live may differ"
-        return loc, f"unknown key ({did_you_mean(str(loc[-1]), known)})"
+        return loc, f"unknown key ({did_you_mean(str(loc[-1]), _known_keys(loc[:-1]))})"
     if error["type"] == "missing":
         return loc, "is required"
     said = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
-    if error["type"] == "model_type":
+    if error["type"] in ("model_type", "dict_type"):
         said = "should be a section, with keys of its own"
     elif error["type"] == "string_pattern_mismatch":
         said = FORMS.get(error["ctx"]["pattern"], said)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, layout
 from mlops_glue.adapters import dvc, great_expectations, matplotlib
-from mlops_glue.config import Config, dumped, located, path_of, references, refuse_both_sides, resolve
+from mlops_glue.config import Config, dumped, located, path_of, references, refuse_conflict_markers, resolve
 from mlops_glue.errors import (
     ConfigError,
     GlueError,
@@ -144,7 +144,7 @@ def check_merged(root: Path) -> None:
     """
     for name in (layout.CONFIG, "dvc.yaml", "dvc.lock"):
         if (root / name).is_file():
-            refuse_both_sides(name, (root / name).read_text(encoding="utf-8", errors="replace"))
+            refuse_conflict_markers(name, (root / name).read_text(encoding="utf-8", errors="replace"))
 
 
 def write_definition(config: Config, root: Path) -> None:

@@ -102,7 +102,7 @@ def outcome(tree: dict[str, Any], env: str) -> tuple[Any, list[str]]:
 
 def alone(tree: dict[str, Any]) -> tuple[Any, list[str]]:
     """As one file, without the slow way through YAML."""
-    found, _, problems = configs.checked(deepcopy(tree), Path("/nowhere"), tables=False)
+    found, problems = configs.validate(deepcopy(tree), Path("/nowhere"), tables=False)
     if problems or found is None:
         return None, [f"{'.'.join(map(str, loc))}: {what}" for loc, what in problems]
     return found.model_dump(exclude={"environments"}), []
