@@ -36,7 +36,7 @@ LAST_BITS = 1e-13  # in which sums of the same numbers in another order may diff
 
 def open_repository(config: Config, root: Path, scratch: Path) -> feast.Repository:
     """The project's Feast repository, with a registry and an online store in a scratch folder."""
-    offline = configs.resolved(config.features.offline_store, "features.offline_store")
+    offline = configs.resolve(config.features.offline_store, "features.offline_store")
     found = feast.Repository(
         root, config.features.repo, offline=offline, scratch=scratch, inexact=config.features.inexact_store
     )
@@ -53,8 +53,8 @@ def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> f
     return feast.Repository(
         root,
         stores.repo,
-        online=configs.resolved(stores.online_store, "features.online_store"),
-        offline=configs.resolved(stores.offline_store, "features.offline_store"),
+        online=configs.resolve(stores.online_store, "features.online_store"),
+        offline=configs.resolve(stores.offline_store, "features.offline_store"),
         inexact=stores.inexact_store,
         scratch=replay_in,
         replay=replay_in is not None,
@@ -63,7 +63,7 @@ def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> f
 
 def packed_store(config: Config, root: Path) -> tuple[Path, str] | None:
     """The embedded online store's file and the project's name in it; None where another store is configured."""
-    online = configs.resolved(config.features.online_store, "features.online_store")
+    online = configs.resolve(config.features.online_store, "features.online_store")
     return feast.packed_store(root, config.features.repo, online)
 
 
@@ -72,7 +72,7 @@ def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: f
 
     What it reads is in the order of `features.asked_by`, what it gives in that of `features.columns`.
     """
-    online = configs.resolved(config.features.online_store, "features.online_store")
+    online = configs.resolve(config.features.online_store, "features.online_store")
     found = feast.redis_store(root, config.features.repo, online)
     if found is None or not all(redis.reads(view, features.types) for view in features.views):
         return None

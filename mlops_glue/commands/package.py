@@ -116,7 +116,7 @@ def _requirements(
     Returns:
         How many packages, and the text of each file that uses them.
     """
-    log = configs.with_scheme(config.serve.prediction_log or "", "serve.prediction_log")
+    log = configs.resolve_scheme(config.serve.prediction_log or "", "serve.prediction_log")
     names = [*NEEDS, *(LOG_NEEDS if log else ())]
     names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
     if (kept := made / "bundle" / "model.skops").is_file():
@@ -179,7 +179,7 @@ def _deployed(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
         "requirements": config.ci.requirements,
         "jobs": jobs,
         # somebody else while it serves
-        "asks": "://" in configs.with_scheme(config.serve.prediction_log or "", "serve.prediction_log"),
+        "asks": "://" in configs.resolve_scheme(config.serve.prediction_log or "", "serve.prediction_log"),
     }
 
 

@@ -4,7 +4,7 @@ Every problem is found in one pass and reported as `glue.yaml:LINE section.key: 
 from `${NAME}` references; they are resolved on demand by `resolve`, never while loading, so a loaded config holds none.
 """
 
-from mlops_glue.config.checks import is_cron, registry_of
+from mlops_glue.config.checks import registry_of
 from mlops_glue.config.edit import dumped, overridden
 from mlops_glue.config.environments import in_environment
 from mlops_glue.config.load import A_MODEL, load, located, only_does
@@ -32,7 +32,7 @@ from mlops_glue.config.models import (
     span,
 )
 from mlops_glue.config.parse import refuse_conflict_markers
-from mlops_glue.config.references import references, remote_url, resolve, resolved, tracking_uri, with_scheme
+from mlops_glue.config.references import references, remote_url, resolve, resolve_scheme, tracking_uri
 from mlops_glue.config.validate import validate
 
 __all__ = [
@@ -57,7 +57,6 @@ __all__ = [
     "Webhook",
     "dumped",
     "in_environment",
-    "is_cron",
     "json_schema",
     "load",
     "located",
@@ -69,9 +68,8 @@ __all__ = [
     "registry_of",
     "remote_url",
     "resolve",
-    "resolved",
+    "resolve_scheme",
     "span",
     "tracking_uri",
     "validate",
-    "with_scheme",
 ]

@@ -20,9 +20,15 @@ WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
 VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 EnvironmentName = Annotated[str, Field(pattern=VARIABLE)]
 IMAGE = r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$"
-CRON = r"^[0-9*,/A-Za-z-]+( [0-9*,/A-Za-z-]+){4}$"
-
-
+CRON_NUMBERS = (
+    r"[0-5]?\d",
+    r"1?\d|2[0-3]",
+    r"0?[1-9]|[12]\d|3[01]",
+    r"0?[1-9]|1[0-2]|[A-Za-z]{3}",
+    r"[0-6]|[A-Za-z]{3}",
+)
+CRON_PARTS = [rf"(\*|({number})(-({number}))?)(/[1-9]\d?)?" for number in CRON_NUMBERS]
+CRON = "^" + " ".join(f"{part}(,{part})*" for part in CRON_PARTS) + "$"
 FORMS = {  # what each pattern asks for, for people
     IMAGE: "should be host/owner/name in small letters, without a tag: that is the model's version",
     CRON: "should be five fields of cron: minute hour day month weekday",

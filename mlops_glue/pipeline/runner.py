@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, layout
 from mlops_glue.adapters import dvc, great_expectations, matplotlib
-from mlops_glue.config import Config, dumped, located, path_of, references, refuse_conflict_markers, resolve
+from mlops_glue.config import Config, dumped, located, path_of, references, refuse_conflict_markers, remote_url
 from mlops_glue.errors import (
     ConfigError,
     GlueError,
@@ -161,7 +161,7 @@ def name_remote(config: Config, root: Path) -> None:
     """
     names = references(config.data.remote)
     if config.data.remote and all(os.environ.get(name) for name in names):
-        dvc.name_remote(root, resolve(config.data.remote, "data.remote"), here_alone=bool(names))
+        dvc.name_remote(root, remote_url(config) or "", here_alone=bool(names))
 
 
 def is_defined(config: Config, root: Path, before: str | None = None) -> bool:
