@@ -55,7 +55,7 @@ NEEDED = {
 }  # [pipeline]
 # the keys of `dvc.yaml` beside `stages`
 OF_DVC = ("vars", "params", "metrics", "plots", "artifacts", "datasets")
-MENDED = f"git checkout dvc.yaml, or: {dvc.STAGES_ANEW}"
+MENDED = f"git checkout dvc.yaml, or: {dvc.REGENERATE_STAGES}"
 
 
 def definition(config: Config, root: Path) -> dict[str, Any]:

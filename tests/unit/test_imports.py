@@ -9,8 +9,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "mlops_glue"
 ROOMS = {
-    "dvc": {"adapters/dvc.py"},
-    "networkx": {"adapters/dvc.py"},
+    "dvc": {"adapters/dvc/"},
+    "networkx": {"adapters/dvc/"},
     "mlflow": {"adapters/mlflow/"},
     "great_expectations": {"adapters/great_expectations.py"},
     "onnxruntime": {"adapters/onnx.py"},

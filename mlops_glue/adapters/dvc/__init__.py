@@ -1,0 +1,29 @@
+"""DVC: initialise, track, reproduce, and move data to and from a remote."""
+
+from mlops_glue.adapters.dvc.changes import differences
+from mlops_glue.adapters.dvc.lock import REGENERATE_LOCK, REGENERATE_STAGES, locked
+from mlops_glue.adapters.dvc.remote import get, has_remote, name_remote, pull, push
+from mlops_glue.adapters.dvc.reproduce import in_process_supported, reproduce
+from mlops_glue.adapters.dvc.status import changed_data, pending, status
+from mlops_glue.adapters.dvc.track import add, init, metrics, pointer
+
+__all__ = [
+    "REGENERATE_LOCK",
+    "REGENERATE_STAGES",
+    "add",
+    "changed_data",
+    "differences",
+    "get",
+    "has_remote",
+    "in_process_supported",
+    "init",
+    "locked",
+    "metrics",
+    "name_remote",
+    "pending",
+    "pointer",
+    "pull",
+    "push",
+    "reproduce",
+    "status",
+]

@@ -1,0 +1,137 @@
+"""DVC's remote: its place in `.dvc/config`, and what goes there and comes from there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mlops_glue.adapters.dvc.repository import REMOTE, open_repo
+from mlops_glue.errors import ToolError
+from mlops_glue.files import atomic
+
+
+def has_remote(root: Path) -> bool:
+    """Does DVC's own config name a default remote?"""
+    if not (root / ".dvc").is_dir():
+        return False
+    with open_repo(root) as repo:
+        return bool(repo.config["core"].get("remote"))
+
+
+def name_remote(root: Path, url: str, *, here_alone: bool) -> None:
+    """Write a remote into DVC's own config, so that a bare `dvc pull` finds it; every other setting stays.
+
+    It becomes the default remote unless the project has another.
+
+    Args:
+        root: the project folder.
+        url: a URL, or a folder, relative to the project's.
+        here_alone: in `.dvc/config.local`, which git ignores.
+    """
+    from configobj import ConfigObj, ConfigObjError  # what DVC reads and writes its config with
+
+    folder = root / ".dvc"
+    places = [folder / name for name in ("config", "config.local")]
+    try:
+        shared, local = (ConfigObj(_lines(place)) for place in places)
+    except (ConfigObjError, UnicodeDecodeError):  # DVC itself is about to say so
+        return
+    place, config = (places[1], local) if here_alone else (places[0], shared)
+    before = config.dict()
+    is_folder = "://" not in url and not Path(url).expanduser().is_absolute()
+    config.setdefault(f'remote "{REMOTE}"', {})["url"] = os.path.relpath(root / url, folder) if is_folder else url
+    if not any(settings.get("core", {}).get("remote") for settings in (shared, local)):
+        config.setdefault("core", {})["remote"] = REMOTE
+    if config.dict() == before or not folder.is_dir():
+        return
+    with atomic(place) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in config.write()), encoding="utf-8")
+        if here_alone:
+            temporary.chmod(0o600)
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+
+
+def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
+    """Bring every table that DVC tracks and no stage makes from the remote, and the run-cache.
+
+    Returns:
+        A line for people about what came; and the tables that were not touched, because they were changed here and
+        their content is in no cache.
+
+    Raises:
+        ToolError: there is no remote, it does not answer, or it lacks a table.
+    """
+    with open_repo(root, remote) as repo:
+        from dvc.exceptions import CheckoutError
+
+        _check_remote(repo)
+        tables = {stage.addressing: stage.outs for stage in repo.index.stages if stage.cmd is None}
+        changed = {name: [str(out) for out in outs if _is_only_here(repo, out)] for name, outs in tables.items()}
+        fetched = 0
+        try:
+            if wanted := [name for name in tables if not changed[name]]:
+                fetched = repo.pull(targets=wanted)["stats"]["fetched"]
+        except CheckoutError as error:
+            missing = ", ".join(map(str, error.target_infos))
+            raise ToolError(
+                f"{missing}: neither in DVC's cache nor in its remote", hint="glue run --push, where it is"
+            ) from error
+        repo.stage_cache.pull(None)
+        outs = [out for table in tables.values() for out in table]
+        return _summary(repo, "pulled", fetched, "from", outs), [path for paths in changed.values() for path in paths]
+
+
+def push(root: Path, remote: str | None) -> str:
+    """Send the tables, the results of the stages, and the run-cache to the remote; a line for people about it."""
+    with open_repo(root, remote) as repo:
+        from dvc.stage.cache import RunCacheNotSupported
+
+        _check_remote(repo)
+        with contextlib.suppress(RunCacheNotSupported):  # `dvc push --run-cache` would count it as sent each time
+            repo.stage_cache.push(None)
+        return _summary(repo, "pushed", repo.push(), "to", repo.index.outs)
+
+
+def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:
+    """Copy files as they were in a commit, from the cache or the remote; those that it did not have are left out.
+
+    Raises:
+        ToolError: the commit had a file, and it is in neither.
+    """
+    with open_repo(root, remote) as repo, repo.switch(rev):
+        commit_files = repo.dvcfs
+        for path in paths:
+            if commit_files.exists(f"/{path}"):
+                (into / path).parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    (into / path).write_bytes(commit_files.open(f"/{path}", "rb").read())
+                except OSError as error:
+                    raise ToolError(f"{path} is neither in DVC's cache nor in its remote") from error
+
+
+def _check_remote(repo: Any) -> None:
+    if not repo.config["core"].get("remote"):
+        raise ToolError("DVC has no remote", hint="data: {remote: ...} in glue.yaml, or: dvc remote add --default ...")
+
+
+def _is_only_here(repo: Any, out: Any) -> bool:
+    """Was it changed, and its content is not in the cache?"""
+    if not out.exists:
+        return False
+    now = out.get_hash()
+    return now != out.hash_info and not repo.cache.local.exists(now.value)
+
+
+def _summary(repo: Any, verb: str, count: int, direction: str, outs: Iterable[Any]) -> str:
+    """How many files were moved, and how much of this project the remote holds now."""
+    url = repo.config["remote"][repo.config["core"]["remote"]]["url"]
+    where = url if "://" in url else os.path.normpath(url)
+    size = sum(out.meta.size or 0 for out in outs if out.use_cache and out.meta is not None)
+    amount = f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"
+    return f"{verb} {count:,} file{'s' * (count != 1)} {direction} {where}, where {amount} of this project are now"

@@ -1,0 +1,71 @@
+"""DVC in a project: initialised once, and the files that it tracks."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from mlops_glue.adapters.dvc.repository import open_repo, silence
+from mlops_glue.errors import MissingExtra, ToolError
+
+
+def init(root: Path, *, git: bool) -> None:
+    """`dvc init` with analytics and update checks off, unless it was done already.
+
+    Args:
+        root: the project folder.
+        git: is it in a git repository?
+    """
+    if (root / ".dvc" / "config").is_file():
+        return
+    try:
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo
+    except ImportError as error:
+        raise MissingExtra("dvc", "pipeline") from error
+    silence()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            # a project in a folder of a bigger git repository needs subdir
+            Repo.init(str(root), no_scm=not git, subdir=git and not (root / ".git").exists()).close()
+    except DvcException as error:
+        raise ToolError(f"dvc init: {error}") from error
+    with open_repo(root) as repo, repo.config.edit("repo") as config:
+        config["core"].update(analytics=False, check_update=False, autostage=False)
+
+
+def pointer(root: Path, path: str) -> str | None:
+    """The file by which DVC tracks a path, by itself or in a folder; None if it does not."""
+    if not (root / ".dvc").is_dir():
+        return None
+    with open_repo(root) as repo:
+        output = _output_of(repo, root, path)
+        return Path(os.path.relpath(output.stage.path, root)).as_posix() if output is not None else None
+
+
+def add(root: Path, path: str) -> None:
+    """Let DVC track a file, unless it does: its content goes to the cache, and `path.dvc` says which it is."""
+    with open_repo(root) as repo:
+        if _output_of(repo, root, path) is None:
+            repo.add(path)
+
+
+def _output_of(repo: Any, root: Path, path: str) -> Any:
+    """The output that a path is, or is in; None if there is none."""
+    local = (output for output in repo.index.outs if output.protocol == "local")
+    return next((output for output in local if Path(root, path).is_relative_to(output.fs_path)), None)
+
+
+def metrics(folder: Path) -> dict[str, Any]:
+    """The content of the metrics files that DVC finds in the repository around a folder, by their path from there.
+
+    Raises:
+        ToolError: DVC cannot read its own files.
+    """
+    with open_repo(folder) as repo:
+        # what is missing or is no metrics file comes as an error in its place
+        found = repo.metrics.show(hide_workspace=False).get("", {}).get("data", {})
+        return {path: entry["data"] for path, entry in found.items() if entry.get("data")}
