@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,6 +83,21 @@ def test_what_reads_the_registry_takes_an_environment() -> None:
     assert {"package", "materialize", "doctor", "run", "track"} & without == set()
 
 
+def test_a_command_takes_the_options_that_are_passed_to_it() -> None:
+    checked = 0
+    for name, command in cli.glue.commands.items():
+        callback: Any = inspect.unwrap(command.callback)  # type: ignore[arg-type]
+        if set(inspect.signature(callback).parameters) != {"options"}:
+            continue
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(callback))).body
+        (lazy,) = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+        function = getattr(importlib.import_module(lazy.module or ""), lazy.names[0].name)
+        inspect.signature(function).bind(**{param.name or "": None for param in command.params if param.expose_value})
+        checked += 1
+        assert name == function.__name__
+    assert checked >= 12
+
+
 def _calls(tree: ast.AST) -> Iterator[ast.Call]:
     return (one for one in ast.walk(tree) if isinstance(one, ast.Call))
 
@@ -99,7 +115,7 @@ def test_a_system_without_file_locks_is_told_in_a_line(
 
 def test_every_command_is_in_a_group_and_its_short_text_is_whole() -> None:
     shown = [name for name, command in cli.glue.commands.items() if not command.hidden]
-    assert sorted(shown) == sorted(name for names in cli.GROUPS.values() for name in names)
+    assert sorted(shown) == sorted(command.name or "" for commands in cli.GROUPS.values() for command in commands)
     for columns in ("80", "60"):
         env = {**os.environ, "COLUMNS": columns}
         done = subprocess.run(["glue", "--help"], env=env, capture_output=True, text=True, check=True)

@@ -30,7 +30,7 @@ ROOMS = {
     "starlette": {"serving/worker.py"},
     "jinja2": {"files.py"},
     "fsspec": {"adapters/fsspec.py"},
-    "click": {"cli.py"},
+    "click": {f"cli/{name}.py" for name in ("entry", "options", "start", "work", "deliver", "watch")},
     "rich": {"console.py"},
 }
 

@@ -1,0 +1,5 @@
+"""Every command and option of `glue`. A command's body is one lazy import and one call."""
+
+from mlops_glue.cli.entry import GROUPS, glue, main
+
+__all__ = ["GROUPS", "glue", "main"]

@@ -1,0 +1,128 @@
+"""The `glue` command: its groups of commands, and how it ends."""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import gc
+import importlib.util
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+import click
+
+from mlops_glue import __version__, errors, telemetry
+from mlops_glue.cli import deliver, start, watch, work
+from mlops_glue.cli.options import traceback_option
+from mlops_glue.errors import UsageError
+
+GROUPS: dict[str, tuple[click.Command, ...]] = {
+    "Start": (start.init, start.adopt, start.assess),
+    "Work": (work.run, work.status, work.why, work.report, work.doctor, work.track, work.upgrade),
+    "Deliver": (
+        *(deliver.promote, deliver.rollback, deliver.predict, deliver.serve),
+        *(deliver.package, deliver.materialize, deliver.ci),
+    ),
+    "Watch": (watch.monitor,),
+}
+
+
+class Grouped(click.Group):
+    """Lists its commands in `GROUPS`."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each group with its own title, the texts of all in one column."""
+        widest = max(map(len, self.commands))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                rows = [(str(one.name).ljust(widest), one.get_short_help_str(formatter.width)) for one in commands]
+                formatter.write_dl(rows)
+
+
+@click.group(cls=Grouped, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="glue")
+@traceback_option()
+def glue() -> None:
+    """From a table to a validated, gated, registered model.
+
+    \b
+    glue init churn --data customers.csv --target churn
+    cd churn && glue run
+    """
+    from mlops_glue import console
+
+    console.show_logs()
+
+
+for _command in (*(command for commands in GROUPS.values() for command in commands), work.stage):
+    glue.add_command(traceback_option(hidden=True)(_command))
+
+
+def _end() -> None:
+    """Spare the interpreter's last look through all of it; DuckDB's binding calls what that does not free a leak."""
+    if "duckdb" not in sys.modules:
+        gc.freeze()
+
+
+def _interrupted() -> int:
+    from mlops_glue import console
+
+    console.progress("interrupted; what was done is kept")
+    return 130
+
+
+def _pipe_closed(*, show: bool) -> int:
+    """Quiet where nobody reads the answer any more, as of `glue predict - - | head`, with a shell's code of SIGPIPE."""
+    poll = select.poll()
+    poll.register(1, 0)  # says by itself when the reader is gone
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    from mlops_glue import console
+
+    return console.ended(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)), show=show)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The `glue` command: maps every ending to its exit code; no traceback reaches the user unless asked for."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    gc.set_threshold(100_000, 50)  # libraries are imported by the hundred thousand objects, none of them garbage
+    atexit.register(_end)
+    telemetry.off()
+    asked = {"traceback": bool(os.environ.get("GLUE_TRACEBACK"))}
+    if threading.current_thread() is threading.main_thread():
+        errors.interrupted = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
+            signal.signal(signal.SIGINT, errors.interrupt)
+    try:
+        if importlib.util.find_spec("fcntl") is None:
+            raise UsageError(
+                "glue runs on Linux, macOS and WSL: this system lacks their file locks", hint="wsl --install"
+            )
+        errors.check_names(words)
+        code = glue.main(words, prog_name="glue", standalone_mode=False, obj=asked)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as end:  # click makes the second of the first
+        if isinstance(end, SystemExit) and "_GLUE_COMPLETE" in os.environ:  # a shell's completion has ended
+            raise
+        code = _pipe_closed(show=asked["traceback"])
+    except click.ClickException as problem:
+        problem.show()
+        code = 2
+    except (KeyboardInterrupt, click.exceptions.Abort) as stop:
+        from mlops_glue import console
+
+        # click takes any EOFError for the end of the user's input
+        failed = stop.__cause__ if isinstance(stop.__cause__, EOFError) else None
+        code = console.ended(failed, show=asked["traceback"]) if failed is not None else _interrupted()
+    except Exception as problem:
+        from mlops_glue import console
+
+        code = _interrupted() if errors.interrupted else console.ended(problem, show=asked["traceback"])
+    if (colorama := sys.modules.get("colorama.initialise")) is not None:
+        atexit.unregister(colorama.reset_all)  # it ends a terminal's output with an escape sequence, TERM=dumb or not
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,98 @@
+"""Commands that bring a project or a repository in: init, adopt, assess."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlops_glue.cli.options import FILE, TASKS, dry_run_option, json_option
+from mlops_glue.errors import UsageError
+
+
+@click.command()
+@click.argument("directory", default=".", type=FILE)
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="FILE",
+    type=FILE,
+    help="A table: csv, csv.gz, parquet or jsonl; again for tables of features.",
+)
+@click.option("--target", help="The column to predict.")
+@click.option("--timestamp", help="The time column, or year,month,day,hour; the holdout is then the latest rows.")
+@click.option("--entity", multiple=True, help="The column that identifies whom a row is about; may be given again.")
+@click.option("--task", type=TASKS, help="Taken from the target if not given.")
+@click.option(
+    "--template", type=click.Choice(["fraud"]), help="A project with data of its own; default where no table lies."
+)
+@dry_run_option
+def init(**options: Any) -> int:
+    """Make a project from a table or a template. Nothing that is there is overwritten.
+
+    \b
+    glue init churn --data customers.csv --target churn
+    glue init fraud --template fraud
+    """
+    from mlops_glue.commands.init import init
+
+    return init(**options)
+
+
+@click.command()
+@click.argument("path", default=".", type=FILE)
+@click.option(
+    "--data", metavar="FILE", type=FILE, help="The table to learn from; default the one that the training script reads."
+)
+@click.option("--target", help="The column to predict; default the one that the training script takes apart.")
+@click.option("--task", type=TASKS, help="Default: the estimator's.")
+@click.option("--model", metavar="NAME/VERSION", help="Only serve this registered model; or NAME@ALIAS.")
+@click.option("--tracking", is_flag=True, help="Only track the repository's own commands, by glue track.")
+@click.option("--registry", metavar="URI", help="Where it is registered; default MLFLOW_TRACKING_URI, else mlflow.db.")
+@click.option("--trust", is_flag=True, help="Load the model even where that runs code of its own: a pickle.")
+@dry_run_option
+@click.option("--yes", is_flag=True, help="Write without asking.")
+def adopt(model: str | None, tracking: bool, yes: bool, **options: Any) -> int:
+    """Bring in an existing repository. Proposes a glue.yaml from what is there; its own files are not touched.
+
+    \b
+    glue adopt ../churn --dry-run
+    cd ../churn && glue adopt --yes && cd glue && glue run
+    glue adopt --model churn/3 && cd glue && glue serve
+    """
+    options["ask"] = None if yes else click.confirm
+    if tracking:
+        if model is not None or any(options[name] for name in ("data", "target", "task", "registry", "trust")):
+            raise UsageError("--tracking takes only --dry-run and --yes", hint="glue adopt --tracking")
+        from mlops_glue.commands.track import adopt_tracking
+
+        return adopt_tracking(options["path"], dry_run=options["dry_run"], ask=options["ask"])
+    if model is not None:
+        if options.pop("target") is not None or options.pop("task") is not None:
+            raise UsageError("--model brings what it predicts: leave out --target and --task, or --model")
+        from mlops_glue.commands.adopt_model import adopt_model
+
+        return adopt_model(model=model, **options)
+    if options.pop("registry") is not None or options.pop("trust"):
+        raise UsageError("--registry and --trust go with --model", hint="glue adopt --model churn/3")
+    from mlops_glue.commands.adopt import adopt
+
+    return adopt(**options)
+
+
+@click.command()
+@click.argument("path", default=".", type=FILE)
+@click.option("--markdown", is_flag=True, help="Print the result as Markdown.")
+@click.option("--write", is_flag=True, help="Write a strategy page too: goals, owners to fill in, measures.")
+@click.option("--output", metavar="FILE", type=FILE, help="Write that page there; of --write alone mlops_strategy.md.")
+@json_option
+def assess(write: bool, output: str | None, **options: Any) -> int:
+    """Show what a repository has and lacks for MLOps. Each at file:line, with next steps; runs and changes nothing.
+
+    \b
+    glue assess ../other_project
+    glue assess --write
+    """
+    from mlops_glue.commands.assess import assess
+
+    return assess(page=output or ("mlops_strategy.md" if write else None), **options)

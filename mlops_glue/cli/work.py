@@ -1,0 +1,176 @@
+"""Commands of daily work on a project: run, status, why, report, doctor, track, upgrade, stage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlops_glue.cli.options import FILE, completed_from, env_option, json_option
+from mlops_glue.errors import UsageError
+
+
+def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:
+    """`--set KEY=VALUE`, given several times, by key."""
+    pairs = {}
+    for item in overrides:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {item}: is not KEY=VALUE", hint="--set train.params.max_iter=300")
+        pairs[key] = value
+    return pairs
+
+
+@click.command()
+@click.option("--force", is_flag=True, help="Run every stage, changed or not.")
+@click.option("--until", metavar="STAGE", help="Stop after this stage.", shell_complete=completed_from("stages"))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of glue.yaml first.")
+@click.option("--no-publish", "publish", is_flag=True, default=True, flag_value=False, help="Leave the registry alone.")
+@click.option(
+    "--no-promote",
+    "promote",
+    is_flag=True,
+    default=True,
+    flag_value=False,
+    help="Register the result as challenger; the champion stays.",
+)
+@click.option("--pull", is_flag=True, help="Bring tables and results from DVC's remote instead of making them again.")
+@click.option("--push", is_flag=True, help="Send tables and results to DVC's remote.")
+@click.option("--subprocess", is_flag=True, help="Run each stage in a process of its own.")
+@json_option
+@env_option
+def run(overrides: tuple[str, ...], as_json: bool, env: str | None, **options: Any) -> int:
+    """Run what changed, then publish and promote it. Exit 1 when a check says no.
+
+    \b
+    glue run --set train.params.max_iter=300
+    """
+    from mlops_glue.commands.run import run
+    from mlops_glue.delivery.run import Options
+
+    return run(Options(overrides=_pairs(overrides), **options), as_json=as_json, env=env)
+
+
+@click.command()
+@json_option
+@env_option
+def status(**options: Any) -> int:
+    """Show what would run, and what is champion. Also what was refused, and why.
+
+    \b
+    glue status --env prod
+    """
+    from mlops_glue.commands.status import status
+
+    return status(**options)
+
+
+@click.command()
+@click.argument("stage", required=False, shell_complete=completed_from("stages"))
+@json_option
+@env_option
+def why(**options: Any) -> int:
+    """Show why a stage would run; without STAGE, all.
+
+    \b
+    glue why
+    glue why train
+    """
+    from mlops_glue.commands.status import why
+
+    return why(**options)
+
+
+@click.command()
+@click.option("--output", metavar="FILE", type=FILE, help="Default reports/index.html; of --pr the standard output.")
+@click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
+@click.option("--pr", is_flag=True, help="Instead: what a change does to data, metrics and contract, as Markdown.")
+@click.option("--base", default="origin/main", show_default=True, help="With --pr: the commit to compare with.")
+@click.option("--pages", help="With --pr: where a browser finds artifacts/; plots are shown from there.")
+@json_option
+@env_option
+def report(show: bool, pr: bool, base: str, pages: str | None, output: str | None, **options: Any) -> int:
+    """Write a page that shows the state of the project. With --pr what a change does; exit 1: it should not be merged.
+
+    \b
+    glue report --open
+    glue report --pr --base origin/main
+    """
+    if show and (pr or options["as_json"]):
+        raise UsageError("--open opens the page, which --pr and --json do not write", hint="glue report --open")
+    if not pr:
+        from mlops_glue.report.project import page
+
+        return page(output=output, show=show, **options)
+    from mlops_glue.report.pull_request import report
+
+    return report(base=base, out=output, pages=pages, **options)
+
+
+@click.command()
+@json_option
+@env_option
+def doctor(**options: Any) -> int:
+    """Check the installation and the project. Exit 1 when something is wrong.
+
+    \b
+    glue doctor --json
+    """
+    from mlops_glue.commands.doctor import doctor
+
+    return doctor(**options)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option(
+    "--metrics",
+    multiple=True,
+    metavar="FILE",
+    type=FILE,
+    help="Metrics that it writes, JSON or YAML; default metrics.json.",
+)
+@env_option
+def track(**options: Any) -> int:
+    """Run a command of yours as one MLflow run. Its exit code is this one's.
+
+    \b
+    glue track -- python train.py --depth 5
+    glue track --metrics scores.json -- dvc repro
+    """
+    from mlops_glue.commands.track import track
+
+    return track(**options)
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when there is something to bring.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, as a diff; write nothing.")
+@click.option(
+    "--adopt-base", is_flag=True, help="Of a project without a record: count what differs from the templates as yours."
+)
+@json_option
+def upgrade(**options: Any) -> int:
+    """Bring files that glue wrote up to date. Merges this version's templates; your edits stay; exit 1 on a conflict.
+
+    \b
+    glue upgrade --dry-run
+    glue upgrade
+    """
+    from mlops_glue.commands.upgrade import upgrade
+
+    return upgrade(**options)
+
+
+@click.command(hidden=True)
+@click.argument("name")
+@click.option("--format", "format_version", type=int, default=1)
+def stage(**options: Any) -> int:
+    """One stage: what dvc.yaml calls.
+
+    \b
+    glue stage train --format 1
+    """
+    from mlops_glue.commands.stage import stage
+
+    return stage(**options)
