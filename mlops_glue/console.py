@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import layout, terminal
-from mlops_glue.errors import GlueError, of_locale, of_memory, of_system, whole_traceback
+from mlops_glue.errors import GlueError, full_traceback, locale_error, memory_error, system_error
 
 WIDTH = 12
 OUTSIDE = "outside"
@@ -159,7 +159,7 @@ def bug(problem: BaseException) -> GlueError:
         handle, name = tempfile.mkstemp(prefix="glue-", suffix=".log", dir=folder)
         log = Path(name)
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(whole_traceback(problem))
+            file.write(full_traceback(problem))
         if folder is not None:
             log = log.replace(folder / "glue.log")
     except OSError:
@@ -170,10 +170,10 @@ def bug(problem: BaseException) -> GlueError:
 def ended(problem: Exception, *, show: bool = False) -> int:
     """Tell in a line how a command ended badly, after the whole traceback if asked to; returns its exit code."""
     if show:
-        progress(whole_traceback(problem).rstrip())
-    told = of_memory(problem) or of_locale(problem)
+        progress(full_traceback(problem).rstrip())
+    told = memory_error(problem) or locale_error(problem)
     if told is None and isinstance(problem, GlueError | OSError):
-        told = problem if isinstance(problem, GlueError) else of_system(problem)
+        told = problem if isinstance(problem, GlueError) else system_error(problem)
     if told is not None:
         error(told)
         return told.exit_code

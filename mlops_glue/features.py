@@ -16,10 +16,11 @@ from mlops_glue.adapters.feast import repo as feast
 from mlops_glue.adapters.feast.redis import RedisReader
 from mlops_glue.config import Config
 from mlops_glue.dates import infer_day_first
-from mlops_glue.errors import ConfigError, DataError, did_you_mean, first_line
+from mlops_glue.errors import ConfigError, DataError, first_line
 from mlops_glue.modules import user_modules
 from mlops_glue.parsing import as_text
 from mlops_glue.records import FeatureList, FeatureView
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,18 +14,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mlops_glue.errors import ConfigError, did_you_mean
+from mlops_glue.errors import ConfigError
+from mlops_glue.suggest import did_you_mean
 
-# whose results are in what the stages write
 COMPUTES = (
     *("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "skops", "skl2onnx", "onnx", "onnxruntime"),
     *("great-expectations", "feast", "duckdb"),
-)
+)  # packages whose version can change what the stages write
 
 
 @contextlib.contextmanager
-def nothing_is_garbage() -> Iterator[None]:
-    """While modules are imported by the hundred, nothing is looked through for garbage: there is none."""
+def gc_paused() -> Iterator[None]:
+    """Pause garbage collection while modules are imported by the hundred: none of their objects is garbage."""
     gc.disable()
     try:
         yield
@@ -35,14 +35,14 @@ def nothing_is_garbage() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without(*names: str) -> Iterator[None]:
-    """While others are imported, these, if they are not there already, cannot be."""
-    absent: dict[str, Any] = dict.fromkeys(name for name in names if name not in sys.modules)
-    sys.modules.update(absent)  # so Python is told that it cannot be imported
+def imports_blocked(*names: str) -> Iterator[None]:
+    """Let optional dependencies count as not installed while others are imported; what is imported already stays."""
+    blocked: dict[str, Any] = dict.fromkeys(name for name in names if name not in sys.modules)
+    sys.modules.update(blocked)  # an entry that is None makes the import fail
     try:
         yield
     finally:
-        for name in absent:
+        for name in blocked:
             sys.modules.pop(name, None)
 
 
@@ -75,7 +75,7 @@ def imported(path: str, where: str, form: str) -> Any:
 
 def user_modules(import_path: str | None, root: Path) -> list[str]:
     """The project's own Python files behind an import path, transitively, relative to the project and sorted."""
-    return _behind([import_path.replace(":", ".")] if import_path else [], root)
+    return _files_behind([import_path.replace(":", ".")] if import_path else [], root)
 
 
 def code_of(paths: list[str | None], repo: str | None, root: Path) -> list[str]:
@@ -92,7 +92,7 @@ def code_of(paths: list[str | None], repo: str | None, root: Path) -> list[str]:
 
 def modules_of(file: Path, root: Path) -> list[str]:
     """The project's own Python files that a file imports, likewise."""
-    return _behind(_imports(file, root), root)
+    return _files_behind(_imports(file, root), root)
 
 
 def carried(import_path: str, root: Path, into: Path) -> str:
@@ -145,7 +145,7 @@ def installed(name: str) -> str | None:
     return f"{at.st_mtime_ns}-{at.st_size}" if at is not None else None
 
 
-def _behind(waiting: list[str], root: Path) -> list[str]:
+def _files_behind(waiting: list[str], root: Path) -> list[str]:
     found: set[Path] = set()
     while waiting:
         for file in _files_of(waiting.pop(), root):

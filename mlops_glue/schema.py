@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mlops_glue import dates, parsing
-from mlops_glue.errors import DataError, did_you_mean
+from mlops_glue.errors import DataError
 from mlops_glue.parsing import InvalidValue
 from mlops_glue.precision import as_float32
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np

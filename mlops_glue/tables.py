@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import column_types, csv_format, json_lines, layout, parsing
 from mlops_glue.csv_format import CsvForm, Done
-from mlops_glue.errors import DataError, UsageError, did_you_mean, first_line
+from mlops_glue.errors import DataError, UsageError, first_line
 from mlops_glue.files import atomic, json_value, read_json
 from mlops_glue.parsing import is_text
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from mlops_glue import telemetry
-from mlops_glue.errors import ConfigError, MissingExtra, ToolError, did_you_mean, first_line
-from mlops_glue.modules import nothing_is_garbage, without
+from mlops_glue.errors import ConfigError, MissingExtra, ToolError, first_line
+from mlops_glue.modules import gc_paused, imports_blocked
+from mlops_glue.suggest import did_you_mean
 
 SHOWN = 5  # unexpected values
 SEVERITIES = ("critical", "warning", "info")
@@ -43,7 +44,7 @@ def imported() -> None:
                 if parent:
                     setattr(sys.modules[parent], child, sys.modules[name])
     silent = contextlib.redirect_stdout(io.StringIO())
-    with contextlib.suppress(ImportError), silent, nothing_is_garbage(), without(*DATABASES):  # `validate` tells
+    with contextlib.suppress(ImportError), silent, gc_paused(), imports_blocked(*DATABASES):  # `validate` tells
         importlib.import_module("great_expectations")
 
 

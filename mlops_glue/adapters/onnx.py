@@ -11,7 +11,7 @@ import numpy as np
 
 from mlops_glue import telemetry
 from mlops_glue.errors import DataError, ToolError, brief
-from mlops_glue.modules import without
+from mlops_glue.modules import imports_blocked
 
 # Exact names that scikit-learn's own models need beside skops' built-in list (seen on skops 0.16); the list inside
 # an artifact is never consulted.
@@ -95,7 +95,7 @@ DOMAINS = {b"", b"ai.onnx", b"ai.onnx.ml"}
 
 def skops() -> Any:
     """The module `skops.io`. It looks through all of scikit-learn, which would import Dask and pytest too."""
-    with without("dask", "pytest"):
+    with imports_blocked("dask", "pytest"):
         import skops.io
     return skops.io
 

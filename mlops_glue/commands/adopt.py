@@ -19,12 +19,13 @@ from mlops_glue import console, files, layout, tables
 from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment.tree import Tree, is_test, printable, scan
 from mlops_glue.commands.init import plan
-from mlops_glue.errors import GlueError, UsageError, did_you_mean
+from mlops_glue.errors import GlueError, UsageError
 from mlops_glue.pipeline import runner
 from mlops_glue.pipeline.train import unfit_kind
 from mlops_glue.scaffold import feast, manifest, undo
 from mlops_glue.scaffold import script as scripts
 from mlops_glue.scaffold.feast import FeastView
+from mlops_glue.suggest import did_you_mean
 
 WRITTEN = (layout.CONFIG, layout.SCHEMA, ".gitignore", ".dvcignore", "model.py")
 

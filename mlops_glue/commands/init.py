@@ -20,7 +20,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, files, layout, tables
 from mlops_glue.adapters import dvc, git
 from mlops_glue.dates import timestamps_utc
-from mlops_glue.errors import DataError, StageError, UsageError, did_you_mean
+from mlops_glue.errors import DataError, StageError, UsageError
 from mlops_glue.parsing import canonical_category, is_text
 from mlops_glue.pipeline import runner
 from mlops_glue.pipeline.featurize import as_target, outputs, shown
@@ -30,6 +30,7 @@ from mlops_glue.scaffold import defaults, manifest, undo
 from mlops_glue.scaffold import feature_repo as store
 from mlops_glue.scaffold.commit import due
 from mlops_glue.scaffold.feast import FeastView
+from mlops_glue.suggest import did_you_mean
 
 SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
 MOST_TWINS = 3  # groups of classes that are told to be one

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout, tables
 from mlops_glue.delivery.fetch import of_registry, read_only
-from mlops_glue.errors import DataError, UsageError, together
+from mlops_glue.errors import DataError, UsageError, combined
 from mlops_glue.pipeline import unchanged
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.serving.outside import Outside
@@ -56,7 +56,7 @@ def predict(
         inputs, outputs = _files(came if source == "-" else Path(source), goes if target == "-" else Path(target))
         refused = _scored(inputs, outputs, {came: "standard input", goes: "standard output"}, version, env)
         if refused:
-            raise together(refused)
+            raise combined(refused)
         if target == "-":
             console.whole_file(goes)
     return 0

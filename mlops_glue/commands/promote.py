@@ -11,8 +11,9 @@ from mlops_glue.delivery.deliver import materialized
 from mlops_glue.delivery.describe import compared, stays
 from mlops_glue.delivery.fetch import last_delivery, read_only
 from mlops_glue.delivery.trial import brought
-from mlops_glue.errors import UsageError, did_you_mean
+from mlops_glue.errors import UsageError
 from mlops_glue.pipeline.session import project_lock
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store

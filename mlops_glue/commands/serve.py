@@ -20,11 +20,12 @@ from mlops_glue import config as configs
 from mlops_glue import console, files, layout
 from mlops_glue.commands.predict import as_run_left_it
 from mlops_glue.delivery import fetch as fetching
-from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError, did_you_mean
+from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError
 from mlops_glue.pipeline import unchanged
 from mlops_glue.processes import apart
 from mlops_glue.records import Servable
 from mlops_glue.secrets import redacted
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mlops_glue import config as configs
 from mlops_glue import layout
-from mlops_glue.errors import UsageError, did_you_mean
+from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import runner, stages
+from mlops_glue.suggest import did_you_mean
 
 
 def stage(name: str, format_version: int) -> int:

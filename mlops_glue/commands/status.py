@@ -11,9 +11,10 @@ from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.adapters import dvc
 from mlops_glue.delivery.fetch import last_delivery, read_only
-from mlops_glue.errors import GlueError, UsageError, did_you_mean
+from mlops_glue.errors import GlueError, UsageError
 from mlops_glue.pipeline import runner
 from mlops_glue.pipeline.session import last_failure
+from mlops_glue.suggest import did_you_mean
 
 Causes = dict[str, list[str]]  # by stage
 

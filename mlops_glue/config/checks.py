@@ -9,8 +9,8 @@ from pathlib import Path
 from mlops_glue.config.models import ALL_METRICS, METRICS, Config, Source
 from mlops_glue.config.parse import Location
 from mlops_glue.config.problems import Problem
-from mlops_glue.errors import did_you_mean, suggestion
 from mlops_glue.layout import OWN_COLUMNS, RESERVED
+from mlops_glue.suggest import did_you_mean, suggestion
 
 PIPELINE = ("data", "train", "validation", "features", "split", "evaluate")  # sections of no use without data and train
 REGISTRY_LOGINS = {

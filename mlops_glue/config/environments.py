@@ -10,8 +10,9 @@ from mlops_glue.config.models import ENVIRONMENT_KEYS, Config, Data, Features, S
 from mlops_glue.config.parse import Document
 from mlops_glue.config.problems import Problem
 from mlops_glue.config.validate import validate
-from mlops_glue.errors import ConfigError, did_you_mean
+from mlops_glue.errors import ConfigError
 from mlops_glue.layout import CONFIG
+from mlops_glue.suggest import did_you_mean
 
 
 def in_environment(config: Config, env: str | None) -> Config:

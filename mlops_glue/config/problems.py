@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mlops_glue.config.models import FORMS, VARIABLE, Config
-from mlops_glue.errors import did_you_mean
+from mlops_glue.suggest import did_you_mean
 
 Problem = tuple[tuple[Any, ...], str]  # where, and what is wrong there
 

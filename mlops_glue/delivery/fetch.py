@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.delivery.trial import brought
-from mlops_glue.errors import UsageError, did_you_mean
+from mlops_glue.errors import UsageError
 from mlops_glue.records import Servable
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, layout, tables
 from mlops_glue.delivery.describe import stays
-from mlops_glue.errors import ConfigError, GlueError, UsageError, check_interrupted, did_you_mean
+from mlops_glue.errors import ConfigError, GlueError, UsageError, check_interrupted
 from mlops_glue.pipeline import session, unchanged
 from mlops_glue.pipeline.session import OnStage, Recorder, StageResult
 from mlops_glue.secrets import redacted
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue import config as configs

@@ -13,8 +13,9 @@ import numpy as np
 from mlops_glue import files, layout
 from mlops_glue.config import Drift, Monitor
 from mlops_glue.drift import Numbers, Reference, Summary, counted, outcome
-from mlops_glue.errors import DataError, first_line, suggestion
+from mlops_glue.errors import DataError, first_line
 from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.suggest import suggestion
 
 if TYPE_CHECKING:
     import pyarrow as pa

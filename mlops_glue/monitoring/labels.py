@@ -13,10 +13,11 @@ from mlops_glue import config as configs
 from mlops_glue import parsing, tables
 from mlops_glue.config import LabelTable
 from mlops_glue.dates import as_datetime, infer_day_first
-from mlops_glue.errors import ConfigError, DataError, GlueError, did_you_mean, together
+from mlops_glue.errors import ConfigError, DataError, GlueError, combined
 from mlops_glue.layout import CONFIG
 from mlops_glue.parsing import as_text, column_as_text, parse_boolean
 from mlops_glue.schema import Schema
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,7 +225,7 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
                 refused.append(error)
                 problems.append(f"{error.message}: left out")
         if refused and not parts:
-            raise together(refused)
+            raise combined(refused)
         return pa.concat_tables(parts, promote_options="default") if parts else None
     if not path.is_file():
         raise DataError(f"{WHERE}.path: {options.path} is not there", hint="it is relative to the project")

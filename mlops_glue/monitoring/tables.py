@@ -9,11 +9,12 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import tables
 from mlops_glue.drift import Reference, inputs, outcome, summarised
-from mlops_glue.errors import DataError, did_you_mean
+from mlops_glue.errors import DataError
 from mlops_glue.monitoring.drift import Version, Watch
 from mlops_glue.pipeline.featurize import column_of
 from mlops_glue.pipeline.profile import STEADY, Profile, find_timestamp, infer_task, profile
 from mlops_glue.schema import Kind, Schema, encode
+from mlops_glue.suggest import did_you_mean
 
 
 def compared(

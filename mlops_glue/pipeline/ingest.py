@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from mlops_glue import layout, tables
 from mlops_glue.config import Config, Source, path_of
 from mlops_glue.dates import timestamps_utc
-from mlops_glue.errors import ConfigError, DataError, did_you_mean
+from mlops_glue.errors import ConfigError, DataError
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -27,13 +27,13 @@ from mlops_glue.errors import (
     StageError,
     brief,
     first_line,
-    near,
-    of_system,
-    own_lines,
+    project_lines,
+    system_error,
 )
-from mlops_glue.modules import code_of, nothing_is_garbage, versions
+from mlops_glue.modules import code_of, gc_paused, versions
 from mlops_glue.pipeline import stages
 from mlops_glue.processes import end_with_parent
+from mlops_glue.suggest import closest
 from mlops_glue.terminal import SPINNER
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def _tree(text: bytes | str | None) -> tuple[Any, Any]:
         raise ConfigError([f"dvc.yaml: is not YAML: {first_line(error)}"], hint=MENDED) from error
     if not isinstance(tree, dict):
         raise ConfigError(["dvc.yaml: is not a mapping"], hint=MENDED)
-    misspelt = None if "stages" in tree else near("stages", [key for key in map(str, tree) if key not in OF_DVC])
+    misspelt = None if "stages" in tree else closest("stages", [key for key in map(str, tree) if key not in OF_DVC])
     if misspelt is not None:
         line = tree.lc.key(misspelt)[0] + 1  # type: ignore[attr-defined]
         raise ConfigError([f"dvc.yaml:{line} {misspelt}: unknown key (did you mean 'stages'?)"])
@@ -312,7 +312,7 @@ class _Beside:
         assert self.pool is not None
         try:
             done = self.pool.submit(run_stage, name, config, root)
-            with nothing_is_garbage():
+            with gc_paused():
                 with contextlib.suppress(ImportError):
                     onnx.skops()
                 for later in LATER:
@@ -381,14 +381,14 @@ def run_stage(name: str, config: Config, root: Path) -> None:
     except GlueError:
         raise
     except SystemExit as stop:  # of code of the user's: no stage of glue's exits
-        raise StageError(f"stage {name}: sys.exit({stop.code!r}) was called{own_lines(stop, root)}") from stop
+        raise StageError(f"stage {name}: sys.exit({stop.code!r}) was called{project_lines(stop, root)}") from stop
     except ImportError as error:
         raise _not_imported(name, error, root) from error
     except OSError as error:
-        told = of_system(error)
+        told = system_error(error)
         raise StageError(f"stage {name}: {told.message}", hint=told.hint) from error
     except Exception as error:
-        raise StageError(f"stage {name}: {brief(error)}{own_lines(error, root)}") from error
+        raise StageError(f"stage {name}: {brief(error)}{project_lines(error, root)}") from error
     finally:
         os.chdir(here)
 
@@ -397,10 +397,10 @@ def _not_imported(name: str, error: ImportError, root: Path) -> GlueError:
     """A package of glue's own that is not installed, or what is wrong with an import of the user's code."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if not package or importlib.util.find_spec(package) is not None:
-        return StageError(f"stage {name}: {brief(error)}{own_lines(error, root)}")
+        return StageError(f"stage {name}: {brief(error)}{project_lines(error, root)}")
     if package in NEEDED:
         return MissingExtra(package, "pipeline")
-    return StageError(f"stage {name}: {brief(error)}{own_lines(error, root)}", hint=f"pip install {package}")
+    return StageError(f"stage {name}: {brief(error)}{project_lines(error, root)}", hint=f"pip install {package}")
 
 
 def fingerprint(root: Path) -> str:

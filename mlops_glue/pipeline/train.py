@@ -13,11 +13,12 @@ from typing import Any
 from mlops_glue import files, layout, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
-from mlops_glue.errors import ConfigError, GlueError, StageError, brief, did_you_mean, own_lines
+from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import imported
 from mlops_glue.pipeline import older
 from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
+from mlops_glue.suggest import did_you_mean
 
 DEFAULT = {
     "binary": "sklearn.ensemble.HistGradientBoostingClassifier",
@@ -48,7 +49,7 @@ def train(config: Config, root: Path) -> None:
         raise
     except Exception as error:
         estimator = config.train.estimator or DEFAULT[schema.task]
-        raise StageError(f"{estimator}: fit failed: {brief(error)}{own_lines(error, root)}") from error
+        raise StageError(f"{estimator}: fit failed: {brief(error)}{project_lines(error, root)}") from error
     for said in dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught if not _is_upkeep(w.category)):
         log.warning("warning: %s", said.splitlines()[0])
     model = chosen(model)
@@ -263,7 +264,7 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
         estimator = make(**params)
     except Exception as error:
         raise ConfigError(
-            [f"{where}: {path!r} does not build: {brief(error)}{own_lines(error, Path.cwd())}"]
+            [f"{where}: {path!r} does not build: {brief(error)}{project_lines(error, Path.cwd())}"]
         ) from error
     if isinstance(estimator, type):
         raise ConfigError(

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import layout, tables
 from mlops_glue.config import Config
 from mlops_glue.dates import timestamps_utc
-from mlops_glue.errors import CheckFailed, DataError, GlueError, StageError, brief, did_you_mean, own_lines
+from mlops_glue.errors import CheckFailed, DataError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import imported
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,7 @@ def run(config: Config, root: Path, transform: Callable[[Tables], Tables], table
     except GlueError:
         raise
     except Exception as error:
-        raise StageError(f"{named}: {brief(error)}{own_lines(error, root)}") from error
+        raise StageError(f"{named}: {brief(error)}{project_lines(error, root)}") from error
     import pandas as pd
 
     if not isinstance(made, dict) or not all(isinstance(t, pd.DataFrame) for t in made.values()):

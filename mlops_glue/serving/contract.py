@@ -21,7 +21,6 @@ import msgspec
 import numpy as np
 
 from mlops_glue.dates import to_micros
-from mlops_glue.errors import did_you_mean
 from mlops_glue.parsing import (
     FALSE,
     INEXACT_INTEGER,
@@ -34,6 +33,7 @@ from mlops_glue.parsing import (
 from mlops_glue.precision import as_float32
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Column, Schema
+from mlops_glue.suggest import did_you_mean
 
 MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
 UNFIT = re.compile(r'[\\"\x00-\x1f]')  # what msgspec takes no field name with

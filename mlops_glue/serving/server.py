@@ -19,7 +19,7 @@ from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any
 
-from mlops_glue.errors import MissingExtra, UsageError, of_system
+from mlops_glue.errors import MissingExtra, UsageError, system_error
 from mlops_glue.serving.worker import STARTED, Settings, Worker, with_cors
 
 BACKLOG = 2048
@@ -47,7 +47,7 @@ def bound(host: str, port: int) -> socket.socket:
             raise UsageError(f"port {port} of {host} is taken", hint=f"glue serve --port {port + 1}") from None
         if error.errno is None or isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             raise UsageError(f"--host {host}: is no address of this machine", hint="--host 127.0.0.1") from None
-        raise of_system(error) from None
+        raise system_error(error) from None
     return made
 
 

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mlops_glue.errors import GlueError, brief, of_memory
+from mlops_glue.errors import GlueError, brief, memory_error
 
 
 def main(folder: str, digest: str, name: str, version: str, deadline_s: str) -> int:
@@ -21,7 +21,7 @@ def main(folder: str, digest: str, name: str, version: str, deadline_s: str) -> 
     try:
         Model(Path(folder), digest, name=name, version=int(version)).self_test()
     except Exception as error:
-        told = of_memory(error) or error
+        told = memory_error(error) or error
         sys.stderr.write(f"error: {told.message if isinstance(told, GlueError) else brief(told)}\n")
         return 4
     return 0

@@ -248,7 +248,7 @@ def test_too_little_memory_is_told_as_such(cause: Exception, depth: int, capsys:
 
 def test_other_errors_are_none_of_memory() -> None:
     for error in (ImportError("No module named 'x'"), ValueError("memory"), OSError(errno.ENOENT, "no such file")):
-        assert errors.of_memory(error) is None
+        assert errors.memory_error(error) is None
     error = KeyError()
     error.__context__ = error  # no loop without end
     assert list(errors.causes(error)) == [error]

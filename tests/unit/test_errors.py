@@ -1,58 +1,68 @@
-"""What is said of a name that is not there."""
+"""How errors are worded, and that they survive a process boundary."""
 
 from __future__ import annotations
 
-import unicodedata
+import errno
+import pickle
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from mlops_glue.errors import did_you_mean
-
-FORM = "the same letters in another Unicode form"
-
-
-@pytest.mark.parametrize(
-    ("name", "there", "said"),
-    [
-        ("café", "cafe\u0301", f"U+0065 U+0301 for U+00E9: {FORM}"),
-        ("cafe\u0301s", "cafés", f"U+00E9 for U+0065 U+0301: {FORM}"),
-        (
-            "한국",
-            unicodedata.normalize("NFD", "한국"),
-            f"U+1112 U+1161 U+11AB U+1100 U+116E U+11A8 for U+D55C U+AD6D: {FORM}",
-        ),
-        ("a b", "a\u00a0b", "U+00A0 NO-BREAK SPACE for U+0020 SPACE"),
-        ("a b", "a  b", "U+0020 SPACE more"),
-        ("a b", "ab", "U+0020 SPACE less"),
-        ("ab", "ab ", "U+0020 SPACE more"),
-        ("ab", "a\u200bb", "U+200B ZERO WIDTH SPACE more"),
-        ("ab", "\ufeffab", "U+FEFF ZERO WIDTH NO-BREAK SPACE more"),
-        ("a\tb", "a b", "U+0020 SPACE for U+0009"),
-        ("Area", "Аrea", "U+0410 CYRILLIC CAPITAL LETTER A for U+0041 LATIN CAPITAL LETTER A"),
-        ("x", "х", "U+0445 CYRILLIC SMALL LETTER HA for U+0078 LATIN SMALL LETTER X"),
-        ("K", "\u212a", f"U+212A for U+004B: {FORM}"),
-        ("o2", "ο2", "U+03BF GREEK SMALL LETTER OMICRON for U+006F LATIN SMALL LETTER O"),
-        ("n1", "n\uff11", "U+FF11 FULLWIDTH DIGIT ONE for U+0031 DIGIT ONE"),
-    ],
-)
-def test_what_differs_is_told_of_names_that_look_the_same(name: str, there: str, said: str) -> None:
-    told = did_you_mean(name, ["another", there, "zz"])
-    assert told.startswith(f"did you mean {there!r}, which has ")
-    assert told.endswith(f"{said}?")
+from mlops_glue import errors
+from mlops_glue.errors import ConfigError, DataError, GlueError, MissingExtra, brief, combined, first_line
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "said"),
+    "make",
     [
-        ("prise", ["price", "z"], "did you mean 'price'?"),
-        ("Price", ["price"], "did you mean 'price'?"),
-        ("PRICE", ["Price", "prices"], "did you mean 'Price'?"),
-        ("naive", ["naïve"], "did you mean 'naïve'?"),
-        ("col1", ["coll"], "did you mean 'coll'?"),
-        ("price", ["zz"], "there are: 'zz'"),
-        ("", ["zz", " "], "there are: 'zz', ' '"),
-        ("price", [], "there is none"),
+        lambda: GlueError("a", hint="b"),
+        lambda: ConfigError(["glue.yaml:1 a: b", "glue.yaml:2 c: d"], hint="e"),
+        lambda: MissingExtra("pandas", "pipeline"),
     ],
 )
-def test_of_other_names_the_nearest_or_what_there_is(name: str, known: list[str], said: str) -> None:
-    assert did_you_mean(name, known) == said
+def test_an_error_is_the_same_in_another_process(make: Callable[[], GlueError]) -> None:
+    error = make()
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.__dict__) == (type(error), str(error), error.__dict__)
+
+
+@pytest.mark.parametrize(
+    ("error", "line", "short"),
+    [
+        (ValueError("\n first\nsecond"), "first", "ValueError: first"),
+        (KeyError(), "KeyError", "KeyError"),
+        (ValueError("x" * 900), "x" * 200, "ValueError: " + "x" * 300),
+    ],
+)
+def test_an_exception_on_one_line(error: Exception, line: str, short: str) -> None:
+    assert (first_line(error), brief(error)) == (line, short)
+
+
+def test_several_errors_are_one() -> None:
+    single = DataError("a")
+    assert combined([single]) is single
+    many = combined([DataError(f"t{n}", hint="same") for n in range(12)])
+    assert many.message.splitlines() == [*(f"t{n}" for n in range(10)), "and 2 more"] and many.hint == "same"
+    assert combined([DataError("a", hint="x"), DataError("b")]).hint is None
+
+
+def test_a_full_disk_and_too_little_memory_have_a_remedy() -> None:
+    full = errors.system_error(OSError(errno.ENOSPC, "No space left on device", "/data/t.csv"))
+    assert (full.message, full.hint) == ("No space left on device: /data/t.csv", "make room, then again")
+    denied = errors.system_error(PermissionError(errno.EACCES, "Permission denied", "x"))
+    assert denied.hint == "may you write there? see: ls -ld"
+    try:
+        raise GlueError("training failed") from MemoryError()
+    except GlueError as error:
+        found = errors.memory_error(error)
+    assert found is not None and found.message == "there is not enough memory (training failed)"
+
+
+def test_the_lines_of_the_project_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("def build():\n    raise ValueError('x')\n")
+    namespace: dict[str, Callable[[], None]] = {}
+    exec(compile((tmp_path / "model.py").read_text(), tmp_path / "model.py", "exec"), namespace)
+    with pytest.raises(ValueError, match="x") as caught:
+        namespace["build"]()
+    assert errors.project_lines(caught.value, tmp_path) == "\n  model.py:2 in build: raise ValueError('x')"

@@ -32,7 +32,8 @@ from feast.on_demand_feature_view import OnDemandFeatureView
 from feast.repo_config import FeastConfigBaseModel
 from feast.types import Array, Bytes, from_feast_to_pyarrow_type
 
-from mlops_glue.errors import DataError, UsageError, did_you_mean
+from mlops_glue.errors import DataError, UsageError
+from mlops_glue.suggest import did_you_mean
 from mlops_glue.tables import write_parquet
 
 FOREVER = 1 << 62  # a TTL beyond any data, in microseconds or nanoseconds

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from mlops_glue.errors import DataError, did_you_mean
+from mlops_glue.errors import DataError
+from mlops_glue.suggest import did_you_mean
 
 # As Feast numbers and names them
 PRESENT, NOT_FOUND, OUTSIDE_MAX_AGE = 1, 3, 4

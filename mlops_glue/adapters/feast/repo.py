@@ -38,10 +38,10 @@ from mlops_glue.errors import (
     StageError,
     ToolError,
     brief,
-    did_you_mean,
-    own_lines,
+    project_lines,
 )
 from mlops_glue.records import FeatureList, FeatureView
+from mlops_glue.suggest import did_you_mean
 
 HERE = "mlops_glue.adapters.feast"
 OFFLINE, ONLINE = f"{HERE}.offline.AsofOfflineStore", f"{HERE}.online.PackedOnlineStore"
@@ -206,7 +206,7 @@ class Repository:
             with _quiet(), self._there():
                 found = parse_repo(self.folder)
         except Exception as error:
-            raise StageError(f"{self.folder.name}: {brief(error)}{own_lines(error, self._root)}") from error
+            raise StageError(f"{self.folder.name}: {brief(error)}{project_lines(error, self._root)}") from error
         finally:
             for name in set(sys.modules) - set(known):
                 file = getattr(sys.modules[name], "__file__", None)

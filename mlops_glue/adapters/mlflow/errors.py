@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from io import StringIO
 from urllib.parse import urlsplit
 
-from mlops_glue.errors import FULL, GlueError, ToolError, causes, first_line
+from mlops_glue.errors import DISK_FULL, GlueError, ToolError, causes, first_line
 
 MAX_MESSAGE = 300  # characters
 
@@ -52,4 +52,4 @@ def _unreachable(chain: list[BaseException]) -> str | None:
 
 def _is_full(error: BaseException) -> bool:
     """Check whether the system, or SQLite, has no room left."""
-    return (isinstance(error, OSError) and error.errno in FULL) or "disk is full" in str(error)
+    return (isinstance(error, OSError) and error.errno in DISK_FULL) or "disk is full" in str(error)
