@@ -185,9 +185,9 @@ def project(folder: Path) -> Path:
 def cold(folder: Path, repeat: int) -> None:
     """The first run of a project."""
     fresh = project(folder)
-    from mlops_glue import metrics
+    from mlops_glue import bootstrap
 
-    (folder / "bare.py").write_text(BARE.replace("DRAWS", str(metrics.DRAWS)))
+    (folder / "bare.py").write_text(BARE.replace("DRAWS", str(bootstrap.SAMPLES)))
     taken: dict[str, list[float]] = {"glue run": [], "bare script": []}
     stages: dict[str, list[float]] = {"glue run --no-publish": [], "dvc repro": []}
     for _ in range(repeat):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, files, layout, tables
+from mlops_glue import console, files, layout, metrics, tables
 from mlops_glue.adapters import dvc, git
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, StageError, UsageError
@@ -227,7 +227,7 @@ def plan(
         "by": "time" if label.when else "entity" if label.entities else "random",
         "estimator": estimator,
         "params": flow(params),
-        "metrics": configs.METRICS[task_found],  # type: ignore[index]
+        "metrics": list(metrics.METRICS[task_found]),
         "thresholds": defaults.thresholds(task_found, table.column(target)),
         "slices": defaults.slices(usable, None),
         **(known or {}),

@@ -9,7 +9,6 @@ from mlops_glue.config.edit import dumped, overridden
 from mlops_glue.config.environments import in_environment
 from mlops_glue.config.load import A_MODEL, load, located, only_does
 from mlops_glue.config.models import (
-    METRICS,
     WINDOW,
     Alerts,
     Config,
@@ -37,7 +36,6 @@ from mlops_glue.config.validate import validate
 
 __all__ = [
     "A_MODEL",
-    "METRICS",
     "WINDOW",
     "Alerts",
     "Config",

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlops_glue.config.models import ALL_METRICS, METRICS, Config, Source
+from mlops_glue import metrics
+from mlops_glue.config.models import Config, Source
 from mlops_glue.config.parse import Location
 from mlops_glue.config.problems import Problem
 from mlops_glue.layout import OWN_COLUMNS, RESERVED
@@ -98,7 +99,7 @@ def _table(name: str, source: Source, root: Path) -> Iterator[Problem]:
 def _metrics(config: Config) -> Iterator[Problem]:
     """Metrics that the task does not have, or that the holdout is not measured by."""
     task, evaluate, performance = config.data.labels.task, config.evaluate, config.monitor.performance
-    known = list(METRICS[task]) if task else ALL_METRICS
+    known = list(metrics.METRICS[task]) if task else metrics.NAMES
     named: dict[Location, str | None] = {
         **{("evaluate", "metrics", at): metric for at, metric in enumerate(evaluate.metrics)},
         **{("evaluate", "thresholds", metric): metric for metric in evaluate.thresholds},

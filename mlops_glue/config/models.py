@@ -70,13 +70,6 @@ Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidat
 
 ABSENT: Any = None  # of a section that `load` requires unless it is told that its caller does without
 
-METRICS: dict[str, tuple[str, ...]] = {  # by task; the first is the default to promote by
-    "binary": ("roc_auc", "average_precision", "f1", "precision", "recall", "accuracy", "log_loss", "brier"),
-    "multiclass": ("log_loss", "accuracy", "balanced_accuracy", "f1_macro", "roc_auc_ovr"),
-    "regression": ("r2", "rmse", "mae", "median_absolute_error"),
-}
-ALL_METRICS = sorted({m for names in METRICS.values() for m in names})
-
 
 class Section(BaseModel):
     """Unknown keys and coerced types are errors; a loaded config never changes."""

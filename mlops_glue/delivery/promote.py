@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import files, layout, metrics, tables
+from mlops_glue import bootstrap, files, layout, metrics, tables
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store
-from mlops_glue.config import METRICS, Config
+from mlops_glue.config import Config
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.delivery import history
 from mlops_glue.delivery.describe import decided, missed
@@ -291,7 +291,7 @@ def _worse_than_trivial(task: str, scores: dict[str, dict[str, Any]]) -> list[st
     value, trivial = score["value"], score["trivial"]
     if value is None or trivial is None:
         return [f"{name} is not defined on this holdout, so it cannot be held against the trivial predictor's"]
-    higher = metrics.table(task, 0)[name].higher_is_better
+    higher = metrics.METRICS[task][name].higher_is_better
     if metrics.is_at_least(value, trivial, higher_is_better=higher):
         return []
     off = "promote: {worse_than_trivial: accept} takes it"
@@ -312,13 +312,13 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
         other = Bundle(brought(store, root, config.model_name, champion, Path(folder)))
     if other.schema.class_order != schema.class_order or other.schema.task != schema.task:
         raise GlueError(f"it predicts {other.schema.task} {other.schema.labels or ''}")
-    name = config.promote.metric or METRICS[schema.task][0]
-    metric = metrics.table(schema.task, len(schema.class_order))[name]
+    name = config.promote.metric or metrics.default(schema.task)
+    metric = metrics.METRICS[schema.task][name]
     rows_of = [raw, _with_its_features(config, root, other, raw)]
     outcomes = [_outcome(bundle, one, truth) for bundle, one in zip((candidate, other), rows_of, strict=True)]
     mine, theirs = (metrics.compute(metric, *one) for one in outcomes)
-    drawn = [metrics.draws(metric, *one, config.train.seed) for one in outcomes]  # of the same rows, so paired
-    low, high = metrics.interval(mine - theirs, drawn[0] - drawn[1], len(truth), config.promote.confidence)
+    drawn = [bootstrap.bootstrap(metric, *one, config.train.seed) for one in outcomes]  # of the same rows, so paired
+    low, high = bootstrap.interval(mine - theirs, drawn[0] - drawn[1], len(truth), config.promote.confidence)
     return {
         "version": champion,
         "metric": name,
@@ -328,11 +328,9 @@ def _compare(config: Config, root: Path, store: Store, champion: int, mine_in: P
         "high": high,
         "confidence": config.promote.confidence,
         "rows": len(truth),
-        "drawn_rows": metrics.drawn_rows(len(truth)),
+        "drawn_rows": bootstrap.sample_rows(len(truth)),
         "seen": None if seen is None else held - len(truth),
-        "order": metrics.ordered(schema.task, len(schema.class_order), outcomes[1], config.train.seed)
-        if config.split.fresh_after
-        else None,
+        "order": bootstrap.ranking(schema.task, outcomes[1], config.train.seed) if config.split.fresh_after else None,
         "at_least_as_good": metrics.is_at_least(mine, theirs, higher_is_better=metric.higher_is_better),
     }
 
@@ -348,7 +346,7 @@ def _seen(config: Config, root: Path, store: Store, champion: int, holdout: Any)
     if found is None:
         return None
     seen = found[holdout]
-    if seen.any() and (left := int(np.sum(~seen))) < metrics.FEW:
+    if seen.any() and (left := int(np.sum(~seen))) < metrics.MIN_ROWS:
         said = f"v{champion} was trained on {seen.sum():,} of the {len(seen):,} rows of this holdout"
         raise TooFew(f"{said}, and {left:,} are too few to compare on")
     return seen

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import files, layout, metrics
-from mlops_glue.config import METRICS, Performance
+from mlops_glue import bootstrap, files, layout, metrics
+from mlops_glue.config import Performance
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.drift import answered
 from mlops_glue.monitoring.labels import TRUTH, Joined, in_words_of, word_of
@@ -51,7 +51,7 @@ def performance(
     if not path.is_file():
         raise DataError(f"{path.name}: the bundle has none", hint="glue run, with this glue")
     before = files.read_json(path)
-    name = options.metric or metric or METRICS[schema.task][0]
+    name = options.metric or metric or metrics.default(schema.task)
     if name not in before["metrics"]:
         raise DataError(f"monitor.performance: the version was not evaluated by {name}", hint="evaluate.metrics")
     told: dict[str, Any] = {
@@ -73,7 +73,7 @@ def performance(
 def _measured(
     schema: Schema, table: pa.Table, name: str, before: dict[str, Any], options: Performance, problems: list[str]
 ) -> dict[str, Any]:
-    metric = metrics.table(schema.task, len(schema.class_order))[name]
+    metric = metrics.METRICS[schema.task][name]
     truth, known = truths(schema, table.column(TRUTH))
     new = 1 - float(known.mean())
     if new:
@@ -101,7 +101,7 @@ def _measured(
 def _interval(metric: metrics.Metric, value: float, rows: tuple[Array, Array, Any]) -> tuple[float, float]:
     if np.isnan(value):
         return value, value
-    return metrics.interval(value, metrics.draws(metric, *rows, 0), len(rows[0]), LEVEL)
+    return bootstrap.interval(value, bootstrap.bootstrap(metric, *rows, 0), len(rows[0]), LEVEL)
 
 
 def _worse(
@@ -170,14 +170,14 @@ def _estimate(schema: Schema, before: dict[str, Any], name: str, sampled: pa.Tab
     sampled = None if sampled is None else sampled.filter(usable(schema, sampled))
     if sampled is None or not sampled.num_rows:
         return none
-    metric = metrics.table(schema.task, len(schema.class_order))[name]
+    metric = metrics.METRICS[schema.task][name]
     label, probability = outcome(schema, sampled)
     assert probability is not None
     drawn = estimated(metric, label, probability, before["calibration"])
     if not len(drawn):
         return none | {"note": f"{name} cannot be estimated: it is not defined on these predictions"}
     value = float(drawn.mean())
-    low, high = metrics.interval(value, drawn, len(label), LEVEL)
+    low, high = bootstrap.interval(value, drawn, len(label), LEVEL)
     note = "an estimate from the model's own probabilities, calibrated on the holdout: no label went into it"
     return {"estimated": True, **_numbers(value, low, high), "note": note}
 
@@ -186,7 +186,7 @@ def estimated(metric: metrics.Metric, label: Array, probability: Array, points: 
     """The metric with labels drawn from the calibrated probabilities, on samples of the rows: shape (draws,).
 
     Args:
-        metric: of `metrics.table`.
+        metric: of `metrics.METRICS`.
         label: class indices, shape (rows,).
         probability: shape (rows, classes).
         points: of the calibration, by class.
@@ -195,8 +195,8 @@ def estimated(metric: metrics.Metric, label: Array, probability: Array, points: 
     total = shares.sum(axis=1, keepdims=True)
     shares = np.where(total > 0, shares / np.where(total > 0, total, 1), 1 / len(points))
     until, rng, out = np.cumsum(shares, axis=1), np.random.default_rng(0), []
-    for _ in range(metrics.DRAWS):
-        at = rng.integers(0, len(label), min(len(label), metrics.DRAW_ROWS))
+    for _ in range(bootstrap.SAMPLES):
+        at = rng.integers(0, len(label), min(len(label), bootstrap.MAX_ROWS))
         truth = (rng.random((len(at), 1)) >= until[at, :-1]).sum(axis=1)
         out.append(metrics.compute(metric, truth, label[at], probability[at]))
     drawn = np.array(out)

@@ -17,7 +17,7 @@ import numpy as np
 from mlops_glue import files, layout, tables
 from mlops_glue.config import Config, Retrain, span
 from mlops_glue.errors import DataError, first_line
-from mlops_glue.metrics import ENOUGH
+from mlops_glue.metrics import MIN_FRESH_ROWS
 from mlops_glue.monitoring.labels import TRUTH
 from mlops_glue.parsing import FALSE, TRUE, is_text
 
@@ -97,9 +97,9 @@ def why_not(options: Retrain, kept: dict[str, Any], labelled: int | None, now: d
             return f"the last one began at {kept['began']}: not before {again.isoformat(timespec='seconds')}"
     if labelled is not None and labelled < options.min_labelled:
         return f"{labelled:,} new labelled rows, of {options.min_labelled:,} that it takes"
-    if options.data == "append" and (labelled or 0) < 2 * ENOUGH:
+    if options.data == "append" and (labelled or 0) < 2 * MIN_FRESH_ROWS:
         said = f"{labelled or 0:,} new labelled rows are too few to train on some of them and to judge by the others"
-        return f"{said}: it takes {2 * ENOUGH}"
+        return f"{said}: it takes {2 * MIN_FRESH_ROWS}"
     return None
 
 

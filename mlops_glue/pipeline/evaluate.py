@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import files, layout, metrics, tables
+from mlops_glue import bootstrap, files, layout, metrics, tables
 from mlops_glue.adapters import matplotlib, onnx
-from mlops_glue.config import METRICS, Config
+from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.parsing import column_as_text
-from mlops_glue.pipeline import doubts, plots
+from mlops_glue.pipeline import doubts, importances, plots
 from mlops_glue.pipeline.ingest import check_slices
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
 from mlops_glue.schema import Schema
@@ -36,8 +36,8 @@ def evaluate(config: Config, root: Path) -> None:
         label, probability = outcome(model, schema, features)
     curves = matplotlib.begin(plots.of_outcome(schema, truth, label, probability))
     constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
-    known = metrics.table(schema.task, len(schema.labels or []))
-    names = config.evaluate.metrics or list(METRICS[schema.task])
+    known = metrics.METRICS[schema.task]
+    names = config.evaluate.metrics or list(metrics.METRICS[schema.task])
     wrong = [m for m in (*names, *config.evaluate.thresholds) if m not in known]
     if wrong:
         raise ConfigError([f"{layout.CONFIG} evaluate: {wrong[0]!r} is no metric of a {schema.task} task"])
@@ -46,8 +46,8 @@ def evaluate(config: Config, root: Path) -> None:
     scores: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys([*names, *config.evaluate.thresholds]):
         value = metrics.compute(known[name], truth, label, probability)
-        drawn = metrics.draws(known[name], truth, label, probability, config.train.seed)
-        low, high = metrics.interval(value, drawn, len(truth))
+        drawn = bootstrap.bootstrap(known[name], truth, label, probability, config.train.seed)
+        low, high = bootstrap.interval(value, drawn, len(truth))
         by_constant = metrics.compute(known[name], truth, *constant)
         scores[name] = {"value": value, "low": low, "high": high, "trivial": by_constant}
     report: dict[str, Any] = {
@@ -60,7 +60,7 @@ def evaluate(config: Config, root: Path) -> None:
         "train_rows": len(learnt),
         "rows": len(truth),
         "metrics": scores,
-        "intervals": {"samples": metrics.DRAWS, "rows": metrics.drawn_rows(len(truth))},
+        "intervals": {"samples": bootstrap.SAMPLES, "rows": bootstrap.sample_rows(len(truth))},
         "thresholds": [_threshold(n, limit, scores[n]["value"]) for n, limit in config.evaluate.thresholds.items()],
         "slices": _slices(config, root, {name: known[name] for name in names}, (truth, label, probability)),
         "importances": importances,
@@ -74,7 +74,7 @@ def evaluate(config: Config, root: Path) -> None:
         )
     report["warnings"] += _absent(schema, truth, set(learnt.tolist() if schema.labels else []), scores)
     if config.split.fresh_after:
-        order = metrics.ordered(schema.task, len(schema.labels or []), (truth, label, probability), config.train.seed)
+        order = bootstrap.ranking(schema.task, (truth, label, probability), config.train.seed)
         report["fresh"] = (
             files.read_json(root / layout.FRESH) | files.read_json(root / layout.LEARNED) | {"order": order}
         )
@@ -91,7 +91,7 @@ def evaluate(config: Config, root: Path) -> None:
 
 def _doubts(config: Config, schema: Schema, train: doubts.Part, test: doubts.Part, label: Any) -> list[str]:
     """What the metrics may owe their goodness to, a line each."""
-    good = schema.labels is None and metrics.compute(metrics.table("regression", 0)["r2"], test[1], label, None) > GOOD
+    good = schema.labels is None and metrics.compute(metrics.METRICS["regression"]["r2"], test[1], label, None) > GOOD
     found = doubts.leaks(schema, train, test, good=good)
     copies = doubts.twins(train, test) if config.split.by == "random" else doubts.Twins(0, 0, 0)
     if copies.rows:
@@ -185,7 +185,7 @@ def _importances(
     """Permutation importances on so many holdout rows at most, the greatest first; None for too many columns."""
     if features.shape[1] > MOST_IMPORTANCES:
         return None
-    metric = metrics.table(schema.task, len(schema.labels or []))[name]
+    metric = metrics.METRICS[schema.task][name]
     at = np.sort(np.random.default_rng(config.train.seed).permutation(len(truth))[:IMPORTANCE_ROWS])
     sign = 1 if metric.higher_is_better else -1
 
@@ -198,7 +198,7 @@ def _importances(
         return sign * np.array(told)
 
     repeats = 3 if features.shape[1] <= 50 else 1
-    found = metrics.importances(features.iloc[at], score, repeats, config.train.seed)
+    found = importances.importances(features.iloc[at], score, repeats, config.train.seed)
     named = [
         {"column": column, "metric": name, "mean": float(mean), "std": float(std), "rows": len(at)}
         for column, (mean, std) in zip(features.columns, found, strict=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import layout, metrics
+from mlops_glue import layout
+from mlops_glue.pipeline import curves
 from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
@@ -31,6 +32,6 @@ def holdout(evaluation: dict[str, Any], sampled: pa.Table, schema: Schema) -> di
     truth = schema.class_indices(rows.column(schema.target).to_numpy())
     points = []
     for at, label in enumerate(schema.class_order):
-        across, up = metrics.calibration(truth == at, rows.column(f"probability_{label}").to_numpy())
+        across, up = curves.calibration(truth == at, rows.column(f"probability_{label}").to_numpy())
         points.append([np.asarray(across, float).tolist(), np.asarray(up, float).tolist()])
     return told | {"calibration": points, "calibration_rows": rows.num_rows}

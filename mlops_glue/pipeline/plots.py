@@ -10,6 +10,7 @@ import numpy as np
 from mlops_glue import metrics, tables
 from mlops_glue.adapters import matplotlib
 from mlops_glue.adapters.matplotlib import Figures
+from mlops_glue.pipeline import curves
 from mlops_glue.schema import Schema
 
 MOST_CLASSES = 10  # with a curve of their own
@@ -51,7 +52,7 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Fig
     names = [str(one) for one in labels]
     out: Figures = {}
     certain = bool(np.isin(probability, (0, 1)).all())  # no curve shows anything about hard labels
-    found = metrics.curves(truth, probability, len(names)) if not certain else {}
+    found = curves.curves(truth, probability, len(names)) if not certain else {}
     frequent = np.argsort(-np.bincount(truth, minlength=len(names)), kind="stable")[:MOST_CLASSES]
 
     def series(kind: str) -> dict[str, Any]:

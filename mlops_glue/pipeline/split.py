@@ -17,7 +17,7 @@ import numpy as np
 from mlops_glue import files, layout, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
-from mlops_glue.metrics import ENOUGH, FEW
+from mlops_glue.metrics import MIN_FRESH_ROWS, MIN_ROWS
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
@@ -57,7 +57,7 @@ def _check(config: Config, table: Any, task: str, test: Array, train: Array) -> 
     more = f"split: {{test_size: {config.split.test_size:g}}} in {layout.CONFIG} is its share"
     if held < 2:
         raise DataError(f"split: {said}: nothing can be measured on it", hint=more)
-    if held < FEW:
+    if held < MIN_ROWS:
         log.warning("warning: %s: what is measured on it is by chance; %s", said, more)
     if task != "regression":
         learnt = set(table.column(f"target:{config.data.labels.target}").filter(train).to_pylist())
@@ -116,12 +116,12 @@ def fresh_holdout(rows: int, size: float) -> int:
     Raises:
         DataError: half of them are not enough.
     """
-    if rows < 2 * ENOUGH:
+    if rows < 2 * MIN_FRESH_ROWS:
         raise DataError(
             f"split: {rows:,} fresh rows are too few to train on some of them and to judge by the others",
-            hint=f"it takes {2 * ENOUGH}, of which {ENOUGH} are held out",
+            hint=f"it takes {2 * MIN_FRESH_ROWS}, of which {MIN_FRESH_ROWS} are held out",
         )
-    return min(max(ENOUGH, round(rows * size)), rows // 2)
+    return min(max(MIN_FRESH_ROWS, round(rows * size)), rows // 2)
 
 
 def late(when: Array, many: int) -> Array:

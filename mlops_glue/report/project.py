@@ -263,9 +263,9 @@ def _metrics(evaluation: Any, models: dict[str, Any], main: str | None) -> list[
     """Each metric beside trivial predictor, champion and threshold; the one that is promoted by first."""
     if evaluation is None:
         return []
-    from mlops_glue.metrics import table
+    from mlops_glue.metrics import METRICS
 
-    known = table(evaluation["task"], 2)
+    known = METRICS[evaluation["task"]]
     limits = {limit["metric"]: limit for limit in evaluation["thresholds"]}
     champion = models["champion"] or {"metrics": {}}
     rows = []

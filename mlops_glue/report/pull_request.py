@@ -258,9 +258,9 @@ def _worse(rows: list[dict[str, Any]], main: str, same: bool, rev: str) -> Itera
 def _metrics(evaluation: Any, before: Any, champion: tuple[str, dict[str, float]] | None) -> list[dict[str, Any]]:
     if evaluation is None:
         return []
-    from mlops_glue.metrics import table
+    from mlops_glue.metrics import METRICS
 
-    known = table(evaluation["task"], 2)
+    known = METRICS[evaluation["task"]]
     limits = {limit["metric"]: limit for limit in evaluation["thresholds"]}
     theirs = before["metrics"] if before and before["task"] == evaluation["task"] else {}
     rows = []

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mlops_glue import files, layout
 from mlops_glue.delivery.rows import Rows, identities
 from mlops_glue.errors import DataError
-from mlops_glue.metrics import ENOUGH
+from mlops_glue.metrics import MIN_FRESH_ROWS
 from mlops_glue.pipeline.split import split
 from tests.unit.test_split import project, rows_of
 
@@ -60,7 +60,7 @@ def test_no_row_is_judged_on_that_was_trained_on(sizes: list[int], by: str, size
             try:
                 train, test = sides(root, rows, made, bounds, by, size)
             except DataError as error:
-                if number and min(sizes[:number]) < 2 * ENOUGH:
+                if number and min(sizes[:number]) < 2 * MIN_FRESH_ROWS:
                     assert "too few to train on some of them and to judge by the others" in error.message
                 else:
                     assert by == "entity" or number == 0, error.message
@@ -74,7 +74,7 @@ def test_no_row_is_judged_on_that_was_trained_on(sizes: list[int], by: str, size
                 counts = {"rows": len(fresh), "trained": len(train & fresh), "held_out": len(test)}
                 assert told == counts and test <= fresh and counts["trained"] > 0
                 if by != "entity":
-                    assert len(test) >= ENOUGH and train & fresh == fresh - test
+                    assert len(test) >= MIN_FRESH_ROWS and train & fresh == fresh - test
                     place = made["when"] if by == "time" else np.arange(rows)
                     assert max(place[sorted(fresh - test)]) < min(place[sorted(test)])
             if by == "entity":

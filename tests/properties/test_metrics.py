@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as m
 
-from mlops_glue import metrics
-from mlops_glue.config import METRICS
+from mlops_glue import bootstrap, metrics
+from mlops_glue.metrics import METRICS
 from mlops_glue.pipeline.evaluate import by_value
 
 CASES = 200  # of each metric
@@ -98,11 +98,15 @@ def classes(rng: np.random.Generator, count: int) -> Outcome:
     return truth, label, q
 
 
-def outcome(task: str, rng: np.random.Generator) -> tuple[Outcome, int]:
+def outcome(task: str, rng: np.random.Generator) -> Outcome:
     if task == "regression":
-        return regression(rng), 0
-    count = 2 if task == "binary" else int(rng.integers(3, 6))
-    return classes(rng, count), count
+        return regression(rng)
+    return classes(rng, 2 if task == "binary" else int(rng.integers(3, 6)))
+
+
+def width(made: Outcome) -> int:
+    """How many classes there are."""
+    return 0 if made[2] is None else int(made[2].shape[1])
 
 
 def test_no_metric_is_left_out() -> None:
@@ -114,8 +118,8 @@ def test_the_value_is_that_of_scikit_learn(task: str, name: str) -> None:
     rng = np.random.default_rng(sum(map(ord, task + name)))
     undefined = 0
     for case in range(CASES):
-        made, count = outcome(task, rng)
-        value, wanted = metrics.compute(metrics.table(task, count)[name], *made), expected(KNOWN[task, name], made)
+        made = outcome(task, rng)
+        value, wanted = metrics.compute(metrics.METRICS[task][name], *made), expected(KNOWN[task, name], made)
         undefined += np.isnan(wanted)
         rel = 1e-5 if made[2] is not None and made[2].dtype == np.float32 else 1e-9
         assert value == pytest.approx(wanted, rel=rel, abs=1e-12, nan_ok=True), (case, made)
@@ -128,13 +132,13 @@ def test_so_is_each_slice_and_the_most_frequent_are_kept(task: str) -> None:
     rng = np.random.default_rng(len(task))
     for _ in range(15):
         parts = [outcome(task, rng) for _ in range(1 if task == "regression" else 4)]
-        count = parts[0][1]
+        count = width(parts[0])
         made = tuple(
             None if one[0] is None else np.concatenate(one)
-            for one in zip(*(part for part, n in parts if n == count), strict=True)
+            for one in zip(*(part for part in parts if width(part) == count), strict=True)
         )
         values = rng.choice(["", "a", "b", "b", "b", "ä", "c", "c", "d"], len(made[0])).astype(object)
-        known = metrics.table(task, count)
+        known = metrics.METRICS[task]
         most = int(rng.integers(1, 8))
         found = by_value(values, known, *made, most)
         rows = {value: int((values == value).sum()) for value in set(values)}
@@ -151,12 +155,12 @@ def test_so_is_each_slice_and_the_most_frequent_are_kept(task: str) -> None:
 
 @pytest.mark.parametrize(("task", "name"), KNOWN)
 def test_so_is_each_draw_of_the_bootstrap(task: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "DRAWS", 12)
-    monkeypatch.setattr(metrics, "DRAW_ROWS", 40)  # fewer than the rows of some cases
+    monkeypatch.setattr(bootstrap, "SAMPLES", 12)
+    monkeypatch.setattr(bootstrap, "MAX_ROWS", 40)  # fewer than the rows of some cases
     rng = np.random.default_rng(5)
     for seed in range(8):
-        made, count = outcome(task, rng)
-        drawn = metrics.draws(metrics.table(task, count)[name], *made, seed)
+        made = outcome(task, rng)
+        drawn = bootstrap.bootstrap(metrics.METRICS[task][name], *made, seed)
         again = np.random.default_rng(seed)
         wanted = []
         for _ in range(12):

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, roc_auc_score
 from sklearn.svm import LinearSVC
 
-from mlops_glue import files, layout, metrics, tables
+from mlops_glue import bootstrap, files, layout, metrics, tables
 from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
@@ -63,7 +63,7 @@ def test_slices_are_of_the_most_frequent_values_by_hand() -> None:
     truth = RNG.integers(0, 2, len(values))
     share = RNG.uniform(0.01, 0.99, len(values))
     label, probability = (share > 0.5).astype(int), np.column_stack([1 - share, share])
-    names = {name: metrics.table("binary", 2)[name] for name in ("accuracy", "log_loss")}
+    names = {name: metrics.METRICS["binary"][name] for name in ("accuracy", "log_loss")}
     found = by_value(values, names, truth, label, probability)
     assert [one["value"] for one in found] == sorted(f"v{at:02}" for at in np.flatnonzero(counts > 30))
     assert len(found) == 50 and {one["values"] for one in found} == {80}
@@ -153,10 +153,10 @@ def test_all_that_evaluate_writes(tmp_path: Path, undrawn: list[str]) -> None:
     assert list(report["metrics"]) == ["roc_auc", "f1", "brier"]
     for name, score in report["metrics"].items():
         assert score["value"] == pytest.approx(values[name]) and score["trivial"] == pytest.approx(trivial[name])
-        drawn = metrics.draws(
-            metrics.table("binary", 2)[name], truth, label, np.column_stack([1 - share, share]), seed=3
+        drawn = bootstrap.bootstrap(
+            metrics.METRICS["binary"][name], truth, label, np.column_stack([1 - share, share]), seed=3
         )
-        assert (score["low"], score["high"]) == pytest.approx(metrics.interval(score["value"], drawn, 100))
+        assert (score["low"], score["high"]) == pytest.approx(bootstrap.interval(score["value"], drawn, 100))
     assert {
         key: report[key]
         for key in ("project", "target", "task", "estimator", "model", "split", "train_rows", "rows", "intervals")

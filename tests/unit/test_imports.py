@@ -23,7 +23,7 @@ ROOMS = {
     "duckdb": {"adapters/feast/offline.py", "adapters/sql.py"},
     "psycopg": {"adapters/sql.py"},
     "apprise": {"adapters/apprise.py"},
-    "sklearn": {"metrics.py", "pipeline/split.py", "pipeline/train.py"},
+    "sklearn": {"pipeline/curves.py", "pipeline/split.py", "pipeline/train.py"},
     "fastapi": {"serving/app.py"},
     "uvicorn": {"serving/server.py"},
     "prometheus_client": {"serving/metrics.py"},

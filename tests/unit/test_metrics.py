@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as m
 
-from mlops_glue import metrics
-from mlops_glue.config import METRICS
+from mlops_glue import bootstrap, metrics
+from mlops_glue.metrics import METRICS
+from mlops_glue.pipeline import curves, importances
 
 KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("binary", "roc_auc"): lambda y, p, q: m.roc_auc_score(y, q[:, 1]),
@@ -51,15 +52,14 @@ def test_every_metric_is_held_against_scikit_learn() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_it_has_the_value_of_scikit_learn(task: str, name: str, seed: int) -> None:
     made = outcomes(task, 200, seed)
-    classes = {"binary": 2, "multiclass": 3}.get(task, 0)
-    value = metrics.compute(metrics.table(task, classes)[name], *made)
+    value = metrics.compute(metrics.METRICS[task][name], *made)
     assert value == pytest.approx(KNOWN[task, name](*made), rel=1e-12)
 
 
 @pytest.mark.parametrize(("task", "name"), [key for key in KNOWN if key[0] != "regression"])
 def test_equal_probabilities_missing_classes_and_nan(task: str, name: str) -> None:
     classes = {"binary": 2, "multiclass": 3}[task]
-    metric = metrics.table(task, classes)[name]
+    metric = metrics.METRICS[task][name]
     rng = np.random.default_rng(9)
     probability = rng.integers(1, 4, (300, classes)).astype(np.float64)
     probability /= probability.sum(axis=1, keepdims=True)
@@ -84,40 +84,40 @@ def test_equal_probabilities_missing_classes_and_nan(task: str, name: str) -> No
 @pytest.mark.parametrize("name", ["f1", "precision", "recall", "accuracy", "brier"])
 def test_without_a_positive_anywhere_it_is_as_scikit_learn_has_it(name: str) -> None:
     nothing, probability = np.zeros(20, np.int64), np.tile([0.9, 0.1], (20, 1))
-    value = metrics.compute(metrics.table("binary", 2)[name], nothing, nothing, probability)
+    value = metrics.compute(metrics.METRICS["binary"][name], nothing, nothing, probability)
     assert value == pytest.approx(KNOWN["binary", name](nothing, nothing, probability), rel=1e-12)
 
 
 def test_what_is_not_defined_is_nan() -> None:
     ones, probability = np.ones(20, np.int64), np.tile([0.2, 0.8], (20, 1))
-    assert np.isnan(metrics.compute(metrics.table("binary", 2)["roc_auc"], ones, ones, probability))
+    assert np.isnan(metrics.compute(metrics.METRICS["binary"]["roc_auc"], ones, ones, probability))
 
 
 def test_recall_is_averaged_over_the_classes_that_are_there() -> None:
     made = np.array([0, 0, 1, 1]), np.array([0, 2, 1, 1]), np.eye(3)[[0, 2, 1, 1]]
-    assert metrics.compute(metrics.table("multiclass", 3)["balanced_accuracy"], *made) == 0.75
+    assert metrics.compute(metrics.METRICS["multiclass"]["balanced_accuracy"], *made) == 0.75
 
 
 def test_an_interval_holds_its_value() -> None:
     """A class with few rows is in few of the samples: the mean over classes of those is higher."""
-    assert metrics.interval(0.3, np.linspace(0.32, 0.4, 100), 6966) == (0.3, pytest.approx(0.38, abs=0.02))
+    assert bootstrap.interval(0.3, np.linspace(0.32, 0.4, 100), 6966) == (0.3, pytest.approx(0.38, abs=0.02))
 
 
 def test_an_interval_is_of_the_level_and_as_narrow_as_the_rows_make_it() -> None:
     drawn = np.append(np.linspace(0, 1, 1001), np.nan)  # a draw without a value counts for nothing
-    for rows in (1, metrics.DRAW_ROWS):
-        assert metrics.interval(0.5, drawn, rows, 0.9) == pytest.approx((0.05, 0.95))
-    assert metrics.interval(0.5, drawn, 4 * metrics.DRAW_ROWS, 0.9) == pytest.approx((0.275, 0.725))
-    assert metrics.interval(0.5, drawn, 100) == pytest.approx((0.025, 0.975))
-    assert np.isnan(metrics.interval(float("nan"), drawn, 100)).all()
-    assert np.isnan(metrics.interval(0.5, np.array([np.nan]), 100)).all()
+    for rows in (1, bootstrap.MAX_ROWS):
+        assert bootstrap.interval(0.5, drawn, rows, 0.9) == pytest.approx((0.05, 0.95))
+    assert bootstrap.interval(0.5, drawn, 4 * bootstrap.MAX_ROWS, 0.9) == pytest.approx((0.275, 0.725))
+    assert bootstrap.interval(0.5, drawn, 100) == pytest.approx((0.025, 0.975))
+    assert np.isnan(bootstrap.interval(float("nan"), drawn, 100)).all()
+    assert np.isnan(bootstrap.interval(0.5, np.array([np.nan]), 100)).all()
 
 
 @pytest.mark.parametrize("higher", [True, False])
 def test_as_good_is_better_or_equal_but_for_a_tie(higher: bool) -> None:
     sign = 1 if higher else -1
     for other in (0.5, 1e6):
-        wide = metrics.TIE * max(1.0, other)
+        wide = metrics.TIE_TOLERANCE * max(1.0, other)
         for ahead, good in ((0, True), (wide, True), (-0.9 * wide, True), (-1.1 * wide, False), (-9 * wide, False)):
             assert metrics.is_at_least(other + sign * ahead, other, higher_is_better=higher) is good
     for value, other in ((float("nan"), 0.5), (0.5, float("nan"))):
@@ -131,10 +131,10 @@ def test_a_draw_has_the_rows_of_the_table_and_at_most_5000() -> None:
         seen.append(len(y))
         return float(len(set(p)))
 
-    for rows in (7, metrics.DRAW_ROWS + 1):
+    for rows in (7, bootstrap.MAX_ROWS + 1):
         seen.clear()
-        drawn = metrics.draws(metrics.Metric(score), np.arange(rows), np.arange(rows), None, 0)
-        assert seen == [min(rows, metrics.DRAW_ROWS)] * metrics.DRAWS and len(set(drawn)) > 1
+        drawn = bootstrap.bootstrap(metrics.Metric(score), np.arange(rows), np.arange(rows), None, 0)
+        assert seen == [min(rows, bootstrap.MAX_ROWS)] * bootstrap.SAMPLES and len(set(drawn)) > 1
         assert (drawn < rows).all()  # with rows that are drawn twice
 
 
@@ -160,8 +160,8 @@ def test_importances_are_those_of_scikit_learn(most: int, monkeypatch: pytest.Mo
         probability = model.predict_proba(given)[:, 1].reshape(copies, -1)
         return np.array([m.roc_auc_score(truth, one) for one in probability])
 
-    monkeypatch.setattr(metrics, "MOST_CELLS", most)
-    got = metrics.importances(frame, score, repeats=4, seed=3)
+    monkeypatch.setattr(importances, "MAX_CELLS", most)
+    got = importances.importances(frame, score, repeats=4, seed=3)
     theirs = permutation_importance(model, frame, truth, scoring="roc_auc", n_repeats=4, random_state=3)
     assert got == pytest.approx(np.column_stack([theirs.importances_mean, theirs.importances_std]), abs=1e-12)
 
@@ -173,7 +173,7 @@ OF_PROBABILITIES = {"roc_auc", "average_precision", "log_loss", "brier", "roc_au
 @pytest.mark.parametrize(("task", "name"), KNOWN)
 def test_which_way_is_better_and_what_it_is_of(task: str, name: str) -> None:
     """A metric of probabilities has a value where labels are none; one of labels, where probabilities are none."""
-    metric = metrics.table(task, 3 if task == "multiclass" else 2)[name]
+    metric = metrics.METRICS[task][name]
     assert metric.higher_is_better is (name not in LESS_IS_BETTER)
     assert metric.of_label is (name not in OF_PROBABILITIES)
     truth, label, probability = outcomes(task, 50, 1)
@@ -189,7 +189,7 @@ def test_warnings_and_settings_of_scikit_learn_are_as_they_were() -> None:
 
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        metrics.compute(metrics.table("regression", 0)["r2"], np.ones(1), np.ones(1), None)  # it warns of one row
+        metrics.compute(metrics.METRICS["regression"]["r2"], np.ones(1), np.ones(1), None)  # it warns of one row
         assert not told
         warnings.warn("mine", stacklevel=1)
     assert len(told) == 1 and not sklearn.get_config()["assume_finite"]
@@ -200,13 +200,13 @@ def test_warnings_and_settings_of_scikit_learn_are_as_they_were() -> None:
 )  # a certain mistake costs much, and not everything
 def test_a_loss_is_finite_and_within_the_precision_of_its_type(rows: Any, clip: Any) -> None:
     probability = np.array([rows, rows[::-1]])
-    value = metrics.compute(metrics.table("binary", 2)["log_loss"], np.array([0, 1]), np.zeros(2, int), probability)
+    value = metrics.compute(metrics.METRICS["binary"]["log_loss"], np.array([0, 1]), np.zeros(2, int), probability)
     assert value == pytest.approx(m.log_loss([0, 1], probability, labels=[0, 1]), rel=1e-12)
 
 
 @pytest.mark.parametrize("name", ["brier", "log_loss"])
 def test_what_is_no_probability_has_no_loss(name: str) -> None:
-    metric, truth = metrics.table("binary", 2)[name], np.array([0, 1, 1])
+    metric, truth = metrics.METRICS["binary"][name], np.array([0, 1, 1])
     for wrong in (-1e-9, 1 + 1e-9):
         probability = np.array([[1 - wrong, wrong], [0.5, 0.5], [0.0, 1.0]])
         assert np.isnan(metrics.compute(metric, truth, truth, probability))
@@ -216,7 +216,7 @@ def test_what_is_no_probability_has_no_loss(name: str) -> None:
 
 def test_what_does_not_sum_to_one_has_no_area_over_classes() -> None:
     """Scikit-learn refuses it, but for rounding."""
-    metric, truth, label = metrics.table("multiclass", 3)["roc_auc_ovr"], np.array([0, 1, 2]), np.zeros(3, int)
+    metric, truth, label = metrics.METRICS["multiclass"]["roc_auc_ovr"], np.array([0, 1, 2]), np.zeros(3, int)
     probability = np.eye(3) * 0.4 + 0.2
     assert metrics.compute(metric, truth, label, probability + 1e-9) == 1
     probability[1, 1] += 0.01
@@ -228,10 +228,10 @@ def test_an_order_of_classes_is_the_area_under_the_curve() -> None:
     for classes in (2, 3):
         truth, label, probability = outcomes("binary" if classes == 2 else "multiclass", 6000, 3)
         said = truth, label, probability
-        found = metrics.ordered("binary" if classes == 2 else "multiclass", classes, said, 4)
+        found = bootstrap.ranking("binary" if classes == 2 else "multiclass", said, 4)
         wanted = m.roc_auc_score(truth, probability[:, 1] if classes == 2 else probability, multi_class="ovr")
-        metric = metrics.order("binary" if classes == 2 else "multiclass", classes)
-        low, high = metrics.interval(wanted, metrics.draws(metric, *said, 4), 6000)
+        metric = metrics.RANKING["binary" if classes == 2 else "multiclass"]
+        low, high = bootstrap.interval(wanted, bootstrap.bootstrap(metric, *said, 4), 6000)
         assert found == pytest.approx(
             {"rows": 6000, "value": wanted, "low": low, "high": high, "drawn_rows": 5000}, rel=1e-9
         )
@@ -241,7 +241,7 @@ def test_an_order_of_classes_is_the_area_under_the_curve() -> None:
 @pytest.mark.parametrize("which", [0, 1])
 def test_where_one_side_does_not_vary_there_is_no_order_of_numbers(which: int) -> None:
     sides = [np.arange(5.0), np.arange(5.0) ** 2]
-    metric = metrics.order("regression", 0)
+    metric = metrics.RANKING["regression"]
     assert metrics.compute(metric, *sides, None) == 1
     sides[which] = np.full(5, 2.0)
     assert np.isnan(metrics.compute(metric, *sides, None))
@@ -256,7 +256,7 @@ def test_curves_are_those_of_scikit_learn() -> None:
     truth = rng.integers(0, 3, 60)  # none is of the last class
     for classes, drawn in ((2, [1]), (4, [0, 1, 2])):
         said = np.column_stack([1 - probability[:, 1], probability[:, 1]]) if classes == 2 else probability
-        found = metrics.curves(np.minimum(truth, classes - 1), said, classes)
+        found = curves.curves(np.minimum(truth, classes - 1), said, classes)
         assert {name: list(of) for name, of in found.items()} == dict.fromkeys(
             ("roc", "precision_recall", "calibration"), drawn
         )
@@ -272,12 +272,12 @@ def test_curves_are_those_of_scikit_learn() -> None:
             assert {*zip(across, up, strict=True)} <= {*zip(recall, precision, strict=True)}
             happened, predicted = calibration_curve(is_it, score, n_bins=10, strategy="quantile")
             assert np.array_equal(found["calibration"][at], (predicted, happened)) and len(happened) == 10
-    assert metrics.curves(np.ones(5, int), said[:5], 2) == {"roc": {}, "precision_recall": {}, "calibration": {}}
+    assert curves.curves(np.ones(5, int), said[:5], 2) == {"roc": {}, "precision_recall": {}, "calibration": {}}
 
 
 def test_what_is_just_beyond_a_probability_is_calibrated_as_one() -> None:
     truth, score = np.array([0, 1, 0, 1]), np.array([-1e-9, 0.4, 0.6, 1 + 1e-9])
-    predicted, happened = metrics.curves(truth, np.column_stack([1 - score, score]), 2)["calibration"][1]
+    predicted, happened = curves.curves(truth, np.column_stack([1 - score, score]), 2)["calibration"][1]
     assert predicted.tolist() == [0, 0.4, 0.6, 1] and happened.tolist() == [0, 1, 0, 1]
 
 
@@ -286,7 +286,7 @@ def test_a_long_curve_keeps_its_ends_and_its_shape_with_300_points() -> None:
     score = rng.random(20_000)
     truth = rng.random(20_000) < 0.2 + 0.6 * score
     all_across, all_up, _ = m.roc_curve(truth, score, drop_intermediate=False)
-    across, up = metrics.curves(truth.astype(int), np.column_stack([1 - score, score]), 2)["roc"][1]
+    across, up = curves.curves(truth.astype(int), np.column_stack([1 - score, score]), 2)["roc"][1]
     assert 290 <= len(across) <= 300
     assert (across[0], up[0], across[-1], up[-1]) == (0, 0, 1, 1)
     steps = np.abs(np.diff(across)) + np.abs(np.diff(up))
@@ -305,7 +305,7 @@ def test_a_calibration_is_a_sigmoid_of_few_rows_and_isotonic_of_many(rows: int) 
     happened = rng.random(rows) < score**3
     happened[:2] = True, False
     asked = np.array([0.02, 0.3, 0.5, 0.9, 0.999])
-    found = np.interp(asked, *metrics.calibration(happened, score))
+    found = np.interp(asked, *curves.calibration(happened, score))
     if rows == 1000:
         fitted = IsotonicRegression(y_min=0, y_max=1).fit(score, happened)
         assert found == pytest.approx(fitted.predict(asked), abs=1e-12)
@@ -314,7 +314,7 @@ def test_a_calibration_is_a_sigmoid_of_few_rows_and_isotonic_of_many(rows: int) 
     logit = [np.log(one / (1 - one)) for one in (score.clip(least, 1 - least), asked)]
     sigmoid = LogisticRegression().fit(logit[0][:, None], happened)
     assert found == pytest.approx(sigmoid.predict_proba(logit[1][:, None])[:, 1], abs=2e-3)
-    across, up = metrics.calibration(happened, score.astype(np.float32))
+    across, up = curves.calibration(happened, score.astype(np.float32))
     assert (across[0], across[100], across[-1]) == pytest.approx((least, 0.5, 1 - least)) and len(across) == 201
     assert (np.diff(across) > 0).all() and (np.diff(up) > 0).all()
 
@@ -322,7 +322,7 @@ def test_a_calibration_is_a_sigmoid_of_few_rows_and_isotonic_of_many(rows: int) 
 @pytest.mark.parametrize("rows", [50, 1500])
 @pytest.mark.parametrize("always", [True, False])
 def test_where_it_always_or_never_happened_the_score_is_left_as_it_is(rows: int, always: bool) -> None:
-    across, up = metrics.calibration(np.full(rows, always), np.linspace(0, 1, rows))
+    across, up = curves.calibration(np.full(rows, always), np.linspace(0, 1, rows))
     assert np.interp([0, 0.2, 0.7, 1], across, up) == pytest.approx([0, 0.2, 0.7, 1])
 
 

@@ -10,12 +10,14 @@ import pyarrow as pa
 import pytest
 from sklearn import metrics as sk
 
-from mlops_glue import files, layout, metrics, tables
-from mlops_glue.config import METRICS, Drift, Performance
+from mlops_glue import bootstrap, files, layout, metrics, tables
+from mlops_glue.config import Drift, Performance
 from mlops_glue.errors import DataError
+from mlops_glue.metrics import METRICS
 from mlops_glue.monitoring.labels import TRUTH, Joined
 from mlops_glue.monitoring.performance import _worse, estimated, outcome, performance, truths, usable
 from mlops_glue.monitoring.target import target_drift
+from mlops_glue.pipeline import curves
 from mlops_glue.schema import Schema
 
 YES_NO = Schema("binary", "y", labels=["no", "yes"], positive="yes")
@@ -66,12 +68,12 @@ def bundle(folder: Path, schema: Schema, names: Any) -> Path:
     from mlops_glue.pipeline.holdout import holdout
 
     table, truth = served(schema, 4000, seed=1)
-    known = metrics.table(schema.task, len(schema.class_order))
+    known = metrics.METRICS[schema.task]
     mine = (truths(schema, pa.chunked_array([pa.array([str(t) for t in truth])]))[0], *outcome(schema, table))
     scores = {}
     for name in names:
         value = metrics.compute(known[name], *mine)
-        low, high = metrics.interval(value, metrics.draws(known[name], *mine, 0), 4000)
+        low, high = bootstrap.interval(value, bootstrap.bootstrap(known[name], *mine, 0), 4000)
         scores[name] = {"value": value, "low": low, "high": high}
     sampled = table.append_column("y", pa.array(truth)).append_column(layout.SPLIT_COLUMN, pa.array(["test"] * 4000))
     files.write_json(folder / layout.HOLDOUT, holdout({"metrics": scores, "rows": 4000}, sampled, schema))
@@ -117,12 +119,12 @@ def test_the_estimate_uses_the_calibration(tmp_path: Path) -> None:
     rows, truth = served(YES_NO, 4000, seed=1)
     sure = np.clip(rows["probability_yes"].to_numpy() ** 3, 1e-6, 1 - 1e-6)
     sure = sure / (sure + (1 - rows["probability_yes"].to_numpy()) ** 3)
-    points = [metrics.calibration(truth == one, p) for one, p in (("no", 1 - sure), ("yes", sure))]
+    points = [curves.calibration(truth == one, p) for one, p in (("no", 1 - sure), ("yes", sure))]
     own = np.maximum(sure, 1 - sure).mean()
     calibrated = np.interp(sure, *points[1])
     assert abs(np.maximum(calibrated, 1 - calibrated).mean() - np.mean((sure > 0.5) == (truth == "yes"))) < 0.02
     assert own > np.mean((sure > 0.5) == (truth == "yes")) + 0.05
-    few = metrics.calibration((truth == "yes")[:200], sure[:200])
+    few = curves.calibration((truth == "yes")[:200], sure[:200])
     assert np.all(np.diff(few[0]) > 0) and np.all(np.diff(few[1]) >= 0)
 
 
@@ -285,11 +287,11 @@ def test_what_was_measured_is_told_in_full(tmp_path: Path) -> None:
     joined = Joined(labelled(rows, truth).table, 1200, (60.0, 3600.0), ["one is early"])
     for name in ("accuracy", "brier"):
         told = performance(YES_NO, tmp_path, Performance(metric=name, drop=0.5), "brier", joined, None)
-        metric, index = metrics.table("binary", 2)[name], (truth == "yes").astype(int)
+        metric, index = metrics.METRICS["binary"][name], (truth == "yes").astype(int)
         share = np.column_stack([rows["probability_no"], rows["probability_yes"]])
         mine = index, (rows["prediction"].to_numpy() == "yes").astype(int), share
         value = metrics.compute(metric, *mine)
-        low, high = metrics.interval(value, metrics.draws(metric, *mine, 0), 300, 0.95)
+        low, high = bootstrap.interval(value, bootstrap.bootstrap(metric, *mine, 0), 300, 0.95)
         before = {"accuracy": (0.9, 0.88, 0.93), "brier": (0.1, 0.09, 0.12)}[name]
         assert told == {
             **{"metric": name, "labelled": 300, "rows": 1200, "coverage": 0.25, "lag_s": [60.0, 3600.0]},
@@ -497,23 +499,23 @@ def test_the_estimate_is_what_the_calibrated_probabilities_promise(tmp_path: Pat
     """Each class by its own points, made to sum to 1; a class that nobody gives a chance is as likely as the others."""
     points = [[[0.0, 1.0], [0.0, 0.5]], [[0.0, 0.5, 1.0], [0.0, 0.9, 1.0]]]
     cases = {(0.6, 0.4): 0.3 / (0.3 + 0.72), (1.0, 0.0): 1.0, (0.0, 0.0): 0.5, (0.2, 0.8): 0.1 / (0.1 + 0.96)}
-    accuracy = metrics.table("binary", 2)["accuracy"]
+    accuracy = metrics.METRICS["binary"]["accuracy"]
     for (no, yes), of_no in cases.items():
         share = np.tile([no, yes], (4000, 1))
         drawn = estimated(accuracy, np.zeros(4000, int), share, points)
-        assert drawn.shape == (metrics.DRAWS,)
+        assert drawn.shape == (bootstrap.SAMPLES,)
         assert drawn.mean() == pytest.approx(of_no, abs=0.004), (no, yes)
     three = [[[0.0, 1.0], [0.0, 1.0]]] * 3
     for label, wanted in enumerate((0.2, 0.3, 0.5)):
         said = np.full(4000, label)
-        drawn = estimated(metrics.table("multiclass", 3)["accuracy"], said, np.tile([0.2, 0.3, 0.5], (4000, 1)), three)
+        drawn = estimated(metrics.METRICS["multiclass"]["accuracy"], said, np.tile([0.2, 0.3, 0.5], (4000, 1)), three)
         assert drawn.mean() == pytest.approx(wanted, abs=0.004)
     rows = pa.table({"prediction": ["no"] * 4000, "probability_no": [0.6] * 4000, "probability_yes": [0.4] * 4000})
     kept(tmp_path, YES_NO, points, accuracy=(0.9, 0.8, 1.0), roc_auc=(0.9, 0.8, 1.0))
     told = performance(YES_NO, tmp_path, Performance(metric="accuracy"), None, Joined(None, 4000), rows)
     drawn = estimated(accuracy, np.zeros(4000, int), np.tile([0.6, 0.4], (4000, 1)), points)
     value = float(drawn.mean())
-    assert (told["value"], (told["low"], told["high"])) == (value, metrics.interval(value, drawn, 4000, 0.95))
+    assert (told["value"], (told["low"], told["high"])) == (value, bootstrap.interval(value, drawn, 4000, 0.95))
     assert told["low"] < value < told["high"] and told["estimated"] is True
     assert told["note"] == (
         "an estimate from the model's own probabilities, calibrated on the holdout: no label went into it"
@@ -524,15 +526,15 @@ def test_the_estimate_takes_rows_with_their_own_probabilities() -> None:
     """The sure rows come first: which row a truth is drawn for matters, and so does that rows are drawn at random."""
     sure = np.repeat([[0.0, 1.0], [1.0, 0.0]], 3000, axis=0)
     label = np.repeat([1, 0], 3000)
-    metric = metrics.table("binary", 2)["accuracy"]
+    metric = metrics.METRICS["binary"]["accuracy"]
     assert (estimated(metric, label, sure, ALIKE) == 1).all()
     assert (estimated(metric, 1 - label, sure, ALIKE) == 0).all()
     unsure = np.vstack([sure[:3000], np.full((3000, 2), 0.5)])
     drawn = estimated(metric, np.ones(6000, int), unsure, ALIKE)
     assert drawn.mean() == pytest.approx(0.75, abs=0.005)
-    rows = metrics.DRAW_ROWS  # of a sample: binomial, and the choice of rows
+    rows = bootstrap.MAX_ROWS  # of a sample: binomial, and the choice of rows
     assert drawn.std() == pytest.approx((0.75 * 0.25 / rows) ** 0.5, rel=0.3)
-    assert estimated(metric, label[:1], sure[:1], ALIKE).tolist() == [1.0] * metrics.DRAWS  # one row is a sample
+    assert estimated(metric, label[:1], sure[:1], ALIKE).tolist() == [1.0] * bootstrap.SAMPLES  # one row is a sample
     assert drawn.tolist() == estimated(metric, np.ones(6000, int), unsure, ALIKE).tolist()  # and the same each time
 
 

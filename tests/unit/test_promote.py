@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mlops_glue import files, layout, metrics, tables
+from mlops_glue import bootstrap, files, layout, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.config import Config
 from mlops_glue.delivery import skew, trial
@@ -81,12 +81,12 @@ def test_the_order_of_numbers_is_spearmans() -> None:
 
     rng = np.random.default_rng(0)
     truth, said = rng.integers(0, 20, 200).astype(float), rng.normal(size=200)
-    told = metrics.ordered("regression", 0, (truth, said, None), 0)
+    told = bootstrap.ranking("regression", (truth, said, None), 0)
     assert told["value"] == pytest.approx((1 + spearmanr(truth, said).statistic) / 2) and told["rows"] == 200
     assert told["low"] < told["value"] < told["high"]
-    assert metrics.ordered("regression", 0, (truth, truth * 3 + 100, None), 0)["value"] == 1  # another level
-    assert metrics.ordered("regression", 0, (truth, -truth, None), 0)["value"] == pytest.approx(0)
-    assert np.isnan(metrics.ordered("regression", 0, (truth, np.ones(200), None), 0)["value"])
+    assert bootstrap.ranking("regression", (truth, truth * 3 + 100, None), 0)["value"] == 1  # another level
+    assert bootstrap.ranking("regression", (truth, -truth, None), 0)["value"] == pytest.approx(0)
+    assert np.isnan(bootstrap.ranking("regression", (truth, np.ones(200), None), 0)["value"])
 
 
 def table(**columns: Any) -> pa.Table:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from mlops_glue.config import METRICS
 from mlops_glue.delivery.promote import _worse_than_trivial
-from mlops_glue.metrics import TIE, table
+from mlops_glue.metrics import METRICS, TIE_TOLERANCE
 
 ALL = [(task, name) for task, names in METRICS.items() for name in names]
 
 
 @pytest.mark.parametrize(("task", "name"), ALL)
 def test_a_first_metric_that_is_worse_than_the_trivial_predictors_is_refused(task: str, name: str) -> None:
-    better = 1 if table(task, 3)[name].higher_is_better else -1
+    better = 1 if METRICS[task][name].higher_is_better else -1
 
     def said(value: float | None, trivial: float | None, other: float = 0.0) -> list[str]:
         second = next(one for one in METRICS[task] if one != name)
@@ -25,9 +24,9 @@ def test_a_first_metric_that_is_worse_than_the_trivial_predictors_is_refused(tas
         f"{name} {0.5 - better * 0.2:.4f} is worse than the trivial predictor's 0.5000 "
         "(promote: {worse_than_trivial: accept} takes it)"
     ]
-    for value in (0.5, 0.5 + better * 0.2, 0.5 - better * 0.9 * TIE):
+    for value in (0.5, 0.5 + better * 0.2, 0.5 - better * 0.9 * TIE_TOLERANCE):
         assert said(value, 0.5) == said(value, 0.5, 1.0) == []  # a second metric decides nothing
-    assert said(0.5 - better * 2 * TIE, 0.5)
+    assert said(0.5 - better * 2 * TIE_TOLERANCE, 0.5)
     for value, trivial in ((None, 0.5), (0.5, None), (None, None)):
         (line,) = said(value, trivial)
         assert line.startswith(f"{name} is not defined on this holdout")
