@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mlops_glue.adapters.dvc.repository import REMOTE, open_repo
-from mlops_glue.errors import ToolError
+from mlops_glue.errors import GlueError, ToolError, brief
 from mlops_glue.files import atomic
 
 
@@ -67,7 +68,7 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
     Raises:
         ToolError: there is no remote, it does not answer, or it lacks a table.
     """
-    with open_repo(root, remote) as repo:
+    with open_repo(root, remote) as repo, _remote_errors():
         from dvc.exceptions import CheckoutError
 
         _check_remote(repo)
@@ -89,7 +90,7 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
 
 def push(root: Path, remote: str | None) -> str:
     """Send the tables, the results of the stages, and the run-cache to the remote; a line for people about it."""
-    with open_repo(root, remote) as repo:
+    with open_repo(root, remote) as repo, _remote_errors():
         from dvc.stage.cache import RunCacheNotSupported
 
         _check_remote(repo)
@@ -104,7 +105,7 @@ def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) 
     Raises:
         ToolError: the commit had a file, and it is in neither.
     """
-    with open_repo(root, remote) as repo, repo.switch(rev):
+    with open_repo(root, remote) as repo, _remote_errors(), repo.switch(rev):
         commit_files = repo.dvcfs
         for path in paths:
             if commit_files.exists(f"/{path}"):
@@ -113,6 +114,19 @@ def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) 
                     (into / path).write_bytes(commit_files.open(f"/{path}", "rb").read())
                 except OSError as error:
                     raise ToolError(f"{path} is neither in DVC's cache nor in its remote") from error
+
+
+@contextlib.contextmanager
+def _remote_errors() -> Iterator[None]:
+    """Translate what the file system of a remote raises: each has exceptions of its own."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except (GlueError, DvcException, OSError, ImportError, sqlite3.Error):  # translated elsewhere
+        raise
+    except Exception as error:
+        raise ToolError(f"DVC's remote: {brief(error)}") from error
 
 
 def _check_remote(repo: Any) -> None:
