@@ -7,31 +7,22 @@ from `${NAME}` references; they are resolved on demand by `resolve`, never while
 from mlops_glue.config.checks import registry_of
 from mlops_glue.config.edit import dumped, overridden
 from mlops_glue.config.environments import in_environment
+from mlops_glue.config.fields import WINDOW, Section, span
 from mlops_glue.config.load import A_MODEL, load, located, only_does
 from mlops_glue.config.models import (
-    WINDOW,
-    Alerts,
     Config,
-    Drift,
     Features,
-    LabelTable,
-    Monitor,
-    Performance,
-    PredictionLog,
-    Retrain,
-    Section,
-    Serve,
     Source,
     Stores,
     Threshold,
     Tracking,
-    Webhook,
     json_schema,
     path_of,
-    span,
 )
+from mlops_glue.config.monitoring import Alerts, Drift, LabelTable, Monitor, Performance, Retrain, Webhook
 from mlops_glue.config.parse import refuse_conflict_markers
 from mlops_glue.config.references import references, remote_url, resolve, resolve_scheme, tracking_uri
+from mlops_glue.config.serving import PredictionLog, Serve
 from mlops_glue.config.validate import validate
 
 __all__ = [

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mlops_glue.config.models import ENVIRONMENT_KEYS, Config, Data, Features, Section
+from mlops_glue.config.fields import Section
+from mlops_glue.config.models import ENVIRONMENT_KEYS, Config, Data, Features
 from mlops_glue.config.parse import Document
 from mlops_glue.config.problems import Problem
 from mlops_glue.config.validate import validate

@@ -3,78 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
-from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import Field, PositiveInt, PrivateAttr, model_validator
 
+from mlops_glue.config.fields import (
+    CRON,
+    IMAGE,
+    Delay,
+    Fraction,
+    Section,
+    Share,
+    ShellCommand,
+    TableName,
+    Task,
+    Timestamp,
+    span,
+)
+from mlops_glue.config.monitoring import Monitor
+from mlops_glue.config.serving import Serve
 from mlops_glue.layout import INGESTED, JOINED, TABLE
 
-Task = Literal["binary", "multiclass", "regression"]
-Share = Annotated[float, Field(gt=0, lt=1)]
-ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$"  # as browsers send it: without a path or a slash
-SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
-MOMENT = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?$"
-WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
-VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
-EnvironmentName = Annotated[str, Field(pattern=VARIABLE)]
-IMAGE = r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$"
-CRON_NUMBERS = (
-    r"[0-5]?\d",
-    r"1?\d|2[0-3]",
-    r"0?[1-9]|[12]\d|3[01]",
-    r"0?[1-9]|1[0-2]|[A-Za-z]{3}",
-    r"[0-6]|[A-Za-z]{3}",
-)
-CRON_PARTS = [rf"(\*|({number})(-({number}))?)(/[1-9]\d?)?" for number in CRON_NUMBERS]
-CRON = "^" + " ".join(f"{part}(,{part})*" for part in CRON_PARTS) + "$"
-FORMS = {  # what each pattern asks for, for people
-    IMAGE: "should be host/owner/name in small letters, without a tag: that is the model's version",
-    CRON: "should be five fields of cron: minute hour day month weekday",
-    SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
-    MOMENT: "should be a moment of UTC like 2026-11-28T12:00:00",
-    WINDOW: "should be a length of time like 12h, 7d or 4w",
-    VARIABLE: "should name a variable of the environment, like ${NAME}",
-}
-
-
-def _other(alias: str) -> str:
-    if alias == "champion":
-        raise ValueError("the champion answers already; name another alias")
-    return alias
-
-
-def _delay(value: float | str) -> float | str:
-    if value < 0 if isinstance(value, int | float) else re.fullmatch(SPAN, value) is None:
-        raise ValueError("should be seconds, not below 0, or a length of time like 90s, 5m or 1h")
-    return value
-
-
-def _table_name(name: str) -> str:
-    """A file is named so, and a point parts the keys of `glue.yaml`."""
-    if not re.fullmatch(r"[\w -]+", name):
-        raise ValueError("a table's name has letters, digits, _, - and spaces alone")
-    return name
-
-
-def _of_web(url: str) -> str:
-    """Its scheme, where it is not the environment's to say; the URL may be a secret, and is not told."""
-    if not url.startswith(("http://", "https://", "${")):
-        raise ValueError("is no http:// or https:// URL")
-    return url
-
-
-TableName = Annotated[str, AfterValidator(_table_name)]
-Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_other)]  # of the registry
-
-ABSENT: Any = None  # of a section that `load` requires unless it is told that its caller does without
-
-
-class Section(BaseModel):
-    """Unknown keys and coerced types are errors; a loaded config never changes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+ABSENT: Any = None  # for the type checker: `load` refuses a config without this section unless told otherwise
 
 
 class Source(Section):
@@ -130,10 +80,8 @@ class Features(Stores):
     transform: str | None = Field(default=None, description="module:function: raw tables in, feature tables out")
     repo: str = Field(default="feature_repo", description="folder of a plain Feast repository")
     use: list[str] | str = Field(default=[], description="view:feature, each; or the name of a feature service")
-    unmatched: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.5, description="share of the label rows that may find nothing in a view"
-    )
-    delay: Annotated[float | str, AfterValidator(_delay)] = Field(
+    unmatched: Fraction = Field(default=0.5, description="share of the label rows that may find nothing in a view")
+    delay: Delay = Field(
         default=0.0,
         description="how long after its time a row of features is in the online store: seconds, or 90s, 5m, 1h",
     )
@@ -155,7 +103,7 @@ class Split(Section):
 
     by: Literal["random", "time", "entity"] = Field(default="random", description="random is stratified for classes")
     test_size: Share = 0.2
-    fresh_after: list[Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=MOMENT)]] = Field(
+    fresh_after: list[PositiveInt | Timestamp] = Field(
         default=[],
         description="written by a retraining: its fresh rows are those after so many rows of the table, or a moment",
     )
@@ -221,137 +169,6 @@ class Tracking(Section):
     uri: str | None = Field(default=None, description="default: mlflow.db in the project")
 
 
-class PredictionLog(Section):
-    """How answered predictions are kept, where `serve.prediction_log` says that they are."""
-
-    full: Literal["refuse", "serve"] = Field(
-        default="refuse", description="on a full disk: refuse requests, or answer and count what is not in the log"
-    )
-    omit: list[str] = Field(default=[], description="fields that are not written")
-    hash: list[str] = Field(default=[], description="fields of which a keyed hash is written")
-    hash_key: EnvironmentName | None = Field(default=None, description="${NAME} of the variable that holds the key")
-    rotate_s: Annotated[float, Field(gt=0)] = Field(default=60.0, description="how old a segment may be")
-    rotate_bytes: Annotated[int, Field(ge=1)] = Field(default=32 << 20, description="how large a segment may be")
-    keep_days: Annotated[float, Field(gt=0)] | None = Field(default=None, description="older files are removed")
-    keep_bytes: Annotated[int, Field(gt=0)] | None = Field(default=None, description="beyond, the oldest are removed")
-
-    @model_validator(mode="after")
-    def _has_key(self) -> PredictionLog:
-        if self.hash and self.hash_key is None:
-            raise ValueError("hash needs hash_key: a hash without a key is undone by trying every value")
-        return self
-
-
-class Canary(Section):
-    """Some of the requests are answered by another version."""
-
-    alias: Alias = "challenger"
-    share: Share = Field(description="of the entities, or of the requests where a model has none")
-
-
-class Serve(Section):
-    """The champion over HTTP. Limits hold for each worker."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
-    unseen: Literal["allow", "refuse"] = Field(default="allow", description="a category that training did not have")
-    api_keys: list[EnvironmentName] = Field(
-        default=[], description="${NAME} of each variable that holds a key; several while keys are exchanged"
-    )
-    cors: list[Annotated[str, Field(pattern=ORIGIN)]] = Field(
-        default=[], description="origins whose pages may ask: https://example.org"
-    )
-    max_rows: Annotated[int, Field(ge=1)] = Field(default=1000, description="rows in a request")
-    max_body_bytes: Annotated[int, Field(ge=1)] = 8 << 20
-    max_in_flight: Annotated[int, Field(ge=1)] = Field(default=256, description="requests at a time; more get a 503")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(default=10.0, description="for a request to arrive whole")
-    lookup_timeout_s: Annotated[float, Field(gt=0)] = Field(default=0.2, description="for the online store to answer")
-    lookup_cache_s: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="how old a looked-up feature may be; 0 looks up anew each time"
-    )
-    not_found_share: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.5, description="of looked-up rows; where a view has nothing for more of them, /ready says so"
-    )
-    shutdown_s: Annotated[float, Field(gt=0)] = Field(default=30.0, description="for what is in flight to end")
-    drain_s: Annotated[float, Field(ge=0)] = Field(
-        default=1.0, description="between /ready's no and the end of answering, when told to stop"
-    )
-    poll_s: Annotated[float, Field(gt=0)] = Field(default=10.0, description="how often the registry is asked")
-    shadow: Alias | None = Field(default=None, description="this version scores every request too, and answers none")
-    canary: Canary | None = None
-    prediction_log: str | None = Field(default=None, description="folder or fsspec URL of every answered prediction")
-    log: PredictionLog = PredictionLog()
-
-
-class LabelTable(Section):
-    """Where the truth about what was served is, once it is known."""
-
-    path: str | None = Field(default=None, description="a table, or a folder of tables, relative to the project")
-    url: str | None = Field(default=None, description="postgresql://… or duckdb:///file, as ${NAME}; needs query")
-    query: str | None = Field(default=None, description="SQL that gives the table")
-    id: str | None = Field(default=None, description="column that says which request a label is of")
-    matches: str = Field(default="glue_request_id", description="the log's column that `id` names, or glue_caller_id")
-    row: str | None = Field(default=None, description="with id: column of the row's number in a request of many")
-    entity: str | None = Field(default=None, description="without id: column that says whom a label is about")
-    timestamp: str | None = Field(
-        default=None, description="column that says when a label was so; with entity, of predictions at or before"
-    )
-    target: str | None = Field(default=None, description="column of the truth; default data.labels.target")
-
-    @model_validator(mode="after")
-    def _complete(self) -> LabelTable:
-        if (self.path is None) == (self.url is None):
-            raise ValueError("give path, or url and query")
-        if (self.url is None) != (self.query is None):
-            raise ValueError("url and query go together")
-        if (self.id is None) == (self.entity is None):
-            raise ValueError("give either id or entity: what says which prediction a label is of")
-        return self
-
-
-class Performance(Section):
-    """When a model no longer does what it did on its holdout."""
-
-    metric: str | None = Field(default=None, description="default: that of promote")
-    drop: Annotated[float, Field(ge=0)] = Field(
-        default=0.05, description="alert when the metric is worse than the holdout's by more, and not by chance"
-    )
-    min_labelled: Annotated[int, Field(ge=1)] = Field(default=100, description="with fewer labels it is estimated")
-
-
-class Webhook(Section):
-    """Takes alerts as JSON, signed as standardwebhooks.com says."""
-
-    url: Annotated[str, AfterValidator(_of_web)] = Field(description="https://…, or ${NAME}")
-    secret: EnvironmentName | None = Field(default=None, description="${NAME} of the variable that holds the key")
-
-
-class Alerts(Section):
-    """Who is told: once when it begins, when it becomes worse, when it is over."""
-
-    channels: list[str] = Field(default=[], description="Apprise URLs (mailto://…, slack://…), as ${NAME}")
-    webhooks: list[Webhook] = []
-    cooldown: Annotated[str, Field(pattern=SPAN)] = Field(default="24h", description="between two alerts of one thing")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(default=20.0, description="for all channels, with all tries")
-
-
-class Retrain(Section):
-    """What `on_alert: [retrain]` may do."""
-
-    data: Literal["append", "reread"] = Field(
-        default="append", description="append: labelled rows of the log go to the labels' table; reread: as it is now"
-    )
-    cooldown: Annotated[str, Field(pattern=SPAN)] = Field(default="24h", description="between two retrainings")
-    min_labelled: Annotated[int, Field(ge=1)] = Field(default=500, description="labelled rows since the last one")
-    max_refused: Annotated[int, Field(ge=1)] = Field(
-        default=3, description="refused candidates in a row after which a person must look: glue monitor --resume"
-    )
-
-
-Command = Annotated[str, Field(pattern=r"\S")]  # of a shell
-
-
 class Ci(Section):
     """The workflows of GitHub Actions that `glue ci` writes."""
 
@@ -373,14 +190,14 @@ class Ci(Section):
     image: Annotated[str, Field(pattern=IMAGE)] | None = Field(
         default=None, description="name of the serving image: ghcr.io/owner/name; null: a package without Docker"
     )
-    staging: Command | None = Field(
+    staging: ShellCommand | None = Field(
         default=None,
         description="command that deploys to staging, before anything is promoted; where it fails, nothing is",
     )
-    deploy: Command | None = Field(
+    deploy: ShellCommand | None = Field(
         default=None, description="command that deploys to production, after the promotion; null: only the alias moves"
     )
-    rollback: Command | None = Field(
+    rollback: ShellCommand | None = Field(
         default=None,
         description="command that takes back what `deploy` did, where it failed; the alias is put back anyhow",
     )
@@ -390,37 +207,6 @@ class Ci(Section):
     secrets: list[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]] = Field(
         default=[], description="names of secrets that the jobs get beside those that this file refers to"
     )
-
-
-class Drift(Section):
-    """When what is served counts as drifted."""
-
-    share: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.3, description="alert when drifted columns have more than this share of the weight"
-    )
-    weights: Literal["importance", "equal"] = Field(
-        default="importance", description="importance: a column counts by what the model makes of it"
-    )
-    prediction: bool = Field(default=True, description="alert when the predictions drift")
-    target: bool = Field(default=False, description="alert when the labels drift, as far as they are known")
-    number: Annotated[float, Field(gt=0)] = Field(
-        default=0.2, description="distance of a drifted number: Wasserstein, in standard deviations"
-    )
-    category: Share = Field(default=0.1, description="distance of a drifted category: Jensen-Shannon")
-    nulls: Share = Field(default=0.1, description="difference in the share of nulls")
-
-
-class Monitor(Section):
-    """What was served, against what the version that served it was trained on."""
-
-    last: Annotated[str, Field(pattern=WINDOW)] = Field(default="7d", description="the window: 12h, 7d or 4w")
-    min_rows: Annotated[int, Field(ge=1)] = Field(default=200, description="with fewer there is no verdict")
-    drift: Drift = Drift()
-    labels: LabelTable | None = None
-    performance: Performance = Performance()
-    on_alert: list[Literal["retrain"]] = Field(default=[], description="what is done beside telling")
-    alerts: Alerts = Alerts()
-    retrain: Retrain = Retrain()
 
 
 # Where things live may differ by environment: whole sections, or some keys of one. What is learned cannot.
@@ -502,9 +288,3 @@ def _part(definitions: dict[str, Any], section: str, keys: tuple[str, ...]) -> d
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "additionalProperties": False, "properties": properties}
-
-
-def span(text: str) -> timedelta:
-    """`24h` and the like, of the form `SPAN`, as a length of time."""
-    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[text[-1]]
-    return timedelta(**{unit: int(text[:-1])})

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mlops_glue.config.models import FORMS, VARIABLE, Config
+from mlops_glue.config.fields import PATTERN_HELP, VARIABLE
+from mlops_glue.config.models import Config
 from mlops_glue.suggest import did_you_mean
 
 Problem = tuple[tuple[Any, ...], str]  # where, and what is wrong there
@@ -37,7 +38,7 @@ def pydantic_problem(tree: Any, error: Any) -> Problem:
     if error["type"] in ("model_type", "dict_type"):
         said = "should be a section, with keys of its own"
     elif error["type"] == "string_pattern_mismatch":
-        said = FORMS.get(error["ctx"]["pattern"], said)
+        said = PATTERN_HELP.get(error["ctx"]["pattern"], said)
     # a URL may hold a secret, and what should name a variable may be one
     secret = "://" in str(node) or error.get("ctx", {}).get("pattern") == VARIABLE
     value = "" if isinstance(node, dict | list) or node is None or secret else f", not {node!r}"

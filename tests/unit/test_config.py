@@ -355,7 +355,7 @@ def test_what_is_wrong_with_an_environment(tmp_path: Path, more: str, said: list
             "or retrain: {data: reread}",
         ),
         ("monitor: {last: 90s}\n", "monitor.last: should be a length of time like 12h, 7d or 4w, not '90s'"),
-        ("split: {fresh_after: [0]}\n", "split.fresh_after.0: should be greater than or equal to 1, not 0"),
+        ("split: {fresh_after: [0]}\n", "split.fresh_after.0: should be greater than 0, not 0"),
         ("tracking: 5\n", "tracking: should be a section, with keys of its own, not 5"),
         ("serve: []\n", "serve: should be a section, with keys of its own"),
         (
@@ -649,7 +649,12 @@ def test_a_place_in_a_variable_that_is_not_set_is_told_with_its_key(
 def test_the_schema_for_editors_is_json() -> None:
     text = config.json_schema()
     assert text.startswith('{\n "') and text.endswith("\n}\n")
-    assert set(json.loads(text)["properties"]) == set(config.Config.model_fields)
+    schema = json.loads(text)
+    assert set(schema["properties"]) == set(config.Config.model_fields)
+    in_environment = schema["properties"]["environments"]["additionalProperties"]["properties"]
+    assert set(in_environment) == {"data", "tracking", "features", "serve", "monitor"}
+    assert set(in_environment["features"]["properties"]) == {"online_store", "offline_store"}
+    assert in_environment["serve"]["$ref"].removeprefix("#/$defs/") in schema["$defs"]
 
 
 @pytest.mark.parametrize(

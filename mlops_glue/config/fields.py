@@ -1,0 +1,85 @@
+"""Types that the sections of `glue.yaml` share: their patterns, and what each pattern asks for in words."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
+WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
+TIMESTAMP = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?$"
+VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
+ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$"  # as browsers send it: without a path or a slash
+IMAGE = r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$"
+CRON_NUMBERS = (
+    r"[0-5]?\d",
+    r"1?\d|2[0-3]",
+    r"0?[1-9]|[12]\d|3[01]",
+    r"0?[1-9]|1[0-2]|[A-Za-z]{3}",
+    r"[0-6]|[A-Za-z]{3}",
+)
+CRON_PARTS = [rf"(\*|({number})(-({number}))?)(/[1-9]\d?)?" for number in CRON_NUMBERS]
+CRON = "^" + " ".join(f"{part}(,{part})*" for part in CRON_PARTS) + "$"
+PATTERN_HELP = {
+    IMAGE: "should be host/owner/name in small letters, without a tag: that is the model's version",
+    CRON: "should be five fields of cron: minute hour day month weekday",
+    SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
+    TIMESTAMP: "should be a moment of UTC like 2026-11-28T12:00:00",
+    WINDOW: "should be a length of time like 12h, 7d or 4w",
+    VARIABLE: "should name a variable of the environment, like ${NAME}",
+}
+
+
+class Section(BaseModel):
+    """Unknown keys and coerced types are errors; a loaded config never changes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def span(text: str) -> timedelta:
+    """The length of time that a `Span` such as `24h` stands for."""
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[text[-1]]
+    return timedelta(**{unit: int(text[:-1])})
+
+
+def _not_champion(alias: str) -> str:
+    if alias == "champion":
+        raise ValueError("the champion answers already; name another alias")
+    return alias
+
+
+def _seconds_or_span(value: float | str) -> float | str:
+    if value < 0 if isinstance(value, int | float) else re.fullmatch(SPAN, value) is None:
+        raise ValueError("should be seconds, not below 0, or a length of time like 90s, 5m or 1h")
+    return value
+
+
+def _table_name(name: str) -> str:
+    """A table's file has this name, and a dot separates the keys of `glue.yaml`."""
+    if not re.fullmatch(r"[\w -]+", name):
+        raise ValueError("a table's name has letters, digits, _, - and spaces alone")
+    return name
+
+
+def _http_url(url: str) -> str:
+    """A variable may hold the whole URL. The message does not repeat the URL: it may be a secret."""
+    if not url.startswith(("http://", "https://", "${")):
+        raise ValueError("is no http:// or https:// URL")
+    return url
+
+
+Task = Literal["binary", "multiclass", "regression"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Span = Annotated[str, Field(pattern=SPAN)]
+Window = Annotated[str, Field(pattern=WINDOW)]
+Timestamp = Annotated[str, Field(pattern=TIMESTAMP)]
+Delay = Annotated[float | str, AfterValidator(_seconds_or_span)]
+Variable = Annotated[str, Field(pattern=VARIABLE)]  # of the environment
+ShellCommand = Annotated[str, Field(pattern=r"\S")]
+TableName = Annotated[str, AfterValidator(_table_name)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Alias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$"), AfterValidator(_not_champion)]  # in the registry

@@ -1,0 +1,105 @@
+"""`monitor`: when served data has drifted, where labels come from, who is alerted, when a model is trained again."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from mlops_glue.config.fields import Fraction, HttpUrl, Section, Share, Span, Variable, Window
+
+
+class LabelTable(Section):
+    """Where the truth about what was served is, once it is known."""
+
+    path: str | None = Field(default=None, description="a table, or a folder of tables, relative to the project")
+    url: str | None = Field(default=None, description="postgresql://… or duckdb:///file, as ${NAME}; needs query")
+    query: str | None = Field(default=None, description="SQL that gives the table")
+    id: str | None = Field(default=None, description="column that says which request a label is of")
+    matches: str = Field(default="glue_request_id", description="the log's column that `id` names, or glue_caller_id")
+    row: str | None = Field(default=None, description="with id: column of the row's number in a request of many")
+    entity: str | None = Field(default=None, description="without id: column that says whom a label is about")
+    timestamp: str | None = Field(
+        default=None, description="column that says when a label was so; with entity, of predictions at or before"
+    )
+    target: str | None = Field(default=None, description="column of the truth; default data.labels.target")
+
+    @model_validator(mode="after")
+    def _complete(self) -> LabelTable:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("give path, or url and query")
+        if (self.url is None) != (self.query is None):
+            raise ValueError("url and query go together")
+        if (self.id is None) == (self.entity is None):
+            raise ValueError("give either id or entity: what says which prediction a label is of")
+        return self
+
+
+class Performance(Section):
+    """When a model no longer does what it did on its holdout."""
+
+    metric: str | None = Field(default=None, description="default: that of promote")
+    drop: NonNegativeFloat = Field(
+        default=0.05, description="alert when the metric is worse than the holdout's by more, and not by chance"
+    )
+    min_labelled: PositiveInt = Field(default=100, description="with fewer labels it is estimated")
+
+
+class Webhook(Section):
+    """Takes alerts as JSON, signed as standardwebhooks.com says."""
+
+    url: HttpUrl = Field(description="https://…, or ${NAME}")
+    secret: Variable | None = Field(default=None, description="${NAME} of the variable that holds the key")
+
+
+class Alerts(Section):
+    """Who is told: once when it begins, when it becomes worse, when it is over."""
+
+    channels: list[str] = Field(default=[], description="Apprise URLs (mailto://…, slack://…), as ${NAME}")
+    webhooks: list[Webhook] = []
+    cooldown: Span = Field(default="24h", description="between two alerts of one thing")
+    timeout_s: PositiveFloat = Field(default=20.0, description="for all channels, with all tries")
+
+
+class Retrain(Section):
+    """What `on_alert: [retrain]` may do."""
+
+    data: Literal["append", "reread"] = Field(
+        default="append", description="append: labelled rows of the log go to the labels' table; reread: as it is now"
+    )
+    cooldown: Span = Field(default="24h", description="between two retrainings")
+    min_labelled: PositiveInt = Field(default=500, description="labelled rows since the last one")
+    max_refused: PositiveInt = Field(
+        default=3, description="refused candidates in a row after which a person must look: glue monitor --resume"
+    )
+
+
+class Drift(Section):
+    """When what is served counts as drifted."""
+
+    share: Fraction = Field(
+        default=0.3, description="alert when drifted columns have more than this share of the weight"
+    )
+    weights: Literal["importance", "equal"] = Field(
+        default="importance", description="importance: a column counts by what the model makes of it"
+    )
+    prediction: bool = Field(default=True, description="alert when the predictions drift")
+    target: bool = Field(default=False, description="alert when the labels drift, as far as they are known")
+    number: PositiveFloat = Field(
+        default=0.2, description="distance of a drifted number: Wasserstein, in standard deviations"
+    )
+    category: Share = Field(default=0.1, description="distance of a drifted category: Jensen-Shannon")
+    nulls: Share = Field(default=0.1, description="difference in the share of nulls")
+
+
+class Monitor(Section):
+    """What was served, against what the version that served it was trained on."""
+
+    last: Window = Field(default="7d", description="the window: 12h, 7d or 4w")
+    min_rows: PositiveInt = Field(default=200, description="with fewer there is no verdict")
+    drift: Drift = Drift()
+    labels: LabelTable | None = None
+    performance: Performance = Performance()
+    on_alert: list[Literal["retrain"]] = Field(default=[], description="what is done beside telling")
+    alerts: Alerts = Alerts()
+    retrain: Retrain = Retrain()
