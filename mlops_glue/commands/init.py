@@ -488,7 +488,7 @@ def _carry_out(
         enter = None if root == Path.cwd() else f"cd {shlex.quote(directory)}"
         steps = [enter, due(root, "glue init", [*missing, *pointers, "dvc.yaml"]), "glue run"]
     console.result(f"{directory}: {len(missing)} files written")
-    console.result(f"next     {' && '.join(filter(None, steps))}", whole=True)
+    console.result(f"next     {' && '.join(filter(None, steps))}", wrap=False)
     return 0
 
 

@@ -346,7 +346,7 @@ def check_servable(settings: Settings, as_json: bool, url: str, root: Path | Non
         must = "required" if one.required else "may be left out"
         kinds = " or ".join(sorted({kind.__name__ for kind in one.types} - ({"int"} if float in one.types else set())))
         console.result(f"  {one.name}  {one.kind} ({kinds}), {must}{', may be null' if one.nullable else ''}")
-    console.result(f"{starts}, then  {_curl(model, url, root, keyed=bool(settings.keys))}", whole=True)
+    console.result(f"{starts}, then  {_curl(model, url, root, keyed=bool(settings.keys))}", wrap=False)
     console.result(f"answers  {json.dumps(said[0])}")
     return 0
 
@@ -360,7 +360,7 @@ def _tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: s
     if options.prediction_log is not None:
         console.progress(f"answered predictions are kept in {redacted(options.prediction_log)}")
         _warn_of_log(model, options.log)
-    console.progress(f"try  {_curl(model, url, root, keyed=bool(options.api_keys))}", whole=True)
+    console.progress(f"try  {_curl(model, url, root, keyed=bool(options.api_keys))}", wrap=False)
 
 
 def _warn_of_log(model: Model, log: configs.PredictionLog) -> None:

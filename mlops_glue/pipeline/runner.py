@@ -34,7 +34,7 @@ from mlops_glue.modules import code_of, gc_paused, versions
 from mlops_glue.pipeline import stages
 from mlops_glue.processes import end_with_parent
 from mlops_glue.suggest import closest
-from mlops_glue.terminal import SPINNER
+from mlops_glue.terminal import SPINNER_THREAD
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
@@ -288,7 +288,7 @@ class _Beside:
         others = {thread.name for thread in threading.enumerate()} - {
             "MainThread",
             "tqdm_monitor",
-            SPINNER,
+            SPINNER_THREAD,
         }  # DVC's bars
         if self.pool is not None or sys.platform != "linux" or others or len(os.sched_getaffinity(0)) < 2:
             return
