@@ -22,22 +22,22 @@ from mlops_glue.errors import DamagedError, first_line
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path that becomes `path` when the block ends well, and vanishes otherwise.
+    """A temporary path that replaces `path` when the block succeeds, and is removed otherwise.
 
-    A file that is there keeps its mode and, where the system allows it, its owner; what a link points to is written and
-    the link stays. A device or a pipe is written to and not replaced.
+    An existing file keeps its mode and, where the system allows it, its owner; a link stays and its target is written.
+    A device or a pipe is written to, not replaced.
 
     Raises:
-        OSError: the system refused a write; it names the file, also where the system did not.
+        OSError: the system refused a write; it names the file, even where the system did not.
     """
-    target = Path(os.path.realpath(path))  # which takes a link to itself, unlike `resolve`
+    target = Path(os.path.realpath(path))  # accepts a link to itself, unlike `resolve`
     place = target if path.is_symlink() and not _in_dvc_cache(target) else path
     before = place.stat() if place.exists() and not place.is_symlink() else None
     special = before is not None and not stat.S_ISREG(before.st_mode) and not stat.S_ISDIR(before.st_mode)
     folder = Path(tempfile.gettempdir()) if special else place.parent
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{place.name}.{os.urandom(4).hex()}.tmp"
-    # private until it is whole where the file is there, as that may be private; else as the umask has it
+    # an existing file may be private, so the new one is until it is complete; otherwise the umask decides
     mode = 0o666 if before is None else 0o600
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
@@ -49,7 +49,7 @@ def atomic(path: Path) -> Iterator[Path]:
                 shutil.copyfileobj(file, device)
             return
         if before is not None:
-            _as_before(temporary, before)
+            _copy_owner_and_mode(before, temporary)
         temporary.replace(place)
     except OSError as error:
         if error.filename is None or str(error.filename) == str(temporary):  # a failed write names no file
@@ -59,33 +59,31 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _as_before(file: Path, before: os.stat_result) -> None:
-    """Give a file the owner, where the system lets us, and the mode of the one whose place it takes."""
-    own = file.stat()
-    if (own.st_uid, own.st_gid) != (before.st_uid, before.st_gid):
+def _copy_owner_and_mode(before: os.stat_result, file: Path) -> None:
+    current = file.stat()
+    if (current.st_uid, current.st_gid) != (before.st_uid, before.st_gid):
         with contextlib.suppress(PermissionError):
             os.chown(file, before.st_uid, before.st_gid)
-    file.chmod(stat.S_IMODE(before.st_mode))  # last, as a new owner takes bits away
+    file.chmod(stat.S_IMODE(before.st_mode))  # last, because a new owner clears bits
 
 
 def _in_dvc_cache(place: Path) -> bool:
-    """Does a path lie in DVC's cache? It links files of the project to it, and what it holds never changes."""
+    """Is the path in DVC's cache? Files of the project may be links into it, and its content never changes."""
     return bool(re.search(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$", place.as_posix()))
 
 
 def leftovers(root: Path) -> list[Path]:
-    """What a killed process left of `atomic`, of DVC's and of MLflow's writing in a project, where none is at work."""
-    mine = re.compile(r"\..+\.(tmp|tmp-journal|tmp-wal|tmp-shm)")
+    """Temporary files of `atomic`, DVC and MLflow that a killed process left in a project where none is running."""
+    pattern = re.compile(r"\..+\.(tmp|tmp-journal|tmp-wal|tmp-shm)")
     folders = [root, root / layout.STATE, root / layout.RAW]
-    found = [p for folder in folders if folder.is_dir() for p in folder.iterdir() if mine.fullmatch(p.name)]
-    found += [p for p in (root / layout.ARTIFACTS).rglob(".*") if mine.fullmatch(p.name)]
+    found = [p for folder in folders if folder.is_dir() for p in folder.iterdir() if pattern.fullmatch(p.name)]
+    found += [p for p in (root / layout.ARTIFACTS).rglob(".*") if pattern.fullmatch(p.name)]
     found += (root / ".dvc" / "cache" / "files").glob("*/*/*.tmp")
-    readers_and_writers = root / ".dvc" / "tmp" / "rwlock"  # DVC empties it and then writes it
-    return found + ([readers_and_writers] if _is_torn(readers_and_writers) else [])
+    rwlock = root / ".dvc" / "tmp" / "rwlock"  # DVC empties it and then writes it
+    return found + ([rwlock] if _is_broken_json(rwlock) else [])
 
 
-def _is_torn(path: Path) -> bool:
-    """Is it a file that was to be JSON?"""
+def _is_broken_json(path: Path) -> bool:
     try:
         json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -102,18 +100,57 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically; equal values give equal bytes: keys keep their order. NaN, which JSON lacks, is null."""
-    write_text(
-        path, json.dumps(json_value(value), indent=1, ensure_ascii=False, default=_scalar, allow_nan=False) + "\n"
-    )
+    """Write JSON atomically; equal values give equal bytes: keys keep their order. NaN becomes null."""
+    content = json.dumps(json_value(value), indent=1, ensure_ascii=False, default=_to_builtin, allow_nan=False)
+    write_text(path, content + "\n")
 
 
 def json_value(value: Any) -> Any:
+    """The value with None for every float that is not finite."""
     if isinstance(value, dict):
         return {k: json_value(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [json_value(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _to_builtin(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else str(value)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        DamagedError: the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # text that is not UTF-8, or nested too deeply
+        raise DamagedError(f"{path}: is not JSON: {first_line(error)}") from None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, so that a new one may take its place; returns the new name."""
+    aside = path.with_name(f"{path.name}.torn")
+    for number in itertools.count(2):
+        if not os.path.lexists(aside):
+            break
+        aside = path.with_name(f"{path.name}.torn{number}")
+    path.rename(aside)
+    return aside
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML, without its comments."""
+    return parse_yaml(path.read_text(encoding="utf-8"))
+
+
+def parse_yaml(content: str) -> Any:
+    """The value of YAML text, without its comments."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(content)
 
 
 def render(
@@ -122,7 +159,7 @@ def render(
     around: tuple[str, str] = ("{{", "}}"),
     filters: dict[str, Callable[..., str]] | None = None,
 ) -> str:
-    """A Jinja template with values put in, between the marks `around`; in an .html one they are escaped."""
+    """A Jinja template with values between the marks `around`; in an .html template they are escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -140,52 +177,13 @@ def render(
 
 
 def yaml_text(value: str) -> str:
-    """A string as a YAML scalar: plain where no reader could take it for anything else, else quoted as JSON does."""
+    """A string as a YAML scalar: plain where every reader takes it for a string, else quoted as in JSON."""
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*", value)
     words = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
     if plain and value.lower() not in words and len(value) < 100:
         return value
-    # JSON's strings are YAML's, but for the unprintable characters that JSON leaves in
+    # a JSON string is a YAML string, except for the unprintable characters that JSON allows
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(value, ensure_ascii=False))
-
-
-def put_aside(path: Path) -> Path:
-    """Give a file that cannot be believed another name, so that a new one may take its place; that name."""
-    aside = path.with_name(f"{path.name}.torn")
-    for at in itertools.count(2):
-        if not os.path.lexists(aside):
-            break
-        aside = path.with_name(f"{path.name}.torn{at}")
-    path.rename(aside)
-    return aside
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON.
-
-    Raises:
-        DamagedError: it is none.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # of UTF-8 too; nested too deeply
-        raise DamagedError(f"{path}: is not JSON: {first_line(error)}") from None
-
-
-def read_yaml(path: Path) -> Any:
-    """Read YAML that no person needs the comments of."""
-    return yaml_of(path.read_text(encoding="utf-8"))
-
-
-def yaml_of(content: str) -> Any:
-    """The same, of text."""
-    from ruamel.yaml import YAML
-
-    return YAML(typ="safe", pure=True).load(content)
-
-
-def _scalar(value: Any) -> Any:
-    return value.item() if hasattr(value, "item") else str(value)
 
 
 def digest(path: Path) -> str:
@@ -194,6 +192,6 @@ def digest(path: Path) -> str:
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     for file in files:
         with file.open("rb") as stream:
-            one = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{file.relative_to(path).as_posix()}\0{one}\n".encode())
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
     return total.hexdigest()

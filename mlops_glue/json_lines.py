@@ -1,71 +1,55 @@
-"""JSON Lines as Arrow tables, whose whole numbers stay apart."""
+"""JSON Lines as Arrow tables that keep long integers distinct."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mlops_glue import csv_format, parsing
-from mlops_glue.csv_format import Done
+from mlops_glue import csv_format
+from mlops_glue.csv_format import Progress
 from mlops_glue.errors import DataError, first_line
+from mlops_glue.parsing import MAX_EXACT_INTEGER, inexact_integer
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def bad_line(path: Path) -> str | None:
-    """The first line that is no object, or that has another kind of value than those before it; Arrow names no line."""
-    names: dict[type, str] = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
-    names |= {list: "an array", dict: "an object", type(None): "null"}
-    seen: dict[str, tuple[str, int]] = {}
-    with path.open("rb") as stream:
-        for at, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-            except json.JSONDecodeError as error:
-                return f"line {at}: is not JSON: {error.msg} at character {error.pos + 1}"
-            except (ValueError, RecursionError) as error:
-                return f"line {at}: is not JSON: {first_line(error)}"
-            if not isinstance(row, dict):
-                return f"line {at}: is {names[type(row)]}, not an object"
-            for key, value in row.items():
-                kind = names[type(value)]
-                before, first = seen.setdefault(key, (kind, at)) if value is not None else (kind, at)
-                if kind != before:
-                    return f"line {at}: {key!r} is {kind}, and {before} in line {first}"
-    return None
+def read(path: Path) -> pa.Table:
+    """A whole file."""
+    content = path.read_bytes()
+    table = _parse(path, content)
+    return _with_long_integers(table, content, _long_integer_columns(table, content))
 
 
-def pieces(path: Path, done: Done) -> Iterator[bytes]:
-    """Whole lines, about csv_format.BLOCK_BYTES at a time."""
+def batches(path: Path, progress: Progress) -> Iterator[pa.Table]:
+    """A file in pieces that have the schema of the whole file, so it is read twice."""
+    import pyarrow as pa
+
+    schemas, long_integers = [], set[str]()
+    for piece in _pieces(path, lambda share: progress(share / 2)):
+        table = _parse(path, piece)
+        schemas.append(table.schema)
+        long_integers |= _long_integer_columns(table, piece)
+    schema = pa.unify_schemas(schemas, promote_options="permissive")
+    for piece in _pieces(path, lambda share: progress((1 + share) / 2)):
+        yield _with_long_integers(_parse(path, piece, schema), piece, long_integers)
+
+
+def _pieces(path: Path, progress: Progress) -> Iterator[bytes]:
+    """Whole lines, about `csv_format.BLOCK_BYTES` at a time."""
     size = path.stat().st_size
     with path.open("rb") as stream:
-        yield (stream.read(csv_format.BLOCK_BYTES) + stream.readline())  # the reader refuses an empty file
+        yield stream.read(csv_format.BLOCK_BYTES) + stream.readline()  # the parser refuses an empty file
         while piece := stream.read(csv_format.BLOCK_BYTES):
             piece += stream.readline()
-            done(stream.tell() / size)
+            progress(stream.tell() / size)
             if piece.strip():
                 yield piece
 
 
-def table_of(path: Path, lines: bytes, schema: pa.Schema | None = None, codes: set[str] | None = None) -> pa.Table:
-    import pyarrow as pa
-
-    table = typed(path, lines, schema)
-    for name in long_numbers(table, lines) if codes is None else codes:
-        if name in table.column_names:
-            rows = [json.loads(line) for line in lines.decode("utf-8-sig").splitlines() if line.strip()]
-            given = [row.get(name) for row in rows]
-            digits = pa.array([None if one is None else str(one) for one in given], pa.string())
-            table = table.set_column(table.column_names.index(name), name, digits)
-    return table
-
-
-def typed(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
+def _parse(path: Path, lines: bytes, schema: pa.Schema | None = None) -> pa.Table:
     import pyarrow as pa
     import pyarrow.json as pj
 
@@ -73,21 +57,59 @@ def typed(path: Path, lines: bytes, schema: pa.Schema | None) -> pa.Table:
         raise DataError(f"{path}: is empty")
     table = pj.read_json(
         pa.BufferReader(lines),
-        read_options=pj.ReadOptions(block_size=len(lines) + 1),  # one block: types from every row
+        read_options=pj.ReadOptions(block_size=len(lines) + 1),  # one block: every row decides on the types
         parse_options=pj.ParseOptions(explicit_schema=schema),
     )
-    table.validate(full=True)  # text that is not UTF-8 is taken until here
+    table.validate(full=True)  # the reader accepts text that is not UTF-8
     return table
 
 
-def long_numbers(table: pa.Table, lines: bytes) -> set[str]:
-    """Columns that Arrow takes for floats, though they hold whole numbers that no float tells apart."""
-    floats = [name for name in table.column_names if parsing.inexact_integer(table.column(name)) is not None]
-    if not floats:
-        return set()
-    rows = [json.loads(line) for line in lines.decode("utf-8-sig").splitlines() if line.strip()]
+def _long_integer_columns(table: pa.Table, lines: bytes) -> set[str]:
+    """Columns that Arrow reads as floats, though they hold integers that floats do not keep distinct."""
+    floats = [name for name in table.column_names if inexact_integer(table.column(name)) is not None]
+    rows = _rows(lines) if floats else []
     return {
         name
         for name in floats
-        if any(type(v := row.get(name)) is int and abs(v) > parsing.MAX_EXACT_INTEGER for row in rows)
+        if any(type(value := row.get(name)) is int and abs(value) > MAX_EXACT_INTEGER for row in rows)
     }
+
+
+def _with_long_integers(table: pa.Table, lines: bytes, names: set[str]) -> pa.Table:
+    """The same table with these columns as text."""
+    import pyarrow as pa
+
+    for name in names & set(table.column_names):
+        values = [row.get(name) for row in _rows(lines)]
+        digits = pa.array([None if value is None else str(value) for value in values], pa.string())
+        table = table.set_column(table.column_names.index(name), name, digits)
+    return table
+
+
+def _rows(lines: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in lines.decode("utf-8-sig").splitlines() if line.strip()]
+
+
+def explain(path: Path) -> str | None:
+    """What is wrong with the first invalid line: not an object, or values of another type. Arrow names no line."""
+    names: dict[type, str] = {bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    names |= {list: "an array", dict: "an object", type(None): "null"}
+    seen: dict[str, tuple[str, int]] = {}
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8-sig"))
+            except json.JSONDecodeError as error:
+                return f"line {number}: is not JSON: {error.msg} at character {error.pos + 1}"
+            except (ValueError, RecursionError) as error:
+                return f"line {number}: is not JSON: {first_line(error)}"
+            if not isinstance(row, dict):
+                return f"line {number}: is {names[type(row)]}, not an object"
+            for key, value in row.items():
+                kind = names[type(value)]
+                before, first = seen.setdefault(key, (kind, number)) if value is not None else (kind, number)
+                if kind != before:
+                    return f"line {number}: {key!r} is {kind}, and {before} in line {first}"
+    return None

@@ -46,7 +46,7 @@ class RawRows:
         if problems:
             raise DataError("\n".join(f"input: {one}" for one in problems))
         carried = pa.table({"glue_place": pa.array(range(len(rows)))})
-        scored = self.bundle.scored(tables.plain(pa.table(columns)), carried)
+        scored = self.bundle.scored(tables.with_plain_types(pa.table(columns)), carried)
         made = {name: scored.column(name).to_pandas().to_numpy() for name in scored.column_names[1:]}
         return pd.DataFrame(made, index=rows.index)
 

@@ -339,7 +339,7 @@ def _from(top: Path, table: Path) -> str:
 
 
 def _given(top: Path, data: str) -> Path:
-    file = tables.existing(f"--data {data}", Path(data), top / data)
+    file = tables.find_table(f"--data {data}", Path(data), top / data)
     if not file.resolve().is_relative_to(top):
         raise UsageError(f"--data {data}: is not in {top}", hint="glue init --data takes any table")
     return file.resolve()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import __version__, console, files, layout, tables
+from mlops_glue import __version__, console, files, layout, streaming, tables
 from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.commands.adopt import as_diff, asked_for, free_place
@@ -56,7 +56,7 @@ def adopt_model(
     newer = top.is_dir() and (root / layout.CONFIG).is_file() and _serves(root, name)
     if not newer:
         root = free_place(top, path)
-    table = tables.existing(f"--data {data}", Path(data), top / data).resolve() if data is not None else None
+    table = tables.find_table(f"--data {data}", Path(data), top / data).resolve() if data is not None else None
     asked: manifest.Answers = {"served": {"project": name_of(top.name) or "project", "model": name}}
     contents = {} if newer else manifest.render(asked)
     with tempfile.TemporaryDirectory() as scratch:
@@ -135,7 +135,7 @@ def _converted(
         )
     else:
         model = onnx.load_skops(folder / Path(flavor["pickled_model"]).name)
-    frame = mlflow.example_rows(folder) if table is None else tables.frame(tables.sample(table, ROWS))
+    frame = mlflow.example_rows(folder) if table is None else tables.to_pandas(streaming.sample(table, ROWS))
     if frame is None:
         raise UsageError(f"{found}: has no input example to prove the ONNX form on", hint="--data TABLE")
     if table is not None and hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_"):

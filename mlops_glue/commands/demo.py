@@ -99,7 +99,7 @@ def _copied(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
             (scratch / file.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, scratch / file.relative_to(root))
     table = tables.read_table(root / config.source.path)
-    table = table.take(tables.spread(table.num_rows, ROWS))
+    table = table.take(tables.evenly_spaced(table.num_rows, ROWS))
     tables.write_parquet(scratch / "data/demo.parquet", table)
     labels = {"path": "data/labels", "id": "request", "row": "row", "target": "truth"}
     monitor: dict[str, Any] = {"labels": labels, "on_alert": ["retrain"]}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, files, layout, metrics, tables
+from mlops_glue import console, files, layout, metrics, streaming, tables
 from mlops_glue.adapters import dvc, git
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, StageError, UsageError
@@ -98,7 +98,7 @@ def init(
         else:
             if target is None:
                 raise UsageError("which column is to be predicted?", hint=f"glue init --data {data[0]} --target COLUMN")
-            found = [tables.existing(f"--data {one}", Path(one)).resolve() for one in data]
+            found = [tables.find_table(f"--data {one}", Path(one)).resolve() for one in data]
             asked, notes = plan(root, found, target, timestamp, entity, task)
         return _carry_out(directory, root, found, asked, notes, dry_run=dry_run)
 
@@ -167,7 +167,7 @@ def plan(
         feast: the views of the other tables, where a Feast repository has some.
     """
     notes: list[str] = []
-    read = {file: tables.read_or_sample(file, notes, entities) for file in found}
+    read = {file: streaming.read_or_sample(file, notes, entities) for file in found}
     labels = next((file for file, table in read.items() if target in table.column_names), found[0])
     clocks = {view.path: view.timestamp for view in feast if view.timestamp is not None}
     candidates = [
@@ -204,7 +204,7 @@ def plan(
     _check_classes(label, target, task_found, notes, asked=task is not None)
     notes.append(f"task: {task_found}")
     positive = defaults.positive(table.column(target), task_found)
-    big = label.file.stat().st_size > tables.WHOLE_BYTES
+    big = label.file.stat().st_size > streaming.WHOLE_BYTES
     small = known is None and builds is None and not big and not (root / "model.py").exists()
     small = small and defaults.is_small(table, usable, target, task_found)
     estimator, params = ("model:build", {}) if small else builds or defaults.estimator(table, target, task_found)
@@ -289,7 +289,7 @@ def _without_outputs(label: Table, target: str, task: str | None, usable: list[P
 
 def _null_words(table: Table) -> list[str]:
     """Words that were read as null where they might have been meant as words."""
-    found = tables.read_as(table.rows)["nulls"]
+    found = tables.reading_facts(table.rows)["nulls"]
     kinds = {p.name: p.kind for p in table.profiles}
     text = [name for name in found if kinds[name] == "category" or name in table.entities]
     return [

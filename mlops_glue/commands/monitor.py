@@ -270,7 +270,7 @@ def _of_version(bundles: Bundles, window: Window, number: int, names: list[str])
 
 def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) -> Seen:
     """Rows of any table; where it does not tell what the model says of them, a sample of them is scored."""
-    tables.existing(f"--current {path}", path)
+    tables.find_table(f"--current {path}", path)
     from mlops_glue.commands.predict import with_features
     from mlops_glue.scoring import Bundle
 
@@ -373,7 +373,7 @@ def samples(version: Version, rows: Any) -> tuple[Any, Any]:
         if told is not None:
             said = of.column(told[0]).take(np.arange(table.num_rows) % of.num_rows)
             table = table.drop([n for n in table.column_names if n == "prediction"]).append_column("prediction", said)
-        out.append(table.take(tables.spread(table.num_rows, PAGE_ROWS)))
+        out.append(table.take(tables.evenly_spaced(table.num_rows, PAGE_ROWS)))
     return out[0], out[1]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, layout, tables
+from mlops_glue import console, layout, streaming, tables
 from mlops_glue.errors import UsageError
 from mlops_glue.monitoring.tables import compared
 from mlops_glue.monitoring.window import Sampled, pieces_of
@@ -31,7 +31,7 @@ def monitor_tables(
         env: an entry of `environments`.
     """
     for option, name in (("--reference", reference), ("--current", current)):
-        tables.existing(f"{option} {name}", Path(name))
+        tables.find_table(f"{option} {name}", Path(name))
     root, settings = _project(env)
     with contextlib.ExitStack() as stack:
         painter = None
@@ -40,7 +40,7 @@ def monitor_tables(
 
             painter = stack.enter_context(Painter())
         notes: list[str] = []
-        table = tables.read_or_sample(Path(reference), notes)
+        table = streaming.read_or_sample(Path(reference), notes)
         sampled, before = Sampled(PAGE_ROWS), Sampled(PAGE_ROWS)
         before.add(table)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, files, layout, tables
+from mlops_glue import console, files, layout, streaming, tables
 from mlops_glue.delivery.fetch import of_registry, read_only
 from mlops_glue.errors import DataError, UsageError, combined
 from mlops_glue.pipeline import unchanged
@@ -128,7 +128,7 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
         if twice is not None:
             raise UsageError(f"{source}: two tables are named {twice!r}", hint="score them one by one")
     else:
-        tables.existing(str(source), source)
+        tables.find_table(str(source), source)
         if not target.name.lower().endswith(OUTPUTS):
             raise UsageError(f"{target}: not a file that glue writes", hint=f"one of {', '.join(OUTPUTS)}")
         inputs, outputs = [source], [target]
@@ -185,7 +185,7 @@ def score_file(
     rows = 0
     asked = set(bundle.features.columns) if bundle.features else set()
     optional = [c.name for c in bundle.schema.columns if c.nullable and c.name not in asked]
-    pieces = tables.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional, done=advance)
+    pieces = streaming.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional, done=advance)
     # the next piece is read and the last one written while this one is scored; no more than three are in memory
     with files.atomic(target) as temporary, ThreadPoolExecutor(2) as pool:
         sink: Any = None
@@ -197,7 +197,7 @@ def score_file(
             scored = bundle.scored(complete(typed), carried, where=str(source), rows=here, see=seen.see)
             outside.update(seen.count())
             if sink is None:
-                sink = tables.sink(temporary, target, scored.schema)
+                sink = streaming.open_writer(temporary, target, scored.schema)
             if behind is not None:
                 behind.result()
             behind = pool.submit(sink.write_table, scored)

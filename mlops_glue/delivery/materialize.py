@@ -138,7 +138,7 @@ def _read_back(root: Path, repository: Repository, view: FeatureView, now: datet
         return None
     view = view.plain
     source = feast.source_rows(root, view, list(view.keys))
-    at = tables.spread(source.num_rows, SAMPLE)
+    at = tables.evenly_spaced(source.num_rows, SAMPLE)
     asked = source.take(pa.array(at))
     use = [f"{view.name}:{feature}" for feature in view.features]
     rows = asked.append_column("event_timestamp", pa.array([now] * len(at), pa.timestamp("us", "UTC")))

@@ -19,6 +19,7 @@ from mlops_glue.delivery import trial
 from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
 from mlops_glue.modules import carried
+from mlops_glue.pipeline import row_selection
 from mlops_glue.records import FeatureList, UsedTable
 from mlops_glue.schema import Schema
 
@@ -48,7 +49,7 @@ def publish(
     report = files.read_json(root / layout.EVALUATION / "evaluation.json")
     parity = files.read_json(root / layout.BUNDLE / "parity.json")
     model = onnx.load_skops(root / layout.MODEL)
-    train = tables.training_rows(root, fresh=bool(config.split.fresh_after))
+    train = row_selection.training_rows(root, fresh=bool(config.split.fresh_after))
     md5, rows = hashes(root), of_last_run(root, train)
     commit, dirty = revision
     data = _tables(config, root, md5)

@@ -31,7 +31,7 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int,
     """
     rows = tables.read_parquet(root / layout.TEST, [layout.ROW, layout.TIMESTAMP_COLUMN])
     order = np.argsort(rows.column(layout.TIMESTAMP_COLUMN).to_numpy(), kind="stable")
-    at = tables.spread(len(order), ROWS)
+    at = tables.evenly_spaced(len(order), ROWS)
     sample = tables.read_parquet(root / layout.JOINED).take(rows.column(layout.ROW).take(order[at]))
     when = timestamps_utc(sample, config.source.timestamps, features.day_first)
     keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()

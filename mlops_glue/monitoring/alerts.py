@@ -315,7 +315,7 @@ def _states(path: Path, told: Told) -> dict[str, Any]:
     except (ValueError, OSError):
         said = f"{path.name} cannot be read: who was told of what is not known, and begins anew"
         with contextlib.suppress(OSError):
-            said += f"; it is {files.put_aside(path).name} now"
+            said += f"; it is {files.set_aside(path).name} now"
         told.notes.append(said)
         return {}
 

@@ -49,7 +49,7 @@ def _add(path: Path, row: pa.Table, aside: list[str]) -> None:
         try:
             row = pa.concat_tables([tables.read_parquet(path), row], promote_options="default")
         except (OSError, ValueError) as error:  # Arrow's errors are among these
-            named = f"{layout.HISTORY}/{files.put_aside(path).name}"
+            named = f"{layout.HISTORY}/{files.set_aside(path).name}"
             aside.append(f"{layout.HISTORY}/{path.name} cannot be read ({first_line(error, 80)}): it is {named} now")
     tables.write_parquet(path, row)
 

@@ -72,12 +72,12 @@ def begin_anew(root: Path, now: datetime, *, had_some: bool = False) -> list[str
     try:
         state(root)
     except DataError:
-        aside.append(files.put_aside(root / layout.RETRAIN).name)
+        aside.append(files.set_aside(root / layout.RETRAIN).name)
     try:
         unused(root, [], had_some=had_some)
     except DataError:
         if os.path.lexists(root / layout.APPENDED):
-            aside.append(files.put_aside(root / layout.APPENDED).name)
+            aside.append(files.set_aside(root / layout.APPENDED).name)
         keep(root, {"since": now.isoformat(timespec="seconds")})
     return aside
 

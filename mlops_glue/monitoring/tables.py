@@ -51,7 +51,7 @@ def as_version(path: Path, table: Any) -> tuple[Version, dict[str, str]]:
     when = find_timestamp(found)  # differs between any two periods, and is no drift
     clock = [when] if isinstance(when, str) else when or []
     kinds = {p.name: p.kind or steady(p, table.column(p.name)) for p in found if p.name not in clock}
-    decimal = tables.read_as(table)["decimal"]
+    decimal = tables.reading_facts(table)["decimal"]
     columns = [column_of(name, kind, table.column(name), decimal) for name, kind in kinds.items() if kind is not None]
     if not columns:
         raise DataError(f"{path}: no column is left to compare", hint=did_you_mean("", names))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import parsing, tables
+from mlops_glue import parsing, streaming, tables
 from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import DataError, ToolError, UsageError, first_line
 
@@ -126,7 +126,7 @@ class Window:
         import pyarrow.parquet as pq
 
         folder = self.waiting if self.waiting is not None and name in self._waiting else self.folder
-        with folder.open(name) as stream, pq.ParquetFile(stream, **tables.IN_PIECES) as file:
+        with folder.open(name) as stream, pq.ParquetFile(stream, **streaming.PARQUET_OPTIONS) as file:
             about = file.schema_arrow.metadata or {}
             if int(about.get(b"glue.prediction_log", b"1")) > FORMAT:
                 raise ToolError(f"{name}: is of a newer glue's prediction log", hint="pip install -U mlops-glue")
@@ -165,7 +165,7 @@ def pieces_of(path: Path, types: dict[str, str], decimal: str = ".") -> Iterator
         DataError: the file cannot be read, or has no rows.
     """
     if tables.suffix(path) != ".parquet":
-        for raw, typed in tables.batches(path, decimal=decimal):
+        for raw, typed in streaming.batches(path, decimal=decimal):
             for at, name in enumerate(typed.column_names):
                 if types.get(name) == "string" and parsing.is_text(raw.column(name).type):
                     typed = typed.set_column(at, name, parsing.with_nulls(raw.column(name)))
@@ -176,10 +176,10 @@ def pieces_of(path: Path, types: dict[str, str], decimal: str = ".") -> Iterator
 
     rows = 0
     try:
-        with pq.ParquetFile(path, **tables.IN_PIECES) as file:
+        with pq.ParquetFile(path, **streaming.PARQUET_OPTIONS) as file:
             for batch in file.iter_batches(max(CELLS // max(len(file.schema_arrow), 1), 1024)):
                 rows += batch.num_rows
-                yield tables.plain(pa.Table.from_batches([batch]))
+                yield tables.with_plain_types(pa.Table.from_batches([batch]))
     except (OSError, ValueError, NotImplementedError) as error:  # Arrow's errors are among these
         raise DataError(f"{path}: cannot be read as parquet: {first_line(error)}") from error
     if rows == 0:

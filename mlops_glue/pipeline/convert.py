@@ -82,7 +82,7 @@ def _keep_reference(folder: Path, raw: pa.Table, schema: Schema) -> None:
     import pyarrow as pa
 
     scored = Bundle(folder).scored(raw, raw)
-    at = tables.spread(raw.num_rows, reference.SAMPLE_ROWS)
+    at = tables.evenly_spaced(raw.num_rows, reference.SAMPLE_ROWS)
     chosen = scored.take(at)
     parts = [chosen.append_column(layout.SPLIT_COLUMN, pa.array([part] * len(at))) for part in ("train", "test")]
     sampled = pa.concat_tables(parts)

@@ -12,7 +12,7 @@ from mlops_glue.adapters import matplotlib, onnx
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.parsing import column_as_text
-from mlops_glue.pipeline import doubts, importances, plots
+from mlops_glue.pipeline import doubts, importances, plots, row_selection
 from mlops_glue.pipeline.ingest import check_slices
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
 from mlops_glue.schema import Schema
@@ -30,7 +30,7 @@ def evaluate(config: Config, root: Path) -> None:
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     model = onnx.load_skops(root / layout.MODEL)
     features, target = xy(tables.read_parquet(root / layout.TEST), schema)
-    seen, learnt = xy(tables.training_rows(root, fresh=bool(config.split.fresh_after)), schema)
+    seen, learnt = xy(row_selection.training_rows(root, fresh=bool(config.split.fresh_after)), schema)
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)

@@ -51,7 +51,7 @@ def featurize(config: Config, root: Path) -> None:
         raise DataError(f"target {labels.target!r} has no values")
     task = labels.task or infer_task(target)
     columns = choose_columns(config, table, joined, outputs(as_target(target, task, labels.target), task))
-    schema = Schema(task, labels.target, columns, decimal=tables.read_as(table)["decimal"])
+    schema = Schema(task, labels.target, columns, decimal=tables.reading_facts(table)["decimal"])
     if not schema.columns:
         raise DataError("no column is left to learn from", hint=f"see features in {layout.CONFIG}")
     hint = f"put it right or leave it empty, or list the column under another kind or exclude: {layout.CONFIG} features"
@@ -123,7 +123,7 @@ def _raw(config: Config, name: str, table: pa.Table) -> Any:
     """A source as the transform gets it: a frame, its clock in UTC."""
     import pandas as pd
 
-    frame, clock = tables.frame(table), config.data.sources[name].timestamp
+    frame, clock = tables.to_pandas(table), config.data.sources[name].timestamp
     if isinstance(clock, str):
         frame[clock] = pd.Series(timestamps_utc(table, [clock])).dt.tz_localize("UTC")
     return frame
@@ -170,7 +170,7 @@ def choose_columns(config: Config, table: pa.Table, joined: dict[str, str], take
             [f"{layout.CONFIG} features: {both[0]!r} is what glue predict calls a column of its own"],
             hint="rename the column in the table, or leave it out of features",
         )
-    decimal = tables.read_as(table)["decimal"]
+    decimal = tables.reading_facts(table)["decimal"]
     return [column_of(name, kinds[name], table.column(name), decimal) for name in table.column_names if name in kinds]
 
 

@@ -33,7 +33,7 @@ def ingest(config: Config, root: Path) -> None:
     sources = {name: tables.read_table(root / source.path, keys) for name, source in config.data.sources.items()}
     _check(config, {name: table.column_names for name, table in sources.items()}, _of_data(config))
     for name, table in sources.items():
-        for note in tables.notes(table, config.data.sources[name].path):
+        for note in tables.reading_notes(table, config.data.sources[name].path):
             log.warning("warning: %s", note)
         if name != labels:
             table = _with_clock(table, config.data.sources[name], name)

@@ -58,9 +58,9 @@ def _cause(
     if view.path is None or not (root / view.path).is_file():
         return "its source cannot be looked at"
     clock, _ = repository.clock(view.of)
-    source = tables.frame(feast.source_rows(root, view, [*view.keys, clock]))
+    source = tables.to_pandas(feast.source_rows(root, view, [*view.keys, clock]))
     source[clock] = pd.to_datetime(source[clock], utc=True)
-    asked = tables.frame(pa.table({key: table.column(column) for key, column in view.keys.items()}))
+    asked = tables.to_pandas(pa.table({key: table.column(column) for key, column in view.keys.items()}))
     asked = asked.assign(asked_at=pd.to_datetime(moments, utc=True))[~found]
     keys = list(view.keys)
     if not keys:

@@ -15,7 +15,7 @@ from mlops_glue.config import Config
 from mlops_glue.dates import as_datetime
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.parsing import clean_words, is_text
-from mlops_glue.pipeline import reference
+from mlops_glue.pipeline import reference, row_selection
 from mlops_glue.pipeline.holdout import holdout
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
@@ -39,7 +39,7 @@ def package(config: Config, root: Path) -> None:
     """
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     model = onnx.load_skops(root / layout.MODEL)
-    learned = tables.training_rows(root, fresh=bool(config.split.fresh_after))
+    learned = row_selection.training_rows(root, fresh=bool(config.split.fresh_after))
     parts = {"train": learned, "test": tables.read_parquet(root / layout.TEST)}
     features, _ = xy(parts["test"], schema)
     if schema.labels is not None and len(learnt := np.asarray(model.classes_).tolist()) < len(schema.labels):

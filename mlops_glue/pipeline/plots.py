@@ -84,7 +84,7 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Fig
 
 
 def _values(truth: Any, label: Any) -> Figures:
-    at = tables.spread(len(truth), MOST_POINTS)
+    at = tables.evenly_spaced(len(truth), MOST_POINTS)
     true, said = truth[at], label[at]
     points, some = partial(partial, matplotlib.points), part(len(at), len(truth), "rows")
     return {

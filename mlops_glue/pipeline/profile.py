@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlops_glue import column_types, dates, layout, parsing
 from mlops_glue.precision import Float32Fit, float32_fit
 from mlops_glue.schema import Kind
-from mlops_glue.tables import INDEX, is_discrete, is_number, read_as
+from mlops_glue.tables import INDEX_KEY, is_number, reading_facts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,10 +39,10 @@ class Profile:
 
 def profile(table: pa.Table) -> list[Profile]:
     """Every column of the table, in order."""
-    decimal = read_as(table)["decimal"]
+    decimal = reading_facts(table)["decimal"]
     return [
         Profile(field.name, None, "pandas' index of the table: the place of the row", 0, table.column(at).null_count)
-        if UNNAMED.match(field.name) or (field.metadata or {}).get(INDEX) == b"place"
+        if UNNAMED.match(field.name) or (field.metadata or {}).get(INDEX_KEY) == b"place"
         else _column(field.name, table.column(at), decimal)
         for at, field in enumerate(table.schema)
     ]
@@ -168,7 +168,14 @@ def unread(kind: pa.DataType) -> str | None:
         return "a time of day; to be taken it is a number, of hours for one"
     if of.is_duration(kind):
         return "a length of time; to be taken it is a number, of seconds for one"
-    if is_discrete(kind) or is_number(kind) or of.is_decimal(kind) or of.is_timestamp(kind) or of.is_date(kind):
+    if (
+        parsing.is_text(kind)
+        or of.is_boolean(kind)
+        or is_number(kind)
+        or of.is_decimal(kind)
+        or of.is_timestamp(kind)
+        or of.is_date(kind)
+    ):
         return None
     return f"nested ({kind})" if of.is_nested(kind) else f"bytes, not text ({kind})"
 

@@ -47,7 +47,7 @@ def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Tabl
 
     pieces = []
     for part, table in parts.items():
-        at = tables.spread(table.num_rows, SAMPLE_ROWS)
+        at = tables.evenly_spaced(table.num_rows, SAMPLE_ROWS)
         chosen = table.take(at)
         rows = raw.take(chosen.column(layout.ROW))
         carried = rows.append_column(bundle.schema.target, chosen.column(f"target:{bundle.schema.target}"))

@@ -18,6 +18,7 @@ from mlops_glue import files, layout, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import MIN_FRESH_ROWS, MIN_ROWS
+from mlops_glue.pipeline import row_selection
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
@@ -34,7 +35,7 @@ def split(config: Config, root: Path) -> None:
     table = tables.read_parquet(root / layout.FEATURES)
     task = files.read_json(root / layout.COLUMNS)["schema"]["task"]
     bounds = config.split.fresh_after
-    batch = batches(bounds, *tables.row_and_time(table))
+    batch = batches(bounds, *row_selection.row_and_time(table))
     held = _held_out(config, table, task, batch)
     last = batch == len(bounds)
     test, train = held & last, ~held
@@ -81,7 +82,7 @@ def batches(bounds: Sequence[int | str], row: Array, when: Array | None) -> Arra
     for number, bound in enumerate(bounds, 1):
         if isinstance(bound, str) and when is None:
             raise DataError(f"{where}: {bound} is a moment, and the labels' table has no timestamp")
-        out[tables.is_after(bound, row, when)] = number
+        out[row_selection.is_after(bound, row, when)] = number
     if bounds and not (out == len(bounds)).any():
         said = f"{where}: no labelled row is after {bounds[-1]}"
         raise DataError(said, hint=f"take {bounds[-1]} out of {where}, where the table was made anew")

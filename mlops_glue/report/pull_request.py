@@ -105,7 +105,7 @@ class Before:
 
         text = git.show(self._root, self.rev, path)
         try:
-            return files.yaml_of(text) if text else None
+            return files.parse_yaml(text) if text else None
         except YAMLError as error:
             raise DataError(f"{path} of {self.name} cannot be read: {first_line(error)}") from error
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from mlops_glue import tables
+from mlops_glue import streaming
 from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import GlueError, first_line
 from mlops_glue.serving import segments
@@ -118,7 +118,7 @@ def _as_parquet(path: Path, stream: Any, into: Path) -> int:
             if day not in sinks:
                 target = into / f"date={day}" / f"{path.stem}.parquet"
                 target.parent.mkdir(exist_ok=True)
-                sinks[day] = tables.sink(target, target, table.schema)
+                sinks[day] = streaming.open_writer(target, target, table.schema)
             sinks[day].write_table(table)
     for sink in sinks.values():
         sink.close()

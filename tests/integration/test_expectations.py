@@ -86,5 +86,5 @@ def test_long_keys_with_a_null_are_not_twins(tools: None) -> None:
     """A float64 would make two of them equal."""
     table = pa.table({"key": [2**53, 2**53 + 1, None], "twin": [2**60, 2**60, None]})
     wanted = [{"expect_column_values_to_be_unique": {"column": name}} for name in table.column_names]
-    records, _, _ = great_expectations.validate(tables.frame(table), wanted, "t")
+    records, _, _ = great_expectations.validate(tables.to_pandas(table), wanted, "t")
     assert [one["success"] for one in records] == [True, False]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import csv_format, dates, features, parsing, tables
+from mlops_glue import csv_format, dates, features, parsing, streaming, tables
 from mlops_glue.config import LabelTable
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring import labels
@@ -96,7 +96,7 @@ def test_texts_that_become_one_number_are_told(
     equal = {(one, other) for at, one in enumerate(words) for of, other in enumerate(words) if values[at] == values[of]}
     pairs = {pair for pair in equal if pair[0] != pair[1]}
     for said in (found.reason, caplog.text):
-        notes = " ".join([*tables.notes(read, file.name), said])
+        notes = " ".join([*tables.reading_notes(read, file.name), said])
         assert any(f"{one} and {other}" in notes for one, other in pairs) == bool(pairs), (notes, pairs)
     if name == "exponents" and pairs:
         assert pairs <= {("1e5", "10E4"), ("10E4", "1e5")}
@@ -111,7 +111,7 @@ def test_of_many_rows_one_that_becomes_another_is_told(tmp_path: Path) -> None:
     rows = "".join(f"{one}, {other}\n" for one, other in zip(versions, measured, strict=True))
     (tmp_path / "t.csv").write_text(f"version,measured\n{rows}")
     said = f"t.csv: texts that are equal as numbers: of 'version' {versions[0]} and {versions[0]}0"
-    assert tables.notes(tables.read_table(tmp_path / "t.csv"), "t.csv") == [said]
+    assert tables.reading_notes(tables.read_table(tmp_path / "t.csv"), "t.csv") == [said]
 
 
 def test_a_text_that_may_be_a_code_stays_text(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_long_keys_of_jsonl_stay_apart(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "t.jsonl").write_text("".join(json.dumps({"key": key, "x": 1.5}) + "\n" for key in keys))
     wanted = [None if key is None else str(key) for key in keys]
     assert tables.read_table(tmp_path / "t.jsonl").column("key").to_pylist() == wanted
-    pieces = [as_text(raw.column("key")).to_pylist() for raw, _ in tables.batches(tmp_path / "t.jsonl")]
+    pieces = [as_text(raw.column("key")).to_pylist() for raw, _ in streaming.batches(tmp_path / "t.jsonl")]
     assert [key for piece in pieces for key in piece] == wanted
 
 

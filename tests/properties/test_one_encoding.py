@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout, tables
+from mlops_glue import files, layout, streaming
 from mlops_glue.errors import DataError
 from mlops_glue.pipeline.featurize import featurize
 from mlops_glue.pipeline.ingest import ingest
@@ -140,7 +140,7 @@ class Trained:
         optional = [c.name for c in self.schema.columns if c.nullable]
         pieces = [
             matrices(encode(raw, self.schema), self.schema)
-            for raw, _ in tables.batches(path, decimal=self.schema.decimal, optional=optional)
+            for raw, _ in streaming.batches(path, decimal=self.schema.decimal, optional=optional)
         ]
         return {name: np.concatenate([one[name] for one in pieces]) for name in pieces[0]}
 

@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from mlops_glue import files, tables
+from mlops_glue import files, streaming, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.adapters.mlflow.logged_model import RawRowsFlavor, signature_of
 from mlops_glue.errors import DataError
@@ -110,7 +110,7 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def of_file(bundle: Bundle, path: Path) -> pd.DataFrame:
     """What `glue predict` adds."""
     made = []
-    for typed, given in tables.batches(path, verbatim=path.suffix == ".csv"):
+    for typed, given in streaming.batches(path, verbatim=path.suffix == ".csv"):
         scored = bundle.scored(typed, given)
         made.append(scored.select(scored.column_names[given.num_columns :]).to_pandas())
     return pd.concat(made, ignore_index=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import column_types, csv_format, files, tables
+from mlops_glue import column_types, csv_format, files, streaming, tables
 from mlops_glue.errors import DataError, UsageError
 
 JSONL = b'{"a": null}\n' + b'{"a": 1.5}\n' * 39 + b"\n"
@@ -24,7 +24,7 @@ PACKED = gzip.compress("".join(f"{i},{i * 7919 % 10007}\n" for i in range(1000))
 
 def both(path: Path) -> list[pa.Table]:
     """The table read whole, and put together from its pieces."""
-    return [tables.read_table(path), pa.concat_tables([typed for _, typed in tables.batches(path)])]
+    return [tables.read_table(path), pa.concat_tables([typed for _, typed in streaming.batches(path)])]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_types_are_those_of_the_whole_column(
 
 def test_a_csv_is_read_as_text_and_carried_as_types_that_keep_its_values_apart(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("code,n,m\n007,1,1\n012,x,2\n")
-    ((raw, carried),) = tables.batches(tmp_path / "t.csv")
+    ((raw, carried),) = streaming.batches(tmp_path / "t.csv")
     assert raw.to_pydict() == {"code": ["007", "012"], "n": ["1", "x"], "m": ["1", "2"]}
     assert carried.to_pydict() == {"code": ["007", "012"], "n": ["1", "x"], "m": [1, 2]}
 
@@ -81,8 +81,8 @@ def test_verbatim_carries_what_stands_there(tmp_path: Path, monkeypatch: pytest.
     with (tmp_path / "t.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["a", "b", "c", "d", "e"], *rows])
     sink = None
-    for raw, carried in tables.batches(tmp_path / "t.csv", verbatim=True):
-        sink = sink or tables.sink(tmp_path / "o.csv.gz", tmp_path / "o.csv.gz", carried.schema)
+    for raw, carried in streaming.batches(tmp_path / "t.csv", verbatim=True):
+        sink = sink or streaming.open_writer(tmp_path / "o.csv.gz", tmp_path / "o.csv.gz", carried.schema)
         assert raw.column("e").to_pylist() == carried.column("e").to_pylist()
         sink.write_table(carried)
     assert sink is not None
@@ -104,7 +104,7 @@ def test_jsonl_with_keys_that_come_late(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_sample_is_spread_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_format, "BLOCK_BYTES", 4096)
     (tmp_path / "t.csv").write_text("n,text\n" + "".join(f"{i},some words {i % 7}\n" for i in range(20_000)))
-    got = tables.sample(tmp_path / "t.csv", 1000).column("n").to_pylist()
+    got = streaming.sample(tmp_path / "t.csv", 1000).column("n").to_pylist()
     assert 500 < len(got) < 4000
     assert min(got) < 1000
     assert max(got) > 19_000
@@ -145,7 +145,7 @@ def test_the_line_is_told_where_values_are_too_many_or_too_few(
                 tables.read_table(tmp_path / file)
             for verbatim in (False, True):
                 with pytest.raises(DataError, match=said):
-                    list(tables.batches(tmp_path / file, verbatim=verbatim))
+                    list(streaming.batches(tmp_path / file, verbatim=verbatim))
 
 
 def test_quotes_that_begin_no_value_close_nothing(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_quotes_that_begin_no_value_close_nothing(tmp_path: Path) -> None:
         ("t.csv", b"", "is empty"),
         ("t.csv", b"\n \n", "is empty"),
         ("t.csv", b"a,b\n", "has a header but no rows"),
-        ("t.csv", b"a,b,a\n1,2,3\n", "column 'a' stands 2 times"),
+        ("t.csv", b"a,b,a\n1,2,3\n", "column 'a' occurs 2 times"),
         ("t.parquet", b"a,b\n1,2\n", "cannot be read as parquet"),
         ("t.csv.gz", b"a,b\n1,2\n", "cannot be read as csv.gz"),
         ("t.csv.gz", PACKED[: len(PACKED) // 2], "the gzip data ends too early"),
@@ -190,7 +190,7 @@ def test_what_is_no_table_is_told(
     with pytest.raises(DataError, match=said):
         tables.read_table(tmp_path / name)
     with pytest.raises(DataError, match=said):
-        list(tables.batches(tmp_path / name))
+        list(streaming.batches(tmp_path / name))
     if name != "t.xlsx":
         tables.column_names(tmp_path / name)  # says None, or what there is
 
@@ -222,7 +222,7 @@ def test_a_parquet_file_is_read_in_pieces_in_memory_that_does_not_grow(tmp_path:
             for _ in range(groups):
                 writer.write_table(rows)
         before, most = pa.total_allocated_bytes(), 0
-        for typed, _ in tables.batches(path):
+        for typed, _ in streaming.batches(path):
             most = max(most, pa.total_allocated_bytes() - before)
             del typed
         peaks.append(most)
@@ -247,7 +247,7 @@ def test_in_place_of_a_file_that_is_not_there_only_tables_are_named(tmp_path: Pa
         (tmp_path / "nw.csv", "did you mean 'new.csv'?"),
     ):
         with pytest.raises(UsageError) as refused:
-            tables.existing("--data x", asked)
+            tables.find_table("--data x", asked)
         assert refused.value.hint == hint
 
 
@@ -259,8 +259,8 @@ def test_in_place_of_a_file_that_is_not_there_only_tables_are_named(tmp_path: Pa
         (b"Sales of May\na,b\n1,2\n3,4\n", "cannot be read", "is the first line a title?"),
         (b"a,b\n1,2,\n3,4,\n5,6,\n", "cannot be read", "rows end with a delimiter"),
         (b"a,b\n1,2\n3,4\n\x1a", "cannot be read", "it is ^Z"),
-        (b"a,b\n1,2\n3,4,5\n6,7\n", "cannot be read", "stands in quotes"),
-        ("a,b\n1,ä\n2,ö\n".encode() + b"3,\xe9\n", "line 4 holds what is not UTF-8", "iconv"),
+        (b"a,b\n1,2\n3,4,5\n6,7\n", "cannot be read", "in quotes"),
+        ("a,b\n1,ä\n2,ö\n".encode() + b"3,\xe9\n", "line 4 holds bytes that are not UTF-8", "iconv"),
         (b"a,b\n1,\xe9\n2,\x81\n", "line 3 is neither UTF-8 nor Windows-1252", "UTF-8"),
     ],
 )
@@ -275,7 +275,7 @@ def test_an_encoding_and_lines_that_are_left_out_are_told(tmp_path: Path) -> Non
     (tmp_path / "t.csv").write_bytes(b'a,b\n1,\x80\n\n2,"x\n\ny"\n\n\n3,z\n\n')
     table = tables.read_table(tmp_path / "t.csv")
     assert table.to_pydict() == {"a": [1, 2, 3], "b": ["€", "x\n\ny", "z"]}
-    assert tables.notes(table, "t.csv") == [
+    assert tables.reading_notes(table, "t.csv") == [
         "t.csv is read as cp1252: it is not UTF-8",
         "t.csv: 3 blank lines are left out",
     ]
@@ -285,7 +285,7 @@ def test_a_blank_line_of_one_column_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n\na\n1\n\n3\n")
     for table in both(tmp_path / "t.csv"):
         assert table.to_pydict() == {"a": [1, None, 3]}
-    assert tables.notes(tables.read_table(tmp_path / "t.csv"), "t.csv") == []
+    assert tables.reading_notes(tables.read_table(tmp_path / "t.csv"), "t.csv") == []
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,9 @@ def test_the_decimal_sign_of_a_table(columns: dict[str, list[object]], sign: str
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_frame_keeps_whole_numbers_apart(most: int, sign: int) -> None:
     keys = [sign * (most - 1), sign * most, None]
-    frame = tables.frame(pa.table({"key": pa.array(keys, pa.int64()), "count": [1, 2, None], "x": [0.5, None, 1.0]}))
+    frame = tables.to_pandas(
+        pa.table({"key": pa.array(keys, pa.int64()), "count": [1, 2, None], "x": [0.5, None, 1.0]})
+    )
     assert [None if one is pd.NA or one != one else int(one) for one in frame["key"]] == keys
     assert str(frame["key"].dtype) == ("float64" if most == 2**53 else "Int64")
     assert [str(frame[name].dtype) for name in ("count", "x")] == ["float64", "float64"]
@@ -318,7 +320,7 @@ def test_a_frame_keeps_whole_numbers_apart(most: int, sign: int) -> None:
 def test_a_header_that_begins_with_a_tab_is_read_in_pieces_too(tmp_path: Path) -> None:
     """An index without a name, as pandas writes it."""
     (tmp_path / "t.csv").write_bytes(b"\ta\tb\n0\t1\tx\n1\t2\ty\n")
-    ((piece, _),) = tables.batches(tmp_path / "t.csv")
+    ((piece, _),) = streaming.batches(tmp_path / "t.csv")
     assert piece.to_pydict() == {"": ["0", "1"], "a": ["1", "2"], "b": ["x", "y"]}
     assert tables.read_table(tmp_path / "t.csv").to_pydict() == {"": [0, 1], "a": [1, 2], "b": ["x", "y"]}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from mlops_glue import tables
+from mlops_glue import streaming, tables
 from mlops_glue.commands import init
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError
@@ -140,5 +140,5 @@ def test_dates_out_to_the_ends_of_the_calendar_are_dates(last: str) -> None:
 
 def test_how_a_file_was_read_is_told_where_it_is_scored_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read(tmp_path, "name,n\ncafé,1\n\nthé,2\n", "cp1252")
-    list(tables.batches(tmp_path / "t.csv"))
+    list(streaming.batches(tmp_path / "t.csv"))
     assert "t.csv is read as cp1252: it is not UTF-8" in caplog.text and "1 blank lines are left out" in caplog.text

@@ -63,7 +63,7 @@ def test_twenty_rows_of_the_holdout_are_spread_over_its_time(
     many = min(rows, 20)
     assert (looked, held, found) == (many, rows, [])
     hours = [round((one - datetime(2026, 1, 1, tzinfo=UTC)).total_seconds() / 3600) for one in store.filled]
-    assert hours == np.arange(rows)[tables.spread(rows, 20)].tolist()  # the earliest first, to the end
+    assert hours == np.arange(rows)[tables.evenly_spaced(rows, 20)].tolist()  # the earliest first, to the end
     assert max(np.diff(hours)) <= -(-rows // (many - 1))
 
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import tables
+from mlops_glue import streaming, tables
+from mlops_glue.errors import DataError
 from mlops_glue.monitoring.window import pieces_of
 from mlops_glue.pipeline import featurize
 from mlops_glue.pipeline.package import example_rows
@@ -87,7 +88,7 @@ def stored(tmp_path: Path, values: Any) -> list[pa.Table]:
     """As each reader of Parquet gives it."""
     path = tmp_path / "t.parquet"
     pq.write_table(pa.table({"c": values, "y": [0, 1, 0, 1]}), path)
-    pieces = [typed for typed, _ in tables.batches(path)]
+    pieces = [typed for typed, _ in streaming.batches(path)]
     return [tables.read_table(path), pa.concat_tables(pieces), pa.concat_tables(pieces_of(path, {}))]
 
 
@@ -120,7 +121,7 @@ def test_what_is_left_out(tmp_path: Path, values: Any, reason: str) -> None:
         for kind in ("number", "boolean", "datetime", "category"):  # where glue.yaml has it nevertheless
             try:
                 encode(table, Schema("binary", "y", [Column("c", kind)]))  # type: ignore[arg-type]
-            except tables.DataError as error:
+            except DataError as error:
                 assert "column 'c'" in error.message
 
 
@@ -129,8 +130,8 @@ def test_what_is_left_out(tmp_path: Path, values: Any, reason: str) -> None:
 def test_what_is_carried_along(tmp_path: Path, values: Any, name: str) -> None:
     """Every type can be written beside the predictions; in Parquet it is what it was."""
     stored(tmp_path, values)
-    for _, carried in tables.batches(tmp_path / "t.parquet", verbatim=name == "o.csv.gz"):
-        sink = tables.sink(tmp_path / name, tmp_path / name, carried.schema)
+    for _, carried in streaming.batches(tmp_path / "t.parquet", verbatim=name == "o.csv.gz"):
+        sink = streaming.open_writer(tmp_path / name, tmp_path / name, carried.schema)
         sink.write_table(carried)
         sink.close()
     if name == "o.parquet":
