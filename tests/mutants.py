@@ -45,10 +45,13 @@ class Mutated(importlib.machinery.SourceFileLoader):
 
 
 def tests_of(module: str) -> list[str]:
-    """Files of unit tests that import a module."""
+    """Files of unit tests that import a module, or stand in the folder of its package."""
     parent, _, name = module.rpartition(".")
     imports = re.compile(rf"from {module} import|import {module}\b|from {parent} import [^\n]*\b{name}\b")
-    return sorted(str(p) for p in Path("tests/unit").glob("test_*.py") if imports.search(p.read_text()))
+    unit = Path("tests/unit")
+    of_package = [*unit.joinpath(*parent.split(".")[1:]).glob("test_*.py")] if "." in parent else []
+    importing = [path for path in unit.rglob("test_*.py") if imports.search(path.read_text())]
+    return sorted({str(path) for path in (*of_package, *importing)})
 
 
 def tried(tests: list[str], seconds: float, mutant: str) -> bool:

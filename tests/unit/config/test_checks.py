@@ -1,0 +1,147 @@
+"""The sections of glue.yaml are checked against each other and the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlops_glue import config
+from mlops_glue.errors import ConfigError
+from tests.unit.config.project import GOOD, TREE, load, problems
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("project: demo", "project: 7", ["project", "promote.metric"]),
+        ("params:", "parms:", ["train.parms", "promote.metric"]),
+        ("path: t.csv", "pth: t.csv", ["data.sources.t.path", "data.sources.t.pth"]),
+        ("t: {path: t.csv}", "t: 5", ["data.sources.t"]),
+        ("task: binary", "task: binry", ["data.labels.task"]),
+        ("glue: 1", "features: {use: 5, transform: a:b}\nglue: 1", ["features.use", "promote.metric"]),
+        ("glue: 1", "split: {by: time}\nserve: {port: x}\nglue: 1", ["split.by", "serve.port", "promote.metric"]),
+        ("train:", "trian:", ["train", "trian"]),
+    ],
+)
+def test_the_sections_beside_a_wrong_one_are_checked(tmp_path: Path, old: str, new: str, said: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD.replace(old, new) + "promote: {metric: rocauc}\n")
+    assert sorted({p.split(" ")[1].strip(":") for p in caught.value.problems}) == sorted(said)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("evaluate: {metrics: [roc_acu]}\n", "no metric 'roc_acu' for a binary task (did you mean 'roc_auc'?)"),
+        ("evaluate: {thresholds: {roc_auc: {}}}\n", "give min or max"),
+        (
+            "evaluate: {thresholds: {roc_auc: {min: 0.9, max: 0.5}}}\n",
+            "min 0.9 is greater than max 0.5: no value meets both",
+        ),
+        ("validation: {t: []}\n", "an empty suite checks nothing"),
+        ("split: {by: time}\n", "needs data.sources.t.timestamp"),
+        ("serve: {shutdown_s: .inf}\n", "serve.shutdown_s: should be a finite number, not inf"),
+        ("serve: {cors: [https://example.org/]}\n", "serve.cors.0: String should match pattern"),
+        ("split: {test_size: 1.5}\n", "should be less than 1, not 1.5"),
+        ("train: {seed: -1}\n", "glue.yaml:7 train.seed: should be greater than or equal to 0, not -1"),
+        ("train: {seed: 4294967296}\n", "glue.yaml:7 train.seed: should be less than 4294967296, not 4294967296"),
+        ("features: {number: [y]}\n", "'y' is the target"),
+        ("monitor: {performance: {metric: f2}}\n", "glue.yaml:10 monitor.performance.metric: no metric 'f2' for a bin"),
+        (
+            "evaluate: {metrics: [f1]}\nmonitor: {performance: {metric: recall}}\n",
+            "'recall' is not in evaluate.metrics",
+        ),
+        ("monitor: {on_alert: [retrain]}\n", "monitor.labels says where the truth is"),
+        ("monitor: {on_alert: [page]}\n", "glue.yaml:10 monitor.on_alert.0: should be 'retrain', not 'page'"),
+        ("monitor: {labels: {path: a, url: b, id: c}}\n", "give path, or url and query"),
+        ("monitor: {labels: {path: a}}\n", "give either id or entity: what says which prediction a label is of"),
+        ("monitor: {labels: {path: a, id: b, entity: c}}\n", "give either id or entity"),
+        (
+            "serve: {log: {omit: [who]}}\nmonitor: {labels: {path: a, entity: who}}\n",
+            "monitor.labels.entity: 'who' is not in the log as it is; give id instead",
+        ),
+        ("monitor: {alerts: {webhooks: [{url: u, secret: plain}]}}\n", "name a variable of the environment"),
+        ("monitor: {alerts: {cooldown: soon}}\n", "monitor.alerts.cooldown: should be a length of time like 90s"),
+        ("monitor: {drift: 3}\n", "monitor.drift: should be a section, with keys of its own"),
+    ],
+)
+def test_sections_are_checked_against_each_other(tmp_path: Path, more: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, (GOOD.partition("train:")[0] if more.startswith("train:") else GOOD) + more)
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "ci: {env: prod, secrets: [A, MY_GITHUB_X]}\nenvironments: {prod: {}}\n",
+        "ci: {schedule: '59 23 31 12 6'}\n",
+        "ci: {schedule: '0-5,7/2 */3 1 jan-Dec sun,Sat'}\n",
+        "validation: {t: [a]}\n",
+        "split: {by: time}\n",
+        "split: {by: entity}\n",
+        "monitor: {on_alert: [retrain], retrain: {data: reread}}\n",
+        "monitor: {on_alert: [retrain], labels: {path: a, id: b}}\n",
+        "monitor: {performance: {metric: recall}}\n",
+        "evaluate: {metrics: [f1], thresholds: {recall: {min: 0.5}}}\nmonitor: {performance: {metric: recall}}\n",
+        "serve: {log: {omit: [other]}}\nmonitor: {labels: {path: a, entity: who}}\n",
+        "features: {delay: 0, number: [a], category: [b], exclude: [c]}\n",
+        "features: {delay: 90s}\n",
+    ],
+)
+def test_a_sound_config_passes(tmp_path: Path, more: str) -> None:
+    assert load(tmp_path, TREE + more).project == "demo"
+
+
+@pytest.mark.parametrize(
+    ("image", "login"),
+    [
+        ("ghcr.io/a/b", "ghcr"),
+        ("1.dkr.ecr.eu-west-1.amazonaws.com/a", "aws"),
+        ("europe-docker.pkg.dev/a/b", "gcp"),
+        ("eu.gcr.io/a/b", "gcp"),
+        ("me.azurecr.io/b", "azure"),
+        ("docker.io/ghcr.io/b", None),
+        (None, None),
+    ],
+)
+def test_whose_login_a_registry_takes(image: str | None, login: str | None, tmp_path: Path) -> None:
+    assert config.registry_of(image) == login
+    if login in ("aws", "gcp", "azure"):
+        said = f"8 ci.image: its registry takes a login of {login}'s (ci: {{cloud: {login}}})"
+        assert problems(tmp_path, f"{TREE}ci: {{image: {image}}}\n") == [said]
+
+
+def test_tables_that_are_not_there(tmp_path: Path) -> None:
+    sources = "    a: {path: 'raw/x.csv'}\n    b: {path: gone.csv}\n    c: {path: empty.csv}\n    d: {path: t.cs}\n"
+    text = TREE.replace("  labels", sources + "  labels")
+    (tmp_path / "gone.csv.dvc").write_text("")
+    (tmp_path / "empty.csv").write_text("")
+    assert problems(tmp_path, text) == [
+        "6 data.sources.a.path: 'raw/x.csv' is not there (no such file)",
+        "7 data.sources.b.path: 'gone.csv' is not there (run: dvc pull)",
+        "8 data.sources.c.path: 'empty.csv' is empty",
+        "9 data.sources.d.path: 't.cs' is not there (did you mean 't.csv'?)",
+    ]
+    assert load(tmp_path, text, tables=False).project == "demo"
+
+
+def test_features_of_feast_are_checked_against_the_rest(tmp_path: Path) -> None:
+    untimed = TREE.replace(", timestamp: at", "")
+    more = "features: {use: ['v:a', x, 'v:a']}\n"
+    assert problems(tmp_path, untimed + more) == [
+        "8 features.repo: no feature_store.yaml in 'feature_repo' (a Feast repository has one)",
+        "8 features.use.1: 'x' is not view:feature",
+        "8 features.use.2: 'v:a' stands there twice",
+        "8 features.use: a join as of a time needs data.sources.t.timestamp",
+    ]
+    (tmp_path / "feature_repo").mkdir()
+    (tmp_path / "feature_repo/feature_store.yaml").write_text("")
+    (tmp_path / "table.csv").write_text("x\n1\n")
+    sources = "    table: {path: table.csv}\n    u: {path: table.csv, timestamp: [a, b, c]}\n"
+    assert problems(tmp_path, TREE.replace("  labels", sources + "  labels") + more.replace("x, 'v:a'", "'w:a'")) == [
+        "6 data.sources.table: is a name that glue uses; rename the source",
+        "7 data.sources.u.timestamp: one column says when a feature was so",
+    ]
+    assert load(tmp_path, TREE + "features: {use: a_service, transform: 'a:b'}\n").features.use == "a_service"

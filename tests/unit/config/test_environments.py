@@ -1,0 +1,123 @@
+"""The config as it is in an environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlops_glue.errors import ConfigError
+from tests.unit.config.project import GOOD, TREE, load, problems
+
+
+def test_an_environment_has_its_own_alerts(tmp_path: Path) -> None:
+    more = "monitor: {last: 3d, drift: {share: 0.5}}\nenvironments: {prod: {monitor: {alerts: {channels: ['${C}']}}}}\n"
+    made = load(tmp_path, GOOD + more, env="prod").monitor
+    assert (made.alerts.channels, made.last, made.drift.share) == (["${C}"], "3d", 0.5)
+    assert load(tmp_path, GOOD + more, env="").monitor.alerts.channels == []
+
+
+ENVIRONMENTS = """\
+features: {online_store: {type: redis, connection_string: 'h:1', more: {a: 1, b: 2}}}
+tracking: {uri: base.db}
+serve:
+  port: 8001
+  cors: [https://a.org]
+  log: {omit: [x], rotate_s: 5.0}
+environments:
+  near: {}
+  prod:
+    tracking: {uri: prod.db}
+    serve: {workers: 2, cors: [], log: {rotate_s: 7.0}}
+    features: {online_store: {connection_string: 'h:2', more: {b: 3}}}
+  other:
+    features: {online_store: {type: sqlite, path: a}}
+    monitor: {labels: {path: l.csv, id: i}}
+  same: {features: {online_store: {type: redis, more: {c: 1}}}}
+"""
+
+
+def test_an_environment_lies_over_the_rest_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At every depth; lists as a whole; a store of another type takes nothing from the one below."""
+    monkeypatch.setenv("GLUE_ENV", "prod")
+    text = TREE + ENVIRONMENTS
+    base = {"type": "redis", "connection_string": "h:1", "more": {"a": 1, "b": 2}}
+    for env in ("", "near"):
+        made = load(tmp_path, text, env=env)
+        assert (made.serve.port, made.serve.workers, made.tracking.uri) == (8001, 1, "base.db")
+        assert made.features.online_store == base and made.monitor.labels is None
+    for env in ("prod", None):  # by the variable where nothing is said
+        made = load(tmp_path, text, env=env)
+        assert (made.serve.port, made.serve.workers, made.tracking.uri) == (8001, 2, "prod.db")
+        assert (made.serve.cors, made.serve.log.omit, made.serve.log.rotate_s) == ([], ["x"], 7.0)
+        assert made.features.online_store == base | {"connection_string": "h:2", "more": {"a": 1, "b": 3}}
+    made = load(tmp_path, text, env="other")
+    assert made.features.online_store == {"type": "sqlite", "path": "a"} and made.serve.port == 8001
+    assert made.monitor.labels is not None and made.monitor.labels.id == "i"
+    assert load(tmp_path, text, env="same").features.online_store == base | {"more": {"a": 1, "b": 2, "c": 1}}
+    monkeypatch.delenv("GLUE_ENV")
+    assert load(tmp_path, text).serve.workers == 1
+    for env, said in (("prd", "did you mean 'prod'?"), ("x", "there are: 'near', 'prod', 'other', 'same'")):
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path, text, env=env)
+        assert caught.value.problems == [f"glue.yaml environments: no {env!r} ({said})"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            "environments: {prod: {train: {seed: 1}}}\n",
+            ["8 environments.prod.train: is the same in every environment; only where things live may differ"],
+        ),
+        (
+            "environments: {prod: {features: {use: a}}}\n",
+            ["8 environments.prod.features.use: is the same in every environment; only where things live may differ"],
+        ),
+        (
+            "environments:\n  prod:\n    serve: {prt: 1}\n",
+            ["10 environments.prod.serve.prt: unknown key (did you mean 'port'?)"],
+        ),
+        (
+            "environments:\n  prod:\n    serve: {port: 70000}\n",
+            ["10 environments.prod.serve.port: should be less than or equal to 65535, not 70000"],
+        ),
+        (
+            "environments: {prod: {monitor: {labels: {path: a}}}}\n",
+            ["8 environments.prod.monitor.labels: give either id or entity: what says which prediction a label is of"],
+        ),
+        (  # wrong by what the base says: told at the base's own place
+            "serve: {log: {omit: [who]}}\nenvironments:\n  prod:\n    monitor: {labels: {path: a, entity: who}}\n",
+            ["11 environments.prod.monitor.labels.entity: 'who' is not in the log as it is; give id instead"],
+        ),
+        (
+            "monitor: {labels: {path: a, entity: who}}\nenvironments:\n  prod:\n    serve: {log: {omit: [who]}}\n",
+            ["8 monitor.labels.entity: 'who' is not in the log as it is; give id instead (in environments.prod)"],
+        ),
+        (  # what is wrong without an environment is told once
+            "monitor: {performance: {metric: recal}}\nenvironments: {prod: {serve: {port: 1}}}\n",
+            ["8 monitor.performance.metric: no metric 'recal' for a binary task (did you mean 'recall'?)"],
+        ),
+        (
+            "evaluate: {metrics: [f1]}\nenvironments: {a: {monitor: {performance: {metric: recall}}}, b: {}}\n",
+            [
+                "9 environments.a.monitor.performance.metric: 'recall' is not in evaluate.metrics, so it has no value "
+                "on the holdout"
+            ],
+        ),
+        (
+            "monitor: {on_alert: [retrain], labels: {path: a, id: b}}\n"
+            "environments: {prod: {monitor: {labels: {url: '${U}', query: q}}}}\n",
+            ["9 environments.prod.monitor.labels: give path, or url and query"],
+        ),
+        (
+            "environments: {prod: 5}\nci: {env: prod}\n",
+            ["8 environments.prod: should be a section, with keys of its own, not 5"],
+        ),
+        ("ci: {env: prd}\nenvironments: {prod: {}}\n", ["8 ci.env: no environment 'prd' (did you mean 'prod'?)"]),
+        ("ci: {env: prod}\n", ["8 ci.env: no environment 'prod' (there is none)"]),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_an_environment(tmp_path: Path, more: str, said: list[str]) -> None:
+    assert problems(tmp_path, TREE + more, env="") == said

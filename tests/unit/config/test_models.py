@@ -1,0 +1,154 @@
+"""What each key of glue.yaml may hold, and the JSON Schema of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mlops_glue import config
+from mlops_glue.errors import ConfigError
+from tests.unit.config.project import GOOD, TREE, load, problems
+
+
+def test_a_minimal_config_has_defaults(tmp_path: Path) -> None:
+    made = load(tmp_path, GOOD)
+    assert made.model_name == "demo"
+    assert made.split.test_size == 0.2
+
+
+@pytest.mark.parametrize("wrong", ["{url: 'ftp://me:hidden@h'}", "{url: 'https://h', secret: hidden}"])
+def test_a_possible_secret_is_not_printed(tmp_path: Path, wrong: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, GOOD + f"monitor: {{alerts: {{webhooks: [{wrong}]}}}}\n")
+    assert "monitor.alerts.webhooks.0." in caught.value.message and "hidden" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            "ci: {secrets: [GITHUB_X]}\n",
+            "ci.secrets.0: 'GITHUB_X': GitHub keeps names that begin with GITHUB_ to itself",
+        ),
+        ("ci: {secrets: [A, HOME]}\n", "ci.secrets.1: 'HOME': the jobs set it themselves"),
+        (
+            "ci: {schedule: '0 0 * *'}\n",
+            "ci.schedule: should be five fields of cron: minute hour day month weekday, not '0 0 * *'",
+        ),
+        ("validation: {u: [x]}\n", "validation.u: no source 'u' (there are: 't')"),
+        (
+            "validation: {t: []}\n",
+            "validation.t: an empty suite checks nothing; leave the table out or name expectations",
+        ),
+        ("evaluate: {metrics: [f1, r2]}\n", "evaluate.metrics.1: no metric 'r2' for a binary task ("),
+        (
+            "evaluate: {thresholds: {recal: {min: 1}}}\n",
+            "evaluate.thresholds.recal: no metric 'recal' for a binary task (did you mean 'recall'?)",
+        ),
+        ("promote: {metric: recal}\n", "promote.metric: no metric 'recal' for a binary task (did you mean 'recall'?)"),
+        ("features: {number: [y]}\n", "features.number: 'y' is the target"),
+        (
+            "features: {category: [prediction]}\n",
+            "features.category: 'prediction' is a name that glue uses; rename the column",
+        ),
+        ("features: {number: [a], datetime: [a]}\n", "features.datetime: 'a' stands in number too"),
+        ("features: {boolean: [a], exclude: [a]}\n", "features.boolean: 'a' stands in exclude too"),
+        (
+            "features: {transform: a:b}\n",
+            "features.transform: makes feature tables, and features.use takes nothing from them",
+        ),
+        (
+            "features: {delay: soon}\n",
+            "features.delay: should be seconds, not below 0, or a length of time like 90s, 5m or 1h, not 'soon'",
+        ),
+        (
+            "features: {delay: -1}\n",
+            "features.delay: should be seconds, not below 0, or a length of time like 90s, 5m or 1h, not -1",
+        ),
+        (
+            "serve: {shadow: champion}\n",
+            "serve.shadow: the champion answers already; name another alias, not 'champion'",
+        ),
+        (
+            "serve: {log: {hash: [a]}}\n",
+            "serve.log: hash needs hash_key: a hash without a key is undone by trying every value",
+        ),
+        ("monitor: {labels: {url: '${U}', id: a}}\n", "monitor.labels: url and query go together"),
+        ("monitor: {labels: {path: a, query: q, id: a}}\n", "monitor.labels: url and query go together"),
+        (
+            "monitor: {on_alert: [retrain]}\n",
+            "monitor.on_alert: takes labelled rows of the log: monitor.labels says where the truth is; "
+            "or retrain: {data: reread}",
+        ),
+        ("monitor: {last: 90s}\n", "monitor.last: should be a length of time like 12h, 7d or 4w, not '90s'"),
+        ("split: {fresh_after: [0]}\n", "split.fresh_after.0: should be greater than 0, not 0"),
+        ("tracking: 5\n", "tracking: should be a section, with keys of its own, not 5"),
+        ("serve: []\n", "serve: should be a section, with keys of its own"),
+        (
+            "ci: {image: ghcr.io/me/it:1}\n",
+            "ci.image: should be host/owner/name in small letters, without a tag: that is the model's "
+            "version, not 'ghcr.io/me/it:1'",
+        ),
+    ],
+)
+def test_each_mistake_has_its_message(tmp_path: Path, more: str, said: str) -> None:
+    (told,) = problems(tmp_path, TREE + more)
+    assert told == f"8 {said}" or (said.endswith("(") and told.startswith(f"8 {said}"))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "is_valid"),
+    [
+        *((f"{minute} 0 * * *", True) for minute in ("*", "*/5", "0", "59", "0-59", "5,10-20/2,*/59", "7/3")),
+        *((f"{minute} 0 * * *", False) for minute in ("", "60", "*/0", "*/", "1-", "-1", "1,,2", "a", "1-60", "*5")),
+        *((f"0 0 * {month} *", True) for month in ("jan", "Jan-FEB", "1,dec", "12")),
+        *((f"0 0 * {month} *", False) for month in ("0", "13", "jan2", "1-", "janu")),
+        ("0 23 31 * 6", True),
+        ("0 24 * * *", False),
+        ("0 0 0 * *", False),
+        ("0 0 32 * *", False),
+        ("0 0 * * 7", False),
+        ("0 0 * *", False),
+        ("0 0 * * * *", False),
+    ],
+)
+def test_a_schedule_is_cron(schedule: str, is_valid: bool, tmp_path: Path) -> None:
+    text = f"{TREE}ci: {{schedule: '{schedule}'}}\n"
+    if is_valid:
+        assert load(tmp_path, text).ci.schedule == schedule
+    else:
+        problem = f"8 ci.schedule: should be five fields of cron: minute hour day month weekday, not {schedule!r}"
+        assert problems(tmp_path, text) == [problem]
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("90s", 90), ("15m", 900), ("2h", 7200), ("3d", 259200), ("1w", 604800)])
+def test_lengths_of_time(text: str, wanted: int) -> None:
+    assert config.span(text).total_seconds() == wanted
+    assert config.Features(delay=text).delay_s == wanted and config.Features(delay=wanted + 0.5).delay_s == wanted + 0.5
+
+
+def test_the_schema_for_editors_is_json() -> None:
+    text = config.json_schema()
+    assert text.startswith('{\n "') and text.endswith("\n}\n")
+    schema = json.loads(text)
+    assert set(schema["properties"]) == set(config.Config.model_fields)
+    in_environment = schema["properties"]["environments"]["additionalProperties"]["properties"]
+    assert set(in_environment) == {"data", "tracking", "features", "serve", "monitor"}
+    assert set(in_environment["features"]["properties"]) == {"online_store", "offline_store"}
+    assert in_environment["serve"]["$ref"].removeprefix("#/$defs/") in schema["$defs"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("    t: {", "    a.b: {path: t.csv}\n    t: {", "a table's name has letters, digits, _, - and spaces alone"),
+        ("train: {}", "train: {}\nmonitor: {alerts: {webhooks: [{url: 'ftp://h'}]}}", "is no http:// or https:// URL"),
+    ],
+)
+def test_what_a_name_or_an_address_may_be(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert [one.partition(": ")[2] for one in problems(tmp_path, TREE.replace(old, new))] == [said]
+    good = TREE.replace("    t: {", "    my-table 2_ü: {path: t.csv}\n    t: {")
+    hooks = "monitor: {alerts: {webhooks: [{url: 'http://h'}, {url: 'https://h'}, {url: '${HOOK}'}]}}\n"
+    assert load(tmp_path, good + hooks).project == "demo"
