@@ -4,8 +4,8 @@
     python benchmarks/monitoring.py scale --rows 1000000   # one part
 
 Each measurement is a process of its own, from the Parquet file to the verdict and the HTML page; imports count. The
-reference has as many rows as the window: glue's summaries of it are made before (when a version is packaged) and their
-time is told; Evidently reads it. Both use the same methods and thresholds.
+reference has as many rows as the window: glue keeps a sample of 5,000 of them when it packages a version, and compares
+a random sample of the window with it; Evidently reads all. Both use the same methods and thresholds.
 """
 
 from __future__ import annotations
@@ -62,27 +62,22 @@ def table(path: Path, rows: int, seed: int, shift: float = 0.0) -> Path:
 
 
 def bundle(folder: Path, reference: Path) -> float:
-    """What the monitor needs of a version, made from a reference table; returns the seconds of the summaries."""
+    """What the monitor needs of a version, made from a reference table; returns the seconds that it took."""
     import time
 
     from mlops_glue import files, layout, tables
-    from mlops_glue.drift import Reference, inputs, summarised
     from mlops_glue.schema import Column, Schema
 
     kinds = ["number"] * NUMBERS + ["category"] * CATEGORIES
     schema = Schema("regression", "y", [Column(n, k) for n, k in zip(COLUMNS, kinds, strict=True)])  # type: ignore[arg-type]
     files.write_json(folder / "schema.json", schema.to_dict())
-    start, made = time.perf_counter(), {}
-    for name, method in inputs(schema).items():
-        made[name] = summarised(pq.read_table(reference, columns=[name]).column(name), method)
-    Reference(made, dict.fromkeys(made, 1 / len(made)), None).write(folder / layout.REFERENCE)
-    took = time.perf_counter() - start
-    sample = next(pq.ParquetFile(reference).iter_batches(5000))
-    rows = pa.Table.from_batches([sample])
+    start = time.perf_counter()
+    rows = pq.read_table(reference)
+    rows = rows.take(tables.spread(rows.num_rows, 5000))
     tables.write_parquet(
         folder / layout.SAMPLE, rows.append_column(layout.SPLIT_COLUMN, pa.array(["train"] * rows.num_rows))
     )
-    return took
+    return time.perf_counter() - start
 
 
 GLUE = """
@@ -90,13 +85,14 @@ from pathlib import Path
 from mlops_glue.adapters.evidently import Painter
 from mlops_glue.commands.monitor import PAGE_ROWS, samples
 from mlops_glue.config import Monitor
-from mlops_glue.monitoring.drift import Version, Watch
-from mlops_glue.monitoring.window import Sampled, pieces_of
+from mlops_glue.monitoring.drift import DriftMonitor, Version
+from mlops_glue.monitoring.sample import RowSample
+from mlops_glue.monitoring.window import pieces_of
 
 import contextlib
 with Painter() if PAGE else contextlib.nullcontext() as painter:
     version = Version.of(1, Path(FOLDER))
-    watch, sampled = Watch(version), Sampled(PAGE_ROWS)
+    watch, sampled = DriftMonitor(version), RowSample(PAGE_ROWS)
     for piece in pieces_of(Path(CURRENT), {}):
         watch.add(piece)
         sampled.add(piece)
@@ -162,7 +158,7 @@ def scale(rows: int, evidently: bool) -> None:
             size = f", page {out.stat().st_size / 1e6:.1f} MB in {mine['MiB of its page']:.0f} MiB" if page else ""
             how = "glue" if page else "glue --no-page"
             print(f"{rows:>10,} rows  {how:<15} {mine['s']:7.2f} s  {mine['MiB']:6.0f} MiB{size}", flush=True)
-        print(f"{rows:>10,} rows  (summaries of the reference, once: {took:.2f} s)", flush=True)
+        print(f"{rows:>10,} rows  (the sample of the reference, once: {took:.2f} s)", flush=True)
         if evidently:
             plain = measured(EVIDENTLY, OUT=str(folder / "plain.html"), **names)
             size = f"page {(folder / 'plain.html').stat().st_size / 1e6:.1f} MB"
@@ -182,7 +178,7 @@ import monitoring as bench
 from evidently import DataDefinition, Dataset, Report
 from evidently.presets import DataDriftPreset
 from mlops_glue.config import Monitor
-from mlops_glue.monitoring.drift import Version, Watch
+from mlops_glue.monitoring.drift import DriftMonitor, Version
 
 definition = DataDefinition(
     numerical_columns=[n for n in bench.COLUMNS if n[0] == "x"],
@@ -195,7 +191,7 @@ for rows in (500, 5000, 50000):
     for shift in (0.0, 0.1, 0.5):
         for trial in range(TRIALS):
             current = pa.table(bench.columns(rows, 7000 + trial, shift))
-            watch = Watch(version)
+            watch = DriftMonitor(version)
             watch.add(current)
             mine = watch.verdict(Monitor())["columns"]
             preset = DataDriftPreset(
@@ -228,7 +224,7 @@ def agreement(trials: int = 2) -> None:
 def alarms(windows: int = 200) -> None:
     """How often a window is an alert at the default settings, without drift and with it."""
     from mlops_glue.config import Monitor
-    from mlops_glue.monitoring.drift import Version, Watch
+    from mlops_glue.monitoring.drift import DriftMonitor, Version
 
     for trained_on in (1_000, 20_000):
         with tempfile.TemporaryDirectory() as scratch:
@@ -241,7 +237,7 @@ def alarms(windows: int = 200) -> None:
                 many = windows if rows < 50_000 else windows // 4
                 alerts = drifted = 0
                 for seed in range(many):
-                    watch = Watch(version)
+                    watch = DriftMonitor(version)
                     watch.add(pa.table(columns(rows, 10_000 + seed, shift)))
                     said = watch.verdict(Monitor())
                     alerts += said["verdict"] == "drift"

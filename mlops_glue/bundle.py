@@ -19,7 +19,7 @@ from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
 
 MODELS = ("model.onnx", "model.skops")
-TABLES = (layout.SAMPLE, layout.REFERENCE)
+TABLES = (layout.SAMPLE,)
 RECORDS = ("parity.json", "signature.json", layout.HOLDOUT)  # objects
 OF_MODEL = {*MODELS, "schema.json", "features.json"}
 FILES = {*OF_MODEL, *TABLES, *RECORDS, "input_example.json"}

@@ -1,30 +1,29 @@
-"""A column in numbers that do not grow with its rows, and the distance between two such summaries.
+"""The distribution of a column in a reference, and how far other rows are from it.
 
-Made once of what a version was trained on, when it is packaged, and of each window that is compared with it.
+The distances are Evidently's: for numbers the Wasserstein distance divided by the reference's standard deviation
+(`wasserstein`), for categories and booleans the Jensen-Shannon distance with natural logarithms (`jensenshannon`).
+Both leave nulls out; those are judged by their share.
 
-The distances are Evidently's: for numbers the Wasserstein distance by the reference's standard deviation
-(`wasserstein`), for categories and booleans the Jensen-Shannon distance by natural logarithms (`jensenshannon`). Nulls
-are left out of both and judged by their share.
-
-One broken row is no drift: what lies farther beyond the reference's range than `MARGIN` standard deviations counts as
-so far away, and of such rows the distance leaves out as many as are `few`; `outside` counts them all the same. A
-column that had one value only has no standard deviation: it is judged by the share of other values, as a category is.
+One broken row is no drift. A value farther beyond the reference's range than `MARGIN` standard deviations counts as
+exactly that far away, and as many of such rows as are `few` are left out of the distance. A column that had only one
+value has no standard deviation: it is judged by the share of other values, as a category is.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass, replace
-from functools import cache
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mlops_glue import tables
-from mlops_glue.errors import DataError
+from mlops_glue import files, layout, tables
+from mlops_glue.errors import DataError, first_line
 from mlops_glue.parsing import as_text
-from mlops_glue.schema import DATE_PARTS, Schema
+from mlops_glue.schema import DATE_PARTS, Schema, encode
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,229 +31,198 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Method = Literal["wasserstein", "jensenshannon"]
 
-EDGES = 400  # at most, of a number's bins: half by rank, half by value
-MOST_VALUES = 1000  # of a category; what is beyond counts as one value
-FEW = 5  # rows of a value; with fewer its share is not known (the rule of thumb of the chi-square test)
+MIN_COUNT = 5  # rows of a value; with fewer its share is not known (the rule of thumb of the chi-square test)
 LEAST_SPREAD = 0.001  # Evidently's least standard deviation
-MARGIN = 3.0  # standard deviations beyond the reference's range: a value that is farther counts as so far away
-FEW_SHARE, FEW_ROWS = 0.01, 2  # of a table: so many rows may be broken, and are no drift
-ABSURD = 10.0  # times the range of the middle rows: a reference's own value beyond is broken too
-DRAWS, LARGEST = 2000, 100  # of the distances between samples of one distribution
+MARGIN = 3.0  # standard deviations beyond the reference's range
+FEW_SHARE, FEW_ROWS = 0.01, 2  # of a table: so many rows may be broken without being drift
+ABSURD = 10.0  # times the range of the middle rows: a reference's own value beyond that is broken too
+DRAWS, DRAWN_ROWS = 4000, 200  # samples of one distribution, for the distance that chance alone makes
 
 
-@dataclass
-class Numbers:
-    """Numbers by bins `(edge, next edge]`; the first bin has no lower end, the last no upper one.
+@dataclass(frozen=True)
+class Difference:
+    """How some rows differ from a reference.
 
     Attributes:
-        edges: ascending, shape (edges,).
-        counts: rows of each bin, shape (edges + 1,).
-        totals: sum of the values of each bin: with them the area under the distribution function is exact.
-        spread: the reference's standard deviation.
-        chance: for many samples of one distribution the largest of distance times sqrt(rows), ascending.
-        nulls: rows without a value.
-        outside: rows beyond the reference's least and greatest value; of a reference, broken ones that it leaves out.
-        far: rows that are farther below and above than `MARGIN`; of a reference there are none.
+        distance: None where one of the two has no value.
+        known: rows with a value.
+        nulls: rows without one.
+        unseen: share of the rows with a value whose value is beyond the reference's range, or is not one of the
+            reference's; None where not all of the reference's values are known.
     """
 
-    edges: Array
-    counts: Array
-    totals: Array
-    spread: float
-    chance: Array
+    distance: float | None
+    known: int
+    nulls: int
+    unseen: float | None
+
+    @property
+    def null_share(self) -> float:
+        """0 where there are no rows."""
+        return self.nulls / max(self.known + self.nulls, 1)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers of a reference.
+
+    Attributes:
+        values: ascending, without nulls and without broken ones, float64.
+        nulls: rows without a value.
+    """
+
+    values: Array
     nulls: int = 0
-    outside: int = 0
-    far: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, values: Array) -> Numbers:
-        """The summary of a reference, whose values say where the edges are."""
-        there = np.sort(values[~np.isnan(values)])
-        known = _without_broken(there)
-        ranked = known[np.append(True, known[1:] != known[:-1])] if len(known) else np.zeros(1, values.dtype)
-        if len(ranked) > EDGES // 2:  # the quantiles nearest to so many ranks
-            ranked = known[np.rint(np.linspace(0, 1, EDGES // 2) * (len(known) - 1)).astype(int)]
-        edges = np.unique(np.concatenate([ranked, np.linspace(ranked[0], ranked[-1], EDGES // 2, dtype=values.dtype)]))
-        spread = float(np.std(known, dtype=float)) if len(known) else 0.0
-        made = cls(
-            edges.astype(float), np.zeros(len(edges) + 1, np.int64), np.zeros(len(edges) + 1), spread, np.zeros(1)
-        )
-        made.nulls = len(values) - len(there)
-        made._count(known)
-        made.outside = len(there) - len(known)
-        made.chance = made._by_chance()
-        return made
+        """From a column; NaN is null."""
+        known = _known(values)
+        return cls(_without_broken(known), len(values) - len(known))
 
-    def empty(self) -> Numbers:
-        """A summary with the same bins and nothing in them."""
-        none = np.zeros(len(self.counts), np.int64)
-        return replace(self, counts=none, totals=none.astype(float), nulls=0, outside=0, far=(0, 0))
-
-    def add(self, values: Array) -> None:
-        """Count more values; NaN is null."""
-        ordered = np.sort(values)  # NaN is last
-        known = ordered[: int(np.searchsorted(ordered, np.nan))]
-        self.nulls += len(values) - len(known)
-        self._count(known)
-
-    def _count(self, known: Array) -> None:
-        """Ascending values, none of them NaN."""
-        low, high = self.ends()
-        at = np.concatenate([[0], np.searchsorted(known, self.edges.astype(known.dtype), "right"), [len(known)]])
-        clipped = known.astype(float).clip(low, high)
-        sums = np.concatenate([[0.0], np.cumsum(clipped)])
-        self.counts += np.diff(at)
-        self.totals += np.diff(sums[at])
-        self.outside += int(np.searchsorted(known, self.edges[0].astype(known.dtype), "left")) + int(at[-1] - at[-2])
-        below, above = int(np.searchsorted(clipped, low, "right")), int(np.searchsorted(clipped, high, "left"))
-        self.far = self.far[0] + below * self.varies, self.far[1] + (len(known) - above) * self.varies
-
-    def ends(self) -> tuple[float, float]:
-        """As what a value counts that is far below, or far above."""
-        return within(float(self.edges[0]), float(self.edges[-1]), self.spread)
+    @property
+    def known(self) -> int:
+        """Rows with a value."""
+        return len(self.values)
 
     @property
     def varies(self) -> bool:
-        """Had the reference more than one value?"""
-        return len(self.edges) > 1
+        """Is there more than one value?"""
+        return self.known > 0 and bool(self.values[0] < self.values[-1])
 
     @property
     def method(self) -> Method:
-        """The distance by which it is judged."""
+        """The distance by which the column is judged."""
         return "wasserstein" if self.varies else "jensenshannon"
 
-    def _without_few(self) -> Numbers:
-        """The same without rows that are far away, as many as are `few`: of both sides the same share."""
-        far = sum(self.far)
-        if not far or far == self.known:
-            return self
-        share, counts, totals = min(few(self.known) / far, 1.0), self.counts.astype(float), self.totals.copy()
-        for at, rows, end in zip((0, -1), self.far, self.ends(), strict=True):
-            counts[at] -= share * rows
-            totals[at] -= share * rows * end
-        return replace(self, counts=counts, totals=totals)
+    @cached_property
+    def spread(self) -> float:
+        """The standard deviation."""
+        return max(float(np.std(self.values)), LEAST_SPREAD)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest number that the distance tells from those beyond."""
+        return float(self.values[0]) - MARGIN * self.spread, float(self.values[-1]) + MARGIN * self.spread
+
+    def compare(self, values: Array) -> Difference:
+        """The difference of a column from this one; NaN is null."""
+        known = _known(values)
+        nulls = len(values) - len(known)
+        if not self.known or not len(known):
+            return Difference(None, len(known), nulls, 0.0)
+        inside = np.searchsorted(known, self.values[-1], "right") - np.searchsorted(known, self.values[0], "left")
+        unseen = (len(known) - int(inside)) / len(known)
+        if self.varies:
+            distance = wasserstein(self.values, self._without_far(known)) / self.spread
+        else:
+            distance = float(jensen_shannon(np.array([1.0, 0.0]), np.array([1 - unseen, unseen])))
+        return Difference(distance, len(known), nulls, unseen)
+
+    def _without_far(self, known: Array) -> Array:
+        """Ascending values within the range, without a few of those that are far away: the same share on both sides."""
+        clipped = known.clip(*self.range)
+        below, above = (
+            int(np.searchsorted(known, self.range[0], "right")),
+            len(known) - int(np.searchsorted(known, self.range[1], "left")),
+        )
+        far = below + above
+        if far in (0, len(known)):
+            return clipped
+        left_out = min(few(len(known)), far)
+        first = round(left_out * below / far)
+        return clipped[first : len(known) - (left_out - first)]
+
+    def noise(self, rows: int, level: float) -> float:
+        """The distance that so many rows of the same distribution stay below, with the probability `level`.
+
+        It is taken from samples of the reference itself. Of a sample of `DRAWN_ROWS` the distance is the mean
+        difference of its ordered values from the reference's quantiles; it shrinks with the square root of the rows.
+        """
+        if not rows or not self.varies:
+            return 0.0
+        drawn = np.sort(np.random.default_rng(0).choice(self.values, (DRAWS, DRAWN_ROWS)), axis=1)
+        expected = np.quantile(self.values, (np.arange(DRAWN_ROWS) + 0.5) / DRAWN_ROWS)
+        distances = np.abs(drawn - expected).mean(axis=1) / self.spread
+        shrunk = (DRAWN_ROWS * (1 / self.known + 1 / rows)) ** 0.5
+        return float(np.quantile(distances, level, method="higher") * shrunk)
+
+
+@dataclass(frozen=True)
+class Categories:
+    """Categories of a reference.
+
+    Attributes:
+        counts: rows by value; 0 of a value that training had and the reference's rows do not.
+        nulls: rows without a value.
+        complete: are all values of training among them, so that any other is unseen?
+    """
+
+    counts: dict[str, int]
+    nulls: int = 0
+    complete: bool = True
+
+    @classmethod
+    def of(cls, values: Array, listed: Sequence[str] | None = ()) -> Categories:
+        """From a column, as `count` takes it.
+
+        Args:
+            values: of the column.
+            listed: values of training that may be missing in it; None where they are not known.
+        """
+        counts = count(values)
+        nulls = counts.pop("", 0)
+        return cls(dict.fromkeys(listed or (), 0) | counts, nulls, listed is not None)
 
     @property
     def known(self) -> int:
         """Rows with a value."""
-        return int(self.counts.sum())
-
-    def _areas(self) -> Array:
-        """The area under the distribution function over each bin, the last one: over it, shape (edges + 1,)."""
-        rows, edges = self.counts.sum(), self.edges
-        start = np.concatenate([[0], np.cumsum(self.counts)[:-2]]) / rows
-        inside = start * np.diff(edges, prepend=edges[0]) + (self.counts[:-1] * edges - self.totals[:-1]) / rows
-        return np.append(inside, (self.totals[-1] - self.counts[-1] * edges[-1]) / rows)
-
-    def distance(self, other: Numbers) -> float | None:
-        """From a reference to what is compared with it; None where one of them has no value."""
-        if not self.known or not other.known:
-            return None
-        if not self.varies:
-            share = other.outside / other.known
-            return float(_jensen_shannon(np.array([1.0, 0.0]), np.array([1 - share, share])))
-        return float(np.abs(self._areas() - other._without_few()._areas()).sum() / max(self.spread, LEAST_SPREAD))
-
-    def by_chance(self, rows: int, level: float) -> float:
-        """The distance that a sample of so many rows of the same distribution stays below, with this probability."""
-        if not self.known or not rows:
-            return 0.0
-        from_top = min(int((1 - level) * DRAWS), len(self.chance) - 1)
-        return float(self.chance[-1 - from_top] * (1 / self.known + 1 / rows) ** 0.5)
-
-    def _by_chance(self) -> Array:
-        """In the limit of many rows: the area under Brownian bridges (del Barrio, Giné, Matrán 1999)."""
-        if not self.known or not self.varies:
-            return np.zeros(1)
-        share = np.cumsum(self.counts)[:-2] / self.known  # at each edge but the last
-        walk = _steps()[:, : len(share)] * np.sqrt(np.diff(share, prepend=0.0))
-        np.cumsum(walk, axis=1, out=walk)
-        end = walk[:, -1:] + _steps()[:, -1:] * math.sqrt(1 - share[-1])
-        walk -= share * end
-        areas = np.abs(walk, out=walk) @ np.diff(self.edges)
-        return np.sort(areas)[-LARGEST:] / max(self.spread, LEAST_SPREAD)
-
-
-@dataclass
-class Values:
-    """Values by their counts; the last count is of all that the reference does not list.
-
-    Attributes:
-        values: those of the reference, the most frequent first.
-        counts: shape (values + 1,).
-        nulls: rows without a value.
-        whole: does the reference list all its values, so that any other one is unseen?
-    """
-
-    values: list[str]
-    counts: Array
-    nulls: int = 0
-    whole: bool = True
-
-    @classmethod
-    def of(cls, counted: dict[str, int]) -> Values:
-        """The summary of a reference, by counts; "" is null."""
-        ranked = sorted((v for v in counted if v != ""), key=lambda v: (-counted[v], v))
-        kept = ranked[:MOST_VALUES]
-        counts = [counted[v] for v in kept] + [sum(counted[v] for v in ranked[MOST_VALUES:])]
-        return cls(kept, np.array(counts, np.int64), counted.get("", 0), len(ranked) <= MOST_VALUES)
+        return sum(self.counts.values())
 
     @property
     def method(self) -> Method:
-        """The distance by which it is judged."""
+        """The distance by which the column is judged."""
         return "jensenshannon"
 
-    def empty(self) -> Values:
-        """A summary of the same values with none counted."""
-        return Values(self.values, np.zeros_like(self.counts), 0, self.whole)
+    def compare(self, values: Array) -> Difference:
+        """The difference of a column from this one, as `count` takes it."""
+        counts = count(values)
+        nulls = counts.pop("", 0)
+        known = sum(counts.values())
+        distance = None
+        if known and self.known:
+            distance = float(jensen_shannon(self._shares(self.counts), self._shares(counts)))
+        new = sum(rows for value, rows in counts.items() if value not in self.counts)
+        return Difference(distance, known, nulls, new / max(known, 1) if self.complete else None)
 
-    def add(self, counted: dict[str, int]) -> None:
-        """Count more values."""
-        place = {value: at for at, value in enumerate(self.values)}
-        for value, count in counted.items():
-            if value == "":
-                self.nulls += count
-            else:
-                self.counts[place.get(value, -1)] += count
+    def _shares(self, counts: dict[str, int]) -> Array:
+        """Values that the reference hardly has count as one, together with those that it lacks."""
+        frequent = [counts.get(value, 0) for value, rows in self.counts.items() if rows >= MIN_COUNT]
+        total = sum(counts.values())
+        return np.array([*frequent, total - sum(frequent)]) / total
 
-    @property
-    def known(self) -> int:
-        """Rows with a value."""
-        return int(self.counts.sum())
-
-    def distance(self, other: Values) -> float | None:
-        """From a reference to what is compared with it; None where one of them has no value."""
-        if not self.known or not other.known:
-            return None
-        return float(_jensen_shannon(self._shares(self), self._shares(other)))
-
-    def _shares(self, of: Values) -> Array:
-        """Values that the reference hardly has count as one, with those that it does not list."""
-        often = self.counts[:-1] >= FEW
-        return np.append(of.counts[:-1][often], of.counts[:-1][~often].sum() + of.counts[-1]) / of.known
-
-    def by_chance(self, rows: int, level: float) -> float:
-        """The distance that a sample of so many rows of the same distribution stays below, with this probability."""
-        if not self.known or not rows:
+    def noise(self, rows: int, level: float) -> float:
+        """The distance that so many rows of the same distribution stay below, with the probability `level`."""
+        if not rows or not self.known:
             return 0.0
-        rng, share = np.random.default_rng(0), self._shares(self)
-        draws = min(DRAWS, max(200, 1_000_000 // len(share)))
-        one, two = (rng.multinomial(n, share, draws) / n for n in (self.known, rows))
-        return float(np.quantile(_jensen_shannon(one, two), level, method="higher"))
+        rng, shares = np.random.default_rng(0), self._shares(self.counts)
+        draws = min(DRAWS, max(200, 1_000_000 // len(shares)))
+        one, two = (rng.multinomial(n, shares, draws) / n for n in (self.known, rows))
+        return float(np.quantile(jensen_shannon(one, two), level, method="higher"))
 
 
-Summary = Numbers | Values
+Distribution = Numbers | Categories
+
+
+def _known(values: Array) -> Array:
+    """Ascending float64 without NaN."""
+    ordered = np.sort(values.astype(float))  # NaN is last
+    return ordered[: int(np.searchsorted(ordered, np.nan))]
 
 
 def few(rows: int) -> int:
     """How many of so many rows may be broken."""
     return max(FEW_ROWS, int(FEW_SHARE * rows))
-
-
-def within(first: float, last: float, spread: float) -> tuple[float, float]:
-    """Between what a value is no farther away than it counts: the reference's range with a margin."""
-    margin = MARGIN * max(spread, LEAST_SPREAD)
-    return first - margin, last + margin
 
 
 def _without_broken(ordered: Array) -> Array:
@@ -265,7 +233,7 @@ def _without_broken(ordered: Array) -> Array:
     out = few(len(ordered))
     if len(ordered) <= 4 * out:
         return ordered
-    middle = ordered[out:-out].astype(float)
+    middle = ordered[out:-out]
     reach = ABSURD * (middle[-1] - middle[0])
     if reach == 0:
         return ordered
@@ -273,7 +241,14 @@ def _without_broken(ordered: Array) -> Array:
     return ordered[np.searchsorted(ordered, ends[0], "left") : np.searchsorted(ordered, ends[1], "right")]
 
 
-def _jensen_shannon(one: Array, two: Array) -> Array:
+def wasserstein(one: Array, two: Array) -> float:
+    """The area between the distribution functions of two ascending arrays."""
+    every = np.sort(np.concatenate([one, two]))
+    shares = [np.searchsorted(values, every[:-1], "right") / len(values) for values in (one, two)]
+    return float(np.sum(np.abs(shares[0] - shares[1]) * np.diff(every)))
+
+
+def jensen_shannon(one: Array, two: Array) -> Array:
     """Jensen-Shannon distance of shares along the last axis, natural logarithms."""
     middle = (one + two) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -281,13 +256,15 @@ def _jensen_shannon(one: Array, two: Array) -> Array:
     return np.asarray(np.sqrt(np.maximum(sum(parts) / 2, 0.0)))
 
 
-@cache
-def _steps() -> Array:
-    """Standard normal, shape (DRAWS, EDGES + 1)."""
-    return np.random.default_rng(0).normal(size=(DRAWS, EDGES + 1))
+def count(values: Array) -> dict[str, int]:
+    """How often each value occurs, of text, or of floats that are whole numbers; "" is null."""
+    if values.dtype == object:
+        return dict(Counter(values.tolist()))
+    found, counts = np.unique(values, return_counts=True)
+    return {"" if np.isnan(v) else str(int(v)): int(n) for v, n in zip(found, counts, strict=True)}
 
 
-def inputs(schema: Schema) -> dict[str, Method]:
+def drift_methods(schema: Schema) -> dict[str, Method]:
     """The encoded columns of a model, and the distance that each is judged by."""
     out: dict[str, Method] = {}
     for column in schema.columns:
@@ -300,36 +277,40 @@ def inputs(schema: Schema) -> dict[str, Method]:
     return out
 
 
-def outcome(schema: Schema, names: list[str]) -> tuple[str, Method] | None:
-    """The column of scored rows that prediction drift is about: the positive class's probability, the predicted label,
-    or the predicted value."""
-    probable = f"probability_{schema.class_order[-1]}" if schema.task == "binary" else ""
-    if probable in names:
-        return probable, "wasserstein"
+def prediction_column(schema: Schema, names: list[str]) -> tuple[str, Method] | None:
+    """The column of scored rows that prediction drift is about.
+
+    It is the positive class's probability, the predicted label, or the predicted value.
+    """
+    probability = f"probability_{schema.class_order[-1]}" if schema.task == "binary" else ""
+    if probability in names:
+        return probability, "wasserstein"
     if "prediction" not in names:
         return None
     return "prediction", "wasserstein" if schema.labels is None else "jensenshannon"
 
 
-def counted(values: Any) -> dict[str, int]:
-    """How often each value is there: of Arrow values, or of floats that are whole numbers; "" is null."""
-    if isinstance(values, np.ndarray):
-        found, counts = np.unique(values, return_counts=True)
-        return {"" if np.isnan(v) else str(int(v)): int(n) for v, n in zip(found, counts, strict=True)}
-    pairs = as_text(values).value_counts()
-    names, numbers = pairs.field(0).to_pylist(), pairs.field(1).to_pylist()
-    out: dict[str, int] = {}
-    for name, number in zip(names, numbers, strict=True):
-        out[name or ""] = out.get(name or "", 0) + number
-    return out
+def predictions(schema: Schema, table: pa.Table) -> Array | None:
+    """That column as float64, or as text in which "" is null; None where the table has none.
+
+    Raises:
+        ValueError, TypeError, NotImplementedError: it is of another type.
+    """
+    import pyarrow.compute as pc
+
+    found = prediction_column(schema, table.column_names)
+    if found is None:
+        return None
+    name, method = found
+    values = table.column(name)
+    if method == "wasserstein":
+        return np.asarray(values.to_numpy().astype(float))
+    return np.asarray(pc.fill_null(as_text(values), "").to_numpy())
 
 
-def summarised(values: Any, method: Method) -> Summary:
-    """The summary of a reference column: an Arrow column, or an array."""
-    if method == "jensenshannon":
-        whole = np.asarray(values) if not hasattr(values, "type") or tables.is_number(values.type) else values
-        return Values.of(counted(whole))
-    return Numbers.of(np.asarray(values))
+def distribution(values: Array, method: Method, listed: Sequence[str] | None = ()) -> Distribution:
+    """Of a reference's encoded column; `listed` as `Categories.of` takes it."""
+    return Categories.of(values, listed) if method == "jensenshannon" else Numbers.of(values)
 
 
 @dataclass(frozen=True)
@@ -338,73 +319,73 @@ class Reference:
 
     Attributes:
         columns: by encoded column.
-        weights: share that each of them has in what the model says; they sum to 1.
+        weights: the share of each in what the model says; they sum to 1.
         prediction: of the holdout; None where it was not kept.
     """
 
-    columns: dict[str, Summary]
+    columns: dict[str, Distribution]
     weights: dict[str, float]
-    prediction: Summary | None
-
-    def write(self, path: Path) -> None:
-        """One Parquet file, a row for each column."""
-        import pyarrow as pa
-
-        named = [*self.columns.items(), *([("prediction", self.prediction)] if self.prediction else [])]
-        rows = [
-            {"column": name, "weight": self.weights.get(name), **{k: _plain(v) for k, v in asdict(one).items()}}
-            for name, one in named
-        ]
-        kept = [{field: row.get(field) for field in FIELDS} for row in rows]
-        tables.write_parquet(path, pa.Table.from_pylist(kept, _layout()))
+    prediction: Distribution | None
 
     @classmethod
-    def read(cls, path: Path, schema: Schema) -> Reference:
-        """The inverse of `write`.
+    def of(
+        cls,
+        rows: pa.Table,
+        predicted: pa.Table,
+        schema: Schema,
+        *,
+        where: str = "reference",
+        weights: dict[str, float] | None = None,
+    ) -> Reference:
+        """From raw rows.
+
+        Args:
+            rows: those that the inputs are compared with.
+            predicted: rows with what the model says, if it is known.
+            schema: of the model.
+            where: what the table is called.
+            weights: by encoded column; None: each counts the same.
+        """
+        methods, encoded = drift_methods(schema), encode(rows, schema, where=where)
+        listed = {column.name: column.categories for column in schema.columns if column.kind == "category"}
+        columns = {name: distribution(encoded[name], method, listed.get(name, ())) for name, method in methods.items()}
+        found, values = prediction_column(schema, predicted.column_names), predictions(schema, predicted)
+        prediction = None if found is None or values is None else distribution(values, found[1])
+        return cls(columns, weights or dict.fromkeys(columns, 1 / len(columns)), prediction)
+
+    @classmethod
+    def read(cls, folder: Path, schema: Schema) -> Reference:
+        """From a bundle: its sample of training rows, and what the model says of the holdout.
 
         Raises:
-            DataError: it is missing, or is of another schema or another glue.
+            DataError: the sample is missing, or is of another schema.
         """
+        path = folder / layout.SAMPLE
         if not path.is_file():
             raise DataError(f"{path.name}: the bundle has no reference", hint="glue run, with this glue")
-        found: dict[str, Summary] = {}
-        weights: dict[str, float] = {}
-        table = tables.read_parquet(path)
-        if not table.schema.equals(_layout()):
-            raise DataError(f"{path.name}: is of another glue", hint="glue run --force, with this glue")
-        for row in table.to_pylist():
-            name, weight = row.pop("column"), row.pop("weight")
-            try:
-                found[name] = _summary(row)
-                found[name].empty()
-            except (TypeError, ValueError, LookupError, AttributeError) as error:
-                raise DataError(f"{path.name}: the row of {name!r} is not as glue writes it") from error
-            if weight is not None:
-                weights[name] = weight
-        prediction = found.pop("prediction", None)
-        if list(found) != list(inputs(schema)):
-            raise DataError(f"{path.name}: is of another schema than the bundle's", hint="glue run")
-        return cls(found, weights, prediction)
+        try:
+            train, test = (sample_part(tables.read_parquet(path), part) for part in ("train", "test"))
+            return cls.of(train, test, schema, where=path.name, weights=_weights(folder / layout.HOLDOUT))
+        except (ValueError, TypeError, KeyError, OSError, NotImplementedError) as error:  # Arrow's are among these
+            raise DataError(f"{path.name}: cannot be compared with: {first_line(error)}", hint="glue run") from error
 
 
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+def _weights(path: Path) -> dict[str, float] | None:
+    """Of a bundle; None where it has none, as one that was trained elsewhere.
+
+    Raises:
+        ValueError: they are no weights.
+    """
+    weights = files.read_json(path).get("weights") if path.is_file() else None
+    if weights is None:
+        return None
+    if not isinstance(weights, dict) or not all(type(w) in (int, float) and 0 <= w <= 1 for w in weights.values()):
+        raise ValueError(f"the weights in {path.name} are no shares")
+    return weights
 
 
-def _summary(row: dict[str, Any]) -> Summary:
-    kind: Any = Values if row["edges"] is None else Numbers
-    given = {name: row[name] for name in kind.__dataclass_fields__ if name in FIELDS}
-    made: Summary = kind(**{k: np.array(v) if k in ARRAYS else v for k, v in given.items()})
-    return made
+def sample_part(sample: pa.Table, part: str) -> pa.Table:
+    """The rows of a bundle's sample that are of `train` or of `test`."""
+    import pyarrow.compute as pc
 
-
-ARRAYS = ("edges", "counts", "totals", "chance")
-FIELDS = ("column", "weight", "edges", "counts", "totals", "spread", "chance", "nulls", "outside", "values", "whole")
-
-
-def _layout() -> pa.Schema:
-    import pyarrow as pa
-
-    types = (pa.string(), pa.float64(), pa.list_(pa.float64()), pa.list_(pa.int64()), pa.list_(pa.float64()))
-    more = (pa.float64(), pa.list_(pa.float64()), pa.int64(), pa.int64(), pa.list_(pa.string()), pa.bool_())
-    return pa.schema(list(zip(FIELDS, (*types, *more), strict=True)))
+    return sample.filter(pc.equal(sample.column(layout.SPLIT_COLUMN), part))

@@ -47,9 +47,8 @@ METRICS = "artifacts/evaluate/metrics.json"
 PLOTS = "artifacts/evaluate/plots"
 EVALUATION = "artifacts/evaluate/report"
 BUNDLE = "artifacts/bundle"
-HOLDOUT = "holdout.json"  # in a bundle: what the monitor holds performance against
-SAMPLE = "reference.parquet"  # in a bundle: rows that the page of the monitor is drawn from
-REFERENCE = "reference_columns.parquet"  # in a bundle: what the monitor compares with
+HOLDOUT = "holdout.json"  # in a bundle: metrics, weights and calibration that the monitor holds a window against
+SAMPLE = "reference.parquet"  # in a bundle: rows that the monitor compares with
 
 REPORT = "reports/index.html"  # git-ignored: what `glue report` writes
 

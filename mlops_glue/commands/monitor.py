@@ -27,11 +27,12 @@ from mlops_glue.commands.react import (
     tell_reaction,
     train_again,
 )
-from mlops_glue.drift import outcome
+from mlops_glue.drift import prediction_column, sample_part
 from mlops_glue.errors import DataError, GlueError, ToolError, UsageError, first_line
 from mlops_glue.monitoring import history
-from mlops_glue.monitoring.drift import Version, Watch
-from mlops_glue.monitoring.window import Sampled, Window, moment, pieces_of, span
+from mlops_glue.monitoring.drift import DriftMonitor, Version
+from mlops_glue.monitoring.sample import RowSample
+from mlops_glue.monitoring.window import Window, moment, pieces_of, span
 from mlops_glue.pipeline.session import project_lock
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ SHOWN = 12  # columns in the terminal
 class Seen:
     """The rows of a window by the version that answered them."""
 
-    watches: list[tuple[Watch, Any]]  # with a sample of the rows; the version with the most rows first
+    watches: list[tuple[DriftMonitor, Any]]  # with a sample of the rows; the version with the most rows first
     since: datetime | None
     until: datetime
     problems: list[str]
@@ -249,7 +250,7 @@ def _of_log(bundles: Bundles, window: Window, version: int | None) -> Seen:
     return Seen(watches, window.since, window.until, window.problems, by_labels, performances, failed)
 
 
-def _of_version(bundles: Bundles, window: Window, number: int, names: list[str]) -> tuple[Watch, Any] | None:
+def _of_version(bundles: Bundles, window: Window, number: int, names: list[str]) -> tuple[DriftMonitor, Any] | None:
     """The rows of one version; None where there is none, or too few of a version that cannot be compared with."""
     log = bundles.config.serve.log
     try:
@@ -261,7 +262,7 @@ def _of_version(bundles: Bundles, window: Window, number: int, names: list[str])
         if rows:
             window.problems.append(f"{rows} rows are left out: {error.message}")
         return None
-    watch, sampled = Watch(chosen, frozenset([*log.omit, *log.hash])), Sampled(PAGE_ROWS)
+    watch, sampled = DriftMonitor(chosen, frozenset([*log.omit, *log.hash])), RowSample(PAGE_ROWS)
     for piece in window.pieces(names):
         watch.add(piece)
         sampled.add(piece)
@@ -276,20 +277,20 @@ def _of_table(bundles: Bundles, path: Path, version: int | None, now: datetime) 
 
     chosen = bundles.of(bundles.champion(version))
     bundle = Bundle(chosen.folder)
-    watch, sampled = Watch(chosen), Sampled(PAGE_ROWS)
+    watch, sampled = DriftMonitor(chosen), RowSample(PAGE_ROWS)
     types = chosen.schema.types | (bundle.features.types if bundle.features else {})
     for raw in pieces_of(path, types, chosen.schema.decimal):
         piece = with_features(bundles.config, bundles.root, bundle, raw, path)
         watch.add(piece)
         sampled.add(piece)
     rows, problems = sampled.table(), []
-    if not watch.told and watch.problems:
+    if not watch.knows_predictions and watch.problems:
         column, why = next(iter(watch.problems.items()))
         problems.append(f"not scored, so no performance is known: {column}: {why}")
         watch.problems["prediction"] = "not known, as the rows cannot be scored"  # so it is not ok
-    elif not watch.told:
+    elif not watch.knows_predictions:
         rows = bundle.scored(rows, rows, where=str(path))
-        watch.predicted(rows)
+        watch.add_predictions(rows)
     return Seen(
         [(watch, rows)], None, now, problems, None, {chosen.number: of_table(bundles.config, chosen, rows, watch.rows)}
     )
@@ -363,13 +364,11 @@ def back(root: Path) -> dict[str, str]:
 
 def samples(version: Version, rows: Any) -> tuple[Any, Any]:
     """Rows of the reference and of the window, each with one column `prediction`: what prediction drift is about."""
-    import pyarrow.compute as pc
-
     kept = tables.read_parquet(version.folder / layout.SAMPLE)
-    train, holdout = (kept.filter(pc.equal(kept.column(layout.SPLIT_COLUMN), part)) for part in ("train", "test"))
+    train, holdout = (sample_part(kept, part) for part in ("train", "test"))
     out = []
     for table, of in ((train, holdout), (rows, rows)):
-        told = outcome(version.schema, of.column_names)
+        told = prediction_column(version.schema, of.column_names)
         if told is not None:
             said = of.column(told[0]).take(np.arange(table.num_rows) % of.num_rows)
             table = table.drop([n for n in table.column_names if n == "prediction"]).append_column("prediction", said)

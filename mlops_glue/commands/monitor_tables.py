@@ -10,8 +10,9 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, layout, streaming, tables
 from mlops_glue.errors import UsageError
+from mlops_glue.monitoring.sample import RowSample
 from mlops_glue.monitoring.tables import compared
-from mlops_glue.monitoring.window import Sampled, pieces_of
+from mlops_glue.monitoring.window import pieces_of
 from mlops_glue.schema import Schema
 
 PAGE_ROWS = 2000  # of each table
@@ -41,7 +42,7 @@ def monitor_tables(
             painter = stack.enter_context(Painter())
         notes: list[str] = []
         table = streaming.read_or_sample(Path(reference), notes)
-        sampled, before = Sampled(PAGE_ROWS), Sampled(PAGE_ROWS)
+        sampled, before = RowSample(PAGE_ROWS), RowSample(PAGE_ROWS)
         before.add(table)
 
         def pieces(schema: Schema) -> Iterator[Any]:

@@ -12,8 +12,9 @@ from mlops_glue.errors import ConfigError, GlueError, UsageError
 from mlops_glue.monitoring import alerts, labels
 from mlops_glue.monitoring.drift import Version
 from mlops_glue.monitoring.performance import ESTIMATED_ROWS, performance
+from mlops_glue.monitoring.sample import RowSample
 from mlops_glue.monitoring.target import target_drift
-from mlops_glue.monitoring.window import Sampled, Window
+from mlops_glue.monitoring.window import Window
 from mlops_glue.parsing import as_text
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Performances:
         if adopted(version):
             return None
         said = ["prediction", *(f"probability_{label}" for label in version.schema.labels or [])]
-        monitor, joined, sampled = self._config.monitor, labels.Joined(None, rows), Sampled(ESTIMATED_ROWS)
+        monitor, joined, sampled = self._config.monitor, labels.Joined(None, rows), RowSample(ESTIMATED_ROWS)
         try:
             if self._labels is not None:
                 joined = labels.join(self._labels, self._window.pieces(names, self._columns(said)))

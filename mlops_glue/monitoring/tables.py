@@ -8,12 +8,12 @@ from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import tables
-from mlops_glue.drift import Reference, inputs, outcome, summarised
+from mlops_glue.drift import Reference
 from mlops_glue.errors import DataError
-from mlops_glue.monitoring.drift import Version, Watch
+from mlops_glue.monitoring.drift import DriftMonitor, Version
 from mlops_glue.pipeline.featurize import column_of
 from mlops_glue.pipeline.profile import STEADY, Profile, find_timestamp, infer_task, profile
-from mlops_glue.schema import Kind, Schema, encode
+from mlops_glue.schema import Kind, Schema
 from mlops_glue.suggest import did_you_mean
 
 
@@ -29,13 +29,13 @@ def compared(
         where: the reference's file, for messages.
     """
     version, left_out = as_version(where, reference)
-    watch = Watch(version)
+    monitor = DriftMonitor(version)
     for piece in current(version.schema):
-        watch.add(piece)
-    told = watch.verdict(settings)
-    del told["version"]
-    told["other_columns"] = [name for name in told["other_columns"] if name not in left_out]
-    return told | {"left_out": left_out}, version
+        monitor.add(piece)
+    verdict = monitor.verdict(settings)
+    del verdict["version"]
+    verdict["other_columns"] = [name for name in verdict["other_columns"] if name not in left_out]
+    return verdict | {"left_out": left_out}, version
 
 
 def as_version(path: Path, table: Any) -> tuple[Version, dict[str, str]]:
@@ -43,8 +43,6 @@ def as_version(path: Path, table: Any) -> tuple[Version, dict[str, str]]:
 
     A column that is empty, or has one value only, teaches a model nothing; here it counts: it may fill, or move.
     """
-    import pyarrow as pa
-
     names = table.column_names
     apart = [name for name in names if name == "prediction" or name.startswith("probability_")]
     found = profile(table.drop_columns(apart))
@@ -60,14 +58,10 @@ def as_version(path: Path, table: Any) -> tuple[Version, dict[str, str]]:
         task = infer_task(table.column("prediction"))
         labels = None if task == "regression" else sorted(table.column("prediction").unique().drop_null().to_pylist())
     schema = Schema(task, "", columns, labels, decimal=decimal)
-    encoded = pa.table(encode(table, schema, where=str(path)))
-    summaries = {name: summarised(encoded.column(name), method) for name, method in inputs(schema).items()}
-    said = outcome(schema, names)
-    prediction = summarised(table.column(said[0]), said[1]) if said else None
-    weights = dict.fromkeys(summaries, 1 / len(summaries))
+    reference = Reference.of(table, table, schema, where=str(path))
     reasons = {p.name: p.reason for p in found if p.name not in clock and kinds[p.name] is None}
     left_out = reasons | dict.fromkeys(clock, "it says when")
-    return Version(0, schema, Reference(summaries, weights, prediction), path), left_out
+    return Version(0, schema, reference, path), left_out
 
 
 def steady(found: Profile, values: Any) -> Kind | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -184,38 +184,3 @@ def pieces_of(path: Path, types: dict[str, str], decimal: str = ".") -> Iterator
         raise DataError(f"{path}: cannot be read as parquet: {first_line(error)}") from error
     if rows == 0:
         raise DataError(f"{path}: has a header but no rows")
-
-
-class Sampled:
-    """Rows spread evenly over what is given, at most twice `rows` of them at a time.
-
-    Args:
-        rows: how many are wanted.
-    """
-
-    def __init__(self, rows: int) -> None:
-        self._rows, self._step, self._seen = rows, 1, 0
-        self._kept: list[Any] = []
-
-    def add(self, table: pa.Table) -> None:
-        """Take every so-manieth row."""
-        first = -self._seen % self._step
-        self._kept.append(table.take(np.arange(first, table.num_rows, self._step)))
-        self._seen += table.num_rows
-        while sum(one.num_rows for one in self._kept) > 2 * self._rows:
-            whole = self.table()
-            self._kept = [whole.take(np.arange(0, whole.num_rows, 2))]
-            self._step *= 2
-
-    def table(self) -> pa.Table:
-        """The rows; of columns that are not in every piece the others are null.
-
-        Where a column has another type in some pieces, those of the last one's types.
-        """
-        import pyarrow as pa
-
-        try:
-            return pa.concat_tables(self._kept, promote_options="permissive")
-        except pa.ArrowException:
-            schema = self._kept[-1].schema
-            return pa.concat_tables([one for one in self._kept if one.schema == schema])

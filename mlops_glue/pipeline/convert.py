@@ -14,7 +14,7 @@ from mlops_glue.adapters import onnx
 from mlops_glue.errors import CheckFailed, DataError
 from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.package import compare
-from mlops_glue.schema import Column, Kind, Schema, encode
+from mlops_glue.schema import Column, Kind, Schema
 from mlops_glue.scoring import Bundle
 
 if TYPE_CHECKING:
@@ -87,8 +87,6 @@ def _keep_reference(folder: Path, raw: pa.Table, schema: Schema) -> None:
     parts = [chosen.append_column(layout.SPLIT_COLUMN, pa.array([part] * len(at))) for part in ("train", "test")]
     sampled = pa.concat_tables(parts)
     tables.write_parquet(folder / layout.SAMPLE, sampled)
-    encoded = pa.table(encode(raw, schema))
-    reference.reference(encoded, sampled, schema, None).write(folder / layout.REFERENCE)
 
 
 def _columns(model: Any, signature: dict[str, Any] | None, rows: Any) -> list[Column]:

@@ -16,7 +16,6 @@ from mlops_glue.dates import as_datetime
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.parsing import clean_words, is_text
 from mlops_glue.pipeline import reference, row_selection
-from mlops_glue.pipeline.holdout import holdout
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema, as_numbers
@@ -31,8 +30,7 @@ def package(config: Config, root: Path) -> None:
 
     Files: `model.onnx` where ONNX is faithful, else `model.skops`; `parity.json`, the proof of it; `schema.json`;
     `features.json`, what of it is in Feast, if anything; `signature.json` in MLflow's form; `input_example.json`;
-    `reference.parquet` (a sample) and `reference_columns.parquet` (of all rows), for monitoring; `holdout.json`: its
-    metrics, and what a probability is worth.
+    `reference.parquet`, a sample of rows, and `holdout.json`, what the holdout said, both for monitoring.
 
     Raises:
         CheckFailed: `package.require: onnx` and ONNX is not faithful.
@@ -62,9 +60,7 @@ def package(config: Config, root: Path) -> None:
     sample = reference.sample(Bundle(folder), raw.select(names), parts)
     tables.write_parquet(folder / layout.SAMPLE, sample)
     evaluation = files.read_json(root / layout.EVALUATION / "evaluation.json")
-    made_of = reference.reference(parts["train"], sample, schema, evaluation["importances"])
-    made_of.write(folder / layout.REFERENCE)
-    files.write_json(folder / layout.HOLDOUT, holdout(evaluation, sample, schema))
+    files.write_json(folder / layout.HOLDOUT, reference.holdout(evaluation, sample, schema))
 
 
 def kept(

@@ -1,12 +1,14 @@
-"""What monitoring will compare with: summaries of the training data, and a sample of rows with what the model says."""
+"""What monitoring will compare with: a sample of rows with what the model says, and what the holdout said."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlops_glue import layout, tables
-from mlops_glue.drift import Reference, inputs, outcome, summarised
+from mlops_glue.drift import drift_methods, sample_part
+from mlops_glue.pipeline import curves
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
 
@@ -15,30 +17,6 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 5000  # of each part
 MLFLOW_TYPES = {"number": "double", "category": "string", "boolean": "boolean", "datetime": "datetime"}
-
-
-def reference(
-    train: pa.Table, sampled: pa.Table, schema: Schema, importances: list[dict[str, Any]] | None
-) -> Reference:
-    """Summaries of the training rows by encoded column, and of what the model says of the holdout.
-
-    Args:
-        train: the encoded training rows.
-        sampled: what `sample` gives.
-        schema: of the model.
-        importances: by permutation, of `evaluate`; None, or all nothing, gives each column the same weight.
-    """
-    import pyarrow.compute as pc
-
-    methods = inputs(schema)
-    with ThreadPoolExecutor(2) as pool:  # NumPy lets the other one work while it sorts
-        columns = dict(zip(methods, pool.map(lambda n: summarised(train.column(n), methods[n]), methods), strict=True))
-    said = {one["column"]: max(one["mean"] or 0.0, 0.0) for one in importances or []}
-    total = sum(said.values())
-    weights = {name: said.get(name, 0.0) / total if total else 1 / len(columns) for name in columns}
-    holdout = sampled.filter(pc.equal(sampled.column(layout.SPLIT_COLUMN), "test"))
-    told = outcome(schema, holdout.column_names)
-    return Reference(columns, weights, summarised(holdout.column(told[0]), told[1]) if told else None)
 
 
 def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Table:
@@ -56,11 +34,51 @@ def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Tabl
     return pa.concat_tables(pieces)
 
 
+def holdout(evaluation: dict[str, Any], sampled: pa.Table, schema: Schema) -> dict[str, Any]:
+    """What the monitor holds a window against.
+
+    Args:
+        evaluation: what `evaluate` wrote.
+        sampled: what `sample` gives.
+        schema: of the model.
+
+    Returns:
+        The metrics with their intervals; the weights of the columns; by class the points of the calibration, which say
+        what a probability of the model is worth, or None without probabilities.
+    """
+    scores = {name: {k: of[k] for k in ("value", "low", "high")} for name, of in evaluation["metrics"].items()}
+    record: dict[str, Any] = {
+        "rows": evaluation["rows"],
+        "metrics": scores,
+        "weights": weights(evaluation["importances"], schema),
+        "calibration": None,
+    }
+    if schema.labels is None or f"probability_{schema.labels[0]}" not in sampled.column_names:
+        return record
+    rows = sample_part(sampled, "test")
+    truth = schema.class_indices(rows.column(schema.target).to_numpy())
+    points = []
+    for at, label in enumerate(schema.class_order):
+        across, up = curves.calibration(truth == at, rows.column(f"probability_{label}").to_numpy())
+        points.append([np.asarray(across, float).tolist(), np.asarray(up, float).tolist()])
+    return record | {"calibration": points, "calibration_rows": rows.num_rows}
+
+
+def weights(importances: list[dict[str, Any]] | None, schema: Schema) -> dict[str, float]:
+    """The share of each encoded column in what the model says: its permutation importance; they sum to 1.
+
+    Without importances, or where none is above nothing, each column has the same.
+    """
+    means = {row["column"]: max(row["mean"] or 0.0, 0.0) for row in importances or []}
+    total, names = sum(means.values()), list(drift_methods(schema))
+    return {name: means.get(name, 0.0) / total if total else 1 / len(names) for name in names}
+
+
 def signature(schema: Schema, *, probabilities: bool = True) -> dict[str, Any]:
     """Inputs and outputs of the raw columns in the form of MLflow's `ModelSignature.to_dict`, lists for its strings."""
     inputs = [{"name": c.name, "type": MLFLOW_TYPES[c.kind], "required": not c.nullable} for c in schema.columns]
     label = "double" if schema.labels is None else {int: "long", bool: "boolean"}.get(type(schema.labels[0]), "string")
     outputs = [{"name": "prediction", "type": label, "required": True}]
     shares = (schema.labels or []) if probabilities else []
-    outputs += [{"name": f"probability_{one}", "type": "double", "required": False} for one in shares]
+    outputs += [{"name": f"probability_{label}", "type": "double", "required": False} for label in shares]
     return {"inputs": inputs, "outputs": outputs}

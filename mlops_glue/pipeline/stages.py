@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlops_glue.config import Config
 
-FORMAT = 5  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
+FORMAT = 6  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
 STAGES = ("ingest", "validate", "featurize", "split", "train", "evaluate", "package")
 # The keys of `glue.yaml` that each stage reads: DVC runs it again when one changes. `{labels}` is the labels' source.
 # Of `features` they are those that decide what is learned; the others say where it is kept.

@@ -16,14 +16,13 @@ from scipy.stats import wasserstein_distance
 
 from mlops_glue import files, layout, tables
 from mlops_glue.config import Drift, Monitor, Performance
-from mlops_glue.drift import MARGIN, Numbers, few
-from mlops_glue.monitoring.drift import Version, Watch
+from mlops_glue.drift import MARGIN, Numbers, Reference, few
+from mlops_glue.monitoring.drift import DriftMonitor, Version
 from mlops_glue.monitoring.labels import TRUTH, Joined
 from mlops_glue.monitoring.performance import performance, truths
 from mlops_glue.monitoring.tables import compared
-from mlops_glue.pipeline.reference import reference
 from mlops_glue.report.pull_request import _drift
-from mlops_glue.schema import Schema, encode
+from mlops_glue.schema import Schema
 from mlops_glue.serving.segments import Field
 from mlops_glue.serving.ship import _column
 
@@ -107,9 +106,11 @@ def by_pull_request(before: pa.Table, now: pa.Table, folder: Path) -> dict[str, 
 def by_log(before: pa.Table, now: pa.Table, folder: Path) -> dict[str, Any]:
     """What a version was trained on against what it was asked, as the prediction log has it."""
     _, found = compared(before, lambda _: [now], SETTINGS, folder / "a.parquet")
-    encoded = pa.table(encode(before, found.schema))
-    nothing = pa.table({layout.SPLIT_COLUMN: pa.array([], pa.string())})
-    watch = Watch(Version(1, found.schema, reference(encoded, nothing, found.schema, None), folder))
+    parts = [
+        before.append_column(layout.SPLIT_COLUMN, pa.array([part] * before.num_rows)) for part in ("train", "test")
+    ]
+    tables.write_parquet(folder / layout.SAMPLE, pa.concat_tables(parts))
+    watch = DriftMonitor(Version(1, found.schema, Reference.read(folder, found.schema), folder))
     logged = {}
     for column in found.schema.columns:
         field = Field(column.name, column.kind, column.dtype, column.day_first)
@@ -174,12 +175,10 @@ def test_few_broken_rows_change_no_verdict_on_either_side(name: str, seed: int) 
 
     for reference_rows in (one, with_broken(one)):
         known = Numbers.of(reference_rows)
-        limit = max(0.2, known.by_chance(rows, level))
+        limit = max(0.2, known.noise(rows, level))
         for values, drifts in ((two, False), (with_broken(two), False), (shifted, True), (with_broken(shifted), True)):
-            seen = known.empty()
-            for piece in np.array_split(values, 3):
-                seen.add(piece)
-            assert ((known.distance(seen) or 0.0) >= limit) == drifts, (len(values), drifts)
+            seen = known.compare(values)
+            assert ((seen.distance or 0.0) >= limit) == drifts, (len(values), drifts)
             assert seen.known == rows
 
 
@@ -190,11 +189,10 @@ def test_what_is_far_away_and_not_few_counts_as_far_as_the_margin(rows: int) -> 
     known = Numbers.of(one)
     two = one.copy()
     two[:rows] = 1e9
-    seen = known.empty()
-    seen.add(two)
+    seen = known.compare(two)
     clipped = np.minimum(two[few(4000) :], one.max() + MARGIN * one.std())
-    assert (seen.outside, seen.far) == (rows, (0, rows))
-    assert known.distance(seen) == pytest.approx(wasserstein_distance(one, clipped) / one.std(), abs=0.004)
+    assert seen.unseen == pytest.approx(rows / 4000)
+    assert seen.distance == pytest.approx(wasserstein_distance(one, clipped) / one.std(), rel=1e-9)
 
 
 TRUE, FALSE = ["True", "true", "TRUE", "yes", "Y", "1", "1.0", " t "], ["False", "no", "NO", "n", "0", "0.0", "f"]

@@ -52,8 +52,7 @@ def test_a_sound_one(bundle: Path) -> None:
     files.write_json(bundle / "input_example.json", [{"a": 1}, {"a": None}])
     for name in ("parity.json", "signature.json", "holdout.json"):
         files.write_json(bundle / name, {})
-    for name in (layout.SAMPLE, layout.REFERENCE):
-        pq.write_table(pa.table({"a": [1]}), bundle / name)
+    pq.write_table(pa.table({"a": [1]}), bundle / layout.SAMPLE)
     found = check(bundle, files.digest(bundle))
     assert (found.features, found.examples) == (FEATURES, [{"a": 1}, {"a": None}])
     check_tables(bundle)
@@ -144,7 +143,7 @@ def test_files_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_tables_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what their own heads say: bytes of all row groups, rows and columns."""
-    for name in (layout.SAMPLE, layout.REFERENCE):
+    for name in (layout.SAMPLE,):
         (bundle / name).write_bytes(b"torn")
         with pytest.raises(DataError) as refused:
             check_tables(bundle)

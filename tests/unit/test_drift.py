@@ -1,378 +1,136 @@
-"""When a window drifts: each limit on both sides, of real summaries."""
+"""Distances of columns against those of SciPy, which Evidently's are, and against chance."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy.stats import norm
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
 
-from mlops_glue import files, layout
-from mlops_glue.config import Drift, Monitor
-from mlops_glue.drift import Reference, Summary, inputs, summarised
+from mlops_glue import files, layout, tables
+from mlops_glue.drift import Categories, Numbers, Reference, distribution, drift_methods, few
 from mlops_glue.errors import DataError
-from mlops_glue.monitoring.drift import Version, Watch, answered
-from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.schema import Column, Schema
+
+SHAPES: dict[str, Any] = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "lognormal": lambda rng, n: rng.lognormal(0, 1, n),
+    "counts": lambda rng, n: rng.poisson(2, n).astype(float),
+    "mostly zero": lambda rng, n: (rng.random(n) < 0.05) * rng.exponential(size=n),
+    "large": lambda rng, n: 1e6 + rng.uniform(size=n),
+}
 
 
-def version(prediction: Any = None, **columns: Any) -> Version:
-    """Of columns of numbers, each of the same weight."""
-    schema = Schema("regression", "y", [Column(name, "number", "double") for name in columns])
-    known: dict[str, Summary] = {n: summarised(np.asarray(v, float), "wasserstein") for n, v in columns.items()}
-    said = None if prediction is None else summarised(np.asarray(prediction, float), "wasserstein")
-    return Version(1, schema, Reference(known, dict.fromkeys(known, 1 / len(known)), said), Path())
+def words(**counts: int) -> Any:
+    """An array of text, each word so often; `null` is an empty one."""
+    return np.array([("" if name == "null" else name) for name, n in counts.items() for _ in range(n)], object)
 
 
-def verdict(of: Version, settings: Monitor, **columns: Any) -> dict[str, Any]:
-    watch = Watch(of)
-    watch.add(pa.table({name: pa.array(np.asarray(v, float), from_pandas=True) for name, v in columns.items()}))
-    return watch.verdict(settings)
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_numbers_are_as_far_as_scipy_says(name: str, shift: float) -> None:
+    rng = np.random.default_rng(0)
+    one, two = SHAPES[name](rng, 5000), SHAPES[name](rng, 3000)
+    two = two + shift * one.std()
+    got = Numbers.of(one).compare(two).distance
+    assert got == pytest.approx(wasserstein_distance(one, two) / one.std(), abs=0.004)
+    if name == "counts":  # nothing is broken or far away in these
+        assert got == pytest.approx(wasserstein_distance(one, two) / one.std(), rel=1e-9)
 
 
-def normal(rows: int, seed: int, mean: float = 0.0) -> Any:
-    return np.random.default_rng(seed).normal(mean, 1, rows)
+def test_nulls_and_what_is_outside_are_counted_and_one_broken_row_is_no_drift() -> None:
+    values = np.random.default_rng(0).normal(size=5000)
+    reference = Numbers.of(values)
+    broken = values[:2000].copy()
+    broken[:3] = np.nan, 1e30, -50
+    found = reference.compare(broken)
+    assert (found.nulls, found.known, found.unseen) == (1, 1999, pytest.approx(2 / 1999))
+    assert (found.distance or 9) < 0.1 and found.null_share == 1 / 2000
+    assert reference.compare(np.full(5, np.nan)).distance is None
+    assert Numbers.of(np.full(5, np.nan)).compare(values).distance is None
 
 
-@pytest.mark.parametrize(("rows", "said"), [(199, "not enough data"), (200, "drift"), (201, "drift")])
-def test_with_so_many_rows_there_is_a_verdict(rows: int, said: str) -> None:
-    told = verdict(version(a=normal(1000, 0)), Monitor(min_rows=200), a=normal(rows, 1, 3))
-    assert told["verdict"] == said
-    assert (told["drift_share"], told["columns"]["a"]["drifted"]) == ((None, None) if rows < 200 else (1.0, True))
+def test_far_rows_are_left_out_on_both_sides_alike() -> None:
+    """Of 1,000 rows ten are few; of 30 that are far below and 10 far above they are a quarter of each."""
+    one = np.linspace(-1, 1, 1000)
+    two = one.copy()
+    two[:30], two[-10:] = -1e9, 1e9
+    reference = Numbers.of(one)
+    low, high = reference.range
+    kept = np.concatenate([np.full(22, low), two[30:-10], np.full(8, high)])
+    wanted = wasserstein_distance(one, kept) / one.std()
+    assert few(1000) == 10 and reference.compare(two).distance == pytest.approx(wanted, rel=1e-9)
 
 
-def test_the_level_is_divided_by_the_columns_and_the_prediction() -> None:
-    """Bonferroni: of five columns and a prediction each is asked at 1 - 0.05 / 6."""
-    names, settings = "abcde", Monitor(min_rows=1)
-    of = version(prediction=normal(500, 9), **{name: normal(500, at) for at, name in enumerate(names)})
-    told = verdict(of, settings, prediction=normal(30, 19), **{n: normal(30, 10 + at) for at, n in enumerate(names)})
-    for name in names:
-        known = of.reference.columns[name]
-        assert told["columns"][name]["threshold"] == known.by_chance(30, 1 - 0.05 / 6) > known.by_chance(30, 0.95) > 0.2
-    assert of.reference.prediction is not None
-    assert told["prediction"]["threshold"] == of.reference.prediction.by_chance(30, 1 - 0.05 / 6)
+def test_categories_are_as_far_as_scipy_says() -> None:
+    reference = Categories.of(words(a=50, b=30, c=20, null=7))
+    found = reference.compare(words(a=10, c=5, new=5))
+    assert found.distance == pytest.approx(jensenshannon([0.5, 0.3, 0.2, 0], [0.5, 0, 0.25, 0.25]))
+    assert (reference.nulls, found.unseen) == (7, 0.25)
 
 
-@pytest.mark.parametrize("counts", [True, False])
-def test_drift_of_the_prediction_alone_counts_where_that_is_asked_for(counts: bool) -> None:
-    of = version(prediction=normal(1000, 0), a=normal(1000, 1))
-    told = verdict(of, Monitor(drift=Drift(prediction=counts)), prediction=normal(500, 2, 2), a=normal(500, 3))
-    assert told["prediction"]["drifted"] and told["drifted"] == []
-    assert told["verdict"] == ("drift" if counts else "ok")
+@pytest.mark.parametrize(("listed", "unseen"), [((), 0.5), (["rare"], 0.0), (None, None)])
+def test_what_training_had_is_not_unseen_where_that_is_known(listed: Any, unseen: float | None) -> None:
+    assert Categories.of(words(a=50), listed).compare(words(a=5, rare=5)).unseen == unseen
 
 
-def test_between_the_limit_and_what_chance_does_is_no_drift() -> None:
-    of = version(a=normal(1000, 0))
-    few, many = normal(30, 1), normal(3000, 1)
-    for values, drifts in ((few, False), (many, True)):
-        moved = (values - values.mean()) / values.std() + 0.3
-        one = verdict(of, Monitor(min_rows=1), a=moved)["columns"]["a"]
-        assert one["distance"] > 0.2 and one["drifted"] == drifts == (one["distance"] >= one["threshold"])
-        assert one["why"] == ("distribution" if drifts else None)
-    assert verdict(of, Monitor(min_rows=1, drift=Drift(number=0.5)), a=many + 0.3)["columns"]["a"]["threshold"] == 0.5
+@pytest.mark.parametrize("rows", [200, 1000])
+@pytest.mark.parametrize("name", ["normal", "lognormal", "words", "many words"])
+def test_chance_stays_below(name: str, rows: int) -> None:
+    """Of 400 windows of the reference's own distribution, with 20 references, at 99 %: at most 12 are above."""
+    rng = np.random.default_rng(5)
+
+    def draw(n: int) -> Any:
+        if name in SHAPES:
+            return SHAPES[name](rng, n)
+        share = 1 / np.arange(1, 200 if name == "many words" else 5)
+        return rng.choice(len(share), n, p=share / share.sum()).astype(float)
+
+    method = "wasserstein" if name in SHAPES else "jensenshannon"
+    above = 0
+    for _ in range(20):
+        reference = distribution(draw(5000), method)  # type: ignore[arg-type]
+        limit = reference.noise(rows, 0.99)
+        above += sum((reference.compare(draw(rows)).distance or 0.0) > limit for _ in range(20))
+    assert above <= 12
 
 
-def with_nulls(rows: int, share: float) -> Any:
-    """As like the normal distribution as so many rows can be."""
-    known = round(rows * (1 - share))
-    return np.append(norm.ppf((np.arange(known) + 0.5) / known), np.full(rows - known, np.nan))
+SCHEMA = Schema("binary", "y", [Column("n", "number"), Column("w", "category"), Column("at", "datetime")], [0, 1])
 
 
-@pytest.mark.parametrize(
-    ("before", "now", "rows", "why"),
-    [
-        (0.30, 0.30, 10_000, None),
-        (0.30, 0.34, 10_000, None),  # more than chance does, less than the limit of 0.1
-        (0.30, 0.26, 10_000, None),
-        (0.30, 0.41, 10_000, "nulls"),
-        (0.30, 0.19, 10_000, "nulls"),
-        (0.30, 0.00, 10_000, "nulls"),  # that they vanish is drift as well
-        (0.30, 1.00, 10_000, "nulls"),
-        (0.00, 0.11, 10_000, "nulls"),
-        (0.30, 0.41, 40, None),  # more than the limit, less than chance does with so few rows
-    ],
-)
-def test_nulls_drift_beyond_the_limit_and_chance(before: float, now: float, rows: int, why: str | None) -> None:
-    one = verdict(version(a=with_nulls(10_000, before)), Monitor(min_rows=1), a=with_nulls(rows, now))["columns"]["a"]
-    assert (one["why"], one["drifted"]) == (why, why is not None)
+def bundle(folder: Path, **record: Any) -> Path:
+    """The files of a bundle that the monitor reads."""
+    rng = np.random.default_rng(0)
+    times = pa.array(rng.integers(1.6e15, 1.7e15, 200), pa.timestamp("us"))
+    rows = {"n": rng.normal(size=200), "w": ["a", "b"] * 100, "at": times, "y": [0, 1] * 100}
+    said = {"prediction": [0, 1] * 100, "probability_1": np.linspace(0, 1, 200)}
+    sample = pa.table({**rows, layout.SPLIT_COLUMN: ["train"] * 120 + ["test"] * 80, **said})
+    tables.write_parquet(folder / layout.SAMPLE, sample)
+    files.write_json(folder / layout.HOLDOUT, record)
+    return folder
 
 
-def test_predictions_that_are_none_are_counted_and_many_are_drift() -> None:
-    of, steady = version(prediction=normal(1000, 0), a=normal(1000, 1)), normal(1000, 2)
-    for missing, drifts in ((0, False), (3, False), (900, True), (1000, True)):
-        said = normal(1000, 3)
-        said[:missing] = np.nan
-        told = verdict(of, Monitor(), prediction=said, a=steady)
-        assert (told["unanswered"], told["predictions"]) == (missing, 1000)
-        assert told["verdict"] == ("drift" if drifts else "ok")
+def test_a_reference_is_read_from_a_bundle(tmp_path: Path) -> None:
+    weights = {"n": 0.75, "w": 0.25}
+    found = Reference.read(bundle(tmp_path, weights=weights), SCHEMA)
+    assert list(found.columns) == list(drift_methods(SCHEMA))
+    assert list(found.columns) == ["n", "w", "at.days", "at.month", "at.weekday", "at.hour"]
+    assert found.weights == weights and {c.known for c in found.columns.values()} == {120}
+    assert found.prediction is not None and found.prediction.known == 80 and found.prediction.method == "wasserstein"
+    (tmp_path / layout.HOLDOUT).unlink()  # of a model that was trained elsewhere
+    assert Reference.read(tmp_path, SCHEMA).weights == dict.fromkeys(found.columns, 1 / 6)
+    with pytest.raises(DataError, match=r"reference\.parquet: column 'm' is missing"):
+        Reference.read(tmp_path, Schema("binary", "y", [Column("m", "number")], [0, 1]))
+    (tmp_path / layout.SAMPLE).unlink()
+    with pytest.raises(DataError, match="has no reference"):
+        Reference.read(tmp_path, SCHEMA)
 
 
-def test_values_of_another_type_are_a_problem_of_their_column() -> None:
-    of = version(prediction=normal(1000, 0), a=normal(1000, 1), b=normal(1000, 2))
-    watch = Watch(of)
-    nested = pa.array([[1.0]] * 300)
-    watch.add(pa.table({"a": nested, "b": normal(300, 4), "prediction": ["much"] * 300}))
-    told = watch.verdict(Monitor())
-    assert told["drifted"] == ["a"] and told["verdict"] == "drift" and not told["columns"]["b"]["drifted"]
-    assert told["prediction"]["drifted"] and "is not what it was" in told["prediction"]["why"]
-
-
-RAW = [
-    Column("size", "number", "double"),
-    Column("town", "category", "string"),
-    Column("when", "datetime", "string"),
-    Column("ok", "boolean", "bool"),
-    Column("code", "number", "string"),
-]
-OF_KINDS = Schema("binary", "y", RAW, labels=["no", "yes"], positive="yes")
-
-
-def asked(rows: int, seed: int) -> dict[str, Any]:
-    """What is asked, as training had it."""
-    rng = np.random.default_rng(seed)
-    return {
-        "size": rng.normal(10, 2, rows),
-        "town": np.array(["Wien", "Graz", "Linz"])[rng.choice(3, rows, p=[0.6, 0.3, 0.1])],
-        "when": [f"2024-{m:02}-{d:02}T{h:02}:00" for m, d, h in rng.integers(1, [13, 29, 24], (rows, 3))],
-        "ok": rng.random(rows) < 0.7,
-        "code": [str(one) for one in rng.integers(0, 50, rows)],
-        "probability_yes": rng.random(rows) * 0.5,
-        "prediction": np.where(rng.random(rows) < 0.3, "yes", "no"),
-    }
-
-
-@cache
-def trained() -> tuple[dict[str, Summary], Summary]:
-    table, methods = pa.table(asked(3000, 0)), inputs(OF_KINDS)
-    known = {name: summarised(pa.chunked_array([one]), methods[name]) for name, one in encode(table, OF_KINDS).items()}
-    return known, summarised(table["probability_yes"], "wasserstein")
-
-
-def of_kinds(weights: dict[str, float] | None = None) -> Version:
-    known, said = trained()
-    reference = Reference(dict(known), weights or dict.fromkeys(known, 1 / len(known)), said)
-    return Version(7, OF_KINDS, reference, Path())
-
-
-def watched(of: Version, *more: dict[str, Any], unlogged: frozenset[str] = frozenset()) -> Watch:
-    """What was asked of 600 rows, changed; None takes the column away."""
-    watch = Watch(of, unlogged)
-    for seed, one in enumerate(more or ({},), 1):
-        columns = {name: values for name, values in (asked(600, seed) | one).items() if values is not None}
-        watch.add(pa.table(columns))
-    return watch
-
-
-PARTS = [f"when.{one}" for one in ("days", "month", "weekday", "hour")]
-
-
-def test_rows_of_every_kind_that_are_as_in_training_are_no_drift() -> None:
-    told = watched(of_kinds(), {}, {}).verdict(Monitor())
-    assert (told["version"], told["rows"], told["predictions"], told["unanswered"]) == (7, 1200, 1200, 0)
-    assert (told["verdict"], told["drifted"], told["drift_share"], told["threshold"]) == ("ok", [], 0, 0.3)
-    assert list(told["columns"]) == ["size", "town", *PARTS, "ok", "code"] and told["other_columns"] == []
-    for name, one in told["columns"].items():
-        assert (one["drifted"], one["why"], one["null_share"], one["reference_null_share"]) == (False, None, 0, 0), name
-        assert one["weight"] == 1 / 8 and 0 < one["distance"] < one["threshold"], name
-        numeric = name in ("size", "when.days", "code")
-        assert one["method"] == ("wasserstein" if numeric else "jensenshannon"), name
-        assert one["threshold"] == (0.2 if numeric else 0.1) or name in (*PARTS[1:], "when.days"), name
-        assert set(one) - {"weight"} == {
-            *("method", "distance", "threshold", "drifted", "why", "null_share", "reference_null_share"),
-            *(("out_of_range", "range") if numeric else ("unseen",)),
-        }
-    assert told["prediction"]["method"] == "wasserstein" and told["prediction"]["drifted"] is False
-    assert told["prediction"]["why"] is None
-
-
-@pytest.mark.parametrize(
-    ("change", "names", "said"),
-    [
-        ({"size": None}, ["size"], "the column is missing"),
-        ({"when": None}, PARTS, "the column is missing"),
-        ({"when": ["soon"] * 600}, PARTS, "column 'when': 'soon' is not a date"),
-        ({"code": ["x"] * 600}, ["code"], "column 'code': 'x' is not a number"),
-        ({"ok": [2.5] * 600}, ["ok"], "column 'ok': 2.5 is not a boolean"),
-        ({"town": [[1]] * 600}, ["town"], "is not what it was: Function 'value_counts' has no kernel"),
-        ({"probability_yes": [{"a": 1}] * 600}, [], "is not what it was: '<' not supported between"),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("first", [True, False])
-def test_what_a_column_cannot_be_is_its_problem(
-    change: dict[str, Any], names: list[str], said: str, first: bool
-) -> None:
-    """In whatever piece of the log; the others are judged all the same, and it has no distance."""
-    told = watched(of_kinds(), *((change, {}) if first else ({}, change))).verdict(Monitor(drift=Drift(share=0.1)))
-    assert sorted(told["drifted"]) == sorted(names) and told["drift_share"] == len(names) / 8
-    assert told["verdict"] == "drift" and told["rows"] == 1200
-    for name in names:
-        one = told["columns"][name]
-        assert one["distance"] is None and one["drifted"] is True and one["why"].startswith(said), one["why"]
-        assert "\n" not in one["why"] and len(one["why"]) < 150
-    prediction = told["prediction"]
-    assert (prediction["drifted"], prediction["distance"] is None) == (not names, not names)
-    assert prediction["why"] is None if names else prediction["why"].startswith(said)
-
-
-@pytest.mark.parametrize("name", ["town", "prediction"])
-def test_of_a_problem_the_first_line_is_told_and_not_more_than_fits(name: str) -> None:
-    """In place of its distance, also where what came before could be read."""
-    schema = Schema("multiclass", "y", [Column("town", "category", "string")], labels=["a", "b"])
-    words = summarised(pa.chunked_array([["a", "b"] * 50]), "jensenshannon")
-    watch = Watch(Version(1, schema, Reference({"town": words}, {"town": 1.0}, words), Path()))
-    watch.add(pa.table({"town": ["a"] * 5, "prediction": ["b"] * 5}))
-    there = {"town": ["a"] * 5, "prediction": ["b"] * 5}
-    watch.add(pa.table(there | {name: [{"x" * 300: 1}] * 5}))
-    told = watch.verdict(Monitor(min_rows=1))
-    one = told["prediction"] if name == "prediction" else told["columns"]["town"]
-    assert (one["distance"], one["drifted"]) == (None, True)
-    said = "is not what it was: "
-    assert one["why"].startswith(f"{said}{'Unsupported cast from struct' if name == 'prediction' else 'Function'}")
-    assert len(one["why"]) == len(said) + 120
-
-
-def test_columns_that_the_log_leaves_out_are_not_judged() -> None:
-    """They have no weight either, and are no other columns."""
-    told = watched(of_kinds(), {"size": None, "when": ["gone"] * 600}, unlogged=frozenset(["size", "when"]))
-    assert told.problems == {}
-    assert {name: one["weight"] for name, one in told.verdict(Monitor())["columns"].items()} == {
-        name: pytest.approx(1 / 3) for name in ("town", "ok", "code")
-    }
-
-
-def test_columns_that_the_version_does_not_know_are_named() -> None:
-    """Not those that glue writes, nor the target."""
-    more = {name: [1] * 600 for name in ("zeta", "y", "glue_row", "probability_no", "probabilities", "Alpha")}
-    assert watched(of_kinds(), more, {"beta": [1] * 600}).verdict(Monitor())["other_columns"] == [
-        "Alpha",
-        "beta",
-        "probabilities",
-        "zeta",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("weights", "share"), [("importance", [0.5, 0.25, 0.0]), ("equal", [1 / 3, 1 / 3, 1 / 3])], ids=str
-)
-def test_a_column_counts_by_what_the_model_makes_of_it(weights: Any, share: list[float]) -> None:
-    """The most important is named first; what the reference has no weight of counts nothing."""
-    of = of_kinds({"size": 0.1, "town": 0.1, "ok": 0.2, "when.days": 0.6})
-    change = {"size": [99.0] * 600, "ok": [False] * 600, "code": ["7"] * 600}
-    watch = watched(of, change, unlogged=frozenset(["when"]))
-    told = watch.verdict(Monitor(drift=Drift(weights=weights)))
-    by = {name: one["weight"] for name, one in told["columns"].items()}
-    assert [by[name] for name in ("ok", "size", "code")] == (
-        [0.5, 0.25, 0.0] if weights == "importance" else [0.25, 0.25, 0.25]
-    )
-    assert told["drifted"] == (["ok", "size", "code"] if weights == "importance" else ["size", "ok", "code"])
-    assert told["drift_share"] == 0.75
-    for limit, verdict in ((0.75, "ok"), (0.74, "drift")):  # more than the share is drift, the share itself is not
-        settings = Monitor(drift=Drift(weights=weights, share=limit, prediction=False))
-        assert watch.verdict(settings)["verdict"] == verdict
-    none = watched(of_kinds({"size": 0.0}), change).verdict(Monitor())
-    assert {one["weight"] for one in none["columns"].values()} == {1 / 8}  # where nothing has a weight all count alike
-
-
-def test_what_was_not_there_in_training_is_told_by_its_share() -> None:
-    size, town = np.linspace(8, 12, 600), asked(600, 1)["town"].astype(object)
-    size[:3], size[3:6], town[:6], town[6:12] = 1e6, -1e6, "Rom", None
-    of = of_kinds()
-    told = watched(of, {"size": size, "town": town}).verdict(Monitor())["columns"]
-    assert told["size"]["out_of_range"] == 0.01 and told["town"]["unseen"] == pytest.approx(6 / 594)
-    assert (told["town"]["null_share"], told["town"]["drifted"]) == (0.01, False)
-    before: Any = of.reference.columns["size"]  # with three standard deviations on each side
-    margin = 3 * before.spread
-    assert told["size"]["range"] == [before.edges[0] - margin, before.edges[-1] + margin]
-
-
-def test_of_a_column_that_never_varied_there_is_no_range() -> None:
-    one = verdict(version(a=np.ones(500)), Monitor(), a=np.append(np.ones(270), np.full(30, 2.0)))["columns"]["a"]
-    assert (one["method"], one["range"], one["out_of_range"]) == ("jensenshannon", None, 0.1)
-    assert one["threshold"] == 0.1 and one["drifted"]
-
-
-def test_of_a_column_with_too_many_values_none_is_unseen() -> None:
-    of = of_kinds()
-    town: Any = of.reference.columns["town"]
-    of.reference.columns["town"] = replace(town, whole=False)
-    assert watched(of).verdict(Monitor())["columns"]["town"]["unseen"] is None
-
-
-def test_categories_are_counted_as_the_model_reads_them() -> None:
-    """With blanks around it, or as another type, a category is the same one; a word that says null is null."""
-    schema = replace(OF_KINDS, columns=[RAW[1], Column("n", "category", "int64")])
-    known = {"town": summarised(pa.chunked_array([["Wien"] * 60 + ["Graz"] * 40]), "jensenshannon")}
-    known["n"] = summarised(pa.chunked_array([["1"] * 50 + ["2"] * 50]), "jensenshannon")
-    watch = Watch(Version(1, schema, Reference(known, {}, None), Path()))
-    towns = ["Wien", "Wien ", " Graz", "Wien", "NA", None, "Wien", "Graz", "Wien", " Wien"]
-    watch.add(pa.table({"town": towns, "n": [1.0, 2.0] * 5}))
-    told = watch.verdict(Monitor(min_rows=1))
-    assert told["prediction"] is None and watch.told
-    assert told["columns"]["town"]["null_share"] == 0.2 and told["columns"]["town"]["unseen"] == 0
-    assert told["columns"]["n"]["distance"] == pytest.approx(0) and told["columns"]["n"]["weight"] == 0.5
-    wanted = known["town"].distance(summarised(pa.chunked_array([["Wien"] * 6 + ["Graz"] * 2]), "jensenshannon"))  # type: ignore[arg-type]
-    assert told["columns"]["town"]["distance"] == pytest.approx(wanted)
-
-
-def test_of_what_nothing_is_known_nothing_is_judged() -> None:
-    """A column of nulls only, and rows without a prediction."""
-    watch = watched(of_kinds(), {"prediction": None, "probability_yes": None, "size": pa.nulls(600, pa.float64())})
-    assert not watch.told and (watch.predictions, watch.unanswered) == (0, 0)
-    told = watch.verdict(Monitor())
-    assert told["prediction"] is None and (told["predictions"], told["unanswered"]) == (0, 0)
-    size = told["columns"]["size"]
-    assert (size["distance"], size["why"], size["null_share"], size["out_of_range"]) == (None, "nulls", 1.0, 0)
-    none = watched(of_kinds(), {name: [] for name in asked(1, 1)})
-    told = none.verdict(Monitor())
-    assert (told["rows"], told["verdict"], told["drift_share"]) == (0, "not enough data", None)
-    assert {(one["drifted"], one["null_share"], one["why"]) for one in told["columns"].values()} == {(None, 0, None)}
-    assert watched(of_kinds()).told
-    no_rows = verdict(version(a=with_nulls(1000, 0.95)), Monitor(), a=[])["columns"]["a"]
-    assert (no_rows["why"], no_rows["null_share"], no_rows["reference_null_share"]) == (None, 0, 0.95)
-
-
-@pytest.mark.parametrize(
-    ("said", "missing"),
-    [
-        ([0.5, None, float("nan"), float("inf"), -1.0], 3),
-        (["a", None, "", "b"], 1),
-        ([1, None, 0], 1),
-        (pa.array([1.5, float("-inf"), None], pa.float32()), 2),
-    ],
-    ids=str,
-)
-def test_which_predictions_are_none(said: Any, missing: int) -> None:
-    rows = pa.chunked_array([said if isinstance(said, pa.Array) else pa.array(said)])
-    assert int((~answered(rows)).sum()) == missing and len(answered(rows)) == len(rows)
-    watch = watched(of_kinds(), {name: list(values[: len(rows)]) for name, values in asked(600, 1).items()})
-    watch.predicted(pa.table({"prediction": rows}))
-    assert (watch.unanswered, watch.predictions) == (missing, 2 * len(rows))
-
-
-def test_a_version_is_read_from_its_bundle(tmp_path: Path) -> None:
-    of = of_kinds({"size": 0.25, "town": 0.75})
-    files.write_json(tmp_path / "schema.json", OF_KINDS.to_dict())
-    with pytest.raises(DataError, match="the bundle has no reference"):
-        Version.of(3, tmp_path)
-    of.reference.write(tmp_path / layout.REFERENCE)
-    read = Version.of(3, tmp_path)
-    assert (read.number, read.schema, read.folder) == (3, OF_KINDS, tmp_path)
-    assert read.reference.weights == {"size": 0.25, "town": 0.75}
-    assert watched(read).verdict(Monitor())["columns"] == watched(of).verdict(Monitor())["columns"]
-
-
-@pytest.mark.parametrize("nulls", [0.05, 0.3])
-def test_the_limit_of_nulls_is_the_greater_of_the_two(nulls: float) -> None:
-    """What chance does with these rows and the reference's, or what is configured."""
-    of, rows = version(a=with_nulls(400, 0.5)), 100
-    chance = norm.ppf(1 - 0.05 / 2) * (0.25 * (1 / rows + 1 / 400)) ** 0.5  # a column and the prediction
-    assert 0.1 < chance < 0.12
-    for now in range(50, 100):
-        settings = Monitor(min_rows=1, drift=Drift(nulls=nulls, number=9))
-        one = verdict(of, settings, a=with_nulls(rows, now / 100))["columns"]["a"]
-        assert (one["why"] == "nulls") == (now / 100 - 0.5 > max(nulls, chance)), now
+@pytest.mark.parametrize("weights", [[1], {"n": "1"}, {"n": -1}, {"n": 2}, {"n": float("nan")}, {"n": True}], ids=str)
+def test_weights_that_are_none_are_refused(weights: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"the weights in holdout\.json are no shares"):
+        Reference.read(bundle(tmp_path, weights=weights), SCHEMA)

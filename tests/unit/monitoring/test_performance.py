@@ -65,7 +65,7 @@ def served(schema: Schema, n: int, seed: int = 0, shift: float = 0.0) -> tuple[p
 
 def bundle(folder: Path, schema: Schema, names: Any) -> Path:
     """A bundle's holdout, of 4,000 rows of the same model."""
-    from mlops_glue.pipeline.holdout import holdout
+    from mlops_glue.pipeline.reference import holdout
 
     table, truth = served(schema, 4000, seed=1)
     known = metrics.METRICS[schema.task]
@@ -76,7 +76,9 @@ def bundle(folder: Path, schema: Schema, names: Any) -> Path:
         low, high = bootstrap.interval(value, bootstrap.bootstrap(known[name], *mine, 0), 4000)
         scores[name] = {"value": value, "low": low, "high": high}
     sampled = table.append_column("y", pa.array(truth)).append_column(layout.SPLIT_COLUMN, pa.array(["test"] * 4000))
-    files.write_json(folder / layout.HOLDOUT, holdout({"metrics": scores, "rows": 4000}, sampled, schema))
+    files.write_json(
+        folder / layout.HOLDOUT, holdout({"metrics": scores, "rows": 4000, "importances": None}, sampled, schema)
+    )
     return folder
 
 
