@@ -281,7 +281,7 @@ def model(folder: Path, seconds: float, count: int) -> None:
     import joblib
     import skops.io
 
-    from mlops_glue.adapters.onnx import TRUSTED
+    from mlops_glue.adapters.skops import TRUSTED
 
     root = forest(folder)
     estimator = skops.io.load(root / "artifacts/train/model.skops", trusted=TRUSTED)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import files, layout
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import onnx_files
 from mlops_glue.errors import DataError
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
@@ -63,7 +63,7 @@ def check(folder: Path, digest: str | None = None, *, others: bool = False) -> C
         raise DataError(f"{folder.name}: is not the bundle that was registered: its digest is another")
     model = there[0]
     if model.name == "model.onnx":
-        onnx.check_file(model)
+        onnx_files.check_file(model)
     else:
         _check_archive(model)
     for name in () if others else RECORDS:
@@ -114,8 +114,8 @@ def _check_archive(path: Path) -> None:
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise DataError(f"{path.name}: is not a model that is safe to load: {type(error).__name__}") from error
     size = sum(member.file_size for member in members)
-    if size > onnx.MOST_BYTES or len(members) > MOST_MEMBERS:
-        raise DataError(f"{path.name}: has {size:,} bytes unpacked; the limit is {onnx.MOST_BYTES:,}")
+    if size > onnx_files.MAX_BYTES or len(members) > MOST_MEMBERS:
+        raise DataError(f"{path.name}: has {size:,} bytes unpacked; the limit is {onnx_files.MAX_BYTES:,}")
 
 
 def _json(path: Path) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import bundle
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import onnx, skops
 from mlops_glue.errors import DataError
 from mlops_glue.schema import encode, matrices
 
@@ -25,7 +25,7 @@ class Bundle:
         self.schema, self.features, self.examples = held.schema, held.features, held.examples
         is_onnx = held.model.suffix == ".onnx"
         self._run = onnx.runner(onnx.session(held.model, threads)) if is_onnx else None
-        self._model: Any = None if is_onnx else onnx.load_skops(held.model)
+        self._model: Any = None if is_onnx else skops.load(held.model)
         self.format = "onnx" if self._run is not None else "skops"
 
     def lacks(self, table: pa.Table) -> bool:

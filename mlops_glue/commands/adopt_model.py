@@ -113,7 +113,7 @@ def _converted(
 ) -> dict[str, Any]:
     """In that process: the bundle in `scratch`, and what to tell of it."""
     os.chdir(top)  # of a relative artifact location
-    from mlops_glue.adapters import mlflow, onnx
+    from mlops_glue.adapters import mlflow, skops
 
     if uri is None:  # of a copy: MLflow may write to what it opens
         shutil.copy(top / layout.TRACKING_DB, scratch / layout.TRACKING_DB)
@@ -134,7 +134,7 @@ def _converted(
             hint="glue adopt … --trust, where you know who made it",
         )
     else:
-        model = onnx.load_skops(folder / Path(flavor["pickled_model"]).name)
+        model = skops.load(folder / Path(flavor["pickled_model"]).name)
     frame = mlflow.example_rows(folder) if table is None else tables.to_pandas(streaming.sample(table, ROWS))
     if frame is None:
         raise UsageError(f"{found}: has no input example to prove the ONNX form on", hint="--data TABLE")

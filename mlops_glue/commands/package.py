@@ -120,9 +120,9 @@ def _requirements(
     names = [*NEEDS, *(LOG_NEEDS if log else ())]
     names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
     if (kept := made / "bundle" / "model.skops").is_file():
-        from mlops_glue.adapters import onnx
+        from mlops_glue.adapters import skops
 
-        names += [*SKOPS_NEEDS, *onnx.packages(kept)]
+        names += [*SKOPS_NEEDS, *skops.packages(kept)]
     pins = dict(sorted(_closure(list(names))))
     lock = root / config.ci.requirements
     hashes = _hashes(lock.read_text(encoding="utf-8")) if lock.is_file() else {}

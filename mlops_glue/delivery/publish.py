@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import __version__, files, layout, tables
-from mlops_glue.adapters import dvc, onnx
+from mlops_glue.adapters import dvc, skops
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, ModelFiles, RunContent, Store
 from mlops_glue.config import Config, path_of
 from mlops_glue.delivery import trial
@@ -48,7 +48,7 @@ def publish(
         return found, False
     report = files.read_json(root / layout.EVALUATION / "evaluation.json")
     parity = files.read_json(root / layout.BUNDLE / "parity.json")
-    model = onnx.load_skops(root / layout.MODEL)
+    model = skops.load(root / layout.MODEL)
     train = row_selection.training_rows(root, fresh=bool(config.split.fresh_after))
     md5, rows = hashes(root), of_last_run(root, train)
     commit, dirty = revision
@@ -95,7 +95,7 @@ def publish(
             ),
             model_files=ModelFiles(
                 estimator=model,
-                trusted=onnx.TRUSTED,
+                trusted=skops.TRUSTED,
                 bundle=root / layout.BUNDLE,
                 code=Path(folder) / "code",
                 loader=carried("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
@@ -154,7 +154,7 @@ def needed(model: Path) -> dict[str, str]:
     for package in ENVIRONMENT:
         with contextlib.suppress(PackageNotFoundError):
             out[package] = version(package)
-    return out | onnx.packages(model)
+    return out | skops.packages(model)
 
 
 def hashes(root: Path) -> dict[str, str]:

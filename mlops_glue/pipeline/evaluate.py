@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import bootstrap, files, layout, metrics, tables
-from mlops_glue.adapters import matplotlib, onnx
+from mlops_glue.adapters import matplotlib, skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.parsing import column_as_text
@@ -28,7 +28,7 @@ Slice = dict[str, Any]
 def evaluate(config: Config, root: Path) -> None:
     """Write `metrics.json` (flat numbers, for DVC), `plots/*.svg`, `evaluation.json` and `report.html`."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
-    model = onnx.load_skops(root / layout.MODEL)
+    model = skops.load(root / layout.MODEL)
     features, target = xy(tables.read_parquet(root / layout.TEST), schema)
     seen, learnt = xy(row_selection.training_rows(root, fresh=bool(config.split.fresh_after)), schema)
     truth = schema.class_indices(target)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import files, layout, tables
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import onnx, skops
 from mlops_glue.config import Config
 from mlops_glue.dates import as_datetime
 from mlops_glue.errors import CheckFailed, ToolError
@@ -36,7 +36,7 @@ def package(config: Config, root: Path) -> None:
         CheckFailed: `package.require: onnx` and ONNX is not faithful.
     """
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
-    model = onnx.load_skops(root / layout.MODEL)
+    model = skops.load(root / layout.MODEL)
     learned = row_selection.training_rows(root, fresh=bool(config.split.fresh_after))
     parts = {"train": learned, "test": tables.read_parquet(root / layout.TEST)}
     features, _ = xy(parts["test"], schema)

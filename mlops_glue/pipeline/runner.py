@@ -307,14 +307,11 @@ class _Beside:
         """The stage there, while this process imports what comes after it."""
         from concurrent.futures.process import BrokenProcessPool
 
-        from mlops_glue.adapters import onnx
-
         assert self.pool is not None
         try:
             done = self.pool.submit(run_stage, name, config, root)
             with gc_paused():
-                with contextlib.suppress(ImportError):
-                    onnx.skops()
+                _import("skops.io")
                 for later in LATER:
                     if done.done():
                         break

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import files, layout, tables
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import imported
@@ -55,7 +55,7 @@ def train(config: Config, root: Path) -> None:
     model = chosen(model)
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
-    onnx.save_skops(model, path)
+    skops.save(model, path)
 
 
 def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, Any], *, classes: bool) -> Any:

@@ -46,7 +46,9 @@ def _validated(name: str, config: Config, table: Any, folder: Path) -> list[str]
     if wanted:
         from mlops_glue.adapters import great_expectations as gx
 
-        records, result, suite = gx.validate(tables.to_pandas(table), wanted, name)
+        records, result, suite = gx.validate(
+            tables.to_pandas(table), wanted, name, f"{layout.CONFIG} validation.{name}"
+        )
     failed = [r for r in records if not r["success"] and (r["severity"] == "critical" or not r["ran"])]
     files.write_json(folder / "result.json", result)
     files.write_json(folder / "suite.json", suite)

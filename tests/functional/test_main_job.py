@@ -45,12 +45,12 @@ def test_the_life_of_a_project(penguins: Path, cold_glue: Glue) -> None:
 
 
 def _predictions_are_those_of_scikit_learn(project: Path, glue: Glue) -> None:
-    from mlops_glue.adapters.onnx import load_skops
+    from mlops_glue.adapters import skops
     from mlops_glue.schema import Schema
 
     schema = Schema.from_dict(json.loads((project / "artifacts/bundle/schema.json").read_text()))
     test = pd.read_parquet(project / "artifacts/split/test.parquet")
-    model = load_skops(project / "artifacts/train/model.skops")
+    model = skops.load(project / "artifacts/train/model.skops")
     glue("predict", "data/raw/penguins.csv", "scored.csv", cwd=project)
     scored = pd.read_csv(project / "scored.csv")
     said = scored.loc[test["glue_row"], "prediction"].tolist()

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
 
-from mlops_glue.adapters.onnx import load_skops
+from mlops_glue.adapters import skops
 from mlops_glue.pipeline.train import threads_for
 from mlops_glue.schema import Schema
 from tests.conftest import Glue, ask, serving
@@ -66,7 +66,7 @@ def test_it_is_as_good_as_by_hand(name: str, tmp_path: Path, glue: Glue, empty_s
 def _predict_says_what_scikit_learn_says(folder: Path, glue: Glue, test: pd.DataFrame) -> pd.DataFrame:
     project = folder / "p"
     schema = Schema.from_dict(json.loads((project / "artifacts/bundle/schema.json").read_text()))
-    model = load_skops(project / "artifacts/train/model.skops")
+    model = skops.load(project / "artifacts/train/model.skops")
     glue("predict", "../t.csv", "scored.parquet", cwd=project)
     scored = pd.read_parquet(project / "scored.parquet").iloc[test["glue_row"]]
     said = scored["prediction"].to_numpy()

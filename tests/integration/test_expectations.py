@@ -10,47 +10,34 @@ import pyarrow as pa
 from mlops_glue import tables
 from mlops_glue.adapters import great_expectations
 
-CODE = """
+WITHOUT_DATABASES = """
 import sys
 from mlops_glue.adapters import great_expectations as adapter
 
 adapter.imported()
-late = [name for name in adapter.LATE if isinstance(sys.modules[name], adapter._Late)]
-assert late == list(adapter.LATE), late
 assert not {"sqlalchemy", "boto3"} & set(sys.modules)
-import sqlalchemy  # what it was imported without is there for others
+import sqlalchemy  # for others it is there
 import numpy as np
 import pandas as pd
 
 frame = pd.DataFrame({"x": np.arange(100.0), "c": ["a", "b"] * 50})
-records, _, _ = adapter.validate(frame, [{"expect_column_values_to_not_be_null": {"column": "x"}}], "t")
-assert records[0]["success"] and all(isinstance(sys.modules[name], adapter._Late) for name in adapter.LATE)
 shares = {"values": ["a", "b"], "weights": [0.5, 0.5]}
 wanted = [
+    {"expect_column_values_to_not_be_null": {"column": "x"}},
     {"expect_column_value_z_scores_to_be_less_than": {"column": "x", "threshold": 3, "double_sided": True}},
     {"expect_column_kl_divergence_to_be_less_than": {"column": "c", "partition_object": shares, "threshold": 0.1}},
-]
-wanted += [
     {"expect_column_values_to_be_in_set": {"column": "c", "value_set": ["a"]}},
     {"expect_table_columns_to_match_set": {"column_set": ["x"]}},
 ]
 records, _, _ = adapter.validate(frame, wanted, "t")
-told = [one["observed"] for one in records[2:]]
-assert told == ["50 of 100 rows unexpected (50.00%), such as b", "x, c"] or told[1] == "c, x", told
-records = records[:2]
-assert [one["success"] for one in records] == [True, True], records
-import scipy.stats._stats_py  # of a package that another one stood for
-from scipy import stats
-from scipy.stats import norm
-import altair
-
-assert stats.norm is norm and sys.modules["scipy.stats"].norm is norm and altair.Chart
-assert not any(isinstance(sys.modules[name], adapter._Late) for name in adapter.LATE)
+assert [record["success"] for record in records] == [True, True, True, False, False], records
+assert records[3]["observed"] == "50 of 100 rows unexpected (50.00%), such as b"
+assert records[4]["observed"] in ("x, c", "c, x")
 """
 
 
-def test_what_is_imported_late_is_there_when_it_is_asked_for() -> None:
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=False)
+def test_frames_are_validated_without_the_packages_of_databases() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_DATABASES], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

@@ -30,6 +30,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mlops_glue import files
 from mlops_glue.adapters import onnx as room
+from mlops_glue.adapters import onnx_files
 from mlops_glue.bundle import check, check_tables
 from mlops_glue.commands import monitor
 from mlops_glue.config import Config
@@ -206,11 +207,11 @@ def test_a_poisoned_one_is_refused(poison: Callable[[Path, Path], None], bundle:
     digest = files.digest(bundle) if poison is not too_large else "it takes long and is not reached"
     with pytest.raises(GlueError, match=POISONS[poison]):
         if poison is too_large:
-            room.check_file(bundle / "model.onnx")
+            onnx_files.check_file(bundle / "model.onnx")
         Model(bundle, digest, name="m", version=1).self_test()
     with pytest.raises(GlueError, match=POISONS[poison]):  # whoever else loads a bundle asks the same
         if poison is too_large:
-            room.check_file(bundle / "model.onnx")
+            onnx_files.check_file(bundle / "model.onnx")
         Bundle(bundle).predict(pa.table({name: [1.0] for name in "abc"}))
     assert not mark.exists() and {p.name for p in tmp_path.rglob("*")} == before
     shutil.rmtree(bundle)
@@ -360,7 +361,7 @@ def test_forests_send_null_where_scikit_learn_does(estimator: object, bundle: Pa
     asked[np.random.default_rng(1).random(asked.shape) < 0.3] = np.nan
     made = room.export(model, 3, 0)
     (bundle / "model.onnx").write_bytes(made)
-    room.check_file(bundle / "model.onnx")
+    onnx_files.check_file(bundle / "model.onnx")
     got = room.run(room.session(made), {"number": asked})
     if hasattr(model, "predict_proba"):
         np.testing.assert_allclose(got[1], model.predict_proba(asked), atol=1e-5)

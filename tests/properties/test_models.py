@@ -29,7 +29,7 @@ from sklearn.svm import SVC, LinearSVC, NuSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from mlops_glue import files
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import skops
 from mlops_glue.commands import package
 from mlops_glue.config import Config
 from mlops_glue.delivery import publish
@@ -117,8 +117,8 @@ def through(folder: Path, estimator: Any, frame: pd.DataFrame, target: Any, sche
         warnings.simplefilter("ignore")
         model, _ = _fitted(estimator, frame, target, classes=schema.labels is not None)
         model = chosen(model)
-        onnx.save_skops(model, folder / "kept.skops")
-        kept(onnx.load_skops(folder / "kept.skops"), folder / "kept.skops", schema, frame, folder / "bundle")
+        skops.save(model, folder / "kept.skops")
+        kept(skops.load(folder / "kept.skops"), folder / "kept.skops", schema, frame, folder / "bundle")
     files.write_json(folder / "bundle" / "schema.json", schema.to_dict())
     return model, Bundle(folder / "bundle")
 
@@ -198,7 +198,7 @@ def digests(folder: Path) -> dict[str, str]:
             warnings.simplefilter("ignore")
             model = chosen(_fitted(build(), frame, truth, classes=True)[0])
         model.of_words = {f"word {at}" for at in range(20)}  # a set has an order of its own in each process
-        onnx.save_skops(model, folder / "model.skops")
+        skops.save(model, folder / "model.skops")
         out[name] = hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
     return out
 
@@ -220,15 +220,15 @@ def test_every_save_of_a_model_loads(again: int, tmp_path: Path) -> None:
     """Members have random names, which may begin with a digit or not."""
     frame, truth, _ = made(["no", "yes"], again)
     model, _ = _fitted(VotingClassifier([("x", xgb()), ("y", xgb()), ("l", lgbm())]), frame, truth, classes=True)
-    onnx.save_skops(model, tmp_path / "model.skops")
-    assert onnx.load_skops(tmp_path / "model.skops").predict(frame).tolist() == model.predict(frame).tolist()
+    skops.save(model, tmp_path / "model.skops")
+    assert skops.load(tmp_path / "model.skops").predict(frame).tolist() == model.predict(frame).tolist()
 
 
 def test_what_a_model_is_of_is_found_in_it(tmp_path: Path) -> None:
     frame, truth, _ = made(["no", "yes"], 0)
     model, _ = _fitted(VotingClassifier([("x", xgb()), ("l", lgbm())]), frame, truth, classes=True)
-    onnx.save_skops(model, tmp_path / "model.skops")
-    assert {"lightgbm": lightgbm.__version__, "xgboost-cpu": xgboost.__version__}.items() <= onnx.packages(
+    skops.save(model, tmp_path / "model.skops")
+    assert {"lightgbm": lightgbm.__version__, "xgboost-cpu": xgboost.__version__}.items() <= skops.packages(
         tmp_path / "model.skops"
     ).items()
     needs = publish.needed(tmp_path / "model.skops")
@@ -239,5 +239,5 @@ def test_what_a_model_is_of_is_found_in_it(tmp_path: Path) -> None:
     with contextlib.suppress(KeyError):  # what is made after the requirements is asked for more than is given here
         package._requirements(tmp_path, tmp_path, config, {}, wheels=False)
     assert f"lightgbm=={lightgbm.__version__}" in (tmp_path / "requirements.txt").read_text().splitlines()
-    onnx.save_skops(LogisticRegression().fit(frame, truth), tmp_path / "model.skops")
-    assert sorted(onnx.packages(tmp_path / "model.skops")) == ["numpy", "scikit-learn"]
+    skops.save(LogisticRegression().fit(frame, truth), tmp_path / "model.skops")
+    assert sorted(skops.packages(tmp_path / "model.skops")) == ["numpy", "scikit-learn"]

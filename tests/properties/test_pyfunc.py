@@ -19,7 +19,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from mlops_glue import files, streaming, tables
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import skops
 from mlops_glue.adapters.mlflow.logged_model import RawRowsFlavor, signature_of
 from mlops_glue.errors import DataError
 from mlops_glue.modules import carried
@@ -85,7 +85,7 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     parts = [("n", "passthrough", list(range(numbers))), ("t", one_hot, list(range(numbers, encoded.shape[1])))]
     model = make_pipeline(ColumnTransformer(parts), estimator).fit(encoded, truth)
-    onnx.save_skops(model, folder / "kept.skops")
+    skops.save(model, folder / "kept.skops")
     bundle = folder / "bundle"
     kept(model, folder / "kept.skops", schema, encoded, bundle)
     files.write_json(bundle / "schema.json", schema.to_dict())
@@ -100,7 +100,7 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         input_example=raw.head(3),
         pip_requirements=["numpy"],
         serialization_format="skops",
-        skops_trusted_types=onnx.TRUSTED,
+        skops_trusted_types=skops.TRUSTED,
     )
     by_sklearn = mlflow.sklearn.load_model(str(folder / "model"))
     assert by_sklearn.predict(encoded).tolist() == model.predict(encoded).tolist()

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from mlops_glue import bundle as bundles
 from mlops_glue import files, layout
-from mlops_glue.adapters import onnx as room
+from mlops_glue.adapters import onnx_files
 from mlops_glue.bundle import check, check_tables
 from mlops_glue.errors import DataError
 from mlops_glue.records import FeatureList, FeatureView
@@ -126,7 +126,7 @@ def test_files_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert sizes["schema.json"] < sizes[layout.SAMPLE]
     monkeypatch.setattr(bundles, "MOST_JSON", sizes["schema.json"])
     monkeypatch.setattr(bundles, "MOST_TABLE", sizes[layout.SAMPLE])
-    monkeypatch.setattr(room, "MOST_BYTES", sizes["model.onnx"])
+    monkeypatch.setattr(onnx_files, "MAX_BYTES", sizes["model.onnx"])
     check(bundle)
     monkeypatch.setattr(bundles, "MOST_TABLE", sizes[layout.SAMPLE] - 1)
     of_table = f"bundle/{layout.SAMPLE}: has {sizes[layout.SAMPLE]:,} bytes; the limit is {sizes[layout.SAMPLE] - 1:,}"
@@ -137,7 +137,7 @@ def test_files_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(bundles, "MOST_JSON", 1 << 20)
     monkeypatch.setattr(bundles, "MOST_TABLE", 1)
     check(bundle)  # a model is no table
-    monkeypatch.setattr(room, "MOST_BYTES", 10)
+    monkeypatch.setattr(onnx_files, "MAX_BYTES", 10)
     assert refusal(bundle) == f"model.onnx: has {sizes['model.onnx']} bytes; the limit is 10"
 
 
@@ -177,17 +177,18 @@ def test_a_skops_archive_says_how_much_is_in_it(bundle: Path, monkeypatch: pytes
         archive.writestr("1.npy", "0" * 5000)
     assert check(bundle).model == path
     for limit, most, right in (
-        ("MOST_BYTES", 10_000, True),
-        ("MOST_BYTES", 9_999, False),
+        ("MAX_BYTES", 10_000, True),
+        ("MAX_BYTES", 9_999, False),
         ("MOST_MEMBERS", 2, True),
         ("MOST_MEMBERS", 1, False),
     ):
         with monkeypatch.context() as limited:
-            limited.setattr(bundles if limit == "MOST_MEMBERS" else room, limit, most)
+            limited.setattr(bundles if limit == "MOST_MEMBERS" else onnx_files, limit, most)
             if right:
                 check(bundle)
             else:
-                assert refusal(bundle) == f"model.skops: has 10,000 bytes unpacked; the limit is {room.MOST_BYTES:,}"
+                limit = f"{onnx_files.MAX_BYTES:,}"
+                assert refusal(bundle) == f"model.skops: has 10,000 bytes unpacked; the limit is {limit}"
 
 
 def changed(**values: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss
 from sklearn.svm import LinearSVC
 
 from mlops_glue import bootstrap, files, layout, metrics, tables
-from mlops_glue.adapters import matplotlib, onnx
+from mlops_glue.adapters import matplotlib, skops
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.pipeline.evaluate import _absent, _importances, _of_score, _threshold, by_value, outcome
@@ -106,7 +106,7 @@ def written(root: Path, task: Any, model: Any, *, rows: int = 300, held: int = 1
     tables.write_parquet(root / layout.TRAIN, made.take(order[held:]))
     frame = made.take(order[held:]).select(["a", "b"]).to_pandas()
     (root / layout.MODEL).parent.mkdir(parents=True)
-    onnx.save_skops(model.fit(frame, target[order[held:]]), root / layout.MODEL)
+    skops.save(model.fit(frame, target[order[held:]]), root / layout.MODEL)
     data = {"sources": {"t": {"path": "t.csv"}}, "labels": {"source": "t", "target": "y"}}
     return Config.model_validate(
         {"glue": 1, "project": "p.q", "data": data, "train": {"seed": 3}, "split": {"by": "time"}} | options
@@ -141,7 +141,7 @@ def test_all_that_evaluate_writes(tmp_path: Path, undrawn: list[str]) -> None:
     config = written(tmp_path, "binary", LogisticRegression(), evaluate=evaluate)
     run(config, tmp_path)
     test = tables.read_parquet(tmp_path / layout.TEST).to_pandas()
-    model = onnx.load_skops(tmp_path / layout.MODEL)
+    model = skops.load(tmp_path / layout.MODEL)
     truth = (test["target:y"] == "no").to_numpy().astype(int)
     share = model.predict_proba(test[["a", "b"]])[:, list(model.classes_).index("no")]
     label = (share > 0.5).astype(int)
@@ -249,7 +249,7 @@ def test_a_column_with_the_order_of_the_target_is_told_where_the_score_is_nearly
     train = tables.read_parquet(tmp_path / layout.TRAIN)
     (tmp_path / layout.MODEL).unlink()
     good = HistGradientBoostingRegressor(random_state=0) if not straight else Ridge(alpha=1e-9)
-    onnx.save_skops(
+    skops.save(
         good.fit(train.select(["a", "b"]).to_pandas(), train.column("target:y").to_numpy()), tmp_path / layout.MODEL
     )
     run(config, tmp_path)

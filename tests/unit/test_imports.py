@@ -15,7 +15,7 @@ ROOMS = {
     "great_expectations": {"adapters/great_expectations.py"},
     "onnxruntime": {"adapters/onnx.py"},
     "skl2onnx": {"adapters/onnx.py"},
-    "skops": {"adapters/onnx.py"},
+    "skops": {"adapters/skops.py"},
     "onnx": set(),
     "evidently": {"adapters/evidently.py"},
     "matplotlib": {"adapters/matplotlib.py"},

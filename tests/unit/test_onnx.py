@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import skops.io as skops_io
 from onnx import TensorProto, helper
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
@@ -20,6 +21,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from mlops_glue.adapters import onnx as room
+from mlops_glue.adapters import onnx_files, skops
 from mlops_glue.errors import DataError, ToolError
 
 RNG = np.random.default_rng(0)
@@ -81,7 +83,7 @@ def test_trees_send_a_gap_where_scikit_learn_does(model: Any) -> None:
         np.testing.assert_allclose(got[1], model.predict_proba(GAPS), atol=1e-5)
     else:
         np.testing.assert_allclose(got[0][:, 0], model.predict(GAPS), atol=1e-5)
-    sends_left = [tree.missing_go_to_left.any() for trees in room._forests(model, set()) for tree in trees]
+    sends_left = [tree.missing_go_to_left.any() for trees in room.forests(model, set()) for tree in trees]
     assert any(sends_left)
 
 
@@ -126,10 +128,10 @@ def test_equal_models_are_equal_bytes(tmp_path: Path) -> None:
 
     paths = [tmp_path / f"{name}.skops" for name in "abc"]
     for path, seed in zip(paths, (0, 0, 1), strict=True):
-        room.save_skops(made(seed), path)
+        skops.save(made(seed), path)
     same, again, other = (path.read_bytes() for path in paths)
     assert same == again != other
-    np.testing.assert_array_equal(room.load_skops(paths[0]).predict_proba(table), made(0).predict_proba(table))
+    np.testing.assert_array_equal(skops.load(paths[0]).predict_proba(table), made(0).predict_proba(table))
     with zipfile.ZipFile(paths[0]) as archive:
         infos = archive.infolist()
         assert infos[0].filename == "schema.json"
@@ -141,21 +143,21 @@ def test_equal_models_are_equal_bytes(tmp_path: Path) -> None:
     assert schema["__id__"] == 1  # places in memory are counted from 1
 
     shared = [X, {3, 1, 2}]
-    room.save_skops({"one": shared, "two": shared}, tmp_path / "d.skops")
-    back = room.load_skops(tmp_path / "d.skops")
+    skops.save({"one": shared, "two": shared}, tmp_path / "d.skops")
+    back = skops.load(tmp_path / "d.skops")
     assert back["one"] is back["two"] and back["one"][1] == {1, 2, 3}
 
 
 def test_a_part_that_nothing_refers_to_is_no_model(tmp_path: Path) -> None:
     import io
 
-    data = room.skops().dumps(LinearRegression().fit(X, Y))
+    data = skops_io.dumps(LinearRegression().fit(X, Y))
     stream = io.BytesIO(data)
     with zipfile.ZipFile(stream, "a") as archive:
         archive.writestr("b.npy", b"x")
         archive.writestr("a.npy", b"x")
     with pytest.raises(ToolError) as refused:
-        room._canonical(stream.getvalue())
+        skops.canonical(stream.getvalue())
     assert refused.value.message == "the model cannot be kept in skops form: nothing refers to its part a.npy"
 
 
@@ -166,27 +168,27 @@ class Custom(LinearRegression):
 def test_types_that_are_not_safe_are_neither_written_nor_loaded(tmp_path: Path) -> None:
     path = tmp_path / "model.skops"
     with pytest.raises(ToolError) as refused:
-        room.save_skops(Custom().fit(X, Y), path)
+        skops.save(Custom().fit(X, Y), path)
     said = f"the model holds {Custom.__module__}.Custom, which is not on the list of types that are safe to load"
     assert refused.value.message == said and not path.exists()
     assert refused.value.hint == "build it from scikit-learn's own classes"
     with pytest.raises(ToolError, match=r"^the model cannot be kept in skops form: "):
-        room.save_skops((one for one in [1]), path)
-    path.write_bytes(room.skops().dumps(Custom().fit(X, Y)))
+        skops.save((one for one in [1]), path)
+    path.write_bytes(skops_io.dumps(Custom().fit(X, Y)))
     with pytest.raises(
         DataError, match=r"^model\.skops: is not a model that is safe to load: UntrustedTypesFoundException$"
     ):
-        room.load_skops(path)
+        skops.load(path)
     path.write_bytes(b"none")
     with pytest.raises(DataError, match=r"^model\.skops: is not a model that is safe to load: BadZipFile$"):
-        room.load_skops(path)
+        skops.load(path)
 
 
 def test_packages_that_a_model_needs(tmp_path: Path) -> None:
     import sklearn
 
-    room.save_skops(make_pipeline(LinearRegression()).fit(X, Y), tmp_path / "m.skops")
-    found = room.packages(tmp_path / "m.skops")
+    skops.save(make_pipeline(LinearRegression()).fit(X, Y), tmp_path / "m.skops")
+    found = skops.packages(tmp_path / "m.skops")
     assert found["scikit-learn"] == sklearn.__version__ and found["numpy"] == np.__version__
     assert list(found) == sorted(found) and "pytest" not in found and "onnx" not in found
 
@@ -200,10 +202,10 @@ def test_parts_of_a_set_are_in_an_order_of_their_own() -> None:
 
     one, two = node((30, 20), "ab"), node((70, 80), "ba")
     for made in (one, two):
-        assert room._renumber(made, {}, {}) == {}
+        assert skops.renumber(made, {}, {}) == {}
     assert one == two and [part["v"]["w"] for part in one["content"]] == [["a"], ["b"]]
     files = [{"__loader__": "N", "file": name} for name in ("x.npy", "y.json", "x.npy")] + [{"file": "z.npy"}]
-    assert room._renumber(files, {}, {}) == {"x.npy": "1.npy", "y.json": "2.json"}
+    assert skops.renumber(files, {}, {}) == {"x.npy": "1.npy", "y.json": "2.json"}
     assert [one["file"] for one in files] == ["1.npy", "2.json", "1.npy", "z.npy"]
 
 
@@ -214,7 +216,7 @@ def graph(nodes: int) -> Any:
 
 def refusal(path: Path) -> str:
     with pytest.raises(DataError) as refused:
-        room.check_file(path)
+        onnx_files.check_file(path)
     return refused.value.message
 
 
@@ -223,24 +225,24 @@ def test_an_onnx_file_has_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     path.write_bytes(helper.make_model(graph(1200)).SerializeToString())
     size = path.stat().st_size
     for limit, most, said in (
-        ("MOST_NODES", 1200, None),
-        ("MOST_NODES", 1199, "model.onnx: has more than 1,199 nodes"),
-        ("MOST_BYTES", size, None),
-        ("MOST_BYTES", size - 1, f"model.onnx: has {size:,} bytes; the limit is {size - 1:,}"),
+        ("MAX_NODES", 1200, None),
+        ("MAX_NODES", 1199, "model.onnx: has more than 1,199 nodes"),
+        ("MAX_BYTES", size, None),
+        ("MAX_BYTES", size - 1, f"model.onnx: has {size:,} bytes; the limit is {size - 1:,}"),
     ):
         with monkeypatch.context() as limited:
-            limited.setattr(room, limit, most)
+            limited.setattr(onnx_files, limit, most)
             if said is None:
-                room.check_file(path)
+                onnx_files.check_file(path)
             else:
                 assert refusal(path) == said
     inner = helper.make_node("If", ["x"], ["y"], then_branch=graph(3), else_branch=graph(2))
     outer = graph(1)
     outer.node.append(inner)
     path.write_bytes(helper.make_model(outer).SerializeToString())
-    monkeypatch.setattr(room, "MOST_NODES", 7)  # those of the graphs of a node count too
-    room.check_file(path)
-    monkeypatch.setattr(room, "MOST_NODES", 6)
+    monkeypatch.setattr(onnx_files, "MAX_NODES", 7)  # those of the graphs of a node count too
+    onnx_files.check_file(path)
+    monkeypatch.setattr(onnx_files, "MAX_NODES", 6)
     assert refusal(path) == "model.onnx: has more than 6 nodes"
 
 
@@ -271,6 +273,6 @@ def test_fields_of_every_form_are_passed_over(tmp_path: Path) -> None:
     for more in (*numbers, long, far, b"".join(numbers) + long + far):
         for data in (more + whole, whole + more, more + whole + more):
             path.write_bytes(data)
-            room.check_file(path)
+            onnx_files.check_file(path)
     path.write_bytes(long + far)
     assert refusal(path) == "model.onnx: is no ONNX file: it has no node"

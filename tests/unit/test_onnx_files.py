@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from mlops_glue.adapters.onnx import check_file
+from mlops_glue.adapters.onnx_files import check_file
 from mlops_glue.errors import DataError
 
 FLOAT = TensorProto.FLOAT

@@ -22,7 +22,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from mlops_glue import files, layout, tables
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import onnx, skops
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
 from mlops_glue.pipeline.package import _awkward, compare, example_rows, kept, package
@@ -220,7 +220,7 @@ def test_what_scikit_learn_itself_refuses_is_no_proof() -> None:
 def test_a_model_is_kept_in_onnx_where_that_is_faithful_and_else_in_skops(tmp_path: Path) -> None:
     truth = np.where(NUMBERS["a"] > 0, "yes", "no")
     model, known = trained(NUMBERS, truth), schema(NUMBERS, ["no", "yes"])
-    onnx.save_skops(model, tmp_path / "m.skops")
+    skops.save(model, tmp_path / "m.skops")
     for require in (None, "onnx", "onnx"):  # again into the same folder
         told = kept(model, tmp_path / "m.skops", known, NUMBERS, tmp_path / f"{require}" / "deep", require=require)
         assert told["format"] == "onnx" and told["faithful"]
@@ -229,7 +229,7 @@ def test_a_model_is_kept_in_onnx_where_that_is_faithful_and_else_in_skops(tmp_pa
     assert np.array_equal(onnx.run(made, {"number": NUMBERS.to_numpy(np.float32)})[0].ravel(), model.predict(NUMBERS))
     forest = ExtraTreesClassifier(2, random_state=0).fit(NUMBERS, truth)
     beyond = CalibratedClassifierCV(FrozenEstimator(forest)).fit(NUMBERS, truth)  # skl2onnx has no such converter
-    onnx.save_skops(beyond, tmp_path / "o.skops")
+    skops.save(beyond, tmp_path / "o.skops")
     told = kept(beyond, tmp_path / "o.skops", known, NUMBERS, tmp_path / "other", require=None)
     assert told == {"faithful": False, "reason": told["reason"], "format": "skops"}
     assert told["reason"].startswith("ONNX export: ")
@@ -288,7 +288,7 @@ def packaged(root: Path, *, labels: list[Any], truth: Any, model: Any = None, **
     tables.write_parquet(root / layout.TEST, made.slice(200))
     fitted = (model or trained_on)(NUMBERS.head(200), truth[:200])
     (root / layout.MODEL).parent.mkdir(parents=True, exist_ok=True)
-    onnx.save_skops(fitted, root / layout.MODEL)
+    skops.save(fitted, root / layout.MODEL)
     score = {"value": 0.5, "low": 0.4, "high": 0.6, "trivial": 0.1}
     importances = [{"column": "a", "mean": 0.3}, {"column": "b", "mean": 0.1}]
     files.write_json(

@@ -16,7 +16,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mlops_glue import bootstrap, files, layout, tables
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.delivery import skew, trial
 from mlops_glue.delivery.history import verdicts
@@ -225,7 +225,7 @@ class Project:
 
     def bundle(self, folder: Path, model: str, **of_schema: Any) -> Path:
         folder.mkdir(parents=True)
-        onnx.save_skops(self.models[model], folder / "model.skops")
+        skops.save(self.models[model], folder / "model.skops")
         columns = [Column("x", "number"), Column("z", "number")]
         made = Schema(**{"task": "binary", "target": "y", "columns": columns, "labels": ["no", "yes"]} | of_schema)
         files.write_json(folder / "schema.json", made.to_dict())

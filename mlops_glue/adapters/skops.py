@@ -1,0 +1,161 @@
+"""skops: a fitted estimator in a file that loads no type but those listed here. Pickle is neither written nor read."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+import zipfile
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from mlops_glue.errors import DataError, ToolError
+
+# The exact types that scikit-learn's own models need in addition to skops' built-in list (seen on skops 0.16). The list
+# inside a file is never consulted.
+TRUSTED = [
+    "collections.OrderedDict",
+    "numpy.dtype",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.LogitLink",
+    "sklearn._loss.link.MultinomialLogit",
+    "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn._loss.loss.HalfMultinomialLoss",
+    "sklearn._loss.loss.HalfSquaredError",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.model_selection._split.KFold",
+    "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRFClassifier",
+    "xgboost.sklearn.XGBRFRegressor",
+    "xgboost.sklearn.XGBRegressor",
+]
+
+
+def save(model: Any, path: Path) -> None:
+    """Write an estimator; equal models give equal bytes.
+
+    Raises:
+        ToolError: it holds a type that is not on the trusted list, so nothing could load it safely.
+    """
+    import skops.io
+
+    try:
+        data = skops.io.dumps(model)
+        unknown = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+    except Exception as error:
+        raise ToolError(f"the model cannot be kept in skops form: {error}") from error
+    if unknown:
+        raise ToolError(
+            f"the model holds {unknown[0]}, which is not on the list of types that are safe to load",
+            hint="build it from scikit-learn's own classes",
+        )
+    path.write_bytes(canonical(data))
+
+
+def load(path: Path) -> Any:
+    """Load an estimator, if every type in it is trusted.
+
+    Raises:
+        DataError: the file is no skops file, or holds another type.
+    """
+    import skops.io
+
+    try:
+        return skops.io.load(path, trusted=TRUSTED)
+    except Exception as error:
+        raise DataError(f"{path.name}: is not a model that is safe to load: {type(error).__name__}") from error
+
+
+def canonical(data: bytes) -> bytes:
+    """The same archive for the same model: skops names parts by their memory address or at random, and dates them.
+
+    Equal bytes matter: DVC compares them, and a hash of the file must identify the model.
+
+    Raises:
+        ToolError: the archive has a part that its schema does not refer to.
+    """
+    with zipfile.ZipFile(io.BytesIO(data)) as old:
+        schema = json.loads(old.read("schema.json"))
+        members = dict(renumber(schema, {}, {}))
+        if unused := set(old.namelist()) - set(members) - {"schema.json"}:
+            raise ToolError(f"the model cannot be kept in skops form: nothing refers to its part {min(unused)}")
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as new:
+            parts = {"schema.json": json.dumps(schema).encode()}
+            parts |= {name: old.read(former) for former, name in members.items()}
+            for name, content in parts.items():
+                info = zipfile.ZipInfo(name)  # dated 1980
+                info.compress_type = zipfile.ZIP_DEFLATED
+                new.writestr(info, content)
+    return out.getvalue()
+
+
+def renumber(node: Any, ids: dict[int, int], members: dict[str, str]) -> dict[str, str]:
+    """Replace the memory addresses and the member names of a skops schema by numbers, in the order of reading.
+
+    Two nodes with the same address get the same number, so what is shared stays shared. The order of a set differs
+    between processes, so its parts are sorted by their content.
+
+    Args:
+        node: the schema or a part of it; it is changed.
+        ids: the number of each address so far.
+        members: the new name of each member so far.
+
+    Returns:
+        `members`.
+    """
+    if isinstance(node, list):
+        for part in node:
+            renumber(part, ids, members)
+    elif isinstance(node, dict):
+        if node.get("__loader__") == "SetNode":
+            node["content"].sort(key=_content)
+        if isinstance(address := node.get("__id__"), int):
+            node["__id__"] = ids.setdefault(address, len(ids) + 1)
+        if isinstance(node.get("__loader__"), str) and isinstance(file := node.get("file"), str):
+            node["file"] = members.setdefault(file, f"{len(members) + 1}.{file.rpartition('.')[2]}")
+        for part in node.values():
+            renumber(part, ids, members)
+    return members
+
+
+def _content(node: Any) -> str:
+    """A node without its addresses, as text."""
+
+    def stripped(part: Any) -> Any:
+        if isinstance(part, list):
+            return [stripped(inner) for inner in part]
+        return {k: stripped(v) for k, v in part.items() if k != "__id__"} if isinstance(part, dict) else part
+
+    return json.dumps(stripped(node), sort_keys=True)
+
+
+def packages(path: Path) -> dict[str, str]:
+    """The installed packages, with their versions, that the classes and functions in a skops file come from."""
+    with zipfile.ZipFile(path) as archive:
+        schema = archive.read("schema.json").decode()
+    names = re.findall(r'"__module__": ("(?:[^"\\]|\\.)*")', schema)
+    modules = {json.loads(name).partition(".")[0] for name in names} - sys.stdlib_module_names
+    files = [f"\n{module}{end}," for module in modules for end in ("/__init__.py", ".py")]
+    # by the files that each has installed: `packages_distributions` of the standard library takes some seconds
+    found = {}
+    for distribution in distributions():
+        record = "\n" + (distribution.read_text("RECORD") or "")
+        if any(file in record for file in files):
+            found[distribution.name] = distribution.version
+    return dict(sorted(found.items()))
