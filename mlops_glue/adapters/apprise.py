@@ -8,7 +8,7 @@ from mlops_glue.errors import MissingExtra, ToolError
 
 
 def send(url: str, title: str, body: str) -> None:
-    """Send a message to one channel; the URL, which holds secrets, is never told.
+    """Send a message to one channel; the URL, which holds secrets, is in no message.
 
     Raises:
         MissingExtra: Apprise is not installed.
@@ -18,7 +18,7 @@ def send(url: str, title: str, body: str) -> None:
         import apprise
     except ImportError as error:
         raise MissingExtra("apprise", "alerts") from error
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it tells the places that it sends to
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it logs the URLs that it sends to
     channel = apprise.Apprise()
     if not channel.add(url):
         raise ToolError("is no URL that Apprise knows", hint="https://github.com/caronc/apprise/wiki")

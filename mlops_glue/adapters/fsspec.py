@@ -12,6 +12,8 @@ from typing import Any
 from mlops_glue.errors import MissingExtra, ToolError, brief
 from mlops_glue.secrets import redacted
 
+MAX_MESSAGE = 200  # characters
+
 
 class Folder:
     """A folder, here or at a URL such as s3://bucket/place.
@@ -29,32 +31,32 @@ class Folder:
             import fsspec
         except ImportError as error:
             raise MissingExtra("fsspec", "serving") from error
-        self.where = redacted(where)  # as it is shown
-        self._whole = where
-        with self._told():
+        self.where = redacted(where)  # for people
+        self._url = where
+        with self._translated():
             self._files, self._path = fsspec.core.url_to_fs(where)
         self._local = "file" in (self._files.protocol if isinstance(self._files.protocol, tuple) else ())
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except ImportError as error:
             raise ToolError(f"{self.where}: {brief(error)}", hint="pip install what its file system needs") from error
         except Exception as error:  # each file system has its own
-            said = redacted(f"{type(error).__name__}: {error}", self._whole).splitlines()[0]  # it may quote the URL
-            raise ToolError(f"{self.where}: {said[:200]}") from error
+            line = redacted(f"{type(error).__name__}: {error}", self._url).splitlines()[0]  # it may quote the URL
+            raise ToolError(f"{self.where}: {line[:MAX_MESSAGE]}") from error
 
     def put(self, source: Path, name: str) -> None:
-        """Copy a file there, under its name at once and whole.
+        """Copy a file into the folder; it appears under its name only when it is whole.
 
         Raises:
             ToolError: it could not be written.
         """
         target = f"{self._path.rstrip('/')}/{name}"
-        with self._told():
+        with self._translated():
             self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
-            if not self._local:  # an object is there when it is whole
+            if not self._local:  # an object store shows only whole objects
                 self._files.put_file(str(source), target)
                 return
             folder, _, last = target.rpartition("/")
@@ -67,11 +69,11 @@ class Folder:
 
     def files(self) -> list[tuple[str, int, float]]:
         """Name, bytes and time (seconds since 1970) of each file, hidden ones too."""
-        with self._told():
+        with self._translated():
             self._files.invalidate_cache()
             found: dict[str, Any] = self._files.find(self._path, detail=True) if self._files.exists(self._path) else {}
         start = len(self._path.rstrip("/")) + 1
-        return [(name[start:], int(one["size"] or 0), _time(one)) for name, one in found.items()]
+        return [(name[start:], int(details["size"] or 0), _modified(details)) for name, details in found.items()]
 
     def open(self, name: str) -> Any:
         """A file as a binary stream.
@@ -79,16 +81,17 @@ class Folder:
         Raises:
             ToolError: it cannot be opened.
         """
-        with self._told():
+        with self._translated():
             return self._files.open(f"{self._path.rstrip('/')}/{name}", "rb")
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        with self._told():
+        with self._translated():
             self._files.rm_file(f"{self._path.rstrip('/')}/{name}")
 
 
-def _time(found: dict[str, Any]) -> float:
+def _modified(found: dict[str, Any]) -> float:
+    """When a file was modified, in seconds since 1970; 0 if its file system does not know. Each has another key."""
     for key in ("mtime", "LastModified", "updated", "last_modified"):
         value = found.get(key)
         if isinstance(value, datetime):

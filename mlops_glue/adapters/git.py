@@ -11,10 +11,10 @@ from pathlib import Path
 from mlops_glue.errors import ToolError
 
 
-def _run(root: Path, *words: str, given: str | None = None) -> subprocess.CompletedProcess[str] | None:
-    command = ["git", "--no-optional-locks", *words]  # who only asks does not write git's index
+def _run(root: Path, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str] | None:
+    command = ["git", "--no-optional-locks", *words]  # a question does not write git's index
     try:
-        return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False, input=given)
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False, input=stdin)
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return None
 
@@ -24,7 +24,7 @@ def _git(root: Path, *words: str) -> str | None:
     return done.stdout.strip() if done is not None and done.returncode == 0 else None
 
 
-def inside(root: Path) -> bool:
+def is_work_tree(root: Path) -> bool:
     """Is the folder in a git work tree?"""
     return _git(root, "rev-parse", "--is-inside-work-tree") == "true"
 
@@ -35,87 +35,90 @@ def top(root: Path) -> Path | None:
     return Path(found) if found else None
 
 
-def there() -> bool:
+def is_installed() -> bool:
     """Is git installed?"""
     return _git(Path.cwd(), "--version") is not None
 
 
 def init(root: Path) -> bool:
-    """`git init`; False where there is no git.
+    """`git init`, unless a repository that takes the project is around it; False if git is not installed.
 
     Raises:
-        ToolError: git is there and fails.
+        ToolError: git fails.
     """
-    if not there():
+    if not is_installed():
         return False
-    if _alone(root) and _git(root, "init", "--quiet", "--initial-branch=main") is None:
+    if _needs_own_repository(root) and _git(root, "init", "--quiet", "--initial-branch=main") is None:
         raise ToolError(f"git init failed in {root}")
     return True
 
 
-def _alone(root: Path) -> bool:
-    """Is it in no repository, or ignored by the one around it, which DVC refuses? Then it gets one of its own."""
-    near = _near(root)
+def _needs_own_repository(root: Path) -> bool:
+    """Is it in no repository, or ignored by the one around it, which DVC refuses?"""
+    near = _nearest_folder(root)
     config = os.path.relpath(root / ".dvc" / "config", near)
-    return not inside(near) or _git(near, "check-ignore", "--quiet", config) is not None
+    return not is_work_tree(near) or _git(near, "check-ignore", "--quiet", config) is not None
 
 
-def _near(root: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+def _nearest_folder(root: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
     return next(folder for folder in (root, *root.parents) if folder.is_dir())
 
 
-def ignoring(root: Path, paths: list[str]) -> dict[str, tuple[str, str]]:
-    """Of the paths in a folder, there or not, those that git would leave out of a commit: by which line, and its rule.
+def ignored(root: Path, paths: list[str]) -> dict[str, tuple[str, str]]:
+    """Which paths of a folder git would leave out of a commit; neither the paths nor the folder need exist.
 
-    Where the folder would get a repository of its own, as that would.
+    If the folder would get a repository of its own, the answer is that repository's.
+
+    Returns:
+        By path: the line of the ignore file that decides, like `.gitignore:3`, and its rule.
 
     Raises:
-        ToolError: git cannot tell.
+        ToolError: git fails.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        near = _near(root)
+        near = _nearest_folder(root)
         where, words = near, []
-        if _alone(root):
+        if _needs_own_repository(root):
             if _git(Path(scratch), "init", "--quiet") is None:
                 return {}
             where = root if root.is_dir() else Path(scratch)
             words = [f"--git-dir={scratch}/.git", f"--work-tree={where}"]
         prefix = os.path.relpath(root, near) if where == near else "."
         named = {os.path.normpath(f"{prefix}/{path}"): path for path in paths}
-        done = _run(where, *words, "check-ignore", "-v", "-z", "--stdin", given="\0".join(named))
+        done = _run(where, *words, "check-ignore", "-v", "-z", "--stdin", stdin="\0".join(named))
     if done is None or done.returncode > 1:
-        raise ToolError(f"git check-ignore: {done.stderr.strip() if done is not None else 'does not end'}")
-    found = done.stdout.split("\0")
-    rules = [found[at : at + 4] for at in range(0, len(found) - 3, 4)]  # file, line, rule, path
+        raise ToolError(f"git check-ignore: {done.stderr.strip() if done is not None else 'it does not end'}")
+    fields = done.stdout.split("\0")
+    rules = [fields[start : start + 4] for start in range(0, len(fields) - 3, 4)]  # file, line, rule, path
     return {named[path]: (f"{file}:{line}", rule) for file, line, rule, path in rules if not rule.startswith("!")}
 
 
 def index(root: Path) -> Path | None:
     """The file of git's index; None outside git."""
-    near = _near(root)
+    near = _nearest_folder(root)
     found = _git(near, "rev-parse", "--git-path", "index")
     return near / found if found else None
 
 
-def tracks(root: Path, path: str) -> bool:
+def is_tracked(root: Path, path: str) -> bool:
     """Is this file in git's index?"""
     return _git(root, "ls-files", "--error-unmatch", path) is not None
 
 
-def commit(root: Path, name: str) -> str | None:
-    """The hash of the commit that a name stands for; None where git knows none."""
+def commit_hash(root: Path, name: str) -> str | None:
+    """The hash of the commit that a name stands for; None if git knows none."""
     return None if name.startswith("-") else _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
 def lacks_branch(root: Path, name: str) -> bool:
-    """Is there another branch, here or at the remote, and not this one?"""
+    """Does the repository have branches, here or at the remote, but none of this name?"""
     found = (_git(root, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes") or "").splitlines()
-    return bool(found) and not any(one.endswith(f"/{name}") for one in found)
+    return bool(found) and not any(branch.endswith(f"/{name}") for branch in found)
 
 
 def show(root: Path, name: str, path: str) -> str | None:
-    """The text of a file of the folder in a commit; None where it has none."""
+    """The text of a file of the folder in a commit; None if the commit does not have it."""
     return _git(root, "show", f"{name}:./{path}")
 
 
@@ -129,50 +132,58 @@ def has_remote(root: Path) -> bool:
     return bool(_git(root, "remote"))
 
 
-def differs(root: Path, path: str) -> bool:
-    """Is a file that git tracks other than in the last commit?"""
+def is_modified(root: Path, path: str) -> bool:
+    """Is a tracked file different from the last commit?"""
     return bool(_git(root, "status", "--porcelain", "--", path))
 
 
-def changed(root: Path, paths: Iterable[str]) -> set[str]:
-    """The files that are other than in the last commit: of those that git tracks all, of the others those of `paths`.
+def changed_files(root: Path, paths: Iterable[str]) -> set[str]:
+    """The files that differ from the last commit.
 
-    In the folder they are named from there; outside it, from the top of the repository.
+    Args:
+        root: the folder. Files in it are named from there, others from the top of the repository.
+        paths: the untracked files to report too.
     """
-    words = ("ls-files", "--others", "--exclude-standard", "-z", "--", *paths)  # without paths they would be all
+    words = ("ls-files", "--others", "--exclude-standard", "-z", "--", *paths)  # without paths it would list all
     new = (_git(root, *words) if words[-1] != "--" else None) or ""
     return {*_status(root, "--untracked-files=no"), *new.split("\0")} - {""}
 
 
 def uncommitted(root: Path) -> dict[str, bool]:
-    """What of a folder a commit lacks, and whether git does not have it at all; a new folder ends in a slash."""
+    """The files of a folder that differ from the last commit, and whether each is untracked.
+
+    An untracked folder is one entry, which ends in a slash.
+    """
     found = _status(root, "--untracked-files=normal", "--", ".")
     return found if "" not in found else _status(root, "--untracked-files=all", "--", ".")  # the folder itself is new
 
 
 def _status(root: Path, *words: str) -> dict[str, bool]:
     done = _run(root, "status", "--porcelain", "-z", "--no-renames", *words)
-    said = done.stdout.split("\0") if done is not None and done.returncode == 0 else []
-    here = (_git(root, "rev-parse", "--show-prefix") or "") if any(said) else ""
-    return {line[3:].removeprefix(here): line.startswith("??") for line in said if line}
+    lines = done.stdout.split("\0") if done is not None and done.returncode == 0 else []
+    here = (_git(root, "rev-parse", "--show-prefix") or "") if any(lines) else ""
+    return {line[3:].removeprefix(here): line.startswith("??") for line in lines if line}
 
 
-def forget(root: Path) -> None:
-    """Take a folder out of git's index, where a tool had put files of it; the files stay."""
+def untrack(root: Path) -> None:
+    """Take a folder out of git's index, where a tool had put files of it; the files themselves stay."""
     _git(root, "rm", "-r", "--cached", "--force", "--quiet", "--ignore-unmatch", ".")
 
 
 def merge_file(ours: bytes, base: bytes, theirs: bytes, labels: tuple[str, str, str]) -> tuple[bytes, bool]:
-    """Three texts in one, as `git merge` does it, and whether it holds conflicts; needs no repository.
+    """Merge three texts as `git merge` does; this needs no repository.
 
     Args:
         ours: the text as it is.
         base: what both others come from.
         theirs: the text to bring in.
-        labels: how the marks of a conflict call each of the three.
+        labels: the name of each of the three in the marks of a conflict.
+
+    Returns:
+        The merged text, and whether it holds conflicts.
 
     Raises:
-        ToolError: git is not installed, or cannot merge these: they are no text.
+        ToolError: git is not installed, or the contents are not text.
     """
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("ours", ours), ("base", base), ("theirs", theirs)):

@@ -20,37 +20,38 @@ def query(url: str, text: str, root: Path) -> pa.Table:
     """The rows of a query; nothing is written.
 
     Args:
-        url: postgresql://user:password@host/database, or duckdb:///file. It is never told: it holds secrets.
+        url: postgresql://user:password@host/database, or duckdb:///file. It is in no message, because it holds secrets.
         text: the SQL.
         root: what a file is relative to.
 
     Raises:
-        ToolError: the database cannot be asked, or does not take the query.
+        DataError: the URL is of another kind, or its file does not exist.
+        ToolError: the database does not answer, or refuses the query.
     """
     kind = url.partition("://")[0]
-    ask: Callable[[str, str, Path], pa.Table] | None = {
+    run: Callable[[str, str, Path], pa.Table] | None = {
         "postgresql": _postgres,
         "postgres": _postgres,
         "duckdb": _duckdb,
     }.get(kind)
-    if ask is None:
+    if run is None:
         raise DataError("is no postgresql:// or duckdb:// URL", hint="postgresql://user:password@host/database")
     try:
-        return ask(url, text, root)
+        return run(url, text, root)
     except GlueError:
         raise
     except Exception as error:  # each driver has its own, and quotes the URL in some
-        place = _place(error)
-        hint = "does the query run there?" if place else "is the database up, and is the URL right?"
-        raise ToolError(f"{kind}: {type(error).__name__}{place}", hint=hint) from error
+        reason = _reason(error)
+        hint = "does the query run there?" if reason else "is the database up, and is the URL right?"
+        raise ToolError(f"{kind}: {type(error).__name__}{reason}", hint=hint) from error
 
 
-def _place(error: Exception) -> str:
-    """What PostgreSQL says of the query itself, or DuckDB of it; nothing of a connection."""
-    said = getattr(getattr(error, "diag", None), "message_primary", None)
-    if said is None and type(error).__module__.startswith(("duckdb", "_duckdb")):
-        said = str(error).splitlines()[0]
-    return f": {said[:200]}" if said else ""
+def _reason(error: Exception) -> str:
+    """Why the database refuses the query; nothing about the connection, which could hold secrets."""
+    message = getattr(getattr(error, "diag", None), "message_primary", None)
+    if message is None and type(error).__module__.startswith(("duckdb", "_duckdb")):
+        message = str(error).splitlines()[0]
+    return f": {message[:200]}" if message else ""
 
 
 def _postgres(url: str, text: str, root: Path) -> pa.Table:

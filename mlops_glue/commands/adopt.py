@@ -391,8 +391,8 @@ def as_diff(files: dict[str, str]) -> str:
 def _write(root: Path, contents: dict[str, str], asked: manifest.Answers, made: dict[str, str]) -> None:
     with undo.undone_on_failure(root, [*contents, layout.GENERATED]):
         root.mkdir()
-        dvc.init(root, git=git.inside(root))
-        git.forget(root)  # dvc init adds to the index, which is the user's
+        dvc.init(root, git=git.is_work_tree(root))
+        git.untrack(root)  # dvc init adds to the index, which is the user's
         for name, text in contents.items():
             files.write_text(root / name, text)
         manifest.record(root, "init", asked, made, contents)

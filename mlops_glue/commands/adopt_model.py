@@ -177,7 +177,7 @@ def _register(root: Path, name: str, told: dict[str, Any], bundle: Path) -> tupl
     from mlops_glue.delivery.promote import move
 
     digest = files.digest(bundle)
-    commit = git.commit(root, "HEAD")
+    commit = git.commit_hash(root, "HEAD")
     tags = {
         "glue.version": __version__,
         "glue.format": "onnx",

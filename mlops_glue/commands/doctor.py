@@ -72,7 +72,7 @@ def _tools(extras: tuple[str, ...]) -> Iterator[Finding]:
         yield Finding("problem", f"{said}: tested are 3.11 to 3.13", "python3.12 -m venv .venv")
     else:
         yield Finding("ok", said)
-    if not git.there():
+    if not git.is_installed():
         yield Finding("note", "no git: versions will not lead back to a commit", "apt install git")
     from packaging.requirements import Requirement
 
@@ -122,7 +122,7 @@ def _repository(root: Path, config: Config) -> Iterator[Finding]:
     if kind is not None:
         said = f"{layout.CONFIG} train.estimator: {config.train.estimator} is a {kind}, and data.labels.task is {task}"
         yield Finding("problem", said, f"task: {'regression' if kind == 'regressor' else 'binary, or multiclass'}")
-    if not git.inside(root):
+    if not git.is_work_tree(root):
         yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
 
 

@@ -471,7 +471,7 @@ def _carry_out(
         lacking = [x for x in files[path].splitlines() if x not in lines] if path.endswith("ignore") else []
         console.progress(f"kept {there[path]}" + (f"; it should have: {' '.join(lacking)}" if lacking else ""))
     paths = [_path_in(root, file) for file in found]
-    pointers = [dvc.pointer(root, path) or f"{path}.dvc" for path in paths if not git.tracks(root, path)]
+    pointers = [dvc.pointer(root, path) or f"{path}.dvc" for path in paths if not git.is_tracked(root, path)]
     undo.check(root, missing, [*pointers, "dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])
     runner.check_names(root)
     if layout.CONFIG in kept:
@@ -502,7 +502,7 @@ def _write(root: Path, contents: dict[str, str], tables: dict[Path, Path]) -> No
             with files.atomic(table) as temporary:
                 shutil.copyfile(file, temporary)
         relative = table.relative_to(root).as_posix()
-        if not git.tracks(root, relative):
+        if not git.is_tracked(root, relative):
             dvc.add(root, relative)
     config = configs.load(root)
     runner.write_definition(config, root)

@@ -74,7 +74,7 @@ def _check_committed(out: Path, paths: list[str]) -> None:
     Raises:
         UsageError: it ignores some of it.
     """
-    if len(git.ignoring(out, paths)) < len(paths):
+    if len(git.ignored(out, paths)) < len(paths):
         undo.check_committed(out, paths)
 
 

@@ -68,13 +68,13 @@ def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str |
     config = configs.load(root, env, tables=False, needs=())
     store = opened(root, config)
     store.end_dead_runs(config.project)
-    commit = git.commit(Path.cwd(), "HEAD")
+    commit = git.commit_hash(Path.cwd(), "HEAD")
     tags = {
         "glue.version": __version__,
         "glue.command": shlex.join(command),
         "mlflow.source.name": shlex.join(command),
         "mlflow.source.git.commit": commit or "",
-        "glue.git_dirty": str(commit is None or bool(git.changed(Path.cwd(), []))).lower(),
+        "glue.git_dirty": str(commit is None or bool(git.changed_files(Path.cwd(), []))).lower(),
     }
     before, status = _stamps(_held(metrics)), "FAILED"
     run, variables = store.start_run(config.project, {key: value for key, value in tags.items() if value})

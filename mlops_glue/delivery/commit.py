@@ -19,10 +19,10 @@ def revision(config: Config, root: Path) -> tuple[str | None, bool]:
 
     What glue itself writes is nothing else: a run of a clean clone is of its commit.
     """
-    commit = git.commit(root, "HEAD")
+    commit = git.commit_hash(root, "HEAD")
     if commit is None:
         return None, True
-    changed = git.changed(root, inputs(root))
+    changed = git.changed_files(root, inputs(root))
     if "dvc.yaml" in changed and _follows(config, root):
         changed.remove("dvc.yaml")
     return commit, bool(changed - WRITTEN)

@@ -45,7 +45,7 @@ def report(
     top = git.top(root)
     if top is None:
         raise UsageError(f"{root} is in no git repository, so there is nothing to compare with", hint="git init")
-    if git.commit(root, base) is None:
+    if git.commit_hash(root, base) is None:
         raise UsageError(f"--base {base}: git has no such commit", hint=_where_base_is(root))
     marker = prefix(root, top) or "."
     check_outputs(root, [Path(out)] if out else [])
@@ -142,7 +142,7 @@ class Before:
 
 def _where_base_is(root: Path) -> str:
     """What to type where git does not know the commit to compare with."""
-    if git.commit(root, "HEAD") is None:
+    if git.commit_hash(root, "HEAD") is None:
         return due(root, "glue init") or "git commit"
     if git.is_shallow(root):
         return "git fetch --unshallow"
@@ -168,7 +168,7 @@ def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, An
     champion, notes = _champion(config, root)
     if not there.lock:
         notes.append(f"{there.name} has no dvc.lock, so there is no result to compare with")
-    if git.differs(root, "dvc.lock"):
+    if git.is_modified(root, "dvc.lock"):
         notes.append("the dvc.lock of this result is not committed: commit it, and the next run has nothing to do")
     if stale := there.stale():
         shown = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")

@@ -81,7 +81,7 @@ def check_committed(root: Path, paths: list[str]) -> None:
     Raises:
         UsageError: it ignores one.
     """
-    found = git.ignoring(root, paths)
+    found = git.ignored(root, paths)
     if found:
         path, (place, rule) = next(iter(found.items()))
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""

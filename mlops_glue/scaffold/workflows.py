@@ -55,7 +55,7 @@ def workflow_files(config: configs.Config, root: Path, top: Path) -> dict[Path, 
 def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Path) -> dict[str, Any]:
     """What the templates take."""
     remote = config.data.remote is not None or dvc.has_remote(root)
-    lacking = [s.path for s in config.data.sources.values() if not remote and not git.tracks(root, s.path)]
+    lacking = [s.path for s in config.data.sources.values() if not remote and not git.is_tracked(root, s.path)]
     if lacking:
         raise ConfigError(
             [f"{layout.CONFIG} data.remote: is not set, and git does not have {lacking[0]}: no job would find it"],

@@ -63,7 +63,7 @@ def test_a_run_of_a_clean_clone_is_of_its_commit(project: Path) -> None:
     assert seen(project) == (commit, False)
     sh(project, "git add . && git commit -qm second && echo >> dvc.lock")
     (project / "notes.txt").write_text("mine")
-    assert not seen(project)[1] and git.changed(project, []) == {"dvc.lock"}
+    assert not seen(project)[1] and git.changed_files(project, []) == {"dvc.lock"}
     (project / "helper.py").write_text("x = 1\n")
     (project / "model.py").write_text("import helper\ndef build(): ...\n")
     sh(project, "git add model.py helper.py && git commit -qm third")
