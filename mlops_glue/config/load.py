@@ -56,13 +56,13 @@ def load(
         raise UsageError(f"this project only {only[0]}: {CONFIG} has no data and no train", hint=only[1])
     problems += [((key,), "is required") for key in needs if key not in values and needs != A_MODEL]
     if problems or config is None:
-        shown = sorted({(document.line(location), worded(location, text)) for location, text in problems})
+        shown = sorted({(document.line(problem[0]), worded(problem)) for problem in problems})
         raise ConfigError([f"{CONFIG}:{line} {text}" for line, text in shown])
     return in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
 
 
 def only_does(config: Config) -> tuple[str, str] | None:
-    """What a project without a pipeline is for, and its command; None of one that has a pipeline, or nothing at all."""
+    """What a project without a pipeline does, and its command; None where it has a pipeline, or does nothing."""
     given = config.model_fields_set
     if {"data", "train"} & given:
         return None
@@ -74,7 +74,7 @@ def only_does(config: Config) -> tuple[str, str] | None:
 
 
 def located(root: Path, error: ConfigError) -> ConfigError:
-    """The same error, with the line of each key that it names as `glue.yaml a.b.c: …`."""
+    """An error whose problems begin with `glue.yaml a.b.c: …`, with the line of each such key."""
     document = parse(read(root / CONFIG))
 
     def with_line(key: re.Match[str]) -> str:

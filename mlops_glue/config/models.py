@@ -31,25 +31,26 @@ class Source(Section):
     """One raw table."""
 
     path: str = Field(description="csv, csv.gz, parquet or jsonl, relative to the project")
-    entity: str | None = Field(default=None, description="column that says whom or what a row is about")
+    entity: str | None = Field(default=None, description="column that identifies whom or what a row is about")
     timestamp: str | Annotated[list[str], Field(min_length=3, max_length=5)] | None = Field(
-        default=None, description="column that says when, or those of year, month, day and, if any, hour and minute"
+        default=None, description="column with the time, or those of year, month, day and, if any, hour and minute"
     )
-
-    created: str | None = Field(default=None, description="column that says when the row became known, if later")
+    created: str | None = Field(
+        default=None, description="column with the time at which the row became known, if later"
+    )
 
     @property
     def timestamps(self) -> list[str]:
-        """The columns that say when: none, one, or the parts of a date."""
+        """The columns with the time: none, one, or the parts of a date."""
         return [self.timestamp] if isinstance(self.timestamp, str) else self.timestamp or []
 
 
 class Labels(Section):
-    """What is learned."""
+    """What the model learns to predict."""
 
     source: str = Field(description="the table that holds the target")
     target: str = Field(description="the column to predict")
-    task: Task | None = Field(default=None, description="taken from the target when not given")
+    task: Task | None = Field(default=None, description="default: inferred from the target")
     positive: str | int | bool | None = Field(default=None, description="binary: the class whose probability is ranked")
 
 
@@ -63,7 +64,7 @@ class Data(Section):
 
 
 class Stores(Section):
-    """Where Feast keeps features, in its own words; over those of `feature_store.yaml`."""
+    """Where Feast keeps features, by Feast's own keys, which override those of `feature_store.yaml`."""
 
     online_store: dict[str, Any] | None = Field(default=None, description="type: redis, postgres, …, with its options")
     offline_store: dict[str, Any] | None = Field(
@@ -80,12 +81,12 @@ class Features(Stores):
     transform: str | None = Field(default=None, description="module:function: raw tables in, feature tables out")
     repo: str = Field(default="feature_repo", description="folder of a plain Feast repository")
     use: list[str] | str = Field(default=[], description="view:feature, each; or the name of a feature service")
-    unmatched: Fraction = Field(default=0.5, description="share of the label rows that may find nothing in a view")
+    unmatched: Fraction = Field(default=0.5, description="share of the label rows for which a view may have nothing")
     delay: Delay = Field(
         default=0.0,
-        description="how long after its time a row of features is in the online store: seconds, or 90s, 5m, 1h",
+        description="how long after its time a row of features reaches the online store: seconds, or 90s, 5m, 1h",
     )
-    inexact_store: bool = Field(default=False, description="true: take an offline store that loses or mis-values rows")
+    inexact_store: bool = Field(default=False, description="true: accept an offline store that loses or changes rows")
     number: list[str] = []
     category: list[str] = []
     boolean: list[str] = []
@@ -105,7 +106,7 @@ class Split(Section):
     test_size: Share = 0.2
     fresh_after: list[PositiveInt | Timestamp] = Field(
         default=[],
-        description="written by a retraining: its fresh rows are those after so many rows of the table, or a moment",
+        description="written by a retraining: its fresh rows are those after this many rows of the table, or this time",
     )
 
 
@@ -134,7 +135,7 @@ class Threshold(Section):
 
 
 class Evaluate(Section):
-    """What the holdout is measured by."""
+    """The metrics of the holdout, and their limits."""
 
     metrics: list[str] = []
     thresholds: dict[str, Threshold] = {}
@@ -159,7 +160,7 @@ class Promote(Section):
     metric: str | None = None
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     worse_than_trivial: Literal["refuse", "accept"] = Field(
-        default="refuse", description="a candidate whose first metric is worse than that of the mean or class shares"
+        default="refuse", description="a candidate whose first metric is worse than that of a constant prediction"
     )
 
 
@@ -205,7 +206,7 @@ class Ci(Section):
         default="17 5 * * *", description="when the monitor runs: cron, UTC; null: never"
     )
     secrets: list[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]] = Field(
-        default=[], description="names of secrets that the jobs get beside those that this file refers to"
+        default=[], description="names of secrets that the jobs get besides those that this file refers to"
     )
 
 
@@ -225,7 +226,7 @@ class Config(Section):
     glue: Literal[1] = Field(description="version of this file's format")
     project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     data: Data = Field(default=ABSENT, description="the tables; with `train` it makes the pipeline")
-    train: Train = Field(default=ABSENT, description="what learns from them; without both, glue only serves")
+    train: Train = Field(default=ABSENT, description="the estimator; without both, glue only serves")
     validation: dict[str, list[str | dict[str, dict[str, Any]]]] = Field(
         {}, description="by table: Great Expectations, by their own names"
     )

@@ -10,19 +10,21 @@ from mlops_glue.config.fields import Fraction, HttpUrl, Section, Share, Span, Va
 
 
 class LabelTable(Section):
-    """Where the truth about what was served is, once it is known."""
+    """Where the labels of served predictions are, once they are known."""
 
     path: str | None = Field(default=None, description="a table, or a folder of tables, relative to the project")
     url: str | None = Field(default=None, description="postgresql://… or duckdb:///file, as ${NAME}; needs query")
     query: str | None = Field(default=None, description="SQL that gives the table")
-    id: str | None = Field(default=None, description="column that says which request a label is of")
+    id: str | None = Field(default=None, description="column with the id of the request that a label belongs to")
     matches: str = Field(default="glue_request_id", description="the log's column that `id` names, or glue_caller_id")
-    row: str | None = Field(default=None, description="with id: column of the row's number in a request of many")
-    entity: str | None = Field(default=None, description="without id: column that says whom a label is about")
-    timestamp: str | None = Field(
-        default=None, description="column that says when a label was so; with entity, of predictions at or before"
+    row: str | None = Field(
+        default=None, description="with id: column with the row's number in a request of several rows"
     )
-    target: str | None = Field(default=None, description="column of the truth; default data.labels.target")
+    entity: str | None = Field(default=None, description="without id: column that identifies whom a label is about")
+    timestamp: str | None = Field(
+        default=None, description="column with the time of a label; with entity it belongs to predictions at or before"
+    )
+    target: str | None = Field(default=None, description="column with the label; default data.labels.target")
 
     @model_validator(mode="after")
     def _complete(self) -> LabelTable:
@@ -36,41 +38,42 @@ class LabelTable(Section):
 
 
 class Performance(Section):
-    """When a model no longer does what it did on its holdout."""
+    """When a model performs worse than on its holdout."""
 
-    metric: str | None = Field(default=None, description="default: that of promote")
+    metric: str | None = Field(default=None, description="default: promote.metric")
     drop: NonNegativeFloat = Field(
         default=0.05, description="alert when the metric is worse than the holdout's by more, and not by chance"
     )
-    min_labelled: PositiveInt = Field(default=100, description="with fewer labels it is estimated")
+    min_labelled: PositiveInt = Field(default=100, description="with fewer labels the metric is estimated")
 
 
 class Webhook(Section):
-    """Takes alerts as JSON, signed as standardwebhooks.com says."""
+    """An address that gets alerts as JSON, signed as standardwebhooks.com specifies."""
 
     url: HttpUrl = Field(description="https://…, or ${NAME}")
     secret: Variable | None = Field(default=None, description="${NAME} of the variable that holds the key")
 
 
 class Alerts(Section):
-    """Who is told: once when it begins, when it becomes worse, when it is over."""
+    """Who gets alerts: when an incident begins, when it becomes worse, when it is over."""
 
     channels: list[str] = Field(default=[], description="Apprise URLs (mailto://…, slack://…), as ${NAME}")
     webhooks: list[Webhook] = []
-    cooldown: Span = Field(default="24h", description="between two alerts of one thing")
-    timeout_s: PositiveFloat = Field(default=20.0, description="for all channels, with all tries")
+    cooldown: Span = Field(default="24h", description="between two alerts about one incident")
+    timeout_s: PositiveFloat = Field(default=20.0, description="for all channels, with all attempts")
 
 
 class Retrain(Section):
     """What `on_alert: [retrain]` may do."""
 
     data: Literal["append", "reread"] = Field(
-        default="append", description="append: labelled rows of the log go to the labels' table; reread: as it is now"
+        default="append",
+        description="append: labelled rows of the log are added to the labels' table; reread: it is read as it is",
     )
     cooldown: Span = Field(default="24h", description="between two retrainings")
     min_labelled: PositiveInt = Field(default=500, description="labelled rows since the last one")
     max_refused: PositiveInt = Field(
-        default=3, description="refused candidates in a row after which a person must look: glue monitor --resume"
+        default=3, description="refused candidates in a row that stop retraining until glue monitor --resume"
     )
 
 
@@ -81,10 +84,10 @@ class Drift(Section):
         default=0.3, description="alert when drifted columns have more than this share of the weight"
     )
     weights: Literal["importance", "equal"] = Field(
-        default="importance", description="importance: a column counts by what the model makes of it"
+        default="importance", description="importance: a column counts by its importance to the model"
     )
     prediction: bool = Field(default=True, description="alert when the predictions drift")
-    target: bool = Field(default=False, description="alert when the labels drift, as far as they are known")
+    target: bool = Field(default=False, description="alert when the known labels drift")
     number: PositiveFloat = Field(
         default=0.2, description="distance of a drifted number: Wasserstein, in standard deviations"
     )
@@ -93,13 +96,13 @@ class Drift(Section):
 
 
 class Monitor(Section):
-    """What was served, against what the version that served it was trained on."""
+    """What was served is compared with what the version that served it was trained on."""
 
     last: Window = Field(default="7d", description="the window: 12h, 7d or 4w")
-    min_rows: PositiveInt = Field(default=200, description="with fewer there is no verdict")
+    min_rows: PositiveInt = Field(default=200, description="with fewer rows there is no verdict")
     drift: Drift = Drift()
     labels: LabelTable | None = None
     performance: Performance = Performance()
-    on_alert: list[Literal["retrain"]] = Field(default=[], description="what is done beside telling")
+    on_alert: list[Literal["retrain"]] = Field(default=[], description="what is done besides alerting")
     alerts: Alerts = Alerts()
     retrain: Retrain = Retrain()

@@ -1,60 +1,76 @@
-"""What pydantic finds wrong, worded for people."""
+"""What pydantic finds wrong with `glue.yaml`, worded for people."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
 from mlops_glue.config.fields import PATTERN_HELP, VARIABLE
 from mlops_glue.config.models import Config
+from mlops_glue.config.parse import Location
 from mlops_glue.suggest import did_you_mean
 
-Problem = tuple[tuple[Any, ...], str]  # where, and what is wrong there
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Problem = tuple[Location, str]  # where, and what is wrong there
 
 
-def worded(loc: tuple[Any, ...], what: str) -> str:
-    return f"{'.'.join(map(str, loc))}: {what}"
+def worded(problem: Problem) -> str:
+    """`section.key: what is wrong`."""
+    location, text = problem
+    return f"{'.'.join(map(str, location))}: {text}"
 
 
-def pydantic_problem(tree: Any, error: Any) -> Problem:
-    """What pydantic finds wrong, for people."""
-    # pydantic adds the branch of a union to the location; only what is in the file helps the reader
-    loc: tuple[Any, ...] = ()
-    node: Any = tree
-    for part in error["loc"]:
-        inside = (isinstance(node, dict) and part in node) or (
-            isinstance(node, list) and isinstance(part, int) and part < len(node)
-        )
-        if not inside and not (part == error["loc"][-1] and error["type"] == "missing"):
-            continue
-        loc = (*loc, part)
-        node = node[part] if inside else None
+def pydantic_problem(values: dict[str, Any], error: ErrorDetails) -> Problem:
+    """One error of pydantic's, with the location that the file has."""
+    location, value = _in_file(values, error)
     if error["type"] == "extra_forbidden":
-        return loc, f"unknown key ({did_you_mean(str(loc[-1]), _known_keys(loc[:-1]))})"
+        return location, f"unknown key ({did_you_mean(str(location[-1]), _known_keys(location[:-1]))})"
     if error["type"] == "missing":
-        return loc, "is required"
-    said = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+        return location, "is required"
+    pattern = error.get("ctx", {}).get("pattern")
+    text = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
     if error["type"] in ("model_type", "dict_type"):
-        said = "should be a section, with keys of its own"
+        text = "should be a section, with keys of its own"
     elif error["type"] == "string_pattern_mismatch":
-        said = PATTERN_HELP.get(error["ctx"]["pattern"], said)
-    # a URL may hold a secret, and what should name a variable may be one
-    secret = "://" in str(node) or error.get("ctx", {}).get("pattern") == VARIABLE
-    value = "" if isinstance(node, dict | list) or node is None or secret else f", not {node!r}"
-    return loc, said + value
+        text = PATTERN_HELP.get(str(pattern), text)
+    # a URL may hold a secret, and so may a text in the place of a variable's name
+    may_be_secret = "://" in str(value) or pattern == VARIABLE
+    is_shown = not (may_be_secret or value is None or isinstance(value, dict | list))
+    return location, f"{text}, not {value!r}" if is_shown else text
 
 
-def _known_keys(loc: tuple[Any, ...]) -> list[str]:
-    model: Any = Config
-    for part in loc:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        annotation = field.annotation if field is not None else model
-        model = _section_in(annotation)
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+def _in_file(values: Any, error: ErrorDetails) -> tuple[Location, Any]:
+    """The location of an error and the value there, without the branches of unions that pydantic adds."""
+    location: Location = ()
+    value = values
+    for part in error["loc"]:
+        if isinstance(value, dict):
+            is_inside = part in value
+        else:
+            is_inside = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if is_inside:
+            location, value = (*location, part), value[part]
+        elif error["type"] == "missing" and part == error["loc"][-1]:
+            location, value = (*location, part), None
+    return location, value
 
 
-def _section_in(annotation: Any) -> Any:
+def _known_keys(location: Location) -> list[str]:
+    """The keys of the section at a location, empty where it has no model."""
+    annotation: Any = Config
+    for part in location:
+        model = _model_in(annotation)
+        field = model.model_fields.get(part) if model is not None else None
+        annotation = field.annotation if field is not None else annotation  # an item of a list, or a name of the user's
+    model = _model_in(annotation)
+    return list(model.model_fields) if model is not None else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation such as `dict[str, Source]` or `Canary | None`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((s for a in getattr(annotation, "__args__", ()) if (s := _section_in(a)) is not None), None)
+    return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)

@@ -10,18 +10,18 @@ from mlops_glue.config.fields import ORIGIN, Alias, Fraction, Section, Share, Va
 
 
 class PredictionLog(Section):
-    """How answered predictions are kept, where `serve.prediction_log` says that they are."""
+    """How answered predictions are logged, where `serve.prediction_log` names a place."""
 
     full: Literal["refuse", "serve"] = Field(
-        default="refuse", description="on a full disk: refuse requests, or answer and count what is not in the log"
+        default="refuse", description="on a full disk: refuse requests, or answer them and count what the log lacks"
     )
     omit: list[str] = Field(default=[], description="fields that are not written")
-    hash: list[str] = Field(default=[], description="fields of which a keyed hash is written")
+    hash: list[str] = Field(default=[], description="fields that are written as a keyed hash")
     hash_key: Variable | None = Field(default=None, description="${NAME} of the variable that holds the key")
     rotate_s: PositiveFloat = Field(default=60.0, description="how old a segment may be")
     rotate_bytes: PositiveInt = Field(default=32 << 20, description="how large a segment may be")
-    keep_days: PositiveFloat | None = Field(default=None, description="older files are removed")
-    keep_bytes: PositiveInt | None = Field(default=None, description="beyond, the oldest are removed")
+    keep_days: PositiveFloat | None = Field(default=None, description="older files are deleted")
+    keep_bytes: PositiveInt | None = Field(default=None, description="above this size the oldest files are deleted")
 
     @model_validator(mode="after")
     def _has_key(self) -> PredictionLog:
@@ -31,42 +31,44 @@ class PredictionLog(Section):
 
 
 class Canary(Section):
-    """Some of the requests are answered by another version."""
+    """A share of the requests is answered by another version."""
 
     alias: Alias = "challenger"
     share: Share = Field(description="of the entities, or of the requests where a model has none")
 
 
 class Serve(Section):
-    """The champion over HTTP. Limits hold for each worker."""
+    """The champion over HTTP. Limits are per worker."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     workers: Annotated[int, Field(ge=1, le=256)] = 1
-    unseen: Literal["allow", "refuse"] = Field(default="allow", description="a category that training did not have")
+    unseen: Literal["allow", "refuse"] = Field(
+        default="allow", description="whether a category that training did not have is answered"
+    )
     api_keys: list[Variable] = Field(
-        default=[], description="${NAME} of each variable that holds a key; several while keys are exchanged"
+        default=[], description="${NAME} of each variable that holds a key; several while keys are rotated"
     )
     cors: list[Annotated[str, Field(pattern=ORIGIN)]] = Field(
-        default=[], description="origins whose pages may ask: https://example.org"
+        default=[], description="origins whose pages may send requests: https://example.org"
     )
     max_rows: PositiveInt = Field(default=1000, description="rows in a request")
     max_body_bytes: PositiveInt = 8 << 20
-    max_in_flight: PositiveInt = Field(default=256, description="requests at a time; more get a 503")
-    timeout_s: PositiveFloat = Field(default=10.0, description="for a request to arrive whole")
+    max_in_flight: PositiveInt = Field(default=256, description="concurrent requests; more get a 503")
+    timeout_s: PositiveFloat = Field(default=10.0, description="for the whole request to arrive")
     lookup_timeout_s: PositiveFloat = Field(default=0.2, description="for the online store to answer")
     lookup_cache_s: NonNegativeFloat = Field(
-        default=0.0, description="how old a looked-up feature may be; 0 looks up anew each time"
+        default=0.0, description="how old a cached feature may be; 0 looks up every time"
     )
     not_found_share: Fraction = Field(
-        default=0.5, description="of looked-up rows; where a view has nothing for more of them, /ready says so"
+        default=0.5, description="share of looked-up rows; where a view lacks more of them, /ready reports it"
     )
-    shutdown_s: PositiveFloat = Field(default=30.0, description="for what is in flight to end")
-    drain_s: NonNegativeFloat = Field(
-        default=1.0, description="between /ready's no and the end of answering, when told to stop"
-    )
+    shutdown_s: PositiveFloat = Field(default=30.0, description="for requests in flight to end")
+    drain_s: NonNegativeFloat = Field(default=1.0, description="between /ready's no and the last answer, on SIGTERM")
     poll_s: PositiveFloat = Field(default=10.0, description="how often the registry is asked")
-    shadow: Alias | None = Field(default=None, description="this version scores every request too, and answers none")
+    shadow: Alias | None = Field(
+        default=None, description="this version scores every request as well, and answers none"
+    )
     canary: Canary | None = None
     prediction_log: str | None = Field(default=None, description="folder or fsspec URL of every answered prediction")
     log: PredictionLog = PredictionLog()

@@ -29,7 +29,7 @@ def validate(values: dict[str, Any], root: Path, *, tables: bool) -> tuple[Confi
         config = Config.model_validate(values)
     except ValidationError as error:
         # one problem a place: a value that fits no branch of a union fails each of them
-        problems += dict(pydantic_problem(values, one) for one in reversed(error.errors())).items()
+        problems += dict(pydantic_problem(values, details) for details in reversed(error.errors())).items()
         config = _sound_part(values, error)
     if config is not None:
         problems += cross_checks(config, root, tables=tables)
@@ -38,7 +38,7 @@ def validate(values: dict[str, Any], root: Path, *, tables: bool) -> tuple[Confi
 
 def _sound_part(values: dict[str, Any], error: ValidationError) -> Config | None:
     """What can still be checked where some sections are wrong: a config without these."""
-    wrong = {one["loc"][0] for one in error.errors()}
+    wrong = {details["loc"][0] for details in error.errors()}
     if "environments" in wrong:
         wrong.add("ci")  # it names one of them
     sound = {name: section for name, section in values.items() if name not in wrong}
