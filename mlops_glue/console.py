@@ -21,29 +21,24 @@ VERDICTS = {"met": "good", "MISSED": "bad"}
 LABELS = {"error": "bad", "warning": "caution", "refused": "bad", "hint": "aside"}
 
 
-def progress(line: str, *, wrap: bool = True) -> None:
-    """Print a line about the work to stderr, its label in colour.
-
-    Args:
-        line: of text, perhaps `error: …` or another of `LABELS`.
-        wrap: break it at words to the terminal's width; not where the user is to copy it.
-    """
-    shown = terminal.wrap(line, sys.stderr) if wrap else line
+def progress(line: str, *, whole: bool = False) -> None:
+    """A line about what goes on, its label in colour; `whole`: it is to be copied, so no terminal breaks it."""
+    shown = line if whole else terminal.wrapped(line, sys.stderr)
     label, colon, rest = shown.partition(":")
     if colon and label in LABELS:
         shown = terminal.paint(f"{label}:", LABELS[label], sys.stderr) + rest
     _write_line(shown)
 
 
-class _ProgressHandler(logging.Handler):
+class _Shown(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         progress(record.getMessage())
 
 
 def show_logs() -> None:
-    """Print what the package logs as lines of progress: modules below the commands do not print."""
+    """What the rooms log are lines of progress: they do not print."""
     log = logging.getLogger("mlops_glue")
-    log.handlers = [_ProgressHandler()]
+    log.handlers = [_Shown()]
     log.setLevel(logging.INFO)
 
 
@@ -53,16 +48,9 @@ def _write_line(line: str) -> None:
     stream.flush()
 
 
-def result(line: str = "", *, wrap: bool = True, good: str = "", bad: str = "") -> None:
-    """Print a line of the answer to stdout.
-
-    Args:
-        line: of text.
-        wrap: break it at words to the terminal's width; not where the user is to copy it.
-        good: a part of it that is green on a terminal.
-        bad: a part of it that is red.
-    """
-    shown = terminal.wrap(line, sys.stdout) if wrap else line
+def result(line: str = "", *, whole: bool = False, good: str = "", bad: str = "") -> None:
+    """A line of the answer; `good` and `bad` are parts of it that have a colour on a terminal."""
+    shown = line if whole else terminal.wrapped(line, sys.stdout)
     for part, style in ((good, "good"), (bad, "bad")):
         if part:
             shown = shown.replace(part, terminal.paint(part, style, sys.stdout), 1)
@@ -70,12 +58,12 @@ def result(line: str = "", *, wrap: bool = True, good: str = "", bad: str = "") 
 
 
 def flush() -> None:
-    """Let what was printed so far be seen, whatever fails after it."""
+    """What was said so far is seen, whatever comes after it."""
     sys.stdout.flush()
 
 
 def result_json(value: Any) -> None:
-    """Print the answer as JSON."""
+    """The answer as JSON."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
@@ -85,46 +73,46 @@ def rows(number: int) -> str:
 
 
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
-    """Print a stage's line once it has an outcome; until then a terminal shows its name with a spinner.
+    """A stage's line, once it has an outcome; before that its name is drawn with a spinner, on a terminal.
 
     Args:
-        name: the stage; its line begins with it.
+        name: of the stage; every line begins with it.
         outcome: executed, restored, unchanged, failed or refused; "" when the stage begins, `OUTSIDE` when a process of
             its own takes the terminal.
-        seconds: how long it took.
+        seconds: that it took.
         reasons: why it ran, or what came of it.
     """
     head = f"{name} {'.' * (WIDTH - len(name))} "
     if outcome == "":
-        terminal.start_spinner(head)
+        terminal.work(head)
         return
-    terminal.stop_spinner()
+    terminal.still()
     if outcome == OUTSIDE:
-        if terminal.is_interactive(sys.stderr):
+        if terminal.can_move(sys.stderr):
             _write_line(head.rstrip())
         return
     shown = reasons[:2] + ([f"and {len(reasons) - 2} more"] if len(reasons) > 2 else [])
     why = f"  ({', '.join(shown)})" if shown and outcome != "unchanged" else ""
-    line = terminal.wrap(f"{head}{outcome:<9} {seconds:6.1f} s{why}", sys.stderr, len(head))
+    line = terminal.wrapped(f"{head}{outcome:<9} {seconds:6.1f} s{why}", sys.stderr, len(head))
     painted = terminal.paint(outcome, OUTCOMES[outcome], sys.stderr)
     _write_line(head + line.removeprefix(head).replace(outcome, painted, 1))
 
 
 @contextlib.contextmanager
 def fold(name: str) -> Iterator[None]:
-    """Put what is printed in the block into a group that GitHub Actions folds; elsewhere nothing is different."""
-    is_github = os.environ.get("GITHUB_ACTIONS") == "true"
-    if is_github:
+    """A group that GitHub Actions folds; nothing elsewhere."""
+    there = os.environ.get("GITHUB_ACTIONS") == "true"
+    if there:
         progress(f"::group::{name}")
     try:
         yield
     finally:
-        if is_github:
+        if there:
             progress("::endgroup::")
 
 
 def error(problem: GlueError) -> None:
-    """Print `error: …` for each line of a problem, and its hint."""
+    """`error: …` for each line of it, and the hint."""
     for line in problem.message.splitlines():
         progress(f"error: {line}")
     if problem.hint:
@@ -132,18 +120,15 @@ def error(problem: GlueError) -> None:
 
 
 def table(rows: list[list[str]], head: list[str]) -> None:
-    """Print columns padded with spaces; on a terminal that is too narrow each row is a list.
-
-    GitHub's step summary, where there is one, gets the table too.
-    """
+    """Columns padded with spaces, to stdout; on a terminal that is too narrow each row as a list."""
     widths = [max(len(r[at]) for r in [head, *rows]) for at in range(len(head))]
-    room = terminal.width_of(sys.stdout)
+    room = terminal.columns(sys.stdout)
     if room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
         _stacked(rows, head)
     else:
         for row in [head, *rows]:
             cells = [_verdict(cell) + " " * (w - len(cell)) for cell, w in zip(row, widths, strict=True)]
-            result("  ".join(cells).rstrip(), wrap=False)
+            result("  ".join(cells).rstrip(), whole=True)
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
         lines = [f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows]]
@@ -162,14 +147,14 @@ def _stacked(rows: list[list[str]], head: list[str]) -> None:
         result(f"  {first}")
         for title, cell in zip(head[1:], others, strict=True):
             if cell:
-                result(f"    {title:<{width}}  {_verdict(cell)}", wrap=False)
+                result(f"    {title:<{width}}  {_verdict(cell)}", whole=True)
 
 
-def bug_report(problem: BaseException) -> GlueError:
-    """An unexpected exception as one line; its traceback is written to a new file that the user can send."""
+def bug(problem: BaseException) -> GlueError:
+    """An exception that nothing expected, as one line; the traceback goes to a new file, to be pasted."""
     import tempfile
 
-    folder = Path(layout.STATE) if Path(layout.STATE).is_dir() else None  # None: the system's temporary folder
+    folder = Path(layout.STATE) if Path(layout.STATE).is_dir() else None  # else where others may write too
     try:
         handle, name = tempfile.mkstemp(prefix="glue-", suffix=".log", dir=folder)
         log = Path(name)
@@ -182,25 +167,26 @@ def bug_report(problem: BaseException) -> GlueError:
     return GlueError(f"a bug in glue: {type(problem).__name__}", hint=f"please report it with {log}")
 
 
-def failure(problem: Exception, *, traceback: bool = False) -> int:
-    """Print how a command failed, after the whole traceback if that is wanted. Returns the command's exit code."""
-    if traceback:
+def ended(problem: Exception, *, show: bool = False) -> int:
+    """Tell in a line how a command ended badly, after the whole traceback if asked to; returns its exit code."""
+    if show:
         progress(full_traceback(problem).rstrip())
-    known = memory_error(problem) or locale_error(problem)
-    if known is None and isinstance(problem, GlueError):
-        known = problem
-    elif known is None and isinstance(problem, OSError):
-        known = system_error(problem)
-    error(known or bug_report(problem))
-    return known.exit_code if known is not None else 3
+    told = memory_error(problem) or locale_error(problem)
+    if told is None and isinstance(problem, GlueError | OSError):
+        told = problem if isinstance(problem, GlueError) else system_error(problem)
+    if told is not None:
+        error(told)
+        return told.exit_code
+    error(bug(problem))
+    return 3
 
 
 @contextlib.contextmanager
 def rows_bar(name: str) -> Iterator[Callable[..., None]]:
-    """Show a progress bar over a table on a terminal, nothing elsewhere.
+    """A progress bar over a table on a terminal, nothing elsewhere.
 
     Yields:
-        A function that takes `share`, how much of the file has been read (0 to 1), or `rows`, how many more are done.
+        What to call with `share`, the part of the file that is read (0 to 1), or `rows`, how many more are done.
     """
     if not sys.stderr.isatty():
         yield lambda share=None, rows=0: None
@@ -213,16 +199,16 @@ def rows_bar(name: str) -> Iterator[Callable[..., None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=1.0, rows=0, rate=0.0)
 
-        def advance(share: float | None = None, rows: int = 0) -> None:
-            current = bar.tasks[0]
-            count = current.fields["rows"] + rows
-            bar.update(task, completed=share, rows=count, rate=count / max(current.elapsed or 0.0, 1e-3))
+        def went_on(share: float | None = None, rows: int = 0) -> None:
+            now = bar.tasks[0]
+            count = now.fields["rows"] + rows
+            bar.update(task, completed=share, rows=count, rate=count / max(now.elapsed or 0.0, 1e-3))
 
-        yield advance
+        yield went_on
 
 
 def whole_file(path: Path) -> None:
-    """Print the bytes of a file as the answer."""
+    """The answer, as bytes that are in a file."""
     import shutil
 
     sys.stdout.flush()

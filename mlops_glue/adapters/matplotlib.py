@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,25 +29,9 @@ MARGINS = {"left": 0.14, "right": 0.98, "bottom": 0.14, "top": 0.92}  # of the f
 BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
 Figures = dict[str, Callable[[], str]]  # what draws each of them, by name
 
-# Begins to call the first with the second in a process beside this one, where there is such a one; what it returns
-# waits for the result
-beside: Callable[[Callable[..., Any], Any], Callable[[], Any]] | None = None
 
-
-def begin(figures: Figures) -> Callable[[], dict[str, str]]:
-    """Begin to draw; what is returned gives the SVG by name."""
-    return beside(_drawn, figures) if beside is not None and figures else partial(_drawn, figures)
-
-
-def ready() -> None:
-    """Draw something, for what only the first figure takes: imports, and the search for fonts."""
-    import numpy as np
-
-    with suppress(ImportError):  # `evaluate` tells
-        lines("a", "b", "c", {"d": (np.arange(2), np.arange(2))})
-
-
-def _drawn(figures: Figures) -> dict[str, str]:
+def drawn(figures: Figures) -> dict[str, str]:
+    """Draw each figure: SVG by name."""
     return {name: draw() for name, draw in figures.items()}
 
 

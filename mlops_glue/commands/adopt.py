@@ -20,7 +20,7 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment.tree import Tree, is_test, printable, scan
 from mlops_glue.commands.init import plan
 from mlops_glue.errors import GlueError, UsageError
-from mlops_glue.pipeline import runner
+from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.train import unfit_kind
 from mlops_glue.scaffold import feast, manifest, undo
 from mlops_glue.scaffold import script as scripts
@@ -396,4 +396,4 @@ def _write(root: Path, contents: dict[str, str], asked: manifest.Answers, made: 
         for name, text in contents.items():
             files.write_text(root / name, text)
         manifest.record(root, "init", asked, made, contents)
-        runner.write_definition(configs.load(root), root)
+        dvc_yaml.sync(configs.load(root), root)

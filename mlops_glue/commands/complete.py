@@ -12,9 +12,9 @@ def stages() -> list[str]:
     own = _keys("dvc.yaml", "stages")
     if own:
         return own
-    from mlops_glue.pipeline.stages import STAGES
+    from mlops_glue.pipeline.stages import NAMES
 
-    return list(STAGES)
+    return list(NAMES)
 
 
 def environments() -> list[str]:

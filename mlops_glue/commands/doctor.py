@@ -18,7 +18,7 @@ from mlops_glue.config import Config
 from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import DataError, GlueError, UsageError
-from mlops_glue.pipeline import runner
+from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.session import at_work, last_failure
 from mlops_glue.pipeline.train import unfit_kind
 
@@ -95,7 +95,7 @@ def _tools(extras: tuple[str, ...]) -> Iterator[Finding]:
 
 def _project(root: Path, env: str | None) -> list[Finding]:
     try:
-        runner.check_merged(root)
+        dvc_yaml.check_merged(root)
         config = configs.load(root, env, needs=())
     except GlueError as error:  # what comes after needs a config that loads
         return _as_findings(error)
@@ -139,7 +139,7 @@ def _pipeline(root: Path, config: Config) -> Iterator[Finding]:
     if config.data is None:
         yield Finding("ok", "no data and no train: what is here has no pipeline")
         return
-    if not runner.is_defined(config, root):
+    if not dvc_yaml.is_current(config, root):
         yield Finding("note", f"dvc.yaml is older than {layout.CONFIG}", "glue run")
     changed = dvc.changed_data(root)
     for path, what in changed.items():

@@ -22,7 +22,7 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, StageError, UsageError
 from mlops_glue.parsing import canonical_category, is_text
-from mlops_glue.pipeline import runner
+from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.featurize import as_target, outputs, shown
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
 from mlops_glue.pipeline.train import kind_of_class
@@ -473,7 +473,7 @@ def _carry_out(
     paths = [_path_in(root, file) for file in found]
     pointers = [dvc.pointer(root, path) or f"{path}.dvc" for path in paths if not git.is_tracked(root, path)]
     undo.check(root, missing, [*pointers, "dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])
-    runner.check_names(root)
+    dvc_yaml.check_names(root)
     if layout.CONFIG in kept:
         configs.load(root, tables=False)
     if dry_run:
@@ -488,7 +488,7 @@ def _carry_out(
         enter = None if root == Path.cwd() else f"cd {shlex.quote(directory)}"
         steps = [enter, due(root, "glue init", [*missing, *pointers, "dvc.yaml"]), "glue run"]
     console.result(f"{directory}: {len(missing)} files written")
-    console.result(f"next     {' && '.join(filter(None, steps))}", wrap=False)
+    console.result(f"next     {' && '.join(filter(None, steps))}", whole=True)
     return 0
 
 
@@ -505,5 +505,5 @@ def _write(root: Path, contents: dict[str, str], tables: dict[Path, Path]) -> No
         if not git.is_tracked(root, relative):
             dvc.add(root, relative)
     config = configs.load(root)
-    runner.write_definition(config, root)
-    runner.name_remote(config, root)
+    dvc_yaml.sync(config, root)
+    dvc_yaml.name_remote(config, root)

@@ -10,7 +10,7 @@ from mlops_glue import console, files, layout
 from mlops_glue.delivery.deliver import materialized
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.errors import UsageError
-from mlops_glue.pipeline import unchanged
+from mlops_glue.pipeline import up_to_date
 from mlops_glue.pipeline.session import project_lock
 
 
@@ -22,16 +22,15 @@ def materialize(*, force: bool = False, as_json: bool = False, env: str | None =
     if told is not None:
         return _tell(told, as_json)
     from mlops_glue.adapters import dvc
-    from mlops_glue.pipeline import runner
+    from mlops_glue.pipeline import dvc_yaml, execute
 
-    runner.check_merged(root)
+    dvc_yaml.check_merged(root)
     config = configs.load(root, env)
     if not config.features.use:
         raise UsageError(f"{layout.CONFIG} features.use names no feature of Feast's: there is nothing to materialize")
     with project_lock(root):
-        runner.write_definition(config, root)
-        with runner.in_process(config, root) as inside:
-            dvc.reproduce(root, inside, console.stage, until="featurize")
+        dvc_yaml.sync(config, root)
+        dvc.reproduce(root, execute.in_process(config, root), console.stage, until="featurize")
         store = read_only(root, config)
         if store is None or store.champion(config.model_name) is None:
             raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")
@@ -44,8 +43,8 @@ def _as_before(root: Path, env: str | None) -> dict[str, str] | None:
 
     A server that holds the store may have lost it: that is looked at.
     """
-    before = unchanged.as_left(root, env)
-    if before is None or len(before["there"]) < 2:
+    before = up_to_date.load(root, env)
+    if before is None or len(before.required) < 2:
         return None
     return dict.fromkeys(files.read_json(root / layout.DELIVERY)["online"], "unchanged")
 

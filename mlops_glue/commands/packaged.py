@@ -22,9 +22,9 @@ def main(folder: Path, words: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except (ImportError, MissingExtra) as problem:
-        return console.failure(_not_installed(folder, problem))
+        return console.ended(_not_installed(folder, problem))
     except Exception as problem:
-        return console.failure(problem)
+        return console.ended(problem)
 
 
 def _not_installed(folder: Path, problem: ImportError | MissingExtra) -> GlueError:

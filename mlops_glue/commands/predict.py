@@ -18,7 +18,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, files, layout, streaming, tables
 from mlops_glue.delivery.fetch import of_registry, read_only
 from mlops_glue.errors import DataError, UsageError, combined
-from mlops_glue.pipeline import unchanged
+from mlops_glue.pipeline import up_to_date
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.serving.outside import Outside
 
@@ -108,7 +108,7 @@ def _warn(source: str, bundle: Bundle, rows: int, outside: Counter[str]) -> None
 
 def as_run_left_it(root: Path, config: configs.Config, env: str | None, version: int | None) -> tuple[int, Path] | None:
     """The champion, where it is plainly what the last run made and nothing has changed since: no tool is imported."""
-    if unchanged.as_left(root, env or os.environ.get("GLUE_ENV")) is None:
+    if up_to_date.load(root, env or os.environ.get("GLUE_ENV")) is None:
         return None
     told = files.read_json(root / layout.DELIVERY)
     mine = told["model"] == config.model_name and told["champion"] == told["version"]

@@ -69,25 +69,20 @@ def print_metrics(evaluation: dict[str, Any]) -> None:
 
 def print_delivery(delivery: dict[str, Any], evaluation: dict[str, Any], parity: dict[str, Any]) -> None:
     """What became of the version, and what comes next."""
-    name, version, against = delivery["model"], delivery["version"], delivery["comparison"]
     if parity["format"] != "onnx":
         console.result(f"the model is kept in skops form: {parity['reason']}")
     if "fresh" in evaluation:
         console.result(f"{describe.fresh_rows(evaluation['fresh'])}: all of the above is of the rows held out")
-    if against is not None:
-        console.result(describe.compared(against))
-    for reason in delivery["refused"]:
-        console.result(f"{name} v{version} refused: {reason}", bad="refused")
-    if (same := delivery.get("same_as")) is not None:
-        console.result(f"v{version} is the same model as v{same}: what changed made no difference to it")
-    if delivery["refused"]:
-        console.result(describe.stays(delivery["champion"]))
-    elif delivery["champion"] != version:
-        console.result(f"{name} v{version} is challenger")
-    else:
-        previous = delivery["previous"]
-        was = f", before it v{previous}" if previous not in (None, version) else ""
-        console.result(f"{name} v{version} is champion{was}", good="is champion")
+    for line in describe.verdict(
+        delivery["model"],
+        delivery["version"],
+        champion=delivery["champion"],
+        previous=delivery["previous"],
+        refused=delivery["refused"],
+        comparison=delivery["comparison"],
+        same_as=delivery.get("same_as"),
+    ):
+        console.result(line, good="is champion", bad="refused")
     console.result(f"reports  {layout.EVALUATION}/report.html  {layout.VALIDATION}/report.html")
     console.result("next     glue report   glue serve   glue predict IN OUT   mlflow ui   dvc dag")
 
@@ -97,4 +92,4 @@ def _print_git(root: Path, delivery: dict[str, Any]) -> None:
     refused = bool(delivery["refused"])
     command = undo(root) if refused else due(root, f"{delivery['model']} v{delivery['version']}")
     if command is not None:
-        console.result(f"{'undo' if refused else 'commit':<9}{command}", wrap=False)
+        console.result(f"{'undo' if refused else 'commit':<9}{command}", whole=True)

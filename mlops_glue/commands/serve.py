@@ -21,7 +21,7 @@ from mlops_glue import console, files, layout
 from mlops_glue.commands.predict import as_run_left_it
 from mlops_glue.delivery import fetch as fetching
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError
-from mlops_glue.pipeline import unchanged
+from mlops_glue.pipeline import up_to_date
 from mlops_glue.processes import apart
 from mlops_glue.records import Servable
 from mlops_glue.secrets import redacted
@@ -240,8 +240,8 @@ def _as_asked_last(root: Path, config: configs.Config, env: str | None) -> Serva
 
 def _registry_file(root: Path, config: configs.Config) -> list[int] | None:
     """Stamp of the project's own registry; None where it is elsewhere, or so young that a write may not change it."""
-    found = unchanged.stamp(root / layout.TRACKING_DB) if config.tracking.uri is None else None
-    return found if found is not None and time.time_ns() - found[1] > unchanged.YOUNG_S * 1e9 else None
+    found = up_to_date.stamp(root / layout.TRACKING_DB) if config.tracking.uri is None else None
+    return found if found is not None and time.time_ns() - found[1] > up_to_date.CLOCK_S * 1e9 else None
 
 
 def _fetched(root: Path, env: str | None, version: int | None, state: Path) -> Servable:
@@ -346,7 +346,7 @@ def check_servable(settings: Settings, as_json: bool, url: str, root: Path | Non
         must = "required" if one.required else "may be left out"
         kinds = " or ".join(sorted({kind.__name__ for kind in one.types} - ({"int"} if float in one.types else set())))
         console.result(f"  {one.name}  {one.kind} ({kinds}), {must}{', may be null' if one.nullable else ''}")
-    console.result(f"{starts}, then  {_curl(model, url, root, keyed=bool(settings.keys))}", wrap=False)
+    console.result(f"{starts}, then  {_curl(model, url, root, keyed=bool(settings.keys))}", whole=True)
     console.result(f"answers  {json.dumps(said[0])}")
     return 0
 
@@ -360,7 +360,7 @@ def _tell(model: Model, url: str, options: configs.Serve, root: Path, unasked: s
     if options.prediction_log is not None:
         console.progress(f"answered predictions are kept in {redacted(options.prediction_log)}")
         _warn_of_log(model, options.log)
-    console.progress(f"try  {_curl(model, url, root, keyed=bool(options.api_keys))}", wrap=False)
+    console.progress(f"try  {_curl(model, url, root, keyed=bool(options.api_keys))}", whole=True)
 
 
 def _warn_of_log(model: Model, log: configs.PredictionLog) -> None:

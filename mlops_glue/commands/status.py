@@ -12,7 +12,7 @@ from mlops_glue import console, layout
 from mlops_glue.adapters import dvc
 from mlops_glue.delivery.fetch import last_delivery, read_only
 from mlops_glue.errors import GlueError, UsageError
-from mlops_glue.pipeline import runner
+from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.session import last_failure
 from mlops_glue.suggest import did_you_mean
 
@@ -130,6 +130,6 @@ def _unchanged(stage: str, upstream: Causes) -> str:
 
 def _pending(env: str | None) -> tuple[Causes, Causes]:
     root = layout.find_root()
-    runner.check_merged(root)
+    dvc_yaml.check_merged(root)
     # nothing is written here: DVC reads the stages as the next run will define them
-    return dvc.pending(root, runner.stale_definition(configs.load(root, env), root))
+    return dvc.pending(root, dvc_yaml.stale(configs.load(root, env), root))

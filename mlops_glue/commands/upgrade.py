@@ -13,7 +13,7 @@ from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.commands.init import FRAUD, plan
 from mlops_glue.errors import GlueError, UsageError, brief
-from mlops_glue.pipeline import runner
+from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.scaffold import manifest, undo, workflows
 from mlops_glue.scaffold.merge import CHANGES, File, as_it_was, check_resolved, merge, read
 
@@ -127,7 +127,7 @@ def _of_config(root: Path, part: manifest.Part | None, text: str | None) -> tupl
         config = configs.load(root, "", tables=False, needs=(), text=text)
         if config.data is None:
             return [], {}
-        pipeline = runner.stale_definition(config, root)
+        pipeline = dvc_yaml.stale(config, root)
         files = [File("dvc.yaml", "updated" if pipeline else "unchanged", pipeline)]
         top = git.top(root)
         if part is None or top is None:

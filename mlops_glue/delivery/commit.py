@@ -38,6 +38,6 @@ def inputs(root: Path) -> set[str]:
 
 def _follows(config: Config, root: Path) -> bool:
     """Is `dvc.yaml` what glue makes of the one in the commit?"""
-    from mlops_glue.pipeline import runner
+    from mlops_glue.pipeline import dvc_yaml
 
-    return runner.is_defined(config, root, git.show(root, "HEAD", "dvc.yaml"))
+    return dvc_yaml.is_current(config, root, git.show(root, "HEAD", "dvc.yaml"))

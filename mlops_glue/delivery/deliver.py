@@ -11,6 +11,7 @@ from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.delivery.commit import revision
 from mlops_glue.delivery.describe import stays
+from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.errors import DataError
 from mlops_glue.pipeline.session import OnStage, staged
 
@@ -47,11 +48,12 @@ def deliver(
     from mlops_glue.adapters.mlflow import Store
     from mlops_glue.delivery.promote import promote as to_alias
     from mlops_glue.delivery.publish import publish
-    from mlops_glue.pipeline import runner
+    from mlops_glue.pipeline.fingerprint import fingerprint as fingerprint_of
+    from mlops_glue.pipeline.fingerprint import packages as packages_of
 
     with staged("publish", on_stage) as stage:
-        fingerprint = runner.fingerprint(root)
-        packages = runner.packages(config, root)
+        fingerprint = fingerprint_of(root)
+        packages = packages_of(config, root)
         before = _last(root)
         if not trained and before.get("fingerprint") == fingerprint:
             packages |= before.get("packages", {})  # those that the model was made with
@@ -97,6 +99,13 @@ def _last(root: Path) -> dict[str, Any]:
         delivery = files.read_json(root / layout.DELIVERY)
         return delivery if isinstance(delivery, dict) else {}
     return {}
+
+
+def note_champion(root: Path, config: configs.Config, champion: int | None) -> None:
+    """Let `delivery.json` name the champion of now, where a person has moved the alias."""
+    delivery = last_delivery(root, config)
+    if delivery is not None and delivery["champion"] != champion:
+        files.write_json(root / layout.DELIVERY, delivery | {"champion": champion})
 
 
 def same_as(store: Store, model: str, version: int, champion: int | None) -> int | None:

@@ -127,6 +127,39 @@ def stays(champion: int | None) -> str:
     return f"v{champion} stays champion" if champion else "there is no champion"
 
 
+def verdict(
+    model: str,
+    version: int,
+    *,
+    champion: int | None,
+    previous: int | None,
+    refused: Iterable[str],
+    comparison: Mapping[str, Any] | None,
+    same_as: int | None = None,
+) -> list[str]:
+    """What became of a candidate, a line each.
+
+    Args:
+        model: its name.
+        version: the candidate.
+        champion: the champion after the decision.
+        previous: the champion before it.
+        refused: why the candidate does not get the alias.
+        comparison: with the champion before, where there was one.
+        same_as: the champion before, where the candidate is the same model.
+    """
+    lines = [] if comparison is None else [compared(comparison)]
+    lines += [f"{model} v{version} refused: {reason}" for reason in refused]
+    if same_as is not None:
+        lines.append(f"v{version} is the same model as v{same_as}: what changed made no difference to it")
+    if refused:
+        return [*lines, stays(champion)]
+    if champion != version:
+        return [*lines, f"{model} v{version} is challenger"]
+    before = f", before it v{previous}" if previous not in (None, version) else ""
+    return [*lines, f"{model} v{version} is champion{before}"]
+
+
 def compared(with_champion: Mapping[str, Any]) -> str:
     """A candidate beside the champion, in a line."""
     metric, champion = with_champion["metric"], with_champion["version"]

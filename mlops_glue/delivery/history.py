@@ -28,7 +28,7 @@ def noted(
     refused: list[str],
     compared: Mapping[str, Any] | None,
     *,
-    asked: bool,
+    by_person: bool,
     was_champion: bool,
     now: datetime,
 ) -> tuple[dict[str, str], list[str]]:
@@ -40,7 +40,7 @@ def noted(
         champion: before the decision.
         refused: why the version does not get the alias; nothing: it does.
         compared: with the champion, where that was done.
-        asked: a person named the version.
+        by_person: a person named the version.
         was_champion: the version was champion at some time.
         now: the time.
 
@@ -50,7 +50,7 @@ def noted(
     before = verdicts(tags)
     made: dict[str, Any] = {
         "alias": alias,
-        "by": "promote" if asked else "run",
+        "by": "promote" if by_person else "run",
         "champion": champion,
         "refused": refused,
     }
@@ -63,7 +63,7 @@ def noted(
         found[key] = json.dumps({"time": now.isoformat(timespec="seconds"), **made})
     former = [key for key in tags if key == REFUSED or key.startswith(COMPARED)]
     judged = bool(before or former or was_champion)
-    if judged and not asked:
+    if judged and not by_person:
         return found, []
     found |= {f"{COMPARED}{key}": str(one) for key, one in (compared or {}).items() if not isinstance(one, dict)}
     if refused:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import files, layout, tables
 from mlops_glue.delivery.describe import stays
 from mlops_glue.errors import ConfigError, GlueError, UsageError, check_interrupted
-from mlops_glue.pipeline import session, unchanged
+from mlops_glue.pipeline import session, up_to_date
 from mlops_glue.pipeline.session import OnStage, Recorder, StageResult
+from mlops_glue.pipeline.up_to_date import LastRun
 from mlops_glue.secrets import redacted
 from mlops_glue.suggest import did_you_mean
 
@@ -78,16 +79,16 @@ def run(
         GlueError: a stage failed, or a check said no; a model that is refused is a result.
     """
     options = options or Options()
-    last = unchanged.as_left(root, env) if options == Options() else None
+    last = up_to_date.load(root, env) if options == Options() else None
     if last is not None:
         return _nothing_changed(root, last, on_stage)
-    from mlops_glue.pipeline import runner, stages
+    from mlops_glue.pipeline import dvc_yaml, stages
 
-    if options.until is not None and options.until not in stages.STAGES:
-        raise UsageError(f"--until: no stage {options.until!r}", hint=did_you_mean(options.until, list(stages.STAGES)))
-    if options.until == stages.STAGES[-1]:
+    if options.until is not None and options.until not in stages.NAMES:
+        raise UsageError(f"--until: no stage {options.until!r}", hint=did_you_mean(options.until, list(stages.NAMES)))
+    if options.until == stages.NAMES[-1]:
         options = replace(options, until=None)  # that is everything: evaluate is beside it, not before it
-    runner.check_merged(root)
+    dvc_yaml.check_merged(root)
     if options.pull:
         _pull(root, env)
     config, text = _configured(root, env, options)
@@ -100,11 +101,11 @@ def run(
         return _deliver(config, root, env, options, recorder, (before, after))
 
 
-def _nothing_changed(root: Path, last: dict[str, Any], on_stage: OnStage) -> RunResult:
+def _nothing_changed(root: Path, last: LastRun, on_stage: OnStage) -> RunResult:
     """The result of the last run once more."""
     delivery = files.read_json(root / layout.DELIVERY)
     with session.recorded(root, on_stage) as recorder:  # a failure in between is over
-        for name in last["stages"]:
+        for name in last.stages:
             recorder(name, "unchanged", 0.0, [])
         results = list(recorder.ended)
         recorder("publish", "unchanged", 0.0, [])
@@ -162,11 +163,11 @@ def _reproduce(
     text: str | None,
     recorder: Recorder,
     group: Group,
-) -> tuple[unchanged.Snapshot | None, unchanged.Snapshot | None]:
+) -> tuple[up_to_date.Snapshot | None, up_to_date.Snapshot | None]:
     """DVC's reproduce; what was in the control files before and after it."""
     from mlops_glue import config as configs
     from mlops_glue.adapters import dvc
-    from mlops_glue.pipeline import runner
+    from mlops_glue.pipeline import dvc_yaml, execute
 
     def event(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
         if not outcome:
@@ -176,29 +177,28 @@ def _reproduce(
             check_interrupted()
 
     remote = configs.remote_url(config) if options.pull or options.push else None
-    with contextlib.ExitStack() as entered:
-        in_process = {} if options.subprocess else entered.enter_context(runner.in_process(config, root))
-        runner.write_definition(config, root)
-        if not env:
-            runner.name_remote(config, root)
-        if text is not None:  # nothing is left to refuse; DVC hashes what is in the file
-            files.write_text(root / layout.CONFIG, text)
-        before = unchanged.snapshot(root)
-        if in_process and not dvc.in_process_supported():
-            in_process = {}
-            log.warning("warning: this DVC lacks the names that in-process stages need; using subprocesses")
-        try:
-            with group("pipeline"):
-                dvc.reproduce(
-                    root, in_process, event, until=options.until, force=options.force, pull=options.pull, remote=remote
-                )
-        except GlueError:
-            if len(recorder.ended) > 1 and recorder.ended[-1].outcome == "failed":
-                log.info("the results before %s are kept: glue run goes on there", recorder.ended[-1].stage)
-            raise
+    in_process = {} if options.subprocess else execute.in_process(config, root)
+    dvc_yaml.sync(config, root)
+    if not env:
+        dvc_yaml.name_remote(config, root)
+    if text is not None:  # nothing is left to refuse; DVC hashes what is in the file
+        files.write_text(root / layout.CONFIG, text)
+    before = up_to_date.snapshot(root)
+    if in_process and not dvc.in_process_supported():
+        in_process = {}
+        log.warning("warning: this DVC lacks the names that in-process stages need; using subprocesses")
+    try:
+        with group("pipeline"):
+            dvc.reproduce(
+                root, in_process, event, until=options.until, force=options.force, pull=options.pull, remote=remote
+            )
+    except GlueError:
+        if len(recorder.ended) > 1 and recorder.ended[-1].outcome == "failed":
+            log.info("the results before %s are kept: glue run goes on there", recorder.ended[-1].stage)
+        raise
     if options.push:
         log.info("%s", redacted(dvc.push(root, remote)))
-    return before, unchanged.snapshot(root)
+    return before, up_to_date.snapshot(root)
 
 
 def _deliver(
@@ -207,23 +207,24 @@ def _deliver(
     env: str | None,
     options: Options,
     recorder: Recorder,
-    snapshots: tuple[unchanged.Snapshot | None, unchanged.Snapshot | None],
+    snapshots: tuple[up_to_date.Snapshot | None, up_to_date.Snapshot | None],
 ) -> RunResult:
     from mlops_glue.delivery.deliver import deliver
+    from mlops_glue.pipeline import stages
 
     results = list(recorder.ended)
     trained = any(result.stage == "train" and result.outcome == "executed" for result in results)
     took_s = session.seconds_taken(root, results)
     delivery = deliver(config, root, env, recorder, promote=options.promote, trained=trained, took_s=took_s)
     if options.promote:  # else the next run has something to do
-        joins, kept_in = bool(config.features.use), delivery["kept_in"]
-        state = {
-            "stages": [result.stage for result in results],
-            "code": [config.train.estimator, config.features.transform if joins else None],
-            "features": config.features.repo if joins else None,
-            "stores": [layout.TRACKING_DB, *kept_in[:1]] if config.tracking.uri is None else None,
-            "there": kept_in,
-            "env": env,
-        }
-        unchanged.record(root, *snapshots, state)
+        kept_in = delivery["kept_in"]
+        last = LastRun(
+            stages=[result.stage for result in results],
+            import_paths=stages.import_paths(config),
+            feature_repo=stages.feature_repo(config),
+            stores=[layout.TRACKING_DB, *kept_in[:1]] if config.tracking.uri is None else None,
+            required=kept_in,
+            env=env,
+        )
+        up_to_date.record(root, *snapshots, last)
     return RunResult(results, delivery, _evaluation(root))

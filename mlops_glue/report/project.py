@@ -20,7 +20,7 @@ from mlops_glue.adapters import dvc
 from mlops_glue.delivery.commit import revision
 from mlops_glue.delivery.fetch import last_delivery, opened
 from mlops_glue.errors import GlueError, UsageError, first_line
-from mlops_glue.pipeline import runner, session
+from mlops_glue.pipeline import dvc_yaml, session
 from mlops_glue.report import charts
 from mlops_glue.scaffold.outputs import check_outputs
 
@@ -54,7 +54,7 @@ def page(*, output: str | None = None, show: bool = False, as_json: bool = False
     config = configs.load(root, env, tables=False)
     if not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
         raise UsageError(f"nothing has run in {root.name} yet, so there is nothing to report", hint="glue run")
-    runner.check_merged(root)
+    dvc_yaml.check_merged(root)
     target = Path(output) if output is not None else root / layout.REPORT
     if target.is_dir():
         target /= "index.html"
@@ -129,11 +129,11 @@ def _pipeline(config: configs.Config, root: Path) -> dict[str, Any]:
     pending: dict[str, list[str]] | None = None
     problem = None
     try:
-        pending = dvc.status(root, runner.stale_definition(config, root))
+        pending = dvc.status(root, dvc_yaml.stale(config, root))
     except GlueError as error:
         problem = f"what has changed since is not known: {error.message}"
     written = (files.read_yaml(root / "dvc.yaml") or {}).get("stages") if (root / "dvc.yaml").is_file() else None
-    defined = {**(written or {}), **runner.definition(config, root)}  # as the next run will have it
+    defined = {**(written or {}), **dvc_yaml.definition(config, root)}  # as the next run will have it
     delivered = DELIVERY if config.features.use else DELIVERY[:2]
     rows = [_stage(name, lines.get(name), _causes(name, pending)) for name in defined]
     known = not last["time"] and (root / layout.DELIVERY).is_file()  # delivered, by a glue that kept no lines

@@ -17,14 +17,15 @@ from mlops_glue.delivery import describe
 from mlops_glue.delivery.fetch import last_delivery
 from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError, first_line
 from mlops_glue.monitoring.tables import compared
-from mlops_glue.pipeline import runner, stages
+from mlops_glue.pipeline import dvc_yaml, stages
+from mlops_glue.pipeline.fingerprint import fingerprint
 from mlops_glue.scaffold.commit import due
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.scaffold.workflows import prefix
 
 MOST = 65_000  # characters that GitHub takes in a comment
 LONGEST = 80  # characters of a value or a name
-UNTIL = stages.STAGES[: stages.STAGES.index("evaluate") + 1]
+UNTIL = stages.NAMES[: stages.NAMES.index("evaluate") + 1]
 EVALUATION = f"{layout.EVALUATION}/evaluation.json"
 RESULT = f"{layout.VALIDATION}/result.json"
 
@@ -50,7 +51,7 @@ def report(
     marker = prefix(root, top) or "."
     check_outputs(root, [Path(out)] if out else [])
     try:
-        runner.check_merged(root)
+        dvc_yaml.check_merged(root)
         config = configs.load(root, env, tables=False)
         check_outputs(root, [Path(out)] if out else [], config)
     except ConfigError as error:
@@ -159,7 +160,7 @@ def _resolves(config: configs.Config) -> bool:
 
 def _compared(config: configs.Config, root: Path, there: Before) -> dict[str, Any]:
     """Everything that the page says."""
-    as_defined = dvc.status(root, runner.stale_definition(config, root))
+    as_defined = dvc.status(root, dvc_yaml.stale(config, root))
     pending = {name: why for name, why in as_defined.items() if name in UNTIL and why}
     lock = dvc.locked(root)
     evaluation = files.read_json(root / EVALUATION) if not pending else None
@@ -233,7 +234,7 @@ def _failures(pending: dict[str, list[str]], validation: dict[str, Any] | None) 
 def _refusal(config: configs.Config, root: Path, missed: list[str]) -> list[str]:
     """Why the last run, of what is here now, refused the model, but for the thresholds that it missed."""
     told = last_delivery(root, config)
-    if told is None or told["champion"] == told["version"] or told["fingerprint"] != runner.fingerprint(root):
+    if told is None or told["champion"] == told["version"] or told["fingerprint"] != fingerprint(root):
         return []
     return [f"v{told['version']}: {reason}" for reason in told["refused"] if reason not in missed]
 

@@ -17,7 +17,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, files, layout
 from mlops_glue.commands import run
 from mlops_glue.delivery import describe
-from mlops_glue.pipeline import plots, runner, stages
+from mlops_glue.pipeline import execute, plots, stages
 from mlops_glue.report import project as page
 from mlops_glue.report import pull_request as report
 
@@ -49,9 +49,9 @@ def evaluated(root: Path, rows: int, codes: int) -> Path:
     pd.concat([table, table]).to_csv(root / "t.csv", index=False)
     (root / "glue.yaml").write_text(TEXT)
     config = configs.load(root)
-    with contextlib.chdir(root), runner.isolated(root, 0):
-        for name in stages.STAGES:
-            stages.load(name)(config, root)
+    with contextlib.chdir(root), execute.isolated(root, 0):
+        for stage in stages.STAGES:
+            stage.load()(config, root)
     return root
 
 

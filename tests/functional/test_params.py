@@ -16,7 +16,7 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import layout
 from mlops_glue.config import Config, Section
-from mlops_glue.pipeline import runner, stages
+from mlops_glue.pipeline import dvc_yaml, execute, stages
 
 HEAD = "glue: 1\nproject: shop\n"
 EVENTS = """
@@ -170,31 +170,31 @@ class Ran:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Ran]]:
     """What came of each stage in each project."""
-    out: dict[str, list[Ran]] = {stage: [] for stage in stages.STAGES}
+    out: dict[str, list[Ran]] = {stage: [] for stage in stages.NAMES}
     for name, text in PROJECTS.items():
         root = made(tmp_path_factory.mktemp(name), text)
         config = configs.load(root)
         for stage, kept in out.items():
             read: set[str] = set()
-            work = stages.load(stage)
-            with contextlib.chdir(root), runner.isolated(root, 0), recorded(config, read):
+            work = stages.named(stage).load()
+            with contextlib.chdir(root), execute.isolated(root, 0), recorded(config, read):
                 work(config, root)
-            params = runner.definition(config, root)[stage].get("params", [{}])[0].get(layout.CONFIG, [])
-            kept.append(Ran(name, config, read, stages.reads(stage, config), params, set(leaves(config))))
+            params = dvc_yaml.definition(config, root)[stage].get("params", [{}])[0].get(layout.CONFIG, [])
+            kept.append(Ran(name, config, read, stages.named(stage).params(config), params, set(leaves(config))))
     return out
 
 
-@pytest.mark.parametrize("stage", stages.STAGES)
+@pytest.mark.parametrize("stage", stages.NAMES)
 def test_what_a_stage_reads_is_among_its_params(stage: str, found: dict[str, list[Ran]]) -> None:
     for ran in found[stage]:
-        given = {key for key in ran.known if runner._given(ran.config, key)}
+        given = {key for key in ran.known if dvc_yaml.is_set(ran.config, key)}
         assert ran.read <= ran.known
         read = {key for key in ran.read if (stage, key) not in NO_PARAM}
         assert {key for key in read if not covered(key, ran.keys)} == set(), f"{ran.project}: {stage} reads it"
         assert {key for key in read & given if not covered(key, ran.params)} == set(), f"{ran.project}: not in dvc.yaml"
 
 
-@pytest.mark.parametrize("stage", stages.STAGES)
+@pytest.mark.parametrize("stage", stages.NAMES)
 def test_a_stage_has_no_param_that_it_never_reads(stage: str, found: dict[str, list[Ran]]) -> None:
     read, declared = set(), set()
     for ran in found[stage]:

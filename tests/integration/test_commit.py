@@ -13,7 +13,7 @@ from mlops_glue import files, tables
 from mlops_glue.adapters import git
 from mlops_glue.delivery.commit import revision
 from mlops_glue.errors import UsageError
-from mlops_glue.pipeline import runner
+from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.report.pull_request import report as pull_request
 from mlops_glue.scaffold.commit import due, undo
 
@@ -40,7 +40,7 @@ def project(tmp_path: Path) -> Path:
         files.write_text(root / path, text)
     files.write_text(root / "data/.gitignore", "/t.csv\n")
     files.write_text(root / "data/t.csv", "x,y\n1,2\n")
-    runner.write_definition(configs.load(root, tables=False), root)
+    dvc_yaml.sync(configs.load(root, tables=False), root)
     sh(tmp_path, "git init -q && git add . && git commit -qm first")
     return root
 
@@ -48,7 +48,7 @@ def project(tmp_path: Path) -> Path:
 def ran(root: Path) -> None:
     """What a run writes."""
     config = configs.load(root, tables=False)
-    runner.write_definition(config, root)
+    dvc_yaml.sync(config, root)
     deps: list[Any] = [{"path": path, "md5": "1"} for path in ("data/t.csv", "model.py", "made.parquet")]
     files.write_text(root / "dvc.lock", tables.json.dumps({"stages": {"train": {"deps": deps, "outs": deps[2:]}}}))
 

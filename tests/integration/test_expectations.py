@@ -41,34 +41,6 @@ def test_frames_are_validated_without_the_packages_of_databases() -> None:
     assert done.returncode == 0, done.stderr
 
 
-KILLED = """
-import os
-import signal
-from multiprocessing import active_children
-
-from mlops_glue.pipeline.runner import _Beside
-
-beside = _Beside()
-beside.start()
-if beside.pool is None:
-    print("no second core")
-else:
-    assert beside.begin(str.upper, "drawn there")() == "DRAWN THERE"
-    child, = active_children()
-    waiting = beside.begin(str.upper, "drawn here")
-    os.kill(child.pid, signal.SIGKILL)
-    child.join()
-    assert waiting() == "DRAWN HERE"
-    assert beside.begin(str.upper, "here too")() == "HERE TOO"
-    beside.stop()
-"""
-
-
-def test_what_it_was_killed_over_is_done_here() -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-
-
 def test_long_keys_with_a_null_are_not_twins(tools: None) -> None:
     """A float64 would make two of them equal."""
     table = pa.table({"key": [2**53, 2**53 + 1, None], "twin": [2**60, 2**60, None]})

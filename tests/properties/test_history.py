@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from mlops_glue.adapters.mlflow.registry import with_line
 from mlops_glue.delivery import history
-from mlops_glue.delivery.promote import Verdict, _decided, champions, former, move, rollback, unsound
+from mlops_glue.delivery.conditions import former, unsound
+from mlops_glue.delivery.promote import Verdict, champions, move, rollback
+from mlops_glue.delivery.promote import decide as record_verdict
 from mlops_glue.errors import UsageError
 
 NAME = "m"
@@ -68,15 +70,17 @@ class Registry:
         return into
 
 
-def decide(store: Any, version: int, alias: str, refused: list[str], score: float, *, asked: bool) -> Verdict:
+def decide(store: Any, version: int, alias: str, refused: list[str], score: float, *, by_person: bool) -> Verdict:
     """As `promote` does it, once it is known what speaks against the version."""
     champion = store.champion(NAME)
     if champion == version:
         return Verdict(version, champion, champion)
     line = champions(store, NAME)
-    more = [] if asked else former(version, store.tags(NAME, version), line, champion, alias)
+    more = [] if by_person else former(version, store.tags(NAME, version), line, champion, alias)
     compared = None if champion is None else COMPARED | {"version": champion, "candidate": score}
-    return _decided(store, NAME, Verdict(version, champion, champion, refused + more, compared), alias, asked=asked)
+    return record_verdict(
+        store, NAME, Verdict(version, champion, champion, refused + more, compared), alias, by_person=by_person
+    )
 
 
 class Model:
@@ -90,16 +94,16 @@ class Model:
         self.challenger: int | None = None
         self.ever: set[int] = set()
 
-    def decided(self, version: int, alias: str, refused: list[str], score: float, asked: bool) -> None:
+    def decided(self, version: int, alias: str, refused: list[str], score: float, by_person: bool) -> None:
         now = self.line[-1] if self.line else None
         if now == version:
             return
         refused = list(refused)
-        if not asked and version in self.rolled_back:
+        if not by_person and version in self.rolled_back:
             refused.append("was rolled back")
-        elif not asked and alias == "champion" and now is not None and version in self.line:
+        elif not by_person and alias == "champion" and now is not None and version in self.line:
             refused.append("took its place")
-        if asked or version not in self.refused:
+        if by_person or version not in self.refused:
             self.refused[version] = "; ".join(refused) or None
             self.compared[version] = str(score) if now is not None else None
         if refused:
@@ -107,7 +111,7 @@ class Model:
         if alias != "champion":
             self.challenger = version
             return
-        if asked:
+        if by_person:
             self.rolled_back.discard(version)
         self.now(version)
         self.line.append(version)
@@ -155,9 +159,9 @@ def test_history_stays(steps: list[tuple[str, Any, str, bool]]) -> None:
         else:
             store.of.setdefault(version, {})
             refused = [f"it is bad {number}"] if bad else []
-            asked = what == "promote"
-            model.decided(version, alias, refused, score, asked)
-            verdict = decide(store, version, alias, refused, score, asked=asked)
+            by_person = what == "promote"
+            model.decided(version, alias, refused, score, by_person)
+            verdict = decide(store, version, alias, refused, score, by_person=by_person)
             if verdict.refused:
                 assert store.aliases == before
             else:
@@ -184,11 +188,11 @@ def test_history_stays(steps: list[tuple[str, Any, str, bool]]) -> None:
 def test_the_same_decision_again_is_written_once() -> None:
     store: Any = Registry()
     store.of = {1: {}, 2: {}}
-    decide(store, 1, "champion", [], 0.0, asked=False)
+    decide(store, 1, "champion", [], 0.0, by_person=False)
     for _ in range(3):
-        decide(store, 2, "champion", ["worse"], 0.5, asked=False)
+        decide(store, 2, "champion", ["worse"], 0.5, by_person=False)
     assert [one["refused"] for one in history.verdicts(store.of[2])] == [["worse"]]
-    decide(store, 2, "champion", ["worse still"], 0.5, asked=False)
+    decide(store, 2, "champion", ["worse still"], 0.5, by_person=False)
     assert [one["refused"] for one in history.verdicts(store.of[2])] == [["worse"], ["worse still"]]
     assert store.of[2][history.REFUSED] == "worse"
 
@@ -197,16 +201,16 @@ def test_three_champions_step_by_step() -> None:
     store: Any = Registry()
     store.of = {version: {} for version in (1, 2, 3)}
     for version in (1, 2, 3):
-        decide(store, version, "champion", [], 0.0, asked=False)
+        decide(store, version, "champion", [], 0.0, by_person=False)
         assert champions(store, NAME) == list(range(1, version + 1))
     assert rollback(store, NAME) == (2, 3) and champions(store, NAME) == [1, 2]
     assert history.ROLLED_BACK in store.of[3]
-    told = decide(store, 3, "champion", [], 0.0, asked=False)
+    told = decide(store, 3, "champion", [], 0.0, by_person=False)
     assert "v3 was rolled back at" in told.refused[0] and "glue promote 3" in told.refused[0]
     assert rollback(store, NAME) == (1, 2) and champions(store, NAME) == [1]
-    decide(store, 3, "champion", [], 0.0, asked=True)
+    decide(store, 3, "champion", [], 0.0, by_person=True)
     assert champions(store, NAME) == [1, 3] and history.ROLLED_BACK not in store.of[3]
-    decide(store, 1, "champion", [], 0.0, asked=True)  # the first one again, by a person
+    decide(store, 1, "champion", [], 0.0, by_person=True)  # the first one again, by a person
     assert champions(store, NAME) == [1, 3, 1]
     assert rollback(store, NAME) == (3, 1) and champions(store, NAME) == [1, 3]
     assert rollback(store, NAME, 1) == (1, 3)
@@ -215,10 +219,10 @@ def test_three_champions_step_by_step() -> None:
 def test_a_challenger_that_became_champion_is_challenger_no_more() -> None:
     store: Any = Registry()
     store.of = {1: {}, 2: {}}
-    decide(store, 1, "champion", [], 0.0, asked=False)
-    decide(store, 2, "challenger", [], 0.0, asked=False)
+    decide(store, 1, "champion", [], 0.0, by_person=False)
+    decide(store, 2, "challenger", [], 0.0, by_person=False)
     assert store.aliases == {"champion": 1, "challenger": 2}
-    decide(store, 2, "champion", [], 0.0, asked=True)
+    decide(store, 2, "champion", [], 0.0, by_person=True)
     assert store.aliases == {"champion": 2}
     store.set_alias(NAME, "challenger", 1)
     move(store, NAME, 2, "promote")
@@ -229,8 +233,8 @@ def test_a_refused_version_gets_no_alias() -> None:
     store: Any = Registry()
     store.of = {1: {}}
     for alias in ("champion", "challenger"):
-        assert decide(store, 1, alias, ["bad"], 0.0, asked=False).refused == ["bad"]
-        assert decide(store, 1, alias, ["bad"], 0.0, asked=True).champion is None
+        assert decide(store, 1, alias, ["bad"], 0.0, by_person=False).refused == ["bad"]
+        assert decide(store, 1, alias, ["bad"], 0.0, by_person=True).champion is None
     assert not store.aliases and not store.moves
 
 

@@ -95,7 +95,7 @@ def test_what_writes_no_page_opens_none(word: str, capsys: pytest.CaptureFixture
 
 def test_a_refusal_of_what_is_here_now_is_one_of_the_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = Config.model_validate({"glue": 1, "project": "p"})
-    monkeypatch.setattr("mlops_glue.pipeline.runner.fingerprint", lambda _: "now")
+    monkeypatch.setattr("mlops_glue.report.pull_request.fingerprint", lambda _: "now")
     reasons = ["auc 0.7000 misses threshold min 0.8", "log_loss 0.3000 is worse than champion v1's 0.2000"]
     told = {"model": "p", "version": 2, "champion": 1, "fingerprint": "now", "refused": reasons}
     assert _refusal(config, tmp_path, reasons[:1]) == []

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.dummy import DummyRegressor
 
-from mlops_glue.errors import StageError
-from mlops_glue.pipeline import doubts
-from mlops_glue.pipeline.doubts import _apart, _count, _no_chance, _told
-from mlops_glue.pipeline.evaluate import _of_score, _worse, outcome
+from mlops_glue.pipeline import leakage
+from mlops_glue.pipeline.leakage import beyond_chance, count_others, explain_leak, ranges_are_disjoint
 from mlops_glue.schema import Column, Schema
 
 RNG = np.random.default_rng(0)
@@ -23,13 +20,13 @@ Y = np.where(YES, "yes", "no").astype(object)
 NUMBER = RNG.normal(size=N).round(2) * 1000
 
 
-def parts(frame: pd.DataFrame, target: Any, held: int = N // 5) -> tuple[doubts.Part, doubts.Part]:
+def parts(frame: pd.DataFrame, target: Any, held: int = N // 5) -> tuple[leakage.Part, leakage.Part]:
     return (frame[held:], target[held:]), (frame[:held], target[:held])
 
 
 def told(column: Any, target: Any, labels: Any = ("no", "yes"), *, good: bool = True) -> list[str]:
     schema = Schema("", "y", [Column("x", "number"), Column("z", "number")], labels)
-    return doubts.leaks(schema, *parts(pd.DataFrame({"x": X, "z": column}), target), good=good)
+    return leakage.target_leakage(schema, *parts(pd.DataFrame({"x": X, "z": column}), target), good=good)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +68,7 @@ def test_what_only_looks_like_it_is_not(column: Any, target: Any, labels: Any) -
 def test_a_column_that_mostly_is_null_says_nothing_of_the_target(known: int, told_of: bool) -> None:
     """Of half of the rows on it is judged by the values that are there. Both classes are among the others."""
     column = np.where(np.arange(N) < known, np.where(YES, 3, 1), np.nan).astype(np.float32)
-    assert _told(column, (YES.astype(int), ["no", "yes"]), True) == (
+    assert explain_leak(column, (YES.astype(int), ["no", "yes"]), True) == (
         "alone tells the target without a mistake" if told_of else None
     )
 
@@ -88,54 +85,19 @@ def test_rows_that_are_there_twice_are_told_as_far_as_they_are_no_chance() -> No
     one = frame(200, c=RNG.choice(["u", "v"], 200).astype(object))
     y = RNG.choice(["no", "yes"], 200).astype(object)
     at = np.repeat(np.arange(200), 3)[RNG.permutation(600)]
-    copies = doubts.twins(*parts(one.iloc[at], y[at], 120))
-    assert copies.rows > 100 and copies.looked == copies.equal and str(copies).isdigit() and not copies.judged
-    assert doubts.twins(*parts(one, y, 40)).rows == 0
+    copies = leakage.duplicate_rows(*parts(one.iloc[at], y[at], 120))
+    assert copies.rows > 100 and copies.examined == copies.equal and str(copies).isdigit() and not copies.basis
+    assert leakage.duplicate_rows(*parts(one, y, 40)).rows == 0
     some = np.concatenate([np.arange(200), np.arange(1)])  # less than 2 %
-    assert doubts.twins(*parts(one.iloc[some[::-1]], y[some[::-1]], 60)).rows == 0
+    assert leakage.duplicate_rows(*parts(one.iloc[some[::-1]], y[some[::-1]], 60)).rows == 0
     codes = pd.DataFrame({name: RNG.integers(0, 4, 600).astype(np.float32) for name in "abcde"})
-    assert doubts.twins(*parts(codes, codes["a"].to_numpy() > 1, 120)).rows == 0
+    assert leakage.duplicate_rows(*parts(codes, codes["a"].to_numpy() > 1, 120)).rows == 0
     rounded = pd.DataFrame({"a": RNG.normal(size=600).round(2).astype(np.float32)})
-    assert doubts.twins(*parts(rounded, rounded["a"].to_numpy() > 1, 120)).rows == 0
-
-
-def test_what_predicts_no_class_is_told() -> None:
-    model = DummyRegressor().fit(np.zeros((4, 1)), [0, 0, 0, 1])
-    with pytest.raises(StageError, match=r"DummyRegressor predicts 0\.25, which is none of the target's classes"):
-        outcome(model, Schema("binary", "y", [], [0, 1]), np.zeros((2, 1)))
-
-
-def test_a_loss_that_decides_nothing_and_is_worse_than_the_trivial_one_is_told() -> None:
-    scores = {"log_loss": {"value": 4.38, "trivial": 0.52}, "brier": {"value": 0.2, "trivial": 0.2}}
-    (line,) = _worse({**scores, "mae": {"value": float("nan"), "trivial": 1.0}})
-    assert line == "log_loss 4.3800 is worse than the trivial predictor's 0.5200, and decides nothing here"
-
-
-def test_a_score_that_is_no_better_than_chance_or_too_good_by_one_column() -> None:
-    def told(value: float, means: list[float], name: str = "r2", warnings: tuple[str, ...] = ()) -> list[str]:
-        found = [{"column": f"c{at}", "mean": mean, "rows": 9} for at, mean in enumerate(means)]
-        scores = {name: {"value": value, "trivial": 0.5 if name == "log_loss" else 0.0}}
-        report = {"rows": 9, "metrics": scores, "importances": found or None, "warnings": list(warnings)}
-        return _of_score(name, report, higher_is_better=name != "log_loss")
-
-    assert told(0.0, [0.1]) == ["r2 0.0000 is no better than the trivial predictor's 0.0000"]
-    assert told(0.6, [0.1], "log_loss") == ["log_loss 0.6000 is no better than the trivial predictor's 0.5000"]
-    (line,) = told(0.9999, [1.8, 0.1, -0.2])
-    assert line.startswith("r2 0.9999 is nearly perfect, and column 'c0' makes nearly all of it: is it known before")
-    for nothing in (
-        told(0.9999, [1.0, 0.5]),
-        told(0.9999, [0.0, 0.0]),
-        told(0.9999, []),
-        told(0.99, [1.0]),
-        told(0.0001, [1.0], "log_loss"),
-        told(0.9999, [1.0], warnings=("column 'c0' is a linear copy of the target",)),
-        told(float("nan"), [1.0]),
-    ):
-        assert nothing == []
+    assert leakage.duplicate_rows(*parts(rounded, rounded["a"].to_numpy() > 1, 120)).rows == 0
 
 
 def of(column: Any, truth: Any, classes: Any = ("no", "yes"), *, good: bool = True) -> str | None:
-    return _told(column, (np.asarray(truth), classes), good)
+    return explain_leak(column, (np.asarray(truth), classes), good)
 
 
 def numbers(values: Any) -> Any:
@@ -195,7 +157,7 @@ def test_null_where_the_target_is_one_of_three_classes_is_told() -> None:
     ],
 )
 def test_when_classes_in_one_piece_each_are_no_chance(counts: list[int], no_chance: bool) -> None:
-    assert _no_chance(np.array(counts, int)) is no_chance
+    assert beyond_chance(np.array(counts, int)) is no_chance
 
 
 @pytest.mark.parametrize(
@@ -213,7 +175,7 @@ def test_when_classes_in_one_piece_each_are_no_chance(counts: list[int], no_chan
     ],
 )
 def test_when_each_class_has_a_range_of_its_own(values: list[float], truth: list[int], apart: bool) -> None:
-    assert _apart(numbers(values), np.array(truth), 3) is apart
+    assert ranges_are_disjoint(numbers(values), np.array(truth), 3) is apart
 
 
 @pytest.mark.parametrize(("distinct", "told_of"), [(40, True), (41, False)])
@@ -279,28 +241,28 @@ def test_a_column_that_tells_in_the_rows_that_are_looked_at_first_is_held_agains
     schema = Schema("binary", "y", [Column("x", "number"), Column("z", "number")], ["no", "yes"])
     full = (truth == "yes").astype(np.float32)
     frame = pd.DataFrame({"x": half, "z": full})
-    (line,) = doubts.leaks(schema, (frame, truth), held, good=True)
+    (line,) = leakage.target_leakage(schema, (frame, truth), held, good=True)
     assert line == (
         "column 'z' alone tells the target without a mistake: is it known before the target is? else features.exclude"
     )
     other = (held[0], held[1][::-1])  # in the holdout it tells nothing
-    assert doubts.leaks(schema, (frame, truth), other, good=True) == []
-    assert doubts.leaks(schema, (frame.assign(x=full, z=half), truth), held, good=True)[0].startswith(
+    assert leakage.target_leakage(schema, (frame, truth), other, good=True) == []
+    assert leakage.target_leakage(schema, (frame.assign(x=full, z=half), truth), held, good=True)[0].startswith(
         "column 'x' alone"
     )
     late = np.where(np.arange(4000) % 2, truth == "yes", 0).astype(np.float32)
-    assert len(doubts.leaks(schema, (frame.assign(x=late), truth), held, good=True)) == 1
+    assert len(leakage.target_leakage(schema, (frame.assign(x=late), truth), held, good=True)) == 1
 
 
 def test_a_date_that_tells_by_several_parts_is_told_once() -> None:
     schema = Schema("binary", "y", [Column("d", "datetime"), Column("x", "number")], ["no", "yes"])
     part = np.where(YES, 3, 1).astype(np.float32)
     frame = pd.DataFrame({"d.days": X, "d.month": part, "d.weekday": X, "d.hour": part, "x": X})
-    (line,) = doubts.leaks(schema, *parts(frame, Y), good=True)
+    (line,) = leakage.target_leakage(schema, *parts(frame, Y), good=True)
     assert line.startswith("column 'd' alone tells")
 
 
-def copied(rows: int, copies: int, seed: int = 0, **columns: Any) -> doubts.Twins:
+def copied(rows: int, copies: int, seed: int = 0, **columns: Any) -> leakage.Duplicates:
     """Of so many rows of the holdout some are copies of training rows."""
     rng = np.random.default_rng(seed)
     count = 2 * rows
@@ -314,7 +276,7 @@ def copied(rows: int, copies: int, seed: int = 0, **columns: Any) -> doubts.Twin
     held.iloc[:copies] = train[0].iloc[rows - copies :]
     truth = target[rows:].copy()
     truth[:copies] = train[1][rows - copies :]
-    return doubts.twins(train, (held, truth))
+    return leakage.duplicate_rows(train, (held, truth))
 
 
 @pytest.mark.parametrize(
@@ -324,15 +286,15 @@ def copied(rows: int, copies: int, seed: int = 0, **columns: Any) -> doubts.Twin
 def test_copies_are_counted_from_two_in_a_hundred_and_five_on(rows: int, copies: int, told_of: int) -> None:
     found = copied(rows, copies)
     assert found.rows == told_of
-    assert found == (doubts.Twins(copies, copies, copies) if told_of else doubts.Twins(0, 0, 0))
+    assert found == (leakage.Duplicates(copies, copies, copies) if told_of else leakage.Duplicates(0, 0, 0))
 
 
 def test_of_many_copies_some_are_looked_at() -> None:
     found = copied(1200, 1100)
-    assert (found.rows, found.looked, found.equal) == (1100, 367, 1100)  # every third
-    assert str(found) == "about 1,100" and found.judged == ", judged by 367 of 1,100 that are equal to one"
+    assert (found.rows, found.examined, found.equal) == (1100, 367, 1100)  # every third
+    assert str(found) == "about 1,100" and found.basis == ", judged by 367 of 1,100 that are equal to one"
     exact = copied(600, 499)
-    assert (found.looked < found.equal, str(exact), exact.judged, exact.looked) == (True, "499", "", 499)
+    assert (found.examined < found.equal, str(exact), exact.basis, exact.examined) == (True, "499", "", 499)
 
 
 def test_another_target_or_one_other_value_is_no_copy() -> None:
@@ -341,14 +303,14 @@ def test_another_target_or_one_other_value_is_no_copy() -> None:
         {"a": rng.normal(size=200), "b": rng.normal(size=200), "t": rng.choice(list("uvw"), 200).astype(object)}
     )
     yes = rng.choice(["no", "yes"], 200).astype(object)
-    assert doubts.twins((frame, yes), (frame, yes)).rows == 200
-    assert doubts.twins((frame, yes), (frame[::-1], yes[::-1])).rows == 200
-    assert doubts.twins((frame, yes), (frame, np.where(yes == "no", "yes", "no").astype(object))).rows == 0
-    assert doubts.twins((frame, yes), (frame.assign(t="x"), yes)).rows == 0
-    assert doubts.twins((frame, yes), (frame.assign(a=frame["a"] + 1e-9), yes)).rows == 0
+    assert leakage.duplicate_rows((frame, yes), (frame, yes)).rows == 200
+    assert leakage.duplicate_rows((frame, yes), (frame[::-1], yes[::-1])).rows == 200
+    assert leakage.duplicate_rows((frame, yes), (frame, np.where(yes == "no", "yes", "no").astype(object))).rows == 0
+    assert leakage.duplicate_rows((frame, yes), (frame.assign(t="x"), yes)).rows == 0
+    assert leakage.duplicate_rows((frame, yes), (frame.assign(a=frame["a"] + 1e-9), yes)).rows == 0
     values = rng.normal(size=200)
-    assert doubts.twins((frame, values), (frame, values)).rows == 200  # of a number too
-    assert doubts.twins((frame, values), (frame, values + 1)).rows == 0
+    assert leakage.duplicate_rows((frame, values), (frame, values)).rows == 200  # of a number too
+    assert leakage.duplicate_rows((frame, values), (frame, values + 1)).rows == 0
 
 
 def test_rows_that_are_equal_by_chance_are_none_and_copies_among_them_are() -> None:
@@ -356,16 +318,16 @@ def test_rows_that_are_equal_by_chance_are_none_and_copies_among_them_are() -> N
     rng = np.random.default_rng(4)
     codes = pd.DataFrame({name: rng.integers(0, 3, 900).astype(np.float32) for name in "abcd"})
     target = rng.integers(0, 2, 900)
-    assert doubts.twins((codes[:600], target[:600]), (codes[600:], target[600:])).rows == 0
+    assert leakage.duplicate_rows((codes[:600], target[:600]), (codes[600:], target[600:])).rows == 0
     wide = pd.DataFrame({f"c{n}": rng.integers(0, 3, 900).astype(np.float32) for n in range(20)})
     held = pd.concat([wide[600:860], wide[:40]])
-    found = doubts.twins((wide[:600], target[:600]), (held, np.r_[target[600:860], target[:40]]))
-    assert found == doubts.Twins(40, 40, 40)
+    found = leakage.duplicate_rows((wide[:600], target[:600]), (held, np.r_[target[600:860], target[:40]]))
+    assert found == leakage.Duplicates(40, 40, 40)
 
 
 def test_how_many_others_are_equal_to_each_that_is_asked_for() -> None:
     of_all = np.array([5, 3, 5, 9, 1, 5, 3], np.uint64)
-    assert _count(of_all, np.array([3, 5, 9, 3, 7, 10, 0], np.uint64)).tolist() == [1, 2, 0, 1, 0, 0, 0]
+    assert count_others(of_all, np.array([3, 5, 9, 3, 7, 10, 0], np.uint64)).tolist() == [1, 2, 0, 1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("numbers", "told_of"), [(1, 0), (2, 40)])
@@ -377,7 +339,7 @@ def test_copies_are_told_where_more_than_one_number_tells_rows_apart(numbers: in
     target = rng.integers(0, 2, 1000)
     held = pd.concat([frame[800:960], frame[:40]])
     truth = np.r_[target[800:960], target[:40]]
-    assert doubts.twins((frame[:800], target[:800]), (held, truth)) == doubts.Twins(told_of, 40, 40)
+    assert leakage.duplicate_rows((frame[:800], target[:800]), (held, truth)) == leakage.Duplicates(told_of, 40, 40)
     noise = [rng.random(rows).astype(np.float32) for rows in (800, 200)]  # a column of its own value in each row
-    unlike = doubts.twins((frame[:800].assign(n=noise[0]), target[:800]), (held.assign(n=noise[1]), truth))
-    assert unlike == doubts.Twins(0, 0, 0)
+    unlike = leakage.duplicate_rows((frame[:800].assign(n=noise[0]), target[:800]), (held.assign(n=noise[1]), truth))
+    assert unlike == leakage.Duplicates(0, 0, 0)

@@ -19,18 +19,10 @@ from mlops_glue import bootstrap, files, layout, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.delivery import skew, trial
+from mlops_glue.delivery.compare import with_its_features
+from mlops_glue.delivery.conditions import former, on_fresh, unsound
 from mlops_glue.delivery.history import verdicts
-from mlops_glue.delivery.promote import (
-    Verdict,
-    _with_its_features,
-    champions,
-    former,
-    move,
-    on_fresh,
-    promote,
-    rollback,
-    unsound,
-)
+from mlops_glue.delivery.promote import Verdict, champions, move, promote, rollback
 from mlops_glue.delivery.rows import Rows, identities
 from mlops_glue.errors import DataError
 from mlops_glue.records import FeatureList, FeatureView
@@ -45,7 +37,7 @@ GOOD = order(0.8, 0.7, 0.9)
 
 
 @pytest.mark.parametrize(
-    "candidate, champion, asked, said",
+    "candidate, champion, by_person, said",
     [
         (GOOD, GOOD, False, []),
         (GOOD, None, False, []),
@@ -60,8 +52,8 @@ GOOD = order(0.8, 0.7, 0.9)
         (order(0.4, 0.3, 0.45), order(0.1, 0.05, 0.2), False, ["not surely better", "turn round"]),
     ],
 )
-def test_what_fresh_rows_say(candidate: Any, champion: Any, asked: bool, said: list[str]) -> None:
-    found = on_fresh(candidate, champion, 7, asked=asked)
+def test_what_fresh_rows_say(candidate: Any, champion: Any, by_person: bool, said: list[str]) -> None:
+    found = on_fresh(candidate, champion, 7, by_person=by_person)
     assert len(found) == len(said) and all(word in line for word, line in zip(said, found, strict=True))
     assert all("glue promote 7" in line for line in found if "turn round" in line)
 
@@ -398,7 +390,7 @@ def test_what_was_rolled_back_is_taken_anew_by_a_person_alone(project: Project) 
     project.store.of[2]["glue.rolled_back"] = "noon"
     assert project.promote().refused == ["v2 was rolled back at noon: glue promote 2 takes it anew"]
     assert project.verdict()["by"] == "run" and project.store.aliases == {"champion": 1}
-    assert project.promote(asked=True).champion == 2
+    assert project.promote(by_person=True).champion == 2
     assert project.verdict()["by"] == "promote" and "glue.rolled_back" not in project.store.of[2]
 
 
@@ -425,7 +417,7 @@ def test_another_version_is_judged_by_its_own_report_and_on_its_own_holdout(
         project.root / layout.BUNDLE / "parity.json", {"faithful": False, "format": "skops", "reason": "new"}
     )
     project.store.of[3] |= change
-    found = project.promote(3, asked=True)
+    found = project.promote(3, by_person=True)
     assert found.refused[0] == "f1 0.1000 misses threshold min 0.2" and (found.comparison is None) == (said is not None)
     assert found.refused[1:] == ([f"holdout: that of v3 is not the one that is here ({said})"] if said else [])
 
@@ -433,16 +425,16 @@ def test_another_version_is_judged_by_its_own_report_and_on_its_own_holdout(
 def test_a_holdout_that_is_not_here_is_another(project: Project) -> None:
     project.other(3, "z")
     (project.root / layout.TEST).unlink()
-    assert "holdout: that of v3 is not the one that is here" in project.promote(3, asked=True).refused[0]
+    assert "holdout: that of v3 is not the one that is here" in project.promote(3, by_person=True).refused[0]
     (project.root / "dvc.lock").unlink()
     del project.store.of[3]["glue.holdout_md5"]
-    assert "holdout: that of v3 is not the one that is here" in project.promote(3, asked=True).refused[0]
+    assert "holdout: that of v3 is not the one that is here" in project.promote(3, by_person=True).refused[0]
 
 
 def test_what_is_here_needs_no_holdout_of_the_registry(project: Project) -> None:
     """The version that the project made last, named by a person: its report and holdout are those of the project."""
     project.store.of[2]["glue.holdout_md5"] = "other"
-    assert project.promote(asked=True).champion == 2
+    assert project.promote(by_person=True).champion == 2
 
 
 def trained_on(project: Project, rows: Any) -> None:
@@ -472,7 +464,7 @@ def test_rows_that_the_champion_was_trained_on_are_left_out_of_the_comparison(pr
         f"champion v1 was trained on {80 - kept} of the 80 rows of this holdout, and {kept} are too few to compare on: "
         "glue promote 2 takes it without a comparison"
     ]
-    asked = project.promote(asked=True)
+    asked = project.promote(by_person=True)
     assert (asked.champion, asked.refused, asked.comparison) == (2, [], None)
 
 
@@ -496,7 +488,7 @@ def test_what_the_champion_says_of_fresh_rows_counts(project: Project) -> None:
     assert found.comparison["order"]["rows"] == 80
     assert found.comparison["order"]["value"] == pytest.approx(found.comparison["champion"])
     assert len(found.refused) == 1 and "turn round what was known" in found.refused[0]
-    assert project.promote(asked=True).champion == 2
+    assert project.promote(by_person=True).champion == 2
 
 
 def test_a_champion_that_takes_another_column_could_not_be_scored(project: Project) -> None:
@@ -640,8 +632,8 @@ def test_features_that_only_the_champion_takes_are_looked_up_as_they_are_defined
 
     monkeypatch.setattr(features, "with_features", looked_up)
     one = Champion()
-    assert _with_its_features(project.config(), project.root, one, raw) == "featured"  # type: ignore[arg-type]
+    assert with_its_features(project.config(), project.root, one, raw) == "featured"  # type: ignore[arg-type]
     has_all = raw.append_column("w", pa.array([0] * 4))
-    assert _with_its_features(project.config(), project.root, one, has_all) is has_all  # type: ignore[arg-type]
+    assert with_its_features(project.config(), project.root, one, has_all) is has_all  # type: ignore[arg-type]
     one.features = None
-    assert _with_its_features(project.config(), project.root, one, raw) is raw  # type: ignore[arg-type]
+    assert with_its_features(project.config(), project.root, one, raw) is raw  # type: ignore[arg-type]

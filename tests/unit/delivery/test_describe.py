@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlops_glue.delivery.describe import decided, described, parameters
+from mlops_glue.delivery.describe import decided, described, parameters, verdict
 
 
 def test_every_parameter_of_a_model_is_named_as_scikit_learn_names_it() -> None:
@@ -49,3 +49,28 @@ def test_a_decision_is_one_line() -> None:
     assert decided(made | {"refused": []}) == "* 2026-11-29 19:20 UTC, glue run: **champion**"
     assert decided(made | {"refused": ["a", "b"]}).endswith("glue run: **not champion**: a; b")
     assert len(decided(made | {"refused": ["a" * 9000]})) == 1000
+
+
+@pytest.mark.parametrize(
+    ("champion", "previous", "refused", "same_as", "expected"),
+    [
+        (2, None, [], None, ["m v2 is champion"]),
+        (2, 2, [], None, ["m v2 is champion"]),
+        (2, 1, [], None, ["m v2 is champion, before it v1"]),
+        (1, 1, [], None, ["m v2 is challenger"]),
+        (1, 1, ["it is bad"], None, ["m v2 refused: it is bad", "v1 stays champion"]),
+        (None, None, ["it is bad"], None, ["m v2 refused: it is bad", "there is no champion"]),
+        (
+            2,
+            1,
+            [],
+            1,
+            ["v2 is the same model as v1: what changed made no difference to it", "m v2 is champion, before it v1"],
+        ),
+    ],
+)
+def test_a_verdict_says_who_is_champion(
+    champion: int | None, previous: int | None, refused: list[str], same_as: int | None, expected: list[str]
+) -> None:
+    found = verdict("m", 2, champion=champion, previous=previous, refused=refused, comparison=None, same_as=same_as)
+    assert found == expected

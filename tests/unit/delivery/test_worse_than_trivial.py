@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlops_glue.delivery.promote import _worse_than_trivial
+from mlops_glue.delivery.conditions import worse_than_trivial
 from mlops_glue.metrics import METRICS, TIE_TOLERANCE
 
 ALL = [(task, name) for task, names in METRICS.items() for name in names]
@@ -16,7 +16,7 @@ def test_a_first_metric_that_is_worse_than_the_trivial_predictors_is_refused(tas
 
     def said(value: float | None, trivial: float | None, other: float = 0.0) -> list[str]:
         second = next(one for one in METRICS[task] if one != name)
-        return _worse_than_trivial(
+        return worse_than_trivial(
             task, {name: {"value": value, "trivial": trivial}, second: {"value": other, "trivial": 0.5}}
         )
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from mlops_glue import layout
-from mlops_glue.pipeline import unchanged
+from mlops_glue.pipeline import up_to_date
+from mlops_glue.pipeline.up_to_date import LastRun
 from tests.conftest import Glue
 
 Change = Callable[[Path, random.Random], None]
@@ -22,7 +23,7 @@ Change = Callable[[Path, random.Random], None]
 
 def _tracked(root: Path, rng: random.Random) -> Path:
     seen = json.loads((root / layout.UNCHANGED).read_text())["files"]
-    files = [root / name / part for name, (_, stamps) in seen.items() for part in stamps]
+    files = [root / name / part for name, stamps in seen.items() for part in stamps]
     return rng.choice([f for f in files if f.is_file()])
 
 
@@ -46,6 +47,14 @@ def flip_and_hide(root: Path, rng: random.Random) -> None:
 
 def touch(root: Path, rng: random.Random) -> None:
     os.utime(_tracked(root, rng), ns=(rng.randrange(10**18), rng.randrange(10**18)))
+
+
+def touch_control(root: Path, rng: random.Random) -> None:
+    os.utime(_control(root, rng), ns=(rng.randrange(10**18), rng.randrange(10**18)))
+
+
+def a_file_that_no_stage_reads(root: Path, rng: random.Random) -> None:
+    (root / "notes.txt").write_text("x")
 
 
 def same_again(root: Path, rng: random.Random) -> None:
@@ -129,6 +138,8 @@ CHANGES: list[Change] = [
     append,
     flip_and_hide,
     touch,
+    touch_control,
+    a_file_that_no_stage_reads,
     same_again,
     delete,
     swap,
@@ -151,20 +162,29 @@ def _dvc_says_unchanged(root: Path) -> bool:
     return done.returncode == 0 and json.loads(done.stdout) == {}
 
 
+def _copied(root: Path, scratch: Path) -> None:
+    """Copy a project that has run, as if it had run in its place."""
+    shutil.copytree(root, scratch)
+    last = LastRun(**json.loads((root / layout.UNCHANGED).read_text())["run"])
+    control = up_to_date.snapshot(scratch)
+    up_to_date.record(scratch, control, control, last)
+    assert up_to_date.load(scratch, None) is not None
+
+
 def _hold_against_each_other(root: Path, scratch: Path, times: int) -> None:
     rng = random.Random(7)
-    assert unchanged.seen(root) is not None and _dvc_says_unchanged(root)
+    assert up_to_date.load(root, None) is not None and _dvc_says_unchanged(root)
     answered = 0
     for at in range(times):
-        shutil.copytree(root, scratch)
+        _copied(root, scratch)
         change = CHANGES[at % len(CHANGES)]
         change(scratch, rng)
         if at % 3 == 2:
             rng.choice(CHANGES)(scratch, rng) if (scratch / "dvc.yaml").is_file() else None
-        if unchanged.seen(scratch) is not None:
+        if up_to_date.load(scratch, None) is not None:
             answered += 1
             assert _dvc_says_unchanged(scratch), f"{change.__name__}, {at}"
-        elif change in (touch, same_again) and at % 3 != 2:
+        elif change in (touch_control, a_file_that_no_stage_reads) and at % 3 != 2:
             raise AssertionError(f"{change.__name__} changes nothing")
         shutil.rmtree(scratch)
     assert answered >= times // len(CHANGES)
@@ -220,15 +240,14 @@ def test_a_new_module_that_hides_an_installed_one_is_a_change(done: Path, glue: 
     model = done / "model.py"
     model.write_text("import threadpoolctl\n" + model.read_text())
     glue("run", cwd=done)
-    assert unchanged.seen(done) is not None
+    assert up_to_date.load(done, None) is not None
     (done / "threadpoolctl.py").write_text("")
-    assert unchanged.seen(done) is None
+    assert up_to_date.load(done, None) is None
 
 
 def test_a_touched_registry_is_looked_at(done: Path, glue: Glue) -> None:
     os.utime(done / layout.TRACKING_DB)
-    said = unchanged.seen(done)
-    assert said is not None and not said["store_unchanged"]
+    assert up_to_date.load(done, None) is None
     assert json.loads(glue("run", "--json", cwd=done).stdout)["champion"] == 1
     (done / layout.TRACKING_DB).unlink()
     assert json.loads(glue("run", "--json", cwd=done).stdout)["new"] is True

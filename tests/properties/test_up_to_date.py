@@ -14,7 +14,8 @@ import pytest
 
 from mlops_glue import layout, modules
 from mlops_glue.adapters import dvc
-from mlops_glue.pipeline import unchanged
+from mlops_glue.pipeline import up_to_date
+from mlops_glue.pipeline.up_to_date import LastRun
 
 FILES = {
     "glue.yaml": "glue: 1\ntrain: {seed: 0}\nsplit: {by: time}\n",
@@ -31,7 +32,7 @@ FILES = {
     "feast/deep/more.py": "",
     "seen/other.txt": "no stage reads this\n",
 }
-TOLD = {"code": ["model:build", "build:run"], "features": "feast", "stores": ["db"], "there": [], "env": None}
+RUN = LastRun(["one", "two"], ["model:build", "build:run"], "feast", stores=["db"], required=[], env=None)
 OWN = [layout.UNCHANGED, layout.DELIVERY]
 
 
@@ -43,7 +44,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     dvc.init(root, git=False)
-    code = modules.code_of(TOLD["code"], "feast", root)  # type: ignore[arg-type]
+    code = modules.code_of(RUN.import_paths, "feast", root)
     stages = {
         "one": {"cmd": "cp data.csv one.csv", "deps": ["data.csv"], "outs": ["one.csv"]},
         "two": {"cmd": "mkdir -p two && cp one.csv two/a", "deps": ["one.csv", *code], "outs": ["two"]},
@@ -54,10 +55,19 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "db").write_text("1")
     (root / layout.DELIVERY).parent.mkdir()
     (root / layout.DELIVERY).write_text('{"refused": []}\n')
-    before = unchanged.snapshot(root)
+    before = up_to_date.snapshot(root)
     dvc.reproduce(root, {}, lambda *_: None)
-    unchanged.record(root, before, unchanged.snapshot(root), TOLD)
-    assert unchanged.as_left(root, None) is not None
+    up_to_date.record(root, before, up_to_date.snapshot(root), RUN)
+    assert up_to_date.load(root, None) is not None
+    return root
+
+
+def copied(once: Path, root: Path) -> Path:
+    """A copy of the project, as if it had run in its place."""
+    shutil.copytree(once, root)
+    control = up_to_date.snapshot(root)
+    up_to_date.record(root, control, control, RUN)
+    assert up_to_date.load(root, None) is not None
     return root
 
 
@@ -129,50 +139,50 @@ def test_an_edit_is_never_unchanged_where_dvc_says_otherwise(
     edit: Callable[[Path, random.Random], None], once: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(edit.__name__)
-    code = modules.code_of(TOLD["code"], "feast", once)  # type: ignore[arg-type]
+    code = modules.code_of(RUN.import_paths, "feast", once)
     answered = 0
     names = watched() if edit not in (new_module, more_told) else ["glue.yaml"] * 12
     for at, name in enumerate(names):
-        root = tmp_path / str(at)
-        shutil.copytree(once, root)
+        root = copied(once, tmp_path / str(at))
         before = (root / name).read_bytes()
         edit(root / name, rng)
         same = (root / name).is_file() and (root / name).read_bytes() == before
-        if unchanged.seen(root) is not None:  # of a copy the stores have other stamps
+        if up_to_date.load(root, None) is not None:
             answered += 1
             assert dvc_says_unchanged(root), name
-            assert modules.code_of(TOLD["code"], "feast", root) == code  # type: ignore[arg-type]
-            assert name in ("seen/other.txt", "db") or same or (name == layout.UNCHANGED and edit is longer), name
+            assert modules.code_of(RUN.import_paths, "feast", root) == code
+            assert name == "seen/other.txt" or same or (name == layout.UNCHANGED and edit is longer), name
         if name in OWN and not same and edit is not longer:
-            assert unchanged.seen(root) is None, name
+            assert up_to_date.load(root, None) is None, name
         shutil.rmtree(root)
     assert answered > 0 or edit in (new_module, more_told)
 
 
-def test_what_is_put_back_is_unchanged_again(once: Path, tmp_path: Path) -> None:
-    root = tmp_path / "p"
-    shutil.copytree(once, root)
-    for name in FILES:
-        raw = (root / name).read_bytes()
-        (root / name).write_bytes(raw + b"\n# x\n")
-        assert (unchanged.seen(root) is None) == (name != "seen/other.txt"), name
-        (root / name).write_bytes(raw)
-        assert unchanged.seen(root) is not None, name
+def test_what_decides_is_watched_and_nothing_else(once: Path, tmp_path: Path) -> None:
+    for at, name in enumerate(FILES):
+        root = copied(once, tmp_path / str(at))
+        with (root / name).open("a") as file:
+            file.write("\n# x\n")
+        assert (up_to_date.load(root, None) is None) == (name != "seen/other.txt"), name
+
+
+def test_another_environment_is_a_change(once: Path, tmp_path: Path) -> None:
+    root = copied(once, tmp_path / "p")
+    assert up_to_date.load(root, "prod") is None
 
 
 def test_a_folder_that_is_closed_or_goes_is_left_to_dvc(
     once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root, scan = tmp_path / "p", os.scandir
-    shutil.copytree(once, root)
+    root, scan = copied(once, tmp_path / "p"), os.scandir
 
     def closed(path: str) -> object:
         if os.fspath(path).endswith("/seen"):
             raise PermissionError(13, "Permission denied", path)
         return scan(path)
 
-    monkeypatch.setattr("mlops_glue.pipeline.unchanged.os.scandir", closed)
-    assert unchanged.snapshot(root) is None and unchanged.as_left(root, None) is None
+    monkeypatch.setattr("mlops_glue.pipeline.up_to_date.os.scandir", closed)
+    assert up_to_date.snapshot(root) is None and up_to_date.load(root, None) is None
 
 
 @pytest.mark.parametrize("name", ["scikit-learn", "pandas", "click"])
@@ -180,11 +190,10 @@ def test_another_version_of_a_package_is_a_change(
     name: str, once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that the stages compute with, and those that the project's own code imports."""
-    shutil.copytree(once, tmp_path / "p")
-    assert unchanged.seen(tmp_path / "p") is not None
+    root = copied(once, tmp_path / "p")
     site = tmp_path / "site"
     found = site / f"{name.replace('-', '_')}-0.0.1.dist-info"
     found.mkdir(parents=True)
     (found / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.0.1\n")
     monkeypatch.setattr(sys, "path", [str(site), *sys.path])
-    assert modules.installed(name) == "0.0.1" and unchanged.seen(tmp_path / "p") is None
+    assert modules.installed(name) == "0.0.1" and up_to_date.load(root, None) is None

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -19,7 +20,7 @@ from mlops_glue import bootstrap, files, layout, metrics, tables
 from mlops_glue.adapters import matplotlib, skops
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
-from mlops_glue.pipeline.evaluate import _absent, _importances, _of_score, _threshold, by_value, outcome
+from mlops_glue.pipeline.evaluate import by_value, importances_of, outcome, threshold
 from mlops_glue.pipeline.evaluate import evaluate as run
 from mlops_glue.schema import Column, Schema
 
@@ -49,7 +50,7 @@ def test_importances_are_scikit_learns_of_losses_as_of_scores(task: Any, name: s
     classes = [0, 1] if task == "binary" else None
     truth: Any = (SCORE > 0).astype(int).to_numpy() if classes else SCORE.to_numpy()
     model = (LogisticRegression() if classes else Ridge()).fit(FRAME, truth)
-    found = _importances(CONFIG, Schema(task, "y", [], classes), model, FRAME, truth, name)
+    found = importances_of(CONFIG, Schema(task, "y", [], classes), model, FRAME, truth, name)
     wanted = permutation_importance(model, FRAME, truth, scoring=scoring, n_repeats=3, random_state=3)
     assert found is not None and [one["column"] for one in found] == ["a", "b", "c"]
     assert [one["mean"] for one in found] == pytest.approx(wanted.importances_mean.tolist())
@@ -123,11 +124,11 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Plots are asked for and not drawn."""
     asked: list[str] = []
 
-    def begin(figures: Any) -> Any:
+    def drawn(figures: Any) -> dict[str, str]:
         asked.extend(figures)
-        return lambda: {name: f"<svg>{name}</svg>" for name in figures}
+        return {name: f"<svg>{name}</svg>" for name in figures}
 
-    monkeypatch.setattr(matplotlib, "begin", begin)
+    monkeypatch.setattr(matplotlib, "drawn", drawn)
     return asked
 
 
@@ -321,7 +322,7 @@ def test_what_is_no_metric_of_the_task_is_refused(tmp_path: Path, undrawn: list[
     ],
 )
 def test_when_a_threshold_is_met(limit: dict[str, float], value: float, met: bool) -> None:
-    found = _threshold("f1", Threshold(**limit), value)
+    found = threshold("f1", Threshold(**limit), value)
     assert found["met"] is met and (found["min"], found["max"]) == (limit.get("min"), limit.get("max"))
 
 
@@ -333,7 +334,7 @@ def test_importances_are_of_few_columns_and_rows() -> None:
     schema = Schema("regression", "y", [])
     for count in (50, 51, 200, 201):
         model = Ridge(alpha=30).fit(wide.iloc[:, :count], truth)
-        found = _importances(CONFIG, schema, model, wide.iloc[:, :count], truth, "r2")
+        found = importances_of(CONFIG, schema, model, wide.iloc[:, :count], truth, "r2")
         if count == 201:
             assert found is None
             continue
@@ -347,7 +348,7 @@ def test_importances_are_of_few_columns_and_rows() -> None:
     at = np.sort(np.random.default_rng(3).permutation(1200)[:1000])
     model = Ridge().fit(long, truth)
     wanted = permutation_importance(model, long.iloc[at], truth[at], scoring="r2", n_repeats=3, random_state=3)
-    found = _importances(CONFIG, schema, model, long, truth, "r2")
+    found = importances_of(CONFIG, schema, model, long, truth, "r2")
     assert found is not None and [one["rows"] for one in found] == [1000, 1000]
     assert [one["mean"] for one in found] == pytest.approx(wanted.importances_mean.tolist())
 
@@ -385,54 +386,7 @@ def test_what_a_model_says_in_the_form_that_metrics_take() -> None:
     assert refused.value.hint == "train.estimator: a classifier, whose predict gives labels"
 
 
-@pytest.mark.parametrize(
-    "value, means, rows, warned, said",
-    [
-        (0.999, [0.9, 0.1], 9, [], True),
-        (0.99899, [0.9, 0.1], 9, [], False),
-        (0.999, [0.89, 0.11], 9, [], False),
-        (0.999, [0.9, 0.1, -5.0], 9, [], True),
-        (1.0, [0.0, 0.0], 9, [], False),
-        (1.0, [-0.1], 9, [], False),
-        (1.0, [1.0], 9, ["another"], False),
-    ],
-)
-def test_a_score_is_too_good_by_one_column_alone(
-    value: float, means: list[float], rows: int, warned: list[str], said: bool
-) -> None:
-    found = [{"column": f"c{at}", "mean": mean, "rows": 1000} for at, mean in enumerate(means)]
-    scores = {"f1": {"value": 0.0, "trivial": 1.0}, "r2": {"value": value, "trivial": 0.0}}
-    report = {"rows": 1000, "metrics": scores, "importances": found, "warnings": warned}
-    wanted = f"r2 {value:.4f} is nearly perfect, and column 'c0' makes nearly all of it"
-    asked = ": is it known before the target is? else features.exclude"
-    assert _of_score("r2", report, higher_is_better=True) == ([wanted + asked] if said else [])
-    report["rows"] = 5000
-    few = " (by 1,000 of the 5,000 rows of the holdout)"
-    assert _of_score("r2", report, higher_is_better=True) == ([wanted + few + asked] if said else [])
-    assert _of_score("r2", report | {"importances": None}, higher_is_better=True) == []
-
-
-@pytest.mark.parametrize(
-    ("labels", "learnt", "truth", "undefined", "said"),
-    [
-        (
-            ["a", "b", "c"],
-            ["a", "b"],
-            [0, 1, 2, 2],
-            False,
-            ["never says y 'c': no training row is such, and 2 of the 4 "],
-        ),
-        ([1, 2, 3, 4, 5, 6], [2], [0, 1, 2, 4, 5], False, ["never says y 1, 3, 5 and 1 more: no training row is such"]),
-        ([False, True], [True, False], [1, 1], True, ["auc not defined: the holdout has no row where y is False"]),
-        (["a", "b", "c"], ["a", "c"], [1, 2], True, ["never says y 'b'", "auc not defined"]),
-        (["a", "b"], ["a", "b"], [0, 0], False, []),
-        (None, [0.5, 1.5], [2.5], True, []),
-    ],
-)
-def test_classes_that_training_or_the_holdout_lacks_are_told(
-    labels: Any, learnt: list[Any], truth: list[Any], undefined: bool, said: list[str]
-) -> None:
-    schema = Schema("regression" if labels is None else "multiclass", "y", [], labels)
-    scores = {"auc": {"value": np.nan if undefined else 0.5}, "accuracy": {"value": 1.0}}
-    told = _absent(schema, np.array(truth), set(np.array(learnt).tolist()), scores)
-    assert len(told) == len(said) and all(one in line for one, line in zip(said, told, strict=True))
+def test_what_predicts_no_class_is_told() -> None:
+    model = DummyRegressor().fit(np.zeros((4, 1)), [0, 0, 0, 1])
+    with pytest.raises(StageError, match=r"DummyRegressor predicts 0\.25, which is none of the target's classes"):
+        outcome(model, Schema("binary", "y", [], [0, 1]), np.zeros((2, 1)))

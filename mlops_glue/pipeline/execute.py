@@ -1,0 +1,89 @@
+"""Run a stage in this process: the project importable, seeds set, and every error one that glue can show."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from mlops_glue.config import Config, located
+from mlops_glue.errors import ConfigError, GlueError, MissingExtra, StageError, brief, project_lines, system_error
+from mlops_glue.pipeline.stages import STAGES, Stage
+
+# the packages of the extra `pipeline` that stages import
+PIPELINE_PACKAGES = {
+    *("sklearn", "pandas", "numpy", "pyarrow", "matplotlib"),
+    *("skl2onnx", "onnx", "onnxruntime", "skops"),
+}
+
+
+def in_process(config: Config, root: Path) -> dict[str, Callable[[], None]]:
+    """For each stage's command: what runs the stage in this process."""
+    return {stage.command: partial(run_stage, stage, config, root) for stage in STAGES}
+
+
+def run_stage(stage: Stage, config: Config, root: Path) -> None:
+    """Run one stage in this process.
+
+    Raises:
+        GlueError: the check said no, or the stage could not do its work.
+    """
+    here = Path.cwd()
+    os.chdir(root)
+    try:
+        with isolated(root, config.train.seed):
+            stage.load()(config, root)
+    except ConfigError as error:
+        raise located(root, error) from error
+    except GlueError:
+        raise
+    except SystemExit as stop:  # by code of the user's: no stage of glue's exits
+        raise StageError(f"stage {stage.name}: sys.exit({stop.code!r}) was called{project_lines(stop, root)}") from stop
+    except ImportError as error:
+        raise _import_failure(stage.name, error, root) from error
+    except OSError as error:
+        problem = system_error(error)
+        raise StageError(f"stage {stage.name}: {problem.message}", hint=problem.hint) from error
+    except Exception as error:
+        raise StageError(f"stage {stage.name}: {brief(error)}{project_lines(error, root)}") from error
+    finally:
+        os.chdir(here)
+
+
+@contextlib.contextmanager
+def isolated(root: Path, seed: int) -> Iterator[None]:
+    """Make the project importable and set the seeds; afterwards forget the modules that came from the project."""
+    import numpy as np
+
+    modules, path = set(sys.modules), list(sys.path)
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # train reports those of the estimator
+            yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).is_relative_to(root) and ".venv" not in Path(file).parts:
+                del sys.modules[name]
+
+
+def _import_failure(name: str, error: ImportError, root: Path) -> GlueError:
+    """A package of glue's own that is not installed, or what is wrong with an import in the user's code."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package in PIPELINE_PACKAGES and importlib.util.find_spec(package) is None:
+        return MissingExtra(package, "pipeline")
+    missing = package and importlib.util.find_spec(package) is None
+    hint = f"pip install {package}" if missing else None
+    return StageError(f"stage {name}: {brief(error)}{project_lines(error, root)}", hint=hint)

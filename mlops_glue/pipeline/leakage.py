@@ -1,0 +1,197 @@
+"""What may make metrics too good to be true: a column that is the target, holdout rows that training has seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mlops_glue.schema import Schema
+
+Array = np.ndarray[Any, Any]
+Part = tuple[pd.DataFrame, Array]  # encoded features and target of the training rows, or of the holdout
+SCREENED_ROWS = 2000  # in which most columns show that they are not the target
+MIN_ROWS = 30  # of a column that is judged
+MIN_NULLS = 5  # rows with null, and without, for null itself to be judged
+MAX_CHANCE = 1e-5  # that classes lie in ranges of their own in a column that knows nothing of them
+MIN_DISTINCT = 10  # values of a number that a regression's target may be a copy of; rows of each value of a category
+MIN_CORRELATION = 0.99999  # of a linear copy that was rounded
+MIN_DUPLICATES, MAX_DUPLICATE_SHARE = 5, 0.02  # of the holdout; fewer are not reported
+MAX_EXPECTED = 0.005  # rows that should be equal to a pair by chance, for the pair to count as duplicates
+EXAMINED_PAIRS, COMPARED_ROWS = 500, 100_000  # pairs that are looked at closely, rows that they are compared with
+
+
+def target_leakage(schema: Schema, train: Part, test: Part, *, good: bool) -> list[str]:
+    """A line for each column that tells the target by itself.
+
+    Args:
+        schema: of the model.
+        train: the training rows.
+        test: the holdout.
+        good: is the score nearly perfect? A number that only has the order of a regression's target may be a trend.
+    """
+    lines = []
+    step = max(1, len(train[1]) // SCREENED_ROWS)
+    screened, every = _codes(train[1][::step], schema), None
+    for column in schema.columns:
+        for name in column.inputs:
+            if explain_leak(train[0][name].to_numpy()[::step], screened, good) is None:
+                continue
+            every = every or _codes(np.concatenate([train[1], test[1]]), schema)
+            values = np.concatenate([train[0][name].to_numpy(), test[0][name].to_numpy()])
+            leak = explain_leak(values, every, good)
+            if leak is not None:
+                lines.append(f"column {column.name!r} {leak}: is it known before the target is? else features.exclude")
+                break
+    return lines
+
+
+def _codes(target: Array, schema: Schema) -> tuple[Array, Any]:
+    """Class numbers and the classes; or the values, and None."""
+    return (target, None) if schema.labels is None else pd.factorize(target)
+
+
+def explain_leak(values: Array, target: tuple[Array, Any], good: bool) -> str | None:
+    """How a column tells the target; None where it does not."""
+    truth, classes = target
+    null = values == "" if values.dtype == object else np.isnan(values)
+    if len(truth) < MIN_ROWS:
+        return None
+    if null.any() and MIN_NULLS <= null.sum() <= len(null) - MIN_NULLS:
+        first = truth[null][0]
+        if np.array_equal(truth == first, null):
+            return f"is null exactly where the target is {first if classes is None else classes[first]!s}"
+    values, truth = values[~null], truth[~null]
+    if len(values) < max(MIN_ROWS, len(null) / 2):
+        return None
+    if classes is None:
+        return _numeric_copy(values, truth, good) if values.dtype != object else None
+    if not beyond_chance(np.bincount(truth)):
+        return None
+    leaks = values.dtype != object and ranges_are_disjoint(values, truth, len(classes))
+    if not leaks and (values.dtype == object or len(np.unique(values[:50])) <= 25):
+        codes, distinct = pd.factorize(values)
+        if len(distinct) * MIN_DISTINCT <= len(values):
+            leaks = len(np.unique(codes * len(classes) + truth)) == len(distinct)
+    return "alone tells the target without a mistake" if leaks else None
+
+
+def beyond_chance(counts: Array) -> bool:
+    """Do few of all orders of the rows have each class in one piece? `counts` are the rows of each class."""
+    present = counts[counts > 0]
+    pieces = math.lgamma(len(present) + 1) + sum(math.lgamma(n + 1) for n in present.tolist())
+    return len(present) > 1 and pieces - math.lgamma(int(present.sum()) + 1) < math.log(MAX_CHANCE)
+
+
+def ranges_are_disjoint(values: Array, truth: Array, classes: int) -> bool:
+    """Has each class a range of values of its own?"""
+    low, high = np.full(classes, np.inf), np.full(classes, -np.inf)
+    np.minimum.at(low, truth, values)
+    np.maximum.at(high, truth, values)
+    present = np.flatnonzero(low <= high)
+    order = present[np.argsort(low[present])]
+    return bool((high[order][:-1] < low[order][1:]).all())
+
+
+def _numeric_copy(values: Array, truth: Array, good: bool) -> str | None:
+    """How a number is a copy of a regression's target; None where it is not."""
+    if min(len(np.unique(values)), len(np.unique(truth))) < MIN_DISTINCT:
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        if abs(np.corrcoef(values.astype(float), truth)[0, 1]) > MIN_CORRELATION:
+            return "is a linear copy of the target"
+    if not good:
+        return None
+    rises = (np.diff(values[np.lexsort((values, truth))]) >= 0).all()
+    falls = (np.diff(values[np.lexsort((-values, truth))]) <= 0).all()
+    return "has the order of the target without a mistake" if rises or falls else None
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Rows of the holdout that are duplicates of training rows.
+
+    Attributes:
+        rows: how many there are.
+        examined: how many of the `equal` ones this is judged by.
+        equal: how many rows are equal to a training row, be it by chance.
+    """
+
+    rows: int
+    examined: int
+    equal: int
+
+    def __str__(self) -> str:
+        return f"{'about ' if self.examined < self.equal else ''}{self.rows:,}"
+
+    @property
+    def basis(self) -> str:
+        """What the number is judged by, where that is not all of the rows."""
+        if self.examined == self.equal:
+            return ""
+        return f", judged by {self.examined:,} of {self.equal:,} that are equal to one"
+
+
+NO_DUPLICATES = Duplicates(0, 0, 0)
+
+
+def duplicate_rows(train: Part, test: Part) -> Duplicates:
+    """How many rows of the holdout are duplicates of training rows, the target included; 0 where they are few.
+
+    Where columns have few values, rows are equal by chance. Duplicates are not: hardly any row differs from such a pair
+    in one column only. By the rows that do, and by how often the pair's value occurs, one can say how many rows should
+    be equal to the pair. So none is reported where one number alone tells rows apart: whether it is measured so finely
+    that no two are equal by chance, or is a ratio of small numbers, its values do not show.
+    """
+    (learnt, seen), (held, truth) = train, test
+    enough = max(MIN_DUPLICATES, MAX_DUPLICATE_SHARE * len(truth))
+    parts = [(learnt[name].to_numpy(), held[name].to_numpy()) for name in learnt.columns] + [(seen, truth)]
+    parts.sort(key=lambda part: part[0].dtype == object)  # numbers are quicker, and mostly tell rows apart
+    factors = np.random.default_rng(0).integers(1 << 62, size=len(parts)).astype(np.uint64) * np.uint64(2) + np.uint64(
+        1
+    )
+    hashes: list[Array] = []
+    total: Array = np.zeros(len(seen) + len(truth), np.uint64)
+    equal: Array = np.arange(len(truth))
+    for at, (part, factor) in enumerate(zip(parts, factors, strict=True)):
+        values = np.concatenate(part)
+        hashes.append(pd.util.hash_array(pd.factorize(values)[0] if values.dtype == object else values) * factor)
+        total += hashes[-1]
+        numbers_end = values.dtype != object and at + 1 < len(parts) and parts[at + 1][0].dtype == object
+        if at + 1 == len(parts) or numbers_end:
+            equal = np.flatnonzero(pd.Series(total[len(seen) :]).isin(total[: len(seen)]))
+            if len(equal) < enough:
+                return NO_DUPLICATES
+    examined = len(seen) + equal[:: 1 + len(equal) // EXAMINED_PAIRS]
+    rows = round(len(equal) * float((_expected(hashes, total, examined) < MAX_EXPECTED).mean()))
+    return Duplicates(rows if rows >= enough else 0, len(examined), len(equal))
+
+
+def _expected(hashes: list[Array], total: Array, examined: Array) -> Array:
+    """How many rows should be equal by chance to each that is examined, shape (examined,).
+
+    Args:
+        hashes: of each column, shape (rows,).
+        total: their sum, which tells rows apart.
+        examined: numbers of rows.
+    """
+    distinct = np.flatnonzero(~pd.Series(total).duplicated())
+    step = 1 + len(distinct) // COMPARED_ROWS
+    distinct = distinct[::step]
+    expected = np.zeros(len(examined))
+    for hashed in hashes:
+        differ_here = count_others(total[distinct] - hashed[distinct], total[examined] - hashed[examined]) * step
+        # one more, for what no row shows yet
+        same_value = (1 + count_others(hashed[distinct], hashed[examined])) / len(distinct)
+        expected = np.maximum(expected, differ_here * same_value)
+    return expected
+
+
+def count_others(values: Array, wanted: Array) -> Array:
+    """How many other values are equal to each that is wanted; `values` holds these too."""
+    found, place = np.unique(wanted, return_inverse=True)
+    at = np.searchsorted(found, values).clip(max=len(found) - 1)
+    return (np.bincount(at[found[at] == values], minlength=len(found))[place] - 1).clip(0)

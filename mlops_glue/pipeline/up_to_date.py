@@ -1,0 +1,259 @@
+"""Is everything plainly as the last complete run left it? Answered from the stamps of files; no tool is imported.
+
+Take a `snapshot` of the control files (`dvc.yaml`, `dvc.lock`, `glue.yaml`, every `.dvc`, …) before and after DVC's
+reproduce, then `record` the run: `.glue/unchanged.json` holds the control files by SHA-256 and every file that the lock
+names by its stamp. `load` gives the record back only where all of that is the same. It must never do so where
+`dvc status` reports a change: whatever is not plain (a stage with `always_changed`, `foreach` or `wdir`, a second
+`dvc.yaml`, an import, another hash, a file that was only touched) is left to DVC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import __version__, files, layout
+from mlops_glue.modules import code_of, versions
+
+FORMAT = 4
+CLOCK_S = 0.05  # a file that changed so recently may change again without a new stamp: file systems' clocks are coarse
+MAX_ENTRIES = 20_000  # in the project's folders; beyond that DVC looks
+PLAIN_KEYS = {"cmd", "deps", "outs", "params", "metrics", "plots", "desc", "meta"}
+Snapshot = dict[str, str | None]
+Stamp = list[int]
+
+
+@dataclass(frozen=True)
+class LastRun:
+    """What the next run needs, to report the same without DVC.
+
+    Attributes:
+        stages: the names of the pipeline's stages.
+        import_paths: of the user's own code that the stages run.
+        feature_repo: the folder of the Feast repository; None where no features are joined.
+        stores: the local MLflow database, and the record of what the online store was filled with; None where MLflow
+            is elsewhere.
+        required: further files that must exist. Reading an online store changes its stamp.
+        env: the environment's name.
+    """
+
+    stages: list[str]
+    import_paths: list[str | None]
+    feature_repo: str | None
+    stores: list[str] | None
+    required: list[str]
+    env: str | None
+
+
+def load(root: Path, env: str | None) -> LastRun | None:
+    """The record of the last run, where nothing that matters has changed since; else None."""
+    record = None if (root / layout.RUNNING).exists() else _read(root / layout.UNCHANGED)
+    if record is None or (record["format"], record["glue"]) != (FORMAT, __version__):
+        return None
+    last = LastRun(**record["run"])
+    code = record["code"]
+    unchanged = (
+        last.env == env
+        and snapshot(root) == record["control"]
+        and code_of(last.import_paths, last.feature_repo, root) == code
+        and versions(last.import_paths, code, root) == record["packages"]
+        and _sha256(root / layout.DELIVERY) == record["delivery"]
+        and all(_stamps(root / name) == stamps for name, stamps in record["files"].items())
+        and all((root / name).exists() for name in last.required)
+        and bool(record["stores"])
+        and all(before is not None and stamp(root / name) == before for name, before in record["stores"].items())
+    )
+    return last if unchanged else None
+
+
+def snapshot(root: Path) -> Snapshot | None:
+    """SHA-256 of every file that tells DVC or glue what to do, None for an absent one; None: there is too much."""
+    found = _control_files(root)
+    if found is None:
+        return None
+    names = {layout.CONFIG, "dvc.yaml", "dvc.lock", ".dvc/config", ".dvc/config.local", ".dvcignore", *found}
+    return {name: _sha256(root / name) for name in sorted(names)}
+
+
+def record(root: Path, before: Snapshot | None, after: Snapshot | None, run: LastRun) -> None:
+    """Write what `load` compares with. Nothing is written, and DVC will look, where something is not plain.
+
+    Args:
+        root: the project folder.
+        before: the snapshot from before DVC's reproduce, when `dvc.yaml` was up to date already.
+        after: the snapshot from right after it.
+        run: what the next run needs.
+    """
+    path = root / layout.UNCHANGED
+    path.unlink(missing_ok=True)
+    if before is None or after is None or {**before, "dvc.lock": ""} != {**after, "dvc.lock": ""}:
+        return  # somebody wrote to a control file during the run
+    hashes = _hashes(root, after)
+    if hashes is None:
+        return
+    stamps = {name: _stamps(root / name) for name in hashes}
+    if any(_md5(root / name, stamps[name]) != md5 for name, md5 in hashes.items()) or snapshot(root) != after:
+        return
+    stores = {name: stamp(root / name) for name in run.stores or []}
+    code = code_of(run.import_paths, run.feature_repo, root)
+    content = {
+        "format": FORMAT,
+        "glue": __version__,
+        "control": after,
+        "files": stamps,
+        "code": code,
+        "packages": versions(run.import_paths, code, root),
+        "delivery": _sha256(root / layout.DELIVERY),
+        "stores": stores,
+        "run": asdict(run),
+    }
+    of_files = [one for group in stamps.values() for one in (group or {}).values()]
+    newest = max((changed for _, changed, *_ in [*of_files, *filter(None, stores.values())]), default=0)
+    # until a later change of the newest file must give it another stamp
+    time.sleep(min(max(newest / 1e9 + CLOCK_S - time.time(), 0), CLOCK_S))
+    files.write_json(path, content | {"sha256": _digest(content)})
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What was written, by its own hash: a file that is torn or edited is never believed."""
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+        return content if content.pop("sha256") == _digest(content) else None
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
+        return None
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _control_files(root: Path) -> list[str] | None:
+    """Every `dvc.yaml`, `*.dvc` and `.dvcignore` in the project, relative; None: too many, or a closed folder."""
+    ignored = {".git", ".dvc"}
+    if (root / ".dvcignore").is_file():
+        lines = (root / ".dvcignore").read_text(encoding="utf-8", errors="replace").split()
+        ignored |= {line.strip("/") for line in lines if not set(line) & set("*?![#")}
+    found, waiting, looked = [], [str(root)], 0
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as opened:
+                entries = list(opened)
+        except OSError:  # closed to us, or removed meanwhile
+            return None
+        looked += len(entries)
+        for entry in entries:
+            if entry.name in ("dvc.yaml", ".dvcignore") or entry.name.endswith(".dvc"):
+                if entry.is_file():
+                    found.append(os.path.relpath(entry.path, root).replace(os.sep, "/"))
+            elif entry.is_dir(follow_symlinks=False) and entry.name not in ignored:
+                waiting.append(entry.path)
+        if looked > MAX_ENTRIES:
+            return None
+    return found
+
+
+def _hashes(root: Path, control: Snapshot) -> dict[str, str] | None:
+    """MD5 by path of all that the lock and the `.dvc` files name; None where something in them is not plain."""
+    entries = _tracked(root, control)
+    locked = _locked(root)
+    if entries is None or locked is None:
+        return None
+    hashes: dict[str, str] = {}
+    for path, entry in [*entries, *locked]:
+        md5 = entry.get("md5", "")
+        if "://" in entry["path"] or entry.get("hash") != "md5" or hashes.setdefault(path, md5) != md5:
+            return None
+    return hashes
+
+
+def _tracked(root: Path, control: Snapshot) -> list[tuple[str, dict[str, Any]]] | None:
+    """The entries of the `.dvc` files, each with its path from the project folder."""
+    entries = []
+    for name in control:
+        if name.endswith("/dvc.yaml"):
+            return None
+        if name.endswith(".dvc"):
+            content = files.read_yaml(root / name)
+            if not set(content) <= {"outs", "desc", "meta", "md5"}:
+                return None
+            folder = Path(name).parent
+            entries += [(os.path.normpath(folder / entry["path"]), entry) for entry in content["outs"]]
+    return entries
+
+
+def _locked(root: Path) -> list[tuple[str, dict[str, Any]]] | None:
+    """The deps and outs of `dvc.lock`, each with its path."""
+    defined = files.read_yaml(root / "dvc.yaml")
+    lock = files.read_yaml(root / "dvc.lock")["stages"]
+    if "vars" in defined:
+        return None
+    entries = []
+    for name, stage in defined["stages"].items():
+        locked = lock.get(name)
+        if not set(stage) <= PLAIN_KEYS or not stage.get("deps") or locked is None or stage["cmd"] != locked["cmd"]:
+            return None
+        if set(locked.get("params", {})) - {layout.CONFIG}:
+            return None
+        entries += [(os.path.normpath(e["path"]), e) for key in ("deps", "outs") for e in locked.get(key, [])]
+    return entries
+
+
+def stamp(path: Path) -> Stamp | None:
+    """Modified, changed (ns), bytes, inode; None where there is no such file.
+
+    A change of content changes the second, also where somebody sets the first back.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
+
+
+def _stamps(path: Path) -> dict[str, Stamp] | None:
+    """The stamp of a file under "", or of every file in a folder under its relative path; None if one is not there."""
+    if not path.is_dir():
+        found = stamp(path)
+        return None if found is None else {"": found}
+    stamps = {}
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            if (found := stamp(file)) is None:
+                return None
+            stamps[file.relative_to(path).as_posix()] = found
+    return stamps
+
+
+def _md5(path: Path, stamps: dict[str, Stamp] | None) -> str | None:
+    """DVC's hash of a file or folder; None where it changes while it is read."""
+    if not stamps:
+        return None
+    try:
+        if "" in stamps:
+            md5 = _file_md5(path)
+        else:
+            listed = [{"md5": _file_md5(path / name), "relpath": name} for name in stamps]
+            listed.sort(key=lambda file: file["relpath"])
+            md5 = hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    except OSError:
+        return None
+    return md5 if _stamps(path) == stamps else None
+
+
+def _file_md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
