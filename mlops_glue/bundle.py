@@ -1,6 +1,6 @@
-"""A bundle, looked at before anything of it is believed or loaded: others can write to the registry that it is from.
+"""Checks of a bundle before anything in it is trusted or loaded, because others can write to its registry.
 
-Nothing here imports a tool or asks another process: it is called wherever a model is loaded.
+Nothing here imports a tool or starts a process: it runs wherever a model is loaded.
 """
 
 from __future__ import annotations
@@ -10,111 +10,114 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlops_glue import files, layout
 from mlops_glue.adapters import onnx_files
 from mlops_glue.errors import DataError
+from mlops_glue.metrics import TASKS
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
 
 MODELS = ("model.onnx", "model.skops")
 TABLES = (layout.SAMPLE,)
-RECORDS = ("parity.json", "signature.json", layout.HOLDOUT)  # objects
-OF_MODEL = {*MODELS, "schema.json", "features.json"}
-FILES = {*OF_MODEL, *TABLES, *RECORDS, "input_example.json"}
-TASKS = ("binary", "multiclass", "regression")
-MOST_JSON = 64 << 20  # bytes of a file
-MOST_TABLE = 1 << 30  # bytes of a table, as it is kept and as it is in memory
-MOST_ROWS = 1_000_000  # of a table, and of the example
-MOST_COLUMNS = 50_000
-MOST_MEMBERS = 100_000  # of a skops archive
+JSON_OBJECTS = ("parity.json", "signature.json", layout.HOLDOUT)
+MODEL_FILES = {*MODELS, "schema.json", "features.json"}
+FILES = {*MODEL_FILES, *TABLES, *JSON_OBJECTS, "input_example.json"}
+MAX_JSON_BYTES = 64 << 20
+MAX_TABLE_BYTES = 1 << 30  # on disk and in memory
+MAX_ROWS = 1_000_000  # of a table, and of the example
+MAX_COLUMNS = 50_000
+MAX_ARCHIVE_MEMBERS = 100_000
+Record = TypeVar("Record", Schema, FeatureList)
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a bundle says of its model."""
+    """What a bundle says about its model; `features` are those that come from Feast."""
 
     schema: Schema
-    features: FeatureList | None  # what Feast has of them
+    features: FeatureList | None
     examples: list[dict[str, Any]]
     model: Path
 
 
 def check(folder: Path, digest: str | None = None, *, others: bool = False) -> Contents:
-    """Is it a bundle of plain files within their limits, whose model runs no code and reads no other file?
+    """Check that a bundle consists of plain files within limits, whose model runs no code and reads no other file.
 
     Args:
         folder: the bundle.
-        digest: what was recorded when it was registered; None: it comes from no registry.
-        others: is it the folder of a model of MLflow's, which has other files too, of which nothing is read?
+        digest: as recorded when the bundle was registered; None: it comes from no registry.
+        others: is it the folder of an MLflow model, which has other files too, all of them ignored?
 
     Raises:
-        DataError: it is not; the message names the file.
+        DataError: it does not; the message names the file.
     """
     if not folder.is_dir() or folder.is_symlink():
-        raise DataError(f"{folder}: is no bundle")
-    for path in sorted(p for p in folder.iterdir() if p.name in OF_MODEL or not others):
-        _check_kind(folder, path)
-    there = [folder / name for name in MODELS if (folder / name).is_file()]
-    if not there:
+        raise DataError(f"{folder}: is not a bundle")
+    for path in sorted(p for p in folder.iterdir() if p.name in MODEL_FILES or not others):
+        _check_file(folder, path)
+    model = next((folder / name for name in MODELS if (folder / name).is_file()), None)
+    if model is None:
         raise DataError(f"{folder.name}: holds neither {MODELS[0]} nor {MODELS[1]}")
     if digest is not None and files.digest(folder) != digest:
-        raise DataError(f"{folder.name}: is not the bundle that was registered: its digest is another")
-    model = there[0]
-    if model.name == "model.onnx":
+        raise DataError(f"{folder.name}: is not the bundle that was registered: its digest differs")
+    if model.suffix == ".onnx":
         onnx_files.check_file(model)
     else:
         _check_archive(model)
-    for name in () if others else RECORDS:
+    for name in () if others else JSON_OBJECTS:
         if (folder / name).is_file() and not isinstance(_json(folder / name), dict):
-            raise _other(folder / name, "it is no object")
-    return Contents(_schema(folder), _features(folder), [] if others else _examples(folder), model)
+            raise _invalid(folder / name, "it is not an object")
+    schema, listed = _schema(folder), folder / "features.json"
+    features = _record(FeatureList, listed) if listed.is_file() else None
+    return Contents(schema, features, [] if others else _examples(folder), model)
 
 
 def check_tables(folder: Path) -> None:
-    """Are its tables within their limits, as their own heads say?
+    """Check that the tables are within their limits, by their footers.
 
     Raises:
-        DataError: one is not, or is no Parquet file.
+        DataError: one is not, or is not a Parquet file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     for path in (folder / name for name in TABLES if (folder / name).is_file()):
         try:
-            about = pq.read_metadata(path)
+            footer = pq.read_metadata(path)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{folder.name}/{path.name}: is no Parquet file") from error
-        size = sum(about.row_group(at).total_byte_size for at in range(about.num_row_groups))
-        for what, number, most in (
-            ("bytes", size, MOST_TABLE),
-            ("rows", about.num_rows, MOST_ROWS),
-            ("columns", about.num_columns, MOST_COLUMNS),
-        ):
-            if number > most:
-                raise DataError(f"{folder.name}/{path.name}: has {number:,} {what}; the limit is {most:,}")
+            raise DataError(f"{folder.name}/{path.name}: is not a Parquet file") from error
+        size = sum(footer.row_group(at).total_byte_size for at in range(footer.num_row_groups))
+        _check_limit(path, size, MAX_TABLE_BYTES, "bytes")
+        _check_limit(path, footer.num_rows, MAX_ROWS, "rows")
+        _check_limit(path, footer.num_columns, MAX_COLUMNS, "columns")
 
 
-def _check_kind(folder: Path, path: Path) -> None:
+def _check_limit(path: Path, number: int, limit: int, what: str) -> None:
+    if number > limit:
+        raise DataError(f"{path.parent.name}/{path.name}: has {number:,} {what}; the limit is {limit:,}")
+
+
+def _check_file(folder: Path, path: Path) -> None:
     if path.is_symlink() or not path.is_file():
-        raise DataError(f"{folder.name}/{path.name}: is no plain file")
+        raise DataError(f"{folder.name}/{path.name}: is not a plain file")
     if path.name not in FILES:
-        raise DataError(f"{folder.name}/{path.name}: is no part of a bundle")
-    most = MOST_JSON if path.suffix == ".json" else MOST_TABLE
-    if path.name not in MODELS and (size := path.stat().st_size) > most:
-        raise DataError(f"{folder.name}/{path.name}: has {size:,} bytes; the limit is {most:,}")
+        raise DataError(f"{folder.name}/{path.name}: is not part of a bundle")
+    if path.name not in MODELS:
+        limit = MAX_JSON_BYTES if path.suffix == ".json" else MAX_TABLE_BYTES
+        _check_limit(path, path.stat().st_size, limit, "bytes")
 
 
 def _check_archive(path: Path) -> None:
-    """What a skops file is once it is unpacked: its own head says so, and no more of it is read than that."""
+    """Check the unpacked size of a skops file by its directory alone."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise DataError(f"{path.name}: is not a model that is safe to load: {type(error).__name__}") from error
     size = sum(member.file_size for member in members)
-    if size > onnx_files.MAX_BYTES or len(members) > MOST_MEMBERS:
+    if size > onnx_files.MAX_BYTES or len(members) > MAX_ARCHIVE_MEMBERS:
         raise DataError(f"{path.name}: has {size:,} bytes unpacked; the limit is {onnx_files.MAX_BYTES:,}")
 
 
@@ -122,14 +125,14 @@ def _json(path: Path) -> Any:
     try:
         return files.read_json(path)
     except (OSError, DataError) as error:
-        raise _other(path, "no JSON, or nested too deeply") from error
+        raise _invalid(path, "not JSON, or nested too deeply") from error
 
 
-def _of_kind(kind: Any, path: Path) -> Any:
-    """A record of this kind, where each of its values is of the type that the record says.
+def _record(kind: type[Record], path: Path) -> Record:
+    """A record whose values have the types that its class declares.
 
     Raises:
-        DataError: one is not, or is one too many.
+        DataError: a value has another type, or is one too many.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -139,43 +142,38 @@ def _of_kind(kind: Any, path: Path) -> Any:
         return kind.from_dict(value)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _other(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise _invalid(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except (TypeError, KeyError, ValueError) as error:
-        raise _other(path, str(error)) from error
+        raise _invalid(path, str(error)) from error
 
 
 def _schema(folder: Path) -> Schema:
     path = folder / "schema.json"
     if not path.is_file():
-        raise DataError(f"{folder}: is no bundle: schema.json is missing")
+        raise DataError(f"{folder}: is not a bundle: schema.json is missing")
     value = _json(path)
     columns = value.get("columns") if isinstance(value, dict) else None
-    if isinstance(columns, list) and len(columns) > MOST_COLUMNS:
-        raise DataError(f"{folder.name}/{path.name}: has {len(columns):,} columns; the limit is {MOST_COLUMNS:,}")
-    made: Schema = _of_kind(Schema, path)
-    wrong = next((told for told, holds in _claims(made) if not holds), None)
-    if wrong is not None:
-        raise _other(path, wrong)
-    return made
+    if isinstance(columns, list):
+        _check_limit(path, len(columns), MAX_COLUMNS, "columns")
+    schema = _record(Schema, path)
+    for problem, is_valid in _rules(schema):
+        if not is_valid:
+            raise _invalid(path, problem)
+    return schema
 
 
-def _claims(schema: Schema) -> Iterator[tuple[str, bool]]:
-    """What holds for each schema of glue's beyond the types of its values; a claim may need those before it."""
+def _rules(schema: Schema) -> Iterator[tuple[str, bool]]:
+    """What holds for every schema beyond the types of its values; a rule may rely on those before it."""
     labels, names = schema.labels, [column.name for column in schema.columns]
     yield f"task is none of {', '.join(TASKS)}", schema.task in TASKS
-    yield "two columns have one name", len(set(names)) == len(names)
-    yield "decimal is no decimal sign", schema.decimal in (".", ",")
-    yield "base is no number", all(math.isfinite(column.base) for column in schema.columns)
-    yield "labels go with classes, and with nothing else", (schema.task == "regression") == (labels is None)
-    of_classes = [*(labels or []), *(schema.trained or []), *([] if schema.positive is None else [schema.positive])]
-    yield "labels are no classes", all(isinstance(label, str | int | float) for label in of_classes)
-    yield "labels are none, or twice", labels is None or 0 < len(labels) == len(set(labels))
-    yield "trained or positive is none of the labels", set(of_classes) == set(labels or []) and schema.trained != []
-
-
-def _features(folder: Path) -> FeatureList | None:
-    path = folder / "features.json"
-    return _of_kind(FeatureList, path) if path.is_file() else None
+    yield "two columns have the same name", len(set(names)) == len(names)
+    yield "decimal is not a decimal sign", schema.decimal in (".", ",")
+    yield "base is not a number", all(math.isfinite(column.base) for column in schema.columns)
+    yield "labels belong to classes, and to nothing else", (schema.task == "regression") == (labels is None)
+    classes = [*(labels or []), *(schema.trained or []), *([] if schema.positive is None else [schema.positive])]
+    yield "labels are not classes", all(isinstance(label, str | int | float) for label in classes)
+    yield "labels are empty, or repeated", labels is None or 0 < len(labels) == len(set(labels))
+    yield "trained or positive is not among the labels", set(classes) == set(labels or []) and schema.trained != []
 
 
 def _examples(folder: Path) -> list[dict[str, Any]]:
@@ -183,10 +181,10 @@ def _examples(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     value = _json(path)
-    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value) or len(value) > MOST_ROWS:
-        raise _other(path, "it is no list of rows")
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value) or len(value) > MAX_ROWS:
+        raise _invalid(path, "it is not a list of rows")
     return value
 
 
-def _other(path: Path, why: str) -> DataError:
-    return DataError(f"{path.parent.name}/{path.name}: is no bundle's: {why:.200}")
+def _invalid(path: Path, why: str) -> DataError:
+    return DataError(f"{path.parent.name}/{path.name}: does not belong to a bundle: {why:.200}")

@@ -1,7 +1,7 @@
-"""What `mlflow.pyfunc` loads: raw rows in, as `glue predict` takes them; what it would add to them out.
+"""What `mlflow.pyfunc` loads: it takes raw rows as `glue predict` does, and returns what that would add to them.
 
-This module and those that it imports are kept with each logged model, under a name of their own: the model is used
-where glue is not installed, or is another version, and says what it said.
+A logged model contains this module and its imports under a name of their own, so that it works, and predicts the same,
+where glue is missing or has another version.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class RawRows:
     """A logged model.
 
     Args:
-        folder: it has `schema.json` and `model.onnx` or `model.skops`, as a bundle has.
+        folder: with `schema.json` and `model.onnx` or `model.skops`, like a bundle.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -31,20 +31,19 @@ class RawRows:
         """`prediction` and, for classes, `probability_<label>`, with the index of the rows.
 
         Raises:
-            DataError: as for `Bundle.predict`, or a column holds values of several types.
+            DataError: as `Bundle.predict` does, or a column holds values of several types.
         """
         import pandas as pd
         import pyarrow as pa
 
-        known = [c.name for c in self.bundle.schema.columns if c.name in rows.columns]
         columns, problems = {}, []
-        for name in known:
+        for name in [c.name for c in self.bundle.schema.columns if c.name in rows.columns]:
             try:
                 columns[name] = pa.chunked_array([pa.Array.from_pandas(rows[name])])
             except (pa.ArrowException, TypeError) as error:
-                problems.append(f"column {name!r}: {first_line(error, 120)}")
+                problems.append(f"input: column {name!r}: {first_line(error, 120)}")
         if problems:
-            raise DataError("\n".join(f"input: {one}" for one in problems))
+            raise DataError("\n".join(problems))
         carried = pa.table({"glue_place": pa.array(range(len(rows)))})
         scored = self.bundle.scored(tables.with_plain_types(pa.table(columns)), carried)
         made = {name: scored.column(name).to_pandas().to_numpy() for name in scored.column_names[1:]}
@@ -52,5 +51,5 @@ class RawRows:
 
 
 def _load_pyfunc(path: str) -> RawRows:
-    """As MLflow calls it, with the folder of the logged model."""
+    """Called by MLflow, with the folder of the logged model."""
     return RawRows(Path(path))

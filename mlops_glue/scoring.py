@@ -1,4 +1,4 @@
-"""A bundle as something that predicts: encode, run ONNX (or skops), name the outcome as the user wrote it."""
+"""A model loaded from its bundle: encode rows, run ONNX (or skops), name the outcome as the user wrote it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from mlops_glue.schema import encode, matrices
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Array = np.ndarray[Any, Any]
+
 
 class Bundle:
-    """The model of one version, loaded from its bundle folder, once that is checked as `bundle.check` does."""
+    """The model of one version, loaded from its folder after `bundle.check` has accepted it."""
 
     def __init__(self, folder: Path, threads: int = 1, digest: str | None = None, *, others: bool = False) -> None:
-        held = bundle.check(folder, digest, others=others)
-        self.schema, self.features, self.examples = held.schema, held.features, held.examples
-        is_onnx = held.model.suffix == ".onnx"
-        self._run = onnx.runner(onnx.session(held.model, threads)) if is_onnx else None
-        self._model: Any = None if is_onnx else skops.load(held.model)
-        self.format = "onnx" if self._run is not None else "skops"
+        contents = bundle.check(folder, digest, others=others)
+        self.schema, self.features, self.examples = contents.schema, contents.features, contents.examples
+        self.format = contents.model.suffix.removeprefix(".")
+        is_onnx = self.format == "onnx"
+        self._run = onnx.runner(onnx.session(contents.model, threads)) if is_onnx else None
+        self._estimator: Any = None if is_onnx else skops.load(contents.model)
 
     def lacks(self, table: pa.Table) -> bool:
-        """Are there features of Feast's that the raw rows do not have?"""
+        """Do the raw rows lack features that come from Feast?"""
         return self.features is not None and not set(self.features.columns) <= set(table.column_names)
 
-    def predict(self, table: pa.Table, *, where: str = "input", rows: range | None = None) -> tuple[Any, Any]:
-        """Prediction and probabilities for raw rows; `where` and `rows` as `encode` takes them.
+    def predict(self, table: pa.Table, *, where: str = "input", rows: range | None = None) -> tuple[Array, Any]:
+        """Predictions and probabilities of raw rows; `where` and `rows` as in `encode`.
 
         Returns:
             For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape
@@ -41,9 +43,9 @@ class Bundle:
         """
         return self.score(matrices(encode(table, self.schema, where=where, rows=rows), self.schema))
 
-    def score(self, inputs: onnx.Inputs) -> tuple[Any, Any]:
-        """The same for what `schema.matrices` gives."""
-        out = self._run(inputs) if self._run is not None else self._by_estimator(inputs)
+    def score(self, inputs: onnx.Inputs) -> tuple[Array, Any]:
+        """The same for encoded rows, as `schema.matrices` returns them."""
+        out = self._run(inputs) if self._run is not None else self._run_estimator(inputs)
         value, probability = out[0].reshape(-1), out[1] if len(out) > 1 else None
         self._check_shape(len(next(iter(inputs.values()))), value, probability)
         if self.schema.labels is None:
@@ -56,21 +58,21 @@ class Bundle:
             probability = every
         return value, probability
 
-    def _check_shape(self, rows: int, value: Any, probability: Any) -> None:
+    def _check_shape(self, rows: int, value: Array, probability: Any) -> None:
         classes = self.schema.trained if self.schema.trained is not None else self.schema.labels
         wanted = None if classes is None or probability is None else (rows, len(classes))
         if len(value) != rows or (wanted is not None and probability.shape != wanted):
             shapes = f"{len(value)} predictions" + (f", probabilities {probability.shape}" if wanted else "")
             raise DataError(f"the model gives {shapes} for {rows} rows and {len(classes or [])} classes")
 
-    def _by_estimator(self, inputs: onnx.Inputs) -> list[Any]:
-        """By a model that ONNX cannot express; scikit-learn and pandas are imported then."""
+    def _run_estimator(self, inputs: onnx.Inputs) -> list[Any]:
+        """A model that ONNX cannot express; this imports scikit-learn and pandas."""
         import pandas as pd
 
         names = (("number", self.schema.numeric), ("text", self.schema.text))
         frame = pd.concat([pd.DataFrame(inputs[kind], columns=of) for kind, of in names if of], axis=1)
-        out = [np.asarray(self._model.predict(frame))]
-        return [*out, self._model.predict_proba(frame)] if hasattr(self._model, "predict_proba") else out
+        out = [np.asarray(self._estimator.predict(frame))]
+        return [*out, self._estimator.predict_proba(frame)] if hasattr(self._estimator, "predict_proba") else out
 
     def scored(
         self,
@@ -85,13 +87,13 @@ class Bundle:
 
         Args:
             typed: raw rows.
-            carried: columns that are given back, of the same rows.
-            where: what the rows are called.
-            rows: as `encode` takes them.
-            see: called with what is given to the model.
+            carried: columns of the same rows that are returned.
+            where: what error messages call the rows.
+            rows: as in `encode`.
+            see: called with the encoded rows.
 
         Raises:
-            DataError: a column of such a name is there already.
+            DataError: a carried column already has such a name.
         """
         import pyarrow as pa
 
@@ -99,21 +101,19 @@ class Bundle:
         if see is not None:
             see(inputs)
         value, probability = self.score(inputs)
-        unknown = None if probability is None else np.isnan(probability).any(axis=1)  # as in answers over HTTP
-        made = {"prediction": pa.array(value, mask=unknown)}
-        if self.schema.labels is not None and probability is not None:
-            made |= {
-                f"probability_{label}": pa.array(probability[:, at]) for at, label in enumerate(self.schema.labels)
-            }
-        taken = next((name for name in made if name in carried.column_names), None)
-        if taken is not None:
-            raise DataError(f"{where}: has a column {taken!r} already", hint="rename it, or leave it out")
-        for name, values in made.items():
+        unknown = None if probability is None else np.isnan(probability).any(axis=1)  # null, as in HTTP answers
+        columns = {"prediction": pa.array(value, mask=unknown)}
+        if probability is not None:
+            for at, label in enumerate(self.schema.labels or []):
+                columns[f"probability_{label}"] = pa.array(probability[:, at])
+        for name, values in columns.items():
+            if name in carried.column_names:
+                raise DataError(f"{where}: has a column {name!r} already", hint="rename it, or leave it out")
             carried = carried.append_column(name, values)
         return carried
 
-    def indices(self, value: Any, probability: Any) -> tuple[Any, Any]:
-        """A class prediction in the form that `metrics` takes: indices into `schema.class_order`, and probabilities."""
+    def indices(self, value: Array, probability: Any) -> tuple[Array, Array]:
+        """A class prediction as `metrics` takes it: indices into `schema.class_order`, and probabilities."""
         label = self.schema.class_indices(value)
         if probability is None:
             return label, np.eye(len(self.schema.class_order))[label]

@@ -182,11 +182,11 @@ def no_onnx(folder: Path, mark: Path) -> None:
 
 POISONS: dict[Callable[[Path, Path], None], str] = {
     pickled: "is not a model that is safe to load",
-    pickle_beside: "python_model.pkl: is no part of a bundle",
-    loader_module: "is no part of a bundle",
+    pickle_beside: "python_model.pkl: is not part of a bundle",
+    loader_module: "is not part of a bundle",
     skops_of_its_own: "is not a model that is safe to load",
     zip_slip: "is not a model that is safe to load",
-    symlink: "reference.json: is no plain file",
+    symlink: "reference.json: is not a plain file",
     external_data: "has external data",
     external_data_within: "has external data",
     custom_operators: "operators that are not of ONNX",
@@ -338,7 +338,7 @@ def test_tables_that_are_none_or_too_much(bundle: Path) -> None:
             check_tables(bundle)
         for content in (b"", b"PAR1", b"PAR1" * 9):
             (bundle / name).write_bytes(content)
-            with pytest.raises(DataError, match=f"{name}: is no Parquet file"):
+            with pytest.raises(DataError, match=f"{name}: is not a Parquet file"):
                 check_tables(bundle)
         (bundle / name).unlink()
     check_tables(bundle)

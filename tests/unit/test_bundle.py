@@ -56,14 +56,14 @@ def test_a_sound_one(bundle: Path) -> None:
     found = check(bundle, files.digest(bundle))
     assert (found.features, found.examples) == (FEATURES, [{"a": 1}, {"a": None}])
     check_tables(bundle)
-    assert refusal(bundle, digest="0" * 64) == "bundle: is not the bundle that was registered: its digest is another"
+    assert refusal(bundle, digest="0" * 64) == "bundle: is not the bundle that was registered: its digest differs"
     assert refusal(bundle, digest="").startswith("bundle: is not the bundle")
 
 
 def test_what_is_no_folder_of_a_bundle(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(bundle)
     for folder in (tmp_path / "none", bundle / "schema.json", tmp_path / "link"):
-        assert refusal(folder) == f"{folder}: is no bundle"
+        assert refusal(folder) == f"{folder}: is not a bundle"
     (bundle / "model.onnx").unlink()
     assert refusal(bundle) == "bundle: holds neither model.onnx nor model.skops"
     (bundle / "schema.json").rename(bundle / "model.onnx")
@@ -74,33 +74,33 @@ def test_only_plain_files_of_a_bundle(bundle: Path, tmp_path: Path) -> None:
     """In the folder of a model of MLflow's others are left alone, and nothing of them is read."""
     for name in ("MLmodel", "notes.txt", "model.pkl"):
         (bundle / name).write_text("x")
-        assert refusal(bundle) == f"bundle/{name}: is no part of a bundle"
+        assert refusal(bundle) == f"bundle/{name}: is not part of a bundle"
         check(bundle, others=True)
         (bundle / name).unlink()
     (bundle / "folder").mkdir()
-    assert refusal(bundle) == "bundle/folder: is no plain file"
+    assert refusal(bundle) == "bundle/folder: is not a plain file"
     files.write_json(bundle / "parity.json", [])
     files.write_json(bundle / "input_example.json", "no rows")
     assert check(bundle, others=True).examples == []
     (bundle / "folder").rmdir()
     (bundle / "input_example.json").unlink()
-    assert refusal(bundle) == "bundle/parity.json: is no bundle's: it is no object"
+    assert refusal(bundle) == "bundle/parity.json: does not belong to a bundle: it is not an object"
     (bundle / "parity.json").unlink()
     (tmp_path / "outside.json").write_text((bundle / "schema.json").read_text())
     (bundle / "schema.json").unlink()
     (bundle / "schema.json").symlink_to(tmp_path / "outside.json")
-    assert refusal(bundle) == "bundle/schema.json: is no plain file" == refusal(bundle, others=True)
+    assert refusal(bundle) == "bundle/schema.json: is not a plain file" == refusal(bundle, others=True)
     (bundle / "schema.json").unlink()
-    assert refusal(bundle) == f"{bundle}: is no bundle: schema.json is missing"
+    assert refusal(bundle) == f"{bundle}: is not a bundle: schema.json is missing"
 
 
 @pytest.mark.parametrize("name", ["parity.json", "signature.json", "holdout.json", "features.json", "schema.json"])
 def test_records_that_are_no_json(name: str, bundle: Path) -> None:
     for text in ("{", "[" * 100_000, ""):
         (bundle / name).write_text(text)
-        assert refusal(bundle) == f"bundle/{name}: is no bundle's: no JSON, or nested too deeply"
+        assert refusal(bundle) == f"bundle/{name}: does not belong to a bundle: not JSON, or nested too deeply"
     (bundle / name).write_text("[]")
-    assert refusal(bundle).startswith(f"bundle/{name}: is no bundle's: ")
+    assert refusal(bundle).startswith(f"bundle/{name}: does not belong to a bundle: ")
 
 
 @pytest.mark.parametrize(
@@ -112,11 +112,11 @@ def test_the_example_is_a_list_of_rows(value: Any, right: bool, bundle: Path, mo
     if right:
         assert check(bundle).examples == value
     else:
-        assert refusal(bundle) == "bundle/input_example.json: is no bundle's: it is no list of rows"
-    monkeypatch.setattr(bundles, "MOST_ROWS", 2)
+        assert refusal(bundle) == "bundle/input_example.json: does not belong to a bundle: it is not a list of rows"
+    monkeypatch.setattr(bundles, "MAX_ROWS", 2)
     for rows in (2, 3):
         files.write_json(bundle / "input_example.json", [{}] * rows)
-        assert (rows == 2 and check(bundle)) or (rows == 3 and "it is no list of rows" in refusal(bundle))
+        assert (rows == 2 and check(bundle)) or (rows == 3 and "it is not a list of rows" in refusal(bundle))
 
 
 def test_files_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,18 +124,18 @@ def test_files_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     pq.write_table(pa.table({"a": [1]}), bundle / layout.SAMPLE)
     sizes = {path.name: path.stat().st_size for path in bundle.iterdir()}
     assert sizes["schema.json"] < sizes[layout.SAMPLE]
-    monkeypatch.setattr(bundles, "MOST_JSON", sizes["schema.json"])
-    monkeypatch.setattr(bundles, "MOST_TABLE", sizes[layout.SAMPLE])
+    monkeypatch.setattr(bundles, "MAX_JSON_BYTES", sizes["schema.json"])
+    monkeypatch.setattr(bundles, "MAX_TABLE_BYTES", sizes[layout.SAMPLE])
     monkeypatch.setattr(onnx_files, "MAX_BYTES", sizes["model.onnx"])
     check(bundle)
-    monkeypatch.setattr(bundles, "MOST_TABLE", sizes[layout.SAMPLE] - 1)
+    monkeypatch.setattr(bundles, "MAX_TABLE_BYTES", sizes[layout.SAMPLE] - 1)
     of_table = f"bundle/{layout.SAMPLE}: has {sizes[layout.SAMPLE]:,} bytes; the limit is {sizes[layout.SAMPLE] - 1:,}"
     assert refusal(bundle) == of_table
     (bundle / layout.SAMPLE).unlink()
-    monkeypatch.setattr(bundles, "MOST_JSON", 20)
+    monkeypatch.setattr(bundles, "MAX_JSON_BYTES", 20)
     assert refusal(bundle) == f"bundle/schema.json: has {sizes['schema.json']:,} bytes; the limit is 20"
-    monkeypatch.setattr(bundles, "MOST_JSON", 1 << 20)
-    monkeypatch.setattr(bundles, "MOST_TABLE", 1)
+    monkeypatch.setattr(bundles, "MAX_JSON_BYTES", 1 << 20)
+    monkeypatch.setattr(bundles, "MAX_TABLE_BYTES", 1)
     check(bundle)  # a model is no table
     monkeypatch.setattr(onnx_files, "MAX_BYTES", 10)
     assert refusal(bundle) == f"model.onnx: has {sizes['model.onnx']} bytes; the limit is 10"
@@ -147,15 +147,15 @@ def test_tables_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (bundle / name).write_bytes(b"torn")
         with pytest.raises(DataError) as refused:
             check_tables(bundle)
-        assert refused.value.message == f"bundle/{name}: is no Parquet file"
+        assert refused.value.message == f"bundle/{name}: is not a Parquet file"
         pq.write_table(pa.table({"a": list(range(3000)), "b": [0.5] * 3000}), bundle / name, row_group_size=1000)
         check_tables(bundle)
         about = pq.read_metadata(bundle / name)
         size = sum(about.row_group(at).total_byte_size for at in range(3))
         for what, most, number in (
-            ("MOST_TABLE", "bytes", size),
-            ("MOST_ROWS", "rows", 3000),
-            ("MOST_COLUMNS", "columns", 2),
+            ("MAX_TABLE_BYTES", "bytes", size),
+            ("MAX_ROWS", "rows", 3000),
+            ("MAX_COLUMNS", "columns", 2),
         ):
             with monkeypatch.context() as limited:
                 limited.setattr(bundles, what, number)
@@ -179,11 +179,11 @@ def test_a_skops_archive_says_how_much_is_in_it(bundle: Path, monkeypatch: pytes
     for limit, most, right in (
         ("MAX_BYTES", 10_000, True),
         ("MAX_BYTES", 9_999, False),
-        ("MOST_MEMBERS", 2, True),
-        ("MOST_MEMBERS", 1, False),
+        ("MAX_ARCHIVE_MEMBERS", 2, True),
+        ("MAX_ARCHIVE_MEMBERS", 1, False),
     ):
         with monkeypatch.context() as limited:
-            limited.setattr(bundles if limit == "MOST_MEMBERS" else onnx_files, limit, most)
+            limited.setattr(bundles if limit == "MAX_ARCHIVE_MEMBERS" else onnx_files, limit, most)
             if right:
                 check(bundle)
             else:
@@ -203,25 +203,25 @@ A, B = ({"name": name, "kind": "number", "dtype": "double"} for name in "ab")
     [
         (changed(task="ranking"), "task is none of binary, multiclass, regression"),
         (changed(task=1), "task: Input should be a valid string"),
-        (changed(columns=[A, A]), "two columns have one name"),
+        (changed(columns=[A, A]), "two columns have the same name"),
         (
             changed(columns=[A | {"kind": "image"}]),
             "columns.0.kind: Input should be 'number', 'category', 'boolean' or",
         ),
-        (changed(columns=[A | {"base": float("inf")}]), "base is no number"),
-        (changed(columns=[A, B | {"base": float("nan")}]), "base is no number"),
-        (changed(decimal=";"), "decimal is no decimal sign"),
-        (changed(labels=None), "labels go with classes, and with nothing else"),
-        (changed(task="regression"), "labels go with classes, and with nothing else"),
-        (changed(labels=[["no"], "yes"]), "labels are no classes"),
-        (changed(labels=["no", None, "yes"]), "labels are no classes"),
-        (changed(trained=[["no"]]), "labels are no classes"),
-        (changed(positive={"yes": 1}), "labels are no classes"),
-        (changed(labels=[], positive=None), "labels are none, or twice"),
-        (changed(labels=["no", "no", "yes"]), "labels are none, or twice"),
-        (changed(positive="maybe"), "trained or positive is none of the labels"),
-        (changed(trained=["no", "maybe"]), "trained or positive is none of the labels"),
-        (changed(trained=[]), "trained or positive is none of the labels"),
+        (changed(columns=[A | {"base": float("inf")}]), "base is not a number"),
+        (changed(columns=[A, B | {"base": float("nan")}]), "base is not a number"),
+        (changed(decimal=";"), "decimal is not a decimal sign"),
+        (changed(labels=None), "labels belong to classes, and to nothing else"),
+        (changed(task="regression"), "labels belong to classes, and to nothing else"),
+        (changed(labels=[["no"], "yes"]), "labels are not classes"),
+        (changed(labels=["no", None, "yes"]), "labels are not classes"),
+        (changed(trained=[["no"]]), "labels are not classes"),
+        (changed(positive={"yes": 1}), "labels are not classes"),
+        (changed(labels=[], positive=None), "labels are empty, or repeated"),
+        (changed(labels=["no", "no", "yes"]), "labels are empty, or repeated"),
+        (changed(positive="maybe"), "trained or positive is not among the labels"),
+        (changed(trained=["no", "maybe"]), "trained or positive is not among the labels"),
+        (changed(trained=[]), "trained or positive is not among the labels"),
         ({"task": "binary"}, "target: Field required"),
         (changed(columns=[{"name": "a"}]), "columns.0.kind: Field required"),
         (changed(more=1), "Schema.__init__() got an unexpected keyword argument 'more'"),
@@ -231,7 +231,7 @@ A, B = ({"name": name, "kind": "number", "dtype": "double"} for name in "ab")
 )
 def test_a_schema_that_is_none_of_glues(schema: Any, said: str, bundle: Path) -> None:
     (bundle / "schema.json").write_text(json.dumps(schema))
-    told = refusal(bundle).removeprefix("bundle/schema.json: is no bundle's: ")
+    told = refusal(bundle).removeprefix("bundle/schema.json: does not belong to a bundle: ")
     assert told == said or (": " in said and told.startswith(said)), told
     assert len(told) <= 200
 
@@ -254,7 +254,7 @@ def test_a_schema_that_is_glues(schema: Any, bundle: Path) -> None:
 
 
 def test_a_schema_of_too_many_columns_is_not_looked_at(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundles, "MOST_COLUMNS", 1500)
+    monkeypatch.setattr(bundles, "MAX_COLUMNS", 1500)
     for number in (1500, 1501):
         columns = [A | {"name": str(at)} for at in range(number)]
         (bundle / "schema.json").write_text(json.dumps(changed(columns=columns)))
@@ -270,4 +270,4 @@ def test_features_that_are_none_of_glues(bundle: Path) -> None:
         ({"columns": {"a": 1}}, "columns.a: Input should be a valid string"),
     ):
         (bundle / "features.json").write_text(json.dumps(FEATURES.to_dict() | change))
-        assert refusal(bundle) == f"bundle/features.json: is no bundle's: {said}"
+        assert refusal(bundle) == f"bundle/features.json: does not belong to a bundle: {said}"
