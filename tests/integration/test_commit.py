@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import files, tables
+from mlops_glue import files
 from mlops_glue.adapters import git
 from mlops_glue.delivery.commit import revision
 from mlops_glue.errors import UsageError
@@ -50,7 +51,7 @@ def ran(root: Path) -> None:
     config = configs.load(root, tables=False)
     dvc_yaml.sync(config, root)
     deps: list[Any] = [{"path": path, "md5": "1"} for path in ("data/t.csv", "model.py", "made.parquet")]
-    files.write_text(root / "dvc.lock", tables.json.dumps({"stages": {"train": {"deps": deps, "outs": deps[2:]}}}))
+    files.write_text(root / "dvc.lock", json.dumps({"stages": {"train": {"deps": deps, "outs": deps[2:]}}}))
 
 
 def seen(root: Path) -> tuple[str | None, bool]:

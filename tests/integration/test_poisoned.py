@@ -92,7 +92,7 @@ def loader_module(folder: Path, mark: Path) -> None:
 
 def skops_of_its_own(folder: Path, mark: Path) -> None:
     (folder / "model.onnx").unlink()
-    skops.tables.dump(
+    skops.io.dump(
         Pipeline([("f", FunctionTransformer(func=os.system)), ("m", LogisticRegression().fit(X, Y))]),
         folder / "model.skops",
     )
@@ -100,7 +100,7 @@ def skops_of_its_own(folder: Path, mark: Path) -> None:
 
 def zip_slip(folder: Path, mark: Path) -> None:
     (folder / "model.onnx").unlink()
-    skops.tables.dump(LogisticRegression().fit(X, Y), folder / "whole.skops")
+    skops.io.dump(LogisticRegression().fit(X, Y), folder / "whole.skops")
     with zipfile.ZipFile(folder / "whole.skops") as old, zipfile.ZipFile(folder / "model.skops", "w") as new:
         for name in old.namelist():
             text = old.read(name)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlops_glue import cli, console, errors, files, processes, tables
+from mlops_glue import cli, console, errors, files, processes
 from mlops_glue.errors import GlueError, ToolError
 
 MODES = [0o600, 0o640, 0o644, 0o664, 0o400, 0o755, 0o2664]
@@ -120,7 +120,7 @@ def test_a_missing_right_is_told_of_the_file_and_not_of_the_temporary_one(tmp_pa
         def refused(path: Path, *_: object) -> int:
             raise PermissionError(errno.EACCES, "Permission denied", path)
 
-        patch.setattr(tables.os, "open", refused)
+        patch.setattr(os, "open", refused)
         files.write_text(tmp_path / "x", "")
     assert caught.value.filename == str(tmp_path / "x")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_glue import __version__, layout, tables
+from mlops_glue import __version__, layout
 from mlops_glue.errors import UsageError
 from mlops_glue.scaffold import manifest, replace
 from tests.faults import Killed, KilledError, at_work
@@ -77,7 +77,7 @@ def without_record(files: dict[str, object]) -> dict[str, object]:
 def test_a_killed_call_is_finished_by_the_next_and_nothing_of_the_users_is_touched(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables.os, "fsync", lambda _: None)  # the process is killed, not the machine
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # the process is killed, not the machine
     at, killed_at = 1, 0
     brought(tmp_path / "fresh", f"{seed} new")
     new = tree(tmp_path / "fresh")
