@@ -73,7 +73,7 @@ def bundle(folder: Path, reference: Path) -> float:
     files.write_json(folder / "schema.json", schema.to_dict())
     start = time.perf_counter()
     rows = pq.read_table(reference)
-    rows = rows.take(tables.spread(rows.num_rows, 5000))
+    rows = rows.take(tables.evenly_spaced(rows.num_rows, 5000))
     tables.write_parquet(
         folder / layout.SAMPLE, rows.append_column(layout.SPLIT_COLUMN, pa.array(["train"] * rows.num_rows))
     )
