@@ -17,7 +17,7 @@ from mlops_glue.adapters.feast.redis import RedisReader
 from mlops_glue.config import Config
 from mlops_glue.dates import infer_day_first
 from mlops_glue.errors import ConfigError, DataError, first_line
-from mlops_glue.modules import user_modules
+from mlops_glue.modules import project_files
 from mlops_glue.parsing import as_text
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.suggest import did_you_mean
@@ -152,7 +152,7 @@ def transform_hash(config: Config, root: Path) -> str | None:
     if config.features.transform is None:
         return None
     total = hashlib.sha256()
-    for path in user_modules(config.features.transform, root):
+    for path in project_files(config.features.transform, root):
         total.update(f"{path}\0".encode() + (root / path).read_bytes())
     return total.hexdigest()
 

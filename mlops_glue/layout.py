@@ -15,15 +15,15 @@ DELIVERY = ".glue/delivery.json"
 MATERIALIZED = ".glue/materialized.json"
 SERVED = ".glue/serve"  # private copies of the bundles that are served
 SPOOL = ".glue/serve/log"  # segments of the prediction log, until they are Parquet
-ALERTS = ".glue/alerts.json"  # which incidents are open, who was told
+ALERTS = ".glue/alerts.json"  # which incidents are open, and who was alerted
 ALERTS_LOCK = ".glue/alerts.lock"
 RETRAIN = ".glue/retrain.json"  # when it ran, how many candidates were refused
 RETRAIN_LOCK = ".glue/retrain.lock"
-APPENDED = ".glue/appended.parquet"  # which rows of the prediction log are in the labels' table
-BEFORE = ".glue/before"  # while a retraining is at work: the files that it changes, as they were
+APPENDED = ".glue/appended.parquet"  # the rows of the prediction log that the labels' table has
+BEFORE = ".glue/before"  # during a retraining: the files that it changes, as they were
 UNCHANGED = ".glue/unchanged.json"
 LAST_RUN = ".glue/last_run.json"  # the outcome of each stage, how long it took, and how the run ended
-RUNNING = ".glue/running"  # a process id, while a run is at work; of a dead process: it was killed
+RUNNING = ".glue/running"  # the id of a run's process; of a dead process: the run was killed
 
 ADOPTED = "glue"  # folder of an adopted repository that holds all that glue writes
 
@@ -31,9 +31,9 @@ RAW = "data/raw"
 ARTIFACTS = "artifacts"
 INGESTED = "artifacts/ingest"
 TABLE = "artifacts/ingest/table.parquet"  # the labels'
-RESERVED = {"table"}  # no source of features is named so: TABLE is the labels'
+RESERVED = {"table"}  # names that no source of features can have: TABLE is the labels'
 VALIDATION = "artifacts/validation"
-FEATURE_TABLES = "artifacts/featurize/tables"  # what the project's own transform made, one Parquet file each
+FEATURE_TABLES = "artifacts/featurize/tables"  # results of the project's own transform, a Parquet file each
 JOINED = "artifacts/featurize/joined.parquet"  # the labels' table with the features of Feast, raw
 FEATURE_LIST = "artifacts/featurize/feature_list.json"
 FEATURES = "artifacts/featurize/features.parquet"
@@ -91,6 +91,6 @@ def feature_repo() -> Path:
 
 
 def templates() -> Path:
-    """The folder that `glue init` writes from: in the package when installed, beside it in a checkout."""
+    """The folder of templates: in the package when installed, next to it in a checkout."""
     inside = Path(__file__).with_name("templates")
     return inside if inside.is_dir() else Path(__file__).parents[1] / "templates"

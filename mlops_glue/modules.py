@@ -1,4 +1,4 @@
-"""The project's own Python files behind an import path: a stage depends on what it imports."""
+"""Import paths of the user's: the callable, the project's own files and the package versions behind them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def imports_blocked(*names: str) -> Iterator[None]:
             sys.modules.pop(name, None)
 
 
-def imported(path: str, where: str, form: str) -> Any:
+def import_callable(path: str, where: str, form: str) -> Any:
     """The callable behind an import path, `a.b.C` or `a.b:c`.
 
     Args:
@@ -62,7 +62,7 @@ def imported(path: str, where: str, form: str) -> Any:
         loaded = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
-            raise  # it is there, and imports what is not
+            raise  # the module exists, and imports one that does not
         raise ConfigError([f"{where}: {path!r} does not import: {error}"], hint=form) from error
     except ValueError:
         raise ConfigError([f"{where}: {path!r} is no import path"], hint=form) from None
@@ -73,7 +73,7 @@ def imported(path: str, where: str, form: str) -> Any:
     return found
 
 
-def user_modules(import_path: str | None, root: Path) -> list[str]:
+def project_files(import_path: str | None, root: Path) -> list[str]:
     """The project's own Python files behind an import path, transitively, relative to the project and sorted."""
     return _files_behind([import_path.replace(":", ".")] if import_path else [], root)
 
@@ -81,30 +81,30 @@ def user_modules(import_path: str | None, root: Path) -> list[str]:
 def code_of(paths: list[str | None], repo: str | None, root: Path) -> list[str]:
     """The project's own files behind import paths and a Feast repository: a stage that runs them depends on each.
 
-    The one list for `dvc.yaml` and for what answers without DVC: what is not in it is not watched.
+    The one list for `dvc.yaml` and for the check without DVC: a file that is not in it is not watched.
     """
-    found = {file for path in paths for file in user_modules(path, root)}
+    found = {file for path in paths for file in project_files(path, root)}
     for file in (root / repo).rglob("*.py") if repo else ():
         if "__pycache__" not in file.parts:
-            found |= {file.relative_to(root).as_posix(), *modules_of(file, root)}
+            found |= {file.relative_to(root).as_posix(), *imports_of(file, root)}
     return sorted(found | ({(Path(repo) / "feature_store.yaml").as_posix()} if repo else set()))
 
 
-def modules_of(file: Path, root: Path) -> list[str]:
-    """The project's own Python files that a file imports, likewise."""
+def imports_of(file: Path, root: Path) -> list[str]:
+    """The project's own Python files that a file imports, transitively."""
     return _files_behind(_imports(file, root), root)
 
 
-def carried(import_path: str, root: Path, into: Path) -> str:
-    """Copy the files behind an import path of a package, under a name that tells what stands in them.
+def copy_package(import_path: str, root: Path, into: Path) -> str:
+    """Copy the files behind an import path of a package, under a name that has a hash of their text.
 
-    So copies that differ can be imported in one process, beside each other and the package itself.
+    So one process can import copies that differ, and the package itself.
 
     Returns:
         The import path of the copy.
     """
     package, _, module = import_path.partition(".")
-    texts = {path: (root / path).read_text(encoding="utf-8") for path in user_modules(import_path, root)}
+    texts = {path: (root / path).read_text(encoding="utf-8") for path in project_files(import_path, root)}
     name = f"{package}_{hashlib.sha256(repr(texts).encode()).hexdigest()[:12]}"
     for path, text in texts.items():
         target = into / name / Path(path).relative_to(package)
@@ -114,9 +114,9 @@ def carried(import_path: str, root: Path, into: Path) -> str:
 
 
 def versions(paths: list[str | None], code: list[str], root: Path) -> dict[str, str]:
-    """The installed versions of what the stages compute with: glue's own tools, and what the project's code imports.
+    """The installed versions of the packages that the stages compute with: glue's tools and the project's own imports.
 
-    Of a package that is not named as it is imported: when its file was last written, and how long it is.
+    For a package whose name is not that of its module: the time and size of its file.
 
     Args:
         paths: import paths that the stages run.
@@ -132,7 +132,7 @@ def versions(paths: list[str | None], code: list[str], root: Path) -> dict[str, 
 
 
 def installed(name: str) -> str | None:
-    """The version of a package, or what else tells its files from others; None where it is not there."""
+    """The version of a package, or the time and size of its file; None where it is not installed."""
     try:
         return metadata.version(name)
     except (metadata.PackageNotFoundError, ValueError):
@@ -156,7 +156,7 @@ def _files_behind(waiting: list[str], root: Path) -> list[str]:
 
 
 def _files_of(dotted: str, root: Path) -> Iterator[Path]:
-    """The files that importing `a.b.c` runs, as far as they are in the project; the tail may be an attribute."""
+    """The files of the project that importing `a.b.c` runs; the tail may be an attribute."""
     parts = dotted.split(".")
     for depth in range(1, len(parts) + 1):
         base = root.joinpath(*parts[:depth])
@@ -171,7 +171,7 @@ def _imports(file: Path, root: Path) -> list[str]:
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):
-        return []  # the import itself will tell
+        return []  # the import itself reports it
     package = file.relative_to(root).parent.parts
     out = []
     for node in ast.walk(tree):

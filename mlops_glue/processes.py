@@ -1,4 +1,4 @@
-"""Processes: those beside this one, which end with it however it ends, and what identifies one."""
+"""Child processes that end with this one however it ends, and the identity of a process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mlops_glue.errors import ToolError
 T = TypeVar("T")
 
 
-def apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
-    """A call in a process of its own, which ends: nothing that it imports or does stays in this one.
+def run_apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
+    """Call a function in a new process, so that nothing that it imports or changes stays in this one.
 
     Args:
         work: a function of a module.
-        arguments: its own; they and what it returns are pickled.
-        does: what it does, for the error.
+        arguments: of the function; they and the result are pickled.
+        does: what the function does, for the error.
 
     Raises:
         ToolError: the process was ended.
@@ -37,7 +37,7 @@ def apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
 
 
 def end_with_parent(parent: int) -> None:
-    """Called first in a process: the kernel kills it when the one that started it is killed (Linux's prctl).
+    """Let the kernel kill this process when the one that started it is killed (Linux's prctl). To be called first.
 
     Args:
         parent: the process that started it; if that is gone already, this one ends.
@@ -45,7 +45,7 @@ def end_with_parent(parent: int) -> None:
     import ctypes
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells of ^C, and ends this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent reports ^C, and ends this process
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
@@ -66,7 +66,7 @@ def identity(pid: int | None = None) -> str:
     pid = os.getpid() if pid is None else pid
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - it is no path
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - not a path
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
@@ -74,7 +74,7 @@ def identity(pid: int | None = None) -> str:
 
 
 def has_ended(process: str) -> bool:
-    """Has a process ended? Only of one with an identity of this system, as seen from here, can that be known."""
+    """Has a process ended? False where that cannot be known: it is of another system or namespace."""
     here = " ".join(identity().split()[:2])
     found = re.fullmatch(rf"{re.escape(here)} (\d+) \d+", process) if here else None
     return found is not None and identity(int(found[1])) != process

@@ -63,7 +63,7 @@ def code_cells(text: bytes) -> list[tuple[int, list[str]]] | None:
 
 
 def plain(lines: list[str]) -> str:
-    """Python of those lines, one for each: what is IPython's own, or Python 2's `print`, does nothing."""
+    """Python with the same line numbers, in which IPython's own syntax and Python 2's `print` do nothing."""
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.startswith("%%") and (first[2:].split() or [""])[0] not in PYTHON_MAGICS:
         return "\n" * (len(lines) - 1)  # another language's cell
@@ -83,7 +83,7 @@ def plain(lines: list[str]) -> str:
 
 
 def syntax_tree(source: bytes | str) -> ast.Module | None:
-    """Of a text; None where it is no Python that this version reads."""
+    """The tree of a text; None where it is not Python that this version reads."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an escape that is none
@@ -118,6 +118,6 @@ def dotted(node: ast.AST, names: dict[str, str]) -> str:
 
 
 def line_of(text: list[str], line: str) -> int:
-    """Where a line of a cell stands in the text of its notebook; 0 where that is not clear."""
+    """The line number of a cell's line in the text of its notebook; 0 where it is not found."""
     escaped = json.dumps(line, ensure_ascii=False)[1:-1]
-    return next((n for n, one in enumerate(text, 1) if line.strip() and escaped in one), 0)
+    return next((n for n, other in enumerate(text, 1) if line.strip() and escaped in other), 0)

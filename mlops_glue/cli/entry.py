@@ -39,7 +39,7 @@ class Grouped(click.Group):
         widest = max(map(len, self.commands))
         for title, commands in GROUPS.items():
             with formatter.section(title):
-                rows = [(str(one.name).ljust(widest), one.get_short_help_str(formatter.width)) for one in commands]
+                rows = [(str(c.name).ljust(widest), c.get_short_help_str(formatter.width)) for c in commands]
                 formatter.write_dl(rows)
 
 

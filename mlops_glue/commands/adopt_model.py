@@ -22,7 +22,7 @@ from mlops_glue.commands.adopt import as_diff, asked_for, free_place
 from mlops_glue.commands.init import name_of
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import DataError, UsageError
-from mlops_glue.processes import apart
+from mlops_glue.processes import run_apart
 from mlops_glue.scaffold import manifest
 from mlops_glue.scaffold.undo import undone_on_failure
 
@@ -61,7 +61,7 @@ def adopt_model(
     contents = {} if newer else manifest.render(asked)
     with tempfile.TemporaryDirectory() as scratch:
         where = (top, _uri(top, registry), name, version, trust, table, Path(scratch))
-        told = apart(_converted, *where, does="loads the model")  # whatever the model's code does to it
+        told = run_apart(_converted, *where, does="loads the model")  # whatever the model's code does to it
         console.progress(f"{told['uri']} ({told['kind']}) as ONNX: {told['proof']}")
         for note in told["notes"]:
             console.progress(note)

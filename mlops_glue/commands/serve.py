@@ -22,7 +22,7 @@ from mlops_glue.commands.predict import as_run_left_it
 from mlops_glue.delivery import fetch as fetching
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, ToolError, UsageError
 from mlops_glue.pipeline import up_to_date
-from mlops_glue.processes import apart
+from mlops_glue.processes import run_apart
 from mlops_glue.records import Servable
 from mlops_glue.secrets import redacted
 from mlops_glue.suggest import did_you_mean
@@ -212,7 +212,7 @@ def _first(
     else:
         # MLflow and Feast are imported in a process of their own, which ends; what serves stays small
         try:
-            found = apart(_fetched, root, env, version, state, does="asks the registry")
+            found = run_apart(_fetched, root, env, version, state, does="asks the registry")
         except ToolError as error:
             kept = read(_last(root, env)) if version is None else None
             if kept is None or kept.get("model") != config.model_name:

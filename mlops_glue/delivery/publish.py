@@ -18,7 +18,7 @@ from mlops_glue.config import Config, path_of
 from mlops_glue.delivery import trial
 from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
-from mlops_glue.modules import carried
+from mlops_glue.modules import copy_package
 from mlops_glue.pipeline import row_selection
 from mlops_glue.records import FeatureList, UsedTable
 from mlops_glue.schema import Schema
@@ -98,7 +98,7 @@ def publish(
                 trusted=skops.TRUSTED,
                 bundle=root / layout.BUNDLE,
                 code=Path(folder) / "code",
-                loader=carried("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
+                loader=copy_package("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
                 requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
             ),
             describe=lambda name: described(name, report, of_data, _commit(commit, dirty)),

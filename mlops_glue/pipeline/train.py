@@ -14,7 +14,7 @@ from mlops_glue import files, layout, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
-from mlops_glue.modules import imported
+from mlops_glue.modules import import_callable
 from mlops_glue.pipeline import older, row_selection
 from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
@@ -251,7 +251,7 @@ def _check_kind(estimator: Any, task: str) -> None:
 def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
     name = path.replace(":", ".").rpartition(".")[2]
     where = f"{layout.CONFIG} train.estimator"
-    make = imported(path, where, "package.module.Class")
+    make = import_callable(path, where, "package.module.Class")
     taken = inspect.signature(make).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
         for param in params:

@@ -11,7 +11,7 @@ from mlops_glue import layout, tables
 from mlops_glue.config import Config
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import CheckFailed, DataError, GlueError, StageError, brief, project_lines
-from mlops_glue.modules import imported
+from mlops_glue.modules import import_callable
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def load(config: Config) -> Callable[[Tables], Tables]:
     Raises:
         ConfigError: it does not import, or is no function.
     """
-    found = imported(config.features.transform or "", f"{layout.CONFIG} features.transform", "module:function")
+    found = import_callable(config.features.transform or "", f"{layout.CONFIG} features.transform", "module:function")
     return found  # type: ignore[no-any-return]
 
 

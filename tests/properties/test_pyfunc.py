@@ -22,7 +22,7 @@ from mlops_glue import files, streaming, tables
 from mlops_glue.adapters import skops
 from mlops_glue.adapters.mlflow.logged_model import RawRowsFlavor, signature_of
 from mlops_glue.errors import DataError
-from mlops_glue.modules import carried
+from mlops_glue.modules import copy_package
 from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.package import kept
 from mlops_glue.schema import Column, Schema, encode
@@ -89,7 +89,7 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     bundle = folder / "bundle"
     kept(model, folder / "kept.skops", schema, encoded, bundle)
     files.write_json(bundle / "schema.json", schema.to_dict())
-    loader = carried("mlops_glue.pyfunc", ROOT, folder / "code")
+    loader = copy_package("mlops_glue.pyfunc", ROOT, folder / "code")
     assert loader.split(".")[0] != "mlops_glue"
     signature = reference.signature(schema, probabilities=hasattr(model, "predict_proba"))
     RawRowsFlavor(bundle, folder / "code", loader).save_model(
@@ -183,7 +183,7 @@ def test_a_copy_of_other_code_has_another_name(tmp_path: Path) -> None:
         (tmp_path / value / "p" / "__init__.py").write_text("")
         (tmp_path / value / "p" / "a.py").write_text("from p import b\nx = b.x\n")
         (tmp_path / value / "p" / "b.py").write_text(f"x = {value}\n")
-        names.append(carried("p.a", tmp_path / value, tmp_path / "out"))
+        names.append(copy_package("p.a", tmp_path / value, tmp_path / "out"))
     assert names[0] == names[2] != names[1]
     for name, value in zip(names, (1, 2), strict=False):
         package = name.split(".")[0]

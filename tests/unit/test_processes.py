@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 
 from mlops_glue.errors import ToolError
-from mlops_glue.processes import apart
+from mlops_glue.processes import run_apart
 from tests.conftest import until
 
 BESIDE = """
 import os, sys, time
 from pathlib import Path
-from mlops_glue.processes import apart
+from mlops_glue.processes import run_apart
 
 def wait(path):
     Path(path).write_text(str(os.getpid()))
     time.sleep(600)
 
 if __name__ == "__main__":
-    apart(wait, sys.argv[1], does="waits")
+    run_apart(wait, sys.argv[1], does="waits")
 """
 
 
@@ -55,10 +55,10 @@ def test_one_whose_parent_was_gone_before_it_began_ends() -> None:
 
 
 def test_what_it_returns_and_raises_comes_back() -> None:
-    assert apart(divmod, 7, 2, does="divides") == (3, 1)
+    assert run_apart(divmod, 7, 2, does="divides") == (3, 1)
     with pytest.raises(ZeroDivisionError):
-        apart(divmod, 7, 0, does="divides")
+        run_apart(divmod, 7, 0, does="divides")
     with pytest.raises(ToolError, match="the process that ends was ended"):
-        apart(os._exit, 3, does="ends")
+        run_apart(os._exit, 3, does="ends")
     with pytest.raises(ToolError, match="the process that waits was ended"):
-        apart(os.abort, does="waits")
+        run_apart(os.abort, does="waits")
