@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, layout, tables
 from mlops_glue.delivery.describe import stays
-from mlops_glue.errors import ConfigError, GlueError, UsageError, check_interrupted
+from mlops_glue.errors import ConfigError, GlueError, ToolError, UsageError, check_interrupted
 from mlops_glue.pipeline import session, up_to_date
 from mlops_glue.pipeline.session import OnStage, Recorder, StageResult
 from mlops_glue.pipeline.up_to_date import LastRun
@@ -127,11 +127,22 @@ def _pull(root: Path, env: str | None) -> None:
     from mlops_glue import config as configs
     from mlops_glue.adapters import dvc
 
-    with session.project_lock(root):
+    with session.project_lock(root), _remote_expected():
         summary, changed_here = dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False)))
         log.info("%s", redacted(summary))
         for path in changed_here:
             log.info("%s was changed here, so it is not brought", path)
+
+
+@contextlib.contextmanager
+def _remote_expected() -> Iterator[None]:
+    """Say where a remote is named, if there is none."""
+    from mlops_glue.adapters import dvc
+
+    try:
+        yield
+    except dvc.NoRemote as error:
+        raise ToolError(error.message, hint=f"data: {{remote: ...}} in {layout.CONFIG}, or: {error.hint}") from error
 
 
 def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.Config, str | None]:
@@ -197,7 +208,8 @@ def _reproduce(
             log.info("the results before %s are kept: glue run goes on there", recorder.ended[-1].stage)
         raise
     if options.push:
-        log.info("%s", redacted(dvc.push(root, remote)))
+        with _remote_expected():
+            log.info("%s", redacted(dvc.push(root, remote)))
     return before, up_to_date.snapshot(root)
 
 

@@ -175,12 +175,18 @@ def test_a_broken_store_is_told_with_its_name(tmp_path: Path, body: bytes) -> No
     assert "mv mlflow.db" in (caught.value.hint or "")
 
 
+def sqlite_full() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "full"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), True),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
-        (sqlite3.OperationalError("database or disk is full"), True),
+        (sqlite_full(), True),
         (OSError(errno.EACCES, "Permission denied"), False),
     ],
 )

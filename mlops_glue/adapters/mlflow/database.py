@@ -123,7 +123,7 @@ def remedy(file: Path, name: str) -> str:
             tables &= {"runs", "registered_models"}
             used = any(database.execute(f"select 1 from {table} limit 1").fetchone() for table in tables)  # noqa: S608
     except sqlite3.Error as error:
-        if "locked" in str(error):
+        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return "another program holds it: again when that has ended"
         return f"restore {name} from a backup, or without its history: {without}"
     if not used:  # its creation was interrupted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator
 from io import StringIO
 from urllib.parse import urlsplit
@@ -44,7 +45,9 @@ def _unreachable(chain: list[BaseException]) -> str | None:
     for error in chain:
         if isinstance(error, ConnectionError | Timeout) and error.request is not None:
             url = urlsplit(str(error.request.url))
-            system = [one for one in chain if isinstance(one, OSError) and not isinstance(one, RequestException)]
+            system = [
+                cause for cause in chain if isinstance(cause, OSError) and not isinstance(cause, RequestException)
+            ]
             reason = (system[-1].strerror or first_line(system[-1])) if system else type(error).__name__
             return f"{url.scheme}://{url.netloc} does not answer: {reason}"
     return None
@@ -52,4 +55,6 @@ def _unreachable(chain: list[BaseException]) -> str | None:
 
 def _is_full(error: BaseException) -> bool:
     """Check whether the system, or SQLite, has no room left."""
-    return (isinstance(error, OSError) and error.errno in DISK_FULL) or "disk is full" in str(error)
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in DISK_FULL
