@@ -1,7 +1,11 @@
 """`glue.yaml` as frozen data, checked in full before any tool is imported.
 
-Every problem is found in one pass and reported as `glue.yaml:LINE section.key: what is wrong (hint)`. Secrets come only
-from `${NAME}` references; they are resolved on demand by `resolve`, never while loading, so a loaded config holds none.
+`load` reads it: `parse` turns the text into values with their lines, `edit` puts `--set` over them, `validate` makes a
+`models.Config` of them and has `checks` compare its sections, `environments` lays an environment over it. Problems are
+reported together as `glue.yaml:LINE section.key: what is wrong (hint)`.
+
+Secrets come only from `${NAME}` references. `resolve` replaces them at the moment of use, never while loading, so a
+loaded config holds none.
 """
 
 from mlops_glue.config.checks import registry_of

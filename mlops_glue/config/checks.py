@@ -45,17 +45,16 @@ def cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[Proble
         return
     for name, source in config.data.sources.items() if tables else ():
         yield from _table(name, source, root)
-    for name, expectations in config.validation.items():
-        if name not in sources:
-            yield ("validation", name), f"no source {name!r} ({did_you_mean(name, sources)})"
-        elif not expectations:
-            yield ("validation", name), "an empty suite checks nothing; leave the table out or name expectations"
+    yield from _validation(config)
     yield from _metrics(config)
     for by, key in (("time", "timestamp"), ("entity", "entity")):
         if config.split.by == by and getattr(config.source, key) is None:
             yield ("split", "by"), f"{by!r} needs data.sources.{labels.source}.{key}"
     yield from _monitor(config)
-    yield from _feast(config, root)
+    if config.features.use:
+        yield from _feast(config, root)
+    elif config.features.transform is not None:
+        yield ("features", "transform"), "makes feature tables, and features.use takes nothing from them"
     yield from _columns(config)
 
 
@@ -96,6 +95,15 @@ def _table(name: str, source: Source, root: Path) -> Iterator[Problem]:
         yield location, f"{source.path!r} is empty"
 
 
+def _validation(config: Config) -> Iterator[Problem]:
+    sources = list(config.data.sources)
+    for name, expectations in config.validation.items():
+        if name not in sources:
+            yield ("validation", name), f"no source {name!r} ({did_you_mean(name, sources)})"
+        elif not expectations:
+            yield ("validation", name), "an empty suite checks nothing; leave the table out or name expectations"
+
+
 def _metrics(config: Config) -> Iterator[Problem]:
     """Metrics that the task does not have, or that the holdout is not measured by."""
     task, evaluate, performance = config.data.labels.task, config.evaluate, config.monitor.performance
@@ -127,10 +135,6 @@ def _monitor(config: Config) -> Iterator[Problem]:
 
 def _feast(config: Config, root: Path) -> Iterator[Problem]:
     features, labels = config.features, config.data.labels
-    if not features.use:
-        if features.transform is not None:
-            yield ("features", "transform"), "makes feature tables, and features.use takes nothing from them"
-        return
     if not (root / features.repo / "feature_store.yaml").is_file():
         yield ("features", "repo"), f"no feature_store.yaml in {features.repo!r} (a Feast repository has one)"
     if config.source.timestamp is None:
@@ -140,10 +144,11 @@ def _feast(config: Config, root: Path) -> Iterator[Problem]:
             yield ("features", "use", at), f"{reference!r} is not view:feature"
         elif reference in features.use[:at]:
             yield ("features", "use", at), f"{reference!r} stands there twice"
-    for name, source in config.data.sources.items():
-        if name != labels.source and name in RESERVED:
+    others = {name: source for name, source in config.data.sources.items() if name != labels.source}
+    for name, source in others.items():
+        if name in RESERVED:
             yield ("data", "sources", name), "is a name that glue uses; rename the source"
-        if name != labels.source and isinstance(source.timestamp, list):
+        if isinstance(source.timestamp, list):
             yield ("data", "sources", name, "timestamp"), "one column says when a feature was so"
 
 
