@@ -65,13 +65,7 @@ def deliver(
         verdict = to_alias(config, root, store, version, alias=alias)
         stage.outcome = "refused" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
         stage.reasons = [stays(verdict.champion) if verdict.refused else alias]
-    try:
-        online = materialized(config, root, store, env, on_stage)
-    except DataError as error:  # the champion stays, and its features are no longer defined as it knows them
-        if not verdict.refused:
-            raise
-        log.warning("warning: the online store is left as it is: %s", error.message)
-        online = {"views": {}, "kept_in": []}
+    online = _online(config, root, store, env, on_stage, refused=bool(verdict.refused))
     delivery = {
         "fingerprint": fingerprint,
         "model": config.model_name,
@@ -91,6 +85,19 @@ def deliver(
     }
     files.write_json(root / layout.DELIVERY, delivery)
     return delivery
+
+
+def _online(
+    config: configs.Config, root: Path, store: Store, env: str | None, on_stage: OnStage, *, refused: bool
+) -> dict[str, Any]:
+    """Fill the online store. After a refusal it is left as it is where it cannot be filled: the champion stays."""
+    try:
+        return materialized(config, root, store, env, on_stage)
+    except DataError as error:  # the features are no longer defined as the champion knows them
+        if not refused:
+            raise
+        log.warning("warning: the online store is left as it is: %s", error.message)
+        return {"views": {}, "kept_in": []}
 
 
 def _last(root: Path) -> dict[str, Any]:

@@ -47,31 +47,11 @@ def publish(
         store.repair_bundle(name, found, root / layout.BUNDLE)
         return found, False
     report = files.read_json(root / layout.EVALUATION / "evaluation.json")
-    parity = files.read_json(root / layout.BUNDLE / "parity.json")
     model = skops.load(root / layout.MODEL)
-    train = row_selection.training_rows(root, fresh=bool(config.split.fresh_after))
-    md5, rows = hashes(root), of_last_run(root, train)
-    commit, dirty = revision
-    data = _tables(config, root, md5)
-    of_data = {one.name: one.md5 for one in data if one.use == "training"}
-    tags = {
-        "glue.version": __version__,
-        "glue.format": parity["format"],
-        "glue.parity": str(parity["faithful"]).lower(),
-        BUNDLE_DIGEST: files.digest(root / layout.BUNDLE),
-        "glue.thresholds_met": str(all(t["met"] for t in report["thresholds"])).lower(),
-        "glue.holdout_md5": md5.get(layout.TEST, ""),
-        "glue.data_md5": md5.get(config.source.path, ""),
-        "mlflow.source.name": "glue run",
-        "mlflow.source.git.commit": commit or "",
-        "glue.git_dirty": str(dirty).lower(),
-        "glue.python": platform.python_version(),
-        KNOWN: str(len(rows.ids)),
-        NEWEST: _newest(config, root),
-    }
-    if config.features.use:
-        features = FeatureList.from_dict(files.read_json(root / layout.FEATURE_LIST))
-        tags |= {"glue.features": ", ".join(features.columns.values())[:4000], "glue.definitions": features.digest}
+    rows = of_last_run(root, row_selection.training_rows(root, fresh=bool(config.split.fresh_after)))
+    used = _tables(config, root, hashes(root))
+    of_data = {table.name: table.md5 for table in used if table.use == "training"}
+    tags = _tags(config, root, report, revision) | {KNOWN: str(len(rows.ids))}
     trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
     with tempfile.TemporaryDirectory() as folder:
         rows.write(Path(folder) / FILE)
@@ -83,7 +63,7 @@ def publish(
                 params=_params(config, root, model, report, of_data),
                 metrics={k: v["value"] for k, v in report["metrics"].items() if v["value"] is not None},
                 tags={k: v for k, v in tags.items() if v},
-                tables=data,
+                tables=used,
                 artifacts={
                     "bundle": [root / layout.BUNDLE],
                     "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],
@@ -101,9 +81,33 @@ def publish(
                 loader=copy_package("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
                 requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
             ),
-            describe=lambda name: described(name, report, of_data, _commit(commit, dirty)),
+            describe=lambda name: described(name, report, of_data, _commit(*revision)),
         )
     return made, True
+
+
+def _tags(config: Config, root: Path, report: dict[str, Any], revision: tuple[str | None, bool]) -> dict[str, str]:
+    """What the registry keeps of a version: what it was made of, by what, and how it was found."""
+    md5, (commit, dirty) = hashes(root), revision
+    parity = files.read_json(root / layout.BUNDLE / "parity.json")
+    tags = {
+        "glue.version": __version__,
+        "glue.format": parity["format"],
+        "glue.parity": str(parity["faithful"]).lower(),
+        BUNDLE_DIGEST: files.digest(root / layout.BUNDLE),
+        "glue.thresholds_met": str(all(t["met"] for t in report["thresholds"])).lower(),
+        "glue.holdout_md5": md5.get(layout.TEST, ""),
+        "glue.data_md5": md5.get(config.source.path, ""),
+        "mlflow.source.name": "glue run",
+        "mlflow.source.git.commit": commit or "",
+        "glue.git_dirty": str(dirty).lower(),
+        "glue.python": platform.python_version(),
+        NEWEST: _newest(config, root),
+    }
+    if config.features.use:
+        features = FeatureList.from_dict(files.read_json(root / layout.FEATURE_LIST))
+        tags |= {"glue.features": ", ".join(features.columns.values())[:4000], "glue.definitions": features.digest}
+    return tags
 
 
 def _newest(config: Config, root: Path) -> str:

@@ -43,89 +43,121 @@ def profile(table: pa.Table) -> list[Profile]:
     return [
         Profile(field.name, None, "pandas' index of the table: the place of the row", 0, table.column(at).null_count)
         if UNNAMED.match(field.name) or (field.metadata or {}).get(INDEX_KEY) == b"place"
-        else _column(field.name, table.column(at), decimal)
+        else _profile_of(field.name, table.column(at), decimal)
         for at, field in enumerate(table.schema)
     ]
 
 
-def _column(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
+@dataclass
+class _Column:
+    """A column while it is judged."""
+
+    name: str
+    values: pa.ChunkedArray
+    distinct: int
+    present: int  # values that are not null
+    nulls: int
+
+    @property
+    def unique(self) -> bool:
+        return self.distinct == self.present
+
+    def left_out(self, reason: str) -> Profile:
+        return self._profile(None, reason)
+
+    def kept(self, kind: Kind, reason: str = "") -> Profile:
+        return self._profile(kind, reason)
+
+    def number(self, fit: Float32Fit, equal: tuple[str, str] | None = None) -> Profile:
+        """As float32, or as categories, where that would make too many values equal and there are few."""
+        if fit.twins is None:
+            return self.kept("number", "" if equal is None else f"as numbers {equal[0]} and {equal[1]} are equal")
+        reason = f"as numbers {fit.twins[0]} and {fit.twins[1]} would be equal (float32)"
+        few = not fit.is_good and (self.distinct <= 50 or self.distinct <= 0.5 * self.present)
+        return self.kept("category", reason) if few else self.kept("number", reason.replace("would be", "are"))
+
+    def _profile(self, kind: Kind | None, reason: str) -> Profile:
+        import pyarrow as pa
+
+        return Profile(self.name, kind, reason, self.distinct, self.nulls, pa.types.is_integer(self.values.type))
+
+
+def _profile_of(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows, nulls = len(values), values.null_count
-    if (reason := unread(values.type)) is not None:
+    rows, nulls, kind = len(values), values.null_count, values.type
+    if (reason := unread(kind)) is not None:
         return Profile(name, None, reason, 0, nulls)
     distinct = int(pc.count_distinct(values, mode="only_valid").as_py())
-
-    def left_out(reason: str) -> Profile:
-        return Profile(name, None, reason, distinct, nulls, pa.types.is_integer(values.type))
-
-    def kept(kind: Kind, reason: str = "") -> Profile:
-        return Profile(name, kind, reason, distinct, nulls, pa.types.is_integer(values.type))
-
-    def number(apart: Float32Fit, alike: tuple[str, str] | None = None) -> Profile:
-        """As float32, or as categories, where that would make too many values equal and there are few."""
-        if apart.twins is None:
-            return kept("number", "" if alike is None else f"as numbers {alike[0]} and {alike[1]} are equal")
-        said = f"as numbers {apart.twins[0]} and {apart.twins[1]} would be equal (float32)"
-        few = not apart.is_good and (distinct <= 50 or distinct <= 0.5 * present)
-        return kept("category", said) if few else kept("number", said.replace("would be", "are"))
-
-    present = rows - nulls
+    column = _Column(name, values, distinct, rows - nulls, nulls)
     if not name.strip():
-        return left_out("it has no name")
+        return column.left_out("it has no name")
     if name in layout.OWN_COLUMNS:
-        return left_out("glue uses this name")
+        return column.left_out("glue uses this name")
     if distinct == 0:
-        return left_out(STEADY[2])
+        return column.left_out(STEADY[2])
     if distinct == 1:
-        return left_out(STEADY[0] if nulls == 0 else STEADY[1])
-    unique = distinct == present
-    kind = values.type
+        return column.left_out(STEADY[0] if nulls == 0 else STEADY[1])
     if pa.types.is_boolean(kind):
-        return kept("boolean")
+        return column.kept("boolean")
     if pa.types.is_temporal(kind):
-        return kept("datetime")
+        return column.kept("datetime")
     if pa.types.is_integer(kind):
-        spread = pc.min_max(values).as_py()
-        run = unique and rows > 20 and spread["max"] - spread["min"] == distinct - 1
-        if unique and rows > 20 and run:
-            return left_out("identifier: every value is different")
-        if distinct > 0.5 * present and rows > 20 and ID_NAME.search(name):  # some rows may be there twice
-            return left_out("identifier: most values are different")
-        return number(float32_fit(values))
+        return _integers(column)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return number(float32_fit(values))
-    told = parsing.clean_words(values).drop_null()
-    nulls, counted = rows - len(told), told.value_counts()  # what is blank, or says null, counts as null
+        return column.number(float32_fit(values))
+    return _text(column, decimal)
+
+
+def _integers(column: _Column) -> Profile:
+    """Whole numbers: an identifier, or numbers."""
+    import pyarrow.compute as pc
+
+    rows, distinct = len(column.values), column.distinct
+    spread = pc.min_max(column.values).as_py()
+    if column.unique and rows > 20 and spread["max"] - spread["min"] == distinct - 1:
+        return column.left_out("identifier: every value is different")
+    if distinct > 0.5 * column.present and rows > 20 and ID_NAME.search(column.name):  # some rows may be there twice
+        return column.left_out("identifier: most values are different")
+    return column.number(float32_fit(column.values))
+
+
+def _text(column: _Column, decimal: str) -> Profile:
+    """Text: booleans, numbers, dates, an identifier, or categories."""
+    import pyarrow.compute as pc
+
+    texts = parsing.clean_words(column.values).drop_null()
+    column.nulls = len(column.values) - len(texts)  # what is blank, or says null, counts as null
+    counted = texts.value_counts()
     words = counted.field("values")
     if len(words) == 0:
-        return left_out(STEADY[2])
+        return column.left_out(STEADY[2])
     if len(words) <= 10 and all(w.lower() in parsing.TRUE | parsing.FALSE for w in words.to_pylist()):
-        return kept("boolean")
+        return column.kept("boolean")
     numeric = parsing.are_number_words(words, decimal)
     codes = _codes(words) if column_types.are_codes(words) else ""
     if pc.all(numeric).as_py() and not codes:
-        return number(
-            float32_fit(told, parsing.parse_numbers(told, decimal)), column_types.equal_numbers(told, decimal)
-        )
+        fit = float32_fit(texts, parsing.parse_numbers(texts, decimal))
+        return column.number(fit, column_types.equal_numbers(texts, decimal))
     no_date = ""
     if all(DATE_LIKE.match(w) for w in words[:200].to_pylist()):
         try:
-            dates.parse_dates(told, dates.infer_day_first(told))
-            return kept("datetime")
+            dates.parse_dates(texts, dates.infer_day_first(texts))
+            return column.kept("datetime")
         except parsing.InvalidValue as error:
             no_date = f"dates, but row {error.row + 1} of those that are not null: {error}"
-    if distinct > 0.3 * present and distinct > 50 and ID_NAME.search(name):
-        return left_out("identifier: many values, few rows of each")
-    if (distinct > 0.5 * present and distinct > 50) or (unique and present > 20):
-        return left_out(
+    distinct, present = column.distinct, column.present
+    if distinct > 0.3 * present and distinct > 50 and ID_NAME.search(column.name):
+        return column.left_out("identifier: many values, few rows of each")
+    if (distinct > 0.5 * present and distinct > 50) or (column.unique and present > 20):
+        return column.left_out(
             (f"{codes}: most values are different" if codes else "")
             or no_date
             or _meant(counted, numeric)
             or "identifier or free text: nearly every value is different"
         )
-    return kept("category", codes or no_date or _meant(counted, numeric))
+    return column.kept("category", codes or no_date or _meant(counted, numeric))
 
 
 def _codes(words: pa.StringArray) -> str:

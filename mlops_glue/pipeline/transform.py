@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Tables = dict[str, Any]
-CUT = 0.6  # of the rows that are made: what was known only after them is taken away
+CUT = 0.6  # share of the made rows: what was known only after them is taken away
+UNJUDGED = "warning: features.transform: not checked whether it looks ahead%s: %s"
 CLOSE = 1e-9  # relative; sums in another order differ in their last digits
 
 
@@ -30,8 +31,10 @@ def load(config: Config) -> Callable[[Tables], Tables]:
     Raises:
         ConfigError: it does not import, or is no function.
     """
-    found = import_callable(config.features.transform or "", f"{layout.CONFIG} features.transform", "module:function")
-    return found  # type: ignore[no-any-return]
+    function = import_callable(
+        config.features.transform or "", f"{layout.CONFIG} features.transform", "module:function"
+    )
+    return function  # type: ignore[no-any-return]
 
 
 def run(config: Config, root: Path, transform: Callable[[Tables], Tables], tables: Tables) -> Tables:
@@ -44,7 +47,7 @@ def run(config: Config, root: Path, transform: Callable[[Tables], Tables], table
         tables: pandas frames by source; the function gets copies.
 
     Raises:
-        StageError: it raises; told with the lines of the project's code alone.
+        StageError: it raises; the message names the lines of the project's own code alone.
         DataError: it gives no frames, an empty one, or two columns of one name.
     """
     named = f"features.transform {config.features.transform}"
@@ -130,25 +133,16 @@ def check_no_future(
         DataError: a made table lacks a key or a clock.
         StageError: the transform fails on a part of the data.
     """
-    unjudged = "warning: features.transform: not checked whether it looks ahead%s: %s"
     if not clocks:
-        log.warning(unjudged, "", "no view of features.use reads a file that it makes")
+        log.warning(UNJUDGED, "", "no view of features.use reads a file that it makes")
         return
     stamps = {name: _stamps(made, name, keys, columns) for name, (keys, columns) in clocks.items()}
     cut = _cut(known, stamps)
     if cut is None:
-        log.warning(unjudged, "", "no source has rows of a later time than what it makes, which could be taken away")
+        log.warning(UNJUDGED, "", "no source has rows of a later time than what it makes, which could be taken away")
         return
-    before = {}
-    for name, table in tables.items():
-        kept = known[name] <= cut if known[name] is not None else None
-        if kept is None or not kept.any():
-            why = "it has no timestamp" if kept is None else f"all its rows are of after {_second(cut)}"
-            log.warning(unjudged, f" in {name}", f"{why}, so none was taken away")
-            kept = slice(None)
-        before[name] = table[kept]
     try:
-        again = run(config, root, transform, before)
+        again = run(config, root, transform, _known_by(cut, tables, known))
     except GlueError as error:
         raise StageError(
             f"with the rows up to {_second(cut)} alone, {error.message}",
@@ -156,21 +150,37 @@ def check_no_future(
         ) from error
     for name, (keys, columns) in clocks.items():
         if not (stamps[name] <= cut).any():
-            log.warning(unjudged, f" for {name}", f"all its rows are of after {_second(cut)}")
+            log.warning(UNJUDGED, f" for {name}", f"all its rows are of after {_second(cut)}")
             continue
-        said: str | None = "is not made"
+        difference: str | None = "is not made"
         if name in again:
-            later = _stamps(again, name, keys, columns)
-            old, new = (
-                t[name][s <= cut].sort_values([*keys, *columns], kind="stable").reset_index(drop=True)
-                for t, s in ((made, stamps[name]), (again, later))
-            )
-            said = _difference(old, new, keys, columns[0])
-        if said is not None:
+            old = _up_to(cut, made[name], stamps[name], [*keys, *columns])
+            new = _up_to(cut, again[name], _stamps(again, name, keys, columns), [*keys, *columns])
+            difference = _difference(old, new, keys, columns[0])
+        if difference is not None:
             raise CheckFailed(
-                f"features.transform looks ahead: {name} {said} without what happened after {_second(cut)}",
+                f"features.transform looks ahead: {name} {difference} without what happened after {_second(cut)}",
                 hint="at each row use only rows before its time",
             )
+
+
+def _known_by(cut: Any, tables: Tables, known: dict[str, Any]) -> Tables:
+    """The rows of each raw table that were known by then; a table that has no such rows, or no clock, stays whole."""
+    before = {}
+    for name, table in tables.items():
+        rows = known[name] <= cut if known[name] is not None else None
+        if rows is None or not rows.any():
+            why = "it has no timestamp" if rows is None else f"all its rows are of after {_second(cut)}"
+            log.warning(UNJUDGED, f" in {name}", f"{why}, so none was taken away")
+            rows = slice(None)
+        before[name] = table[rows]
+    return before
+
+
+def _up_to(cut: Any, table: pd.DataFrame, stamps: Any, order: list[str]) -> pd.DataFrame:
+    """The rows of a made table that were known by then, in order."""
+    rows: pd.DataFrame = table[stamps <= cut]
+    return rows.sort_values(order, kind="stable").reset_index(drop=True)
 
 
 def _stamps(made: Tables, name: str, keys: list[str], columns: list[str]) -> Any:
@@ -181,10 +191,10 @@ def _stamps(made: Tables, name: str, keys: list[str], columns: list[str]) -> Any
     if name not in made:
         raise DataError(f"features.transform: a view reads a table {name!r}, which it does not make")
     table = made[name]
-    lost = [column for column in (*keys, *columns) if column not in table]
-    if lost:
-        said = did_you_mean(lost[0], [str(column) for column in table.columns])
-        raise DataError(f"features.transform: the table {name!r} has no column {lost[0]!r} ({said})")
+    missing = [column for column in (*keys, *columns) if column not in table]
+    if missing:
+        suggestion = did_you_mean(missing[0], [str(column) for column in table.columns])
+        raise DataError(f"features.transform: the table {name!r} has no column {missing[0]!r} ({suggestion})")
     times = [pd.to_datetime(table[column], utc=True).to_numpy("datetime64[us]") for column in columns]
     return np.maximum.reduce(times)  # without a time it is never known, as in the join
 
@@ -193,13 +203,13 @@ def _cut(known: dict[str, Any], stamps: dict[str, Any]) -> Any:
     """Just before a row of a source that follows `CUT` of the made rows; None where no row does."""
     import numpy as np
 
-    times = np.sort(np.concatenate([one[~np.isnat(one)] for one in stamps.values()]))
-    clocks = [one for one in known.values() if one is not None and len(one)]
+    times = np.sort(np.concatenate([table[~np.isnat(table)] for table in stamps.values()]))
+    clocks = [clock for clock in known.values() if clock is not None and len(clock)]
     if not len(times) or not clocks:
         return None
     most = times[int(CUT * (len(times) - 1))]
-    later = [one[one > most].min() for one in clocks if (one > most).any()]
-    cut = min(later) if later else max(one.max() for one in clocks)
+    later = [clock[clock > most].min() for clock in clocks if (clock > most).any()]
+    cut = min(later) if later else max(clock.max() for clock in clocks)
     cut -= np.timedelta64(1, "us")
     return cut if (times <= cut).any() else None
 
@@ -234,11 +244,11 @@ def _equal(a: Any, b: Any) -> np.ndarray[Any, Any]:
 
     types = pd.api.types
     same: np.ndarray[Any, Any]
-    if all(types.is_numeric_dtype(one) for one in (a, b)) and any(types.is_float_dtype(one) for one in (a, b)):
-        x, y = (one.to_numpy(float, na_value=np.nan) for one in (a, b))
+    if all(types.is_numeric_dtype(c) for c in (a, b)) and any(types.is_float_dtype(c) for c in (a, b)):
+        x, y = (c.to_numpy(float, na_value=np.nan) for c in (a, b))
         scale = np.abs(x[np.isfinite(x)]).max(initial=0)
         same = np.isclose(x, y, rtol=CLOSE, atol=CLOSE * 1e-3 * scale)
     else:
-        a, b = (one.map(repr) if one.map(types.is_list_like).any() else one.astype(object) for one in (a, b))
+        a, b = (c.map(repr) if c.map(types.is_list_like).any() else c.astype(object) for c in (a, b))
         same = (a.where(a.notna(), None) == b.where(b.notna(), None)).to_numpy(bool)
     return same
