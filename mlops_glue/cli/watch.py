@@ -52,13 +52,13 @@ def monitor(reference: str | None, test_alert: bool, demo_drift: bool, resume: b
 
         return demo.demo_drift()
     if resume:
-        from mlops_glue.commands import retrain
+        from mlops_glue.commands import monitor
 
-        return retrain.resume(options["env"])
+        return monitor.resume(options["env"])
     if test_alert:
-        from mlops_glue.commands import react
+        from mlops_glue.commands import monitor
 
-        return react.test_alert(options["env"])
-    from mlops_glue.commands.monitor import monitor
+        return monitor.test_alert(options["env"])
+    from mlops_glue.commands.monitor import monitor as command
 
-    return monitor(**options)
+    return command(**options)

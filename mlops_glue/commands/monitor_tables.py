@@ -10,13 +10,13 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, layout, streaming, tables
 from mlops_glue.errors import UsageError
+from mlops_glue.monitoring import wording
 from mlops_glue.monitoring.sample import RowSample
 from mlops_glue.monitoring.tables import compared
 from mlops_glue.monitoring.window import pieces_of
 from mlops_glue.schema import Schema
 
 PAGE_ROWS = 2000  # of each table
-SHOWN = 12  # columns in the terminal
 
 
 def monitor_tables(
@@ -50,15 +50,15 @@ def monitor_tables(
                 sampled.add(piece)
                 yield piece
 
-        told, version = compared(table, pieces, settings, Path(reference))
-        told |= {"reference": reference, "current": current, "page": None, "notes": notes}
+        verdict, version = compared(table, pieces, settings, Path(reference))
+        verdict |= {"reference": reference, "current": current, "page": None, "notes": notes}
         if painter is not None:
             both = before.table(), sampled.table()
             about = {"title": f"{Path(current).name} against {Path(reference).name}"}
-            painter.draw(root / layout.PAGE, *both, version.schema, told["columns"], told, about)
-            told["page"] = str(root / layout.PAGE)
-    _tell(told, as_json)
-    return 1 if told["verdict"] == "drift" else 0
+            painter.draw(root / layout.PAGE, *both, version.schema, verdict["columns"], verdict, about)
+            verdict["page"] = str(root / layout.PAGE)
+    _print(verdict, as_json)
+    return 1 if verdict["verdict"] == "drift" else 0
 
 
 def _project(env: str | None) -> tuple[Path, configs.Monitor]:
@@ -70,35 +70,21 @@ def _project(env: str | None) -> tuple[Path, configs.Monitor]:
     return root, configs.load(root, env, tables=False, needs=()).monitor
 
 
-def _tell(told: dict[str, Any], as_json: bool) -> None:
+def _print(verdict: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        console.result_json(told)
+        console.result_json(verdict)
         return
-    notes = list(told["notes"])
-    for name, reason in told["left_out"].items():
+    notes = list(verdict["notes"])
+    for name, reason in verdict["left_out"].items():
         notes.append(f"left out {name!r}: {reason}")
-    for name in told["other_columns"]:
-        notes.append(f"{name!r} is not in {told['reference']}")
+    for name in verdict["other_columns"]:
+        notes.append(f"{name!r} is not in {verdict['reference']}")
     for note in notes:
         console.progress(note)
-    for name in told["drifted"][:SHOWN]:
-        one = told["columns"][name]
-        far = "" if one["distance"] is None else f"  {one['distance']:.3f}  (from {_number(one['threshold'])})"
-        console.result(f"  {name}  {one['why']}{far}")
-    if told["prediction"] is not None and told["prediction"]["drifted"]:
-        one = told["prediction"]
-        console.result(f"  prediction  {_number(one['distance'])}  (from {_number(one['threshold'])})")
-    share = ""
-    if told["drift_share"] is not None:
-        share = (
-            f"; {len(told['drifted'])} of {len(told['columns'])} columns drift (alert above {told['threshold']:.0%})"
-        )
-    console.result(
-        f"{told['current']} against {told['reference']}, {console.rows(told['rows'])}: {told['verdict']}{share}"
-    )
-    if told["page"] is not None:
-        console.result(told["page"])
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:z.3f}"
+    for line in filter(None, [*wording.drifted_columns(verdict), wording.sampled(verdict)]):
+        console.result(f"  {line}")
+    share = "" if verdict["drift_share"] is None else f"; {wording.share_of_drift(verdict, verdict['drift_share'])}"
+    rows = wording.count_rows(verdict["rows"])
+    console.result(f"{verdict['current']} against {verdict['reference']}, {rows}: {verdict['verdict']}{share}")
+    if verdict["page"] is not None:
+        console.result(verdict["page"])

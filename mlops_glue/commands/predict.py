@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout, streaming, tables
+from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.fetch import of_registry, read_only
 from mlops_glue.errors import DataError, UsageError, combined
 from mlops_glue.pipeline import up_to_date
@@ -140,25 +141,6 @@ def _files(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
     if same is not None:
         raise UsageError(f"{same}: is input and output at once")
     return inputs, outputs
-
-
-def with_features(config: configs.Config, root: Path, bundle: Bundle, rows: Any, where: Path) -> Any:
-    """Rows with what Feast knows of them at their time; at this moment, where they have no time."""
-    if bundle.features is None or not bundle.lacks(rows):
-        return rows
-    import numpy as np
-
-    from mlops_glue import features as of_feast
-    from mlops_glue.dates import timestamps_utc
-
-    clock = config.source.timestamps
-    there = set(clock) <= set(rows.column_names)
-    now = np.full(rows.num_rows, np.datetime64("now", "us"))
-    try:
-        when = timestamps_utc(rows, clock, bundle.features.day_first, hint=None) if there else now
-        return of_feast.with_features(config, root, bundle.features, rows, when, decimal=bundle.schema.decimal)
-    except DataError as error:
-        raise DataError(f"{where}: {error.message}", hint=error.hint) from error
 
 
 def score_file(

@@ -389,3 +389,10 @@ def worded(event: Event, found: dict[str, Any], since: str | None) -> dict[str, 
     kept = {key: value for key, value in found.items() if key != "lines"}
     text = "\n".join(line for line in lines if line)
     return {"id": f"msg_{uuid.uuid4().hex}", "type": event, "title": title, "text": text, **kept, "since": since}
+
+
+def send_test(options: Alerts, model: str, env: str | None, report: Path) -> dict[str, str | None]:
+    """Send a test to every channel; what went wrong by channel, None where it took the message."""
+    found = {"model": model, "env": env, "verdict": "ok", "report": str(report), "look": "glue monitor"}
+    lines = ["Nothing is wrong: somebody tries whether alerts arrive."]
+    return delivered(worded("test", found | {"lines": lines}, None), channels(options), options.timeout_s)

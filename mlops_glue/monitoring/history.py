@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -16,32 +17,34 @@ from mlops_glue.errors import GlueError, ToolError, first_line
 if TYPE_CHECKING:
     import pyarrow as pa
 
+log = logging.getLogger(__name__)
 OF_PERFORMANCE = ("metric", "value", "low", "high", "estimated", "labelled", "coverage")
 
 
-def keep(root: Path, told: dict[str, Any]) -> tuple[list[str], GlueError | None]:
+def keep(root: Path, record: dict[str, Any]) -> None:
     """Write `latest.json`, add to the history, replace the gauges: each whatever becomes of the others.
 
-    Returns:
-        What was put aside, in words, and what could not be kept.
+    Raises:
+        ToolError: the first that could not be written.
     """
-    aside: list[str] = []
+    month = f"{record['time']:%Y-%m}.parquet"
     writes: list[tuple[str, Callable[[], None]]] = [
-        (layout.LATEST, lambda: files.write_json(root / layout.LATEST, told)),
-        (layout.HISTORY, lambda: _add(root / layout.HISTORY / f"{told['time']:%Y-%m}.parquet", _row(told), aside)),
-        (layout.GAUGES, lambda: files.write_text(root / layout.GAUGES, "".join(gauges(told)))),
+        (layout.LATEST, lambda: files.write_json(root / layout.LATEST, record)),
+        (layout.HISTORY, lambda: _add(root / layout.HISTORY / month, _row(record))),
+        (layout.GAUGES, lambda: files.write_text(root / layout.GAUGES, "".join(gauges(record)))),
     ]
     problem = None
     for path, write in writes:
         try:
             write()
         except (OSError, ValueError, GlueError) as error:
-            said = f"{path}: what the monitor found is not kept: {first_line(error)}"
-            problem = problem or ToolError(said, hint=f"is there room, and may {path} be written?")
-    return aside, problem
+            message = f"{path}: what the monitor found is not kept: {first_line(error)}"
+            problem = problem or ToolError(message, hint=f"is there room, and may {path} be written?")
+    if problem is not None:
+        raise problem
 
 
-def _add(path: Path, row: pa.Table, aside: list[str]) -> None:
+def _add(path: Path, row: pa.Table) -> None:
     """A row more; a file that is torn, or no history, is put aside."""
     import pyarrow as pa
 
@@ -50,7 +53,8 @@ def _add(path: Path, row: pa.Table, aside: list[str]) -> None:
             row = pa.concat_tables([tables.read_parquet(path), row], promote_options="default")
         except (OSError, ValueError) as error:  # Arrow's errors are among these
             named = f"{layout.HISTORY}/{files.set_aside(path).name}"
-            aside.append(f"{layout.HISTORY}/{path.name} cannot be read ({first_line(error, 80)}): it is {named} now")
+            torn = f"{layout.HISTORY}/{path.name} cannot be read ({first_line(error, 80)})"
+            log.warning("warning: %s: it is %s now", torn, named)
     tables.write_parquet(path, row)
 
 

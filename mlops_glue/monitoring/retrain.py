@@ -1,299 +1,211 @@
-"""What a retraining may do, and on which rows: limits, and labelled rows of the log as rows of the labels' table."""
+"""Retraining as `monitor.on_alert: [retrain]` asks for it: the pipeline on the data that now counts, then its gates."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import logging
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cache, partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from mlops_glue import files, layout, tables
-from mlops_glue.config import Config, Retrain, span
-from mlops_glue.errors import DataError, first_line
-from mlops_glue.metrics import MIN_FRESH_ROWS
-from mlops_glue.monitoring.labels import TRUTH
-from mlops_glue.parsing import FALSE, TRUE, is_text
+from mlops_glue import config as configs
+from mlops_glue import layout, tables
+from mlops_glue.delivery import describe
+from mlops_glue.delivery.run import Options, RunResult
+from mlops_glue.errors import CheckFailed, DataError, GlueError
+from mlops_glue.monitoring import retrain_limits as limits
+from mlops_glue.monitoring import retrain_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TAG = "glue.retraining"  # of the registered model: when a job asked for a retraining last
-PARTS = ("year", "month", "day", "hour", "minute")
-KEYS = ["glue_request_id", "glue_row"]
+    from mlops_glue.adapters.mlflow import Store
+
+log = logging.getLogger(__name__)
+Train = Callable[[Path, str | None, Options], RunResult]
 
 
-def state(root: Path) -> dict[str, Any]:
-    """When a retraining began last, how many candidates in a row were refused, and from when on rows of the log count.
+def retrain(
+    config: configs.Config,
+    root: Path,
+    store: Store,
+    env: str | None,
+    labelled: list[pa.Table],
+    now: datetime,
+    train: Train,
+) -> dict[str, Any]:
+    """Train and deliver, where the limits allow it; in a job on GitHub: ask for train.yml.
 
-    Raises:
-        DataError: what is kept is torn. It is not believed: nothing would limit the retrainings then.
+    Args:
+        config: of the project.
+        root: the project.
+        store: the registry, where jobs find what those before them did.
+        env: the environment's name.
+        labelled: rows of the log with their truth.
+        now: the time.
+        train: runs the pipeline and delivers.
+
+    Returns:
+        `outcome` is promoted, refused, unchanged, failed, skipped or asked; `reason` says why.
     """
-    path = root / layout.RETRAIN
+    from filelock import FileLock, Timeout
+
     try:
-        return checked(path.read_text(encoding="utf-8") if os.path.lexists(path) else "{}")
-    except (ValueError, OSError):
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            return _request_training(config, store, labelled, now)
+        with FileLock(root / layout.RETRAIN_LOCK, timeout=0):
+            return _retrain(config, root, env, labelled, now, train)
+    except Timeout:
+        return _result("skipped", "another retraining is at work in this project")
+    except GlueError as error:  # the monitor's own verdict is printed all the same
+        return _result("failed", f"{error.message}{f' ({error.hint})' if error.hint else ''}")
+
+
+def _request_training(config: configs.Config, store: Store, labelled: list[pa.Table], now: datetime) -> dict[str, Any]:
+    """What the workflow of the monitor is to do: `asked` starts train.yml, which trains on the tables as they are."""
+    model, options = config.model_name, config.monitor.retrain
+    try:
+        state = limits.checked(store.get_model_tag(model, limits.TAG) or "{}")
+    except ValueError:
         raise DataError(
-            f"{layout.RETRAIN}: cannot be read: what retraining has done is not known",
-            hint="glue monitor --resume, which begins anew",
+            f"{model}: what the registry keeps of its retrainings cannot be read", hint="glue monitor --resume"
         ) from None
+    began = state["began"]
+    new = labelled if began is None else limits.answered_after(labelled, datetime.fromisoformat(began))
+    counted = limits.labelled(new) if config.monitor.labels is not None else None
+    state["refused"] = _refused_in_a_row(store, model, state["resumed"])
+    why = limits.why_not(options.model_copy(update={"data": "reread"}), state, counted, now)
+    if why is not None:
+        return _result("skipped", why)
+    record = {"began": now.isoformat(timespec="seconds"), "resumed": state["resumed"]}
+    store.set_model_tag(model, limits.TAG, json.dumps(record))
+    return _result("asked", "the workflow starts train.yml")
 
 
-def checked(text: str) -> dict[str, Any]:
-    """A state as JSON has it.
+def _refused_in_a_row(store: Store, model: str, resumed: int) -> int:
+    """The latest versions in a row that were refused since the champion, and since a person had a look."""
+    from mlops_glue.delivery.history import REFUSED
 
-    Raises:
-        ValueError: it is none.
-    """
-    kept = json.loads(text)
-    if not isinstance(kept, dict):
-        raise ValueError("no object")
-    kept = {"began": None, "refused": 0, "since": None, "resumed": 0, **kept}
-    for key in ("began", "since"):
-        if kept[key] is not None and (type(kept[key]) is not str or datetime.fromisoformat(kept[key]).tzinfo is None):
-            raise ValueError("no time")
-    if any(type(kept[key]) is not int or kept[key] < 0 for key in ("refused", "resumed")):
-        raise ValueError("no count")
-    return kept
+    after = max(store.champion(model) or 0, resumed)
+    newest = sorted((version for version in store.versions(model) if version > after), reverse=True)
+    return sum(1 for _ in takewhile(lambda version: REFUSED in store.tags(model, version), newest))
 
 
-def begin_anew(root: Path, now: datetime, *, had_some: bool = False) -> list[str]:
-    """Put aside what cannot be read; what the files are called now. `had_some` as `unused` takes it.
-
-    Where it is not known which rows a retraining has had, only those that are answered from now on count.
-    """
-    aside = []
-    try:
-        state(root)
-    except DataError:
-        aside.append(files.set_aside(root / layout.RETRAIN).name)
-    try:
-        unused(root, [], had_some=had_some)
-    except DataError:
-        if os.path.lexists(root / layout.APPENDED):
-            aside.append(files.set_aside(root / layout.APPENDED).name)
-        keep(root, {"since": now.isoformat(timespec="seconds")})
-    return aside
-
-
-def keep(root: Path, values: dict[str, Any]) -> None:
-    """Write some of them."""
-    files.write_json(root / layout.RETRAIN, state(root) | values)
-
-
-def why_not(options: Retrain, kept: dict[str, Any], labelled: int | None, now: datetime) -> str | None:
-    """Why there is no retraining now; None: there may be one. `labelled` None: nobody counts labels."""
-    if kept["refused"] >= options.max_refused:
-        return f"{kept['refused']} candidates in a row were refused: a person must look, then glue monitor --resume"
-    if kept["began"] is not None:
-        again = datetime.fromisoformat(kept["began"]) + span(options.cooldown)
-        if now < again:
-            return f"the last one began at {kept['began']}: not before {again.isoformat(timespec='seconds')}"
-    if labelled is not None and labelled < options.min_labelled:
-        return f"{labelled:,} new labelled rows, of {options.min_labelled:,} that it takes"
-    if options.data == "append" and (labelled or 0) < 2 * MIN_FRESH_ROWS:
-        said = f"{labelled or 0:,} new labelled rows are too few to train on some of them and to judge by the others"
-        return f"{said}: it takes {2 * MIN_FRESH_ROWS}"
-    return None
-
-
-def unused(root: Path, tables: list[pa.Table], *, had_some: bool = False) -> list[pa.Table]:
-    """The labelled rows that no retraining has had; `had_some` says that there was one that took rows of the log.
-
-    Raises:
-        DataError: which ones that are is not known.
-    """
-    since, appended = state(root)["since"], _appended(root)
-    if since is not None:
-        tables = answered_after(tables, datetime.fromisoformat(since))
-    if appended is None:
-        if had_some and since is None:  # a new clone: the rows would be added a second time
-            raise _unknown("is not here")
-        return tables
-    had = _keys(appended)
-    return [table.filter(~_keys(table).isin(had)) for table in tables]
-
-
-def answered_after(tables: list[pa.Table], when: datetime) -> list[pa.Table]:
-    """Their rows that were answered later."""
-    at = np.datetime64(when.astimezone(UTC).replace(tzinfo=None), "us")
-    return [table.filter(table.column("glue_time").to_numpy().astype("datetime64[us]") > at) for table in tables]
-
-
-def _appended(root: Path) -> pa.Table | None:
-    """The keys of the rows that a retraining has had; None where there was none."""
-    path = root / layout.APPENDED
-    if not os.path.lexists(path):
-        return None
-    try:
-        return tables.read_parquet(path)
-    except (OSError, ValueError):  # Arrow's errors are among these
-        raise _unknown("cannot be read") from None
-
-
-def _unknown(said: str) -> DataError:
-    return DataError(
-        f"{layout.APPENDED}: {said}: which rows a retraining has had is not known",
-        hint="glue monitor --resume, which lets only rows count that are answered from then on",
-    )
-
-
-def _keys(table: pa.Table) -> Any:
-    import pandas as pd
-
-    return pd.MultiIndex.from_arrays([table.column(key).to_pandas() for key in KEYS])
-
-
-def note_used(root: Path, answered: list[pa.Table]) -> None:
-    """Write down that a retraining has had these rows."""
-    import pyarrow as pa
-
-    before = _appended(root)
-    parts = [*([] if before is None else [before]), *(table.select(KEYS) for table in answered)]
-    tables.write_parquet(root / layout.APPENDED, pa.concat_tables([one.replace_schema_metadata(None) for one in parts]))
-
-
-def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
-    """Labelled rows of the log with the columns of the labels' table, in its order; what the log lacks is null.
-
-    The rows are in the order of their answers, whichever version gave them: the latest are the last.
-
-    Raises:
-        DataError: the log leaves out what the model takes, or a value does not fit.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    hidden = sorted({*config.serve.log.omit, *config.serve.log.hash})
-    if hidden:
-        raise DataError(
-            f"serve.log does not write {', '.join(hidden)}: such rows cannot be learned from",
-            hint="monitor: {retrain: {data: reread}}",
-        )
-    path = root / config.source.path
-    whole = cache(partial(tables.read_table, path))  # perhaps nobody asks
-    schema = pq.read_schema(path) if tables.suffix(path) == ".parquet" else whole().schema
-    types = {field.name: field.type for field in schema}
-    target, clock = config.data.labels.target, config.source.timestamps
-    made = []
-    for table in answered:
-        columns = {}
-        for name, kind in types.items():
-            if name == target:
-                values: Any = table.column(TRUTH)
-            elif name in table.column_names:
-                values = table.column(name)
-            elif name in clock:
-                values = _moment(table.column("glue_time"), clock.index(name) if len(clock) > 1 else None)
-            else:
-                values = pa.nulls(table.num_rows)
-            if pa.types.is_boolean(values.type) and is_text(kind):
-                values = _in_words(values, whole().column(name))
-            columns[name] = _cast(values, kind, name)
-        made.append(pa.table(columns))
-    times = np.concatenate([table.column("glue_time").to_numpy() for table in answered])
-    return pa.concat_tables(made).take(np.argsort(times, kind="stable"))
-
-
-def _moment(times: Any, part: int | None) -> Any:
-    """When a row was answered, or a part of that as the labels' table has it."""
-    import pyarrow.compute as pc
-
-    return times if part is None else getattr(pc, PARTS[part])(times)
-
-
-def _in_words(values: Any, column: Any) -> Any:
-    """Booleans as a column of text has them, yes and no perhaps: other words are new values to its expectations."""
-    import pyarrow.compute as pc
-
-    there = column.drop_null().value_counts().to_pylist()
-    ranked = [one["values"] for one in sorted(there, key=lambda one: -one["counts"])]
-
-    def written(words: set[str], otherwise: str) -> str:
-        return next((one for one in ranked if one.strip().lower() in words), otherwise)
-
-    return pc.if_else(values, written(TRUE, "true"), written(FALSE, "false"))
-
-
-def _cast(values: Any, kind: Any, name: str) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_timestamp(values.type) and is_text(kind):
-        values = pc.strftime(values, "%Y-%m-%dT%H:%M:%S")
-    elif is_text(values.type) and pa.types.is_boolean(kind):
-        values = pc.utf8_lower(values)
-    if pa.types.is_timestamp(values.type) and pa.types.is_timestamp(kind):
-        values = values.cast(pa.timestamp(kind.unit, values.type.tz), safe=False)
-    try:
-        return values.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"column {name!r} is {kind} in the labels' table: {first_line(error, 120)}") from None
-
-
-@contextlib.contextmanager
-def put_back_unless(root: Path, paths: list[str]) -> Iterator[list[bool]]:
-    """Copies of files while the block is at work, put back after it unless it says that what it wrote may stay.
-
-    DVC has each version of a table that it tracks: a run of the pipeline saves what it reads. A process that is killed
-    meanwhile leaves the copies, and the next retraining puts them back.
-    """
-    making, before = root / f"{layout.BEFORE}.making", root / layout.BEFORE
-    shutil.rmtree(making, ignore_errors=True)
-    for path in paths:
-        copy = making / path
-        copy.parent.mkdir(parents=True, exist_ok=True)
+def resume(config: configs.Config, root: Path) -> int:
+    """A person has looked: candidates are trained again, here and by jobs. Returns how many in a row were refused."""
+    for name in limits.begin_anew(root, datetime.now(UTC), had_some=_used_rows(config)):
+        log.info("what cannot be read is %s/%s now", layout.STATE, name)
+    refused: int = limits.state(root)["refused"]
+    limits.keep(root, {"refused": 0, "began": None})
+    if config.tracking.uri is not None:  # jobs have no file of their own
         try:
-            os.link((root / path).resolve(), copy)  # a file is replaced, never written into: the old one stays
-        except OSError:
-            shutil.copy2(root / path, copy)
-    making.rename(before)
-    stay: list[bool] = []
+            refused += _resume_jobs(config, root)
+        except GlueError as error:
+            log.warning("warning: jobs do not know of it: %s", error.message)
+    return refused
+
+
+def _resume_jobs(config: configs.Config, root: Path) -> int:
+    from mlops_glue.delivery.fetch import opened
+
+    store, model = opened(root, config, create=False), config.model_name
+    versions = store.versions(model)
+    if not versions:
+        return 0
+    refused = _refused_in_a_row(store, model, 0)
+    store.set_model_tag(model, limits.TAG, json.dumps({"resumed": max(versions)}))
+    return refused
+
+
+def _used_rows(config: configs.Config) -> bool:
+    """Has a retraining added rows of the log to the table?"""
+    return config.monitor.retrain.data == "append" and bool(config.split.fresh_after)
+
+
+def _retrain(
+    config: configs.Config, root: Path, env: str | None, labelled: list[pa.Table], now: datetime, train: Train
+) -> dict[str, Any]:
+    if restored := retrain_rows.restore(root):
+        log.info("%s: put back as before a retraining that was killed", ", ".join(restored))
+    options = config.monitor.retrain
+    new = limits.unused(root, labelled, had_some=_used_rows(config))
+    rows = limits.labelled(new)
+    counted = rows if config.monitor.labels is not None else None  # the source that is read again has its own
+    why = limits.why_not(options, limits.state(root), counted, now)
+    if why is not None:
+        return _result("skipped", why)
+    limits.began(root)
+    path = root / config.source.path
+    changed = [config.source.path] if options.data == "append" else []
+    if options.data == "append":
+        fresh, after = retrain_rows.as_source(config, root, new), tables.read_table(path).num_rows
+    else:
+        fresh, after = None, _known_until(config, root)
+    bounds = limits.bounds(list(config.split.fresh_after), after)
+    with retrain_rows.transaction(root, [*changed, layout.CONFIG, "dvc.yaml"]) as changes:
+        if fresh is not None:
+            tables.append_rows(path, fresh)
+            log.info("retraining: %s labelled rows are added to %s", f"{rows:,}", config.source.path)
+        result = _run(root, env, train, {"split.fresh_after": json.dumps(bounds)})
+        if result["outcome"] == "promoted":
+            changes.commit()
+    if result["outcome"] == "promoted":
+        limits.note_used(root, new)
+    elif options.data == "append":
+        log.info("retraining: %s is as it was before; so is what was made of it", config.source.path)
+        _run(root, env, train)
+    refused = limits.state(root)["refused"]
+    limits.keep(root, {"refused": {"promoted": 0, "refused": refused + 1}.get(result["outcome"], refused)})
+    return result
+
+
+def _known_until(config: configs.Config, root: Path) -> int | str:
+    """What the champion was made of, of a table that somebody else adds to: up to a moment, or so many first rows.
+
+    Raises:
+        DataError: that is not known, or the table does not begin with those rows any more.
+    """
+    from mlops_glue.delivery.fetch import opened
+    from mlops_glue.delivery.publish import NEWEST
+    from mlops_glue.delivery.rows import version_rows
+
+    store = opened(root, config, create=False)
+    champion = store.champion(config.model_name)
+    newest = store.tags(config.model_name, champion).get(NEWEST) if champion is not None else None
+    if config.split.by == "time" and newest is not None:
+        return newest
+    of_champion = version_rows(store, config.model_name, champion) if champion is not None else None
+    where = f"{config.source.path}: which of its rows are fresh is not known"
+    if of_champion is None:
+        raise DataError(f"{where}: the champion does not say which ones it was made of", hint="glue run")
+    if not of_champion.begin(tables.read_table(root / config.source.path)):
+        raise DataError(f"{where}: it does not begin with those of v{champion}", hint="split: {by: time}")
+    return len(of_champion.ids)
+
+
+def _run(root: Path, env: str | None, train: Train, overrides: dict[str, str] | None = None) -> dict[str, Any]:
+    """Run the pipeline and deliver; what came of the candidate."""
     try:
-        yield stay
-    finally:
-        if stay:
-            _forget(before)
-        else:
-            put_back(root)
+        result = train(root, env, Options(overrides=overrides or {}))
+    except CheckFailed as error:
+        return _result("refused", error.message)
+    except GlueError as error:
+        return _result("failed", error.message)
+    delivery = result.delivery
+    assert delivery is not None  # nothing stops it before
+    fresh, version = delivery.get("fresh"), delivery["version"]
+    if result.refused:
+        return _result("refused", "; ".join(result.refused), version, fresh)
+    if delivery["champion"] == version and delivery["previous"] != version:
+        return _result("promoted", f"v{version} is champion, before it v{delivery['previous']}", version, fresh)
+    return _result("unchanged", "nothing has changed since the last run", version, fresh)
 
 
-def put_back(root: Path) -> list[str]:
-    """Bring back the files of before a retraining that did not end well; which ones there were."""
-    before = root / layout.BEFORE
-    there = sorted(one.relative_to(before) for one in before.rglob("*") if one.is_file())
-    for path in there:
-        with files.atomic(root / path) as temporary:  # what a link points to is what was changed
-            shutil.copyfile(before / path, temporary)
-    _forget(before)
-    return [path.as_posix() for path in there]
-
-
-def _forget(before: Path) -> None:
-    """Remove the copies as a whole: of half of them nobody could tell what they belong to."""
-    gone = before.with_name(f"{before.name}.gone")
-    shutil.rmtree(gone, ignore_errors=True)
-    if before.is_dir():
-        before.rename(gone)
-        shutil.rmtree(gone)
-
-
-def bounds(former: list[int | str], now: int | str) -> list[int | str]:
-    """`split.fresh_after` with one more; a bound that is not before it is of a table that is no more."""
-    return [one for one in former if type(one) is not type(now) or one < now] + [now]  # type: ignore[operator]
-
-
-def began(root: Path) -> None:
-    """A retraining begins."""
-    keep(root, {"began": datetime.now(UTC).isoformat(timespec="seconds")})
-
-
-def labelled(tables: list[pa.Table]) -> int:
-    """Rows of all of them."""
-    return sum(table.num_rows for table in tables)
+def _result(
+    outcome: str, reason: str, version: int | None = None, fresh: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    learned = f"; {describe.fresh_rows(fresh)}" if fresh else ""
+    return {"outcome": outcome, "reason": f"{reason}{learned}", "version": version, "fresh": fresh}

@@ -16,6 +16,7 @@ from mlops_glue import config as configs
 from mlops_glue import parsing, streaming, tables
 from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import DataError, ToolError, UsageError, first_line
+from mlops_glue.layout import CONFIG
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,6 +50,29 @@ def moment(text: str) -> datetime:
         return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"--since {text}: is no time", hint="--since 2026-11-25 or 2026-11-25T10:00:00Z") from None
+
+
+def of_log(
+    config: configs.Config, root: Path, now: datetime, *, last: str | None, since: str | None, rows: int | None
+) -> Window:
+    """The part of the prediction log that is asked for; without any of the three `monitor.last` says which.
+
+    Raises:
+        UsageError: there is no log, or what is asked for is no window.
+    """
+    if config.serve.prediction_log is None:
+        raise UsageError(
+            f"{CONFIG} serve.prediction_log: is not set, so nothing is known of what was served",
+            hint="serve: {prediction_log: data/predictions}, or glue monitor --current FILE",
+        )
+    where = configs.resolve(config.serve.prediction_log, "serve.prediction_log")
+    folder = Folder(where if "://" in where else str(root / where))
+    begin = moment(since) if since is not None else None
+    if begin is not None and begin > now:
+        raise UsageError(f"--since {since}: is in the future", hint=f"it is {now.isoformat(timespec='seconds')}")
+    if begin is None and rows is None:
+        begin = now - span(last or config.monitor.last)
+    return Window(folder, config.model_name, begin, now, rows)
 
 
 @dataclass
@@ -90,7 +114,7 @@ class Window:
         """Of these files the log's own, if it has them by now, are not read too."""
         return {name for name, _, _ in self.waiting.files()} if self.waiting is not None else set()
 
-    def bounded(self, version: int | None = None) -> None:
+    def resolve_start(self, version: int | None = None) -> None:
         """Turn `rows` into the time since when there are so many, of one version or of all."""
         if self.rows is None:
             return

@@ -19,10 +19,11 @@ from sklearn.metrics import roc_auc_score
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, tables
-from mlops_glue.commands.retrain import retrain
 from mlops_glue.delivery import history
 from mlops_glue.delivery.fetch import opened
+from mlops_glue.delivery.run import run
 from mlops_glue.monitoring.labels import TRUTH
+from mlops_glue.monitoring.retrain import retrain
 from mlops_glue.pipeline.stages import FORMAT
 from mlops_glue.scoring import Bundle
 from tests.conftest import Glue
@@ -81,7 +82,7 @@ def _here(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def again(root: Path, rows: pa.Table) -> dict[str, Any]:
     config = configs.load(root)
-    return retrain(config, root, opened(root, config), None, [rows], NOW)
+    return retrain(config, root, opened(root, config), None, [rows], NOW, run)
 
 
 def train_again(root: Path, rows: pa.Table) -> dict[str, Any]:

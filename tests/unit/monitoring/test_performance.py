@@ -239,7 +239,7 @@ def test_worse_by_how_much_at_least(higher: bool, before: Any, now: Any, apart: 
 
 def test_a_figure_says_what_it_is_of() -> None:
     """By labels of some rows, of a sample of a great table, or estimated."""
-    from mlops_glue.commands.react import performs
+    from mlops_glue.monitoring.wording import performance as performs
 
     of = {"metric": "f1", "value": 0.9, "low": 0.8, "high": 0.95, "holdout": {"value": 0.91}, "estimated": False}
     of |= {"labelled": 2500, "rows": 20_000, "coverage": 0.125, "sampled": None}
@@ -253,19 +253,20 @@ def test_a_figure_says_what_it_is_of() -> None:
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_labels_that_drift_are_told_and_are_an_alert_where_that_is_asked_for(asked: bool) -> None:
-    from mlops_glue.commands.react import judged, lines
+    from mlops_glue.monitoring.verdict import combine_verdicts
+    from mlops_glue.monitoring.wording import incident
 
     target = {"method": "jensenshannon", "distance": 0.4, "threshold": 0.1, "drifted": True}
     of = {"verdict": "ok", "target": target, "value": None, "note": None}
     for before, wanted in (("ok", "drift" if asked else "ok"), ("not enough data", "not enough data")):
         told: dict[str, Any] = {"versions": [{"version": 1, "verdict": before, "performance": of}]}
-        judged(told, {1}, target=asked)
+        combine_verdicts(told, {1}, target=asked)
         assert (told["verdict"], told["versions"][0]["verdict"]) == (wanted, wanted)
-        assert list(lines(told, [], 0.0)) == ["the labels drifted: jensenshannon 0.400, drift from 0.100"]
+        assert incident([], told["performance"]) == ["the labels drifted: jensenshannon 0.400, drift from 0.100"]
     of["target"] = target | {"drifted": False}
     told = {"versions": [{"version": 1, "verdict": "ok", "performance": of}]}
-    judged(told, {1}, target=asked)
-    assert told["verdict"] == "ok" and not list(lines(told, [], 0.0))
+    combine_verdicts(told, {1}, target=asked)
+    assert told["verdict"] == "ok" and incident([], told["performance"]) == []
 
 
 def kept(folder: Path, schema: Schema, calibration: Any = None, **scores: Any) -> Path:

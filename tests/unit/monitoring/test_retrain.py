@@ -15,10 +15,15 @@ import pytest
 from mlops_glue import files, layout, tables
 from mlops_glue.config import Config, Retrain
 from mlops_glue.errors import DataError
-from mlops_glue.monitoring import retrain
+from mlops_glue.monitoring import retrain_limits as limits
+from mlops_glue.monitoring import retrain_rows
 from mlops_glue.monitoring.labels import TRUTH
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
+def no_run(*_: Any) -> Any:
+    raise AssertionError("nothing is trained here")
 
 
 @pytest.mark.parametrize(
@@ -33,7 +38,7 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
     ],
 )
 def test_limits(kept: dict[str, Any], labelled: int, said: str | None) -> None:
-    told = retrain.why_not(Retrain(), {"began": None, "refused": 0, **kept}, labelled, NOW)
+    told = limits.why_not(Retrain(), {"began": None, "refused": 0, **kept}, labelled, NOW)
     assert (told is None) == (said is None) and (said or "") in (told or "")
 
 
@@ -56,7 +61,7 @@ def test_a_csv_file_stays_as_it_is_to_the_byte(name: str, tmp_path: Path) -> Non
     """Its delimiter, its decimal comma, its encoding; the last line had no end."""
     before = CSV.encode("latin-1")
     (tmp_path / name).write_bytes(gzip.compress(before) if name.endswith("gz") else before)
-    rows = retrain.as_source(config(name, timestamp=["year", "month", "id"]), tmp_path, [log()])
+    rows = retrain_rows.as_source(config(name, timestamp=["year", "month", "id"]), tmp_path, [log()])
     tables.append_rows(tmp_path / name, rows)
     after = (tmp_path / name).read_bytes()
     text = gzip.decompress(after) if name.endswith("gz") else after
@@ -78,33 +83,33 @@ def test_parquet_and_jsonl(tmp_path: Path) -> None:
     """Columns that the log does not have are null; the time is when it was answered."""
     old = pa.table({"note": ["x"], "n": pa.array([1], pa.int32()), "at": [NOW.replace(tzinfo=None)], "y": [True]})
     pq.write_table(old, tmp_path / "t.parquet")
-    rows = retrain.as_source(config("t.parquet", timestamp="at"), tmp_path, [log()])
+    rows = retrain_rows.as_source(config("t.parquet", timestamp="at"), tmp_path, [log()])
     tables.append_rows(tmp_path / "t.parquet", rows)
     got = pq.read_table(tmp_path / "t.parquet")
     assert got.schema.equals(old.schema) and got["note"].to_pylist() == ["x", None, None]
     assert got["at"][2].as_py() == datetime(2026, 11, 25, 13)
     (tmp_path / "t.jsonl").write_text('{"n": 1, "town": "Wien", "y": true}\n')
-    tables.append_rows(tmp_path / "t.jsonl", retrain.as_source(config("t.jsonl"), tmp_path, [log()]))
+    tables.append_rows(tmp_path / "t.jsonl", retrain_rows.as_source(config("t.jsonl"), tmp_path, [log()]))
     assert tables.read_table(tmp_path / "t.jsonl").to_pydict()["y"] == [True, True, False]
 
 
 def test_booleans_are_written_in_the_words_of_the_table(tmp_path: Path) -> None:
     """Another word would be a new value, which an expectation of the table refuses."""
     (tmp_path / "t.csv").write_text("town,n,y\nYes,1,true\nNo,2,false\nNo,3,false\nno,4,true\n,5,true\n")
-    rows = retrain.as_source(config("t.csv"), tmp_path, [log(town=[True, False]), log(town=[None, True])])
+    rows = retrain_rows.as_source(config("t.csv"), tmp_path, [log(town=[True, False]), log(town=[None, True])])
     assert rows["town"].to_pylist() == ["Yes", None, "No", "Yes"]  # in the order of their times
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"n": [1], "y": [True]}), tmp_path / "t.parquet")
     with pytest.raises(DataError, match="column 'n' is int64 in the labels' table"):
-        retrain.as_source(config("t.parquet"), tmp_path, [log(n=[0.5, 1.0])])
+        retrain_rows.as_source(config("t.parquet"), tmp_path, [log(n=[0.5, 1.0])])
     with pytest.raises(DataError, match="column 'y' is bool"):
-        retrain.as_source(config("t.parquet"), tmp_path, [log(**{TRUTH: ["maybe", "true"]})])
+        retrain_rows.as_source(config("t.parquet"), tmp_path, [log(**{TRUTH: ["maybe", "true"]})])
     hidden = config("t.parquet").model_dump()
     hidden["serve"]["log"]["omit"] = ["n"]
     with pytest.raises(DataError, match=r"serve.log does not write n: such rows cannot be learned from"):
-        retrain.as_source(Config.model_validate(hidden), tmp_path, [log()])
+        retrain_rows.as_source(Config.model_validate(hidden), tmp_path, [log()])
     (tmp_path / "t.csv").write_bytes("town,y\nKöln,true\n".encode("latin-1"))
     with pytest.raises(DataError, match="its encoding does not have '日'"):
         tables.append_rows(tmp_path / "t.csv", pa.table({"town": ["日"], "y": [True]}))
@@ -113,19 +118,19 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_rows_are_used_once(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
-    assert retrain.labelled(retrain.unused(tmp_path, [log()])) == 2
-    retrain.note_used(tmp_path, [log().slice(0, 1)])
-    assert retrain.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
-    retrain.note_used(tmp_path, [log().slice(1)])
-    assert retrain.labelled(retrain.unused(tmp_path, [log()])) == 0
+    assert limits.labelled(limits.unused(tmp_path, [log()])) == 2
+    limits.note_used(tmp_path, [log().slice(0, 1)])
+    assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
+    limits.note_used(tmp_path, [log().slice(1)])
+    assert limits.labelled(limits.unused(tmp_path, [log()])) == 0
 
 
 def test_rows_of_one_request_are_several_labels(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
     several = log(glue_request_id=["a", "a"], glue_row=[0, 1])
-    retrain.note_used(tmp_path, [several.slice(0, 1)])
-    (left,) = retrain.unused(tmp_path, [several])
-    assert left.select(retrain.KEYS).to_pylist() == [{"glue_request_id": "a", "glue_row": 1}]
+    limits.note_used(tmp_path, [several.slice(0, 1)])
+    (left,) = limits.unused(tmp_path, [several])
+    assert left.select(limits.KEYS).to_pylist() == [{"glue_request_id": "a", "glue_row": 1}]
 
 
 @pytest.mark.parametrize(
@@ -146,41 +151,41 @@ def test_rows_of_one_request_are_several_labels(tmp_path: Path) -> None:
 )
 def test_a_torn_state_is_not_believed(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is reported as the outcome of the retraining, so that the monitor goes on to print its verdict."""
-    from mlops_glue.commands.retrain import retrain as train
+    from mlops_glue.monitoring.retrain import retrain as train
 
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     (tmp_path / ".glue").mkdir()
     (tmp_path / layout.RETRAIN).write_text(text)
     with pytest.raises(DataError, match="cannot be read: what retraining has done is not known"):
-        retrain.state(tmp_path)
-    told = train(config("t.csv"), tmp_path, Registry(), None, [log()], NOW)  # type: ignore[arg-type]
+        limits.state(tmp_path)
+    told = train(config("t.csv"), tmp_path, Registry(), None, [log()], NOW, no_run)  # type: ignore[arg-type]
     assert told["outcome"] == "failed" and "glue monitor --resume" in told["reason"]
     assert (tmp_path / layout.RETRAIN).read_text() == text
 
 
 def test_a_sound_state(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
-    assert retrain.state(tmp_path) == {"began": None, "refused": 0, "since": None, "resumed": 0}
-    retrain.keep(tmp_path, {"refused": 2})
-    retrain.began(tmp_path)
-    assert retrain.state(tmp_path)["refused"] == 2 and retrain.state(tmp_path)["began"]
+    assert limits.state(tmp_path) == {"began": None, "refused": 0, "since": None, "resumed": 0}
+    limits.keep(tmp_path, {"refused": 2})
+    limits.began(tmp_path)
+    assert limits.state(tmp_path)["refused"] == 2 and limits.state(tmp_path)["began"]
 
 
 def test_bounds_of_a_table_that_is_no_more_are_dropped() -> None:
-    assert retrain.bounds([], 3600) == [3600] == retrain.bounds([3600], 3600) == retrain.bounds([4000], 3600)
-    assert retrain.bounds([3600], 4240) == [3600, 4240]
-    assert retrain.bounds([3600, "2026-01-02"], "2026-01-03") == [3600, "2026-01-02", "2026-01-03"]
-    assert retrain.bounds(["2026-01-03"], "2026-01-03") == ["2026-01-03"]
+    assert limits.bounds([], 3600) == [3600] == limits.bounds([3600], 3600) == limits.bounds([4000], 3600)
+    assert limits.bounds([3600], 4240) == [3600, 4240]
+    assert limits.bounds([3600, "2026-01-02"], "2026-01-03") == [3600, "2026-01-02", "2026-01-03"]
+    assert limits.bounds(["2026-01-03"], "2026-01-03") == ["2026-01-03"]
 
 
 @pytest.mark.parametrize("data, labelled, few", [("append", 99, True), ("append", 100, False), ("append", None, True)])
 def test_too_few_rows_to_judge_by_wait_for_more(data: Any, labelled: int | None, few: bool) -> None:
-    told = retrain.why_not(Retrain(data=data, min_labelled=1), {"began": None, "refused": 0}, labelled, NOW)
+    told = limits.why_not(Retrain(data=data, min_labelled=1), {"began": None, "refused": 0}, labelled, NOW)
     assert (told is not None and "it takes 100" in told) == few
 
 
 def test_a_source_that_is_read_again_counts_its_own_rows() -> None:
-    assert retrain.why_not(Retrain(data="reread"), {"began": None, "refused": 0}, None, NOW) is None
+    assert limits.why_not(Retrain(data="reread"), {"began": None, "refused": 0}, None, NOW) is None
 
 
 def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
@@ -199,39 +204,39 @@ def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
     def unchanged() -> bool:
         return path.read_text() == "a\n1\n" and config.read_text() == "glue: 1\n"
 
-    with retrain.put_back_unless(tmp_path, paths):
+    with retrain_rows.transaction(tmp_path, paths):
         change()
-    assert unchanged() and retrain.put_back(tmp_path) == []
-    with pytest.raises(RuntimeError), retrain.put_back_unless(tmp_path, paths):
+    assert unchanged() and retrain_rows.restore(tmp_path) == []
+    with pytest.raises(RuntimeError), retrain_rows.transaction(tmp_path, paths):
         change()
         raise RuntimeError
     assert unchanged()
-    context = retrain.put_back_unless(tmp_path, paths)
+    context = retrain_rows.transaction(tmp_path, paths)
     context.__enter__()  # killed: what comes after never runs
     change()
     (tmp_path / layout.RETRAIN).write_text('{"refused": ')  # a torn state does not hide it
     assert not unchanged()
-    assert retrain.put_back(tmp_path) == ["glue.yaml", "raw/t.csv"] and unchanged()
+    assert retrain_rows.restore(tmp_path) == ["glue.yaml", "raw/t.csv"] and unchanged()
     (tmp_path / f"{layout.BEFORE}.making").mkdir()  # killed while it made the copies: nothing was changed yet
     (tmp_path / f"{layout.BEFORE}.making/glue.yaml").write_text("gl")
-    assert retrain.put_back(tmp_path) == [] and unchanged()
-    with retrain.put_back_unless(tmp_path, paths) as stay:
+    assert retrain_rows.restore(tmp_path) == [] and unchanged()
+    with retrain_rows.transaction(tmp_path, paths) as changes:
         change()
-        stay.append(True)
+        changes.commit()
     assert not unchanged() and path.read_text() == "a\n1\n2\n" and config.read_text() == "glue: 2\n"
-    assert retrain.put_back(tmp_path) == []
+    assert retrain_rows.restore(tmp_path) == []
     assert [one.name for one in (tmp_path / layout.STATE).iterdir()] == ["retrain.json"]
 
 
 def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from filelock import FileLock
 
-    from mlops_glue.commands.retrain import retrain as train
+    from mlops_glue.monitoring.retrain import retrain as train
 
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     (tmp_path / ".glue").mkdir()
     with FileLock(tmp_path / layout.RETRAIN_LOCK):
-        told = train(config("t.csv"), tmp_path, Registry(), None, [], NOW)  # type: ignore[arg-type]
+        told = train(config("t.csv"), tmp_path, Registry(), None, [], NOW, no_run)  # type: ignore[arg-type]
     assert told["outcome"] == "skipped" and "another retraining is at work" in told["reason"]
 
 
@@ -260,7 +265,7 @@ class Registry:
 
 def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine ends with the job, so the registry knows when one was asked for, and which ones were refused."""
-    from mlops_glue.commands.retrain import retrain as train
+    from mlops_glue.monitoring.retrain import retrain as train
 
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     asked = config("t.csv").model_dump()
@@ -268,7 +273,7 @@ def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pyt
     of, registry = Config.model_validate(asked), Registry()
 
     def ask(hours: float, store: Registry = registry, rows: int = 2) -> tuple[str, str]:
-        told = train(of, tmp_path, store, None, [log().slice(0, rows)], NOW + timedelta(hours=hours))  # type: ignore[arg-type]
+        told = train(of, tmp_path, store, None, [log().slice(0, rows)], NOW + timedelta(hours=hours), no_run)  # type: ignore[arg-type]
         return told["outcome"], told["reason"]
 
     assert ask(0, rows=1) == ("skipped", "1 new labelled rows, of 2 that it takes") and registry.text is None
@@ -295,26 +300,26 @@ def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pyt
 def test_which_rows_were_used_is_not_known(tmp_path: Path) -> None:
     """None counts then, until a person says so; and after that only those that are answered later."""
     (tmp_path / ".glue").mkdir()
-    retrain.note_used(tmp_path, [log().slice(0, 1)])
+    limits.note_used(tmp_path, [log().slice(0, 1)])
     whole = (tmp_path / layout.APPENDED).read_bytes()
     for torn in (b"", whole[: len(whole) // 2], b"garbage"):
         (tmp_path / layout.APPENDED).write_bytes(torn)
         with pytest.raises(DataError, match="which rows a retraining has had is not known"):
-            retrain.unused(tmp_path, [log()])
-    assert retrain.begin_anew(tmp_path, NOW) == ["appended.parquet.torn"]
-    assert retrain.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
-    assert retrain.begin_anew(tmp_path, NOW) == []
+            limits.unused(tmp_path, [log()])
+    assert limits.begin_anew(tmp_path, NOW) == ["appended.parquet.torn"]
+    assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
+    assert limits.begin_anew(tmp_path, NOW) == []
 
 
 def test_rows_are_not_added_again_where_it_is_lost_which_were(tmp_path: Path) -> None:
     """A new clone has what was added in its table, and not the list of it, which git does not keep."""
     (tmp_path / ".glue").mkdir()
     with pytest.raises(DataError, match=r"appended.parquet: is not here: which rows a retraining has had is not known"):
-        retrain.unused(tmp_path, [log()], had_some=True)
-    assert retrain.labelled(retrain.unused(tmp_path, [log()])) == 2  # there was none
+        limits.unused(tmp_path, [log()], had_some=True)
+    assert limits.labelled(limits.unused(tmp_path, [log()])) == 2  # there was none
     for now, left in ((NOW, ["b"]), (NOW + timedelta(days=9), ["b"])):  # said twice is said once
-        assert retrain.begin_anew(tmp_path, now, had_some=True) == []
-        (rows,) = retrain.unused(tmp_path, [log()], had_some=True)
+        assert limits.begin_anew(tmp_path, now, had_some=True) == []
+        (rows,) = limits.unused(tmp_path, [log()], had_some=True)
         assert rows["glue_request_id"].to_pylist() == left
 
 
@@ -325,7 +330,7 @@ def test_the_truth_in_other_words_is_learned_as_the_classes_are_written(tmp_path
     pq.write_table(pa.table({"n": [1.0], "y": [1]}), tmp_path / "t.parquet")
     said = Joined(log(**{TRUTH: ["True", "no"]}), 2).in_words_of(Schema("binary", "y", labels=[0, 1], positive=1))
     assert said.table is not None
-    assert retrain.as_source(config("t.parquet"), tmp_path, [said.table])["y"].to_pylist() == [1, 0]
+    assert retrain_rows.as_source(config("t.parquet"), tmp_path, [said.table])["y"].to_pylist() == [1, 0]
 
 
 SOUND = {"began": None, "refused": 0, "since": None, "resumed": 0}
@@ -349,12 +354,12 @@ SOUND = {"began": None, "refused": 0, "since": None, "resumed": 0}
 )
 def test_what_is_no_state(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        retrain.checked(text)
+        limits.checked(text)
 
 
 def test_what_a_state_does_not_say_is_as_at_the_beginning() -> None:
     """And what it says beside is kept."""
-    assert retrain.checked("{}") == SOUND
+    assert limits.checked("{}") == SOUND
     whole = {
         "began": "2026-11-25T12:00:00+01:00",
         "refused": 2,
@@ -362,7 +367,7 @@ def test_what_a_state_does_not_say_is_as_at_the_beginning() -> None:
         "resumed": 7,
         "x": [1],
     }
-    assert retrain.checked(json.dumps(whole)) == whole
+    assert limits.checked(json.dumps(whole)) == whole
 
 
 def test_a_state_that_leads_nowhere_is_not_believed(tmp_path: Path) -> None:
@@ -370,12 +375,12 @@ def test_a_state_that_leads_nowhere_is_not_believed(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
     (tmp_path / layout.RETRAIN).symlink_to("nowhere.json")
     with pytest.raises(DataError) as refused:
-        retrain.state(tmp_path)
+        limits.state(tmp_path)
     assert refused.value.message == ".glue/retrain.json: cannot be read: what retraining has done is not known"
     assert refused.value.hint == "glue monitor --resume, which begins anew"
     (tmp_path / layout.APPENDED).symlink_to("nowhere.parquet")
     with pytest.raises(DataError) as refused:
-        retrain.note_used(tmp_path, [log()])
+        limits.note_used(tmp_path, [log()])
     said = ".glue/appended.parquet: cannot be read: which rows a retraining has had is not known"
     assert refused.value.message == said
     assert refused.value.hint == "glue monitor --resume, which lets only rows count that are answered from then on"
@@ -384,20 +389,20 @@ def test_a_state_that_leads_nowhere_is_not_believed(tmp_path: Path) -> None:
 def test_after_beginning_anew_only_what_was_torn_is_aside(tmp_path: Path) -> None:
     """Where it is known which rows were used, those that were answered before count as well."""
     (tmp_path / ".glue").mkdir()
-    assert retrain.begin_anew(tmp_path, NOW) == []
-    retrain.keep(tmp_path, {"refused": 3})
-    retrain.note_used(tmp_path, [log().slice(1)])
+    assert limits.begin_anew(tmp_path, NOW) == []
+    limits.keep(tmp_path, {"refused": 3})
+    limits.note_used(tmp_path, [log().slice(1)])
     (tmp_path / layout.RETRAIN).write_text('{"refused": ')
-    assert retrain.begin_anew(tmp_path, NOW) == ["retrain.json.torn"]
+    assert limits.begin_anew(tmp_path, NOW) == ["retrain.json.torn"]
     assert (tmp_path / ".glue/retrain.json.torn").read_text() == '{"refused": '
-    assert retrain.state(tmp_path) == SOUND
-    assert retrain.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["a"]
+    assert limits.state(tmp_path) == SOUND
+    assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["a"]
     for path in (layout.RETRAIN, layout.APPENDED):
         (tmp_path / path).write_text("torn")
     now = NOW + timedelta(milliseconds=5)
-    assert retrain.begin_anew(tmp_path, now) == ["retrain.json.torn2", "appended.parquet.torn"]
-    assert retrain.state(tmp_path) == SOUND | {"since": "2026-11-25T12:00:00+00:00"}
-    assert retrain.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
+    assert limits.begin_anew(tmp_path, now) == ["retrain.json.torn2", "appended.parquet.torn"]
+    assert limits.state(tmp_path) == SOUND | {"since": "2026-11-25T12:00:00+00:00"}
+    assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -438,7 +443,7 @@ def test_after_beginning_anew_only_what_was_torn_is_aside(tmp_path: Path) -> Non
     ],
 )
 def test_why_there_is_no_retraining_now(options: Any, kept: Any, labelled: int | None, said: str | None) -> None:
-    told = retrain.why_not(Retrain(**options), SOUND | kept, labelled, NOW)
+    told = limits.why_not(Retrain(**options), SOUND | kept, labelled, NOW)
     assert told == said or (told or "").startswith(f"{said}: a person")
 
 
@@ -448,20 +453,20 @@ def test_rows_count_that_were_answered_later_wherever_the_clock_is() -> None:
     for unit in ("us", "ns", "ms"):
         times = pa.array([NOW + timedelta(milliseconds=at) for at in (-1, 0, 1)], pa.timestamp(unit, "UTC"))
         tables = [pa.table({"glue_time": times, "n": [1, 2, 3]}), pa.table({"glue_time": times[:2], "n": [4, 5]})]
-        left = retrain.answered_after(tables, NOW.astimezone(berlin))
+        left = limits.answered_after(tables, NOW.astimezone(berlin))
         assert [one["n"].to_pylist() for one in left] == [[3], []]
 
 
 def test_what_was_used_is_kept_of_all_tables(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
     first = log().replace_schema_metadata({"of": "one version"})
-    retrain.note_used(tmp_path, [first.slice(0, 1), log(glue_request_id=["c", "d"], glue_row=[1, 2])])
-    retrain.note_used(tmp_path, [first.slice(1)])
+    limits.note_used(tmp_path, [first.slice(0, 1), log(glue_request_id=["c", "d"], glue_row=[1, 2])])
+    limits.note_used(tmp_path, [first.slice(1)])
     kept = pq.read_table(tmp_path / layout.APPENDED)
     assert kept.to_pydict() == {"glue_request_id": ["a", "c", "d", "b"], "glue_row": [0, 1, 2, 0]}
-    left = retrain.unused(tmp_path, [log(), log(glue_request_id=["c", "d"])])
-    assert [one.num_rows for one in left] == [0, 2] and retrain.labelled(left) == 2  # (c, 0) and (d, 0) are others
-    assert retrain.labelled([]) == 0 and type(retrain.labelled([])) is int
+    left = limits.unused(tmp_path, [log(), log(glue_request_id=["c", "d"])])
+    assert [one.num_rows for one in left] == [0, 2] and limits.labelled(left) == 2  # (c, 0) and (d, 0) are others
+    assert limits.labelled([]) == 0 and type(limits.labelled([])) is int
 
 
 def test_rows_are_in_the_order_of_their_answers(tmp_path: Path) -> None:
@@ -470,7 +475,7 @@ def test_rows_are_in_the_order_of_their_answers(tmp_path: Path) -> None:
     at = [NOW + timedelta(hours=one) for one in (5, 1)]
     one = log(glue_time=pa.array(at, pa.timestamp("us", "UTC")), n=[5.0, 1.0])
     two = log(glue_time=pa.array([at[1], NOW], pa.timestamp("us", "UTC")), n=[1.5, 0.0])
-    rows = retrain.as_source(config("t.parquet"), tmp_path, [one, two])
+    rows = retrain_rows.as_source(config("t.parquet"), tmp_path, [one, two])
     assert rows["n"].to_pylist() == [0.0, 1.0, 1.5, 5.0] and rows["y"].to_pylist() == [False, False, True, True]
 
 
@@ -478,7 +483,7 @@ def test_what_the_log_hides_cannot_be_learned(tmp_path: Path) -> None:
     hidden = config("t.parquet").model_dump()
     hidden["serve"]["log"] |= {"omit": ["town", "n"], "hash": ["amount"], "hash_key": "${KEY}"}
     with pytest.raises(DataError) as refused:
-        retrain.as_source(Config.model_validate(hidden), tmp_path, [log()])
+        retrain_rows.as_source(Config.model_validate(hidden), tmp_path, [log()])
     assert refused.value.message == "serve.log does not write amount, n, town: such rows cannot be learned from"
     assert refused.value.hint == "monitor: {retrain: {data: reread}}"
 
@@ -491,7 +496,7 @@ def test_the_moment_of_an_answer_as_the_table_has_it(tmp_path: Path) -> None:
     def of(kind: pa.DataType, name: str = "at", clock: Any = "at") -> Any:
         old = pa.table({**{one: pa.nulls(1, kind) for one in {name, *([clock] if isinstance(clock, str) else clock)}}})
         pq.write_table(old.append_column("y", [[True]]), tmp_path / "t.parquet")
-        rows = retrain.as_source(config("t.parquet", timestamp=clock), tmp_path, [log(glue_time=times)])
+        rows = retrain_rows.as_source(config("t.parquet", timestamp=clock), tmp_path, [log(glue_time=times)])
         assert rows.schema.field(name).type == kind
         return rows[name][0].as_py()
 
@@ -519,14 +524,14 @@ def test_the_moment_of_an_answer_as_the_table_has_it(tmp_path: Path) -> None:
 )
 def test_booleans_in_the_most_frequent_words(there: Any, yes: str, no: str, tmp_path: Path) -> None:
     pq.write_table(pa.table({"town": pa.array(there, pa.string()), "y": [True] * len(there)}), tmp_path / "t.parquet")
-    rows = retrain.as_source(config("t.parquet"), tmp_path, [log(town=[True, False]), log(town=[None, None])])
+    rows = retrain_rows.as_source(config("t.parquet"), tmp_path, [log(town=[True, False]), log(town=[None, None])])
     assert sorted(map(str, rows["town"].to_pylist())) == sorted(["None", "None", yes, no])
 
 
 def test_a_value_of_another_type_is_told_with_its_column(tmp_path: Path) -> None:
     def refusal(**columns: Any) -> str:
         with pytest.raises(DataError) as refused:
-            retrain.as_source(config("t.parquet"), tmp_path, [log(**columns)])
+            retrain_rows.as_source(config("t.parquet"), tmp_path, [log(**columns)])
         return refused.value.message
 
     pq.write_table(pa.table({"n": [1], "flag": [True], "y": ["a"]}), tmp_path / "t.parquet")
@@ -534,16 +539,16 @@ def test_a_value_of_another_type_is_told_with_its_column(tmp_path: Path) -> None
     assert refusal(n=[[1], [2]]).startswith("column 'n' is int64 in the labels' table: Unsupported cast")
     long = "x" * 300
     assert len(refusal(flag=[long, long])) == len("column 'flag' is bool in the labels' table: ") + 120
-    rows = retrain.as_source(config("t.parquet"), tmp_path, [log(flag=["TRUE", "False"])])
+    rows = retrain_rows.as_source(config("t.parquet"), tmp_path, [log(flag=["TRUE", "False"])])
     assert rows["flag"].to_pylist() == [True, False] and rows["y"].to_pylist() == ["true", "false"]
 
 
 def test_began_is_a_moment_with_its_zone(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
-    retrain.keep(tmp_path, {"refused": 1, "resumed": 4})
+    limits.keep(tmp_path, {"refused": 1, "resumed": 4})
     before = datetime.now(UTC).replace(microsecond=0)
-    retrain.began(tmp_path)
-    kept = retrain.state(tmp_path)
+    limits.began(tmp_path)
+    kept = limits.state(tmp_path)
     assert before <= datetime.fromisoformat(kept["began"]) <= datetime.now(UTC) and "." not in kept["began"]
     assert kept["began"].endswith("+00:00") and (kept["refused"], kept["resumed"]) == (1, 4)
 
@@ -556,12 +561,12 @@ def test_copies_are_of_what_the_file_is(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.symlink_to(store)
     (tmp_path / ".glue").mkdir()
-    with retrain.put_back_unless(tmp_path, ["raw/deep/t.csv"]):
+    with retrain_rows.transaction(tmp_path, ["raw/deep/t.csv"]):
         assert (tmp_path / layout.BEFORE / "raw/deep/t.csv").read_text() == "a\n1\n"
         tables.append_rows(path, pa.table({"a": [2]}))
         assert path.read_text() == "a\n1\n2\n"
     assert path.is_symlink() and path.read_text() == "a\n1\n"
-    with pytest.raises(FileNotFoundError), retrain.put_back_unless(tmp_path, ["raw/none.csv"]):
+    with pytest.raises(FileNotFoundError), retrain_rows.transaction(tmp_path, ["raw/none.csv"]):
         pass
 
 
@@ -572,7 +577,7 @@ def test_where_files_cannot_be_linked_they_are_copied(tmp_path: Path, monkeypatc
     monkeypatch.setattr("os.link", refuse)
     (tmp_path / "t.csv").write_text("a\n1\n")
     (tmp_path / ".glue").mkdir()
-    with retrain.put_back_unless(tmp_path, ["t.csv"]):
+    with retrain_rows.transaction(tmp_path, ["t.csv"]):
         (tmp_path / "t.csv").write_text("b\n")
     assert (tmp_path / "t.csv").read_text() == "a\n1\n"
     assert sorted(one.name for one in tmp_path.iterdir()) == [".glue", "t.csv"]
@@ -584,7 +589,7 @@ def test_what_a_kill_left_of_the_copies_is_in_nobodys_way(tmp_path: Path) -> Non
     for name in (f"{layout.BEFORE}.making", f"{layout.BEFORE}.gone"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "old.csv").write_text("old")
-    assert retrain.put_back(tmp_path) == [] and not (tmp_path / "old.csv").exists()
-    with retrain.put_back_unless(tmp_path, ["t.csv"]):
+    assert retrain_rows.restore(tmp_path) == [] and not (tmp_path / "old.csv").exists()
+    with retrain_rows.transaction(tmp_path, ["t.csv"]):
         assert [one.name for one in (tmp_path / layout.BEFORE).iterdir()] == ["t.csv"]
     assert list((tmp_path / ".glue").iterdir()) == []

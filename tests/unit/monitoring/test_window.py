@@ -37,5 +37,5 @@ def test_the_latest_rows_of_a_version_are_its_own(tmp_path: Path) -> None:
         (1, start + timedelta(minutes=6)),
     ):
         window = Window(Folder(str(tmp_path)), "m", None, start + timedelta(days=5), rows=4)
-        window.bounded(version)
+        window.resolve_start(version)
         assert window.since == since

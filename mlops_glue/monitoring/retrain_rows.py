@@ -1,0 +1,159 @@
+"""Labelled rows of the prediction log as rows of the labels' table, and the files that a retraining changes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import files, layout, tables
+from mlops_glue.config import Config
+from mlops_glue.errors import DataError, first_line
+from mlops_glue.monitoring.labels import TRUTH
+from mlops_glue.parsing import FALSE, TRUE, is_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PARTS = ("year", "month", "day", "hour", "minute")
+
+
+def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
+    """Labelled rows of the log with the columns of the labels' table, in its order; what the log lacks is null.
+
+    The rows are in the order of their answers, whichever version gave them: the latest are the last.
+
+    Raises:
+        DataError: the log leaves out what the model takes, or a value does not fit.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    hidden = sorted({*config.serve.log.omit, *config.serve.log.hash})
+    if hidden:
+        raise DataError(
+            f"serve.log does not write {', '.join(hidden)}: such rows cannot be learned from",
+            hint="monitor: {retrain: {data: reread}}",
+        )
+    path = root / config.source.path
+    whole = cache(partial(tables.read_table, path))  # perhaps nobody asks
+    schema = pq.read_schema(path) if tables.suffix(path) == ".parquet" else whole().schema
+    types = {field.name: field.type for field in schema}
+    target, clock = config.data.labels.target, config.source.timestamps
+    made = []
+    for table in answered:
+        columns = {}
+        for name, kind in types.items():
+            if name == target:
+                values: Any = table.column(TRUTH)
+            elif name in table.column_names:
+                values = table.column(name)
+            elif name in clock:
+                values = _moment(table.column("glue_time"), clock.index(name) if len(clock) > 1 else None)
+            else:
+                values = pa.nulls(table.num_rows)
+            if pa.types.is_boolean(values.type) and is_text(kind):
+                values = _in_words(values, whole().column(name))
+            columns[name] = _cast(values, kind, name)
+        made.append(pa.table(columns))
+    times = np.concatenate([table.column("glue_time").to_numpy() for table in answered])
+    return pa.concat_tables(made).take(np.argsort(times, kind="stable"))
+
+
+def _moment(times: Any, part: int | None) -> Any:
+    """When a row was answered, or a part of that as the labels' table has it."""
+    import pyarrow.compute as pc
+
+    return times if part is None else getattr(pc, PARTS[part])(times)
+
+
+def _in_words(values: Any, column: Any) -> Any:
+    """Booleans as a column of text has them, yes and no perhaps: other words are new values to its expectations."""
+    import pyarrow.compute as pc
+
+    there = column.drop_null().value_counts().to_pylist()
+    ranked = [one["values"] for one in sorted(there, key=lambda one: -one["counts"])]
+
+    def written(words: set[str], otherwise: str) -> str:
+        return next((one for one in ranked if one.strip().lower() in words), otherwise)
+
+    return pc.if_else(values, written(TRUE, "true"), written(FALSE, "false"))
+
+
+def _cast(values: Any, kind: Any, name: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_timestamp(values.type) and is_text(kind):
+        values = pc.strftime(values, "%Y-%m-%dT%H:%M:%S")
+    elif is_text(values.type) and pa.types.is_boolean(kind):
+        values = pc.utf8_lower(values)
+    if pa.types.is_timestamp(values.type) and pa.types.is_timestamp(kind):
+        values = values.cast(pa.timestamp(kind.unit, values.type.tz), safe=False)
+    try:
+        return values.cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"column {name!r} is {kind} in the labels' table: {first_line(error, 120)}") from None
+
+
+class Transaction:
+    """Files that a block changes; they are restored after it unless it commits."""
+
+    committed = False
+
+    def commit(self) -> None:
+        """Let the changes stay."""
+        self.committed = True
+
+
+@contextlib.contextmanager
+def transaction(root: Path, paths: list[str]) -> Iterator[Transaction]:
+    """Keep copies of files while the block is at work, and restore them after it unless it commits.
+
+    DVC has each version of a table that it tracks: a run of the pipeline saves what it reads. A process that is killed
+    meanwhile leaves the copies, and the next retraining restores them.
+    """
+    making, before = root / f"{layout.BEFORE}.making", root / layout.BEFORE
+    shutil.rmtree(making, ignore_errors=True)
+    for path in paths:
+        copy = making / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link((root / path).resolve(), copy)  # a file is replaced, never written into: the old one stays
+        except OSError:
+            shutil.copy2(root / path, copy)
+    making.rename(before)
+    changes = Transaction()
+    try:
+        yield changes
+    finally:
+        if changes.committed:
+            _forget(before)
+        else:
+            restore(root)
+
+
+def restore(root: Path) -> list[str]:
+    """Restore the files of before a retraining that did not end well; returns their names."""
+    before = root / layout.BEFORE
+    copies = sorted(path.relative_to(before) for path in before.rglob("*") if path.is_file())
+    for path in copies:
+        with files.atomic(root / path) as temporary:  # what a link points to is what was changed
+            shutil.copyfile(before / path, temporary)
+    _forget(before)
+    return [path.as_posix() for path in copies]
+
+
+def _forget(before: Path) -> None:
+    """Remove the copies as a whole: of half of them nobody could tell what they belong to."""
+    gone = before.with_name(f"{before.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)
+    if before.is_dir():
+        before.rename(gone)
+        shutil.rmtree(gone)

@@ -1,0 +1,102 @@
+"""How a verdict is worded: the same in the terminal, in an alert, and for two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+SHOWN = 12  # columns
+
+
+def share_of_drift(verdict: dict[str, Any], share: float) -> str:
+    """How much drifted: of the columns' importance, or of the columns where each counts as much as another."""
+    weights = {round(column["weight"], 9) for column in verdict.get("columns", {}).values() if "weight" in column}
+    allowed = f"(alert above {verdict['threshold']:.0%})"
+    if len(weights) > 1:
+        return f"columns carrying {share:.0%} of importance drifted {allowed}"
+    return f"{share:.0%} of columns drifted {allowed}"
+
+
+def drifted_columns(verdict: dict[str, Any]) -> list[str]:
+    """A line for each that drifted, the prediction first, then the weightiest."""
+    drifted = {name: verdict["columns"][name] for name in verdict["drifted"]}
+    prediction = verdict["prediction"]
+    if prediction and prediction["drifted"]:
+        of = verdict["predictions"]
+        sample = f"  of a sample of {count_rows(of)}" if 0 < of < verdict["rows"] else ""
+        drifted = {"prediction": prediction | {"note": sample}, **drifted}
+    width = max(map(len, drifted), default=0)
+    lines = [f"{name:<{width}}{_column(column)}" for name, column in list(drifted.items())[:SHOWN]]
+    return [*lines, f"and {len(drifted) - SHOWN} more"] if len(drifted) > SHOWN else lines
+
+
+def _column(column: dict[str, Any]) -> str:
+    weight = f"  weight {column['weight']:.0%}" if "weight" in column else ""
+    distance = "" if column["distance"] is None else f"  {column['method']} {column['distance']:.3f}"
+    if column["why"] == "distribution":
+        why = f", drift from {column['threshold']:.3f}"
+    elif column["why"] == "nulls":
+        why = f"  {column['null_share']:.0%} nulls, before {column['reference_null_share']:.0%}"
+    else:
+        why = f"  {column['why']}"
+    return f"{weight}{distance}{why}{column.get('note', '')}"
+
+
+def sampled(verdict: dict[str, Any]) -> str:
+    """That distances are of some of the rows, where they are."""
+    return f"distances are of a random sample of {count_rows(verdict['sampled'])}" if verdict.get("sampled") else ""
+
+
+def performance(record: dict[str, Any] | None) -> str:
+    """Performance in a line; "" where nothing is known of it."""
+    if record is None or record["value"] is None:
+        return (record or {}).get("note") or ""
+    interval = f"{record['low']:.4f} to {record['high']:.4f}"
+    line = f"{record['metric']} {record['value']:.4f} ({interval}), on the holdout {record['holdout']['value']:.4f}"
+    sample = f" on a sample of {record['sampled']:,} of {record['rows']:,} rows" if record.get("sampled") else ""
+    if record["estimated"]:
+        return f"{line}; estimated from the model's own probabilities{sample}, no label went into it"
+    rows = f"by {record['labelled']:,} of {record['rows']:,} rows, those with a label"
+    return f"{line}; {rows}{',' if sample else ''}{sample.removesuffix(' rows')}"
+
+
+def label_drift(record: dict[str, Any] | None) -> str:
+    """That the labels drifted, in a line; "" where they did not, or none has come."""
+    found = (record or {}).get("target")
+    if not found or not found["drifted"]:
+        return ""
+    return f"the labels drifted: {found['method']} {found['distance']:.3f}, drift from {found['threshold']:.3f}"
+
+
+def label_delay(record: dict[str, Any]) -> str:
+    """How long labels take; "" where that is not known."""
+    if not record["lag_s"]:
+        return ""
+    median, ninetieth = (_duration(seconds) for seconds in record["lag_s"])
+    return f"labels come after {median}, nine of ten within {ninetieth}"
+
+
+def incident(versions: Iterable[dict[str, Any]], record: dict[str, Any] | None) -> list[str]:
+    """The lines of an alert: what drifted and by how much, then performance.
+
+    Args:
+        versions: verdicts of the versions that still answer.
+        record: of the performance, as `performance` takes it.
+    """
+    lines = []
+    for verdict in versions:
+        if columns := drifted_columns(verdict):
+            lines += [share_of_drift(verdict, verdict["drift_share"] or 0.0), *(f"  {line}" for line in columns)]
+    return [*lines, *filter(None, (performance(record), label_drift(record)))]
+
+
+def count_rows(number: int) -> str:
+    """`1 row`, `12,480 rows`."""
+    return f"{number:,} row{'s' * (number != 1)}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if abs(seconds) >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
