@@ -1,6 +1,6 @@
 """Evidently: the page that people read. Its import takes seconds, so it draws in a process of its own, meanwhile.
 
-The page begins with the verdict and the distances that were computed over all rows; Evidently draws a sample below.
+The page begins with the verdict and its distances; Evidently draws a smaller sample of the rows below.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 METHODS = {
-    "wasserstein": "Wasserstein distance (normed), all rows",
-    "jensenshannon": "Jensen-Shannon distance, all rows",
+    "wasserstein": "Wasserstein distance (normed)",
+    "jensenshannon": "Jensen-Shannon distance",
 }
 MAX_COLUMNS = 60  # that Evidently draws; each takes some 100 kB
 MAX_NAMED = 8  # drifted columns in the head of a page
@@ -187,9 +187,11 @@ def _frame(path: Path, columns: dict[str, dict[str, Any]]) -> pd.DataFrame:
 def _with_head(
     html: str, columns: dict[str, dict[str, Any]], found: dict[str, Any] | None, about: dict[str, str]
 ) -> str:
-    """Evidently's page with a title, and above its widgets what was computed over all rows."""
+    """Evidently's page with a title, and above its widgets the verdict and its distances."""
     title = about.get("title", "Drift") + (f": {found['verdict']}" if found else "")
     facts = [f"{found['rows']:,} rows"] if found else []
+    if found and found.get("sampled"):
+        facts.append(f"distances are of a random sample of {found['sampled']:,} of them")
     facts += [about["window"]] if "window" in about else []
     values = {
         "title": title,
