@@ -57,6 +57,14 @@ def result(line: str = "", *, whole: bool = False, good: str = "", bad: str = ""
     terminal.unwrapped(sys.stdout).write(shown + "\n")
 
 
+def agreed(ask: Callable[[str], bool] | None, question: str) -> bool:
+    """Whether the user says yes; without `ask` they did on the command line."""
+    if ask is None or ask(question):
+        return True
+    result("nothing written")
+    return False
+
+
 def flush() -> None:
     """What was said so far is seen, whatever comes after it."""
     sys.stdout.flush()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mlops_glue.errors import ToolError
 
 T = TypeVar("T")
+FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")  # those that this system has
 
 
 def run_apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
@@ -43,7 +47,6 @@ def end_with_parent(parent: int) -> None:
         parent: the process that started it; if that is gone already, this one ends.
     """
     import ctypes
-    import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent reports ^C, and ends this process
     if sys.platform == "linux":
@@ -78,3 +81,49 @@ def has_ended(process: str) -> bool:
     here = " ".join(identity().split()[:2])
     found = re.fullmatch(rf"{re.escape(here)} (\d+) \d+", process) if here else None
     return found is not None and identity(int(found[1])) != process
+
+
+def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run a command that gets each signal this process gets, and ends in its own way.
+
+    Returns:
+        Its exit code; below zero it is the signal that killed it.
+
+    Raises:
+        OSError: it cannot be run.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # signals that came before the process was there
+
+    def forward(number: int, _: object) -> None:
+        if process is None:
+            early.append(number)
+        elif number != signal.SIGINT or not _terminal_interrupts():
+            process.send_signal(number)
+
+    with _handled_by(forward):
+        process = subprocess.Popen(command, env=environment)
+        for number in early:
+            process.send_signal(number)
+        return process.wait()
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Signals go to `handler`, but for those that this process ignores, as under nohup."""
+    numbers = [getattr(signal, name) for name in FORWARDED if hasattr(signal, name)]
+    before = {n: signal.signal(n, handler) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
+def _terminal_interrupts() -> bool:
+    """Does a terminal send its ^C to this process, and so to the command too?"""
+    try:
+        with open("/dev/tty", "rb", buffering=0) as terminal:  # noqa: PTH123 - no file
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False

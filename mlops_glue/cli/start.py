@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -39,6 +40,12 @@ def init(**options: Any) -> int:
     return init(**options)
 
 
+def _ask(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to be asked", hint="glue adopt --yes")
+    return click.confirm(question)
+
+
 @click.command()
 @click.argument("path", default=".", type=FILE)
 @click.option(
@@ -60,11 +67,11 @@ def adopt(model: str | None, tracking: bool, yes: bool, **options: Any) -> int:
     cd ../churn && glue adopt --yes && cd glue && glue run
     glue adopt --model churn/3 && cd glue && glue serve
     """
-    options["ask"] = None if yes else click.confirm
+    options["ask"] = None if yes else _ask
     if tracking:
         if model is not None or any(options[name] for name in ("data", "target", "task", "registry", "trust")):
             raise UsageError("--tracking takes only --dry-run and --yes", hint="glue adopt --tracking")
-        from mlops_glue.commands.track import adopt_tracking
+        from mlops_glue.commands.adopt import adopt_tracking
 
         return adopt_tracking(options["path"], dry_run=options["dry_run"], ask=options["ask"])
     if model is not None:

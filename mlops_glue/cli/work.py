@@ -146,9 +146,6 @@ def track(**options: Any) -> int:
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when there is something to bring.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, as a diff; write nothing.")
-@click.option(
-    "--adopt-base", is_flag=True, help="Of a project without a record: count what differs from the templates as yours."
-)
 @json_option
 def upgrade(**options: Any) -> int:
     """Bring files that glue wrote up to date. Merges this version's templates; your edits stay; exit 1 on a conflict.

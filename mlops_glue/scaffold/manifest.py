@@ -14,9 +14,9 @@ from typing import Any
 from mlops_glue import __version__, files, layout
 from mlops_glue import config as configs
 from mlops_glue.errors import UsageError
-from mlops_glue.scaffold import feature_repo as store
+from mlops_glue.scaffold import feature_repo
 
-Answers = dict[str, dict[str, Any]]  # by template folder: what its templates were told
+Answers = dict[str, dict[str, Any]]  # by template folder: what its templates take
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Part:
     """What one command wrote."""
 
     version: str  # of glue
-    asked: Answers
+    answers: Answers
     files: dict[str, str | None]  # text by path from the project folder; None: there was one of the user's
 
 
-def render(asked: Answers) -> dict[str, str]:
+def render(answers: Answers) -> dict[str, str]:
     """The text of every file by path, as this version's templates make it of the answers."""
     made: dict[str, str] = {}
-    for name, answers in asked.items():
-        made |= store.repository_files(answers) if name == "feast" else _render(name, answers)
+    for template, values in answers.items():
+        made |= feature_repo.repository_files(values) if template == "feast" else _render(template, values)
     return {**made, layout.SCHEMA: configs.json_schema()}
 
 
@@ -53,7 +53,7 @@ def dotted(name: str) -> str:
     return f".{name}" if name in ("gitignore", "dvcignore") else name
 
 
-def record(root: Path, command: str, asked: Answers, made: Mapping[str, str | None], written: Iterable[str]) -> None:
+def record(root: Path, command: str, answers: Answers, made: Mapping[str, str | None], written: Iterable[str]) -> None:
     """Record what a command made and which of it was written; what an earlier call of it wrote stays recorded."""
     parts = load(root)
     before = parts.get(command, Part(__version__, {}, {}))
@@ -61,7 +61,7 @@ def record(root: Path, command: str, asked: Answers, made: Mapping[str, str | No
     files |= {path: made[path] for path in written}
     files.pop(layout.SCHEMA, None)  # nobody edits it: it is written as it is now
     if command not in parts or files != before.files:
-        write(root, {**parts, command: Part(__version__, {**asked, **before.asked}, files)})
+        write(root, {**parts, command: Part(__version__, {**answers, **before.answers}, files)})
 
 
 def load(root: Path) -> dict[str, Part]:
@@ -73,7 +73,7 @@ def load(root: Path) -> dict[str, Part]:
     try:
         parts = {name: Part(**part) for name, part in files.read_json(root / layout.GENERATED).items()}
         return {
-            name: Part(part.version, part.asked, {p: x and "".join(x) for p, x in part.files.items()})
+            name: Part(part.version, part.answers, {p: x and "".join(x) for p, x in part.files.items()})
             for name, part in parts.items()
         }
     except FileNotFoundError:

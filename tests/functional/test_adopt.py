@@ -134,7 +134,7 @@ def test_a_repository_is_adopted_runs_and_is_left_as_it_was(
     shown = glue("adopt", "--dry-run", cwd=top)
     assert contents(top) == before
     assert f"+  estimator: {estimator}" in shown.stdout
-    assert (make is dvc_pipeline) == ("n_jobs of it is not told by the file" in shown.stderr)
+    assert (make is dvc_pipeline) == ("the file does not say its n_jobs" in shown.stderr)
     glue("adopt", "--yes", cwd=top)
     made = config.load(top / "glue")
     assert (made.project, made.data.labels.target, made.train.estimator) == ("churn", target, estimator)
@@ -178,7 +178,7 @@ def test_a_changed_table_trains_again(tmp_path: Path, glue: Glue) -> None:
         ({"glue/x": "", "t.csv": "a,b\n1,2\n"}, [], 2, "is there already"),
         ({"t.csv": "a,b\n" + "1,2\n" * 30}, ["--target", "b"], 4, "nothing to tell apart"),
         ({"t.csv": "a,b\n" + "1,2\n2,1\n" * 30}, ["--target", "b"], 2, "glue adopt --yes"),
-        ({"t.csv": "a,b\n1,2\n", "dvc.yaml": "stages: ["}, [], 2, "no YAML"),
+        ({"t.csv": "a,b\n1,2\n", "dvc.yaml": "stages: ["}, [], 2, "not YAML"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_made(
@@ -386,7 +386,7 @@ def test_the_estimator_decides_the_task_and_every_guess_is_told(tmp_path: Path, 
         assert line in shown.stdout
     for line in (
         "train.py:5 builds",
-        "broken.py is no Python that can be read: left out",
+        "broken.py is not Python that can be read: left out",
         "which train.py reads, is taken to be train.csv",
         "the table is taken to be train.csv, not demo.csv, test.csv: --data says otherwise",
         "the target is taken to be grade, not a: --target says otherwise",

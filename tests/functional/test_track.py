@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_glue.commands import track
+from mlops_glue.delivery import tracked_run
 from mlops_glue.errors import UsageError
 from tests.conftest import Glue
 from tests.functional.test_adopt import contents
@@ -154,10 +154,10 @@ def test_what_autolog_found_is_in_the_run_of_the_command(tmp_path: Path, glue: G
 
 def test_what_is_set_already_stays() -> None:
     ours = {"MLFLOW_TRACKING_URI": "a", "MLFLOW_EXPERIMENT_NAME": "b", "MLFLOW_RUN_CONTEXT": "{}"}
-    assert track._environment({"X": "1"}, ours) == {"X": "1", **ours}
-    assert track._environment({"MLFLOW_TRACKING_URI": "z"}, ours) == {**ours, "MLFLOW_TRACKING_URI": "z"}
-    assert "MLFLOW_EXPERIMENT_NAME" not in track._environment({"MLFLOW_EXPERIMENT_ID": "3"}, ours)
-    assert track._environment({"MLFLOW_RUN_ID": "r"}, ours) == {"MLFLOW_RUN_ID": "r"}
+    assert tracked_run.variables_of({"X": "1"}, ours) == {"X": "1", **ours}
+    assert tracked_run.variables_of({"MLFLOW_TRACKING_URI": "z"}, ours) == {**ours, "MLFLOW_TRACKING_URI": "z"}
+    assert "MLFLOW_EXPERIMENT_NAME" not in tracked_run.variables_of({"MLFLOW_EXPERIMENT_ID": "3"}, ours)
+    assert tracked_run.variables_of({"MLFLOW_RUN_ID": "r"}, ours) == {"MLFLOW_RUN_ID": "r"}
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,8 @@ def test_what_is_set_already_stays() -> None:
 )
 def test_how_a_command_ends(command: list[str], ended: tuple[int, str]) -> None:
     # in a session of its own: a terminal of who runs the tests sends nothing there
-    code = f"import os; from mlops_glue.commands import track; print(track._run({command!r}, dict(os.environ)))"
+    module = "import os; from mlops_glue.delivery import tracked_run"
+    code = f"{module}; print(tracked_run.run_command({command!r}, dict(os.environ)))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, start_new_session=True
     )
@@ -186,7 +187,7 @@ def test_a_file_that_is_no_program_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train").write_bytes(b"\x7fELF no program")
     (tmp_path / "train").chmod(0o755)
     with pytest.raises(UsageError, match="cannot be run: Exec format error"):
-        track._run((str(tmp_path / "train"),), dict(os.environ))
+        tracked_run.run_command((str(tmp_path / "train"),), dict(os.environ))
 
 
 def test_metrics_wherever_dvc_takes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +213,7 @@ def test_metrics_wherever_dvc_takes_them(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
-    measured = track._measured((), {"plots/two.json": (tmp_path / "plots/two.json").stat().st_mtime_ns})
+    measured = tracked_run.measured((), {"plots/two.json": (tmp_path / "plots/two.json").stat().st_mtime_ns})
     assert measured == {"auc": 1.0, "plots/one/auc": 2.0, "a.b": 3.0, "u": 4.0, "deep": 5.0, "step": 6.0}
     (tmp_path / "dvc.yaml").write_text("stages: 3\n")
-    assert track._measured((), {}) == {"step": 6.0}
+    assert tracked_run.measured((), {}) == {"step": 6.0}

@@ -148,30 +148,9 @@ def test_a_fresh_clone_knows_what_was_written(project: Path, glue: Glue) -> None
 
 def test_a_project_without_a_record(project: Path, glue: Glue) -> None:
     (project / layout.GENERATED).unlink()
-    edit(project / "README.md", "# p\n", "# Penguins\n")
-    (project / ".dvcignore").unlink()
     before = contents(project)
-    assert "hint: glue upgrade --adopt-base" in glue("upgrade", cwd=project, code=2).stderr
+    assert "hint: glue init . --data TABLE --target COLUMN" in glue("upgrade", cwd=project, code=2).stderr
     assert contents(project) == before
-    shown = glue("upgrade", "--adopt-base", cwd=project).stdout
-    assert "+# Penguins" in shown
-    assert "-    dvc dag" in shown
-    assert "not there  .dvcignore" in shown
-    after = contents(project)
-    assert {path: text for path, text in after.items() if path != layout.GENERATED} == before
-    assert changes(glue, project) == {".dvcignore": "yours", "tests/test_project.py": "yours"}
-    # the next version's part comes in, and what was made yours stays
-    record = json.loads(after[layout.GENERATED])
-    lines = record["init"]["files"]["README.md"]
-    line = next(one for one in lines if one.startswith("    glue run "))
-    lines.remove(line)
-    edit(project / "README.md", line, "")
-    (project / layout.GENERATED).write_text(json.dumps(record))
-    assert changes(glue, project)["README.md"] == "merged"
-    readme = (project / "README.md").read_text()
-    assert line in readme
-    assert readme.startswith("# Penguins")
-    assert "dvc dag" not in readme
 
 
 def test_what_cannot_be_done_changes_nothing(project: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +162,7 @@ def test_what_cannot_be_done_changes_nothing(project: Path, glue: Glue, monkeypa
     assert contents(project) == before
     record = json.loads((project / layout.GENERATED).read_text())
     newer = {**record, "init": {**record["init"], "version": "99.0"}}
-    empty = {**record, "init": {**record["init"], "asked": {"project": {}}}}
+    empty = {**record, "init": {**record["init"], "answers": {"project": {}}}}
     for wrong, said in (
         ("<<<<<<< HEAD\n", "git checkout HEAD -- .glue/generated.json"),
         (json.dumps(newer), "generated.json is of glue 99.0, and this is glue"),

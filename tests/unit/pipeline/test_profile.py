@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 from mlops_glue import streaming, tables
-from mlops_glue.commands import init
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError
 from mlops_glue.pipeline.featurize import choose_columns, outputs
@@ -75,49 +74,13 @@ def test_blanks_and_words_for_null(values: list[str], kind: Any) -> None:
         encode(table, Schema("binary", "y", [Column("c", kind)]))
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["1", "1.0", "true", "0"], ["'1', '1.0' are different classes, by how they are written only"]),
-        (
-            ["yes", "Yes ", "no", "NO"],
-            ["'NO', 'no' are different classes, by blanks or case only", "'Yes ', 'yes' are"],
-        ),
-        (["0012", "12", "a"], []),
-    ],
-)
-def test_classes_that_say_the_same_are_told(words: list[str], said: list[str]) -> None:
-    table, notes = pa.table({"y": words * 5}), list[str]()
-    label = init.Table("t", Path("t.csv"), table, profile(table), [], None)
-    init._check_classes(label, "y", "multiclass", notes, asked=False)
-    assert len(notes) == len(said) and all(one in note for one, note in zip(said, notes, strict=True))
-
-
-@pytest.mark.parametrize(("values", "lost"), [([1.5, None, float("inf"), 2.5, float("-inf")], 3), ([1.5, 2.5], 0)])
-def test_rows_whose_target_is_no_number_are_counted(values: list[Any], lost: int) -> None:
-    table, notes = pa.table({"y": values}), list[str]()
-    init._check_target(init.Table("t", Path("t.csv"), table, profile(table), [], None), "y", notes)
-    assert notes == ([f"target 'y': {lost} rows without a value left out"] if lost else [])
-
-
 def read(folder: Path, text: str, encoding: str = "utf-8") -> Any:
     (folder / "t.csv").write_bytes(text.encode(encoding))
     return tables.read_table(folder / "t.csv")
 
 
-def test_words_that_were_read_as_null_are_told(tmp_path: Path) -> None:
-    """In a category, where NA may be Namibia, and not in numbers."""
-    table = read(tmp_path, "land,n\nNA,1\nDE,NA\nNA,3\nFR,4\nNone,5\n" + "DE,6\n" * 20)
-    made = init.Table("t", tmp_path / "t.csv", table, profile(table), [], None)
-    assert init._null_words(made) == ["column 'land': 2 x 'NA', 1 x 'None' read as null"]
-
-
-def test_what_predictions_are_called_is_no_feature() -> None:
-    table = pa.table({"y": ["no", "yes"] * 20, "probability_yes": [0.5, 0.25] * 20, "probability_x": [0.5, 0.1] * 20})
-    label = init.Table("t", Path("t.csv"), table, profile(table), [], None)
-    kept = init._without_outputs(label, "y", None, label.profiles[1:])
-    assert [one.kind for one in kept] == [None, "number"]
-    assert "glue predict calls a column of its own so" in kept[0].reason
+def test_a_column_of_predictions_is_no_feature_of_the_config() -> None:
+    table = pa.table({"y": ["no", "yes"] * 20, "probability_yes": [0.5, 0.25] * 20})
     config = Config.model_validate(
         {
             "glue": 1,

@@ -42,6 +42,6 @@ def test_of_a_folder_elsewhere_the_way_to_it_is_told(tmp_path: Path, monkeypatch
 def test_an_empty_folder_gets_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
-    monkeypatch.setattr(init, "_generate", lambda template, _: pytest.exit(template))
+    monkeypatch.setattr(init, "generate_tables", lambda template, _: pytest.exit(template))
     with pytest.raises(pytest.exit.Exception, match="fraud"):
         init.init(".", (), None)

@@ -1,0 +1,170 @@
+"""A command of the user's own as one MLflow run: its parameters and metrics are those of files, as DVC takes them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import shlex
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mlops_glue import __version__
+from mlops_glue import config as configs
+from mlops_glue.adapters import dvc, git
+from mlops_glue.delivery.fetch import opened
+from mlops_glue.errors import GlueError, UsageError, brief
+from mlops_glue.files import read_yaml
+from mlops_glue.processes import run_in_foreground
+
+PARAMS = ("params.yaml", "params.yml")
+METRICS = ("metrics.json", "metrics.yaml", "metrics.yml", "dvclive/metrics.json")
+
+log = logging.getLogger(__name__)
+
+
+class Run(NamedTuple):
+    """An MLflow run that has ended."""
+
+    id: str
+    status: str  # FINISHED, FAILED or KILLED
+    exit_code: int  # of the command
+
+
+def tracked(
+    root: Path, config: configs.Config, command: tuple[str, ...], environment: dict[str, str], metrics: tuple[str, ...]
+) -> Run:
+    """Run the command in the working folder, and log it to the project's registry.
+
+    Args:
+        root: the project.
+        config: its config.
+        command: and its arguments.
+        environment: the command's.
+        metrics: JSON or YAML files that it writes; empty: those of DVC's names, and those that `dvc.yaml` names.
+
+    Raises:
+        UsageError: it cannot be run.
+    """
+    store = opened(root, config)
+    store.end_dead_runs(config.project)
+    before = _written_at(_metrics(metrics))
+    run, variables = store.start_run(config.project, _tags(command))
+    exit_code, status = 0, "FAILED"
+    try:
+        exit_code, status = run_command(command, variables_of(environment, variables))
+    finally:
+        try:
+            params = {name: str(value) for name, value in _params().items()}
+            files = [Path(name) for name in (*PARAMS, "dvc.lock") if Path(name).is_file()]
+            store.end_run(run, status, params, measured(metrics, before), files)
+        except Exception as error:  # what the command did counts, whatever became of the store meanwhile
+            why = error.message if isinstance(error, GlueError) else brief(error)
+            log.warning("warning: run %s is not logged in full: %s", run, why)
+    return Run(run, status, exit_code)
+
+
+def run_command(command: tuple[str, ...], environment: dict[str, str]) -> tuple[int, str]:
+    """Its exit code as a shell has it, and how the run ended in MLflow's words.
+
+    Raises:
+        UsageError: it cannot be run.
+    """
+    try:
+        code = run_in_foreground(command, environment)
+    except OSError as error:
+        why = f"{command[0]}: cannot be run: {error.strerror}"
+        raise UsageError(why, hint="glue track -- python train.py") from None
+    killed = code < 0 or code == 128 + signal.SIGINT
+    return code if code >= 0 else 128 - code, "FINISHED" if code == 0 else "KILLED" if killed else "FAILED"
+
+
+def _tags(command: tuple[str, ...]) -> dict[str, str]:
+    commit = git.commit_hash(Path.cwd(), "HEAD")
+    tags = {
+        "glue.version": __version__,
+        "glue.command": shlex.join(command),
+        "mlflow.source.name": shlex.join(command),
+        "mlflow.source.git.commit": commit or "",
+        "glue.git_dirty": str(commit is None or bool(git.changed_files(Path.cwd(), []))).lower(),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def variables_of(environment: dict[str, str], variables: dict[str, str]) -> dict[str, str]:
+    """The command's variables: those set already stay, and a run that it is to continue is found where it lies.
+
+    Args:
+        environment: what the user set.
+        variables: what a command needs that logs to the new run itself.
+    """
+    if "MLFLOW_RUN_ID" in environment:
+        return environment
+    if "MLFLOW_EXPERIMENT_ID" in environment:  # MLflow refuses the name of another experiment beside it
+        variables = {name: value for name, value in variables.items() if name != "MLFLOW_EXPERIMENT_NAME"}
+    return {**variables, **environment}
+
+
+def _params() -> dict[str, Any]:
+    """What DVC takes for parameters, by dotted name."""
+    file = next((Path(name) for name in PARAMS if Path(name).is_file()), None)
+    return {".".join(key): value for key, value in flatten(_read(file)).items()} if file is not None else {}
+
+
+def _metrics(named: tuple[str, ...]) -> dict[str, Any]:
+    """What each metrics file holds that exists: those that are named, else DVC's and those of the usual names."""
+    found = {name: _read(Path(name)) for name in named or METRICS if Path(name).is_file()}
+    if not named and any((folder / ".dvc").is_dir() for folder in (Path.cwd(), *Path.cwd().parents)):
+        try:
+            found |= dvc.metrics(Path.cwd())
+        except GlueError as error:
+            log.warning("warning: the metrics of dvc.yaml are left out: %s", error.message)
+    return found
+
+
+def _written_at(names: Iterable[str]) -> dict[str, int]:
+    """When each of the files that exist was written."""
+    return {name: Path(name).stat().st_mtime_ns for name in names if Path(name).is_file()}
+
+
+def measured(named: tuple[str, ...], before: dict[str, int]) -> dict[str, float]:
+    """The numbers in the metrics files that were written since, by dotted name, and by file where two have one.
+
+    Args:
+        named: the files; empty: those of DVC and of the usual names.
+        before: when each was written last, before the command ran.
+    """
+    found = _metrics(named)
+    written = [name for name, stamp in _written_at(found).items() if stamp != before.get(name)]
+    for name in named:
+        if name not in written:
+            log.warning("--metrics %s: the command did not write it", name)
+    numbers: dict[str, float] = {}
+    for file in written:
+        for key, value in flatten(found[file]).items():
+            if isinstance(value, int | float) and math.isfinite(value):
+                name = ".".join(key)
+                numbers[f"{Path(file).with_suffix('').as_posix()}/{name}" if name in numbers else name] = float(value)
+    return numbers
+
+
+def _read(file: Path) -> Any:
+    """JSON or YAML; None, with a warning, where it is neither."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return read_yaml(file)
+    except (YAMLError, OSError, ValueError) as error:
+        log.warning("%s: cannot be read, and is left out: %s", file, type(error).__name__)
+        return None
+
+
+def flatten(value: Any, at: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """The leaves of a tree of mappings, by their path."""
+    if not isinstance(value, dict):
+        return {at: value} if at else {}
+    leaves: dict[tuple[str, ...], Any] = {}
+    for key, inner in value.items():
+        leaves |= flatten(inner, (*at, str(key)))
+    return leaves

@@ -1,0 +1,185 @@
+"""What `glue init` and `glue adopt` read in the tables: their columns, keys and timestamps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue.dates import timestamps_utc
+from mlops_glue.errors import DataError, UsageError
+from mlops_glue.pipeline.featurize import as_target, outputs
+from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
+from mlops_glue.scaffold import feature_repo
+from mlops_glue.scaffold.feast import FeastView
+from mlops_glue.streaming import read_or_sample
+from mlops_glue.suggest import did_you_mean
+from mlops_glue.tables import reading_facts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
+SEASON_DAYS = 2 * 365  # a table over less time has no month twice
+PREDICTION = "glue predict calls a column of its own so; rename it, and it can be a feature"
+LATER_MONTHS = "the holdout is of later months than the training rows"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, and what was found in the repository."""
+
+    root: Path  # the project folder
+    files: Sequence[Path]  # the tables
+    target: str  # the column to predict
+    timestamp: str | None = None
+    entities: tuple[str, ...] = ()
+    task: str | None = None  # None: taken from the target
+    preset: Mapping[str, Any] = field(default_factory=dict)  # template answers that replace the inferred ones
+    in_place: Path | None = None  # tables below this folder are not copied; None: those below the project folder
+    estimator: tuple[str, dict[str, Any]] | None = None  # import path and arguments
+    drops: Mapping[str, str] = field(default_factory=dict)  # columns of the labels' table to leave out, with the reason
+    feast: Sequence[FeastView] = ()  # views of the other tables in a Feast repository
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table that was read, and what was seen in it."""
+
+    name: str
+    file: Path
+    rows: pa.Table  # whole or a sample
+    profiles: list[Profile]
+    entities: list[str]
+    when: str | list[str] | None
+    created: str | None = None
+
+    @property
+    def usable(self) -> list[Profile]:
+        """The columns that are neither key nor timestamp; parts of a date stay features."""
+        apart = {*self.entities, self.created, self.when if isinstance(self.when, str) else None}
+        return [p for p in self.profiles if p.name not in apart]
+
+    def profile_of(self, column: str) -> Profile:
+        """The profile of one column."""
+        return next(p for p in self.profiles if p.name == column)
+
+
+def read_tables(request: Request, notes: list[str]) -> tuple[list[Table], Table]:
+    """Every table, and the one that holds the labels: the first that has the target.
+
+    Raises:
+        UsageError: an option names a column that is not there, or a table cannot be joined.
+    """
+    rows = {file: read_or_sample(file, notes, request.entities) for file in request.files}
+    labels = next((f for f, table in rows.items() if request.target in table.column_names), request.files[0])
+    tables = [_look(request, file, rows[file], file == labels, notes) for file in request.files]
+    return tables, next(table for table in tables if table.file == labels)
+
+
+def _look(request: Request, file: Path, rows: pa.Table, is_label: bool, notes: list[str]) -> Table:
+    """Profile a table, and find its keys and its timestamp."""
+    profiles = profile(rows)
+    view = next((view for view in request.feast if view.path == file), None)
+    timestamp = view.timestamp if view is not None and view.timestamp is not None else request.timestamp
+    entities = [column for column in request.entities if column in rows.column_names]
+    created = None
+    if is_label:
+        when = _check_options(request, rows, file, timestamp)
+    else:
+        if not entities:
+            raise UsageError(
+                f"{file.name}: has none of the entity columns {', '.join(request.entities) or '(none given)'}",
+                hint="--entity COLUMN, which both tables have",
+            )
+        created = feature_repo.created([p.name for p in profiles if p.kind == "datetime"])
+        when = timestamp if timestamp in rows.column_names else None
+    if when is None:
+        when = find_timestamp([p for p in profiles if p.name not in (request.target, *entities, created)])
+        notes += _timestamp_notes(file, when, is_label)
+    if view is not None and view.created:
+        created = view.created
+    stem = re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)
+    name = name_of(stem).replace(".", "_") or "table"  # a point separates the keys of `glue.yaml`
+    return Table(name, file, rows, profiles, entities, when, created)
+
+
+def _timestamp_notes(file: Path, when: str | list[str] | None, is_label: bool) -> list[str]:
+    """What the user should know of a timestamp that was inferred.
+
+    Raises:
+        UsageError: a table of features has it in several columns.
+    """
+    if is_label:
+        columns = when if isinstance(when, str) else ", ".join(when or ())
+        return [f"the holdout is the latest rows by {columns}"] if when else []
+    if isinstance(when, list):
+        raise UsageError(f"{file.name}: its time is in the columns {', '.join(when)}", hint="make them one column")
+    return [f"{file.name}: no column says when; its rows count as known since ever"] if when is None else []
+
+
+def _check_options(request: Request, rows: pa.Table, file: Path, timestamp: str | None) -> str | list[str] | None:
+    """The timestamp as `glue.yaml` has it; the labels' table must have every column that an option names."""
+    names = rows.column_names
+    when: str | list[str] | None = timestamp
+    if timestamp is not None and timestamp not in names and "," in timestamp:
+        when = [part.strip() for part in timestamp.split(",")]
+    options = [("--target", request.target), *(("--entity", column) for column in request.entities)]
+    options += [("--timestamp", column) for column in (when if isinstance(when, list) else [when]) if column]
+    for option, column in options:
+        if column not in names:
+            raise UsageError(f"{option} {column}: no such column in {file.name}", hint=did_you_mean(column, names))
+    for column in request.entities:
+        if (reason := unread(rows.schema.field(column).type)) is not None:
+            raise UsageError(f"--entity {column}: is {reason}")
+    if request.target in (*request.entities, when):
+        role = "entity" if request.target in request.entities else "timestamp"
+        raise UsageError(f"--target {request.target}: is the {role} too")
+    return when
+
+
+def features(request: Request, label: Table) -> list[Profile]:
+    """The columns of the labels' table that a model may see; those left out have a reason and no kind."""
+    columns = [p for p in label.usable if p.name != request.target]
+    reasons = dict.fromkeys(_seasons(label, columns), LATER_MONTHS)
+    reasons |= dict.fromkeys(_predictions(request, label), PREDICTION)
+    reasons |= request.drops
+    return [replace(p, kind=None, reason=reasons[p.name]) if p.name in reasons else p for p in columns]
+
+
+def _seasons(label: Table, columns: list[Profile]) -> list[str]:
+    """Where the holdout is the latest rows of less than two years, training has not seen its months."""
+    if label.when is None:
+        return []
+    when = timestamps_utc(label.rows, [label.when] if isinstance(label.when, str) else label.when)
+    if (when.max() - when.min()).astype("timedelta64[D]").astype(int) >= SEASON_DAYS:
+        return []
+    return [p.name for p in columns if SEASON.match(p.name) and p.whole]
+
+
+def _predictions(request: Request, label: Table) -> set[str]:
+    """The columns that `glue predict` writes."""
+    values = label.rows.column(request.target)
+    try:
+        task = request.task or infer_task(values)
+        return outputs(as_target(values.drop_null(), task, request.target), task)
+    except DataError:
+        return set()  # the task is checked later
+
+
+def null_words(table: Table) -> list[str]:
+    """A note for each text column with words that were read as null: they might have been meant as words."""
+    found = reading_facts(table.rows)["nulls"]
+    kinds = {p.name: p.kind for p in table.profiles}
+    text = [name for name in found if kinds[name] == "category" or name in table.entities]
+    return [
+        f"column {name!r}: {', '.join(f'{n:,} x {word!r}' for word, n in found[name].items())} read as null"
+        for name in text
+    ]
+
+
+def name_of(text: str) -> str:
+    """Text as a name that every tool takes; empty where nothing of it is left."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).strip("_.-")

@@ -1,0 +1,75 @@
+"""The folder `glue/` of an adopted repository. Everything that glue writes is in it; taking it away takes glue away."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mlops_glue import layout
+from mlops_glue.adapters import dvc, git
+from mlops_glue.errors import UsageError
+from mlops_glue.files import write_text
+from mlops_glue.scaffold import manifest
+from mlops_glue.scaffold.undo import undone_on_failure
+
+
+def free_place(top: Path, path: str) -> Path:
+    """The folder that will hold all that is written.
+
+    Args:
+        top: the repository.
+        path: as the user named it.
+
+    Raises:
+        UsageError: the folder exists already, or the repository does not.
+    """
+    if not top.is_dir():
+        raise UsageError(f"{path}: no such folder", hint="glue adopt .")
+    root = top / layout.ADOPTED
+    for place in (top / layout.CONFIG, root):
+        if place.exists():
+            raise UsageError(f"{place} is there already", hint="glue run" if (root / layout.CONFIG).is_file() else None)
+    return root
+
+
+def as_diff(files: Mapping[str, str]) -> str:
+    """New files as `git diff` shows them; of the JSON Schema only how long it is."""
+    lines: list[str] = []
+    for name, text in files.items():
+        path = f"{layout.ADOPTED}/{name}"
+        if name == layout.SCHEMA:
+            lines.append(f"+++ {path} ({len(text.splitlines())} lines: the JSON Schema of {layout.CONFIG})")
+        else:
+            lines += difflib.unified_diff([], text.splitlines(), "/dev/null", path, lineterm="")
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def written(
+    root: Path,
+    files: Mapping[str, str],
+    answers: manifest.Answers,
+    *,
+    made: Mapping[str, str] | None = None,
+    pipeline: bool = False,
+) -> Iterator[None]:
+    """Make the folder with these files and their record; it goes again where the block fails.
+
+    Args:
+        root: the folder, which is not there yet.
+        files: the texts to write, by path.
+        answers: what the templates took.
+        made: the texts of all templates, where some are not to be written; default `files`.
+        pipeline: set DVC up in it.
+    """
+    with undone_on_failure(root, [*files, layout.GENERATED]):
+        root.mkdir()
+        if pipeline:
+            dvc.init(root, git=git.is_work_tree(root))
+            git.untrack(root)  # dvc init adds to the index, which is the user's
+        for name, text in files.items():
+            write_text(root / name, text)
+        manifest.record(root, "init", answers, made or files, files)
+        yield

@@ -1,0 +1,27 @@
+"""What is read in a table before a project is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from mlops_glue.pipeline.profile import profile
+from mlops_glue.scaffold.infer import Request, Table, features, null_words
+from mlops_glue.tables import read_table
+
+
+def test_words_that_were_read_as_null_are_noted(tmp_path: Path) -> None:
+    """In a category, where NA may be Namibia, and not in numbers."""
+    (tmp_path / "t.csv").write_text("land,n\nNA,1\nDE,NA\nNA,3\nFR,4\nNone,5\n" + "DE,6\n" * 20)
+    rows = read_table(tmp_path / "t.csv")
+    table = Table("t", tmp_path / "t.csv", rows, profile(rows), [], None)
+    assert null_words(table) == ["column 'land': 2 x 'NA', 1 x 'None' read as null"]
+
+
+def test_a_column_that_predictions_are_called_is_no_feature() -> None:
+    rows = pa.table({"y": ["no", "yes"] * 20, "probability_yes": [0.5, 0.25] * 20, "probability_x": [0.5, 0.1] * 20})
+    label = Table("t", Path("t.csv"), rows, profile(rows), [], None)
+    columns = features(Request(Path(), [label.file], "y"), label)
+    assert [column.kind for column in columns] == [None, "number"]
+    assert "glue predict calls a column of its own so" in columns[0].reason
