@@ -99,12 +99,12 @@ def report(show: bool, pr: bool, base: str, pages: str | None, output: str | Non
     if show and (pr or options["as_json"]):
         raise UsageError("--open opens the page, which --pr and --json do not write", hint="glue report --open")
     if not pr:
-        from mlops_glue.report.project import page
+        from mlops_glue.commands.report import report
 
-        return page(output=output, show=show, **options)
-    from mlops_glue.report.pull_request import report
+        return report(output=output, show=show, **options)
+    from mlops_glue.commands.report import report_change
 
-    return report(base=base, out=output, pages=pages, **options)
+    return report_change(base=base, output=output, pages=pages, **options)
 
 
 @click.command()

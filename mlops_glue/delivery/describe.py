@@ -75,9 +75,9 @@ def warnings(evaluation: Mapping[str, Any] | None, *, published: bool) -> list[s
     return [*evaluation.get("warnings", []), *refused]  # an evaluation of a former glue has no warnings
 
 
-def number(value: float | None) -> str:
-    """A metric with four digits; n/a where it is not defined."""
-    return "n/a" if value is None else f"{value:z.4f}"
+def number(value: float | None, sign: str = "") -> str:
+    """A metric with four digits, and with `sign` "+" its sign; n/a where it is not defined."""
+    return "n/a" if value is None or value != value else format(value, f"{sign}z.4f")
 
 
 def parameters(model: Any) -> dict[str, Any]:

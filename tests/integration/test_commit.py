@@ -12,10 +12,10 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import files
 from mlops_glue.adapters import git
+from mlops_glue.commands.report import report_change
 from mlops_glue.delivery.commit import revision
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import dvc_yaml
-from mlops_glue.report.pull_request import report as pull_request
 from mlops_glue.scaffold.commit import due, undo
 
 CONFIG = """
@@ -131,7 +131,7 @@ def test_where_a_commit_to_compare_with_is(project: Path, tmp_path: Path, monkey
     def hint() -> str | None:
         monkeypatch.chdir(project)
         with pytest.raises(UsageError, match="--base nope: git has no such commit") as caught:
-            pull_request(base="nope")
+            report_change(base="nope")
         return caught.value.hint
 
     assert hint() == "git log --oneline, for one that it has"

@@ -21,7 +21,7 @@ from mlops_glue.monitoring.drift import DriftMonitor, Version
 from mlops_glue.monitoring.labels import TRUTH, Joined
 from mlops_glue.monitoring.performance import performance, truths
 from mlops_glue.monitoring.tables import compared
-from mlops_glue.report.pull_request import _drift
+from mlops_glue.report.pull_request import table_drift
 from mlops_glue.schema import Schema
 from mlops_glue.serving.segments import Field
 from mlops_glue.serving.ship import _column
@@ -98,7 +98,7 @@ def by_pull_request(before: pa.Table, now: pa.Table, folder: Path) -> dict[str, 
     """The labels' table of a commit against that of the working tree."""
     tables.write_parquet(folder / layout.TABLE, now)
     there: Any = SimpleNamespace(hash=lambda _: "another", table=lambda _: before)
-    told = _drift(folder, there, {}, SETTINGS)
+    told = table_drift(folder, there, {}, SETTINGS)
     assert told is not None
     return told | {"columns": {one["column"]: one for one in told["columns"]}}
 

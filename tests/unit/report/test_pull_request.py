@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from mlops_glue import cli, files, layout
+from mlops_glue.commands import report as command
 from mlops_glue.config import Config
-from mlops_glue.report import project as page
-from mlops_glue.report.pull_request import MOST, _md, _number, _refusal, _shortened, _worse
+from mlops_glue.delivery import describe
+from mlops_glue.report.facts import Metric
+from mlops_glue.report.pull_request import MOST, as_text, refusals, shortened, worse
 
 
 @pytest.mark.parametrize(
@@ -25,24 +27,24 @@ from mlops_glue.report.pull_request import MOST, _md, _number, _refusal, _shorte
     ],
 )
 def test_text_of_data_is_text(text: str) -> None:
-    said = _md(text)
+    said = as_text(text)
     assert "\n" not in said and "<" not in said and "@e" not in said and "https://" not in said
     assert not any(said[at] in "|[`" and said[at - 1] != "\\" for at in range(len(said)))
     assert len(said) < 600
 
 
-def row(value: float | None, low: float, high: float, base: float | None, higher: bool) -> list[dict[str, object]]:
-    return [{"name": "m", "value": value, "low": low, "high": high, "base": base, "higher_is_better": higher}]
+def row(value: float | None, low: float, high: float, base: float | None, higher: bool) -> list[Metric]:
+    return [Metric("m", value, low, high, None, "", None, None, base, None, higher_is_better=higher)]
 
 
 def test_worse_is_by_the_value_on_the_same_holdout_and_by_the_interval_on_another() -> None:
-    assert list(_worse(row(0.80, 0.7, 0.9, 0.81, True), "m", True, "main"))
-    assert not list(_worse(row(0.80, 0.7, 0.9, 0.81, True), "m", False, "main"))
-    assert list(_worse(row(0.80, 0.7, 0.9, 0.95, True), "m", False, "main"))
-    assert list(_worse(row(0.5, 0.45, 0.6, 0.4, False), "m", False, "main"))  # of a loss
-    assert not list(_worse(row(0.4, 0.3, 0.5, 0.4, False), "m", True, "main"))
-    assert list(_worse(row(None, 0, 0, 0.4, True), "m", True, "main"))  # not defined any more
-    assert not list(_worse(row(0.4, 0.3, 0.5, None, True), "m", True, "main"))
+    assert list(worse(row(0.80, 0.7, 0.9, 0.81, True), "m", True, "main"))
+    assert not list(worse(row(0.80, 0.7, 0.9, 0.81, True), "m", False, "main"))
+    assert list(worse(row(0.80, 0.7, 0.9, 0.95, True), "m", False, "main"))
+    assert list(worse(row(0.5, 0.45, 0.6, 0.4, False), "m", False, "main"))  # of a loss
+    assert not list(worse(row(0.4, 0.3, 0.5, 0.4, False), "m", True, "main"))
+    assert list(worse(row(None, 0, 0, 0.4, True), "m", True, "main"))  # not defined any more
+    assert not list(worse(row(0.4, 0.3, 0.5, None, True), "m", True, "main"))
 
 
 def test_a_comment_is_never_too_long() -> None:
@@ -68,10 +70,12 @@ def test_a_comment_is_never_too_long() -> None:
         "url": None,
         "images": [],
     }
-    page = files.render(layout.templates() / "report/pull_request.md", told, filters={"md": _md, "n": _number})
+    page = files.render(
+        layout.templates() / "report/pull_request.md", told, filters={"md": as_text, "n": describe.number}
+    )
     assert "Of code these are the 50 values with the most rows, of 60." in page
     assert "And 4900 more, which changed less." in page and "And 400 more." in page
-    assert len(page) > MOST >= len(_shortened(page)) > MOST - 2000
+    assert len(page) > MOST >= len(shortened(page)) > MOST - 2000
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -80,7 +84,7 @@ def test_the_page_is_opened_or_said_where_it_is(
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr("webbrowser.open", lambda url: asked.append(url) or there)
-    page._open(Path("/some where/index.html"))
+    command.open_page(Path("/some where/index.html"))
     assert asked == ["file:///some%20where/index.html"]
     said = "there is no browser here; open it elsewhere: /some where/index.html\n"
     assert capsys.readouterr().err == ("" if there else said)
@@ -98,7 +102,7 @@ def test_a_refusal_of_what_is_here_now_is_one_of_the_change(tmp_path: Path, monk
     monkeypatch.setattr("mlops_glue.report.pull_request.fingerprint", lambda _: "now")
     reasons = ["auc 0.7000 misses threshold min 0.8", "log_loss 0.3000 is worse than champion v1's 0.2000"]
     told = {"model": "p", "version": 2, "champion": 1, "fingerprint": "now", "refused": reasons}
-    assert _refusal(config, tmp_path, reasons[:1]) == []
+    assert refusals(config, tmp_path, reasons[:1]) == []
     for changed, wanted in (({}, [f"v2: {reasons[1]}"]), ({"fingerprint": "before"}, []), ({"champion": 2}, [])):
         files.write_json(tmp_path / layout.DELIVERY, told | changed)
-        assert _refusal(config, tmp_path, reasons[:1]) == wanted
+        assert refusals(config, tmp_path, reasons[:1]) == wanted

@@ -1,0 +1,111 @@
+"""`glue report`: a page of where a project stands; with `--pr` what a change does, for a pull request."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import webbrowser
+from pathlib import Path
+
+from mlops_glue import config as configs
+from mlops_glue import console, files, layout
+from mlops_glue.adapters import git
+from mlops_glue.errors import ConfigError, UsageError
+from mlops_glue.pipeline import dvc_yaml
+from mlops_glue.report import project, pull_request
+from mlops_glue.report.base import BaseRevision
+from mlops_glue.scaffold.commit import due
+from mlops_glue.scaffold.outputs import check_outputs
+from mlops_glue.scaffold.workflows import prefix
+
+
+def report(*, output: str | None = None, show: bool = False, as_json: bool = False, env: str | None = None) -> int:
+    """Write the page, or print what it is made of.
+
+    Args:
+        output: the file; default `reports/index.html`.
+        show: open it in a browser.
+        as_json: print instead, without the plots.
+        env: an entry of `environments`, for the registry.
+    """
+    root = layout.find_root()
+    config = configs.load(root, env, tables=False)
+    if not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
+        raise UsageError(f"nothing has run in {root.name} yet, so there is nothing to report", hint="glue run")
+    dvc_yaml.check_merged(root)
+    target = Path(output) if output is not None else root / layout.REPORT
+    if target.is_dir():
+        target /= "index.html"
+    check_outputs(root, [target], config)
+    found = project.collect(config, root)
+    if as_json:
+        console.result_json(found.as_json())
+        return 0
+    files.write_text(target, project.render(found, root, target))
+    for problem in found.problems():
+        console.progress(problem)
+    console.result(os.path.relpath(target))
+    if show:
+        open_page(target.resolve())
+    return 0
+
+
+def open_page(page: Path) -> None:
+    """Open it in a browser, or say where it is."""
+    if not webbrowser.open(page.as_uri()):
+        console.progress(f"there is no browser here; open it elsewhere: {page}")
+
+
+def report_change(
+    *, base: str, output: str | None = None, pages: str | None = None, as_json: bool = False, env: str | None = None
+) -> int:
+    """Compare the project as it is with a commit of it. Returns 1 where the change should not be merged.
+
+    Args:
+        base: the commit, branch or tag to compare with.
+        output: a file for the Markdown; default is the standard output.
+        pages: where `artifacts/` can be read by a browser; plots are shown from there.
+        as_json: print what the Markdown is made of.
+        env: an entry of `environments`, for the registry.
+    """
+    root = layout.find_root()
+    top = git.top(root)
+    if top is None:
+        raise UsageError(f"{root} is in no git repository, so there is nothing to compare with", hint="git init")
+    if git.commit_hash(root, base) is None:
+        raise UsageError(f"--base {base}: git has no such commit", hint=_where_base_is(root))
+    marker = prefix(root, top) or "."
+    outputs = [Path(output)] if output else []
+    check_outputs(root, outputs)
+    try:
+        dvc_yaml.check_merged(root)
+        config = configs.load(root, env, tables=False)
+        check_outputs(root, outputs, config)
+    except ConfigError as error:
+        for out in outputs:
+            files.write_text(out, pull_request.render_problems(error.problems, marker))
+        raise
+    has_remote = all(os.environ.get(name) for name in configs.references(config.data.remote))
+    with tempfile.TemporaryDirectory() as folder:
+        revision = BaseRevision(root, base, configs.remote_url(config) if has_remote else None, Path(folder))
+        change = pull_request.compare(config, root, revision)
+    if as_json:
+        console.result_json(change.as_json())
+    else:
+        text = pull_request.render(change, root, marker, pages)
+        for out in outputs:
+            files.write_text(out, text)
+        if not outputs:
+            console.result(text)
+    for reason in change.refused:
+        console.progress(f"refused: {reason}")
+    return 1 if change.refused else 0
+
+
+def _where_base_is(root: Path) -> str:
+    """What to type where git does not know the commit to compare with."""
+    if git.commit_hash(root, "HEAD") is None:
+        return due(root, "glue init") or "git commit"
+    if git.is_shallow(root):
+        return "git fetch --unshallow"
+    return "git fetch, then --base origin/main" if git.has_remote(root) else "git log --oneline, for one that it has"

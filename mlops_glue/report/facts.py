@@ -1,0 +1,214 @@
+"""What is so of a model, its data and its registry: facts that the project's page and a pull request's report share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import config as configs
+from mlops_glue import files, layout
+from mlops_glue.adapters import great_expectations
+from mlops_glue.delivery import describe
+from mlops_glue.delivery.fetch import read_only
+from mlops_glue.errors import GlueError, first_line
+
+EVALUATION = f"{layout.EVALUATION}/evaluation.json"
+RESULT = "result.json"  # of a validation, in its folder
+MOST_VERSIONS = 20
+LONGEST = 120  # characters of an argument or an observed value
+
+Evaluation = Mapping[str, Any]  # as `evaluate` writes it
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric on the holdout, beside what it is to be compared with (None: not known)."""
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    trivial: float | None
+    threshold: str  # what it asks for; empty where there is none
+    met: bool | None
+    champion: float | None
+    base: float | None  # of another commit
+    difference: float | None  # from that
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What an expectation found."""
+
+    met: bool
+    outcome: str  # met, DID NOT RUN or FAILED
+    severity: str
+    column: str
+    expectation: str
+    arguments: str
+    observed: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version in the registry, and what it leads back to."""
+
+    version: int
+    created: str  # ISO 8601, UTC
+    state: list[str]  # its aliases, rolled back, refused
+    metrics: dict[str, float]  # as they were when it was registered
+    refused: str | None
+    commit: str | None
+    dirty: bool
+    format: str | None
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What the registry says of a model."""
+
+    problem: str | None = None  # why it could not be read
+    versions: list[Version] = field(default_factory=list)  # newest first
+    all: int = 0  # how many there are
+    moves: list[dict[str, Any]] = field(default_factory=list)  # of the champion, newest first
+    champion: Version | None = None
+    server: str | None = None  # None: the project's own
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; None where there is no file, or it is torn."""
+    try:
+        return files.read_json(path)
+    except (OSError, ValueError):
+        return None
+
+
+def metrics(
+    evaluation: Evaluation | None,
+    champion: Mapping[str, float] | None = None,
+    base: Evaluation | None = None,
+    main: str | None = None,
+) -> list[Metric]:
+    """Each metric of an evaluation.
+
+    Args:
+        evaluation: what was measured; None: nothing.
+        champion: the champion's metrics.
+        base: another commit's evaluation; one of another task counts for nothing.
+        main: the metric that comes first.
+    """
+    if evaluation is None:
+        return []
+    from mlops_glue.metrics import METRICS
+
+    known = METRICS[evaluation["task"]]
+    limits = {limit["metric"]: limit for limit in evaluation["thresholds"]}
+    before = base["metrics"] if base and base["task"] == evaluation["task"] else {}
+    rows = []
+    for name, score in evaluation["metrics"].items():
+        value, other = score["value"], before.get(name, {}).get("value")
+        rows.append(
+            Metric(
+                name=name,
+                value=value,
+                low=score["low"],
+                high=score["high"],
+                trivial=score["trivial"],
+                threshold=describe.bounds(limits[name]) if name in limits else "",
+                met=limits[name]["met"] if name in limits else None,
+                champion=(champion or {}).get(name),
+                base=other,
+                difference=None if value is None or other is None else value - other,
+                higher_is_better=known[name].higher_is_better,
+            )
+        )
+    return sorted(rows, key=lambda row: row.name != main)
+
+
+def expectations(folder: Path) -> list[Expectation] | None:
+    """What the validation in a folder found, what is not met first; None where there was none."""
+    result = read_json(folder / RESULT)
+    if result is None:
+        return None
+    return sorted((_expectation(entry) for entry in result["results"]), key=lambda one: one.met)
+
+
+def _expectation(entry: Mapping[str, Any]) -> Expectation:
+    """By an entry in Great Expectations' own form."""
+    config, found = entry["expectation_config"], entry.get("result") or {}
+    raised = (entry.get("exception_info") or {}).get("exception_message")
+    observed = found.get("observed_value", "")
+    if raised:
+        observed = first_line(Exception(raised))
+    elif "unexpected_count" in found:
+        observed = f"{found['unexpected_count']:,} of {found['element_count']:,} rows unexpected"
+        some = great_expectations.some_unexpected(found)
+        observed += f", such as {some}" if some else ""
+    met = bool(entry["success"]) and not raised
+    arguments = {key: value for key, value in config["kwargs"].items() if key != "column"}
+    return Expectation(
+        met=met,
+        outcome="met" if met else "DID NOT RUN" if raised else "FAILED",
+        severity=config.get("severity", "critical"),
+        column=config["kwargs"].get("column", ""),
+        expectation=config["type"].removeprefix("expect_").replace("_", " "),
+        arguments=", ".join(f"{key} {_cut(value)}" for key, value in arguments.items()),
+        observed=_cut(observed),
+    )
+
+
+def _cut(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def registry(config: configs.Config, root: Path) -> Registry:
+    """The versions, the champion, and how it changed; nothing where there is no registry yet."""
+    server = _server(config)
+    try:
+        store = read_only(root, config)
+        if store is None:
+            return Registry()
+        count, found = store.overview(config.model_name, MOST_VERSIONS)
+        history = list(reversed(store.champion_history(config.model_name) if found else []))
+    except GlueError as error:
+        return Registry(error.message, server=server)
+    were_champion = {version for version, _, _ in history}
+    versions = [_version(entry, was_champion=entry["version"] in were_champion) for entry in found]
+    return Registry(
+        versions=versions,
+        all=count,
+        moves=[{"version": version, "how": how, "when": when} for version, how, when in history],
+        champion=next((version for version in versions if "champion" in version.state), None),
+        server=server,
+    )
+
+
+def _server(config: configs.Config) -> str | None:
+    """The tracking server as it may be shown: none of a URL with a secret or a variable in it but the names."""
+    uri = config.tracking.uri
+    if uri is None or re.fullmatch(r"https?://[^@\s$]+", uri):
+        return uri
+    return ", ".join(f"${{{name}}}" for name in configs.references(uri)) or "elsewhere"
+
+
+def _version(entry: Mapping[str, Any], *, was_champion: bool) -> Version:
+    tags, state = entry["tags"], [*entry["aliases"]]
+    if "glue.rolled_back" in tags:
+        state.append("rolled back")
+    if "glue.refused" in tags and not was_champion and "champion" not in entry["aliases"]:
+        state.append("refused")
+    return Version(
+        version=entry["version"],
+        created=entry["created"],
+        state=state,
+        metrics=entry["metrics"],
+        refused=tags.get("glue.refused") if "refused" in state else None,
+        commit=tags.get("mlflow.source.git.commit"),
+        dirty=tags.get("glue.git_dirty") == "true",
+        format=tags.get("glue.format"),
+    )
