@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from mlops_glue.delivery.fetch import last_delivery, read_only
 from mlops_glue.errors import GlueError, UsageError
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.session import last_failure
+from mlops_glue.report import database
 from mlops_glue.suggest import did_you_mean
 
 Causes = dict[str, list[str]]  # by stage
@@ -44,8 +43,8 @@ def status(*, as_json: bool = False, env: str | None = None) -> int:
 def _champion(root: Path, config: configs.Config, delivered: dict[str, Any] | None) -> tuple[int | None, str | None]:
     """The champion, and what is wrong with the registry; of what was delivered here, without asking the registry."""
     if delivered is not None:
-        lost = _registry_lost(root) if config.tracking.uri is None else None
-        return delivered["champion"], lost
+        problem = _registry_problem(root) if config.tracking.uri is None else None
+        return delivered["champion"], problem
     if config.tracking.uri is None and not (root / layout.DELIVERY).is_file():
         return None, None
     try:
@@ -73,17 +72,10 @@ def _delivered(
     return [f"champion of {model}{where}: {named}; last version: v{last}", *refused]
 
 
-def _registry_lost(root: Path) -> str | None:
+def _registry_problem(root: Path) -> str | None:
     """What is wrong with the project's own registry, as far as a look at the file tells."""
-    path = root / layout.TRACKING_DB
-    if not path.is_file():
-        return f"{path.name} is not there"
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as store:
-            store.execute("pragma schema_version").fetchone()
-    except sqlite3.Error as error:
-        return f"{path.name} cannot be read ({error})"
-    return None
+    problem = database.problem(root / layout.TRACKING_DB)
+    return f"{layout.TRACKING_DB} {problem}" if problem is not None else None
 
 
 def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:
@@ -92,8 +84,8 @@ def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:
     store = read_only(root, config)
     champion = store.champion(config.model_name) if store is not None else None
     if as_json:
-        told: dict[str, Any] = {"stages": {}, "after": {}, "delivery": None}
-        console.result_json({**told, "model": config.model_name, "champion": champion})
+        nothing: dict[str, Any] = {"stages": {}, "after": {}, "delivery": None}
+        console.result_json({**nothing, "model": config.model_name, "champion": champion})
     elif only is not None and not only[0].startswith("serves"):
         console.result(f"this project only {only[0]}. Next: {only[1]}")
     else:

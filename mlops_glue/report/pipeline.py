@@ -13,12 +13,12 @@ from mlops_glue import files, layout
 from mlops_glue.adapters import dvc
 from mlops_glue.errors import GlueError
 from mlops_glue.pipeline import dvc_yaml
+from mlops_glue.pipeline.session import DID_NOT_RUN
 from mlops_glue.report.facts import read_json
 
 DELIVERY = ("publish", "promote", "materialize")
 STALE = ("changed", "failed", "not run")  # outcomes of a stage whose results are not of what is here now
 FINE = ("executed", "restored", "unchanged")  # outcomes that mean little where an earlier stage is stale
-DID_NOT_RUN = ("restored", "unchanged")
 MOST_REASONS = 6
 
 

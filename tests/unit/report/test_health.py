@@ -1,4 +1,4 @@
-"""`glue doctor` where a project can hardly be made to be so."""
+"""What `glue doctor` finds where a project can hardly be made to be so."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import features, files, layout
 from mlops_glue.adapters import mlflow
-from mlops_glue.commands import doctor
 from mlops_glue.config import Config
 from mlops_glue.delivery import fetch
+from mlops_glue.report import health
 
 
 @pytest.mark.parametrize("empty", [True, False])
@@ -26,8 +26,8 @@ def test_an_online_store_that_holds_nothing_is_found(empty: bool, tmp_path: Path
     monkeypatch.setattr(fetch, "feature_list_of", Mock())
     monkeypatch.setattr(features, "is_empty", lambda *_: empty)
     config = Config.model_validate({"glue": 1, "project": "p", "features": {"use": "service"}})
-    told = {one.what for one in doctor._features(tmp_path, config)}
-    assert ("the online store is empty: whom it is asked about has no features" in told) is empty
+    told = {one.what for one in health.of_features(tmp_path, config)}
+    assert ("the online store is empty: no entity has features" in told) is empty
     assert ("the feature registry and the online store can be read" in told) is not empty
 
 
@@ -48,16 +48,16 @@ def test_before_the_first_run_in_an_environment_nothing_is_gone(
     delivered = {"model": "p", "env": "prod" if env is None else None, "version": 1, "champion": 1, "refused": []}
     files.write_json(tmp_path / layout.DELIVERY, delivered)  # by a run in the other one
     store = Mock(champion=lambda _: None, dead_runs=lambda _: [], versions=lambda _: versions)
-    assert list(doctor._champion(tmp_path, config, store)) == [doctor.Finding("note", said, fix)]
+    assert list(health.of_champion(tmp_path, config, store)) == [health.Finding("note", said, fix)]
 
 
 def test_a_project_whose_last_run_failed_is_not_sound(tmp_path: Path) -> None:
     last = {"time": "t", "problem": "MLflow: no room", "stages": [{"stage": "publish", "outcome": "failed"}]}
     files.write_json(tmp_path / layout.LAST_RUN, last)
-    (found,) = doctor._leftovers(tmp_path, Mock())
+    (found,) = health.of_last_run(tmp_path, Mock())
     said = "the last glue run failed at publish: MLflow: no room"
-    assert found == doctor.Finding("problem", said, "glue run")
+    assert found == health.Finding("problem", said, "glue run")
     files.write_json(tmp_path / layout.LAST_RUN, last | {"hint": "see artifacts/validation/report.html"})
-    assert [one.fix for one in doctor._leftovers(tmp_path, Mock())] == ["see artifacts/validation/report.html"]
+    assert [one.fix for one in health.of_last_run(tmp_path, Mock())] == ["see artifacts/validation/report.html"]
     files.write_json(tmp_path / layout.LAST_RUN, last | {"problem": None})
-    assert not list(doctor._leftovers(tmp_path, Mock()))
+    assert not list(health.of_last_run(tmp_path, Mock()))

@@ -1,0 +1,238 @@
+"""Is this installation, and is this project sound? Each finding comes with what to type."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import config as configs
+from mlops_glue import files, layout
+from mlops_glue.adapters import dvc, git
+from mlops_glue.config import Config
+from mlops_glue.delivery.fetch import last_delivery
+from mlops_glue.delivery.trial import brought
+from mlops_glue.errors import DataError, GlueError
+from mlops_glue.pipeline import dvc_yaml
+from mlops_glue.pipeline.session import at_work, last_failure
+from mlops_glue.pipeline.train import unfit_kind
+from mlops_glue.report import database
+
+if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
+
+MATERIALIZE = "glue materialize --force"
+PYTHONS = ((3, 11), (3, 13))
+# in a URL, and not as ${NAME}: in front of the host, or signed in the query
+PASSWORD = re.compile(
+    r"://[^/@\s:]*:[^/@\s${}]+@|://\S*[?&](\w*(sig|signature|token|key|password|secret))=[^&\s${}]+", re.I
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. `fix` is what to type; a problem makes the exit code 1, a note does not."""
+
+    level: str  # ok, note, problem
+    what: str
+    fix: str | None = None
+
+
+def of_installation(extras: tuple[str, ...]) -> Iterator[Finding]:
+    """What is so of Python, git and the packages that these extras need."""
+    version = sys.version_info[:2]
+    name = f"Python {version[0]}.{version[1]}"
+    if not PYTHONS[0] <= version <= PYTHONS[1]:
+        yield Finding("problem", f"{name}: tested are 3.11 to 3.13", "python3.12 -m venv .venv")
+    else:
+        yield Finding("ok", name)
+    if not git.is_installed():
+        yield Finding("note", "no git: versions will not lead back to a commit", "apt install git")
+    yield from _packages(extras)
+
+
+def _packages(extras: tuple[str, ...]) -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
+    for text in importlib.metadata.requires("mlops-glue") or []:
+        need = Requirement(text)
+        extra = next((e for e in extras if need.marker and f'"{e}"' in str(need.marker)), None)
+        if need.marker is not None and extra is None:
+            continue
+        install = f'pip install "mlops-glue[{extra}]"' if extra else "pip install mlops-glue"
+        try:
+            installed = importlib.metadata.version(need.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding("problem", f"{need.name} is not installed", install)
+            continue
+        if need.specifier.contains(installed, prereleases=True):
+            yield Finding("ok", f"{need.name} {installed}")
+        else:
+            yield Finding("problem", f"{need.name} {installed}: tested is {need.specifier}", f"{install} --upgrade")
+
+
+def of_project(root: Path, env: str | None) -> list[Finding]:
+    """What is so of the config, the repository, the pipeline, the registry and the features."""
+    try:
+        dvc_yaml.check_merged(root)
+        config = configs.load(root, env, needs=())
+    except GlueError as error:  # what comes after needs a config that loads
+        return _as_findings(error)
+    found: list[Finding] = []
+    for part in (_repository, _pipeline, of_last_run, _registry, of_features):
+        try:
+            found += part(root, config)
+        except GlueError as error:
+            found += _as_findings(error)
+    return found
+
+
+def _as_findings(error: GlueError) -> list[Finding]:
+    return [Finding("problem", line, error.hint) for line in error.message.splitlines()]
+
+
+def _repository(root: Path, config: Config) -> Iterator[Finding]:
+    yield Finding("ok", f"{layout.CONFIG} of {config.project}")
+    for key in _passwords(files.read_yaml(root / layout.CONFIG)):
+        problem = f"{layout.CONFIG} {key}: a password stands in it, for everybody who reads the repository"
+        yield Finding("problem", problem, f"{key}: ${{NAME}}, and a new password, kept in the environment as NAME")
+    task = config.data.labels.task if config.data is not None else None
+    kind = unfit_kind(config.train.estimator or "", task) if config.train is not None else None
+    if kind is not None:
+        problem = (
+            f"{layout.CONFIG} train.estimator: {config.train.estimator} is a {kind}, and data.labels.task is {task}"
+        )
+        yield Finding("problem", problem, f"task: {'regression' if kind == 'regressor' else 'binary, or multiclass'}")
+    if not git.is_work_tree(root):
+        yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
+
+
+def _passwords(node: Any, key: str = "") -> Iterator[str]:
+    """The keys whose URL has one."""
+    if isinstance(node, dict | list):
+        for name, inner in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _passwords(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, str) and PASSWORD.search(node):
+        yield key
+
+
+def _pipeline(root: Path, config: Config) -> Iterator[Finding]:
+    if config.data is None:
+        yield Finding("ok", "no data and no train: what is here has no pipeline")
+        return
+    if not dvc_yaml.is_current(config, root):
+        yield Finding("note", f"dvc.yaml is older than {layout.CONFIG}", "glue run")
+    changed = dvc.changed_data(root)
+    for path, what in changed.items():
+        yield Finding("note", f"{path}: {what} since DVC tracked it", f"dvc add {path.removesuffix('.dvc')}")
+    stages = dvc.status(root)
+    reasons = {name: why for name, why in stages.items() if why}
+    for name, why in list(reasons.items())[:1]:
+        more = f", and {len(reasons) - 1} more stages" if len(reasons) > 1 else ""
+        yield Finding("note", f"{name} would run: {why[0]}{more}", "glue run")
+    if not reasons and not changed:
+        yield Finding("ok", f"{len(stages)} stages agree with dvc.lock and the files")
+
+
+def of_last_run(root: Path, config: Config) -> Iterator[Finding]:
+    """Whether the last run failed or was killed, and what it left behind."""
+    if at_work(root):
+        yield Finding("note", "another glue is at work in this project")
+        return
+    if (root / layout.RUNNING).is_file():
+        yield Finding("problem", "the last glue run was killed: what it left is half done", "glue run")
+    elif (failed := last_failure(root)) is not None:
+        problem = f"the last glue run failed{failed['where']}: {failed['problem']}"
+        yield Finding("problem", problem, failed.get("hint") or "glue run")
+    for path in files.leftovers(root):
+        yield Finding("problem", f"left over from a crash: {path.relative_to(root)}", f"rm {path}")
+
+
+def _registry(root: Path, config: Config) -> Iterator[Finding]:
+    local = root / layout.TRACKING_DB
+    if config.tracking.uri is None:
+        if not local.is_file():
+            only = configs.only_does(config)
+            yield Finding("note", "nothing is published yet", only[1] if only is not None else "glue run")
+            return
+        if (problem := database.problem(local, thorough=True)) is not None:
+            yield Finding("problem", f"{layout.TRACKING_DB} {problem}", f"restore {local} from a backup")
+            return
+    from mlops_glue.adapters.mlflow import Store
+
+    yield from of_champion(root, config, Store(root, configs.tracking_uri(config), create=False))
+
+
+def of_champion(root: Path, config: Config, store: Store) -> Iterator[Finding]:
+    """Whether there is a champion, and whether its bundle is the one that was registered."""
+    name, champion = config.model_name, store.champion(config.model_name)
+    for run in store.dead_runs(config.project):
+        yield Finding("problem", f"MLflow run {run} is RUNNING, and its process is dead", "glue run --force")
+    delivered = last_delivery(root, config)
+    if delivered is not None and delivered["version"] not in store.versions(name):
+        gone = f"{name} v{delivered['version']} was published and is gone from the registry"
+        yield Finding("problem", gone, "glue run")
+    if champion is None:
+        if config.data is not None:
+            has_versions = bool(store.versions(name))
+            yield _no_champion(config, has_versions, delivered["refused"] if delivered is not None else [])
+        return
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            brought(store, root, name, champion, Path(folder))
+    except DataError as error:
+        is_last = delivered is not None and delivered["version"] == champion  # its bundle is still in artifacts/
+        yield Finding("problem", error.message, "glue run --force" if is_last else "glue rollback")
+    else:
+        yield Finding("ok", f"{name} v{champion} is champion, its bundle is the one that was registered")
+
+
+def _no_champion(config: Config, has_versions: bool, refused: list[str]) -> Finding:
+    again = f"glue run --env {config.environment}" if config.environment else "glue run"
+    where = f" in environment {config.environment}" if config.environment else ""
+    what = f"{config.model_name} {'has no champion' if has_versions else 'is not published yet'}{where}"
+    if refused:
+        return Finding("note", f"{what}: {'; '.join(refused)}", f"edit {layout.CONFIG}, then {again}")
+    return Finding("note", what, again)
+
+
+def of_features(root: Path, config: Config) -> Iterator[Finding]:
+    """Whether the feature registry and the online store can be read, and hold what the champion takes."""
+    if not config.features.use:
+        return
+    from mlops_glue import features
+    from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.delivery.fetch import feature_list_of
+
+    with tempfile.TemporaryDirectory() as folder:
+        repository = features.open_repository(config, root, Path(folder))
+        yield Finding("ok", f"{len(repository.views(config.features.use)[0])} feature views of {config.features.repo}")
+        if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
+            return
+        store = Store(root, configs.tracking_uri(config), create=False)
+        champion = store.champion(config.model_name)
+        taken = feature_list_of(store, config.model_name, champion) if champion is not None else None
+        if taken is None:
+            return
+        try:
+            features.check_definitions(repository, taken, features.transform_hash(config, root))
+        except DataError as error:
+            yield Finding("note", f"{error.message}: its online store is left as it is", "glue run")
+    live = features.open_live(config, root)
+    file = live.online_file
+    if taken is not None and file is not None and not file.exists():
+        yield Finding("problem", f"the online store {file} is not there", "glue materialize")
+        return
+    if file is not None and file.exists() and (problem := database.problem(file, thorough=True)) is not None:
+        yield Finding("problem", f"{file} {problem}", f"rm {file}*; glue materialize")
+        return
+    live.check()
+    if taken is not None and features.is_empty(config, root, taken):
+        yield Finding("problem", "the online store is empty: no entity has features", MATERIALIZE)
+        return
+    yield Finding("ok", "the feature registry and the online store can be read")

@@ -1,0 +1,156 @@
+"""The page of a project, made of facts by hand: every section of it can be rendered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from mlops_glue.report.facts import Expectation, Metric, Registry, Version
+from mlops_glue.report.monitoring import Monitoring
+from mlops_glue.report.pipeline import Pipeline, Stage
+from mlops_glue.report.project import DataTable, Project, Slices, render
+
+NOW = "2024-05-06T07:08:09+00:00"
+MARKUP = "<script>alert(1)</script>"
+EVALUATION: dict[str, Any] = {
+    "task": "binary",
+    "model": "LogisticRegression",
+    "estimator": "sklearn.linear_model.LogisticRegression",
+    "rows": 100,
+    "train_rows": 400,
+    "split": "time",
+    "intervals": {"rows": 50, "samples": 100},
+    "importances": [{"column": MARKUP, "metric": "roc_auc", "mean": 0.2, "std": 0.01, "rows": 50}],
+}
+COLUMN = {
+    "drifted": True,
+    "why": "distance",
+    "distance": 0.5,
+    "threshold": 0.2,
+    "weight": 0.6,
+    "null_share": 0.0,
+    "reference_null_share": None,
+}
+LATEST: dict[str, Any] = {
+    "verdict": "drift",
+    "rows": 300,
+    "since": NOW,
+    "until": NOW,
+    "time": NOW,
+    "problems": ["v1 has no summaries"],
+    "performance": {"metric": "roc_auc", "value": 0.7, "low": 0.6, "high": 0.8, "estimated": False, "labelled": 25},
+}
+RUN = {
+    "time": NOW,
+    "verdict": "drift",
+    "rows": 300,
+    "drift_share": 1.0,
+    "metric": "roc_auc",
+    "value": 0.7,
+    "low": 0.6,
+    "high": 0.8,
+    "estimated": True,
+}
+VERSION = Version(2, NOW, ["champion"], {"roc_auc": 0.9}, None, "a" * 40, True, "onnx")
+PROJECT = Project(
+    project="p",
+    model="m",
+    target="y",
+    made=NOW,
+    glue="0.1.0",
+    env=None,
+    commit="a" * 40,
+    dirty=True,
+    pipeline=Pipeline(NOW, None, None, [Stage("train", "changed", 75.0, ["params"])], ["train"], ["evaluate", "train"]),
+    data=[
+        DataTable(
+            "t",
+            "data/raw/t.csv",
+            500,
+            3,
+            "d41d8cd98f00b204",
+            [
+                Expectation(False, "FAILED", "critical", "a", "values to not be null", "mostly 1", "3 of 500"),
+                Expectation(True, "met", "critical", "b", "to exist", "", ""),
+            ],
+            "artifacts/validation/report.html",
+        )
+    ],
+    evaluation=EVALUATION,
+    metrics=[Metric("roc_auc", 0.91, 0.88, 0.94, 0.5, "min 0.8", True, 0.9, None, None, higher_is_better=True)],
+    slices=[Slices("city", [{"value": None, "rows": 10, "metrics": {"roc_auc": 0.8, "f1": None}}], 60)],
+    delivery={"version": 3, "champion": 2, "refused": ["roc_auc 0.7 misses threshold min 0.8"], "comparison": None},
+    registry=Registry(None, [VERSION], 1, [{"version": 2, "how": "promote", "when": NOW}], VERSION, None),
+    main="roc_auc",
+    monitoring=Monitoring(
+        True, None, LATEST, [RUN], [{"version": 2, "rows": 300, "columns": [{**COLUMN, "name": "a", "before": 0.1}]}]
+    ),
+)
+
+
+def text_of(project: Project) -> str:
+    """What the page says, with one space between words."""
+    words: list[str] = []
+    parser = HTMLParser()
+    parser.handle_data = words.append  # type: ignore[method-assign]
+    parser.feed(render(project, Path("/nowhere"), Path("/elsewhere/index.html")))
+    return " ".join(" ".join(words).split())
+
+
+def test_every_section_of_a_project_that_was_monitored() -> None:
+    text = text_of(PROJECT)
+    for part in (
+        "m v3 was refused. v2 stays champion.",
+        "train out of date 1 min params",
+        "1 of 2 expectations met, 1 table",
+        "FAILED a values to not be null mostly 1 3 of 500",
+        "roc_auc 0.9100 0.8800 to 0.9400 0.5000 0.9000 min 0.8 met",
+        "By city, the 1 values with the most rows of 60 city Rows roc_auc f1 null 10 0.8000 n/a",
+        f"{MARKUP} 0.2000 0.0100",
+        "v2 champion 0.9000 2024-05-06 07:08 aaaaaaaa + changes onnx",
+        "2024-05-06 07:08 drift 300 1.0000 roc_auc (estimated) 0.7000 0.6000 to 0.8000",
+        "a yes: distance 0.5000 0.2000 0.1000 60.0% 0.0% –",
+        "roc_auc 0.7000 (0.6000 to 0.8000), by 25 labels",
+    ):
+        assert part in text, part
+    assert MARKUP not in render(PROJECT, Path("/nowhere"), Path("/elsewhere/index.html"))
+
+
+def test_a_project_of_which_little_is_known() -> None:
+    empty = replace(
+        PROJECT,
+        commit=None,
+        pipeline=Pipeline(None, None, "not known: no DVC", [], [], []),
+        data=[DataTable("t", "data/raw/t.csv", None, None, "", None, "artifacts/validation/report.html")],
+        evaluation=None,
+        metrics=[],
+        slices=[],
+        delivery=None,
+        registry=Registry("MLflow does not answer", server="${MLFLOW_TRACKING_URI}"),
+        main=None,
+        monitoring=Monitoring(False, "monitoring cannot be read: no JSON"),
+    )
+    text = text_of(empty)
+    for part in (
+        "No version was registered yet",
+        "Nothing was validated yet.",
+        "Nothing was evaluated yet.",
+        "The registry could not be read: MLflow does not answer",
+        "at ${MLFLOW_TRACKING_URI} : model",
+        "monitoring cannot be read: no JSON",
+        "outside git or before the first commit",
+    ):
+        assert part in text, part
+    assert empty.problems() == [
+        "registry: MLflow does not answer",
+        "monitoring: monitoring cannot be read: no JSON",
+    ]
+
+
+def test_facts_are_built_ins_for_json() -> None:
+    found = PROJECT.as_json()
+    assert found["pipeline"]["stages"][0]["outcome"] == "changed"
+    assert found["registry"]["champion"]["version"] == 2
+    assert found["data"][0]["expectations"][0]["met"] is False
