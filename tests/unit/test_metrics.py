@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as m
 
-from mlops_glue import bootstrap, metrics
+from mlops_glue import metrics
 from mlops_glue.metrics import METRICS
-from mlops_glue.pipeline import curves, importances
 
 KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("binary", "roc_auc"): lambda y, p, q: m.roc_auc_score(y, q[:, 1]),
@@ -98,21 +97,6 @@ def test_recall_is_averaged_over_the_classes_that_are_there() -> None:
     assert metrics.compute(metrics.METRICS["multiclass"]["balanced_accuracy"], *made) == 0.75
 
 
-def test_an_interval_holds_its_value() -> None:
-    """A class with few rows is in few of the samples: the mean over classes of those is higher."""
-    assert bootstrap.interval(0.3, np.linspace(0.32, 0.4, 100), 6966) == (0.3, pytest.approx(0.38, abs=0.02))
-
-
-def test_an_interval_is_of_the_level_and_as_narrow_as_the_rows_make_it() -> None:
-    drawn = np.append(np.linspace(0, 1, 1001), np.nan)  # a draw without a value counts for nothing
-    for rows in (1, bootstrap.MAX_ROWS):
-        assert bootstrap.interval(0.5, drawn, rows, 0.9) == pytest.approx((0.05, 0.95))
-    assert bootstrap.interval(0.5, drawn, 4 * bootstrap.MAX_ROWS, 0.9) == pytest.approx((0.275, 0.725))
-    assert bootstrap.interval(0.5, drawn, 100) == pytest.approx((0.025, 0.975))
-    assert np.isnan(bootstrap.interval(float("nan"), drawn, 100)).all()
-    assert np.isnan(bootstrap.interval(0.5, np.array([np.nan]), 100)).all()
-
-
 @pytest.mark.parametrize("higher", [True, False])
 def test_as_good_is_better_or_equal_but_for_a_tie(higher: bool) -> None:
     sign = 1 if higher else -1
@@ -124,49 +108,9 @@ def test_as_good_is_better_or_equal_but_for_a_tie(higher: bool) -> None:
         assert not metrics.is_at_least(value, other, higher_is_better=higher)
 
 
-def test_a_draw_has_the_rows_of_the_table_and_at_most_5000() -> None:
-    seen: list[int] = []
-
-    def score(y: Any, p: Any, q: Any) -> float:
-        seen.append(len(y))
-        return float(len(set(p)))
-
-    for rows in (7, bootstrap.MAX_ROWS + 1):
-        seen.clear()
-        drawn = bootstrap.bootstrap(metrics.Metric(score), np.arange(rows), np.arange(rows), None, 0)
-        assert seen == [min(rows, bootstrap.MAX_ROWS)] * bootstrap.SAMPLES and len(set(drawn)) > 1
-        assert (drawn < rows).all()  # with rows that are drawn twice
-
-
-@pytest.mark.parametrize("most", [4_000_000, 1])  # all columns together, or one at a time
-def test_importances_are_those_of_scikit_learn(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numbers, text and nulls; the model is asked for many permutations at once."""
-    import pandas as pd
-    from sklearn.compose import make_column_transformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.inspection import permutation_importance
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder
-
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"a": rng.normal(size=300).astype(np.float32), "b": rng.normal(size=300)})
-    frame["c"] = rng.choice(["x", "y", ""], 300).astype(object)
-    frame.loc[::7, "b"] = np.nan
-    truth = ((frame.a + (frame.c == "x") + rng.normal(size=300) / 3) > 0).to_numpy().astype(int)
-    prepare = make_column_transformer((OneHotEncoder(sparse_output=False), ["c"]), remainder="passthrough")
-    model = make_pipeline(prepare, HistGradientBoostingClassifier(max_iter=10)).fit(frame, truth)
-
-    def score(given: pd.DataFrame, copies: int) -> Any:
-        probability = model.predict_proba(given)[:, 1].reshape(copies, -1)
-        return np.array([m.roc_auc_score(truth, one) for one in probability])
-
-    monkeypatch.setattr(importances, "MAX_CELLS", most)
-    got = importances.importances(frame, score, repeats=4, seed=3)
-    theirs = permutation_importance(model, frame, truth, scoring="roc_auc", n_repeats=4, random_state=3)
-    assert got == pytest.approx(np.column_stack([theirs.importances_mean, theirs.importances_std]), abs=1e-12)
-
-
 LESS_IS_BETTER = {"log_loss", "brier", "rmse", "mae", "median_absolute_error"}
+
+
 OF_PROBABILITIES = {"roc_auc", "average_precision", "log_loss", "brier", "roc_auc_ovr"}
 
 
@@ -223,21 +167,6 @@ def test_what_does_not_sum_to_one_has_no_area_over_classes() -> None:
     assert np.isnan(metrics.compute(metric, truth, label, probability))
 
 
-def test_an_order_of_classes_is_the_area_under_the_curve() -> None:
-    """With an interval that holds it, drawn from the seed; of many rows the samples have fewer."""
-    for classes in (2, 3):
-        truth, label, probability = outcomes("binary" if classes == 2 else "multiclass", 6000, 3)
-        said = truth, label, probability
-        found = bootstrap.ranking("binary" if classes == 2 else "multiclass", said, 4)
-        wanted = m.roc_auc_score(truth, probability[:, 1] if classes == 2 else probability, multi_class="ovr")
-        metric = metrics.RANKING["binary" if classes == 2 else "multiclass"]
-        low, high = bootstrap.interval(wanted, bootstrap.bootstrap(metric, *said, 4), 6000)
-        assert found == pytest.approx(
-            {"rows": 6000, "value": wanted, "low": low, "high": high, "drawn_rows": 5000}, rel=1e-9
-        )
-        assert low < wanted < high
-
-
 @pytest.mark.parametrize("which", [0, 1])
 def test_where_one_side_does_not_vary_there_is_no_order_of_numbers(which: int) -> None:
     sides = [np.arange(5.0), np.arange(5.0) ** 2]
@@ -245,85 +174,6 @@ def test_where_one_side_does_not_vary_there_is_no_order_of_numbers(which: int) -
     assert metrics.compute(metric, *sides, None) == 1
     sides[which] = np.full(5, 2.0)
     assert np.isnan(metrics.compute(metric, *sides, None))
-
-
-def test_curves_are_those_of_scikit_learn() -> None:
-    """Of two classes that of class 1; of more each class that some rows are of, and not all."""
-    from sklearn.calibration import calibration_curve
-
-    rng = np.random.default_rng(2)
-    probability = rng.dirichlet([1, 2, 3, 4], 60)
-    truth = rng.integers(0, 3, 60)  # none is of the last class
-    for classes, drawn in ((2, [1]), (4, [0, 1, 2])):
-        said = np.column_stack([1 - probability[:, 1], probability[:, 1]]) if classes == 2 else probability
-        found = curves.curves(np.minimum(truth, classes - 1), said, classes)
-        assert {name: list(of) for name, of in found.items()} == dict.fromkeys(
-            ("roc", "precision_recall", "calibration"), drawn
-        )
-        for at in drawn:
-            is_it, score = np.minimum(truth, classes - 1) == at, said[:, at]
-            roc = m.roc_curve(is_it, score)[:2]
-            assert np.array_equal(found["roc"][at], roc)
-            precision, recall, _ = m.precision_recall_curve(is_it, score)
-            across, up = found["precision_recall"][at]
-            kept = np.flatnonzero(np.append(True, np.abs(np.diff(recall)) + np.abs(np.diff(precision)) > 0))
-            assert len(across) > 0.7 * len(kept)  # points that lie on one another are one
-            assert (across[0], up[0]) == (1.0, precision[0]) and (across[-1], up[-1]) == (0.0, 1.0)
-            assert {*zip(across, up, strict=True)} <= {*zip(recall, precision, strict=True)}
-            happened, predicted = calibration_curve(is_it, score, n_bins=10, strategy="quantile")
-            assert np.array_equal(found["calibration"][at], (predicted, happened)) and len(happened) == 10
-    assert curves.curves(np.ones(5, int), said[:5], 2) == {"roc": {}, "precision_recall": {}, "calibration": {}}
-
-
-def test_what_is_just_beyond_a_probability_is_calibrated_as_one() -> None:
-    truth, score = np.array([0, 1, 0, 1]), np.array([-1e-9, 0.4, 0.6, 1 + 1e-9])
-    predicted, happened = curves.curves(truth, np.column_stack([1 - score, score]), 2)["calibration"][1]
-    assert predicted.tolist() == [0, 0.4, 0.6, 1] and happened.tolist() == [0, 1, 0, 1]
-
-
-def test_a_long_curve_keeps_its_ends_and_its_shape_with_300_points() -> None:
-    rng = np.random.default_rng(0)
-    score = rng.random(20_000)
-    truth = rng.random(20_000) < 0.2 + 0.6 * score
-    all_across, all_up, _ = m.roc_curve(truth, score, drop_intermediate=False)
-    across, up = curves.curves(truth.astype(int), np.column_stack([1 - score, score]), 2)["roc"][1]
-    assert 290 <= len(across) <= 300
-    assert (across[0], up[0], across[-1], up[-1]) == (0, 0, 1, 1)
-    steps = np.abs(np.diff(across)) + np.abs(np.diff(up))
-    assert steps.max() < 1.5 * 2 / 299  # evenly along the curve, whose length is 2
-    assert np.abs(np.interp(all_across, across, up) - all_up).max() < 0.01
-
-
-@pytest.mark.parametrize("rows", [999, 1000])
-def test_a_calibration_is_a_sigmoid_of_few_rows_and_isotonic_of_many(rows: int) -> None:
-    from sklearn.isotonic import IsotonicRegression
-    from sklearn.linear_model import LogisticRegression
-
-    rng = np.random.default_rng(0)
-    score = rng.random(rows)
-    score[:2] = 0, 1
-    happened = rng.random(rows) < score**3
-    happened[:2] = True, False
-    asked = np.array([0.02, 0.3, 0.5, 0.9, 0.999])
-    found = np.interp(asked, *curves.calibration(happened, score))
-    if rows == 1000:
-        fitted = IsotonicRegression(y_min=0, y_max=1).fit(score, happened)
-        assert found == pytest.approx(fitted.predict(asked), abs=1e-12)
-        return
-    least = 1 / (1 + np.exp(12))
-    logit = [np.log(one / (1 - one)) for one in (score.clip(least, 1 - least), asked)]
-    sigmoid = LogisticRegression().fit(logit[0][:, None], happened)
-    assert found == pytest.approx(sigmoid.predict_proba(logit[1][:, None])[:, 1], abs=2e-3)
-    across, up = curves.calibration(happened, score.astype(np.float32))
-    assert (across[0], across[100], across[-1]) == pytest.approx((least, 0.5, 1 - least)) and len(across) == 201
-    assert (np.diff(across) > 0).all() and (np.diff(up) > 0).all()
-
-
-@pytest.mark.parametrize("rows", [50, 1500])
-@pytest.mark.parametrize("always", [True, False])
-def test_where_it_always_or_never_happened_the_score_is_left_as_it_is(rows: int, always: bool) -> None:
-    across, up = curves.calibration(np.full(rows, always), np.linspace(0, 1, rows))
-    assert np.interp([0, 0.2, 0.7, 1], across, up) == pytest.approx([0, 0.2, 0.7, 1])
 
 
 def test_a_confusion_has_the_true_classes_in_its_rows_and_those_that_nobody_saw() -> None:
