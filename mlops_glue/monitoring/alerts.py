@@ -8,33 +8,26 @@ locked, the message goes out all the same: it may come twice, and is not lost.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import hashlib
-import hmac
 import json
 import random
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.config import Alerts, span
-from mlops_glue.errors import GlueError, ToolError, first_line
+from mlops_glue.errors import GlueError, first_line
 
 Event = Literal["opened", "worse", "resolved", "test"]
 TRIES, FIRST_PAUSE_S = 3, 1.0
 TAG = "glue.alerts"  # of the registered model: which alerts are open
-ANSWER_S = 5.0  # for one answer of a webhook
 WORSE = 0.1  # by so much more of the weight drifted, or of the allowed drop lost again
 LOCK_S = 120.0
 
@@ -104,55 +97,14 @@ def _by_apprise(url: str, at: int) -> Callable[[dict[str, Any]], None]:
 
 def _by_webhook(hook: configs.Webhook, at: int) -> Callable[[dict[str, Any]], None]:
     def send(message: dict[str, Any]) -> None:
+        from mlops_glue.adapters import webhook
+
         where = f"monitor.alerts.webhooks.{at}"
+        secret = configs.resolve(hook.secret, f"{where}.secret") if hook.secret is not None else None
         body = json.dumps(message, ensure_ascii=False).encode()
-        headers = {"Content-Type": "application/json", "User-Agent": "mlops-glue"}
-        if hook.secret is not None:
-            headers |= signed(configs.resolve(hook.secret, f"{where}.secret"), message["id"], time.time(), body)
-        _post(configs.resolve(hook.url, f"{where}.url"), body, headers)
+        webhook.send(configs.resolve(hook.url, f"{where}.url"), body, message["id"], secret)
 
     return send
-
-
-def signed(secret: str, message: str, at: float, body: bytes) -> dict[str, str]:
-    """The headers of a signed message, as the specification of standardwebhooks.com has them.
-
-    `webhook-signature` is `v1,` and the base64 form of HMAC-SHA256 over `id.timestamp.body`. A secret that begins with
-    `whsec_` is the base64 form of the key, any other one is the key.
-    """
-    is_base64 = secret.startswith("whsec_")
-    key = base64.b64decode(secret.removeprefix("whsec_")) if is_base64 else secret.encode()
-    signature = hmac.new(key, f"{message}.{int(at)}.".encode() + body, hashlib.sha256).digest()
-    return {
-        "webhook-id": message,
-        "webhook-timestamp": str(int(at)),
-        "webhook-signature": f"v1,{base64.b64encode(signature).decode()}",
-    }
-
-
-class _Stays(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would become a GET without the body."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
-    if not url.startswith(("http://", "https://")):
-        raise ToolError("is no http:// or https:// URL")
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if at:  # urllib would take it for a part of the host's name
-        headers = headers | {"Authorization": f"Basic {base64.b64encode(unquote(user).encode()).decode()}"}
-    asked = urllib.request.Request(urlunsplit(parts._replace(netloc=host)), body, headers)  # noqa: S310 - see above
-    try:
-        with urllib.request.build_opener(_Stays).open(asked, timeout=ANSWER_S):
-            return
-    except urllib.error.HTTPError as error:
-        raise ToolError(f"answered {error.code}") from None
-    except (OSError, ValueError) as error:  # of what it says nothing is told: it may hold the URL
-        reason = getattr(error, "reason", error)
-        raise ToolError(f"did not answer ({type(reason).__name__})") from None
 
 
 def delivered(message: dict[str, Any], to: list[Channel], seconds: float) -> dict[str, str | None]:

@@ -23,6 +23,7 @@ ROOMS = {
     "duckdb": {"adapters/feast/offline.py", "adapters/sql.py"},
     "psycopg": {"adapters/sql.py"},
     "apprise": {"adapters/apprise.py"},
+    "requests": {"adapters/webhook.py", "adapters/mlflow/errors.py"},
     "sklearn": {"pipeline/curves.py", "pipeline/split.py", "pipeline/train.py"},
     "fastapi": {"serving/app.py"},
     "uvicorn": {"serving/server.py"},

@@ -166,7 +166,7 @@ def test_a_dead_channel_is_told_and_gets_it_later(tmp_path: Path, taker: Any, mo
     options = to(taker).model_copy(update={"webhooks": [*to(taker).webhooks, Webhook(url="${DEAD}")]})
     told = alerts.tell(tmp_path, options, found(), now=NOON)
     assert told.sent == ["monitor.alerts.webhooks.0"]
-    assert told.problems == ["monitor.alerts.webhooks.1 (DEAD): did not answer (ConnectionRefusedError)"]
+    assert told.problems == ["monitor.alerts.webhooks.1 (DEAD): did not answer (ConnectionError)"]
     assert "t0p-secret" not in (tmp_path / layout.ALERTS).read_text()
     monkeypatch.setenv("DEAD", f"http://127.0.0.1:{taker.server_port}/")
     told = alerts.tell(tmp_path, options, found(), now=NOON + timedelta(hours=1))
