@@ -372,12 +372,12 @@ def log(folder: Path, seconds: float, count: int) -> None:
     """A million logged rows of 20 numbers, and by arithmetic a hundred million in thirty days."""
     import duckdb
 
-    from mlops_glue.serving.segments import FORMAT, About, Field, Segment
-    from mlops_glue.serving.ship import Shipping, pass_over
+    from mlops_glue.serving.segments import FORMAT, About, Column, Segment
+    from mlops_glue.serving.ship import Shipping, ship_once
 
     rows, rng = 1_000_000, np.random.default_rng(0)
     x = rng.normal(size=(10_000, 20)).round(4).tolist()
-    about = About(FORMAT, "m", 1, "f" * 64, [Field(f"x{i}", "number", "double") for i in range(20)], [0, 1])
+    about = About(FORMAT, "m", 1, "f" * 64, [Column(f"x{i}", "number", "double") for i in range(20)], [0, 1])
     (folder / "spool").mkdir()
     spent, raw = time.process_time(), 0
     for part in range(8):  # of 125,000 rows: a segment is closed at 32 MiB
@@ -392,7 +392,7 @@ def log(folder: Path, seconds: float, count: int) -> None:
         raw += segment.size
         segment.close()
     wrote, spent = time.process_time() - spent, time.process_time()
-    pass_over(Shipping(str(folder / "spool"), str(folder / "log"), str(folder), os.getpid()))
+    ship_once(Shipping(str(folder / "spool"), str(folder / "log"), str(folder), os.getpid()))
     shipped = time.process_time() - spent
     files = list((folder / "log").rglob("*.parquet"))
     size = sum(p.stat().st_size for p in files)

@@ -69,6 +69,9 @@ def predict(**options: Any) -> int:
 @click.option("--check", is_flag=True, help="Load the model, score its example, print the contract; exit 1 if not.")
 @click.option("--insecure", is_flag=True, help="Take requests from other machines without an API key.")
 @click.option("--quiet", is_flag=True, help="No access log.")
+@click.option("--folder", type=FILE, help="Serve what `glue package` wrote there; no project is needed.")
+@click.option("--online-store", type=FILE, help="With --folder: the file with the features.")
+@click.option("--state", type=FILE, help="With --folder: a folder that stays, for the log until it is shipped.")
 @json_option
 @env_option
 def serve(**options: Any) -> int:

@@ -15,6 +15,7 @@ from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import UsageError
+from mlops_glue.pipeline import up_to_date
 from mlops_glue.records import Servable
 from mlops_glue.suggest import did_you_mean
 
@@ -47,6 +48,15 @@ def last_delivery(root: Path, config: configs.Config) -> dict[str, Any] | None:
     if told is None or told["model"] != config.model_name:
         return None
     return told if told.get("env", config.environment) == config.environment else None  # a former glue kept none
+
+
+def as_run_left_it(root: Path, config: configs.Config, env: str | None, version: int | None) -> tuple[int, Path] | None:
+    """The champion, where it is plainly what the last run made and nothing has changed since: no tool is imported."""
+    if up_to_date.load(root, env or os.environ.get("GLUE_ENV")) is None:
+        return None
+    last = files.read_json(root / layout.DELIVERY)
+    is_champion = last["model"] == config.model_name and last["champion"] == last["version"]
+    return (last["version"], root / layout.BUNDLE) if is_champion and version in (None, last["version"]) else None
 
 
 def of_registry(

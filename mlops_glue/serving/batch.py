@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from mlops_glue.serving.contract import Rows
-from mlops_glue.serving.live import Served
-from mlops_glue.serving.log import PredictionLog
 from mlops_glue.serving.metrics import Counters
+from mlops_glue.serving.model import Scores
+from mlops_glue.serving.prediction_log import PredictionLog
+from mlops_glue.serving.slots import LoadedModel
 
 MOST_ROWS = 32  # of a request that waits for others; a longer one gains nothing by company
-
-Scored = tuple[list[Any], list[list[float]] | None]
 
 
 class NotLogged(Exception):
     """The prediction log cannot be written, so there is no answer."""
 
 
+@dataclass(slots=True)
 class Request:
-    """One that waits to be scored."""
+    """A request that waits to be scored."""
 
-    __slots__ = ("answer", "answered", "caller", "request_id", "rows")
-
-    def __init__(self, rows: Rows, request_id: str, caller: str | None, answered: bool = True) -> None:
-        self.rows, self.request_id, self.caller, self.answered = rows, request_id, caller, answered
-        self.answer: asyncio.Future[Scored]  # of `Batch.score`
+    rows: Rows
+    request_id: str
+    caller_id: str | None
+    answered: bool = True  # False: by a shadow
+    scores: asyncio.Future[Scores] = field(init=False)  # of `Batch.score`
 
 
 class Batch:
@@ -37,19 +38,20 @@ class Batch:
     Args:
         log: of predictions, if they are logged.
         counters: of what is not in the log.
+        refuse: is a request refused that cannot be logged?
     """
 
-    def __init__(self, log: PredictionLog | None, counters: Counters) -> None:
-        self.log, self._counters = log, counters
+    def __init__(self, log: PredictionLog | None, counters: Counters, *, refuse: bool = True) -> None:
+        self.log, self._counters, self._refuse = log, counters, refuse
         self.problem: str | None = None  # of the log
-        self._waiting: dict[Served, list[Request]] = {}
+        self._waiting: dict[LoadedModel, list[Request]] = {}
 
     @cached_property
-    def loop(self) -> asyncio.AbstractEventLoop:
+    def _loop(self) -> asyncio.AbstractEventLoop:
         """Of this worker. To ask asyncio for it costs a system call each time, before Python 3.12."""
         return asyncio.get_running_loop()
 
-    def score(self, served: Served, request: Request) -> asyncio.Future[Scored]:
+    def score(self, loaded: LoadedModel, request: Request) -> asyncio.Future[Scores]:
         """Will be the predictions and probabilities of a request's rows, which are in the log by then.
 
         Raises:
@@ -57,80 +59,82 @@ class Batch:
             ToolError: the model cannot be run on them.
             NotLogged: as the class says.
         """
-        answer = request.answer = self.loop.create_future()
+        scores = request.scores = self._loop.create_future()
         if len(request.rows.values) > MOST_ROWS:
-            self._finish(served, [request])
-            return answer
+            self._finish(loaded, [request])
+            return scores
         if not self._waiting:
-            self.loop.call_soon(self._all)
-        self._waiting.setdefault(served, []).append(request)
-        return answer
+            self._loop.call_soon(self._finish_waiting)
+        self._waiting.setdefault(loaded, []).append(request)
+        return scores
 
-    def _all(self) -> None:
+    def _finish_waiting(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        for served, requests in waiting.items():
-            self._finish(served, requests)
+        for loaded, requests in waiting.items():
+            self._finish(loaded, requests)
 
-    def _finish(self, served: Served, requests: list[Request]) -> None:
-        done = self._scored(served, requests)
+    def _finish(self, loaded: LoadedModel, requests: Sequence[Request]) -> None:
+        scored = self._score(loaded, requests)
         try:
-            self._write(served, done)
+            self._write(loaded, scored)
         except Exception as error:  # whatever it is: nobody waits for ever
-            for request, _ in done:
+            for request, _ in scored:
                 _fail(request, error)
             return
-        for request, said in done:
-            if not request.answer.done():
-                request.answer.set_result(said)
+        for request, scores in scored:
+            if not request.scores.done():
+                request.scores.set_result(scores)
 
-    def _scored(self, served: Served, requests: list[Request]) -> list[tuple[Request, Scored]]:
-        """Of those that could be scored; the others have been told."""
+    def _score(self, loaded: LoadedModel, requests: Sequence[Request]) -> list[tuple[Request, Scores]]:
+        """Those that could be scored; the others have failed."""
         try:
-            rows = Rows([row for one in requests for row in one.rows.values], bare=False)
-            said, shares = self._run(served, rows, requests[0].answered)
+            rows = Rows([row for request in requests for row in request.rows.values], bare=False)
+            predictions, probabilities = self._run(loaded, rows, requests[0].answered)
         except Exception as error:
-            if len(requests) > 1:  # by one of them, perhaps
-                return [done for one in requests for done in self._scored(served, [one])]
+            if len(requests) > 1:  # perhaps because of one of them
+                return [scored for request in requests for scored in self._score(loaded, [request])]
             _fail(requests[0], error)
             return []
-        if len(said) == len(requests):
-            if shares is None:
-                return [(one, ([value], None)) for one, value in zip(requests, said, strict=True)]
-            return [(one, ([v], [share])) for one, v, share in zip(requests, said, shares, strict=True)]
-        out: list[tuple[Request, Scored]] = []
-        at = 0
-        for one in requests:
-            end = at + len(one.rows.values)
-            out.append((one, (said[at:end], None if shares is None else shares[at:end])))
-            at = end
-        return out
+        if len(predictions) == len(requests):
+            if probabilities is None:
+                return [(request, ([p], None)) for request, p in zip(requests, predictions, strict=True)]
+            triples = zip(requests, predictions, probabilities, strict=True)
+            return [(request, ([prediction], [row])) for request, prediction, row in triples]
+        scored: list[tuple[Request, Scores]] = []
+        start = 0
+        for request in requests:
+            end = start + len(request.rows.values)
+            of_rows = None if probabilities is None else probabilities[start:end]
+            scored.append((request, (predictions[start:end], of_rows)))
+            start = end
+        return scored
 
-    def _run(self, served: Served, rows: Rows, answered: bool) -> Scored:
-        inputs = served.model.contract.matrices(rows)
-        done = served.model.scored(inputs)
+    def _run(self, loaded: LoadedModel, rows: Rows, answered: bool) -> Scores:
+        inputs = loaded.model.contract.matrices(rows)
+        scores = loaded.model.score(inputs)
         if answered:  # nobody counts what a shadow sees
-            served.outside.see(inputs)
-        return done
+            loaded.unseen.see(inputs)
+        return scores
 
-    def _write(self, served: Served, done: list[tuple[Request, Scored]]) -> None:
-        if self.log is None or not done:
+    def _write(self, loaded: LoadedModel, scored: list[tuple[Request, Scores]]) -> None:
+        if self.log is None or not scored:
             return
-        now, alias = time.time(), served.alias
+        now, alias = time.time(), loaded.alias
         records = [
-            (one.request_id, now, one.caller, alias, one.answered, one.rows.values, said, shares)
-            for one, (said, shares) in done
+            (r.request_id, now, r.caller_id, alias, r.answered, r.rows.values, predictions, probabilities)
+            for r, (predictions, probabilities) in scored
         ]
         try:
-            self.log.write(served.model, served.fingerprint, records)
+            self.log.write(loaded.model, loaded.fingerprint, records)
         except OSError as error:
             self.problem = f"the prediction log cannot be written: {error.strerror or type(error).__name__}"
             self._counters.add("glue_log_lost_total", by=len(records))
-            if self.log.settings.full == "refuse" and any(one.answered for one, _ in done):
+            if self._refuse and any(request.answered for request, _ in scored):
                 raise NotLogged(self.problem) from None
         else:
             self.problem = None
 
 
 def _fail(request: Request, error: Exception) -> None:
-    if not request.answer.done():
-        request.answer.set_exception(error)
+    if not request.scores.done():
+        request.scores.set_exception(error)

@@ -1,4 +1,7 @@
-"""What the aliases of a model name is left in a file for the workers: fetched, checked and tried before."""
+"""The process that asks the registry: each version that an alias names is fetched, checked and tried for the workers.
+
+What it finds goes to the file `DESIRED`; what is wrong goes to a file of problems, which `/ready` shows.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,23 @@ from pathlib import Path
 from mlops_glue import files
 from mlops_glue.errors import GlueError, brief
 from mlops_glue.records import Servable
-from mlops_glue.serving.live import WANTED, told
+from mlops_glue.serving.backoff import Backoff
 from mlops_glue.serving.metrics import Counters
-from mlops_glue.serving.worker import PROBLEM, Settings
+from mlops_glue.serving.settings import DESIRED, PROBLEM, Settings
+from mlops_glue.serving.slots import read_desired, read_state
 
-TRIAL = "trial.json"  # the version that is being tried: where it is found again, the trial has killed its process
-LONGEST_S = 300.0  # between two tries of a version that could not be served
+TRIAL = "trial.json"  # the version on trial; a file that is found at the start means that the trial killed its process
+FIRST_S, LONGEST_S = 10.0, 300.0  # between two trials of a version that could not be served
 
 
 class Follower:
-    """Asks which versions are wanted, again and again.
+    """Asks again and again which versions the aliases name.
 
     Args:
         settings: of the workers.
-        ask: the version under an alias, or None.
+        ask: returns the version under an alias, or None.
         bring: fetches, checks and tries a version.
-        taken: called with each new champion.
+        on_champion: called with each new champion.
     """
 
     def __init__(
@@ -36,27 +40,29 @@ class Follower:
         settings: Settings,
         ask: Callable[[str], int | None],
         bring: Callable[[int], Servable],
-        taken: Callable[[Servable], None],
+        on_champion: Callable[[Servable], None],
     ) -> None:
         assert settings.state is not None
-        self._ask, self._bring, self._taken = ask, bring, taken
+        self._ask, self._bring, self._on_champion = ask, bring, on_champion
         self._state, self._first = Path(settings.state), settings.first
-        self._aliases = [one for one in (settings.alias, settings.shadow, settings.canary) if one is not None]
+        canary = settings.options.canary
+        aliases = (settings.alias, settings.options.shadow, canary.alias if canary else None)
+        self._aliases = list(dict.fromkeys(alias for alias in aliases if alias is not None))
         self._counters = Counters(self._state)
-        self._wanted = {alias: Servable(**one) for alias, one in (told(self._state / WANTED) or {}).items()}
+        self._desired = read_desired(self._state)
         if settings.alias is not None:
-            self._wanted.setdefault(settings.alias, settings.first)
-        self._failed: dict[int, tuple[float, float, str]] = {}  # by version: when to try again, the pause, why
-        if killed := told(self._state / TRIAL):
+            self._desired.setdefault(settings.alias, settings.first)
+        self._failures: dict[int, tuple[Backoff, str]] = {}  # by version: when to try it again, and the reason
+        if killed := read_state(self._state / TRIAL):
             self._fail(int(killed["version"]), "its trial ended the process that tried it")
 
     def run(self, poll_s: float, parent: int, at_once: bool) -> None:
-        """Until the process that started it is gone.
+        """Ask until the process that started this one is gone.
 
         Args:
             poll_s: between two questions.
-            parent: that process.
-            at_once: ask first, and wait then.
+            parent: the id of that process.
+            at_once: ask before the first wait.
         """
         due = time.monotonic() + (0.0 if at_once else poll_s)
         while os.getppid() == parent:
@@ -69,15 +75,15 @@ class Follower:
     def look(self) -> None:
         """Ask once for every alias."""
         problems = []
-        for alias in dict.fromkeys(self._aliases):
+        for alias in self._aliases:
             try:
-                problems += self._look_at(alias)
+                problem = self._look_at(alias)
             except Exception as error:
-                said = error.message if isinstance(error, GlueError) else brief(error, 100)
-                problems.append(f"the registry cannot be asked: {said}")
-        for one in (*self._wanted.values(), self._first):
+                problem = f"the registry cannot be asked: {_reason(error)}"
+            problems += [problem] if problem else []
+        for version in (*self._desired.values(), self._first):
             with contextlib.suppress(OSError):
-                os.utime(one.folder)  # it is in use
+                os.utime(version.folder)  # a folder in use is not cleaned up
         place = self._state / f"registry{PROBLEM}"
         with contextlib.suppress(OSError):
             if problems:
@@ -86,43 +92,54 @@ class Follower:
                 place.unlink(missing_ok=True)
         self._counters.write()
 
-    def _look_at(self, alias: str) -> list[str]:
-        """One alias; what is wrong with it."""
-        version, now = self._ask(alias), self._wanted.get(alias)
+    def _look_at(self, alias: str) -> str | None:
+        """Follow one alias; returns what is wrong with it."""
+        version, current = self._ask(alias), self._desired.get(alias)
         if version is None:
             if alias == "champion":
-                return ["the registry names no champion"]
-            if now is not None:
-                del self._wanted[alias]
-                self._tell()
-            return []
-        if now is not None and now.version == version:
-            return []
-        if version in self._failed and time.monotonic() < self._failed[version][0]:
-            return [f"{alias} v{version} is not served: {self._failed[version][2]}"]
+                return "the registry names no champion"
+            if current is not None:
+                del self._desired[alias]
+                self._write_desired()
+            return None
+        if current is not None and current.version == version:
+            return None
+        if version not in self._failures or self._failures[version][0].is_due:
+            found = self._try(version)
+            if found is not None:
+                self._desired[alias] = found
+                self._write_desired()
+                if alias == "champion":
+                    self._on_champion(found)
+                return None
+        return f"{alias} v{version} is not served: {self._failures[version][1]}"
+
+    def _try(self, version: int) -> Servable | None:
+        """The version, if it can be served."""
         try:
             files.write_json(self._state / TRIAL, {"version": version})
             found = self._bring(version)
         except Exception as error:
-            self._fail(version, error.message if isinstance(error, GlueError) else brief(error, 100))
-            return [f"{alias} v{version} is not served: {self._failed[version][2]}"]
+            self._fail(version, _reason(error))
+            return None
         finally:
             (self._state / TRIAL).unlink(missing_ok=True)
-        self._failed.pop(version, None)
-        self._wanted[alias] = found
-        self._tell()
-        if alias == "champion":
-            self._taken(found)
-        return []
+        self._failures.pop(version, None)
+        return found
 
-    def _fail(self, version: int, said: str) -> None:
-        _, pause, _ = self._failed.get(version, (0.0, 5.0, ""))
-        pause = min(2 * pause, LONGEST_S)
-        self._failed[version] = (time.monotonic() + pause, pause, said)
+    def _fail(self, version: int, reason: str) -> None:
+        backoff, _ = self._failures.get(version) or (Backoff(FIRST_S, LONGEST_S), "")
+        backoff.fail()
+        self._failures[version] = (backoff, reason)
         self._counters.add("glue_model_reload_failures_total")
-        line = {"time": round(time.time(), 3), "not_taken_over": f"v{version}: {said}"}
+        line = {"time": round(time.time(), 3), "not_taken_over": f"v{version}: {reason}"}
         sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
         sys.stderr.flush()
 
-    def _tell(self) -> None:
-        files.write_json(self._state / WANTED, {alias: one.to_dict() for alias, one in self._wanted.items()})
+    def _write_desired(self) -> None:
+        found = {alias: version.to_dict() for alias, version in self._desired.items()}
+        files.write_json(self._state / DESIRED, found)
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, GlueError) else brief(error, 100)

@@ -19,7 +19,7 @@ from mlops_glue.records import FeatureList
 if TYPE_CHECKING:
     from mlops_glue.adapters.feast.packed import Read
     from mlops_glue.adapters.feast.redis import RedisReader
-    from mlops_glue.serving.worker import Settings
+    from mlops_glue.config import Serve
 
 Whom = tuple[Any, ...]  # by what a row's features are looked up, in the order of `FeatureList.asked_by`
 
@@ -93,18 +93,18 @@ class Lookup(ABC):
         self._kept: dict[Whom, tuple[float, list[Any]]] = {}
 
     @staticmethod
-    def of(settings: Settings, features: FeatureList | None) -> Lookup | None:
-        """The one for a model and the store that it is configured for; None for a model that has all it needs."""
-        if features is None or settings.lookup is None:
+    def of(serve: Serve, store: dict[str, Any] | None, features: FeatureList | None) -> Lookup | None:
+        """The lookup of a model's features in the store of its version; None for a model that has all it needs."""
+        if features is None or store is None:
             return None
-        options, limits = settings.lookup["options"], (settings.lookup_timeout_s, settings.lookup_cache_s)
-        if settings.lookup["type"] == "packed":
+        options, limits = store["options"], (serve.lookup_timeout_s, serve.lookup_cache_s)
+        if store["type"] == "packed":
             return Packed(features, *limits, **options)
         from mlops_glue import config as configs
         from mlops_glue import features as feast
 
         root, config = Path(options["root"]), configs.load(Path(options["root"]), options["env"])
-        if (reader := feast.redis_reader(config, root, features, settings.lookup_timeout_s)) is not None:
+        if (reader := feast.redis_reader(config, root, features, serve.lookup_timeout_s)) is not None:
             return FromRedis(features, *limits, reader=reader)
         return ThroughFeast(features, *limits, ask=feast.open_live(config, root).reader(features))
 

@@ -1,8 +1,8 @@
 """The prediction log as a worker writes it: segments of framed records, which `ship` turns into Parquet.
 
 A frame is the length and CRC-32 of what follows, little-endian, 4 bytes each; then MessagePack. The first frame of a
-segment is its `About`, each other one a list of records. A process that is killed leaves at most one frame unwhole, at
-the end, of requests that were not answered. Whoever writes a segment, or reads it to ship it, holds a lock on it that
+segment is its `About`, each other one a list of records. A process that is killed leaves at most one torn frame, at the
+end, of requests that were not answered. Whoever writes a segment, or reads it to ship it, holds a lock on it that
 ends with the process.
 """
 
@@ -17,23 +17,23 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 HEAD = struct.Struct("<II")
 FORMAT = 1
-OPEN, DONE = ".open", ".done"
+OPEN, CLOSED = ".open", ".done"  # suffixes
 LARGEST = 1 << 30  # bytes of a frame
 
 
-class Field(msgspec.Struct, array_like=True):
+class Column(msgspec.Struct, array_like=True):
     """A column of the request, as it is in the log."""
 
     name: str
-    kind: str  # of contract.Field; text for what is hashed
+    kind: str  # of fields.Field; text for what is hashed
     dtype: str
-    day_first: bool | None = False  # of a date as text
+    day_first: bool | None = False  # the order in a date that is text
 
 
 class About(msgspec.Struct):
@@ -43,7 +43,7 @@ class About(msgspec.Struct):
     model: str
     version: int
     fingerprint: str
-    fields: list[Field]
+    fields: list[Column]
     labels: list[Any] | None  # of the classes, in the order of the probabilities; None for regression
 
 
@@ -61,7 +61,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
 
 class Segment:
-    """A segment that is being written, by one process.
+    """A segment that one process writes.
 
     Args:
         spool: the folder of segments.
@@ -74,29 +74,29 @@ class Segment:
     def __init__(self, spool: Path, about: About) -> None:
         name = f"v{about.version}-{time.time_ns():x}-{os.getpid():x}-{os.urandom(3).hex()}"
         new = spool / f".{name}.new"
-        spool.mkdir(mode=0o700, parents=True, exist_ok=True)  # who cleans up a folder may take it away
+        spool.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody who cleans up may have removed it
         self.path, self.made, self.size = spool / f"{name}{OPEN}", time.monotonic(), 0
         self._file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)  # before it has its name, so that nobody takes it for left behind
-            self._frame(msgspec.msgpack.encode(about))
+            fcntl.flock(self._file, fcntl.LOCK_EX)  # before it has its name: nobody takes it for an abandoned one
+            self._append(msgspec.msgpack.encode(about))
             new.rename(self.path)
         except OSError:
             os.close(self._file)
             new.unlink(missing_ok=True)
             raise
-        # no value of a request is refused here: a whole number beyond 64 bits is a float by then, or was refused
-        self._encode = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode  # UNSET: it was not given
+        # UNSET becomes null; MessagePack takes every other value of a request: the contract saw to whole numbers
+        self._encode = msgspec.msgpack.Encoder(enc_hook=lambda value: None).encode
 
     def write(self, records: list[tuple[Any, ...]]) -> None:
-        """Append records, all or none; they are the system's when this returns, whatever becomes of the process.
+        """Append records, all or none; when this returns the system has them, whatever becomes of the process.
 
         Raises:
             OSError: they are not in the log.
         """
-        self._frame(self._encode(records))
+        self._append(self._encode(records))
 
-    def _frame(self, payload: bytes) -> None:
+    def _append(self, payload: bytes) -> None:
         frame = HEAD.pack(len(payload), zlib.crc32(payload)) + payload
         try:
             if os.write(self._file, frame) != len(frame):
@@ -110,13 +110,13 @@ class Segment:
     def close(self) -> None:
         """It is whole: ready to be shipped."""
         with contextlib.suppress(OSError):
-            self.path.rename(self.path.with_suffix(DONE))
+            self.path.rename(self.path.with_suffix(CLOSED))
         os.close(self._file)
 
 
 @contextlib.contextmanager
-def taken(path: Path) -> Iterator[Any]:
-    """A segment as an open file that this process alone reads; None while another one has it."""
+def locked(path: Path) -> Iterator[BinaryIO | None]:
+    """A segment as an open file that this process alone reads; None while another process has it."""
     try:
         stream = path.open("rb")
     except FileNotFoundError:
@@ -131,8 +131,8 @@ def taken(path: Path) -> Iterator[Any]:
         yield stream if path.exists() else None
 
 
-def frames(stream: Any) -> Iterator[bytes]:
-    """The whole frames of a segment; what comes after the first that is not whole is left where it is."""
+def frames(stream: BinaryIO) -> Iterator[bytes]:
+    """The whole frames of a segment; the stream stays at the first that is torn."""
     while len(head := stream.read(HEAD.size)) == HEAD.size:
         length, check = HEAD.unpack(head)
         payload = stream.read(length) if length <= LARGEST else b""
@@ -144,6 +144,11 @@ def frames(stream: Any) -> Iterator[bytes]:
 
 
 def waiting(spool: Path) -> list[Path]:
-    """Segments that are written to or not yet shipped, oldest first."""
-    found = [p for p in spool.iterdir() if p.suffix in (OPEN, DONE)] if spool.is_dir() else []
+    """Segments that are not yet shipped, oldest first; some are still written to."""
+    found = [p for p in spool.iterdir() if p.suffix in (OPEN, CLOSED)] if spool.is_dir() else []
     return sorted(found, key=lambda p: p.name.split("-")[1:])
+
+
+def age_s(path: Path) -> float:
+    """How long ago a segment was made, by its name."""
+    return max(time.time() - int(path.name.split("-")[1], 16) / 1e9, 0.0)

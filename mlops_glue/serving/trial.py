@@ -1,6 +1,6 @@
-"""In a process of its own, which the system ends at a deadline: a bundle is loaded and its own example is scored.
+"""The trial of a bundle: it is loaded and scores its example, in a process that the system ends at a deadline.
 
-What hangs there, takes all memory or crashes ends this process and no other, also where nobody waits for it any more.
+A bundle that hangs, takes all memory or crashes ends no other process, even where nobody waits for it any more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mlops_glue.errors import GlueError, brief, memory_error
 
 
 def main(folder: str, digest: str, name: str, version: str, deadline_s: str) -> int:
-    """Returns the exit code; what is wrong is said in one line."""
+    """Load the bundle and score its example; returns the exit code, and writes what is wrong in one line."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, float(deadline_s))
     from mlops_glue.serving.model import Model
@@ -21,8 +21,8 @@ def main(folder: str, digest: str, name: str, version: str, deadline_s: str) -> 
     try:
         Model(Path(folder), digest, name=name, version=int(version)).self_test()
     except Exception as error:
-        told = memory_error(error) or error
-        sys.stderr.write(f"error: {told.message if isinstance(told, GlueError) else brief(told)}\n")
+        cause = memory_error(error) or error
+        sys.stderr.write(f"error: {cause.message if isinstance(cause, GlueError) else brief(cause)}\n")
         return 4
     return 0
 

@@ -1,4 +1,4 @@
-"""Serves the model in this folder: `python FOLDER --host 0.0.0.0`; `--check` only loads it and scores its example."""
+"""Serves the model in this folder, as `glue serve --folder FOLDER` does: `python FOLDER --host 0.0.0.0`."""
 
 import shlex
 import sys
@@ -10,9 +10,15 @@ def run(folder: Path) -> int:
         hint = f"glue package {shlex.quote(str(folder))}"
         sys.stderr.write(f"error: {folder / 'bundle'}: is not there\nhint: {hint}, in the project\n")
         return 4
-    from mlops_glue.commands.packaged import main
+    try:
+        from mlops_glue.cli import main
+    except ImportError as error:
+        from mlops_glue.serving.install_hint import install_hint
 
-    return main(folder, sys.argv[1:])
+        sys.stderr.write(f"error: {error}\nhint: {install_hint(folder)}\n")
+        return 4
+    main(["serve", "--folder", str(folder), *sys.argv[1:]])
+    return 0
 
 
 sys.exit(run(Path(__file__).parent))

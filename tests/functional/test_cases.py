@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import cli
+from mlops_glue.config import Serve
 from mlops_glue.pipeline.stages import FORMAT
 from mlops_glue.schema import Schema
 from mlops_glue.serving import contract
@@ -311,7 +312,9 @@ def test_a_table_with_a_nuisance_becomes_a_model(name: str, tmp_path: Path, insi
     assert parity["format"] == "onnx" and parity["faithful"], parity
     schema = Schema.from_dict(json.loads((project / "artifacts/bundle/schema.json").read_text()))
     example = json.loads((project / "artifacts/bundle/input_example.json").read_text())
-    contract.Contract(schema, None, unseen=False, max_rows=10).of_table(example)  # what is shown can be asked
+    contract.Contract(schema, None, Serve(unseen="refuse", max_rows=10)).from_dicts(
+        example
+    )  # what is shown can be asked
     if name == "blanks and marks for null":
         kinds = {c.name: c.kind for c in schema.columns}
         assert (kinds["n"], kinds["m"], kinds["b"], kinds["d"]) == ("number", "number", "boolean", "datetime")

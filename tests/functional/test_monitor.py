@@ -314,20 +314,21 @@ def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
 def test_rows_that_wait_in_the_spool_and_such_without_an_answer(project: Path, log: Path, glue: Glue) -> None:
     """A server ships its segments every so often; one request overflowed the model."""
     from mlops_glue.serving.contract import Contract
-    from mlops_glue.serving.log import LogSettings, PredictionLog
     from mlops_glue.serving.model import Model
+    from mlops_glue.serving.prediction_log import PredictionLog
 
     bundle = project / "artifacts/bundle"
-    from mlops_glue import files
+    from mlops_glue import config, files
 
+    options = config.PredictionLog()
     model = Model(bundle, files.digest(bundle), name="p", version=1)
     assert isinstance(model.contract, Contract)
     spool = project / ".glue/serve/log"
-    waiting = PredictionLog(LogSettings(str(spool)), b"")
-    rows = model.contract.of_table(json.loads(customers(400, 9).drop(columns="left").to_json(orient="records")))
-    said, shares = model.scored(model.contract.matrices(rows))
+    waiting = PredictionLog(str(spool), options)
+    rows = model.contract.from_dicts(json.loads(customers(400, 9).drop(columns="left").to_json(orient="records")))
+    said, shares = model.score(model.contract.matrices(rows))
     assert shares is not None
-    said[:3], shares[:3] = [None] * 3, [[float("nan")] * 2] * 3  # as `Model.scored` gives it
+    said[:3], shares[:3] = [None] * 3, [[float("nan")] * 2] * 3  # as `Model.score` gives it
     now = datetime.now(UTC).timestamp()
     waiting.write(model, "f", [("one", now, None, "champion", True, rows.values, said, shares)])
     (spool / "v1-torn.open").write_bytes(b"torn")

@@ -107,9 +107,9 @@ def test_a_worker_holds_no_heavy_tool(project: Path) -> None:
     code = (
         "import sys, json\nfrom pathlib import Path\nfrom mlops_glue import files\n"
         "from mlops_glue.records import Servable\n"
-        "from mlops_glue.serving.worker import Settings, Worker\n"
+        "from mlops_glue.serving.settings import Settings\nfrom mlops_glue.serving.worker import Worker\n"
         "folder = Path('artifacts/bundle')\n"
-        "worker = Worker(Settings(Servable(1, str(folder), files.digest(folder)), 'p'))\nworker.rest\n"
+        "worker = Worker(Settings(Servable(1, str(folder), files.digest(folder)), 'p'))\nworker.pages\n"
         "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
@@ -133,8 +133,8 @@ def test_what_is_not_right_is_refused(project: Path) -> None:
             assert ask(url, body=b" " * 20_001)[0] == 413
             assert ask(url, body={"rows": [{**row, "year": None}] * 10})[1]["detail"] == "10 problems"
             told = ask(url, "/metrics")[1]
-            assert 'glue_values_outside_total{column="island"} 1.0' in told
-            assert 'glue_values_outside_total{column="body_mass_g"} 1.0' in told
+            assert 'glue_unseen_values_total{column="island"} 1.0' in told
+            assert 'glue_unseen_values_total{column="body_mass_g"} 1.0' in told
             assert 'glue_requests_total{route="/predict",status="422"} 3.0' in told
             assert 'glue_model_info{model="p",version="1"} 1.0' in told
             assert "Atlantis" not in told

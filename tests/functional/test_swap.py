@@ -26,11 +26,11 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import files
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
-from mlops_glue.commands.serve import _as_asked_last
 from mlops_glue.errors import DataError
 from mlops_glue.records import Servable
 from mlops_glue.serving.follow import Follower
-from mlops_glue.serving.worker import Settings
+from mlops_glue.serving.initial import unchanged_champion
+from mlops_glue.serving.settings import Settings
 from tests.conftest import JSON, Glue, answering, ask, on_penguins, row_of, serving, until, with_serve
 from tests.integration.test_poisoned import endless
 
@@ -216,10 +216,10 @@ def test_a_registry_that_was_not_written_to_is_not_asked_again(project: Path, gl
     """To import MLflow takes seconds; whoever moves the alias writes to the file."""
     assert glue("serve", "--check", cwd=project).stdout
     config = configs.load(project)
-    assert (found := _as_asked_last(project, config, None)) is not None and found.version == 1
+    assert (found := unchanged_champion(project, config, None)) is not None and found.version == 1
     champion(project, 2)
     time.sleep(0.1)
-    assert _as_asked_last(project, config, None) is None
+    assert unchanged_champion(project, config, None) is None
     assert "v2" in glue("serve", "--check", cwd=project).stdout
     champion(project, 1)
 
@@ -347,7 +347,7 @@ def test_a_version_that_kills_its_trial_is_not_tried_for_ever(tmp_path: Path) ->
     settings = Settings(first=Servable(1, str(tmp_path), "x"), name="m", state=str(tmp_path))
     code = (
         "import os, sys\nfrom mlops_glue.records import Servable\nfrom mlops_glue.serving.follow import Follower\n"
-        "from mlops_glue.serving.worker import Settings\n"
+        "from mlops_glue.serving.settings import Settings\n"
         "settings = Settings(first=Servable(1, '.', 'x'), name='m', state='.')\n"
         "Follower(settings, lambda alias: 2, lambda version: os.abort(), print).look()\n"
     )
@@ -378,5 +378,5 @@ def test_a_version_that_cannot_be_brought_is_tried_again_later(tmp_path: Path, m
         clock[0] = float(seconds)
         follower.look()
     assert len(tries) == 3 and taken == [wanted]
-    assert json.loads((tmp_path / "wanted.json").read_text())["champion"]["version"] == 2
+    assert json.loads((tmp_path / "desired.json").read_text())["champion"]["version"] == 2
     assert not (tmp_path / "registry.problem").exists()

@@ -20,11 +20,11 @@ import pytest
 from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import ToolError
 from mlops_glue.serving import segments
-from mlops_glue.serving.segments import FORMAT, About, Field, Segment
-from mlops_glue.serving.ship import Shipping, pass_over, retain
+from mlops_glue.serving.segments import FORMAT, About, Column, Segment
+from mlops_glue.serving.ship import Shipping, retain, ship_once
 from tests.conftest import Glue, answering, ask, on_penguins, row_of, serving, with_serve
 
-FIELDS = [Field("amount", "number", "double"), Field("shop", "category", "string"), Field("at", "datetime", "")]
+FIELDS = [Column("amount", "number", "double"), Column("shop", "category", "string"), Column("at", "datetime", "")]
 ABOUT = About(FORMAT, "fraud", 7, "f" * 64, FIELDS, ["no", "yes"])
 
 
@@ -49,12 +49,12 @@ def test_what_is_written_is_shipped_once_and_typed(tmp_path: Path) -> None:
     midnight = 1_795_564_800.0  # 2026-11-25 UTC
     segment.write([record(1, midnight - 1), record(2, midnight + 1, rows=3)])
     segment.write([(*record(3, midnight + 2)[:5], [(None, None, None)], [None], [[float("nan")] * 2])])
-    assert pass_over(shipping) == 0  # its writer is at it
+    assert ship_once(shipping) == 0  # its writer is at it
     segment.close()
-    assert pass_over(shipping) == 5 and pass_over(shipping) == 0
+    assert ship_once(shipping) == 5 and ship_once(shipping) == 0
     (tmp_path / "spool").rmdir()  # by who cleans up
     Segment(tmp_path / "spool", ABOUT).close()
-    assert pass_over(shipping) == 0
+    assert ship_once(shipping) == 0
     days = sorted(p.name for p in (tmp_path / "log").iterdir())
     assert days == ["date=2026-11-24", "date=2026-11-25"] and list((tmp_path / "spool").iterdir()) == []
     got = table(tmp_path).to_pandas().sort_values(["glue_request_id", "glue_row"])
@@ -77,7 +77,7 @@ def test_it_is_read_by_evidently(tmp_path: Path) -> None:
     segment = Segment(tmp_path / "spool", ABOUT)
     segment.write([record(n) for n in range(400)])
     segment.close()
-    pass_over(shipping)
+    ship_once(shipping)
     frame = pd.read_parquet(tmp_path / "log")[["amount", "shop", "prediction"]]
     done = Report([DataDriftPreset()]).run(frame[:200], frame[200:])
     assert "amount" in json.dumps(done.dict(), default=str)
@@ -106,7 +106,7 @@ def test_a_writer_that_is_killed_leaves_what_it_had_written(tmp_path: Path) -> N
         (left,) = segments.waiting(tmp_path / "spool")
         with left.open("ab") as torn:
             torn.write(b"\x10\x00\x00\x00half a frame"[: seed * 3])
-        shipped = pass_over(shipping)
+        shipped = ship_once(shipping)
         assert acknowledged <= shipped <= acknowledged + 3
         whole += shipped
     ids = table(tmp_path)["glue_request_id"].to_pylist()
@@ -123,12 +123,12 @@ def test_shipping_that_is_killed_is_done_again(tmp_path: Path) -> None:
             segment.write([record(n + k) for k in range(100)])
             n += 100
         segment.close()
-        child = context.Process(target=pass_over, args=(shipping,))
+        child = context.Process(target=ship_once, args=(shipping,))
         child.start()
         time.sleep(r.uniform(0.0, 0.12))
         child.kill()
         child.join()
-    pass_over(shipping)
+    ship_once(shipping)
     ids = table(tmp_path)["glue_request_id"].to_pylist()
     assert len(ids) == len(set(ids)) == n
     assert segments.waiting(tmp_path / "spool") == []
@@ -142,9 +142,9 @@ def test_a_destination_that_is_away_keeps_the_segments(tmp_path: Path) -> None:
     segment.write([record(1)])
     segment.close()
     with pytest.raises(ToolError, match="log"):
-        pass_over(shipping)
+        ship_once(shipping)
     (tmp_path / "log").unlink()
-    assert pass_over(shipping) == 1
+    assert ship_once(shipping) == 1
     with pytest.raises(ToolError, match="nosuch://x/y: ValueError: Protocol not known") as told:
         Folder("nosuch://x/y")
     for secret in ("nosuch://user:hidden@host/x", "nosuch://host/x?sv=1&sig=hidden", "nosuch://host/x#hidden"):
@@ -160,7 +160,7 @@ def test_it_goes_to_any_url_of_fsspec(tmp_path: Path) -> None:
     segment = Segment(tmp_path, ABOUT)
     segment.write([record(1)])
     segment.close()
-    assert pass_over(shipping) == 1
+    assert ship_once(shipping) == 1
     (name,) = fsspec.filesystem("memory").glob("/glue/log/date=*/*.parquet")
     assert pd.read_parquet(f"memory:/{name}").glue_request_id.tolist() == ["id1"]
     assert retain(Folder("memory://glue/log"), None, 1) == 1
@@ -172,7 +172,7 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
         segment = Segment(tmp_path / "spool", ABOUT)
         segment.write([record(day, time.time() - day * 86_400)])
         segment.close()
-    pass_over(shipping)
+    ship_once(shipping)
     (tmp_path / "log" / "mine.txt").write_text("no file of the log")
     files = sorted((tmp_path / "log").rglob("*.parquet"), reverse=True)  # newest day first
     for days, path in enumerate(files):

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import csv_format, dates, features, parsing, streaming, tables
-from mlops_glue.config import LabelTable
+from mlops_glue.config import LabelTable, Serve
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring import labels
 from mlops_glue.parsing import as_text
@@ -218,7 +218,7 @@ def test_what_the_model_gets_tells_numbers_apart_or_it_is_said(
         assert "are equal for the model" in caplog.text
         assert found.kind is None or "are equal (float32)" in found.reason
         assert name == "money" or found.kind is None
-    served = Contract(schema, None, unseen=True, max_rows=999)
+    served = Contract(schema, None, Serve(max_rows=999))
     asked = [{"x": str(v) if kind == "category" and as_words else v} for v in values]
     got = served.matrices(served.decode(json.dumps({"rows": asked}).encode()))
     for one, matrix in encoded.items():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
-from mlops_glue.commands.package import _deployed, dns_name
+from mlops_glue.scaffold.package import deployment, dns_name
 
 FOLDER = layout.templates() / "serving" / "deploy"
 LABEL = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")  # RFC 1035, as a Service asks for
@@ -50,7 +50,7 @@ def of(name: str) -> dict[str, Any]:
     tree = {"glue": 1, "project": "p", "registry": {"model": name}, "serve": {"api_keys": ["${KEY}"]}}
     config = configs.Config.model_validate(tree | {"features": {"use": ["a:b"]}})
     about = {"name": config.model_name, "version": 7, "env": "on"}
-    return {**_deployed(config, about), "hashed": False, "wheels": False, "online": True}
+    return {**deployment(config, about), "hashed": False, "wheels": False, "online": True}
 
 
 def strings(node: Any, key: str = "") -> list[tuple[str, Any]]:

@@ -20,11 +20,13 @@ import pytest
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, streaming
+from mlops_glue.config import Serve
 from mlops_glue.errors import DataError
 from mlops_glue.pipeline.featurize import featurize
 from mlops_glue.pipeline.ingest import ingest
 from mlops_glue.schema import Schema, encode, matrices
-from mlops_glue.serving.contract import Contract, Invalid
+from mlops_glue.serving.checks import Invalid
+from mlops_glue.serving.contract import Contract
 
 Row = dict[str, Any]
 Encoded = dict[str, np.ndarray[Any, Any]]
@@ -168,7 +170,7 @@ def by_post(trained: Trained, rows: list[Row], r: random.Random) -> Encoded:
     names = {c.name for c in trained.schema.columns}
     asked = [said(as_json(row, trained.how), trained.how, r) for row in rows]
     body = json.dumps({"rows": [{n: v for n, v in row.items() if n in names} for row in asked]}).encode()
-    contract = Contract(trained.schema, None, unseen=True, max_rows=10_000)
+    contract = Contract(trained.schema, None, Serve(max_rows=10_000))
     return contract.matrices(contract.decode(body))
 
 

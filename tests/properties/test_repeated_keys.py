@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from mlops_glue.config import Serve
 from mlops_glue.schema import Column, Schema
-from mlops_glue.serving.contract import Contract, Invalid
+from mlops_glue.serving.checks import Invalid
+from mlops_glue.serving.contract import Contract
 
 COLUMNS = [
     Column("age", "number", "double"),
@@ -22,7 +24,7 @@ COLUMNS = [
 
 def made(nullable: bool) -> Contract:
     columns = [Column(**{**vars(one), "nullable": nullable}) for one in COLUMNS]
-    return Contract(Schema("binary", "y", columns, ["a", "b"]), None, unseen=True, max_rows=50)
+    return Contract(Schema("binary", "y", columns, ["a", "b"]), None, Serve(max_rows=50))
 
 
 def text(rng: random.Random, value: Any) -> str:

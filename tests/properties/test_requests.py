@@ -14,8 +14,11 @@ from unittest.mock import Mock
 import pytest
 import uvicorn
 
-from mlops_glue.serving import server
-from mlops_glue.serving.server import Joined, plain_http
+from mlops_glue.config import Serve
+from mlops_glue.records import Servable
+from mlops_glue.serving import http_server
+from mlops_glue.serving.http_server import OnePacketTransport, plain_http
+from mlops_glue.serving.settings import Settings
 
 UPGRADES = (
     b"",
@@ -123,7 +126,7 @@ def test_head_and_body_are_sent_together() -> None:
             self.closed = True
 
     sent = Sent()
-    joined = Joined(sent)
+    joined = OnePacketTransport(sent)
     head = b"HTTP/1.1 200 OK\r\n\r\n"
     for one in (b"HTTP/1.1 100 Continue\r\n\r\n", head, b"{}", head, b"HTTP/1.1 as a body", b" and more of it", head):
         joined.write(one)
@@ -167,11 +170,10 @@ def test_it_ends_in_time_with_upgrades_open() -> None:
 
 def test_a_worker_of_glue_serve_answers_by_this_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[uvicorn.Config] = []
-    monkeypatch.setattr(server, "Worker", lambda settings: echo)
-    monkeypatch.setattr(server, "with_cors", lambda worker: worker)
+    monkeypatch.setattr(http_server, "Worker", lambda settings: echo)
     monkeypatch.setattr(uvicorn, "Server", lambda config: made.append(config) or Mock())
     with socket.create_server(("127.0.0.1", 0)) as at:
-        server.work(Mock(), at, 2.0)
+        http_server.run_worker(Settings(Servable(1, "", ""), "m", options=Serve(shutdown_s=2.0)), at)
     (config,) = made
     config.load()
     assert config.loaded_app is echo and config.ws_protocol_class is None and not config.proxy_headers

@@ -23,8 +23,8 @@ from mlops_glue.monitoring.performance import performance, truths
 from mlops_glue.monitoring.tables import compared
 from mlops_glue.report.pull_request import table_drift
 from mlops_glue.schema import Schema
-from mlops_glue.serving.segments import Field
-from mlops_glue.serving.ship import _column
+from mlops_glue.serving.log_table import as_array
+from mlops_glue.serving.segments import Column as LogColumn
 
 SETTINGS = Monitor(drift=Drift(weights="equal"))
 Make = Callable[[np.random.Generator, int], Any]
@@ -113,8 +113,8 @@ def by_log(before: pa.Table, now: pa.Table, folder: Path) -> dict[str, Any]:
     watch = DriftMonitor(Version(1, found.schema, Reference.read(folder, found.schema), folder))
     logged = {}
     for column in found.schema.columns:
-        field = Field(column.name, column.kind, column.dtype, column.day_first)
-        logged[column.name] = _column(now.column(column.name).to_pylist(), field)
+        field = LogColumn(column.name, column.kind, column.dtype, column.day_first)
+        logged[column.name] = as_array(now.column(column.name).to_pylist(), field)
     watch.add(pa.table(logged))
     return watch.verdict(SETTINGS)
 
@@ -248,8 +248,8 @@ def test_rows_without_an_answer_are_counted_and_change_no_performance(tmp_path: 
     served = Model(tmp_path / "bundle", files.digest(tmp_path / "bundle"), name="m", version=1)
     asked = frame.copy()
     asked.loc[:4, NAMES[:2]] = -3.4e38
-    rows = served.contract.of_table(json.loads(asked.to_json(orient="records")))
-    said, shares = served.scored(served.contract.matrices(rows))
+    rows = served.contract.from_dicts(json.loads(asked.to_json(orient="records")))
+    said, shares = served.score(served.contract.matrices(rows))
     assert shares is not None and said[:5] == [None] * 5 and None not in said[5:]
     batch = bundle.scored(pa.Table.from_pandas(asked), pa.table({"place": range(90)}))
     assert batch.column("prediction").to_pylist() == said

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from mlops_glue.serving.batch import Batch, Request
-from mlops_glue.serving.contract import Invalid, Rows
+from mlops_glue.serving.checks import Invalid
+from mlops_glue.serving.contract import Rows
 from mlops_glue.serving.metrics import Counters
 from mlops_glue.serving.worker import Worker
 
@@ -19,7 +20,7 @@ from mlops_glue.serving.worker import Worker
 def test_what_the_log_cannot_take_leaves_nobody_waiting() -> None:
     served, log = Mock(), Mock()
     served.model.contract.matrices = lambda rows: {"number": np.array(rows.values)}
-    served.model.scored = lambda inputs: ([1.0] * len(inputs["number"]), None)
+    served.model.score = lambda inputs: ([1.0] * len(inputs["number"]), None)
     log.write.side_effect = OverflowError("can't serialize")
 
     async def ask(rows: int) -> None:
@@ -41,7 +42,7 @@ def test_a_request_that_cannot_be_scored_spoils_no_other() -> None:
         return {"number": np.array(rows.values)}
 
     served.model.contract.matrices = matrices
-    served.model.scored = lambda inputs: (inputs["number"][:, 0].tolist(), None)
+    served.model.score = lambda inputs: (inputs["number"][:, 0].tolist(), None)
     batch = Batch(None, Counters(None))
 
     async def ask() -> list[Any]:
@@ -50,20 +51,20 @@ def test_a_request_that_cannot_be_scored_spoils_no_other() -> None:
 
     first, refused, last = asyncio.run(ask())
     assert (first, last) == (([1.0, 2.0], None), ([1.0, 3.0], None)) and refused.problems == [{"row": 1}]
-    seen = [call.args[0]["number"].tolist() for call in served.outside.see.call_args_list]
+    seen = [call.args[0]["number"].tolist() for call in served.unseen.see.call_args_list]
     assert seen == [[[1.0], [2.0]], [[1.0], [3.0]]]
 
 
 def test_what_a_shadow_sees_is_not_kept() -> None:
     served = Mock()
-    served.model.scored = lambda inputs: ([1.0], None)
+    served.model.score = lambda inputs: ([1.0], None)
 
     async def ask(answered: bool) -> Any:
         request = Request(Rows([(1.0,)], bare=True), "id", None, answered)
         return await Batch(None, Counters(None)).score(served, request)
 
-    assert asyncio.run(ask(False)) == ([1.0], None) and not served.outside.see.called
-    assert asyncio.run(ask(True)) == ([1.0], None) and served.outside.see.called
+    assert asyncio.run(ask(False)) == ([1.0], None) and not served.unseen.see.called
+    assert asyncio.run(ask(True)) == ([1.0], None) and served.unseen.see.called
 
 
 def test_what_is_degraded_tells_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,9 +72,10 @@ def test_what_is_degraded_tells_no_secret(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("STORE_PASSWORD", "S3CRET-of-the-store")
     url = "postgresql://glue:S3CRET@db/x?password=S3CRET"
     (tmp_path / "registry.problem").write_text(f"the registry could not be asked: {url}")
-    worker = Mock(_store_problem=f"{url} does not answer", settings=Mock(state=str(tmp_path)))
-    worker.live.problems = {"champion": f"{url}: refused"}
-    worker.live.champion.not_found.problems.return_value = []
+    worker = Mock(settings=Mock(state_folder=tmp_path))
+    worker.predictor.store_problem = f"{url} does not answer"
+    worker.slots.problems = {"champion": f"{url}: refused"}
+    worker.slots.champion.not_found.problems.return_value = []
     worker.batch.problem = url
     told = Worker.degraded(worker)
     assert len(told) == 4 and not any("S3CRET" in one for one in told)

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from mlops_glue import cli
-from mlops_glue.commands import packaged
 from mlops_glue.errors import GlueError
 
 
@@ -36,14 +35,10 @@ def test_a_file_that_ends_too_early_is_no_interrupt(
 
 @pytest.mark.parametrize("words", [["--port", "99999"], ["--port", "-1"], ["--workers", "0"]])
 def test_there_is_no_such_port(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """The system takes 99999 for 34463; a packaged server is asked in the same way."""
+    """The system takes 99999 for 34463."""
     with pytest.raises(SystemExit) as stop:
         cli.main(["serve", *words])
     assert stop.value.code == 2 and f"{words[1]} is not in the range" in capsys.readouterr().err
-    about = {"name": "m", "version": 1, "serve": {"host": "127.0.0.1", "port": 8000, "workers": 1}}
-    with pytest.raises(SystemExit) as stop:
-        packaged._options(Path("serving"), words, about)
-    assert stop.value.code == 2 and f"{words[1]} is not from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [("status",), ("init", ".", "--data", "t.csv", "--target", "y"), ("doctor",)])

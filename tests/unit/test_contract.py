@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mlops_glue.config import Serve
 from mlops_glue.parsing import as_text
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema, encode, matrices
-from mlops_glue.serving.contract import Contract, Invalid, Malformed
+from mlops_glue.serving.checks import Invalid, Malformed
+from mlops_glue.serving.contract import Contract
 
 COLUMNS = [
     Column("a b", "number", "double"),
@@ -35,7 +37,7 @@ GOOD: dict[str, Any] = {"count": 3}
 
 def contract(columns: list[Column] = COLUMNS, **other: Any) -> Contract:
     schema = Schema("binary", "y", columns, [0, 1])
-    return Contract(schema, other.pop("features", None), **({"unseen": True, "max_rows": 5} | other))
+    return Contract(schema, other.pop("features", None), Serve(**({"max_rows": 5} | other)))
 
 
 def sent(row: dict[str, Any], made: Contract | None = None) -> list[tuple[Any, Any, str]]:
@@ -141,7 +143,7 @@ def test_every_problem_of_every_row_at_once() -> None:
 
 
 def test_categories_that_training_did_not_have() -> None:
-    strict = contract(unseen=False)
+    strict = contract(unseen="refuse")
     said = "is not one of the 2 categories of the training data"
     assert sent({**GOOD, "größe": "XL", "code": 3}, strict) == [(0, "größe", said), (0, "code", said)]
     assert strict.decode(json.dumps({**GOOD, "größe": "s", "code": 1.0}).encode()).bare
@@ -211,7 +213,7 @@ def test_features_are_given_or_looked_up() -> None:
         b'{"rows": [{"amount": 1, "age": 30, "size": null}, {"amount": 2, "customer_id": 7, "shop": "x", "age": 5},'
         b' {"amount": 3, "customer_id": null, "shop": "z"}]}'
     )
-    assert made.missing(rows) == [1, 2]
+    assert made.incomplete(rows) == [1, 2]
     assert made.keys(rows, [1, 2]) == [(7, "x"), (None, "z")]
     made.fill(rows, [1, 2], [[99, "big"], [None, None]])
     got = made.matrices(rows)
@@ -244,7 +246,7 @@ def test_a_key_has_64_bits(key: int, right: bool) -> None:
     made = contract([Column("n", "number", "double")], features=features)
     body = json.dumps({"who": key}).encode()
     if right:
-        assert made.decode(body).values[0][made.place["who"]] == key
+        assert made.decode(body).values[0][made.position["who"]] == key
     else:
         assert sent({"who": key}, made) == [(0, "who", "must be a whole number of 64 bits")]
 
@@ -254,7 +256,7 @@ def test_what_is_known_at_request_time_is_of_training_s_type(kind: str, right: A
     view = FeatureView("v", {}, {"n": "number"}, 0, "")
     features = FeatureList(["v:n"], [view], {"n": "v:n"}, ["amount"], request_types={"amount": kind})
     made = contract([Column("n", "number", "double")], features=features)
-    assert made.decode(json.dumps({"amount": right}).encode()).values[0][made.place["amount"]] == right
+    assert made.decode(json.dumps({"amount": right}).encode()).values[0][made.position["amount"]] == right
     assert sent({"amount": wrong}, made)[0][1] == "amount"
 
 
@@ -273,9 +275,9 @@ def test_a_model_of_before_null_words_were_kept_reads_as_it_did() -> None:
     schema = Schema.from_dict(old | {"columns": columns})
     assert "NA" not in schema.nulls and "?" in schema.nulls and not schema.trims
     rows = [{"t": value} for value in ("NA", " x", "?", "new ")]
-    made = Contract(schema, None, unseen=True, max_rows=9)
+    made = Contract(schema, None, Serve(max_rows=9))
     wanted = [["NA"], [" x"], [""], ["new "]]
-    assert made.matrices(made.of_table(rows))["text"].tolist() == wanted
+    assert made.matrices(made.from_dicts(rows))["text"].tolist() == wanted
     assert matrices(encode(pa.Table.from_pylist(rows), schema), schema)["text"].tolist() == wanted
     plain = Schema.from_dict(old | {"columns": [columns[0] | {"categories": ["x"]}]})
     assert "NA" in plain.nulls and plain.trims
@@ -287,7 +289,7 @@ def told(made: Contract, body: Any) -> list[tuple[Any, Any, str]]:
         if isinstance(body, bytes):
             made.matrices(made.decode(body))
         else:
-            made.of_table(body)
+            made.from_dicts(body)
     assert str(refused.value) == f"{len(refused.value.problems)} problems"
     return [(p["row"], p["field"], p["problem"]) for p in refused.value.problems]
 
@@ -370,15 +372,15 @@ def test_what_is_read_slowly_is_the_same() -> None:
     ]
     made = contract()
     quick = made.decode(json.dumps({"rows": rows}).encode())
-    assert repr(made.of_table(rows).values) == repr(quick.values) and not made.of_table(rows).bare
+    assert repr(made.from_dicts(rows).values) == repr(quick.values) and not made.from_dicts(rows).bare
     slow = made.decode(json.dumps({"rows": rows}).replace("größe", "gr\\u00f6\\u00dfe").encode())
     assert repr(slow.values) == repr(quick.values) and not slow.bare
     view = FeatureView("v", {"who": "who"}, {"n": "number"}, 0, "")
     listed = FeatureList(["v:n"], [view], {"n": "v:n"}, types={"who": "int64"})
     looked = contract([Column("n", "number", "double"), Column("m", "number", "double")], features=listed)
     body = b'{"rows": [{"who": 1}, {"n": 1, "m": 2}]}'
-    assert repr(looked.of_table(json.loads(body)["rows"]).values) == repr(looked.decode(body).values)
-    assert looked.missing(looked.decode(body)) == [0] and looked.keys(looked.decode(body), [0]) == [(1,)]
+    assert repr(looked.from_dicts(json.loads(body)["rows"]).values) == repr(looked.decode(body).values)
+    assert looked.incomplete(looked.decode(body)) == [0] and looked.keys(looked.decode(body), [0]) == [(1,)]
 
 
 def test_rows_are_limited_when_they_are_read_slowly_too() -> None:
@@ -426,14 +428,14 @@ def test_the_name_of_an_unknown_field_is_the_senders() -> None:
 def test_the_limits_of_values(row: dict[str, Any], said: str | None) -> None:
     made = contract()
     if said is None:
-        made.matrices(made.of_table([GOOD | row]))
+        made.matrices(made.from_dicts([GOOD | row]))
     else:
         assert told(made, [GOOD | row]) == [(0, next(iter(row)), said)]
 
 
 def test_dates_are_written_as_in_training() -> None:
     made = contract([Column("d", "datetime", "string", day_first=True), Column("u", "datetime", "string")])
-    days = made.matrices(made.of_table([{"d": "31/12/2024", "u": "12/31/2024"}, {"d": "2024-12-31", "u": None}]))[
+    days = made.matrices(made.from_dicts([{"d": "31/12/2024", "u": "12/31/2024"}, {"d": "2024-12-31", "u": None}]))[
         "number"
     ]
     since = (np.datetime64("2024-12-31") - np.datetime64("1970-01-01")).astype(int)
@@ -445,16 +447,16 @@ def test_dates_are_written_as_in_training() -> None:
 @pytest.mark.parametrize("moment", ["1969-12-31T23:00:00Z", "2024-02-29T13:30:00", "2000-01-01", "1900-03-31T00:15:00"])
 def test_parts_of_a_date_are_those_of_training(moment: str) -> None:
     schema = Schema("binary", "y", [Column("d", "datetime", "string")], [0, 1])
-    made = Contract(schema, None, unseen=True, max_rows=5)
+    made = Contract(schema, None, Serve(max_rows=5))
     wanted = matrices(encode(pa.table({"d": [moment]}), schema), schema)["number"]
-    np.testing.assert_array_equal(made.matrices(made.of_table([{"d": moment}]))["number"], wanted)
+    np.testing.assert_array_equal(made.matrices(made.from_dicts([{"d": moment}]))["number"], wanted)
 
 
 def test_great_whole_numbers_are_categories_as_training_wrote_them() -> None:
     """To the last digit where they were whole, as a float where they were fractions."""
     made = contract([Column("code", "category", "int64"), Column("ratio", "category", "double")])
     great = (1 << 53) + 1
-    text = made.matrices(made.of_table([{"code": great, "ratio": great}, {"code": 7.0, "ratio": 7}]))["text"]
+    text = made.matrices(made.from_dicts([{"code": great, "ratio": great}, {"code": 7.0, "ratio": 7}]))["text"]
     wanted = as_text(pa.chunked_array([[float(great)]]))[0].as_py()
     assert text.tolist() == [[str(great), wanted], ["7", "7"]]
 
@@ -465,20 +467,20 @@ def test_what_is_taken_off_a_number_is_taken_off_here(quick: bool) -> None:
     columns = [Column("id", "number", "double", base=1e12), Column("n", "number", "double")]
     columns += [] if quick else [Column("when", "datetime", "string")]
     made = contract(columns)
-    number = made.matrices(made.of_table([{"id": 1e12 + 3, "n": 1e12 + 3}, {"id": None, "n": 1}]))["number"]
+    number = made.matrices(made.from_dicts([{"id": 1e12 + 3, "n": 1e12 + 3}, {"id": None, "n": 1}]))["number"]
     assert number[0, :2].tolist() == [3.0, float(np.float32(1e12 + 3))]
     assert np.isnan(number[1, 0]) and number[1, 1] == 1 and number.dtype == np.float32
 
 
 def test_beyond_what_a_float32_holds_is_unknown() -> None:
     made = contract([Column("a", "number", "double"), Column("b", "number", "double")])
-    number = made.matrices(made.of_table([{"a": 1e39, "b": 3e38}, {"a": -1e300, "b": 1}]))["number"]
+    number = made.matrices(made.from_dicts([{"a": 1e39, "b": 3e38}, {"a": -1e300, "b": 1}]))["number"]
     assert np.isnan(number[:, 0]).all() and number[:, 1].tolist() == [float(np.float32(3e38)), 1.0]
 
 
 def test_an_infinite_number_among_python_values_is_told() -> None:
     made = contract()
-    infinite = made.of_table([GOOD, {"count": float("inf"), "a b": 1e39}, {"count": 1, "a b": float("-inf")}])
+    infinite = made.from_dicts([GOOD, {"count": float("inf"), "a b": 1e39}, {"count": 1, "a b": float("-inf")}])
     with pytest.raises(Invalid) as refused:
         made.matrices(infinite)
     said = "is NaN, infinite or too large"
@@ -518,17 +520,18 @@ def test_what_is_looked_up_needs_its_keys() -> None:
     ]
     whole = {"other": 1.5, "shop": None, "who": 3, "amount": True}
     rows = made.decode(json.dumps({"rows": [{"n": 1, "m": 2, "k": 3}, whole, {"n": 5, "k": 2, "other": 0.5}]}).encode())
-    assert made.missing(rows) == [1, 2]
+    assert made.incomplete(rows) == [1, 2]
     assert made.keys(rows, [1, 2]) == [(1.5, None, 3, True), (0.5, None, None, None)]
     made.fill(rows, [1, 2], [[10, 20, 30], [11, 21, 31]])
     assert made.matrices(rows)["number"].tolist() == [[1, 2, 3], [10, 20, 30], [5, 21, 2]]
 
 
 def test_examples_are_asked_for_by_their_keys() -> None:
-    from mlops_glue.serving.contract import as_micros, as_truth, asked_rows, json_key
+    from mlops_glue.serving.contract import without_looked_up
+    from mlops_glue.serving.fields import as_micros, as_truth, json_key
 
-    assert asked_rows([{"n": 1, "who": 2}, {"x": 3}], views_of("n")) == [{"who": 2}, {"x": 3}]
-    assert asked_rows([{"n": 1}], None) == [{"n": 1}]
+    assert without_looked_up([{"n": 1, "who": 2}, {"x": 3}], views_of("n")) == [{"who": 2}, {"x": 3}]
+    assert without_looked_up([{"n": 1}], None) == [{"n": 1}]
     assert [json_key(one) for one in (False, True, 0, "a", 1.5)] == ["false", "true", "0", "a", "1.5"]
     assert [as_truth(one) for one in (True, 0, 1.0, " YES ", "f", "x", "", None)] == [1, 0, 1, 1, 0, None, None, None]
     at = datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
@@ -558,10 +561,10 @@ def test_what_open_api_says_of_a_row() -> None:
         "additionalProperties": False,
         "required": ["n", "t"],
     }
-    assert Contract(schema, None, unseen=True, max_rows=5).json_schema == wanted
-    untrimmed = Contract(replace(schema, trims=False), None, unseen=True, max_rows=5).json_schema
+    assert Contract(schema, None, Serve(max_rows=5)).json_schema == wanted
+    untrimmed = Contract(replace(schema, trims=False), None, Serve(max_rows=5)).json_schema
     assert untrimmed["properties"]["t"]["not"]["pattern"] == r"^(NA|\?|a\.b)$"
-    none = Contract(replace(schema, columns=columns[2:]), None, unseen=True, max_rows=5).json_schema
+    none = Contract(replace(schema, columns=columns[2:]), None, Serve(max_rows=5)).json_schema
     assert "required" not in none
 
 
@@ -572,9 +575,9 @@ def test_categories_of_other_types_that_training_did_not_have() -> None:
         Column("flag", "category", "bool", categories=["true"]),
         Column("free", "category", "string"),
     ]
-    made = contract(columns, unseen=False)
-    made.of_table([{"code": 1, "ratio": 1, "flag": True, "free": "new"}, {"code": 2.0, "ratio": 0.5, "flag": "true"}])
-    made.of_table([{"code": None, "ratio": None, "flag": None}, {"flag": "NA"}])
+    made = contract(columns, unseen="refuse")
+    made.from_dicts([{"code": 1, "ratio": 1, "flag": True, "free": "new"}, {"code": 2.0, "ratio": 0.5, "flag": "true"}])
+    made.from_dicts([{"code": None, "ratio": None, "flag": None}, {"flag": "NA"}])
     assert told(made, [{"code": 3, "ratio": 2, "flag": False}]) == [
         (0, name, f"is not one of the {n} categories of the training data")
         for name, n in (("code", 2), ("ratio", 2), ("flag", 1))

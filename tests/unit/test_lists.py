@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from mlops_glue.schema import Column, Schema
-from mlops_glue.serving.contract import Contract, Invalid
-from mlops_glue.serving.model import Model
+from mlops_glue.serving.checks import Invalid
+from mlops_glue.serving.diagnose import Diagnosis
+from mlops_glue.serving.model import Answers
 from mlops_glue.serving.worker import Worker
 from tests.unit.test_contract import COLUMNS, contract, told, views_of
 
@@ -112,7 +113,7 @@ def test_names_that_msgspec_does_not_take() -> None:
 
 def test_rows_with_names_are_read_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other form costs them nothing: none of its code is called."""
-    monkeypatch.setattr(Contract, "_slowly", None)
+    monkeypatch.setattr(Diagnosis, "decode", None)
     rows = [dict(zip(NAMES, GOOD, strict=True))] * 3
     assert len(contract().decode(json.dumps({"rows": rows}).encode()).values) == 3
 
@@ -121,12 +122,12 @@ def test_rows_with_names_are_read_as_before(monkeypatch: pytest.MonkeyPatch) -> 
 def test_another_order_is_told_when_a_version_is_taken_over(place: str, told: bool) -> None:
     def served(*names: str) -> Any:
         model = SimpleNamespace(contract=contract([Column(name, "number", "double") for name in names]))
-        return Mock(model=model, what=SimpleNamespace(version=2))
+        return Mock(model=model, version=SimpleNamespace(version=2))
 
     worker, notes = Worker.__new__(Worker), []
-    worker.counters, worker._count_outside = Mock(), Mock()  # type: ignore[method-assign]
-    worker._note = lambda **about: notes.append(about)  # type: ignore[method-assign, assignment]
-    worker.live = Mock(champion=served("b", "a"), canary=served("a", "b"))
+    worker.counters, worker._count_unseen, worker.log = Mock(), Mock(), Mock()  # type: ignore[method-assign]
+    worker.log.note = lambda **about: notes.append(about)  # type: ignore[method-assign, assignment]
+    worker.slots = Mock(champion=served("b", "a"), canary=served("a", "b"))
     worker._swapped(place, served("b", "a"))
     assert [list(one) for one in notes] == [["taken_over", "version"]]
     worker._swapped(place, served("a", "b"))
@@ -150,10 +151,8 @@ SHARES = [[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]]
     ],
 )
 def test_the_answer_of_a_plain_server(labels: Any, positive: Any, said: Any, shares: Any, wanted: Any) -> None:
-    model = Model.__new__(Model)
-    model.schema = Schema("binary", "y", COLUMNS, labels, positive)
-    model._label_places()
-    assert msgspec.json.decode(msgspec.json.encode(model.plain(said, shares))) == wanted
+    answers = Answers(Schema("binary", "y", COLUMNS, labels, positive))
+    assert msgspec.json.decode(msgspec.json.encode(answers.plain(said, shares))) == wanted
 
 
 def test_of_the_problems_of_a_thousand_rows_the_first_are_told() -> None:

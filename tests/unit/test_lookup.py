@@ -14,6 +14,7 @@ import pytest
 
 from mlops_glue.adapters.feast.packed import PackedFile, encode, key_of
 from mlops_glue.adapters.feast.packed import View as Spec
+from mlops_glue.config import Serve
 from mlops_glue.errors import DataError, ToolError
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.serving import lookup as lookups
@@ -392,15 +393,14 @@ def test_an_answer_after_the_server_has_ended_hurts_nobody(capfd: pytest.Capture
     assert capfd.readouterr().err == ""
 
 
-def settings(**lookup: Any) -> Any:
-    return SimpleNamespace(lookup=lookup or None, lookup_timeout_s=0.25, lookup_cache_s=5.0)
+LIMITS = Serve(lookup_timeout_s=0.25, lookup_cache_s=5.0)
 
 
 def test_which_store_a_server_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None for a model that has all it needs; the embedded one by its file; Redis without Feast; else through Feast."""
-    packed = settings(type="packed", options={"path": str(tmp_path / "online.db"), "project": "p"})
-    assert Lookup.of(packed, None) is None and Lookup.of(settings(), LISTED) is None
-    store = Lookup.of(packed, LISTED)
+    packed = {"type": "packed", "options": {"path": str(tmp_path / "online.db"), "project": "p"}}
+    assert Lookup.of(LIMITS, packed, None) is None and Lookup.of(LIMITS, None, LISTED) is None
+    store = Lookup.of(LIMITS, packed, LISTED)
     assert isinstance(store, Packed) and (store._timeout_s, store._cache_s) == (0.25, 5.0)
     write(PackedFile(tmp_path / "online.db"), "a", 1, [7, "seven"])
     write(PackedFile(tmp_path / "online.db"), "b", 1, [8, "eight"])
@@ -416,14 +416,14 @@ def test_which_store_a_server_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     live = SimpleNamespace(reader=lambda listed: lambda *_: [{"x": 3, "y": listed.columns["y"]}])
     monkeypatch.setattr(features, "redis_reader", lambda *given: seen.append(given) or reader[0])
     monkeypatch.setattr(features, "open_live", lambda *given: seen.append(given) or live)
-    elsewhere = settings(type="feast", options={"root": str(tmp_path), "env": "prod"})
-    store = Lookup.of(elsewhere, LISTED)
+    elsewhere = {"type": "feast", "options": {"root": str(tmp_path), "env": "prod"}}
+    store = Lookup.of(LIMITS, elsewhere, LISTED)
     assert isinstance(store, FromRedis) and (store._timeout_s, store._cache_s) == (0.25, 5.0)
     ((config, *rest),) = seen
     assert rest == [tmp_path, LISTED, 0.25] and config.serve.max_rows == 7
     assert asyncio.run(store.read([(1, 0)])) == [[1, "r"]]
     reader[0] = None
-    store = Lookup.of(elsewhere, LISTED)
+    store = Lookup.of(LIMITS, elsewhere, LISTED)
     assert isinstance(store, ThroughFeast) and (store._timeout_s, store._cache_s) == (0.25, 5.0)
     assert seen[-1] == (seen[1][0], tmp_path)
     assert asyncio.run(store.read([(1, 0)])) == [["b:y", 3]]

@@ -18,6 +18,7 @@ from mlops_glue.commands import predict
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError, GlueError, ToolError
 from mlops_glue.schema import Schema
+from mlops_glue.serving import score_files
 
 
 class Model:
@@ -146,7 +147,7 @@ def test_the_bar_goes_to_the_end(
         shares.extend([] if share is None else [share])
         total.append(rows)
 
-    rows, _ = predict.score_file(Model(tmp_path, 1), path, tmp_path / target, advance)  # type: ignore[arg-type]
+    rows, _ = score_files.score_file(Model(tmp_path, 1), path, tmp_path / target, advance)  # type: ignore[arg-type]
     assert sum(total) == rows and shares == sorted(shares) and shares[-1] == 1.0
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from mlops_glue.serving.segments import FORMAT, HEAD, About, Segment, frames, taken, waiting
+from mlops_glue.serving.segments import FORMAT, HEAD, About, Segment, frames, locked, waiting
 
 ABOUT = About(FORMAT, "m", 1, "f", [], ["a", "b"])
 
@@ -23,19 +23,19 @@ def written(spool: Path, records: int) -> Path:
 
 def test_a_segment_has_one_reader(tmp_path: Path) -> None:
     segment = Segment(tmp_path, ABOUT)
-    with taken(segment.path) as stream:
+    with locked(segment.path) as stream:
         assert stream is None  # it is being written
     segment.close()
     (path,) = waiting(tmp_path)
-    with taken(path) as first:
+    with locked(path) as first:
         assert first is not None
-        with taken(path) as second:
+        with locked(path) as second:
             assert second is None
-    with taken(path) as again:
+    with locked(path) as again:
         assert again is not None
-    with taken(path) as first:
+    with locked(path) as first:
         path.unlink()  # it was shipped
-        with taken(path) as none:
+        with locked(path) as none:
             assert none is None
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import streaming, tables
+from mlops_glue.config import Serve
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.window import pieces_of
 from mlops_glue.pipeline import featurize
@@ -108,8 +109,8 @@ def test_what_is_taken(tmp_path: Path, values: Any, kind: Any, wanted: list[Any]
     raw = stored(tmp_path, values)[0]
     made = Schema("binary", "y", [Column("c", kind, str(raw.schema.field("c").type))])
     asked = json.loads(json.dumps(example_rows(raw.select(["c"]), made), default=str))
-    served = Contract(made, None, unseen=True, max_rows=9)
-    for name, matrix in served.matrices(served.of_table(asked)).items():
+    served = Contract(made, None, Serve(max_rows=9))
+    for name, matrix in served.matrices(served.from_dicts(asked)).items():
         np.testing.assert_array_equal(matrix, matrices(expected, schema)[name])
 
 

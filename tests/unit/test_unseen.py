@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlops_glue.schema import Column, Schema
-from mlops_glue.serving.outside import Outside
+from mlops_glue.serving.unseen import UnseenValues
 
 COLUMNS = [
     Column("when", "datetime"),
@@ -17,7 +17,7 @@ COLUMNS = [
 
 
 def test_a_null_counts_where_training_had_none() -> None:
-    outside = Outside(Schema("binary", "y", COLUMNS, [0, 1]))
+    outside = UnseenValues(Schema("binary", "y", COLUMNS, [0, 1]))
     whole = np.zeros((3, 6), np.float32)
     whole[:, 4] = [np.nan, 5, 10]  # size
     whole[:, 5] = [np.nan, -1, 3]  # age

@@ -1,0 +1,176 @@
+"""Writes the folder that serves one version: its bundle, glue's own code, what it needs, and where it may run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unicodedata
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import config as configs
+from mlops_glue import files, layout
+from mlops_glue.adapters import git, skops
+from mlops_glue.delivery import fetch
+from mlops_glue.errors import ToolError, UsageError
+from mlops_glue.scaffold import manifest, pins, replace, undo
+
+NEEDS = (
+    *("click", "fastapi", "fastapi-offline", "uvicorn", "httptools", "uvloop"),
+    *("onnxruntime", "numpy", "msgspec", "orjson", "prometheus-client"),
+)
+LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or at a URL
+STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of its place
+SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
+MOST_NAME = 40
+BUILT = ("serve.json", "requirements.txt", layout.GENERATED)  # that git has, besides what is merged
+LEFT_OUT = ("templates", "__pycache__")
+
+
+@dataclass(frozen=True)
+class Package:
+    """What was written."""
+
+    name: str
+    version: int
+    image: str
+    requirements: int  # packages to install
+    conflicts: list[str]  # files in which both sides of a merge stand
+
+
+def write(
+    out: Path, root: Path, config: configs.Config, env: str | None, version: int | None, *, wheels: bool
+) -> Package:
+    """Write the folder: a new one whole or not at all, an existing one file by file.
+
+    Args:
+        out: a folder that does not exist, or one that this wrote.
+        root: the project.
+        config: its configuration, in this environment.
+        env: an entry of `environments`.
+        version: a model version; default the champion.
+        wheels: add the packages that it needs, so that no network is needed to install them.
+
+    Raises:
+        UsageError: the folder is another one's, or git would not keep what a clone needs.
+    """
+    if out.exists() and not (out / "serve.json").is_file():
+        raise UsageError(f"{out}: is there, and not a package of glue's", hint="glue package serving")
+    with replace.workplace(out) as scratch:
+        made = scratch / "package"
+        about = _fill(made, root, config, env, version)
+        requirements, hashed = pins.pinned(requirement_names(made, config), root / config.ci.requirements)
+        files.write_text(made / "requirements.txt", "\n".join(requirements) + "\n")
+        _add_wheels(made, download=wheels)
+        online = (made / "online_store.db").is_file()
+        values = {**deployment(config, about), "hashed": hashed, "wheels": wheels, "online": online}
+        texts = _rendered(values)
+        for path, text in texts.items():
+            files.write_text(made / path, text)
+        paths = [*texts, *BUILT]
+        if len(git.ignored(out, paths)) < len(paths):  # it is to keep some of the folder, so all that a clone needs
+            undo.check_committed(out, paths)
+        conflicts = replace.replace(out, made, texts)
+    return Package(about["name"], about["version"], values["image"], len(requirements), conflicts)
+
+
+def _fill(made: Path, root: Path, config: configs.Config, env: str | None, version: int | None) -> dict[str, Any]:
+    """The bundle, the code that serves it, and `serve.json`, which says how."""
+    with tempfile.TemporaryDirectory() as scratch:
+        store, chosen = fetch.chosen_version(fetch.read_only(root, config), root, config, version)
+        found = fetch.fetch(store, root, config, env, chosen, Path(scratch))
+    if found.lookup is not None and found.lookup["type"] != "packed":
+        raise UsageError(
+            f"{config.model_name} v{chosen} looks features up through Feast, which needs the project beside it",
+            hint="glue serve, in the project",
+        )
+    shutil.copytree(found.folder, made / "bundle")
+    shutil.copytree(Path(__file__).parents[1], made / "mlops_glue", ignore=shutil.ignore_patterns(*LEFT_OUT))
+    online = None
+    if found.lookup is not None:
+        online = dict(found.lookup["options"])
+        if Path(online["path"]).is_file():
+            shutil.copy(online["path"], made / "online_store.db")
+    about = {
+        "name": config.model_name,
+        "version": chosen,
+        "env": env,
+        "digest": found.digest,
+        "fingerprint": found.fingerprint,
+        "online_store": online and {"project": online["project"]},
+        "serve": config.serve.model_dump(),
+    }
+    files.write_json(made / "serve.json", about)
+    return about
+
+
+def requirement_names(made: Path, config: configs.Config) -> list[str]:
+    """The packages that the server in the folder imports."""
+    log = configs.resolve_scheme(config.serve.prediction_log or "", "serve.prediction_log")
+    names = [*NEEDS, *(LOG_NEEDS if log else ())]
+    names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
+    if (model := made / "bundle" / "model.skops").is_file():
+        names += [*SKOPS_NEEDS, *skops.packages(model)]
+    return names
+
+
+def _add_wheels(made: Path, *, download: bool) -> None:
+    wheels = made / "wheels"
+    wheels.mkdir()
+    files.write_text(wheels / "README", "Wheels for requirements.txt, where glue package was called with --wheels.\n")
+    if download:
+        words = ["--requirement", str(made / "requirements.txt"), "--dest", str(wheels), "--only-binary", ":all:"]
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", *words]
+        done = subprocess.run(pip, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ToolError(f"pip download: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
+
+
+def _rendered(values: dict[str, Any]) -> dict[str, str]:
+    """The files that users may edit, by their path in the folder."""
+    folder = layout.templates() / "serving"
+    found = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return {manifest.dotted(p.relative_to(folder).as_posix()): files.render(p, values, ("<<", ">>")) for p in found}
+
+
+def deployment(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
+    """What the templates say of the image and of where it runs."""
+    dns = dns_name(about["name"])
+    jobs = [("monitor", config.ci.schedule, ["monitor"])] if config.ci.schedule else []
+    jobs += [("materialize", "0 * * * *", ["materialize"])] if config.features.use else []
+    return {
+        "name": " ".join(about["name"].split()),  # on one line, in comments and titles
+        "version": about["version"],
+        "env": about["env"],
+        "dns": dns,
+        "image": config.ci.image or dns,
+        "port": config.serve.port,
+        "keys": [key[2:-1] for key in config.serve.api_keys],
+        "grace": round(config.serve.drain_s + config.serve.shutdown_s) + 10,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "mlflow": distribution("mlflow").version,
+        "requirements": config.ci.requirements,
+        "jobs": jobs,
+        # somebody else while it serves
+        "asks": "://" in configs.resolve_scheme(config.serve.prediction_log or "", "serve.prediction_log"),
+    }
+
+
+def dns_name(name: str) -> str:
+    """A name that Kubernetes (RFC 1035: it begins with a letter), compose and images take, for a model of any name.
+
+    The name of a CronJob has 52 characters at most, with `-materialize` at its end. Where something of the name is
+    lost, so that another one might become the same, it ends with four digits of its hash.
+    """
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    dns = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")
+    dns = dns if dns[:1].isalpha() else f"model-{dns}".strip("-")
+    if len(dns) > MOST_NAME or not name.isascii():
+        dns = f"{dns[: MOST_NAME - 5].strip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:4]}"
+    return dns

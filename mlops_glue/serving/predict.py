@@ -1,0 +1,165 @@
+"""The answer to POST /predict: from the headers of a request to the bytes of a 200."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import Any
+
+from mlops_glue.serving.access_log import AccessLog
+from mlops_glue.serving.auth import ApiKeys
+from mlops_glue.serving.batch import Batch, NotLogged, Request
+from mlops_glue.serving.bodies import Bodies
+from mlops_glue.serving.checks import Invalid, Malformed
+from mlops_glue.serving.contract import Rows
+from mlops_glue.serving.fields import UNSET
+from mlops_glue.serving.lookup import NotReached
+from mlops_glue.serving.metrics import Counters
+from mlops_glue.serving.responses import Receive, Refused, Scope, encode
+from mlops_glue.serving.settings import Settings
+from mlops_glue.serving.slots import LoadedModel, ModelSlots
+
+MOST_ID = 128  # characters of a caller's own id
+
+
+class Predictor:
+    """Answers requests.
+
+    Args:
+        settings: the limits.
+        slots: which versions answer.
+        batch: scores and logs.
+        counters: of what goes wrong beside the answer.
+        log: for what has a place in the code.
+        keys: one of which a request needs.
+    """
+
+    def __init__(
+        self, settings: Settings, slots: ModelSlots, batch: Batch, counters: Counters, log: AccessLog, keys: ApiKeys
+    ) -> None:
+        self._options, self._slots, self._batch = settings.options, slots, batch
+        self._counters, self._log, self._keys = counters, log, keys
+        self.bodies = Bodies(settings.options)
+        self.in_flight = 0  # requests that have arrived whole
+        self.store_problem: str | None = None  # why features cannot be looked up
+        self.shadow_tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(self, scope: Scope, receive: Receive, request_id: str, started: float) -> tuple[bytes, int]:
+        """The body of a 200, and how many rows it answers.
+
+        Raises:
+            Refused: it is no 200.
+            Disconnected: the client is gone.
+        """
+        if scope["method"] != "POST":
+            raise Refused(405, headers=[(b"allow", b"POST")])
+        length, content_type, authorization, caller_id = 0, b"", b"", None
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                content_type = value
+            elif name == b"content-length":
+                length = int(value) if value.isdigit() else 0
+            elif name == b"authorization":
+                authorization = value
+            elif name == b"x-request-id":
+                caller_id = value[:MOST_ID].decode("latin-1")
+        if self._keys:
+            self._keys.check(authorization)
+        is_json = content_type == b"application/json"
+        if not is_json and content_type.partition(b";")[0].strip().lower() != b"application/json":
+            raise Refused(415, "send it with the header Content-Type: application/json")
+        self.bodies.check_size(length)
+        body = await self.bodies.read(receive, request_id, started)
+        if self.in_flight >= self._options.max_in_flight:
+            raise Refused(503, "too many requests at once", kind="busy", headers=[(b"retry-after", b"1")])
+        self.in_flight += 1
+        try:
+            return await self._answer_whole(body, request_id, caller_id)
+        finally:
+            self.in_flight -= 1
+
+    async def _answer_whole(self, body: bytes, request_id: str, caller_id: str | None) -> tuple[bytes, int]:
+        """The answer to a body that has arrived whole."""
+        loaded = self._slots.champion
+        try:
+            rows = loaded.model.contract.decode(body)
+            if self._slots.canary is not None and self._is_for_canary(rows, caller_id or request_id):
+                loaded, rows = self._as_canary_reads(self._slots.canary, rows, body)
+            await self._look_up(loaded, rows, request_id)
+            request = Request(rows, request_id, caller_id)
+            predictions, probabilities = await self._batch.score(loaded, request)
+        except Malformed as error:
+            raise Refused(400, f"the body {error}") from None
+        except Invalid as error:
+            raise Refused(422, problems=error.problems) from None
+        except NotLogged as error:
+            raise Refused(503, str(error), kind="log", headers=[(b"retry-after", b"5")]) from None
+        if self._slots.shadow is not None:
+            self._start_shadow(self._slots.shadow, loaded, request, body)
+        model = loaded.model
+        answers = model.answers.by_row(predictions, probabilities)
+        whole: dict[str, Any] = answers[0] if rows.bare else {"predictions": answers}
+        if rows.order is not None:
+            whole = model.answers.plain(predictions, probabilities) | whole
+        whole["model_version"], whole["request_id"] = model.version, request_id
+        return encode(whole), len(predictions)
+
+    async def _look_up(self, loaded: LoadedModel, rows: Rows, request_id: str) -> None:
+        """Rows get the features that they leave to be looked up.
+
+        Raises:
+            Refused: the online store does not answer.
+        """
+        contract = loaded.model.contract
+        if contract.features is None or not (positions := contract.incomplete(rows)):
+            return
+        if loaded.lookup is None:
+            raise Refused(503, "no online store is configured", kind="online_store")
+        try:
+            found = await loaded.lookup.read(contract.keys(rows, positions))
+        except NotReached as error:
+            if error.__cause__ is not None:
+                self._log.bug(request_id, error.__cause__)
+            self.store_problem = str(error)
+            raise Refused(503, str(error), kind="online_store", headers=[(b"retry-after", b"1")]) from None
+        loaded.not_found.see(found)
+        contract.fill(rows, positions, found)
+
+    def _is_for_canary(self, rows: Rows, fallback: str) -> bool:
+        """Does the canary answer this request? An entity stays with the version that it once got."""
+        features, contract = self._slots.champion.model.features, self._slots.champion.model.contract
+        entity = [rows.values[0][contract.position[key]] for key in features.keys] if features else []
+        is_known = bool(entity) and all(value is not UNSET for value in entity)
+        text = encode(entity) if is_known else fallback.encode("latin-1")
+        share = self._options.canary.share if self._options.canary else 0.0
+        return zlib.crc32(text) < share * (1 << 32)
+
+    def _as_canary_reads(self, canary: LoadedModel, rows: Rows, body: bytes) -> tuple[LoadedModel, Rows]:
+        """The canary and the rows as it reads them; the champion and its rows where the canary refuses the body."""
+        champion = self._slots.champion
+        if canary.input_signature == champion.input_signature:
+            return canary, rows
+        try:
+            return canary, canary.model.contract.decode(body, rows.order)
+        except (Malformed, Invalid):
+            self._counters.add("glue_canary_fallbacks_total")
+            return champion, rows
+
+    def _start_shadow(self, shadow: LoadedModel, loaded: LoadedModel, request: Request, body: bytes) -> None:
+        """Let a second version score what was answered; whatever becomes of that, the answer stands."""
+        if len(self.shadow_tasks) >= self._options.max_in_flight:
+            self._counters.add("glue_shadow_failures_total")
+            return
+        task = asyncio.get_running_loop().create_task(self._score_by_shadow(shadow, loaded, request, body))
+        self.shadow_tasks.add(task)
+        task.add_done_callback(self.shadow_tasks.discard)
+
+    async def _score_by_shadow(self, shadow: LoadedModel, loaded: LoadedModel, request: Request, body: bytes) -> None:
+        try:
+            rows = request.rows
+            if shadow.input_signature != loaded.input_signature:
+                rows = shadow.model.contract.decode(body, rows.order)
+                await self._look_up(shadow, rows, request.request_id)
+            await self._batch.score(shadow, Request(rows, request.request_id, request.caller_id, answered=False))
+        except Exception:
+            self._counters.add("glue_shadow_failures_total")

@@ -1,0 +1,115 @@
+"""Batch scoring of tables, in bounded memory: the next piece is read and the last one written while one is scored."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_glue import files, streaming, tables
+from mlops_glue.errors import UsageError
+from mlops_glue.scoring import Bundle
+from mlops_glue.serving.unseen import UnseenValues
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+OUTPUTS = (".csv", ".csv.gz", ".parquet")
+MANY = 0.05  # share of a column's values that is worth a warning
+SHOWN = 5  # categories in a warning
+
+
+def inputs_and_outputs(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
+    """The tables to read, and the file to write for each.
+
+    Raises:
+        UsageError: a table is missing, or has no place of its own.
+    """
+    if source.is_dir():
+        inputs = sorted(p for p in source.iterdir() if p.name.lower().endswith(tables.SUFFIXES))
+        if not inputs:
+            raise UsageError(f"{source}: no table in this folder", hint=f"one of {', '.join(tables.SUFFIXES)}")
+        if target.is_file() or target.name.lower().endswith(OUTPUTS):
+            raise UsageError(f"{target}: for a folder of tables the output is a folder")
+        stems = [p.name[: -len(tables.suffix(p))] for p in inputs]
+        outputs = [target / f"{stem}.parquet" for stem in stems]
+        twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+        if twice is not None:
+            raise UsageError(f"{source}: two tables are named {twice!r}", hint="score them one by one")
+    else:
+        tables.find_table(str(source), source)
+        if not target.name.lower().endswith(OUTPUTS):
+            raise UsageError(f"{target}: not a file that glue writes", hint=f"one of {', '.join(OUTPUTS)}")
+        inputs, outputs = [source], [target]
+    if not target.parent.is_dir():
+        hint = f"mkdir -p {shlex.quote(str(target.parent))}"
+        raise UsageError(f"{target}: there is no folder {target.parent}", hint=hint)
+    same = next((i for i, o in zip(inputs, outputs, strict=True) if o.exists() and o.samefile(i)), None)
+    if same is not None:
+        raise UsageError(f"{same}: is input and output at once")
+    return inputs, outputs
+
+
+def score_file(
+    bundle: Bundle,
+    source: Path,
+    target: Path,
+    advance: Callable[..., None],
+    complete: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+) -> tuple[int, Counter[str]]:
+    """Score one file into another, piece by piece.
+
+    Args:
+        bundle: the model.
+        source: a table.
+        target: a CSV or Parquet file.
+        advance: called with the `share` of the file that is read, and with the number of `rows` that are done.
+        complete: gives raw rows the features that the file does not have.
+
+    Returns:
+        The number of rows, and by column how many values training did not have.
+    """
+    unseen, counts = UnseenValues(bundle.schema), Counter[str]()
+    as_csv = not target.name.lower().endswith(".parquet")
+    rows = 0
+    looked_up = set(bundle.features.columns) if bundle.features else set()
+    optional = [c.name for c in bundle.schema.columns if c.nullable and c.name not in looked_up]
+    pieces = streaming.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional, done=advance)
+    with files.atomic(target) as temporary, ThreadPoolExecutor(2) as pool:  # no more than three pieces are in memory
+        sink = None
+        reading, writing = pool.submit(next, pieces, None), Future[None]()
+        writing.set_result(None)
+        while (piece := reading.result()) is not None:
+            reading = pool.submit(next, pieces, None)
+            typed, carried = piece
+            span = range(rows, rows + typed.num_rows)
+            scored = bundle.scored(complete(typed), carried, where=str(source), rows=span, see=unseen.see)
+            counts.update(unseen.count())
+            sink = sink or streaming.open_writer(temporary, target, scored.schema)
+            writing.result()
+            writing = pool.submit(sink.write_table, scored)
+            rows += typed.num_rows
+            advance(rows=typed.num_rows)
+        writing.result()
+        if sink is not None:
+            sink.close()
+    return rows, counts
+
+
+def unseen_warnings(bundle: Bundle, rows: int, counts: Counter[str]) -> list[str]:
+    """One text for each column with many values that training did not have: other words, another unit."""
+    warnings = []
+    for column in bundle.schema.columns:
+        if counts[column.name] > MANY * rows:
+            if column.categories:
+                known = ", ".join(column.categories[:SHOWN]) + ", …" * (len(column.categories) > SHOWN)
+            else:
+                known = f"{column.minimum:,.7g} to {column.maximum:,.7g}"
+            warnings.append(
+                f"column {column.name!r}: {counts[column.name]:,} of {rows:,} values are none that training had "
+                f"(it had {known})"
+            )
+    return warnings

@@ -1,0 +1,54 @@
+"""Values that training did not have: counted by column, many requests at a time, never refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mlops_glue.schema import Schema
+
+Inputs = Mapping[str, np.ndarray[Any, Any]]  # of `Contract.matrices`
+
+
+class UnseenValues:
+    """Numbers beyond the range of the training data, categories that it did not have, nulls where it had none."""
+
+    def __init__(self, schema: Schema) -> None:
+        inputs = [name for column in schema.columns if column.kind != "category" for name in column.inputs]
+        ranged = [c for c in schema.columns if c.kind == "number" and c.minimum is not None]
+        self._numbers = [column.name for column in ranged]
+        self._positions = np.array([inputs.index(name) for name in self._numbers], np.int64)
+        bases = np.array([column.base for column in ranged])
+        ends = np.array([(c.minimum, c.maximum) for c in ranged], np.float64).reshape(-1, 2)
+        self._low, self._high = (ends - bases[:, None]).astype(np.float32).T  # as they are encoded
+        self._never_null = np.array([not column.nullable for column in ranged], bool)
+        text = [column for column in schema.columns if column.kind == "category"]
+        self._known = [
+            (at, column.name, frozenset([*column.categories, *[""] * column.nullable]))
+            for at, column in enumerate(text)
+            if column.categories
+        ]
+        self._waiting: list[Inputs] = []
+
+    def see(self, inputs: Inputs) -> None:
+        """Remember what was given to the model."""
+        self._waiting.append(inputs)
+
+    def count(self) -> dict[str, int]:
+        """By column: unseen values since the last count."""
+        seen, self._waiting = self._waiting, []
+        counts: dict[str, int] = {}
+        if not seen:
+            return counts
+        if self._numbers:
+            number = np.concatenate([inputs["number"] for inputs in seen])[:, self._positions]
+            unknown = np.isnan(number) & self._never_null
+            beyond = ((number < self._low) | (number > self._high) | unknown).sum(axis=0)
+            counts |= {name: int(n) for name, n in zip(self._numbers, beyond, strict=True) if n}
+        for at, name, known in self._known:
+            new = sum(value not in known for inputs in seen for value in inputs["text"][:, at])
+            if new:
+                counts[name] = new
+        return counts
