@@ -39,9 +39,11 @@ def compare(config: Config, root: Path, store: Store, champion: int, mine_in: Pa
     name = config.promote.metric or metrics.default(schema.task)
     metric = metrics.METRICS[schema.task][name]
     rows_of = [raw, with_its_features(config, root, other, raw)]
-    outcomes = [_predicted(bundle, one, truth) for bundle, one in zip((candidate, other), rows_of, strict=True)]
-    mine, theirs = (metrics.compute(metric, *one) for one in outcomes)
-    drawn = [bootstrap.bootstrap(metric, *one, config.train.seed) for one in outcomes]  # of the same rows, so paired
+    outcomes = [_predicted(bundle, rows, truth) for bundle, rows in zip((candidate, other), rows_of, strict=True)]
+    mine, theirs = (metrics.compute(metric, *outcome) for outcome in outcomes)
+    drawn = [
+        bootstrap.bootstrap(metric, *outcome, config.train.seed) for outcome in outcomes
+    ]  # of the same rows, so paired
     low, high = bootstrap.interval(mine - theirs, drawn[0] - drawn[1], len(truth), config.promote.confidence)
     return {
         "version": champion,
@@ -71,8 +73,8 @@ def _trained_on(config: Config, root: Path, store: Store, champion: int, holdout
         return None
     seen = found[holdout]
     if seen.any() and (left := int(np.sum(~seen))) < metrics.MIN_ROWS:
-        said = f"v{champion} was trained on {seen.sum():,} of the {len(seen):,} rows of this holdout"
-        raise TooFew(f"{said}, and {left:,} are too few to compare on")
+        problem = f"v{champion} was trained on {seen.sum():,} of the {len(seen):,} rows of this holdout"
+        raise TooFew(f"{problem}, and {left:,} are too few to compare on")
     return seen
 
 

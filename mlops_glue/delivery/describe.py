@@ -18,7 +18,7 @@ def described(named: str, report: Mapping[str, Any], tables: Mapping[str, str], 
         tables: by name: the MD5 of each table that it was made of.
         commit: what made it is in, or that it is in none.
     """
-    limits = {one["metric"]: one for one in report["thresholds"]}
+    limits = {threshold["metric"]: threshold for threshold in report["thresholds"]}
     rows = [_row(name, score, limits.get(name)) for name, score in report["metrics"].items()]
     data = ", ".join(f"{name} `{md5[:12]}`" for name, md5 in tables.items())
     return "\n".join(
@@ -39,10 +39,10 @@ def described(named: str, report: Mapping[str, Any], tables: Mapping[str, str], 
 def _headline(report: Mapping[str, Any]) -> str:
     """The first metric, and what became of the thresholds: all that a list of versions has room for."""
     name, score = next(iter(report["metrics"].items()))
-    missed = [one["metric"] for one in report["thresholds"] if not one["met"]]
+    missed = [threshold["metric"] for threshold in report["thresholds"] if not threshold["met"]]
     met = "all thresholds met" if report["thresholds"] else "no thresholds set"
-    said = f"thresholds missed: {', '.join(missed)}" if missed else met
-    return f"{name} {number(score['value'])}, by a trivial predictor {number(score['trivial'])}; {said}."
+    summary = f"thresholds missed: {', '.join(missed)}" if missed else met
+    return f"{name} {number(score['value'])}, by a trivial predictor {number(score['trivial'])}; {summary}."
 
 
 def _row(name: str, score: Mapping[str, Any], limit: Mapping[str, Any] | None) -> str:
@@ -59,11 +59,11 @@ def bounds(threshold: Mapping[str, Any]) -> str:
 def missed(thresholds: Iterable[Mapping[str, Any]]) -> list[str]:
     """A sentence for each threshold that the model does not meet."""
     return [
-        f"{one['metric']} is not defined on this holdout, so threshold {bounds(one)} is not met"
-        if one["value"] is None
-        else f"{one['metric']} {number(one['value'])} misses threshold {bounds(one)}"
-        for one in thresholds
-        if not one["met"]
+        f"{threshold['metric']} is not defined on this holdout, so threshold {bounds(threshold)} is not met"
+        if threshold["value"] is None
+        else f"{threshold['metric']} {number(threshold['value'])} misses threshold {bounds(threshold)}"
+        for threshold in thresholds
+        if not threshold["met"]
     ]
 
 
@@ -106,11 +106,11 @@ def decided(verdict: Mapping[str, Any]) -> str:
     """A line for a decision, as `history.verdicts` gives it."""
     when = datetime.fromisoformat(verdict["time"]).strftime("%Y-%m-%d %H:%M UTC")
     if verdict["refused"]:
-        said = f"**not {verdict['alias']}**: {'; '.join(verdict['refused'])}"
+        decision = f"**not {verdict['alias']}**: {'; '.join(verdict['refused'])}"
     else:
         against = f": {compared(verdict['compared'])}" if verdict["compared"] else ""
-        said = f"**{verdict['alias']}**{against}"
-    return f"* {when}, glue {verdict['by']}: {said}"[:LONGEST]
+        decision = f"**{verdict['alias']}**{against}"
+    return f"* {when}, glue {verdict['by']}: {decision}"[:LONGEST]
 
 
 def fresh_rows(fresh: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ def noted(
     judged = bool(before or former or was_champion)
     if judged and not by_person:
         return found, []
-    found |= {f"{COMPARED}{key}": str(one) for key, one in (compared or {}).items() if not isinstance(one, dict)}
+    found |= {f"{COMPARED}{key}": str(value) for key, value in (compared or {}).items() if not isinstance(value, dict)}
     if refused:
         found[REFUSED] = "; ".join(refused)[:MOST]
     gone = [key for key in former if key not in found]

@@ -133,13 +133,13 @@ def _params(config: Config, root: Path, model: Any, report: dict[str, Any], of_d
         "split.test_size": config.split.test_size,
         "split.train_rows": report["train_rows"],
         "split.holdout_rows": report["rows"],
-        **{f"evaluate.thresholds.{name}.{k}": v for name, one in limits for k, v in one if v is not None},
+        **{f"evaluate.thresholds.{name}.{k}": v for name, limit in limits for k, v in limit if v is not None},
     }
 
 
 def _tables(config: Config, root: Path, md5: dict[str, str]) -> list[UsedTable]:
     """The project's tables, and the holdout; of each what the head of its Parquet file says."""
-    found = [(name, one.path, path_of(config, name), "training") for name, one in config.data.sources.items()]
+    found = [(name, source.path, path_of(config, name), "training") for name, source in config.data.sources.items()]
     return [
         UsedTable(name, path, use, md5.get(path, ""), *tables.parquet_shape(root / file))
         for name, path, file, use in (*found, ("holdout", layout.TEST, layout.TEST, "evaluation"))

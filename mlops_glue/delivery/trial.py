@@ -57,14 +57,14 @@ def answers(root: Path, folder: Path, digest: str, model: str, version: int) -> 
     ]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == -signal.SIGALRM:
-        said = f"{model} v{version}: does not answer: its own example is not scored within {deadline:g} s"
-        raise DataError(said, hint="glue rollback, or more time: GLUE_TRIAL_TIMEOUT_S=600")
+        problem = f"{model} v{version}: does not answer: its own example is not scored within {deadline:g} s"
+        raise DataError(problem, hint="glue rollback, or more time: GLUE_TRIAL_TIMEOUT_S=600")
     if done.returncode < 0:
         how = signal.Signals(-done.returncode).name
         raise DataError(f"{model} v{version}: scoring its own example ended the process ({how})")
     if done.returncode:
-        told = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
-        raise DataError(f"{model} v{version}: {told[0] if told else 'its own example cannot be scored'}")
+        errors = [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
+        raise DataError(f"{model} v{version}: {errors[0] if errors else 'its own example cannot be scored'}")
     known(root, digest)
 
 

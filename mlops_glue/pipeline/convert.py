@@ -99,17 +99,18 @@ def _columns(model: Any, signature: dict[str, Any] | None, rows: Any) -> list[Co
         if not kind.startswith(("float", "int", "uint")):
             raise DataError(f"the signature has a tensor of {kind}: only numbers are taken")
         return [Column(name, "number", "double", nullable=False) for name in rows.columns]
-    odd = next((one for one in listed if one["type"] not in KINDS), None)
+    odd = next((entry for entry in listed if entry["type"] not in KINDS), None)
     if odd is not None:
         raise DataError(f"column {odd['name']!r} is a {odd['type']}", hint=f"taken are {', '.join(KINDS)}")
-    lacking = next((one["name"] for one in listed if one["name"] not in rows.columns), None)
+    lacking = next((entry["name"] for entry in listed if entry["name"] not in rows.columns), None)
     if lacking is not None:
         raise DataError(f"the rows to prove it on have no column {lacking!r}, which the signature has")
-    return [
-        # no null text: the model was given None, and ONNX has the empty string only
-        Column(one["name"], *KINDS[one["type"]], nullable=one["type"] == "double" and not one.get("required", True))
-        for one in listed
-    ]
+    return [Column(entry["name"], *KINDS[entry["type"]], nullable=_is_nullable(entry)) for entry in listed]
+
+
+def _is_nullable(entry: dict[str, Any]) -> bool:
+    """Only numbers: where text was null the model was given None, and ONNX has the empty string only."""
+    return bool(entry["type"] == "double" and not entry.get("required", True))
 
 
 def _of_rows(model: Any, rows: Any) -> list[Column]:
@@ -124,10 +125,10 @@ def _of_rows(model: Any, rows: Any) -> list[Column]:
     if names is None:
         width = getattr(model, "n_features_in_", None)
         if width != len(rows.columns):
-            said = (
+            problem = (
                 f"the model has no signature, and was fitted on {width or 'an unknown number of'} columns without names"
             )
-            raise DataError(said, hint="--data TABLE, whose first columns are those in their order")
+            raise DataError(problem, hint="--data TABLE, whose first columns are those in their order")
         names = rows.columns
     lacking = next((name for name in names if name not in rows.columns), None)
     if lacking is not None:
@@ -165,7 +166,7 @@ def _by_position(model: Any, names: list[str], schema: Schema) -> Any:
         return model
     made = copy.deepcopy(model)
     first = made.steps[0][1] if hasattr(made, "steps") else made
-    first.transformers_ = [(name, one, _places(which, names, order)) for name, one, which in first.transformers_]
+    first.transformers_ = [(name, part, _places(which, names, order)) for name, part, which in first.transformers_]
     return made
 
 
@@ -177,7 +178,7 @@ def _places(which: Any, names: list[str], order: list[str]) -> list[int]:
     values = np.asarray(which)
     if values.dtype == bool:
         values = np.flatnonzero(values)
-    return [order.index(one if isinstance(one, str) else names[one]) for one in values.tolist()]
+    return [order.index(column if isinstance(column, str) else names[column]) for column in values.tolist()]
 
 
 def _between(which: Any, names: list[str]) -> slice:

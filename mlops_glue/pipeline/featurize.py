@@ -67,8 +67,10 @@ def featurize(config: Config, root: Path) -> None:
     facts = [_describe(c, encoded) for c in schema.columns]
     classes = _classes(truth, task, labels.target)
     if labels.positive is not None and labels.positive not in (classes or []):
-        said = did_you_mean(str(labels.positive), [str(c) for c in classes or []])
-        raise ConfigError([f"{layout.CONFIG} data.labels.positive: the target has no {labels.positive!r} ({said})"])
+        suggestion = did_you_mean(str(labels.positive), [str(c) for c in classes or []])
+        raise ConfigError(
+            [f"{layout.CONFIG} data.labels.positive: the target has no {labels.positive!r} ({suggestion})"]
+        )
     schema = replace(schema, columns=facts, labels=classes, positive=labels.positive if task == "binary" else None)
     tables.write_parquet(root / layout.FEATURES, pa.table(out))
     files.write_json(
@@ -88,7 +90,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     if config.features.transform is not None:
         function = transform.load(config)
         sources = {name: tables.read_parquet(root / path_of(config, name)) for name in config.data.sources}
-        raw = {name: _raw(config, name, one) for name, one in sources.items()}
+        raw = {name: _raw(config, name, table) for name, table in sources.items()}
         made = transform.run(config, root, function, raw)
         transform.write(root, made)
     when = timestamps_utc(table, config.source.timestamps)
@@ -96,10 +98,10 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
         repository = feast.open_repository(config, root, Path(folder))
         features = feast.feature_list(config, root, repository, table)
         if not repository.exact:
-            said = (
+            problem = (
                 "does not say when a value that it joins was known: not checked whether any is of later than its label"
             )
-            log.warning("warning: offline store %s %s", repository.offline, said)
+            log.warning("warning: offline store %s %s", repository.offline, problem)
         if made:
             clocks = _clocks(repository, features)
             if not clocks and all(view.path is not None for view in features.views):
@@ -108,7 +110,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
                     [f"{layout.CONFIG} features.transform: no view of features.use reads a table that it makes"],
                     hint=f"in {config.features.repo}, of a view's source: path={path!r}",
                 )
-            known = {name: transform.known_at(config, name, one) for name, one in sources.items()}
+            known = {name: transform.known_at(config, name, table) for name, table in sources.items()}
             transform.check_no_future(config, root, function, raw, known, made, clocks)
         rows, joined = feast.joined(repository, features, table, when)
         join.check_found(config, root, repository, features, table, when, joined.found)
@@ -141,7 +143,7 @@ def _clocks(repository: Any, features: FeatureList) -> dict[str, tuple[list[str]
     for view in features.views:
         if view.path is not None and Path(view.path).parent.as_posix() == layout.FEATURE_TABLES:
             own = {new: old for old, new in view.mapping.items()}
-            clocks = [own.get(one, one) for one in repository.clock(view.of) if one]
+            clocks = [own.get(clock, clock) for clock in repository.clock(view.of) if clock]
             found[Path(view.path).stem] = ([own.get(key, key) for key in view.keys], clocks)
     return found
 
@@ -184,12 +186,12 @@ def column_of(name: str, kind: Any, values: pa.ChunkedArray, decimal: str) -> Co
     column = Column(name, kind, dtype)
     if kind != "number":
         return column
-    told = parsing.clean_words(values) if parsing.is_text(values.type) else None
+    words = parsing.clean_words(values) if parsing.is_text(values.type) else None
     try:
-        apart = float32_fit(values, None if told is None else parsing.parse_numbers(told, decimal))
+        apart = float32_fit(values, None if words is None else parsing.parse_numbers(words, decimal))
     except (ValueError, NotImplementedError):
         return column  # `encode` will tell
-    twins = apart.twins or (None if told is None else column_types.equal_numbers(told, decimal))
+    twins = apart.twins or (None if words is None else column_types.equal_numbers(words, decimal))
     if twins is not None:
         log.warning("warning: column %r: %s and %s are equal for the model, as float32", name, *twins)
     return replace(column, base=apart.base)

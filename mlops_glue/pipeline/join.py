@@ -33,7 +33,7 @@ def check_found(
     """No view may find nothing for more than `features.unmatched` of the label rows.
 
     Raises:
-        CheckFailed: one does; the likely cause is told.
+        CheckFailed: one does; the likely cause is named.
     """
     for view in features.views:
         if view.name not in found:
@@ -115,11 +115,13 @@ def check_before(
         trained, served = joined.column(column).take(at), before.column(column)
         wrong = feast.differences(trained, served, feast.kind_of(features, ref))
         if len(wrong):
-            one = wrong[0]
-            key = {name: table.column(name)[at[one]].as_py() for name in features.keys}
-            said = feast.skew(features, ref, key, moments[at[one]], trained[one].as_py(), served[one].as_py())
+            first = wrong[0]
+            key = {name: table.column(name)[at[first]].as_py() for name in features.keys}
+            difference = feast.skew(
+                features, ref, key, moments[at[first]], trained[first].as_py(), served[first].as_py()
+            )
             raise CheckFailed(
-                f"{said} just before ({len(wrong):,} of {len(moments):,} label rows): {feast.OF_ITS_MOMENT}",
+                f"{difference} just before ({len(wrong):,} of {len(moments):,} label rows): {feast.OF_ITS_MOMENT}",
                 hint=feast.DELAY,
             )
 

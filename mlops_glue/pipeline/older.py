@@ -52,16 +52,16 @@ def begin(
 
     starts = [0, *range(max(1, last - LATEST + 1), last + 1)]
     losses = {first: losses_of(first, 0) for first in starts}
-    if min(losses, key=lambda one: losses[one].mean()) != 0 and len(batch) <= MOST_ROWS:
+    if min(losses, key=lambda first: losses[first].mean()) != 0 and len(batch) <= MOST_ROWS:
         more = {first: [losses_of(first, number) for number in range(1, FOLDS)] for first in starts}
         losses = {first: np.concatenate([losses[first], *more[first]]) for first in starts}
     losses = {first: values for first, values in losses.items() if np.isfinite(values).all()}
-    best = min(losses, key=lambda one: losses[one].mean())
+    best = min(losses, key=lambda first: losses[first].mean())
     for first in sorted(losses):  # the more rows the better, where that is no surely worse
         lost = losses[first] - losses[best]
         if lost.mean() <= lost.std() / np.sqrt(len(lost)):
             break
-    return first, {str(one): float(values.mean()) for one, values in losses.items()}
+    return first, {str(first): float(values.mean()) for first, values in losses.items()}
 
 
 def loss(model: Any, features: Any, target: Array) -> Array:

@@ -30,7 +30,7 @@ def package(config: Config, root: Path) -> None:
 
     Files: `model.onnx` where ONNX is faithful, else `model.skops`; `parity.json`, the proof of it; `schema.json`;
     `features.json`, what of it is in Feast, if anything; `signature.json` in MLflow's form; `input_example.json`;
-    `reference.parquet`, a sample of rows, and `holdout.json`, what the holdout said, both for monitoring.
+    `reference.parquet`, a sample of rows, and `holdout.json`, the metrics of the holdout, both for monitoring.
 
     Raises:
         CheckFailed: `package.require: onnx` and ONNX is not faithful.
@@ -110,10 +110,11 @@ def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
         values = table.column(column.name)
         if column.kind == "datetime":
             made: list[Any] = [
-                None if np.isnat(one) else f"{one}Z" for one in as_datetime(values, column.day_first, schema.nulls)
+                None if np.isnat(value) else f"{value}Z"
+                for value in as_datetime(values, column.day_first, schema.nulls)
             ]
         elif column.kind == "number" and not tables.is_number(values.type):  # text or decimals
-            made = [None if np.isnan(one) else float(one) for one in as_numbers(values, column, schema)]
+            made = [None if np.isnan(value) else float(value) for value in as_numbers(values, column, schema)]
         elif column.kind == "boolean" and is_text(values.type):
             made = clean_words(values, schema.nulls).to_pylist()
         else:
@@ -173,9 +174,9 @@ def _awkward(model: Any, features: Any, schema: Schema) -> list[Any]:
         unseen[name] = "a value never seen"
     parts += [null.copy(), far.copy(), unseen.copy()]  # each in one piece again: pandas joins column by column else
     for name in schema.numeric[:50]:
-        one = start.head(1).copy()
-        one[name] = np.float32(np.nan)
-        parts.append(one)
+        row = start.head(1).copy()
+        row[name] = np.float32(np.nan)
+        parts.append(row)
     return parts if _takes(model, pd.concat(parts)) else [part for part in parts if _takes(model, part)]
 
 

@@ -37,10 +37,10 @@ def of_importances(importances: list[dict[str, Any]] | None, rows: int) -> Figur
     if not importances:
         return {}
     top = importances[:20]
-    mean, std = (np.array([one[key] for one in top]) for key in ("mean", "std"))
-    said, names = f"loss of {top[0]['metric']} when shuffled", [one["column"] for one in top]
+    mean, std = (np.array([column[key] for column in top]) for key in ("mean", "std"))
+    axis, names = f"loss of {top[0]['metric']} when shuffled", [column["column"] for column in top]
     title = "Permutation importances" + part(top[0]["rows"], rows, "rows")
-    return {"importances": partial(matplotlib.bars, title, said, names, mean, std)}
+    return {"importances": partial(matplotlib.bars, title, axis, names, mean, std)}
 
 
 def part(shown: int, of: int, what: str) -> str:
@@ -49,7 +49,7 @@ def part(shown: int, of: int, what: str) -> str:
 
 
 def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Figures:
-    names = [str(one) for one in labels]
+    names = [str(label) for label in labels]
     out: Figures = {}
     certain = bool(np.isin(probability, (0, 1)).all())  # no curve shows anything about hard labels
     found = curves.curves(truth, probability, len(names)) if not certain else {}
@@ -85,9 +85,11 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Fig
 
 def _values(truth: Any, label: Any) -> Figures:
     at = tables.evenly_spaced(len(truth), MOST_POINTS)
-    true, said = truth[at], label[at]
+    true, predicted = truth[at], label[at]
     points, some = partial(partial, matplotlib.points), part(len(at), len(truth), "rows")
     return {
-        "prediction": points(f"Prediction{some}", "true", "predicted", true, said, diagonal=True),
-        "residuals": points(f"Residuals{some}", "predicted", "true - predicted", said, true - said, diagonal=False),
+        "prediction": points(f"Prediction{some}", "true", "predicted", true, predicted, diagonal=True),
+        "residuals": points(
+            f"Residuals{some}", "predicted", "true - predicted", predicted, true - predicted, diagonal=False
+        ),
     }

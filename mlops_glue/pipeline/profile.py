@@ -161,8 +161,8 @@ def _text(column: _Column, decimal: str) -> Profile:
 
 
 def _codes(words: pa.StringArray) -> str:
-    said = words.to_pylist()
-    return f"codes such as {next((word for word in said if word.startswith('0')), said[0])!r}, not numbers"
+    texts = words.to_pylist()
+    return f"codes such as {next((word for word in texts if word.startswith('0')), texts[0])!r}, not numbers"
 
 
 def _meant(counted: pa.StructArray, numeric: pa.BooleanArray) -> str:
@@ -184,8 +184,8 @@ def _meant(counted: pa.StructArray, numeric: pa.BooleanArray) -> str:
     signed = pc.match_substring_regex(head, SIGNED)
     like = head.filter(pc.and_(signed, odd[:1000]))
     if len(head) > 10 and len(like) and pc.sum(signed).as_py() > MOSTLY * len(head):
-        said = "numbers with a sign, a unit or a decimal comma are not read; write them as 1234.5"
-        return f"text like {like[0].as_py()!r:.40}: {said}"
+        advice = "numbers with a sign, a unit or a decimal comma are not read; write them as 1234.5"
+        return f"text like {like[0].as_py()!r:.40}: {advice}"
     return ""
 
 

@@ -54,12 +54,12 @@ def _check(config: Config, table: Any, task: str, test: Array, train: Array) -> 
     if not train.any() or not test.any():
         raise DataError(f"split: {table.num_rows} rows give an empty training set or holdout")
     held = int(test.sum())
-    said = f"the holdout has {held} of {table.num_rows:,} rows"
+    size = f"the holdout has {held} of {table.num_rows:,} rows"
     more = f"split: {{test_size: {config.split.test_size:g}}} in {layout.CONFIG} is its share"
     if held < 2:
-        raise DataError(f"split: {said}: nothing can be measured on it", hint=more)
+        raise DataError(f"split: {size}: nothing can be measured on it", hint=more)
     if held < MIN_ROWS:
-        log.warning("warning: %s: what is measured on it is by chance; %s", said, more)
+        log.warning("warning: %s: what is measured on it is by chance; %s", size, more)
     if task != "regression":
         learnt = set(table.column(f"target:{config.data.labels.target}").filter(train).to_pylist())
         if len(learnt) < 2:
@@ -84,8 +84,8 @@ def batches(bounds: Sequence[int | str], row: Array, when: Array | None) -> Arra
             raise DataError(f"{where}: {bound} is a moment, and the labels' table has no timestamp")
         out[row_selection.is_after(bound, row, when)] = number
     if bounds and not (out == len(bounds)).any():
-        said = f"{where}: no labelled row is after {bounds[-1]}"
-        raise DataError(said, hint=f"take {bounds[-1]} out of {where}, where the table was made anew")
+        problem = f"{where}: no labelled row is after {bounds[-1]}"
+        raise DataError(problem, hint=f"take {bounds[-1]} out of {where}, where the table was made anew")
     return out
 
 
@@ -142,11 +142,11 @@ def late_entities(whom: Array, many: int, trained: set[Any], held: set[Any]) -> 
     Rows of an entity that is on a side already are on that side. Of the new entities the latest are held out, until
     there are so many rows.
     """
-    number = {one: at for at, one in enumerate(dict.fromkeys(whom[::-1].tolist()))}  # the latest first
-    codes = np.array([number[one] for one in whom.tolist()])
+    number = {entity: at for at, entity in enumerate(dict.fromkeys(whom[::-1].tolist()))}  # the latest first
+    codes = np.array([number[entity] for entity in whom.tolist()])
     rows = np.bincount(codes)
-    is_held: Array = np.array([one in held for one in number])
-    new = np.flatnonzero([one not in held and one not in trained for one in number])
+    is_held: Array = np.array([entity in held for entity in number])
+    new = np.flatnonzero([entity not in held and entity not in trained for entity in number])
     before = np.cumsum(rows[new]) - rows[new] + rows[is_held].sum()
     is_held[new[before < many]] = True
     found: Array = is_held[codes]

@@ -50,8 +50,8 @@ def train(config: Config, root: Path) -> None:
     except Exception as error:
         estimator = config.train.estimator or DEFAULT[schema.task]
         raise StageError(f"{estimator}: fit failed: {brief(error)}{project_lines(error, root)}") from error
-    for said in dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught if not _is_upkeep(w.category)):
-        log.warning("warning: %s", said.splitlines()[0])
+    for line in dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught if not _is_upkeep(w.category)):
+        log.warning("warning: %s", line.splitlines()[0])
     model = chosen(model)
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def _fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[A
     try:
         caught = _fit(model, features, target)
         # a search leaves out candidates that refuse the labels
-        if taken or not any(one.category.__name__ == "FitFailedWarning" for one in caught):
+        if taken or not any(warning.category.__name__ == "FitFailedWarning" for warning in caught):
             return model, caught
     except (ValueError, TypeError) as error:
         if taken:
@@ -244,8 +244,8 @@ def _check_kind(estimator: Any, task: str) -> None:
     except Exception:  # not of scikit-learn, or a pipeline of such
         return
     if kind is not None and kind != ("regressor" if task == "regression" else "classifier"):
-        said = f"{kind_of(estimator)} is a {kind.replace('_', ' ')}, the task is {task}"
-        raise ConfigError([f"{layout.CONFIG} train.estimator: {said.replace('a outlier', 'an outlier')}"])
+        problem = f"{kind_of(estimator)} is a {kind.replace('_', ' ')}, the task is {task}"
+        raise ConfigError([f"{layout.CONFIG} train.estimator: {problem.replace('a outlier', 'an outlier')}"])
 
 
 def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
@@ -256,8 +256,8 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
     if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
         for param in params:
             if param not in taken:
-                said = did_you_mean(param, list(taken))
-                raise ConfigError([f"{layout.CONFIG} train.params.{param}: {name} does not take it ({said})"])
+                suggestion = did_you_mean(param, list(taken))
+                raise ConfigError([f"{layout.CONFIG} train.params.{param}: {name} does not take it ({suggestion})"])
     if "random_state" in taken and "random_state" not in params:
         params["random_state"] = seed
     try:
@@ -307,7 +307,7 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
     if few:
         parts.append(("category", clone(one_hot), few))
     if many:
-        # told, because whole numbers would be taken for classes, and each for a column
+        # given, because whole numbers would be taken for classes, and each for a column
         kind = "continuous" if schema.task == "regression" else "binary"
         encoder: Any = TargetEncoder(target_type=kind, random_state=seed)
         if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder, and no infrequent categories

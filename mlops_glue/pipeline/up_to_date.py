@@ -112,7 +112,7 @@ def record(root: Path, before: Snapshot | None, after: Snapshot | None, run: Las
         "stores": stores,
         "run": asdict(run),
     }
-    of_files = [one for group in stamps.values() for one in (group or {}).values()]
+    of_files = [found for group in stamps.values() for found in (group or {}).values()]
     newest = max((changed for _, changed, *_ in [*of_files, *filter(None, stores.values())]), default=0)
     # until a later change of the newest file must give it another stamp
     time.sleep(min(max(newest / 1e9 + CLOCK_S - time.time(), 0), CLOCK_S))

@@ -10,7 +10,7 @@ from mlops_glue import files, layout, tables
 from mlops_glue.config import Config, path_of
 from mlops_glue.errors import CheckFailed
 
-MOST = 10  # values of an argument that are told
+MAX_VALUES = 10  # of an argument that are shown
 log = logging.getLogger(__name__)
 
 
@@ -20,7 +20,7 @@ def validate(config: Config, root: Path) -> None:
     Those of the labels' table are in the folder itself, those of another source in one of its name.
 
     Raises:
-        CheckFailed: an expectation is not met, or did not run; one of severity warning or info is only told.
+        CheckFailed: an expectation is not met, or did not run; one of severity warning or info is only a warning.
         ConfigError: an expectation is misspelt or takes no such argument.
     """
     labels = config.data.labels.source
@@ -54,16 +54,18 @@ def _validated(name: str, config: Config, table: Any, folder: Path) -> list[str]
     files.write_json(folder / "suite.json", suite)
     shown = {"table": name, "rows": table.num_rows, "results": sorted(records, key=lambda r: r["success"])}
     files.write_text(folder / "report.html", files.render(layout.templates() / "report" / "validation.html", shown))
-    for one in records:
-        if not one["success"] and one not in failed:
-            log.warning("%s: %s", one["severity"], _told(name, one))
-    return [_told(name, one) for one in failed]
+    for record in records:
+        if not record["success"] and record not in failed:
+            log.warning("%s: %s", record["severity"], format_failure(name, record))
+    return [format_failure(name, record) for record in failed]
 
 
-def _told(name: str, record: dict[str, Any]) -> str:
+def format_failure(name: str, record: dict[str, Any]) -> str:
     """An expectation that is not met as a sentence: of which column, what was expected, what is there."""
     columns = {key: value for key, value in record["kwargs"].items() if key.startswith("column")}
-    named = ", ".join(repr(one) for value in columns.values() for one in ([value] if type(value) is str else value))
+    named = ", ".join(
+        repr(column) for value in columns.values() for column in ([value] if type(value) is str else value)
+    )
     where = f"column{'s' if ',' in named else ''} {named}" if columns else "the table"
     arguments = [f"{key} {_shown(value)}" for key, value in record["kwargs"].items() if key not in columns]
     expected = record["expectation"] + (f" ({', '.join(arguments)})" if arguments else "")
@@ -74,4 +76,6 @@ def _told(name: str, record: dict[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if not isinstance(value, list):
         return str(value)
-    return ", ".join(map(str, value[:MOST])) + (f" and {len(value) - MOST} more" if len(value) > MOST else "")
+    return ", ".join(map(str, value[:MAX_VALUES])) + (
+        f" and {len(value) - MAX_VALUES} more" if len(value) > MAX_VALUES else ""
+    )

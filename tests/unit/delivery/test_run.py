@@ -71,7 +71,7 @@ def test_an_expectation_that_is_not_met_is_a_sentence(
     kwargs: dict[str, Any], ran: bool, observed: str, said: str
 ) -> None:
     record = {"expectation": "expect_it", "kwargs": kwargs, "ran": ran, "observed": observed}
-    assert validate._told("t", record) == said
+    assert validate.format_failure("t", record) == said
 
 
 def test_how_long_a_stage_took_outlives_a_run_that_failed(tmp_path: Path) -> None:
