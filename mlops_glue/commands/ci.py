@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import re
-import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
-from mlops_glue import __version__, console, files, layout
 from mlops_glue import config as configs
+from mlops_glue import console, files, layout
 from mlops_glue.adapters import git
 from mlops_glue.errors import UsageError
 from mlops_glue.scaffold import manifest, undo
+from mlops_glue.scaffold.requirements import unlocked, vendoring
 from mlops_glue.scaffold.workflows import MARK, relative, workflow_files
-
-if TYPE_CHECKING:
-    pass
-
-WHEEL = r"^\./vendor/mlops_glue-([^-]+)-.*?\.whl"  # where no index has this glue
 
 
 def ci(*, check: bool = False, as_json: bool = False) -> int:
@@ -45,7 +35,7 @@ def ci(*, check: bool = False, as_json: bool = False) -> int:
             _write(made, outcomes, top)
             written = [p for p in made if outcomes[p.relative_to(top).as_posix()] in ("written", "unchanged")]
             manifest.record(root, "ci", {}, texts, [relative(path, root) for path in written])
-    if (lacking := _unlocked(root, config.ci.requirements)) is not None:
+    if (lacking := unlocked(root, config.ci.requirements)) is not None:
         there = (root / config.ci.requirements).is_file()
         outcomes[(root / config.ci.requirements).relative_to(top).as_posix()] = "stale" if there else "missing"
     stale = [path for path, outcome in outcomes.items() if outcome in ("missing", "stale", "left over", "to merge")]
@@ -83,49 +73,6 @@ def _write(made: dict[Path, str | None], outcomes: dict[str, str], top: Path) ->
             outcomes[name] = "written"
 
 
-def _unlocked(root: Path, name: str) -> str | None:
-    """A package that `requirements.in` asks for and the lock file has not; "" where there is no lock file."""
-    from packaging.requirements import InvalidRequirement, Requirement
-    from packaging.utils import canonicalize_name
-
-    if not (root / name).is_file():
-        return ""
-    text = re.sub(WHEEL, r"mlops-glue==\1", (root / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
-    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*?\])?(?:==([^ ;\\]+)| @)", text, re.MULTILINE)
-    locked = {canonicalize_name(package): version for package, version in found}
-    asked = root / "requirements.in"
-    for line in asked.read_text(encoding="utf-8").splitlines() if asked.is_file() else ():
-        try:
-            wanted = [Requirement(re.sub(WHEEL, "mlops-glue", line.partition(" #")[0].strip()))]
-        except InvalidRequirement:  # a comment, an option, a path
-            continue
-        if wanted[0].name == "mlops-glue":
-            needs = map(Requirement, importlib.metadata.requires("mlops-glue") or [])
-            wanted += [n for n in needs if n.marker and any(n.marker.evaluate({"extra": e}) for e in wanted[0].extras)]
-        for one in wanted:
-            version = locked.get(canonicalize_name(one.name))
-            if version is None or (version and not one.specifier.contains(version, prereleases=True)):
-                return str(one).partition(";")[0].strip()
-    return None
-
-
-def _vendored(root: Path) -> str | None:
-    """The commands that put glue's wheel into `vendor/`, where it was installed from no index and is not there yet."""
-    text = importlib.metadata.distribution("mlops-glue").read_text("direct_url.json")
-    if text is None or list((root / "vendor").glob(f"mlops_glue-{__version__}-*.whl")):
-        return None
-    origin = json.loads(text)
-    url = origin["url"].removeprefix("file://")
-    if "dir_info" in origin:
-        words = ["uv", "build", "--wheel", "--out-dir", "vendor", unquote(url)]
-    elif origin["url"].startswith("file://"):
-        words = ["cp", unquote(url), "vendor/"]
-    else:
-        kind = origin.get("vcs_info", {}).get("vcs")
-        words = ["pip", "wheel", "--no-deps", "--wheel-dir", "vendor", f"{kind}+{url}" if kind else url]
-    return f"mkdir -p vendor && {shlex.join(words)} && glue ci"
-
-
 def _tell(root: Path, config: configs.Config, outcomes: dict[str, str], lacking: str | None) -> None:
     for path, outcome in outcomes.items():
         if outcome != "not asked for":
@@ -135,7 +82,7 @@ def _tell(root: Path, config: configs.Config, outcomes: dict[str, str], lacking:
     if lacking is not None:
         said = f" and has no {lacking}" if lacking else ""
         console.progress(f"{config.ci.requirements} is what the jobs install{said}: make lock, then commit it")
-        if (vendored := _vendored(root)) is not None:
+        if (vendored := vendoring(root)) is not None:
             console.progress(f"this glue is from no package index, so make lock needs its wheel in vendor/: {vendored}")
     made = [path for path, outcome in outcomes.items() if outcome != "not asked for"]
     if config.ci.deploy is None and any(name.endswith("deploy.yml") for name in made):
