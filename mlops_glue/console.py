@@ -21,24 +21,29 @@ VERDICTS = {"met": "good", "MISSED": "bad"}
 LABELS = {"error": "bad", "warning": "caution", "refused": "bad", "hint": "aside"}
 
 
-def progress(line: str, *, whole: bool = False) -> None:
-    """A line about what goes on, its label in colour; `whole`: it is to be copied, so no terminal breaks it."""
-    shown = line if whole else terminal.wrapped(line, sys.stderr)
+def progress(line: str, *, wrap: bool = True) -> None:
+    """Print a line about the work to stderr, its label in colour.
+
+    Args:
+        line: of text, perhaps `error: …` or another of `LABELS`.
+        wrap: break it at words to the terminal's width; not where the user is to copy it.
+    """
+    shown = terminal.wrap(line, sys.stderr) if wrap else line
     label, colon, rest = shown.partition(":")
     if colon and label in LABELS:
         shown = terminal.paint(f"{label}:", LABELS[label], sys.stderr) + rest
     _write_line(shown)
 
 
-class _Shown(logging.Handler):
+class _ProgressHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         progress(record.getMessage())
 
 
 def show_logs() -> None:
-    """What the rooms log are lines of progress: they do not print."""
+    """Print what the package logs as lines of progress: modules below the commands do not print."""
     log = logging.getLogger("mlops_glue")
-    log.handlers = [_Shown()]
+    log.handlers = [_ProgressHandler()]
     log.setLevel(logging.INFO)
 
 
@@ -48,9 +53,16 @@ def _write_line(line: str) -> None:
     stream.flush()
 
 
-def result(line: str = "", *, whole: bool = False, good: str = "", bad: str = "") -> None:
-    """A line of the answer; `good` and `bad` are parts of it that have a colour on a terminal."""
-    shown = line if whole else terminal.wrapped(line, sys.stdout)
+def result(line: str = "", *, wrap: bool = True, good: str = "", bad: str = "") -> None:
+    """Print a line of the answer to stdout.
+
+    Args:
+        line: of text.
+        wrap: break it at words to the terminal's width; not where the user is to copy it.
+        good: a part of it that is green on a terminal.
+        bad: a part of it that is red.
+    """
+    shown = terminal.wrap(line, sys.stdout) if wrap else line
     for part, style in ((good, "good"), (bad, "bad")):
         if part:
             shown = shown.replace(part, terminal.paint(part, style, sys.stdout), 1)
@@ -66,12 +78,12 @@ def agreed(ask: Callable[[str], bool] | None, question: str) -> bool:
 
 
 def flush() -> None:
-    """What was said so far is seen, whatever comes after it."""
+    """Let what was printed so far be seen, whatever fails after it."""
     sys.stdout.flush()
 
 
 def result_json(value: Any) -> None:
-    """The answer as JSON."""
+    """Print the answer as JSON."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
@@ -81,46 +93,46 @@ def rows(number: int) -> str:
 
 
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
-    """A stage's line, once it has an outcome; before that its name is drawn with a spinner, on a terminal.
+    """Print a stage's line once it has an outcome; until then a terminal shows its name with a spinner.
 
     Args:
-        name: of the stage; every line begins with it.
+        name: the stage; its line begins with it.
         outcome: executed, restored, unchanged, failed or refused; "" when the stage begins, `OUTSIDE` when a process of
             its own takes the terminal.
-        seconds: that it took.
+        seconds: how long it took.
         reasons: why it ran, or what came of it.
     """
     head = f"{name} {'.' * (WIDTH - len(name))} "
     if outcome == "":
-        terminal.work(head)
+        terminal.start_spinner(head)
         return
-    terminal.still()
+    terminal.stop_spinner()
     if outcome == OUTSIDE:
-        if terminal.can_move(sys.stderr):
+        if terminal.is_interactive(sys.stderr):
             _write_line(head.rstrip())
         return
     shown = reasons[:2] + ([f"and {len(reasons) - 2} more"] if len(reasons) > 2 else [])
     why = f"  ({', '.join(shown)})" if shown and outcome != "unchanged" else ""
-    line = terminal.wrapped(f"{head}{outcome:<9} {seconds:6.1f} s{why}", sys.stderr, len(head))
+    line = terminal.wrap(f"{head}{outcome:<9} {seconds:6.1f} s{why}", sys.stderr, len(head))
     painted = terminal.paint(outcome, OUTCOMES[outcome], sys.stderr)
     _write_line(head + line.removeprefix(head).replace(outcome, painted, 1))
 
 
 @contextlib.contextmanager
 def fold(name: str) -> Iterator[None]:
-    """A group that GitHub Actions folds; nothing elsewhere."""
-    there = os.environ.get("GITHUB_ACTIONS") == "true"
-    if there:
+    """Put what is printed in the block into a group that GitHub Actions folds; elsewhere nothing is different."""
+    is_github = os.environ.get("GITHUB_ACTIONS") == "true"
+    if is_github:
         progress(f"::group::{name}")
     try:
         yield
     finally:
-        if there:
+        if is_github:
             progress("::endgroup::")
 
 
 def error(problem: GlueError) -> None:
-    """`error: …` for each line of it, and the hint."""
+    """Print `error: …` for each line of a problem, and its hint."""
     for line in problem.message.splitlines():
         progress(f"error: {line}")
     if problem.hint:
@@ -128,15 +140,18 @@ def error(problem: GlueError) -> None:
 
 
 def table(rows: list[list[str]], head: list[str]) -> None:
-    """Columns padded with spaces, to stdout; on a terminal that is too narrow each row as a list."""
+    """Print columns padded with spaces; on a terminal that is too narrow each row is a list.
+
+    GitHub's step summary, where there is one, gets the table too.
+    """
     widths = [max(len(r[at]) for r in [head, *rows]) for at in range(len(head))]
-    room = terminal.columns(sys.stdout)
+    room = terminal.width_of(sys.stdout)
     if room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
         _stacked(rows, head)
     else:
         for row in [head, *rows]:
             cells = [_verdict(cell) + " " * (w - len(cell)) for cell, w in zip(row, widths, strict=True)]
-            result("  ".join(cells).rstrip(), whole=True)
+            result("  ".join(cells).rstrip(), wrap=False)
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
         lines = [f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows]]
@@ -155,14 +170,14 @@ def _stacked(rows: list[list[str]], head: list[str]) -> None:
         result(f"  {first}")
         for title, cell in zip(head[1:], others, strict=True):
             if cell:
-                result(f"    {title:<{width}}  {_verdict(cell)}", whole=True)
+                result(f"    {title:<{width}}  {_verdict(cell)}", wrap=False)
 
 
-def bug(problem: BaseException) -> GlueError:
-    """An exception that nothing expected, as one line; the traceback goes to a new file, to be pasted."""
+def bug_report(problem: BaseException) -> GlueError:
+    """An unexpected exception as one line; its traceback is written to a new file that the user can send."""
     import tempfile
 
-    folder = Path(layout.STATE) if Path(layout.STATE).is_dir() else None  # else where others may write too
+    folder = Path(layout.STATE) if Path(layout.STATE).is_dir() else None  # None: the system's temporary folder
     try:
         handle, name = tempfile.mkstemp(prefix="glue-", suffix=".log", dir=folder)
         log = Path(name)
@@ -175,26 +190,25 @@ def bug(problem: BaseException) -> GlueError:
     return GlueError(f"a bug in glue: {type(problem).__name__}", hint=f"please report it with {log}")
 
 
-def ended(problem: Exception, *, show: bool = False) -> int:
-    """Tell in a line how a command ended badly, after the whole traceback if asked to; returns its exit code."""
-    if show:
+def failure(problem: Exception, *, traceback: bool = False) -> int:
+    """Print how a command failed, after the whole traceback if that is wanted. Returns the command's exit code."""
+    if traceback:
         progress(full_traceback(problem).rstrip())
-    told = memory_error(problem) or locale_error(problem)
-    if told is None and isinstance(problem, GlueError | OSError):
-        told = problem if isinstance(problem, GlueError) else system_error(problem)
-    if told is not None:
-        error(told)
-        return told.exit_code
-    error(bug(problem))
-    return 3
+    known = memory_error(problem) or locale_error(problem)
+    if known is None and isinstance(problem, GlueError):
+        known = problem
+    elif known is None and isinstance(problem, OSError):
+        known = system_error(problem)
+    error(known or bug_report(problem))
+    return known.exit_code if known is not None else 3
 
 
 @contextlib.contextmanager
 def rows_bar(name: str) -> Iterator[Callable[..., None]]:
-    """A progress bar over a table on a terminal, nothing elsewhere.
+    """Show a progress bar over a table on a terminal, nothing elsewhere.
 
     Yields:
-        What to call with `share`, the part of the file that is read (0 to 1), or `rows`, how many more are done.
+        A function that takes `share`, how much of the file has been read (0 to 1), or `rows`, how many more are done.
     """
     if not sys.stderr.isatty():
         yield lambda share=None, rows=0: None
@@ -207,16 +221,16 @@ def rows_bar(name: str) -> Iterator[Callable[..., None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=1.0, rows=0, rate=0.0)
 
-        def went_on(share: float | None = None, rows: int = 0) -> None:
-            now = bar.tasks[0]
-            count = now.fields["rows"] + rows
-            bar.update(task, completed=share, rows=count, rate=count / max(now.elapsed or 0.0, 1e-3))
+        def advance(share: float | None = None, rows: int = 0) -> None:
+            current = bar.tasks[0]
+            count = current.fields["rows"] + rows
+            bar.update(task, completed=share, rows=count, rate=count / max(current.elapsed or 0.0, 1e-3))
 
-        yield went_on
+        yield advance
 
 
 def whole_file(path: Path) -> None:
-    """The answer, as bytes that are in a file."""
+    """Print the bytes of a file as the answer."""
     import shutil
 
     sys.stdout.flush()

@@ -63,7 +63,7 @@ for _command in (*(command for commands in GROUPS.values() for command in comman
 
 
 def _end() -> None:
-    """Spare the interpreter's last look through all of it; DuckDB's binding calls what that does not free a leak."""
+    """Skip the interpreter's last garbage collection; DuckDB's binding reports a leak without it."""
     if "duckdb" not in sys.modules:
         gc.freeze()
 
@@ -75,25 +75,25 @@ def _interrupted() -> int:
     return 130
 
 
-def _pipe_closed(*, show: bool) -> int:
-    """Quiet where nobody reads the answer any more, as of `glue predict - - | head`, with a shell's code of SIGPIPE."""
+def _pipe_closed(*, traceback: bool) -> int:
+    """End quietly, with a shell's code of SIGPIPE, where the reader is gone, as of `glue predict - - | head`."""
     poll = select.poll()
-    poll.register(1, 0)  # says by itself when the reader is gone
+    poll.register(1, 0)  # no flag is needed to learn that the reader is gone
     if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     from mlops_glue import console
 
-    return console.ended(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)), show=show)
+    return console.failure(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)), traceback=traceback)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The `glue` command: maps every ending to its exit code; no traceback reaches the user unless asked for."""
+    """Run `glue` and exit with the code of how it ended. Nobody sees a traceback without `--traceback`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     gc.set_threshold(100_000, 50)  # libraries are imported by the hundred thousand objects, none of them garbage
     atexit.register(_end)
     telemetry.off()
-    asked = {"traceback": bool(os.environ.get("GLUE_TRACEBACK"))}
+    settings = {"traceback": bool(os.environ.get("GLUE_TRACEBACK"))}
     if threading.current_thread() is threading.main_thread():
         errors.interrupted = False
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not under nohup
@@ -104,12 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "glue runs on Linux, macOS and WSL: this system lacks their file locks", hint="wsl --install"
             )
         errors.check_encoding(words)
-        code = glue.main(words, prog_name="glue", standalone_mode=False, obj=asked)
+        code = glue.main(words, prog_name="glue", standalone_mode=False, obj=settings)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit) as end:  # click makes the second of the first
-        if isinstance(end, SystemExit) and "_GLUE_COMPLETE" in os.environ:  # a shell's completion has ended
+    except (BrokenPipeError, SystemExit) as end:  # click turns the first into the second
+        if isinstance(end, SystemExit) and "_GLUE_COMPLETE" in os.environ:  # a shell's completion is done
             raise
-        code = _pipe_closed(show=asked["traceback"])
+        code = _pipe_closed(traceback=settings["traceback"])
     except click.ClickException as problem:
         problem.show()
         code = 2
@@ -118,11 +118,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         # click takes any EOFError for the end of the user's input
         failed = stop.__cause__ if isinstance(stop.__cause__, EOFError) else None
-        code = console.ended(failed, show=asked["traceback"]) if failed is not None else _interrupted()
+        code = console.failure(failed, traceback=settings["traceback"]) if failed is not None else _interrupted()
     except Exception as problem:
         from mlops_glue import console
 
-        code = _interrupted() if errors.interrupted else console.ended(problem, show=asked["traceback"])
+        code = _interrupted() if errors.interrupted else console.failure(problem, traceback=settings["traceback"])
     if (colorama := sys.modules.get("colorama.initialise")) is not None:
         atexit.unregister(colorama.reset_all)  # it ends a terminal's output with an escape sequence, TERM=dumb or not
     sys.exit(code if isinstance(code, int) else 0)

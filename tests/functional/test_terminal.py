@@ -131,7 +131,7 @@ def test_a_long_line_is_broken_at_words(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(sys, "stdout", stream)
         console.result(f"error    {'word ' * 20}and {path} and more", bad="and more")
         console.progress(f"hint: {'word ' * 16}end")
-        console.result(f"try {' word' * 18}", whole=True)
+        console.result(f"try {' word' * 18}", wrap=False)
     screen = shown.close(0)
     assert screen.lines[:5] == [
         "error    " + "word " * 13 + "word",

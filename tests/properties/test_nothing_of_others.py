@@ -107,7 +107,7 @@ def test_a_write_that_the_system_refuses_is_told_with_its_place(
     path = tmp_path / "report.json"
     with pytest.raises(OSError) as caught, files.atomic(path):
         raise OSError(number, os.strerror(number))
-    assert console.ended(caught.value) == 4
+    assert console.failure(caught.value) == 4
     said = capsys.readouterr().err
     assert said.startswith(f"error: {os.strerror(number)}: {path}\n")
     assert ("hint: make room, then again\n" in said) == (number != errno.EIO)
@@ -214,7 +214,7 @@ def test_the_log_of_a_bug_follows_no_link_and_holds_no_secret(
         if fixed:
             folder.mkdir()
             (folder / "glue.log").symlink_to(tmp_path / "precious")
-        assert console.ended(problem) == 3
+        assert console.failure(problem) == 3
         said = capsys.readouterr().err
         log = Path(said.partition("report it with ")[2].strip()).absolute()
         assert log.parent == folder and (log.name == "glue.log") == fixed
@@ -240,7 +240,7 @@ def test_too_little_memory_is_told_as_such(cause: Exception, depth: int, capsys:
         outer = GlueError("stage train: ImportError") if at else ImportError("numpy cannot be imported")
         outer.__cause__ = error
         error = outer
-    assert console.ended(error) == 4
+    assert console.failure(error) == 4
     said = capsys.readouterr().err.splitlines()
     assert said[0].startswith("error: there is not enough memory") and len(said) == 2
     assert "ulimit -v" in said[1]
