@@ -46,7 +46,7 @@ class Channel:
 
 
 @dataclass
-class Told:
+class Notified:
     """What came of one run.
 
     Attributes:
@@ -107,7 +107,7 @@ def _by_webhook(hook: configs.Webhook, at: int) -> Callable[[dict[str, Any]], No
     return send
 
 
-def delivered(message: dict[str, Any], to: list[Channel], seconds: float) -> dict[str, str | None]:
+def deliver(message: dict[str, Any], to: list[Channel], seconds: float) -> dict[str, str | None]:
     """Send to all at once; what went wrong by channel, None where it took the message.
 
     Each has three tries with growing pauses, and all of them together `seconds`: a channel that hangs costs no more.
@@ -116,40 +116,40 @@ def delivered(message: dict[str, Any], to: list[Channel], seconds: float) -> dic
     end = time.monotonic() + seconds
 
     def send(channel: Channel) -> None:
-        said = None
+        problem = None
         for at in range(TRIES):
             try:
                 channel.send(message)
                 out[channel.name] = None
                 return
             except GlueError as error:
-                said = error.message
+                problem = error.message
             except Exception as error:  # of a channel's own library
-                said = type(error).__name__
+                problem = type(error).__name__
             pause = FIRST_PAUSE_S * 2**at * random.uniform(0.5, 1)  # noqa: S311 - jitter
             if at + 1 == TRIES or time.monotonic() + pause > end:
                 break
             time.sleep(pause)
-        out[channel.name] = said
+        out[channel.name] = problem
 
-    threads = [threading.Thread(target=send, args=[one], daemon=True) for one in to]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(max(end - time.monotonic(), 0))
-    said = dict(out)
-    return {one.name: said.get(one.name, f"did not answer in {seconds:g} s") for one in to}
+    threads = [threading.Thread(target=send, args=[channel], daemon=True) for channel in to]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(end - time.monotonic(), 0))
+    answers = dict(out)
+    return {channel.name: answers.get(channel.name, f"did not answer in {seconds:g} s") for channel in to}
 
 
-def tell(
+def notify(
     root: Path,
     options: Alerts,
     found: dict[str, Any],
     *,
     now: datetime | None = None,
     shared: Shared | None = None,
-) -> Told:
-    """Tell of what the monitor found, where there is something new to tell.
+) -> Notified:
+    """Send what the monitor found to the channels, where it is new.
 
     Args:
         root: the project.
@@ -161,57 +161,59 @@ def tell(
     from filelock import FileLock, Timeout
 
     now = now or datetime.now(UTC)
-    lock, told = root / layout.ALERTS_LOCK, Told()
+    lock, result = root / layout.ALERTS_LOCK, Notified()
     with contextlib.ExitStack() as stack:
         try:
             lock.parent.mkdir(exist_ok=True)
             stack.enter_context(FileLock(lock, timeout=LOCK_S))
         except Timeout:
-            return Told(problems=["another monitor is telling, too long: nothing was sent"])
+            return Notified(problems=["another monitor is telling, too long: nothing was sent"])
         except OSError as error:
-            told.notes.append(f"{layout.ALERTS_LOCK}: {first_line(error)}: another monitor may tell of the same")
-        _tell(root / layout.ALERTS, options, found, now, shared, told)
-    return told
+            result.notes.append(f"{layout.ALERTS_LOCK}: {first_line(error)}: another monitor may tell of the same")
+        _notify(root / layout.ALERTS, options, found, now, shared, result)
+    return result
 
 
-def _tell(path: Path, options: Alerts, found: dict[str, Any], now: datetime, shared: Shared | None, told: Told) -> None:
-    states = merged(_states(path, told), _theirs(shared, told))
+def _notify(
+    path: Path, options: Alerts, found: dict[str, Any], now: datetime, shared: Shared | None, result: Notified
+) -> None:
+    states = merged(_states(path, result), _theirs(shared, result))
     of = f"{found['model']} {found['env'] or ''}".strip()
     before = states.get(of, {})
-    told.event, state = step(before, found, now, span(options.cooldown))
-    there = channels(options)
-    if told.event is not None:
-        message = worded(told.event, found, state["since"])
-        state["waiting"] = [*state.get("waiting", []), *({"to": c.name, "message": message} for c in there)]
+    result.event, state = step(before, found, now, span(options.cooldown))
+    available = channels(options)
+    if result.event is not None:
+        message = make_message(result.event, found, state["since"])
+        state["waiting"] = [*state.get("waiting", []), *({"to": c.name, "message": message} for c in available)]
         state["arrived"] = False
     if state != before:
         state["at"] = now.isoformat()
-    told.since = state["since"] if state["open"] else None
+    result.since = state["since"] if state["open"] else None
     states[of] = state
-    _keep(path, states, told)  # before it is sent: who is killed now tells again, and does not forget
-    for message, to in _waiting(state, there):
-        for name, problem in delivered(message, to, options.timeout_s).items():
+    _keep(path, states, result)  # before it is sent: who is killed now tells again, and does not forget
+    for message, to in _waiting(state, available):
+        for name, problem in deliver(message, to, options.timeout_s).items():
             if problem is not None:
-                told.problems.append(f"{name}: {problem}")
+                result.problems.append(f"{name}: {problem}")
                 continue
-            told.sent.append(name)
+            result.sent.append(name)
             state["arrived"] = True
             state["waiting"] = [w for w in state["waiting"] if w["to"] != name or w["message"] != message]
-    names = {one.name for one in there}
+    names = {one.name for one in available}
     state["waiting"] = [w for w in state.get("waiting", []) if w["to"] in names][-20:]
-    _keep(path, states, told)
-    _share(shared, states, told)
+    _keep(path, states, result)
+    _share(shared, states, result)
 
 
-def _keep(path: Path, states: dict[str, Any], told: Told) -> None:
+def _keep(path: Path, states: dict[str, Any], result: Notified) -> None:
     try:
         files.write_json(path, states)
     except OSError as error:
         said = f"{layout.ALERTS}: cannot be written ({first_line(error)}): the next run may tell again"
-        told.notes += [said] if said not in told.notes else []
+        result.notes += [said] if said not in result.notes else []
 
 
-def _theirs(shared: Shared | None, told: Told) -> dict[str, Any]:
+def _theirs(shared: Shared | None, result: Notified) -> dict[str, Any]:
     """What the registry has; with the registry away this machine's file has to do."""
     if shared is None:
         return {}
@@ -220,26 +222,26 @@ def _theirs(shared: Shared | None, told: Told) -> dict[str, Any]:
     except GlueError:
         return {}
     except ValueError:
-        told.notes.append("who was told, as the registry has it, cannot be read: this machine's file counts")
+        result.notes.append("who was told, as the registry has it, cannot be read: this machine's file counts")
         return {}
 
 
-def _share(shared: Shared | None, states: dict[str, Any], told: Told) -> None:
+def _share(shared: Shared | None, states: dict[str, Any], result: Notified) -> None:
     """Bring into the registry what is later here; what other machines wrote meanwhile stays."""
     if shared is None:
         return
     mine = {of: _for_others(state) for of, state in states.items()}
     try:
-        theirs = _theirs(shared, Told())
+        theirs = _theirs(shared, Notified())
         both = merged(theirs, mine)
         if both != theirs:
             shared.write(json.dumps(both, sort_keys=True))
     except GlueError as error:
-        told.notes.append(f"who was told is not in the registry, so another machine may tell again: {error.message}")
+        result.notes.append(f"who was told is not in the registry, so another machine may tell again: {error.message}")
 
 
 def _for_others(state: dict[str, Any]) -> dict[str, Any]:
-    """A state without the messages that still wait, for only this machine sends them; what reached nobody is untold."""
+    """A state as other machines see it: without waiting messages, and what reached nobody was not told."""
     untold = {} if state.get("arrived", True) else {"said": False, "told": None}
     return {**state, **untold, "waiting": []}
 
@@ -258,7 +260,7 @@ def merged(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _states(path: Path, told: Told) -> dict[str, Any]:
+def _states(path: Path, result: Notified) -> dict[str, Any]:
     """The state by model of this machine; a file that is torn is put aside."""
     try:
         return _read(path.read_text(encoding="utf-8"))
@@ -268,7 +270,7 @@ def _states(path: Path, told: Told) -> dict[str, Any]:
         said = f"{path.name} cannot be read: who was told of what is not known, and begins anew"
         with contextlib.suppress(OSError):
             said += f"; it is {files.set_aside(path).name} now"
-        told.notes.append(said)
+        result.notes.append(said)
         return {}
 
 
@@ -293,12 +295,12 @@ def _is_state(one: dict[str, Any]) -> bool:
         return False
 
 
-def _waiting(state: dict[str, Any], there: list[Channel]) -> Iterator[tuple[dict[str, Any], list[Channel]]]:
+def _waiting(state: dict[str, Any], available: list[Channel]) -> Iterator[tuple[dict[str, Any], list[Channel]]]:
     """Each message that somebody has not got yet, the oldest first."""
     messages = {w["message"]["id"]: w["message"] for w in state.get("waiting", [])}
     for key, message in messages.items():
         missing = {w["to"] for w in state["waiting"] if w["message"]["id"] == key}
-        yield message, [one for one in there if one.name in missing]
+        yield message, [one for one in available if one.name in missing]
 
 
 def step(
@@ -327,7 +329,7 @@ def step(
     return ("resolved", {**over, "told": now.isoformat()}) if state["said"] else (None, over)
 
 
-def worded(event: Event, found: dict[str, Any], since: str | None) -> dict[str, Any]:
+def make_message(event: Event, found: dict[str, Any], since: str | None) -> dict[str, Any]:
     """A message: for people `title` and `text`, for programs all of it."""
     of = found["model"] + (f" in {found['env']}" if found["env"] else "")
     what = {"performance": "performs worse", "drift": "drifts"}.get(found["verdict"], "is as it was trained")
@@ -347,4 +349,4 @@ def send_test(options: Alerts, model: str, env: str | None, report: Path) -> dic
     """Send a test to every channel; what went wrong by channel, None where it took the message."""
     found = {"model": model, "env": env, "verdict": "ok", "report": str(report), "look": "glue monitor"}
     lines = ["Nothing is wrong: somebody tries whether alerts arrive."]
-    return delivered(worded("test", found | {"lines": lines}, None), channels(options), options.timeout_s)
+    return deliver(make_message("test", found | {"lines": lines}, None), channels(options), options.timeout_s)

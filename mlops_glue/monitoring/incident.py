@@ -31,14 +31,14 @@ def alert(config: configs.Config, root: Path, store: Store, record: dict[str, An
     shared = alerts.Shared(
         lambda: store.get_model_tag(model, alerts.TAG), lambda state: store.set_model_tag(model, alerts.TAG, state)
     )
-    sent = alerts.tell(root, config.monitor.alerts, summary(record, root), now=now, shared=shared)
+    sent = alerts.notify(root, config.monitor.alerts, summary(record, root), now=now, shared=shared)
     record["alert"] = {"event": sent.event, "since": sent.since, "sent": sent.sent, "problems": sent.problems}
     for line in (*(f"not told: {problem}" for problem in sent.problems), *sent.notes):
         log.warning("warning: %s", line)
 
 
 def summary(record: dict[str, Any], root: Path) -> dict[str, Any]:
-    """What was found as `alerts.tell` takes it: what, by how much, where to look."""
+    """What was found as `alerts.notify` takes it: what, by how much, where to look."""
     current = [version for version in record["versions"] if not version["former"]]
     columns = [
         {"column": name, **{key: version["columns"][name][key] for key in ("distance", "threshold", "why")}}

@@ -82,7 +82,7 @@ def events(server: Any) -> list[str]:
 
 
 def test_a_webhook_is_signed_and_says_what_is_wrong(tmp_path: Path, taker: Any) -> None:
-    told = alerts.tell(tmp_path, to(taker), found(), now=NOON)
+    told = alerts.notify(tmp_path, to(taker), found(), now=NOON)
     assert told.event == "opened" and told.problems == [] and told.sent == ["monitor.alerts.webhooks.0"]
     (named, body, _), *_ = taker.got
     signed = f"{named['webhook-id']}.{named['webhook-timestamp']}.".encode() + body
@@ -114,7 +114,7 @@ def test_once_for_each_incident(tmp_path: Path, taker: Any) -> None:
     ]
     for hour, verdict, severity, event in script:
         at = NOON + timedelta(hours=hour)
-        told = alerts.tell(tmp_path, to(taker, cooldown="12h"), found(verdict, severity, at), now=at)
+        told = alerts.notify(tmp_path, to(taker, cooldown="12h"), found(verdict, severity, at), now=at)
         assert told.event == event, hour
     assert events(taker) == ["opened", "worse", "resolved", "opened"]
     assert json.loads(taker.got[1][1])["since"] == (NOON + timedelta(hours=1)).isoformat()
@@ -122,14 +122,14 @@ def test_once_for_each_incident(tmp_path: Path, taker: Any) -> None:
 
 def test_two_monitors_at_once_tell_once(tmp_path: Path, taker: Any) -> None:
     with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda _: alerts.tell(tmp_path, to(taker), found(), now=NOON), range(4)))
+        told = list(pool.map(lambda _: alerts.notify(tmp_path, to(taker), found(), now=NOON), range(4)))
     assert sorted(str(one.event) for one in told) == ["None", "None", "None", "opened"]
     assert events(taker) == ["opened"]
 
 
 def test_a_user_in_the_url_is_authentication(tmp_path: Path, taker: Any) -> None:
     url = f"http://me:a%40b@127.0.0.1:{taker.server_port}/x?y=1"
-    told = alerts.tell(tmp_path, Alerts(webhooks=[Webhook(url=url)]), found(), now=NOON)
+    told = alerts.notify(tmp_path, Alerts(webhooks=[Webhook(url=url)]), found(), now=NOON)
     assert told.sent and not told.problems
     assert taker.got[0][0]["authorization"] == "Basic " + base64.b64encode(b"me:a@b").decode()
     with pytest.raises(ValueError, match="is no http:// or https:// URL"):
@@ -142,16 +142,16 @@ TORN = ["garbage", "[]", '{"penguins prod": 1}', '{"penguins prod": {"told": "no
 @pytest.mark.parametrize("text", TORN)
 def test_a_state_that_cannot_be_read_is_told_and_begun_anew(text: str, tmp_path: Path, taker: Any) -> None:
     files.write_text(tmp_path / layout.ALERTS, text)
-    told = alerts.tell(tmp_path, to(taker), found(), now=NOON)
+    told = alerts.notify(tmp_path, to(taker), found(), now=NOON)
     assert told.event == "opened" and told.sent and "alerts.json cannot be read" in told.notes[0]
     assert (tmp_path / f"{layout.ALERTS}.torn").read_text() == text and "alerts.json.torn" in told.notes[0]
-    again = alerts.tell(tmp_path, to(taker), found(), now=NOON)
+    again = alerts.notify(tmp_path, to(taker), found(), now=NOON)
     assert (again.event, again.problems, again.notes) == (None, [], [])
 
 
 def test_a_webhook_that_fails_is_tried_again(tmp_path: Path, taker: Any) -> None:
     taker.answers[:] = [500, 302, 204]
-    told = alerts.tell(tmp_path, to(taker), found(), now=NOON)
+    told = alerts.notify(tmp_path, to(taker), found(), now=NOON)
     assert told.sent and not told.problems
     ids = {headers["webhook-id"] for headers, *_ in taker.got}
     assert len(taker.got) == 3 and len(ids) == 1  # who got it twice can tell
@@ -164,15 +164,15 @@ def test_a_dead_channel_is_told_and_gets_it_later(tmp_path: Path, taker: Any, mo
         port = free.getsockname()[1]
     monkeypatch.setenv("DEAD", f"http://127.0.0.1:{port}/t0p-secret")
     options = to(taker).model_copy(update={"webhooks": [*to(taker).webhooks, Webhook(url="${DEAD}")]})
-    told = alerts.tell(tmp_path, options, found(), now=NOON)
+    told = alerts.notify(tmp_path, options, found(), now=NOON)
     assert told.sent == ["monitor.alerts.webhooks.0"]
     assert told.problems == ["monitor.alerts.webhooks.1 (DEAD): did not answer (ConnectionError)"]
     assert "t0p-secret" not in (tmp_path / layout.ALERTS).read_text()
     monkeypatch.setenv("DEAD", f"http://127.0.0.1:{taker.server_port}/")
-    told = alerts.tell(tmp_path, options, found(), now=NOON + timedelta(hours=1))
+    told = alerts.notify(tmp_path, options, found(), now=NOON + timedelta(hours=1))
     assert told.event is None and told.sent == ["monitor.alerts.webhooks.1 (DEAD)"]
     assert events(taker) == ["opened", "opened"]
-    told = alerts.tell(tmp_path, options, found(), now=NOON + timedelta(hours=2))
+    told = alerts.notify(tmp_path, options, found(), now=NOON + timedelta(hours=2))
     assert told.sent == [] and len(taker.got) == 2
 
 
@@ -196,7 +196,7 @@ def test_a_channel_that_hangs_costs_a_bounded_time(tmp_path: Path, taker: Any) -
         options = to(taker, timeout_s=1.5)
         options = options.model_copy(update={"webhooks": [*hooks, *options.webhooks]})
         began = time.monotonic()
-        told = alerts.tell(tmp_path, options, found(), now=NOON)
+        told = alerts.notify(tmp_path, options, found(), now=NOON)
         assert time.monotonic() - began < 30  # and not the 100 s that it would drip
         assert told.sent == ["monitor.alerts.webhooks.2"]
         assert [one.endswith("did not answer in 1.5 s") for one in told.problems] == [True, True]
@@ -205,7 +205,7 @@ def test_a_channel_that_hangs_costs_a_bounded_time(tmp_path: Path, taker: Any) -
 def test_through_apprise(tmp_path: Path, taker: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("CHAT", f"json://user:hidden@127.0.0.1:{taker.server_port}/x")
     options = Alerts(channels=["${CHAT}", "no-such-service://hidden"])
-    told = alerts.tell(tmp_path, options, found(), now=NOON)
+    told = alerts.notify(tmp_path, options, found(), now=NOON)
     assert told.sent == ["monitor.alerts.channels.0 (CHAT)"]
     assert told.problems == ["monitor.alerts.channels.1: is no URL that Apprise knows"]
     said = json.loads(taker.got[0][1])
@@ -214,7 +214,7 @@ def test_through_apprise(tmp_path: Path, taker: Any, monkeypatch: Any) -> None:
 
 
 def test_a_variable_that_is_not_set(tmp_path: Path) -> None:
-    told = alerts.tell(tmp_path, Alerts(channels=["${NOT_THERE}"]), found(), now=NOON)
+    told = alerts.notify(tmp_path, Alerts(channels=["${NOT_THERE}"]), found(), now=NOON)
     assert "environment variable NOT_THERE is not set" in told.problems[0]
 
 
@@ -225,11 +225,11 @@ def test_killed_after_it_was_decided(tmp_path: Path, taker: Any, monkeypatch: An
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(alerts, "delivered", killed)
+        patched.setattr(alerts, "deliver", killed)
         with pytest.raises(KeyboardInterrupt):
-            alerts.tell(tmp_path, to(taker), found(), now=NOON)
+            alerts.notify(tmp_path, to(taker), found(), now=NOON)
     assert files.read_json(tmp_path / layout.ALERTS)["penguins prod"]["open"]
-    told = alerts.tell(tmp_path, to(taker), found(), now=NOON + timedelta(minutes=1))
+    told = alerts.notify(tmp_path, to(taker), found(), now=NOON + timedelta(minutes=1))
     assert told.event is None and events(taker) == ["opened"]
 
 
@@ -242,7 +242,7 @@ def test_what_cannot_be_kept_is_sent_all_the_same(tmp_path: Path, taker: Any) ->
         raise ToolError("the registry is away")
 
     shared = alerts.Shared(away, away)
-    told = alerts.tell(tmp_path, to(taker), found(), now=NOON, shared=shared)
+    told = alerts.notify(tmp_path, to(taker), found(), now=NOON, shared=shared)
     assert told.event == "opened" and told.sent and not told.problems
     said = "\n".join(told.notes)
     for part in ("alerts.lock", "alerts.json cannot be read", "alerts.json.torn", "the registry is away"):
@@ -267,10 +267,10 @@ def test_two_machines_tell_once_and_what_reached_nobody_is_told_by_the_other(tmp
     """Machine `a` and machine `b`, each with a file of its own, of which the later state counts."""
     registry, at = Registry(), NOON
 
-    def tell(machine: str, verdict: str, hours: int, options: Alerts | None = None, **more: Any) -> alerts.Told:
+    def tell(machine: str, verdict: str, hours: int, options: Alerts | None = None, **more: Any) -> alerts.Notified:
         what = {**found(verdict, at=at + timedelta(hours=hours)), **more}
         to_whom, now = options or to(taker, cooldown="1h"), at + timedelta(hours=hours)
-        return alerts.tell(tmp_path / machine, to_whom, what, now=now, shared=registry.shared)
+        return alerts.notify(tmp_path / machine, to_whom, what, now=now, shared=registry.shared)
 
     for machine in ("a", "b"):
         (tmp_path / machine).mkdir()
@@ -299,6 +299,6 @@ def test_two_machines_tell_once_and_what_reached_nobody_is_told_by_the_other(tmp
 @pytest.mark.parametrize("text", TORN)
 def test_a_torn_tag_of_the_registry_hides_no_alert(text: str, tmp_path: Path, taker: Any) -> None:
     registry = Registry(text)
-    told = alerts.tell(tmp_path, to(taker), found(), now=NOON, shared=registry.shared)
+    told = alerts.notify(tmp_path, to(taker), found(), now=NOON, shared=registry.shared)
     assert told.event == "opened" and told.sent and "as the registry has it, cannot be read" in told.notes[0]
     assert json.loads(registry.text or "")["penguins prod"]["open"]
