@@ -14,7 +14,7 @@ from mlops_glue.scaffold.workflows import MARK, relative, workflow_files
 
 
 def ci(*, check: bool = False, as_json: bool = False) -> int:
-    """Write what is missing or stale, or only tell it. Returns 1 where `check` finds something."""
+    """Write what is missing or stale; with `check` only say so, and return 1 where something is."""
     root = layout.find_root()
     config = configs.load(root, "", tables=False)
     top = git.top(root)
@@ -36,13 +36,13 @@ def ci(*, check: bool = False, as_json: bool = False) -> int:
             written = [p for p in made if outcomes[p.relative_to(top).as_posix()] in ("written", "unchanged")]
             manifest.record(root, "ci", {}, texts, [relative(path, root) for path in written])
     if (lacking := unlocked(root, config.ci.requirements)) is not None:
-        there = (root / config.ci.requirements).is_file()
-        outcomes[(root / config.ci.requirements).relative_to(top).as_posix()] = "stale" if there else "missing"
+        lock = root / config.ci.requirements
+        outcomes[lock.relative_to(top).as_posix()] = "stale" if lock.is_file() else "missing"
     stale = [path for path, outcome in outcomes.items() if outcome in ("missing", "stale", "left over", "to merge")]
     if as_json:
         console.result_json({"files": outcomes})
     else:
-        _tell(root, config, outcomes, lacking)
+        _print(root, config, outcomes, lacking)
     return 1 if check and stale else 0
 
 
@@ -52,12 +52,12 @@ def _outcome(path: Path, text: str | None, base: str | None) -> str:
         raise UsageError(f"{path}: is a folder, and glue ci writes a file there", hint="move it away")
     if not path.is_file():
         return "missing" if text is not None else "not asked for"
-    there = path.read_text(encoding="utf-8", errors="replace")
-    if there == text:
+    current = path.read_text(encoding="utf-8", errors="replace")
+    if current == text:
         return "unchanged"
-    if not there.startswith(MARK) and there != base:
+    if not current.startswith(MARK) and current != base:
         return "yours"
-    if base is not None and there != base:
+    if base is not None and current != base:
         return "edited" if text == base else "to merge"
     return "stale" if text is not None else "left over"
 
@@ -73,15 +73,15 @@ def _write(made: dict[Path, str | None], outcomes: dict[str, str], top: Path) ->
             outcomes[name] = "written"
 
 
-def _tell(root: Path, config: configs.Config, outcomes: dict[str, str], lacking: str | None) -> None:
+def _print(root: Path, config: configs.Config, outcomes: dict[str, str], lacking: str | None) -> None:
     for path, outcome in outcomes.items():
         if outcome != "not asked for":
             console.result(f"{outcome:<9} {path}")
     if "to merge" in outcomes.values():
         console.progress("what you edited is not written over: glue upgrade merges it")
     if lacking is not None:
-        said = f" and has no {lacking}" if lacking else ""
-        console.progress(f"{config.ci.requirements} is what the jobs install{said}: make lock, then commit it")
+        gap = f" and has no {lacking}" if lacking else ""
+        console.progress(f"{config.ci.requirements} is what the jobs install{gap}: make lock, then commit it")
         if (vendored := vendoring(root)) is not None:
             console.progress(f"this glue is from no package index, so make lock needs its wheel in vendor/: {vendored}")
     made = [path for path, outcome in outcomes.items() if outcome != "not asked for"]
