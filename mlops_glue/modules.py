@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import gc
 import hashlib
 import importlib.util
 import re
@@ -21,29 +19,6 @@ COMPUTES = (
     *("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "skops", "skl2onnx", "onnx", "onnxruntime"),
     *("great-expectations", "feast", "duckdb"),
 )  # packages whose version can change what the stages write
-
-
-@contextlib.contextmanager
-def gc_paused() -> Iterator[None]:
-    """Pause garbage collection while modules are imported by the hundred: none of their objects is garbage."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-@contextlib.contextmanager
-def imports_blocked(*names: str) -> Iterator[None]:
-    """Let optional dependencies count as not installed while others are imported; what is imported already stays."""
-    blocked: dict[str, Any] = dict.fromkeys(name for name in names if name not in sys.modules)
-    sys.modules.update(blocked)  # an entry that is None makes the import fail
-    try:
-        yield
-    finally:
-        for name in blocked:
-            sys.modules.pop(name, None)
 
 
 def import_callable(path: str, where: str, form: str) -> Any:

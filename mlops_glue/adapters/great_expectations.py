@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import telemetry
 from mlops_glue.errors import ConfigError, MissingExtra, ToolError, first_line
-from mlops_glue.modules import gc_paused, imports_blocked
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ Expectation = dict[str, dict[str, Any]]  # its type: its arguments
 MAX_VALUES = 5  # unexpected values that are shown
 MAX_PROBLEM, MAX_ERROR = 240, 200  # characters
 SEVERITIES = ("critical", "warning", "info")
-# Great Expectations imports each of these if it is installed, for data sources other than frames. That is a third of
+# Great Expectations imports each of these if it is installed, for data sources other than frames. That is a quarter of
 # the time of its import, which every run with new data pays; where one is imported already, nothing changes.
 DATABASES = ("azure", "boto3", "botocore", "google.cloud", "psycopg2", "pyodbc", "pyspark", "snowflake", "sqlalchemy")
 
 
-def imported() -> None:
+def load() -> None:
     """Import Great Expectations, without what it does not need for frames.
 
     Raises:
@@ -35,11 +36,28 @@ def imported() -> None:
     """
     telemetry.off()
     try:
-        with _silenced(), gc_paused(), imports_blocked(*DATABASES):
+        with _silenced(), _imports_blocked(*DATABASES):
             import great_expectations  # noqa: F401
     except ImportError as error:
         raise MissingExtra("great-expectations", "validation") from error
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def _imports_blocked(*names: str) -> Iterator[None]:
+    """Let packages count as not installed while another is imported; those that are imported already stay.
+
+    Meanwhile garbage collection is paused: of modules by the thousand it would look through all, and find nothing.
+    """
+    blocked: dict[str, Any] = dict.fromkeys(name for name in names if name not in sys.modules)
+    sys.modules.update(blocked)  # an entry that is None makes an import fail as if there were no such package
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        for name in blocked:
+            sys.modules.pop(name, None)
 
 
 def validate(
@@ -62,7 +80,7 @@ def validate(
         ConfigError: an expectation does not exist or does not take its arguments.
         ToolError: Great Expectations evaluated fewer than were given.
     """
-    imported()
+    load()
     result, suite = _evaluated(frame, _built(expectations, where), name)
     by_id = {entry["expectation_config"]["meta"]["glue_id"]: entry for entry in result["results"]}
     if len(by_id) != len(expectations):

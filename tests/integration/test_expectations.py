@@ -14,7 +14,7 @@ WITHOUT_DATABASES = """
 import sys
 from mlops_glue.adapters import great_expectations as adapter
 
-adapter.imported()
+adapter.load()
 assert not {"sqlalchemy", "boto3"} & set(sys.modules)
 import sqlalchemy  # for others it is there
 import numpy as np
