@@ -19,7 +19,7 @@ ALLOWED = {
     ),
     ("adapters/dvc/reproduce.py", "dvc.repo.reproduce._reproduce"): "It is asked whether it still takes `repro_fn`.",
     ("adapters/great_expectations.py", "sys.modules.update"): (
-        "Great Expectations is imported without the packages of databases: a quarter of the time of its import. What is "
+        "Great Expectations is imported without the packages of databases: a quarter of its import. What is "
         "imported already stays (tests/integration/test_expectations.py)."
     ),
     ("adapters/feast/definitions.py", "sys.modules.update"): (
