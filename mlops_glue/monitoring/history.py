@@ -70,7 +70,7 @@ def past(root: Path) -> pa.Table | None:
     return found
 
 
-def _row(told: dict[str, Any]) -> pa.Table:
+def _row(record: dict[str, Any]) -> pa.Table:
     import pyarrow as pa
 
     micros = pa.timestamp("us", "UTC")
@@ -87,30 +87,32 @@ def _row(told: dict[str, Any]) -> pa.Table:
         "coverage": pa.float64(),
         "columns": pa.string(),
     }
-    main = told["versions"][0] if told["versions"] else {"columns": {}}
-    performance = told["performance"] or {}
+    main = record["versions"][0] if record["versions"] else {"columns": {}}
+    performance = record["performance"] or {}
     row = {
-        **{key: told[key] for key in ("time", "since", "until", "env", "model", "rows", "verdict")},
-        **{key: told[key] for key in ("drift_share", "prediction_drift")},
+        **{key: record[key] for key in ("time", "since", "until", "env", "model", "rows", "verdict")},
+        **{key: record[key] for key in ("drift_share", "prediction_drift")},
         **{key: performance.get(key) for key in OF_PERFORMANCE},
-        "versions": ",".join(str(one["version"]) for one in told["versions"]),
-        "columns": json.dumps({name: one["distance"] for name, one in main["columns"].items()}),
+        "versions": ",".join(str(version["version"]) for version in record["versions"]),
+        "columns": json.dumps({name: version["distance"] for name, version in main["columns"].items()}),
     }
     return pa.Table.from_pylist([row], pa.schema(list(types.items())))
 
 
-def gauges(told: dict[str, Any]) -> list[str]:
+def gauges(record: dict[str, Any]) -> list[str]:
     """The run in Prometheus' text format, for node_exporter's textfile collector."""
-    model = {"model": told["model"], "env": told["env"] or ""}
-    out = _gauge("glue_monitor_run_timestamp_seconds", "When the monitor ran.", [(model, told["time"].timestamp())])
-    verdicts = [({**model, "verdict": v}, float(v == told["verdict"])) for v in VERDICTS]
-    out += _gauge("glue_monitor_verdict", "1 for what the last run of the monitor said.", verdicts)
-    by_version = [({**model, "version": str(one["version"])}, one) for one in told["versions"]]
+    model = {"model": record["model"], "env": record["env"] or ""}
+    out = _gauge("glue_monitor_run_timestamp_seconds", "When the monitor ran.", [(model, record["time"].timestamp())])
+    verdicts = [({**model, "verdict": v}, float(v == record["verdict"])) for v in VERDICTS]
+    out += _gauge("glue_monitor_verdict", "1 for the verdict of the last run of the monitor.", verdicts)
+    by_version = [({**model, "version": str(version["version"])}, version) for version in record["versions"]]
     for key, text in (("rows", "Rows compared."), ("drift_share", "Share of the weight that drifted.")):
-        out += _gauge(f"glue_monitor_{key}", text, [(labels, one[key]) for labels, one in by_version])
-    said = [(labels, (one["prediction"] or {}).get("distance")) for labels, one in by_version]
-    out += _gauge("glue_monitor_prediction_distance", "Distance of the predictions from the holdout's.", said)
-    columns = [({**labels, "column": name}, of) for labels, one in by_version for name, of in one["columns"].items()]
+        out += _gauge(f"glue_monitor_{key}", text, [(labels, version[key]) for labels, version in by_version])
+    distances = [(labels, (version["prediction"] or {}).get("distance")) for labels, version in by_version]
+    out += _gauge("glue_monitor_prediction_distance", "Distance of the predictions from the holdout's.", distances)
+    columns = [
+        ({**labels, "column": name}, of) for labels, version in by_version for name, of in version["columns"].items()
+    ]
     for key, text in COLUMN_GAUGES.items():
         out += _gauge(f"glue_monitor_column_{key}", text, [(labels, of[key]) for labels, of in columns])
     return out

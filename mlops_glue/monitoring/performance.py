@@ -45,7 +45,7 @@ def performance(
         `value`, `low` and `high`; `worse` is the difference from the holdout, positive where it is worse.
 
     Raises:
-        DataError: the bundle does not have what its holdout said.
+        DataError: the bundle does not have the metrics of its holdout.
     """
     path = folder / layout.HOLDOUT
     if not path.is_file():
@@ -54,7 +54,7 @@ def performance(
     name = options.metric or metric or metrics.default(schema.task)
     if name not in before["metrics"]:
         raise DataError(f"monitor.performance: the version was not evaluated by {name}", hint="evaluate.metrics")
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "metric": name,
         "labelled": joined.labelled,
         "rows": joined.rows,
@@ -65,9 +65,9 @@ def performance(
         "problems": list(joined.problems),
     }
     if joined.table is not None and joined.labelled >= options.min_labelled:
-        measured = _measured(schema, joined.table, name, before["metrics"][name], options, told["problems"])
-        return told | measured | {"coverage": measured["labelled"] / max(joined.rows, 1)}
-    return told | {"verdict": "not enough data", "worse": None} | _estimate(schema, before, name, sampled)
+        measured = _measured(schema, joined.table, name, before["metrics"][name], options, record["problems"])
+        return record | measured | {"coverage": measured["labelled"] / max(joined.rows, 1)}
+    return record | {"verdict": "not enough data", "worse": None} | _estimate(schema, before, name, sampled)
 
 
 def _measured(
@@ -82,10 +82,10 @@ def _measured(
         if schema.labels is not None:
             found += f"; it knows {', '.join(repr(word_of(one)) for one in schema.class_order[:5])}"
         problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {of} ({found}): left out of {name}")
-    there = usable(schema, table)
-    if lost := int((known & ~there).sum()):
+    answers = usable(schema, table)
+    if lost := int((known & ~answers).sum()):
         problems.append(f"to {lost:,} of {len(known):,} labelled rows the model had no answer: left out of {name}")
-    known = known & there
+    known = known & answers
     mine = truth[known], *outcome(schema, table.filter(known))
     value = metrics.compute(metric, *mine) if known.any() else float("nan")
     low, high = _interval(metric, value, mine)
@@ -143,20 +143,20 @@ def _number(word: str) -> float:
 
 def usable(schema: Schema, table: pa.Table) -> Array:
     """Which rows have an answer of the model, of shape (rows,): one request may ask what overflows it."""
-    said = [name for name in table.column_names if name == "prediction" or name.startswith("probability_")]
-    there = np.logical_and.reduce([answered(table.column(name)) for name in said])
+    names = [name for name in table.column_names if name == "prediction" or name.startswith("probability_")]
+    has_answer = np.logical_and.reduce([answered(table.column(name)) for name in names])
     if schema.labels is not None:
         classes = set(schema.labels)
-        there &= np.array([one in classes for one in table.column("prediction").to_pylist()], bool)
-    return np.asarray(there)
+        has_answer &= np.array([label in classes for label in table.column("prediction").to_pylist()], bool)
+    return np.asarray(has_answer)
 
 
 def outcome(schema: Schema, table: pa.Table) -> tuple[Array, Array | None]:
-    """What the log says that the model said, in the form that `metrics` takes; the rows are `usable`."""
-    said = table.column("prediction").to_numpy()
+    """The model's answers in the log, in the form that `metrics` takes; the rows are `usable`."""
+    predicted = table.column("prediction").to_numpy()
     if schema.labels is None:
-        return said, None
-    label = schema.class_indices(said)
+        return predicted, None
+    label = schema.class_indices(predicted)
     names = [f"probability_{one}" for one in schema.class_order]
     if not set(names) <= set(table.column_names):
         return label, np.eye(len(names))[label]
