@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import column_types, layout, parsing, tables
 from mlops_glue import config as configs
-from mlops_glue.adapters.feast import redis
-from mlops_glue.adapters.feast import repo as feast
-from mlops_glue.adapters.feast.redis import RedisReader
+from mlops_glue import layout, lookup_keys, tables
+from mlops_glue.adapters.feast.online_file import OnlineFile
+from mlops_glue.adapters.feast.redis import RedisReader, can_read
+from mlops_glue.adapters.feast.repository import EVENT_TIMESTAMP, Joined, Repository
+from mlops_glue.adapters.feast.stores import Stores, read_stores
 from mlops_glue.config import Config
 from mlops_glue.dates import infer_day_first
-from mlops_glue.errors import ConfigError, DataError, first_line
+from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.modules import project_files
-from mlops_glue.parsing import as_text
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.suggest import did_you_mean
 
@@ -26,32 +25,24 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-OF_ITS_MOMENT = "a row of the very moment of a request is not in the online store when it comes"
-DELAY = (
-    f"features: {{delay: 1s}} in {layout.CONFIG} takes what was known a second before, in training too; "
-    "or give each row of features the time from which it is known"
-)
-WRITE_KEYS = "write keys as in training: 12 and 0012 are two"
-LAST_BITS = 1e-13  # in which sums of the same numbers in another order may differ, relative
 
-
-def open_repository(config: Config, root: Path, scratch: Path) -> feast.Repository:
+def open_repository(config: Config, root: Path, scratch: Path) -> Repository:
     """The project's Feast repository, with a registry and an online store in a scratch folder."""
     offline = configs.resolve(config.features.offline_store, "features.offline_store")
-    found = feast.Repository(
+    found = Repository(
         root, config.features.repo, offline=offline, scratch=scratch, inexact=config.features.inexact_store
     )
     found.apply()
     return found
 
 
-def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> feast.Repository:
+def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> Repository:
     """The project's Feast repository with its own registry and online store, as this environment has them.
 
     With `replay_in` the registry is in that scratch folder, and the online store holds a project of its own.
     """
     stores = config.features
-    return feast.Repository(
+    return Repository(
         root,
         stores.repo,
         online=configs.resolve(stores.online_store, "features.online_store"),
@@ -62,10 +53,10 @@ def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> f
     )
 
 
-def packed_store(config: Config, root: Path) -> tuple[Path, str] | None:
-    """The embedded online store's file and the project's name in it; None where another store is configured."""
+def stores(config: Config, root: Path) -> Stores:
+    """The stores of the repository, as this environment has them. Imports no Feast."""
     online = configs.resolve(config.features.online_store, "features.online_store")
-    return feast.packed_store(root, config.features.repo, online)
+    return read_stores(root, config.features.repo, online)
 
 
 def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: float) -> RedisReader | None:
@@ -73,11 +64,11 @@ def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: f
 
     What it reads is in the order of `features.asked_by`, what it gives in that of `features.columns`.
     """
-    online = configs.resolve(config.features.online_store, "features.online_store")
-    found = feast.redis_store(root, config.features.repo, online)
-    if found is None or not all(redis.reads(view, features.types) for view in features.views):
+    found = stores(config, root)
+    if found.redis is None or not all(can_read(view, features.types) for view in features.views):
         return None
-    return redis.RedisReader(*found, features.views, features.asked_by, [*features.columns.values()], timeout_s)
+    columns = [*features.columns.values()]
+    return RedisReader(found.redis, found.project, features.views, features.asked_by, columns, timeout_s)
 
 
 def is_empty(config: Config, root: Path, features: FeatureList) -> bool:
@@ -86,19 +77,16 @@ def is_empty(config: Config, root: Path, features: FeatureList) -> bool:
     Raises:
         GlueError: it does not answer.
     """
-    if (packed := packed_store(config, root)) is not None:
-        path, project = packed
-        from mlops_glue.adapters.feast.packed import PackedFile
-
-        file = PackedFile(path)
-        there = file.views()
-        return file.is_empty([name for view in features.views if (name := f"{project}_{view.of}") in there])
+    found = stores(config, root)
+    if found.embedded is not None:
+        tables = [f"{found.project}_{view.of}" for view in features.views if not view.on_demand]
+        return OnlineFile(found.embedded).is_empty(tables)
     if (reader := redis_reader(config, root, features, 5.0)) is not None:
         return asyncio.run(reader.size()) == 0
     return False
 
 
-def feature_list(config: Config, root: Path, repository: feast.Repository, table: pa.Table) -> FeatureList:
+def feature_list(config: Config, root: Path, repository: Repository, table: pa.Table) -> FeatureList:
     """What `features.use` names, and what each is called among the model's columns, beside those of the labels' table.
 
     Raises:
@@ -176,8 +164,8 @@ def _check_keys(config: Config, views: list[FeatureView], request: list[str], co
 
 
 def joined(
-    repository: feast.Repository, features: FeatureList, table: pa.Table, moments: np.ndarray[Any, Any]
-) -> tuple[pa.Table, feast.Joined]:
+    repository: Repository, features: FeatureList, table: pa.Table, moments: np.ndarray[Any, Any]
+) -> tuple[pa.Table, Joined]:
     """A table of label rows with a column for each feature, and what the join found.
 
     Args:
@@ -189,7 +177,7 @@ def joined(
     import pyarrow as pa
 
     asked = table.select(list(dict.fromkeys([*features.keys, *features.request])))
-    asked = asked.append_column(feast.EVENT_TIMESTAMP, pa.array(moments).cast(pa.timestamp("us", "UTC")))
+    asked = asked.append_column(EVENT_TIMESTAMP, pa.array(moments).cast(pa.timestamp("us", "UTC")))
     got = repository.join(asked, features.use, features.views, delay_s=features.delay_s)
     for column, ref in features.columns.items():
         if column in table.column_names:
@@ -251,63 +239,15 @@ def with_features(
         said = did_you_mean(missing[0], table.column_names)
         raise DataError(f"column {missing[0]!r} is missing ({said}): features are looked up by it")
     for key, kind in features.types.items():
-        table = _as_trained(table, key, kind)
+        table = lookup_keys.as_trained(table, key, kind)
     for name in features.request:
-        values = _as_requested(table.column(name), name, features.request_types.get(name), decimal)
+        values = lookup_keys.as_requested(table.column(name), name, features.request_types.get(name), decimal)
         table = table.set_column(table.column_names.index(name), name, values)
     with tempfile.TemporaryDirectory() as folder:
         repository = open_repository(config, root, Path(folder))
         if not as_defined_now:
             check_definitions(repository, features)
         return joined(repository, features, table, moments)[0]
-
-
-def _as_trained(table: pa.Table, key: str, kind: str) -> pa.Table:
-    """A key of the type that it had in training: 17 and "17" are one customer, 17 and "017" are two."""
-    values = parsing.with_nulls(table.column(key))
-    if str(values.type) != kind:
-        try:
-            values = _key_as(values, kind)
-        except ValueError as error:  # Arrow's errors are such
-            said = f"holds {values.type}, and was {kind} when the model was trained"
-            raise DataError(f"column {key!r} {said}: {first_line(error, 120)}", hint=WRITE_KEYS) from None
-    return table.set_column(table.column_names.index(key), key, values)
-
-
-def _as_requested(values: pa.ChunkedArray, name: str, kind: str | None, decimal: str) -> pa.ChunkedArray:
-    """Text as the type that the column had in training; where that is not kept, as the text itself says."""
-    if not parsing.is_text(values.type) or kind in ("string", "large_string"):
-        return values
-    if kind is None:
-        return column_types.parse_column(values, decimal)
-    states = {arrow: state for state, arrow in column_types.ARROW_TYPES.items()}
-    state = states.get(kind) or ("integer" if kind.startswith(("int", "uint")) else "float")
-    made = column_types.cast_words(parsing.clean_words(values), state, decimal)
-    if made is None:
-        raise DataError(f"column {name!r} holds what is no {kind}, which it was when the model was trained")
-    return made
-
-
-def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
-    """Keys as another type.
-
-    Raises:
-        ValueError: the type does not hold one of them as it is.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if parsing.inexact_integer(values) is not None:
-        raise ValueError("a float does not tell so long numbers apart")
-    if not parsing.is_text(values.type):
-        return as_text(values) if kind == "string" else values.cast(pa.type_for_alias(kind))
-    words = parsing.clean_words(values)
-    made = words.cast(pa.type_for_alias(kind))
-    same = pc.fill_null(pc.equal(as_text(made), words), True)
-    if not pc.all(same, min_count=0).as_py() and not pa.types.is_floating(made.type):
-        at = pc.index(same, False).as_py()
-        raise ValueError(f"{words[at].as_py()!r:.80} is another key than {made[at].as_py()!r}")
-    return made
 
 
 def source_rows(root: Path, view: FeatureView, columns: list[str]) -> pa.Table:
@@ -317,7 +257,7 @@ def source_rows(root: Path, view: FeatureView, columns: list[str]) -> pa.Table:
     return table.rename_columns(columns)
 
 
-def check_definitions(repository: feast.Repository, features: FeatureList, transform: str | None = None) -> None:
+def check_definitions(repository: Repository, features: FeatureList, transform: str | None = None) -> None:
     """What a model was trained on is defined as it was then.
 
     Args:
@@ -338,42 +278,3 @@ def check_definitions(repository: feast.Repository, features: FeatureList, trans
             raise DataError(f"feature view {view.name} is not defined as when the model was trained", hint=hint)
     if transform is not None and features.transform != transform:
         raise DataError("features.transform is not the code that the model was trained with", hint=hint)
-
-
-def differences(trained: pa.ChunkedArray, served: pa.ChunkedArray, kind: str) -> list[int]:
-    """The rows of two columns that are not the `same`."""
-    import numpy as np
-    import pyarrow.compute as pc
-
-    equal = pc.fill_null(pc.equal(trained, served), False).to_numpy()
-    return [at for at in np.flatnonzero(~equal).tolist() if not same(trained[at].as_py(), served[at].as_py(), kind)]
-
-
-def skew(features: FeatureList, ref: str, key: dict[str, Any], moment: Any, trained: Any, served: Any) -> str:
-    """How a feature that is served otherwise than it was trained on is reported."""
-    view = next(view for view in features.views if view.name == ref.partition(":")[0])
-    about = ", ".join(f"{name} {key[name]}" for name in view.keys.values())
-    where = f"{ref}{about and f' of {about}'} at {feast.utc(moment):%Y-%m-%d %H:%M:%S}"
-    return f"skew: {where} is {trained!r} in training and {served!r} from the online store"
-
-
-def same(trained: Any, served: Any, kind: str) -> bool:
-    """Null is null; a number may be one that Feast keeps as Float32, or differ in its last bits, as sums do."""
-    import numpy as np
-
-    none = [value is None or (isinstance(value, float) and np.isnan(value)) for value in (trained, served)]
-    if any(none):
-        return all(none)
-    if kind == "number":
-        if not isinstance(served, int | float):
-            return False
-        if isinstance(trained, int) and isinstance(served, int):
-            return trained == served
-        one, other = float(trained), float(served)
-        with np.errstate(over="ignore"):
-            short = float(np.float32(one)) == other or one == float(np.float32(other))
-        return short or math.isclose(one, other, rel_tol=LAST_BITS)
-    if kind == "datetime":
-        apart = abs(feast.utc(trained) - feast.utc(served))
-        return bool(apart.total_seconds() < 1)  # Feast keeps seconds in some stores
-    return type(trained) is type(served) and bool(trained == served)

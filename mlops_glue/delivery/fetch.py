@@ -154,11 +154,11 @@ def lookup(config: configs.Config, root: Path, env: str | None, folder: Path) ->
         return None
     from mlops_glue import features
 
-    packed = features.packed_store(config, root)
+    stores = features.stores(config, root)
     on_demand = any(view["on_demand"] for view in files.read_json(folder / "features.json")["views"])
-    if packed is None or on_demand:
+    if stores.embedded is None or on_demand:
         return {"type": "feast", "options": {"root": str(root), "env": env}}
-    return {"type": "packed", "options": {"path": str(packed[0]), "project": packed[1]}}
+    return {"type": "embedded", "options": {"path": str(stores.embedded), "project": stores.project}}
 
 
 def feature_list_of(store: Store, model: str, version: int) -> FeatureList | None:

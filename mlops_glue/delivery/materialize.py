@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mlops_glue import feature_skew, files, layout, tables
 from mlops_glue import features as feast
-from mlops_glue import files, layout, tables
-from mlops_glue.adapters.feast.repo import Repository
+from mlops_glue.adapters.feast.repository import EVENT_TIMESTAMP, Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import ToolError
 from mlops_glue.records import FeatureList, FeatureView
@@ -51,33 +51,32 @@ def materialize(
         ToolError: the store cannot be reached, or does not give back what was written.
     """
     with tempfile.TemporaryDirectory() as folder:  # the project's own registry stays as it is where this refuses
-        asked = feast.open_repository(config, root, Path(folder))
-        feast.check_definitions(asked, features, feast.transform_hash(config, root))
+        scratch = feast.open_repository(config, root, Path(folder))
+        feast.check_definitions(scratch, features, feast.transform_hash(config, root))
     repository = feast.open_live(config, root)
-    gone = repository.online_file is not None and not repository.online_file.exists()
+    gone = repository.online_file is not None and not repository.online_file.exists()  # before `apply` makes it
     repository.apply()
     path = root / layout.MATERIALIZED
-    kept: dict[str, Any] = files.read_json(path) if path.is_file() else {}
-    mine = kept.setdefault(_store_name(config, env), {})
+    states: dict[str, Any] = files.read_json(path) if path.is_file() else {}
+    of_store = states.setdefault(_store_name(config, env), {})
     out = []
     for view in features.views:
         if view.on_demand:
             continue
         now = datetime.now(UTC)
-        before = {} if force or gone else mine.get(view.name, {})
+        before = {} if force or gone else of_store.get(view.name, {})
         state = _state(root, repository, view)
         start = _start(state, view, before, now)
         if start is None and not _read_back(root, repository, view, now):
             out.append(Filled(view.name, "unchanged"))
             continue
         repository.materialize([view.of], start or EVER, now)
-        wrong = _read_back(root, repository, view, now)
-        if wrong:
+        if (wrong := _read_back(root, repository, view, now)) is not None:
             raise ToolError(f"materialize {view.name}: {wrong}", hint="glue materialize --force")
-        mine[view.name] = {"definition": view.definition, "until": now.isoformat()}
+        of_store[view.name] = {"definition": view.definition, "until": now.isoformat()}
         if state is not None:
-            mine[view.name]["rows"] = state(now)
-        files.write_json(path, kept)
+            of_store[view.name]["rows"] = state(now)
+        files.write_json(path, states)
         out.append(Filled(view.name, "executed", start or EVER))
     return Materialized(out, _files(root, repository))
 
@@ -138,16 +137,16 @@ def _read_back(root: Path, repository: Repository, view: FeatureView, now: datet
         return None
     view = view.plain
     source = feast.source_rows(root, view, list(view.keys))
-    at = tables.evenly_spaced(source.num_rows, SAMPLE)
-    asked = source.take(pa.array(at))
+    keys = source.take(pa.array(tables.evenly_spaced(source.num_rows, SAMPLE)))
     use = [f"{view.name}:{feature}" for feature in view.features]
-    rows = asked.append_column("event_timestamp", pa.array([now] * len(at), pa.timestamp("us", "UTC")))
-    wanted = repository.join(rows, use, [view]).table.to_pylist()
-    got = repository.read(use, [view], asked.to_pylist(), now)
-    for key, a, b in zip(asked.to_pylist(), wanted, got, strict=True):
-        for name, value in a.items():
-            if not feast.same(value, b[name], view.features[name.removeprefix(f"{view.name}__")]):
-                about = ", ".join(f"{column} {value}" for column, value in key.items())
-                ref = name.replace("__", ":")
-                return f"{ref} of {about} is {value!r} in the source and {b[name]!r} in the online store"
+    times = pa.array([now] * keys.num_rows, pa.timestamp("us", "UTC"))
+    wanted = repository.join(keys.append_column(EVENT_TIMESTAMP, times), use, [view]).table.to_pylist()
+    got = repository.read(use, [view], keys.to_pylist(), now)
+    for key, in_source, served in zip(keys.to_pylist(), wanted, got, strict=True):
+        for feature, kind in view.features.items():
+            value, online = in_source[f"{view.name}__{feature}"], served[f"{view.name}__{feature}"]
+            if not feature_skew.same(value, online, kind):
+                about = ", ".join(f"{column} {name}" for column, name in key.items())
+                ref = f"{view.name}:{feature}"
+                return f"{ref} of {about} is {value!r} in the source and {online!r} in the online store"
     return None

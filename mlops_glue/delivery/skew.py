@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from mlops_glue import feature_skew, layout, tables
 from mlops_glue import features as feast
-from mlops_glue import layout, tables
-from mlops_glue.adapters.feast.repo import Repository, utc
+from mlops_glue.adapters.feast.repository import Repository, utc
 from mlops_glue.config import Config
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import ToolError
@@ -22,6 +25,15 @@ EVER = datetime(1970, 1, 1, tzinfo=UTC)
 ROWS = 20  # of the holdout, spread over its time
 
 
+@dataclass(frozen=True)
+class _Request:
+    """A label row as a request: when it came, what it is looked up by, and what was trained on."""
+
+    time: datetime
+    keys: dict[str, Any]
+    trained: dict[str, Any]
+
+
 def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int, list[str]]:
     """Fill the online store as it was before each sampled row, and read it: how many, of how many rows, what differs.
 
@@ -29,30 +41,36 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int,
     request comes. The store is the configured one, under a project name of its own that is taken away after; its
     sources hold the sampled entities alone.
     """
-    rows = tables.read_parquet(root / layout.TEST, [layout.ROW, layout.TIMESTAMP_COLUMN])
-    order = np.argsort(rows.column(layout.TIMESTAMP_COLUMN).to_numpy(), kind="stable")
-    at = tables.evenly_spaced(len(order), ROWS)
-    sample = tables.read_parquet(root / layout.JOINED).take(rows.column(layout.ROW).take(order[at]))
-    when = timestamps_utc(sample, config.source.timestamps, features.day_first)
-    keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()
-    known = [at for at, key in enumerate(keys) if all(key[name] is not None for name in features.keys)]
+    requests, rows = _sample(config, root, features)
     with tempfile.TemporaryDirectory() as folder:
         repository = feast.open_live(config, root, replay_in=Path(folder))
-        repository.replace_sources(lambda path: _filtered(root, path, features, keys, Path(folder)))
+        keys = [request.keys for request in requests]
+        repository.replace_sources(lambda path: sampled_source(root, path, features, keys, Path(folder)))
         repository.apply()
+        known = [request for request in requests if all(request.keys[name] is not None for name in features.keys)]
         try:
-            return len(known), len(order), _differences(repository, features, sample, when, keys, known)
+            differences = [text for request in known for text in _differences(repository, features, request)]
+            return len(known), rows, differences
         finally:
-            with contextlib.suppress(ToolError):  # a store that is down is told by the replay itself
+            with contextlib.suppress(ToolError):  # the replay itself reports a store that is down
                 repository.teardown()
 
 
-def _filtered(root: Path, path: Path, features: FeatureList, keys: list[dict[str, Any]], folder: Path) -> Path:
-    """The rows of a source that are about the sampled entities of any view on it, as a file of its own."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+def _sample(config: Config, root: Path, features: FeatureList) -> tuple[list[_Request], int]:
+    """Rows of the holdout in the order of their times, and how many rows it has."""
+    holdout = tables.read_parquet(root / layout.TEST, [layout.ROW, layout.TIMESTAMP_COLUMN])
+    order = np.argsort(holdout.column(layout.TIMESTAMP_COLUMN).to_numpy(), kind="stable")
+    places = holdout.column(layout.ROW).take(order[tables.evenly_spaced(len(order), ROWS)])
+    sample = tables.read_parquet(root / layout.JOINED).take(places)
+    times = timestamps_utc(sample, config.source.timestamps, features.day_first)
+    keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()
+    trained = sample.select([*features.columns]).to_pylist()
+    return [_Request(utc(time), *rest) for time, *rest in zip(times, keys, trained, strict=True)], len(order)
 
-    views = [v for v in features.views if v.path and (root / v.path).resolve() == path.resolve()]
+
+def sampled_source(root: Path, path: Path, features: FeatureList, keys: list[dict[str, Any]], folder: Path) -> Path:
+    """The rows of a source that are about the sampled entities of any view on it, as a file of its own."""
+    views = [view for view in features.views if view.path and (root / view.path).resolve() == path.resolve()]
     if not views or not path.is_file():
         return path
     table = tables.read_parquet(path)
@@ -61,35 +79,32 @@ def _filtered(root: Path, path: Path, features: FeatureList, keys: list[dict[str
         about = np.ones(table.num_rows, bool)
         for key, column in view.keys.items():
             values = feast.source_rows(root, view, [key]).column(key)
-            asked = pa.array([one[column] for one in keys]).cast(values.type)
-            about &= pc.is_in(values, asked).to_numpy()
+            sampled = pa.array([row[column] for row in keys]).cast(values.type)
+            about &= pc.is_in(values, sampled).to_numpy()
         kept |= about
     out = folder / f"{views[0].name}.parquet"
     tables.write_parquet(out, table.filter(pa.array(kept)))
     return out
 
 
-def _differences(
-    repository: Repository, features: FeatureList, sample: Any, when: Any, keys: list[dict[str, Any]], known: list[int]
-) -> list[str]:
+def _differences(repository: Repository, features: FeatureList, request: _Request) -> list[str]:
     stored = sorted({view.of for view in features.views if not view.on_demand})
-    older = timedelta(seconds=features.delay_s) or timedelta.resolution
-    kinds = feast.kinds(features)
+    delay = timedelta(seconds=features.delay_s) or timedelta.resolution
 
-    def as_of(moment: datetime, at: int) -> dict[str, Any]:
-        repository.materialize(stored, EVER, moment)
-        (row,) = repository.read(features.use, features.views, [keys[at]], utc(when[at]))
+    def served_at(time: datetime) -> dict[str, Any]:
+        repository.materialize(stored, EVER, time)
+        (row,) = repository.read(features.use, features.views, [request.keys], request.time)
         return {column: row[ref.replace(":", "__")] for column, ref in features.columns.items()}
 
+    trained, served = request.trained, served_at(request.time - delay)
+    kinds = feast.kinds(features)
+    wrong = [name for name, kind in kinds.items() if not feature_skew.same(trained[name], served[name], kind)]
+    served_later = served_at(request.time) if wrong else {}
     out = []
-    for at in known:
-        now = utc(when[at])
-        row = as_of(now - older, at)
-        trained = {column: sample.column(column)[at].as_py() for column in features.columns}
-        wrong = [column for column, kind in kinds.items() if not feast.same(trained[column], row[column], kind)]
-        later = as_of(now, at) if wrong else {}
-        for column in wrong:
-            said = feast.skew(features, features.columns[column], keys[at], now, trained[column], row[column])
-            of_now = feast.same(trained[column], later[column], kinds[column])
-            out.append(f"{said}: {feast.OF_ITS_MOMENT} ({feast.DELAY})" if of_now else said)
+    for name in wrong:
+        ref = features.columns[name]
+        text = feature_skew.describe(features, ref, request.keys, request.time, trained[name], served[name])
+        if feature_skew.same(trained[name], served_later[name], kinds[name]):
+            text += f": {feature_skew.NOT_YET_KNOWN} ({feature_skew.DELAY_HINT})"
+        out.append(text)
     return out

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import features as feast
-from mlops_glue import layout, tables
-from mlops_glue.adapters.feast.repo import Repository
+from mlops_glue import feature_skew, layout, tables
+from mlops_glue.adapters.feast.repository import Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
 from mlops_glue.records import FeatureList, FeatureView
@@ -113,16 +113,16 @@ def check_before(
     before, _ = feast.joined(repository, earlier, table.take(at), moments[at])
     for column, ref in features.columns.items():
         trained, served = joined.column(column).take(at), before.column(column)
-        wrong = feast.differences(trained, served, feast.kind_of(features, ref))
+        wrong = feature_skew.differing_rows(trained, served, feast.kind_of(features, ref))
         if len(wrong):
             first = wrong[0]
             key = {name: table.column(name)[at[first]].as_py() for name in features.keys}
-            difference = feast.skew(
+            difference = feature_skew.describe(
                 features, ref, key, moments[at[first]], trained[first].as_py(), served[first].as_py()
             )
             raise CheckFailed(
-                f"{difference} just before ({len(wrong):,} of {len(moments):,} label rows): {feast.OF_ITS_MOMENT}",
-                hint=feast.DELAY,
+                f"{difference} just before ({len(wrong):,} of {len(moments):,} label rows): {feature_skew.NOT_YET_KNOWN}",
+                hint=feature_skew.DELAY_HINT,
             )
 
 

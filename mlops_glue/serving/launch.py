@@ -96,7 +96,7 @@ def package(
     store = None
     if about["online_store"]:
         path = online_store or str(folder / "online_store.db")
-        store = {"type": "packed", "options": {**about["online_store"], "path": path}}
+        store = {"type": "embedded", "options": {**about["online_store"], "path": path}}
     state = None if check else state or os.environ.get("GLUE_STATE")
     if not check:
         check_keys(options)

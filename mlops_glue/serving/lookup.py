@@ -7,75 +7,29 @@ import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue.errors import DataError, GlueError
+from mlops_glue.errors import GlueError
 from mlops_glue.records import FeatureList
 
 if TYPE_CHECKING:
-    from mlops_glue.adapters.feast.packed import Read
     from mlops_glue.adapters.feast.redis import RedisReader
     from mlops_glue.config import Serve
 
-Whom = tuple[Any, ...]  # by what a row's features are looked up, in the order of `FeatureList.asked_by`
+Entity = tuple[Any, ...]  # by what a row's features are looked up, in the order of `FeatureList.asked_by`
+Read = Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]  # keys of rows, now: `view__feature` of each
 
-Ask = Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]  # `Repository.reader`
-MOST_KEPT = 100_000  # entities in the cache
-MOST_READ = 20_000  # entities of the embedded store
-WINDOW_S = 60.0
-LEAST_ROWS = 10  # fewer say nothing of a share
-MOST_AT_WORK = 64  # reads that a store has not answered; beyond, requests are told so at once
+MAX_CACHED = 100_000  # entities
+MAX_READ = 20_000  # entities of the embedded store
+MAX_UNANSWERED = 64  # reads that a store has not answered; beyond, requests are refused at once
 
 
 class NotReached(Exception):
     """The online store does not answer, or not in time."""
-
-
-class NotFound:
-    """Rows for which a view had nothing, or nothing younger than its TTL: counted, and their share of the last minute.
-
-    Args:
-        features: of the model.
-        most: the share of the rows that may find nothing.
-    """
-
-    def __init__(self, features: FeatureList | None, most: float) -> None:
-        refs = [ref.partition(":")[0] for ref in features.columns.values()] if features else []
-        self._places = {view: [at for at, one in enumerate(refs) if one == view] for view in dict.fromkeys(refs)}
-        self._most = most
-        self._waiting: list[list[list[Any]]] = []
-        self._last: deque[tuple[float, int, dict[str, int]]] = deque()  # time, rows, of these not found by view
-
-    def see(self, found: list[list[Any]]) -> None:
-        """Remember what a request has looked up."""
-        self._waiting.append(found)
-
-    def count(self) -> dict[str, int]:
-        """By view, of what was seen since the last count."""
-        seen, self._waiting = [row for rows in self._waiting for row in rows], []
-        counts = {
-            view: sum([row[at[0]] is None and all(row[one] is None for one in at) for row in seen])
-            for view, at in self._places.items()
-        }
-        if seen:
-            self._last.append((time.monotonic(), len(seen), counts))
-        while self._last and self._last[0][0] < time.monotonic() - WINDOW_S:
-            self._last.popleft()
-        return {view: n for view, n in counts.items() if n}
-
-    def problems(self) -> list[str]:
-        """The views that had nothing for too many of the rows."""
-        rows = sum(n for _, n, _ in self._last)
-        lost = {view: sum(counts[view] for _, _, counts in self._last) for view in self._places}
-        return [
-            f"the online store has nothing in {view} for {n} of the {rows} rows of the last minute"
-            for view, n in lost.items()
-            if rows >= LEAST_ROWS and n > self._most * rows
-        ]
 
 
 class Lookup(ABC):
@@ -90,7 +44,7 @@ class Lookup(ABC):
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float) -> None:
         self.features = features
         self._timeout_s, self._cache_s = timeout_s, cache_s
-        self._kept: dict[Whom, tuple[float, list[Any]]] = {}
+        self._cache: dict[Entity, tuple[float, list[Any]]] = {}
 
     @staticmethod
     def of(serve: Serve, store: dict[str, Any] | None, features: FeatureList | None) -> Lookup | None:
@@ -98,40 +52,41 @@ class Lookup(ABC):
         if features is None or store is None:
             return None
         options, limits = store["options"], (serve.lookup_timeout_s, serve.lookup_cache_s)
-        if store["type"] == "packed":
-            return Packed(features, *limits, **options)
+        if store["type"] == "embedded":
+            return Embedded(features, *limits, **options)
         from mlops_glue import config as configs
         from mlops_glue import features as feast
 
         root, config = Path(options["root"]), configs.load(Path(options["root"]), options["env"])
         if (reader := feast.redis_reader(config, root, features, serve.lookup_timeout_s)) is not None:
             return FromRedis(features, *limits, reader=reader)
-        return ThroughFeast(features, *limits, ask=feast.open_live(config, root).reader(features))
+        repository, views = feast.open_live(config, root), features.views
+        return ThroughFeast(features, *limits, read=lambda keys, now: repository.read(features.use, views, keys, now))
 
-    async def read(self, keys: list[Whom]) -> list[list[Any]]:
+    async def read(self, entities: list[Entity]) -> list[list[Any]]:
         """The model's columns that Feast has, in the order of `FeatureList.columns`, for each row.
 
         Raises:
             NotReached: the store does not answer in time.
         """
         if not self._cache_s:
-            return await self._read(keys)
+            return await self._read(entities)
         now = time.monotonic()
-        fresh = {one: kept[1] for one in keys if (kept := self._kept.get(one)) and kept[0] > now}
-        missing = list(dict.fromkeys(one for one in keys if one not in fresh))
+        fresh = {key: cached[1] for key in entities if (cached := self._cache.get(key)) and cached[0] > now}
+        missing = list(dict.fromkeys(key for key in entities if key not in fresh))
         if missing:
             got = await self._read(missing)
-            if len(self._kept) + len(got) > MOST_KEPT:
-                self._kept.clear()
-            for one, found in zip(missing, got, strict=True):
-                self._kept[one] = (now + self._cache_s, found)
-                fresh[one] = found
-        return [fresh[one] for one in keys]
+            if len(self._cache) + len(got) > MAX_CACHED:
+                self._cache.clear()
+            for key, found in zip(missing, got, strict=True):
+                self._cache[key] = (now + self._cache_s, found)
+                fresh[key] = found
+        return [fresh[key] for key in entities]
 
-    async def problem(self, keys: list[Whom]) -> str | None:
+    async def problem(self, entities: list[Entity]) -> str | None:
         """Why features of these entities cannot be read, or that the store holds nothing at all; None: all is well."""
         try:
-            await self._read(keys)
+            await self._read(entities)
             return "the online store is empty: glue materialize --force" if await self._is_empty() else None
         except NotReached as error:
             return str(error)
@@ -140,12 +95,25 @@ class Lookup(ABC):
         return False  # not every store of Feast's can tell
 
     @abstractmethod
-    async def _read(self, keys: list[Whom]) -> list[list[Any]]:
+    async def _read(self, entities: list[Entity]) -> list[list[Any]]:
         """As `read`, from the store."""
 
 
-class Packed(Lookup):
-    """The embedded store, a file beside the worker: read at once, without Feast.
+@dataclass(frozen=True)
+class _StoredView:
+    """Where the embedded store has what is read of a view, and where that goes."""
+
+    table: str
+    keys: list[str]
+    key_places: list[int]  # of an entity
+    features: list[str]
+    places: list[int]  # of a row that is read
+    booleans: set[str]
+    ttl_us: int  # 0: for ever
+
+
+class Embedded(Lookup):
+    """The embedded store, a file of this machine: read at once, without Feast.
 
     What was read is kept until the file is written to, or a value becomes older than its view's TTL: no answer is
     staler for it, and who is asked about often costs no reading.
@@ -153,70 +121,61 @@ class Packed(Lookup):
 
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, path: str, project: str) -> None:
         super().__init__(features, timeout_s, cache_s)
-        from mlops_glue.adapters.feast.packed import PackedFile, key_of
+        from mlops_glue.adapters.feast.online_file import NO_ENTITY, OnlineFile
 
-        self._file, self._key_of, self._project = PackedFile(Path(path)), key_of, project
-        self._views: list[tuple[Read, list[int], list[int]]] = []  # places of the keys, and of the features
+        self._file, self._no_entity = OnlineFile(Path(path)), NO_ENTITY
+        place = {ref: at for at, ref in enumerate(features.columns.values())}
+        self._views = []
+        for view in features.views:
+            names = [name for name in view.features if f"{view.name}:{name}" in place]
+            keys = sorted(view.keys)
+            self._views.append(
+                _StoredView(
+                    table=f"{project}_{view.of}",
+                    keys=keys or [NO_ENTITY[0]],
+                    key_places=[features.asked_by.index(view.keys[key]) for key in keys],
+                    features=names,
+                    places=[place[f"{view.name}:{name}"] for name in names],
+                    booleans={name for name in names if view.features[name] == "boolean"},
+                    ttl_us=int(view.ttl_s * 1e6),
+                )
+            )
         self._version: tuple[int, int] | None = None
-        self._read_before: dict[Whom, tuple[float, list[Any]]] = {}  # until when (µs) it is good, and the values
+        self._read_before: dict[Entity, tuple[float, list[Any]]] = {}  # until when (µs) it is good, and the values
 
-    def _find_views(self) -> None:
-        """Where the file has each view and feature.
-
-        Raises:
-            DataError: it has one of them not.
-        """
-        from mlops_glue.adapters.feast.packed import Read
-
-        place = {ref: at for at, ref in enumerate(self.features.columns.values())}
-        asked_by = self.features.asked_by
-        there, made = self._file.views(), []
-        for view in self.features.views:
-            name = f"{self._project}_{view.of}"
-            known = dict(there[name].features) if name in there else {}
-            lost = next((feature for feature in view.features if feature not in known), None)
-            if lost is not None:
-                raise DataError(f"the online store has no {view.of}:{lost}", hint="glue materialize")
-            wanted = [feature for feature in view.features if f"{view.name}:{feature}" in place]
-            read = Read(name, [(f, known[f]) for f in wanted], int(view.ttl_s * 1e6) or None)
-            keys = [asked_by.index(view.keys[key]) for key in sorted(view.keys)]
-            made.append((read, keys, [place[f"{view.name}:{f}"] for f in wanted]))
-        self._views = made
-
-    async def _read(self, keys: list[Whom]) -> list[list[Any]]:
-        now = time.time_ns() // 1000
+    async def _read(self, entities: list[Entity]) -> list[list[Any]]:
+        now_us = time.time_ns() // 1000
         try:
             version = self._file.version()
-            if version != self._version or len(self._read_before) > MOST_READ:
-                self._find_views()
+            if version != self._version or len(self._read_before) > MAX_READ:
                 self._read_before, self._version = {}, version
             before = self._read_before
-            new = [key for key in dict.fromkeys(keys) if (kept := before.get(key)) is None or kept[0] < now]
+            new = [key for key in dict.fromkeys(entities) if key not in before or before[key][0] < now_us]
             if new:
-                before |= zip(new, self._from_file(new, now), strict=True)
-            return [before[key][1] for key in keys]
+                before |= self._from_file(new, now_us)
+            return [before[key][1] for key in entities]
         except GlueError as error:
             raise NotReached("the online store cannot be read") from error
 
-    async def _is_empty(self) -> bool:
-        return self._file.is_empty([read.view for read, _, _ in self._views])
+    def _from_file(self, entities: list[Entity], now_us: int) -> dict[Entity, tuple[float, list[Any]]]:
+        until = dict.fromkeys(entities, float("inf"))
+        rows: dict[Entity, list[Any]] = {entity: [None] * len(self.features.columns) for entity in entities}
+        for view in self._views:
+            keys = [tuple(entity[at] for at in view.key_places) or (self._no_entity[1],) for entity in entities]
+            oldest_us = now_us - view.ttl_us if view.ttl_us else None
+            found = self._file.read(view.table, view.keys, view.features, list(dict.fromkeys(keys)), oldest_us)
+            for entity, key in zip(entities, keys, strict=True):
+                if key not in found:
+                    continue
+                event_us, *values = found[key]
+                for name, place, value in zip(view.features, view.places, values, strict=True):
+                    rows[entity][place] = bool(value) if value is not None and name in view.booleans else value
+                if view.ttl_us:
+                    until[entity] = min(until[entity], event_us + view.ttl_us)
+        return {entity: (until[entity], rows[entity]) for entity in entities}
 
-    def _from_file(self, keys: list[Whom], now: int) -> list[tuple[float, list[Any]]]:
-        by: dict[tuple[int, ...], list[bytes]] = {}  # views about the same entities have the same keys
-        for _, at, _ in self._views:
-            by[tuple(at)] = by.get(tuple(at)) or [self._key_of([key[n] for n in at]) for key in keys]
-        got = self._file.read_together([(read, by[tuple(at)]) for read, at, _ in self._views], now)
-        out = []
-        for found in zip(*got, strict=True):
-            until, row = float("inf"), [None] * len(self.features.columns)
-            for (read, _, places), one in zip(self._views, found, strict=True):
-                if one.values is not None:
-                    for place, value in zip(places, one.values, strict=True):
-                        row[place] = value
-                    if read.ttl_us is not None:
-                        until = min(until, one.event_us + read.ttl_us)
-            out.append((until, row))
-        return out
+    async def _is_empty(self) -> bool:
+        return self._file.is_empty([view.table for view in self._views])
 
 
 class FromRedis(Lookup):
@@ -226,9 +185,9 @@ class FromRedis(Lookup):
         super().__init__(features, timeout_s, cache_s)
         self._reader = reader
 
-    async def _read(self, keys: list[Whom]) -> list[list[Any]]:
+    async def _read(self, entities: list[Entity]) -> list[list[Any]]:
         try:
-            return await self._reader.read(keys, time.time_ns() // 1000)
+            return await self._reader.read(entities, time.time_ns() // 1000)
         except GlueError as error:
             raise NotReached("the online store does not answer in time, or cannot be reached") from error
 
@@ -239,33 +198,35 @@ class FromRedis(Lookup):
 class ThroughFeast(Lookup):
     """Any store of Feast's: each read in a thread, so that a store that does not answer costs others nothing."""
 
-    def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, ask: Ask) -> None:
+    def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, read: Read) -> None:
         super().__init__(features, timeout_s, cache_s)
-        self._ask = ask
-        self._at_work = 0
+        self._read_by_feast = read
+        self._unanswered = 0
 
-    async def _read(self, keys: list[Whom]) -> list[list[Any]]:
-        if self._at_work >= MOST_AT_WORK:
+    async def _read(self, entities: list[Entity]) -> list[list[Any]]:
+        if self._unanswered >= MAX_UNANSWERED:
             raise NotReached("the online store does not answer")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[list[Any]]] = loop.create_future()
-        named = [dict(zip(self.features.asked_by, key, strict=True)) for key in keys]
+        named = [dict(zip(self.features.asked_by, key, strict=True)) for key in entities]
+        names = [ref.replace(":", "__") for ref in self.features.columns.values()]
 
-        def told(got: Any, error: Exception | None) -> None:
-            self._at_work -= 1
+        def finish(got: list[list[Any]], error: Exception | None) -> None:
+            self._unanswered -= 1
             if not answer.done():
                 answer.set_exception(error) if error is not None else answer.set_result(got)
 
         def work() -> None:
-            got, failed = None, None
+            got: list[list[Any]] = []
+            failed: Exception | None = None
             try:
-                got = [[one[name] for name in self.features.columns] for one in self._ask(named, datetime.now(UTC))]
+                got = [[row[name] for name in names] for row in self._read_by_feast(named, datetime.now(UTC))]
             except Exception as error:
                 failed = error
             with contextlib.suppress(RuntimeError):  # the server has ended
-                loop.call_soon_threadsafe(told, got, failed)
+                loop.call_soon_threadsafe(finish, got, failed)
 
-        self._at_work += 1
+        self._unanswered += 1
         threading.Thread(target=work, daemon=True).start()  # one that hangs keeps no server from ending
         try:
             async with asyncio.timeout(self._timeout_s):

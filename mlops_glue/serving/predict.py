@@ -122,7 +122,7 @@ class Predictor:
                 self._log.bug(request_id, error.__cause__)
             self.store_problem = str(error)
             raise Refused(503, str(error), kind="online_store", headers=[(b"retry-after", b"1")]) from None
-        loaded.not_found.see(found)
+        loaded.not_found.add(found)
         contract.fill(rows, positions, found)
 
     def _is_for_canary(self, rows: Rows, fallback: str) -> bool:

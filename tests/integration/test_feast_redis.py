@@ -158,15 +158,15 @@ def test_values_are_decoded_as_feast_does() -> None:
 
 def test_what_only_feast_reads() -> None:
     def at(text: str, **other: str) -> Address | None:
-        return direct.address({"type": "redis", "connection_string": text, **other})
+        return direct.parse_address({"type": "redis", "connection_string": text, **other})
 
     assert at("h:1") == Address("h", 1)
     assert at('h:1,db=3,username=u,password="s"') == Address("h", 1, "u", "s", 3)
     assert at("h:1,ssl=true") is None and at("h:1,h:2") is None and at("redis://h:1/0") is None
     assert at("h:1", redis_type="redis_cluster") is None and at("h:1", client="glide") is None
     whole = Listed("v", {"id": "who"}, {}, 0.0, "", types={"id": "INT64"})
-    assert direct.reads(whole, {"who": "int32"}) and not direct.reads(whole, {"who": "double"})
-    assert not direct.reads(Listed("v", {"id": "who"}, {}, 0.0, ""), {"who": "int64"})  # of a bundle of before
+    assert direct.can_read(whole, {"who": "int32"}) and not direct.can_read(whole, {"who": "double"})
+    assert not direct.can_read(Listed("v", {"id": "who"}, {}, 0.0, ""), {"who": "int64"})  # of a bundle of before
 
 
 @asynccontextmanager

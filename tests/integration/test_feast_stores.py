@@ -33,10 +33,10 @@ from feast.types import Array, Bool, Bytes, Float32, Float64, Int32, Int64, Stri
 
 from mlops_glue.adapters.feast import offline
 from mlops_glue.adapters.feast.offline import AsofOfflineStore
-from mlops_glue.adapters.feast.online import PackedOnlineStore
-from mlops_glue.adapters.feast.packed import OUTSIDE_MAX_AGE, PackedFile, View, encode, key_of
+from mlops_glue.adapters.feast.online import EmbeddedOnlineStore, is_plain
+from mlops_glue.adapters.feast.online_file import OnlineFile
 from mlops_glue.adapters.feast.registry import AtomicRegistryStore
-from mlops_glue.adapters.feast.repo import Repository
+from mlops_glue.adapters.feast.repository import Repository
 from mlops_glue.errors import DataError, UsageError
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -44,9 +44,9 @@ ROOM = "mlops_glue.adapters.feast"
 STORES: dict[str, Any] = {
     "registry": {"registry_store_type": f"{ROOM}.registry.AtomicRegistryStore", "path": "data/registry.db"},
     "offline_store": {"type": f"{ROOM}.offline.AsofOfflineStore"},
-    "online_store": {"type": f"{ROOM}.online.PackedOnlineStore", "path": "data/online.db"},
-    "batch_engine": {"type": f"{ROOM}.engine.ArrowComputeEngine"},
+    "online_store": {"type": f"{ROOM}.online.EmbeddedOnlineStore", "path": "data/online.db"},
 }
+PRESENT, NOT_FOUND = 1, 3  # as Feast numbers them
 CUSTOMER = Entity(name="customer", join_keys=["id"], value_type=ValueType.INT64)
 PLAIN = [Field(name="x", dtype=Int64)]
 FEAST_0_40 = (  # a registry that `feast apply` of 0.40 wrote: zlib, base 85
@@ -173,7 +173,6 @@ def test_every_row_once_in_its_order_with_the_value_known_at_its_time(tmp_path: 
                 times.dt.as_unit("ns"),
                 times.dt.tz_localize(None),
                 times.dt.tz_convert("Asia/Tokyo"),
-                times.map(lambda t: t.isoformat()),
             ]
         )
         frame["label"] = range(rows)
@@ -203,6 +202,12 @@ def fresh(root: Path, views: list[Any], *more: Any, **other: Any) -> FeatureStor
     store = FeatureStore(config=config(root, **other))
     store.apply([CUSTOMER, *views, *more])
     return store
+
+
+def fill(store: FeatureStore, start: datetime, end: datetime) -> None:
+    """Materialize as glue does it."""
+    for one in store.list_feature_views():
+        EmbeddedOnlineStore().fill(store.config, one, start, end)
 
 
 def hours(*back: float) -> pa.Array:
@@ -235,7 +240,7 @@ def test_names_services_aliases_and_on_demand_views_through_feast(tmp_path: Path
     got = store.get_historical_features(ask, ["both:sum", "a:x"]).to_df()
     assert got["sum"].tolist() == [9, 7] and got["x"].tolist() == [3, 2]
 
-    store.materialize(NOW - timedelta(days=1), NOW)
+    fill(store, NOW - timedelta(days=1), NOW)
     rows = [{"id": 2, "payer_id": 1}, {"id": 1, "payer_id": 9}]
     online = store.get_online_features(store.get_feature_service("service"), rows, full_feature_names=True).to_dict()
     assert online["payer__x"] == [2, None] and online["all__n"] == [6, 6]
@@ -244,8 +249,9 @@ def test_names_services_aliases_and_on_demand_views_through_feast(tmp_path: Path
     assert list(store.get_online_features(["all:n", "a:x"], [{"id": 1}]).to_dict()) == ["id", "n", "x"]
 
 
-@pytest.mark.parametrize("engine", ["ours", "local"])
-def test_every_type_comes_back_from_online_as_it_was_written(tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize("by", ["glue", "Feast"])
+def test_every_type_comes_back_from_online_as_it_was_written(tmp_path: Path, by: str) -> None:
+    """Lists are written by Feast alone."""
     r, kinds = random.Random(0), dict(KINDS)
     kinds["times"] = (Array(UnixTimestamp), pa.list_(pa.timestamp("us")), lambda r: [datetime(2026, 1, 2)])
     for name in ("int64", "bool", "string"):
@@ -259,11 +265,16 @@ def test_every_type_comes_back_from_online_as_it_was_written(tmp_path: Path, eng
     columns["float64"] = pa.array([float("nan"), None, float("-inf")])
     write(tmp_path, "a", {"id": [1, 2, 3], "at": hours(1, 1, 1), **columns})
     schema = [Field(name=n, dtype=kind) for n, (kind, _, _) in kinds.items()]
-    other = {} if engine == "ours" else {"batch_engine": "local"}
-    store = fresh(tmp_path, [view("a", schema)], **other)
-    store.materialize(NOW - timedelta(days=1), NOW)
+    scalars = [field for field in schema if field.name not in ("floats", "texts", "times") and "list" not in field.name]
+    store = fresh(tmp_path, [view("a", scalars if by == "glue" else schema)])
+    assert is_plain(store.get_feature_view("a")) == (by == "glue")
+    if by == "glue":
+        fill(store, NOW - timedelta(days=1), NOW)
+        columns = {field.name: columns[field.name] for field in scalars}
+    else:
+        store.materialize(NOW - timedelta(days=1), NOW)
     for rows in ([{"id": 1}, {"id": 2}, {"id": 3}], {"id": [1, 2, 3]}):
-        got = store.get_online_features([f"a:{n}" for n in kinds], rows).to_dict()
+        got = store.get_online_features([f"a:{n}" for n in columns], rows).to_dict()
         for name, column in columns.items():
             want = column.cast(pa.list_(pa.float32())).to_pylist() if name == "floats" else column.to_pylist()
             if name in ("time", "times"):
@@ -271,8 +282,8 @@ def test_every_type_comes_back_from_online_as_it_was_written(tmp_path: Path, eng
                     [m.replace(tzinfo=UTC) for m in w] if isinstance(w, list) else w and w.replace(tzinfo=UTC)
                     for w in want
                 ]
-            if name == "float64":  # Feast's own conversion makes a missing value of NaN
-                want[0] = got[name][0] if engine == "local" or got[name][0] != got[name][0] else want[0]
+            if name == "float64":  # SQLite has no NaN, and glue takes it for a missing number everywhere
+                want[0] = None
             assert got[name] == want, name
 
 
@@ -289,22 +300,21 @@ def test_online_is_what_the_offline_join_gives_at_that_moment(tmp_path: Path) ->
     write(tmp_path, "a", columns)
     store = fresh(tmp_path, [view("a", PLAIN, created=True, ttl=timedelta(hours=5))])
     moment = NOW - timedelta(minutes=40)
-    store.materialize(NOW - timedelta(days=2), moment)
-    file = PackedFile(tmp_path / "data/online.db")
-    us = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    about = file.views()["p_a"]
-    found = file.read("p_a", [key_of([i]) for i in range(1010)], about.features, about.ttl_us, us)
-    online = [one.values and one.values[0] for one in found]
+    fill(store, NOW - timedelta(days=2), moment)
+    oldest = (moment - timedelta(hours=5) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    file, keys = OnlineFile(tmp_path / "data/online.db"), [(i,) for i in range(1010)]
+    found = file.read("p_a", ["id"], ["x"], keys, oldest)
+    online = [found[key][1] if key in found else None for key in keys]
     ask = pd.DataFrame({"id": range(1010), "event_timestamp": [moment] * 1010})
     assert online == store.get_historical_features(ask, ["a:x"]).to_arrow()["x"].to_pylist()
-    assert sum(value is not None for value in online) > 500 and any(one.status == OUTSIDE_MAX_AGE for one in found)
+    assert sum(value is not None for value in online) > 500 and len(found) < len(file.read("p_a", ["id"], [], keys))
 
 
 def test_an_older_window_after_a_newer_one_overwrites_nothing(tmp_path: Path) -> None:
     write(tmp_path, "a", {"id": [1, 1, 2], "x": [1, 2, 3], "at": hours(9, 1, 9)})
     store = fresh(tmp_path, [view("a", PLAIN)])
-    store.materialize(NOW - timedelta(hours=2), NOW)
-    store.materialize(NOW - timedelta(hours=10), NOW - timedelta(hours=8))
+    fill(store, NOW - timedelta(hours=2), NOW)
+    fill(store, NOW - timedelta(hours=10), NOW - timedelta(hours=8))
     assert read(store, ["a:x"], [1, 2, 3])[0]["x"] == [2, 3, None]
     frame = pd.DataFrame({"id": [1], "x": [7], "at": [NOW - timedelta(hours=3)]})
     store.write_to_online_store("a", frame)
@@ -324,10 +334,9 @@ def test_a_value_older_than_its_ttl_is_not_served(tmp_path: Path) -> None:
     store = fresh(tmp_path, [a], more)
     store.materialize(NOW - timedelta(days=1), NOW)
     values, statuses = read(store, ["a:x"], [1, 2, 3])
-    assert values["x"] == [1, None, None] and statuses == [1, OUTSIDE_MAX_AGE, 3]
-    response = store.get_online_features(["a:x", "more:more"], [{"id": 1}, {"id": 2}, {"id": 3}])  # by Feast's own way
-    at = list(response.proto.metadata.feature_names.val).index("x")
-    assert list(response.proto.results[at].statuses) == [1, OUTSIDE_MAX_AGE, 3]
+    assert values["x"] == [1, None, None] and statuses == [PRESENT, NOT_FOUND, NOT_FOUND]
+    response = store.get_online_features(["a:x", "more:more"], [{"id": 1}, {"id": 2}, {"id": 3}]).to_dict()
+    assert response["x"] == [1, None, None] and response["more"][0] == 1
 
 
 def test_a_changed_view_never_serves_a_value_under_another_name_or_type(tmp_path: Path) -> None:
@@ -340,7 +349,8 @@ def test_a_changed_view_never_serves_a_value_under_another_name_or_type(tmp_path
     store.materialize(NOW - timedelta(days=1), NOW)
     assert read(store, ["a:x", "a:w"], [1])[0] == {"id": [1], "x": [1], "w": [5]}
     store.apply([], objects_to_delete=[store.get_feature_view("a")], partial=False)
-    assert "p_a" not in PackedFile(tmp_path / "data/online.db").views()
+    with pytest.raises(DataError, match="no such table: p_a"):
+        OnlineFile(tmp_path / "data/online.db").is_empty(["p_a"])
 
 
 def test_other_online_stores_are_filled_as_feast_does_it(tmp_path: Path) -> None:
@@ -356,39 +366,37 @@ def test_the_file_is_read_without_feast_or_pandas(tmp_path: Path) -> None:
     code = """
     import sys
     from pathlib import Path
-    from mlops_glue.adapters.feast.packed import PackedFile, key_of
-    file = PackedFile(Path("data/online.db"))
-    view = file.views()["p_a"]
-    print(file.read(view.name, [key_of([1])], view.features, view.ttl_us)[0].values, view.keys)
+    from mlops_glue.adapters.feast.online_file import OnlineFile
+    print(OnlineFile(Path("data/online.db")).read("p_a", ["id"], ["x"], [(1,)])[(1,)][1:])
     print({"feast", "pandas", "pyarrow", "numpy", "duckdb"} & {m.split(".")[0] for m in sys.modules})
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout == "[4] ('id',)\nset()\n", done.stderr
+    assert done.stdout == "(4,)\nset()\n", done.stderr
 
 
 def test_readers_do_not_fail_while_a_view_is_written(tmp_path: Path) -> None:
-    file = PackedFile(tmp_path / "online.db")
-    schema = file.declare(View("v", ("id",), (("x", "INT64"),), None))
+    file = OnlineFile(tmp_path / "online.db")
+    file.declare("v", ["id"], {"x": "INT64"})
     done, seen_values, errors = threading.Event(), set(), []
 
     def reading() -> None:
         while not done.is_set():
             try:
-                seen_values.add(tuple(f.values and f.values[0] for f in file.read("v", keys, (("x", "INT64"),), None)))
+                seen_values.add(tuple(row[1] for row in file.read("v", ["id"], ["x"], keys).values()))
             except Exception as error:
                 errors.append(error)
 
-    keys = [key_of([i]) for i in range(50)]
+    keys = [(i,) for i in range(50)]
     threads = [threading.Thread(target=reading) for _ in range(3)]
     for thread in threads:
         thread.start()
     for at in range(60):
-        file.write("v", [(key_of([i]), at, None, encode([schema, at])) for i in range(2000)])
+        file.write("v", ["id"], ["x"], [(i, at, None, at) for i in range(2000)])
     done.set()
     for thread in threads:
         thread.join()
     assert errors == [] and len(seen_values) > 1
-    assert all(len(set(values)) == 1 for values in seen_values)  # a batch is seen whole
+    assert all(len(set(values)) <= 1 for values in seen_values)  # a batch is seen whole
 
 
 KILLED = """
@@ -396,7 +404,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_feast_stores import NOW, config
+from test_feast_stores import NOW, config, fill
 from feast import FeatureStore
 store = FeatureStore(config=config(Path({root!r})))
 print("ready", flush=True)
@@ -421,11 +429,11 @@ def test_a_kill_during_materialise_leaves_a_store_that_reads_and_fills(tmp_path:
     write(tmp_path, "a", {"id": range(rows), "x": range(rows), "at": [NOW - timedelta(hours=1)] * rows})
     store = fresh(tmp_path, [view("a", PLAIN)])
     for after in (0.4, 0.8):
-        kill_during(tmp_path, "store.materialize(NOW - timedelta(days=1), NOW)", after)
+        kill_during(tmp_path, "fill(store, NOW - timedelta(days=1), NOW)", after)
         again = FeatureStore(config=config(tmp_path))
         got = read(again, ["a:x"], [0, 1, rows - 1])[0]["x"]
         assert all(value in (None, want) for value, want in zip(got, [0, 1, rows - 1], strict=True))
-    FeatureStore(config=config(tmp_path)).materialize(NOW - timedelta(days=1), NOW)
+    fill(FeatureStore(config=config(tmp_path)), NOW - timedelta(days=1), NOW)
     assert read(store, ["a:x"], [0, rows - 1])[0]["x"] == [0, rows - 1]
 
 
@@ -473,8 +481,7 @@ provider: local
 entity_key_serialization_version: 3
 registry: {{registry_store_type: {ROOM}.registry.AtomicRegistryStore, path: data/registry.db}}
 offline_store: {{type: {ROOM}.offline.AsofOfflineStore}}
-online_store: {{type: {ROOM}.online.PackedOnlineStore, path: data/online.db}}
-batch_engine: {{type: {ROOM}.engine.ArrowComputeEngine}}
+online_store: {{type: {ROOM}.online.EmbeddedOnlineStore, path: data/online.db}}
 """
 DEFINITIONS = """
 from datetime import timedelta
@@ -506,7 +513,7 @@ def test_feasts_own_command_line_works_on_a_repository_with_our_stores(tmp_path:
 
 
 FILES = {  # feature_store.yaml, what glue.yaml says: the classes that glue takes, and the online store's file
-    "left open": ("", {}, (AsofOfflineStore, PackedOnlineStore, AtomicRegistryStore), "data/online.db"),
+    "left open": ("", {}, (AsofOfflineStore, EmbeddedOnlineStore, AtomicRegistryStore), "data/online.db"),
     "Feast's own": (
         "offline_store: {type: duckdb}\nregistry: data/mine.db\nonline_store: {type: sqlite, path: data/mine.sqlite}\n",
         {},
@@ -516,13 +523,13 @@ FILES = {  # feature_store.yaml, what glue.yaml says: the classes that glue take
     "with options": (
         "offline_store: {type: duckdb, staging_location: here}\nregistry: {path: data/r.db, cache_ttl_seconds: 9}\n",
         {},
-        (DuckDBOfflineStore, PackedOnlineStore, AtomicRegistryStore),
+        (DuckDBOfflineStore, EmbeddedOnlineStore, AtomicRegistryStore),
         "data/online.db",
     ),
     "a store of Feast's by its class": (
         "registry: {path: data/r.db, registry_store_type: feast.infra.registry.file.FileRegistryStore}\n",
         {},
-        (AsofOfflineStore, PackedOnlineStore, FileRegistryStore),
+        (AsofOfflineStore, EmbeddedOnlineStore, FileRegistryStore),
         "data/online.db",
     ),
     "named in glue.yaml": (
@@ -532,9 +539,10 @@ FILES = {  # feature_store.yaml, what glue.yaml says: the classes that glue take
         "data/o.db",
     ),
     "of before": (
-        YAML.partition("version: 3\n")[2],
+        YAML.partition("version: 3\n")[2].replace("EmbeddedOnlineStore", "PackedOnlineStore")
+        + f"batch_engine: {{type: {ROOM}.engine.ArrowComputeEngine}}\n",
         {},
-        (AsofOfflineStore, PackedOnlineStore, AtomicRegistryStore),
+        (AsofOfflineStore, EmbeddedOnlineStore, AtomicRegistryStore),
         "data/online.db",
     ),
 }
@@ -560,8 +568,8 @@ def test_glue_puts_its_stores_where_none_is_named_and_writes_no_file_of_feasts_i
     assert made.exact == (classes[0] is AsofOfflineStore)
     assert made.online_file == here / file
     with contextlib.closing(sqlite3.connect(made.online_file)) as connection:
-        tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
-    assert ("views" in tables) == (classes[1] is PackedOnlineStore)
+        columns = {row[1] for row in connection.execute("pragma table_info(p_a)")}
+    assert ("__event" in columns) == (classes[1] is EmbeddedOnlineStore)
     if name == "Feast's own":  # who reads them by Feast alone finds what glue wrote, and glue what Feast wrote
         plain = FeatureStore(repo_path=str(here))
         assert type(plain.registry._registry_store) is FileRegistryStore
@@ -589,9 +597,9 @@ def ask(**columns: Any) -> pd.DataFrame:
         (ask(id=["1"]), DataError, r"'id' is string in entity_df and int64 in .*a\.parquet \(view 'a'\)"),
         (ask(id=[1.5]), DataError, "'id' is double in entity_df and int64"),
         (ask(id=pd.Series([1, "x"])[:1].to_list()).rename(columns={"id": "ident"}), DataError, "no column 'id'"),
-        (ask().drop(columns="event_timestamp"), DataError, "0 columns of times"),
-        (ask(event_timestamp=["yesterday"]), DataError, "entity_df.event_timestamp: .*yesterday"),
-        (ask(event_timestamp=[17]), DataError, "int64 is no time"),
+        (ask().drop(columns="event_timestamp"), DataError, "no column 'event_timestamp'"),
+        (ask(event_timestamp=["yesterday"]), DataError, "entity_df.event_timestamp is object, not times"),
+        (ask(event_timestamp=[17]), DataError, "int64, not times"),
         (ask(event_timestamp=pd.to_datetime([None])), DataError, "1 of 1 rows have no time, first row 0"),
         (ask(x=[1]), UsageError, "two columns would be called 'x'"),
     ],
@@ -642,19 +650,7 @@ def test_missing_integers_dates_and_several_files_are_read(tmp_path: Path) -> No
     write(tmp_path / "a.parquet", "1", {"id": [1.0, None], "x": [float("nan"), 3.0], "at": [date(2026, 1, 1)] * 2})
     write(tmp_path / "a.parquet", "2", {"id": [1.0, 2.0], "x": [5.0, 6.0], "at": [date(2026, 1, 1), date(2026, 1, 3)]})
     frame = pd.DataFrame(
-        {"id": [1, 2, None], "event_timestamp": ["2026-01-01", "2026-01-02T12:00:00+01:00", "2026-02-01"]}
+        {"id": [1, 2, None], "event_timestamp": pd.to_datetime(["2026-01-01T00", "2026-01-02T11", "2026-02-01T00"])}
     )
     got = offline.join(config(tmp_path), [view("a", [*PLAIN, Field(name="id", dtype=Int64)])], ["a:x"], frame)
     assert got["x"].to_pylist() == [5, None, None]  # of equal rows the last, in the last file
-
-
-def test_a_join_can_be_saved_and_the_offline_store_written(tmp_path: Path) -> None:
-    from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
-
-    write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(2)})
-    store = fresh(tmp_path, [view("a", PLAIN)])
-    job = store.get_historical_features(ask(), ["a:x"])
-    saved = store.create_saved_dataset(job, "saved", SavedDatasetFileStorage("saved.parquet"))
-    assert saved.to_df()["x"].tolist() == [4]
-    store.write_to_offline_store("a", pd.DataFrame({"id": [1], "x": [9], "at": [NOW]}))
-    assert store.get_historical_features(ask(), ["a:x"]).to_df()["x"].tolist() == [9]

@@ -21,7 +21,7 @@ from feast.types import Int64, String
 
 from mlops_glue import features
 from mlops_glue.adapters.feast import offline
-from mlops_glue.adapters.feast.repo import Repository
+from mlops_glue.adapters.feast.repository import Repository
 from mlops_glue.delivery import skew
 from mlops_glue.errors import CheckFailed
 from mlops_glue.pipeline import join

@@ -19,7 +19,10 @@ ROOMS = {
     "onnx": set(),
     "evidently": {"adapters/evidently.py"},
     "matplotlib": {"adapters/matplotlib.py"},
-    "feast": {f"adapters/feast/{name}.py" for name in ("offline", "online", "engine", "registry", "repo")},
+    "feast": {
+        f"adapters/feast/{name}.py"
+        for name in ("definitions", "offline", "online", "parquet_source", "registry", "repository")
+    },
     "duckdb": {"adapters/feast/offline.py", "adapters/sql.py"},
     "psycopg": {"adapters/sql.py"},
     "apprise": {"adapters/apprise.py"},

@@ -12,25 +12,28 @@ from typing import Any
 
 import pytest
 
-from mlops_glue.adapters.feast.packed import PackedFile, encode, key_of
-from mlops_glue.adapters.feast.packed import View as Spec
+from mlops_glue.adapters.feast.online_file import OnlineFile
 from mlops_glue.config import Serve
 from mlops_glue.errors import DataError, ToolError
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.serving import lookup as lookups
-from mlops_glue.serving.lookup import FromRedis, Lookup, NotFound, NotReached, Packed, ThroughFeast, Whom
+from mlops_glue.serving import not_found
+from mlops_glue.serving.lookup import Embedded, Entity, FromRedis, Lookup, NotReached, ThroughFeast
+from mlops_glue.serving.not_found import NotFound
+
+TYPES = {"x": "INT64", "y": "STRING"}
 
 
-def write(file: PackedFile, view: str, who: int, values: list[Any], age_s: float = 0) -> None:
-    number = file.declare(Spec(f"p_{view}", ("id",), (("x", "INT64"), ("y", "STRING")), None))
+def write(file: OnlineFile, view: str, who: int, values: list[Any], age_s: float = 0) -> None:
+    file.declare(f"p_{view}", ["id"], TYPES)
     when = time.time_ns() // 1000 - int(age_s * 1e6)
-    file.write(f"p_{view}", [(key_of([who]), when, None, encode([number, *values]))])
+    file.write(f"p_{view}", ["id"], [*TYPES], [(who, when, None, *values)])
 
 
 def test_what_was_read_is_kept_until_the_file_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One view for ever good, one for two seconds."""
     path = tmp_path / "online.db"
-    writer = PackedFile(path)
+    writer = OnlineFile(path)
     write(writer, "a", 1, [7, "seven"])
     write(writer, "b", 1, [8, "eight"])
     views = [
@@ -38,10 +41,10 @@ def test_what_was_read_is_kept_until_the_file_is_written_to(tmp_path: Path, monk
         FeatureView("b", {"id": "who"}, {"x": "number", "y": "category"}, 2.0, "", of="b"),
     ]
     listed = FeatureList(["b:y", "a:x", "b:x"], views, {"y": "b:y", "x": "a:x", "bx": "b:x"})
-    lookup = Packed(listed, 0.2, 0.0, path=str(path), project="p")
+    lookup = Embedded(listed, 0.2, 0.0, path=str(path), project="p")
     reads: list[int] = []
-    kept = PackedFile.read_together
-    monkeypatch.setattr(PackedFile, "read_together", lambda *a: reads.append(len(a[1][0][1])) or kept(*a))
+    kept = OnlineFile.read
+    monkeypatch.setattr(OnlineFile, "read", lambda *a: (a[1] == "p_a" and reads.append(len(a[4]))) or kept(*a))
 
     def read(*who: int | None) -> list[list[Any]]:
         return asyncio.run(lookup.read([(one,) for one in who]))
@@ -56,19 +59,19 @@ def test_what_was_read_is_kept_until_the_file_is_written_to(tmp_path: Path, monk
     path.rename(tmp_path / "away.db")
     with pytest.raises(NotReached):
         read(1)
-    write(PackedFile(path), "a", 1, [10, "ten"])
+    write(OnlineFile(path), "a", 1, [10, "ten"])
     with pytest.raises(NotReached):  # the other view is not there yet
         read(1)
-    write(PackedFile(path), "b", 1, [11, "eleven"])
+    write(OnlineFile(path), "b", 1, [11, "eleven"])
     assert read(1) == [["eleven", 10, 11]]
 
 
 def test_what_was_read_is_read_again_when_it_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """With `lookup_cache_s: 5`: after 4.9 s it is what was read, after 5.1 s it is read anew; each entity by itself."""
-    asked: list[list[Whom]] = []
+    asked: list[list[Entity]] = []
 
     class Store(Lookup):
-        async def _read(self, keys: list[Whom]) -> list[list[Any]]:
+        async def _read(self, keys: list[Entity]) -> list[list[Any]]:
             asked.append(keys)
             return [[one[0], len(asked)] for one in keys]
 
@@ -91,7 +94,7 @@ def test_what_was_read_is_read_again_when_it_is_too_old(monkeypatch: pytest.Monk
 def test_views_of_different_entities_and_ttls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each view is read by its own key, and an answer is good until the first value of it becomes too old."""
     path = tmp_path / "online.db"
-    writer = PackedFile(path)
+    writer = OnlineFile(path)
     write(writer, "shop", 1, [10, "s1"])
     write(writer, "shop", 2, [20, "s2"])
     write(writer, "card", 1, [11, "c1"])
@@ -103,9 +106,9 @@ def test_views_of_different_entities_and_ttls(tmp_path: Path, monkeypatch: pytes
         ]
         listed = FeatureList([], views, {"s": "shop:x", "c": "card:x"})
         assert listed.asked_by == ["card_id", "shop_id"]
-        store = Packed(listed, 0.2, 0.0, path=str(path), project="p")
+        store = Embedded(listed, 0.2, 0.0, path=str(path), project="p")
 
-        def read(*whom: Whom, store: Packed = store) -> list[list[Any]]:
+        def read(*whom: Entity, store: Embedded = store) -> list[list[Any]]:
             return asyncio.run(store.read(list(whom)))
 
         assert read((1, 2), (2, 1), (2, 9), (None, 2)) == [[20, 11], [10, 22], [None, 22], [20, None]]
@@ -118,16 +121,16 @@ def test_views_of_different_entities_and_ttls(tmp_path: Path, monkeypatch: pytes
 def test_an_empty_store_is_told(tmp_path: Path) -> None:
     path = tmp_path / "online.db"
     views = [FeatureView(name, {"id": "who"}, {"x": "number"}, 0.0, "", of=name) for name in "ab"]
-    store = Packed(FeatureList([], views, {"x": "a:x", "y": "b:x"}), 0.2, 0.0, path=str(path), project="p")
+    store = Embedded(FeatureList([], views, {"x": "a:x", "y": "b:x"}), 0.2, 0.0, path=str(path), project="p")
 
     def problem() -> str | None:
         return asyncio.run(store.problem([(1,)]))
 
     assert problem() == "the online store cannot be read"
     for name in "ab":
-        PackedFile(path).declare(Spec(f"p_{name}", ("id",), (("x", "INT64"), ("y", "STRING")), None))
+        OnlineFile(path).declare(f"p_{name}", ["id"], TYPES)
     assert problem() == "the online store is empty: glue materialize --force"
-    write(PackedFile(path), "b", 7, [1, "one"])
+    write(OnlineFile(path), "b", 7, [1, "one"])
     assert problem() is None
     path.unlink()
     assert problem() == "the online store cannot be read"
@@ -136,17 +139,17 @@ def test_an_empty_store_is_told(tmp_path: Path) -> None:
 def test_what_is_not_found_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """By view, where every value of it is null; beyond a share of the last minute it is a problem, until it is not."""
     now = [0.0]
-    monkeypatch.setattr(lookups.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(not_found.time, "monotonic", lambda: now[0])
     lost = NotFound(FeatureList([], [], {"x": "a:x", "y": "a:y", "z": "b:z"}), 0.5)
     assert lost.count() == {} and lost.problems() == []
-    lost.see([[None, None, 1], [None, 2, None], [3, None, 0]])
+    lost.add([[None, None, 1], [None, 2, None], [3, None, 0]])
     assert lost.count() == {"a": 1, "b": 1} and lost.count() == {}
-    lost.see([[None, None, 1]] * 4 + [[1, 1, 1]] * 2)
+    lost.add([[None, None, 1]] * 4 + [[1, 1, 1]] * 2)
     assert lost.count() == {"a": 4} and lost.problems() == []  # 5 of 9 rows: too few
     now[0] = 30.0
-    lost.see([[1, 1, 1]])
+    lost.add([[1, 1, 1]])
     assert lost.count() == {} and lost.problems() == []  # 5 of 10: as many as may be
-    lost.see([[None, None, 1]])
+    lost.add([[None, None, 1]])
     assert lost.count() == {"a": 1}
     assert lost.problems() == ["the online store has nothing in a for 6 of the 11 rows of the last minute"]
     now[0] = 59.9
@@ -157,7 +160,7 @@ def test_what_is_not_found_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lost.problems() == []
     strict, lax = (NotFound(FeatureList([], [], {"x": "a:x"}), most) for most in (0.0, 1.0))
     for one in (strict, lax):
-        one.see([[None]] + [[1]] * 9)
+        one.add([[None]] + [[1]] * 9)
         assert one.count() == {"a": 1}
     assert len(strict.problems()) == 1 and lax.problems() == []
     none = NotFound(None, 0.0)
@@ -175,34 +178,34 @@ LISTED = FeatureList(
 )
 
 
-def with_file(path: Path, features: FeatureList = LISTED) -> Packed:
-    return Packed(features, 0.2, 0.0, path=str(path), project="p")
+def with_file(path: Path, features: FeatureList = LISTED) -> Embedded:
+    return Embedded(features, 0.2, 0.0, path=str(path), project="p")
 
 
 def test_what_the_file_lacks_is_told_with_what_helps(tmp_path: Path) -> None:
     """A view, or a feature of one that is there; the request is told in one line, its cause says which."""
     path = tmp_path / "online.db"
-    write(PackedFile(path), "a", 1, [7, "seven"])
+    write(OnlineFile(path), "a", 1, [7, "seven"])
     store = with_file(path)
-    for lost in ("b:y", "b:z"):
-        if lost == "b:z":
-            write(PackedFile(path), "b", 1, [8, "eight"])
+    for lost in ("table: p_b", "column: t.z"):
+        if lost.startswith("column"):
+            write(OnlineFile(path), "b", 1, [8, "eight"])
             views = [
                 LISTED.views[0],
                 FeatureView("b", {"id": "who"}, {"y": "category", "z": "number"}, 0.0, "", of="b"),
             ]
-            store = with_file(path, FeatureList([], views, {"y": "b:y"}))
+            store = with_file(path, FeatureList([], views, {"y": "b:z"}))
         with pytest.raises(NotReached, match=r"^the online store cannot be read$") as refused:
             asyncio.run(store.read([(1, 0.5)]))
         cause = refused.value.__cause__
         assert isinstance(cause, DataError)
-        assert (cause.message, cause.hint) == (f"the online store has no {lost}", "glue materialize")
+        assert (cause.message, cause.hint) == (f"the online store has no such {lost}", "glue materialize")
 
 
 def test_of_a_view_the_features_that_the_model_takes_are_read(tmp_path: Path) -> None:
     """By its alias, of the view that it is; others of it are left."""
     path = tmp_path / "online.db"
-    write(PackedFile(path), "a", 1, [7, "seven"])
+    write(OnlineFile(path), "a", 1, [7, "seven"])
     views = [FeatureView("mine", {"id": "who"}, {"x": "number", "y": "category"}, 0.0, "", of="a")]
     assert asyncio.run(with_file(path, FeatureList([], views, {"q": "mine:y"})).read([(1,), (2,)])) == [
         ["seven"],
@@ -213,12 +216,10 @@ def test_of_a_view_the_features_that_the_model_takes_are_read(tmp_path: Path) ->
 def test_keys_of_a_view_are_in_the_order_of_their_names(tmp_path: Path) -> None:
     """Whatever the columns are called that they are taken from."""
     path = tmp_path / "online.db"
-    file = PackedFile(path)
-    number = file.declare(Spec("p_a", ("h", "k"), (("x", "INT64"),), None))
+    file = OnlineFile(path)
+    file.declare("p_a", ["h", "k"], {"x": "INT64"})
     now = time.time_ns() // 1000
-    file.write(
-        "p_a", [(key_of([1, 2]), now, None, encode([number, 12])), (key_of([2, 1]), now, None, encode([number, 21]))]
-    )
+    file.write("p_a", ["h", "k"], ["x"], [(1, 2, now, None, 12), (2, 1, now, None, 21)])
     views = [FeatureView("a", {"k": "a_column", "h": "z_column"}, {"x": "number"}, 0.0, "", of="a")]
     listed = FeatureList([], views, {"x": "a:x"})
     assert listed.asked_by == ["a_column", "z_column"]
@@ -228,7 +229,7 @@ def test_keys_of_a_view_are_in_the_order_of_their_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("ttl", "age", "there"), [(2.5, 2.0, True), (2.5, 3.0, False), (0.0, 9e6, True)])
 def test_a_value_counts_until_it_is_too_old(ttl: float, age: float, there: bool, tmp_path: Path) -> None:
     path = tmp_path / "online.db"
-    write(PackedFile(path), "a", 1, [7, "seven"], age_s=age)
+    write(OnlineFile(path), "a", 1, [7, "seven"], age_s=age)
     views = [FeatureView("a", {"id": "who"}, {"x": "number"}, ttl, "", of="a")]
     assert asyncio.run(with_file(path, FeatureList([], views, {"x": "a:x"})).read([(1,)])) == [[7 if there else None]]
 
@@ -236,20 +237,20 @@ def test_a_value_counts_until_it_is_too_old(ttl: float, age: float, there: bool,
 def test_what_was_read_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond so many entities it begins anew, in both kinds of memory."""
     path = tmp_path / "online.db"
-    write(PackedFile(path), "a", 1, [7, "seven"])
+    write(OnlineFile(path), "a", 1, [7, "seven"])
     views = [FeatureView("a", {"id": "who"}, {"x": "number"}, 0.0, "", of="a")]
     listed = FeatureList([], views, {"x": "a:x"})
     reads: list[int] = []
-    kept = PackedFile.read_together
-    monkeypatch.setattr(PackedFile, "read_together", lambda *a: reads.append(len(a[1][0][1])) or kept(*a))
-    monkeypatch.setattr(lookups, "MOST_READ", 3)
-    monkeypatch.setattr(lookups, "MOST_KEPT", 3)
+    kept = OnlineFile.read
+    monkeypatch.setattr(OnlineFile, "read", lambda *a: (a[1] == "p_a" and reads.append(len(a[4]))) or kept(*a))
+    monkeypatch.setattr(lookups, "MAX_READ", 3)
+    monkeypatch.setattr(lookups, "MAX_CACHED", 3)
     store = with_file(path, listed)
     for who, asked in (([1, 2, 3], 3), ([1], None), ([4], 1), ([1], 1), ([4], 1), ([1, 4], None)):
         before = len(reads)
         assert asyncio.run(store.read([(one,) for one in who]))[0] == [7 if who[0] == 1 else None]
         assert reads[before:] == ([] if asked is None else [asked]), who
-    cached = Packed(listed, 0.2, 60.0, path=str(path), project="p")
+    cached = Embedded(listed, 0.2, 60.0, path=str(path), project="p")
     monkeypatch.setattr(cached, "_read", seen := Seen())
     for who, asked in (([1, 2], [1, 2]), ([3], [3]), ([1, 2, 3], None), ([4], [4]), ([4], None), ([3], [3])):
         seen.asked = None
@@ -262,7 +263,7 @@ class Seen:
 
     asked: list[int] | None = None
 
-    async def __call__(self, keys: list[Whom]) -> list[list[Any]]:
+    async def __call__(self, keys: list[Entity]) -> list[list[Any]]:
         self.asked = [one[0] for one in keys]
         return [[one[0]] for one in keys]
 
@@ -273,7 +274,7 @@ class Reader:
     def __init__(self, entries: int, error: Exception | None = None) -> None:
         self.entries, self.error, self.when = entries, error, 0
 
-    async def read(self, keys: list[Whom], now: int) -> list[list[Any]]:
+    async def read(self, keys: list[Entity], now: int) -> list[list[Any]]:
         self.when = now
         if self.error is not None:
             raise self.error
@@ -303,7 +304,7 @@ def test_redis_is_read_as_of_now(entries: int, error: Exception | None, problem:
 
 
 def through(ask: Any, timeout_s: float = 30.0) -> ThroughFeast:
-    return ThroughFeast(LISTED, timeout_s, 0.0, ask=ask)
+    return ThroughFeast(LISTED, timeout_s, 0.0, read=ask)
 
 
 def test_through_feast_entities_are_asked_for_by_name() -> None:
@@ -312,7 +313,7 @@ def test_through_feast_entities_are_asked_for_by_name() -> None:
 
     def ask(entities: list[dict[str, Any]], now: datetime) -> list[dict[str, Any]]:
         asked.append((entities, now, threading.current_thread().daemon))
-        return [{"x": one["who"] * 10, "other": None, "y": str(one["amount"])} for one in entities]
+        return [{"a__x": one["who"] * 10, "other": None, "b__y": str(one["amount"])} for one in entities]
 
     store = through(ask)
     assert asyncio.run(store.read([(1, 0.5), (2, None)])) == [["0.5", 10], ["None", 20]]
@@ -332,10 +333,10 @@ def test_a_store_of_feasts_that_fails_or_hangs_is_told() -> None:
         asyncio.run(through(fail).read([(1, 0)]))
     assert str(refused.value.__cause__) == "no such table"
     with pytest.raises(NotReached, match="cannot be reached") as refused:
-        asyncio.run(through(lambda *_: [{"y": 1}]).read([(1, 0)]))  # without x
+        asyncio.run(through(lambda *_: [{"b__y": 1}]).read([(1, 0)]))  # without x
     assert isinstance(refused.value.__cause__, KeyError)
 
-    go, answers = threading.Event(), [{"x": 1, "y": "a"}]
+    go, answers = threading.Event(), [{"a__x": 1, "b__y": "a"}]
 
     def hang(*_: Any) -> Any:
         go.wait(60)
@@ -355,13 +356,13 @@ def test_a_store_of_feasts_that_fails_or_hangs_is_told() -> None:
 
 def test_of_a_store_that_answers_nobody_not_more_than_so_many_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond, a request is told at once; when the store answers again, so does it."""
-    monkeypatch.setattr(lookups, "MOST_AT_WORK", 2)
+    monkeypatch.setattr(lookups, "MAX_UNANSWERED", 2)
     go, asked = threading.Event(), []
 
     def hang(entities: Any, _: Any) -> Any:
         asked.append(entities[0]["who"])
         go.wait(60)
-        return [{"x": 1, "y": "a"}]
+        return [{"a__x": 1, "b__y": "a"}]
 
     async def all_of_it() -> None:
         store = through(hang)
@@ -398,12 +399,12 @@ LIMITS = Serve(lookup_timeout_s=0.25, lookup_cache_s=5.0)
 
 def test_which_store_a_server_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """None for a model that has all it needs; the embedded one by its file; Redis without Feast; else through Feast."""
-    packed = {"type": "packed", "options": {"path": str(tmp_path / "online.db"), "project": "p"}}
-    assert Lookup.of(LIMITS, packed, None) is None and Lookup.of(LIMITS, None, LISTED) is None
-    store = Lookup.of(LIMITS, packed, LISTED)
-    assert isinstance(store, Packed) and (store._timeout_s, store._cache_s) == (0.25, 5.0)
-    write(PackedFile(tmp_path / "online.db"), "a", 1, [7, "seven"])
-    write(PackedFile(tmp_path / "online.db"), "b", 1, [8, "eight"])
+    embedded = {"type": "embedded", "options": {"path": str(tmp_path / "online.db"), "project": "p"}}
+    assert Lookup.of(LIMITS, embedded, None) is None and Lookup.of(LIMITS, None, LISTED) is None
+    store = Lookup.of(LIMITS, embedded, LISTED)
+    assert isinstance(store, Embedded) and (store._timeout_s, store._cache_s) == (0.25, 5.0)
+    write(OnlineFile(tmp_path / "online.db"), "a", 1, [7, "seven"])
+    write(OnlineFile(tmp_path / "online.db"), "b", 1, [8, "eight"])
     assert asyncio.run(store.read([(1, 0.5)])) == [["eight", 7]] and store.features is LISTED
 
     from mlops_glue import features
@@ -413,7 +414,7 @@ def test_which_store_a_server_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "glue.yaml").write_text(text + "train: {}\nenvironments: {prod: {serve: {max_rows: 7}}}\n")
     reader: list[Any] = [Reader(1)]
     seen: list[Any] = []
-    live = SimpleNamespace(reader=lambda listed: lambda *_: [{"x": 3, "y": listed.columns["y"]}])
+    live = SimpleNamespace(read=lambda use, views, keys, now: [{"a__x": 3, "b__y": use[1]}])
     monkeypatch.setattr(features, "redis_reader", lambda *given: seen.append(given) or reader[0])
     monkeypatch.setattr(features, "open_live", lambda *given: seen.append(given) or live)
     elsewhere = {"type": "feast", "options": {"root": str(tmp_path), "env": "prod"}}
@@ -427,3 +428,24 @@ def test_which_store_a_server_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert isinstance(store, ThroughFeast) and (store._timeout_s, store._cache_s) == (0.25, 5.0)
     assert seen[-1] == (seen[1][0], tmp_path)
     assert asyncio.run(store.read([(1, 0)])) == [["b:y", 3]]
+
+
+def test_a_view_without_an_entity_is_read(tmp_path: Path) -> None:
+    """It has one row, which is everybody's; and what is a boolean stays one."""
+    path = tmp_path / "online.db"
+    OnlineFile(path).declare("p_all", ["__dummy_id"], {"x": "BOOL"})
+    OnlineFile(path).write("p_all", ["__dummy_id"], ["x"], [("", time.time_ns() // 1000, None, True)])
+    write(OnlineFile(path), "a", 1, [7, "seven"])
+    views = [FeatureView("all", {}, {"x": "boolean"}, 0.0, "", of="all"), LISTED.views[0]]
+    store = with_file(path, FeatureList([], views, {"all": "all:x", "x": "a:x"}))
+    ((everybody, seven), (nobody, none)) = asyncio.run(store.read([(1,), (2,)]))
+    assert everybody is True and nobody is True and (seven, none) == (7, None)
+
+
+def test_keys_of_different_types_are_two(tmp_path: Path) -> None:
+    path = tmp_path / "online.db"
+    file = OnlineFile(path)
+    file.declare("p_a", ["id"], TYPES)
+    file.write("p_a", ["id"], [*TYPES], [(12, 1, None, 1, "012"), ("12", 1, None, 2, "1e3"), ("012", 1, None, 3, "")])
+    found = file.read("p_a", ["id"], ["y", "x"], [(12,), ("12",), ("012",), (None,)])
+    assert found == {(12,): (1, "012", 1), ("12",): (1, "1e3", 2), ("012",): (1, "", 3)}

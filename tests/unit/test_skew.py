@@ -222,9 +222,9 @@ def test_of_a_source_the_rows_about_the_sampled_entities_are_kept_for_each_view_
     keys = [{"who": 1, "where": "a"}, {"who": 2, "where": "b"}, {"who": None, "where": "a"}]
     made = tmp_path / "made"
     made.mkdir()
-    out = skew._filtered(tmp_path, path, listed, keys, made)
+    out = skew.sampled_source(tmp_path, path, listed, keys, made)
     kept = tables.read_parquet(out)
     assert out.parent == made and out.suffix == ".parquet"
     assert kept.column("n").to_pylist() == [0, 1, 2, 4] and kept.schema.equals(tables.read_parquet(path).schema)
     for as_it_is in (tmp_path / "others.parquet", tmp_path / "other.parquet"):  # of no view; of one, and no file
-        assert skew._filtered(tmp_path, as_it_is, listed, keys, made) == as_it_is
+        assert skew.sampled_source(tmp_path, as_it_is, listed, keys, made) == as_it_is

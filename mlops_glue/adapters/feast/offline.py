@@ -1,11 +1,9 @@
-"""An offline store for Feast on DuckDB: every row back once, in its order, with the value that was known at its time.
-
-    offline_store: {type: mlops_glue.adapters.feast.offline.AsofOfflineStore}
+"""Feast's DuckDB store with a point-in-time join that is exact and fast.
 
 Of Feast's own stores for files, `dask` drops and mis-values rows, and `duckdb` joins before it looks for the latest,
 which grows with the square of the rows of an entity (and drops features whose names end in `_y`). Here each view is one
-`ASOF JOIN` against what was known when: a row counts from the later of its event and its created timestamp, and is left
-out where another of its entity was known by then and is later by (event, created, place in the file).
+`ASOF JOIN`, so that every label row comes back once, in its order, with the value that was known at its time. The
+join and the pulls of rows are overridden; the rest is Feast's.
 """
 
 from __future__ import annotations
@@ -13,66 +11,61 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from feast.data_format import ParquetFormat
+from feast import FeatureView, RepoConfig
+from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID
-from feast.infra.offline_stores.file_source import FileSource
-from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
+from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
+from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.on_demand_feature_view import OnDemandFeatureView
-from feast.repo_config import FeastConfigBaseModel
 from feast.types import Array, Bytes, from_feast_to_pyarrow_type
 
+from mlops_glue.adapters.feast.parquet_source import ParquetSource, kind_of, microseconds
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.suggest import did_you_mean
-from mlops_glue.tables import write_parquet
 
-FOREVER = 1 << 62  # a TTL beyond any data, in microseconds or nanoseconds
+EVENT_TIMESTAMP = "event_timestamp"
+MAX_TTL = timedelta(days=365 * 100_000)  # beyond any data, and its microseconds fit in 64 bits
+UTC_TIME = pa.timestamp("us", "UTC")
 
 
-class AsofOfflineStoreConfig(FeastConfigBaseModel):
+class AsofOfflineStoreConfig(DuckDBOfflineStoreConfig):
     """Options of the store in `feature_store.yaml`."""
 
-    type: Literal["mlops_glue.adapters.feast.offline.AsofOfflineStore"] = (
-        "mlops_glue.adapters.feast.offline.AsofOfflineStore"
-    )
+    type: str = "mlops_glue.adapters.feast.offline.AsofOfflineStore"
     with_timestamps: bool = False
     """Add `<view>__known_timestamp` to historical features: when what was found was known (null: nothing was found)."""
 
 
-class AsofOfflineStore(OfflineStore):
+class AsofOfflineStore(DuckDBOfflineStore):
     """Point-in-time joins over local Parquet files; what each method takes and gives is Feast's."""
-
-    supports_filter_by_created_timestamp = True  # and does it unasked
 
     @staticmethod
     def get_historical_features(
-        config: Any,
-        feature_views: list[Any],
+        config: RepoConfig,
+        feature_views: list[FeatureView],
         feature_refs: list[str],
-        entity_df: Any,
+        entity_df: pd.DataFrame | str | None,
         registry: Any,
         project: str,
         full_feature_names: bool = False,
-        **unused: Any,
+        **_: Any,
     ) -> RetrievalJob:
         """See `join`; on-demand views are computed when the job runs, by Feast."""
         if not isinstance(entity_df, pd.DataFrame):
-            said = "an SQL query" if isinstance(entity_df, str) else "none (start_date and end_date)"
+            given = "an SQL query" if isinstance(entity_df, str) else "none (start_date and end_date)"
             raise UsageError(
-                f"entity_df is {said}; this store takes a pandas frame", hint="pass the rows as a DataFrame"
+                f"entity_df is {given}; this store takes a pandas frame", hint="pass the rows as a DataFrame"
             )
-        time = _time_column(entity_df)
-        moments = _moments(entity_df[time], f"entity_df.{time}")
+        with_timestamps = config.offline_store.with_timestamps
 
         def run() -> pa.Table:
             return join(
@@ -81,22 +74,16 @@ class AsofOfflineStore(OfflineStore):
                 feature_refs,
                 entity_df,
                 full_feature_names=full_feature_names,
-                with_timestamps=config.offline_store.with_timestamps,
+                with_timestamps=with_timestamps,
             )
 
-        metadata = RetrievalMetadata(
-            features=feature_refs,
-            keys=[name for name in entity_df.columns if name != time],
-            min_event_timestamp=moments.min().to_pydatetime() if len(moments) else None,
-            max_event_timestamp=moments.max().to_pydatetime() if len(moments) else None,
-        )
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
-        return AsofRetrievalJob(config, run, metadata, on_demand, full_feature_names)
+        return ArrowJob(run, on_demand, full_feature_names)
 
     @staticmethod
     def pull_latest_from_table_or_query(
-        config: Any,
-        data_source: Any,
+        config: RepoConfig,
+        data_source: DataSource,
         join_key_columns: list[str],
         feature_name_columns: list[str],
         timestamp_field: str,
@@ -104,19 +91,15 @@ class AsofOfflineStore(OfflineStore):
         start_date: datetime,
         end_date: datetime,
     ) -> RetrievalJob:
-        """The latest row of each entity that happened from `start_date` to `end_date` and was known at `end_date`."""
-        names = _names([*join_key_columns, *feature_name_columns, timestamp_field, created_timestamp_column])
-        window = _window(config, data_source, timestamp_field, created_timestamp_column, start_date, end_date)
-        keys = ", ".join(map(_name, join_key_columns))
-        order = ", ".join(f"{column} DESC NULLS LAST" for column in ("__event", "__created", "__file", "__place"))
-        first = f"row_number() OVER ({f'PARTITION BY {keys}' if keys else ''} ORDER BY {order}) = 1"
-        sort = f"ORDER BY {keys}" if keys else ""  # an ordered table is written faster
-        return AsofRetrievalJob(config, f"SELECT {names} FROM ({window}) QUALIFY {first} {sort}")
+        """The latest row of each entity in a time range, as known at its end."""
+        source = _named_as_in_files(config, data_source, timestamp_field, created_timestamp_column)
+        query = latest(source, join_key_columns, feature_name_columns, start_date, end_date)
+        return ArrowJob(lambda: _run(query, source, join_key_columns, feature_name_columns))
 
     @staticmethod
     def pull_all_from_table_or_query(
-        config: Any,
-        data_source: Any,
+        config: RepoConfig,
+        data_source: DataSource,
         join_key_columns: list[str],
         feature_name_columns: list[str],
         timestamp_field: str,
@@ -124,48 +107,26 @@ class AsofOfflineStore(OfflineStore):
         start_date: datetime | None = None,
         end_date: datetime | None = None,
     ) -> RetrievalJob:
-        """Every row that happened from `start_date` to `end_date` and was known at `end_date`."""
-        names = [*join_key_columns, *feature_name_columns, timestamp_field, created_timestamp_column]
-        if not feature_name_columns:  # how Feast asks for all, for a view that transforms them
-            names = list(_Source.of(config, data_source).schema.names)
-        window = _window(config, data_source, timestamp_field, created_timestamp_column, start_date, end_date)
-        return AsofRetrievalJob(config, f"SELECT {_names(names)} FROM ({window})")
-
-    @staticmethod
-    def offline_write_batch(config: Any, feature_view: Any, table: pa.Table, progress: Any) -> None:
-        """Append rows to the view's Parquet file, which is replaced as a whole."""
-        source = _Source.of(config, feature_view.batch_source)
-        if len(source.files) != 1:
-            raise UsageError(f"{source.label} is {len(source.files)} files; rows are appended to one only")
-        before = pq.read_table(source.files[0])
-        write_parquet(
-            source.files[0], pa.concat_tables([before, table.select(before.column_names).cast(before.schema)])
-        )
-        if progress is not None:
-            progress(table.num_rows)
-
-    @staticmethod
-    def write_logged_features(*arguments: Any, **keywords: Any) -> None:
-        """Feast's own way, of its duckdb store."""
-        from feast.infra.offline_stores.duckdb import DuckDBOfflineStore
-
-        DuckDBOfflineStore.write_logged_features(*arguments, **keywords)
+        """Every row of a time range, as known at its end. Feast's own has no such end: late rows would come early."""
+        source = _named_as_in_files(config, data_source, timestamp_field, created_timestamp_column)
+        taken = {*join_key_columns, timestamp_field, created_timestamp_column}
+        # Feast asks for all columns by naming none, for a view that transforms them
+        features = feature_name_columns or [name for name in source.schema.names if name not in taken]
+        query = in_range(source, join_key_columns, features, start_date, end_date)
+        return ArrowJob(lambda: _run(query, source, join_key_columns, features))
 
 
-class AsofRetrievalJob(RetrievalJob):
-    """A table to be computed: by a function, or by a query over Parquet alone."""
+class ArrowJob(RetrievalJob):
+    """A table that a function computes."""
 
     def __init__(
         self,
-        config: Any,
-        make: Callable[[], pa.Table] | str,
-        metadata: Any = None,
-        on_demand: list[Any] | None = None,
+        make: Callable[[], pa.Table],
+        on_demand: list[OnDemandFeatureView] | None = None,
         full_feature_names: bool = False,
     ) -> None:
         super().__init__()
-        self._config, self._make, self._metadata = config, make, metadata
-        self._on_demand, self._full_feature_names = on_demand or [], full_feature_names
+        self._make, self._on_demand, self._full_feature_names = make, on_demand or [], full_feature_names
 
     @property
     def full_feature_names(self) -> bool:
@@ -173,46 +134,34 @@ class AsofRetrievalJob(RetrievalJob):
         return self._full_feature_names
 
     @property
-    def on_demand_feature_views(self) -> list[Any]:
+    def on_demand_feature_views(self) -> list[OnDemandFeatureView]:
         """What Feast computes on top."""
         return self._on_demand
 
     @property
-    def metadata(self) -> Any:
-        """Features, keys and the range of times asked for."""
-        return self._metadata
-
-    def to_df(self, validation_reference: Any = None, timeout: int | None = None) -> Any:
-        """The table as a frame; Feast's own copies it once more."""
-        return self.to_arrow(validation_reference=validation_reference, timeout=timeout).to_pandas()
+    def metadata(self) -> None:
+        """Feast asks for it only where it stores a result as a data set."""
+        return None
 
     def _to_arrow_internal(self, timeout: int | None = None) -> pa.Table:
-        if not isinstance(self._make, str):
-            return self._make()
-        with _database() as connection:
-            return connection.sql(self._make).to_arrow_table()
+        return self._make()
 
-    def _to_df_internal(self, timeout: int | None = None) -> Any:
-        return self._to_arrow_internal().to_pandas()
+    def _to_df_internal(self, timeout: int | None = None) -> pd.DataFrame:
+        frame: pd.DataFrame = self._make().to_pandas()
+        return frame
 
-    @contextlib.contextmanager
-    def batches(self, rows: int) -> Iterator[Iterator[pa.RecordBatch]]:
-        """The table of a query in pieces of so many rows, in memory that does not grow with it."""
-        with _database() as connection:
-            yield connection.sql(str(self._make)).to_arrow_reader(rows)
+    def persist(self, *_: Any, **__: Any) -> None:
+        """Refuse: Feast's own store writes data sets.
 
-    def persist(self, storage: Any, allow_overwrite: bool = False, timeout: int | None = None) -> None:
-        """Write the result as the Parquet file of a saved dataset."""
-        uri = storage.to_data_source().path
-        path = Path(FileSource.get_uri_for_file_path(self._config.repo_path, uri))
-        if path.exists() and not allow_overwrite:
-            raise UsageError(f"{path} is already there", hint="allow_overwrite=True replaces it")
-        write_parquet(path, self.to_arrow())
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("this store writes no data sets", hint="offline_store: {type: duckdb} does, by Feast alone")
 
 
 def join(
-    config: Any,
-    feature_views: list[Any],
+    config: RepoConfig,
+    feature_views: list[FeatureView],
     feature_refs: list[str],
     entity_df: pd.DataFrame,
     *,
@@ -222,10 +171,10 @@ def join(
     """For every row of a frame, in its order, what was known of its entities at its time.
 
     Args:
-        config: Feast's RepoConfig.
-        feature_views: Feast's views, with their projections.
+        config: says what the paths of sources are relative to.
+        feature_views: with their projections.
         feature_refs: `view:feature`, each.
-        entity_df: entities and `event_timestamp` (or its only time column); naive times are UTC. Other columns stay.
+        entity_df: entities and `event_timestamp`; times without a zone are UTC. Other columns stay.
         full_feature_names: call columns `view__feature`.
         with_timestamps: add `<view>__known_timestamp`, the later of when the value found happened and was written down.
 
@@ -237,63 +186,73 @@ def join(
         DataError: a column, a type or a time cannot be what it should; a source file is missing.
         UsageError: two columns of the result would have one name.
     """
-    time = _time_column(entity_df)
-    moments = _moments(entity_df[time], f"entity_df.{time}")
-    columns = {name: pa.array(moments) if name == time else _column(entity_df, name) for name in entity_df.columns}
-    added: dict[str, Any] = {}
-    with _database() as connection:
+    times = _timestamps_utc(entity_df)
+    columns = {
+        name: pa.array(times) if name == EVENT_TIMESTAMP else pa.array(entity_df[name], from_pandas=True)
+        for name in entity_df.columns
+    }
+    times_us = times.as_unit("us").to_numpy("datetime64[us]").astype(np.int64)
+    added: dict[str, pa.Array] = {}
+    with database() as connection:
         for view in feature_views:
-            called, base = view.projection.name_to_use(), view.projection.name_alias or view.name
-            wanted = [ref.split(":", 1)[1] for ref in feature_refs if ref.startswith(f"{called}:")]
-            made = _view(connection, config, view, wanted, columns, moments, with_timestamps)
-            names = [f"{base}__{name}" if full_feature_names else name for name in wanted]
+            alias, prefix = view.projection.name_to_use(), view.projection.name_alias or view.name
+            features = [ref.split(":", 1)[1] for ref in feature_refs if ref.startswith(f"{alias}:")]
+            values, known = _join_view(connection, config, view, features, columns, times_us)
+            names = [f"{prefix}__{name}" if full_feature_names else name for name in features]
             twice = next((name for name in names if name in columns or name in added), None)
             if twice is not None:
                 raise UsageError(f"two columns would be called {twice!r}", hint="full_feature_names=True")
-            added |= dict(zip(names, made, strict=False))
+            added |= dict(zip(names, values, strict=True))
             if with_timestamps:
-                added[f"{base}__known_timestamp"] = made[-1]
+                added[f"{prefix}__known_timestamp"] = known
     return pa.table(columns | added)
 
 
-def _view(
+def _join_view(
     connection: duckdb.DuckDBPyConnection,
-    config: Any,
-    view: Any,
-    wanted: list[str],
-    columns: dict[str, Any],
-    moments: Any,
-    with_timestamps: bool,
-) -> list[pa.Array]:
-    """What one view has for each row: the wanted features and, when asked, when they were known."""
-    source = _Source.of(config, view.batch_source, f" (view {view.name!r})")
+    config: RepoConfig,
+    view: FeatureView,
+    features: list[str],
+    columns: dict[str, pa.Array],
+    times: np.ndarray[Any, Any],
+) -> tuple[list[pa.Array], pa.Array]:
+    """What one view has for each label row, and when that was known.
+
+    Args:
+        connection: for the query.
+        config: says what the paths of sources are relative to.
+        view: with its projection.
+        features: of the view.
+        columns: of the label rows.
+        times: of the label rows, microseconds since 1970, of shape (rows,).
+    """
+    source = ParquetSource.of(config, view.batch_source, view.name)
     keys = [field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
-    maps = view.projection.join_key_map
-    labels = {f"k{i}": _key(columns, maps.get(key, key), source, key) for i, key in enumerate(keys)}
-    known = source.known(keys, wanted)
-    if _ties_or_waits(connection, known, list(labels), source.created):
-        known = _effective(known, list(labels))
-    per_us = 1000 if source.unit == "ns" else 1
-    ttl = min((view.ttl or timedelta(0)) // timedelta(microseconds=1) * per_us, FOREVER)
-    young = f"WHERE f.event + {ttl} >= l.t" if ttl else ""
+    key_map = view.projection.join_key_map
+    labels = {f"k{i}": _key(columns, key_map.get(key, key), source, key) for i, key in enumerate(keys)}
+    known = source.rows(keys, features)
+    if _needs_dedup(connection, known, list(labels), source.created):
+        known = _latest_known(known, list(labels))
+    ttl_us = min(view.ttl or timedelta(0), MAX_TTL) // timedelta(microseconds=1)
+    young = f"WHERE f.event + {ttl_us} >= l.t" if ttl_us else ""
     on = "".join(f"l.{key} = f.{key} AND " for key in labels)
-    features = "".join(f", f.f{i}" for i in range(len(wanted)))
-    connection.register("labels", pa.table({"row": np.arange(len(moments)), "t": source.instants(moments), **labels}))
-    query = f"SELECT l.row, f.known{features} FROM labels l ASOF JOIN ({known}) f ON {on}l.t >= f.known {young}"
+    picked = "".join(f", f.f{i}" for i in range(len(features)))
+    connection.register("labels", pa.table({"row": np.arange(len(times)), "t": times, **labels}))
+    query = f"SELECT l.row, f.known{picked} FROM labels l ASOF JOIN ({known}) f ON {on}l.t >= f.known {young}"
     found = connection.sql(query).to_arrow_table()
     connection.unregister("labels")
 
     rows = found["row"].to_numpy()
-    place, missing = np.zeros(len(moments), np.int64), np.ones(len(moments), bool)
+    place, missing = np.zeros(len(times), np.int64), np.ones(len(times), bool)
     place[rows], missing[rows] = np.arange(len(rows)), False
-    back = pa.array(place, mask=missing)
+    in_order = pa.array(place, mask=missing)
     types = {field.name: field.dtype for field in view.features}
-    made = [cast(found[f"f{i}"], types[name], f"{view.name}:{name}") for i, name in enumerate(wanted)]
-    made += [found["known"].cast(pa.timestamp(source.unit, "UTC"))] if with_timestamps else []
-    return [column.combine_chunks().take(back) for column in made]
+    values = [cast(found[f"f{i}"], types[name], f"{view.name}:{name}") for i, name in enumerate(features)]
+    *values, known_at = [column.combine_chunks().take(in_order) for column in (*values, found["known"].cast(UTC_TIME))]
+    return values, known_at
 
 
-def _ties_or_waits(connection: duckdb.DuckDBPyConnection, known: str, keys: list[str], created: str | None) -> bool:
+def _needs_dedup(connection: duckdb.DuckDBPyConnection, known: str, keys: list[str], created: str | None) -> bool:
     """Whether some row has a twin in (entity, event), or was known only after its event."""
     if created and connection.sql(f"SELECT 1 FROM ({known}) WHERE known > event LIMIT 1").fetchall():
         return True
@@ -301,146 +260,69 @@ def _ties_or_waits(connection: duckdb.DuckDBPyConnection, known: str, keys: list
     return bool(connection.sql(twins).fetchall())
 
 
-def _effective(known: str, keys: list[str]) -> str:
-    """Of the rows by when they were known, those that were the latest of their entity from then on."""
+def _latest_known(known: str, keys: list[str]) -> str:
+    """Of the rows by when they were known, those that were the latest of their entity from then on.
+
+    Of one entity, by when each row was known:
+
+        known  event  rank
+        1      1      1     stays
+        3      3      3     stays
+        4      2      2     goes: when it became known, event 3 was known already
+        6      6      4     stays
+
+    Rows that became known at once are peers in `max() OVER (… ORDER BY known)`: only the last of them is its own
+    maximum.
+    """
     by = f"PARTITION BY {', '.join(keys)}" if keys else ""
     ranked = f"SELECT *, row_number() OVER ({by} ORDER BY event, created, file, place) AS rank FROM ({known})"
-    # rows that became known at once are peers in max(): only the last of them is its own maximum
     return f"SELECT * FROM ({ranked}) QUALIFY rank = max(rank) OVER ({by} ORDER BY known)"
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Parquet files, and the times in them. Names are those in the view; `mapping` has the files' own for some."""
-
-    label: str
-    files: list[Path]
-    schema: pa.Schema
-    mapping: dict[str, str]
-    event: str
-    created: str | None
-
-    @classmethod
-    def of(cls, config: Any, source: Any, of_what: str = "") -> _Source:
-        """Find the files.
-
-        Raises:
-            DataError: there is none, it is not Parquet, or it is not on this machine.
-        """
-        if not isinstance(source, FileSource) or not isinstance(source.file_format or ParquetFormat(), ParquetFormat):
-            raise DataError(f"source {source.name!r}{of_what} is no Parquet file", hint="offline_store: {type: duckdb}")
-        uri = FileSource.get_uri_for_file_path(config.repo_path, source.path)
-        if "://" in uri:
-            raise DataError(f"{uri}{of_what} is not on this machine", hint="offline_store: {type: duckdb}, or dvc pull")
-        path = Path(uri)
-        found = (
-            path.parent.glob(path.name) if "*" in path.name else path.rglob("*.parquet") if path.is_dir() else [path]
-        )
-        files = sorted(file for file in found if file.is_file())
-        if not files:
-            raise DataError(
-                f"{path}{of_what}: there is no such file", hint="the path is relative to feature_store.yaml"
-            )
-        try:
-            schema = pq.read_schema(files[0])
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DataError(f"{files[0]}{of_what}: cannot be read as parquet: {error}") from error
-        folded = [name.casefold() for name in schema.names]
-        twins = [name for name in schema.names if folded.count(name.casefold()) > 1]
-        if twins:  # SQL takes the first for any of them
-            raise DataError(f"{files[0]}{of_what}: columns {twins} differ in case alone", hint="rename all but one")
-        mapping = {new: old for old, new in source.field_mapping.items() if old in schema.names}
-        return cls(
-            f"{path}{of_what}", files, schema, mapping, source.timestamp_field, source.created_timestamp_column or None
-        )
-
-    @property
-    def unit(self) -> str:
-        """The unit that times are compared in: as fine as the files have it."""
-        types = [self.type_of(name) for name in (self.event, self.created) if name]
-        return "ns" if any(pa.types.is_timestamp(t) and t.unit == "ns" for t in types) else "us"
-
-    @property
-    def scan(self) -> str:
-        """The files in SQL."""
-        files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in self.files)
-        return f"read_parquet([{files}])"
-
-    def type_of(self, name: str) -> pa.DataType:
-        """The type of a column.
-
-        Raises:
-            DataError: there is no such column.
-        """
-        column = self.mapping.get(name, name)
-        if column not in self.schema.names:
-            raise DataError(f"{self.label} has no column {column!r}", hint=did_you_mean(column, self.schema.names))
-        return self.schema.field(column).type
-
-    def column(self, name: str) -> str:
-        """A column in SQL."""
-        self.type_of(name)
-        return _name(self.mapping.get(name, name))
-
-    def time(self, name: str) -> str:
-        """A time in SQL, as an integer since 1970 in `unit`; without a zone it is UTC.
-
-        Raises:
-            DataError: the column has no times.
-        """
-        column, kind, unit = self.column(name), self.type_of(name), self.unit
-        if _kind(kind) == "text":
-            column = f"CAST({column} AS TIMESTAMPTZ)"
-        elif pa.types.is_date(kind):
-            column = f"CAST({column} AS TIMESTAMP)"
-        elif not pa.types.is_timestamp(kind):
-            raise DataError(f"{self.label}: column {name!r} is {kind}, not a time")
-        if unit == "us" or (pa.types.is_timestamp(kind) and kind.unit == "ns"):
-            return f"epoch_{unit}({column})"
-        return f"epoch_us({column}) * 1000"
-
-    def instants(self, moments: Any) -> Any:
-        """Times as `time` has them; rounded down, so that what is not after the integer is not after the time."""
-        if self.unit == "ns":
-            edges = (pd.Timestamp.min.tz_localize("UTC").ceil("us"), pd.Timestamp.max.tz_localize("UTC").floor("us"))
-            return moments.where(moments >= edges[0], edges[0]).where(moments <= edges[1], edges[1]).as_unit("ns").asi8
-        scale = {"s": 1_000_000, "ms": 1000, "us": 1, "ns": 1}[moments.unit]
-        return moments.asi8 // 1000 if moments.unit == "ns" else moments.asi8 * scale
-
-    def known(self, keys: list[str], wanted: list[str]) -> str:
-        """Every row in SQL: keys k0.., features f0.., when it happened, was created, could be known, and its place."""
-        event = self.time(self.event)
-        created = self.time(self.created) if self.created else "NULL"
-        picked = [f"{self.column(name)} AS k{i}" for i, name in enumerate(keys)]
-        picked += [f"{self.column(name)} AS f{i}" for i, name in enumerate(wanted)]
-        picked += [f"{event} AS event", f"{created} AS created", "file_index AS file", "file_row_number AS place"]
-        rows = f"SELECT {', '.join(picked)} FROM {self.scan}"
-        # a row of unknown creation was never known
-        return (
-            f"SELECT *, {'greatest(event, created)' if self.created else 'event'} AS known FROM ({rows}) "
-            f"WHERE event IS NOT NULL{' AND created IS NOT NULL' if self.created else ''}"
-        )
-
-
-def _window(
-    config: Any, data_source: Any, event: str, created: str | None, start: datetime | None, end: datetime | None
+def in_range(
+    source: ParquetSource, keys: list[str], features: list[str], start: datetime | None, end: datetime | None
 ) -> str:
-    """The rows of a time range in SQL, and what orders them in columns of its own. Names are the file's."""
-    found = _Source.of(config, data_source)
-    source = replace(found, mapping={}, event=event, created=created or None)
-    picked = [f"{source.time(event)} AS __event", f"{source.time(created) if created else 'NULL'} AS __created"]
-    picked += ["file_index AS __file", "file_row_number AS __place"]
-    limits = ["__event IS NOT NULL"]
-    edges = [int(source.instants(_moments(pd.Series([d]), "the window"))[0]) if d else None for d in (start, end)]
-    limits += [f"__event >= {edges[0]}"] if start else []
-    limits += [f"__event <= {edges[1]}"] if end else []
-    limits += [f"__created <= {edges[1]}"] if end and created else []
-    return f"SELECT * FROM (SELECT *, {', '.join(picked)} FROM {source.scan}) WHERE {' AND '.join(limits)}"
+    """The rows that happened from `start` and were known at `end`, as SQL, in the columns of `ParquetSource.rows`."""
+    limits = [f"event >= {microseconds(start)}"] if start else []
+    limits += [f"known <= {microseconds(end)}"] if end else []
+    return f"SELECT * FROM ({source.rows(keys, features)}) WHERE {' AND '.join(limits) or 'true'}"
+
+
+def latest(source: ParquetSource, keys: list[str], features: list[str], start: datetime, end: datetime) -> str:
+    """Of the rows of `in_range`, the latest of each entity, in the order of the keys: so a table is written faster."""
+    by = ", ".join(f"k{i}" for i in range(len(keys)))
+    order = "event DESC, created DESC NULLS LAST, file DESC, place DESC"
+    return (
+        f"{in_range(source, keys, features, start, end)} "
+        f"QUALIFY row_number() OVER ({f'PARTITION BY {by}' if by else ''} ORDER BY {order}) = 1 "
+        f"{f'ORDER BY {by}' if by else ''}"
+    )
+
+
+def _named_as_in_files(config: RepoConfig, data_source: DataSource, event: str, created: str | None) -> ParquetSource:
+    """A source whose columns Feast asks for by the names that the files have."""
+    return replace(ParquetSource.of(config, data_source), mapping={}, event=event, created=created or None)
+
+
+def _run(query: str, source: ParquetSource, keys: list[str], features: list[str]) -> pa.Table:
+    """The rows of a query under the names that the files have; times in UTC."""
+    with database() as connection:
+        table = connection.sql(query).to_arrow_table()
+    columns = {name: table[f"k{i}"] for i, name in enumerate(keys)}
+    columns |= {name: table[f"f{i}"] for i, name in enumerate(features)}
+    columns[source.event] = table["event"].cast(UTC_TIME)
+    if source.created:
+        columns[source.created] = table["created"].cast(UTC_TIME)
+    return pa.table(columns)
 
 
 @contextlib.contextmanager
-def _database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """DuckDB in memory, spilling to the temporary folder; its complaints about data as ours."""
+def database() -> Iterator[duckdb.DuckDBPyConnection]:
+    """DuckDB in memory, which spills to the temporary folder.
+
+    Raises:
+        DataError: DuckDB complains about the data.
+    """
     settings = {"temp_directory": tempfile.gettempdir(), "preserve_insertion_order": False}
     with duckdb.connect(config=settings) as connection:
         connection.execute("SET TimeZone = 'UTC'")  # of text without a zone
@@ -450,13 +332,18 @@ def _database() -> Iterator[duckdb.DuckDBPyConnection]:
             raise DataError(f"DuckDB: {str(error).splitlines()[0]}") from error
 
 
-def cast(column: Any, declared: Any, what: str) -> Any:
-    """A column in the type that a view declares for it, as an Arrow column.
+def cast(column: pa.ChunkedArray | pa.Array, declared: Any, label: str) -> pa.ChunkedArray | pa.Array:
+    """A column in the type that a view declares for it.
+
+    Args:
+        column: as the file has it.
+        declared: Feast's type.
+        label: how the message calls the column.
 
     Raises:
         DataError: it holds values that this type does not have (1.5 as Int64, text as a number).
     """
-    wanted = _arrow(declared)
+    wanted = arrow_type(declared)
     if wanted is None or column.type == wanted:
         return column
     exact = not pa.types.is_floating(wanted) and not pa.types.is_timestamp(wanted)
@@ -465,15 +352,15 @@ def cast(column: Any, declared: Any, what: str) -> Any:
     try:
         return column.cast(wanted, safe=exact)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{what} is declared {declared} and the file has {column.type}: {error}") from error
+        raise DataError(f"{label} is declared {declared} and the file has {column.type}: {error}") from error
 
 
-def _arrow(declared: Any) -> pa.DataType | None:
+def arrow_type(declared: Any) -> pa.DataType | None:
     """The Arrow type of a Feast type; None: it has none, and values stay as they are."""
     if declared == Bytes:  # which Feast's own table lacks
         return pa.binary()
     if isinstance(declared, Array):
-        inner = _arrow(declared.base_type)
+        inner = arrow_type(declared.base_type)
         return None if inner is None else pa.list_(inner)
     try:
         return from_feast_to_pyarrow_type(declared)
@@ -481,69 +368,26 @@ def _arrow(declared: Any) -> pa.DataType | None:
         return None
 
 
-def _time_column(frame: pd.DataFrame) -> str:
-    """Which column of the rows has their time: `event_timestamp`, or the only one with times (Feast's rule)."""
-    times = [name for name in frame.columns if pd.api.types.is_datetime64_any_dtype(frame[name])]
-    if "event_timestamp" in frame.columns:
-        return "event_timestamp"
-    if len(times) != 1:
-        raise DataError(f"entity_df has {len(times)} columns of times, of which none is called event_timestamp")
-    return str(times[0])
-
-
-def _moments(column: Any, what: str) -> Any:
-    """A column of times, or of text, as UTC.
+def _timestamps_utc(frame: pd.DataFrame) -> pd.DatetimeIndex:
+    """The times of label rows.
 
     Raises:
-        DataError: a value is missing or is no time.
+        DataError: there is no column of them, or one of them is missing.
     """
-    try:
-        if len(column) and pd.api.types.is_numeric_dtype(column):
-            raise ValueError(f"{column.dtype} is no time")
-        made: Any
-        if pd.api.types.is_datetime64_any_dtype(column):  # to_datetime would look for repeated values
-            made = pd.DatetimeIndex(column)
-            made = made.tz_localize("UTC") if made.tz is None else made.tz_convert("UTC")
-        else:
-            iso = "ISO8601" if pd.api.types.infer_dtype(column, skipna=True) == "string" else None
-            made = pd.DatetimeIndex(pd.to_datetime(column, utc=True, format=iso))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{what}: {error}", hint="times, or ISO 8601 text") from error
-    if made.hasnans:
-        raise DataError(
-            f"{what}: {made.isna().sum()} of {len(made)} rows have no time, first row {made.isna().argmax()}"
-        )
-    return made
+    if EVENT_TIMESTAMP not in frame.columns:
+        raise DataError(f"entity_df has no column {EVENT_TIMESTAMP!r}", hint=did_you_mean(EVENT_TIMESTAMP, [*frame]))
+    column = frame[EVENT_TIMESTAMP]
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        raise DataError(f"entity_df.{EVENT_TIMESTAMP} is {column.dtype}, not times", hint="pandas.to_datetime")
+    times = pd.DatetimeIndex(column)
+    if times.hasnans:
+        missing, first = np.count_nonzero(times.isna()), int(np.argmax(times.isna()))
+        raise DataError(f"entity_df.{EVENT_TIMESTAMP}: {missing} of {len(times)} rows have no time, first row {first}")
+    return times.tz_localize("UTC") if times.tz is None else times.tz_convert("UTC")
 
 
-def _column(frame: pd.DataFrame, name: str) -> pa.Array:
-    """A column of the rows.
-
-    Raises:
-        DataError: its values are of several types.
-    """
-    try:
-        return pa.array(frame[name], from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        kinds = sorted({type(value).__name__ for value in frame[name].dropna()})
-        raise DataError(f"entity_df.{name} mixes {' and '.join(kinds)}") from error
-
-
-def _kind(kind: pa.DataType) -> str:
-    """What a type can be joined with, as a word."""
-    if pa.types.is_dictionary(kind):
-        return _kind(kind.value_type)
-    groups = {
-        "integer": pa.types.is_integer,
-        "text": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t),
-        "binary": lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t),
-        "float": pa.types.is_floating,
-    }
-    return next((word for word, belongs in groups.items() if belongs(kind)), str(kind))
-
-
-def _key(columns: dict[str, Any], name: str, source: _Source, key: str) -> pa.Array:
-    """The column of the rows that a view is joined by.
+def _key(columns: dict[str, pa.Array], name: str, source: ParquetSource, key: str) -> pa.Array:
+    """The column of the label rows that a view is joined by.
 
     Raises:
         DataError: there is none, or it cannot equal the source's.
@@ -555,7 +399,7 @@ def _key(columns: dict[str, Any], name: str, source: _Source, key: str) -> pa.Ar
     column, kind = columns[name], source.type_of(key)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    mine, theirs = _kind(column.type), _kind(kind)
+    mine, theirs = kind_of(column.type), kind_of(kind)
     if mine == theirs or (mine, theirs) == ("integer", "float"):
         return column
     with contextlib.suppress(pa.ArrowInvalid):
@@ -565,11 +409,3 @@ def _key(columns: dict[str, Any], name: str, source: _Source, key: str) -> pa.Ar
         f"{name!r} is {column.type} in entity_df and {kind} in {source.label}: they can never be equal",
         hint="give both tables the same type",
     )
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _names(names: list[str | None]) -> str:
-    return ", ".join(_name(name) for name in dict.fromkeys(names) if name)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlops_glue.features import same
+from mlops_glue.feature_skew import same
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 NAN, SHORT = float("nan"), float(np.float32(0.1))

@@ -1,0 +1,152 @@
+"""The Parquet files behind a feature view, and their rows as SQL for DuckDB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from feast import RepoConfig
+from feast.data_format import ParquetFormat
+from feast.data_source import DataSource
+from feast.infra.offline_stores.file_source import FileSource
+
+from mlops_glue.errors import DataError
+from mlops_glue.suggest import did_you_mean
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """Parquet files, and the columns that hold their times.
+
+    Attributes:
+        label: how messages call the source.
+        files: in the order of their names.
+        schema: of the first file.
+        mapping: name in the view: name in the files, where the two differ.
+        event: the column that says when a row happened.
+        created: the column that says when a row was written down; None where there is none.
+    """
+
+    label: str
+    files: list[Path]
+    schema: pa.Schema
+    mapping: dict[str, str]
+    event: str
+    created: str | None
+
+    @classmethod
+    def of(cls, config: RepoConfig, source: DataSource | None, view: str = "") -> ParquetSource:
+        """Find the files.
+
+        Args:
+            config: says what relative paths start from.
+            source: of the view.
+            view: the name of the view, for messages.
+
+        Raises:
+            DataError: there is no file, it is not Parquet, or it is not on this machine.
+        """
+        suffix = f" (view {view!r})" if view else ""
+        if not isinstance(source, FileSource) or not isinstance(source.file_format or ParquetFormat(), ParquetFormat):
+            name = getattr(source, "name", None)
+            raise DataError(f"source {name!r}{suffix} is no Parquet file", hint="offline_store: {type: duckdb}")
+        uri = FileSource.get_uri_for_file_path(config.repo_path, source.path)
+        if "://" in uri:
+            raise DataError(f"{uri}{suffix} is not on this machine", hint="offline_store: {type: duckdb}, or dvc pull")
+        files, schema = _files(Path(uri), suffix)
+        mapping = {new: old for old, new in source.field_mapping.items() if old in schema.names}
+        created = source.created_timestamp_column or None
+        return cls(f"{uri}{suffix}", files, schema, mapping, source.timestamp_field, created)
+
+    def type_of(self, name: str) -> pa.DataType:
+        """The type of a column.
+
+        Raises:
+            DataError: there is no such column.
+        """
+        column = self.mapping.get(name, name)
+        if column not in self.schema.names:
+            raise DataError(f"{self.label} has no column {column!r}", hint=did_you_mean(column, self.schema.names))
+        return self.schema.field(column).type
+
+    def rows(self, keys: list[str], features: list[str]) -> str:
+        """Every row that was ever known, as SQL.
+
+        Its columns: keys `k0`, `k1`, …; features `f0`, `f1`, …; `event`, `created` and `known` in microseconds since
+        1970; `file` and `place`, which order rows of equal times. A row is known from the later of its event and its
+        creation. A row without one of the two was never known.
+        """
+        picked = [f"{self._column(name)} AS k{i}" for i, name in enumerate(keys)]
+        picked += [f"{self._column(name)} AS f{i}" for i, name in enumerate(features)]
+        picked += [f"{self._microseconds(self.event)} AS event"]
+        picked += [f"{self._microseconds(self.created) if self.created else 'NULL'} AS created"]
+        picked += ["file_index AS file", "file_row_number AS place"]
+        files = ", ".join("'" + str(file).replace("'", "''") + "'" for file in self.files)
+        known = "greatest(event, created)" if self.created else "event"
+        has_times = "event IS NOT NULL AND created IS NOT NULL" if self.created else "event IS NOT NULL"
+        return (
+            f"SELECT *, {known} AS known FROM (SELECT {', '.join(picked)} FROM read_parquet([{files}])) "
+            f"WHERE {has_times}"
+        )
+
+    def _column(self, name: str) -> str:
+        self.type_of(name)
+        return '"' + self.mapping.get(name, name).replace('"', '""') + '"'
+
+    def _microseconds(self, name: str) -> str:
+        """A time in SQL, in microseconds since 1970, UTC. Nanoseconds are rounded up, so that none is known early.
+
+        Raises:
+            DataError: the column has no times.
+        """
+        column, kind = self._column(name), self.type_of(name)
+        if pa.types.is_timestamp(kind):
+            return f"(epoch_ns({column}) + 999) // 1000" if kind.unit == "ns" else f"epoch_us({column})"
+        if kind_of(kind) == "text":
+            return f"epoch_us(CAST({column} AS TIMESTAMPTZ))"
+        if pa.types.is_date(kind):
+            return f"epoch_us(CAST({column} AS TIMESTAMP))"
+        raise DataError(f"{self.label}: column {name!r} is {kind}, not a time")
+
+
+def _files(path: Path, suffix: str) -> tuple[list[Path], pa.Schema]:
+    """The files of a path, which may be a folder or a pattern, and the schema of the first."""
+    if "*" in path.name:
+        files = sorted(file for file in path.parent.glob(path.name) if file.is_file())
+    else:
+        files = sorted(file for file in (path.rglob("*.parquet") if path.is_dir() else [path]) if file.is_file())
+    if not files:
+        raise DataError(f"{path}{suffix}: there is no such file", hint="the path is relative to feature_store.yaml")
+    try:
+        schema = pq.read_schema(files[0])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{files[0]}{suffix}: cannot be read as parquet: {error}") from error
+    folded = [name.casefold() for name in schema.names]
+    twins = [name for name in schema.names if folded.count(name.casefold()) > 1]
+    if twins:  # SQL takes the first for any of them
+        raise DataError(f"{files[0]}{suffix}: columns {twins} differ in case alone", hint="rename all but one")
+    return files, schema
+
+
+def kind_of(kind: pa.DataType) -> str:
+    """What a type can be joined with: `integer`, `text`, `binary`, `float`, or the type itself."""
+    if pa.types.is_dictionary(kind):
+        return kind_of(kind.value_type)
+    groups = {
+        "integer": pa.types.is_integer,
+        "text": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_string_view(t),
+        "binary": lambda t: pa.types.is_binary(t) or pa.types.is_large_binary(t),
+        "float": pa.types.is_floating,
+    }
+    return next((word for word, belongs in groups.items() if belongs(kind)), str(kind))
+
+
+def microseconds(moment: datetime) -> int:
+    """A time as microseconds since 1970; without a zone it is UTC."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,410 @@
+"""The Feast repository: its definitions, the point-in-time join, the online store.
+
+Which stores it has is said in `stores`. Two of Feast's own are replaced by stores that only do better: `duckdb`, where
+every source is a local Parquet file, and a registry in a local file. Neither writes anything in another form than
+Feast's own. A `Repository` in a scratch folder has a registry and an online store of its own there, so that the
+pipeline's stages touch nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import telemetry
+from mlops_glue.adapters.feast import stores
+from mlops_glue.errors import ConfigError, GlueError, MissingExtra, ToolError, brief
+from mlops_glue.records import FeatureView
+from mlops_glue.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+ROW = "glue_row"
+EVENT_TIMESTAMP = "event_timestamp"  # Feast's own name of the label rows' time
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Label rows with their features.
+
+    Attributes:
+        table: a column `view__feature` each, in the order of the label rows.
+        found: by view, whether each row found something in it; of shape (rows,).
+        at_once: whether what a row found was known at its very moment, or the store does not tell; of shape (rows,).
+    """
+
+    table: pa.Table
+    found: dict[str, np.ndarray[Any, Any]]
+    at_once: np.ndarray[Any, Any]
+
+
+class Repository:
+    """A folder with `feature_store.yaml` and definitions in Python.
+
+    Args:
+        root: the project.
+        folder: of the repository, relative to the project.
+        online: over `online_store` of `feature_store.yaml`, its variables put in.
+        offline: over `offline_store`, likewise.
+        scratch: a folder for a registry and an online store of its own; None takes the configured ones.
+        replay: in the scratch folder, take the configured online store all the same, under a project name of its own.
+        inexact: take an offline store that is known to lose or mis-value rows.
+
+    Raises:
+        ConfigError: `feature_store.yaml` is wrong, or names a store that is not exact.
+        StageError: the definitions do not import.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        folder: str,
+        *,
+        online: dict[str, Any] | None = None,
+        offline: dict[str, Any] | None = None,
+        scratch: Path | None = None,
+        replay: bool = False,
+        inexact: bool = False,
+    ) -> None:
+        feast = _import_feast()
+        from mlops_glue.adapters.feast import definitions
+
+        self._root, self.folder = root, root / folder
+        found = stores.read_stores(root, folder, online)
+        if scratch is not None:
+            found = stores.in_scratch(found, scratch, replay=replay)
+        self.online_file, self._embedded, self._server = found.online_file, found.embedded, found.server
+        store = offline or found.settings.get("offline_store") or {"type": stores.OFFLINE}
+        stores.check_exact(store, folder, inexact=inexact)
+        self._objects = definitions.load(root, self.folder)
+        local = all(map(definitions.is_local, self._objects))
+        if offline is None and store in ("duckdb", {"type": "duckdb"}) and local:
+            store = {"type": stores.OFFLINE}
+        self.offline = store if isinstance(store, str) else str(store.get("type", "dask"))
+        self.exact = self.offline == stores.OFFLINE
+        if self.exact:  # it tells when what it found happened
+            store = {**(store if isinstance(store, dict) else {}), "type": stores.OFFLINE, "with_timestamps": True}
+        with _translate_errors("feature_store.yaml"), self._importable():
+            config = feast.RepoConfig(
+                **{
+                    "provider": "local",
+                    "entity_key_serialization_version": 3,
+                    **found.settings,
+                    "project": found.project,
+                    "registry": stores.registry_options(found.settings.get("registry", stores.REGISTRY_PATH)),
+                    "offline_store": store,
+                    "online_store": found.online,
+                    "repo_path": self.folder,
+                }
+            )
+            self._store = feast.FeatureStore(config=config)
+            # Feast refuses a view while it is filled, and after a kill of that: its values are those of before, or new
+            self._store.registry.serve_features_while_materializing = True
+
+    def _importable(self) -> contextlib.AbstractContextManager[None]:
+        from mlops_glue.adapters.feast.definitions import importable
+
+        return importable(self._root, self.folder)
+
+    def apply(self) -> None:
+        """Write the definitions to the registry, and make what the online store needs for them."""
+        with _translate_errors("apply"), self._importable():
+            self._store.apply([o for o in self._objects if getattr(o, "name", "") != "__dummy"], partial=True)
+
+    def replace_sources(self, path_of: Callable[[Path], Path]) -> None:
+        """Put another path in the place of each file that a view reads, and let nothing grow old; for a replay."""
+        for definition in self._objects:
+            if getattr(definition, "ttl", None) is not None:
+                definition.ttl = timedelta(0)
+            for source in (definition, getattr(definition, "batch_source", None)):
+                if source is not None and type(source).__name__ == "FileSource":
+                    old = Path(os.path.normpath(self.folder / source.path))
+                    source.file_options.uri = str(path_of(old))
+
+    def views(self, use: list[str] | str) -> tuple[list[FeatureView], list[str]]:
+        """The views behind references or a feature service, and the columns that on-demand views take from a request.
+
+        Raises:
+            ConfigError: a view, a feature or a service is not there.
+        """
+        from mlops_glue.adapters.feast.definitions import view_record
+
+        record = partial(view_record, self._store, self._root)
+        wanted = self._projections(use)
+        out: list[FeatureView] = []
+        request: set[str] = set()
+        for projection in wanted:
+            view = self._view(projection.name)
+            names = [f.name for f in projection.features]
+            if hasattr(view, "source_request_sources"):
+                request |= {f.name for s in view.source_request_sources.values() for f in s.schema}
+                out.append(record(view, projection, names, on_demand=True))
+                for base in view.source_feature_view_projections.values():
+                    if base.name not in {w.name for w in wanted}:
+                        out.append(record(self._view(base.name), base, [f.name for f in base.features]))
+            else:
+                out.append(record(view, projection, names))
+        return out, sorted(request)
+
+    def _projections(self, use: list[str] | str) -> list[Any]:
+        """Feast's projections of what is asked for, one a view."""
+        from feast.errors import FeatureServiceNotFoundException
+
+        if isinstance(use, str):
+            try:
+                return list(self._store.get_feature_service(use).feature_view_projections)
+            except FeatureServiceNotFoundException:
+                known = did_you_mean(use, [s.name for s in self._store.list_feature_services()])
+                raise ConfigError([f"glue.yaml features.use: no feature service {use!r} ({known})"]) from None
+        known_views = {v.name: v for v in self._store.list_all_feature_views()}
+        by_view: dict[str, list[str]] = {}
+        problems = []
+        for at, ref in enumerate(use):
+            name, _, feature = ref.partition(":")
+            where = f"glue.yaml features.use.{at}"
+            if name not in known_views:
+                problems.append(f"{where}: no feature view {name!r} ({did_you_mean(name, sorted(known_views))})")
+            elif feature not in (present := [f.name for f in known_views[name].features]):
+                problems.append(f"{where}: view {name} has no {feature!r} ({did_you_mean(feature, present)})")
+            else:
+                by_view.setdefault(name, []).append(feature)
+        if problems:
+            raise ConfigError(problems)
+        return [known_views[name][features].projection for name, features in by_view.items()]
+
+    def _view(self, name: str) -> Any:
+        return self._store.registry.get_any_feature_view(name, self._store.project)
+
+    def clock(self, view: str) -> tuple[str, str | None]:
+        """The columns of a view's source that say when a value happened, and when it was known."""
+        source = self._view(view).batch_source
+        return source.timestamp_field, source.created_timestamp_column or None
+
+    def join(self, rows: pa.Table, use: list[str] | str, views: list[FeatureView], *, delay_s: float = 0) -> Joined:
+        """The features of label rows as they were known at their time, or so long before it.
+
+        Feast joins what was known at a time, that moment included. Asked about `delay_s` earlier, with each TTL shorter
+        by as much, it gives the rows that were then in an online store that has each row `delay_s` after its time, and
+        of these the ones that are not too old when the request comes.
+
+        Args:
+            rows: key and request columns, and `event_timestamp` in UTC.
+            use: references or the name of a feature service.
+            views: of these references.
+            delay_s: how long after its time a row counts; only in a repository with a registry of its own.
+
+        Raises:
+            ToolError: the store gave other rows than it was given.
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        delay = timedelta(seconds=delay_s)
+        frame = _without_null_keys(rows, views).to_pandas()
+        frame[ROW] = np.arange(len(frame))
+        frame[EVENT_TIMESTAMP] -= delay
+        with _translate_errors("join"), self._importable(), self._shorter_ttl(delay, views):
+            job = self._store.get_historical_features(
+                entity_df=frame, features=self._asked(use), full_feature_names=True, filter_by_created_timestamp=True
+            )
+            got = job.to_arrow() if self.exact else pa.Table.from_pandas(job.to_df(), preserve_index=False)
+        lost = [n for v in views for f in v.features if (n := f"{v.name}__{f}") not in got.column_names]
+        if lost:
+            raise ToolError(f"the offline store lost the column {lost[0]}", hint="offline_store: {type: duckdb}")
+        order = np.argsort(got.column(ROW).to_numpy(), kind="stable")
+        if len(got) != len(frame) or (got.column(ROW).to_numpy()[order] != np.arange(len(frame))).any():
+            raise ToolError(f"the offline store gave {len(got)} rows for {len(frame)}: it loses or doubles rows")
+        if (np.diff(order) != 1).any():
+            got = got.take(pa.array(order))
+        at_once = np.zeros(len(frame), bool)
+        found = {}
+        for view in views:
+            if not view.on_demand:
+                found[view.name], known_now = _found(view, got, frame[EVENT_TIMESTAMP].to_numpy("datetime64[us]"))
+                at_once |= known_now
+        names = [f"{view.name}__{feature}" for view in views for feature in view.features]
+        return Joined(got.select(names), found, at_once)
+
+    def _asked(self, use: list[str] | str) -> Any:
+        return self._store.get_feature_service(use) if isinstance(use, str) else use
+
+    @contextlib.contextmanager
+    def _shorter_ttl(self, delay: timedelta, views: list[FeatureView]) -> Iterator[None]:
+        """Let what the views have be too old so much sooner."""
+        names = sorted({view.of for view in views if view.ttl_s}) if delay else []
+        before = [(view, view.ttl) for view in (self._view(name) for name in names)]
+
+        def apply(ttl_of: Callable[[timedelta], timedelta]) -> None:
+            for view, ttl in before:
+                view.ttl = ttl_of(ttl)
+            if before:
+                self._store.apply([view for view, _ in before])
+
+        apply(lambda ttl: max(ttl - delay, timedelta.resolution))  # 0 would be for ever
+        try:
+            yield
+        finally:
+            apply(lambda ttl: ttl)
+
+    def materialize(self, views: list[str], start: datetime, end: datetime) -> None:
+        """Fill the online store with the latest values of the views that happened from `start` to `end`."""
+        self._check_reachable()
+        with _translate_errors("materialize"), self._importable():
+            for view in map(self._view, views):
+                if self.exact and self._embedded is not None:
+                    from mlops_glue.adapters.feast.online import EmbeddedOnlineStore, is_plain
+
+                    if is_plain(view):
+                        EmbeddedOnlineStore().fill(self._store.config, view, start, end)
+                        continue
+                self._store.materialize(start_date=start, end_date=end, feature_views=[view.name])
+
+    def read(
+        self, use: list[str] | str, views: list[FeatureView], keys: list[dict[str, Any]], now: datetime
+    ) -> list[dict[str, Any]]:
+        """What the online store has for entities: `view__feature` of each, null where older than the TTL.
+
+        It may be called from several threads. A store that does not answer may be waited for many seconds.
+
+        Args:
+            use: references or the name of a feature service.
+            views: of these references.
+            keys: key and request columns of each row.
+            now: the time that the TTL counts from; some stores do not enforce it.
+
+        Raises:
+            ToolError: the store does not answer.
+        """
+        nobody = {c: _no_key(whole="INT" in v.types.get(k, "")) for v in views for k, c in v.keys.items()}
+        rows = [{k: nobody.get(k) if value is None else value for k, value in key.items()} for key in keys]
+        self._check_reachable()
+        try:
+            got = self._store.get_online_features(features=self._asked(use), entity_rows=rows, full_feature_names=True)
+        except Exception as error:
+            raise _translated(error, "online store") from error
+        values, times = got.to_dict(), got.to_dict(include_event_timestamps=True)
+        out: list[dict[str, Any]] = [{} for _ in keys]
+        for view in views:
+            for name in (f"{view.name}__{feature}" for feature in view.features):
+                stamps = times.get(f"{name}__ts", [0] * len(keys))
+                for row, value, stamp in zip(out, values[name], stamps, strict=True):
+                    stale = view.ttl_s and not view.on_demand and now.timestamp() - stamp > view.ttl_s
+                    row[name] = None if stale else value
+        return out
+
+    def _check_reachable(self) -> None:
+        """A connection is refused or late at once; Feast's clients would wait for seconds."""
+        if self._server is not None:
+            try:
+                socket.create_connection(self._server, timeout=0.2).close()
+            except OSError as error:
+                raise ToolError(f"online store at {self._server[0]}:{self._server[1]}: {brief(error)}") from None
+
+    def check(self) -> None:
+        """The registry can be read, and the online store answers.
+
+        Raises:
+            ToolError: it cannot, or does not.
+        """
+        self._check_reachable()
+        with _translate_errors("registry"), self._importable():
+            self._store.list_all_feature_views()
+
+    def teardown(self) -> None:
+        """Take away what the online store and the registry hold of this project."""
+        with _translate_errors("teardown"), self._importable():
+            self._store.teardown()
+
+
+def _import_feast() -> Any:
+    telemetry.off()
+    try:
+        with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+            import feast
+    except ImportError as error:
+        raise MissingExtra("feast", "features") from error
+    logging.getLogger("feast").setLevel(logging.CRITICAL)
+    return feast
+
+
+@contextlib.contextmanager
+def _translate_errors(action: str) -> Iterator[None]:
+    """Silence Feast, and raise its exceptions as ours."""
+    from mlops_glue.adapters.feast.definitions import quiet
+
+    try:
+        with quiet():
+            yield
+    except Exception as error:
+        raise _translated(error, action) from error
+
+
+def _translated(error: Exception, action: str) -> GlueError:
+    """An exception of Feast's in one line, without what a connection string holds."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(error, GlueError):
+        return error
+    if isinstance(cause, GlueError):
+        return cause
+    pattern = r"(//[^/@\s:]*:)[^/@\s]+@|(password[=: '\"]+)[^\s,'\"]+"
+    return ToolError(f"Feast, {action}: " + re.sub(pattern, r"\1\2***", brief(cause, 240)))
+
+
+def _found(
+    view: FeatureView, got: pa.Table, times: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Which rows found something in a view, and which of them something that was known at their very moment.
+
+    Raises:
+        ToolError: a value was known only after the moment that its row is about.
+    """
+    import numpy as np
+
+    known = f"{view.name}__known_timestamp"
+    if known not in got.column_names:  # another store does not tell: something is not null
+        found = np.logical_or.reduce([got.column(f"{view.name}__{f}").is_valid().to_numpy() for f in view.features])
+        return found, found
+    known_at = got.column(known).cast("timestamp[us]", safe=False).to_numpy().astype("datetime64[us]")
+    late = known_at > times
+    if late.any():
+        raise ToolError(f"view {view.name}: {int(late.sum())} values are of later than their label")
+    return ~np.isnat(known_at), known_at == times
+
+
+def _no_key(*, whole: bool) -> int | str:
+    """A key that finds nothing, in the place of null."""
+    return -(1 << 62) if whole else "\0none"
+
+
+def _without_null_keys(rows: pa.Table, views: list[FeatureView]) -> pa.Table:
+    """A null key finds nothing; a frame of pandas' would turn whole numbers beside it into fractions."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in {column for view in views for column in view.keys.values()}:
+        values = rows.column(name)
+        if values.null_count:
+            none = _no_key(whole=pa.types.is_integer(values.type))
+            rows = rows.set_column(rows.column_names.index(name), name, pc.fill_null(values, none))
+    return rows
+
+
+def utc(moment: Any) -> datetime:
+    """A NumPy or pandas moment in UTC as Python has it."""
+    import pandas as pd
+
+    stamp = pd.Timestamp(moment)
+    return (stamp.tz_localize(UTC) if stamp.tzinfo is None else stamp.tz_convert(UTC)).to_pydatetime()

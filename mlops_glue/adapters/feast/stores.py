@@ -1,0 +1,139 @@
+"""Which stores a Feast repository has, by `feature_store.yaml` and glue.yaml. Imports no Feast.
+
+`feature_store.yaml` needs to name nothing of this package, so that Feast alone can open it. What it leaves open gets
+the stores of this package. An online store that is named is taken as it is: `sqlite` is a file of the user's, in
+Feast's form. What glue.yaml's `features` says goes before all of that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mlops_glue.adapters.feast.redis import Address, parse_address
+from mlops_glue.errors import ConfigError, brief
+
+PACKAGE = "mlops_glue.adapters.feast"
+OFFLINE, ONLINE = f"{PACKAGE}.offline.AsofOfflineStore", f"{PACKAGE}.online.EmbeddedOnlineStore"
+REGISTRY = f"{PACKAGE}.registry.AtomicRegistryStore"
+FORMER_ONLINE = f"{PACKAGE}.online.PackedOnlineStore"  # in repositories that were written before this store
+ONLINE_PATH, REGISTRY_PATH = "data/online.db", "data/registry.db"
+INEXACT = {
+    "dask": "it drops rows whose features are older than the TTL, and duplicate rows",
+    "file": "it drops rows whose features are older than the TTL, and duplicate rows",
+    "ray": "it ignores the TTL and drops duplicate rows",
+}
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The stores of a repository, and the name of its project.
+
+    Attributes:
+        folder: of the repository.
+        project: Feast's name of it.
+        online: options of the online store, its `type` among them.
+        settings: everything in `feature_store.yaml`.
+    """
+
+    folder: Path
+    project: str
+    online: dict[str, Any]
+    settings: dict[str, Any]
+
+    @property
+    def online_file(self) -> Path | None:
+        """The file of the online store, where it is one."""
+        return self.folder / self.online["path"] if "path" in self.online else None
+
+    @property
+    def embedded(self) -> Path | None:
+        """The file of this package's online store; None: another one is configured."""
+        return self.folder / self.online.get("path", ONLINE_PATH) if self.online["type"] == ONLINE else None
+
+    @property
+    def redis(self) -> Address | None:
+        """Where Redis is, if it can be read without Feast; None: it cannot, or another store is configured."""
+        registry = self.settings.get("registry")
+        versioned = isinstance(registry, dict) and registry.get("enable_online_feature_view_versioning")
+        own_keys = self.settings.get("entity_key_serialization_version", 3) != 3
+        return None if self.online["type"] != "redis" or versioned or own_keys else parse_address(self.online)
+
+    @property
+    def server(self) -> tuple[str, int] | None:
+        """Host and port of an online store that is a server; None where Feast's options do not say."""
+        if self.online["type"] == "redis":
+            first = str(self.online.get("connection_string", "localhost:6379")).partition(",")[0]
+            host, _, port = first.rpartition(":")
+            host = host.rpartition("@")[2].rpartition("/")[2] or "localhost"
+            return (host, int(port)) if port.isdigit() else None
+        if self.online["type"] == "postgres":
+            return str(self.online.get("host", "localhost")), int(self.online.get("port", 5432))
+        return None
+
+
+def read_stores(root: Path, folder: str, online: dict[str, Any] | None = None) -> Stores:
+    """Read `feature_store.yaml`.
+
+    Args:
+        root: the project.
+        folder: of the repository, relative to the project.
+        online: options of an online store that goes before the file's.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    path = root / folder / "feature_store.yaml"
+    try:
+        text = os.path.expandvars(path.read_text(encoding="utf-8"))  # as Feast reads it
+        settings = dict(YAML(typ="safe", pure=True).load(text) or {})
+    except (OSError, YAMLError, ValueError) as error:
+        raise ConfigError([f"{path.relative_to(root)}: cannot be read: {brief(error)}"]) from error
+    options: Any = online or settings.get("online_store") or {"type": ONLINE, "path": ONLINE_PATH}
+    options = {"type": options} if isinstance(options, str) else dict(options)
+    if options["type"] == FORMER_ONLINE:
+        options["type"] = ONLINE
+        settings.pop("batch_engine", None)
+    return Stores(root / folder, settings.get("project", re.sub(r"\W", "_", root.name)), options, settings)
+
+
+def in_scratch(stores: Stores, scratch: Path, *, replay: bool) -> Stores:
+    """The same in a folder of its own, under a project name of its own.
+
+    Args:
+        stores: as they are configured.
+        scratch: the folder.
+        replay: keep the configured online store, unless it is a file.
+    """
+    online = stores.online if replay else {"type": ONLINE}
+    if "path" in online or online["type"] in (ONLINE, "sqlite"):
+        online = {**online, "path": str(scratch / "online.db")}
+    settings = {**stores.settings, "registry": str(scratch / "registry.db")}
+    return replace(stores, project=f"{stores.project}_replay_{os.getpid()}", online=online, settings=settings)
+
+
+def check_exact(offline: str | dict[str, Any], folder: str, *, inexact: bool) -> None:
+    """The offline store neither loses nor mis-values rows.
+
+    Raises:
+        ConfigError: it is known to, and `inexact` does not allow it.
+    """
+    kind = offline if isinstance(offline, str) else str(offline.get("type", "dask"))
+    if kind in INEXACT and not inexact:
+        raise ConfigError(
+            [f"{folder}/feature_store.yaml offline_store: {kind!r} is not exact: {INEXACT[kind]}"],
+            hint="offline_store: {type: duckdb}; features.inexact_store: true takes it all the same",
+        )
+
+
+def registry_options(given: str | dict[str, Any]) -> str | dict[str, Any]:
+    """The registry, where it is a local file, written whole or not at all: the same file, in Feast's form."""
+    options = {"path": given} if isinstance(given, str) else dict(given)
+    of_feast = {"registry_type", "registry_store_type"} & options.keys() or "://" in str(options.get("path", "://"))
+    return given if of_feast else {**options, "registry_store_type": REGISTRY}

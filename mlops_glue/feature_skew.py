@@ -1,0 +1,59 @@
+"""Is a feature served as it was trained on? When two values are the same, and how a difference is reported."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import layout
+from mlops_glue.adapters.feast.repository import utc
+from mlops_glue.records import FeatureList
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NOT_YET_KNOWN = "a row of the very moment of a request is not in the online store when it comes"
+DELAY_HINT = (
+    f"features: {{delay: 1s}} in {layout.CONFIG} takes what was known a second before, in training too; "
+    "or give each row of features the time from which it is known"
+)
+LAST_BITS = 1e-13  # in which sums of the same numbers in another order may differ, relative
+
+
+def differing_rows(trained: pa.ChunkedArray, served: pa.ChunkedArray, kind: str) -> list[int]:
+    """The rows of two columns that are not the `same`."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    equal = pc.fill_null(pc.equal(trained, served), False).to_numpy()
+    return [at for at in np.flatnonzero(~equal).tolist() if not same(trained[at].as_py(), served[at].as_py(), kind)]
+
+
+def describe(features: FeatureList, ref: str, key: dict[str, Any], moment: Any, trained: Any, served: Any) -> str:
+    """How a feature that is served otherwise than it was trained on is reported."""
+    view = next(view for view in features.views if view.name == ref.partition(":")[0])
+    about = ", ".join(f"{name} {key[name]}" for name in view.keys.values())
+    where = f"{ref}{about and f' of {about}'} at {utc(moment):%Y-%m-%d %H:%M:%S}"
+    return f"skew: {where} is {trained!r} in training and {served!r} from the online store"
+
+
+def same(trained: Any, served: Any, kind: str) -> bool:
+    """Null is null; a number may be one that Feast keeps as Float32, or differ in its last bits, as sums do."""
+    import numpy as np
+
+    none = [value is None or (isinstance(value, float) and np.isnan(value)) for value in (trained, served)]
+    if any(none):
+        return all(none)
+    if kind == "number":
+        if not isinstance(served, int | float):
+            return False
+        if isinstance(trained, int) and isinstance(served, int):
+            return trained == served
+        one, other = float(trained), float(served)
+        with np.errstate(over="ignore"):
+            short = float(np.float32(one)) == other or one == float(np.float32(other))
+        return short or math.isclose(one, other, rel_tol=LAST_BITS)
+    if kind == "datetime":
+        apart = abs(utc(trained) - utc(served))
+        return bool(apart.total_seconds() < 1)  # Feast keeps seconds in some stores
+    return type(trained) is type(served) and bool(trained == served)
