@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import layout
-from mlops_glue.adapters.feast.repository import utc
 from mlops_glue.records import FeatureList
 
 if TYPE_CHECKING:
@@ -57,3 +57,11 @@ def same(trained: Any, served: Any, kind: str) -> bool:
         apart = abs(utc(trained) - utc(served))
         return bool(apart.total_seconds() < 1)  # Feast keeps seconds in some stores
     return type(trained) is type(served) and bool(trained == served)
+
+
+def utc(moment: Any) -> datetime:
+    """A NumPy or pandas moment in UTC as Python has it."""
+    import pandas as pd
+
+    stamp = pd.Timestamp(moment)
+    return (stamp.tz_localize(UTC) if stamp.tzinfo is None else stamp.tz_convert(UTC)).to_pydatetime()

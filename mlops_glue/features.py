@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import layout, lookup_keys, tables
+from mlops_glue.adapters.feast.joined import Joined
 from mlops_glue.adapters.feast.online_file import OnlineFile
 from mlops_glue.adapters.feast.redis import RedisReader, can_read
-from mlops_glue.adapters.feast.repository import EVENT_TIMESTAMP, Joined, Repository
+from mlops_glue.adapters.feast.repository import EVENT_TIMESTAMP, Repository
 from mlops_glue.adapters.feast.stores import Stores, read_stores
 from mlops_glue.config import Config
 from mlops_glue.dates import infer_day_first

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from mlops_glue import feature_skew, layout, tables
 from mlops_glue import features as feast
-from mlops_glue.adapters.feast.repository import Repository, utc
+from mlops_glue.adapters.feast.repository import Repository
 from mlops_glue.config import Config
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import ToolError
@@ -65,7 +65,9 @@ def _sample(config: Config, root: Path, features: FeatureList) -> tuple[list[_Re
     times = timestamps_utc(sample, config.source.timestamps, features.day_first)
     keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()
     trained = sample.select([*features.columns]).to_pylist()
-    return [_Request(utc(time), *rest) for time, *rest in zip(times, keys, trained, strict=True)], len(order)
+    return [_Request(feature_skew.utc(time), *rest) for time, *rest in zip(times, keys, trained, strict=True)], len(
+        order
+    )
 
 
 def sampled_source(root: Path, path: Path, features: FeatureList, keys: list[dict[str, Any]], folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -24,8 +25,8 @@ import pytest
 
 from mlops_glue import config as configs
 from mlops_glue import features
-from mlops_glue.errors import ToolError
 from mlops_glue.records import FeatureList
+from mlops_glue.serving.lookup import NotReached, ThroughFeast
 from tests.conftest import Glue, until
 from tests.functional.test_cases import CHEAP, Ran, inside
 
@@ -485,8 +486,11 @@ def test_an_online_store_that_does_not_answer_is_given_up(project: Path, inside:
         edit(project / CONFIG, ("  repo: feature_repo", f"  online_store: {store}\n  repo: feature_repo"))
         live = features.open_live(configs.load(project), project)
         views, _ = live.views(["customers:balance"])
-        with pytest.raises(ToolError, match="no answer within 250 ms"):
-            live.read(["customers:balance"], views, [{"customer_id": 7}], datetime.now(UTC), deadline_s=0.25)
+        use = ["customers:balance"]
+        listed = FeatureList(use, views, {"balance": use[0]})
+        lookup = ThroughFeast(listed, 0.25, 0.0, read=lambda keys, now: live.read(use, views, keys, now))
+        with pytest.raises(NotReached, match="does not answer in time"):
+            asyncio.run(lookup.read([(7,)]))
 
 
 def _there(host: str, port: int) -> bool:

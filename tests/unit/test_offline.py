@@ -465,7 +465,7 @@ def test_a_job_of_historical_features(store: Any, tmp_path: Path) -> None:
 def test_values_are_of_the_declared_type(values: Any, declared: str, wanted: Any) -> None:
     from feast import types
 
-    from mlops_glue.adapters.feast.offline import arrow_type, cast
+    from mlops_glue.adapters.feast.declared_types import arrow_type, cast
 
     kind = eval(declared, vars(types))
     got = cast(values, kind, "v:x")
@@ -480,7 +480,7 @@ def test_values_are_of_the_declared_type(values: Any, declared: str, wanted: Any
 def test_values_that_the_declared_type_does_not_have(values: Any, declared: str) -> None:
     from feast import types
 
-    from mlops_glue.adapters.feast.offline import cast
+    from mlops_glue.adapters.feast.declared_types import cast
 
     column, kind = pa.array(values), getattr(types, declared)
     with pytest.raises(DataError) as refused:

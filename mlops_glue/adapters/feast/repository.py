@@ -14,39 +14,23 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import telemetry
 from mlops_glue.adapters.feast import stores
+from mlops_glue.adapters.feast.joined import Joined, found_in
 from mlops_glue.errors import ConfigError, GlueError, MissingExtra, ToolError, brief
 from mlops_glue.records import FeatureView
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 ROW = "glue_row"
 EVENT_TIMESTAMP = "event_timestamp"  # Feast's own name of the label rows' time
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Label rows with their features.
-
-    Attributes:
-        table: a column `view__feature` each, in the order of the label rows.
-        found: by view, whether each row found something in it; of shape (rows,).
-        at_once: whether what a row found was known at its very moment, or the store does not tell; of shape (rows,).
-    """
-
-    table: pa.Table
-    found: dict[str, np.ndarray[Any, Any]]
-    at_once: np.ndarray[Any, Any]
 
 
 class Repository:
@@ -231,7 +215,7 @@ class Repository:
         found = {}
         for view in views:
             if not view.on_demand:
-                found[view.name], known_now = _found(view, got, frame[EVENT_TIMESTAMP].to_numpy("datetime64[us]"))
+                found[view.name], known_now = found_in(view, got, frame[EVENT_TIMESTAMP].to_numpy("datetime64[us]"))
                 at_once |= known_now
         names = [f"{view.name}__{feature}" for view in views for feature in view.features]
         return Joined(got.select(names), found, at_once)
@@ -363,27 +347,6 @@ def _translated(error: Exception, action: str) -> GlueError:
     return ToolError(f"Feast, {action}: " + re.sub(pattern, r"\1\2***", brief(cause, 240)))
 
 
-def _found(
-    view: FeatureView, got: pa.Table, times: np.ndarray[Any, Any]
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Which rows found something in a view, and which of them something that was known at their very moment.
-
-    Raises:
-        ToolError: a value was known only after the moment that its row is about.
-    """
-    import numpy as np
-
-    known = f"{view.name}__known_timestamp"
-    if known not in got.column_names:  # another store does not tell: something is not null
-        found = np.logical_or.reduce([got.column(f"{view.name}__{f}").is_valid().to_numpy() for f in view.features])
-        return found, found
-    known_at = got.column(known).cast("timestamp[us]", safe=False).to_numpy().astype("datetime64[us]")
-    late = known_at > times
-    if late.any():
-        raise ToolError(f"view {view.name}: {int(late.sum())} values are of later than their label")
-    return ~np.isnat(known_at), known_at == times
-
-
 def _no_key(*, whole: bool) -> int | str:
     """A key that finds nothing, in the place of null."""
     return -(1 << 62) if whole else "\0none"
@@ -400,11 +363,3 @@ def _without_null_keys(rows: pa.Table, views: list[FeatureView]) -> pa.Table:
             none = _no_key(whole=pa.types.is_integer(values.type))
             rows = rows.set_column(rows.column_names.index(name), name, pc.fill_null(values, none))
     return rows
-
-
-def utc(moment: Any) -> datetime:
-    """A NumPy or pandas moment in UTC as Python has it."""
-    import pandas as pd
-
-    stamp = pd.Timestamp(moment)
-    return (stamp.tz_localize(UTC) if stamp.tzinfo is None else stamp.tz_convert(UTC)).to_pydatetime()
