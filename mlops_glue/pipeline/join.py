@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import features as feast
 from mlops_glue import feature_skew, layout, tables
+from mlops_glue import features as feast
 from mlops_glue.adapters.feast.repository import Repository
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
@@ -121,7 +121,8 @@ def check_before(
                 features, ref, key, moments[at[first]], trained[first].as_py(), served[first].as_py()
             )
             raise CheckFailed(
-                f"{difference} just before ({len(wrong):,} of {len(moments):,} label rows): {feature_skew.NOT_YET_KNOWN}",
+                f"{difference} just before ({len(wrong):,} of {len(moments):,} label rows): "
+                f"{feature_skew.NOT_YET_KNOWN}",
                 hint=feature_skew.DELAY_HINT,
             )
 

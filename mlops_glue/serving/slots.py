@@ -18,8 +18,8 @@ from mlops_glue.errors import GlueError
 from mlops_glue.records import Servable
 from mlops_glue.serving.backoff import Backoff
 from mlops_glue.serving.lookup import Lookup
-from mlops_glue.serving.not_found import NotFound
 from mlops_glue.serving.model import Model
+from mlops_glue.serving.not_found import NotFound
 from mlops_glue.serving.settings import DESIRED, LAST_GOOD, Settings
 from mlops_glue.serving.unseen import UnseenValues
 
