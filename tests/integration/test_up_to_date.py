@@ -28,7 +28,8 @@ def _tracked(root: Path, rng: random.Random) -> Path:
 
 
 def _control(root: Path, rng: random.Random) -> Path:
-    return root / rng.choice(["glue.yaml", "dvc.yaml", "dvc.lock"])
+    files = [root / name for name in ("glue.yaml", "dvc.yaml", "dvc.lock")]
+    return rng.choice([file for file in files if file.is_file()])  # a change before may have removed one
 
 
 def append(root: Path, rng: random.Random) -> None:
