@@ -124,6 +124,7 @@ def all_match(values: pa.ChunkedArray, pattern: str) -> bool:
 
 
 def matches(values: pa.ChunkedArray, pattern: str) -> Any:
+    """A boolean for each text: whether the pattern is found in it; False for a null."""
     import pyarrow.compute as pc
 
     return pc.fill_null(pc.match_substring_regex(values, pattern), False)

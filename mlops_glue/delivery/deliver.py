@@ -49,14 +49,10 @@ def deliver(
     from mlops_glue.delivery.promote import promote as to_alias
     from mlops_glue.delivery.publish import publish
     from mlops_glue.pipeline.fingerprint import fingerprint as fingerprint_of
-    from mlops_glue.pipeline.fingerprint import packages as packages_of
 
     with staged("publish", on_stage) as stage:
         fingerprint = fingerprint_of(root)
-        packages = packages_of(config, root)
-        before = _last(root)
-        if not trained and before.get("fingerprint") == fingerprint:
-            packages |= before.get("packages", {})  # those that the model was made with
+        packages = _packages(config, root, None if trained else fingerprint)
         store = Store(root, configs.tracking_uri(config))
         version, new = publish(config, root, store, fingerprint, revision(config, root), took_s=took_s)
         stage.outcome, stage.reasons = "executed" if new else "unchanged", [f"{config.model_name} v{version}"]
@@ -85,6 +81,21 @@ def deliver(
     }
     files.write_json(root / layout.DELIVERY, delivery)
     return delivery
+
+
+def _packages(config: configs.Config, root: Path, fingerprint: str | None) -> dict[str, Any]:
+    """The versions of the packages that the model was made with.
+
+    Args:
+        config: of the project.
+        root: the project folder.
+        fingerprint: of a result that was not trained now. If the last run delivered it, that run's versions count.
+    """
+    from mlops_glue.pipeline.fingerprint import packages
+
+    before = _last(root)
+    former = before.get("packages", {}) if before.get("fingerprint") == fingerprint is not None else {}
+    return packages(config, root) | former
 
 
 def _online(

@@ -41,6 +41,7 @@ class Recorder:
         self.ended: list[StageResult] = []
 
     def __call__(self, name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
+        """Pass a stage's event on; keep it where the stage has ended."""
         self._on_stage(name, outcome, seconds, reasons)
         if outcome in OUTCOMES:
             self.ended.append(StageResult(name, outcome, round(seconds, 3), reasons))

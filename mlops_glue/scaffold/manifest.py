@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import __version__, files, layout
-from mlops_glue import config as configs
 from mlops_glue.errors import UsageError
-from mlops_glue.scaffold import feature_repo
 
 Answers = dict[str, dict[str, Any]]  # by template folder: what its templates take
 
@@ -30,6 +28,9 @@ class Part:
 
 def render(answers: Answers) -> dict[str, str]:
     """The text of every file by path, as this version's templates make it of the answers."""
+    from mlops_glue import config as configs
+    from mlops_glue.scaffold import feature_repo
+
     made: dict[str, str] = {}
     for template, values in answers.items():
         made |= feature_repo.repository_files(values) if template == "feast" else _render(template, values)

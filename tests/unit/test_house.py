@@ -1,0 +1,30 @@
+"""The sizes that the package keeps, so that a reader takes a file in at once."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "mlops_glue"
+FILE_LINES, FUNCTION_LINES = 400, 60
+TABLES = {"assessment/capabilities.py"}  # one table of what is looked for
+
+
+def sources() -> dict[str, str]:
+    return {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
+
+
+def test_no_file_is_long() -> None:
+    long = {name for name, text in sources().items() if text.count("\n") > FILE_LINES}
+    assert long == TABLES
+
+
+def test_no_function_is_long() -> None:
+    long = [
+        f"{name}:{node.lineno} {node.name}"
+        for name, text in sources().items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno >= FUNCTION_LINES
+    ]
+    assert not long
