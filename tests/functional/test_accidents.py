@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import Glue, until
+from tests.support.project import Glue
+from tests.support.server import until
 
 FAST = ["--set", "train.estimator=sklearn.linear_model.LogisticRegression", "--set", "train.params={max_iter: 200}"]
 

@@ -14,9 +14,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes
 
 from mlops_glue import config
 from mlops_glue.scaffold import script as scripts
-from tests.conftest import Glue
-
-BOOM = "raise SystemExit('this file must not be run')\n"
+from tests.support.project import BOOM, Glue, contents
 
 
 def git(folder: Path, *words: str) -> str:
@@ -114,12 +112,6 @@ REPOSITORIES = {
         "../penguins.csv",
     ),
 }
-
-
-def contents(top: Path) -> dict[str, bytes]:
-    """Every file but git's and DVC's own notes."""
-    files = (p for p in top.rglob("*") if p.is_file() and ".git" not in p.parts and "tmp" not in p.parts)
-    return {p.relative_to(top).as_posix(): p.read_bytes() for p in files}
 
 
 @pytest.mark.parametrize("make", REPOSITORIES, ids=lambda make: make.__name__)

@@ -10,8 +10,7 @@ import pytest
 
 from mlops_glue import config, tables
 from mlops_glue.scaffold import feast
-from tests.conftest import Glue
-from tests.functional.test_adopt import BOOM, contents
+from tests.support.project import BOOM, Glue, contents
 
 DEFINITIONS = """\
 from datetime import timedelta

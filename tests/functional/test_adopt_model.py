@@ -22,8 +22,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from mlops_glue.errors import GlueError
 from mlops_glue.pipeline.convert import convert
-from tests.conftest import Glue
-from tests.functional.test_adopt import contents
+from tests.support.project import Glue, contents
 
 TABLE = palmerpenguins.load_penguins().dropna().reset_index(drop=True)
 X, Y = TABLE[["island", "bill_length_mm", "year", "sex", "body_mass_g"]], TABLE["species"]

@@ -13,7 +13,7 @@ import pytest
 from mlops_glue.assessment import tree
 from mlops_glue.assessment.capabilities import CAPABILITIES, RUBRIC
 from mlops_glue.assessment.scan import collect
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 TRAIN = """import mlflow
 from sklearn.metrics import accuracy_score

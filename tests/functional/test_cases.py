@@ -6,7 +6,6 @@ are what is tried here.
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import json
 import re
@@ -21,41 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import cli
 from mlops_glue.config import Serve
 from mlops_glue.pipeline.stages import FORMAT
 from mlops_glue.schema import Schema
 from mlops_glue.serving import contract
-
-Ran = tuple[int, str, str]
-CHEAP = ["--set", "train.params={max_iter: 5}", "--set", "train.estimator="]
-
-
-@pytest.fixture
-def inside(tools: None, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """Run a command in this process: exit code, stdout, stderr."""
-
-    def run(*words: str, cwd: Path) -> Ran:
-        with contextlib.chdir(cwd), pytest.raises(SystemExit) as stop:
-            cli.main(list(words))
-        out, err = capfd.readouterr()
-        assert "Traceback" not in err and "a bug in glue" not in err, err
-        return int(stop.value.code or 0), out, err
-
-    return run
-
-
-def table(rows: int = 60, **columns: Any) -> pd.DataFrame:
-    """A number that tells the target, noise, a category, and the target `y` of yes and no."""
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=rows)
-    made = {
-        "x": x.round(4),
-        "noise": rng.normal(size=rows).round(4),
-        "town": rng.choice(["Ulm", "Bonn", "Kiel"], size=rows),
-        "y": np.where(x + 0.3 * rng.normal(size=rows) > 0, "yes", "no"),
-    }
-    return pd.DataFrame(made | columns)
+from tests.support.project import CHEAP, Ran, table
 
 
 def csv(text: str | pd.DataFrame, encoding: str = "utf-8", name: str = "t.csv", **how: Any) -> Callable[[Path], Path]:

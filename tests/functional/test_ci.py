@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from mlops_glue import __version__
-from tests.conftest import Glue
+from tests.support.github import project
+from tests.support.project import Glue
 
 ROOT = Path(__file__).parents[2]
 IMAGES = {
@@ -29,45 +30,6 @@ IMAGES = {
     "azure": "acme.azurecr.io/churn",
     "other": "registry.example.org:5000/acme/churn",
 }
-YAML = """\
-glue: 1
-project: churn
-data:
-  sources:
-    t: {{path: t.csv, entity: who, timestamp: at}}
-  {remote}
-  labels: {{source: t, target: y, task: binary}}
-train: {{}}
-serve:
-  api_keys: ["${{API_KEY}}"]
-  prediction_log: "s3://${{LOG_BUCKET}}/log"
-{features}
-monitor: {{on_alert: [retrain], retrain: {{data: reread}}}}
-environments:
-  prod:
-    tracking: {{uri: {tracking}}}
-    features: {{online_store: {{type: redis, connection_string: "${{REDIS_URL}}"}}}}
-ci: {ci}
-"""
-
-
-def project(
-    root: Path, ci: dict[str, Any], *, remote: bool = True, features: bool = False, tracked: bool = True
-) -> Path:
-    """What `glue ci` needs: a config, a table that git tracks."""
-    root.mkdir(parents=True)
-    (root / "t.csv").write_text("who,at,x,y\n1,2024-01-01,1,0\n")
-    text = YAML.format(
-        remote="remote: ${DVC_REMOTE_URL}" if remote else "",
-        features='features: {use: ["v:f"]}' if features else "",
-        tracking='"${MLFLOW_TRACKING_URI}"' if tracked else "null",
-        ci=json.dumps({"env": "prod", **ci}),
-    )
-    (root / "glue.yaml").write_text(text)
-    if features:
-        (root / "feature_repo").mkdir()
-        (root / "feature_repo/feature_store.yaml").write_text("project: p\nregistry: ${FEAST_REGISTRY}\n")
-    return root
 
 
 def commit(root: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 
 def sh(command: str, cwd: Path) -> str:

@@ -27,50 +27,9 @@ from mlops_glue import config as configs
 from mlops_glue import features
 from mlops_glue.records import FeatureList
 from mlops_glue.serving.lookup import NotReached, ThroughFeast
-from tests.conftest import Glue, until
-from tests.functional.test_cases import CHEAP, Ran, inside
-
-__all__ = ["inside"]  # a fixture
-
-START = pd.Timestamp("2026-01-01", tz="UTC")
-TRANSFORM = """
-import pandas as pd
-
-def build(tables):
-    events = tables["events"].sort_values(["customer_id", "at"], kind="stable")
-    by = events.groupby("customer_id")["amount"]
-    return {"spent": events[["customer_id", "at"]].assign(before=by.cumsum() - events["amount"])}
-"""
-SPENT = """
-spent = FeatureView(
-    name="spent", entities=[entity_customer_id], ttl=timedelta(0), schema=[Field(name="before", dtype=Float64)],
-    source=FileSource(name="spent", path="../artifacts/featurize/tables/spent.parquet", timestamp_field="at"),
-)
-"""
-
-
-def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Fifty customers whose balance, told anew every ten days, tells the target of 600 events."""
-    rng = np.random.default_rng(0)
-    known = []
-    for day in range(0, 60, 10):
-        known.append(
-            pd.DataFrame(
-                {
-                    "customer_id": np.arange(50),
-                    "at": START + pd.Timedelta(days=day),
-                    "balance": rng.normal(size=50).round(3),
-                    "town": rng.choice(["Ulm", "Bonn"], 50),
-                }
-            )
-        )
-    customers = pd.concat(known, ignore_index=True)
-    seconds = np.sort(rng.choice(60 * 86_400, 600, replace=False))
-    events = pd.DataFrame({"customer_id": rng.integers(0, 50, 600), "at": START + pd.to_timedelta(seconds, unit="s")})
-    events["amount"] = rng.gamma(2, 10, 600).round(2)
-    seen = pd.merge_asof(events, customers.sort_values("at"), on="at", by="customer_id")
-    events["y"] = np.where(seen["balance"] + 0.5 * rng.normal(size=600) > 0, "yes", "no")
-    return customers, events
+from tests.support.feature_project import CONFIG, DEFINITIONS, SPENT, START, TRANSFORM, edit, tables
+from tests.support.project import CHEAP, Glue, Ran
+from tests.support.server import POSTGRES, REDIS, is_listening, until
 
 
 @pytest.fixture
@@ -86,14 +45,6 @@ def project(tmp_path: Path, inside: Callable[..., Ran], empty_store: Path) -> Pa
     assert code == 0, err
     shutil.copy(empty_store, tmp_path / "p")
     return tmp_path / "p"
-
-
-def edit(path: Path, *pairs: tuple[str, str]) -> None:
-    text = path.read_text()
-    for old, new in pairs:
-        assert old in text, old
-        text = text.replace(old, new, 1)
-    path.write_text(text)
 
 
 def with_transform(root: Path, code: str = TRANSFORM) -> None:
@@ -132,7 +83,6 @@ def target_in_a_feature(root: Path) -> None:
     leak[pd.read_csv(path).columns].to_csv(path, index=False)
 
 
-DEFINITIONS, CONFIG = "feature_repo/definitions.py", "glue.yaml"
 REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "an unknown view": (in_file(CONFIG, ('"customers:balance"', '"customer:balance"')), 2, "did you mean 'customers'?"),
     "an unknown feature": (
@@ -493,16 +443,6 @@ def test_an_online_store_that_does_not_answer_is_given_up(project: Path, inside:
             asyncio.run(lookup.read([(7,)]))
 
 
-def _there(host: str, port: int) -> bool:
-    with socket.socket() as one:
-        one.settimeout(1)
-        return one.connect_ex((host, port)) == 0
-
-
-REDIS = os.environ.get("GLUE_TEST_REDIS", "127.0.0.1:6379")
-POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
-
-
 def online_stores() -> dict[str, tuple[str, str]]:
     host, _, port = POSTGRES.partition(":")
     options = f"host: {host}, port: {port}, database: test, user: postgres, password: '', sslmode: disable"
@@ -531,7 +471,7 @@ def test_another_offline_store_is_told_not_to_say_when_a_value_was_known(
 def test_any_online_store_of_feasts(kind: str, project: Path, inside: Callable[..., Ran]) -> None:
     address, store = online_stores()[kind]
     host, _, port = address.partition(":")
-    if address and not _there(host, int(port)):
+    if address and not is_listening(host, int(port)):
         pytest.skip(f"no {kind} at {address}")
     name = f"t{uuid.uuid4().hex[:12]}"
     edit(project / "feature_repo/feature_store.yaml", ("project: p", f"project: {name}"))
@@ -568,7 +508,7 @@ def test_any_online_store_of_feasts(kind: str, project: Path, inside: Callable[.
 
 def test_an_offline_store_that_is_a_server(project: Path, inside: Callable[..., Ran]) -> None:
     host, _, port = POSTGRES.partition(":")
-    if not _there(host, int(port)):
+    if not is_listening(host, int(port)):
         pytest.skip(f"no postgres at {POSTGRES}")
     import psycopg
 

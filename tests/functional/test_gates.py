@@ -11,10 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import Glue
-from tests.functional.test_cases import CHEAP, Ran, inside, table
-
-__all__ = ["inside"]  # a fixture
+from tests.support.project import CHEAP, Glue, Ran, table
 
 
 def replaced(old: str, new: str) -> Callable[[Path], None]:

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mlops_glue import config
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 ROWS = 120
 

@@ -24,8 +24,9 @@ from mlops_glue import features
 from mlops_glue.delivery.skew import replay
 from mlops_glue.records import FeatureList
 from mlops_glue.scoring import Bundle
-from tests.conftest import JSON, Glue, serving
-from tests.functional.test_features import edit
+from tests.support.feature_project import edit
+from tests.support.project import Glue
+from tests.support.server import JSON, serving
 
 SMALL = (("3_000, 200_000, 240", "400, 7_500, 240"),)  # customers, transactions and days
 FEATURES = "artifacts/featurize/tables/transaction_features.parquet"

@@ -26,7 +26,7 @@ from mlops_glue.monitoring.labels import TRUTH
 from mlops_glue.monitoring.retrain import retrain
 from mlops_glue.pipeline.stages import FORMAT
 from mlops_glue.scoring import Bundle
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 OLD, NOW = 3600, datetime(2026, 11, 28, tzinfo=UTC)
 BEFORE, AFTER = [1.5, 1.2, -0.2, 0.2, 0.3, 0.0], [0.5, 0.3, 2.0, -1.5, 0.0, 0.0]  # what buys, and by how much

@@ -20,9 +20,9 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import features
 from mlops_glue.records import FeatureList
-from tests.conftest import Glue, ask, serving, until, with_serve
-from tests.functional.test_cases import CHEAP
-from tests.functional.test_features import CONFIG, DEFINITIONS, REDIS, _there, edit, tables
+from tests.support.feature_project import CONFIG, DEFINITIONS, edit, tables
+from tests.support.project import CHEAP, Glue
+from tests.support.server import REDIS, ask, is_listening, serving, until, with_serve
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ class Gate:
 def test_redis_which_goes_and_comes_back_and_is_emptied(filled: Path, glue: Glue) -> None:
     """Each is in `degraded` while it is so; what is wrong is a 503, and what is not found is counted."""
     host, _, port = REDIS.partition(":")
-    if not _there(host, int(port)):
+    if not is_listening(host, int(port)):
         pytest.skip(f"no redis at {REDIS}")
     gate = Gate(host, int(port))
     in_environment(filled, f"{{type: redis, connection_string: '{gate.address}'}}")

@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 
 from mlops_glue.files import digest
-from tests.conftest import Glue, ask, serving
+from tests.support.project import Glue
+from tests.support.server import ask, serving
 
 SERVE = "{poll_s: 0.5, prediction_log: data/predictions, log: {rotate_s: 0.5}}"
 MONITOR = """{labels: {path: data/labels, id: request, row: row, target: bought}, performance: {metric: accuracy},

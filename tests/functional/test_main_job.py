@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 
 def test_the_life_of_a_project(penguins: Path, cold_glue: Glue) -> None:

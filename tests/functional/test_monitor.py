@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import Glue, ask, serving
+from tests.support.project import Glue
+from tests.support.server import ask, serving
 
 SINCE = ["--no-page", "--last", "2d", "--json"]
 

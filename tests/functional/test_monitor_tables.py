@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from mlops_glue.adapters import dvc
-from tests.conftest import Glue, on_penguins
-from tests.functional.test_features import tables
+from tests.support.feature_project import tables
+from tests.support.project import Glue, on_penguins
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mlops_glue import telemetry
-from tests.conftest import Glue, ask, row_of, serving
+from tests.support.project import Glue, row_of
+from tests.support.server import ask, serving
 
 HOOK = """
 import json, os, sys

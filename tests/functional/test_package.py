@@ -20,8 +20,8 @@ import yaml
 
 from mlops_glue import layout
 from mlops_glue.serving.metrics import HELP
-from tests.conftest import Glue, ask, on_penguins, until
-from tests.workflows import free_port
+from tests.support.project import Glue, on_penguins
+from tests.support.server import ask, free_port, until
 
 ROW = {"island": "Dream", "year": 2008, "bill_length_mm": 40.0, "bill_depth_mm": 18.0}
 WATCHING = ("alerts.yml", "grafana/dashboard.json")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 
 def commit(root: Path) -> None:

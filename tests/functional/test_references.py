@@ -14,8 +14,9 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
 from mlops_glue.adapters import skops
 from mlops_glue.pipeline.train import threads_for
 from mlops_glue.schema import Schema
-from tests.conftest import Glue, ask, serving
-from tests.reference import REFERENCES, Reference
+from tests.support.project import Glue
+from tests.support.reference import REFERENCES, Reference
+from tests.support.server import ask, serving
 
 
 def scores(reference: Reference, raw: pd.DataFrame, train: Any, test: Any) -> dict[str, float]:

@@ -19,7 +19,7 @@ import pytest
 from mlops_glue import files, layout
 from mlops_glue.assessment.scan import collect
 from mlops_glue.monitoring import history
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(2)>'

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 
 def edit(project: Path, old: str, new: str) -> None:

@@ -16,7 +16,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from mlops_glue import tables
 from mlops_glue.scoring import Bundle
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 WEATHER = ["temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib"]
 KEPT = ["time_hour", "dep_delay", "carrier", "origin", "hour", "distance", *WEATHER, "late"]

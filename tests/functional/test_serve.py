@@ -23,7 +23,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.conftest import JSON, Glue, answering, ask, on_penguins, row_of, serving, until, with_serve
+from tests.support.project import Glue, on_penguins, row_of
+from tests.support.server import JSON, answering, ask, serving, until, with_serve
 
 
 @pytest.fixture(scope="module")

@@ -31,8 +31,9 @@ from mlops_glue.records import Servable
 from mlops_glue.serving.follow import Follower
 from mlops_glue.serving.initial import unchanged_champion
 from mlops_glue.serving.settings import Settings
-from tests.conftest import JSON, Glue, answering, ask, on_penguins, row_of, serving, until, with_serve
-from tests.integration.test_poisoned import endless
+from tests.support.models import endless
+from tests.support.project import Glue, on_penguins, row_of
+from tests.support.server import JSON, answering, ask, serving, until, with_serve
 
 QUICK = "{poll_s: 0.5, prediction_log: data/predictions}"
 SLOW = "{poll_s: 600, prediction_log: data/predictions}"  # the registry is not asked; to import MLflow takes seconds

@@ -13,8 +13,9 @@ import pytest
 
 from mlops_glue import console
 from mlops_glue.delivery import describe
-from tests.conftest import Glue, until
-from tests.terminal import Screen, Terminal
+from tests.support.project import Glue
+from tests.support.server import until
+from tests.support.terminal import Screen, Terminal
 
 STAGES = ["ingest", "validate", "split", "featurize", "train", "package", "evaluate", "publish", "promote"]
 LINE = re.compile(r"(\w+) \.+ (executed|restored|unchanged|failed|refused) +\d+\.\d s.*")

@@ -13,8 +13,7 @@ import pytest
 
 from mlops_glue.delivery import tracked_run
 from mlops_glue.errors import UsageError
-from tests.conftest import Glue
-from tests.functional.test_adopt import contents
+from tests.support.project import Glue, contents
 
 SCRIPT = """\
 import json, os, sys

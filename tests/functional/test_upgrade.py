@@ -15,7 +15,7 @@ from mlops_glue import layout
 from mlops_glue.commands.ci import ci
 from mlops_glue.commands.init import init
 from mlops_glue.scaffold import manifest
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 SHARE = "  test_size: 0.2  # share of the rows in the holdout\n"
 OLDER: dict[str, Callable[[str], str]] = {  # what the templates were before

@@ -20,9 +20,9 @@ from typing import Any
 import palmerpenguins
 import pytest
 
-from tests.conftest import Glue
-from tests.functional.test_ci import project
-from tests.workflows import Job, Runner, free_port, holds
+from tests.support.github import Job, Runner, holds, project
+from tests.support.project import Glue
+from tests.support.server import free_port
 
 ROOT = Path(__file__).parents[2]
 POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")

@@ -15,7 +15,7 @@ from dvc.config import Config
 
 from mlops_glue.adapters import dvc
 from mlops_glue.errors import StageError
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 
 def test_the_two_internal_names_are_there() -> None:

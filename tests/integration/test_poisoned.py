@@ -39,6 +39,7 @@ from mlops_glue.monitoring.observe import VersionLoader
 from mlops_glue.schema import Column, Schema
 from mlops_glue.scoring import Bundle
 from mlops_glue.serving.model import Model
+from tests.support.models import endless
 
 X = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
 Y = (X[:, 0] + X[:, 1] > 0).astype(int)
@@ -367,29 +368,6 @@ def test_forests_send_null_where_scikit_learn_does(estimator: object, bundle: Pa
         np.testing.assert_allclose(got[1], model.predict_proba(asked), atol=1e-5)
     else:
         np.testing.assert_allclose(np.ravel(got[0]), model.predict(asked), atol=1e-5)
-
-
-def endless(folder: Path) -> None:
-    """A sound bundle whose model counts to 2^62 before it answers."""
-    model = onnx.load(folder / "model.onnx")
-    kinds = (TensorProto.BOOL, TensorProto.FLOAT)
-    told = [helper.make_tensor_value_info(name, kind, []) for name, kind in zip(("go", "x"), kinds, strict=True)]
-    inner = [helper.make_tensor_value_info("n", TensorProto.INT64, []), *told]
-    outer = [helper.make_tensor_value_info(f"{name}2", kind, []) for name, kind in zip(("go", "x"), kinds, strict=True)]
-    step = [helper.make_node("Identity", ["go"], ["go2"]), helper.make_node("Identity", ["x"], ["x2"])]
-    body = helper.make_graph(step, "body", inner, outer)
-    constants = [
-        helper.make_tensor("most", TensorProto.INT64, [], [2**62]),
-        helper.make_tensor("yes", TensorProto.BOOL, [], [True]),
-        helper.make_tensor("zero", TensorProto.FLOAT, [], [0.0]),
-    ]
-    model.graph.initializer.extend(constants)
-    last = model.graph.output[1].name
-    for node in model.graph.node:
-        node.output[:] = ["before" if name == last else name for name in node.output]
-    model.graph.node.append(helper.make_node("Loop", ["most", "yes", "zero"], ["end"], body=body))
-    model.graph.node.append(helper.make_node("Add", ["before", "end"], [last]))
-    (folder / "model.onnx").write_bytes(model.SerializeToString())
 
 
 def test_a_model_that_never_answers_is_refused_in_time_and_one_that_does_is_tried_once(

@@ -22,7 +22,8 @@ from mlops_glue.errors import ToolError
 from mlops_glue.serving import segments
 from mlops_glue.serving.segments import FORMAT, About, Column, Segment
 from mlops_glue.serving.ship import Shipping, retain, ship_once
-from tests.conftest import Glue, answering, ask, on_penguins, row_of, serving, with_serve
+from tests.support.project import Glue, on_penguins, row_of
+from tests.support.server import answering, ask, serving, with_serve
 
 FIELDS = [Column("amount", "number", "double"), Column("shop", "category", "string"), Column("at", "datetime", "")]
 ABOUT = About(FORMAT, "fraud", 7, "f" * 64, FIELDS, ["no", "yes"])

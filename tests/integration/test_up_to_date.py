@@ -16,7 +16,7 @@ import pytest
 from mlops_glue import layout
 from mlops_glue.pipeline import up_to_date
 from mlops_glue.pipeline.up_to_date import LastRun
-from tests.conftest import Glue
+from tests.support.project import Glue
 
 Change = Callable[[Path, random.Random], None]
 

@@ -19,7 +19,7 @@ from mlops_glue.delivery.rows import Rows, identities
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import MIN_FRESH_ROWS
 from mlops_glue.pipeline.split import split
-from tests.unit.test_split import project, rows_of
+from tests.support.splits import project, rows_of
 
 SIZES = st.lists(st.sampled_from([1, 99, 100, 101, 150, 333, 640]), min_size=1, max_size=3)
 EVENT = np.datetime64("2026-01-01", "us")

@@ -14,7 +14,6 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 import xgboost
@@ -31,14 +30,11 @@ from mlops_glue import files
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.delivery import publish
-from mlops_glue.pipeline.package import kept
 from mlops_glue.pipeline.train import _fitted, chosen, kind_of
 from mlops_glue.scaffold.package import requirement_names
 from mlops_glue.scaffold.pins import pinned
-from mlops_glue.schema import Column, Schema
 from mlops_glue.scoring import Bundle
-
-NAMES = ["a", "b", "c"]
+from tests.support.models import made, through
 
 
 def xgb(**how: Any) -> Any:
@@ -96,31 +92,6 @@ TARGETS: dict[str, list[Any]] = {  # labels, in order
     "with gaps": [3, 4, 9],
     "digits as text": ["0", "1", "10"],
 }
-
-
-def made(labels: list[Any] | None, seed: int, rows: int = 90) -> tuple[pd.DataFrame, Any, Schema]:
-    """Rows that tell the label, some with a null or an extreme; no two classes have equally many rows."""
-    rng = np.random.default_rng(seed)
-    frame = pd.DataFrame(rng.normal(size=(rows, 3)).astype(np.float32), columns=NAMES)
-    columns = [Column(name, "number", "double") for name in NAMES]
-    value = frame["a"] - 0.5 * frame["b"]
-    if labels is None:
-        return frame, value.to_numpy(np.float64), Schema("regression", "y", columns)
-    at = np.digitize(value, [0.3] if len(labels) == 2 else [-0.6, 0.3])
-    task = "binary" if len(labels) == 2 else "multiclass"
-    return frame, np.array(labels)[at], Schema(task, "y", columns, labels)
-
-
-def through(folder: Path, estimator: Any, frame: pd.DataFrame, target: Any, schema: Schema) -> tuple[Any, Bundle]:
-    """The fitted estimator, and the bundle that comes of it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model, _ = _fitted(estimator, frame, target, classes=schema.labels is not None)
-        model = chosen(model)
-        skops.save(model, folder / "kept.skops")
-        kept(skops.load(folder / "kept.skops"), folder / "kept.skops", schema, frame, folder / "bundle")
-    files.write_json(folder / "bundle" / "schema.json", schema.to_dict())
-    return model, Bundle(folder / "bundle")
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -20,8 +20,7 @@ import pytest
 from mlops_glue import layout
 from mlops_glue.adapters import dvc
 from mlops_glue.scoring import Bundle
-from tests.conftest import Glue, ask, serving
-from tests.properties.test_one_encoding import (
+from tests.support.encodings import (
     Row,
     Trained,
     as_json,
@@ -32,6 +31,8 @@ from tests.properties.test_one_encoding import (
     write_jsonl,
     write_parquet,
 )
+from tests.support.project import Glue
+from tests.support.server import ask, serving
 
 ROWS = 40
 

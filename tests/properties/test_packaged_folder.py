@@ -13,7 +13,7 @@ import pytest
 from mlops_glue import __version__, layout
 from mlops_glue.errors import UsageError
 from mlops_glue.scaffold import manifest, replace
-from tests.faults import Killed, KilledError, at_work
+from tests.support.faults import Killed, KilledError, at_work
 
 BUILT = ["bundle/a.onnx", "bundle/b.json", "code/x/m.py", "code/n.py", "serve.json", "wheels/README"]
 TEXTS = ["Dockerfile", "deploy/k.yml", "deploy/alerts.yml", "README.md"]

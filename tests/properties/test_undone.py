@@ -14,7 +14,7 @@ from mlops_glue import cli
 from mlops_glue.commands import ci, init, upgrade
 from mlops_glue.errors import GlueError
 from mlops_glue.scaffold import manifest, undo
-from tests.faults import Refused, at_work
+from tests.support.faults import Refused, at_work
 
 TABLE = "a,b,y\n" + "".join(f"{i * 7 % 40},{i * i},{'yn'[i % 2]}\n" for i in range(40))
 

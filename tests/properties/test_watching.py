@@ -240,7 +240,7 @@ def test_rows_without_an_answer_are_counted_and_change_no_performance(tmp_path: 
     from sklearn.linear_model import LogisticRegression
 
     from mlops_glue.serving.model import Model
-    from tests.properties.test_models import NAMES, made, through
+    from tests.support.models import NAMES, made, through
 
     frame, target, schema = made(CLASSES, 0)
     bundle = through(tmp_path, LogisticRegression(C=1000), frame, target, schema)[1]

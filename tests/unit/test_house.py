@@ -28,3 +28,14 @@ def test_no_function_is_long() -> None:
         and (node.end_lineno or node.lineno) - node.lineno >= FUNCTION_LINES
     ]
     assert not long
+
+
+def test_what_tests_share_is_in_support() -> None:
+    rooms = ("functional", "integration", "properties", "unit")
+    shared = [
+        f"{path.name}: {node.module}"
+        for path in Path(__file__).parents[1].rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(tuple(f"tests.{room}" for room in rooms))
+    ]
+    assert not shared

@@ -12,7 +12,7 @@ import pytest
 
 from mlops_glue.errors import ToolError
 from mlops_glue.processes import run_apart
-from tests.conftest import until
+from tests.support.server import until
 
 BESIDE = """
 import os, sys, time

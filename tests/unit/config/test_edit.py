@@ -8,7 +8,7 @@ import pytest
 
 from mlops_glue import config
 from mlops_glue.errors import ConfigError, UsageError
-from tests.unit.config.project import GOOD, TREE, load
+from tests.support.configs import GOOD, TREE, load
 
 
 def test_set_is_typed_and_checked(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlops_glue.errors import ConfigError
-from tests.unit.config.project import GOOD, TREE, load, problems
+from tests.support.configs import GOOD, TREE, load, problems
 
 
 def test_an_environment_has_its_own_alerts(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mlops_glue import config
 from mlops_glue.errors import ConfigError
-from tests.unit.config.project import GOOD, TREE, load, problems
+from tests.support.configs import GOOD, TREE, load, problems
 
 
 @pytest.mark.parametrize(

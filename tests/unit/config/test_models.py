@@ -9,7 +9,7 @@ import pytest
 
 from mlops_glue import config
 from mlops_glue.errors import ConfigError
-from tests.unit.config.project import GOOD, TREE, load, problems
+from tests.support.configs import GOOD, TREE, load, problems
 
 
 def test_a_minimal_config_has_defaults(tmp_path: Path) -> None:

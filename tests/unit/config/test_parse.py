@@ -9,7 +9,7 @@ import pytest
 
 from mlops_glue import config
 from mlops_glue.errors import ConfigError, UsageError
-from tests.unit.config.project import TREE, load, problems
+from tests.support.configs import TREE, load, problems
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from mlops_glue import config
 from mlops_glue.errors import ConfigError, GlueError
-from tests.unit.config.project import GOOD, TREE, load
+from tests.support.configs import GOOD, TREE, load
 
 
 def test_an_unset_secret_is_named_and_a_set_one_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from mlops_glue.serving.checks import Invalid
 from mlops_glue.serving.diagnose import Diagnosis
 from mlops_glue.serving.model import Answers
 from mlops_glue.serving.worker import Worker
-from tests.unit.serving.test_contract import COLUMNS, contract, told, views_of
+from tests.support.contracts import COLUMNS, contract, told, views_of
 
 NAMES = [column.name for column in COLUMNS]
 GOOD = [None, None, 3, None, None, None, None, None, None, None]

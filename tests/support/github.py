@@ -6,10 +6,10 @@ another gets. `gh`, which talks to GitHub alone, is a script that keeps what it 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -177,13 +177,6 @@ class Runner:
         return done.returncode == 0, done.stdout + done.stderr
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def filled(text: Any, context: dict[str, Any]) -> str:
     """A value with its expressions put in."""
     return re.sub(r"\$\{\{(.*?)\}\}", lambda m: str(_value(m.group(1), context, "success") or ""), str(text))
@@ -214,3 +207,44 @@ def _value(expression: str, context: dict[str, Any], state: str) -> Any:
         parts[at] = parts[at].replace("&&", " and ").replace("||", " or ")
         parts[at] = re.sub(r"!(?!=)", " not ", parts[at])
     return eval("".join(parts).strip())  # of our own templates
+
+
+YAML = """\
+glue: 1
+project: churn
+data:
+  sources:
+    t: {{path: t.csv, entity: who, timestamp: at}}
+  {remote}
+  labels: {{source: t, target: y, task: binary}}
+train: {{}}
+serve:
+  api_keys: ["${{API_KEY}}"]
+  prediction_log: "s3://${{LOG_BUCKET}}/log"
+{features}
+monitor: {{on_alert: [retrain], retrain: {{data: reread}}}}
+environments:
+  prod:
+    tracking: {{uri: {tracking}}}
+    features: {{online_store: {{type: redis, connection_string: "${{REDIS_URL}}"}}}}
+ci: {ci}
+"""
+
+
+def project(
+    root: Path, ci: dict[str, Any], *, remote: bool = True, features: bool = False, tracked: bool = True
+) -> Path:
+    """What `glue ci` needs: a config, a table that git tracks."""
+    root.mkdir(parents=True)
+    (root / "t.csv").write_text("who,at,x,y\n1,2024-01-01,1,0\n")
+    text = YAML.format(
+        remote="remote: ${DVC_REMOTE_URL}" if remote else "",
+        features='features: {use: ["v:f"]}' if features else "",
+        tracking='"${MLFLOW_TRACKING_URI}"' if tracked else "null",
+        ci=json.dumps({"env": "prod", **ci}),
+    )
+    (root / "glue.yaml").write_text(text)
+    if features:
+        (root / "feature_repo").mkdir()
+        (root / "feature_repo/feature_store.yaml").write_text("project: p\nregistry: ${FEAST_REGISTRY}\n")
+    return root

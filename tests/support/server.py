@@ -1,0 +1,127 @@
+"""Servers under test: started, asked, waited for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+
+def until(true: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait for something that comes."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            if found := true():
+                return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come")
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+def answering(pid: int) -> list[int]:
+    """The processes of a server that answer: those of its children that wait for connections."""
+
+    def waits(child: int) -> bool:
+        with contextlib.suppress(OSError):  # the process has ended
+            for file in Path(f"/proc/{child}/fd").iterdir():
+                with contextlib.suppress(OSError):  # it has closed the file
+                    if "eventpoll" in str(file.readlink()):
+                        return True
+        return False
+
+    return [c for c in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) if waits(c)]
+
+
+@contextlib.contextmanager
+def serving(root: Path, *words: str, env: dict[str, str] | None = None) -> Iterator[tuple[str, int]]:
+    """The address and the process id of a server, stopped at the end."""
+    told = root / "told.txt"
+    with (
+        told.open("w") as err,
+        subprocess.Popen(
+            ["glue", "serve", "--port", "0", *words],
+            cwd=root,
+            stderr=err,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, **(env or {})},
+        ) as process,
+    ):
+        try:
+            url = _until(
+                lambda: (found := re.search(r"on (http://[^ ,;]+)", told.read_text())) and found.group(1), process
+            )
+            _until(lambda: _ready(url), process)
+            yield url, process.pid
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+
+
+def _until(ask: Any, process: subprocess.Popen[bytes]) -> Any:
+    for _ in range(1800):
+        found = ask()
+        if found:
+            return found
+        assert process.poll() is None, "the server has ended"
+        time.sleep(0.1)
+    raise AssertionError("the server is not ready")
+
+
+def _ready(url: str) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(ask(url, "/ready")[0] == 200)
+    return False
+
+
+def ask(url: str, path: str = "/predict", body: Any = None, **headers: str) -> tuple[int, Any]:
+    """Status and what is in the body."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    asked = urllib.request.Request(url + path, data, {**(JSON if data is not None else {}), **named})
+    try:
+        with urllib.request.urlopen(asked, timeout=30) as reply:
+            status, text = reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        status, text = error.code, error.read()
+        assert error.headers["content-type"] == "application/problem+json" or path != "/predict"
+        assert len(text) < 4096
+    return status, json.loads(text) if text[:1] in (b"{", b"[") else text.decode()
+
+
+def with_serve(root: Path, options: str) -> str:
+    """Put a section `serve` in glue.yaml; the text that was there."""
+    before = (root / "glue.yaml").read_text()
+    (root / "glue.yaml").write_text(f"{before[: before.index('serve:')]}serve: {options}\n")
+    return before
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def is_listening(host: str, port: int) -> bool:
+    with socket.socket() as one:
+        one.settimeout(1)
+        return one.connect_ex((host, port)) == 0
+
+
+REDIS = os.environ.get("GLUE_TEST_REDIS", "127.0.0.1:6379")
+
+
+POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
