@@ -18,14 +18,14 @@ CRON_NUMBERS = (
     r"[0-5]?\d",
     r"1?\d|2[0-3]",
     r"0?[1-9]|[12]\d|3[01]",
-    r"0?[1-9]|1[0-2]|[A-Za-z]{3}",
-    r"[0-6]|[A-Za-z]{3}",
+    r"0?[1-9]|1[0-2]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)",
+    r"[0-6]|(?i:sun|mon|tue|wed|thu|fri|sat)",
 )
 CRON_PARTS = [rf"(\*|({number})(-({number}))?)(/[1-9]\d?)?" for number in CRON_NUMBERS]
 CRON = "^" + " ".join(f"{part}(,{part})*" for part in CRON_PARTS) + "$"
 PATTERN_HELP = {
     IMAGE: "should be host/owner/name in small letters, without a tag: that is the model's version",
-    CRON: "should be five fields of cron: minute hour day month weekday",
+    CRON: "should be five fields of cron: minute (0-59) hour (0-23) day (1-31) month (1-12, JAN) weekday (0-6, MON)",
     SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
     TIMESTAMP: "should be a moment of UTC like 2026-11-28T12:00:00",
     WINDOW: "should be a length of time like 12h, 7d or 4w",

@@ -108,7 +108,7 @@ def collect(config: configs.Config, root: Path) -> Project:
         data=_tables(config, root),
         evaluation=evaluation,
         metrics=metrics,
-        slices=_slices(evaluation),
+        slices=slices(evaluation),
         delivery=_delivery(config, root, registry),
         registry=registry,
         main=config.promote.metric or next(iter(measured), None),
@@ -139,7 +139,8 @@ def _tables(config: configs.Config, root: Path) -> list[DataTable]:
     return found
 
 
-def _slices(evaluation: Mapping[str, Any] | None) -> list[Slices]:
+def slices(evaluation: Mapping[str, Any] | None) -> list[Slices]:
+    """The slices of an evaluation, by column."""
     by_column: dict[str, list[dict[str, Any]]] = {}
     for row in evaluation["slices"] if evaluation else ():
         by_column.setdefault(row["column"], []).append(row)

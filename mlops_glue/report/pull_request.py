@@ -91,7 +91,7 @@ def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
         contract=_contract(root, base) if not pending and base.json(layout.COLUMNS) else None,
         slices=_slices(evaluation, before, main),
         slice_metric=main,
-        sliced=_sliced(evaluation),
+        sliced=sliced(evaluation),
         stages=_stages(base.lock, lock, pending),
     )
 
@@ -270,7 +270,7 @@ def _slices(evaluation: Any, before: Any, main: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -abs(row["difference"] or 0.0))
 
 
-def _sliced(evaluation: Any) -> list[tuple[str, int, int]]:
+def sliced(evaluation: Any) -> list[tuple[str, int, int]]:
     """Of each column that has more values than are reported: how many are, and of how many."""
     rows = evaluation["slices"] if evaluation is not None else []
     shown = Counter(row["column"] for row in rows)

@@ -326,6 +326,9 @@ def test_make_shows_the_commands(variants: Path) -> None:
         assert line.split(" --base")[0] in "".join(workflows)
 
 
+CRON = "ci.schedule: should be five fields of cron: minute (0-59) hour (0-23)"
+
+
 @pytest.mark.parametrize(
     ("ci", "said"),
     [
@@ -334,9 +337,10 @@ def test_make_shows_the_commands(variants: Path) -> None:
         ({"deploy": " "}, "ci.deploy:"),
         ({"rollback": "./undo"}, "ci.rollback: needs ci.deploy"),
         ({"schedule": "daily"}, "ci.schedule: should be five fields of cron"),
-        ({"schedule": "61 5 * * *"}, "ci.schedule: '61' is no minute from 0 to 59"),
-        ({"schedule": "0 */0 * * MON-FRI"}, "ci.schedule: '*/0' is no hour from 0 to 23"),
-        ({"schedule": "0 5 * jan,FEB-13 *"}, "ci.schedule: 'jan,FEB-13' is no month"),
+        ({"schedule": "61 5 * * *"}, CRON),
+        ({"schedule": "0 */0 * * MON-FRI"}, CRON),
+        ({"schedule": "0 5 * jan,FEB-13 *"}, CRON),
+        ({"schedule": "0 5 * foo *"}, CRON),
         ({"image": "acme.azurecr.io/churn", "cloud": "aws"}, "ci.image: its registry takes a login of azure's"),
         ({"image": "ghcr.io/acme/churn:1"}, "ci.image: should be host/owner/name in small letters, without a tag"),
         ({"secrets": ["GLUE_ENV"]}, "'GLUE_ENV': the jobs set it themselves"),

@@ -18,8 +18,12 @@ from mlops_glue import console, files, layout
 from mlops_glue.commands import run
 from mlops_glue.delivery import describe
 from mlops_glue.pipeline import execute, plots, stages
+from mlops_glue.report import facts
 from mlops_glue.report import project as page
 from mlops_glue.report import pull_request as report
+from mlops_glue.report.monitoring import Monitoring
+from mlops_glue.report.pipeline import Pipeline
+from mlops_glue.schema import Schema
 
 TEXT = """glue: 1
 project: p
@@ -28,6 +32,7 @@ train: {estimator: sklearn.tree.DecisionTreeClassifier, params: {max_depth: 3}}
 evaluate: {slices: [code]}
 split: {test_size: 0.75}
 """
+NOW = "2026-01-02T03:04:05+00:00"
 COMPARED = {
     "metric": "f1",
     "version": 3,
@@ -94,32 +99,34 @@ def said_by_page(root: Path, _: Any, *, former: bool = False) -> str:
         evaluation.pop("intervals")
         for one in (*evaluation["importances"], *evaluation["slices"]):
             one.pop("rows" if "mean" in one else "values")
-    models = {"champion": {"version": 3, "metrics": {}}, "versions": [], "problem": None}
-    metrics = page._metrics(evaluation, models, None)
-    text = (layout.templates() / "report" / "index.html").read_text()
-    head = "".join(re.findall(r"{%-? macro .*?endmacro %}", text, re.DOTALL))
-    start, end = text.index('<section aria-labelledby="metrics">'), text.index('<section aria-labelledby="models">')
-    part = root / "part.html"
-    part.write_text(head + text[start:end])
-    values = {
-        "evaluation": evaluation,
-        "metrics": metrics,
-        "slices": page._slices(evaluation, metrics[0]["name"]),
-        "models": models,
-        "delivery": {"comparison": comparison},
-        "pipeline": {"behind": []},
-        "links": {},
-        "plots": [],
-        "charts": page.charts,
-        "most": page.MOST_ROWS,
-    }
-    return files.render(part, values, filters={"n": page.charts.number, "when": page._when, "percent": page._percent})
+    version = facts.Version(1, NOW, ["champion"], {}, None, None, False, "onnx")
+    project = page.Project(
+        project="p",
+        model="p",
+        target="y",
+        made=NOW,
+        glue="0.1.0",
+        env=None,
+        commit=None,
+        dirty=False,
+        pipeline=Pipeline(NOW, None, None, [], [], []),
+        data=[page.DataTable("t", "t.csv", None, None, "", None, "")],
+        evaluation=evaluation,
+        metrics=facts.metrics(evaluation),
+        slices=page.slices(evaluation),
+        delivery={"version": 1, "champion": 1, "refused": [], "comparison": comparison},
+        registry=facts.Registry(versions=[version], all=1, champion=version),
+        main=None,
+        monitoring=Monitoring(False),
+    )
+    return page.render(project, root, root / "index.html")
 
 
 def said_by_plots(root: Path, _: Any) -> str:
     evaluation = evaluation_of(root)
     made = plots.of_importances(evaluation["importances"], evaluation["rows"])
-    made |= plots._values(np.arange(evaluation["rows"]), np.arange(evaluation["rows"]))
+    values = np.arange(evaluation["rows"])
+    made |= plots.of_outcome(Schema("regression", "y", []), values, values, None)
     return " ".join(str(one.args) for one in made.values())
 
 
@@ -131,7 +138,7 @@ def said_by_json(root: Path, _: Any) -> str:
             f"intervals {evaluation['intervals']['rows']:,} of {evaluation['rows']:,}",
             f"slices {len(evaluation['slices'])} of {evaluation['slices'][0]['values']}",
             f"calibration {holdout['calibration_rows']:,} of {holdout['rows']:,}",
-            str(report._sliced(evaluation)),
+            str(report.sliced(evaluation)),
         ]
     )
 
@@ -194,9 +201,9 @@ def test_of_many_classes_the_ones_with_a_curve_are_counted() -> None:
     truth = np.arange(240) % 12
     probability = np.full((240, 12), 0.05)
     probability[np.arange(240), truth] = 0.45
-    made = plots._classes(list(range(12)), truth, truth, probability)
+    made = plots.of_outcome(Schema("multiclass", "y", [], list(range(12))), truth, truth, probability)
     assert "ROC (10 of 12 classes)" in str(made["roc"].args)
-    made = plots._classes(list(range(3)), truth % 3, truth % 3, probability[:, :3])
+    made = plots.of_outcome(Schema("multiclass", "y", [], list(range(3))), truth % 3, truth % 3, probability[:, :3])
     assert "classes" not in str(made["roc"].args)
 
 

@@ -11,6 +11,8 @@ from mlops_glue import config
 from mlops_glue.errors import ConfigError
 from tests.support.configs import GOOD, TREE, load, problems
 
+CRON = "should be five fields of cron: minute (0-59) hour (0-23) day (1-31) month (1-12, JAN) weekday (0-6, MON)"
+
 
 def test_a_minimal_config_has_defaults(tmp_path: Path) -> None:
     made = load(tmp_path, GOOD)
@@ -35,7 +37,7 @@ def test_a_possible_secret_is_not_printed(tmp_path: Path, wrong: str) -> None:
         ("ci: {secrets: [A, HOME]}\n", "ci.secrets.1: 'HOME': the jobs set it themselves"),
         (
             "ci: {schedule: '0 0 * *'}\n",
-            "ci.schedule: should be five fields of cron: minute hour day month weekday, not '0 0 * *'",
+            f"ci.schedule: {CRON}, not '0 0 * *'",
         ),
         ("validation: {u: [x]}\n", "validation.u: no source 'u' (there are: 't')"),
         (
@@ -119,7 +121,7 @@ def test_a_schedule_is_cron(schedule: str, is_valid: bool, tmp_path: Path) -> No
     if is_valid:
         assert load(tmp_path, text).ci.schedule == schedule
     else:
-        problem = f"8 ci.schedule: should be five fields of cron: minute hour day month weekday, not {schedule!r}"
+        problem = f"8 ci.schedule: {CRON}, not {schedule!r}"
         assert problems(tmp_path, text) == [problem]
 
 
