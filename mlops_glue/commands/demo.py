@@ -49,12 +49,12 @@ def demo_drift() -> int:
             "--demo-drift: the model's features come from Feast, and the demo makes drift in the rows of a request",
             hint="try it in a project of one table: glue init demo --data TABLE --target COLUMN",
         )
-    with _kept_unless_it_fails(root.name) as scratch:
+    with scratch_folder(root.name) as scratch:
         console.progress(f"in a scratch copy, {scratch}; the project stays as it is")
         table = _copied(root, config, scratch)
         _say(1, f"train on {table.num_rows:,} rows of {config.source.path}: glue run")
-        _glue(scratch, "run")
-        _check_champion(scratch)
+        run_glue(scratch, "run")
+        check_champion(scratch)
         demo = Demo(scratch, config, Schema.from_dict(files.read_json(scratch / layout.BUNDLE / "schema.json")), table)
         with demo.served():
             demo.loop()
@@ -63,7 +63,7 @@ def demo_drift() -> int:
 
 
 @contextlib.contextmanager
-def _kept_unless_it_fails(name: str) -> Iterator[Path]:
+def scratch_folder(name: str) -> Iterator[Path]:
     """A place for the scratch copy: what the demo shows is there to be looked at."""
     folder = Path(tempfile.mkdtemp(prefix="glue-demo-"))
     try:
@@ -73,7 +73,7 @@ def _kept_unless_it_fails(name: str) -> Iterator[Path]:
         raise
 
 
-def _check_champion(scratch: Path) -> None:
+def check_champion(scratch: Path) -> None:
     """There is something to serve.
 
     Raises:
@@ -124,7 +124,7 @@ def _copied(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
     return table
 
 
-def _glue(scratch: Path, *words: str) -> str:
+def run_glue(scratch: Path, *words: str) -> str:
     """A command in the scratch copy, its answer told; of its progress only the error that ends it is told."""
     env = {key: value for key, value in os.environ.items() if key not in ("GLUE_ENV", "GITHUB_ACTIONS")}
     done = subprocess.run(
@@ -172,7 +172,7 @@ class Demo:
         rng = np.random.default_rng(0)
         _say(2, f"serve it; {USUAL} rows like those it learned from, and their labels: glue monitor")
         self._ask(self.table.take(rng.integers(0, self.table.num_rows, USUAL)))
-        _glue(self.root, "monitor", "--no-page")
+        run_glue(self.root, "monitor", "--no-page")
         drifts = self._drifting()
         rows = TIMES * self.table.num_rows
         _say(3, f"{rows:,} rows in which {' and '.join(drifts)} drift, with their labels: glue monitor")
@@ -181,7 +181,7 @@ class Demo:
             drifted = drifted.set_column(drifted.column_names.index(name), name, self._drifted(drifted, name))
         self._ask(drifted)
         before = self._version()
-        _glue(self.root, "monitor")
+        run_glue(self.root, "monitor")
         now = files.read_json(self.root / layout.DELIVERY)["champion"]
         if now == before:
             _say(4, f"no candidate was better than v{before}, which goes on answering")
@@ -189,7 +189,7 @@ class Demo:
         _until(lambda: self._version() == now, f"the server to take v{now}")
         _say(4, f"the server answers with v{now}, without a restart; the same traffic again: glue monitor")
         self._ask(drifted.slice(0, ROWS))
-        _glue(self.root, "monitor", "--no-page")
+        run_glue(self.root, "monitor", "--no-page")
 
     def _drifting(self) -> list[str]:
         """The columns that the model makes most of, half of them at most."""

@@ -91,7 +91,7 @@ def _measured(
     low, high = _interval(metric, value, mine)
     if np.isnan(value):
         problems.append(f"{name} is not defined on these labels: a class is missing")
-    worse = _worse(metric.higher_is_better, (value, low, high), before)
+    worse = worsened(metric.higher_is_better, (value, low, high), before)
     bad = new > options.drop or (worse is not None and worse[0] > options.drop and worse[1] > 0)
     verdict = "performance" if bad else "ok" if worse is not None else "not enough data"
     numbers = {**_numbers(value, low, high), "worse": worse and worse[0], "labelled": int(known.sum())}
@@ -104,7 +104,7 @@ def _interval(metric: metrics.Metric, value: float, rows: tuple[Array, Array, An
     return bootstrap.interval(value, bootstrap.bootstrap(metric, *rows, 0), len(rows[0]), LEVEL)
 
 
-def _worse(
+def worsened(
     higher_is_better: bool, now: tuple[float, float, float], before: dict[str, Any]
 ) -> tuple[float, float] | None:
     """By how much it became worse, and at least by how much: the two intervals are of independent rows."""

@@ -128,7 +128,7 @@ def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str,
     """ONNX against scikit-learn on the holdout and on awkward rows: all null, unseen categories, extremes."""
     import pandas as pd
 
-    every = pd.concat([features, *_awkward(model, features, schema)], ignore_index=True)
+    every = pd.concat([features, *awkward_rows(model, features, schema)], ignore_index=True)
     wanted = np.ravel(model.predict(every))
     inputs = {}
     if schema.numeric:
@@ -156,7 +156,7 @@ def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str,
     return {**record, "faithful": bool(faithful), "reason": "" if faithful else reason}
 
 
-def _awkward(model: Any, features: Any, schema: Schema) -> list[Any]:
+def awkward_rows(model: Any, features: Any, schema: Schema) -> list[Any]:
     """Holdout rows made awkward: each number null in turn (at most 50), unseen text, extremes.
 
     Rows that scikit-learn itself refuses (an extreme that a scaler turns into infinity) are left out.

@@ -39,12 +39,12 @@ def train(config: Config, root: Path) -> None:
     classes = schema.labels is not None
     model = build(config, schema, features)
     try:
-        model, caught = _fitted(model, features, target, classes=classes)
+        model, caught = fitted(model, features, target, classes=classes)
         if config.split.fresh_after:
             kept = _with_older(config, root, table, (chosen(model), features, target), classes=classes)
             if not kept.all():
                 features, target = features[kept], target[kept]
-                model, caught = _fitted(build(config, schema, features), features, target, classes=classes)
+                model, caught = fitted(build(config, schema, features), features, target, classes=classes)
     except GlueError:
         raise
     except Exception as error:
@@ -62,7 +62,7 @@ def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, A
     """For each training row whether it is learned from, shape (rows,); `learned.json` says how many are not."""
 
     def fit(model: Any, features: Any, target: Any) -> Any:
-        return _fitted(model, features, target, classes=classes)[0]
+        return fitted(model, features, target, classes=classes)[0]
 
     batch = batches(config.split.fresh_after, *row_selection.row_and_time(table))
     first, losses = older.begin(*learn, batch, fit, config.train.seed)
@@ -73,7 +73,7 @@ def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, A
     return kept
 
 
-def _fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[Any, list[Any]]:
+def fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[Any, list[Any]]:
     """The fitted model, and what it warned of. Where it refuses the labels, it is fitted on class indices.
 
     XGBoost takes 0 … k-1 alone. Which estimator, or part of one, is of this kind is not known before: it is tried.

@@ -136,8 +136,8 @@ def check_no_future(
     if not clocks:
         log.warning(UNJUDGED, "", "no view of features.use reads a file that it makes")
         return
-    stamps = {name: _stamps(made, name, keys, columns) for name, (keys, columns) in clocks.items()}
-    cut = _cut(known, stamps)
+    stamps = {name: row_times(made, name, keys, columns) for name, (keys, columns) in clocks.items()}
+    cut = time_cut(known, stamps)
     if cut is None:
         log.warning(UNJUDGED, "", "no source has rows of a later time than what it makes, which could be taken away")
         return
@@ -155,8 +155,8 @@ def check_no_future(
         difference: str | None = "is not made"
         if name in again:
             old = _up_to(cut, made[name], stamps[name], [*keys, *columns])
-            new = _up_to(cut, again[name], _stamps(again, name, keys, columns), [*keys, *columns])
-            difference = _difference(old, new, keys, columns[0])
+            new = _up_to(cut, again[name], row_times(again, name, keys, columns), [*keys, *columns])
+            difference = first_difference(old, new, keys, columns[0])
         if difference is not None:
             raise CheckFailed(
                 f"features.transform looks ahead: {name} {difference} without what happened after {_second(cut)}",
@@ -183,7 +183,7 @@ def _up_to(cut: Any, table: pd.DataFrame, stamps: Any, order: list[str]) -> pd.D
     return rows.sort_values(order, kind="stable").reset_index(drop=True)
 
 
-def _stamps(made: Tables, name: str, keys: list[str], columns: list[str]) -> Any:
+def row_times(made: Tables, name: str, keys: list[str], columns: list[str]) -> Any:
     """When each row of a made table was known."""
     import numpy as np
     import pandas as pd
@@ -199,7 +199,7 @@ def _stamps(made: Tables, name: str, keys: list[str], columns: list[str]) -> Any
     return np.maximum.reduce(times)  # without a time it is never known, as in the join
 
 
-def _cut(known: dict[str, Any], stamps: dict[str, Any]) -> Any:
+def time_cut(known: dict[str, Any], stamps: dict[str, Any]) -> Any:
     """Just before a row of a source that follows `CUT` of the made rows; None where no row does."""
     import numpy as np
 
@@ -218,7 +218,7 @@ def _second(moment: Any) -> str:
     return str(moment.astype("datetime64[s]"))
 
 
-def _difference(old: pd.DataFrame, new: pd.DataFrame, keys: list[str], clock: str) -> str | None:
+def first_difference(old: pd.DataFrame, new: pd.DataFrame, keys: list[str], clock: str) -> str | None:
     """The first value that differs, as text."""
     import numpy as np
 
@@ -229,7 +229,7 @@ def _difference(old: pd.DataFrame, new: pd.DataFrame, keys: list[str], clock: st
             return f"has a column {column!r}, and none"
         a, b = old[column], new[column]
         both_null = (a.isna() & b.isna()).to_numpy()
-        wrong = np.flatnonzero(~(_equal(a, b) | both_null))
+        wrong = np.flatnonzero(~(equal_values(a, b) | both_null))
         if len(wrong):
             row = old.loc[wrong[0]]
             of = ", ".join(f"{key} {row[key]}" for key in keys)
@@ -237,7 +237,7 @@ def _difference(old: pd.DataFrame, new: pd.DataFrame, keys: list[str], clock: st
     return None
 
 
-def _equal(a: Any, b: Any) -> np.ndarray[Any, Any]:
+def equal_values(a: Any, b: Any) -> np.ndarray[Any, Any]:
     """Where two columns hold the same: fractions up to the last digits, anything else exactly."""
     import numpy as np
     import pandas as pd

@@ -155,7 +155,7 @@ def _view(table: Any, is_label: bool, target: str, notes: list[str]) -> NewView:
         elif not is_label:  # of the labels' table it stays a column
             why = f"Feast takes no {odd.group()!r} in a name" if odd else f"it is a {p.kind} written as text"
             notes.append(f"{table.file.name}: left out {p.name!r}: {why}")
-    days, reason = _ttl(table)
+    days, reason = time_to_live(table)
     path = layout.TABLE if is_label else f"{layout.INGESTED}/{table.name}.parquet"
     return NewView(
         table.name,
@@ -174,7 +174,7 @@ def _variable(key: str) -> str:
     return identifier(f"entity_{key}", set())
 
 
-def _ttl(table: Any) -> tuple[int, str]:
+def time_to_live(table: Any) -> tuple[int, str]:
     """Twice the gap that 95 % of the rows of an entity keep to the one before; for ever where nothing repeats."""
     if table.when is None:
         return 0, "for ever: the table has no clock"

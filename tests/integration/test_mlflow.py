@@ -51,10 +51,10 @@ def test_many_processes_make_one_store(tmp_path: Path, place: str) -> None:
 def test_a_store_that_another_program_made_meanwhile_stays(tmp_path: Path, empty_store: Path) -> None:
     """MLflow itself takes no lock of ours."""
     file = tmp_path / "shared.db"
-    made = database._exists
+    made = database.has_database
     looks = iter([False, False])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(database, "_exists", lambda path: next(looks, True) if path == file else made(path))
+        patch.setattr(database, "has_database", lambda path: next(looks, True) if path == file else made(path))
         patch.setattr(database.os, "fsync", lambda handle: file.write_bytes(b"theirs"))
         database.create(file, tmp_path / "lock")
     assert file.read_bytes() == b"theirs"

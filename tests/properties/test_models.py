@@ -30,7 +30,7 @@ from mlops_glue import files
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.delivery import publish
-from mlops_glue.pipeline.train import _fitted, chosen, kind_of
+from mlops_glue.pipeline.train import chosen, fitted, kind_of
 from mlops_glue.scaffold.package import requirement_names
 from mlops_glue.scaffold.pins import pinned
 from mlops_glue.scoring import Bundle
@@ -138,16 +138,16 @@ def test_a_class_that_no_training_row_has(name: str, tmp_path: Path) -> None:
 
 def test_the_kind_is_told_of_what_is_inside() -> None:
     frame, truth, _ = made(["no", "yes"], 0)
-    model, _ = _fitted(make_pipeline(xgb()), frame, truth, classes=True)
+    model, _ = fitted(make_pipeline(xgb()), frame, truth, classes=True)
     assert kind_of(model) == "XGBClassifier"
-    search, _ = _fitted(CLASSIFIERS["a search of xgboost"](), frame, truth, classes=True)
+    search, _ = fitted(CLASSIFIERS["a search of xgboost"](), frame, truth, classes=True)
     assert kind_of(chosen(search)) == "XGBClassifier" and not hasattr(chosen(search).estimators_[0], "best_estimator_")
 
 
 def test_all_candidates_of_a_search_take_part() -> None:
     """Of a search, candidates that refuse the labels would be left out with a warning."""
     frame, truth, _ = made(["no", "yes"], 0)
-    model, caught = _fitted(CLASSIFIERS["a search of xgboost or a tree"](), frame, truth, classes=True)
+    model, caught = fitted(CLASSIFIERS["a search of xgboost or a tree"](), frame, truth, classes=True)
     search = model.estimators_[0]
     assert not np.isnan(search.cv_results_["mean_test_score"]).any()
     assert not [one for one in caught if one.category.__name__ == "FitFailedWarning"]
@@ -157,7 +157,7 @@ def test_all_candidates_of_a_search_take_part() -> None:
 def test_what_is_wrong_with_a_fit_is_told_and_not_hidden_by_a_second(labels: list[Any]) -> None:
     frame, truth, _ = made(labels, 0)
     with pytest.raises(ValueError, match="nu"):
-        _fitted(NuSVC(nu=0.999), frame, truth, classes=True)
+        fitted(NuSVC(nu=0.999), frame, truth, classes=True)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -167,7 +167,7 @@ def digests(folder: Path) -> dict[str, str]:
     for name, build in CLASSIFIERS.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = chosen(_fitted(build(), frame, truth, classes=True)[0])
+            model = chosen(fitted(build(), frame, truth, classes=True)[0])
         model.of_words = {f"word {at}" for at in range(20)}  # a set has an order of its own in each process
         skops.save(model, folder / "model.skops")
         out[name] = hashlib.sha256((folder / "model.skops").read_bytes()).hexdigest()
@@ -190,14 +190,14 @@ def test_equal_models_have_equal_bytes_in_every_process(tmp_path: Path) -> None:
 def test_every_save_of_a_model_loads(again: int, tmp_path: Path) -> None:
     """Members have random names, which may begin with a digit or not."""
     frame, truth, _ = made(["no", "yes"], again)
-    model, _ = _fitted(VotingClassifier([("x", xgb()), ("y", xgb()), ("l", lgbm())]), frame, truth, classes=True)
+    model, _ = fitted(VotingClassifier([("x", xgb()), ("y", xgb()), ("l", lgbm())]), frame, truth, classes=True)
     skops.save(model, tmp_path / "model.skops")
     assert skops.load(tmp_path / "model.skops").predict(frame).tolist() == model.predict(frame).tolist()
 
 
 def test_what_a_model_is_of_is_found_in_it(tmp_path: Path) -> None:
     frame, truth, _ = made(["no", "yes"], 0)
-    model, _ = _fitted(VotingClassifier([("x", xgb()), ("l", lgbm())]), frame, truth, classes=True)
+    model, _ = fitted(VotingClassifier([("x", xgb()), ("l", lgbm())]), frame, truth, classes=True)
     skops.save(model, tmp_path / "model.skops")
     assert {"lightgbm": lightgbm.__version__, "xgboost-cpu": xgboost.__version__}.items() <= skops.packages(
         tmp_path / "model.skops"

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from mlops_glue import files
 from mlops_glue.adapters import skops
 from mlops_glue.pipeline.package import kept
-from mlops_glue.pipeline.train import _fitted, chosen
+from mlops_glue.pipeline.train import chosen, fitted
 from mlops_glue.schema import Column, Schema
 from mlops_glue.scoring import Bundle
 
@@ -63,7 +63,7 @@ def through(folder: Path, estimator: Any, frame: pd.DataFrame, target: Any, sche
     """The fitted estimator, and the bundle that comes of it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model, _ = _fitted(estimator, frame, target, classes=schema.labels is not None)
+        model, _ = fitted(estimator, frame, target, classes=schema.labels is not None)
         model = chosen(model)
         skops.save(model, folder / "kept.skops")
         kept(skops.load(folder / "kept.skops"), folder / "kept.skops", schema, frame, folder / "bundle")

@@ -18,24 +18,24 @@ def test_a_first_run_that_is_refused_ends_it_with_the_reason(tmp_path: Path) -> 
     told: dict[str, Any] = {"champion": None, "refused": ["auc 0.5000 misses threshold min 0.8"]}
     files.write_json(tmp_path / layout.DELIVERY, told)
     with pytest.raises(CheckFailed, match=r"first run on a sample was refused: auc 0\.5000 misses threshold min 0\.8"):
-        demo._check_champion(tmp_path)
+        demo.check_champion(tmp_path)
     files.write_json(tmp_path / layout.DELIVERY, told | {"champion": 1})
-    demo._check_champion(tmp_path)
+    demo.check_champion(tmp_path)
 
 
 def test_a_command_that_fails_is_told_by_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     err = "train .... failed\nerror: t: column 'a' does not meet it\nhint: see\n"
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1, stdout="", stderr=err))
     with pytest.raises(ToolError) as failed:
-        demo._glue(tmp_path, "run")
+        demo.run_glue(tmp_path, "run")
     assert failed.value.message == "glue run: t: column 'a' does not meet it"
 
 
 def test_the_scratch_copy_stays_unless_it_fails() -> None:
-    with demo._kept_unless_it_fails("p") as scratch:
+    with demo.scratch_folder("p") as scratch:
         scratch.mkdir()
     assert scratch.is_dir()
-    with pytest.raises(ToolError), demo._kept_unless_it_fails("p") as other:
+    with pytest.raises(ToolError), demo.scratch_folder("p") as other:
         other.mkdir()
         raise ToolError("no")
     assert not other.parent.exists()

@@ -39,3 +39,30 @@ def test_what_tests_share_is_in_support() -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(tuple(f"tests.{room}" for room in rooms))
     ]
     assert not shared
+
+
+def test_tests_use_public_names() -> None:
+    private = []
+    for path in Path(__file__).parents[1].rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        imports = [
+            (node.module, name.asname or name.name)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mlops_glue")
+            for name in node.names
+        ]
+        modules = {name for _, name in imports}
+        private += [f"{path.name}: {name}" for name in modules if is_private(name)]
+        private += [
+            f"{path.name}:{node.lineno} {node.value.id}.{node.attr}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id in modules
+            and is_private(node.attr)
+        ]
+    assert not private
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")

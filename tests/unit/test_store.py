@@ -12,7 +12,7 @@ import pytest
 
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.scaffold import feature_repo as store
-from mlops_glue.scaffold.feature_repo import _ttl
+from mlops_glue.scaffold.feature_repo import time_to_live
 
 
 def _table(clock: list[str]) -> SimpleNamespace:
@@ -22,12 +22,12 @@ def _table(clock: list[str]) -> SimpleNamespace:
 
 @pytest.mark.parametrize("clock", [["09.03.2024", "11.03.2024", "13.03.2024"], ["2024-03-10", "2024-03-11T00:00Z", ""]])
 def test_a_ttl_is_of_dates_as_the_column_writes_them(clock: list[str]) -> None:
-    assert _ttl(_table(clock))[0] in (2, 4)
+    assert time_to_live(_table(clock))[0] in (2, 4)
 
 
 def test_a_clock_that_is_none_is_told_with_its_table() -> None:
     with pytest.raises(DataError, match=r"e\.csv: timestamp at: .*yesterday") as caught:
-        _ttl(_table(["2024-03-10", "yesterday"]))
+        time_to_live(_table(["2024-03-10", "yesterday"]))
     assert caught.value.hint is not None
 
 

@@ -52,17 +52,17 @@ def create(path: Path, lock: Path) -> None:
     """
     from filelock import FileLock
 
-    if _exists(path):
+    if has_database(path):
         return
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=LOCK_S):
-        if _exists(path):
+        if has_database(path):
             return
         for old in path.parent.glob(f".{path.name}.*.tmp*"):
             old.unlink()
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         _create_tables(temporary)
-        if path.is_file() and not _exists(path):  # an empty file
+        if path.is_file() and not has_database(path):  # an empty file
             temporary.replace(path)
         else:
             with contextlib.suppress(FileExistsError):
@@ -70,7 +70,8 @@ def create(path: Path, lock: Path) -> None:
             temporary.unlink()
 
 
-def _exists(path: Path) -> bool:
+def has_database(path: Path) -> bool:
+    """An empty file is none."""
     return path.is_file() and path.stat().st_size > 0
 
 

@@ -15,7 +15,7 @@ from mlops_glue.config import Drift, Performance
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import METRICS
 from mlops_glue.monitoring.labels import TRUTH, Joined
-from mlops_glue.monitoring.performance import _worse, estimated, outcome, performance, truths, usable
+from mlops_glue.monitoring.performance import estimated, outcome, performance, truths, usable, worsened
 from mlops_glue.monitoring.target import target_drift
 from mlops_glue.pipeline import curves
 from mlops_glue.schema import Schema
@@ -233,7 +233,7 @@ def test_with_so_many_labels_it_is_measured(rows: int, estimated: bool, tmp_path
     ],
 )
 def test_worse_by_how_much_at_least(higher: bool, before: Any, now: Any, apart: float, width: float) -> None:
-    told = _worse(higher, now, dict(zip(("value", "low", "high"), before, strict=True)))
+    told = worsened(higher, now, dict(zip(("value", "low", "high"), before, strict=True)))
     assert told == (pytest.approx(apart), pytest.approx(apart - width))
 
 

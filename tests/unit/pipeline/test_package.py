@@ -25,7 +25,7 @@ from mlops_glue import files, layout, tables
 from mlops_glue.adapters import onnx, skops
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
-from mlops_glue.pipeline.package import _awkward, compare, example_rows, kept, package
+from mlops_glue.pipeline.package import awkward_rows, compare, example_rows, kept, package
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema
 
@@ -193,7 +193,7 @@ class Asked:
 def test_awkward_rows_are_of_the_first_ones_of_the_holdout() -> None:
     features = pd.concat([NUMBERS, TEXTS], axis=1)
     kinds = schema(features, ["no", "yes"])
-    null, far, unseen, *single = _awkward(Asked(), features, kinds)
+    null, far, unseen, *single = awkward_rows(Asked(), features, kinds)
     start = features.head(20)
     assert np.isnan(null[["a", "b"]].to_numpy()).all() and (null["t"] == "").all() and len(null) == 20
     assert (far[["a", "b"]] == np.float32(1e30)).all(axis=None) and far["t"].equals(start["t"])
@@ -203,18 +203,18 @@ def test_awkward_rows_are_of_the_first_ones_of_the_holdout() -> None:
         assert np.isnan(one[name].iloc[0]) and one[other].iloc[0] == start[other].iloc[0]
         assert one["t"].iloc[0] == start["t"].iloc[0]
     assert features.head(20).equals(start) and far["a"].dtype == np.float32 == null["a"].dtype == single[0]["a"].dtype
-    few = _awkward(Asked(), features.head(7), kinds)
+    few = awkward_rows(Asked(), features.head(7), kinds)
     assert [len(part) for part in few] == [7, 7, 7, 1, 1]
     wide = pd.DataFrame(np.ones((2, 60), np.float32), columns=[f"c{n}" for n in range(60)])
-    assert len(_awkward(Asked(), wide, schema(wide, []))) == 3 + 50
+    assert len(awkward_rows(Asked(), wide, schema(wide, []))) == 3 + 50
 
 
 def test_what_scikit_learn_itself_refuses_is_no_proof() -> None:
     kinds = schema(NUMBERS, ["no", "yes"])
     extreme = Asked(lambda rows: bool((rows == np.float32(1e30)).any(axis=None)))
-    parts = _awkward(extreme, NUMBERS, kinds)
+    parts = awkward_rows(extreme, NUMBERS, kinds)
     assert [len(part) for part in parts] == [20, 20, 1, 1] and not any((part > 1e29).any(axis=None) for part in parts)
-    assert len(_awkward(Asked(), NUMBERS, kinds)) == 5
+    assert len(awkward_rows(Asked(), NUMBERS, kinds)) == 5
 
 
 def test_a_model_is_kept_in_onnx_where_that_is_faithful_and_else_in_skops(tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ def hours(*numbers: float) -> Any:
     ],
 )
 def test_where_the_future_is_cut_off(known: list[Any], stamps: list[Any], cut: Any) -> None:
-    found = transform._cut(dict(enumerate(known)), dict(enumerate(stamps)))  # type: ignore[arg-type]
+    found = transform.time_cut(dict(enumerate(known)), dict(enumerate(stamps)))  # type: ignore[arg-type]
     assert found is None if cut is None else found == cut[0] - np.timedelta64(1, "us")
 
 
@@ -336,32 +336,32 @@ NAN = float("nan")
 )
 def test_what_counts_as_the_same_value(a: Any, b: Any, same: list[bool]) -> None:
     for one, other in ((a, b), (b, a)):
-        assert transform._equal(pd.Series(one), pd.Series(other)).tolist() == same
+        assert transform.equal_values(pd.Series(one), pd.Series(other)).tolist() == same
 
 
 def test_the_first_difference_is_told_by_its_row() -> None:
     old = pd.DataFrame({"id": [3, 4], "place": ["a", "b"], "at": [START, START], "v": [1.0, NAN], "w": ["x", "y"]})
     words = ["id", "place"], "at"
-    assert transform._difference(old, old.copy(), *words) is None
-    assert transform._difference(old, old.assign(more=1), *words) is None
-    assert transform._difference(old, old.assign(w=["x", "z"]), *words) == (
+    assert transform.first_difference(old, old.copy(), *words) is None
+    assert transform.first_difference(old, old.assign(more=1), *words) is None
+    assert transform.first_difference(old, old.assign(w=["x", "z"]), *words) == (
         "w of id 4, place b at 2026-01-01 00:00:00+00:00 is y, and z"
     )
-    assert transform._difference(old, old.assign(v=[2.0, 5.0], w="-"), *words) == (
+    assert transform.first_difference(old, old.assign(v=[2.0, 5.0], w="-"), *words) == (
         "v of id 3, place a at 2026-01-01 00:00:00+00:00 is 1.0, and 2.0"
     )
-    assert transform._difference(old, old.assign(v=[1.0, 0.0]), *words) == (
+    assert transform.first_difference(old, old.assign(v=[1.0, 0.0]), *words) == (
         "v of id 4, place b at 2026-01-01 00:00:00+00:00 is nan, and 0.0"
     )
-    assert transform._difference(old, old.drop(columns="v"), *words) == "has a column 'v', and none"
+    assert transform.first_difference(old, old.drop(columns="v"), *words) == "has a column 'v', and none"
     many = pd.concat([old] * 600, ignore_index=True)
-    assert transform._difference(many, many.tail(1100), *words) == "has 1,200 rows of that time, and 1,100"
+    assert transform.first_difference(many, many.tail(1100), *words) == "has 1,200 rows of that time, and 1,100"
 
 
 def test_a_row_is_known_at_the_latest_of_its_clocks() -> None:
     made = {"t": pd.DataFrame({"id": 1, "at": [START] * 3, "seen": [START + pd.Timedelta(days=d) for d in (-1, 1, 2)]})}
     made["t"]["seen"] = made["t"]["seen"].where([True, True, False])
-    found = transform._stamps(made, "t", ["id"], ["at", "seen"])
+    found = transform.row_times(made, "t", ["id"], ["at", "seen"])
     assert found.dtype == "datetime64[us]" and found.astype("datetime64[D]").astype(str).tolist() == [
         "2026-01-01",
         "2026-01-02",
@@ -372,10 +372,10 @@ def test_a_row_is_known_at_the_latest_of_its_clocks() -> None:
         (["id"], ["at", "sees"], "has no column 'sees' (did you mean 'seen'?)"),
     ):
         with pytest.raises(DataError) as refused:
-            transform._stamps(made, "t", keys, columns)
+            transform.row_times(made, "t", keys, columns)
         assert refused.value.message == f"features.transform: the table 't' {said}"
     with pytest.raises(DataError) as refused:
-        transform._stamps(made, "u", ["id"], ["at"])
+        transform.row_times(made, "u", ["id"], ["at"])
     assert refused.value.message == "features.transform: a view reads a table 'u', which it does not make"
 
 
