@@ -34,11 +34,6 @@ from tests.support.encodings import (
     write_parquet,
 )
 
-# --- tables: of each column its values as a person means them; `None` is unknown
-
-
-# --- readers: what the model is given for the rows, or a refusal
-
 
 def by_csv(delimiter: str, sign: str) -> Callable[[Trained, list[Row], random.Random], Encoded]:
     def read(trained: Trained, rows: list[Row], r: random.Random) -> Encoded:

@@ -9,15 +9,7 @@ import pytest
 from sklearn import metrics as m
 
 from mlops_glue import bootstrap, metrics
-
-
-def outcomes(task: str, rows: int, seed: int) -> tuple[Any, Any, Any]:
-    rng = np.random.default_rng(seed)
-    if task == "regression":
-        return rng.normal(size=rows), rng.normal(size=rows), None
-    classes = 2 if task == "binary" else 3
-    probability = rng.dirichlet(np.ones(classes), rows)
-    return rng.integers(0, classes, rows), probability.argmax(1), probability
+from tests.support.outcomes import outcomes
 
 
 def test_an_interval_holds_its_value() -> None:

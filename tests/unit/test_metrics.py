@@ -12,6 +12,7 @@ from sklearn import metrics as m
 
 from mlops_glue import metrics
 from mlops_glue.metrics import METRICS
+from tests.support.outcomes import outcomes
 
 KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("binary", "roc_auc"): lambda y, p, q: m.roc_auc_score(y, q[:, 1]),
@@ -32,15 +33,6 @@ KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("regression", "mae"): lambda y, p, q: m.mean_absolute_error(y, p),
     ("regression", "median_absolute_error"): lambda y, p, q: m.median_absolute_error(y, p),
 }
-
-
-def outcomes(task: str, rows: int, seed: int) -> tuple[Any, Any, Any]:
-    rng = np.random.default_rng(seed)
-    if task == "regression":
-        return rng.normal(size=rows), rng.normal(size=rows), None
-    classes = 2 if task == "binary" else 3
-    probability = rng.dirichlet(np.ones(classes), rows)
-    return rng.integers(0, classes, rows), probability.argmax(1), probability
 
 
 def test_every_metric_is_held_against_scikit_learn() -> None:
