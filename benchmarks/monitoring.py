@@ -83,7 +83,7 @@ def bundle(folder: Path, reference: Path) -> float:
 GLUE = """
 from pathlib import Path
 from mlops_glue.adapters.evidently import Painter
-from mlops_glue.monitoring.observe import PAGE_ROWS
+from mlops_glue.monitoring.sample import PAGE_ROWS
 from mlops_glue.monitoring.page import samples
 from mlops_glue.config import Monitor
 from mlops_glue.monitoring.drift import DriftMonitor, Version

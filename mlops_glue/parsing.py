@@ -200,7 +200,7 @@ def canonical_category(value: str, dtype: str) -> str:
 
 
 def format_number(value: float) -> str:
-    """A float as `encoding.as_text` writes it: as Arrow does, except that integers of 64 bits have no exponent."""
+    """A float as `as_text` writes it: as Arrow does, except that integers of 64 bits have no exponent."""
     from decimal import Decimal
 
     if abs(value) < INT64_LIMIT and value == int(value):

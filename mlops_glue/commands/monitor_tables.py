@@ -11,12 +11,10 @@ from mlops_glue import config as configs
 from mlops_glue import console, layout, streaming, tables
 from mlops_glue.errors import UsageError
 from mlops_glue.monitoring import wording
-from mlops_glue.monitoring.sample import RowSample
+from mlops_glue.monitoring.sample import PAGE_ROWS, RowSample
 from mlops_glue.monitoring.tables import compared
 from mlops_glue.monitoring.window import pieces_of
 from mlops_glue.schema import Schema
-
-PAGE_ROWS = 2000  # of each table
 
 
 def monitor_tables(

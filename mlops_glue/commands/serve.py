@@ -89,10 +89,10 @@ def _installed(folder: str | None) -> Iterator[None]:
 def _check(settings: Settings, place: Place, *, as_json: bool) -> int:
     """Load the bundle, score its example, print the contract."""
     from mlops_glue.serving import describe, http_server
-    from mlops_glue.serving.slots import load_and_self_test
+    from mlops_glue.serving.slots import load
 
     try:
-        model = load_and_self_test(settings, settings.first)
+        model = load(settings, settings.first)
         answers = model.self_test()
     except GlueError as error:
         raise CheckFailed(f"{settings.name} v{settings.first.version} cannot be served: {error.message}") from error

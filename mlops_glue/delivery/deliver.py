@@ -11,7 +11,7 @@ from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.delivery.commit import revision
 from mlops_glue.delivery.describe import stays
-from mlops_glue.delivery.fetch import last_delivery
+from mlops_glue.delivery.fetch import last_delivery, opened
 from mlops_glue.errors import DataError
 from mlops_glue.pipeline.session import OnStage, staged
 
@@ -45,7 +45,6 @@ def deliver(
     Returns:
         What came of it, as it is kept in `delivery.json`.
     """
-    from mlops_glue.adapters.mlflow import Store
     from mlops_glue.delivery.promote import promote as to_alias
     from mlops_glue.delivery.publish import publish
     from mlops_glue.pipeline.fingerprint import fingerprint as fingerprint_of
@@ -53,7 +52,7 @@ def deliver(
     with staged("publish", on_stage) as stage:
         fingerprint = fingerprint_of(root)
         packages = _packages(config, root, None if trained else fingerprint)
-        store = Store(root, configs.tracking_uri(config))
+        store = opened(root, config)
         version, new = publish(config, root, store, fingerprint, revision(config, root), took_s=took_s)
         stage.outcome, stage.reasons = "executed" if new else "unchanged", [f"{config.model_name} v{version}"]
     alias = "champion" if promote else "challenger"

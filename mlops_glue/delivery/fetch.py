@@ -16,13 +16,11 @@ from mlops_glue import files, layout
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import up_to_date
-from mlops_glue.records import Servable
+from mlops_glue.records import FeatureList, Servable
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
-    from mlops_glue.records import FeatureList
-
 KEPT = 3  # bundles of former versions
 KEPT_S = 3600.0  # and those that somebody may still serve: whoever does touches them
 
@@ -115,7 +113,6 @@ def fetch(store: Store, root: Path, config: configs.Config, env: str | None, ver
     listed = folder / "features.json"
     if listed.is_file():
         from mlops_glue import features
-        from mlops_glue.records import FeatureList
 
         with tempfile.TemporaryDirectory() as registry:
             repository = features.open_repository(config, root, Path(registry))
@@ -163,8 +160,6 @@ def lookup(config: configs.Config, root: Path, env: str | None, folder: Path) ->
 
 def feature_list_of(store: Store, model: str, version: int) -> FeatureList | None:
     """Which features of a version come from Feast, by its bundle; None if none do."""
-    from mlops_glue.records import FeatureList
-
     with tempfile.TemporaryDirectory() as folder:
         path = store.download_bundle(model, version, Path(folder)) / "features.json"
         return FeatureList.from_dict(files.read_json(path)) if path.is_file() else None

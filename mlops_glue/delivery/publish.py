@@ -49,9 +49,10 @@ def publish(
     report = files.read_json(root / layout.EVALUATION / "evaluation.json")
     model = skops.load(root / layout.MODEL)
     rows = of_last_run(root, row_selection.training_rows(root, fresh=bool(config.split.fresh_after)))
-    used = _tables(config, root, hashes(root))
+    md5 = hashes(root)
+    used = _tables(config, root, md5)
     of_data = {table.name: table.md5 for table in used if table.use == "training"}
-    tags = _tags(config, root, report, revision) | {KNOWN: str(len(rows.ids))}
+    tags = _tags(config, root, report, revision, md5) | {KNOWN: str(len(rows.ids))}
     trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
     with tempfile.TemporaryDirectory() as folder:
         rows.write(Path(folder) / FILE)
@@ -86,9 +87,11 @@ def publish(
     return made, True
 
 
-def _tags(config: Config, root: Path, report: dict[str, Any], revision: tuple[str | None, bool]) -> dict[str, str]:
+def _tags(
+    config: Config, root: Path, report: dict[str, Any], revision: tuple[str | None, bool], md5: dict[str, str]
+) -> dict[str, str]:
     """What the registry keeps of a version: what it was made of, by what, and how it was found."""
-    md5, (commit, dirty) = hashes(root), revision
+    commit, dirty = revision
     parity = files.read_json(root / layout.BUNDLE / "parity.json")
     tags = {
         "glue.version": __version__,

@@ -139,7 +139,7 @@ def _class(labels: list[Any]) -> Callable[[str], str]:
         bare = word.strip()
         if word in own or bare in own:
             return word if word in own else bare
-        same = [name for name, label in own.items() if isinstance(label, int | float) and _as_number(bare) == label]
+        same = [name for name, label in own.items() if isinstance(label, int | float) and as_number(bare) == label]
         return same[0] if same else by_truth.get(parse_boolean(bare), word)
 
     return say
@@ -149,7 +149,7 @@ def _number(schema: Schema) -> Callable[[str], str]:
     import pyarrow as pa
 
     def say(word: str) -> str:
-        if not np.isnan(_as_number(word)):
+        if not np.isnan(as_number(word)):
             return word
         try:
             return str(
@@ -161,7 +161,8 @@ def _number(schema: Schema) -> Callable[[str], str]:
     return say
 
 
-def _as_number(word: str) -> float:
+def as_number(word: str) -> float:
+    """Text as a number; NaN where it is none."""
     try:
         return float(word)
     except ValueError:
@@ -169,7 +170,7 @@ def _as_number(word: str) -> float:
 
 
 def word_of(label: Any) -> str:
-    """A class as `schema.as_text` writes it."""
+    """A class as `parsing.as_text` writes it."""
     return str(label).removesuffix(".0") if isinstance(label, float) else str(label)
 
 

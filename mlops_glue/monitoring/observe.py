@@ -14,15 +14,13 @@ from mlops_glue.delivery.complete import with_features
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.monitoring.by_version import PerformanceByVersion, performance_of_table
 from mlops_glue.monitoring.drift import DriftMonitor, Version
-from mlops_glue.monitoring.sample import RowSample
+from mlops_glue.monitoring.sample import PAGE_ROWS, RowSample
 from mlops_glue.monitoring.window import Window, pieces_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_glue.adapters.mlflow import Store
-
-PAGE_ROWS = 2000  # of each side
 
 
 @dataclass

@@ -11,7 +11,8 @@ import numpy as np
 from mlops_glue import layout, tables
 from mlops_glue.drift import prediction_column, sample_part
 from mlops_glue.monitoring.drift import Version
-from mlops_glue.monitoring.observe import PAGE_ROWS, Observed
+from mlops_glue.monitoring.observe import Observed
+from mlops_glue.monitoring.sample import PAGE_ROWS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,7 +16,7 @@ from mlops_glue import bootstrap, files, layout, metrics
 from mlops_glue.config import Performance
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.drift import answered
-from mlops_glue.monitoring.labels import TRUTH, Joined, in_words_of, word_of
+from mlops_glue.monitoring.labels import TRUTH, Joined, as_number, in_words_of, word_of
 from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
@@ -127,18 +127,11 @@ def truths(schema: Schema, values: pa.ChunkedArray) -> tuple[Array, Array]:
     """Labels as text in the form that `metrics` takes, and which of them the model knows, each of shape (rows,)."""
     words = in_words_of(schema, values).to_pylist()
     if schema.labels is None:
-        numbers = np.array([_number(word) for word in words])
+        numbers = np.array([as_number(word) for word in words])
         return numbers, np.isfinite(numbers)
     place = {word_of(label): at for at, label in enumerate(schema.class_order)}
     found = np.array([place.get(word, -1) for word in words], np.int64)
     return found, found >= 0
-
-
-def _number(word: str) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        return float("nan")
 
 
 def usable(schema: Schema, table: pa.Table) -> Array:

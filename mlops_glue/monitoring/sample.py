@@ -8,6 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pyarrow as pa
+PAGE_ROWS = 2000  # of each side of Evidently's page
 
 
 class RowSample:

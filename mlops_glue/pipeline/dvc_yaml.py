@@ -67,7 +67,8 @@ def stale(config: Config, root: Path) -> str | None:
 def is_current(config: Config, root: Path, base: str | None = None) -> bool:
     """Is the file what `sync` makes of it, or of the text that it was before?"""
     text = _read(root)
-    return _normalised(config, root, text)[0] == _normalised(config, root, base or text)[1]
+    before = None if text is None else dumped(*_parse(text))
+    return before == _normalised(config, root, base or text)[1]
 
 
 def check_names(root: Path) -> None:

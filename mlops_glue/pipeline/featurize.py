@@ -50,7 +50,8 @@ def featurize(config: Config, root: Path) -> None:
     if table.num_rows == 0:
         raise DataError(f"target {labels.target!r} has no values")
     task = labels.task or infer_task(target)
-    columns = choose_columns(config, table, joined, outputs(as_target(target, task, labels.target), task))
+    truth = as_target(target, task, labels.target)
+    columns = choose_columns(config, table, joined, outputs(truth, task))
     schema = Schema(task, labels.target, columns, decimal=tables.reading_facts(table)["decimal"])
     if not schema.columns:
         raise DataError("no column is left to learn from", hint=f"see features in {layout.CONFIG}")
@@ -58,7 +59,6 @@ def featurize(config: Config, root: Path) -> None:
     encoded = encode(table, schema, where=source.path, rows=rows.to_numpy(), hint=hint)
     out: dict[str, Any] = {layout.ROW: rows}
     out |= {name: encoded[name] for name in (*schema.numeric, *schema.text)}
-    truth = as_target(target, task, labels.target)
     out[f"target:{labels.target}"] = truth
     if source.timestamps:
         out[layout.TIMESTAMP_COLUMN] = timestamps_utc(table, source.timestamps)

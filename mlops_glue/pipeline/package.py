@@ -45,14 +45,14 @@ def package(config: Config, root: Path) -> None:
     folder = root / layout.BUNDLE
     parity = kept(model, root / layout.MODEL, schema, features, folder, require=config.package.require)
     files.write_json(folder / "schema.json", schema.to_dict())
-    if config.features.use:
-        files.write_json(folder / "features.json", files.read_json(root / layout.FEATURE_LIST))
     signature = reference.signature(schema, probabilities=hasattr(model, "predict_proba"))
     files.write_json(folder / "signature.json", signature)
     files.write_json(folder / "parity.json", parity)
     names, keys = [c.name for c in schema.columns], []
     if config.features.use:
-        listed = FeatureList.from_dict(files.read_json(root / layout.FEATURE_LIST))
+        features_used = files.read_json(root / layout.FEATURE_LIST)
+        files.write_json(folder / "features.json", features_used)
+        listed = FeatureList.from_dict(features_used)
         keys = [key for key in dict.fromkeys([*listed.keys, *listed.request]) if key not in names]
     raw = tables.read_parquet(root / config.rows, names + keys)
     example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))

@@ -82,7 +82,7 @@ def _request(root: Path, found: Repository, choice: Choice, task: str | None) ->
     columns = column_names(choice.table) or []
     estimator = _estimator(found, choice.script, task)
     drops = _drops(found, choice.script, columns, choice.target)
-    views = _joined(found, choice)
+    views = _joined(found, choice, columns)
     return Request(
         root,
         list(dict.fromkeys([choice.table, *(view.path for view in views)])),
@@ -133,9 +133,8 @@ def _drops(found: Repository, script: Script | None, columns: list[str], target:
     return drops
 
 
-def _joined(found: Repository, choice: Choice) -> list[FeastView]:
-    """The views whose features are joined to the table."""
-    columns = column_names(choice.table) or []
+def _joined(found: Repository, choice: Choice, columns: list[str]) -> list[FeastView]:
+    """The views whose features are joined to the table, which has these columns."""
     views = [view for view in found.feast if view.path.is_relative_to(found.top) and view.path != choice.table]
     for view in views:
         lacking = [key for key in view.entities if key not in columns] if view.entities else ["an entity"]

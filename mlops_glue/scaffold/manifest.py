@@ -42,11 +42,13 @@ def _render(template: str, answers: dict[str, Any]) -> dict[str, str]:
     if template == "feature_repo":
         sources = layout.feature_repo().glob("*.*")
         return {f"feature_repo/{p.name}": p.read_text(encoding="utf-8") for p in sorted(sources)}
-    folder = layout.templates() / template
-    out = {}
-    for file in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        out[dotted(file.relative_to(folder).as_posix())] = files.render(file, answers)
-    return out
+    return rendered(layout.templates() / template, answers)
+
+
+def rendered(folder: Path, values: dict[str, Any], marks: tuple[str, str] = ("{{", "}}")) -> dict[str, str]:
+    """The files of a template folder with values put in, by path; `gitignore` and the like get their dot."""
+    found = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return {dotted(p.relative_to(folder).as_posix()): files.render(p, values, marks) for p in found}
 
 
 def dotted(name: str) -> str:

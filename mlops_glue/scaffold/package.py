@@ -70,7 +70,7 @@ def write(
         _add_wheels(made, download=wheels)
         online = (made / "online_store.db").is_file()
         values = {**deployment(config, about), "hashed": hashed, "wheels": wheels, "online": online}
-        texts = _rendered(values)
+        texts = manifest.rendered(layout.templates() / "serving", values, ("<<", ">>"))  # users may edit these
         for path, text in texts.items():
             files.write_text(made / path, text)
         paths = [*texts, *BUILT]
@@ -112,7 +112,7 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
 
 def requirement_names(made: Path, config: configs.Config) -> list[str]:
     """The packages that the server in the folder imports."""
-    log = configs.resolve_scheme(config.serve.prediction_log or "", "serve.prediction_log")
+    log = _log_place(config)
     names = [*NEEDS, *(LOG_NEEDS if log else ())]
     names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
     if (model := made / "bundle" / "model.skops").is_file():
@@ -132,11 +132,9 @@ def _add_wheels(made: Path, *, download: bool) -> None:
             raise ToolError(f"pip download: {(done.stderr.strip() or 'failed').splitlines()[-1]}")
 
 
-def _rendered(values: dict[str, Any]) -> dict[str, str]:
-    """The files that users may edit, by their path in the folder."""
-    folder = layout.templates() / "serving"
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    return {manifest.dotted(p.relative_to(folder).as_posix()): files.render(p, values, ("<<", ">>")) for p in found}
+def _log_place(config: configs.Config) -> str:
+    """Where the prediction log goes, its scheme put in; empty: nowhere."""
+    return configs.resolve_scheme(config.serve.prediction_log or "", "serve.prediction_log")
 
 
 def deployment(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
@@ -158,7 +156,7 @@ def deployment(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
         "requirements": config.ci.requirements,
         "jobs": jobs,
         # somebody else while it serves
-        "asks": "://" in configs.resolve_scheme(config.serve.prediction_log or "", "serve.prediction_log"),
+        "asks": "://" in _log_place(config),
     }
 
 

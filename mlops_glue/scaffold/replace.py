@@ -1,6 +1,6 @@
 """A folder that glue made is made again: what is glue's is replaced file by file, what is the user's stays.
 
-The folder's record (`generated.py`) has the digest of each file that glue wrote there, and the text of those which are
+The folder's record (`manifest.py`) has the digest of each file that glue wrote there, and the text of those which are
 merged. Before anything is replaced it gets the digests of what is to come, too: where the process is killed, the next
 one still knows every file of glue's, the old ones and the new ones, and finishes.
 """

@@ -100,13 +100,13 @@ class Contract:
             Malformed: it is not JSON.
             Invalid: it has problems, and here they all are.
         """
-        values = self._decode_quickly(body)
-        if values is None:
+        rows = self._decode_quickly(body)
+        if rows is None:
             return Rows(*self._diagnosis.decode(body, order))
-        self._checks.check(values)
-        return Rows(values, bare=MANY.match(body) is None)
+        self._checks.check(rows.values)
+        return rows
 
-    def _decode_quickly(self, body: bytes) -> list[Row] | None:
+    def _decode_quickly(self, body: bytes) -> Rows | None:
         """None where the body needs the second reading."""
         bare = MANY.match(body) is None
         try:
@@ -121,7 +121,7 @@ class Contract:
             keys += len(row) - absent
             if absent and UNSET in self._get_others(row):
                 values[at] = self._with_nulls(row)
-        return None if body.count(b":") != keys and _may_repeat(body, values, keys) else values
+        return None if body.count(b":") != keys and _may_repeat(body, values, keys) else Rows(values, bare)
 
     def _with_nulls(self, row: Row) -> Row:
         """What was not given is null, except for what is looked up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ class Model:
             predictions = [None if is_nan else label for label, is_nan in zip(predictions, unknown, strict=True)]
         return predictions, probability.tolist()
 
+    @cached_property
     def example_keys(self) -> list[tuple[Any, ...]]:
         """The entity of the first example row, where its features are looked up."""
         rows = self.contract.from_dicts(without_looked_up(self.examples[:1], self.features))

@@ -27,14 +27,23 @@ FIRST_S, LONGEST_S = 1.0, 60.0  # between two attempts to load a version that co
 SWITCH_S = 0.0005  # how soon the loading thread yields to the others; Python's own 5 ms would be felt
 
 
+def load(settings: Settings, version: Servable) -> Model:
+    """Load a version.
+
+    Raises:
+        GlueError: it is not what was registered, or cannot be loaded.
+    """
+    options = settings.options
+    return Model(Path(version.folder), version.digest, name=settings.name, version=version.version, options=options)
+
+
 def load_and_self_test(settings: Settings, version: Servable) -> Model:
     """Load a version and score its own example.
 
     Raises:
         GlueError: it is not what was registered, cannot be loaded, or cannot score its own example.
     """
-    options = settings.options
-    model = Model(Path(version.folder), version.digest, name=settings.name, version=version.version, options=options)
+    model = load(settings, version)
     model.self_test()
     return model
 

@@ -154,7 +154,7 @@ class Worker:
             loaded = self.slots.champion
             if loaded.lookup is not None:
                 try:
-                    self.predictor.store_problem = await loaded.lookup.problem(loaded.model.example_keys())
+                    self.predictor.store_problem = await loaded.lookup.problem(loaded.model.example_keys)
                 except Exception as error:
                     self.log.bug("probe", error)
             await asyncio.sleep(PROBE_S)

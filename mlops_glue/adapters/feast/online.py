@@ -23,12 +23,11 @@ from feast.type_map import NULL_TIMESTAMP_INT_VALUE
 from mlops_glue.adapters.feast.declared_types import cast
 from mlops_glue.adapters.feast.offline import database, latest
 from mlops_glue.adapters.feast.online_file import OnlineFile
-from mlops_glue.adapters.feast.parquet_source import ParquetSource, microseconds
+from mlops_glue.adapters.feast.parquet_source import EPOCH, ParquetSource, microseconds
 
 BATCH_ROWS = 65_536
 # Feast's types that SQLite has too; the others are kept as protobuf
 SCALARS = {"INT32", "INT64", "FLOAT", "DOUBLE", "STRING", "BOOL", "BYTES", "UNIX_TIMESTAMP"}
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EmbeddedOnlineStoreConfig(FeastConfigBaseModel):
