@@ -106,6 +106,12 @@ def is_tracked(root: Path, path: str) -> bool:
     return _git(root, "ls-files", "--error-unmatch", path) is not None
 
 
+def tracked_files(root: Path) -> set[str] | None:
+    """The files of a folder that are in git's index, relative to it; None outside git. No hook of its is run."""
+    found = _git(root, "-c", "core.fsmonitor=false", "ls-files", "-z")
+    return None if found is None else set(found.split("\0"))
+
+
 def commit_hash(root: Path, name: str) -> str | None:
     """The hash of the commit that a name stands for; None if git knows none."""
     return None if name.startswith("-") else _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")

@@ -1,4 +1,4 @@
-"""What CI does: the commands of its files, and of the scripts, targets and actions of the repository that they call."""
+"""What CI does: the commands of its files, and of the scripts, make targets and actions of the repository they call."""
 
 from __future__ import annotations
 
@@ -6,45 +6,46 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
 from mlops_glue.assessment.capabilities import ACTIONS, CI_FILES, COMMANDS
 from mlops_glue.assessment.evidence import Evidence
 
-DEEP = 6  # of make in a script in a job in a workflow
-MANY = 40  # files and targets that one CI file leads to
-NEAR = 300  # lines of a step or job
-KEYS = {  # of YAML, whose values are commands
+MAX_DEPTH = 6  # of make in a script in a job in a workflow
+MAX_FILES = 40  # files and targets that one CI file leads to
+RUN_KEYS = {  # keys of YAML whose values are commands
     *("run", "script", "before_script", "after_script", "command", "commands", "cmd", "entrypoint", "inlineScript"),
     *("bash", "sh", "pwsh", "powershell", "install", "before_install", "build_command"),
 }
-USES = {"uses", "task", "template", "local", "include"}
-KEY = re.compile(r"""(\s*)((?:- )?)["']?([\w.-]+)["']?:(?:\s+(.*?))?\s*$""")
-START = re.compile(  # of a line: what Docker, Jenkins and others write before a command
+USE_KEYS = {"uses", "task", "template", "local", "include"}
+START = re.compile(  # what Docker, Jenkins and others write before a command
     r"""[\s@+-]*(?:(?:sh|bat|bash|commands?)\s*[=(]?\s*(?=["'\[]))?(?:RUN|CMD|ENTRYPOINT)?\s*["'\[]*"""
 )
-PREFIX = re.compile(  # of a command: what only starts it
+PREFIX = re.compile(  # a command that only starts another
     r"(?:sudo|time|exec|env|(?:poetry|pipenv|pdm|hatch|rye|pixi) run|uvx"
     r"|uv run(?: --(?:with|extra|group|python|package)[= ]\S+| -[\w-]+)*"
     r"|conda run(?: -n \S+)?|xvfb-run|\w+=\S*|\$[({]\w+[)}]|python[\d.]*(?=\s+-m)|-m)\s+"
 )
 IN_CONTAINER = re.compile(r"docker(?:-compose| compose)? (?:run|exec)\b.*?\s((?:pytest|python3?|dvc|kedro|ruff)\b.*)")
 AUTOMATIC = r"\b(push|pull_request|pull_request_target|schedule|merge_group|release|workflow_run|repository_dispatch)\b"
-OFF = re.compile(  # what cannot fail, never runs, or is started by hand
-    r"""\s+(?:(?:continue-on-error|continueOnError|allow_failure):\s*true"""
-    r"""|(?:- )?if:\s*["'$ {]*(?:false|github.event_name == 'workflow_dispatch'))"""
+OFF = re.compile(  # a step or job that cannot fail, never runs, or is started by hand
+    r"(continue-on-error|continueOnError|allow_failure): true"
+    r"|if: [$ {]*(false|github.event_name == 'workflow_dispatch')"
 )
-Deed = tuple[str, str, int, str]  # a row of COMMANDS, the file and line, what to call it
+Action = tuple[str, str, int, str]  # a row of COMMANDS, the file and line, what to call it
 
 
-def scan(evidence: Evidence, index: bytes | None) -> None:
-    """Take down what CI does; `index` is git's, and a file that is not in it runs nowhere."""
+def scan(evidence: Evidence, tracked: set[str] | None) -> None:
+    """Record what CI does. A file that git does not track runs nowhere; None: the repository is not in git."""
     started = 0
     for path, text in evidence.texts.items():
-        how = _starts(path, text) if re.fullmatch(CI_FILES, inner(path)) else None
-        if how is None:
+        by_itself = _starts(path, text) if CI_FILES.fullmatch(inner(path)) else None
+        if by_itself is None:
             continue
-        hint = "" if how else "started by hand"
-        known = index is None or (index[:4] == b"DIRC" and index[7] > 3)  # version 4 shortens the paths
-        if not known and "/".join(path.split("/")[-2:]).encode() + b"\0" not in (index or b""):
+        hint = "" if by_itself else "started by hand"
+        if tracked is not None and path not in tracked:
             hint = "not committed"
         started += not hint
         evidence.see("ci", path, 0, "CI", hint)
@@ -63,12 +64,12 @@ def scan(evidence: Evidence, index: bytes | None) -> None:
 
 
 def inner(path: str) -> str:
-    """Of a template, the path in what is made of it."""
+    """The path that a file of a template has in the projects made from it."""
     return re.sub(r"\.(tmpl|template|jinja2?|j2)$", "", path).rpartition("}}/")[2]
 
 
 def _starts(path: str, text: str) -> bool | None:
-    """Does something start it by itself? None: only another file does."""
+    """Does an event start it? None: only another file does."""
     if "workflows/" in path:
         events = re.search(r"(?ms)^['\"]?on['\"]?:(.*?)(?=^\S|\Z)", text)
         if events is None or re.search(AUTOMATIC, events[1]):
@@ -83,11 +84,11 @@ def _starts(path: str, text: str) -> bool | None:
 
 
 def commands(path: str, text: str) -> Iterator[tuple[int, str]]:
-    """The commands in a script, a makefile or the YAML of a job, with their lines; what only prints is none."""
-    lines = text.splitlines()
-    off, until, whole, first = _switched_off(lines), "", "", 0
-    for number, line in _of_yaml(lines) if inner(path).endswith((".yml", ".yaml")) else enumerate(lines, 1):
-        if until:
+    """The commands in a script, a makefile or the YAML of a job, with their lines, without those that only print."""
+    until, whole, first = "", "", 0
+    is_yaml = inner(path).endswith((".yml", ".yaml"))
+    for number, line in _of_yaml(text) if is_yaml else enumerate(text.splitlines(), 1):
+        if until:  # the text of a here-document
             until = "" if line.strip() == until else until
             continue
         if here := re.search(r"<<-?\s*['\"\\]?(\w+)", line):
@@ -97,9 +98,7 @@ def commands(path: str, text: str) -> Iterator[tuple[int, str]]:
             whole += line[:-1] + " "
             continue
         at, line, whole, first = first, whole + line, "", 0
-        if at in off:
-            continue
-        if line.partition(":")[0] in (*USES, "environment"):
+        if line.partition(":")[0] in (*USE_KEYS, "environment"):
             yield at, line
             continue
         for part in re.split(r"&&|;|\$\(|(?<!\|)\|(?!\|)", START.sub("", line, count=1)):
@@ -115,86 +114,72 @@ def commands(path: str, text: str) -> Iterator[tuple[int, str]]:
                 yield at, part
 
 
-def _of_yaml(lines: list[str]) -> Iterator[tuple[int, str]]:
-    """The lines that are the value of a key that is run, and those that name an action or a template."""
-    above: list[tuple[int, str]] = []  # the keys that the line is in, with their columns
-    block: int | None = None  # column of the key whose text the lines are
-    for number, line in enumerate(lines, 1):
-        column, item = _indent(line), line.lstrip().startswith("- ")
-        if not line.strip():
-            continue
-        if block is not None and column > block:
-            if above[-1][1] in KEYS:
-                yield number, line.strip()
-            continue
-        block = None
-        while above and (above[-1][0] > column or (above[-1][0] == column and not item)):
-            above.pop()
-        found = KEY.fullmatch(line)
-        if found is None:
-            if item and above and above[-1][1] in KEYS:
-                yield number, line.strip()[2:]
-            continue
-        key, value = found[3], found[4] or ""
-        above.append((column + len(found[2]), key))
-        if re.fullmatch(r"[|>][+-]?\d?", value):
-            block = above[-1][0]
-        elif key in KEYS and value:
-            yield number, value
-        elif (key in USES and value) or (key == "environment" and len(above) > 1):
-            yield number, f"{key}: {value}"
+def _of_yaml(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that YAML runs, and those that name an action, a template or an environment."""
+    plain = re.sub(r"(?m)^[ \t]*\{[{%].*[}%]\}[ \t]*$", "", text)  # a template of a workflow is YAML without its marks
+    plain = re.sub(r"\$?\{\{.*?\}\}", "x", plain)
+    try:
+        documents = list(YAML(typ="safe").compose_all(plain + "\n"))
+        yield from (found for node in documents for found in _run(node, "", text.splitlines(), set()))
+    except (YAMLError, ValueError, RecursionError):
+        return
 
 
-def _switched_off(lines: list[str]) -> set[int]:
-    """The lines of steps and jobs that count for nothing."""
-    out: set[int] = set()
-    for at, line in enumerate(lines):
-        if OFF.match(line):
-            if not line.lstrip().startswith("- "):
-                above = range(at - 1, max(-1, at - NEAR), -1)
-                at = next((n for n in above if lines[n].strip() and _indent(lines[n]) < _indent(line)), 0)
-            below = range(at + 1, min(len(lines), at + NEAR))
-            ends = (n for n in below if lines[n].strip() and _indent(lines[n]) <= _indent(lines[at]))
-            out |= set(range(at + 1, next(ends, below.stop) + 1))
-    return out
+def _run(node: Node, key: str, lines: list[str], seen: set[int]) -> Iterator[tuple[int, str]]:
+    """What a node below a key runs; an alias counts where its anchor stands."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    line = node.start_mark.line + 1
+    if isinstance(node, MappingNode):
+        entries = [(str(name.value), value) for name, value in node.value]
+        if any(OFF.match(f"{name}: {value.value}") for name, value in entries):
+            return
+        for name, value in entries:
+            if name == "environment" and key:
+                yield value.start_mark.line + 1, "environment:"
+            yield from _run(value, name, lines, seen)
+    elif isinstance(node, SequenceNode):
+        for item in node.value:
+            yield from _run(item, key if key in RUN_KEYS else "-", lines, seen)
+    elif key in USE_KEYS and node.value:
+        yield line, f"{key}: {node.value}"
+    elif key in RUN_KEYS and getattr(node, "style", "") in ("|", ">"):
+        yield from ((n + 1, lines[n].strip()) for n in range(line, min(node.end_mark.line, len(lines))))
+    elif key in RUN_KEYS:
+        yield line, node.value
 
 
-def _indent(line: str) -> int:
-    return len(line) - len(line.lstrip())
-
-
-def _does(evidence: Evidence, path: str, deep: int, seen: set[str], text: str | None = None) -> Iterator[Deed]:
-    """What the commands of a file do, and of the files that they name."""
+def _does(evidence: Evidence, path: str, depth: int, seen: set[str], text: str | None = None) -> Iterator[Action]:
+    """What the commands of a file do, and those of the files that they name."""
     text = evidence.texts.get(path, "") if text is None else text
-    for line, command in commands(path, text) if deep <= DEEP else ():
+    for line, command in commands(path, text) if depth <= MAX_DEPTH else ():
         for what, pattern in COMMANDS:
-            if re.match(pattern, command) and "--dry-run" not in command:
+            if pattern.match(command) and "--dry-run" not in command:
                 yield what, path, line, " ".join(command.split()[:2])
         if command.startswith(("uses:", "task:")):
             yield from _used(text, path, line, command)
-        if len(seen) > MANY:
+        if len(seen) > MAX_FILES:
             continue
         if re.match(r"(\$\()?make\b", command):
             for file in evidence.texts:
                 if file.endswith("akefile") and f"{file} {command}" not in seen:
                     seen.add(f"{file} {command}")
                     recipes = _recipes(evidence.texts[file].splitlines(), command.split()[1:])
-                    yield from _does(evidence, file, deep + 1, seen, recipes)
+                    yield from _does(evidence, file, depth + 1, seen, recipes)
         for file in _named(evidence, path, command):
             if file not in seen:
                 seen.add(file)
                 if file in evidence.texts:
-                    yield from _does(evidence, file, deep + 1, seen)
+                    yield from _does(evidence, file, depth + 1, seen)
                 else:
                     yield from ((what, path, line, f"runs {file}") for what in _of_python(evidence, file))
 
 
-def _used(text: str, path: str, line: int, command: str) -> Iterator[Deed]:
-    """What a step does that uses somebody's action or task."""
+def _used(text: str, path: str, line: int, command: str) -> Iterator[Action]:
+    """What a step does by somebody's action or task."""
     name = command.partition(":")[2].strip(" '\"").partition("@")[0]
-    for what, pattern in ACTIONS:
-        if re.match(pattern, name):
-            yield what, path, line, name
+    yield from ((what, path, line, name) for what, pattern in ACTIONS if pattern.match(name))
     step = re.split(r"\n\s*- (?:name|uses|task|run):", "\n".join(text.splitlines()[line : line + 15]))[0]
     pushes = re.search(r"push:\s*['\"]?(true|\$\{\{)|command:\s*['\"]?(buildAndPush|push)", step)
     if pushes and re.match(r"docker/build-push-action|Docker$", name):
@@ -202,7 +187,7 @@ def _used(text: str, path: str, line: int, command: str) -> Iterator[Deed]:
 
 
 def _recipes(lines: list[str], words: list[str]) -> str:
-    """What `make` with these words runs, each line in its place."""
+    """The recipes that `make` with these words runs, each on its line."""
     rules = [(n, found) for n, line in enumerate(lines) if (found := re.match(r"([\w./ -]+?)\s*:(?!=)([^=]*)$", line))]
     wanted = [word for word in words if not word.startswith("-") and "=" not in word]
     wanted = wanted or [found[1] for _, found in rules if not found[1].startswith(".")][:1]
@@ -223,7 +208,8 @@ def _recipes(lines: list[str], words: list[str]) -> str:
 def _named(evidence: Evidence, path: str, command: str) -> Iterator[str]:
     """The files of the repository that a command names."""
     words = [word.strip("\"'`,;()[]") for word in command.split()]
-    words += ["dvc.yaml"] if words[:2] == ["dvc", "repro"] or words[:3] == ["dvc", "exp", "run"] else []
+    if words[:2] == ["dvc", "repro"] or words[:3] == ["dvc", "exp", "run"]:
+        words.append("dvc.yaml")
     words += {"tox": ["tox.ini"], "nox": ["noxfile.py"]}.get(words[0], [])
     if words[0] in ("invoke", "inv"):
         yield from (file for file in evidence.texts if re.fullmatch(r"tasks(/\w+)?\.py", file))
@@ -243,7 +229,7 @@ def _named(evidence: Evidence, path: str, command: str) -> Iterator[str]:
 
 
 def _of_python(evidence: Evidence, file: str) -> set[str]:
-    """What a script does in CI, itself or by the modules of the project that it imports."""
+    """What a script does in CI, itself or by the modules of the repository that it imports."""
     shows, seen, waiting = set[str](), {file}, [file]
     while waiting:
         here = waiting.pop()

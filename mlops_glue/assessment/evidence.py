@@ -1,4 +1,4 @@
-"""What was seen in a repository, and which of it answers for a capability."""
+"""What was seen in a repository, and which place answers for each capability."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from mlops_glue.assessment.capabilities import CAPABILITIES, Capability
+from mlops_glue.assessment.python import Module
 from mlops_glue.assessment.tree import Tree, is_test, printable
-from mlops_glue.assessment.uses import Module
 
-ASIDE = re.compile(
+EXAMPLE = re.compile(
     r"(?i)(demos?|examples?|samples?|tutorials?|playground|sandbox|scratch|legacy|deprecated|archived?)\d*"
 )
 SCRIPTS = {"training", "endpoint", "pipeline", "container"}  # a notebook alone is a hint of these
 IN_TESTS = {"tests", "lint", "data_validation"}  # what tests may show
-WORDS = {  # in the name of the file that a reader would look at first
+NAMES = {  # of the file that a reader would open first
     "training": "train",
     "ci_trains": "train",
     "retraining": "train",
@@ -29,7 +29,7 @@ WORDS = {  # in the name of the file that a reader would look at first
     "endpoint": "serv|api|app|main|score",
     "tracking": "train|track",
 }
-KEPT = 50
+MAX_SIGHTINGS = 50  # of one capability
 
 
 @dataclass(frozen=True)
@@ -64,46 +64,45 @@ class Evidence:
     tree: Tree
     found: dict[str, list[Sighting]] = field(default_factory=dict)
     modules: dict[str, Module] = field(default_factory=dict)
-    shows: dict[str, set[str]] = field(default_factory=dict)  # of a Python file
+    shows: dict[str, set[str]] = field(default_factory=dict)  # the capabilities of each Python file
     texts: dict[str, str] = field(default_factory=dict)  # files that CI is or may run, without comments
     facts: dict[str, str] = field(default_factory=dict)  # figures for the strategy page
-    notes: list[str] = field(default_factory=list)
-    parsed: int = 0  # characters of Python
+    unread: list[str] = field(default_factory=list)  # files that look like Python, or glue's, and cannot be read
 
     def see(self, capability: str, path: str, line: int, what: str, hint: str = "") -> None:
-        """Take down a sighting."""
+        """Record a sighting."""
         kept = self.found.setdefault(capability, [])
-        if len(kept) < KEPT:
-            kept.append(Sighting(path, line, what[:80], hint or aside(path, capability)))
+        if len(kept) < MAX_SIGHTINGS:
+            kept.append(Sighting(path, line, what[:80], hint or _weakness(path, capability)))
 
     def answers(self) -> dict[str, Answer]:
         """One answer for each capability."""
         out = {}
         for name, capability in CAPABILITIES.items():
-            seen = sorted(self.found.get(name, ()), key=lambda one: (bool(one.hint), *rank(one, name), one.line))
+            seen = sorted(self.found.get(name, ()), key=lambda sighting: _order(sighting, name))
             if not seen:
                 out[name] = Answer(capability, "not_found")
                 continue
-            files = {one.path for one in seen if bool(one.hint) == bool(seen[0].hint)}
+            files = {sighting.path for sighting in seen if bool(sighting.hint) == bool(seen[0].hint)}
             out[name] = Answer(capability, "hint" if seen[0].hint else "found", seen[0], len(files) - 1)
         return out
 
 
-def aside(path: str, capability: str) -> str:
+def _weakness(path: str, capability: str) -> str:
     """Why what this file shows is only a hint; empty where it is not."""
     if is_test(path) and capability not in IN_TESTS:
         return "only in tests"
-    parts = PurePosixPath(path).parts
-    if any(ASIDE.fullmatch(word) for part in parts for word in re.split(r"[^A-Za-z0-9]+", part.partition(".")[0])):
+    parts = (part.partition(".")[0] for part in PurePosixPath(path).parts)
+    if any(EXAMPLE.fullmatch(word) for part in parts for word in re.split(r"[^A-Za-z0-9]+", part)):
         return "only in an example"
     return "only in a notebook" if path.endswith(".ipynb") and capability in SCRIPTS else ""
 
 
-def rank(one: Sighting, capability: str) -> tuple[int, int, bool, int, str]:
+def _order(seen: Sighting, capability: str) -> tuple[bool, int, int, bool, int, str, int]:
     """What a reader would look at first: the project's own files before templates, notebooks and tests."""
-    stem = PurePosixPath(one.path).stem.lower()
-    order = ("", "only in a notebook", "only in an example", "only in tests").index(aside(one.path, capability))
-    apart = 3 * is_test(one.path) + 2 * one.path.endswith(".ipynb") + ("{{" in one.path)
-    other = not re.search(WORDS.get(capability, ""), f"{stem} {one.what if capability == 'ci_trains' else ''}")
-    other = other or one.what.startswith(("streamlit", "gradio"))
-    return order, apart, other, one.path.count("/"), one.path
+    stem = PurePosixPath(seen.path).stem.lower()
+    weakness = ("", "only in a notebook", "only in an example", "only in tests").index(_weakness(seen.path, capability))
+    apart = 3 * is_test(seen.path) + 2 * seen.path.endswith(".ipynb") + ("{{" in seen.path)
+    other = not re.search(NAMES.get(capability, ""), f"{stem} {seen.what if capability == 'ci_trains' else ''}")
+    other = other or seen.what.startswith(("streamlit", "gradio"))
+    return bool(seen.hint), weakness, apart, other, seen.path.count("/"), seen.path, seen.line

@@ -2,117 +2,114 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 from pathlib import Path, PurePosixPath
 
 from mlops_glue import source
-from mlops_glue.assessment import ci, deeds, uses
+from mlops_glue.adapters import git
+from mlops_glue.assessment import ci, glue_projects, python
 from mlops_glue.assessment.capabilities import CI_FILES, FILES, HINTS, NAMED, SERVES
 from mlops_glue.assessment.evidence import Evidence
 from mlops_glue.assessment.tree import is_test, printable, scan
 
-LONG, WIDE = 5_000, 1_000  # lines of a file and characters of a line that are looked at; Python aside
+MAX_LINES, MAX_WIDTH = 5_000, 1_000  # of a text file
 DEPENDENCIES = re.compile(
     r"(.*/)?([\w.-]*requirements[\w.-]*\.(txt|in)|requirements/[^/]+\.txt|(environment|conda)[\w.-]*\.ya?ml"
     r"|pyproject\.toml|setup\.(py|cfg)|Pipfile)"
 )
 SHELL = re.compile(r"(.*/)?([^/]*\.(sh|bash|ps1|mk)|Makefile|justfile|tox\.ini|action\.ya?ml|MLproject|dvc\.ya?ml)")
 DOCKERFILE = re.compile(r"(.*/)?(Dockerfile[^/]*|[^/]*\.[Dd]ockerfile|Containerfile)")
-ANY_FILE = re.compile(
-    "|".join(f"(?:{path})" for path in sorted({path for _, path, _, _ in FILES} | {CI_FILES})), re.IGNORECASE
-)
-BY_PATH = [(name, re.compile(path, re.I), re.compile(line, re.I), what) for name, path, line, what in FILES]
-HINTED = [(name, re.compile(pattern)) for name, pattern in NAMED]
+PACKAGE = re.compile(r"""\s*(?:- )?["']?([A-Za-z][\w.-]*)""")
+PINNED = re.compile(r"===?\s*\d[\w.+!-]*\s*([;#\\].*)?$|@ \S+|[\w\]]=\d[\w.]*$")
+TASKS = re.compile(r"(.*/)?(tasks(/\w+)?|noxfile)\.py")  # of invoke or nox
+TASK_RUNS = re.compile(r"""\.run\(\s*f?["'](.*?)["']\s*[,)]""")
 
 
 def collect(root: Path) -> Evidence:
     """Read the files below a folder."""
     evidence = Evidence(scan(root, apart=frozenset({"docs", "doc", "site"})))
-    index = _git(evidence, root)
+    if git.is_work_tree(root):
+        evidence.see("version_control", ".git/HEAD", 1, "git", "" if git.commit_hash(root, "HEAD") else "no commit yet")
+    read = 0  # characters of Python
     for path in evidence.tree.files:
         plain = ci.inner(path)
-        if plain.endswith((".py", ".ipynb")):
-            _python(evidence, path, plain)
+        if plain.endswith((".py", ".ipynb")) and read > python.MAX_CHARACTERS:
+            evidence.tree.left_out += 1
+        elif plain.endswith((".py", ".ipynb")):
+            read += _python(evidence, path, plain)
         _text(evidence, path, plain)
-    _counts(evidence)
-    ci.scan(evidence, index)
-    deeds.of_glue(evidence)
+    _count(evidence)
+    ci.scan(evidence, git.tracked_files(root))
+    glue_projects.collect(evidence)
     return evidence
 
 
-def _python(evidence: Evidence, path: str, plain: str) -> None:
-    if evidence.parsed > uses.PARSE_BYTES:
-        evidence.tree.left_out += 1
-        return
+def _python(evidence: Evidence, path: str, plain: str) -> int:
+    """Read a script or a notebook; returns its characters."""
     text = evidence.tree.text(path)
-    module = uses.read(plain, text) if text is not None else None
     if text is None:
-        return
+        return 0
+    module = python.read(plain, text)
     if module is None:
-        evidence.notes.append(f"{printable(path)} is no Python that can be read here: left out")
-        return
-    evidence.parsed += sum(map(len, module.lines))
-    if re.fullmatch(r"(.*/)?(tasks(/\w+)?|noxfile)\.py", plain):  # of invoke or nox: the commands, each in its place
-        ran = (re.search(r"""\.run\(\s*f?["'](.*?)["']\s*[,)]""", line) for line in module.lines)
-        evidence.texts[path] = "\n".join(found[1] if found else "" for found in ran)
+        evidence.unread.append(path)
+        return 0
+    is_notebook = plain.endswith(".ipynb")
+    lines = text.decode("utf-8", "replace").splitlines() if is_notebook else []
+
+    def place(line: int) -> int:
+        """The line of the file; in a notebook, where the line of the cell stands in it."""
+        return source.line_of(lines, module.lines[line - 1]) if is_notebook else line
+
     evidence.modules[path] = module
     shows = evidence.shows[path] = set()
-    lines = text.decode("utf-8", "replace").splitlines() if plain.endswith(".ipynb") else []
-    for capability, line, name in uses.shown(module):
+    for capability, line, name in python.shown(module):
         if capability not in shows:  # the first place of each
             shows.add(capability)
-            evidence.see(capability, path, _place(lines, module, line), name, _unsure(capability, text))
-    if plain.endswith(".ipynb"):
-        for number, typed in enumerate(module.lines, 1):
-            if re.match(r"\s*[!%].*\bfeast materialize", typed):
-                evidence.see("online_features", path, _place(lines, module, number), "feast materialize")
+            evidence.see(capability, path, place(line), name, _doubt(capability, text))
     for name, line in module.imports.items():
         hint = HINTS.get(name.partition(".")[0].replace("_", "-"))
         if hint and hint not in shows:
-            evidence.see(hint, path, _place(lines, module, line), name, "only imported")
-    stem = PurePosixPath(plain).stem.lower()
-    for capability, pattern in HINTED:
-        if pattern.fullmatch(stem) and not is_test(path) and len(text) > 200:
+            evidence.see(hint, path, place(line), name, "only imported")
+    for number, typed in enumerate(module.lines if is_notebook else (), 1):
+        if re.match(r"\s*[!%].*\bfeast materialize", typed):
+            evidence.see("online_features", path, place(number), "feast materialize")
+    for capability, pattern in NAMED:
+        if pattern.fullmatch(PurePosixPath(plain).stem.lower()) and not is_test(path) and len(text) > 200:
             evidence.see(capability, path, 0, "its name", "by its name")
+    if TASKS.fullmatch(plain):
+        runs = (TASK_RUNS.search(line) for line in module.lines)
+        evidence.texts[path] = "\n".join(found[1] if found else "" for found in runs)
+    return sum(map(len, module.lines))
 
 
-def _unsure(capability: str, text: bytes) -> str:
+def _doubt(capability: str, text: bytes) -> str:
     return "a schedule, not plainly of a training" if capability == "retraining" and b"train" not in text else ""
 
 
-def _place(lines: list[str], module: uses.Module, line: int) -> int:
-    """The line of the file; of a notebook, where the line of the cell stands in it."""
-    return source.line_of(lines, module.lines[line - 1]) if lines else line
-
-
-def without_comments(text: str) -> list[str]:
-    """The lines, as far as people write them, with those that are a comment left empty."""
-    lines = (line[:WIDE] for line in text.splitlines()[:LONG])
-    return ["" if line.lstrip().startswith(("#", "//", "REM ")) else line for line in lines]
-
-
 def _text(evidence: Evidence, path: str, plain: str) -> None:
+    """Read a file of settings, of commands, of an image or of dependencies."""
+    rules = [rule for rule in FILES if rule.path.fullmatch(plain)]
     shell, image, needs = SHELL.fullmatch(plain), DOCKERFILE.fullmatch(plain), DEPENDENCIES.fullmatch(plain)
-    if not (shell or image or needs or ANY_FILE.fullmatch(plain)):
+    is_yaml = plain.endswith((".yml", ".yaml"))
+    if not (rules or shell or image or needs or is_yaml or CI_FILES.fullmatch(plain)):
         return
     found = evidence.tree.text(path)
     if found is None:
         return
-    text = found.decode("utf-8", "replace")
-    lines = text.splitlines() if plain.endswith(".md") else without_comments(text)
-    for capability, pattern, wanted, what in BY_PATH:
-        if pattern.fullmatch(plain):
-            number = next((n for n, line in enumerate(lines, 1) if wanted.match(line)), 0)
-            if number:
-                evidence.see(capability, path, number, what, _unsure(capability, found))
-    if shell or image or re.fullmatch(CI_FILES, plain) or plain.endswith((".yml", ".yaml")):
+    lines = [line[:MAX_WIDTH] for line in found.decode("utf-8", "replace").splitlines()[:MAX_LINES]]
+    if not plain.endswith(".md"):
+        lines = ["" if line.lstrip().startswith(("#", "//", "REM ")) else line for line in lines]
+    for rule in rules:
+        number = next((n for n, line in enumerate(lines, 1) if rule.line.match(line)), 0)
+        if number:
+            evidence.see(rule.capability, path, number, rule.what, _doubt(rule.capability, found))
+    if shell or image or is_yaml or CI_FILES.fullmatch(plain):
         evidence.texts[path] = "\n".join(lines)
     if image:
         _image(evidence, path, lines)
     if shell or image:
         for number, command in ci.commands(plain, "\n".join(lines)):
-            if re.match(SERVES, command):
+            if SERVES.match(command):
                 evidence.see("endpoint", path, number, command.split()[0])
     if needs:
         _dependencies(evidence, path, lines)
@@ -121,70 +118,35 @@ def _text(evidence: Evidence, path: str, plain: str) -> None:
 def _image(evidence: Evidence, path: str, lines: list[str]) -> None:
     """An image that starts something; one of CI or of an editor is only what people work in."""
     number = next((n for n, line in enumerate(lines, 1) if re.match(r"(?i)\s*(CMD|ENTRYPOINT)\s", line)), 0)
-    work = re.search(r"(?i)(^|[/._-])(devcontainer|ci|\.github|\.circleci|gitpod)([/._-]|$)", path)
-    why = "an image to work in" if work else "" if number else "an image that starts nothing"
-    evidence.see("container", path, number or 1, "an image", why)
+    is_for_work = re.search(r"(?i)(^|[/._-])(devcontainer|ci|\.github|\.circleci|gitpod)([/._-]|$)", path)
+    hint = "an image to work in" if is_for_work else "" if number else "an image that starts nothing"
+    evidence.see("container", path, number or 1, "an image", hint)
 
 
 def _dependencies(evidence: Evidence, path: str, lines: list[str]) -> None:
-    needed = [(n, line) for n, line in enumerate(lines, 1) if re.match(r"""\s*(- )?["']?[A-Za-z][\w.-]*""", line)]
-    for number, line in needed:
-        found = re.match(r"""\s*(?:- )?["']?([A-Za-z][\w.-]*)""", line)
-        hint = HINTS.get(found[1].lower().replace("_", "-")) if found else None
-        if hint:
-            evidence.see(hint, path, number, f"needs {found[1] if found else ''}", "only required")
+    """The packages that a file asks for, and how many of them are pinned."""
+    needed = [(n, line, found[1]) for n, line in enumerate(lines, 1) if (found := PACKAGE.match(line))]
+    for number, _, package in needed:
+        if hint := HINTS.get(package.lower().replace("_", "-")):
+            evidence.see(hint, path, number, f"needs {package}", "only required")
     if path.endswith((".txt", ".yml", ".yaml")) and needed:
-        of_conda = not path.endswith(".txt")
-        entries = [(n, line) for n, line in needed if not of_conda or line.lstrip().startswith("- ")]
-        fixed = [
-            n for n, line in entries if re.search(r"===?\s*\d[\w.+!-]*\s*([;#\\].*)?$|@ \S+|[\w\]]=\d[\w.]*$", line)
-        ]
-        said = f"{len(fixed)} of {len(entries)} packages"
-        if fixed and len(fixed) >= 0.8 * len(entries):
-            evidence.see("pins", path, fixed[0], said)
-        elif fixed:
-            evidence.see("pins", path, fixed[0], said, f"{said} are pinned")
-        evidence.facts.setdefault("pins", f"{said} of {printable(path)} pinned")
+        entries = [(n, line) for n, line, _ in needed if path.endswith(".txt") or line.lstrip().startswith("- ")]
+        pinned = [n for n, line in entries if PINNED.search(line)]
+        count = f"{len(pinned)} of {len(entries)} packages"
+        if pinned:
+            hint = "" if len(pinned) >= 0.8 * len(entries) else f"{count} are pinned"
+            evidence.see("pins", path, pinned[0], count, hint)
+        evidence.facts.setdefault("pins", f"{count} of {printable(path)} pinned")
 
 
-def _counts(evidence: Evidence) -> None:
+def _count(evidence: Evidence) -> None:
     tests = {path: module.tests for path, module in evidence.modules.items() if is_test(path) and module.tests}
     if tests:
         evidence.facts["tests"] = f"{sum(tests.values())} tests in {len(tests)} files"
-    for path, count in tests.items():
-        if "tests" not in evidence.found:
+    if tests and "tests" not in evidence.found:
+        for path, count in tests.items():
             evidence.see("tests", path, 0, f"{count} tests")
     trains = [path for path, shows in evidence.shows.items() if "training" in shows and not is_test(path)]
     notebooks = sum(path.endswith(".ipynb") for path in trains)
     if trains:
         evidence.facts["training"] = f"{len(trains) - notebooks} scripts and {notebooks} notebooks train"
-
-
-def _git(evidence: Evidence, root: Path) -> bytes | None:
-    """Is there a commit? Returns git's index, which names the files that are in it; None outside git."""
-    top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), None)
-    if top is None:
-        return None
-    folder = top / ".git"
-    try:
-        if folder.is_file():  # a worktree or submodule names its folder
-            folder = (top / folder.read_text(encoding="utf-8").removeprefix("gitdir:").strip()).resolve()
-        shared = folder / "commondir"
-        shared = folder / shared.read_text(encoding="utf-8").strip() if shared.is_file() else folder
-        head = (folder / "HEAD").read_text(encoding="utf-8").strip()
-        named = head.removeprefix("ref:").strip()
-        packed = shared / "packed-refs"
-        if not head.startswith("ref:") or (shared / named).is_file() or (
-            packed.is_file() and f" {named}\n" in packed.read_text(encoding="utf-8", errors="replace")
-        ):  # fmt: skip
-            evidence.see("version_control", ".git/HEAD", 1, "a commit")
-        else:
-            evidence.see("version_control", ".git/HEAD", 1, "git", "no commit yet")
-        settings = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
-        settings.read(shared / "config", encoding="utf-8")
-        if any(section.startswith("remote ") for section in settings.sections()):
-            evidence.facts["version_control"] = "a remote is set"
-        return (folder / "index").read_bytes() if (folder / "index").is_file() else b""
-    except (OSError, UnicodeDecodeError, configparser.Error):
-        evidence.tree.unreadable.append(".git")
-        return b""

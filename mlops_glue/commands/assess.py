@@ -41,10 +41,10 @@ def assess(path: str, *, as_json: bool = False, markdown: bool = False, page: st
 
 
 def _print(evidence: Evidence, answers: dict[str, Answer]) -> None:
-    for area, group in groupby(answers.values(), key=lambda one: one.capability.area):
+    for area, group in groupby(answers.values(), key=lambda answer: answer.capability.area):
         console.result(area)
-        for one in group:
-            console.result(f"  {MARKS[one.answer]} {one.capability.title:<50} {_where(one)}".rstrip())
+        for answer in group:
+            console.result(f"  {MARKS[answer.answer]} {answer.capability.title:<50} {_where(answer)}".rstrip())
     console.result()
     console.result("+ found   ? only a hint   - not found, which does not say that it is not there")
     for level in judge.levels(answers):
@@ -55,14 +55,14 @@ def _print(evidence: Evidence, answers: dict[str, Answer]) -> None:
         console.result(f"\n{number}. {step.says}" + (f"\n     {step.command}" if step.command else ""))
 
 
-def _where(one: Answer) -> str:
-    if one.seen is None:
+def _where(answer: Answer) -> str:
+    if answer.seen is None:
         return ""
-    more = f" and {one.more} more" if one.more else ""
-    return f"{one.seen.place}{f', {one.seen.hint}' if one.seen.hint else ''}{more}"
+    hint = f", {answer.seen.hint}" if answer.seen.hint else ""
+    return f"{answer.seen.place}{hint}" + (f" and {answer.more} more" if answer.more else "")
 
 
-def _level(level: judge.Level) -> str:
+def _level(level: judge.Reached) -> str:
     reached = f"{level.level}, {level.name}" if level.decided else f"not decided, at least {level.level}"
     line = f"{level.model} MLOps level (0 to {level.highest}): {reached}"
     if level.needs:
@@ -80,36 +80,29 @@ def _json(root: Path, evidence: Evidence, answers: dict[str, Answer]) -> dict[st
         "capabilities": [
             {
                 "capability": name,
-                "area": one.capability.area,
-                "title": one.capability.title,
-                "answer": one.answer,
-                "file": printable(one.seen.path) if one.seen else None,
-                "line": (one.seen.line or None) if one.seen else None,
-                "what": one.seen.what if one.seen else None,
-                "hint": (one.seen.hint or None) if one.seen else None,
-                "more": one.more,
+                "area": answer.capability.area,
+                "title": answer.capability.title,
+                "answer": answer.answer,
+                "file": printable(answer.seen.path) if answer.seen else None,
+                "line": (answer.seen.line or None) if answer.seen else None,
+                "what": answer.seen.what if answer.seen else None,
+                "hint": (answer.seen.hint or None) if answer.seen else None,
+                "more": answer.more,
             }
-            for name, one in answers.items()
+            for name, answer in answers.items()
         ],
         "levels": [
             {
-                "model": one.model,
-                "level": one.level if one.decided else None,
-                "at_least": one.level,
-                "of": one.highest,
-                "next_needs": list(one.needs),
+                "model": level.model,
+                "level": level.level if level.decided else None,
+                "at_least": level.level,
+                "of": level.highest,
+                "next_needs": level.needs,
             }
-            for one in judge.levels(answers)
+            for level in judge.levels(answers)
         ],
         "next_steps": [
-            {
-                "capability": s.capability,
-                "says": s.says,
-                "command": s.command or None,
-                "measure": s.measure,
-                "now": s.now,
-            }
-            for s in judge.steps(evidence, answers)[:NEXT]
+            {**step._asdict(), "command": step.command or None} for step in judge.steps(evidence, answers)[:NEXT]
         ],
         "facts": evidence.facts,
         "notes": judge.notes(evidence),
@@ -118,16 +111,16 @@ def _json(root: Path, evidence: Evidence, answers: dict[str, Answer]) -> dict[st
 
 
 def _render(template: str, root: Path, evidence: Evidence, answers: dict[str, Answer]) -> str:
-    found = judge.steps(evidence, answers)
+    steps = judge.steps(evidence, answers)
     values = {
         "name": root.name,
         "answers": answers.values(),
         "marks": {"found": "found", "hint": "only a hint", "not_found": "not found"},
         "where": _where,
         "levels": [_level(level) for level in judge.levels(answers)],
-        "steps": found if template == "strategy.md" else found[:NEXT],
+        "steps": steps if template == "strategy.md" else steps[:NEXT],
         "rubric": {
-            section: [(says, [answers[name] for name in names.split()]) for says, names in tests]
+            section: [(says, [answers[name] for name in names]) for says, names in tests]
             for section, tests in RUBRIC.items()
         },
         "notes": judge.notes(evidence),

@@ -326,7 +326,7 @@ def test_of_a_project_of_glue_only_deeds_count(tmp_path: Path) -> None:
     assert {"training", "pipeline", "data_versioning", "tracking", "registry", "promotion"} == {
         name for name, one in ran.items() if one.answer == "found"
     }
-    assert ran["training"].seen is not None and ran["training"].seen.place == "dvc.lock:2"
+    assert ran["training"].seen is not None and ran["training"].seen.place == "dvc.lock"
     assert ran["endpoint"].answer == "hint"
     served = answers(tmp_path, {"data/predictions/a.parquet": "rows", "monitoring/latest.json": '{"versions": []}'})
     assert served["endpoint"].answer == served["drift"].answer == "found"
@@ -334,13 +334,16 @@ def test_of_a_project_of_glue_only_deeds_count(tmp_path: Path) -> None:
 
 def test_the_tables_are_sound() -> None:
     known = capabilities.CAPABILITIES.keys()
-    tables = [*capabilities.PYTHON, *capabilities.NAMED, *capabilities.FILES, *capabilities.STEPS]
-    assert {row[0] for row in tables} | {*capabilities.HINTS.values()} <= known
-    assert all(row[-1] for row in [*capabilities.PYTHON, *capabilities.FILES, *capabilities.COMMANDS])
+    uses = [use for rules in capabilities.USES.values() for use in rules]
+    named = {use.capability for use in uses} | {name for name, _ in capabilities.NAMED}
+    named |= {row.capability for row in [*capabilities.FILES, *capabilities.PROPOSALS]}
+    assert named | {*capabilities.HINTS.values()} <= known
+    assert all(use.name and use.libraries for use in uses)
+    assert all(row.what for row in capabilities.FILES)
     assert {f"ci_{name}" for name, _ in capabilities.COMMANDS if name != "approval"} <= known
-    for rows in capabilities.LEVELS.values():
-        for _, asked, shown in rows:
-            assert {*shown.split()} <= {*asked.split()} <= known
+    for levels in capabilities.LEVELS.values():
+        for level in levels:
+            assert {*level.shows} <= {*level.needs} <= known
     assert [len(rows) for rows in capabilities.RUBRIC.values()] == [7, 7, 7, 7]
-    assert {name for rows in capabilities.RUBRIC.values() for _, names in rows for name in names.split()} <= known
+    assert {name for rows in capabilities.RUBRIC.values() for _, names in rows for name in names} <= known
     assert ci.inner("t/{{ a }}/b.yml.tmpl") == "b.yml"
