@@ -1,8 +1,8 @@
 """`glue.yaml` as frozen data, checked in full before any tool is imported.
 
 `load` reads it: `parse` turns the text into values with their lines, `edit` puts `--set` over them, `validate` makes a
-`models.Config` of them and has `checks` compare its sections, `environments` lays an environment over it. Problems are
-reported together as `glue.yaml:LINE section.key: what is wrong (hint)`.
+`models.Config` of them and has `checks` compare its sections. Problems are reported together as
+`glue.yaml:LINE section.key: what is wrong (hint)`.
 
 Secrets come only from `${NAME}` references. `resolve` replaces them at the moment of use, never while loading, so a
 loaded config holds none.
@@ -10,59 +10,10 @@ loaded config holds none.
 
 from mlops_glue.config.checks import registry_of
 from mlops_glue.config.edit import dumped, overridden
-from mlops_glue.config.environments import in_environment
 from mlops_glue.config.fields import WINDOW, Section, span
-from mlops_glue.config.load import A_MODEL, load, located, only_does
-from mlops_glue.config.models import (
-    Config,
-    Features,
-    Source,
-    Stores,
-    Threshold,
-    Tracking,
-    json_schema,
-    path_of,
-)
+from mlops_glue.config.load import A_MODEL, in_environment, load, located, only_does, validate
+from mlops_glue.config.models import Config, Features, Source, Stores, Threshold, Tracking, json_schema, path_of
 from mlops_glue.config.monitoring import Alerts, Drift, LabelTable, Monitor, Performance, Retrain, Webhook
 from mlops_glue.config.parse import refuse_conflict_markers
-from mlops_glue.config.references import references, remote_url, resolve, resolve_scheme, tracking_uri
+from mlops_glue.config.references import references, remote_url, resolve, tracking_uri
 from mlops_glue.config.serving import PredictionLog, Serve
-from mlops_glue.config.validate import validate
-
-__all__ = [
-    "A_MODEL",
-    "WINDOW",
-    "Alerts",
-    "Config",
-    "Drift",
-    "Features",
-    "LabelTable",
-    "Monitor",
-    "Performance",
-    "PredictionLog",
-    "Retrain",
-    "Section",
-    "Serve",
-    "Source",
-    "Stores",
-    "Threshold",
-    "Tracking",
-    "Webhook",
-    "dumped",
-    "in_environment",
-    "json_schema",
-    "load",
-    "located",
-    "only_does",
-    "overridden",
-    "path_of",
-    "references",
-    "refuse_conflict_markers",
-    "registry_of",
-    "remote_url",
-    "resolve",
-    "resolve_scheme",
-    "span",
-    "tracking_uri",
-    "validate",
-]

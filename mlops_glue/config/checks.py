@@ -69,10 +69,8 @@ def _ci(config: Config) -> Iterator[Problem]:
     if ci.env is not None and ci.env not in config.environments:
         yield ("ci", "env"), f"no environment {ci.env!r} ({did_you_mean(ci.env, [*config.environments])})"
     for at, name in enumerate(ci.secrets):
-        if name.startswith("GITHUB_"):
-            yield ("ci", "secrets", at), f"{name!r}: GitHub keeps names that begin with GITHUB_ to itself"
-        elif name in ("PATH", "HOME", "GLUE_ENV"):
-            yield ("ci", "secrets", at), f"{name!r}: the jobs set it themselves"
+        if name.startswith("GITHUB_") or name in ("PATH", "HOME", "GLUE_ENV"):
+            yield ("ci", "secrets", at), f"{name!r}: GitHub or the jobs set it themselves"
     for key in ("staging", "deploy", "rollback"):
         if "${{" in (getattr(ci, key) or ""):
             problem = "is a command of a shell, and ${{ }} is GitHub's: name the secret in ci.secrets, then $NAME"

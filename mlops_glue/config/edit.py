@@ -1,4 +1,4 @@
-"""`--set KEY=VALUE`: in the loaded values, and in the text of `glue.yaml` without a change elsewhere."""
+"""`--set KEY=VALUE`: in the text of `glue.yaml`, without a change elsewhere."""
 
 from __future__ import annotations
 
@@ -7,21 +7,37 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from mlops_glue.config.parse import compose, parse, read
+from mlops_glue.config.parse import parse, read
 from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.layout import CONFIG
 
 
-def set_key(values: dict[str, Any], key: str, text: str) -> Any:
-    """Set a dotted key to the value that YAML reads in a text.
+def overridden(root: Path, overrides: Mapping[str, str]) -> str:
+    """The text of `glue.yaml` with dotted keys set; every other character stays.
 
-    Returns:
-        That value.
+    Raises:
+        UsageError: a value cannot be set, or not without a change elsewhere.
+    """
+    text = read(root / CONFIG)
+    for key, value in overrides.items():
+        wanted = parse(text).values
+        text = _splice(text, key.split("."), _set_key(wanted, key, value))
+        if parse(text).values != wanted:
+            raise UsageError(f"--set {key}: cannot be set in the text of {CONFIG}", hint=f"edit {CONFIG}")
+    return text
+
+
+def _set_key(values: dict[str, Any], key: str, text: str) -> Any:
+    """Set a dotted key to the value that YAML reads in a text; returns that value.
 
     Raises:
         UsageError: the text is not YAML, or the key leads through what is no section.
     """
-    value = _value(key, text)
+    try:
+        value = parse("value:\n" + indent(text, " ")).values["value"]
+    except (ConfigError, KeyError):
+        hint = "quote it: --set 'a.key=\"text\"'"
+        raise UsageError(f"--set {key}={text}: the value is not YAML", hint=hint) from None
     *sections, last = key.split(".")
     section: Any = values
     for name in sections:
@@ -34,35 +50,13 @@ def set_key(values: dict[str, Any], key: str, text: str) -> Any:
     return value
 
 
-def _value(key: str, text: str) -> Any:
-    try:
-        return parse("value:\n" + indent(text, " ")).values["value"]
-    except (ConfigError, KeyError):
-        hint = "quote it: --set 'a.key=\"text\"'"
-        raise UsageError(f"--set {key}={text}: the value is not YAML", hint=hint) from None
-
-
-def overridden(root: Path, overrides: Mapping[str, str]) -> str:
-    """The text of `glue.yaml` with dotted keys set; every other character stays.
-
-    Raises:
-        UsageError: a value cannot be set, or not without a change elsewhere.
-    """
-    text = read(root / CONFIG)
-    for key, value in overrides.items():
-        wanted = parse(text).values
-        text = _splice(text, key.split("."), set_key(wanted, key, value))
-        if parse(text).values != wanted:
-            raise UsageError(f"--set {key}: cannot be set in the text of {CONFIG}", hint=f"edit {CONFIG}")
-    return text
-
-
 def _splice(text: str, path: list[str], value: Any) -> str:
     """Put a value in the place of the old one, or behind the last key of its section."""
+    from ruamel.yaml import YAML
     from ruamel.yaml.nodes import MappingNode
 
     key_node: Any = None
-    node, depth = compose(text), 0  # how much of the path is in the text
+    node, depth = YAML(typ="safe", pure=True).compose(text), 0  # how much of the path is in the text
     for part in path:
         found = [pair for pair in node.value if pair[0].value == part] if isinstance(node, MappingNode) else []
         if not found:

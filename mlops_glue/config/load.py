@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from mlops_glue import secrets
-from mlops_glue.config.edit import set_key
-from mlops_glue.config.environments import environment_problems, in_environment
-from mlops_glue.config.models import Config
-from mlops_glue.config.parse import parse, read
-from mlops_glue.config.problems import worded
+from mlops_glue.config.checks import cross_checks
+from mlops_glue.config.models import ENVIRONMENT_KEYS, Config
+from mlops_glue.config.parse import Document, parse, read
+from mlops_glue.config.problems import Problem, known_keys, pydantic_problem, worded
 from mlops_glue.config.references import references
-from mlops_glue.config.validate import validate
 from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.layout import CONFIG
+from mlops_glue.suggest import did_you_mean
 
 A_MODEL = ("model",)  # for `needs` of `load`
 
@@ -24,7 +26,6 @@ A_MODEL = ("model",)  # for `needs` of `load`
 def load(
     root: Path,
     env: str | None = None,
-    overrides: Mapping[str, str] | None = None,
     *,
     tables: bool = True,
     needs: Sequence[str] = ("data", "train"),
@@ -35,7 +36,6 @@ def load(
     Args:
         root: the project folder.
         env: name of an entry of `environments`; default `GLUE_ENV`; "" for none, whatever is set.
-        overrides: dotted keys to YAML text, e.g. `{"train.params.max_iter": "300"}`; not written back.
         tables: must the tables be there? In a new clone they are not yet.
         needs: sections that must be there, or `A_MODEL`: a pipeline or a registered model.
         text: what the file will hold; default what it holds.
@@ -45,12 +45,10 @@ def load(
     """
     document = parse(read(root / CONFIG) if text is None else text.removeprefix("\ufeff"))
     values = document.values
-    for key, value in (overrides or {}).items():
-        set_key(values, key, value)
     secrets.note(references(values))
     config, problems = validate(values, root, tables=tables)
     if config is not None:
-        problems += environment_problems(config, document, root, problems)
+        problems += _environment_problems(config, document, root, problems)
     only = only_does(config) if config is not None and needs and not problems else None
     if only is not None and not (needs == A_MODEL and only[0].startswith("serves")):
         raise UsageError(f"this project only {only[0]}: {CONFIG} has no data and no train", hint=only[1])
@@ -59,6 +57,90 @@ def load(
         shown = sorted({(document.line(problem[0]), worded(problem)) for problem in problems})
         raise ConfigError([f"{CONFIG}:{line} {text}" for line, text in shown])
     return in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
+
+
+def validate(values: dict[str, Any], root: Path, *, tables: bool) -> tuple[Config | None, list[Problem]]:
+    """Check each key and, where all are sound, the sections against each other.
+
+    Args:
+        values: the sections as built-ins.
+        root: the project folder.
+        tables: must the tables of `data.sources` exist?
+
+    Returns:
+        The config, None where a key is wrong; and every problem.
+    """
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        # one problem a place: a value that fits no branch of a union fails each of them
+        return None, list(dict(pydantic_problem(values, details) for details in reversed(error.errors())).items())
+    return config, list(cross_checks(config, root, tables=tables))
+
+
+def in_environment(config: Config, env: str | None) -> Config:
+    """The config, loaded without an environment, as it is in one.
+
+    Raises:
+        ConfigError: there is no such environment.
+    """
+    if not env:
+        return config
+    if env not in config.environments:
+        raise ConfigError([f"{CONFIG} environments: no {env!r} ({did_you_mean(env, list(config.environments))})"])
+    merged = Config.model_validate(_merged(config, env))
+    merged._environment = env
+    return merged
+
+
+def _environment_problems(config: Config, document: Document, root: Path, known: list[Problem]) -> Iterator[Problem]:
+    """What is wrong with the config in each environment, and is not known already.
+
+    A problem is reported where the value comes from: in the environment, or in the section that it lies over.
+    """
+    for env, sections in config.environments.items():
+        misplaced = list(_misplaced_keys(env, sections))
+        yield from misplaced
+        for location, text in [] if misplaced else validate(_merged(config, env), root, tables=False)[1]:
+            in_env = ("environments", env, *location)
+            if (location, text) in known:
+                continue
+            if document.depth(in_env) - 2 >= document.depth(location):
+                yield in_env, text
+            else:
+                yield location, f"{text} (in environments.{env})"
+
+
+def _misplaced_keys(env: str, sections: dict[str, Any]) -> Iterator[Problem]:
+    """What an environment cannot change, or nothing knows."""
+    for name, section in sections.items():
+        is_open = name in ENVIRONMENT_KEYS and isinstance(section, dict)
+        for location in [(name, key) for key in section] if is_open else [(name,)]:
+            allowed = ENVIRONMENT_KEYS[name] if is_open else tuple(ENVIRONMENT_KEYS)
+            *outer, key = location
+            if key in allowed:
+                continue
+            problem = "is the same in every environment; only where things live may differ"
+            if key not in known_keys(tuple(outer)):
+                problem = f"unknown key ({did_you_mean(str(key), list(allowed))})"
+            yield ("environments", env, *location), problem
+
+
+def _merged(config: Config, env: str) -> dict[str, Any]:
+    merged: dict[str, Any] = _over(config.model_dump(exclude_unset=True), config.environments[env])
+    return merged
+
+
+def _over(below: Any, above: Any) -> Any:
+    """A mapping over another one, key by key at every depth.
+
+    A store of another type takes nothing from the one below: its options differ.
+    """
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    if above.get("type", below.get("type")) != below.get("type"):
+        return above
+    return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
 
 
 def only_does(config: Config) -> tuple[str, str] | None:

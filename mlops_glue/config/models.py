@@ -210,13 +210,13 @@ class Ci(Section):
     )
 
 
-# Where things live may differ by environment: whole sections, or some keys of one. What is learned cannot.
-ENVIRONMENT_KEYS: dict[str, tuple[str, ...] | None] = {
+# Where things live may differ by environment, what is learned cannot: by section, the keys that may differ.
+ENVIRONMENT_KEYS = {
     "data": ("remote",),
-    "tracking": None,
+    "tracking": tuple(Tracking.model_fields),
     "features": tuple(Stores.model_fields),
-    "serve": None,
-    "monitor": None,
+    "serve": tuple(Serve.model_fields),
+    "monitor": tuple(Monitor.model_fields),
 }
 
 
@@ -274,18 +274,9 @@ def path_of(config: Config, source: str) -> str:
 def json_schema() -> str:
     """The JSON Schema of `glue.yaml`, for editors."""
     schema = Config.model_json_schema()
-    properties = {
-        name: {"$ref": f"#/$defs/{name.capitalize()}"} if keys is None else _part(schema["$defs"], name, keys)
-        for name, keys in ENVIRONMENT_KEYS.items()
-    }
-    schema["properties"]["environments"]["additionalProperties"] = _closed(properties)
+    closed, in_environment = {"type": "object", "additionalProperties": False}, {}
+    for name, keys in ENVIRONMENT_KEYS.items():
+        known = schema["$defs"][name.capitalize()]["properties"]
+        in_environment[name] = {**closed, "properties": {key: known[key] for key in keys}}
+    schema["properties"]["environments"]["additionalProperties"] = {**closed, "properties": in_environment}
     return json.dumps(schema, indent=1) + "\n"
-
-
-def _part(definitions: dict[str, Any], section: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    known = definitions[section.capitalize()]["properties"]
-    return _closed({key: known[key] for key in keys})
-
-
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "additionalProperties": False, "properties": properties}

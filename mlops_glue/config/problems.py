@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
@@ -27,7 +28,7 @@ def pydantic_problem(values: dict[str, Any], error: ErrorDetails) -> Problem:
     """One error of pydantic's, with the location that the file has."""
     location, value = _in_file(values, error)
     if error["type"] == "extra_forbidden":
-        return location, f"unknown key ({did_you_mean(str(location[-1]), _known_keys(location[:-1]))})"
+        return location, f"unknown key ({did_you_mean(str(location[-1]), known_keys(location[:-1]))})"
     if error["type"] == "missing":
         return location, "is required"
     pattern = error.get("ctx", {}).get("pattern")
@@ -45,20 +46,13 @@ def pydantic_problem(values: dict[str, Any], error: ErrorDetails) -> Problem:
 def _in_file(values: Any, error: ErrorDetails) -> tuple[Location, Any]:
     """The location of an error and the value there, without the branches of unions that pydantic adds."""
     location: Location = ()
-    value = values
     for part in error["loc"]:
-        if isinstance(value, dict):
-            is_inside = part in value
-        else:
-            is_inside = isinstance(value, list) and isinstance(part, int) and part < len(value)
-        if is_inside:
-            location, value = (*location, part), value[part]
-        elif error["type"] == "missing" and part == error["loc"][-1]:
-            location, value = (*location, part), None
-    return location, value
+        with contextlib.suppress(LookupError, TypeError):
+            location, values = (*location, part), values[part]
+    return ((*location, error["loc"][-1]), None) if error["type"] == "missing" else (location, values)
 
 
-def _known_keys(location: Location) -> list[str]:
+def known_keys(location: Location) -> list[str]:
     """The keys of the section at a location, empty where it has no model."""
     annotation: Any = Config
     for part in location:

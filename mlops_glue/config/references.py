@@ -49,15 +49,6 @@ def _variable(name: str, where: str) -> str:
     return value
 
 
-def resolve_scheme(url: str, where: str) -> str:
-    """A URL or a folder with its variables, except that one at the very beginning is replaced.
-
-    Raises:
-        ConfigError: that variable is not set, so nobody knows whether it is a URL.
-    """
-    return resolve(url, where) if url.startswith("${") else url
-
-
 def remote_url(config: Config) -> str | None:
     """Where DVC's remote is; None leaves it to `.dvc/config`."""
     return resolve(config.data.remote, "data.remote")

@@ -133,8 +133,9 @@ def _add_wheels(made: Path, *, download: bool) -> None:
 
 
 def _log_place(config: configs.Config) -> str:
-    """Where the prediction log goes, its scheme put in; empty: nowhere."""
-    return configs.resolve_scheme(config.serve.prediction_log or "", "serve.prediction_log")
+    """Where the prediction log goes, "" for nowhere; a variable at its beginning is replaced: it may be a scheme."""
+    place = config.serve.prediction_log or ""
+    return configs.resolve(place, "serve.prediction_log") if place.startswith("${") else place
 
 
 def deployment(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:

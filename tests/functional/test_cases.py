@@ -406,9 +406,9 @@ FAILS += "        return BaseEstimator().__sklearn_tags__()\n"
 FAILS += "def build():\n    return Mine()\n"
 # name: what was done to a sound project, exit code of `glue run`, what the error says
 MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
-    "a tab": (_yaml("  test_size", "\ttest_size"), 2, ["a tab indents this line"]),
+    "a tab": (_yaml("  test_size", "\ttest_size"), 2, ["is not YAML: found character"]),
     "a wrong indent": (_yaml("  test_size", "   test_size"), 2, ["is not YAML"]),
-    "a key twice": (_yaml("split:", "project: p\nsplit:"), 2, ["project: this key stands twice"]),
+    "a key twice": (_yaml("split:", "project: p\nsplit:"), 2, ['is not YAML: found duplicate key "project"']),
     "an unknown key": (
         _yaml("test_size", "tset_size"),
         2,

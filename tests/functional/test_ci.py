@@ -343,7 +343,7 @@ CRON = "ci.schedule: should be five fields of cron: minute (0-59) hour (0-23)"
         ({"schedule": "0 5 * foo *"}, CRON),
         ({"image": "acme.azurecr.io/churn", "cloud": "aws"}, "ci.image: its registry takes a login of azure's"),
         ({"image": "ghcr.io/acme/churn:1"}, "ci.image: should be host/owner/name in small letters, without a tag"),
-        ({"secrets": ["GLUE_ENV"]}, "'GLUE_ENV': the jobs set it themselves"),
+        ({"secrets": ["GLUE_ENV"]}, "'GLUE_ENV': GitHub or the jobs set it themselves"),
         ({"schedule": "0 6 * * *\n  run: x"}, "ci.schedule:"),
         ({"branch": "main; rm -rf /"}, "ci.branch:"),
         ({"image": "Acme/$(id)"}, "ci.image:"),

@@ -12,25 +12,6 @@ from tests.support.configs import GOOD, TREE, load, problems
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("project: demo", "project: 7", ["project", "promote.metric"]),
-        ("params:", "parms:", ["train.parms", "promote.metric"]),
-        ("path: t.csv", "pth: t.csv", ["data.sources.t.path", "data.sources.t.pth"]),
-        ("t: {path: t.csv}", "t: 5", ["data.sources.t"]),
-        ("task: binary", "task: binry", ["data.labels.task"]),
-        ("glue: 1", "features: {use: 5, transform: a:b}\nglue: 1", ["features.use", "promote.metric"]),
-        ("glue: 1", "split: {by: time}\nserve: {port: x}\nglue: 1", ["split.by", "serve.port", "promote.metric"]),
-        ("train:", "trian:", ["train", "trian"]),
-    ],
-)
-def test_the_sections_beside_a_wrong_one_are_checked(tmp_path: Path, old: str, new: str, said: list[str]) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load(tmp_path, GOOD.replace(old, new) + "promote: {metric: rocauc}\n")
-    assert sorted({p.split(" ")[1].strip(":") for p in caught.value.problems}) == sorted(said)
-
-
-@pytest.mark.parametrize(
     ("more", "said"),
     [
         ("evaluate: {metrics: [roc_acu]}\n", "no metric 'roc_acu' for a binary task (did you mean 'roc_auc'?)"),

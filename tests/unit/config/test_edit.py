@@ -11,10 +11,15 @@ from mlops_glue.errors import ConfigError, UsageError
 from tests.support.configs import GOOD, TREE, load
 
 
+def edited(tmp_path: Path, text: str, sets: dict[str, str]) -> config.Config:
+    (tmp_path / "glue.yaml").write_text(text)
+    return load(tmp_path, config.overridden(tmp_path, sets))
+
+
 def test_set_is_typed_and_checked(tmp_path: Path) -> None:
-    assert load(tmp_path, GOOD, overrides={"train.params.C": "2.5"}).train.params == {"C": 2.5}
+    assert edited(tmp_path, GOOD, {"train.params.C": "2.5"}).train.params == {"C": 2.5}
     with pytest.raises(ConfigError):
-        load(tmp_path, GOOD, overrides={"train.sede": "1"})
+        edited(tmp_path, GOOD, {"train.sede": "1"})
 
 
 @pytest.mark.parametrize(
@@ -27,7 +32,7 @@ def test_set_is_typed_and_checked(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_set(tmp_path: Path, key: str, value: str, said: str, hint: str | None) -> None:
     with pytest.raises(UsageError) as caught:
-        load(tmp_path, TREE, overrides={key: value})
+        edited(tmp_path, TREE, {key: value})
     assert (caught.value.message, caught.value.hint) == (said, hint)
 
 
@@ -35,7 +40,7 @@ def test_what_is_set_has_the_type_that_yaml_gives_it(tmp_path: Path) -> None:
     """In sections that are there, are empty, or are not there yet."""
     text = TREE.replace("train: {}", "train:") + "split: {}\n"
     sets = {"train.seed": "7", "train.params.a.b": "[1, '2', null]", "split.test_size": "0.5", "tracking.uri": "'5'"}
-    made = load(tmp_path, text, overrides=sets)
+    made = edited(tmp_path, text, sets)
     assert (made.train.seed, made.train.params, made.split.test_size) == (7, {"a": {"b": [1, "2", None]}}, 0.5)
     assert made.tracking.uri == "5"
 

@@ -21,16 +21,6 @@ def test_an_unset_secret_is_named_and_a_set_one_is_not_kept(tmp_path: Path, monk
         config.resolve("${SECRET_URI}", "tracking.uri")
 
 
-def test_a_scheme_in_a_variable_must_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LOG_URL", raising=False)
-    for url in ("", "data/predictions", "s3://${LOG_BUCKET}/log"):
-        assert config.resolve_scheme(url, "serve.prediction_log") == url
-    with pytest.raises(ConfigError, match=r"serve\.prediction_log: environment variable LOG_URL is not set"):
-        config.resolve_scheme("${LOG_URL}/log", "serve.prediction_log")
-    monkeypatch.setenv("LOG_URL", "gs://bucket")
-    assert config.resolve_scheme("${LOG_URL}/log", "serve.prediction_log") == "gs://bucket/log"
-
-
 def test_variables_are_resolved_at_every_depth(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("A_B", "secret")
     monkeypatch.setenv("NOTHING", "")
@@ -58,4 +48,3 @@ def test_an_unset_variable_is_reported_with_its_key(tmp_path: Path, monkeypatch:
         with pytest.raises(ConfigError) as caught:
             of(made)
         assert caught.value.problems == [f"glue.yaml {key}: environment variable NOWHERE_SET is not set"]
-    assert config.resolve_scheme("s3://${NOWHERE_SET}", "x") == "s3://${NOWHERE_SET}"
