@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import layout, terminal
-from mlops_glue.errors import GlueError, full_traceback, locale_error, memory_error, system_error
+from mlops_glue.errors import GlueError, full_traceback, memory_error, system_error
 
 WIDTH = 12
 OUTSIDE = "outside"
@@ -35,15 +35,12 @@ def progress(line: str, *, wrap: bool = True) -> None:
     _write_line(shown)
 
 
-class _ProgressHandler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        progress(record.getMessage())
-
-
 def show_logs() -> None:
     """Print what the package logs as lines of progress: modules below the commands do not print."""
+    handler = logging.Handler()
+    handler.emit = lambda record: progress(record.getMessage())  # type: ignore[method-assign]
     log = logging.getLogger("mlops_glue")
-    log.handlers = [_ProgressHandler()]
+    log.handlers = [handler]
     log.setLevel(logging.INFO)
 
 
@@ -140,18 +137,11 @@ def error(problem: GlueError) -> None:
 
 
 def table(rows: list[list[str]], head: list[str]) -> None:
-    """Print columns padded with spaces; on a terminal that is too narrow each row is a list.
-
-    GitHub's step summary, where there is one, gets the table too.
-    """
+    """Print columns padded with spaces; GitHub's step summary, where there is one, gets the table too."""
     widths = [max(len(r[at]) for r in [head, *rows]) for at in range(len(head))]
-    room = terminal.width_of(sys.stdout)
-    if room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
-        _stacked(rows, head)
-    else:
-        for row in [head, *rows]:
-            cells = [_verdict(cell) + " " * (w - len(cell)) for cell, w in zip(row, widths, strict=True)]
-            result("  ".join(cells).rstrip(), wrap=False)
+    for row in [head, *rows]:
+        cells = [_verdict(cell) + " " * (w - len(cell)) for cell, w in zip(row, widths, strict=True)]
+        result("  ".join(cells).rstrip(), wrap=False)
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
         lines = [f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows]]
@@ -161,16 +151,6 @@ def table(rows: list[list[str]], head: list[str]) -> None:
 
 def _verdict(cell: str) -> str:
     return terminal.paint(cell, VERDICTS[cell], sys.stdout) if cell in VERDICTS else cell
-
-
-def _stacked(rows: list[list[str]], head: list[str]) -> None:
-    width = max(map(len, head[1:]))
-    result(head[0])
-    for first, *others in rows:
-        result(f"  {first}")
-        for title, cell in zip(head[1:], others, strict=True):
-            if cell:
-                result(f"    {title:<{width}}  {_verdict(cell)}", wrap=False)
 
 
 def bug_report(problem: BaseException) -> GlueError:
@@ -194,7 +174,7 @@ def failure(problem: Exception, *, traceback: bool = False) -> int:
     """Print how a command failed, after the whole traceback if that is wanted. Returns the command's exit code."""
     if traceback:
         progress(full_traceback(problem).rstrip())
-    known = memory_error(problem) or locale_error(problem)
+    known = memory_error(problem)
     if known is None and isinstance(problem, GlueError):
         known = problem
     elif known is None and isinstance(problem, OSError):
@@ -204,29 +184,17 @@ def failure(problem: Exception, *, traceback: bool = False) -> int:
 
 
 @contextlib.contextmanager
-def rows_bar(name: str) -> Iterator[Callable[..., None]]:
-    """Show a progress bar over a table on a terminal, nothing elsewhere.
-
-    Yields:
-        A function that takes `share`, how much of the file has been read (0 to 1), or `rows`, how many more are done.
-    """
+def progress_bar(name: str) -> Iterator[Callable[[float], None]]:
+    """Show a progress bar on a terminal, nothing elsewhere; the function that is yielded takes the share, 0 to 1."""
     if not sys.stderr.isatty():
-        yield lambda share=None, rows=0: None
+        yield lambda share: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress
 
-    counted = TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f}/s")
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), counted, TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(name, total=1.0, rows=0, rate=0.0)
-
-        def advance(share: float | None = None, rows: int = 0) -> None:
-            current = bar.tasks[0]
-            count = current.fields["rows"] + rows
-            bar.update(task, completed=share, rows=count, rate=count / max(current.elapsed or 0.0, 1e-3))
-
-        yield advance
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
 
 
 def whole_file(path: Path) -> None:

@@ -93,15 +93,10 @@ class DataError(GlueError):
     exit_code = 4
 
 
-def combined(errors: Sequence[DataError], most: int = 10) -> DataError:
-    """The errors of several tables as one; a single one is returned as it is."""
-    if len(errors) == 1:
-        return errors[0]
-    lines = [error.message for error in errors[:most]]
-    if len(errors) > most:
-        lines.append(f"and {len(errors) - most} more")
-    hints = {error.hint for error in errors}
-    return DataError("\n".join(lines), hint=hints.pop() if len(hints) == 1 else None)
+def combined(errors: Sequence[DataError]) -> DataError:
+    """The errors of several tables as one: the first ten, with the first hint."""
+    lines = [error.message for error in errors[:10]] + ([f"and {len(errors) - 10} more"] if len(errors) > 10 else [])
+    return DataError("\n".join(lines), hint=errors[0].hint)
 
 
 class DamagedError(DataError, ValueError):
@@ -157,13 +152,10 @@ def project_lines(error: BaseException, root: Path) -> str:
 
 def system_error(error: OSError) -> GlueError:
     """What the operating system refused, as one line: full disk, read-only folder and the like."""
-    hint = None
-    if error.errno in DISK_FULL:
-        hint = "make room, then again"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        hint = "may you write there? see: ls -ld"
+    hints = dict.fromkeys(DISK_FULL, "make room, then again")
+    hints |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "may you write there? see: ls -ld")
     place = f": {error.filename}" if error.filename else ""
-    return GlueError(f"{error.strerror or error}{place}", hint=hint)
+    return GlueError(f"{error.strerror or error}{place}", hint=hints.get(error.errno or 0))
 
 
 def memory_error(error: BaseException) -> GlueError | None:
@@ -174,28 +166,3 @@ def memory_error(error: BaseException) -> GlueError | None:
             what = f" ({first_line(error)})" if isinstance(error, GlueError) else ""
             return GlueError(f"there is not enough memory{what}", hint="free memory, or raise the limit: ulimit -v")
     return None
-
-
-def locale_error(error: BaseException) -> GlueError | None:
-    """The locale behind an exception, as one line: its encoding lacks characters of a name."""
-    if sys.getfilesystemencoding() == "utf-8" or not any(isinstance(c, UnicodeError) for c in causes(error)):
-        return None
-    return _other_encoding()
-
-
-def check_encoding(words: Sequence[str]) -> None:
-    """Check that other programs can be given the working folder and the words of the command line.
-
-    Raises:
-        UsageError: they hold bytes that are no text in the encoding of the locale.
-    """
-    if sys.getfilesystemencoding() == "utf-8":
-        return
-    if any("\udc80" <= c <= "\udcff" for name in (str(Path.cwd()), *words) for c in name):
-        raise _other_encoding()
-
-
-def _other_encoding() -> UsageError:
-    encoding = sys.getfilesystemencoding()
-    message = f"the locale's encoding is {encoding}, and the name of a folder or a file is not in it"
-    return UsageError(message, hint="export LC_ALL=C.UTF-8 PYTHONUTF8=1, then again")

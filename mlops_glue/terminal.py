@@ -20,7 +20,6 @@ ERASE = "\r\033[K"
 STYLES = {"good": "32", "bad": "31;1", "caution": "33", "aside": "36", "dim": "2"}
 # The indent of a continued line: a column before two spaces, or a label.
 HANGING = re.compile(r"\s*(?:\S.{0,24}?\s{2,}|(?:error|hint|warning|refused|note): )?")
-SPINNER_THREAD = "stage at work"  # the thread's name
 _spinner: Spinner | None = None
 
 
@@ -84,17 +83,18 @@ class Spinner:
         self.head = head
         self.at_start = True  # has the line that was printed last ended?
         self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self._draw, name=SPINNER_THREAD, daemon=True)
-        self.replaced: list[tuple[Any, str, Any]] = []
-        for stream in {unwrapped(sys.stdout), unwrapped(sys.stderr)}:
-            if stream.isatty():
-                self._replace(stream, "write", self._erasing(stream.write))
-        self._replace(builtins, "input", self._stop_for_input)
+        self.thread = threading.Thread(target=self._draw, name="stage at work", daemon=True)
+        streams = [stream for stream in {unwrapped(sys.stdout), unwrapped(sys.stderr)} if stream.isatty()]
+        self.replaced: list[tuple[Any, str, Any]] = [(stream, "write", stream.write) for stream in streams]
+        for stream in streams:
+            stream.write = self._erasing(stream.write)  # type: ignore[method-assign]
+        self.replaced.append((builtins, "input", builtins.input))
+        builtins.input = self._stop_for_input  # `breakpoint()` in the user's code calls it
         self.thread.start()
 
-    def _replace(self, owner: Any, name: str, new: Callable[..., Any]) -> None:
-        self.replaced.append((owner, name, getattr(owner, name)))
-        setattr(owner, name, new)
+    def _stop_for_input(self, *prompt: Any) -> str:
+        stop_spinner()
+        return input(*prompt)
 
     def _erasing(self, write: Callable[[str], int]) -> Callable[[str], int]:
         def erasing(text: str) -> int:
@@ -105,16 +105,12 @@ class Spinner:
 
         return erasing
 
-    def _stop_for_input(self, *prompt: Any) -> str:  # `breakpoint()` in the user's code calls it
-        stop_spinner()
-        return input(*prompt)
-
     def _draw(self) -> None:
         started, stream = time.perf_counter(), unwrapped(sys.stderr)
         for frame in itertools.cycle("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if "utf" in stream.encoding.lower() else "|/-\\"):
             if self.stopped.wait(0.1):
                 return
-            if self.at_start and _in_foreground(stream.fileno()):
+            if self.at_start:
                 line = f"{self.head}{frame:<9} {time.perf_counter() - started:6.1f} s"
                 os.write(stream.fileno(), f"\r{line[: (width_of(stream) or 80) - 1]}\033[K".encode())
 
@@ -143,11 +139,3 @@ def stop_spinner() -> None:
     spinner, _spinner = _spinner, None
     if spinner is not None:
         spinner.stop()
-
-
-def _in_foreground(fd: int) -> bool:
-    """Is the process in the foreground? In the background it would draw over the shell's prompt."""
-    try:
-        return os.tcgetpgrp(fd) == os.getpgrp()
-    except OSError:  # not the process's own terminal
-        return True

@@ -103,7 +103,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UsageError(
                 "glue runs on Linux, macOS and WSL: this system lacks their file locks", hint="wsl --install"
             )
-        errors.check_encoding(words)
         code = glue.main(words, prog_name="glue", standalone_mode=False, obj=settings)
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit) as end:  # click turns the first into the second

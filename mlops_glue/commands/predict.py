@@ -71,10 +71,10 @@ def _score(
         bundle = Bundle(folder, threads=os.cpu_count() or 1)
         for source, target in zip(inputs, outputs, strict=True):
             name = streams.get(source, str(source))
-            with console.rows_bar(streams.get(source, source.name)) as advance:
+            with console.progress_bar(streams.get(source, source.name)) as progress:
                 complete = partial(with_features, config, root, bundle, where=source)
                 try:
-                    rows, unseen = score_files.score_file(bundle, source, target, advance, complete)
+                    rows, unseen = score_files.score_file(bundle, source, target, progress, complete)
                 except DataError as error:
                     refused.append(DataError(error.message.replace(str(source), name), hint=error.hint))
                     continue

@@ -57,7 +57,7 @@ def score_file(
     bundle: Bundle,
     source: Path,
     target: Path,
-    advance: Callable[..., None],
+    progress: Callable[[float], None],
     complete: Callable[[pa.Table], pa.Table] = lambda rows: rows,
 ) -> tuple[int, Counter[str]]:
     """Score one file into another, piece by piece.
@@ -66,7 +66,7 @@ def score_file(
         bundle: the model.
         source: a table.
         target: a CSV or Parquet file.
-        advance: called with the `share` of the file that is read, and with the number of `rows` that are done.
+        progress: called with the share of the file that is read, 0 to 1.
         complete: gives raw rows the features that the file does not have.
 
     Returns:
@@ -77,7 +77,7 @@ def score_file(
     rows = 0
     looked_up = set(bundle.features.columns) if bundle.features else set()
     optional = [c.name for c in bundle.schema.columns if c.nullable and c.name not in looked_up]
-    pieces = streaming.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional, done=advance)
+    pieces = streaming.batches(source, decimal=bundle.schema.decimal, verbatim=as_csv, optional=optional, done=progress)
     with files.atomic(target) as temporary, ThreadPoolExecutor(2) as pool:  # no more than three pieces are in memory
         sink = None
         reading, writing = pool.submit(next, pieces, None), Future[None]()
@@ -92,7 +92,6 @@ def score_file(
             writing.result()
             writing = pool.submit(sink.write_table, scored)
             rows += typed.num_rows
-            advance(rows=typed.num_rows)
         writing.result()
         if sink is not None:
             sink.close()

@@ -144,18 +144,6 @@ def test_a_long_line_is_broken_at_words(monkeypatch: pytest.MonkeyPatch) -> None
     assert screen.lines[5] == "      word end" and screen.broken == [screen.lines[2], screen.lines[6]]
 
 
-def test_a_table_that_is_too_wide_is_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [["accuracy", "0.9", f"min 0.{'1' * 60}", "MISSED"], ["f1", "0.8", "", ""]]
-    for columns, first in ((80, "rows"), (160, f"rows      value  {'limit':<66}")):
-        shown = Terminal(columns)
-        with os.fdopen(os.dup(shown.end), "w", buffering=1) as stream:
-            monkeypatch.setattr(sys, "stdout", stream)
-            console.table(rows, ["rows", "value", "limit", ""])
-        screen = shown.close(0)
-        assert screen.lines[0] == first.rstrip() and screen.broken == []
-    assert screen.lines[1].split() == ["accuracy", "0.9", "min", f"0.{'1' * 60}", "MISSED"]
-
-
 def test_zero_has_no_sign() -> None:
     said = describe.compared(
         {"metric": "r2", "version": 1, "rows": 9, "candidate": -1e-9, "champion": -0.0, "low": -1e-6, "high": 1e-6}

@@ -41,20 +41,6 @@ def test_there_is_no_such_port(words: list[str], capsys: pytest.CaptureFixture[s
     assert stop.value.code == 2 and f"{words[1]} is not in the range" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [("status",), ("init", ".", "--data", "t.csv", "--target", "y"), ("doctor",)])
-def test_a_locale_that_has_no_umlauts_is_told(words: tuple[str, ...], tmp_path: Path) -> None:
-    folder = tmp_path / "räum"
-    folder.mkdir()
-    (folder / "t.csv").write_text("a,y\n1,2\n")
-    poor = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = subprocess.run(["glue", *words], cwd=folder, env=poor, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr == (
-        "error: the locale's encoding is ascii, and the name of a folder or a file is not in it\n"
-        "hint: export LC_ALL=C.UTF-8 PYTHONUTF8=1, then again\n"
-    )
-
-
 def test_the_working_folder_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PWD", "OLDPWD", "DB_PWD"):
         monkeypatch.setenv(name, f"/home/somebody/{name}")

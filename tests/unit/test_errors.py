@@ -40,11 +40,8 @@ def test_an_exception_on_one_line(error: Exception, line: str, short: str) -> No
 
 
 def test_several_errors_are_one() -> None:
-    single = DataError("a")
-    assert combined([single]) is single
     many = combined([DataError(f"t{n}", hint="same") for n in range(12)])
     assert many.message.splitlines() == [*(f"t{n}" for n in range(10)), "and 2 more"] and many.hint == "same"
-    assert combined([DataError("a", hint="x"), DataError("b")]).hint is None
 
 
 def test_a_full_disk_and_too_little_memory_have_a_remedy() -> None:
