@@ -84,7 +84,7 @@ GLUE = """
 from pathlib import Path
 from mlops_glue.adapters.evidently import Painter
 from mlops_glue.monitoring.sample import PAGE_ROWS
-from mlops_glue.monitoring.page import samples
+from mlops_glue.monitoring.run import page_samples
 from mlops_glue.config import Monitor
 from mlops_glue.monitoring.drift import DriftMonitor, Version
 from mlops_glue.monitoring.sample import RowSample
@@ -99,7 +99,7 @@ with Painter() if PAGE else contextlib.nullcontext() as painter:
         sampled.add(piece)
     told = watch.verdict(Monitor())
     if PAGE:
-        painter.draw(Path(OUT), *samples(version, sampled.table()), version.schema, told["columns"])
+        painter.draw(Path(OUT), *page_samples(version, sampled.table()), version.schema, told["columns"])
 said = {n: [c["distance"], c["threshold"], c["drifted"]] for n, c in told["columns"].items()}
 """
 

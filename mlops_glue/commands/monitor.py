@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from mlops_glue.delivery.run import run as run_pipeline
 from mlops_glue.errors import GlueError, ToolError, UsageError, brief
 from mlops_glue.monitoring import alerts, retrain, wording
 from mlops_glue.monitoring.run import Request, run
-from mlops_glue.monitoring.verdict import ALERTING
 from mlops_glue.monitoring.window import Window, of_log
+from mlops_glue.monitoring.wording import ALERTING
 
 
 def monitor(
@@ -49,12 +49,13 @@ def monitor(
         raise UsageError(f"{named[0]} and {named[1]}: one window at a time", hint=f"leave {named[1]} out")
     if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
         raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
-    request = Request(Path(current or ""), version, page)
-    if current is None:
-        window = of_log(config, root, now, last=last, since=since, rows=rows)
-        request = Request(window, version, page, lambda folder: _add_unshipped(window, root, folder))
-    env = env or os.environ.get("GLUE_ENV")
-    record, problems = run(config, root, env, now, request, _ignore if as_json else _print_verdict, _train)
+    with tempfile.TemporaryDirectory() as folder:
+        window: Window | Path = Path(current or "")
+        if current is None:
+            window = of_log(config, root, now, last=last, since=since, rows=rows)
+            _add_unshipped(window, root, Path(folder) / "waiting")
+        request = Request(window, version, page)
+        record, problems = run(config, root, now, request, _ignore if as_json else _print_verdict, _train)
     if as_json:
         _print_problems(record)
         console.result_json(record)

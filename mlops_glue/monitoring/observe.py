@@ -1,4 +1,4 @@
-"""The rows that a run of the monitor looks at, by the version that answered them."""
+"""What was served in a window, by the version that answered: rows to measure drift on, and the performance."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import tables
+from mlops_glue import files, tables
 from mlops_glue.bundle import check_tables
 from mlops_glue.delivery.complete import with_features
-from mlops_glue.errors import DataError, GlueError
-from mlops_glue.monitoring.by_version import PerformanceByVersion, performance_of_table
+from mlops_glue.delivery.fetch import chosen_version
+from mlops_glue.delivery.trial import brought
+from mlops_glue.errors import ConfigError, DataError, GlueError
+from mlops_glue.monitoring import labels, performance
 from mlops_glue.monitoring.drift import DriftMonitor, Version
+from mlops_glue.monitoring.labels import Joined, Labels
 from mlops_glue.monitoring.sample import PAGE_ROWS, RowSample
 from mlops_glue.monitoring.window import Window, pieces_of
+from mlops_glue.parsing import as_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,46 +28,57 @@ if TYPE_CHECKING:
 
 
 @dataclass
+class VersionRows:
+    """The rows of a window that one version answered, with a sample of them for the page."""
+
+    monitor: DriftMonitor
+    sample: pa.Table
+    performance: dict[str, Any] | None = None
+
+    @property
+    def version(self) -> Version:
+        """The version that answered."""
+        return self.monitor.version
+
+
+@dataclass
 class Observed:
     """The rows of a window.
 
     Attributes:
-        monitors: of each version, with a sample of its rows; the version with the most rows first.
         since: the window's beginning, if it has one.
         until: its end.
         problems: what could not be taken, in words.
-        by_labels: performance from the log; None of a table.
-        performances: by version.
-        failed: why versions could not be compared with.
+        versions: the one with the most rows first.
+        labelled: rows of the log with their truth, a table for each version.
+        failed: what could not be compared or measured.
     """
 
-    monitors: list[tuple[DriftMonitor, pa.Table]]
     since: datetime | None
     until: datetime
     problems: list[str]
-    by_labels: PerformanceByVersion | None = None
-    performances: dict[int, dict[str, Any] | None] = field(default_factory=dict)
+    versions: list[VersionRows] = field(default_factory=list)
+    labelled: list[pa.Table] = field(default_factory=list)
     failed: list[Exception] = field(default_factory=list)
 
+    def fail(self, error: Exception) -> None:
+        """Note an error, which several versions may have in common, once."""
+        if str(error) not in map(str, self.failed):
+            self.failed.append(error)
 
-class VersionLoader:
-    """Brings versions from the registry.
 
-    Args:
-        store: the registry.
-        root: the project.
-        config: of the project.
-        scratch: a folder for the bundles.
-    """
+@dataclass(frozen=True)
+class Source:
+    """Where versions come from: the registry, a project and its config, and a folder for the bundles."""
 
-    def __init__(self, store: Store, root: Path, config: configs.Config, scratch: Path) -> None:
-        self.config, self.root, self._store, self._scratch = config, root, store, scratch
+    store: Store
+    root: Path
+    config: configs.Config
+    scratch: Path
 
     def number(self, version: int | None) -> int:
         """The version that is asked for, which must exist, or the champion's number."""
-        from mlops_glue.delivery.fetch import chosen_version
-
-        return chosen_version(self._store, self.root, self.config, version)[1]
+        return chosen_version(self.store, self.root, self.config, version)[1]
 
     def load(self, number: int) -> Version:
         """A version with its reference.
@@ -71,61 +86,60 @@ class VersionLoader:
         Raises:
             DataError: it cannot be compared with.
         """
-        from mlops_glue.delivery.trial import brought
-
-        folder = self._scratch / f"v{number}"
+        folder = self.scratch / f"v{number}"
         folder.mkdir(exist_ok=True)
         try:
-            found = brought(self._store, self.root, self.config.model_name, number, folder)
-            check_tables(found)
-            return Version.of(number, found)
+            bundle = brought(self.store, self.root, self.config.model_name, number, folder)
+            check_tables(bundle)
+            return Version.of(number, bundle)
         except GlueError as error:
             raise DataError(f"v{number} cannot be compared with: {error.message}", hint=error.hint) from error
 
 
-def observe_log(loader: VersionLoader, window: Window, version: int | None) -> Observed:
-    """What was answered in the window, each row with its version.
+def observe_log(source: Source, window: Window, only: int | None) -> Observed:
+    """What was answered in the window, by all versions or one.
 
-    A version that cannot be compared with does not hide that another one drifts.
+    A version that cannot be compared with does not hide that another one drifts; nor do labels that cannot be read.
 
     Raises:
         GlueError: nothing in the window can be compared.
     """
-    window.resolve_start(version)
-    monitors, failed = [], []
-    by_version = window.files()
+    if only is not None:
+        source.number(only)  # raises where there is no such version
+    window.resolve_start(only)
+    observed = Observed(window.since, window.until, window.problems)
+    by_version = {number: names for number, names in window.files().items() if only in (None, number)}
     for number, names in by_version.items():
-        if version not in (None, number):
-            continue
         try:
-            found = _observe_version(loader, window, number, names)
+            rows = _version_rows(source, window, number, names)
         except Exception as error:
-            failed.append(error)
-            continue
-        monitors += [found] if found is not None else []
-    if failed and not monitors:
-        raise failed[0]
-    monitors.sort(key=lambda found: -found[0].rows)
-    if not monitors and window.problems:
+            observed.fail(error)
+        else:
+            observed.versions += [rows] if rows is not None else []
+    if observed.failed and not observed.versions:
+        raise observed.failed[0]
+    if not observed.versions and window.problems:
         raise DataError(window.problems[0], hint="nothing in the window can be compared, so nothing is known")
-    by_labels = PerformanceByVersion(loader.config, loader.root, window)
-    performances = {
-        rows.version.number: by_labels.measure(rows.version, rows.rows, by_version[rows.version.number])
-        for rows, _ in monitors
-    }
-    return Observed(monitors, window.since, window.until, window.problems, by_labels, performances, failed)
+    observed.versions.sort(key=lambda rows: -rows.monitor.rows)
+    known = _labels(source, observed)
+    for rows in observed.versions:
+        try:
+            rows.performance = _performance(
+                source.config, window, rows, by_version[rows.version.number], known, observed
+            )
+        except Exception as error:
+            observed.fail(error)
+    return observed
 
 
-def _observe_version(
-    loader: VersionLoader, window: Window, number: int, names: list[str]
-) -> tuple[DriftMonitor, pa.Table] | None:
+def _version_rows(source: Source, window: Window, number: int, names: list[str]) -> VersionRows | None:
     """The rows of one version; None where it has none, or too few and cannot be compared with."""
-    log = loader.config.serve.log
+    log = source.config.serve.log
     try:
-        version = loader.load(number)
+        version = source.load(number)
     except GlueError as error:
         rows = sum(piece.num_rows for piece in window.pieces(names, ["glue_time"]))
-        if rows >= loader.config.monitor.min_rows:
+        if rows >= source.config.monitor.min_rows:
             raise
         if rows:
             window.problems.append(f"{rows} rows are left out: {error.message}")
@@ -135,30 +149,81 @@ def _observe_version(
         monitor.add(piece)
         sample.add(piece)
     table = sample.table()
-    return (monitor, table) if monitor.rows and table is not None else None
+    return VersionRows(monitor, table) if monitor.rows and table is not None else None
 
 
-def observe_table(loader: VersionLoader, path: Path, version: int | None, now: datetime) -> Observed:
+def _labels(source: Source, observed: Observed) -> Labels | None:
+    """The labels; None where there are none, or they cannot be read."""
+    config = source.config
+    if config.monitor.labels is None:
+        return None
+    try:
+        return labels.read(config.monitor.labels, config.data.labels.target, source.root)
+    except GlueError as error:
+        observed.fail(configs.located(source.root, error) if isinstance(error, ConfigError) else error)
+        return None
+
+
+def _performance(
+    config: configs.Config,
+    window: Window,
+    rows: VersionRows,
+    names: list[str],
+    known: Labels | None,
+    observed: Observed,
+) -> dict[str, Any] | None:
+    """By labels where there are enough, else estimated from a sample of the rows; None where there is no holdout."""
+    version = rows.version
+    if trained_elsewhere(version):
+        return None
+    answers = ["prediction", *(f"probability_{label}" for label in version.schema.labels or [])]
+    joined, sample = Joined(None, rows.monitor.rows), RowSample(performance.ESTIMATED_ROWS)
+    if known is not None:
+        learns = config.monitor.on_alert and config.monitor.retrain.data == "append"  # from whole rows
+        needed = [*answers, "glue_request_id", "glue_row", "glue_time", known.log_column]
+        joined = labels.join(known, window.pieces(names, None if learns else needed))
+    if joined.table is not None:
+        joined = joined.in_words_of(version.schema)
+        observed.labelled.append(joined.table)
+    if joined.labelled < config.monitor.performance.min_labelled and version.schema.labels is not None:
+        for piece in window.pieces(names, [*answers, "glue_time"]):
+            sample.add(piece)
+    return performance.of_version(config, version, joined, sample.table())
+
+
+def trained_elsewhere(version: Version) -> bool:
+    """Is there no holdout that the performance could be compared with?"""
+    return bool(files.read_json(version.folder / "parity.json").get("adopted"))
+
+
+def observe_table(source: Source, path: Path, number: int | None, now: datetime) -> Observed:
     """Rows of any table; where it does not hold what the model says of them, a sample of them is scored."""
     from mlops_glue.scoring import Bundle
 
     tables.find_table(f"--current {path}", path)
-    chosen = loader.load(loader.number(version))
-    bundle = Bundle(chosen.folder)
-    monitor, sample = DriftMonitor(chosen), RowSample(PAGE_ROWS)
-    types = chosen.schema.types | (bundle.features.types if bundle.features else {})
-    for raw in pieces_of(path, types, chosen.schema.decimal):
-        piece = with_features(loader.config, loader.root, bundle, raw, path)
+    version = source.load(source.number(number))
+    bundle = Bundle(version.folder)
+    monitor, sample = DriftMonitor(version), RowSample(PAGE_ROWS)
+    types = version.schema.types | (bundle.features.types if bundle.features else {})
+    for raw in pieces_of(path, types, version.schema.decimal):
+        piece = with_features(source.config, source.root, bundle, raw, path)
         monitor.add(piece)
         sample.add(piece)
-    rows, problems = sample.table(), list[str]()
+    rows = sample.table()
     assert rows is not None  # a table without rows is refused
+    observed = Observed(None, now, [])
     if not monitor.knows_predictions and monitor.problems:
         column, why = next(iter(monitor.problems.items()))
-        problems.append(f"not scored, so no performance is known: {column}: {why}")
+        observed.problems.append(f"not scored, so no performance is known: {column}: {why}")
         monitor.problems["prediction"] = "not known, as the rows cannot be scored"  # so it is not ok
     elif not monitor.knows_predictions:
         rows = bundle.scored(rows, rows, where=str(path))
         monitor.add_predictions(rows)
-    performance = performance_of_table(loader.config, chosen, rows, monitor.rows)
-    return Observed([(monitor, rows)], None, now, problems, None, {chosen.number: performance})
+    observed.versions = [VersionRows(monitor, rows)]
+    if "prediction" in rows.column_names and not trained_elsewhere(version):
+        joined, target = Joined(None, monitor.rows), version.schema.target
+        if target in rows.column_names:
+            known = rows.append_column(labels.TRUTH, as_text(rows.column(target)))
+            joined = Joined(known.filter(known.column(labels.TRUTH).is_valid()), monitor.rows)
+        observed.versions[0].performance = performance.of_version(source.config, version, joined, rows)
+    return observed

@@ -1,8 +1,8 @@
-"""Does a model still do what it did on its holdout? From labels; before they come, estimated.
+"""Does a model still perform as on its holdout? Measured by labels; estimated until there are enough of them.
 
 The estimate takes labels as drawn from the calibrated probabilities (confidence-based performance estimation: Kivimäki,
 Białek, Kuberski and Nurminen 2025, arXiv:2505.05295). It sees what other inputs do to the performance. It does not see
-that the truth behind equal inputs became another one: for that it takes labels.
+that the truth behind equal inputs has changed: that takes labels.
 """
 
 from __future__ import annotations
@@ -12,25 +12,42 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import bootstrap, files, layout, metrics
-from mlops_glue.config import Performance
+from mlops_glue import bootstrap, files, layout, metrics, tables
+from mlops_glue.config import Config, Drift, Performance
+from mlops_glue.drift import Categories, Distribution, Numbers, sample_part
 from mlops_glue.errors import DataError
-from mlops_glue.monitoring.drift import answered
+from mlops_glue.monitoring.drift import LEVEL, Version, answered, compare
 from mlops_glue.monitoring.labels import TRUTH, Joined, as_number, in_words_of, word_of
+from mlops_glue.parsing import as_text
 from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = np.ndarray[Any, Any]
-LEVEL = 0.95
-ESTIMATED_ROWS = 20_000  # of a window, evenly spread
+ESTIMATED_ROWS = 20_000  # of a window
+UNKNOWN_CLASS = "?"  # a class that the model does not know
+
+
+def of_version(config: Config, version: Version, joined: Joined, rows: pa.Table | None) -> dict[str, Any]:
+    """The performance of a version and the drift of its target.
+
+    Args:
+        config: of the project.
+        version: the one that answered.
+        joined: the rows whose truth is known.
+        rows: the rows to estimate from, all of the window or a sample; None: no estimate.
+    """
+    options, metric = config.monitor.performance, config.promote.metric
+    record = performance(version.schema, version.folder, options, metric, joined, rows)
+    record["sampled"] = rows.num_rows if rows is not None and rows.num_rows < joined.rows else None
+    return record | {"target": target_drift(version.schema, version.folder, config.monitor.drift, joined)}
 
 
 def performance(
     schema: Schema, folder: Path, options: Performance, metric: str | None, joined: Joined, sampled: pa.Table | None
 ) -> dict[str, Any]:
-    """How a version does in a window, beside its holdout.
+    """How a version performs in a window, and how it did on its holdout.
 
     Args:
         schema: of the version.
@@ -194,3 +211,29 @@ def estimated(metric: metrics.Metric, label: Array, probability: Array, points: 
         out.append(metrics.compute(metric, truth, label[at], probability[at]))
     drawn = np.array(out)
     return np.asarray(drawn[~np.isnan(drawn)])
+
+
+def target_drift(schema: Schema, folder: Path, drift: Drift, joined: Joined) -> dict[str, Any] | None:
+    """Is the truth distributed as that of the training rows? Distance and threshold; None where no label has come.
+
+    Args:
+        schema: of the version.
+        folder: its bundle, with a sample of the training rows.
+        drift: `monitor.drift`.
+        joined: the rows whose truth is known.
+    """
+    if joined.table is None or not joined.labelled:
+        return None
+    trained = sample_part(tables.read_parquet(folder / layout.SAMPLE, [schema.target, layout.SPLIT_COLUMN]), "train")
+    before = _target_values(schema, as_text(trained.column(schema.target)))
+    reference: Distribution = Numbers.of(before) if schema.labels is None else Categories.of(before)
+    verdict = compare(reference, reference.compare(_target_values(schema, joined.table.column(TRUTH))), drift, LEVEL)
+    return {key: verdict[key] for key in ("method", "distance", "threshold", "drifted")}
+
+
+def _target_values(schema: Schema, values: pa.ChunkedArray) -> Array:
+    """Labels as numbers, or as the names of the model's classes."""
+    found, known = truths(schema, values)
+    if schema.labels is None:
+        return found[known]
+    return np.array([*map(str, schema.class_order), UNKNOWN_CLASS], dtype=object)[found]  # -1 is the last one

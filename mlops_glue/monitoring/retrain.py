@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import layout, tables
 from mlops_glue.delivery import describe
+from mlops_glue.delivery.fetch import opened
+from mlops_glue.delivery.history import REFUSED
 from mlops_glue.delivery.run import Options, RunResult
 from mlops_glue.errors import CheckFailed, DataError, GlueError
 from mlops_glue.monitoring import retrain_limits as limits
@@ -29,21 +31,14 @@ Train = Callable[[Path, str | None, Options], RunResult]
 
 
 def retrain(
-    config: configs.Config,
-    root: Path,
-    store: Store,
-    env: str | None,
-    labelled: list[pa.Table],
-    now: datetime,
-    train: Train,
+    config: configs.Config, root: Path, store: Store, labelled: list[pa.Table], now: datetime, train: Train
 ) -> dict[str, Any]:
     """Train and deliver, where the limits allow it; in a job on GitHub: ask for train.yml.
 
     Args:
-        config: of the project.
+        config: of the project, in its environment.
         root: the project.
         store: the registry, where jobs find what those before them did.
-        env: the environment's name.
         labelled: rows of the log with their truth.
         now: the time.
         train: runs the pipeline and delivers.
@@ -57,7 +52,7 @@ def retrain(
         if os.environ.get("GITHUB_ACTIONS") == "true":
             return _request_training(config, store, labelled, now)
         with FileLock(root / layout.RETRAIN_LOCK, timeout=0):
-            return _retrain(config, root, env, labelled, now, train)
+            return _retrain(config, root, store, labelled, now, train)
     except Timeout:
         return _result("skipped", "another retraining is at work in this project")
     except GlueError as error:  # the monitor's own verdict is printed all the same
@@ -68,27 +63,24 @@ def _request_training(config: configs.Config, store: Store, labelled: list[pa.Ta
     """What the workflow of the monitor is to do: `asked` starts train.yml, which trains on the tables as they are."""
     model, options = config.model_name, config.monitor.retrain
     try:
-        state = limits.checked(store.get_model_tag(model, limits.TAG) or "{}")
+        state = limits.State.model_validate_json(store.get_model_tag(model, limits.TAG) or "{}")
     except ValueError:
         raise DataError(
             f"{model}: what the registry keeps of its retrainings cannot be read", hint="glue monitor --resume"
         ) from None
-    began = state["began"]
-    new = labelled if began is None else limits.answered_after(labelled, datetime.fromisoformat(began))
-    counted = limits.labelled(new) if config.monitor.labels is not None else None
-    state["refused"] = _refused_in_a_row(store, model, state["resumed"])
+    new = labelled if state.began is None else limits.answered_after(labelled, state.began)
+    counted = limits.count(new) if config.monitor.labels is not None else None
+    state.refused = _refused_in_a_row(store, model, state.resumed)
     why = limits.why_not(options.model_copy(update={"data": "reread"}), state, counted, now)
     if why is not None:
         return _result("skipped", why)
-    record = {"began": now.isoformat(timespec="seconds"), "resumed": state["resumed"]}
-    store.set_model_tag(model, limits.TAG, json.dumps(record))
+    state.began = now
+    store.set_model_tag(model, limits.TAG, state.model_dump_json(include={"began", "resumed"}))
     return _result("asked", "the workflow starts train.yml")
 
 
 def _refused_in_a_row(store: Store, model: str, resumed: int) -> int:
     """The latest versions in a row that were refused since the champion, and since a person had a look."""
-    from mlops_glue.delivery.history import REFUSED
-
     after = max(store.champion(model) or 0, resumed)
     newest = sorted((version for version in store.versions(model) if version > after), reverse=True)
     return sum(1 for _ in takewhile(lambda version: REFUSED in store.tags(model, version), newest))
@@ -98,8 +90,8 @@ def resume(config: configs.Config, root: Path) -> int:
     """A person has looked: candidates are trained again, here and by jobs. Returns how many in a row were refused."""
     for name in limits.begin_anew(root, datetime.now(UTC), had_some=_used_rows(config)):
         log.info("what cannot be read is %s/%s now", layout.STATE, name)
-    refused: int = limits.state(root)["refused"]
-    limits.keep(root, {"refused": 0, "began": None})
+    refused = limits.load(root).refused
+    limits.update(root, refused=0, began=None)
     if config.tracking.uri is not None:  # jobs have no file of their own
         try:
             refused += _resume_jobs(config, root)
@@ -109,8 +101,6 @@ def resume(config: configs.Config, root: Path) -> int:
 
 
 def _resume_jobs(config: configs.Config, root: Path) -> int:
-    from mlops_glue.delivery.fetch import opened
-
     store, model = opened(root, config, create=False), config.model_name
     versions = store.versions(model)
     if not versions:
@@ -126,53 +116,53 @@ def _used_rows(config: configs.Config) -> bool:
 
 
 def _retrain(
-    config: configs.Config, root: Path, env: str | None, labelled: list[pa.Table], now: datetime, train: Train
+    config: configs.Config, root: Path, store: Store, labelled: list[pa.Table], now: datetime, train: Train
 ) -> dict[str, Any]:
     if restored := retrain_rows.restore(root):
-        log.info("%s: put back as before a retraining that was killed", ", ".join(restored))
-    options = config.monitor.retrain
+        log.info("%s: restored as before a retraining that was killed", ", ".join(restored))
     new = limits.unused(root, labelled, had_some=_used_rows(config))
-    rows = limits.labelled(new)
-    counted = rows if config.monitor.labels is not None else None  # the source that is read again has its own
-    why = limits.why_not(options, limits.state(root), counted, now)
+    counted = limits.count(new) if config.monitor.labels is not None else None  # a table read again has its own
+    why = limits.why_not(config.monitor.retrain, limits.load(root), counted, now)
     if why is not None:
         return _result("skipped", why)
-    limits.began(root)
-    path = root / config.source.path
-    changed = [config.source.path] if options.data == "append" else []
-    if options.data == "append":
-        fresh, after = retrain_rows.as_source(config, root, new), tables.read_table(path).num_rows
-    else:
-        fresh, after = None, _known_until(config, root)
-    bounds = limits.bounds(list(config.split.fresh_after), after)
-    with retrain_rows.transaction(root, [*changed, layout.CONFIG, "dvc.yaml"]) as changes:
+    limits.update(root, began=datetime.now(UTC).replace(microsecond=0))
+    path, appends = root / config.source.path, config.monitor.retrain.data == "append"
+    fresh = retrain_rows.as_source(config, root, new) if appends else None
+    after = tables.read_table(path).num_rows if appends else _known_until(config, root, store)
+    changed = [*([config.source.path] if appends else []), layout.CONFIG, "dvc.yaml"]
+    with retrain_rows.transaction(root, changed) as changes:
         if fresh is not None:
             tables.append_rows(path, fresh)
-            log.info("retraining: %s labelled rows are added to %s", f"{rows:,}", config.source.path)
-        result = _run(root, env, train, {"split.fresh_after": json.dumps(bounds)})
+            log.info("retraining: %s labelled rows are added to %s", f"{fresh.num_rows:,}", config.source.path)
+        bounds = fresh_after(config.split.fresh_after, after)
+        result = _run(config, root, train, {"split.fresh_after": json.dumps(bounds)})
         if result["outcome"] == "promoted":
             changes.commit()
     if result["outcome"] == "promoted":
         limits.note_used(root, new)
-    elif options.data == "append":
+        limits.update(root, refused=0)
+    elif appends:
         log.info("retraining: %s is as it was before; so is what was made of it", config.source.path)
-        _run(root, env, train)
-    refused = limits.state(root)["refused"]
-    limits.keep(root, {"refused": {"promoted": 0, "refused": refused + 1}.get(result["outcome"], refused)})
+        _run(config, root, train)
+    if result["outcome"] == "refused":
+        limits.update(root, refused=limits.load(root).refused + 1)
     return result
 
 
-def _known_until(config: configs.Config, root: Path) -> int | str:
+def fresh_after(former: list[int | str], now: int | str) -> list[int | str]:
+    """`split.fresh_after` with one more; a bound that is not before it is of a table that is no more."""
+    return [bound for bound in former if type(bound) is not type(now) or bound < now] + [now]  # type: ignore[operator]
+
+
+def _known_until(config: configs.Config, root: Path, store: Store) -> int | str:
     """What the champion was made of, of a table that somebody else adds to: up to a moment, or so many first rows.
 
     Raises:
         DataError: that is not known, or the table does not begin with those rows any more.
     """
-    from mlops_glue.delivery.fetch import opened
     from mlops_glue.delivery.publish import NEWEST
     from mlops_glue.delivery.rows import version_rows
 
-    store = opened(root, config, create=False)
     champion = store.champion(config.model_name)
     newest = store.tags(config.model_name, champion).get(NEWEST) if champion is not None else None
     if config.split.by == "time" and newest is not None:
@@ -186,10 +176,10 @@ def _known_until(config: configs.Config, root: Path) -> int | str:
     return len(of_champion.ids)
 
 
-def _run(root: Path, env: str | None, train: Train, overrides: dict[str, str] | None = None) -> dict[str, Any]:
+def _run(config: configs.Config, root: Path, train: Train, overrides: dict[str, str] | None = None) -> dict[str, Any]:
     """Run the pipeline and deliver; what came of the candidate."""
     try:
-        result = train(root, env, Options(overrides=overrides or {}))
+        result = train(root, config.environment, Options(overrides=overrides or {}))
     except CheckFailed as error:
         return _result("refused", error.message)
     except GlueError as error:
@@ -207,5 +197,5 @@ def _run(root: Path, env: str | None, train: Train, overrides: dict[str, str] | 
 def _result(
     outcome: str, reason: str, version: int | None = None, fresh: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    learned = f"; {describe.fresh_rows(fresh)}" if fresh else ""
-    return {"outcome": outcome, "reason": f"{reason}{learned}", "version": version, "fresh": fresh}
+    rows = f"; {describe.fresh_rows(fresh)}" if fresh else ""
+    return {"outcome": outcome, "reason": f"{reason}{rows}", "version": version, "fresh": fresh}

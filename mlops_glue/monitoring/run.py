@@ -6,30 +6,37 @@ Each of these happens whatever becomes of the others: a channel, a disk or a reg
 from __future__ import annotations
 
 import contextlib
-import logging
+import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mlops_glue import config as configs
-from mlops_glue import layout
-from mlops_glue.monitoring import history, page
-from mlops_glue.monitoring.incident import alert
-from mlops_glue.monitoring.observe import Observed, VersionLoader, observe_log, observe_table
+from mlops_glue import layout, tables
+from mlops_glue.delivery.fetch import opened
+from mlops_glue.drift import prediction_column, sample_part
+from mlops_glue.monitoring import history
+from mlops_glue.monitoring.alerts import alert
+from mlops_glue.monitoring.drift import Version
+from mlops_glue.monitoring.observe import Observed, Source, observe_log, observe_table
 from mlops_glue.monitoring.retrain import Train, retrain
-from mlops_glue.monitoring.verdict import ALERTING, answering_versions, findings
+from mlops_glue.monitoring.sample import PAGE_ROWS
+from mlops_glue.monitoring.verdict import answering_versions, findings
 from mlops_glue.monitoring.window import Window
+from mlops_glue.monitoring.wording import ALERTING
 from mlops_glue.pipeline.session import project_lock
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from mlops_glue.adapters.evidently import Painter
     from mlops_glue.adapters.mlflow import Store
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,35 +47,16 @@ class Request:
         rows: a window of the prediction log, or the path of a table.
         version: of the log, the only one that counts; of a table, the one that it is compared with.
         page: draw Evidently's page.
-        before_log: is called with a scratch folder before the log is listed.
     """
 
     rows: Window | Path
     version: int | None = None
     page: bool = True
-    before_log: Callable[[Path], None] = lambda _: None
-
-
-@dataclass
-class Problems:
-    """A context that collects what goes wrong beside the verdict, which it neither hides nor changes."""
-
-    found: list[Exception] = field(default_factory=list)
-
-    def __enter__(self) -> Problems:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self.found.append(error)
-        return True
 
 
 def run(
     config: configs.Config,
     root: Path,
-    env: str | None,
     now: datetime,
     request: Request,
     on_verdict: Callable[[dict[str, Any]], None],
@@ -77,9 +65,8 @@ def run(
     """Compare, then react.
 
     Args:
-        config: of the project.
+        config: of the project, in its environment.
         root: the project.
-        env: the environment's name.
         now: the time.
         request: what to look at.
         on_verdict: is called with the record as soon as the verdict is known.
@@ -91,47 +78,82 @@ def run(
     Raises:
         GlueError: nothing could be compared.
     """
-    from mlops_glue.delivery.fetch import opened
-
     with contextlib.ExitStack() as stack:
         stack.enter_context(project_lock(root, layout.MONITOR_LOCK, waits=False))
-        painter = stack.enter_context(_painter()) if request.page else None  # it imports for seconds, meanwhile
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        painter = None
+        if request.page:  # it imports for seconds, meanwhile
+            from mlops_glue.adapters.evidently import Painter
+
+            painter = stack.enter_context(Painter())
         store = opened(root, config, create=False)
-        observed = _observe(VersionLoader(store, root, config, scratch), request, scratch, now)
-        record = findings(config, env, now, observed, answering_versions(store, config, observed, request.version))
+        source = Source(store, root, config, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        if isinstance(request.rows, Path):
+            observed = observe_table(source, request.rows, request.version, now)
+        else:
+            observed = observe_log(source, request.rows, request.version)
+        everything = isinstance(request.rows, Window) and request.version is None
+        answering = {rows.version.number for rows in observed.versions}
+        record = findings(
+            config, now, observed, answering_versions(store, config, observed) if everything else answering
+        )
         on_verdict(record)
-        problems = Problems([*observed.failed])
-        if observed.by_labels is not None and observed.by_labels.problem is not None:
-            problems.found.append(observed.by_labels.problem)
-        with problems:
-            page.draw(root, observed, record, painter)
-        with problems:
-            alert(config, root, store, record, now)
-        with problems:
-            _log_runs(config, root, store, record)
-        with problems:
-            history.keep(root, record)
-    with problems:  # after the lock: training takes long
-        if "retrain" in config.monitor.on_alert and record["verdict"] in ALERTING:
-            labelled = observed.by_labels.labelled if observed.by_labels is not None else []
-            record["retrain"] = retrain(config, root, store, env, labelled, now, train)
-    return record, problems.found
+        problems = observed.failed
+        for react in (
+            partial(_draw, root, observed, record, painter),
+            partial(alert, config, root, store, record, now),
+            partial(_log_runs, config, root, store, record),
+            partial(history.keep, root, record),
+        ):
+            _attempt(react, problems)
+    if "retrain" in config.monitor.on_alert and record["verdict"] in ALERTING:  # after the lock: training takes long
+
+        def learn() -> None:
+            record["retrain"] = retrain(config, root, store, observed.labelled, now, train)
+
+        _attempt(learn, problems)
+    return record, problems
 
 
-def _painter() -> Painter:
-    from mlops_glue.adapters.evidently import Painter
+def _attempt(react: Callable[[], None], problems: list[Exception]) -> None:
+    """Do something beside the verdict, and collect what goes wrong."""
+    try:
+        react()
+    except Exception as error:
+        problems.append(error)
 
-    return Painter()
+
+def _draw(root: Path, observed: Observed, record: dict[str, Any], painter: Painter | None) -> None:
+    """Draw Evidently's page of the version with the most rows, and note in the record where it is."""
+    record["page"] = None
+    if painter is None or not observed.versions:
+        return
+    rows, verdict = observed.versions[0], record["versions"][0]
+    columns = verdict["columns"] | ({"prediction": verdict["prediction"]} if verdict["prediction"] else {})
+    about = {"title": f"{record['model']} v{rows.version.number}"}
+    if (root / layout.REPORT).is_file():
+        about["back"] = os.path.relpath(root / layout.REPORT, (root / layout.PAGE).parent)
+    if observed.since is not None:
+        about["window"] = f"{observed.since:%Y-%m-%d %H:%M} to {observed.until:%Y-%m-%d %H:%M} UTC"
+    reference, current = page_samples(rows.version, rows.sample)
+    painter.draw(root / layout.PAGE, reference, current, rows.version.schema, columns, verdict, about)
+    record["page"] = layout.PAGE
 
 
-def _observe(loader: VersionLoader, request: Request, scratch: Path, now: datetime) -> Observed:
-    if isinstance(request.rows, Path):
-        return observe_table(loader, request.rows, request.version, now)
-    request.before_log(scratch / "waiting")
-    if request.version is not None:
-        loader.number(request.version)  # raises where there is no such version
-    return observe_log(loader, request.rows, request.version)
+def page_samples(version: Version, rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Rows of the reference and of the window, each with one column `prediction`: what prediction drift is about."""
+    sample = tables.read_parquet(version.folder / layout.SAMPLE)
+    train, holdout = (sample_part(sample, part) for part in ("train", "test"))
+    return _with_prediction(version, train, holdout), _with_prediction(version, rows, rows)
+
+
+def _with_prediction(version: Version, table: pa.Table, predicted: pa.Table) -> pa.Table:
+    """Rows of a table, with predictions that may be of other rows."""
+    found = prediction_column(version.schema, predicted.column_names)
+    if found is not None:
+        values = predicted.column(found[0]).take(np.arange(table.num_rows) % predicted.num_rows)
+        table = table.drop([name for name in table.column_names if name == "prediction"])
+        table = table.append_column("prediction", values)
+    return table.take(tables.evenly_spaced(table.num_rows, PAGE_ROWS))
 
 
 def _log_runs(config: configs.Config, root: Path, store: Store, record: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a run of the monitor found, as one record: that of the window is the worst of its versions'."""
+"""What a run of the monitor found, as one record: the verdict of the window is the worst of its versions'."""
 
 from __future__ import annotations
 
@@ -13,57 +13,42 @@ from mlops_glue.monitoring.observe import Observed
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
 
-WORST_FIRST = ("performance", "drift", "ok")
-ALERTING = ("performance", "drift")
+WORST_FIRST = (*wording.ALERTING, "ok")
 
 
-def findings(
-    config: configs.Config, env: str | None, now: datetime, observed: Observed, answering: set[int]
-) -> dict[str, Any]:
+def findings(config: configs.Config, now: datetime, observed: Observed, answering: set[int]) -> dict[str, Any]:
     """The whole record, which `latest.json` keeps.
 
     Args:
         config: of the project.
-        env: the environment's name.
         now: the time.
         observed: the rows of the window.
         answering: the versions that count.
     """
-    versions = [
-        {**rows.verdict(config.monitor), "performance": observed.performances.get(rows.version.number)}
-        for rows, _ in observed.monitors
-    ]
+    versions = [rows.monitor.verdict(config.monitor) | {"performance": rows.performance} for rows in observed.versions]
     shares = [version["drift_share"] for version in versions if version["drift_share"] is not None]
-    distances = [(version["prediction"] or {}).get("distance") for version in versions]
+    distances = [version["prediction"]["distance"] for version in versions if version["prediction"]]
     record = {
         "time": now,
         "since": observed.since,
         "until": observed.until,
-        "env": env,
+        "env": config.environment,
         "model": config.model_name,
         "rows": sum(version["rows"] for version in versions),
         "min_rows": config.monitor.min_rows,
         "drift_share": max(shares, default=None),
         "prediction_drift": max((distance for distance in distances if distance is not None), default=None),
-        "problems": [*observed.problems, *filter(None, map(_unanswered, versions))],
+        "problems": [*observed.problems, *filter(None, map(wording.unanswered, versions))],
         "versions": versions,
     }
     combine_verdicts(record, answering, target=config.monitor.drift.target)
     return record
 
 
-def _unanswered(version: dict[str, Any]) -> str | None:
-    """That a version had no answer to some rows: one request may hold a number that overflows the model."""
-    if not version["unanswered"]:
-        return None
-    nulls = f"{version['unanswered']:,} of {version['predictions']:,} predictions are null"
-    return f"v{version['version']}: {nulls}: the model has no answer to such rows; no performance counts them"
-
-
 def combine_verdicts(record: dict[str, Any], answering: set[int], *, target: bool) -> None:
     """Put performance, and drift of the labels where `target` asks for it, into the verdicts of versions and window."""
     for version in record["versions"]:
-        performance = version.get("performance")
+        performance = version["performance"]
         if performance is not None and performance["verdict"] == "performance":
             version["verdict"] = "performance"
         elif target and version["verdict"] == "ok" and wording.label_drift(performance):
@@ -72,16 +57,14 @@ def combine_verdicts(record: dict[str, Any], answering: set[int], *, target: boo
     current = [version for version in record["versions"] if not version["former"]]
     found = {version["verdict"] for version in current}
     record["verdict"] = next((verdict for verdict in WORST_FIRST if verdict in found), "not enough data")
-    record["performance"] = next((v["performance"] for v in current if v.get("performance")), None)
+    record["performance"] = next((version["performance"] for version in current if version["performance"]), None)
 
 
-def answering_versions(store: Store, config: configs.Config, observed: Observed, version: int | None) -> set[int]:
+def answering_versions(store: Store, config: configs.Config, observed: Observed) -> set[int]:
     """The versions that still answer: what a former one was asked is reported, and alarms nobody."""
-    if version is not None or observed.by_labels is None:
-        return {rows.version.number for rows, _ in observed.monitors}
     aliases = ["champion", *([config.serve.canary.alias] if config.serve.canary else [])]
     try:
         return {number for alias in aliases if (number := store.get_alias(config.model_name, alias)) is not None}
     except GlueError as error:  # the registry is gone since the bundles came
-        observed.problems.append(f"every version counts, for which one answers is not known: {error.message}")
-        return {rows.version.number for rows, _ in observed.monitors}
+        observed.problems.append(f"every version counts, as it is not known which one answers: {error.message}")
+        return {rows.version.number for rows in observed.versions}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+ALERTING = ("performance", "drift")  # verdicts, the worst first
 SHOWN = 12  # columns
 
 
@@ -58,6 +59,14 @@ def performance(record: dict[str, Any] | None) -> str:
         return f"{line}; estimated from the model's own probabilities{sample}, no label went into it"
     rows = f"by {record['labelled']:,} of {record['rows']:,} rows, those with a label"
     return f"{line}; {rows}{',' if sample else ''}{sample.removesuffix(' rows')}"
+
+
+def unanswered(version: dict[str, Any]) -> str | None:
+    """That a version had no answer to some rows: a request may hold a number that overflows the model."""
+    if not version["unanswered"]:
+        return None
+    nulls = f"{version['unanswered']:,} of {version['predictions']:,} predictions are null"
+    return f"v{version['version']}: {nulls}: the model has no answer to such rows; no performance counts them"
 
 
 def label_drift(record: dict[str, Any] | None) -> str:

@@ -140,8 +140,6 @@ def forget(root: Path) -> None:
     for folder in ("data/predictions", "data/labels"):
         shutil.rmtree(root / folder, ignore_errors=True)
         (root / folder).mkdir()
-    if (alerts := root / ".glue/alerts.json").is_file():
-        alerts.write_text("{}")
 
 
 def test_the_loop(shop: Path, url: str, glue: Glue, hook: Any) -> None:
@@ -167,7 +165,6 @@ def test_the_loop(shop: Path, url: str, glue: Glue, hook: Any) -> None:
     assert table(shop) in (shop / "data/raw/shop.csv.dvc").read_text()  # DVC has this version, and the one before
 
     champion(shop, url, version)
-    (shop / ".glue/alerts.json").unlink()  # as on another machine: what was told is known in the registry
     again = shoppers(500, 3, regime=0.9)
     assert traffic(shop, url, again, again["bought"]) == version
     after = monitor(glue, shop, 0)

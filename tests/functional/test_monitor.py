@@ -273,7 +273,7 @@ ACCIDENTS = """  on_alert: [retrain]
 def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
     project: Path, log: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Torn history, alerts, retrainings and registry; a folder in the way of a file; nobody takes the alert."""
+    """Torn history, retrainings and registry; a folder in the way of a file; nobody takes the alert."""
     import mlflow
 
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
@@ -281,7 +281,7 @@ def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
     (project / "glue.yaml").write_text(re.sub(r"  on_alert: .*\n", lambda _: ACCIDENTS, plain))
     store = f"sqlite:///{project / 'mlflow.db'}"
     mlflow.MlflowClient(store, store).set_registered_model_tag("p", "glue.alerts", '{"p": ')
-    torn = {f"monitoring/history/{datetime.now(UTC):%Y-%m}.parquet": b"PAR1", ".glue/alerts.json": b'{"p": {'}
+    torn = {f"monitoring/history/{datetime.now(UTC):%Y-%m}.parquet": b"PAR1"}
     (project / "monitoring/history").mkdir(parents=True, exist_ok=True)
     for path, content in (torn | {".glue/retrain.json": b'{"refused": '}).items():
         (project / path).write_bytes(content)
@@ -292,9 +292,8 @@ def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
     assert "p v1, 1,500 rows: drift; " in done.stdout and "retraining: failed: .glue/retrain.json" in done.stdout
     for said in (
         f"{next(iter(torn))} cannot be read",
-        "alerts.json cannot be read",
-        "who was told, as the registry has it, cannot be read",
-        "not told: monitor.alerts.webhooks.0: did not answer",
+        "the registry's tag glue.alerts cannot be read",
+        "not sent: monitor.alerts.webhooks.0: did not answer",
         "monitoring/latest.json: what the monitor found is not kept",
     ):
         assert said in done.stderr, said
@@ -308,8 +307,7 @@ def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
     done = glue("monitor", "--no-page", "--last", "2d", cwd=project, code=4)  # there is no alert, and nothing is kept
     assert "1,500 rows: ok" in done.stdout and "error: monitoring/latest.json" in done.stderr
     shutil.rmtree(project / "monitoring/latest.json")
-    for name in (".glue/retrain.json", ".glue/alerts.json"):
-        (project / name).unlink()
+    (project / ".glue/retrain.json").unlink()
 
 
 def test_rows_that_wait_in_the_spool_and_such_without_an_answer(project: Path, log: Path, glue: Glue) -> None:

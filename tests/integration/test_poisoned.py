@@ -35,7 +35,7 @@ from mlops_glue.bundle import check, check_tables
 from mlops_glue.config import Config
 from mlops_glue.delivery import fetch, trial
 from mlops_glue.errors import DataError, GlueError, ToolError
-from mlops_glue.monitoring.observe import VersionLoader
+from mlops_glue.monitoring.observe import Source
 from mlops_glue.schema import Column, Schema
 from mlops_glue.scoring import Bundle
 from mlops_glue.serving.model import Model
@@ -401,7 +401,7 @@ def test_who_predicts_and_who_watches_tries_it_too(
     with pytest.raises(DataError, match="m v1: does not answer"):
         fetch.of_registry(store, tmp_path, config, None, tmp_path)
     with pytest.raises(DataError, match="v1 cannot be compared with: m v1: does not answer"):
-        VersionLoader(store, tmp_path, config, tmp_path).load(1)
+        Source(store, tmp_path, config, tmp_path).load(1)
     with pytest.raises(DataError, match="m v1: does not answer"):
         fetch.fetch(store, tmp_path, config, None, 1, tmp_path)
 

@@ -1,4 +1,4 @@
-"""One alert for each incident, whoever takes it, hangs or is gone."""
+"""One alert for each incident, whichever channel takes it, hangs or is gone."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mlops_glue import files, layout
 from mlops_glue.config import Alerts, Webhook
 from mlops_glue.errors import ToolError
 from mlops_glue.monitoring import alerts
@@ -77,12 +74,39 @@ def found(verdict: str = "drift", severity: float = 0.4, at: datetime = NOON) ->
     }
 
 
+class Registry:
+    """Where machines find the incidents: a tag of the model."""
+
+    def __init__(self, text: str | None = None) -> None:
+        self.text, self.writes, self.is_away = text, 0, False
+
+    def get_model_tag(self, model: str, key: str) -> str | None:
+        if self.is_away:
+            raise ToolError("the registry is away")
+        assert (model, key) == ("penguins", alerts.TAG)
+        return self.text
+
+    def set_model_tag(self, model: str, key: str, text: str) -> None:
+        if self.is_away:
+            raise ToolError("the registry is away")
+        self.text, self.writes = text, self.writes + 1
+
+    def of(self, env: str) -> dict[str, Any]:
+        kept: dict[str, Any] = json.loads(self.text or "")[env]
+        return kept
+
+
+@pytest.fixture
+def registry() -> Any:
+    return Registry()
+
+
 def events(server: Any) -> list[str]:
     return [json.loads(body)["type"] for _, body, code in server.got if code == 204]
 
 
-def test_a_webhook_is_signed_and_says_what_is_wrong(tmp_path: Path, taker: Any) -> None:
-    told = alerts.notify(tmp_path, to(taker), found(), now=NOON)
+def test_a_webhook_is_signed_and_says_what_is_wrong(registry: Any, taker: Any) -> None:
+    told = alerts.notify(to(taker), found(), registry, NOON)
     assert told.event == "opened" and told.problems == [] and told.sent == ["monitor.alerts.webhooks.0"]
     (named, body, _), *_ = taker.got
     signed = f"{named['webhook-id']}.{named['webhook-timestamp']}.".encode() + body
@@ -95,7 +119,7 @@ def test_a_webhook_is_signed_and_says_what_is_wrong(tmp_path: Path, taker: Any) 
         assert part in said["text"]
 
 
-def test_once_for_each_incident(tmp_path: Path, taker: Any) -> None:
+def test_once_for_each_incident(registry: Any, taker: Any) -> None:
     """Opened, not again, not within the cooldown, worse, over; and no flapping."""
     script = [
         (0, "ok", 0.0, None),
@@ -114,69 +138,49 @@ def test_once_for_each_incident(tmp_path: Path, taker: Any) -> None:
     ]
     for hour, verdict, severity, event in script:
         at = NOON + timedelta(hours=hour)
-        told = alerts.notify(tmp_path, to(taker, cooldown="12h"), found(verdict, severity, at), now=at)
+        told = alerts.notify(to(taker, cooldown="12h"), found(verdict, severity, at), registry, at)
         assert told.event == event, hour
     assert events(taker) == ["opened", "worse", "resolved", "opened"]
     assert json.loads(taker.got[1][1])["since"] == (NOON + timedelta(hours=1)).isoformat()
 
 
-def test_two_monitors_at_once_tell_once(tmp_path: Path, taker: Any) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(lambda _: alerts.notify(tmp_path, to(taker), found(), now=NOON), range(4)))
-    assert sorted(str(one.event) for one in told) == ["None", "None", "None", "opened"]
-    assert events(taker) == ["opened"]
-
-
-def test_a_user_in_the_url_is_authentication(tmp_path: Path, taker: Any) -> None:
+def test_a_user_in_the_url_is_authentication(registry: Any, taker: Any) -> None:
     url = f"http://me:a%40b@127.0.0.1:{taker.server_port}/x?y=1"
-    told = alerts.notify(tmp_path, Alerts(webhooks=[Webhook(url=url)]), found(), now=NOON)
+    told = alerts.notify(Alerts(webhooks=[Webhook(url=url)]), found(), registry, NOON)
     assert told.sent and not told.problems
     assert taker.got[0][0]["authorization"] == "Basic " + base64.b64encode(b"me:a@b").decode()
     with pytest.raises(ValueError, match="is no http:// or https:// URL"):
         Webhook(url="ftp://me:hidden@h/x")
 
 
-TORN = ["garbage", "[]", '{"penguins prod": 1}', '{"penguins prod": {"told": "noon"}}', '{"m": {"waiting": [1]}}', "\0"]
-
-
-@pytest.mark.parametrize("text", TORN)
-def test_a_state_that_cannot_be_read_is_told_and_begun_anew(text: str, tmp_path: Path, taker: Any) -> None:
-    files.write_text(tmp_path / layout.ALERTS, text)
-    told = alerts.notify(tmp_path, to(taker), found(), now=NOON)
-    assert told.event == "opened" and told.sent and "alerts.json cannot be read" in told.notes[0]
-    assert (tmp_path / f"{layout.ALERTS}.torn").read_text() == text and "alerts.json.torn" in told.notes[0]
-    again = alerts.notify(tmp_path, to(taker), found(), now=NOON)
-    assert (again.event, again.problems, again.notes) == (None, [], [])
-
-
-def test_a_webhook_that_fails_is_tried_again(tmp_path: Path, taker: Any) -> None:
+def test_a_webhook_that_fails_is_tried_again(registry: Any, taker: Any) -> None:
     taker.answers[:] = [500, 302, 204]
-    told = alerts.notify(tmp_path, to(taker), found(), now=NOON)
+    told = alerts.notify(to(taker), found(), registry, NOON)
     assert told.sent and not told.problems
     ids = {headers["webhook-id"] for headers, *_ in taker.got}
     assert len(taker.got) == 3 and len(ids) == 1  # who got it twice can tell
 
 
-def test_a_dead_channel_is_told_and_gets_it_later(tmp_path: Path, taker: Any, monkeypatch: Any) -> None:
+def test_a_dead_channel_is_told_and_gets_it_later(registry: Any, taker: Any, monkeypatch: Any) -> None:
     """Once it lives again; the others got it at once, and do not get it again."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     monkeypatch.setenv("DEAD", f"http://127.0.0.1:{port}/t0p-secret")
     options = to(taker).model_copy(update={"webhooks": [*to(taker).webhooks, Webhook(url="${DEAD}")]})
-    told = alerts.notify(tmp_path, options, found(), now=NOON)
+    told = alerts.notify(options, found(), registry, NOON)
     assert told.sent == ["monitor.alerts.webhooks.0"]
     assert told.problems == ["monitor.alerts.webhooks.1 (DEAD): did not answer (ConnectionError)"]
-    assert "t0p-secret" not in (tmp_path / layout.ALERTS).read_text()
+    assert "t0p-secret" not in registry.text and registry.of("prod")["missing"] == ["monitor.alerts.webhooks.1 (DEAD)"]
     monkeypatch.setenv("DEAD", f"http://127.0.0.1:{taker.server_port}/")
-    told = alerts.notify(tmp_path, options, found(), now=NOON + timedelta(hours=1))
+    told = alerts.notify(options, found(), registry, NOON + timedelta(hours=1))
     assert told.event is None and told.sent == ["monitor.alerts.webhooks.1 (DEAD)"]
     assert events(taker) == ["opened", "opened"]
-    told = alerts.notify(tmp_path, options, found(), now=NOON + timedelta(hours=2))
+    told = alerts.notify(options, found(), registry, NOON + timedelta(hours=2))
     assert told.sent == [] and len(taker.got) == 2
 
 
-def test_a_channel_that_hangs_costs_a_bounded_time(tmp_path: Path, taker: Any) -> None:
+def test_a_channel_that_hangs_costs_a_bounded_time(registry: Any, taker: Any) -> None:
     """One that takes the connection and never answers; and one that answers a byte now and then."""
     with socket.socket() as silent, socket.socket() as slow:
         hooks = []
@@ -196,109 +200,76 @@ def test_a_channel_that_hangs_costs_a_bounded_time(tmp_path: Path, taker: Any) -
         options = to(taker, timeout_s=1.5)
         options = options.model_copy(update={"webhooks": [*hooks, *options.webhooks]})
         began = time.monotonic()
-        told = alerts.notify(tmp_path, options, found(), now=NOON)
+        told = alerts.notify(options, found(), registry, NOON)
         assert time.monotonic() - began < 30  # and not the 100 s that it would drip
         assert told.sent == ["monitor.alerts.webhooks.2"]
         assert [one.endswith("did not answer in 1.5 s") for one in told.problems] == [True, True]
 
 
-def test_through_apprise(tmp_path: Path, taker: Any, monkeypatch: Any) -> None:
+def test_through_apprise(registry: Any, taker: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("CHAT", f"json://user:hidden@127.0.0.1:{taker.server_port}/x")
     options = Alerts(channels=["${CHAT}", "no-such-service://hidden"])
-    told = alerts.notify(tmp_path, options, found(), now=NOON)
+    told = alerts.notify(options, found(), registry, NOON)
     assert told.sent == ["monitor.alerts.channels.0 (CHAT)"]
     assert told.problems == ["monitor.alerts.channels.1: is no URL that Apprise knows"]
     said = json.loads(taker.got[0][1])
     assert said["title"] == "penguins in prod drifts" and "bill_length" in said["message"]
-    assert "hidden" not in repr(told) + (tmp_path / layout.ALERTS).read_text()
+    assert "hidden" not in repr(told) + registry.text
 
 
-def test_a_variable_that_is_not_set(tmp_path: Path) -> None:
-    told = alerts.notify(tmp_path, Alerts(channels=["${NOT_THERE}"]), found(), now=NOON)
+def test_a_variable_that_is_not_set(registry: Any) -> None:
+    told = alerts.notify(Alerts(channels=["${NOT_THERE}"]), found(), registry, NOON)
     assert "environment variable NOT_THERE is not set" in told.problems[0]
 
 
-def test_killed_after_it_was_decided(tmp_path: Path, taker: Any, monkeypatch: Any) -> None:
-    """What was decided is on the disk before it is sent: the next run sends it."""
-
-    def killed(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(alerts, "deliver", killed)
-        with pytest.raises(KeyboardInterrupt):
-            alerts.notify(tmp_path, to(taker), found(), now=NOON)
-    assert files.read_json(tmp_path / layout.ALERTS)["penguins prod"]["open"]
-    told = alerts.notify(tmp_path, to(taker), found(), now=NOON + timedelta(minutes=1))
-    assert told.event is None and events(taker) == ["opened"]
-
-
-def test_what_cannot_be_kept_is_sent_all_the_same(tmp_path: Path, taker: Any) -> None:
-    """The state is a folder, the lock another one; the registry is away."""
-    for name in (layout.ALERTS, layout.ALERTS_LOCK):
-        (tmp_path / name / "x").mkdir(parents=True)
-
-    def away(*_: Any) -> Any:
-        raise ToolError("the registry is away")
-
-    shared = alerts.Shared(away, away)
-    told = alerts.notify(tmp_path, to(taker), found(), now=NOON, shared=shared)
+def test_what_cannot_be_kept_is_sent_all_the_same(registry: Any, taker: Any, caplog: pytest.LogCaptureFixture) -> None:
+    registry.is_away = True
+    told = alerts.notify(to(taker), found(), registry, NOON)
     assert told.event == "opened" and told.sent and not told.problems
-    said = "\n".join(told.notes)
-    for part in ("alerts.lock", "alerts.json cannot be read", "alerts.json.torn", "the registry is away"):
-        assert part in said
+    assert "cannot be read" in caplog.text and "the registry does not note the alert" in caplog.text
 
 
-class Registry:
-    """A tag that machines share."""
+def test_machines_send_once_and_what_reached_nobody_is_sent_by_the_next(registry: Any, taker: Any) -> None:
+    """Each environment has incidents of its own; a run in which nothing is new writes nothing."""
 
-    def __init__(self, text: str | None = None) -> None:
-        self.text, self.writes = text, 0
+    def tell(verdict: str, hours: int, options: Alerts | None = None, **more: Any) -> alerts.Notified:
+        at = NOON + timedelta(hours=hours)
+        return alerts.notify(options or to(taker, cooldown="1h"), {**found(verdict, at=at), **more}, registry, at)
 
-    def write(self, text: str) -> None:
-        self.text, self.writes = text, self.writes + 1
-
-    @property
-    def shared(self) -> alerts.Shared:
-        return alerts.Shared(lambda: self.text, self.write)
-
-
-def test_two_machines_tell_once_and_what_reached_nobody_is_told_by_the_other(tmp_path: Path, taker: Any) -> None:
-    """Machine `a` and machine `b`, each with a file of its own, of which the later state counts."""
-    registry, at = Registry(), NOON
-
-    def tell(machine: str, verdict: str, hours: int, options: Alerts | None = None, **more: Any) -> alerts.Notified:
-        what = {**found(verdict, at=at + timedelta(hours=hours)), **more}
-        to_whom, now = options or to(taker, cooldown="1h"), at + timedelta(hours=hours)
-        return alerts.notify(tmp_path / machine, to_whom, what, now=now, shared=registry.shared)
-
-    for machine in ("a", "b"):
-        (tmp_path / machine).mkdir()
-        assert tell(machine, "ok", 0).event is None  # so that both have a file
-    assert tell("b", "drift", 1, env="dev").event == "opened"
-    assert tell("a", "drift", 2).event == "opened"
-    assert tell("b", "drift", 4).event is None
-    assert tell("b", "ok", 6).event == "resolved"
-    assert tell("a", "ok", 8).event is None
-    assert tell("a", "drift", 9, env="dev").event is None  # it is `b` who told of it
+    assert tell("ok", 0).event is None and registry.writes == 0
+    assert tell("drift", 1, env="dev").event == "opened"
+    assert tell("drift", 2).event == "opened"
+    assert tell("drift", 4).event is None
+    assert tell("ok", 6).event == "resolved"
+    assert tell("drift", 9, env="dev").event is None
     assert events(taker) == ["opened", "opened", "resolved"]
     writes = registry.writes
-    assert tell("a", "ok", 10).event is None and registry.writes == writes  # nothing new
+    assert tell("ok", 10).event is None and registry.writes == writes
 
     with socket.socket() as free:  # nobody listens
         free.bind(("127.0.0.1", 0))
         dead = Alerts(webhooks=[Webhook(url=f"http://127.0.0.1:{free.getsockname()[1]}/")], timeout_s=1, cooldown="1h")
-    lost = tell("a", "drift", 12, dead)
-    assert lost.event == "opened" and not lost.sent
-    assert tell("b", "drift", 13).event == "opened"
-    assert tell("a", "drift", 14).sent == []  # it need not any more
-    assert events(taker) == ["opened", "opened", "resolved", "opened"]
-    assert json.loads(registry.text or "")["penguins prod"]["waiting"] == []
+    lost = tell("drift", 12, dead)
+    assert lost.event == "opened" and not lost.sent and lost.problems
+    at_once = tell("drift", 12)
+    assert at_once.event == "opened" and at_once.sent and at_once.since == lost.since
+    assert tell("drift", 13).sent == []
+    over = tell("ok", 14, dead)
+    assert over.event == "resolved" and not over.sent and over.since == lost.since
+    assert tell("ok", 15).event == "resolved"
+    assert events(taker) == ["opened", "opened", "resolved", "opened", "resolved"]
+    lost = tell("drift", 20, dead)
+    assert tell("ok", 21).event is None  # nobody knows that it began
 
 
-@pytest.mark.parametrize("text", TORN)
-def test_a_torn_tag_of_the_registry_hides_no_alert(text: str, tmp_path: Path, taker: Any) -> None:
-    registry = Registry(text)
-    told = alerts.notify(tmp_path, to(taker), found(), now=NOON, shared=registry.shared)
-    assert told.event == "opened" and told.sent and "as the registry has it, cannot be read" in told.notes[0]
-    assert json.loads(registry.text or "")["penguins prod"]["open"]
+@pytest.mark.parametrize(
+    "text", ["garbage", "[]", '{"prod": 1}', '{"prod": {"sent_at": "noon"}}', '{"m": {"missing": [1]}}']
+)
+def test_a_torn_tag_of_the_registry_hides_no_alert(
+    text: str, registry: Any, taker: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.text = text
+    told = alerts.notify(to(taker), found(), registry, NOON)
+    assert told.event == "opened" and told.sent and "glue.alerts cannot be read" in caplog.text
+    assert registry.of("prod")["open"]
+    assert alerts.notify(to(taker), found(), registry, NOON).event is None

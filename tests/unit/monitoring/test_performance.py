@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -11,12 +12,21 @@ import pytest
 from sklearn import metrics as sk
 
 from mlops_glue import bootstrap, files, layout, metrics, tables
-from mlops_glue.config import Drift, Performance
+from mlops_glue.config import Config, Drift, Performance
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import METRICS
+from mlops_glue.monitoring.drift import Version
 from mlops_glue.monitoring.labels import TRUTH, Joined
-from mlops_glue.monitoring.performance import estimated, outcome, performance, truths, usable, worsened
-from mlops_glue.monitoring.target import target_drift
+from mlops_glue.monitoring.performance import (
+    estimated,
+    of_version,
+    outcome,
+    performance,
+    target_drift,
+    truths,
+    usable,
+    worsened,
+)
 from mlops_glue.pipeline import curves
 from mlops_glue.schema import Schema
 
@@ -249,6 +259,14 @@ def test_a_figure_says_what_it_is_of() -> None:
     assert "probabilities, no label" in str(performs(of | {"estimated": True}))
     guess = performs(of | {"estimated": True, "sampled": 2000})
     assert "probabilities on a sample of 2,000 of 20,000 rows, no label went into it" in str(guess)
+
+
+@pytest.mark.parametrize(("total", "said"), [(10, None), (11, 10)])
+def test_of_how_many_rows_a_figure_of_a_sample_is(total: int, said: int | None, tmp_path: Path) -> None:
+    version = Version(1, YES_NO, Mock(), kept(tmp_path, YES_NO, roc_auc=(0.9, 0.8, 0.95)))
+    config = Config.model_validate({"glue": 1, "project": "p"})
+    told = of_version(config, version, Joined(None, total), pa.table({"prediction": ["yes"] * 10}))
+    assert (told["sampled"], told["target"], told["rows"]) == (said, None, total)
 
 
 @pytest.mark.parametrize("asked", [True, False])

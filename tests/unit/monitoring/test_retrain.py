@@ -18,12 +18,17 @@ from mlops_glue.errors import DataError
 from mlops_glue.monitoring import retrain_limits as limits
 from mlops_glue.monitoring import retrain_rows
 from mlops_glue.monitoring.labels import TRUTH
+from mlops_glue.monitoring.retrain import fresh_after
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 def no_run(*_: Any) -> Any:
     raise AssertionError("nothing is trained here")
+
+
+def state(**kept: Any) -> limits.State:
+    return limits.State.model_validate_json(json.dumps(kept))
 
 
 @pytest.mark.parametrize(
@@ -38,7 +43,7 @@ def no_run(*_: Any) -> Any:
     ],
 )
 def test_limits(kept: dict[str, Any], labelled: int, said: str | None) -> None:
-    told = limits.why_not(Retrain(), {"began": None, "refused": 0, **kept}, labelled, NOW)
+    told = limits.why_not(Retrain(), state(**kept), labelled, NOW)
     assert (told is None) == (said is None) and (said or "") in (told or "")
 
 
@@ -118,11 +123,11 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_rows_are_used_once(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
-    assert limits.labelled(limits.unused(tmp_path, [log()])) == 2
+    assert limits.count(limits.unused(tmp_path, [log()])) == 2
     limits.note_used(tmp_path, [log().slice(0, 1)])
     assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
     limits.note_used(tmp_path, [log().slice(1)])
-    assert limits.labelled(limits.unused(tmp_path, [log()])) == 0
+    assert limits.count(limits.unused(tmp_path, [log()])) == 0
 
 
 def test_rows_of_one_request_are_several_labels(tmp_path: Path) -> None:
@@ -147,6 +152,11 @@ def test_rows_of_one_request_are_several_labels(tmp_path: Path) -> None:
         '{"began": 3}',
         '{"began": "soon"}',
         '{"began": "2026-11-25T12:00:00"}',
+        '{"since": 3}',
+        '{"since": "2026-11-25T12:00:00"}',
+        '{"resumed": -1}',
+        '{"resumed": 1.0}',
+        '{"resumed": null}',
     ],
 )
 def test_a_torn_state_is_not_believed(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,35 +167,37 @@ def test_a_torn_state_is_not_believed(text: str, tmp_path: Path, monkeypatch: py
     (tmp_path / ".glue").mkdir()
     (tmp_path / layout.RETRAIN).write_text(text)
     with pytest.raises(DataError, match="cannot be read: what retraining has done is not known"):
-        limits.state(tmp_path)
-    told = train(config("t.csv"), tmp_path, Registry(), None, [log()], NOW, no_run)  # type: ignore[arg-type]
+        limits.load(tmp_path)
+    told = train(config("t.csv"), tmp_path, Registry(), [log()], NOW, no_run)  # type: ignore[arg-type]
     assert told["outcome"] == "failed" and "glue monitor --resume" in told["reason"]
     assert (tmp_path / layout.RETRAIN).read_text() == text
 
 
 def test_a_sound_state(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
-    assert limits.state(tmp_path) == {"began": None, "refused": 0, "since": None, "resumed": 0}
-    limits.keep(tmp_path, {"refused": 2})
-    limits.began(tmp_path)
-    assert limits.state(tmp_path)["refused"] == 2 and limits.state(tmp_path)["began"]
+    assert limits.load(tmp_path) == state() == limits.State(began=None, refused=0, since=None, resumed=0)
+    limits.update(tmp_path, refused=2)
+    limits.update(tmp_path, began=NOW)
+    assert limits.load(tmp_path) == limits.State(refused=2, began=NOW)
+    whole = {"began": "2026-11-25T12:00:00+01:00", "refused": 2, "since": "2026-11-25T12:00:00Z", "resumed": 7}
+    assert state(**whole) == limits.State(began=NOW - timedelta(hours=1), refused=2, since=NOW, resumed=7)
 
 
 def test_bounds_of_a_table_that_is_no_more_are_dropped() -> None:
-    assert limits.bounds([], 3600) == [3600] == limits.bounds([3600], 3600) == limits.bounds([4000], 3600)
-    assert limits.bounds([3600], 4240) == [3600, 4240]
-    assert limits.bounds([3600, "2026-01-02"], "2026-01-03") == [3600, "2026-01-02", "2026-01-03"]
-    assert limits.bounds(["2026-01-03"], "2026-01-03") == ["2026-01-03"]
+    assert fresh_after([], 3600) == [3600] == fresh_after([3600], 3600) == fresh_after([4000], 3600)
+    assert fresh_after([3600], 4240) == [3600, 4240]
+    assert fresh_after([3600, "2026-01-02"], "2026-01-03") == [3600, "2026-01-02", "2026-01-03"]
+    assert fresh_after(["2026-01-03"], "2026-01-03") == ["2026-01-03"]
 
 
 @pytest.mark.parametrize("data, labelled, few", [("append", 99, True), ("append", 100, False), ("append", None, True)])
 def test_too_few_rows_to_judge_by_wait_for_more(data: Any, labelled: int | None, few: bool) -> None:
-    told = limits.why_not(Retrain(data=data, min_labelled=1), {"began": None, "refused": 0}, labelled, NOW)
+    told = limits.why_not(Retrain(data=data, min_labelled=1), state(), labelled, NOW)
     assert (told is not None and "it takes 100" in told) == few
 
 
 def test_a_source_that_is_read_again_counts_its_own_rows() -> None:
-    assert limits.why_not(Retrain(data="reread"), {"began": None, "refused": 0}, None, NOW) is None
+    assert limits.why_not(Retrain(data="reread"), state(), None, NOW) is None
 
 
 def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
@@ -236,7 +248,7 @@ def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     (tmp_path / ".glue").mkdir()
     with FileLock(tmp_path / layout.RETRAIN_LOCK):
-        told = train(config("t.csv"), tmp_path, Registry(), None, [], NOW, no_run)  # type: ignore[arg-type]
+        told = train(config("t.csv"), tmp_path, Registry(), [], NOW, no_run)  # type: ignore[arg-type]
     assert told["outcome"] == "skipped" and "another retraining is at work" in told["reason"]
 
 
@@ -273,7 +285,7 @@ def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pyt
     of, registry = Config.model_validate(asked), Registry()
 
     def ask(hours: float, store: Registry = registry, rows: int = 2) -> tuple[str, str]:
-        told = train(of, tmp_path, store, None, [log().slice(0, rows)], NOW + timedelta(hours=hours), no_run)  # type: ignore[arg-type]
+        told = train(of, tmp_path, store, [log().slice(0, rows)], NOW + timedelta(hours=hours), no_run)  # type: ignore[arg-type]
         return told["outcome"], told["reason"]
 
     assert ask(0, rows=1) == ("skipped", "1 new labelled rows, of 2 that it takes") and registry.text is None
@@ -294,7 +306,7 @@ def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pyt
     assert ask(0, torn)[0] == "failed" and torn.text == '{"began": '
     resumed = Registry(True, True, True)
     resumed.text = '{"resumed": 4}'
-    assert ask(0, resumed)[0] == "asked" and '"resumed": 4' in str(resumed.text)
+    assert ask(0, resumed)[0] == "asked" and '"resumed":4' in str(resumed.text)
 
 
 def test_which_rows_were_used_is_not_known(tmp_path: Path) -> None:
@@ -316,7 +328,7 @@ def test_rows_are_not_added_again_where_it_is_lost_which_were(tmp_path: Path) ->
     (tmp_path / ".glue").mkdir()
     with pytest.raises(DataError, match=r"appended.parquet: is not here: which rows a retraining has had is not known"):
         limits.unused(tmp_path, [log()], had_some=True)
-    assert limits.labelled(limits.unused(tmp_path, [log()])) == 2  # there was none
+    assert limits.count(limits.unused(tmp_path, [log()])) == 2  # there was none
     for now, left in ((NOW, ["b"]), (NOW + timedelta(days=9), ["b"])):  # said twice is said once
         assert limits.begin_anew(tmp_path, now, had_some=True) == []
         (rows,) = limits.unused(tmp_path, [log()], had_some=True)
@@ -333,49 +345,12 @@ def test_the_truth_in_other_words_is_learned_as_the_classes_are_written(tmp_path
     assert retrain_rows.as_source(config("t.parquet"), tmp_path, [said.table])["y"].to_pylist() == [1, 0]
 
 
-SOUND = {"began": None, "refused": 0, "since": None, "resumed": 0}
-
-
-@pytest.mark.parametrize(
-    "text, said",
-    [
-        ('{"refused": ', "Expecting value"),
-        ("[]", "no object"),
-        ('"x"', "no object"),
-        ('{"began": 3}', "no time"),
-        ('{"since": 3}', "no time"),
-        ('{"since": "2026-11-25T12:00:00"}', "no time"),
-        ('{"began": "soon"}', "Invalid isoformat"),
-        ('{"refused": -1}', "no count"),
-        ('{"resumed": -1}', "no count"),
-        ('{"resumed": 1.0}', "no count"),
-        ('{"resumed": null}', "no count"),
-    ],
-)
-def test_what_is_no_state(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        limits.checked(text)
-
-
-def test_what_a_state_does_not_say_is_as_at_the_beginning() -> None:
-    """And what it says beside is kept."""
-    assert limits.checked("{}") == SOUND
-    whole = {
-        "began": "2026-11-25T12:00:00+01:00",
-        "refused": 2,
-        "since": "2026-11-25T12:00:00Z",
-        "resumed": 7,
-        "x": [1],
-    }
-    assert limits.checked(json.dumps(whole)) == whole
-
-
 def test_a_state_that_leads_nowhere_is_not_believed(tmp_path: Path) -> None:
     """A link to nothing is no missing file: what the file had is not known."""
     (tmp_path / ".glue").mkdir()
     (tmp_path / layout.RETRAIN).symlink_to("nowhere.json")
     with pytest.raises(DataError) as refused:
-        limits.state(tmp_path)
+        limits.load(tmp_path)
     assert refused.value.message == ".glue/retrain.json: cannot be read: what retraining has done is not known"
     assert refused.value.hint == "glue monitor --resume, which begins anew"
     (tmp_path / layout.APPENDED).symlink_to("nowhere.parquet")
@@ -390,18 +365,18 @@ def test_after_beginning_anew_only_what_was_torn_is_aside(tmp_path: Path) -> Non
     """Where it is known which rows were used, those that were answered before count as well."""
     (tmp_path / ".glue").mkdir()
     assert limits.begin_anew(tmp_path, NOW) == []
-    limits.keep(tmp_path, {"refused": 3})
+    limits.update(tmp_path, refused=3)
     limits.note_used(tmp_path, [log().slice(1)])
     (tmp_path / layout.RETRAIN).write_text('{"refused": ')
     assert limits.begin_anew(tmp_path, NOW) == ["retrain.json.torn"]
     assert (tmp_path / ".glue/retrain.json.torn").read_text() == '{"refused": '
-    assert limits.state(tmp_path) == SOUND
+    assert limits.load(tmp_path) == state()
     assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["a"]
     for path in (layout.RETRAIN, layout.APPENDED):
         (tmp_path / path).write_text("torn")
     now = NOW + timedelta(milliseconds=5)
     assert limits.begin_anew(tmp_path, now) == ["retrain.json.torn2", "appended.parquet.torn"]
-    assert limits.state(tmp_path) == SOUND | {"since": "2026-11-25T12:00:00+00:00"}
+    assert limits.load(tmp_path) == limits.State(since=NOW)
     assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
 
 
@@ -421,7 +396,7 @@ def test_after_beginning_anew_only_what_was_torn_is_aside(tmp_path: Path) -> Non
             {"cooldown": "2d"},
             {"began": "2026-11-24T12:00:00.5+00:00"},
             None,
-            "the last one began at 2026-11-24T12:00:00.5+00:00: not before 2026-11-26T12:00:00+00:00",
+            "the last one began at 2026-11-24T12:00:00+00:00: not before 2026-11-26T12:00:00+00:00",
         ),
         ({"min_labelled": 5000}, {}, 1234, "1,234 new labelled rows, of 5,000 that it takes"),
         (
@@ -443,7 +418,7 @@ def test_after_beginning_anew_only_what_was_torn_is_aside(tmp_path: Path) -> Non
     ],
 )
 def test_why_there_is_no_retraining_now(options: Any, kept: Any, labelled: int | None, said: str | None) -> None:
-    told = limits.why_not(Retrain(**options), SOUND | kept, labelled, NOW)
+    told = limits.why_not(Retrain(**options), state(**kept), labelled, NOW)
     assert told == said or (told or "").startswith(f"{said}: a person")
 
 
@@ -465,8 +440,8 @@ def test_what_was_used_is_kept_of_all_tables(tmp_path: Path) -> None:
     kept = pq.read_table(tmp_path / layout.APPENDED)
     assert kept.to_pydict() == {"glue_request_id": ["a", "c", "d", "b"], "glue_row": [0, 1, 2, 0]}
     left = limits.unused(tmp_path, [log(), log(glue_request_id=["c", "d"])])
-    assert [one.num_rows for one in left] == [0, 2] and limits.labelled(left) == 2  # (c, 0) and (d, 0) are others
-    assert limits.labelled([]) == 0 and type(limits.labelled([])) is int
+    assert [one.num_rows for one in left] == [0, 2] and limits.count(left) == 2  # (c, 0) and (d, 0) are others
+    assert limits.count([]) == 0 and type(limits.count([])) is int
 
 
 def test_rows_are_in_the_order_of_their_answers(tmp_path: Path) -> None:
@@ -541,16 +516,6 @@ def test_a_value_of_another_type_is_told_with_its_column(tmp_path: Path) -> None
     assert len(refusal(flag=[long, long])) == len("column 'flag' is bool in the labels' table: ") + 120
     rows = retrain_rows.as_source(config("t.parquet"), tmp_path, [log(flag=["TRUE", "False"])])
     assert rows["flag"].to_pylist() == [True, False] and rows["y"].to_pylist() == ["true", "false"]
-
-
-def test_began_is_a_moment_with_its_zone(tmp_path: Path) -> None:
-    (tmp_path / ".glue").mkdir()
-    limits.keep(tmp_path, {"refused": 1, "resumed": 4})
-    before = datetime.now(UTC).replace(microsecond=0)
-    limits.began(tmp_path)
-    kept = limits.state(tmp_path)
-    assert before <= datetime.fromisoformat(kept["began"]) <= datetime.now(UTC) and "." not in kept["began"]
-    assert kept["began"].endswith("+00:00") and (kept["refused"], kept["resumed"]) == (1, 4)
 
 
 def test_copies_are_of_what_the_file_is(tmp_path: Path) -> None:
