@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import webbrowser
+from dataclasses import asdict
 from pathlib import Path
 
 from mlops_glue import config as configs
@@ -39,7 +40,7 @@ def report(*, output: str | None = None, show: bool = False, as_json: bool = Fal
     check_outputs(root, [target], config)
     found = project.collect(config, root)
     if as_json:
-        console.result_json(found.as_json())
+        console.result_json(asdict(found))
         return 0
     files.write_text(target, project.render(found, root, target))
     for problem in found.problems():
@@ -90,7 +91,7 @@ def report_change(
         revision = BaseRevision(root, base, configs.remote_url(config) if has_remote else None, Path(folder))
         change = pull_request.compare(config, root, revision)
     if as_json:
-        console.result_json(change.as_json())
+        console.result_json(asdict(change))
     else:
         text = pull_request.render(change, root, marker, pages)
         for out in outputs:

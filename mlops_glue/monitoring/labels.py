@@ -1,4 +1,4 @@
-"""The truth about what was served, once it is known: read it, and join it with the prediction log."""
+"""Labels: the truth about what was served, once it is known, and its join with the prediction log."""
 
 from __future__ import annotations
 
@@ -30,19 +30,17 @@ TRUTH, KNOWN = "glue_truth", "glue_label_time"  # what `join` adds to rows of th
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels by what says which prediction each is of.
+    """Labels, each with the key of its prediction.
 
     Attributes:
         frame: columns `key` (text), `row` (of a request; 0 where the table does not say), `when` (UTC, NaT where it
             does not say) and `truth` (text).
         options: what `glue.yaml` says of them.
-        total: rows of the table.
         problems: what could not be taken, in words.
     """
 
     frame: pd.DataFrame
     options: LabelTable
-    total: int
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -100,18 +98,18 @@ def read(options: LabelTable, target: str, root: Path) -> Labels:
     import pandas as pd
 
     problems: list[str] = []
-    names = {"target": options.target or target, "id": options.id, "row": options.row, "entity": options.entity}
-    names["timestamp"] = options.timestamp
-    table = _table(options, root, {name for name in names.values() if name is not None}, problems)
+    names = {key: getattr(options, key) for key in ("target", "id", "row", "entity", "timestamp")}
+    names = {key: name for key, name in {**names, "target": options.target or target}.items() if name is not None}
+    table = _table(options, root, set(names.values()), problems)
     if table is None:
         nothing = pd.DataFrame({"key": [], "row": [], "when": [], "truth": []})
-        return Labels(nothing, options, 0, [*problems, f"no table in {options.path} yet"])
-    missing = [(key, name) for key, name in names.items() if name is not None and name not in table.column_names]
-    if missing:
-        said = [f"{WHERE}.{key}: no column {n!r} ({did_you_mean(n, table.column_names)})" for key, n in missing]
-        raise ConfigError([f"{CONFIG} {one}" for one in said])
+        return Labels(nothing, options, [*problems, f"no table in {options.path} yet"])
+    if missing := [(key, name) for key, name in names.items() if name not in table.column_names]:
+        raise ConfigError(
+            [f"{CONFIG} {WHERE}.{key}: no column {n!r} ({did_you_mean(n, table.column_names)})" for key, n in missing]
+        )
     try:
-        return _labels(table, options, str(names["target"]), problems)
+        return _labels(table, options, names["target"], problems)
     except DataError as error:
         raise DataError(f"{WHERE}: {error.message}") from None
 
@@ -151,10 +149,9 @@ def _number(schema: Schema) -> Callable[[str], str]:
     def say(word: str) -> str:
         if not np.isnan(as_number(word)):
             return word
+        cleaned = parsing.clean_words(pa.chunked_array([[word]]), schema.nulls)
         try:
-            return str(
-                parsing.parse_numbers(parsing.clean_words(pa.chunked_array([[word]]), schema.nulls), schema.decimal)[0]
-            )
+            return str(parsing.parse_numbers(cleaned, schema.decimal)[0])
         except ValueError:
             return word
 
@@ -175,31 +172,25 @@ def word_of(label: Any) -> str:
 
 
 def _labels(table: pa.Table, options: LabelTable, target: str, problems: list[str]) -> Labels:
+    """Each label once; of one thing with different truths none."""
     import pandas as pd
 
     key = str(options.id or options.entity)
     frame = pd.DataFrame({"key": _key(table.column(key), key).to_pandas()})
-    frame["row"] = _whole(table.column(options.row), f"{WHERE}.row") if options.row else 0
+    frame["row"] = _whole(table.column(options.row)) if options.row else 0
     frame["when"] = _times(table.column(options.timestamp)) if options.timestamp else pd.NaT
     frame["truth"] = column_as_text(table.column(target), target).to_pandas()
-    needed = ["key", "truth", *(["when"] if options.entity and options.timestamp else [])]
-    known = frame.dropna(subset=needed)
+    timed = ["when"] if options.entity and options.timestamp else []
+    known = frame.dropna(subset=["key", "truth", *timed])
+    distinct = known.drop_duplicates(["key", "row", *timed, "truth"])
+    conflicting = distinct.duplicated(["key", "row", *timed], keep=False)
     if lost := len(frame) - len(known):
         problems.append(f"{lost:,} of {len(frame):,} have no key, no time or no truth: left out")
-    once, conflicting = _once(known, timed=options.id is None and options.timestamp is not None)
-    if again := len(known) - len(once) - conflicting:
+    if again := len(known) - len(distinct):
         problems.append(f"{again:,} stand there again with the same truth: each counts once")
-    if conflicting:
-        problems.append(f"{conflicting:,} stand there twice with different truths: left out")
-    return Labels(once, options, len(frame), problems)
-
-
-def _once(frame: pd.DataFrame, *, timed: bool) -> tuple[pd.DataFrame, int]:
-    """Each label once; of one thing with different truths none, and how many different ones that were."""
-    of = ["key", "row", *(["when"] if timed else [])]
-    distinct = frame.drop_duplicates([*of, "truth"])
-    conflicting = distinct.duplicated(of, keep=False)
-    return distinct[~conflicting].reset_index(drop=True), int(conflicting.sum())
+    if conflicting.any():
+        problems.append(f"{int(conflicting.sum()):,} stand there twice with different truths: left out")
+    return Labels(distinct[~conflicting].reset_index(drop=True), options, problems)
 
 
 def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str]) -> pa.Table | None:
@@ -256,16 +247,16 @@ def _key(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     return column_as_text(values, name)
 
 
-def _whole(values: Any, where: str) -> Any:
+def _whole(values: pa.ChunkedArray) -> Array:
     import pyarrow as pa
 
     try:
-        return values.cast(pa.int64()).to_pandas()
+        return np.asarray(values.cast(pa.int64()).to_pandas())
     except pa.ArrowInvalid:
-        raise ConfigError([f"{CONFIG} {where}: holds {values.type}, not whole numbers"]) from None
+        raise ConfigError([f"{CONFIG} {WHERE}.row: holds {values.type}, not whole numbers"]) from None
 
 
-def _times(values: Any) -> Array:
+def _times(values: pa.ChunkedArray) -> Array:
     try:
         return as_datetime(values, infer_day_first(values))
     except (ValueError, TypeError) as error:
@@ -281,98 +272,82 @@ def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
     Raises:
         ConfigError: the log does not have the column.
     """
+    import pandas as pd
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    known = pa.array(labels.frame["key"], pa.string())
+    frame, options, problems = labels.frame, labels.options, list(labels.problems)
+    known = pa.array(frame["key"], pa.string())
     rows, kept = 0, []
     for piece in pieces:
         rows += piece.num_rows
         if labels.log_column not in piece.column_names:
-            said = did_you_mean(labels.log_column, piece.column_names)
-            key = "matches" if labels.options.id else "entity"
-            raise ConfigError([f"{CONFIG} {WHERE}.{key}: the log has no {labels.log_column!r} ({said})"])
-        found = pc.is_in(as_text(piece.column(labels.log_column)), value_set=known)
-        kept.append(piece.filter(found))
+            near = did_you_mean(labels.log_column, piece.column_names)
+            key = "matches" if options.id else "entity"
+            raise ConfigError([f"{CONFIG} {WHERE}.{key}: the log has no {labels.log_column!r} ({near})"])
+        kept.append(piece.filter(pc.is_in(as_text(piece.column(labels.log_column)), value_set=known)))
     table = pa.concat_tables(kept, promote_options="permissive") if kept else None
-    problems = list(labels.problems)
     if table is None or not table.num_rows:
-        if rows and len(labels.frame):
-            column = labels.options.id or labels.options.entity
+        if rows and len(frame):
             problems.append(
-                f"none of {len(labels.frame):,} is of a prediction in this window: "
-                f"is {column!r} what the log has as {labels.log_column!r}?"
+                f"none of {len(frame):,} is of a prediction in this window: "
+                f"is {options.id or options.entity!r} what the log has as {labels.log_column!r}?"
             )
         return Joined(None, rows, None, problems)
-    at = _of_requests(labels, table, problems) if labels.options.id else _of_entities(labels, table)
-    if not labels.options.id and (at < 0).all():
-        problems.append(f"none of {len(labels.frame):,} counts: all are of before the predictions of their entity")
-    return _joined(labels, table, at, rows, problems)
-
-
-def _of_requests(labels: Labels, table: pa.Table, problems: list[str]) -> Array:
-    """For each row of the log the place of its label, or -1."""
-    import pandas as pd
-
-    log = pd.DataFrame({"key": as_text(table.column(labels.log_column)).to_pandas()})
-    log["row"] = table.column("glue_row").to_pandas()
-    log["time"] = table.column("glue_time").to_numpy()
-    if labels.options.row is None:
-        many = log.groupby(["key", "time"])["row"].transform("size") > 1
-        if many.any():
-            problems.append(
-                f"{int(many.sum()):,} predictions are of requests with several rows: left out; {WHERE}.row names the "
-                "column that says of which"
-            )
-        log.loc[many, "row"] = -1
-    else:
-        asked = labels.frame[labels.frame["key"].isin(log["key"])]
-        there = pd.MultiIndex.from_frame(asked[["key", "row"]]).isin(pd.MultiIndex.from_frame(log[["key", "row"]]))
-        if beside := int((~there).sum()):
-            problems.append(f"{beside:,} are of a row that their request does not have: are rows counted from 0?")
-    place = pd.MultiIndex.from_frame(labels.frame[["key", "row"]])
-    at = place.get_indexer(pd.MultiIndex.from_frame(log[["key", "row"]]))
-    taken = pd.Series(np.where(at < 0, -1 - np.arange(len(at)), at)).iloc[np.argsort(log["time"], kind="stable")]
-    again = taken.duplicated(keep="last").sort_index().to_numpy()
-    if again.any():
-        problems.append(f"{int(again.sum()):,} match a later prediction with the same id too: the last one counts")
-    return np.where(again, -1, at)
-
-
-def _of_entities(labels: Labels, table: pa.Table) -> Array:
-    import pandas as pd
-
     log = pd.DataFrame({"key": as_text(table.column(labels.log_column)).to_pandas()})
     log["time"] = table.column("glue_time").to_numpy().astype("datetime64[us]")
     log["at"] = np.arange(len(log))
-    if labels.options.timestamp is None:
-        return np.asarray(pd.Index(labels.frame["key"]).get_indexer(log["key"]))
-    truth = labels.frame.assign(place=np.arange(len(labels.frame)))[["key", "when", "place"]]
-    truth["when"] = truth["when"].astype("datetime64[us]")
+    if options.id:
+        found = _of_requests(labels, log.assign(row=table.column("glue_row").to_pandas()), problems)
+    elif options.timestamp:
+        found = _of_entities(frame, log)
+        if found.empty:
+            problems.append(f"none of {len(frame):,} counts: all are of before the predictions of their entity")
+    else:
+        found = log.merge(frame, on="key")
+    found = found.sort_values("at")
+    apart = (found["when"] - found["time"]).dropna().dt.total_seconds()
+    if early := int((apart < 0).sum()):
+        problems.append(f"{early:,} are of before their prediction: is a clock wrong?")
+    lag = (float(apart.median()), float(apart.quantile(0.9))) if len(apart) else None
+    joined = table.take(pa.array(found["at"])).append_column(TRUTH, pa.array(found["truth"], pa.string()))
+    when = pa.array(found["when"].to_numpy().astype("datetime64[us]"))
+    return Joined(joined.append_column(KNOWN, when), rows, lag, problems)
+
+
+def _of_requests(labels: Labels, log: pd.DataFrame, problems: list[str]) -> pd.DataFrame:
+    """Predictions with the label of their request and row; of several with the same id the last one."""
+    if labels.options.row is None:
+        several = log.groupby(["key", "time"])["row"].transform("size") > 1
+        log = log[~several]
+        if several.any():
+            problems.append(
+                f"{int(several.sum()):,} predictions are of requests with several rows: left out; {WHERE}.row names "
+                "the column that says of which"
+            )
+    found = log.merge(labels.frame, on=["key", "row"])
+    last = found.sort_values("time", kind="stable").drop_duplicates(["key", "row"], keep="last")
+    asked = int(labels.frame["key"].isin(log["key"]).sum())
+    if labels.options.row is not None and asked > len(last):
+        problems.append(
+            f"{asked - len(last):,} are of a row that their request does not have: are rows counted from 0?"
+        )
+    if again := len(found) - len(last):
+        problems.append(f"{again:,} match a later prediction with the same id too: the last one counts")
+    return last
+
+
+def _of_entities(frame: pd.DataFrame, log: pd.DataFrame) -> pd.DataFrame:
+    """Predictions with the first label of their entity at or after them."""
+    import pandas as pd
+
+    truth = frame.assign(when=frame["when"].astype("datetime64[us]")).sort_values("when", kind="stable")
     found = pd.merge_asof(
         log.sort_values("time", kind="stable"),
-        truth.sort_values("when", kind="stable"),
+        truth,
         left_on="time",
         right_on="when",
         by="key",
         direction="forward",
     )
-    return np.asarray(found.sort_values("at")["place"].fillna(-1).astype(np.int64))
-
-
-def _joined(labels: Labels, table: pa.Table, at: Array, rows: int, problems: list[str]) -> Joined:
-    import pyarrow as pa
-
-    kept = np.flatnonzero(at >= 0)
-    chosen = labels.frame.iloc[at[kept]]
-    when = chosen["when"].to_numpy().astype("datetime64[us]")
-    lag: tuple[float, float] | None = None
-    if labels.options.timestamp and len(kept):
-        apart = (when - table.column("glue_time").to_numpy()[kept].astype("datetime64[us]")).astype(np.int64) / 1e6
-        apart = apart[~np.isnat(when)]
-        if len(apart):
-            lag = float(np.median(apart)), float(np.quantile(apart, 0.9))
-        if early := int((apart < 0).sum()):
-            problems.append(f"{early:,} are of before their prediction: is a clock wrong?")
-    made = table.take(kept).append_column(TRUTH, pa.array(chosen["truth"], pa.string()))
-    return Joined(made.append_column(KNOWN, pa.array(when)), rows, lag, problems)
+    return found.dropna(subset=["truth"])

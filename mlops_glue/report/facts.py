@@ -79,6 +79,23 @@ class Registry:
     server: str | None = None  # None: the project's own
 
 
+@dataclass(frozen=True)
+class Slices:
+    """The metrics by value of a column."""
+
+    column: str
+    rows: list[dict[str, Any]]
+    values: int  # how many values the column has
+
+
+def slices(evaluation: Evaluation | None) -> list[Slices]:
+    """The slices of an evaluation, by column."""
+    by_column: dict[str, list[dict[str, Any]]] = {}
+    for row in evaluation["slices"] if evaluation else ():
+        by_column.setdefault(row["column"], []).append(row)
+    return [Slices(column, rows, rows[0].get("values", len(rows))) for column, rows in by_column.items()]
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds; None where there is no file, or it is torn."""
     try:

@@ -15,7 +15,7 @@ from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.config import Config
-from mlops_glue.delivery.fetch import last_delivery
+from mlops_glue.delivery.fetch import feature_list_of, last_delivery, read_only
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.pipeline import dvc_yaml
@@ -155,17 +155,15 @@ def of_last_run(root: Path, config: Config) -> Iterator[Finding]:
 
 def _registry(root: Path, config: Config) -> Iterator[Finding]:
     local = root / layout.TRACKING_DB
-    if config.tracking.uri is None:
-        if not local.is_file():
-            only = configs.only_does(config)
-            yield Finding("note", "nothing is published yet", only[1] if only is not None else "glue run")
-            return
-        if (problem := database.problem(local, thorough=True)) is not None:
-            yield Finding("problem", f"{layout.TRACKING_DB} {problem}", f"restore {local} from a backup")
-            return
-    from mlops_glue.adapters.mlflow import Store
-
-    yield from of_champion(root, config, Store(root, configs.tracking_uri(config), create=False))
+    if config.tracking.uri is None and local.is_file() and (problem := database.problem(local, thorough=True)):
+        yield Finding("problem", f"{layout.TRACKING_DB} {problem}", f"restore {local} from a backup")
+        return
+    store = read_only(root, config)
+    if store is None:
+        only = configs.only_does(config)
+        yield Finding("note", "nothing is published yet", only[1] if only is not None else "glue run")
+        return
+    yield from of_champion(root, config, store)
 
 
 def of_champion(root: Path, config: Config, store: Store) -> Iterator[Finding]:
@@ -206,17 +204,15 @@ def of_features(root: Path, config: Config) -> Iterator[Finding]:
     if not config.features.use:
         return
     from mlops_glue import features
-    from mlops_glue.adapters.mlflow import Store
-    from mlops_glue.delivery.fetch import feature_list_of
 
     with tempfile.TemporaryDirectory() as folder:
         repository = features.open_repository(config, root, Path(folder))
         yield Finding("ok", f"{len(repository.views(config.features.use)[0])} feature views of {config.features.repo}")
-        if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
-            return
-        store = Store(root, configs.tracking_uri(config), create=False)
-        champion = store.champion(config.model_name)
-        taken = feature_list_of(store, config.model_name, champion) if champion is not None else None
+        store = read_only(root, config)
+        champion = store.champion(config.model_name) if store is not None else None
+        taken = (
+            feature_list_of(store, config.model_name, champion) if store is not None and champion is not None else None
+        )
         if taken is None:
             return
         try:

@@ -1,15 +1,14 @@
-"""Each stage of the pipeline: what became of it in the last run, and whether that is still so."""
+"""Each stage of the pipeline: its outcome in the last run, and whether that is still so."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout
+from mlops_glue import layout
 from mlops_glue.adapters import dvc
 from mlops_glue.errors import GlueError
 from mlops_glue.pipeline import dvc_yaml
@@ -34,7 +33,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Every stage, with those that are out of date and those that take what these make."""
+    """Every stage, with those that are out of date and those that depend on them."""
 
     time: str | None  # of the last run
     failed: str | None  # how it failed
@@ -48,65 +47,36 @@ def pipeline(config: configs.Config, root: Path) -> Pipeline:
     """What the last run and DVC say of each stage."""
     last = read_json(root / layout.LAST_RUN) or {"time": None, "problem": None, "stages": []}
     lines = {line["stage"]: line for line in last["stages"]}
-    pending: dict[str, list[str]] | None = None
+    pending: Mapping[str, list[str] | None] = dict.fromkeys(dvc_yaml.definition(config, root))
+    depending: Mapping[str, list[str]] = {}
     problem = None
     try:
-        pending = dvc.status(root, dvc_yaml.stale(config, root))
+        pending, depending = dvc.pending(root, dvc_yaml.stale(config, root))
     except GlueError as error:
         problem = f"what has changed since is not known: {error.message}"
-    written = (files.read_yaml(root / "dvc.yaml") or {}).get("stages") if (root / "dvc.yaml").is_file() else None
-    defined = {**(written or {}), **dvc_yaml.definition(config, root)}  # as the next run will have it
     delivery = DELIVERY if config.features.use else DELIVERY[:2]
     was_delivered = not last["time"] and (root / layout.DELIVERY).is_file()  # by a run that kept no lines
-    stages = [_stage(name, lines.get(name), _causes(name, pending)) for name in defined]
-    stages += [
-        _stage(name, lines.get(name), [] if name in lines or was_delivered else ["not reached"]) for name in delivery
+    stages = [_stage(name, lines.get(name), causes) for name, causes in pending.items()]
+    stale = [stage.name for stage in stages if stage.outcome in STALE]
+    behind = {*stale, *depending}
+    if behind & {"evaluate", "package"}:
+        behind |= {*delivery}
+    for name in delivery:
+        stages.append(_stage(name, lines.get(name), [] if name in lines or was_delivered else ["not reached"]))
+    stages = [
+        Stage(stage.name, "may be out of date", stage.seconds, [f"after {', '.join(stale)}"])
+        if stage.name in behind and stage.outcome in FINE
+        else stage
+        for stage in stages
     ]
-    edges = [*_edges(defined), *((name, "publish") for name in ("evaluate", "package") if name in defined)]
-    stale = [stage.name for stage in stages if stage.outcome in STALE and stage.name in defined]
-    behind = _behind(stale, [*edges, *pairwise(delivery)])
-    stages = [_after(stale, stage) if stage.name in behind and stage.outcome in FINE else stage for stage in stages]
-    return Pipeline(last["time"], last["problem"], problem, stages, stale, behind)
-
-
-def _causes(name: str, pending: Mapping[str, list[str]] | None) -> list[str] | None:
-    """Why a stage, or one of those that `foreach` makes of it, would run again; None: not known."""
-    if pending is None:
-        return None
-    return [cause for stage, causes in pending.items() if stage.partition("@")[0] == name for cause in causes]
+    return Pipeline(last["time"], last["problem"], problem, stages, stale, sorted(behind))
 
 
 def _stage(name: str, line: Mapping[str, Any] | None, causes: list[str] | None) -> Stage:
+    """By its line in the last run, and why it would run again; None: not known."""
     if line is None:
         outcome = "not known" if causes is None else "not run" if causes else "unchanged"
         return Stage(name, outcome, None, (causes or [])[:MOST_REASONS])
     outcome = "changed" if causes and line["outcome"] not in ("failed", "refused") else line["outcome"]
     seconds = line.get("executed_s") if line["outcome"] in DID_NOT_RUN else line["seconds"]
     return Stage(name, outcome, seconds, (causes or line["reasons"])[:MOST_REASONS])
-
-
-def _after(stale: list[str], stage: Stage) -> Stage:
-    return Stage(stage.name, "may be out of date", stage.seconds, [f"after {', '.join(stale)}"])
-
-
-def _behind(stale: list[str], edges: list[tuple[str, str]]) -> list[str]:
-    """The stages that are out of date, and those that take what these make."""
-    reached = set(stale)
-    for _ in edges:
-        reached |= {taker for maker, taker in edges if maker in reached}
-    return sorted(reached)
-
-
-def _edges(defined: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Pairs of stages: the second takes what the first makes."""
-
-    def paths(stage: Any, *keys: str) -> list[str]:
-        entries = [entry for key in keys for entry in (stage.get(key) or [] if isinstance(stage, dict) else [])]
-        return [str(next(iter(entry)) if isinstance(entry, dict) else entry) for entry in entries]
-
-    made = [(out, name) for name, stage in defined.items() for out in paths(stage, "outs", "metrics", "plots")]
-    for name, stage in defined.items():
-        for dep in paths(stage, "deps"):
-            for out, maker in made:
-                if maker != name and (dep == out or dep.startswith(f"{out}/") or out.startswith(f"{dep}/")):
-                    yield maker, name

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,6 @@ class DataTable:
 
 
 @dataclass(frozen=True)
-class Slices:
-    """The metrics by value of a column."""
-
-    column: str
-    rows: list[dict[str, Any]]
-    values: int  # how many values the column has
-
-
-@dataclass(frozen=True)
 class Project:
     """Everything that the page says."""
 
@@ -71,15 +62,11 @@ class Project:
     data: list[DataTable]
     evaluation: dict[str, Any] | None
     metrics: list[facts.Metric]
-    slices: list[Slices]
+    slices: list[facts.Slices]
     delivery: dict[str, Any] | None
     registry: facts.Registry
     main: str | None  # the metric that is promoted by
     monitoring: Monitoring
-
-    def as_json(self) -> dict[str, Any]:
-        """As built-ins."""
-        return asdict(self)
 
     def problems(self) -> list[str]:
         """What could not be read."""
@@ -108,7 +95,7 @@ def collect(config: configs.Config, root: Path) -> Project:
         data=_tables(config, root),
         evaluation=evaluation,
         metrics=metrics,
-        slices=slices(evaluation),
+        slices=facts.slices(evaluation),
         delivery=_delivery(config, root, registry),
         registry=registry,
         main=config.promote.metric or next(iter(measured), None),
@@ -137,14 +124,6 @@ def _tables(config: configs.Config, root: Path) -> list[DataTable]:
             )
         )
     return found
-
-
-def slices(evaluation: Mapping[str, Any] | None) -> list[Slices]:
-    """The slices of an evaluation, by column."""
-    by_column: dict[str, list[dict[str, Any]]] = {}
-    for row in evaluation["slices"] if evaluation else ():
-        by_column.setdefault(row["column"], []).append(row)
-    return [Slices(column, rows, rows[0].get("values", len(rows))) for column, rows in by_column.items()]
 
 
 def _delivery(config: configs.Config, root: Path, registry: facts.Registry) -> dict[str, Any] | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +48,6 @@ class Change:
     slice_metric: str
     sliced: list[tuple[str, int, int]]
     stages: list[dict[str, Any]]
-
-    def as_json(self) -> dict[str, Any]:
-        """As built-ins."""
-        return asdict(self)
 
 
 def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
@@ -114,19 +109,17 @@ def _notes(root: Path, base: BaseRevision, registry: facts.Registry) -> list[str
 
 def _same_holdout(root: Path, base: BaseRevision, lock: dict[str, Any]) -> bool:
     """The same rows, whatever columns are taken of them?"""
-    old, new = outputs(base.lock), outputs(lock)
-    if old.get(layout.TEST) == new.get(layout.TEST):
-        return layout.TEST in old
-    if old.get(layout.TABLE) != new.get(layout.TABLE):
+    made = outputs(lock)
+    if base.hash(layout.TEST) == made.get(layout.TEST, ""):
+        return layout.TEST in made
+    if base.hash(layout.TABLE) != made.get(layout.TABLE, ""):
         return False
     try:
         before = base.table(layout.TEST)
     except GlueError:  # neither in the cache nor in the remote
         return False
-    if before is None:
-        return False
-    head = tables.read_parquet(root / layout.TEST, [layout.ROW])
-    return {*before.column(layout.ROW).to_pylist()} == {*head.column(layout.ROW).to_pylist()}
+    rows = tables.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW).to_pylist()
+    return before is not None and {*before.column(layout.ROW).to_pylist()} == {*rows}
 
 
 def _failures(pending: dict[str, list[str]], validation: dict[str, Any] | None) -> Iterator[str]:
@@ -270,12 +263,10 @@ def _slices(evaluation: Any, before: Any, main: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -abs(row["difference"] or 0.0))
 
 
-def sliced(evaluation: Any) -> list[tuple[str, int, int]]:
+def sliced(evaluation: facts.Evaluation | None) -> list[tuple[str, int, int]]:
     """Of each column that has more values than are reported: how many are, and of how many."""
-    rows = evaluation["slices"] if evaluation is not None else []
-    shown = Counter(row["column"] for row in rows)
-    every = {row["column"]: row.get("values", 0) for row in rows}
-    return [(column, number, every[column]) for column, number in shown.items() if number < every[column]]
+    found = facts.slices(evaluation)
+    return [(by.column, len(by.rows), by.values) for by in found if len(by.rows) < by.values]
 
 
 def _stages(base: dict[str, Any], head: dict[str, Any], pending: dict[str, list[str]]) -> list[dict[str, Any]]:

@@ -113,7 +113,7 @@ def said_by_page(root: Path, _: Any, *, former: bool = False) -> str:
         data=[page.DataTable("t", "t.csv", None, None, "", None, "")],
         evaluation=evaluation,
         metrics=facts.metrics(evaluation),
-        slices=page.slices(evaluation),
+        slices=facts.slices(evaluation),
         delivery={"version": 1, "champion": 1, "refused": [], "comparison": comparison},
         registry=facts.Registry(versions=[version], all=1, champion=version),
         main=None,

@@ -145,10 +145,7 @@ def test_no_label_has_come_yet(tmp_path: Path) -> None:
     found = join(read(LabelTable(path="empty", id="id"), "y", tmp_path), [log()])
     assert (found.table, found.rows, found.problems) == (None, 10, ["no table in empty yet"])
     nothing = read(LabelTable(path="empty", id="id"), "y", tmp_path)
-    assert list(nothing.frame.columns) == ["key", "row", "when", "truth"] and (len(nothing.frame), nothing.total) == (
-        0,
-        0,
-    )
+    assert list(nothing.frame.columns) == ["key", "row", "when", "truth"] and len(nothing.frame) == 0
     nobody = join(read(LabelTable(path="empty", id="id"), "y", tmp_path), [])
     assert nobody.rows == 0 and nobody.coverage == 0
 
@@ -195,7 +192,7 @@ def test_what_a_label_is_joined_by() -> None:
 
 
 def read_options(**options: Any) -> Labels:
-    return Labels(pd.DataFrame(), LabelTable(path="labels.parquet", **options), 0)
+    return Labels(pd.DataFrame(), LabelTable(path="labels.parquet", **options))
 
 
 def labels(root: Path, options: dict[str, Any], **columns: Any) -> Labels:
@@ -213,7 +210,7 @@ def test_labels_as_they_are_read(tmp_path: Path) -> None:
     found = labels(tmp_path, {"id": "id"}, id=[7.0, 8.5], y=[True, False])
     assert rows_of(found.frame) == [("7", 0, None, "true"), ("8.5", 0, None, "false")]
     assert list(found.frame.columns) == ["key", "row", "when", "truth"]
-    assert (found.total, found.problems) == (2, [])
+    assert found.problems == []
     found = labels(
         tmp_path,
         {"id": "id", "row": "n", "timestamp": "at", "target": "z"},
@@ -270,7 +267,7 @@ def test_each_label_counts_once(options: dict[str, str], left: Any, problems: li
         for _, _, w, _ in rows_of(found.frame)
     ]
     assert [(k, h, t) for (k, _, _, t), h in zip(rows_of(found.frame), hours, strict=True)] == left
-    assert found.total == 6 and list(found.frame.index) == list(range(len(left)))
+    assert list(found.frame.index) == list(range(len(left)))
     assert found.problems == problems
 
 

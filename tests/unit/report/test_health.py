@@ -10,20 +10,17 @@ import pytest
 
 from mlops_glue import config as configs
 from mlops_glue import features, files, layout
-from mlops_glue.adapters import mlflow
 from mlops_glue.config import Config
-from mlops_glue.delivery import fetch
 from mlops_glue.report import health
 
 
 @pytest.mark.parametrize("empty", [True, False])
 def test_an_online_store_that_holds_nothing_is_found(empty: bool, tmp_path: Path, monkeypatch: Any) -> None:
-    (tmp_path / "mlflow.db").touch()
-    monkeypatch.setattr(mlflow, "Store", MagicMock(return_value=Mock()))
+    monkeypatch.setattr(health, "read_only", MagicMock(return_value=Mock()))
     for name in ("open_repository", "check_definitions", "transform_hash"):
         monkeypatch.setattr(features, name, MagicMock())
     monkeypatch.setattr(features, "open_live", Mock(return_value=Mock(online_file=None)))
-    monkeypatch.setattr(fetch, "feature_list_of", Mock())
+    monkeypatch.setattr(health, "feature_list_of", Mock())
     monkeypatch.setattr(features, "is_empty", lambda *_: empty)
     config = Config.model_validate({"glue": 1, "project": "p", "features": {"use": "service"}})
     told = {one.what for one in health.of_features(tmp_path, config)}

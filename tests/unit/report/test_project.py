@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from mlops_glue.report.facts import Expectation, Metric, Registry, Version
+from mlops_glue.report.facts import Expectation, Metric, Registry, Slices, Version
 from mlops_glue.report.monitoring import Monitoring
 from mlops_glue.report.pipeline import Pipeline, Stage
-from mlops_glue.report.project import DataTable, Project, Slices, render
+from mlops_glue.report.project import DataTable, Project, render
 
 NOW = "2024-05-06T07:08:09+00:00"
 MARKUP = "<script>alert(1)</script>"
@@ -150,7 +150,7 @@ def test_a_project_of_which_little_is_known() -> None:
 
 
 def test_facts_are_built_ins_for_json() -> None:
-    found = PROJECT.as_json()
+    found = asdict(PROJECT)
     assert found["pipeline"]["stages"][0]["outcome"] == "changed"
     assert found["registry"]["champion"]["version"] == 2
     assert found["data"][0]["expectations"][0]["met"] is False
