@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import math
 import os
@@ -12,6 +11,7 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,17 +80,12 @@ def leftovers(root: Path) -> list[Path]:
     found += [p for p in (root / layout.ARTIFACTS).rglob(".*") if pattern.fullmatch(p.name)]
     found += (root / ".dvc" / "cache" / "files").glob("*/*/*.tmp")
     rwlock = root / ".dvc" / "tmp" / "rwlock"  # DVC empties it and then writes it
-    return found + ([rwlock] if _is_broken_json(rwlock) else [])
-
-
-def _is_broken_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return False
-    except ValueError:
-        return True
-    return False
+    with contextlib.suppress(FileNotFoundError):
+        try:
+            read_json(rwlock)
+        except DamagedError:
+            found.append(rwlock)
+    return found
 
 
 def write_text(path: Path, content: str) -> None:
@@ -133,10 +128,8 @@ def read_json(path: Path) -> Any:
 def set_aside(path: Path) -> Path:
     """Rename a damaged file, so that a new one may take its place; returns the new name."""
     aside = path.with_name(f"{path.name}.torn")
-    for number in itertools.count(2):
-        if not os.path.lexists(aside):
-            break
-        aside = path.with_name(f"{path.name}.torn{number}")
+    if os.path.lexists(aside):
+        aside = path.with_name(f"{path.name}.{time.time_ns()}.torn")
     path.rename(aside)
     return aside
 

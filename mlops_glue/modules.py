@@ -61,13 +61,8 @@ def code_of(paths: list[str | None], repo: str | None, root: Path) -> list[str]:
     found = {file for path in paths for file in project_files(path, root)}
     for file in (root / repo).rglob("*.py") if repo else ():
         if "__pycache__" not in file.parts:
-            found |= {file.relative_to(root).as_posix(), *imports_of(file, root)}
+            found |= {file.relative_to(root).as_posix(), *_files_behind(_imports(file, root), root)}
     return sorted(found | ({(Path(repo) / "feature_store.yaml").as_posix()} if repo else set()))
-
-
-def imports_of(file: Path, root: Path) -> list[str]:
-    """The project's own Python files that a file imports, transitively."""
-    return _files_behind(_imports(file, root), root)
 
 
 def copy_package(import_path: str, root: Path, into: Path) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mlops_glue.errors import ToolError
 
 T = TypeVar("T")
-FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGCONT")  # those that this system has
+FORWARDED = (
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT),
+)
 
 
 def run_apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
@@ -92,29 +94,16 @@ def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) ->
     Raises:
         OSError: it cannot be run.
     """
-    process: subprocess.Popen[bytes] | None = None
-    early: list[int] = []  # signals that came before the process was there
+    process = subprocess.Popen(command, env=environment)
 
     def forward(number: int, _: object) -> None:
-        if process is None:
-            early.append(number)
-        elif number != signal.SIGINT or not _terminal_interrupts():
+        if number != signal.SIGINT or not _terminal_interrupts():
             process.send_signal(number)
 
-    with _handled_by(forward):
-        process = subprocess.Popen(command, env=environment)
-        for number in early:
-            process.send_signal(number)
-        return process.wait()
-
-
-@contextlib.contextmanager
-def _handled_by(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Signals go to `handler`, but for those that this process ignores, as under nohup."""
-    numbers = [getattr(signal, name) for name in FORWARDED if hasattr(signal, name)]
-    before = {n: signal.signal(n, handler) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
+    # not those that this process ignores, as under nohup
+    before = {n: signal.signal(n, forward) for n in FORWARDED if signal.getsignal(n) is not signal.SIG_IGN}
     try:
-        yield
+        return process.wait()
     finally:
         for number, former in before.items():
             signal.signal(number, former)
