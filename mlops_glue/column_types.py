@@ -14,7 +14,6 @@ from mlops_glue.parsing import (
     is_text,
     matches,
     parse_numbers,
-    text_buffers,
     with_nulls,
     with_point,
 )
@@ -99,11 +98,13 @@ def equal_numbers(values: pa.ChunkedArray, decimal: str = ".") -> tuple[str, str
 
 def decimal_sign(columns: Sequence[pa.ChunkedArray]) -> str:
     """The decimal sign of a table: a comma where a column is numbers only with commas, and none only with points."""
-    texts = [column for column in columns if is_text(column.type)]
-    with_comma = [column for column in texts if any(b"," in buffer for buffer in text_buffers(column))]
-    if not any(_are_numbers_only_with(",", clean_words(column), ".") for column in with_comma):
+    import pyarrow.compute as pc
+
+    texts = [clean_words(column) for column in columns if is_text(column.type)]
+    with_comma = [words for words in texts if pc.any(pc.match_substring(words, ",")).as_py()]
+    if not any(_are_numbers_only_with(",", words, ".") for words in with_comma):
         return "."
-    return "." if any(_are_numbers_only_with(".", clean_words(column), ",") for column in texts) else ","
+    return "." if any(_are_numbers_only_with(".", words, ",") for words in texts) else ","
 
 
 def _are_numbers_only_with(sign: str, values: pa.ChunkedArray, other: str) -> bool:
@@ -190,9 +191,9 @@ def cast_words(values: pa.ChunkedArray, name: str, decimal: str = ".") -> pa.Chu
         values = pc.utf8_lower(values)
     elif name.startswith("timestamp"):
         values = pc.replace_substring_regex(values, r"(\.\d{6})\d+", r"\1")
-    kind = {"timestamp_utc": pa.timestamp("us", "UTC"), "timestamp": pa.timestamp("us"), "time": pa.time32("s")}
+    kind = pa.timestamp("us", "UTC") if name == "timestamp_utc" else pa.type_for_alias(ARROW_TYPES[name])
     try:
-        return values.cast(kind.get(name) or pa.type_for_alias(ARROW_TYPES[name]))
+        return values.cast(kind)
     except pa.ArrowInvalid:
         return None
 

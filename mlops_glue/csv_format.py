@@ -11,10 +11,10 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from mlops_glue.errors import DataError, first_line
 
@@ -36,23 +36,21 @@ class CsvFormat:
         delimiter: one character.
         header: the column names as written.
         skipped: blank lines before the header.
-        blank: blank lines between rows, which are not rows.
     """
 
     encoding: str
     delimiter: str
     header: list[str]
     skipped: int
-    blank: int = 0
 
     @classmethod
     def of(cls, path: Path, *, whole: bool = True) -> CsvFormat:
-        """Examine a file: the encoding by all of it (or its beginning), the rest by its first line.
+        """Examine a file: the encoding and the quotes by all of it (or its beginning), the rest by its first line.
 
         Raises:
             DataError: the file is empty, its encoding is unknown, or it ends within quotes.
         """
-        encoding, is_suspect = detect_encoding(path, whole=whole)
+        encoding, has_open_quote = _scan(path, whole=whole)
         with opened(path) as stream:
             start = stream.read(HEAD_BYTES).decode(encoding, errors="replace").lstrip("\ufeff")
         head = re.sub(r"^([^\S\r\n]*(\r\n|\r|\n))+", "", start)  # a header may begin with a tab
@@ -67,7 +65,10 @@ class CsvFormat:
         delimiter = max(",;\t|", key=lambda candidate: len(_header(head, candidate)))
         skipped = len(re.findall(r"\r\n|\r|\n", start[: len(start) - len(head)]))
         found = cls(encoding, delimiter, _header(head, delimiter), skipped)
-        return replace(found, blank=found._count_blank_lines(path)) if is_suspect else found
+        if has_open_quote:
+            for _ in found.rows(path):  # raises where the quote is never closed
+                pass
+        return found
 
     @property
     def names(self) -> list[str]:
@@ -96,46 +97,25 @@ class CsvFormat:
                 yield line, row
                 line = self.skipped + reader.line_num + 1
 
-    def _count_blank_lines(self, path: Path) -> int:
-        """Blank lines outside quotes and before the last row; in a file with one column they are rows."""
-        count, pending = 0, 0
-        for _, row in self.rows(path):
-            count, pending = (count + pending, 0) if row else (count, pending + 1)
-        return count if len(self.header) > 1 else 0
-
-    def arrow_options(self) -> dict[str, Any]:
-        """Arguments for pyarrow's readers, so that they return every value as the text in the file."""
-        import pyarrow as pa
-        import pyarrow.csv as pc
-
-        return {
-            "read_options": pc.ReadOptions(block_size=BLOCK_BYTES, encoding=self.encoding, skip_rows=self.skipped),
-            # in a table with one column, a blank line is a row without a value
-            "parse_options": pc.ParseOptions(
-                delimiter=self.delimiter, newlines_in_values=True, ignore_empty_lines=len(self.header) > 1
-            ),
-            "convert_options": pc.ConvertOptions(
-                column_types=dict.fromkeys(self.header, pa.string()), strings_can_be_null=False
-            ),
-        }
-
-    def read(self, path: Path) -> pa.Table:
-        """The whole file."""
-        import pyarrow.csv as pc
-
-        return pc.read_csv(path, **self.arrow_options()).rename_columns(self.names)
-
-    def batches(self, path: Path, progress: Progress) -> Iterator[pa.RecordBatch]:
-        """The file in pieces, with the header as written; the progress is that of the file's own bytes."""
+    def batches(self, path: Path, progress: Progress = lambda share: None) -> Iterator[pa.Table]:
+        """The file in pieces, every value as the text in it; the progress is that of the file's own bytes."""
         import pyarrow as pa
         import pyarrow.csv as pc
 
         size = path.stat().st_size
         with pa.OSFile(os.fspath(path)) as raw:
-            stream = pa.CompressedInputStream(raw, "gzip") if path.name.lower().endswith(".gz") else raw
-            for batch in pc.open_csv(stream, **self.arrow_options()):
+            batches = pc.open_csv(
+                pa.CompressedInputStream(raw, "gzip") if path.name.lower().endswith(".gz") else raw,
+                pc.ReadOptions(block_size=BLOCK_BYTES, encoding=self.encoding, skip_rows=self.skipped),
+                # in a table with one column, a blank line is a row without a value
+                pc.ParseOptions(
+                    delimiter=self.delimiter, newlines_in_values=True, ignore_empty_lines=len(self.header) > 1
+                ),
+                pc.ConvertOptions(column_types=dict.fromkeys(self.header, pa.string()), strings_can_be_null=False),
+            )
+            for batch in batches:
                 progress(raw.tell() / max(size, 1))
-                yield batch
+                yield pa.Table.from_batches([batch]).rename_columns(self.names)
 
 
 def _header(head: str, delimiter: str) -> list[str]:
@@ -159,21 +139,12 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             raise DataError(f"{path}: cannot be read as csv.gz: {first_line(error)}") from None
 
 
-def detect_encoding(path: Path, *, whole: bool) -> tuple[str, bool]:
-    """UTF-16 by its mark, UTF-8 where all of the file is, else Windows-1252.
+def _scan(path: Path, *, whole: bool) -> tuple[str, bool]:
+    """The encoding of a file, or of its beginning, and whether a quote may be open at its end.
 
-    Args:
-        path: the file.
-        whole: examine all of it, not the beginning alone?
-
-    Returns:
-        The encoding, and whether lines may be blank or quotes open, so that the rows must be examined.
-
-    Raises:
-        DataError: it is UTF-8 except for some bytes, or holds bytes that Windows-1252 does not have.
+    It is UTF-16 by its mark, UTF-8 where all of the file is, else Windows-1252.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    gaps, quotes, end = False, 0, b""
+    decoder, quotes = codecs.getincrementaldecoder("utf-8")(), 0
     with opened(path) as stream:
         piece = stream.read(HEAD_BYTES)
         if piece.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -181,64 +152,43 @@ def detect_encoding(path: Path, *, whole: bool) -> tuple[str, bool]:
         try:
             while piece:
                 decoder.decode(piece)
-                joined = end + piece
-                gaps = gaps or b"\n\n" in joined or (b"\r" in piece and (b"\n\r" in joined or b"\r\r" in joined))
                 quotes += piece.count(b'"')
-                end = piece[-1:]
                 piece = stream.read(HEAD_BYTES) if whole else b""
             decoder.decode(b"", final=whole)
         except UnicodeDecodeError:
             return _windows_encoding(path), whole
-    return "utf8", whole and (gaps or quotes % 2 == 1)
+    return "utf8", whole and quotes % 2 == 1
 
 
 def _windows_encoding(path: Path) -> str:
     """Windows-1252, for a file that is not UTF-8.
 
     Raises:
-        DataError: most of it is UTF-8, or it is not Windows-1252 either.
+        DataError: some lines are UTF-8 nevertheless, or a line is not Windows-1252 either.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    valid, invalid, line_number, first_invalid, first_undefined = 0, 0, 1, 0, 0
+    has_utf8, other = False, 0  # the first line that is not UTF-8
     with opened(path) as stream:
-        for line in iter(lambda: stream.readline(HEAD_BYTES), b""):
-            decoded = decoder.decode(line)
-            bad = len(re.findall("[\udc80-\udcff]", decoded))
-            first_invalid = first_invalid or (line_number if bad else 0)
-            first_undefined = first_undefined or (line_number if re.search(rb"[\x81\x8d\x8f\x90\x9d]", line) else 0)
-            valid, invalid = valid + sum(c > "\x7f" for c in decoded) - bad, invalid + bad
-            line_number += line.count(b"\n")
-    if valid >= invalid:
+        for number, line in enumerate(stream, 1):
+            if line.isascii():
+                continue
+            try:
+                line.decode()
+                has_utf8 = True
+            except UnicodeDecodeError:
+                other = other or number
+            if re.search(rb"[\x81\x8d\x8f\x90\x9d]", line) and not has_utf8:
+                raise DataError(f"{path}: line {number} is neither UTF-8 nor Windows-1252", hint="save it as UTF-8")
+    if has_utf8:
         hint = "iconv -c -t UTF-8"
-        raise DataError(f"{path}: line {first_invalid} holds bytes that are not UTF-8, unlike the others", hint=hint)
-    if first_undefined:
-        raise DataError(f"{path}: line {first_undefined} is neither UTF-8 nor Windows-1252", hint="save it as UTF-8")
+        raise DataError(f"{path}: line {other} holds bytes that are not UTF-8, unlike the others", hint=hint)
     return "cp1252"
 
 
-def explain(path: Path) -> tuple[str, str] | None:
-    """The first row whose number of values is not the header's, and a hint; Arrow does not name a line of the file."""
+def explain(path: Path) -> str | None:
+    """The first row whose number of values is not the header's; Arrow does not name a line of the file."""
     form = CsvFormat.of(path)
-    width = len(form.header)
-    rows = ((line, row) for line, row in form.rows(path) if row)
-    next(rows)
-    first = list(itertools.islice(rows, 20))
-    for line, row in itertools.chain(first, rows):
-        if len(row) != width:
-            found = f"{len(row)} value{'s' * (len(row) > 1)}, the header has {width}"
-            message = f"line {line}: has {found}: {form.delimiter.join(row)!r:.80}"
-            return message, _ragged_hint(form, row, [values for _, values in first])
+    for line, row in form.rows(path):
+        if row and len(row) != len(form.header):
+            found = f"{len(row)} value{'s' * (len(row) > 1)}, the header has {len(form.header)}"
+            return f"line {line}: has {found}: {form.delimiter.join(row)!r:.80}"
     return None
-
-
-def _ragged_hint(form: CsvFormat, row: list[str], first: list[list[str]]) -> str:
-    width = len(form.header)
-    if row == ["\x1a"]:
-        return "it is ^Z, an end of file of MS-DOS: take it out"
-    if form.header[0].startswith("#") or row[0].startswith("#"):
-        return "lines that begin with # are not rows of a CSV file: take them out"
-    if all(values[-1] == "" and len(values) == width + 1 for values in first):
-        return "rows end with a delimiter, the header does not: take it out, or add one to the header"
-    if width < min(map(len, first)):
-        return "is the first line a title? It has fewer values than the others; the first line has the columns' names"
-    return "put a value that holds a delimiter or a line break in quotes"

@@ -25,7 +25,6 @@ TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "
 GROUPED_NUMBER = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # commas separate thousands; it never begins with a zero
 NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
 CODE = r"^[-+]?0\d+$"  # 0012 is not 12
-ASCII_BLANKS = " \t\n\r\v\f\x1c\x1d\x1e\x1f"  # what `str.strip` removes
 MAX_EXACT_INTEGER = 1 << 53  # up to here float64 keeps integers distinct
 INT64_LIMIT = 1 << 63  # floats below are written as integers are
 INEXACT_INTEGER = "is a floating-point number, which from 2^53 on does not determine an integer"
@@ -73,26 +72,9 @@ def clean_words(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.Chu
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    trimmed = _trimmed(values)
+    trimmed = pc.utf8_trim_whitespace(values)
     is_null = pc.is_in(trimmed, pa.array(nulls, trimmed.type))
     return pc.if_else(is_null, None, trimmed) if pc.any(is_null).as_py() else trimmed
-
-
-def _trimmed(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """As `str.strip` does. ASCII takes an eighth of the time, and most columns have no blanks."""
-    import pyarrow.compute as pc
-
-    memory = text_buffers(values)
-    if not all(buffer.isascii() for buffer in memory):
-        return pc.utf8_trim_whitespace(values)
-    has_blanks = any(ord(blank) in buffer for blank in ASCII_BLANKS for buffer in memory)
-    return pc.ascii_trim(values, ASCII_BLANKS) if has_blanks else values
-
-
-def text_buffers(values: pa.ChunkedArray) -> list[bytes]:
-    """The memory behind a text column; slices share it, so it may hold more than their values."""
-    buffers = [chunk.buffers()[2] for chunk in values.chunks]
-    return [buffer.to_pybytes() for buffer in buffers if buffer is not None]
 
 
 def with_nulls(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.ChunkedArray:
@@ -110,7 +92,7 @@ def count_null_words(values: pa.ChunkedArray) -> dict[str, int]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    trimmed = _trimmed(values)
+    trimmed = pc.utf8_trim_whitespace(values)
     found = trimmed.filter(pc.is_in(trimmed, pa.array(NULLS[1:], trimmed.type))).value_counts()
     return {count["values"]: count["counts"] for count in found.to_pylist()}
 

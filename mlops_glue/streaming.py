@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
 from mlops_glue import json_lines
 from mlops_glue.column_types import common_type, infer_type, parse_column
@@ -27,6 +27,7 @@ from mlops_glue.tables import (
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 log = logging.getLogger(__name__)
 WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, a larger one as a sample
@@ -99,19 +100,15 @@ def _csv_batches(path: Path, decimal: str, verbatim: bool, done: Progress) -> Pi
     form = CsvFormat.of(path)
     if form.encoding != "utf8":
         log.warning("%s is read as %s: it is not UTF-8", path, form.encoding)
-    if form.blank:
-        log.warning("%s: %s blank lines are left out", path, f"{form.blank:,}")
-    types = ["null"] * len(form.header)
-    if not verbatim:
-        for batch in form.batches(path, lambda share: done(share / 2)):
-            found = [infer_type(clean_words(pa.chunked_array([column])), decimal)[0] for column in batch.columns]
-            types = [common_type(*pair) for pair in zip(types, found, strict=True)]
-    for batch in form.batches(path, done if verbatim else lambda share: done((1 + share) / 2)):
-        raw = pa.Table.from_batches([batch])
-        piece = raw.rename_columns(form.names)
-        if verbatim:
-            yield piece, raw
-            continue
+    if verbatim:
+        for piece in form.batches(path, done):
+            yield piece, piece
+        return
+    types = ["null"] * len(form.names)
+    for piece in form.batches(path, lambda share: done(share / 2)):
+        found = [infer_type(clean_words(column), decimal)[0] for column in piece.columns]
+        types = [common_type(*pair) for pair in zip(types, found, strict=True)]
+    for piece in form.batches(path, lambda share: done((1 + share) / 2)):
         columns = [parse_column(c, decimal, name=t) for c, t in zip(piece.columns, types, strict=True)]
         yield piece, pa.table(columns, names=form.names)
 
@@ -151,16 +148,6 @@ def read_or_sample(file: Path, notes: list[str], keys: tuple[str, ...] = ()) -> 
     return table
 
 
-class TableWriter(Protocol):
-    """Writes one table after another to a file."""
-
-    def write_table(self, table: pa.Table) -> None:
-        """Append the rows."""
-
-    def close(self) -> None:
-        """Close the file."""
-
-
 class CsvWriter:
     """Writes tables to one CSV file, with quotes only where they are needed."""
 
@@ -191,12 +178,12 @@ class CsvWriter:
         self._stream.write(out.getvalue().encode())
 
 
-def open_writer(path: Path, named: Path, schema: pa.Schema) -> TableWriter:
+def open_writer(path: Path, named: Path, schema: pa.Schema) -> CsvWriter | pq.ParquetWriter:
     """A writer to `path` in the format of `named`."""
     import pyarrow.parquet as pq
 
     if named.name.lower().endswith(".parquet"):
         # a dictionary of numbers, which hardly repeat, takes more time than all else and saves nothing
         texts = [field.name for field in schema if is_text(field.type)]
-        return pq.ParquetWriter(path, schema, use_dictionary=texts or False)  # type: ignore[no-any-return]
+        return pq.ParquetWriter(path, schema, use_dictionary=texts or False)
     return CsvWriter(path, schema.names, compress=named.name.lower().endswith(".gz"))

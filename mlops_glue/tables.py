@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 INDEX_KEY = b"glue.index"  # metadata of a column: the index of a pandas frame
 READING_KEY = b"glue.read"  # metadata of a table: how its text was read
+ROWS_ALIKE = (
+    "a row has a value for each name in the first line: put one that holds a delimiter or a line break in quotes, "
+    "take out titles and comments"
+)
 
 
 def suffix(path: Path) -> str:
@@ -81,7 +85,8 @@ def readable_errors(path: Path) -> Iterator[None]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         kind, message, hint = suffix(path), first_line(error), None
         if kind.startswith(".csv") and isinstance(error, pa.ArrowInvalid):
-            message, hint = csv_format.explain(path) or (message, None)
+            if (found := csv_format.explain(path)) is not None:
+                message, hint = found, ROWS_ALIKE
         elif kind == ".jsonl" and (found := json_lines.explain(path)) is not None:
             message, hint = found, "each line is one object"
             hint += "; of an array: jq -c '.[]' array.json > lines.jsonl" if found.startswith("line 1:") else ""
@@ -98,6 +103,7 @@ def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
     Raises:
         DataError: the file is empty, has no rows, repeats a column name, or is not what its name says.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     kind = suffix(path)
@@ -109,8 +115,9 @@ def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
             table = json_lines.read(path)
         else:
             form = CsvFormat.of(path)
-            facts = {"encoding": form.encoding, "blank": form.blank}
-            table = form.read(path)
+            facts = {"encoding": form.encoding}
+            empty = pa.table({name: [] for name in form.names})
+            table = pa.concat_tables([*form.batches(path)] or [empty])
     check_names(path, table.column_names)
     if table.num_rows == 0:
         raise DataError(f"{path}: has a header but no rows")
@@ -151,7 +158,7 @@ def parse_text(table: pa.Table, keys: Sequence[str], facts: dict[str, Any], *, i
 
 
 def reading_facts(table: pa.Table) -> dict[str, Any]:
-    """How the text of a table was read: `decimal` sign, `nulls` and `alike` by column, `encoding`, `blank` lines."""
+    """How the text of a table was read: `decimal` sign, `nulls` and `alike` by column, `encoding`."""
     found: dict[str, Any] = json.loads((table.schema.metadata or {}).get(READING_KEY, b"{}"))
     return {"decimal": ".", "nulls": {}, **found}
 
@@ -160,7 +167,6 @@ def reading_notes(table: pa.Table, name: str) -> list[str]:
     """What a user should know about how a file was read."""
     facts = reading_facts(table)
     out = [f"{name} is read as {facts['encoding']}: it is not UTF-8"] if facts.get("encoding", "utf8") != "utf8" else []
-    out += [f"{name}: {facts['blank']:,} blank lines are left out"] if facts.get("blank") else []
     alike = [f"of {column!r} {first} and {second}" for column, (first, second) in facts.get("alike", {}).items()]
     more = f" and of {len(alike) - 5} more columns" if len(alike) > 5 else ""
     return out + ([f"{name}: texts that are equal as numbers: {', '.join(alike[:5])}{more}"] if alike else [])
@@ -233,26 +239,20 @@ def append_rows(path: Path, rows: pa.Table) -> None:
         with atomic(path) as temporary:
             pq.write_table(whole, temporary)
         return
-    encoding = "utf-8" if kind == ".jsonl" else csv_format.detect_encoding(path, whole=True)[0]
-    lines = ("" if _ends_with_newline(path) else "\n") + (_json_lines(rows) if kind == ".jsonl" else _csv(path, rows))
-    try:
-        added = lines.encode(encoding)
-    except UnicodeEncodeError as error:
-        raise DataError(f"{path}: its encoding does not have {error.object[error.start]!r}") from None
+    encoding = "utf8" if kind == ".jsonl" else CsvFormat.of(path).encoding
     if encoding == "utf-16":
         raise DataError(f"{path}: is UTF-16, which glue does not add to", hint="save it as UTF-8")
+    lines = _json_lines(rows) if kind == ".jsonl" else _csv(path, rows)
+    with csv_format.opened(path) as stream:
+        is_complete = stream.read().endswith(b"\n")
+    try:
+        added = (lines if is_complete else f"\n{lines}").encode(encoding)
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}: its encoding does not have {error.object[error.start]!r}") from None
     with atomic(path) as temporary:
         shutil.copyfile(path, temporary)
         with temporary.open("ab") as file:
             file.write(gzip.compress(added) if kind == ".csv.gz" else added)
-
-
-def _ends_with_newline(path: Path) -> bool:
-    end = b"\n"
-    with csv_format.opened(path) as stream:
-        while piece := stream.read(1 << 20):
-            end = piece[-1:]
-    return end == b"\n"
 
 
 def _json_lines(rows: pa.Table) -> str:
