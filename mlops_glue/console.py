@@ -66,14 +66,6 @@ def result(line: str = "", *, wrap: bool = True, good: str = "", bad: str = "") 
     terminal.unwrapped(sys.stdout).write(shown + "\n")
 
 
-def agreed(ask: Callable[[str], bool] | None, question: str) -> bool:
-    """Whether the user says yes; without `ask` they did on the command line."""
-    if ask is None or ask(question):
-        return True
-    result("nothing written")
-    return False
-
-
 def flush() -> None:
     """Let what was printed so far be seen, whatever fails after it."""
     sys.stdout.flush()

@@ -40,7 +40,7 @@ def init(**options: Any) -> int:
     return init(**options)
 
 
-def _ask(question: str) -> bool:
+def _agree(question: str) -> bool:
     if not sys.stdin.isatty():
         raise UsageError("nobody is there to be asked", hint="glue adopt --yes")
     return click.confirm(question)
@@ -59,7 +59,7 @@ def _ask(question: str) -> bool:
 @click.option("--trust", is_flag=True, help="Load the model even where that runs code of its own: a pickle.")
 @dry_run_option
 @click.option("--yes", is_flag=True, help="Write without asking.")
-def adopt(model: str | None, tracking: bool, yes: bool, **options: Any) -> int:
+def adopt(model: str | None, tracking: bool, yes: bool, dry_run: bool, **options: Any) -> int:
     """Bring in an existing repository. Proposes a glue.yaml from what is there; its own files are not touched.
 
     \b
@@ -67,24 +67,24 @@ def adopt(model: str | None, tracking: bool, yes: bool, **options: Any) -> int:
     cd ../churn && glue adopt --yes && cd glue && glue run
     glue adopt --model churn/3 && cd glue && glue serve
     """
-    options["ask"] = None if yes else _ask
+    agree = _agree if not (yes or dry_run) else lambda _: not dry_run
     if tracking:
         if model is not None or any(options[name] for name in ("data", "target", "task", "registry", "trust")):
             raise UsageError("--tracking takes only --dry-run and --yes", hint="glue adopt --tracking")
         from mlops_glue.commands.adopt import adopt_tracking
 
-        return adopt_tracking(options["path"], dry_run=options["dry_run"], ask=options["ask"])
+        return adopt_tracking(options["path"], agree=agree)
     if model is not None:
         if options.pop("target") is not None or options.pop("task") is not None:
             raise UsageError("--model brings what it predicts: leave out --target and --task, or --model")
         from mlops_glue.commands.adopt_model import adopt_model
 
-        return adopt_model(model=model, **options)
+        return adopt_model(model=model, agree=agree, **options)
     if options.pop("registry") is not None or options.pop("trust"):
         raise UsageError("--registry and --trust go with --model", hint="glue adopt --model churn/3")
     from mlops_glue.commands.adopt import adopt
 
-    return adopt(**options)
+    return adopt(agree=agree, **options)
 
 
 @click.command()

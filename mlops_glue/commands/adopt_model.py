@@ -24,10 +24,9 @@ def adopt_model(
     registry: str | None,
     trust: bool,
     data: str | None,
-    dry_run: bool = False,
-    ask: Callable[[str], bool] | None = None,
+    agree: Callable[[str], bool],
 ) -> int:
-    """Convert, prove, show, and write where `ask` (None: without asking) says yes; again for a newer version.
+    """Convert, prove, show, and write where `agree` says yes; again for a newer version.
 
     Args:
         path: the repository.
@@ -35,8 +34,7 @@ def adopt_model(
         registry: the tracking URI; default MLFLOW_TRACKING_URI, else what lies in the repository.
         trust: load it although that runs code of its own.
         data: a table with rows that the model takes; default its input example.
-        dry_run: write nothing.
-        ask: a question that is answered with yes or no.
+        agree: asks the user a question; true is yes.
     """
     top = Path(path).resolve()
     name, version = import_model.parse(model)
@@ -55,7 +53,7 @@ def adopt_model(
         for note in imported.notes:
             console.progress(note)
         console.result(own_folder.as_diff(files))
-        if dry_run or not console.agreed(ask, f"Write these into {root}?"):
+        if not agree(f"Write these into {root}?"):
             return 0
         with contextlib.nullcontext() if newer else own_folder.written(root, files, answers):
             number, is_new = import_model.register(root, name, imported, scratch / import_model.BUNDLE)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mlops_glue.assessment.tree import printable
 from mlops_glue.errors import UsageError
 from mlops_glue.scaffold import feast
 from mlops_glue.scaffold import script as scripts
 from mlops_glue.scaffold.repository import Repository
-from mlops_glue.scaffold.script import Script
+from mlops_glue.scaffold.script import Column, Script
 from mlops_glue.suggest import did_you_mean
 from mlops_glue.tables import column_names, find_table
+
+log = logging.getLogger(__name__)
 
 
 class Choice(NamedTuple):
@@ -33,7 +36,7 @@ class Match(NamedTuple):
 
 
 def choose(found: Repository, data: str | None, target: str | None) -> Choice:
-    """By what the user named, then by what is there. What was guessed is added to the notes.
+    """Choose by what the user named, then by what is there; each guess is logged.
 
     Args:
         found: the repository.
@@ -43,51 +46,43 @@ def choose(found: Repository, data: str | None, target: str | None) -> Choice:
     Raises:
         UsageError: no table, or no target, is found.
     """
-    named = _given(found.top, data) if data is not None else None
+    named = _find_given(found.top, data) if data is not None else None
     ranked = sorted(found.scripts, key=lambda script: _rank(found, script, named, target))
-    script = ranked[0] if ranked else None
-    own, notes = found.tables_of(script) if script is not None else ([], [])
-    tables = [named] if named is not None else found.tables_after(own)
-    tiers = script.tiers() if script is not None else []
-    match = _match(tables, [[target]] if target is not None else tiers)
-    if match is None and target is None:
-        other = _other_script(found, ranked[1:], named, own)
-        if other is not None:
-            script, tables, notes, match = other
-    _note_scripts(found, script, [other for other in ranked if other is not script])
-    found.notes += notes
-    if match is None and data and target:
-        match = Match(tables[0], [target])  # `plan` says that the table has no such column
-    if match is None:
-        raise _not_found(found, ranked[0] if ranked else None, tables, target)
+    first = ranked[0] if ranked else None
+    candidates: list[Script | None] = [*ranked] or [None]
+    for script in candidates:
+        tables, notes = _tables(found, script, named)
+        tiers = [[target]] if target is not None else script.tiers if script is not None else []
+        if script is not first:  # a place says nothing of another table
+            tiers = [[name for name in tier if isinstance(name, str)] for tier in tiers[:1]]
+        match = _match(tables, tiers)
+        if match is not None and (script is first or len({*match.columns}) == 1):  # else a target of several columns
+            break
+    else:
+        tables, notes = _tables(found, first, named)
+        _log(notes)
+        raise _not_found(found, first, tables, target)
+    _log([*_script_notes(found, script, ranked), *notes])
     table, columns = match
-    others = [found.name_of(other) for other in tables if other != table]
-    _note_guess(found, "the table", found.name_of(table), others, "--data")
+    _log_guess("the table", found.name_of(table), [found.name_of(one) for one in tables if one != table], "--data")
     if target is None:
-        _note_guess(found, "the target", columns[0], list(dict.fromkeys(columns[1:])), "--target")
+        _log_guess("the target", columns[0], list(dict.fromkeys(columns[1:])), "--target")
     return Choice(script, table, columns[0])
 
 
-def _other_script(
-    found: Repository, others: list[Script], named: Path | None, own: list[Path]
-) -> tuple[Script, list[Path], list[str], Match] | None:
-    """The first of the other scripts that names one target which a table has."""
-    for script in others:
-        its_own, notes = found.tables_of(script)
-        tables = [named] if named is not None else own or found.tables_after(its_own)
-        match = _match(tables, [[name for name in tier if isinstance(name, str)] for tier in script.tiers()[:1]])
-        if match is not None and len({*match.columns}) == 1:  # labels made of several columns are none of them
-            return script, tables, notes, match
-    return None
+def _tables(found: Repository, script: Script | None, named: Path | None) -> tuple[list[Path], list[str]]:
+    """The tables to look into, likeliest first, and notes on those that the script reads."""
+    own, notes = found.tables_of(script) if script is not None else ([], [])
+    return [named] if named is not None else found.tables_after(own), notes
 
 
-def _rank(found: Repository, script: Script, data: Path | None, target: str | None) -> tuple[Any, ...]:
+def _rank(found: Repository, script: Script, data: Path | None, target: str | None) -> tuple[object, ...]:
     """What sorts the scripts: the likeliest to be the one that trains comes first."""
     reads = data is None or any(PureWindowsPath(text).name == data.name for text in script.tables)
     return (
         script.estimator is None,
         not reads,
-        target is not None and all(target not in tier for tier in script.tiers()),
+        target is not None and all(target not in tier for tier in script.tiers),
         script.path not in found.stage_of,
         script.path.endswith(".ipynb"),
         scripts.place(script.path),
@@ -96,7 +91,7 @@ def _rank(found: Repository, script: Script, data: Path | None, target: str | No
     )
 
 
-def _match(tables: list[Path], tiers: Sequence[Sequence[str | int]]) -> Match | None:
+def _match(tables: list[Path], tiers: Sequence[Sequence[Column]]) -> Match | None:
     """The first table that has a column of the likeliest tier, with all such columns of it."""
     for tier in tiers:
         for table in tables:
@@ -107,51 +102,53 @@ def _match(tables: list[Path], tiers: Sequence[Sequence[str | int]]) -> Match | 
     return None
 
 
-def _column(target: str | int, names: list[str]) -> str | None:
+def _column(target: Column, names: list[str]) -> str | None:
     """The column that a script's target is, by name or by place."""
     if isinstance(target, int):
         return names[target] if -len(names) <= target < len(names) else None
     return target if target in names else None
 
 
-def _given(top: Path, data: str) -> Path:
+def _find_given(top: Path, data: str) -> Path:
     file = find_table(f"--data {data}", Path(data), top / data)
     if not file.resolve().is_relative_to(top):
         raise UsageError(f"--data {data}: is not in {top}", hint="glue init --data takes any table")
     return file.resolve()
 
 
-def _note_scripts(found: Repository, script: Script | None, others: list[Script]) -> None:
-    """Which script is followed, and which are not."""
+def _log(notes: list[str]) -> None:
+    for note in notes:
+        log.info(note)
+
+
+def _script_notes(found: Repository, script: Script | None, ranked: list[Script]) -> list[str]:
+    """What runs the script, and which other scripts are left out."""
+    others = [other for other in ranked if other is not script and other.estimator]
+    notes = [f"{printable(other.path)} trains a model too: left out" for other in others[:3]]
     if script is not None and script.path in found.stage_of:
-        found.notes.append(f"{printable(script.path)} is run by {found.stage_of[script.path][0]}, which stays as it is")
-    if script is not None and script.server:
-        found.notes.append("its runs go to a server; glue's too with tracking: {uri: ${MLFLOW_TRACKING_URI}}")
-    found.notes += [f"{printable(other.path)} trains a model too: left out" for other in others[:3] if other.estimator]
+        stage = found.stage_of[script.path][0]
+        notes.insert(0, f"{printable(script.path)} is run by {stage}, which stays as it is")
+    return notes
 
 
-def _note_guess(found: Repository, what: str, taken: str, others: list[str], option: str) -> None:
-    """What a guess could have been instead."""
+def _log_guess(what: str, taken: str, others: list[str], option: str) -> None:
+    """Report what a guess could have been instead."""
     if others:
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        found.notes.append(f"{what} is taken to be {taken}, not {', '.join(others[:3])}{more}: {option} says otherwise")
+        log.info(f"{what} is taken to be {taken}, not {', '.join(others[:3])}{more}: {option} says otherwise")
 
 
 def _not_found(found: Repository, script: Script | None, tables: list[Path], target: str | None) -> UsageError:
     """Why there is nothing to learn from, and what can be done about it."""
     if not tables:
         given = "glue adopt --data TABLE --target COLUMN"
-        if feast.has_dvc(found.top):
-            hint = f"dvc pull && glue adopt; or {given}"
-        else:
-            hint = f"{given}; or glue adopt --tracking, which needs none"
-        return UsageError("no table is found to learn from", hint=hint)
+        pull, tracking = f"dvc pull && glue adopt; or {given}", f"{given}; or glue adopt --tracking, which needs none"
+        return UsageError("no table is found to learn from", hint=pull if feast.has_dvc(found.top) else tracking)
     table = found.name_of(tables[0])
     columns = column_names(tables[0]) or []
     if target is not None:
         return UsageError(f"--target {target}: no such column in {table}", hint=did_you_mean(target, columns))
-    tiers = script.tiers() if script is not None else []
-    names = [name for tier in (tiers[1:2], tiers[:1]) for part in tier for name in part if isinstance(name, str)]
+    names = [name for tier in (script.tiers[::-1] if script else []) for name in tier if isinstance(name, str)]
     why = f" {printable(script.path)} predicts {names[0]!r}, which no table here has" if script and names else ""
     more = f"; other tables: {', '.join(map(found.name_of, tables[1:4]))}" if tables[1:] else ""
     return UsageError(

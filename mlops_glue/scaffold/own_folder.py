@@ -1,4 +1,4 @@
-"""The folder `glue/` of an adopted repository. Everything that glue writes is in it; taking it away takes glue away."""
+"""The folder `glue/` of an adopted repository. Everything that glue writes is in it; who removes it removes glue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlops_glue import layout
-from mlops_glue.adapters import dvc, git
 from mlops_glue.errors import UsageError
 from mlops_glue.files import write_text
 from mlops_glue.scaffold import manifest
@@ -48,27 +47,18 @@ def as_diff(files: Mapping[str, str]) -> str:
 
 @contextlib.contextmanager
 def written(
-    root: Path,
-    files: Mapping[str, str],
-    answers: manifest.Answers,
-    *,
-    made: Mapping[str, str] | None = None,
-    pipeline: bool = False,
+    root: Path, files: Mapping[str, str], answers: manifest.Answers, made: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Make the folder with these files and their record; it goes again where the block fails.
+    """Make the folder with these files and their record; it is removed again where the block fails.
 
     Args:
         root: the folder, which is not there yet.
         files: the texts to write, by path.
-        answers: what the templates took.
+        answers: the values of the templates.
         made: the texts of all templates, where some are not to be written; default `files`.
-        pipeline: set DVC up in it.
     """
     with undone_on_failure(root, [*files, layout.GENERATED]):
         root.mkdir()
-        if pipeline:
-            dvc.init(root, git=git.is_work_tree(root))
-            git.untrack(root)  # dvc init adds to the index, which is the user's
         for name, text in files.items():
             write_text(root / name, text)
         manifest.record(root, "init", answers, made or files, files)

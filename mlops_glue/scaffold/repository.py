@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -17,16 +18,17 @@ from mlops_glue.tables import SUFFIXES
 
 MOST_TABLES = 50  # that are looked at
 
+log = logging.getLogger(__name__)
+
 
 @dataclass
 class Repository:
-    """What there is to build on, and what a person should know of it."""
+    """What there is to build on."""
 
     top: Path
     tree: Tree
     scripts: list[Script] = field(default_factory=list)
     stage_of: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # script: what runs it, with which words
-    notes: list[str] = field(default_factory=list)
     feast: list[FeastView] = field(default_factory=list)
 
     @property
@@ -68,52 +70,49 @@ class Repository:
 
 
 def look(top: Path) -> Repository:
-    """Read the training scripts and what says how they are run."""
+    """Read the training scripts and what says how they are run; what cannot be read is logged."""
     found = Repository(top, scan(top))
     settings: dict[tuple[str, ...], Any] = {}
     for path in found.tree.files:
         name = path.rpartition("/")[2]
         if name in ("params.yaml", "params.yml"):
-            settings |= flatten(_yaml(found, path))
+            settings |= flatten(_read_yaml(found, path))
         elif name in ("dvc.yaml", "MLproject"):
             _read_pipeline(found, path)
         elif name == "feature_store.yaml":
-            views, notes = feast.views((found.tree.root / path).parent)
+            views, notes = feast.views((top / path).parent)
             found.feast += views
-            found.notes += [f"{printable(path)}: {note}" for note in notes]
+            for note in notes:
+                log.info("%s: %s", printable(path), note)
     for path in found.tree.files:
-        if path.endswith((".py", ".ipynb")) and not is_test(path):
-            _read_script(found, path, settings)
+        if path.endswith((".py", ".ipynb")) and not is_test(path) and (text := found.tree.text(path)):
+            _read_script(found, path, text, settings)
     return found
 
 
-def _read_script(found: Repository, path: str, settings: dict[tuple[str, ...], Any]) -> None:
-    text = found.tree.text(path)
-    if not text:
-        return
-    words = found.stage_of.get(path, ("", []))[1]
-    script = scripts.read(path, text, settings, words)
+def _read_script(found: Repository, path: str, text: bytes, settings: dict[tuple[str, ...], Any]) -> None:
+    script = scripts.read(path, text, settings, found.stage_of.get(path, ("", []))[1])
     if script is None:
-        found.notes.append(f"{printable(path)} is not Python that can be read: left out")
-    elif script.fits and (script.estimator is not None or script.targets):
+        log.info("%s is not Python that can be read: left out", printable(path))
+    elif script.fits and (script.estimator is not None or script.tiers[0]):
         found.scripts.append(script)
         if script.skipped:
-            found.notes.append(f"{printable(path)}: {', '.join(script.skipped)} cannot be read as Python: left out")
+            log.info("%s: %s cannot be read as Python: left out", printable(path), ", ".join(script.skipped))
 
 
-def _yaml(found: Repository, path: str) -> Any:
+def _read_yaml(found: Repository, path: str) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
-        return read_yaml(found.tree.root / path)
+        return read_yaml(found.top / path)
     except (YAMLError, OSError, ValueError, RecursionError):
-        found.notes.append(f"{printable(path)} is not YAML that can be read: left out")
+        log.info("%s is not YAML that can be read: left out", printable(path))
         return None
 
 
 def _read_pipeline(found: Repository, path: str) -> None:
     """Which scripts the repository's own pipeline runs."""
-    tree = _yaml(found, path)
+    tree = _read_yaml(found, path)
     entries = tree.get("stages" if path.endswith("dvc.yaml") else "entry_points") if isinstance(tree, dict) else None
     for name, entry in (entries if isinstance(entries, dict) else {}).items():
         command = entry.get("cmd") or entry.get("command") if isinstance(entry, dict) else None

@@ -1,7 +1,7 @@
 """What a training script builds, from which table and columns: by its syntax tree, never by running it.
 
 What `fit` is called with is followed back through assignments, local functions and splits, without regard to their
-order: a guess, and told as one.
+order: a guess, and reported as one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from mlops_glue.scaffold.values import Unknown, Values, key_of
 from mlops_glue.source import dotted, imported, line_of
 
 READERS = ("read_csv", "read_parquet", "read_json", "scan_csv", "scan_parquet", "read_table")
-PATHS = ("filepath_or_buffer", "path", "source", "path_or_buf")  # how they call the file
+PATHS = ("filepath_or_buffer", "path", "source", "path_or_buf")  # how they name the file
 ESTIMATOR = re.compile(
     r"sklearn\.(ensemble|linear_model|svm|tree|neighbors|naive_bayes|neural_network|gaussian_process"
     r"|discriminant_analysis)\.[A-Z]\w+|xgboost\.XGB\w+|lightgbm\.LGBM\w+|catboost\.CatBoost\w+"
@@ -28,47 +28,28 @@ TARGET = re.compile(r"(?i)(self\.)?(target|label|y)(_?(col|column|name|var|varia
 FIRST = re.compile(r"(^|[_\W])train")
 SHOWS = re.compile(r"(^|[_\W])(demo|example|sample|tests?/)")
 LAST = re.compile(r"(^|[_\W])(test|submission|predict|infer|eval|val|holdout|score)")
-OF_TABLES = {
-    "values",
-    "T",
-    "iloc",
-    "loc",
-    "at",
-    "iat",
-    "columns",
-    "index",
-    "shape",
-    "str",
-    "dt",
-    "cat",
-    "array",
-}  # no columns
+NO_COLUMNS = re.compile(r"values|T|i?loc|i?at|columns|index|shape|str|dt|cat|array")  # attributes of a table
+
+Column = str | int  # its name, or its place
 
 
 @dataclass
 class Script:
-    """What was found in one file; `unknown` are parameters whose values only a run could tell."""
+    """What one file builds."""
 
     path: str
     fits: bool = False
     estimator: str | None = None
     line: int = 0
-    others: list[tuple[str, int]] = field(default_factory=list)  # which it builds too, and in which line
+    others: list[tuple[str, int]] = field(default_factory=list)  # further estimators with their lines
     params: dict[str, Any] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # parameters whose values only a run could tell
     tables: list[str] = field(default_factory=list)  # those that it fits on first
-    targets: list[str | int] = field(default_factory=list)  # of the labels of `fit`; a number is a column's place
-    labelled: list[str | int] = field(default_factory=list)  # by names such as `y`, where no table has a target
-    removed: list[str | int] = field(default_factory=list)  # what is dropped or popped, where that is all there is
+    tiers: list[list[Column]] = field(default_factory=list)  # what it may predict, likeliest first
     drops: set[str] = field(default_factory=set)  # columns that it takes out of what it fits on
     uses: set[str] | None = None  # names that it takes columns by, where it chooses some
     refs: set[str] = field(default_factory=set)  # texts such as `view:feature`
-    server: bool = False  # it names a tracking server
-    skipped: list[str] = field(default_factory=list)  # cells that are no Python
-
-    def tiers(self) -> list[list[str | int]]:
-        """What it may predict, likeliest first."""
-        return [list(dict.fromkeys(tier)) for tier in (self.targets, self.labelled, self.removed)]
+    skipped: list[str] = field(default_factory=list)  # cells that are not Python
 
 
 def place(path: str) -> int:
@@ -83,13 +64,13 @@ def read(
     """Look at one script.
 
     Args:
-        path: as it is told; an `.ipynb` is a notebook.
+        path: as it is shown; an `.ipynb` is a notebook.
         source: its text.
         settings: the values of a `params.yaml` by their keys.
         words: the arguments with which the repository's own pipeline runs it.
 
     Returns:
-        What it builds, or None where it is no Python.
+        What it builds, or None where it is not Python.
     """
     text = source.encode("utf-8", "replace") if isinstance(source, str) else source
     found = sources.read(path, text)
@@ -107,19 +88,6 @@ def read(
     return made
 
 
-def _place_of(column: ast.expr) -> list[int]:
-    """The place of the one column that `[:, 8]`, `[:, -1:]` or `[:, 8:9]` takes."""
-    ends = (column.lower, column.upper) if isinstance(column, ast.Slice) else (column, None)
-    of_slice = isinstance(column, ast.Slice)
-    try:
-        first, after = (None if end is None else ast.literal_eval(end) for end in ends)
-    except ValueError:
-        return []
-    if not isinstance(first, int) or (of_slice and after != (first + 1 or None)):
-        return []
-    return [first]
-
-
 class Reader(Values):
     """One walk over a file, with what its names stand for."""
 
@@ -135,62 +103,66 @@ class Reader(Values):
                 self.names |= imported(node)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 self.functions[node.name] = node
-                self._defaults(node.args)
+                self.add_defaults(node.args)
         for node in nodes:
-            if isinstance(node, ast.Assign):
-                for target in node.targets:
-                    self._bind(target, node.value)
-            elif isinstance(node, ast.AnnAssign | ast.AugAssign) and node.value is not None:
-                self._bind(node.target, node.value)
-            elif isinstance(node, ast.For):
-                self._bind(node.target, node.iter)
-                self.each.add(key_of(node.target))
-            elif isinstance(node, ast.Call):
-                self.calls.append((node, dotted(node.func, self.names)))
-                self._called(node)
+            match node:
+                case ast.Assign(targets=targets, value=value):
+                    for target in targets:
+                        self._bind(target, value)
+                case (
+                    ast.AnnAssign(target=target, value=ast.expr() as value) | ast.AugAssign(target=target, value=value)
+                ):
+                    self._bind(target, value)
+                case ast.For(target=target, iter=value):
+                    self._bind(target, value)
+                    self.each.add(key_of(target))
+                case ast.Call():
+                    self.calls.append((node, dotted(node.func, self.names)))
+                    self._bind_arguments(node)
         self.calls.sort(key=lambda found: found[0].lineno)
 
     def _bind(self, target: ast.expr, value: ast.expr) -> None:
-        """Note what a name is given; of several at once each its own part, where that is clear."""
+        """Note what a name is given; of several names each its own part, where that is clear."""
         if isinstance(target, ast.Tuple | ast.List):
-            parts: list[list[ast.expr]] = [[value] for _ in target.elts]
-            name = dotted(value.func, self.names) if isinstance(value, ast.Call) else ""
-            given = [value] if isinstance(value, ast.Tuple) else self._returned(value)
-            if name.endswith("train_test_split") and isinstance(value, ast.Call) and value.args:
-                parts = [[value.args[min(at // 2, len(value.args) - 1)]] for at in range(len(parts))]
-            elif given and all(isinstance(one, ast.Tuple) and len(one.elts) == len(parts) for one in given):
-                parts = [[one.elts[at] for one in given if isinstance(one, ast.Tuple)] for at in range(len(parts))]
-            for one, values in zip(target.elts, parts, strict=True):
-                for part in values:
-                    self._bind(one, part)
+            for at, name in enumerate(target.elts):
+                for part in self._parts(value, at, len(target.elts)):
+                    self._bind(name, part)
             return
-        inner = target.value if isinstance(target, ast.Subscript) else target  # `df["x"] = …` is of `df` too
+        inner = target.value if isinstance(target, ast.Subscript) else target  # `df["x"] = …` changes `df` too
         if key_of(inner):
             self.bound.setdefault(key_of(inner), []).append(value)
+
+    def _parts(self, value: ast.expr, at: int, count: int) -> list[ast.expr]:
+        """What the name at one place gets of a value that is assigned to several."""
+        if isinstance(value, ast.Call) and dotted(value.func, self.names).endswith("train_test_split") and value.args:
+            return [value.args[min(at // 2, len(value.args) - 1)]]
+        given = [value] if isinstance(value, ast.Tuple) else self._returned(value)
+        tuples = [one for one in given if isinstance(one, ast.Tuple) and len(one.elts) == count]
+        return [one.elts[at] for one in tuples] if given and len(tuples) == len(given) else [value]
 
     def _returned(self, node: ast.expr) -> list[ast.expr]:
         """What the call of a function of this file gives."""
         name = key_of(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
-        function = self.functions.get(name)
-        found = ast.walk(function) if function is not None else ()
+        found = ast.walk(self.functions[name]) if name in self.functions else ()
         return [one.value for one in found if isinstance(one, ast.Return) and one.value is not None]
 
-    def _called(self, node: ast.Call) -> None:
+    def _bind_arguments(self, node: ast.Call) -> None:
         """The parameters of a function of this file are what it is called with."""
-        if dotted(node.func, {}).endswith((".add_argument", ".option")):
-            self._option(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr in ("add_argument", "option"):
+            self.add_option(node)
         function = self.functions.get(key_of(node.func).rpartition(".")[2])
         if function is None:
             return
         names = [one.arg for one in (*function.args.posonlyargs, *function.args.args)]
         names = names[1:] if names[:1] in (["self"], ["cls"]) else names
-        pairs = [*zip(names, node.args, strict=False), *((k.arg, k.value) for k in node.keywords if k.arg)]
-        for name, value in pairs:
+        for name, value in [*zip(names, node.args, strict=False), *((k.arg, k.value) for k in node.keywords if k.arg)]:
             if key_of(value) != name:
                 self.bound.setdefault(str(name), []).append(value)
 
-    def _reached(self, start: Iterable[ast.expr], found: Any = None) -> Iterator[ast.expr]:
-        """The expressions that those are made from, nearest first; beyond one that is `found` none."""
+    def _reached(
+        self, start: Iterable[ast.expr], ends: Callable[[ast.expr], object] = lambda _: False
+    ) -> Iterator[ast.expr]:
+        """The expressions that those are made from, nearest first; beyond one that `ends` none."""
         waiting, seen = deque(start), set()
         while waiting:
             node = waiting.popleft()
@@ -198,7 +170,7 @@ class Reader(Values):
                 continue
             seen.add(id(node))
             yield node
-            if found is None or not found(node):
+            if not ends(node):
                 for inner in ast.walk(node):
                     waiting.extend(self.bound.get(key_of(inner), []))
                     waiting.extend(self._returned(inner) if isinstance(inner, ast.Call) else [])
@@ -207,7 +179,6 @@ class Reader(Values):
         """What the file builds."""
         out = Script(self.path)
         out.fits = any(name.rpartition(".")[2] == "fit" for _, name in self.calls)
-        out.server = any(name == "mlflow.set_tracking_uri" for _, name in self.calls)
         made = [node for node, name in self.calls if ESTIMATOR.fullmatch(name)]
         chosen = self._fitted(made) if made else None
         if chosen is not None:
@@ -215,41 +186,38 @@ class Reader(Values):
             out.others = [(dotted(n.func, self.names), n.lineno) for n in made if n is not chosen]
             out.unknown += ["an argument without a name"] if chosen.args else []
             for keyword in chosen.keywords:
-                self._parameter(out, keyword)
+                self._add_parameter(out, keyword)
         texts = (n.value for n in ast.walk(self.tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
         out.refs = {text for text in texts if re.fullmatch(r"\w+:\w+", text)}
         features, labels = self._learnt_from(chosen)
-        self._tables(out, [*features, *labels])
-        out.targets = [column for node in self._reached(labels, self._taken) for column in self._taken(node)]
-        out.labelled = list(self._labelled())
-        out.removed = [] if out.targets or out.labelled else list(self._removed())
-        self._columns(out, features)
+        self._add_tables(out, [*features, *labels])
+        targets = [column for node in self._reached(labels, self._taken) for column in self._taken(node)]
+        out.tiers = [list(dict.fromkeys(tier)) for tier in (targets, self._labelled())]
+        self._add_columns(out, features)
         return out
 
-    def _parameter(self, out: Script, keyword: ast.keyword) -> None:
+    def _add_parameter(self, out: Script, keyword: ast.keyword) -> None:
         name = keyword.arg or "**"
         try:
             value = self.value(keyword.value)
         except Unknown:
             out.unknown.append(name)
             return
-        if isinstance(value, dict) and name == "**":
+        if name == "**" and isinstance(value, dict):
             out.params |= {str(key): one for key, one in value.items()}
-        elif name == "random_state":
-            return  # glue gives its own seed
-        elif isinstance(value, str | int | float | bool | list | tuple | dict | None):
-            out.params[name] = list(value) if isinstance(value, tuple) else value
-        else:
+        elif not isinstance(value, str | int | float | bool | list | tuple | dict | None):
             out.unknown.append(name)
+        elif name != "random_state":  # glue gives its own seed
+            out.params[name] = list(value) if isinstance(value, tuple) else value
 
     def _fitted(self, made: list[ast.Call]) -> ast.Call:
         """The estimator whose `fit` is called; the last where several are, or it is inside something else."""
-        of = [
+        owners = [
             node.func.value
-            for node, name in self.calls
-            if name.endswith(".fit") and isinstance(node.func, ast.Attribute)
+            for node, _ in self.calls
+            if isinstance(node.func, ast.Attribute) and node.func.attr == "fit"
         ]
-        direct = [n for n in made if any(n is one or n in self.bound.get(key_of(one), []) for one in of)]
+        direct = [n for n in made if any(n is one or n in self.bound.get(key_of(one), []) for one in owners)]
         return (direct or made)[-1]
 
     def _learnt_from(self, chosen: ast.Call | None) -> tuple[list[ast.expr], list[ast.expr]]:
@@ -269,12 +237,12 @@ class Reader(Values):
         best = [one for one in found if one[0]] or found
         return [features for _, features, _ in best], [labels for _, _, labels in best]
 
-    def _tables(self, out: Script, learnt: list[ast.expr]) -> None:
+    def _add_tables(self, out: Script, learnt: list[ast.expr]) -> None:
         """Those that `fit` learns from, the ones named for training first; then those that the file reads besides."""
-        reads = {id(node): node for node, name in self.calls if name.rpartition(".")[2] in READERS}
-        first = [n for e in self._reached(learnt) for n in ast.walk(e) if id(n) in reads]
-        for group in (first, list(reads.values())):
-            paths = [path for node in group if isinstance(node, ast.Call) for path in self._paths(node)]
+        reads = [node for node, name in self.calls if name.rpartition(".")[2] in READERS]
+        reached = {id(n) for e in self._reached(learnt) for n in ast.walk(e)}
+        for group in ([node for node in reads if id(node) in reached], reads):
+            paths = [path for node in group for path in self._paths(node)]
             out.tables += [path for path in sorted(dict.fromkeys(paths), key=place) if path not in out.tables]
 
     def _paths(self, node: ast.Call) -> Iterator[str]:
@@ -286,7 +254,7 @@ class Reader(Values):
                 except Unknown:
                     continue
 
-    def _labelled(self) -> Iterator[str | int]:
+    def _labelled(self) -> Iterator[Column]:
         """The columns of what is called `y`, or of `target = "…"`."""
         for name, values in self.bound.items():
             if LABEL.fullmatch(name):
@@ -294,63 +262,66 @@ class Reader(Values):
                     yield from self._taken(value)
         for name, values in [*self.bound.items(), *((name, [value]) for name, value in self.options.items())]:
             if TARGET.fullmatch(name):
-                yield from (text for value in values for text in self._texts(value))
+                yield from (text for value in values for text in self.texts(value))
         yield from (str(v) for at, v in self.settings.items() if TARGET.fullmatch(at[-1]) and isinstance(v, str))
 
-    def _removed(self) -> Iterator[str | int]:
-        """The columns that are taken out of a table."""
-        for node, name in self.calls:
-            if name.endswith(".pop"):
-                yield from self._taken(node)
-        yield from (column for node, _ in self.calls for column in self._dropped(node))
-
-    def _taken(self, node: ast.expr) -> list[str | int]:
+    def _taken(self, node: ast.expr) -> list[Column]:
         """The columns that an expression takes out of a table: `t["a"]`, `t.a`, `t.loc[:, "a"]`, `t.pop("a")`."""
-        out: list[str | int] = []
+        out: list[Column] = []
         called = {id(n.func) for n in ast.walk(node) if isinstance(n, ast.Call)}
         for inner in ast.walk(node):
-            if isinstance(inner, ast.Subscript):
-                at = inner.slice
-                by_place = isinstance(at, ast.Tuple) and len(at.elts) == 2
-                column = at.elts[1] if isinstance(at, ast.Tuple) and by_place else at
-                out += self._texts(column)
-                out += _place_of(column) if by_place else []
-            elif isinstance(inner, ast.Call) and dotted(inner.func, {}).endswith(".pop") and inner.args:
-                out += self._texts(inner.args[0])
-            elif isinstance(inner, ast.Attribute) and id(inner) not in called and inner.attr not in OF_TABLES:
-                out += [inner.attr] if key_of(inner) and key_of(inner.value) not in {*self.names, "self"} else []
+            match inner:
+                case ast.Subscript(slice=ast.Tuple(elts=[_, column])):
+                    out += [*self.texts(column), *_place_of(column)]
+                case ast.Subscript(slice=column) | ast.Call(func=ast.Attribute(attr="pop"), args=[column, *_]):
+                    out += self.texts(column)
+                case ast.Attribute(value=ast.Name(id=owner), attr=name) if id(inner) not in called:
+                    out += [name] if not NO_COLUMNS.fullmatch(name) and owner not in {*self.names, "self"} else []
         return out
 
-    def _dropped(self, node: ast.AST) -> list[str]:
-        """The columns that a call of `drop` takes away; rows are none."""
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "drop"):
+    def _dropped(self, node: ast.Call) -> list[str]:
+        """The columns that a call of `drop` takes away; not its rows."""
+        if not (isinstance(node.func, ast.Attribute) and node.func.attr == "drop"):
             return []
         given = {k.arg: k.value for k in node.keywords}
+        if "columns" in given:
+            return self.texts(given["columns"])
         axis = given.get("axis") or (node.args[1] if len(node.args) > 1 else None)
-        of_columns = isinstance(axis, ast.Constant) and axis.value in (1, "columns")
-        of_columns = of_columns or any(
-            isinstance(n, ast.Attribute) and n.attr == "columns" for n in ast.walk(node.func)
-        )
-        names = given.get("columns")
-        if names is None and of_columns:
-            names = node.args[0] if node.args else given.get("labels")
-        return self._texts(names) if names is not None else []
+        of_index = any(isinstance(n, ast.Attribute) and n.attr == "columns" for n in ast.walk(node.func))
+        names = node.args[0] if node.args else given.get("labels")
+        of_columns = of_index or (isinstance(axis, ast.Constant) and axis.value in (1, "columns"))
+        return self.texts(names) if of_columns and names is not None else []
 
-    def _columns(self, out: Script, features: list[ast.expr]) -> None:
+    def _add_columns(self, out: Script, features: list[ast.expr]) -> None:
         """Which columns the features of `fit` have no more, and where some are chosen, by which names."""
         reached = [n for e in self._reached(features) for n in ast.walk(e)]
         for node in ast.walk(self.tree):  # what is done to a table in place
             if isinstance(node, ast.Delete):
-                out.drops |= {
-                    t for one in node.targets if isinstance(one, ast.Subscript) for t in self._texts(one.slice)
-                }
+                places = [one.slice for one in node.targets if isinstance(one, ast.Subscript)]
+                out.drops |= {text for place in places for text in self.texts(place)}
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-                out.drops |= set(self._dropped(node.value))
-                popped = dotted(node.value.func, {}).endswith(".pop")
-                out.drops |= {name for name in self._taken(node.value) if isinstance(name, str)} if popped else set()
-        out.drops |= {name for node in reached for name in self._dropped(node)}
-        lists = [n.slice for n in reached if isinstance(n, ast.Subscript) and key_of(n.slice) not in self.each]
+                popped = self._taken(node.value) if dotted(node.value.func, {}).endswith(".pop") else []
+                out.drops |= {*self._dropped(node.value), *(name for name in popped if isinstance(name, str))}
+        out.drops |= {name for node in reached if isinstance(node, ast.Call) for name in self._dropped(node)}
+        chosen = [n.slice for n in reached if isinstance(n, ast.Subscript) and key_of(n.slice) not in self.each]
         by_place = any(isinstance(n, ast.Attribute) and n.attr == "iloc" for n in reached)  # whose names are not known
-        if not by_place and any(self._texts(one, alone=False) for one in lists):
+        if not by_place and any(self._is_list(one) for one in chosen):
             out.uses = {n.value for n in reached if isinstance(n, ast.Constant) and isinstance(n.value, str)}
             out.uses |= {n.attr for n in reached if isinstance(n, ast.Attribute)}
+
+    def _is_list(self, node: ast.expr) -> bool:
+        try:
+            return isinstance(self.value(node), list) and bool(self.texts(node))
+        except Unknown:
+            return False
+
+
+def _place_of(column: ast.expr) -> list[int]:
+    """The place of the one column that `[:, 8]`, `[:, -1:]` or `[:, 8:9]` takes."""
+    first, after = (column.lower, column.upper) if isinstance(column, ast.Slice) else (column, column)
+    try:
+        start, end = (None if bound is None else ast.literal_eval(bound) for bound in (first, after))
+    except ValueError:
+        return []
+    is_one = not isinstance(column, ast.Slice) or (isinstance(start, int) and end == (start + 1 or None))
+    return [start] if isinstance(start, int) and is_one else []

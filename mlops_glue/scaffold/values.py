@@ -1,4 +1,4 @@
-"""The values of expressions, as far as they stand in a file: nothing is run."""
+"""The values of expressions, as far as a file says them: nothing is run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from typing import Any
 
 from mlops_glue.source import dotted
 
-DEEP = 20
+CALLS: dict[str, Any] = {  # what stands in for a function whose arguments are known
+    "os.getcwd": lambda: "",
+    "pathlib.Path.cwd": lambda: "",
+    "os.path.dirname": os.path.dirname,
+    "os.path.abspath": str,
+    "os.path.realpath": str,
+    "os.path.join": os.path.join,
+    "pathlib.Path": os.path.join,
+    "int": int,
+    "float": float,
+    "str": str,
+    "dict": dict,
+}
 
 
 class Unknown(Exception):
@@ -16,127 +28,114 @@ class Unknown(Exception):
 
 
 def key_of(node: ast.AST | None) -> str:
-    """A variable, or an attribute of one (`self.target`), by its name; empty for anything else."""
-    if isinstance(node, ast.Name):
-        return node.id
-    return (
-        f"{node.value.id}.{node.attr}" if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) else ""
-    )
+    """The name of a variable, or of an attribute of one (`self.target`); empty for anything else."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=ast.Name(id=owner), attr=name):
+            return f"{owner}.{name}"
+    return ""
 
 
 class Values:
-    """What the names of one file stand for."""
+    """What the names of one file stand for.
+
+    Args:
+        path: the file, which is what `__file__` is.
+        settings: the values of `params.yaml` by their keys.
+        words: the arguments that follow the file on the command line.
+    """
 
     def __init__(self, path: str, settings: dict[tuple[str, ...], Any], words: list[str]) -> None:
         self.path, self.settings, self.words = path, settings, words
-        self.names: dict[str, str] = {}  # of imports
-        self.bound: dict[str, list[ast.expr]] = {}  # what each name is given, in the order of the file
+        self.names: dict[str, str] = {}  # imported names with their modules
+        self.bound: dict[str, list[ast.expr]] = {}  # what each name is assigned, in the order of the file
         self.options: dict[str, ast.expr] = {}  # the defaults of arguments
 
-    def _texts(self, node: ast.expr, *, alone: bool = True) -> list[str]:
-        """The texts that an expression is: one (where `alone` counts), or a list of some."""
+    def value(self, node: ast.expr) -> Any:
+        """The value of an expression.
+
+        Raises:
+            Unknown: the file does not say it.
+        """
+        try:
+            return self._value(node)
+        except (TypeError, ValueError, IndexError, RecursionError, MemoryError):
+            raise Unknown from None
+
+    def texts(self, node: ast.expr) -> list[str]:
+        """The text that an expression is, or those in a list; empty where it is anything else."""
         try:
             value = self.value(node)
         except Unknown:
             return []
-        if isinstance(value, str):
-            return [value] if alone else []
-        return [v for v in value if isinstance(v, str)] if isinstance(value, list | tuple) else []
+        values = value if isinstance(value, list | tuple) else [value]
+        return [text for text in values if isinstance(text, str)]
 
-    def value(self, node: ast.expr, depth: int = 0) -> Any:
-        """The value of an expression, as far as it stands in the file."""
-        if depth > DEEP:
-            raise Unknown
+    def _value(self, node: ast.expr) -> Any:
         try:
             return ast.literal_eval(node)
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        except ValueError:
             pass
         if key_of(node) in self.bound:
-            return self.value(self.bound[key_of(node)][-1], depth + 1)
-        if isinstance(node, ast.Name) and node.id in self.options:
-            return self.value(self.options[node.id], depth + 1)
-        if isinstance(node, ast.Name) and node.id == "__file__":
-            return self.path
-        if isinstance(node, ast.List | ast.Tuple):
-            return [self.value(one, depth + 1) for one in node.elts]
-        if isinstance(node, ast.JoinedStr):
-            return "".join(str(self.value(one, depth + 1)) for one in node.values)
-        if isinstance(node, ast.FormattedValue):
-            return self.value(node.value, depth + 1)
-        if isinstance(node, ast.Attribute) and node.attr == "parent":
-            return os.path.dirname(str(self.value(node.value, depth + 1)))  # noqa: PTH120
-        if isinstance(node, ast.IfExp):  # `sys.argv[1] if len(sys.argv) > 1 else 100`
-            return self.value(node.orelse, depth + 1)
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
-            parts = [self.value(n, depth + 1) for n in (node.left, node.right)]
-            if all(isinstance(part, str) for part in parts):
-                return os.path.join(*parts)  # noqa: PTH118
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            left, right = (self.value(n, depth + 1) for n in (node.left, node.right))
-            if type(left) is type(right) and isinstance(left, str | list):
-                return left + right
-        if isinstance(node, ast.Attribute) and node.attr in self.options:
-            return self.value(self.options[node.attr], depth + 1)
-        if isinstance(node, ast.Call):
-            return self._call(node, depth)
-        if isinstance(node, ast.Subscript):
-            return self._setting(node)
+            return self._value(self.bound[key_of(node)][-1])
+        match node:
+            case ast.Name(id="__file__"):
+                return self.path
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in self.options:
+                return self._value(self.options[name])
+            case ast.Attribute(attr="parent", value=inner):
+                return os.path.dirname(self._value(inner))  # noqa: PTH120
+            case ast.List(elts=items) | ast.Tuple(elts=items):
+                return [self._value(item) for item in items]
+            case ast.JoinedStr(values=parts):
+                return "".join(str(self._value(part)) for part in parts)
+            case ast.FormattedValue(value=inner) | ast.IfExp(orelse=inner):  # argv[1] if len(argv) > 1 else 100
+                return self._value(inner)
+            case ast.BinOp(op=ast.Div(), left=left, right=right):
+                return os.path.join(self._value(left), self._value(right))  # noqa: PTH118
+            case ast.BinOp(op=ast.Add(), left=left, right=right):
+                return self._value(left) + self._value(right)
+            case ast.Call(func=ast.Attribute(attr="resolve" | "absolute" | "as_posix", value=inner)):
+                return self._value(inner)
+            case ast.Call() if (name := dotted(node.func, self.names)) in CALLS:
+                named = {k.arg: self._value(k.value) for k in node.keywords if k.arg}
+                return CALLS[name](*map(self._value, node.args), **named)
+            case ast.Subscript(value=inner, slice=at) if dotted(inner, self.names) == "sys.argv":
+                return [self.path, *self.words][ast.literal_eval(at)]
+            case ast.Subscript():
+                return self._setting(self._keys(node))
         raise Unknown
 
-    def _call(self, node: ast.Call, depth: int) -> Any:
-        name = dotted(node.func, self.names)
-        if name in ("os.getcwd", "pathlib.Path.cwd"):
-            return ""
-        if name == "os.path.dirname" and node.args:
-            return os.path.dirname(str(self.value(node.args[0], depth + 1)))  # noqa: PTH120
-        if name in ("os.path.abspath", "os.path.realpath") and node.args:
-            return self.value(node.args[0], depth + 1)
-        if isinstance(node.func, ast.Attribute) and node.func.attr in ("resolve", "absolute", "as_posix"):
-            return self.value(node.func.value, depth + 1)
-        if name in ("os.path.join", "pathlib.Path") and node.args:
-            return os.path.join(*(str(self.value(a, depth + 1)) for a in node.args))  # noqa: PTH118
-        if name in ("int", "float", "str") and len(node.args) == 1:
-            try:
-                return {"int": int, "float": float, "str": str}[name](self.value(node.args[0], depth + 1))
-            except (ValueError, TypeError):
-                raise Unknown from None
-        if name == "dict" and not node.args:
-            return {k.arg: self.value(k.value, depth + 1) for k in node.keywords if k.arg}
-        raise Unknown
-
-    def _setting(self, node: ast.Subscript) -> Any:
-        """`params["train"]["n"]` of params.yaml, where its keys end so once; `sys.argv[1]` of the pipeline."""
-        if dotted(node.value, self.names) == "sys.argv":
-            try:
-                return [self.path, *self.words][ast.literal_eval(node.slice)]
-            except (ValueError, TypeError, IndexError):
-                raise Unknown from None
-        keys: list[str] = []
-        inner: ast.expr = node
-        while isinstance(inner, ast.Subscript) and isinstance(inner.slice, ast.Constant):
-            keys.insert(0, str(inner.slice.value))
-            inner = inner.value
-            last = (self.bound.get(key_of(inner)) or [inner])[-1]
-            if isinstance(inner, ast.Name) and isinstance(last, ast.Subscript) and last is not node:
-                inner = last
+    def _setting(self, keys: list[str]) -> Any:
+        """`params["train"]["n"]` of params.yaml, where a single key ends so."""
         found = [value for at, value in self.settings.items() if keys and at[-len(keys) :] == tuple(keys)]
         if len(found) != 1:
             raise Unknown
         return found[0]
 
-    def _defaults(self, arguments: ast.arguments) -> None:
+    def _keys(self, node: ast.expr) -> list[str]:
+        """The keys of nested subscripts, also of a variable that holds one."""
+        match node:
+            case ast.Subscript(value=inner, slice=ast.Constant(value=key)):
+                return [*self._keys(inner), str(key)]
+            case ast.Name(id=name) if name in self.bound:
+                return self._keys(self.bound[name][-1])
+        return []
+
+    def add_defaults(self, arguments: ast.arguments) -> None:
+        """Remember the defaults of a function's parameters."""
         named = [*arguments.posonlyargs, *arguments.args]
         pairs = list(zip(reversed(named), reversed(arguments.defaults), strict=False))
         pairs += [(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is not None]
         for argument, default in pairs:
             self.options.setdefault(argument.arg, default)
 
-    def _option(self, node: ast.Call) -> None:
-        flags = [a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        default = next((k.value for k in node.keywords if k.arg == "default"), None)
-        dest = next(
-            (k.value.value for k in node.keywords if k.arg == "dest" and isinstance(k.value, ast.Constant)), None
-        )
-        long = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")
-        if default is not None and long:
-            self.options[str(dest or long.lstrip("-").replace("-", "_"))] = default
+    def add_option(self, node: ast.Call) -> None:
+        """Remember the default of a command line option: `add_argument("--trees", default=10)`."""
+        flags = [flag for argument in node.args for flag in self.texts(argument)]
+        given = {k.arg: k.value for k in node.keywords}
+        name = next((flag for flag in flags if flag.startswith("--")), flags[0] if flags else "")
+        destinations = self.texts(given["dest"]) if "dest" in given else [name.lstrip("-").replace("-", "_")]
+        if "default" in given and destinations:
+            self.options[destinations[0]] = given["default"]

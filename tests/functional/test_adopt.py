@@ -214,7 +214,6 @@ def test_what_a_script_builds(code: str, estimator: str | None, params: dict[str
         ("X, y = df.drop(columns=['churn']), df['churn']", "churn"),
         ("T = 'churn'\ny_all = df[T].to_numpy()", "churn"),
         ("labels = df.pop('churn')", "churn"),
-        ("X = df.drop('churn', axis=1)", "churn"),
         ("y = df.churn", "churn"),
         ("def load(target='churn'):\n    y = df[target]", "churn"),
         ("y = (df['churn'] == 'yes').astype(int)", "churn"),
@@ -250,7 +249,7 @@ def test_which_column_is_predicted(code: str, target: str | int) -> None:
     code = "from sklearn.svm import SVC\n" + code
     found = scripts.read("a.py", code, {("base", "target_col"): "churn"}, ["in.csv", "churn"])
     assert found is not None
-    assert next(tier for tier in found.tiers() if tier)[0] == target
+    assert next(tier for tier in found.tiers if tier)[0] == target
 
 
 def test_no_python_is_no_script() -> None:
