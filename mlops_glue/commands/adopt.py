@@ -24,7 +24,7 @@ def adopt(path: str, data: str | None, target: str | None, task: str | None, *, 
     answers = scaffold.propose(root, top, data, target, task)
     made = manifest.render(answers)
     files = scaffold.to_write(made)
-    undo.check(root, files, ["dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])
+    undo.check(root, [*files, "dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])
     console.result(own_folder.as_diff(files))
     if agree(f"Write these into {root}?"):
         scaffold.write(root, answers, made)

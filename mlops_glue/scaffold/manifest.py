@@ -56,15 +56,16 @@ def dotted(name: str) -> str:
     return f".{name}" if name in ("gitignore", "dvcignore") else name
 
 
-def record(root: Path, command: str, answers: Answers, made: Mapping[str, str | None], written: Iterable[str]) -> None:
-    """Record what a command made and which of it was written; what an earlier call of it wrote stays recorded."""
-    parts = load(root)
+def recorded(
+    parts: dict[str, Part], command: str, answers: Answers, made: Mapping[str, str], written: Iterable[str]
+) -> dict[str, Part]:
+    """The record with what a command made and which of it is written; what an earlier call of it wrote stays."""
     before = parts.get(command, Part(__version__, {}, {}))
-    files = {path: None for path, text in made.items() if text is not None} | before.files
-    files |= {path: made[path] for path in written}
+    files = dict.fromkeys(made) | before.files | {path: made[path] for path in written}
     files.pop(layout.SCHEMA, None)  # nobody edits it: it is written as it is now
-    if command not in parts or files != before.files:
-        write(root, {**parts, command: Part(__version__, {**answers, **before.answers}, files)})
+    if command in parts and files == before.files:
+        return parts
+    return {**parts, command: Part(__version__, {**answers, **before.answers}, files)}
 
 
 def load(root: Path) -> dict[str, Part]:

@@ -1,16 +1,19 @@
-"""A file that glue wrote and the user edited: what this version's templates make of it is merged into the edits."""
+"""Files that glue wrote and the user may have edited: what this version makes of them is merged into the edits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlops_glue import __version__
+from mlops_glue import __version__, files, layout
 from mlops_glue.adapters import git
 from mlops_glue.errors import CheckFailed
-from mlops_glue.scaffold import manifest
+from mlops_glue.scaffold import manifest, undo
+from mlops_glue.scaffold.manifest import Part
 
-OURS = "yours"  # how the marks of a conflict call the file as it is
+OURS = "yours"  # the name of the user's side in the marks of a conflict
 CHANGES = ("new", "updated", "merged", "conflict", "removed")
 
 
@@ -20,46 +23,42 @@ class File:
 
     path: str  # from the project folder
     outcome: str  # one of CHANGES, or unchanged, deleted (by the user), yours (not glue's)
-    text: str | None = None  # None: not there
+    text: str | None = None  # None: no such file
 
 
-def merge(root: Path, path: str, part: manifest.Part, new: str | None, mark: str = "") -> File:
-    """A file by what it is, what it was made as, and what it would be made as now.
+def merge(root: Path, path: str, part: Part, new: str | None, mark: str = "") -> File:
+    """Decide what a file will be by what it is, what it was made as, and what it would be made as now.
 
     Args:
         root: the project folder.
         path: the file.
-        part: what was written, and by whom.
+        part: the record of what was written.
         new: its text by the current templates; None where it is not asked for any more.
         mark: how it begins while it is glue's.
     """
-    there, base = read(root / path), part.files.get(path)
-    if there is None and (new is None or path not in part.files):
+    current, base = read(root / path), part.files.get(path)
+    if current is None and (new is None or path not in part.files):
         return File(path, "unchanged" if new is None else "new", new)
-    if there is None:
+    if current is None:
         return File(path, "yours" if base is None else "deleted")
-    if there == new:
+    if current == new:
         return File(path, "unchanged", new)
-    if base is None or not there.startswith(mark) or (new is None and there != base):
-        return File(path, "yours", there)
+    if base is None or not current.startswith(mark) or (new is None and current != base):
+        return File(path, "yours", current)
     if new is None:
         return File(path, "removed")
     if base == new:
-        return File(path, "unchanged", there)
-    if there == base:
+        return File(path, "unchanged", current)
+    if current == base:
         return File(path, "updated", new)
-    return _three_way(path, there, base, new, part.version)
-
-
-def _three_way(path: str, there: str, base: str, new: str, version: str) -> File:
-    labels = (OURS, f"as glue {version} wrote it", f"glue {__version__}")
-    ours, common, theirs = (text.encode("utf-8", "surrogateescape") for text in (there, base, new))
-    merged, conflicts = git.merge_file(ours, common, theirs, labels)
+    labels = (OURS, f"as glue {part.version} wrote it", f"glue {__version__}")
+    ours, common, theirs = (text.encode("utf-8", "surrogateescape") for text in (current, base, new))
+    merged, has_conflicts = git.merge_file(ours, common, theirs, labels)
     text = merged.decode("utf-8", "surrogateescape")
-    return File(path, "conflict" if conflicts else "unchanged" if text == there else "merged", text)
+    return File(path, "conflict" if has_conflicts else "unchanged" if text == current else "merged", text)
 
 
-def check_resolved(root: Path, parts: dict[str, manifest.Part]) -> None:
+def check_resolved(root: Path, parts: dict[str, Part]) -> None:
     """No file holds a conflict of an earlier merge.
 
     Raises:
@@ -71,14 +70,45 @@ def check_resolved(root: Path, parts: dict[str, manifest.Part]) -> None:
                 raise CheckFailed(f"{path}:{number} holds both sides of a merge", hint="choose, then again")
 
 
+def after(part: Part, merged: list[File], made: Mapping[str, str | None]) -> Part:
+    """The record once the files are written: the next merge begins from what was made now."""
+    bases = {file.path: None if file.outcome == "yours" else made[file.path] for file in merged}
+    texts = {path: text for path, text in bases.items() if text is not None or made[path] is not None}
+    return replace(part, version=__version__, files=texts)
+
+
+@contextlib.contextmanager
+def written(root: Path, merged: list[File], parts: dict[str, Part], others: list[str]) -> Iterator[None]:
+    """Write the files and the record, then run the block; where anything fails, all is as before.
+
+    Args:
+        root: the project folder, which is made where it is not there.
+        merged: files; those that change are written.
+        parts: the record, by command.
+        others: what the block writes.
+    """
+    changed = [file for file in merged if file.outcome in CHANGES]
+    undo.check(root, [file.path for file in changed if file.outcome == "new"])
+    with undo.undone_on_failure(root, [*(file.path for file in changed), layout.GENERATED, *others]):
+        for file in changed:
+            write(root / file.path, file)
+        if parts != manifest.load(root):
+            manifest.write(root, parts)
+        yield
+
+
+def write(place: Path, file: File) -> None:
+    """Write a file, with the line ends that it has, or remove it."""
+    if file.text is None:
+        place.unlink()
+        return
+    ends = "\r\n" if place.exists() and b"\r\n" in place.read_bytes() else "\n"
+    with files.atomic(place) as temporary:
+        temporary.write_bytes(file.text.replace("\n", ends).encode("utf-8", "surrogateescape"))
+
+
 def read(place: Path) -> str | None:
     """The text with bare line feeds; None where there is no such file."""
     if not place.is_file():
         return None
     return place.read_bytes().decode("utf-8", "surrogateescape").replace("\r\n", "\n")
-
-
-def as_it_was(place: Path, text: str) -> bytes:
-    """With the line ends that the file has."""
-    ends = "\r\n" if place.exists() and b"\r\n" in place.read_bytes() else "\n"
-    return text.replace("\n", ends).encode("utf-8", "surrogateescape")

@@ -19,6 +19,7 @@ from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.scaffold import manifest, undo
 from mlops_glue.scaffold.commit import due
 from mlops_glue.scaffold.manifest import Answers
+from mlops_glue.scaffold.merge import File, written
 from mlops_glue.scaffold.plan import path_in
 
 
@@ -73,7 +74,8 @@ class NewProject:
             UsageError: a file is in the way, or git ignores one.
             ConfigError: the project's own `glue.yaml` is wrong.
         """
-        undo.check(self.root, self.missing, [*self.pointers, "dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED])
+        others = [*self.pointers, "dvc.yaml", "dvc.lock", ".dvc/config", layout.GENERATED]
+        undo.check(self.root, [*self.missing, *others])
         dvc_yaml.check_names(self.root)
         if layout.CONFIG not in self.missing:
             configs.load(self.root, tables=False)
@@ -85,18 +87,15 @@ class NewProject:
 
     def write(self) -> str | None:
         """Write everything, or nothing where it fails. Returns what to type to commit it; None outside git."""
-        written = [*self.missing, *self.tables, *self.pointers, layout.GENERATED]
-        with undo.undone_on_failure(self.root, written):
-            self.root.mkdir(parents=True, exist_ok=True)
+        new = [File(path, "new", text) for path, text in self.missing.items()]
+        parts = manifest.recorded(manifest.load(self.root), "init", self.answers, self.files, self.missing)
+        with written(self.root, new, parts, [*self.tables, *self.pointers]):
             dvc.init(self.root, git=git.init(self.root))
-            for path, text in self.missing.items():
-                write_text(self.root / path, text)  # over the empty .dvcignore of dvc init too
             for source, path in zip(self.sources, self.tables, strict=True):
                 self._add_table(source, path)
             config = configs.load(self.root)
             dvc_yaml.sync(config, self.root)
             dvc_yaml.name_remote(config, self.root)
-            manifest.record(self.root, "init", self.answers, self.files, self.missing)
             return due(self.root, "glue init", [*self.missing, *self.pointers, "dvc.yaml"])
 
     def _add_table(self, source: Path, path: str) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mlops_glue import layout
 from mlops_glue.errors import UsageError
-from mlops_glue.files import write_text
-from mlops_glue.scaffold import manifest
-from mlops_glue.scaffold.undo import undone_on_failure
+from mlops_glue.scaffold import manifest, merge
 
 
 def free_place(top: Path, path: str) -> Path:
@@ -45,10 +43,9 @@ def as_diff(files: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-@contextlib.contextmanager
 def written(
     root: Path, files: Mapping[str, str], answers: manifest.Answers, made: Mapping[str, str] | None = None
-) -> Iterator[None]:
+) -> contextlib.AbstractContextManager[None]:
     """Make the folder with these files and their record; it is removed again where the block fails.
 
     Args:
@@ -57,9 +54,5 @@ def written(
         answers: the values of the templates.
         made: the texts of all templates, where some are not to be written; default `files`.
     """
-    with undone_on_failure(root, [*files, layout.GENERATED]):
-        root.mkdir()
-        for name, text in files.items():
-            write_text(root / name, text)
-        manifest.record(root, "init", answers, made or files, files)
-        yield
+    parts = manifest.recorded({}, "init", answers, made or files, files)
+    return merge.written(root, [merge.File(path, "new", text) for path, text in files.items()], parts, [])

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
-
-from mlops_glue import __version__
 
 WHEEL = r"^\./vendor/mlops_glue-([^-]+)-.*?\.whl"  # where no index has this glue
 
@@ -49,20 +44,3 @@ def _needs(file: Path) -> Iterator[Requirement]:
         if need.name == "mlops-glue":
             of_glue = [Requirement(text) for text in importlib.metadata.requires("mlops-glue") or []]
             yield from (n for n in of_glue if n.marker and any(n.marker.evaluate({"extra": e}) for e in need.extras))
-
-
-def vendoring(root: Path) -> str | None:
-    """The commands that put glue's wheel into `vendor/`, where it was installed from no index and is not there yet."""
-    text = importlib.metadata.distribution("mlops-glue").read_text("direct_url.json")
-    if text is None or list((root / "vendor").glob(f"mlops_glue-{__version__}-*.whl")):
-        return None
-    origin = json.loads(text)
-    url = origin["url"].removeprefix("file://")
-    if "dir_info" in origin:
-        words = ["uv", "build", "--wheel", "--out-dir", "vendor", unquote(url)]
-    elif origin["url"].startswith("file://"):
-        words = ["cp", unquote(url), "vendor/"]
-    else:
-        kind = origin.get("vcs_info", {}).get("vcs")
-        words = ["pip", "wheel", "--no-deps", "--wheel-dir", "vendor", f"{kind}+{url}" if kind else url]
-    return f"mkdir -p vendor && {shlex.join(words)} && glue ci"

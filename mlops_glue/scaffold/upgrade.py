@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -13,22 +12,20 @@ from mlops_glue import __version__, layout
 from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.errors import GlueError, UsageError, brief
-from mlops_glue.files import atomic
 from mlops_glue.pipeline import dvc_yaml
-from mlops_glue.scaffold import manifest, undo, workflows
+from mlops_glue.scaffold import manifest, workflows
 from mlops_glue.scaffold.manifest import Part
-from mlops_glue.scaffold.merge import CHANGES, File, as_it_was, check_resolved, merge, read
+from mlops_glue.scaffold.merge import CHANGES, File, after, check_resolved, merge, read, written
 
 log = logging.getLogger(__name__)
 
 
 class Upgrade(NamedTuple):
-    """Every file as it will be, and the record before and after."""
+    """Every file as it will be, and the record of them."""
 
     root: Path
     files: list[File]
-    before: dict[str, Part]
-    after: dict[str, Part]
+    parts: dict[str, Part]
 
     @property
     def changed(self) -> list[File]:
@@ -56,14 +53,14 @@ def plan(root: Path) -> Upgrade:
         )
     check_version(parts.values())
     check_resolved(root, parts)
-    files, after = _of_init(root, parts["init"])
+    files, changes = _of_init(root, parts["init"])
     config = next((file for file in files if file.path == layout.CONFIG), None)
     if config is not None and config.outcome == "conflict":
         log.warning("dvc.yaml and workflows follow from %s: once it is resolved, glue upgrade again", layout.CONFIG)
     else:
-        more, after_ci = _of_config(root, parts.get("ci"), config.text if config else None)
-        files, after = files + more, after | after_ci
-    return Upgrade(root, files, parts, after)
+        more, of_ci = _of_config(root, parts.get("ci"), config.text if config else None)
+        files, changes = files + more, changes | of_ci
+    return Upgrade(root, files, {**parts, **changes})
 
 
 def check_version(parts: Iterable[Part]) -> None:
@@ -95,7 +92,7 @@ def _of_init(root: Path, part: Part) -> tuple[list[File], dict[str, Part]]:
     schema = made.pop(layout.SCHEMA)
     files = [merge(root, path, part, text) for path, text in made.items()]
     outcome = "unchanged" if read(root / layout.SCHEMA) == schema else "updated"
-    return [*files, File(layout.SCHEMA, outcome, schema)], {"init": _after(part, files, made)}
+    return [*files, File(layout.SCHEMA, outcome, schema)], {"init": after(part, files, made)}
 
 
 def _of_config(root: Path, part: Part | None, text: str | None) -> tuple[list[File], dict[str, Part]]:
@@ -106,37 +103,38 @@ def _of_config(root: Path, part: Part | None, text: str | None) -> tuple[list[Fi
             return [], {}
         pipeline = dvc_yaml.stale(config, root)
         files = [File("dvc.yaml", "updated" if pipeline else "unchanged", pipeline)]
-        top = git.top(root)
-        if part is None or top is None:
-            return files, {}
-        made = workflows.workflow_files(config, root, top)
+        merged, after_ci = _of_workflows(root, config, part) if part is not None else ([], {})
+        return files + merged, after_ci
     except GlueError as error:
         log.warning("dvc.yaml and workflows are left as they are: %s", error.message.splitlines()[0])
         return [], {}
-    by_path = {workflows.relative(path, root): text for path, text in made.items()}
-    merged = [merge(root, path, part, text, mark=workflows.MARK) for path, text in by_path.items()]
-    return files + merged, {"ci": _after(part, merged, by_path)}
 
 
-def _after(part: Part, files: list[File], made: Mapping[str, str | None]) -> Part:
-    """The record once the files are written: the next merge begins from what was brought now."""
-    bases = {file.path: None if file.outcome == "yours" else made[file.path] for file in files}
-    texts = {path: text for path, text in bases.items() if text is not None or made[path] is not None}
-    return replace(part, version=__version__, files=texts)
+def _of_workflows(root: Path, config: configs.Config, part: Part) -> tuple[list[File], dict[str, Part]]:
+    top = git.top(root)
+    if top is None:
+        raise UsageError(f"{root} is in no git repository, and workflows belong to one", hint="git init")
+    made = workflows.workflow_files(config, root, top)
+    merged = [merge(root, path, part, text, mark=workflows.MARK) for path, text in made.items()]
+    return merged, {"ci": after(part, merged, made)}
+
+
+def plan_workflows(root: Path, config: configs.Config) -> Upgrade:
+    """Merge what `glue ci` writes; unlike in an upgrade, a file that was deleted comes back.
+
+    Raises:
+        UsageError: the project is in no git repository.
+        CheckFailed: a file holds a conflict of an earlier merge.
+    """
+    parts = manifest.load(root)
+    part = parts.get("ci", Part(__version__, {}, {}))
+    check_resolved(root, {"ci": part})
+    there = {path: text for path, text in part.files.items() if (root / path).exists()}
+    files, changes = _of_workflows(root, config, replace(part, files=there))
+    return Upgrade(root, files, {**parts, **changes})
 
 
 def write(upgrade: Upgrade) -> None:
-    """Write every file in full beside its place, and only then each in it; nothing where one fails."""
-    root, changed = upgrade.root, upgrade.changed
-    undo.check_committed(root, [file.path for file in changed if file.outcome == "new"])
-    with undo.undone_on_failure(root, [*(file.path for file in changed), layout.GENERATED]):
-        with contextlib.ExitStack() as stack:
-            for file in changed:
-                if file.text is not None:
-                    place = root / file.path
-                    stack.enter_context(atomic(place)).write_bytes(as_it_was(place, file.text))
-        for file in changed:
-            if file.text is None:
-                (root / file.path).unlink()
-        if any(part.files != upgrade.before[name].files for name, part in upgrade.after.items()):
-            manifest.write(root, {**upgrade.before, **upgrade.after})
+    """Write every file and the record, or nothing where one fails."""
+    with written(upgrade.root, upgrade.files, upgrade.parts, []):
+        pass

@@ -32,8 +32,8 @@ def prefix(root: Path, top: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", root.relative_to(top).as_posix().replace("/", "--")) + "-"
 
 
-def workflow_files(config: configs.Config, root: Path, top: Path) -> dict[Path, str | None]:
-    """The text of each file by path; None where the config asks for no such file."""
+def workflow_files(config: configs.Config, root: Path, top: Path) -> dict[str, str | None]:
+    """The text of each file by its path from the project folder; None where the config asks for no such file."""
     chosen = configs.in_environment(config, config.ci.env)
     values = _values(config, chosen, root, top)
     folder = layout.templates() / "ci"
@@ -43,12 +43,12 @@ def workflow_files(config: configs.Config, root: Path, top: Path) -> dict[Path, 
 
     asked = {"test": True, "train": values["tracked"], "deploy": values["tracked"]}
     asked["monitor"] = values["tracked"] and config.ci.schedule is not None
-    workflows = top / ".github" / "workflows"
+    github = Path(os.path.relpath(top / ".github", root)).as_posix()
     return {
-        **{workflows / f"{values['prefix']}{n}.yml": text(f"{n}.yml") if asked[n] else None for n in WORKFLOWS},
-        top / ".github" / "dependabot.yml": text("dependabot.yml"),
-        root / "Makefile": text("Makefile"),
-        root / "requirements.in": text("requirements.in"),
+        **{f"{github}/workflows/{values['prefix']}{n}.yml": text(f"{n}.yml") if asked[n] else None for n in WORKFLOWS},
+        f"{github}/dependabot.yml": text("dependabot.yml"),
+        "Makefile": text("Makefile"),
+        "requirements.in": text("requirements.in"),
     }
 
 
@@ -135,8 +135,3 @@ def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
     if chosen.monitor.labels is not None and chosen.monitor.labels.url is not None:
         found.add("postgres")
     return sorted(found)
-
-
-def relative(path: Path, root: Path) -> str:
-    """A path as the record has it: from the project folder, above which the workflows may be."""
-    return Path(os.path.relpath(path, root)).as_posix()

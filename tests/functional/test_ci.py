@@ -175,7 +175,7 @@ def test_in_a_folder_of_a_bigger_repository(variants: Path) -> None:
 def test_stale_files_are_told_and_written_again(tmp_path: Path, glue: Glue) -> None:
     root = project(tmp_path / "p", {})
     commit(root)
-    assert "missing   .github/workflows/test.yml" in glue("ci", "--check", cwd=root, code=1).stdout
+    assert "new       .github/workflows/test.yml" in glue("ci", "--check", cwd=root, code=1).stdout
     glue("ci", cwd=root)
     glue("ci", "--check", cwd=root, code=1)  # the lock file is not there
     (root / "requirements.lock").write_text("")
@@ -188,7 +188,7 @@ def test_stale_files_are_told_and_written_again(tmp_path: Path, glue: Glue) -> N
         ".github/workflows/monitor.yml",
         "Makefile",
     ]
-    assert (told[".github/workflows/monitor.yml"], told["Makefile"]) == ("left over", "stale")
+    assert (told[".github/workflows/monitor.yml"], told["Makefile"]) == ("removed", "updated")
     glue("ci", cwd=root)
     assert not (root / ".github/workflows/monitor.yml").exists()
     glue("ci", "--check", cwd=root)
@@ -213,7 +213,7 @@ def test_the_requirements_follow_the_config(tmp_path: Path, glue: Glue) -> None:
     glue("ci", cwd=root)
     lock(root)
     (root / "glue.yaml").write_text((root / "glue.yaml").read_text().replace('"prod"', '"prod", "cloud": "aws"'))
-    assert "stale     requirements.in" in glue("ci", "--check", cwd=root, code=1).stdout
+    assert "updated   requirements.in" in glue("ci", "--check", cwd=root, code=1).stdout
     glue("ci", cwd=root)
     assert ",s3," in (root / "requirements.in").read_text()
     (root / "vendor").mkdir()
@@ -262,11 +262,10 @@ def test_the_jobs_have_the_projects_python(files: dict[str, str], wanted: str, t
 
 
 def test_a_glue_that_no_index_has(tmp_path: Path, glue: Glue) -> None:
-    """The way to its wheel is printed as commands that work, and `make lock` leads there."""
+    """`make lock` says what is missing."""
     root = project(tmp_path / "p", {})
     commit(root)
-    said = glue("ci", cwd=root).stderr  # here glue is installed from this checkout
-    assert f"make lock needs its wheel in vendor/: mkdir -p vendor && uv build --wheel --out-dir vendor {ROOT}" in said
+    glue("ci", cwd=root)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/uv").symlink_to("/bin/false")
     env = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
@@ -274,7 +273,7 @@ def test_a_glue_that_no_index_has(tmp_path: Path, glue: Glue) -> None:
     assert done.returncode and f"if no index has mlops-glue {__version__}: put its wheel into vendor/" in done.stderr
     (root / "vendor").mkdir()
     (root / "vendor" / f"mlops_glue-{__version__}-py3-none-any.whl").write_text("")
-    assert "vendor/" not in glue("ci", cwd=root).stderr
+    glue("ci", cwd=root)
     done = subprocess.run(["make", "lock"], cwd=root, env=env, capture_output=True, text=True, check=False)
     assert done.returncode and "no index" not in done.stderr
 

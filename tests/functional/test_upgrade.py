@@ -117,7 +117,7 @@ def test_edits_stay_new_parts_come_in_and_a_conflict_is_shown_as_git_shows_it(pr
     (project / "Makefile").write_text(text.partition("=======\n")[0])
     assert "nothing to bring" in glue("upgrade", "--check", cwd=project).stdout
     assert not (project / "README.md").exists()
-    assert "edited    Makefile" in glue("ci", cwd=project).stdout
+    assert "unchanged Makefile" in glue("ci", cwd=project).stdout
     assert "\nmine:" in (project / "Makefile").read_text()
 
 
