@@ -158,20 +158,13 @@ def as_datetime(
     return np.asarray(values.cast(pa.timestamp("us"), safe=not truncate).to_numpy().astype("datetime64[us]"))
 
 
-def timestamps_utc(
-    table: pa.Table,
-    columns: list[str],
-    day_first: bool | None = None,
-    *,
-    hint: str | None = "every row needs one, or none: split: {by: random} needs no timestamp",
-) -> np.ndarray[Any, Any]:
+def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None = None) -> np.ndarray[Any, Any]:
     """When each row happened: datetime64[us] in UTC of shape (rows,), from one column or from the parts of a date.
 
     Args:
         table: the rows.
         columns: one, or those of year, month, day and, if any, hour and minute.
         day_first: how text is written; None: the column itself decides.
-        hint: what to do where rows have none.
 
     Raises:
         DataError: a value is not a date, or is null.
@@ -189,7 +182,8 @@ def timestamps_utc(
         row = f", row {error.row + 1}" if isinstance(error, InvalidValue) else ""
         raise DataError(f"timestamp {name}{row}: {first_line(error)}", hint=WRITE_DATES) from None
     if np.isnat(when).any():
-        raise DataError(f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none", hint=hint)
+        problem = f"timestamp {name}: {int(np.isnat(when).sum())} of {len(when)} rows have none"
+        raise DataError(problem, hint="give each row one, or take those rows out of the table")
     return when
 
 

@@ -88,52 +88,45 @@ def is_empty(config: Config, root: Path, features: FeatureList) -> bool:
 
 
 def feature_list(config: Config, root: Path, repository: Repository, table: pa.Table) -> FeatureList:
-    """What `features.use` names, and what each is called among the model's columns, beside those of the labels' table.
+    """What `features.use` names, and the name of each among the model's columns, next to those of the labels' table.
 
     Raises:
         ConfigError: a view, a feature or a key column is not there.
     """
-    views, request = repository.views(config.features.use)
-    columns = table.column_names
-    _check_keys(config, views, request, columns)
-    asked = config.features.use
-    wanted = {ref for view in views for ref in (f"{view.name}:{f}" for f in view.features)}
-    refs = [r for r in asked if r in wanted] if isinstance(asked, list) else sorted(wanted)
+    asked, columns, clock = config.features.use, table.column_names, config.source.timestamp
+    views, request = repository.views(asked)
+    keys = {column: f"view {view.name} is about" for view in views for column in view.keys.values()}
+    _check_columns(config, {**dict.fromkeys(request, "an on-demand view takes"), **keys}, columns)
+    known = [f"{view.name}:{feature}" for view in views for feature in view.features]
+    refs = [ref for ref in asked if ref in known] if isinstance(asked, list) else sorted(set(known))
     short = [ref.partition(":")[2] for ref in refs]
     named = {
         # two views may have a feature of one name, and the labels' table a column of it
         ref.replace(":", "__") if short.count(name) > 1 or name in columns else name: ref
         for ref, name in zip(refs, short, strict=True)
     }
-    delay_s = config.features.delay_s
-    _check_ages(views, delay_s)
     return FeatureList(
-        asked, views, named, request, transform_hash(config, root), *_written(config, table, views, request), delay_s
+        use=asked,
+        views=views,
+        columns=named,
+        request=request,
+        transform=transform_hash(config, root),
+        types={name: str(table.schema.field(name).type) for name in sorted(keys)},
+        day_first=isinstance(clock, str) and bool(infer_day_first(table.column(clock))),
+        request_types={name: str(table.schema.field(name).type) for name in sorted(request)},
+        delay_s=config.features.delay_s,
     )
 
 
-def _check_ages(views: list[FeatureView], delay_s: float) -> None:
-    """With a delay as long as its TTL, a view is never served."""
+def _check_columns(config: Config, needed: dict[str, str], columns: list[str]) -> None:
     problems = [
-        f"{layout.CONFIG} features.delay: {delay_s:g} s is not shorter than the TTL of view {view.name}, "
-        f"{view.ttl_s:g} s: nothing of it would be served"
-        for view in views
-        if 0 < view.ttl_s <= delay_s
+        f"{layout.CONFIG} features.use: {why} {column!r}, which the labels' table {config.source.path} does not have "
+        f"({did_you_mean(column, columns)})"
+        for column, why in needed.items()
+        if column not in columns
     ]
     if problems:
         raise ConfigError(problems)
-
-
-def _written(
-    config: Config, table: pa.Table, views: list[FeatureView], request: list[str]
-) -> tuple[dict[str, str], bool, dict[str, str]]:
-    """The types of the key columns, whether times as text begin with the day, and the types of request columns."""
-    keys = {column for view in views for column in view.keys.values()}
-    clock = config.source.timestamp
-    keys_of, request_of = (
-        {name: str(table.schema.field(name).type) for name in sorted(names)} for names in (keys, request)
-    )
-    return keys_of, isinstance(clock, str) and bool(infer_day_first(table.column(clock))), request_of
 
 
 def transform_hash(config: Config, root: Path) -> str | None:
@@ -144,24 +137,6 @@ def transform_hash(config: Config, root: Path) -> str | None:
     for path in project_files(config.features.transform, root):
         total.update(f"{path}\0".encode() + (root / path).read_bytes())
     return total.hexdigest()
-
-
-def _check_keys(config: Config, views: list[FeatureView], request: list[str], columns: list[str]) -> None:
-    problems = [
-        f"{layout.CONFIG} features.use: view {view.name} is about {column!r}, which the labels' table "
-        f"{config.source.path} does not have ({did_you_mean(column, columns)})"
-        for view in views
-        for column in view.keys.values()
-        if column not in columns
-    ]
-    problems += [
-        f"{layout.CONFIG} features.use: an on-demand view takes {name!r} from the request, which the labels' table "
-        f"{config.source.path} does not have ({did_you_mean(name, columns)})"
-        for name in request
-        if name not in columns
-    ]
-    if problems:
-        raise ConfigError(problems)
 
 
 def joined(
@@ -180,26 +155,20 @@ def joined(
     asked = table.select(list(dict.fromkeys([*features.keys, *features.request])))
     asked = asked.append_column(EVENT_TIMESTAMP, pa.array(moments).cast(pa.timestamp("us", "UTC")))
     got = repository.join(asked, features.use, features.views, delay_s=features.delay_s)
-    for column, ref in features.columns.items():
-        if column in table.column_names:
-            continue
-        values = got.table.column(ref.replace(":", "__"))
-        table = table.append_column(column, _typed(values, kind_of(features, ref)))
+    for column, kind in kinds(features).items():
+        if column not in table.column_names:
+            values = got.table.column(features.columns[column].replace(":", "__"))
+            table = table.append_column(column, _typed(values, kind))
     return table, got
-
-
-def kind_of(features: FeatureList, ref: str) -> str:
-    """The kind of column that a reference becomes."""
-    name, _, feature = ref.partition(":")
-    return next(v.features[feature] for v in features.views if v.name == name and feature in v.features)
 
 
 def kinds(features: FeatureList) -> dict[str, str]:
     """The kind of each of the model's columns that come from Feast."""
-    return {column: kind_of(features, ref) for column, ref in features.columns.items()}
+    of = {f"{view.name}:{feature}": kind for view in features.views for feature, kind in view.features.items()}
+    return {column: of[ref] for column, ref in features.columns.items()}
 
 
-def _typed(values: Any, kind: str) -> Any:
+def _typed(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     """One Arrow type for a kind, whatever the store gave."""
     import pyarrow as pa
 

@@ -88,8 +88,7 @@ def readable_errors(path: Path) -> Iterator[None]:
             if (found := csv_format.explain(path)) is not None:
                 message, hint = found, ROWS_ALIKE
         elif kind == ".jsonl" and (found := json_lines.explain(path)) is not None:
-            message, hint = found, "each line is one object"
-            hint += "; of an array: jq -c '.[]' array.json > lines.jsonl" if found.startswith("line 1:") else ""
+            message, hint = found, "each line is one object; of an array: jq -c '.[]' array.json > lines.jsonl"
         raise DataError(f"{path}: cannot be read as {kind[1:]}: {message}", hint=hint) from error
 
 

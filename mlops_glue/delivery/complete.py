@@ -30,7 +30,7 @@ def with_features(config: configs.Config, root: Path, bundle: Bundle, rows: pa.T
     has_times = set(clock) <= set(rows.column_names)
     now = np.full(rows.num_rows, np.datetime64("now", "us"))
     try:
-        when = timestamps_utc(rows, clock, bundle.features.day_first, hint=None) if has_times else now
+        when = timestamps_utc(rows, clock, bundle.features.day_first) if has_times else now
         return features.with_features(config, root, bundle.features, rows, when, decimal=bundle.schema.decimal)
     except DataError as error:
         raise DataError(f"{where}: {error.message}", hint=error.hint) from error

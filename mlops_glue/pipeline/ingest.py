@@ -54,7 +54,7 @@ def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
         )
     for column in filter(None, (*source.timestamps, source.created)):
         try:
-            found = timestamps_utc(table, [column], hint=f"take the rows without {column} out of the table")
+            found = timestamps_utc(table, [column])
         except DataError as error:  # the labels' table may have a clock of the same name
             raise DataError(f"{source.path}: {error.message}", hint=error.hint) from None
         when = pa.array(found).cast(pa.timestamp("us", "UTC"))

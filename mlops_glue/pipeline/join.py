@@ -111,9 +111,10 @@ def check_before(
         return
     earlier = replace(features, delay_s=JUST_BEFORE_S)
     before, _ = feast.joined(repository, earlier, table.take(at), moments[at])
+    kinds = feast.kinds(features)
     for column, ref in features.columns.items():
         trained, served = joined.column(column).take(at), before.column(column)
-        wrong = feature_skew.differing_rows(trained, served, feast.kind_of(features, ref))
+        wrong = feature_skew.differing_rows(trained, served, kinds[column])
         if len(wrong):
             first = wrong[0]
             key = {name: table.column(name)[at[first]].as_py() for name in features.keys}

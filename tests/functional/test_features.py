@@ -148,11 +148,6 @@ REFUSED: dict[str, tuple[Callable[[Path], None], int, str]] = {
         1,
         "older than the view's TTL of 2 s",
     ),
-    "a TTL that is over before a row is there": (
-        in_file(DEFINITIONS, ("timedelta(days=20)", "timedelta(seconds=1)")),
-        2,
-        "features.delay: 1 s is not shorter than the TTL of view customers, 1 s: nothing of it would be served",
-    ),
     "a delay that is none": (
         in_file(CONFIG, ("delay: 1s", "delay: soon")),
         2,
