@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue.column_types import ISO_TIMESTAMP, ISO_TIMESTAMP_UTC, cast_words
 from mlops_glue.errors import DataError, first_line
-from mlops_glue.parsing import NULLS, InvalidValue, all_match, as_numbers, clean_words, is_text
+from mlops_glue.parsing import NULLS, InvalidValue, all_match, as_numbers, clean_words, convert_words, is_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,20 +122,11 @@ def parse_dates(values: pa.ChunkedArray, day_first: bool | None) -> np.ndarray[A
         InvalidValue: a value is not a date, or has day and month the other way round.
     """
     import numpy as np
-    import pyarrow.compute as pc
 
     for name, pattern in (("timestamp", ISO_TIMESTAMP), ("timestamp_utc", ISO_TIMESTAMP_UTC)):
         if all_match(values, pattern) and (quick := cast_words(values, name)) is not None:
             return np.asarray(quick.to_numpy().astype("datetime64[us]"))
-    coded = pc.dictionary_encode(values).combine_chunks()  # many rows may have few distinct days
-    out = np.full(len(coded.dictionary) + 1, np.datetime64("NaT", "us"))
-    places = pc.fill_null(coded.indices, len(out) - 1).to_numpy(zero_copy_only=False)
-    for at, text in enumerate(coded.dictionary.to_pylist()):
-        found = to_micros(text, day_first)
-        if found is None:
-            raise InvalidValue(text, NOT_A_DATE, int(np.argmax(places == at)))
-        out[at] = np.datetime64(found, "us")
-    return np.asarray(out[places])
+    return convert_words(values, lambda word: to_micros(word, day_first), np.datetime64("NaT", "us"), NOT_A_DATE)
 
 
 def as_datetime(

@@ -11,7 +11,7 @@ This module needs NumPy and Arrow only, and Arrow only for columns: a serving wo
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue.errors import DataError, first_line
@@ -260,17 +260,30 @@ def as_booleans(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> np.nda
         InvalidValue: a value is not a boolean.
     """
     import numpy as np
+
+    return convert_words(clean_words(as_text(values), nulls), parse_boolean, np.float32("nan"), "is not a boolean")
+
+
+def convert_words(
+    values: pa.ChunkedArray, convert: Callable[[str], Any], null: np.generic, reason: str
+) -> np.ndarray[Any, Any]:
+    """An array of the type of `null` from text, of shape (rows,). Each distinct word is converted once.
+
+    Raises:
+        InvalidValue: `convert` gives None for a word.
+    """
+    import numpy as np
     import pyarrow.compute as pc
 
-    coded = pc.dictionary_encode(clean_words(as_text(values), nulls)).combine_chunks()
-    out = np.full(len(coded.dictionary) + 1, np.nan, np.float32)
+    coded = pc.dictionary_encode(values).combine_chunks()
+    out = np.full(len(coded.dictionary) + 1, null)
     places = pc.fill_null(coded.indices, len(out) - 1).to_numpy(zero_copy_only=False)
     for at, word in enumerate(coded.dictionary.to_pylist()):
-        truth = parse_boolean(word)
-        if truth is None:
-            raise InvalidValue(word, "is not a boolean", int(np.argmax(places == at)))
-        out[at] = truth
-    return out[places]  # type: ignore[no-any-return]
+        made = convert(word)
+        if made is None:
+            raise InvalidValue(word, reason, int(np.argmax(places == at)))
+        out[at] = made
+    return np.asarray(out[places])
 
 
 def parse_boolean(word: str) -> bool | None:

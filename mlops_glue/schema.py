@@ -173,9 +173,7 @@ def encode(
 def _how_to_write(column: Column, schema: Schema) -> str:
     if _unwritable_code(column) is not None:
         return f"read the column as text: dtype={{{column.name!r}: str}} in pandas"
-    examples = ["1234.5"] if column.dtype.startswith(NUMERIC) else ["1234.5", "1,234.5"]
-    swap = str.maketrans(",.", ".,") if schema.decimal == "," else {}
-    number = " or ".join(example.translate(swap) for example in examples)
+    number = "1234.5".replace(".", schema.decimal)
     return f"as in training a number is written {number}, a date 2024-12-31; what is unknown is left empty"
 
 

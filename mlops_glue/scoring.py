@@ -34,14 +34,30 @@ class Bundle:
         """Do the raw rows lack features that come from Feast?"""
         return self.features is not None and not set(self.features.columns) <= set(table.column_names)
 
-    def predict(self, table: pa.Table, *, where: str = "input", rows: range | None = None) -> tuple[Array, Any]:
-        """Predictions and probabilities of raw rows; `where` and `rows` as in `encode`.
+    def predict(
+        self,
+        table: pa.Table,
+        *,
+        where: str = "input",
+        rows: range | None = None,
+        see: Callable[[onnx.Inputs], None] | None = None,
+    ) -> tuple[Array, Any]:
+        """Predictions and probabilities of raw rows.
+
+        Args:
+            table: raw rows.
+            where: what error messages call the rows.
+            rows: as in `encode`.
+            see: called with the encoded rows.
 
         Returns:
             For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape
             (rows, classes) in the order of `schema.labels`. For regression: float64 values and None.
         """
-        return self.score(matrices(encode(table, self.schema, where=where, rows=rows), self.schema))
+        inputs = matrices(encode(table, self.schema, where=where, rows=rows), self.schema)
+        if see is not None:
+            see(inputs)
+        return self.score(inputs)
 
     def score(self, inputs: onnx.Inputs) -> tuple[Array, Any]:
         """The same for encoded rows, as `schema.matrices` returns them."""
@@ -74,33 +90,21 @@ class Bundle:
         out = [np.asarray(self._estimator.predict(frame))]
         return [*out, self._estimator.predict_proba(frame)] if hasattr(self._estimator, "predict_proba") else out
 
-    def scored(
-        self,
-        typed: pa.Table,
-        carried: pa.Table,
-        *,
-        where: str = "input",
-        rows: range | None = None,
-        see: Callable[[onnx.Inputs], None] | None = None,
-    ) -> pa.Table:
+    def scored(self, typed: pa.Table, carried: pa.Table, *, where: str = "input", **options: Any) -> pa.Table:
         """The carried columns, then `prediction` and, for classes, `probability_<label>`.
 
         Args:
             typed: raw rows.
             carried: columns of the same rows that are returned.
             where: what error messages call the rows.
-            rows: as in `encode`.
-            see: called with the encoded rows.
+            options: of `predict`.
 
         Raises:
             DataError: a carried column already has such a name.
         """
         import pyarrow as pa
 
-        inputs = matrices(encode(typed, self.schema, where=where, rows=rows), self.schema)
-        if see is not None:
-            see(inputs)
-        value, probability = self.score(inputs)
+        value, probability = self.predict(typed, where=where, **options)
         unknown = None if probability is None else np.isnan(probability).any(axis=1)  # null, as in HTTP answers
         columns = {"prediction": pa.array(value, mask=unknown)}
         if probability is not None:

@@ -222,13 +222,9 @@ def test_a_number_that_training_had_as_one_has_no_sign_that_parts_thousands(dtyp
 def test_how_a_number_is_written_is_told_as_the_model_has_it() -> None:
     comma = Schema("binary", "y", decimal=",")
     assert one("number", ["1.234,5", "0,5"], comma).tolist() == [1234.5, 0.5]
-    for of, dtype, written in (
-        (None, "", "1234.5 or 1,234.5"),
-        (comma, "", "1234,5 or 1.234,5"),
-        (comma, "double", "1234,5"),
-    ):
+    for of, written in ((None, "1234.5"), (comma, "1234,5")):
         with pytest.raises(DataError) as refused:
-            one("number", ["oops"], of, dtype=dtype)
+            one("number", ["oops"], of)
         assert refused.value.hint is not None and f"a number is written {written}, a date" in refused.value.hint
 
 
