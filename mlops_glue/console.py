@@ -21,18 +21,14 @@ VERDICTS = {"met": "good", "MISSED": "bad"}
 LABELS = {"error": "bad", "warning": "caution", "refused": "bad", "hint": "aside"}
 
 
-def progress(line: str, *, wrap: bool = True) -> None:
-    """Print a line about the work to stderr, its label in colour.
-
-    Args:
-        line: of text, perhaps `error: …` or another of `LABELS`.
-        wrap: break it at words to the terminal's width; not where the user is to copy it.
-    """
-    shown = terminal.wrap(line, sys.stderr) if wrap else line
-    label, colon, rest = shown.partition(":")
+def progress(line: str) -> None:
+    """Print a line about the work to stderr; a label such as `error:` is in colour."""
+    label, colon, rest = line.partition(":")
     if colon and label in LABELS:
-        shown = terminal.paint(f"{label}:", LABELS[label], sys.stderr) + rest
-    _write_line(shown)
+        line = terminal.paint(f"{label}:", LABELS[label], sys.stderr) + rest
+    stream = terminal.unwrapped(sys.stderr)
+    stream.write(line + "\n")
+    stream.flush()
 
 
 def show_logs() -> None:
@@ -44,26 +40,12 @@ def show_logs() -> None:
     log.setLevel(logging.INFO)
 
 
-def _write_line(line: str) -> None:
-    stream = terminal.unwrapped(sys.stderr)
-    stream.write(line + "\n")
-    stream.flush()
-
-
-def result(line: str = "", *, wrap: bool = True, good: str = "", bad: str = "") -> None:
-    """Print a line of the answer to stdout.
-
-    Args:
-        line: of text.
-        wrap: break it at words to the terminal's width; not where the user is to copy it.
-        good: a part of it that is green on a terminal.
-        bad: a part of it that is red.
-    """
-    shown = terminal.wrap(line, sys.stdout) if wrap else line
+def result(line: str = "", *, good: str = "", bad: str = "") -> None:
+    """Print a line of the answer to stdout; its part `good` is green on a terminal, its part `bad` is red."""
     for part, style in ((good, "good"), (bad, "bad")):
         if part:
-            shown = shown.replace(part, terminal.paint(part, style, sys.stdout), 1)
-    terminal.unwrapped(sys.stdout).write(shown + "\n")
+            line = line.replace(part, terminal.paint(part, style, sys.stdout), 1)
+    terminal.unwrapped(sys.stdout).write(line + "\n")
 
 
 def flush() -> None:
@@ -98,13 +80,12 @@ def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
     terminal.stop_spinner()
     if outcome == OUTSIDE:
         if terminal.is_interactive(sys.stderr):
-            _write_line(head.rstrip())
+            progress(head.rstrip())
         return
     shown = reasons[:2] + ([f"and {len(reasons) - 2} more"] if len(reasons) > 2 else [])
     why = f"  ({', '.join(shown)})" if shown and outcome != "unchanged" else ""
-    line = terminal.wrap(f"{head}{outcome:<9} {seconds:6.1f} s{why}", sys.stderr, len(head))
-    painted = terminal.paint(outcome, OUTCOMES[outcome], sys.stderr)
-    _write_line(head + line.removeprefix(head).replace(outcome, painted, 1))
+    painted = terminal.paint(outcome, OUTCOMES[outcome], sys.stderr) + " " * (9 - len(outcome))
+    progress(f"{head}{painted} {seconds:6.1f} s{why}")
 
 
 @contextlib.contextmanager
@@ -133,7 +114,7 @@ def table(rows: list[list[str]], head: list[str]) -> None:
     widths = [max(len(r[at]) for r in [head, *rows]) for at in range(len(head))]
     for row in [head, *rows]:
         cells = [_verdict(cell) + " " * (w - len(cell)) for cell, w in zip(row, widths, strict=True)]
-        result("  ".join(cells).rstrip(), wrap=False)
+        result("  ".join(cells).rstrip())
     page = os.environ.get("GITHUB_STEP_SUMMARY")
     if page:
         lines = [f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows]]

@@ -1,4 +1,4 @@
-"""What a terminal can show: its width, colours and a spinner. Redirected output has none of them.
+"""What a terminal can show: colours and a spinner. Redirected output has none of them.
 
 Rich would do it in 40 ms of imports, half of what `glue --help` takes in all, so it draws progress bars alone.
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import builtins
 import itertools
 import os
-import re
+import shutil
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +17,6 @@ from typing import Any, TextIO
 
 ERASE = "\r\033[K"
 STYLES = {"good": "32", "bad": "31;1", "caution": "33", "aside": "36", "dim": "2"}
-# The indent of a continued line: a column before two spaces, or a label.
-HANGING = re.compile(r"\s*(?:\S.{0,24}?\s{2,}|(?:error|hint|warning|refused|note): )?")
 _spinner: Spinner | None = None
 
 
@@ -44,33 +41,6 @@ def has_colour(stream: TextIO) -> bool:
 def paint(text: str, style: str, stream: TextIO) -> str:
     """The text in a style of `STYLES`, where the stream has colour."""
     return f"\033[{STYLES[style]}m{text}\033[0m" if has_colour(stream) else text
-
-
-def width_of(stream: TextIO) -> int | None:
-    """The width of a terminal; None where the stream is not a terminal."""
-    if not stream.isatty():
-        return None
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except OSError:
-        return 80
-
-
-def wrap(line: str, stream: TextIO, indent: int | None = None) -> str:
-    """A line broken at words to the terminal's width, its continuation indented. Text of several lines stays."""
-    width = width_of(stream)
-    if width is None or len(line) <= width or "\n" in line:
-        return line
-    if indent is None:
-        indent = len(HANGING.match(line)[0]) or 2  # type: ignore[index]  # it always matches
-    return textwrap.fill(
-        line,
-        width,
-        subsequent_indent=" " * (indent if indent < width // 2 else 2),
-        break_long_words=False,
-        break_on_hyphens=False,
-        replace_whitespace=False,
-    )
 
 
 class Spinner:
@@ -112,7 +82,8 @@ class Spinner:
                 return
             if self.at_start:
                 line = f"{self.head}{frame:<9} {time.perf_counter() - started:6.1f} s"
-                os.write(stream.fileno(), f"\r{line[: (width_of(stream) or 80) - 1]}\033[K".encode())
+                width = shutil.get_terminal_size().columns
+                os.write(stream.fileno(), f"\r{line[: width - 1]}\033[K".encode())
 
     def stop(self) -> None:
         """Erase it."""

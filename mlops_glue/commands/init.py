@@ -59,7 +59,7 @@ def init(
         commit = project.write()
     console.result(f"{directory}: {len(project.missing)} files written")
     enter = None if root == Path.cwd() else f"cd {shlex.quote(directory)}"
-    console.result(f"next     {' && '.join(filter(None, (enter, commit, 'glue run')))}", wrap=False)
+    console.result(f"next     {' && '.join(filter(None, (enter, commit, 'glue run')))}")
     return 0
 
 

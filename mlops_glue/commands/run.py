@@ -92,4 +92,4 @@ def _print_git(root: Path, delivery: dict[str, Any]) -> None:
     refused = bool(delivery["refused"])
     command = undo(root) if refused else due(root, f"{delivery['model']} v{delivery['version']}")
     if command is not None:
-        console.result(f"{'undo' if refused else 'commit':<9}{command}", wrap=False)
+        console.result(f"{'undo' if refused else 'commit':<9}{command}")

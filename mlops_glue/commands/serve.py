@@ -107,7 +107,7 @@ def _check(settings: Settings, place: Place, *, as_json: bool) -> int:
     options = settings.options
     url = http_server.url_of(options.host, options.port)
     request = describe.curl(model, url, place.examples, with_key=bool(options.api_keys))
-    console.result(f"{place.command}, then  {request}", wrap=False)
+    console.result(f"{place.command}, then  {request}")
     console.result(f"answers  {json.dumps(answers[0])}")
     return 0
 
@@ -127,4 +127,4 @@ def _announce(settings: Settings, place: Place, model: Model, url: str) -> None:
         for warning in describe.log_warnings(model, options.log):
             console.progress(f"warning: {warning}")
     request = describe.curl(model, url, place.examples, with_key=bool(options.api_keys))
-    console.progress(f"try  {request}", wrap=False)
+    console.progress(f"try  {request}")

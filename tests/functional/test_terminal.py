@@ -24,7 +24,6 @@ LINE = re.compile(r"(\w+) \.+ (executed|restored|unchanged|failed|refused) +\d+\
 def stages(screen: Screen) -> list[tuple[str, str]]:
     """Name and outcome of each stage's line; a line that has an outcome has a name before it."""
     assert not [line for line in screen.lines if re.match(r"(executed|restored|unchanged|failed)\b", line)], screen.text
-    assert screen.broken == []
     return [(found[1], found[2]) for line in screen.lines if (found := LINE.fullmatch(line))]
 
 
@@ -122,26 +121,6 @@ def test_colour_is_where_the_conventions_say(
     os.environ.update({"TERM": "xterm", **env})
     assert ("\x1b[31;1merror:\x1b[0m" in shown.raw, "\x1b" in shown.raw) == (terminal_has, terminal_has)
     assert ("\x1b" in glue("status", cwd=tmp_path, code=2).stderr) == file_has
-
-
-def test_a_long_line_is_broken_at_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    path = "/tmp/a-folder/with-a-name/that-no-terminal-of-eighty-columns/can-show/in-one-line/of/its/own.csv"
-    shown = Terminal()
-    with os.fdopen(os.dup(shown.end), "w", buffering=1) as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
-        monkeypatch.setattr(sys, "stdout", stream)
-        console.result(f"error    {'word ' * 20}and {path} and more", bad="and more")
-        console.progress(f"hint: {'word ' * 16}end")
-        console.result(f"try {' word' * 18}", wrap=False)
-    screen = shown.close(0)
-    assert screen.lines[:5] == [
-        "error    " + "word " * 13 + "word",
-        "         " + "word " * 5 + "word and",
-        f"         {path}",
-        "         and more",
-        "hint: " + "word " * 14 + "word",
-    ]
-    assert screen.lines[5] == "      word end" and screen.broken == [screen.lines[2], screen.lines[6]]
 
 
 def test_zero_has_no_sign() -> None:

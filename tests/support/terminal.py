@@ -8,7 +8,7 @@ import re
 import struct
 import termios
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass
@@ -18,12 +18,10 @@ class Screen:
     columns: int
     raw: str = ""
     code: int = 0
-    broken: list[str] = field(default_factory=list)  # lines that the terminal itself breaks, inside a word perhaps
 
     @property
     def lines(self) -> list[str]:
         """What is left once every return, erasure and colour has done its work."""
-        self.broken.clear()
         lines, at = [""], 0
         for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+|\x1b", self.raw):
             if part == "\n":
@@ -38,8 +36,6 @@ class Screen:
             else:
                 lines[-1] = lines[-1][:at].ljust(at) + part + lines[-1][at + len(part) :]
                 at += len(part)
-                if len(lines[-1]) > self.columns:
-                    self.broken.append(lines[-1])
         return [line.rstrip() for line in lines]
 
     @property
