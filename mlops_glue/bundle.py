@@ -20,10 +20,9 @@ from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
 
 MODELS = ("model.onnx", "model.skops")
-TABLES = (layout.SAMPLE,)
 JSON_OBJECTS = ("parity.json", "signature.json", layout.HOLDOUT)
 MODEL_FILES = {*MODELS, "schema.json", "features.json"}
-FILES = {*MODEL_FILES, *TABLES, *JSON_OBJECTS, "input_example.json"}
+FILES = {*MODEL_FILES, layout.SAMPLE, *JSON_OBJECTS, "input_example.json"}
 MAX_JSON_BYTES = 64 << 20
 MAX_TABLE_BYTES = 1 << 30  # on disk and in memory
 MAX_ROWS = 1_000_000  # of a table, and of the example
@@ -45,10 +44,8 @@ class Contents:
 def check(folder: Path, digest: str | None = None, *, others: bool = False) -> Contents:
     """Check that a bundle consists of plain files within limits, whose model runs no code and reads no other file.
 
-    Args:
-        folder: the bundle.
-        digest: as recorded when the bundle was registered; None: it comes from no registry.
-        others: is it the folder of an MLflow model, which has other files too, all of them ignored?
+    Its digest is that recorded when it was registered, None where it comes from no registry. The folder of an MLflow
+    model has `others`, which are ignored.
 
     Raises:
         DataError: it does not; the message names the file.
@@ -74,24 +71,26 @@ def check(folder: Path, digest: str | None = None, *, others: bool = False) -> C
     return Contents(schema, features, [] if others else _examples(folder), model)
 
 
-def check_tables(folder: Path) -> None:
-    """Check that the tables are within their limits, by their footers.
+def check_table(folder: Path) -> None:
+    """Check that the table of a bundle is within its limits, by its footer.
 
     Raises:
-        DataError: one is not, or is not a Parquet file.
+        DataError: it is not, or is not a Parquet file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    for path in (folder / name for name in TABLES if (folder / name).is_file()):
-        try:
-            footer = pq.read_metadata(path)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{folder.name}/{path.name}: is not a Parquet file") from error
-        size = sum(footer.row_group(at).total_byte_size for at in range(footer.num_row_groups))
-        _check_limit(path, size, MAX_TABLE_BYTES, "bytes")
-        _check_limit(path, footer.num_rows, MAX_ROWS, "rows")
-        _check_limit(path, footer.num_columns, MAX_COLUMNS, "columns")
+    path = folder / layout.SAMPLE
+    if not path.is_file():
+        return
+    try:
+        footer = pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{folder.name}/{path.name}: is not a Parquet file") from error
+    size = sum(footer.row_group(at).total_byte_size for at in range(footer.num_row_groups))
+    _check_limit(path, size, MAX_TABLE_BYTES, "bytes")
+    _check_limit(path, footer.num_rows, MAX_ROWS, "rows")
+    _check_limit(path, footer.num_columns, MAX_COLUMNS, "columns")
 
 
 def _check_limit(path: Path, number: int, limit: int, what: str) -> None:

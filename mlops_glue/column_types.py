@@ -69,13 +69,9 @@ def are_codes(values: pa.ChunkedArray) -> bool:
 
 
 def equal_numbers(values: pa.ChunkedArray, decimal: str = ".") -> tuple[str, str] | None:
-    """Two texts that are the same number, such as 1.50 and 1.5; None where there are none.
+    """Two texts that are the same number, such as 1.50 and 1.5, in a column whose texts are all numbers or null.
 
     Where numbers hardly repeat, only a sample is examined: such numbers name nothing.
-
-    Args:
-        values: text, all of it numbers or null.
-        decimal: sign.
     """
     import numpy as np
     import pyarrow as pa
@@ -112,12 +108,9 @@ def _are_numbers_only_with(sign: str, values: pa.ChunkedArray, other: str) -> bo
 
 
 def infer_type(values: pa.ChunkedArray, decimal: str, *, key: bool = False) -> tuple[str, pa.ChunkedArray | None]:
-    """What a column of words holds, as one of `ARROW_TYPES` that keeps its values distinct; the values, unless text.
+    """The one of `ARROW_TYPES` that keeps the words of a column (see `clean_words`) distinct; the values, unless text.
 
-    Args:
-        values: as `clean_words` returns them.
-        decimal: sign.
-        key: does the column identify what a row is about? Then 1 and 1.0 are two values.
+    In a `key`, a column that identifies what a row is about, 1 and 1.0 are two values.
     """
     if values.null_count == len(values):
         return "null", cast_words(values, "null")
@@ -201,13 +194,9 @@ def cast_words(values: pa.ChunkedArray, name: str, decimal: str = ".") -> pa.Chu
 def parse_column(
     values: pa.ChunkedArray, decimal: str, *, key: bool = False, name: str | None = None
 ) -> pa.ChunkedArray:
-    """A text column as the narrowest type that keeps its values distinct. Text stays as written; null words are null.
+    """A text column as its type: `name` of `ARROW_TYPES`, or what `infer_type` finds.
 
-    Args:
-        values: text as written in a file.
-        decimal: sign.
-        key: does the column identify what a row is about?
-        name: one of `ARROW_TYPES`, where it is known.
+    Text stays as written; null words are null.
     """
     words = clean_words(values)
     if name is None:

@@ -66,12 +66,7 @@ def rows(number: int) -> str:
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
     """Print a stage's line once it has an outcome; until then a terminal shows its name with a spinner.
 
-    Args:
-        name: the stage; its line begins with it.
-        outcome: executed, restored, unchanged, failed or refused; "" when the stage begins, `OUTSIDE` when a process of
-            its own takes the terminal.
-        seconds: how long it took.
-        reasons: why it ran, or what came of it.
+    The outcome is "" when the stage begins, and `OUTSIDE` when a process of its own takes the terminal.
     """
     head = f"{name} {'.' * (WIDTH - len(name))} "
     if outcome == "":
@@ -130,14 +125,11 @@ def bug_report(problem: BaseException) -> GlueError:
     """An unexpected exception as one line; its traceback is written to a new file that the user can send."""
     import tempfile
 
-    folder = Path(layout.STATE) if Path(layout.STATE).is_dir() else None  # None: the system's temporary folder
+    folder = layout.STATE if Path(layout.STATE).is_dir() else None  # None: the system's temporary folder
     try:
-        handle, name = tempfile.mkstemp(prefix="glue-", suffix=".log", dir=folder)
-        log = Path(name)
+        handle, log = tempfile.mkstemp(prefix="glue-", suffix=".log", dir=folder)
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(full_traceback(problem))
-        if folder is not None:
-            log = log.replace(folder / "glue.log")
     except OSError:
         return GlueError(f"a bug in glue: {type(problem).__name__}", hint="again with --traceback")
     return GlueError(f"a bug in glue: {type(problem).__name__}", hint=f"please report it with {log}")

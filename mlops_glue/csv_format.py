@@ -29,19 +29,12 @@ Progress = Callable[[float], None]  # takes the share of a file that has been re
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How a CSV file is written.
+    """How a CSV file is written."""
 
-    Attributes:
-        encoding: a Python codec.
-        delimiter: one character.
-        header: the column names as written.
-        skipped: blank lines before the header.
-    """
-
-    encoding: str
+    encoding: str  # a Python codec
     delimiter: str
-    header: list[str]
-    skipped: int
+    header: list[str]  # the column names as written
+    skipped: int  # blank lines before the header
 
     @classmethod
     def of(cls, path: Path, *, whole: bool = True) -> CsvFormat:

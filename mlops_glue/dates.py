@@ -40,11 +40,8 @@ WRITE_DATES = "write dates as 2026-11-25, with a time as 2026-11-25T12:00:00Z"
 def to_micros(value: str, day_first: bool | None = False) -> int | None:
     """Microseconds from 1970-01-01 UTC to a date as text, for the years 1 to 9999; None where it is not a date.
 
-    Args:
-        value: ISO 8601, or day, month and year as numbers or with the month's name, perhaps with a time; without an
-            offset it is UTC.
-        day_first: is 01/02/2024 the first of February? None: training had no such date, so its order is unknown and
-            the date is refused.
+    It is ISO 8601, or has day, month and year as numbers or with the month's name; without an offset it is UTC. Where
+    `day_first` is None, training had no date such as 01/02/2024, so its order is unknown and it is refused.
     """
     value = value.strip()
     for notation in NOTATIONS:
@@ -152,10 +149,7 @@ def as_datetime(
 def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None = None) -> np.ndarray[Any, Any]:
     """When each row happened: datetime64[us] in UTC of shape (rows,), from one column or from the parts of a date.
 
-    Args:
-        table: the rows.
-        columns: one, or those of year, month, day and, if any, hour and minute.
-        day_first: how text is written; None: the column itself decides.
+    The parts are year, month, day and, if any, hour and minute. Where `day_first` is None, the column itself decides.
 
     Raises:
         DataError: a value is not a date, or is null.

@@ -9,22 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import layout, lookup_keys, tables
+from mlops_glue import layout, tables
 from mlops_glue.adapters.feast.joined import Joined
 from mlops_glue.adapters.feast.online_file import OnlineFile
 from mlops_glue.adapters.feast.redis import RedisReader, can_read
 from mlops_glue.adapters.feast.repository import EVENT_TIMESTAMP, Repository
 from mlops_glue.adapters.feast.stores import Stores, read_stores
+from mlops_glue.column_types import ARROW_TYPES, cast_words, parse_column
 from mlops_glue.config import Config
 from mlops_glue.dates import infer_day_first
-from mlops_glue.errors import ConfigError, DataError
+from mlops_glue.errors import ConfigError, DataError, first_line
 from mlops_glue.modules import project_files
+from mlops_glue.parsing import as_text, clean_words, inexact_integer, is_text, with_nulls
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+
+WRITE_KEYS = "write keys as in training: 12 and 0012 are two"
 
 
 def open_repository(config: Config, root: Path, scratch: Path) -> Repository:
@@ -142,17 +146,13 @@ def transform_hash(config: Config, root: Path) -> str | None:
 def joined(
     repository: Repository, features: FeatureList, table: pa.Table, moments: np.ndarray[Any, Any]
 ) -> tuple[pa.Table, Joined]:
-    """A table of label rows with a column for each feature, and what the join found.
+    """A table with a column for each feature as known at the moments, and what the join found.
 
-    Args:
-        repository: the definitions.
-        features: which features, and how long after its time a row of them counts.
-        table: has the key and request columns.
-        moments: when each row is asked about, UTC, datetime64[us] of shape (rows,).
+    The moments are UTC, datetime64[us] of shape (rows,). The table has the key and request columns.
     """
     import pyarrow as pa
 
-    asked = table.select(list(dict.fromkeys([*features.keys, *features.request])))
+    asked = table.select(features.asked_by)
     asked = asked.append_column(EVENT_TIMESTAMP, pa.array(moments).cast(pa.timestamp("us", "UTC")))
     got = repository.join(asked, features.use, features.views, delay_s=features.delay_s)
     for column, kind in kinds(features).items():
@@ -189,35 +189,74 @@ def with_features(
     decimal: str = ".",
     as_defined_now: bool = False,
 ) -> pa.Table:
-    """Rows to be scored with the features of a model.
-
-    Args:
-        config: of the project.
-        root: the project folder.
-        features: of the model.
-        table: raw rows; columns that are looked up by may be text.
-        moments: when each row is asked about, UTC, datetime64[us] of shape (rows,).
-        decimal: the decimal sign in numbers as text.
-        as_defined_now: by the definitions of now, whatever they were.
+    """Raw rows with the features of a model as known at the moments: UTC, datetime64[us] of shape (rows,).
 
     Raises:
         DataError: a key is missing, or is not of its type; or a feature is not defined as when the model was trained,
-            unless `as_defined_now`.
+            unless it is to be `as_defined_now`.
     """
-    missing = [key for key in (*features.keys, *features.request) if key not in table.column_names]
+    missing = [key for key in features.asked_by if key not in table.column_names]
     if missing:
         said = did_you_mean(missing[0], table.column_names)
         raise DataError(f"column {missing[0]!r} is missing ({said}): features are looked up by it")
     for key, kind in features.types.items():
-        table = lookup_keys.as_trained(table, key, kind)
+        table = key_as_trained(table, key, kind)
     for name in features.request:
-        values = lookup_keys.as_requested(table.column(name), name, features.request_types.get(name), decimal)
+        values = _as_requested(table.column(name), name, features.request_types.get(name), decimal)
         table = table.set_column(table.column_names.index(name), name, values)
     with tempfile.TemporaryDirectory() as folder:
         repository = open_repository(config, root, Path(folder))
         if not as_defined_now:
             check_definitions(repository, features)
         return joined(repository, features, table, moments)[0]
+
+
+def key_as_trained(table: pa.Table, key: str, kind: str) -> pa.Table:
+    """A key of the type that it had in training: 17 and "17" are one customer, 17 and "017" are two."""
+    values = with_nulls(table.column(key))
+    if str(values.type) != kind:
+        try:
+            values = _key_as(values, kind)
+        except ValueError as error:  # Arrow's errors are such
+            said = f"holds {values.type}, and was {kind} when the model was trained"
+            raise DataError(f"column {key!r} {said}: {first_line(error, 120)}", hint=WRITE_KEYS) from None
+    return table.set_column(table.column_names.index(key), key, values)
+
+
+def _as_requested(values: pa.ChunkedArray, name: str, kind: str | None, decimal: str) -> pa.ChunkedArray:
+    """Text as the type that the column had in training; where that is not kept, as the text itself says."""
+    if not is_text(values.type) or kind in ("string", "large_string"):
+        return values
+    if kind is None:
+        return parse_column(values, decimal)
+    states = {arrow: state for state, arrow in ARROW_TYPES.items()}
+    state = states.get(kind) or ("integer" if kind.startswith(("int", "uint")) else "float")
+    made = cast_words(clean_words(values), state, decimal)
+    if made is None:
+        raise DataError(f"column {name!r} holds what is no {kind}, which it was when the model was trained")
+    return made
+
+
+def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    """Keys as another type.
+
+    Raises:
+        ValueError: the type does not hold one of them as it is.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if inexact_integer(values) is not None:
+        raise ValueError("a float does not tell so long numbers apart")
+    if not is_text(values.type):
+        return as_text(values) if kind == "string" else values.cast(pa.type_for_alias(kind))
+    words = clean_words(values)
+    made = words.cast(pa.type_for_alias(kind))
+    same = pc.fill_null(pc.equal(as_text(made), words), True)
+    if not pc.all(same, min_count=0).as_py() and not pa.types.is_floating(made.type):
+        at = pc.index(same, False).as_py()
+        raise ValueError(f"{words[at].as_py()!r:.80} is another key than {made[at].as_py()!r}")
+    return made
 
 
 def source_rows(root: Path, view: FeatureView, columns: list[str]) -> pa.Table:
@@ -228,12 +267,7 @@ def source_rows(root: Path, view: FeatureView, columns: list[str]) -> pa.Table:
 
 
 def check_definitions(repository: Repository, features: FeatureList, transform: str | None = None) -> None:
-    """What a model was trained on is defined as it was then.
-
-    Args:
-        repository: the definitions as they are now.
-        features: of the model.
-        transform: SHA-256 of the transform's code as it is now; None does not compare it.
+    """Check that a model's features are defined as they were; `transform` is the hash of its code now, None: any.
 
     Raises:
         DataError: a view is gone, or its definition changed: other values would be served under the same name.

@@ -24,18 +24,15 @@ TIE_TOLERANCE = 1e-6  # float32: the same model in ONNX and in skops differs by 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric.
+    """A function of truth, label and probability.
 
-    Attributes:
-        score: `(truth, label, probability) -> float`. Class metrics take class indices of shape (rows,) and
-            probabilities of shape (rows, classes); regression metrics take values and None.
-        higher_is_better: which way is better.
-        of_label: does it use the label? Otherwise it uses the probabilities alone.
+    Class metrics take class indices of shape (rows,) and probabilities of shape (rows, classes); regression metrics
+    take values and None.
     """
 
     score: Callable[[Array, Array, Any], float]
     higher_is_better: bool = True
-    of_label: bool = True
+    of_label: bool = True  # does it use the label? Otherwise it uses the probabilities alone
 
 
 # by task; the first is the default to promote by. Binary metrics take class 1 as the positive one

@@ -24,10 +24,7 @@ COMPUTES = (
 def import_callable(path: str, where: str, form: str) -> Any:
     """The callable behind an import path, `a.b.C` or `a.b:c`.
 
-    Args:
-        path: as the user wrote it.
-        where: the key of `glue.yaml` that holds it.
-        form: what such a path looks like.
+    `where` is the key of `glue.yaml` that holds it, `form` says what such a path looks like.
 
     Raises:
         ConfigError: it does not import, or names nothing that can be called.
@@ -66,12 +63,9 @@ def code_of(paths: list[str | None], repo: str | None, root: Path) -> list[str]:
 
 
 def copy_package(import_path: str, root: Path, into: Path) -> str:
-    """Copy the files behind an import path of a package, under a name that has a hash of their text.
+    """Copy the files behind an import path of a package; returns the import path of the copy.
 
-    So one process can import copies that differ, and the package itself.
-
-    Returns:
-        The import path of the copy.
+    Its name has a hash of their text, so one process can import copies that differ, and the package itself.
     """
     package, _, module = import_path.partition(".")
     texts = {path: (root / path).read_text(encoding="utf-8") for path in project_files(import_path, root)}
@@ -86,12 +80,8 @@ def copy_package(import_path: str, root: Path, into: Path) -> str:
 def versions(paths: list[str | None], code: list[str], root: Path) -> dict[str, str]:
     """The installed versions of the packages that the stages compute with: glue's tools and the project's own imports.
 
-    For a package whose name is not that of its module: the time and size of its file.
-
-    Args:
-        paths: import paths that the stages run.
-        code: the files behind them, as `code_of` gives them.
-        root: the project folder.
+    For a package whose name is not that of its module: the time and size of its file. The stages run the import paths
+    and the files behind them, `code`, as `code_of` gives them.
     """
     named = [path.replace(":", ".") for path in paths if path]
     named += [name for file in code if file.endswith(".py") for name in _imports(root / file, root)]

@@ -31,12 +31,7 @@ INEXACT_INTEGER = "is a floating-point number, which from 2^53 on does not deter
 
 
 class InvalidValue(ValueError):
-    """A value that a column cannot take.
-
-    Attributes:
-        row: its place in the column.
-        reason: what is wrong with it, such as "is not a number".
-    """
+    """A value that a column cannot take, its row, and the reason, such as "is not a number"."""
 
     def __init__(self, value: Any, reason: str, row: int) -> None:
         super().__init__(f"{value!r:.80} {reason}")
@@ -135,12 +130,7 @@ def are_number_words(values: pa.Array, decimal: str) -> pa.BooleanArray:
 
 
 def parse_numbers(values: pa.ChunkedArray, decimal: str = ".", *, grouped: bool = True) -> np.ndarray[Any, Any]:
-    """float64 of shape (rows,) from words: NaN for null.
-
-    Args:
-        values: as `clean_words` returns them.
-        decimal: sign.
-        grouped: may signs separate thousands?
+    """float64 of shape (rows,) from `clean_words`: NaN for null; 1,234.5 is a number only where it may be `grouped`.
 
     Raises:
         InvalidValue: a value is not a number.

@@ -20,17 +20,11 @@ MAX_FRACTIONS = 100_000  # examined
 
 @dataclass(frozen=True)
 class Float32Fit:
-    """How well float32 keeps the numbers of a column distinct.
+    """How well float32 keeps the numbers of a column distinct."""
 
-    Attributes:
-        base: what is subtracted first, so that it does; 0 where that is not needed, or does not help.
-        lost: share of the distinct values that become equal to another one nevertheless.
-        twins: two of them, as text; None where there are none, or where it is mere rounding.
-    """
-
-    base: float = 0.0
-    lost: float = 0.0
-    twins: tuple[str, str] | None = None
+    base: float = 0.0  # what is subtracted first, so that it does; 0 where that is not needed, or does not help
+    lost: float = 0.0  # the share of the distinct values that become equal to another one nevertheless
+    twins: tuple[str, str] | None = None  # two of them, as text; None where there are none, or it is mere rounding
 
     @property
     def is_good(self) -> bool:
@@ -49,11 +43,9 @@ def as_float32(numbers: np.ndarray[Any, Any], base: Any) -> np.ndarray[Any, Any]
 
 
 def float32_fit(values: pa.ChunkedArray, numbers: np.ndarray[Any, Any] | None = None) -> Float32Fit:
-    """How float32 changes the numbers of a column.
+    """How float32 changes the numbers of a column; they are given as `numbers` where the values are text.
 
-    Args:
-        values: numbers of any type; only a sample of fractions is examined, because with them it is about rounding.
-        numbers: the numbers, where the values are text.
+    Only a sample of fractions is examined, because with them it is about rounding.
     """
     import numpy as np
     import pyarrow as pa

@@ -21,12 +21,9 @@ FORWARDED = (
 
 
 def run_apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
-    """Call a function in a new process, so that nothing that it imports or changes stays in this one.
+    """Call a module's function in a new process, so that nothing that it imports or changes stays in this one.
 
-    Args:
-        work: a function of a module.
-        arguments: of the function; they and the result are pickled.
-        does: what the function does, for the error.
+    Arguments and result are pickled. `does` says what the function does, for the error.
 
     Raises:
         ToolError: the process was ended.
@@ -43,10 +40,9 @@ def run_apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
 
 
 def end_with_parent(parent: int) -> None:
-    """Let the kernel kill this process when the one that started it is killed (Linux's prctl). To be called first.
+    """Let the kernel kill this process when its parent is killed (Linux's prctl); if that is gone already, end.
 
-    Args:
-        parent: the process that started it; if that is gone already, this one ends.
+    To be called first.
     """
     import ctypes
 
@@ -58,15 +54,10 @@ def end_with_parent(parent: int) -> None:
 
 
 def identity(pid: int | None = None) -> str:
-    """What identifies a process for as long as the system runs: boot, namespace of process ids, id and start; on Linux.
+    """What identifies a process for as long as the system runs: boot, namespace of process ids, id and start.
 
     The id alone also names another process on another machine, in another container, and here once it is used again.
-
-    Args:
-        pid: its id; default this process's.
-
-    Returns:
-        An empty text if the process has ended, or the system is another.
+    It is empty if the process has ended, or the system is not Linux. The default is this process.
     """
     pid = os.getpid() if pid is None else pid
     try:
@@ -86,10 +77,7 @@ def has_ended(process: str) -> bool:
 
 
 def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command that gets each signal this process gets, and ends in its own way.
-
-    Returns:
-        Its exit code; below zero it is the signal that killed it.
+    """Run a command that gets each signal this process gets; its exit code, below zero the signal that killed it.
 
     Raises:
         OSError: it cannot be run.

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 class RawRows:
-    """A logged model.
-
-    Args:
-        folder: with `schema.json` and `model.onnx` or `model.skops`, like a bundle.
-    """
+    """A logged model, of a folder with `schema.json` and `model.onnx` or `model.skops`, like a bundle."""
 
     def __init__(self, folder: Path) -> None:
         self.bundle = Bundle(folder, others=True)

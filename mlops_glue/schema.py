@@ -33,29 +33,17 @@ WRITE_WHOLE = "write it as a whole number, or as text"
 
 @dataclass(frozen=True)
 class Column:
-    """One input column, as the training data had it.
-
-    Attributes:
-        name: of the raw column.
-        kind: how it is encoded.
-        dtype: Arrow's name of the raw type, so that text formats are read the same way when scoring.
-        nullable: did training have nulls?
-        categories: the values of a category, where training had at most 1000.
-        minimum: of a number.
-        maximum: of a number.
-        day_first: is 01/02/2024 as text the first of February? None: training had no such dates.
-        base: what is subtracted from a number before it becomes float32, so that the 24 bits hold the difference.
-    """
+    """One input column, as the training data had it."""
 
     name: str
-    kind: Kind
-    dtype: str = ""
-    nullable: bool = True
-    categories: list[str] | None = None
+    kind: Kind  # how it is encoded
+    dtype: str = ""  # Arrow's name of the raw type, so that text formats are read the same way when scoring
+    nullable: bool = True  # did training have nulls?
+    categories: list[str] | None = None  # the values of a category, where training had at most 1000
     minimum: float | None = None
     maximum: float | None = None
-    day_first: bool | None = False
-    base: float = 0.0
+    day_first: bool | None = False  # is 01/02/2024 as text the first of February? None: training had no such dates
+    base: float = 0.0  # subtracted from a number before it becomes float32, whose 24 bits hold the difference
 
     @property
     def inputs(self) -> list[str]:
@@ -65,29 +53,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Schema:
-    """The model's contract: its inputs in order, and what it predicts.
+    """The model's contract: its inputs in order, and what it predicts."""
 
-    Attributes:
-        task: binary, multiclass or regression.
-        target: the predicted column.
-        columns: the inputs.
-        labels: classes in the order of the probabilities, as the user wrote them.
-        positive: binary: the class that precision, recall and ranking are about; the last label where not given.
-        trained: the labels that the training rows had, where not all: the model knows no other.
-        nulls: words that mean null, in text of any source.
-        decimal: the decimal sign of numbers as text.
-        trims: are blanks around a category ignored?
-    """
-
-    task: str
+    task: str  # binary, multiclass or regression
     target: str
     columns: list[Column] = field(default_factory=list)
-    labels: list[Any] | None = None
-    positive: Any = None
-    trained: list[Any] | None = None
-    nulls: list[str] = field(default_factory=lambda: list(parsing.NULLS))
-    decimal: str = "."
-    trims: bool = True
+    labels: list[Any] | None = None  # classes in the order of the probabilities, as the user wrote them
+    positive: Any = None  # binary: the class that precision, recall and ranking are about; default the last label
+    trained: list[Any] | None = None  # the labels that the training rows had, where not all: the model knows no other
+    nulls: list[str] = field(default_factory=lambda: list(parsing.NULLS))  # words that mean null in text
+    decimal: str = "."  # the decimal sign of numbers as text
+    trims: bool = True  # are blanks around a category ignored?
 
     @property
     def class_order(self) -> list[Any]:
@@ -138,12 +114,7 @@ def encode(
 ) -> dict[str, np.ndarray[Any, Any]]:
     """Encoded columns by name, each of shape (rows,): float32, or object holding str.
 
-    Args:
-        table: raw columns.
-        schema: of the model.
-        where: what error messages call the table.
-        rows: the number of each row, from 0, where error messages shall name the row of an invalid value.
-        hint: what to do about it.
+    Errors call the table `where` and, if `rows` has the number of each row, from 0, name the row of an invalid value.
 
     Raises:
         DataError: columns are missing or hold what their kind cannot take; every problem is named at once.

@@ -42,17 +42,10 @@ class Bundle:
         rows: range | None = None,
         see: Callable[[onnx.Inputs], None] | None = None,
     ) -> tuple[Array, Any]:
-        """Predictions and probabilities of raw rows.
+        """Predictions and probabilities of raw rows; `see` is called with the encoded rows.
 
-        Args:
-            table: raw rows.
-            where: what error messages call the rows.
-            rows: as in `encode`.
-            see: called with the encoded rows.
-
-        Returns:
-            For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape
-            (rows, classes) in the order of `schema.labels`. For regression: float64 values and None.
+        For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape (rows, classes)
+        in the order of `schema.labels`. For regression: float64 values and None.
         """
         inputs = matrices(encode(table, self.schema, where=where, rows=rows), self.schema)
         if see is not None:
@@ -91,13 +84,7 @@ class Bundle:
         return [*out, self._estimator.predict_proba(frame)] if hasattr(self._estimator, "predict_proba") else out
 
     def scored(self, typed: pa.Table, carried: pa.Table, *, where: str = "input", **options: Any) -> pa.Table:
-        """The carried columns, then `prediction` and, for classes, `probability_<label>`.
-
-        Args:
-            typed: raw rows.
-            carried: columns of the same rows that are returned.
-            where: what error messages call the rows.
-            options: of `predict`.
+        """The `carried` columns of raw rows, then `prediction` and, for classes, `probability_<label>`.
 
         Raises:
             DataError: a carried column already has such a name.

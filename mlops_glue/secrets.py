@@ -36,11 +36,8 @@ def note(names: Iterable[str]) -> None:
 def redacted(text: str, *urls: str) -> str:
     """A text in which each secret is replaced by the reference that stands for it in `glue.yaml`.
 
-    Any URL loses its user, query and fragment, wherever it comes from.
-
-    Args:
-        text: to be shown.
-        urls: with secrets, which the text may hold as a whole or in parts.
+    Any URL loses its user, query and fragment, wherever it comes from. The text may hold secrets of `urls`, as a whole
+    or in parts.
     """
     masks = {form: f"${{{name}}}" for name, value in _secret_variables() for form in _forms(value)}
     for url in urls:

@@ -48,15 +48,9 @@ def batches(
 ) -> Pieces:
     """A file in pieces: each as the model reads it, and as it is copied to the output.
 
-    For the model, every value of a CSV file is the text in the file: the model's schema says what it means.
-
-    Args:
-        path: the file.
-        decimal: sign of numbers as text.
-        verbatim: copy the values of a CSV file as the text in the file, else as types that keep them distinct, which
-            are those of the whole file.
-        optional: columns that a row of jsonl may leave out.
-        done: called as the reading proceeds; a file that is read twice is half done after the first time.
+    For the model, every value of a CSV file is the text in the file: the model's schema says what it means. The copy is
+    that text where it is `verbatim`, else values of types that are those of the whole file and keep them distinct.
+    Rows of jsonl may leave out the `optional` columns.
 
     Raises:
         DataError: the file cannot be read.

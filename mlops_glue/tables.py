@@ -33,6 +33,7 @@ ROWS_ALIKE = (
     "a row has a value for each name in the first line: put one that holds a delimiter or a line break in quotes, "
     "take out titles and comments"
 )
+ONE_OBJECT = "each line is one object; of an array: jq -c '.[]' array.json > lines.jsonl"
 
 
 def suffix(path: Path) -> str:
@@ -48,11 +49,7 @@ def suffix(path: Path) -> str:
 
 
 def find_table(name: str, *places: Path) -> Path:
-    """The first place that is a file.
-
-    Args:
-        name: what the command line calls it.
-        places: where it may be.
+    """The first place that is a file; `name` is what the command line calls it.
 
     Raises:
         UsageError: none of them is.
@@ -83,21 +80,19 @@ def readable_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        kind, message, hint = suffix(path), first_line(error), None
+        kind, cause = suffix(path), None
         if kind.startswith(".csv") and isinstance(error, pa.ArrowInvalid):
-            if (found := csv_format.explain(path)) is not None:
-                message, hint = found, ROWS_ALIKE
-        elif kind == ".jsonl" and (found := json_lines.explain(path)) is not None:
-            message, hint = found, "each line is one object; of an array: jq -c '.[]' array.json > lines.jsonl"
-        raise DataError(f"{path}: cannot be read as {kind[1:]}: {message}", hint=hint) from error
+            cause, hint = csv_format.explain(path), ROWS_ALIKE
+        elif kind == ".jsonl":
+            cause, hint = json_lines.explain(path), ONE_OBJECT
+        message = f"{path}: cannot be read as {kind[1:]}: {cause or first_line(error)}"
+        raise DataError(message, hint=hint if cause else None) from error
 
 
 def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
-    """A whole table. The types of text formats are inferred from whole columns, so that no two values become one.
+    """A whole table. The types of a CSV file are inferred from whole columns, so that no two values become one.
 
-    Args:
-        path: the file.
-        keys: columns that identify what a row is about: 1 and 1.0 are two values.
+    In `keys`, columns that identify what a row is about, 1 and 1.0 are two values.
 
     Raises:
         DataError: the file is empty, has no rows, repeats a column name, or is not what its name says.
@@ -167,8 +162,7 @@ def reading_notes(table: pa.Table, name: str) -> list[str]:
     facts = reading_facts(table)
     out = [f"{name} is read as {facts['encoding']}: it is not UTF-8"] if facts.get("encoding", "utf8") != "utf8" else []
     alike = [f"of {column!r} {first} and {second}" for column, (first, second) in facts.get("alike", {}).items()]
-    more = f" and of {len(alike) - 5} more columns" if len(alike) > 5 else ""
-    return out + ([f"{name}: texts that are equal as numbers: {', '.join(alike[:5])}{more}"] if alike else [])
+    return out + ([f"{name}: texts that are equal as numbers: {', '.join(alike)}"] if alike else [])
 
 
 def column_names(path: Path) -> list[str] | None:
@@ -216,11 +210,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def append_rows(path: Path, rows: pa.Table) -> None:
-    """Add rows to a table's file, in its own format, atomically; in text formats, existing bytes do not change.
-
-    Args:
-        path: one of `SUFFIXES`.
-        rows: with the file's columns, in its order.
+    """Add rows that have a table's columns, in its order, to its file; in text formats, existing bytes do not change.
 
     Raises:
         DataError: a column does not take the values, or the file cannot be added to.

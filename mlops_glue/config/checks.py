@@ -8,8 +8,7 @@ from pathlib import Path
 
 from mlops_glue import metrics
 from mlops_glue.config.models import Config, Source
-from mlops_glue.config.parse import Location
-from mlops_glue.config.problems import Problem
+from mlops_glue.config.parse import Location, Problem
 from mlops_glue.layout import OWN_COLUMNS, RESERVED
 from mlops_glue.suggest import did_you_mean, suggestion
 
@@ -24,13 +23,7 @@ REGISTRY_LOGINS = {
 
 
 def cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[Problem]:
-    """Every problem between sections.
-
-    Args:
-        config: each of whose keys is sound.
-        root: the project folder.
-        tables: must the tables of `data.sources` exist?
-    """
+    """Every problem between sections, where each key is sound; `tables`: must those of `data.sources` exist?"""
     yield from _ci(config)
     lacking = [key for key in ("data", "train") if key not in config.model_fields_set]
     if lacking:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from mlops_glue import secrets
 from mlops_glue.config.checks import cross_checks
+from mlops_glue.config.fields import PATTERN_HELP, VARIABLE
 from mlops_glue.config.models import ENVIRONMENT_KEYS, Config
-from mlops_glue.config.parse import Document, parse, read
-from mlops_glue.config.problems import Problem, known_keys, pydantic_problem, worded
+from mlops_glue.config.parse import Document, Location, Problem, parse, read
 from mlops_glue.config.references import references
 from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.layout import CONFIG
 from mlops_glue.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 A_MODEL = ("model",)  # for `needs` of `load`
 
@@ -54,27 +58,21 @@ def load(
         raise UsageError(f"this project only {only[0]}: {CONFIG} has no data and no train", hint=only[1])
     problems += [((key,), "is required") for key in needs if key not in values and needs != A_MODEL]
     if problems or config is None:
-        shown = sorted({(document.line(problem[0]), worded(problem)) for problem in problems})
+        shown = sorted({(document.line(problem[0]), _worded(problem)) for problem in problems})
         raise ConfigError([f"{CONFIG}:{line} {text}" for line, text in shown])
     return in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
 
 
 def validate(values: dict[str, Any], root: Path, *, tables: bool) -> tuple[Config | None, list[Problem]]:
-    """Check each key and, where all are sound, the sections against each other.
+    """The config of sections as built-ins, None where a key is wrong; and every problem.
 
-    Args:
-        values: the sections as built-ins.
-        root: the project folder.
-        tables: must the tables of `data.sources` exist?
-
-    Returns:
-        The config, None where a key is wrong; and every problem.
+    The sections are checked against each other where all keys are sound.
     """
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
         # one problem a place: a value that fits no branch of a union fails each of them
-        return None, list(dict(pydantic_problem(values, details) for details in reversed(error.errors())).items())
+        return None, list(dict(_pydantic_problem(values, details) for details in reversed(error.errors())).items())
     return config, list(cross_checks(config, root, tables=tables))
 
 
@@ -121,7 +119,7 @@ def _misplaced_keys(env: str, sections: dict[str, Any]) -> Iterator[Problem]:
             if key in allowed:
                 continue
             problem = "is the same in every environment; only where things live may differ"
-            if key not in known_keys(tuple(outer)):
+            if key not in _known_keys(tuple(outer)):
                 problem = f"unknown key ({did_you_mean(str(key), list(allowed))})"
             yield ("environments", env, *location), problem
 
@@ -165,3 +163,55 @@ def located(root: Path, error: ConfigError) -> ConfigError:
 
     named_key = re.compile(rf"^{re.escape(CONFIG)} ([^ :]+)")
     return ConfigError([named_key.sub(with_line, problem) for problem in error.problems], hint=error.hint)
+
+
+def _worded(problem: Problem) -> str:
+    """`section.key: what is wrong`."""
+    location, text = problem
+    return f"{'.'.join(map(str, location))}: {text}"
+
+
+def _pydantic_problem(values: dict[str, Any], error: ErrorDetails) -> Problem:
+    """One error of pydantic's, with the location that the file has."""
+    location, value = _in_file(values, error)
+    if error["type"] == "extra_forbidden":
+        return location, f"unknown key ({did_you_mean(str(location[-1]), _known_keys(location[:-1]))})"
+    if error["type"] == "missing":
+        return location, "is required"
+    pattern = error.get("ctx", {}).get("pattern")
+    text = error["msg"].removeprefix("Value error, ").replace("Input should be", "should be")
+    if error["type"] in ("model_type", "dict_type"):
+        text = "should be a section, with keys of its own"
+    elif error["type"] == "string_pattern_mismatch":
+        text = PATTERN_HELP.get(str(pattern), text)
+    # a URL may hold a secret, and so may a text in the place of a variable's name
+    may_be_secret = "://" in str(value) or pattern == VARIABLE
+    is_shown = not (may_be_secret or value is None or isinstance(value, dict | list))
+    return location, f"{text}, not {value!r}" if is_shown else text
+
+
+def _in_file(values: Any, error: ErrorDetails) -> tuple[Location, Any]:
+    """The location of an error and the value there, without the branches of unions that pydantic adds."""
+    location: Location = ()
+    for part in error["loc"]:
+        with contextlib.suppress(LookupError, TypeError):
+            location, values = (*location, part), values[part]
+    return ((*location, error["loc"][-1]), None) if error["type"] == "missing" else (location, values)
+
+
+def _known_keys(location: Location) -> list[str]:
+    """The keys of the section at a location, empty where it has no model."""
+    annotation: Any = Config
+    for part in location:
+        model = _model_in(annotation)
+        field = model.model_fields.get(part) if model is not None else None
+        annotation = field.annotation if field is not None else annotation  # an item of a list, or a name of the user's
+    model = _model_in(annotation)
+    return list(model.model_fields) if model is not None else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation such as `dict[str, Source]` or `Canary | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)

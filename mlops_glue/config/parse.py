@@ -18,6 +18,7 @@ TYPES = {*KEY_TYPES, "null", "timestamp", "map", "seq"}
 NOT_OF_TYPE = (ValueError, LookupError, TypeError, ArithmeticError)  # raised for 2024-02-30, !!int x
 
 Location = tuple[Any, ...]  # the keys and list positions that lead to a value
+Problem = tuple[Location, str]  # where, and what is wrong there
 
 
 @dataclass

@@ -20,11 +20,9 @@ def references(value: Any) -> list[str]:
 
 
 def resolve(value: Value, where: str) -> Value:
-    """Replace each `${NAME}` in a value, at any depth, by the variable's value. Nobody may keep or print the result.
+    """Replace each `${NAME}` in text, at any depth of built-ins. Nobody may keep or print the result.
 
-    Args:
-        value: text, or built-ins that hold text; anything else stays.
-        where: its key in `glue.yaml`.
+    `where` is the value's key in `glue.yaml`.
 
     Raises:
         ConfigError: a variable is not set, or empty; the message has its name, never a value.

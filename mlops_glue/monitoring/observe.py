@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import files, tables
-from mlops_glue.bundle import check_tables
+from mlops_glue.bundle import check_table
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.fetch import chosen_version
 from mlops_glue.delivery.trial import brought
@@ -90,7 +90,7 @@ class Source:
         folder.mkdir(exist_ok=True)
         try:
             bundle = brought(self.store, self.root, self.config.model_name, number, folder)
-            check_tables(bundle)
+            check_table(bundle)
             return Version.of(number, bundle)
         except GlueError as error:
             raise DataError(f"v{number} cannot be compared with: {error.message}", hint=error.hint) from error

@@ -31,7 +31,7 @@ from sklearn.tree import DecisionTreeClassifier
 from mlops_glue import files
 from mlops_glue.adapters import onnx as room
 from mlops_glue.adapters import onnx_files
-from mlops_glue.bundle import check, check_tables
+from mlops_glue.bundle import check, check_table
 from mlops_glue.config import Config
 from mlops_glue.delivery import fetch, trial
 from mlops_glue.errors import DataError, GlueError, ToolError
@@ -336,13 +336,13 @@ def test_tables_that_are_none_or_too_much(bundle: Path) -> None:
     for name in ("reference.parquet",):
         pq.write_table(many, bundle / name)
         with pytest.raises(DataError, match=f"{name}: has 1,100,000 rows; the limit is 1,000,000"):
-            check_tables(bundle)
+            check_table(bundle)
         for content in (b"", b"PAR1", b"PAR1" * 9):
             (bundle / name).write_bytes(content)
             with pytest.raises(DataError, match=f"{name}: is not a Parquet file"):
-                check_tables(bundle)
+                check_table(bundle)
         (bundle / name).unlink()
-    check_tables(bundle)
+    check_table(bundle)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import csv_format, dates, lookup_keys, parsing, streaming, tables
+from mlops_glue import csv_format, dates, features, parsing, streaming, tables
 from mlops_glue.config import LabelTable, Serve
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring import labels
@@ -164,9 +164,9 @@ def test_a_key_is_as_it_was_in_training_or_refused(kind: str, given: pa.Array, w
     table = pa.table({"key": given})
     if wanted is None:
         with pytest.raises(DataError, match="column 'key' holds .*was " + kind):
-            lookup_keys.as_trained(table, "key", kind)
+            features.key_as_trained(table, "key", kind)
         return
-    assert lookup_keys.as_trained(table, "key", kind).column("key").to_pylist() == wanted
+    assert features.key_as_trained(table, "key", kind).column("key").to_pylist() == wanted
 
 
 def test_labels_of_keys_that_look_alike(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from mlops_glue import bundle as bundles
 from mlops_glue import files, layout
 from mlops_glue.adapters import onnx_files
-from mlops_glue.bundle import check, check_tables
+from mlops_glue.bundle import check, check_table
 from mlops_glue.errors import DataError
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema
@@ -55,7 +55,7 @@ def test_a_sound_one(bundle: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), bundle / layout.SAMPLE)
     found = check(bundle, files.digest(bundle))
     assert (found.features, found.examples) == (FEATURES, [{"a": 1}, {"a": None}])
-    check_tables(bundle)
+    check_table(bundle)
     assert refusal(bundle, digest="0" * 64) == "bundle: is not the bundle that was registered: its digest differs"
     assert refusal(bundle, digest="").startswith("bundle: is not the bundle")
 
@@ -146,10 +146,10 @@ def test_tables_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for name in (layout.SAMPLE,):
         (bundle / name).write_bytes(b"torn")
         with pytest.raises(DataError) as refused:
-            check_tables(bundle)
+            check_table(bundle)
         assert refused.value.message == f"bundle/{name}: is not a Parquet file"
         pq.write_table(pa.table({"a": list(range(3000)), "b": [0.5] * 3000}), bundle / name, row_group_size=1000)
-        check_tables(bundle)
+        check_table(bundle)
         about = pq.read_metadata(bundle / name)
         size = sum(about.row_group(at).total_byte_size for at in range(3))
         for what, most, number in (
@@ -159,10 +159,10 @@ def test_tables_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> No
         ):
             with monkeypatch.context() as limited:
                 limited.setattr(bundles, what, number)
-                check_tables(bundle)
+                check_table(bundle)
                 limited.setattr(bundles, what, number - 1)
                 with pytest.raises(DataError) as refused:
-                    check_tables(bundle)
+                    check_table(bundle)
                 assert refused.value.message == f"bundle/{name}: has {number:,} {most}; the limit is {number - 1:,}"
         (bundle / name).unlink()
 
