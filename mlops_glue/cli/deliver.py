@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from mlops_glue.cli.options import FILE, env_option, json_option, version_option
+from mlops_glue.cli.options import FILE, calls, env_option, json_option, version_option
 
 
 @click.command()
@@ -14,31 +12,27 @@ from mlops_glue.cli.options import FILE, env_option, json_option, version_option
 @click.option("--alias", default="champion", help="Another alias, say challenger: any sound version may have it.")
 @json_option
 @env_option
-def promote(**options: Any) -> int:
+@calls("promote")
+def promote() -> None:
     """Make a version champion if the rules allow it. Default the challenger, else the last run's. Exit 1 if refused.
 
     \b
     glue promote 7
     glue promote 7 --alias challenger
     """
-    from mlops_glue.commands.promote import promote
-
-    return promote(**options)
 
 
 @click.command()
 @click.argument("to", metavar="[VERSION]", type=int, required=False)
 @json_option
 @env_option
-def rollback(**options: Any) -> int:
+@calls("promote")
+def rollback() -> None:
     """Put a former champion back. Default the one before; no run promotes the one that went, unless asked.
 
     \b
     glue rollback
     """
-    from mlops_glue.commands.promote import rollback
-
-    return rollback(**options)
 
 
 @click.command()
@@ -49,16 +43,14 @@ def rollback(**options: Any) -> int:
 )
 @version_option
 @env_option
-def predict(**options: Any) -> int:
+@calls("predict")
+def predict() -> None:
     """Score a file or a folder of files. - is standard input, or output.
 
     \b
     glue predict new_customers.csv scored.parquet
     cat new_customers.csv | glue predict - - > scored.csv
     """
-    from mlops_glue.commands.predict import predict
-
-    return predict(**options)
 
 
 @click.command()
@@ -74,16 +66,14 @@ def predict(**options: Any) -> int:
 @click.option("--state", type=FILE, help="With --folder: a folder that stays, for the log until it is shipped.")
 @json_option
 @env_option
-def serve(**options: Any) -> int:
+@calls("serve")
+def serve() -> None:
     """Serve the champion over HTTP.
 
     \b
     glue serve
     glue serve --check --json
     """
-    from mlops_glue.commands.serve import serve
-
-    return serve(**options)
 
 
 @click.command()
@@ -91,43 +81,37 @@ def serve(**options: Any) -> int:
 @version_option
 @click.option("--wheels", is_flag=True, help="With the packages that it needs: no network to install or build.")
 @env_option
-def package(**options: Any) -> int:
+@calls("package")
+def package() -> None:
     """Write a folder that serves without glue. It needs neither MLflow nor a registry; with a Dockerfile.
 
     \b
     glue package serving
     python serving --check
     """
-    from mlops_glue.commands.package import package
-
-    return package(**options)
 
 
 @click.command()
 @click.option("--force", is_flag=True, help="Refill every view, changed or not.")
 @json_option
 @env_option
-def materialize(**options: Any) -> int:
+@calls("materialize")
+def materialize() -> None:
     """Refresh the champion's features online. Fills the online store without training.
 
     \b
     glue materialize --env prod
     """
-    from mlops_glue.commands.materialize import materialize
-
-    return materialize(**options)
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when a file is not what glue.yaml says.")
 @json_option
-def ci(**options: Any) -> int:
+@calls("ci")
+def ci() -> None:
     """Write GitHub Actions workflows and a Makefile.
 
     \b
     glue ci
     glue ci --check
     """
-    from mlops_glue.commands.ci import ci
-
-    return ci(**options)

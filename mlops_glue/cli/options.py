@@ -1,8 +1,10 @@
-"""Options and types that several commands share."""
+"""Options and types that several commands share, and what a shell completes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import importlib
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
@@ -13,21 +15,45 @@ FILE = click.Path(readable=False)  # a shell completes it; the command itself re
 TASKS = click.Choice(["binary", "multiclass", "regression"])
 
 
-def completed_from(kind: str) -> Callable[[click.Context, click.Parameter, str], list[Any]]:
-    """What a shell completes with: the names that a function of `commands.complete` gives."""
+def calls(module: str) -> Callable[[Callable[[], None]], Callable[..., Any]]:
+    """Make the body of a command the function of its name in `mlops_glue.commands`, imported when it is called."""
 
-    def complete(_: click.Context, __: click.Parameter, begun: str) -> list[Any]:
-        from mlops_glue.commands import complete
+    def decorate(command: Callable[[], None]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def call(**options: Any) -> Any:
+            return getattr(importlib.import_module(f"mlops_glue.commands.{module}"), command.__name__)(**options)
 
-        return [name for name in getattr(complete, kind)() if name.startswith(begun)]
+        return call
 
-    return complete
+    return decorate
+
+
+def complete_stage(_: click.Context, __: click.Parameter, begun: str) -> list[Any]:
+    """The stages of `dvc.yaml`, with those that the user has added; before the first run glue's own."""
+    names: Iterable[str] = _keys("dvc.yaml", "stages")
+    if not names:
+        from mlops_glue.pipeline.stages import NAMES as names  # it imports pydantic
+    return [name for name in names if name.startswith(begun)]
+
+
+def complete_environment(_: click.Context, __: click.Parameter, begun: str) -> list[Any]:
+    """The environments of `glue.yaml`."""
+    return [name for name in _keys("glue.yaml", "environments") if name.startswith(begun)]
+
+
+def _keys(file: str, section: str) -> list[str]:
+    from mlops_glue import files, layout
+
+    try:
+        return [str(name) for name in files.read_yaml(layout.find_root() / file)[section]]
+    except Exception:  # a shell shows whatever is printed amid the user's line
+        return []
 
 
 env_option = click.option(
     "--env",
     help="An entry of `environments` in glue.yaml; default GLUE_ENV.",
-    shell_complete=completed_from("environments"),
+    shell_complete=complete_environment,
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 version_option = click.option("--version", type=int, help="A model version; default the champion.")

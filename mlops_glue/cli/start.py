@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlops_glue.cli.options import FILE, TASKS, dry_run_option, json_option
+from mlops_glue.cli.options import FILE, TASKS, calls, dry_run_option, json_option
 from mlops_glue.errors import UsageError
 
 
@@ -28,16 +28,14 @@ from mlops_glue.errors import UsageError
     "--template", type=click.Choice(["fraud"]), help="A project with data of its own; default where no table lies."
 )
 @dry_run_option
-def init(**options: Any) -> int:
+@calls("init")
+def init() -> None:
     """Make a project from a table or a template. Nothing that is there is overwritten.
 
     \b
     glue init churn --data customers.csv --target churn
     glue init fraud --template fraud
     """
-    from mlops_glue.commands.init import init
-
-    return init(**options)
 
 
 def _agree(question: str) -> bool:

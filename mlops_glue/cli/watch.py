@@ -34,31 +34,21 @@ def monitor(reference: str | None, test_alert: bool, demo_drift: bool, resume: b
     glue monitor --reference january.csv --current february.csv
     """
     if reference is not None:
-        window = [options.pop(name) for name in ("last", "since", "rows", "version")]
-        if (
-            options["current"] is None
-            or any(value is not None for value in window)
-            or test_alert
-            or demo_drift
-            or resume
-        ):
+        others = [options.pop(name) for name in ("last", "since", "rows", "version")]
+        if options["current"] is None or any([*others, test_alert, demo_drift, resume]):
             hint = f"glue monitor --reference {reference} --current FILE"
             raise UsageError("--reference compares two tables: it goes with --current alone", hint=hint)
         from mlops_glue.commands.monitor_tables import monitor_tables
 
         return monitor_tables(reference, **options)
+    from mlops_glue.commands import monitor as command
+
     if demo_drift:
         from mlops_glue.commands import demo
 
         return demo.demo_drift()
     if resume:
-        from mlops_glue.commands import monitor
-
-        return monitor.resume(options["env"])
+        return command.resume(options["env"])
     if test_alert:
-        from mlops_glue.commands import monitor
-
-        return monitor.test_alert(options["env"])
-    from mlops_glue.commands.monitor import monitor as command
-
-    return command(**options)
+        return command.test_alert(options["env"])
+    return command.monitor(**options)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlops_glue.cli.options import FILE, completed_from, env_option, json_option
+from mlops_glue.cli.options import FILE, calls, complete_stage, env_option, json_option
 from mlops_glue.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:
 
 @click.command()
 @click.option("--force", is_flag=True, help="Run every stage, changed or not.")
-@click.option("--until", metavar="STAGE", help="Stop after this stage.", shell_complete=completed_from("stages"))
+@click.option("--until", metavar="STAGE", help="Stop after this stage.", shell_complete=complete_stage)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of glue.yaml first.")
 @click.option("--no-publish", "publish", is_flag=True, default=True, flag_value=False, help="Leave the registry alone.")
 @click.option(
@@ -54,31 +54,27 @@ def run(overrides: tuple[str, ...], as_json: bool, env: str | None, **options: A
 @click.command()
 @json_option
 @env_option
-def status(**options: Any) -> int:
+@calls("status")
+def status() -> None:
     """Show what would run, and what is champion. Also what was refused, and why.
 
     \b
     glue status --env prod
     """
-    from mlops_glue.commands.status import status
-
-    return status(**options)
 
 
 @click.command()
-@click.argument("stage", required=False, shell_complete=completed_from("stages"))
+@click.argument("stage", required=False, shell_complete=complete_stage)
 @json_option
 @env_option
-def why(**options: Any) -> int:
+@calls("status")
+def why() -> None:
     """Show why a stage would run; without STAGE, all.
 
     \b
     glue why
     glue why train
     """
-    from mlops_glue.commands.status import why
-
-    return why(**options)
 
 
 @click.command()
@@ -110,15 +106,13 @@ def report(show: bool, pr: bool, base: str, pages: str | None, output: str | Non
 @click.command()
 @json_option
 @env_option
-def doctor(**options: Any) -> int:
+@calls("doctor")
+def doctor() -> None:
     """Check the installation and the project. Exit 1 when something is wrong.
 
     \b
     glue doctor --json
     """
-    from mlops_glue.commands.doctor import doctor
-
-    return doctor(**options)
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -131,43 +125,37 @@ def doctor(**options: Any) -> int:
     help="Metrics that it writes, JSON or YAML; default metrics.json.",
 )
 @env_option
-def track(**options: Any) -> int:
+@calls("track")
+def track() -> None:
     """Run a command of yours as one MLflow run. Its exit code is this one's.
 
     \b
     glue track -- python train.py --depth 5
     glue track --metrics scores.json -- dvc repro
     """
-    from mlops_glue.commands.track import track
-
-    return track(**options)
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when there is something to bring.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, as a diff; write nothing.")
 @json_option
-def upgrade(**options: Any) -> int:
+@calls("upgrade")
+def upgrade() -> None:
     """Bring files that glue wrote up to date. Merges this version's templates; your edits stay; exit 1 on a conflict.
 
     \b
     glue upgrade --dry-run
     glue upgrade
     """
-    from mlops_glue.commands.upgrade import upgrade
-
-    return upgrade(**options)
 
 
 @click.command(hidden=True)
 @click.argument("name")
 @click.option("--format", "format_version", type=int, default=1)
-def stage(**options: Any) -> int:
+@calls("stage")
+def stage() -> None:
     """One stage: what dvc.yaml calls.
 
     \b
     glue stage train --format 1
     """
-    from mlops_glue.commands.stage import stage
-
-    return stage(**options)

@@ -26,16 +26,7 @@ def adopt_model(
     data: str | None,
     agree: Callable[[str], bool],
 ) -> int:
-    """Convert, prove, show, and write where `agree` says yes; again for a newer version.
-
-    Args:
-        path: the repository.
-        model: `name/version` or `name@alias`, as `models:/…` names it.
-        registry: the tracking URI; default MLFLOW_TRACKING_URI, else what lies in the repository.
-        trust: load it although that runs code of its own.
-        data: a table with rows that the model takes; default its input example.
-        agree: asks the user a question; true is yes.
-    """
+    """Convert, prove, show, and write where `agree` says yes; again for a newer version."""
     top = Path(path).resolve()
     name, version = import_model.parse(model)
     root = top / layout.ADOPTED

@@ -12,14 +12,7 @@ from mlops_glue.scaffold import package as scaffold
 
 
 def package(target: str, *, version: int | None = None, wheels: bool = False, env: str | None = None) -> int:
-    """Write the folder. Returns 1 on a conflict with the user's edits.
-
-    Args:
-        target: a folder that does not exist, or one that this wrote.
-        version: a model version; default the champion.
-        wheels: add the packages that it needs, so that no network is needed to install them.
-        env: an entry of `environments`.
-    """
+    """Write the folder. Returns 1 on a conflict with the user's edits."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)

@@ -23,13 +23,6 @@ def predict(
 ) -> int:
     """Score a file, or each table in a folder; the output holds the input's columns, then the prediction.
 
-    Args:
-        source: a table, a folder of tables, or - for standard input.
-        target: a file, a folder, or - for standard output, which gets the whole result or nothing.
-        kind: the format of standard input, default csv; standard output is csv except where this is parquet.
-        version: a model version; default the champion.
-        env: an entry of `environments`.
-
     Raises:
         DataError: tables cannot be scored; the others of the folder are.
     """

@@ -35,25 +35,7 @@ def serve(
     online_store: str | None = None,
     state: str | None = None,
 ) -> int:
-    """Serve a model, or check that it can be served.
-
-    Args:
-        host: to listen on; like `port` and `workers`, default what the configuration says.
-        port: to listen on.
-        workers: how many processes answer.
-        version: a model version; default the champion.
-        check: load the model, score its example, print the contract, and end.
-        insecure: take requests from other machines without an API key.
-        quiet: no access log.
-        as_json: with `check`, as JSON.
-        env: an entry of `environments`.
-        folder: what `glue package` wrote is served; no project and no registry is needed.
-        online_store: with `folder`, the file with the features.
-        state: with `folder`, a folder that stays: the prediction log is kept there until it is shipped.
-
-    Returns:
-        The exit code.
-    """
+    """Serve a model, or check that it can be served."""
     options = {name: n for name, n in (("host", host), ("port", port), ("workers", workers)) if n is not None}
     if folder is None and (online_store is not None or state is not None):
         raise UsageError("--online-store and --state are for a package", hint="glue serve --folder FOLDER")

@@ -13,13 +13,7 @@ from mlops_glue.errors import UsageError
 
 
 def track(command: tuple[str, ...], *, metrics: tuple[str, ...] = (), env: str | None = None) -> int:
-    """Run it, then log what it was given and what it measured. Returns the command's own exit code.
-
-    Args:
-        command: and its arguments.
-        metrics: JSON or YAML files that it writes; default those of DVC's names, and those that `dvc.yaml` names.
-        env: an entry of `environments`.
-    """
+    """Run it, then log what it was given and what it measured. Returns the command's own exit code."""
     if shutil.which(command[0]) is None:
         why = "cannot be run" if Path(command[0]).is_file() else "no such command"
         raise UsageError(f"{command[0]}: {why}", hint="glue track -- python train.py")

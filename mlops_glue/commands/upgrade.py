@@ -10,13 +10,7 @@ from mlops_glue.scaffold.merge import CHANGES, read
 
 
 def upgrade(*, check: bool = False, dry_run: bool = False, as_json: bool = False) -> int:
-    """Merge everything, then write everything. Returns 1 on a conflict, and where `check` finds something to bring.
-
-    Args:
-        check: only say what there is to bring.
-        dry_run: only show it, as a diff.
-        as_json: print the outcome of each file as JSON.
-    """
+    """Merge everything, then write everything. Returns 1 on a conflict, and where `check` finds something to bring."""
     plan = scaffold.plan(layout.find_root())
     before = {file.path: read(plan.root / file.path) or "" for file in plan.changed}
     if not check and not dry_run:
