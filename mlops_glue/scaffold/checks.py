@@ -71,14 +71,7 @@ def check_task(label: Table, target: str, task: str) -> None:
 
 
 def check_classes(label: Table, target: str, task: str, notes: list[str], *, asked: bool) -> None:
-    """Classes have some rows each, and differ by more than blanks and case.
-
-    Args:
-        label: the labels' table.
-        target: its column.
-        task: what is to be learnt; a regression has no classes.
-        notes: what the user should know is added.
-        asked: the user named the task.
+    """Classes have some rows each, and differ by more than blanks and case, which is noted; `asked` for by the user.
 
     Raises:
         DataError: nearly every row has a class of its own, or the classes are dates.
@@ -105,13 +98,8 @@ def _twins(target: str, values: pa.ChunkedArray) -> list[str]:
     groups: dict[str, list[str]] = {}
     for word in sorted(values.unique().drop_null().to_pylist()):
         groups.setdefault(canonical_category(word.strip().casefold(), "double"), []).append(word)
-    notes = []
-    for words in [words for words in groups.values() if len(words) > 1][:MOST_TWINS]:
-        same_letters = len({word.strip().casefold() for word in words}) == 1
-        by = "blanks or case" if same_letters else "how they are written"
-        listed = ", ".join(map(repr, words[:4]))
-        notes.append(f"target {target!r}: {listed} are different classes, by {by} only: write them as one")
-    return notes
+    twins = [", ".join(map(repr, words[:4])) for words in groups.values() if len(words) > 1][:MOST_TWINS]
+    return [f"target {target!r}: {words} are written differently, and are different classes" for words in twins]
 
 
 def _are_numbers(values: pa.ChunkedArray) -> bool:

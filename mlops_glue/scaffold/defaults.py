@@ -147,7 +147,6 @@ def positive(values: pa.ChunkedArray, task: str) -> str | None:
     return min(sorted(counts, reverse=True), key=lambda label: (label.strip().lower() not in TRUE, counts[label]))
 
 
-def slices(profiles: list[Profile], entity: str | None) -> list[str]:
+def slices(profiles: list[Profile]) -> list[str]:
     """The first two columns of few categories: where a model that is good on the whole may be bad."""
-    few = [p.name for p in profiles if p.kind in ("category", "boolean") and p.distinct <= 10 and p.name != entity]
-    return few[:2]
+    return [p.name for p in profiles if p.kind in ("category", "boolean") and p.distinct <= 10][:2]

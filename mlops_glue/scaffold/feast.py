@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,7 @@ from mlops_glue.scaffold.script import Reader
 from mlops_glue.scaffold.values import Unknown
 from mlops_glue.source import dotted
 
-CLOCK = "event_timestamp"  # what Feast calls the time of a label, unless told otherwise
-DAY_S = 86_400
-SPANS = {"days": 1.0, "weeks": 7.0, "hours": 1 / 24, "minutes": 1 / 1440, "seconds": 1 / DAY_S}  # of timedelta, in days
+CLOCK = "event_timestamp"  # Feast's name for the time of a label, unless it is given another
 
 
 @dataclass
@@ -31,22 +30,16 @@ class FeastView:
 
 
 def views(folder: Path) -> tuple[list[FeastView], list[str]]:
-    """Of the repository in a folder: the views that read a local file, and what else is told of the others."""
+    """The views of the repository in a folder that read a local file, and a note on each of the others."""
+    trees = [sources.read(file.name, file.read_bytes()) for file in sorted(folder.rglob("*.py"))]
+    body = [node for read in trees if read is not None for node in read.tree.body]
+    reader = Reader("definitions.py", ast.Module(body, []), {}, [])
     found: list[FeastView] = []
     notes: list[str] = []
-    reader = Reader("definitions.py", ast.Module([], []), {}, [])
-    calls: list[ast.Call] = []
-    for file in sorted(folder.rglob("*.py")):
-        read = sources.read(file.name, file.read_bytes())
-        if read is not None:
-            of_file = Reader(file.name, read.tree, {}, [])
-            reader.bound |= of_file.bound
-            reader.names |= of_file.names
-            calls += [call for call, name in of_file.calls if name.startswith("feast.")]
-    for call in calls:
-        kind = dotted(call.func, reader.names).rpartition(".")[2]
+    for call, name in reader.calls:
+        kind = name.rpartition(".")[2] if name.startswith("feast.") else ""
         if kind in ("FeatureView", "BatchFeatureView"):
-            view = _view(reader, call, folder)
+            view = _view(_evaluate(reader, call), folder)
             if isinstance(view, FeastView):
                 found.append(view)
             else:
@@ -56,75 +49,50 @@ def views(folder: Path) -> tuple[list[FeastView], list[str]]:
     return found, notes
 
 
-def _view(reader: Reader, call: ast.Call, folder: Path) -> FeastView | str:
+def _evaluate(reader: Reader, node: ast.expr) -> Any:
+    """The value of an expression, None where it is unknown; of a call its class as `kind`, and its named arguments."""
+    last = (reader.bound.get(node.id) or [node])[-1] if isinstance(node, ast.Name) else node
+    if isinstance(last, ast.List | ast.Tuple):
+        return [_evaluate(reader, one) for one in last.elts]
+    if isinstance(last, ast.Call) and (name := dotted(last.func, reader.names)).startswith("feast."):
+        given = dict(zip(["name"], last.args, strict=False)) | {k.arg: k.value for k in last.keywords if k.arg}
+        return {"kind": name.rpartition(".")[2], **{key: _evaluate(reader, value) for key, value in given.items()}}
+    try:
+        return reader.value(last)
+    except Unknown:
+        return None
+
+
+def _view(view: dict[str, Any], folder: Path) -> FeastView | str:
     """The view, or why it is not brought in."""
-    given = _arguments(call)
-    name = str(_value(reader, given.get("name")) or "?")
-    source = _call(reader, given.get("source") or given.get("batch_source") or given.get("input"))
-    of = _arguments(source) if source is not None else {}
-    kind = dotted(source.func, reader.names).rpartition(".")[2] if source is not None else "what is not clear"
-    path = _value(reader, of.get("path"))
-    if kind != "FileSource" or not isinstance(path, str):
-        return f"view {name} reads {kind}: not brought in, as no table of it is here"
-    there = [one for base in (folder, folder.parent) if (one := (base / path).resolve()).is_file()]
-    if not there:
+    name = str(view.get("name") or "?")
+    source = view.get("source") or view.get("batch_source") or view.get("input")
+    source = source if isinstance(source, dict) else {"kind": "what is not clear"}
+    path = source.get("path")
+    if source["kind"] != "FileSource" or not isinstance(path, str):
+        return f"view {name} reads {source['kind']}: not brought in, as no table of it is here"
+    files = [file for base in (folder, folder.parent) if (file := (base / path).resolve()).is_file()]
+    if not files:
         return f"view {name} reads {path}, which {absent(folder, path)}"
-    schema = _list(reader, given.get("schema") or given.get("features"))
-    keys = [key for one in _list(reader, given.get("entities")) for key in _keys(reader, one)]
-    names = [str(_value(reader, _arguments(one).get("name"))) for one in schema if isinstance(one, ast.Call)]
-    clock = of.get("timestamp_field") or of.get("event_timestamp_column")
+    keys = [key for entity in view.get("entities") or [] for key in _keys(entity)]
+    schema = [one["name"] for one in view.get("schema") or view.get("features") or [] if isinstance(one, dict)]
+    ttl = view.get("ttl")
     return FeastView(
         name,
-        there[0],
+        files[0],
         keys,
-        _value(reader, clock),
-        _value(reader, of.get("created_timestamp_column")),
-        _days(reader, given.get("ttl")),
-        [one for one in names if one not in keys],
+        source.get("timestamp_field") or source.get("event_timestamp_column"),
+        source.get("created_timestamp_column"),
+        ttl / timedelta(days=1) if isinstance(ttl, timedelta) else None,
+        [str(column) for column in schema if column not in keys],
     )
 
 
-def _arguments(call: ast.Call) -> dict[str, ast.expr]:
-    """By name; Feast's classes take a name or nothing by place."""
-    return {**({"name": call.args[0]} if call.args else {}), **{k.arg: k.value for k in call.keywords if k.arg}}
-
-
-def _call(reader: Reader, node: ast.expr | None) -> ast.Call | None:
-    """The call that an expression, or the variable that it is, comes from."""
-    last = (reader.bound.get(node.id) or [node])[-1] if isinstance(node, ast.Name) else node
-    return last if isinstance(last, ast.Call) else None
-
-
-def _list(reader: Reader, node: ast.expr | None) -> list[ast.expr]:
-    last = (reader.bound.get(node.id) or [node])[-1] if isinstance(node, ast.Name) else node
-    return list(last.elts) if isinstance(last, ast.List | ast.Tuple) else []
-
-
-def _keys(reader: Reader, node: ast.expr) -> list[str]:
+def _keys(entity: Any) -> list[str]:
     """The join keys of an entity, or of one that is named as text."""
-    made = _call(reader, node)
-    given = _arguments(made) if made is not None else {}
-    joined = _value(reader, given.get("join_keys")) or _value(reader, given.get("join_key"))
-    keys = joined or _value(reader, given.get("name") if made is not None else node)
-    return [str(key) for key in keys] if isinstance(keys, list) else [str(keys)] if keys else []
-
-
-def _days(reader: Reader, node: ast.expr | None) -> float | None:
-    """Of a `timedelta(…)`."""
-    made = _call(reader, node)
-    if made is None:
-        return None
-    parts = [("days", one) for one in made.args[:1]] + [(k.arg, k.value) for k in made.keywords]
-    spans = [(SPANS.get(str(name)), _value(reader, value)) for name, value in parts]
-    numbers = [of * value for of, value in spans if of is not None and isinstance(value, int | float)]
-    return float(sum(numbers)) if len(numbers) == len(spans) else None
-
-
-def _value(reader: Reader, node: ast.expr | None) -> Any:
-    try:
-        return None if node is None else reader.value(node)
-    except Unknown:
-        return None
+    if isinstance(entity, dict):
+        entity = entity.get("join_keys") or entity.get("join_key") or entity.get("name")
+    return [str(key) for key in entity] if isinstance(entity, list) else [str(entity)] if entity else []
 
 
 def has_dvc(folder: Path) -> bool:

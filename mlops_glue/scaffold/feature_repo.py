@@ -8,47 +8,49 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, layout
 from mlops_glue.dates import WRITE_DATES, as_datetime, infer_day_first
 from mlops_glue.errors import DataError, MissingExtra, UsageError, first_line
 from mlops_glue.parsing import is_text
 
-CREATED = re.compile(r"(?i)^(created|ingested|inserted|loaded|recorded|known)(_?(at|on|time|timestamp|date))?$")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlops_glue.scaffold.feast import FeastView
+    from mlops_glue.scaffold.infer import Table
+
 DAY_S = 86_400
 IMPORTED = {"timedelta", "Entity", "FeatureView", "Field", "FileSource", "ValueType"}  # in the template
 IMPORTED |= {"Bool", "Float64", "Int64", "String", "UnixTimestamp"}
+FITTING = {"number": ("Int64", "Float64"), "category": ("String",), "boolean": ("Bool",)}  # types by kind of column
 
 
 @dataclass(frozen=True)
 class NewView:
-    """A view as the template of the definitions takes it."""
+    """A view that is to be defined."""
 
     name: str
-    of: Any  # the table that it reads
+    table: Table  # which it reads
     path: str  # relative to the Feast repository
-    entities: list[str]
-    timestamp: str
-    created: str | None
     ttl_days: int
     ttl_reason: str
-    fields: list[tuple[str, str]]
+    fields: list[tuple[str, str]]  # with their types
 
 
-def created(dates: list[str]) -> str | None:
-    """The date column that says when a row became known, by its name."""
-    return next((name for name in dates if CREATED.match(name)), None)
-
-
-def views(tables: list[Any], label: Any, target: str, notes: list[str]) -> list[NewView]:
+def views(tables: list[Table], label: Table, target: str, notes: list[str]) -> list[NewView]:
     """A view for each table of features; of a single table with entity and timestamp, one of its own columns.
 
     Args:
-        tables: `Table`s of `glue init`.
+        tables: all of them.
         label: the one that has the target.
         target: the column to predict.
         notes: what the user should know is added.
+
+    Raises:
+        UsageError: the labels have no timestamp, or a key is of two types.
+        MissingExtra: Feast is not installed.
     """
     others = [table for table in tables if table is not label]
     if not others and not (label.entities and isinstance(label.when, str)):
@@ -63,42 +65,39 @@ def views(tables: list[Any], label: Any, target: str, notes: list[str]) -> list[
             f"{label.file.name}: which column says when a label was so? Features are joined as known at its time",
             hint="--timestamp COLUMN",
         )
-    if not others and _twins(label):
+    if not others and _has_twins(label):
         notes.append(
             f"no Feast repository is written: rows of {label.file.name} share {label.entities[0]} and {label.when}, so "
             "its columns tell of the row, not of the entity at a time"
         )
         return []
     _check_types(tables)
-    taken = {_variable(key): key for table in tables for key in table.entities}
-    twins = sorted({key for table in tables for key in table.entities} - set(taken.values()))
-    if twins:
-        raise UsageError(
-            f"--entity {twins[0]} and {taken[_variable(twins[0])]}: both would be called {_variable(twins[0])}",
-            hint="rename one of the columns",
-        )
-    found = [_view(table, table is label, target, notes) for table in others or [label]]
-    names: list[str] = []
-    for view in found:  # Feast takes names that differ in case alone for one
-        names.append(identifier(view.name, {name.casefold() for name in (*taken, *names)}))
-    return [replace(view, name=name) for view, name in zip(found, names, strict=True)]
+    found = []
+    taken = {variable.casefold() for variable in _variables(tables).values()}
+    for table in others or [label]:
+        name = identifier(table.name, taken)
+        taken.add(name.casefold())  # Feast takes names that differ in case alone for one
+        days, reason = time_to_live(table)
+        path = layout.TABLE if table is label else f"{layout.INGESTED}/{table.name}.parquet"
+        fields = _fields(table, target, notes if table is not label else [])
+        found.append(NewView(name, table, f"../{path}", days, reason, fields))
+    return found
 
 
-def as_in_feast(view: NewView, found: Sequence[Any]) -> list[NewView]:
+def as_in_feast(view: NewView, found: Sequence[FeastView]) -> list[NewView]:
     """The view as a Feast repository has it: its name, TTL and fields; several where several read the table."""
-    own = [one for one in found if one.path == view.of.file]
     made = []
-    for one in own:
-        days = view.ttl_days if one.ttl_days is None else math.ceil(one.ttl_days)
-        reason = view.ttl_reason if one.ttl_days is None else "as in the repository's own view"
-        fields = [(name, kind) for name, kind in view.fields if not one.fields or name in one.fields]
-        name = identifier(one.name, set())
-        made.append(replace(view, name=name, ttl_days=days, ttl_reason=reason, fields=fields))
+    for own in (own for own in found if own.path == view.table.file):
+        fields = [(name, kind) for name, kind in view.fields if not own.fields or name in own.fields]
+        named = replace(view, name=identifier(own.name, set()), fields=fields)
+        if own.ttl_days is not None:
+            named = replace(named, ttl_days=math.ceil(own.ttl_days), ttl_reason="as in the repository's own view")
+        made.append(named)
     return made or [view]
 
 
 def identifier(text: str, taken: set[str]) -> str:
-    """A name in Python, and so in Feast: letters, digits and `_`, no word of the language's, none that is taken."""
+    """A name in Python, and so in Feast: letters, digits and `_`, no keyword, and none that is taken."""
     name = re.sub(r"\W", "_", text)
     if not name.isidentifier() or keyword.iskeyword(name) or keyword.issoftkeyword(name) or name in IMPORTED:
         name = f"table_{name}"
@@ -107,26 +106,35 @@ def identifier(text: str, taken: set[str]) -> str:
     return name if name.casefold() not in taken else identifier(f"{name}_2", taken)
 
 
-def _twins(table: Any) -> bool:
-    keys = table.rows.select([*table.entities, table.when])
+def _variables(tables: list[Table]) -> dict[str, str]:
+    """The variable of each entity, by its key."""
+    made: dict[str, str] = {}
+    for key in (key for table in tables for key in table.entities):
+        made.setdefault(key, identifier(f"entity_{key}", {name.casefold() for name in made.values()}))
+    return made
+
+
+def _has_twins(table: Table) -> bool:
+    """Do rows share keys and time?"""
+    keys = table.rows.select([*table.entities, str(table.when)])
     return bool(keys.group_by(keys.column_names).aggregate([]).num_rows < keys.num_rows)
 
 
-def _check_types(tables: list[Any]) -> None:
+def _check_types(tables: list[Table]) -> None:
     """A key is of one type wherever it stands."""
     seen: dict[str, tuple[str, str]] = {}
     for table in tables:
         for key in table.entities:
             kind = _type(table.rows.schema.field(key).type)
-            if key in seen and seen[key][0] != kind:
+            first, file = seen.setdefault(key, (kind, table.file.name))
+            if first != kind:
                 raise UsageError(
-                    f"--entity {key}: is {seen[key][0]} in {seen[key][1]} and {kind} in {table.file.name}",
+                    f"--entity {key}: is {first} in {file} and {kind} in {table.file.name}",
                     hint="write it the same way in both",
                 )
-            seen[key] = (kind, table.file.name)
 
 
-def _type(kind: Any) -> str:
+def _type(kind: pa.DataType) -> str:
     import pyarrow as pa
 
     if pa.types.is_integer(kind):
@@ -140,43 +148,26 @@ def _type(kind: Any) -> str:
     return "UnixTimestamp" if pa.types.is_timestamp(kind) else ""
 
 
-def _view(table: Any, is_label: bool, target: str, notes: list[str]) -> NewView:
+def _fields(table: Table, target: str, notes: list[str]) -> list[tuple[str, str]]:
+    """The columns that become fields, with their types; a note says why another one does not."""
     fields = []
-    for p in table.usable:
+    for p in (p for p in table.usable if p.name != target):
         kind = _type(table.rows.schema.field(p.name).type)
-        fits = {"number": ("Int64", "Float64"), "category": ("String",), "boolean": ("Bool",)}
-        if p.name == target or p.kind is None:
-            if p.kind is None and not is_label:
-                notes.append(f"{table.file.name}: left out {p.name!r}: {p.reason}")
-            continue
         odd = re.search(r"[:@]|__", p.name)
-        if kind in fits.get(p.kind, ("UnixTimestamp",)) and odd is None:
+        if p.kind is None:
+            notes.append(f"{table.file.name}: left out {p.name!r}: {p.reason}")
+        elif odd is not None:
+            notes.append(f"{table.file.name}: left out {p.name!r}: Feast takes no {odd.group()!r} in a name")
+        elif kind not in FITTING.get(p.kind, ("UnixTimestamp",)):
+            notes.append(f"{table.file.name}: left out {p.name!r}: it is a {p.kind} written as text")
+        else:
             fields.append((p.name, kind))
-        elif not is_label:  # of the labels' table it stays a column
-            why = f"Feast takes no {odd.group()!r} in a name" if odd else f"it is a {p.kind} written as text"
-            notes.append(f"{table.file.name}: left out {p.name!r}: {why}")
-    days, reason = time_to_live(table)
-    path = layout.TABLE if is_label else f"{layout.INGESTED}/{table.name}.parquet"
-    return NewView(
-        table.name,
-        table,
-        f"../{path}",
-        [_variable(key) for key in table.entities],
-        table.when or "event_timestamp",
-        table.created,
-        days,
-        reason,
-        fields,
-    )
+    return fields
 
 
-def _variable(key: str) -> str:
-    return identifier(f"entity_{key}", set())
-
-
-def time_to_live(table: Any) -> tuple[int, str]:
+def time_to_live(table: Table) -> tuple[int, str]:
     """Twice the gap that 95 % of the rows of an entity keep to the one before; for ever where nothing repeats."""
-    if table.when is None:
+    if not isinstance(table.when, str):
         return 0, "for ever: the table has no clock"
     frame = table.rows.select([*table.entities, table.when]).to_pandas()
     clock = table.rows.column(table.when)
@@ -192,25 +183,32 @@ def time_to_live(table: Any) -> tuple[int, str]:
 
 
 def answers(found: list[NewView], project: str) -> dict[str, Any]:
-    """What `files` takes, as JSON has it."""
-    keys = {_variable(key): key for view in found for key in view.of.entities}
-    kinds = {key: _type(view.of.rows.schema.field(key).type) for view in found for key in view.of.entities}
+    """The values of the template, as JSON has them."""
+    variables = _variables([view.table for view in found])
+    kinds = {key: _type(view.table.rows.schema.field(key).type) for view in found for key in view.table.entities}
     entities = [
         {"variable": variable, "key": key, "type": "INT64" if kinds[key] == "Int64" else "STRING"}
-        for variable, key in keys.items()
+        for key, variable in variables.items()
     ]
-    named = re.sub(r"\W", "_", project).lstrip("_") or "project"
-    views = [{key: value for key, value in vars(view).items() if key != "of"} for view in found]
-    return {"project": named, "entities": entities, "views": views}
+    views = [
+        {
+            "name": view.name,
+            "path": view.path,
+            "entities": [variables[key] for key in view.table.entities],
+            "timestamp": view.table.when or "event_timestamp",
+            "created": view.table.created,
+            "ttl_days": view.ttl_days,
+            "ttl_reason": view.ttl_reason,
+            "fields": view.fields,
+        }
+        for view in found
+    ]
+    return {"project": re.sub(r"\W", "_", project).lstrip("_") or "project", "entities": entities, "views": views}
 
 
 def repository_files(answers: dict[str, Any]) -> dict[str, str]:
     """`feature_store.yaml` and `definitions.py` by path."""
     settings = (layout.feature_repo() / "feature_store.yaml").read_text(encoding="utf-8")
-    page = layout.templates() / "feast" / "definitions.py"
-    return {
-        "feature_repo/feature_store.yaml": settings.replace(
-            "project: fraud_detection", f"project: {answers['project']}", 1
-        ),
-        "feature_repo/definitions.py": files.render(page, answers),
-    }
+    own = settings.replace("project: fraud_detection", f"project: {answers['project']}", 1)
+    page = files.render(layout.templates() / "feast" / "definitions.py", answers)
+    return {"feature_repo/feature_store.yaml": own, "feature_repo/definitions.py": page}

@@ -12,7 +12,6 @@ from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.pipeline.featurize import as_target, outputs
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
-from mlops_glue.scaffold import feature_repo
 from mlops_glue.scaffold.feast import FeastView
 from mlops_glue.streaming import read_or_sample
 from mlops_glue.suggest import did_you_mean
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year|yday)$")
+CREATED = re.compile(r"(?i)^(created|ingested|inserted|loaded|recorded|known)(_?(at|on|time|timestamp|date))?$")
 SEASON_DAYS = 2 * 365  # a table over less time has no month twice
 PREDICTION = "glue predict calls a column of its own so; rename it, and it can be a feature"
 LATER_MONTHS = "the holdout is of later months than the training rows"
@@ -85,39 +85,28 @@ def _look(request: Request, file: Path, rows: pa.Table, is_label: bool, notes: l
     view = next((view for view in request.feast if view.path == file), None)
     timestamp = view.timestamp if view is not None and view.timestamp is not None else request.timestamp
     entities = [column for column in request.entities if column in rows.column_names]
-    created = None
+    created = view.created if view is not None else None
     if is_label:
         when = _check_options(request, rows, file, timestamp)
+    elif not entities:
+        asked = ", ".join(request.entities) or "(none given)"
+        hint = "--entity COLUMN, which both tables have"
+        raise UsageError(f"{file.name}: has none of the entity columns {asked}", hint=hint)
     else:
-        if not entities:
-            raise UsageError(
-                f"{file.name}: has none of the entity columns {', '.join(request.entities) or '(none given)'}",
-                hint="--entity COLUMN, which both tables have",
-            )
-        created = feature_repo.created([p.name for p in profiles if p.kind == "datetime"])
         when = timestamp if timestamp in rows.column_names else None
+        created = created or next((p.name for p in profiles if p.kind == "datetime" and CREATED.match(p.name)), None)
     if when is None:
         when = find_timestamp([p for p in profiles if p.name not in (request.target, *entities, created)])
-        notes += _timestamp_notes(file, when, is_label)
-    if view is not None and view.created:
-        created = view.created
+        columns = when if isinstance(when, str) else ", ".join(when or ())
+        if is_label:
+            notes += [f"the holdout is the latest rows by {columns}"] if when else []
+        elif isinstance(when, list):
+            raise UsageError(f"{file.name}: its time is in the columns {columns}", hint="make them one column")
+        elif when is None:
+            notes.append(f"{file.name}: no column says when; its rows count as known since ever")
     stem = re.sub(r"\.(csv|csv\.gz|parquet|jsonl)$", "", file.name, flags=re.IGNORECASE)
     name = name_of(stem).replace(".", "_") or "table"  # a point separates the keys of `glue.yaml`
     return Table(name, file, rows, profiles, entities, when, created)
-
-
-def _timestamp_notes(file: Path, when: str | list[str] | None, is_label: bool) -> list[str]:
-    """What the user should know of a timestamp that was inferred.
-
-    Raises:
-        UsageError: a table of features has it in several columns.
-    """
-    if is_label:
-        columns = when if isinstance(when, str) else ", ".join(when or ())
-        return [f"the holdout is the latest rows by {columns}"] if when else []
-    if isinstance(when, list):
-        raise UsageError(f"{file.name}: its time is in the columns {', '.join(when)}", hint="make them one column")
-    return [f"{file.name}: no column says when; its rows count as known since ever"] if when is None else []
 
 
 def _check_options(request: Request, rows: pa.Table, file: Path, timestamp: str | None) -> str | list[str] | None:
@@ -134,9 +123,9 @@ def _check_options(request: Request, rows: pa.Table, file: Path, timestamp: str 
     for column in request.entities:
         if (reason := unread(rows.schema.field(column).type)) is not None:
             raise UsageError(f"--entity {column}: is {reason}")
-    if request.target in (*request.entities, when):
-        role = "entity" if request.target in request.entities else "timestamp"
-        raise UsageError(f"--target {request.target}: is the {role} too")
+    for role, columns in (("entity", request.entities), ("timestamp", [when])):
+        if request.target in columns:
+            raise UsageError(f"--target {request.target}: is the {role} too")
     return when
 
 

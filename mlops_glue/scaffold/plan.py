@@ -41,7 +41,7 @@ def plan(request: Request) -> tuple[Answers, list[str]]:
     """Read the tables, check the target, and infer the rest.
 
     Returns:
-        What the templates take, by their folder, and what the user should know.
+        The values of the templates, by their folder, and what the user should know.
 
     Raises:
         DataError: the target cannot be learnt, or no column is left to learn it from.
@@ -53,29 +53,27 @@ def plan(request: Request) -> tuple[Answers, list[str]]:
     columns = infer.features(request, label)
     notes += [note for table in tables for note in infer.null_words(table)]
     notes += _column_notes(columns)
-    views = _views(request, tables, label, notes)
-    excluded = _excluded(label, columns)
+    # a template brings its own views
+    proposed = [] if request.preset else feature_repo.views(tables, label, request.target, notes)
+    views = [view for one in proposed for view in feature_repo.as_in_feast(one, request.feast)]
     if not views and not any(p.kind for p in columns):
-        raise DataError(
-            f"{label.file.name}: no column is left to learn {request.target!r} from",
-            hint="; ".join(f"{column!r}: {reason}" for column, reason in excluded[:3]) or "it has no other column",
-        )
+        reasons = "; ".join(f"{name!r}: {reason}" for name, reason in _excluded(label, columns)[:3])
+        problem = f"{label.file.name}: no column is left to learn {request.target!r} from"
+        raise DataError(problem, hint=reasons or "it has no other column")
     task = _task(request, label, notes)
-    small = _is_small(request, label, columns, task)
-    answers: Answers = {
-        "project": {
-            **_sources(request, tables, label),
-            **_target(request, label, task),
-            **_columns(label, columns, excluded, views),
-            **_estimator(request, label, task, small),
-            "slices": defaults.slices(columns, None),
-            **request.preset,
-        }
-    }
-    if small:
+    project = _project(request, tables, label, task) | _columns(label, columns, views)
+    answers: Answers = {"project": project}
+    if request.preset or request.estimator is not None or (request.root / "model.py").exists():
+        is_small = False
+    else:
+        whole = label.file.stat().st_size <= WHOLE_BYTES
+        is_small = whole and defaults.is_small(label.rows, columns, request.target, task)
+    if is_small:  # it gets a model.py that cross-validates several models
+        project |= {"estimator": "model:build", "params": flow({})}
         answers["regressor" if task == "regression" else "classifier"] = {}
     if views:
-        answers["feast"] = feature_repo.answers(views, answers["project"]["project"])
+        answers["feast"] = feature_repo.answers(views, project["project"])
+    project |= request.preset
     return answers, notes
 
 
@@ -97,24 +95,14 @@ def _excluded(label: Table, columns: list[Profile]) -> list[tuple[str, str]]:
     return excluded + [(column, "the entity") for column in label.entities]
 
 
-def _views(request: Request, tables: list[Table], label: Table, notes: list[str]) -> list[NewView]:
-    """The feature views; a template brings its own."""
-    if request.preset:
-        return []
-    proposed = feature_repo.views(tables, label, request.target, notes)
-    return [view for one in proposed for view in feature_repo.as_in_feast(one, request.feast)]
-
-
 def _task(request: Request, label: Table, notes: list[str]) -> str:
     """The task that was asked for, that the estimator is for, or that the target's values show."""
     values = label.rows.column(request.target)
     task = request.task
-    if task is None and request.estimator is not None:
-        kind = kind_of_class(request.estimator[0])
-        if kind == "classifier":
-            task = "binary" if len(values.unique().drop_null()) == 2 else "multiclass"
-        elif kind is not None:
-            task = "regression"
+    kind = kind_of_class(request.estimator[0]) if task is None and request.estimator is not None else None
+    if kind is not None:
+        few = "binary" if len(values.unique().drop_null()) == 2 else "multiclass"
+        task = few if kind == "classifier" else "regression"
     if task is not None:
         checks.check_task(label, request.target, task)
     found = task or infer_task(values)
@@ -123,68 +111,53 @@ def _task(request: Request, label: Table, notes: list[str]) -> str:
     return found
 
 
-def _is_small(request: Request, label: Table, columns: list[Profile], task: str) -> bool:
-    """Does the project get a `model.py` that cross-validates several models?"""
-    if request.preset or request.estimator is not None or (request.root / "model.py").exists():
-        return False
-    whole = label.file.stat().st_size <= WHOLE_BYTES
-    return whole and defaults.is_small(label.rows, columns, request.target, task)
-
-
-def _sources(request: Request, tables: list[Table], label: Table) -> dict[str, Any]:
+def _project(request: Request, tables: list[Table], label: Table, task: str) -> dict[str, Any]:
+    """What `glue.yaml` says of the tables, the target and the estimator."""
     name = infer.name_of((request.in_place or request.root).name) or "project"
-    sources = [
-        {
-            "name": table.name,
-            "path": path_in(request.root, table.file, request.in_place),
-            "entity": table.entities[0] if table.entities else None,
-            "timestamp": table.when,
-            "created": table.created,
-            "expectations": [
-                flow(expectation)[1:-1]
-                for expectation in defaults.expectations(
-                    table.rows, table.profiles, request.target if table is label else ""
-                )
-            ],
-        }
-        for table in tables
-    ]
-    path = path_in(request.root, label.file, request.in_place)
-    return {"project": name, "model": name, "sources": sources, "source": label.name, "path": path}
-
-
-def _target(request: Request, label: Table, task: str) -> dict[str, Any]:
     values = label.rows.column(request.target)
     positive = defaults.positive(values, task)
+    estimator, params = request.estimator or defaults.estimator(label.rows, request.target, task)
     return {
+        "project": name,
+        "model": name,
+        "sources": [_source(request, table, request.target if table is label else "") for table in tables],
+        "source": label.name,
+        "path": path_in(request.root, label.file, request.in_place),
         "target": request.target,
         "positive": None if positive is None else yaml_text(positive),
         "task": task,
         "metrics": list(METRICS[task]),
         "thresholds": defaults.thresholds(task, values),
+        "estimator": estimator,
+        "params": flow(params),
     }
 
 
-def _columns(
-    label: Table, columns: list[Profile], excluded: list[tuple[str, str]], views: list[NewView]
-) -> dict[str, Any]:
-    in_views = {name for view in views if view.of is label for name, _ in view.fields}
+def _source(request: Request, table: Table, target: str) -> dict[str, Any]:
+    expectations = defaults.expectations(table.rows, table.profiles, target)
+    return {
+        "name": table.name,
+        "path": path_in(request.root, table.file, request.in_place),
+        "entity": table.entities[0] if table.entities else None,
+        "timestamp": table.when,
+        "created": table.created,
+        "expectations": [flow(expectation)[1:-1] for expectation in expectations],
+    }
+
+
+def _columns(label: Table, columns: list[Profile], views: list[NewView]) -> dict[str, Any]:
+    """What `glue.yaml` says of the columns."""
+    in_views = {name for view in views if view.table is label for name, _ in view.fields}
     return {
         "kinds": {kind: [p.name for p in columns if p.kind == kind and p.name not in in_views] for kind in KINDS},
-        "excluded": excluded,
+        "excluded": _excluded(label, columns),
         "transform": None,
         "use": [f"{view.name}:{field}" for view in views for field, _ in view.fields],
         "unmatched": 0.5,
         "delay": "1s" if views else None,  # tables often have rows of the very moments of the labels
         "by": "time" if label.when else "entity" if label.entities else "random",
+        "slices": defaults.slices(columns),
     }
-
-
-def _estimator(request: Request, label: Table, task: str, small: bool) -> dict[str, Any]:
-    if small:
-        return {"estimator": "model:build", "params": flow({})}
-    estimator, params = request.estimator or defaults.estimator(label.rows, request.target, task)
-    return {"estimator": estimator, "params": flow(params)}
 
 
 def flow(value: Any) -> str:

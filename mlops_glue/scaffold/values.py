@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+from datetime import timedelta
 from typing import Any
 
 from mlops_glue.source import dotted
@@ -20,6 +21,7 @@ CALLS: dict[str, Any] = {  # what stands in for a function whose arguments are k
     "float": float,
     "str": str,
     "dict": dict,
+    "datetime.timedelta": timedelta,
 }
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from mlops_glue.errors import DataError, UsageError
+from mlops_glue.errors import DataError
 from mlops_glue.scaffold import feature_repo as store
 from mlops_glue.scaffold.feature_repo import time_to_live
 
@@ -80,5 +80,5 @@ def test_definitions_are_python_whatever_the_tables_are_called() -> None:
         entities=["k-1", "k_1"],
         **{**made, "rows": rows.append_column("k-1", rows["k"]).append_column("k_1", rows["k"])},
     )
-    with pytest.raises(UsageError, match="--entity k-1 and k_1: both would be called entity_k_1"):
-        store.views([twins, label], label, "y", [])
+    made = store.answers(store.views([twins, label], label, "y", []), "p")
+    assert [entity["variable"] for entity in made["entities"]] == ["entity_k_1", "entity_k_1_2"]

@@ -16,10 +16,10 @@ from mlops_glue.scaffold.infer import Table
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        (["1", "1.0", "true", "0"], ["'1', '1.0' are different classes, by how they are written only"]),
+        (["1", "1.0", "true", "0"], ["'1', '1.0' are written differently"]),
         (
             ["yes", "Yes ", "no", "NO"],
-            ["'NO', 'no' are different classes, by blanks or case only", "'Yes ', 'yes' are"],
+            ["'NO', 'no' are written differently", "'Yes ', 'yes' are"],
         ),
         (["0012", "12", "a"], []),
     ],
