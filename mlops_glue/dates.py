@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_glue.column_types import ISO_TIMESTAMP, ISO_TIMESTAMP_UTC, cast_words
 from mlops_glue.errors import DataError, first_line
@@ -17,6 +17,7 @@ from mlops_glue.parsing import NULLS, InvalidValue, all_match, as_numbers, clean
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 CLOCK = (
     r"(?:[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
@@ -112,7 +113,7 @@ def infer_day_first(values: pa.ChunkedArray) -> bool | None:
     return bool(first > 12 or (second <= 12 and pc.struct_field(found, "mark")[0].as_py() == "."))
 
 
-def parse_dates(values: pa.ChunkedArray, day_first: bool | None) -> np.ndarray[Any, Any]:
+def parse_dates(values: pa.ChunkedArray, day_first: bool | None) -> NDArray[np.datetime64]:
     """datetime64[us] in UTC from words; NaT for null.
 
     Raises:
@@ -128,7 +129,7 @@ def parse_dates(values: pa.ChunkedArray, day_first: bool | None) -> np.ndarray[A
 
 def as_datetime(
     values: pa.ChunkedArray, day_first: bool | None = False, nulls: Sequence[str] = NULLS
-) -> np.ndarray[Any, Any]:
+) -> NDArray[np.datetime64]:
     """datetime64[us] in UTC from a column of any type; text is read as `to_micros` does.
 
     Raises:
@@ -146,7 +147,7 @@ def as_datetime(
     return np.asarray(values.cast(pa.timestamp("us"), safe=not truncate).to_numpy().astype("datetime64[us]"))
 
 
-def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None = None) -> np.ndarray[Any, Any]:
+def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None = None) -> NDArray[np.datetime64]:
     """When each row happened: datetime64[us] in UTC of shape (rows,), from one column or from the parts of a date.
 
     The parts are year, month, day and, if any, hour and minute. Where `day_first` is None, the column itself decides.
@@ -172,7 +173,7 @@ def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None =
     return when
 
 
-def _from_parts(parts: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+def _from_parts(parts: list[NDArray[np.float64]]) -> NDArray[np.datetime64]:
     """Timestamps of year, month, day and, if any, hour and minute; NaT where a part is null."""
     import numpy as np
 

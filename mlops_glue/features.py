@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_glue import config as configs
 from mlops_glue import layout, tables
@@ -27,6 +27,7 @@ from mlops_glue.suggest import did_you_mean
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 WRITE_KEYS = "write keys as in training: 12 and 0012 are two"
 
@@ -144,7 +145,7 @@ def transform_hash(config: Config, root: Path) -> str | None:
 
 
 def joined(
-    repository: Repository, features: FeatureList, table: pa.Table, moments: np.ndarray[Any, Any]
+    repository: Repository, features: FeatureList, table: pa.Table, moments: NDArray[np.datetime64]
 ) -> tuple[pa.Table, Joined]:
     """A table with a column for each feature as known at the moments, and what the join found.
 
@@ -184,7 +185,7 @@ def with_features(
     root: Path,
     features: FeatureList,
     table: pa.Table,
-    moments: np.ndarray[Any, Any],
+    moments: NDArray[np.datetime64],
     *,
     decimal: str = ".",
     as_defined_now: bool = False,

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops_glue.errors import DataError, first_line
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
+Null = TypeVar("Null", bound="np.generic")
 NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>", "?", "."]  # ? of UCI, . of SAS
 TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
 GROUPED_NUMBER = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # commas separate thousands; it never begins with a zero
@@ -129,7 +131,7 @@ def are_number_words(values: pa.Array, decimal: str) -> pa.BooleanArray:
     return pc.match_substring_regex(with_point(values, decimal), f"^({GROUPED_NUMBER}|{NUMBER})$")
 
 
-def parse_numbers(values: pa.ChunkedArray, decimal: str = ".", *, grouped: bool = True) -> np.ndarray[Any, Any]:
+def parse_numbers(values: pa.ChunkedArray, decimal: str = ".", *, grouped: bool = True) -> NDArray[np.float64]:
     """float64 of shape (rows,) from `clean_words`: NaN for null; 1,234.5 is a number only where it may be `grouped`.
 
     Raises:
@@ -222,7 +224,7 @@ def column_as_text(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
 
 def as_numbers(
     values: pa.ChunkedArray, nulls: Sequence[str] = NULLS, decimal: str = ".", *, grouped: bool = True
-) -> np.ndarray[Any, Any]:
+) -> NDArray[np.float64]:
     """float64 of shape (rows,) from a column of any type, NaN for null; `grouped` as in `parse_numbers`.
 
     Raises:
@@ -243,7 +245,7 @@ def as_numbers(
         raise ValueError(f"holds {values.type}, not numbers: {first_line(error, 120)}") from None
 
 
-def as_booleans(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> np.ndarray[Any, Any]:
+def as_booleans(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> NDArray[np.float32]:
     """float32 of shape (rows,) from a column of any type: 1, 0, or NaN for null.
 
     Raises:
@@ -255,8 +257,8 @@ def as_booleans(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> np.nda
 
 
 def convert_words(
-    values: pa.ChunkedArray, convert: Callable[[str], Any], null: np.generic, reason: str
-) -> np.ndarray[Any, Any]:
+    values: pa.ChunkedArray, convert: Callable[[str], float | None], null: Null, reason: str
+) -> NDArray[Null]:
     """An array of the type of `null` from text, of shape (rows,). Each distinct word is converted once.
 
     Raises:

@@ -6,11 +6,12 @@ Its 24 bits do not hold codes of 13 digits or milliseconds since 1970. The diffe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 MAX_LOST_SHARE = 0.01  # of the distinct values; below, a rounded number is still that number
 MAX_LOST_FRACTIONS = 0.1  # the same for fractions, which often differ in digits that mean nothing
@@ -32,7 +33,7 @@ class Float32Fit:
         return self.lost <= MAX_LOST_SHARE
 
 
-def as_float32(numbers: np.ndarray[Any, Any], base: Any) -> np.ndarray[Any, Any]:
+def as_float32(numbers: NDArray[np.float64], base: float | NDArray[np.float64]) -> NDArray[np.float32]:
     """Differences of float64 numbers from a base, as the model takes them."""
     import numpy as np
 
@@ -42,7 +43,7 @@ def as_float32(numbers: np.ndarray[Any, Any], base: Any) -> np.ndarray[Any, Any]
     return out
 
 
-def float32_fit(values: pa.ChunkedArray, numbers: np.ndarray[Any, Any] | None = None) -> Float32Fit:
+def float32_fit(values: pa.ChunkedArray, numbers: NDArray[np.number] | None = None) -> Float32Fit:
     """How float32 changes the numbers of a column; they are given as `numbers` where the values are text.
 
     Only a sample of fractions is examined, because with them it is about rounding.
@@ -58,7 +59,7 @@ def float32_fit(values: pa.ChunkedArray, numbers: np.ndarray[Any, Any] | None = 
     whole = bool((known == np.round(known)).all())
     if known.size == 0 or (whole and np.abs(known).max() <= FLOAT32_INTEGERS):
         return Float32Fit()
-    distinct: np.ndarray[Any, Any] = np.unique(known if whole else known[:: max(1, len(known) // MAX_FRACTIONS)])
+    distinct: NDArray[np.number] = np.unique(known if whole else known[:: max(1, len(known) // MAX_FRACTIONS)])
     plain = _fit(distinct, 0.0)
     if plain.lost <= (0 if whole else MAX_LOST_FRACTIONS):
         return Float32Fit()
@@ -66,7 +67,7 @@ def float32_fit(values: pa.ChunkedArray, numbers: np.ndarray[Any, Any] | None = 
     return shifted if shifted.lost == 0 or (shifted.is_good and not plain.is_good) else plain
 
 
-def _fit(distinct: np.ndarray[Any, Any], base: float) -> Float32Fit:
+def _fit(distinct: NDArray[np.number], base: float) -> Float32Fit:
     import numpy as np
 
     encoded = as_float32(distinct.astype(np.float64), base)

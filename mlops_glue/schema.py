@@ -23,7 +23,9 @@ from mlops_glue.suggest import did_you_mean
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
+Encoded = dict[str, "NDArray[Any]"]  # by name of the encoded column: shape (rows,)
 Kind = Literal["number", "category", "boolean", "datetime"]
 RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
@@ -70,7 +72,7 @@ class Schema:
         """The classes as the metrics count them: of two, the positive one is the last."""
         return sorted(self.labels or [], key=lambda label: label == self.positive)
 
-    def class_indices(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def class_indices(self, values: NDArray[Any]) -> NDArray[Any]:
         """Labels as indices into `class_order`, shape (rows,); regression values unchanged."""
         import numpy as np
 
@@ -111,7 +113,7 @@ class Schema:
 
 def encode(
     table: pa.Table, schema: Schema, *, where: str = "input", rows: Sequence[int] | None = None, hint: str | None = None
-) -> dict[str, np.ndarray[Any, Any]]:
+) -> Encoded:
     """Encoded columns by name, each of shape (rows,): float32, or object holding str.
 
     Errors call the table `where` and, if `rows` has the number of each row, from 0, name the row of an invalid value.
@@ -120,7 +122,7 @@ def encode(
         DataError: columns are missing or hold what their kind cannot take; every problem is named at once.
     """
     problems: list[str] = []
-    encoded: dict[str, np.ndarray[Any, Any]] = {}
+    encoded: Encoded = {}
     names = set(table.column_names)
     for column in schema.columns:
         if column.name not in names:
@@ -148,11 +150,11 @@ def _how_to_write(column: Column, schema: Schema) -> str:
     return f"as in training a number is written {number}, a date 2024-12-31; what is unknown is left empty"
 
 
-def matrices(encoded: dict[str, np.ndarray[Any, Any]], schema: Schema) -> dict[str, np.ndarray[Any, Any]]:
+def matrices(encoded: Encoded, schema: Schema) -> Encoded:
     """What `model.onnx` takes: `number` float32 (rows, n) and `text` object (rows, m), each only if it has columns."""
     import numpy as np
 
-    out: dict[str, np.ndarray[Any, Any]] = {}
+    out: Encoded = {}
     if schema.numeric:
         out["number"] = np.column_stack([encoded[n] for n in schema.numeric]).astype(np.float32, copy=False)
     if schema.text:
@@ -160,7 +162,7 @@ def matrices(encoded: dict[str, np.ndarray[Any, Any]], schema: Schema) -> dict[s
     return out
 
 
-def _encode_column(values: pa.ChunkedArray, column: Column, schema: Schema) -> list[np.ndarray[Any, Any]]:
+def _encode_column(values: pa.ChunkedArray, column: Column, schema: Schema) -> list[NDArray[Any]]:
     if column.kind == "category":
         return [_categories(values, column, schema)]
     if column.kind == "number":
@@ -170,7 +172,7 @@ def _encode_column(values: pa.ChunkedArray, column: Column, schema: Schema) -> l
     return _date_parts(dates.as_datetime(values, column.day_first, schema.nulls))
 
 
-def as_numbers(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.ndarray[Any, Any]:
+def as_numbers(values: pa.ChunkedArray, column: Column, schema: Schema) -> NDArray[np.float64]:
     """float64 of shape (rows,), NaN for null, as training read the column.
 
     Text may group thousands only where training had text: elsewhere 1,234 may have a decimal comma.
@@ -182,7 +184,7 @@ def as_numbers(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.nd
     return parsing.as_numbers(values, schema.nulls, schema.decimal, grouped=grouped)
 
 
-def _categories(values: pa.ChunkedArray, column: Column, schema: Schema) -> np.ndarray[Any, Any]:
+def _categories(values: pa.ChunkedArray, column: Column, schema: Schema) -> NDArray[np.object_]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -214,7 +216,7 @@ def _unwritable_code(column: Column) -> str | None:
     return next((word for word in numbers if parsing.format_number(float(word)) != word), None)
 
 
-def _date_parts(when: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
+def _date_parts(when: NDArray[np.datetime64]) -> list[NDArray[Any]]:
     """`DATE_PARTS` of datetime64[us], float32; NaN for NaT."""
     import numpy as np
 

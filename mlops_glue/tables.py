@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 INDEX_KEY = b"glue.index"  # metadata of a column: the index of a pandas frame
@@ -279,7 +280,7 @@ def is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def evenly_spaced(rows: int, most: int) -> np.ndarray[Any, Any]:
+def evenly_spaced(rows: int, most: int) -> NDArray[np.int64]:
     """At most so many of the rows, evenly spaced and ascending: int64 indices."""
     import numpy as np
 
