@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CLOCK = (
-    r"(?:[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
+    r"(?:[T ]\s*(?P<clock>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?)"
     r"(?:\s*(?P<half>[AaPp][Mm]))?\s*(?P<zone>Z|UTC|GMT|[-+]\d{2}(?::?\d{2})?)?)?"
 )
 NOTATIONS = [
     re.compile(rf"(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})[-/.](?P<day>\d{{1,2}}){CLOCK}"),
-    re.compile(rf"(?P<first>\d{{1,2}})[-/.](?P<second_>\d{{1,2}})[-/.](?P<year>\d{{4}}|\d{{2}}){CLOCK}"),
+    re.compile(rf"(?P<first>\d{{1,2}})[-/.](?P<second>\d{{1,2}})[-/.](?P<year>\d{{4}}|\d{{2}}){CLOCK}"),
     re.compile(rf"(?P<day>\d{{1,2}})[- ](?P<name>[A-Za-z]{{3,9}})\.?,?[- ](?P<year>\d{{4}}|\d{{2}}){CLOCK}"),
     re.compile(rf"(?:[A-Za-z]{{3,9}},? )?(?P<name>[A-Za-z]{{3,9}})\.? (?P<day>\d{{1,2}}),? (?P<year>\d{{4}}){CLOCK}"),
 ]
@@ -45,55 +45,34 @@ def to_micros(value: str, day_first: bool | None = False) -> int | None:
     `day_first` is None, training had no date such as 01/02/2024, so its order is unknown and it is refused.
     """
     value = value.strip()
-    for notation in NOTATIONS:
-        found = notation.fullmatch(value)
-        if found is not None:
-            return _micros_of_parts(found.groupdict(), day_first)
+    found = next((match for notation in NOTATIONS if (match := notation.fullmatch(value))), None)
     try:
-        moment = datetime.fromisoformat(value)
+        moment = datetime.fromisoformat(value if found is None else _in_iso(found.groupdict(""), day_first))
     except ValueError:
         return None
     offset = moment.utcoffset() or timedelta(0)
     return ((moment.replace(tzinfo=None) - EPOCH) - offset) // MICROSECOND
 
 
-def _micros_of_parts(part: dict[str, str | None], day_first: bool | None) -> int | None:
-    year = int(part["year"] or 0)
-    if len(part["year"] or "") == 2:
-        year += 1900 if year >= 69 else 2000  # as in POSIX, whatever the current year
-    if part.get("first") is not None:
+def _in_iso(part: dict[str, str], day_first: bool | None) -> str:
+    """The parts of a date in ISO 8601; empty where day and month are not known, or the hour of a half day is none."""
+    year, month, day = part["year"], part.get("month", ""), part.get("day", "")
+    if len(year) == 2:
+        year = f"{'19' if year >= '69' else '20'}{year}"  # as in POSIX, whatever the current year
+    if "first" in part:
         if day_first is None:
-            return None
-        first, second = int(part["first"] or 0), int(part["second_"] or 0)
-        day, month = (first, second) if day_first else (second, first)
-    elif part.get("name") is not None:
-        name = (part["name"] or "").lower()
-        month = next((at for at, full in enumerate(MONTHS, 1) if full.startswith(name) or name == full[:3] + "t"), 0)
-        day = int(part["day"] or 0)
-    else:
-        month, day = int(part["month"] or 0), int(part["day"] or 0)
-    hour, half = int(part["hour"] or 0), (part["half"] or "").lower()
-    if half:
-        if not 1 <= hour <= 12:
-            return None
-        hour = hour % 12 + (12 if half == "pm" else 0)
-    try:
-        moment = datetime(year, month, day, hour, int(part["minute"] or 0), int(part["second"] or 0))
-    except ValueError:
-        return None
-    fraction = int((part["fraction"] or "0")[:6].ljust(6, "0"))
-    offset = _offset(part["zone"])
-    return None if offset is None else (moment - EPOCH - offset) // MICROSECOND + fraction
-
-
-def _offset(zone: str | None) -> timedelta | None:
-    if zone is None or zone[0] not in "+-":
-        return timedelta(0)
-    digits = zone[1:].replace(":", "").ljust(4, "0")
-    hours, minutes = int(digits[:2]), int(digits[2:])
-    if hours > 23 or minutes > 59:
-        return None
-    return timedelta(hours=hours, minutes=minutes) * (-1 if zone[0] == "-" else 1)
+            return ""
+        day, month = (part["first"], part["second"]) if day_first else (part["second"], part["first"])
+    elif name := part.get("name", "").lower():
+        full = (at for at, full in enumerate(MONTHS, 1) if full.startswith(name) or name == full[:3] + "t")
+        month = str(next(full, 0))
+    hour, _, rest = (part["clock"] or "0:00").partition(":")
+    if part["half"]:
+        if not 1 <= int(hour) <= 12:
+            return ""
+        hour = str(int(hour) % 12 + (12 if part["half"].lower() == "pm" else 0))
+    zone = "Z" if part["zone"] in ("UTC", "GMT") else part["zone"]
+    return f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{rest.replace(',', '.')}{zone}"
 
 
 def infer_day_first(values: pa.ChunkedArray) -> bool | None:
@@ -176,17 +155,12 @@ def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None =
 def _from_parts(parts: list[NDArray[np.float64]]) -> NDArray[np.datetime64]:
     """Timestamps of year, month, day and, if any, hour and minute; NaT where a part is null."""
     import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    known = np.isfinite(np.array(parts)).all(axis=0)
-    five = [*parts, *[np.zeros(parts[0].shape)] * (5 - len(parts))]
-    year, month, day, hour, minute = (np.where(known, part, 1).astype(np.int64) for part in five)
-    months = ((year - 1970) * 12 + month - 1).astype("datetime64[M]")
-    days = ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype(int)
-    limits = ((year, 1, 9999), (month, 1, 12), (day, 1, days), (hour, 0, 23), (minute, 0, 59))
-    valid = np.all([(low <= part) & (part <= high) for part, low, high in limits], axis=0)
-    if not valid.all():
-        row = int(np.argmin(valid))
-        raise InvalidValue("-".join(f"{part[row]:g}" for part in parts), NOT_A_DATE, row)
-    clock = ((hour * 60 + minute) * 60_000_000).astype("timedelta64[us]")
-    when = (months.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")).astype("datetime64[us]") + clock
-    return np.where(known, when, np.datetime64("NaT", "us"))
+    words = []
+    for part, width in zip([*parts, *[np.zeros(parts[0].shape)] * (5 - len(parts))], (4, 2, 2, 2, 2), strict=True):
+        numbers = pa.array(part, from_pandas=True).cast(pa.int64(), safe=False)
+        words.append(pc.utf8_lpad(numbers.cast(pa.string()), width, "0"))
+    day, clock = pc.binary_join_element_wise(*words[:3], "-"), pc.binary_join_element_wise(*words[3:], ":")
+    return parse_dates(pa.chunked_array([pc.binary_join_element_wise(day, clock, " ")]), None)

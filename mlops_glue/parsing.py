@@ -175,19 +175,13 @@ def canonical_category(value: str, dtype: str) -> str:
 
 def format_number(value: float) -> str:
     """A float as `as_text` writes it: as Arrow does, except that integers of 64 bits have no exponent."""
-    from decimal import Decimal
+    import numpy as np
 
     if abs(value) < INT64_LIMIT and value == int(value):
         return str(int(value))
-    number = Decimal(repr(value))
-    sign, digits, _ = number.as_tuple()
-    text = "".join(map(str, digits)).lstrip("0").rstrip("0") or "0"
-    exponent = number.adjusted() if number else 0  # of the first digit
-    if -6 <= exponent < 10:
-        plain = f"{number:f}"
-        return plain.rstrip("0").rstrip(".") if "." in plain else plain
-    rest = f".{text[1:]}" if len(text) > 1 else ""
-    return f"{'-' * sign}{text[0]}{rest}e{exponent:+d}"
+    if 1e-6 <= abs(value) < 1e10:
+        return np.format_float_positional(value, trim="-")
+    return np.format_float_scientific(value, trim="-", exp_digits=1)
 
 
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:

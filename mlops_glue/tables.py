@@ -6,7 +6,6 @@ import contextlib
 import csv
 import gzip
 import json
-import math
 import shutil
 from collections.abc import Iterator, Sequence
 from io import StringIO
@@ -261,13 +260,12 @@ def _csv(path: Path, rows: pa.Table) -> str:
 def _csv_cells(values: pa.ChunkedArray, decimal: str) -> list[str]:
     """A column as the text of a CSV file: 3.0 is 3, null is empty."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
-    if not pa.types.is_floating(values.type):
-        return ["" if value is None else str(value) for value in values.to_pylist()]
-    return [
-        "" if value is None or math.isnan(value) else repr(value).removesuffix(".0").replace(".", decimal)
-        for value in values.to_pylist()
-    ]
+    words = pc.fill_null(parsing.as_text(values), "")
+    if pa.types.is_floating(values.type):
+        words = pc.replace_substring(words, ".", decimal)
+    return words.to_pylist()  # type: ignore[no-any-return]
 
 
 # --- tables in memory
