@@ -9,7 +9,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.adapters import git
 from mlops_glue.scaffold import upgrade
-from mlops_glue.scaffold.requirements import unlocked
+from mlops_glue.scaffold.workflows import unlocked
 
 
 def ci(*, check: bool = False, as_json: bool = False) -> int:

@@ -34,13 +34,6 @@ log = logging.getLogger(__name__)
 def propose(root: Path, top: Path, data: str | None, target: str | None, task: str | None) -> Answers:
     """Read the repository and infer a project from it; what a person should know is logged.
 
-    Args:
-        root: the folder that is to be written.
-        top: the repository.
-        data: the table that the user named.
-        target: the column that the user named.
-        task: the task that the user named.
-
     Raises:
         UsageError: there is nothing to learn from.
         DataError: the target cannot be learnt.

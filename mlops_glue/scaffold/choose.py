@@ -38,11 +38,6 @@ class Match(NamedTuple):
 def choose(found: Repository, data: str | None, target: str | None) -> Choice:
     """Choose by what the user named, then by what is there; each guess is logged.
 
-    Args:
-        found: the repository.
-        data: the table that the user named.
-        target: the column that the user named.
-
     Raises:
         UsageError: no table, or no target, is found.
     """

@@ -33,7 +33,7 @@ def due(root: Path, message: str, written: Iterable[str] = ()) -> str | None:
     with contextlib.suppress(GlueError):  # another command tells of a record that cannot be read
         known |= {path for part in manifest.load(root).values() for path in part.files}
     known |= {f"{Path(path).parent.as_posix()}/.gitignore" for path in known if path.endswith(".dvc")}
-    ours = [path for path, new in entries.items() if not new or any(_holds(path, one) for one in known)]
+    ours = [path for path, new in entries.items() if not new or _is_known(path, known)]
     if not ours:
         return None
     named = ["."] if len(ours) == len(entries) else sorted(ours)
@@ -51,6 +51,6 @@ def undo(root: Path) -> str | None:
     return f"git checkout HEAD -- {' '.join(map(shlex.quote, changed))} && glue run"
 
 
-def _holds(path: str, file: str) -> bool:
-    """Is it the file, or a folder that it is in?"""
-    return file == path or (path.endswith("/") and file.startswith(path))
+def _is_known(path: str, known: set[str]) -> bool:
+    """Is it a file of the project, or an untracked folder with one, which ends in a slash?"""
+    return path in known or (path.endswith("/") and any(file.startswith(path) for file in known))

@@ -33,27 +33,23 @@ def render(answers: Answers) -> dict[str, str]:
 
     made: dict[str, str] = {}
     for template, values in answers.items():
-        made |= feature_repo.repository_files(values) if template == "feast" else _render(template, values)
+        if template == "feast":
+            made |= feature_repo.repository_files(values)
+        elif template == "feature_repo":
+            sources = sorted(layout.feature_repo().glob("*.*"))
+            made |= {f"feature_repo/{source.name}": source.read_text(encoding="utf-8") for source in sources}
+        else:
+            made |= rendered(layout.templates() / template, values)
     return {**made, layout.SCHEMA: configs.json_schema()}
-
-
-def _render(template: str, answers: dict[str, Any]) -> dict[str, str]:
-    """A template folder's files with answers put in; `gitignore` and the like get their dot."""
-    if template == "feature_repo":
-        sources = layout.feature_repo().glob("*.*")
-        return {f"feature_repo/{p.name}": p.read_text(encoding="utf-8") for p in sorted(sources)}
-    return rendered(layout.templates() / template, answers)
 
 
 def rendered(folder: Path, values: dict[str, Any], marks: tuple[str, str] = ("{{", "}}")) -> dict[str, str]:
     """The files of a template folder with values put in, by path; `gitignore` and the like get their dot."""
-    found = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    return {dotted(p.relative_to(folder).as_posix()): files.render(p, values, marks) for p in found}
-
-
-def dotted(name: str) -> str:
-    """A template's name as the file's."""
-    return f".{name}" if name in ("gitignore", "dvcignore") else name
+    made = {}
+    for source in sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        path = source.relative_to(folder).as_posix()
+        made[f".{path}" if path in ("gitignore", "dvcignore") else path] = files.render(source, values, marks)
+    return made
 
 
 def recorded(
@@ -93,12 +89,8 @@ def unreadable(why: str) -> UsageError:
 
 def write(root: Path, parts: dict[str, Part]) -> None:
     """Write the record."""
-    files.write_json(root / layout.GENERATED, as_json(parts))
-
-
-def as_json(parts: dict[str, Part]) -> dict[str, Any]:
-    """The record as it is kept."""
-    return {
+    lines = {
         name: {**asdict(part), "files": {p: x and x.splitlines(keepends=True) for p, x in part.files.items()}}
         for name, part in parts.items()
     }
+    files.write_json(root / layout.GENERATED, lines)

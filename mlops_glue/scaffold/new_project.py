@@ -37,15 +37,9 @@ class NewProject:
         return manifest.render(self.answers)
 
     @cached_property
-    def names(self) -> dict[str, str]:
-        """Each file as it is called on disk: ReadMe.md is a README.md too."""
-        on_disk = {p.name.casefold(): p.name for p in self.root.iterdir()} if self.root.is_dir() else {}
-        return {path: on_disk.get(path.casefold(), path) for path in self.files}
-
-    @cached_property
     def missing(self) -> dict[str, str]:
         """The text of every file that is to be written."""
-        return {path: text for path, text in self.files.items() if not (self.root / self.names[path]).exists()}
+        return {path: text for path, text in self.files.items() if not (self.root / path).exists()}
 
     @cached_property
     def tables(self) -> list[str]:
@@ -62,9 +56,9 @@ class NewProject:
         """A line for each file that stays, with what an ignore file lacks."""
         lines = []
         for path in [path for path in self.files if path not in self.missing]:
-            held = (self.root / self.names[path]).read_text(encoding="utf-8", errors="replace").splitlines()
+            held = (self.root / path).read_text(encoding="utf-8", errors="replace").splitlines()
             lacking = [x for x in self.files[path].splitlines() if x not in held] if path.endswith("ignore") else []
-            lines.append(f"kept {self.names[path]}" + (f"; it should have: {' '.join(lacking)}" if lacking else ""))
+            lines.append(f"kept {path}" + (f"; it should have: {' '.join(lacking)}" if lacking else ""))
         return lines
 
     def check(self) -> None:

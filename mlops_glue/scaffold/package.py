@@ -49,14 +49,6 @@ def write(
 ) -> Package:
     """Write the folder: a new one whole or not at all, an existing one file by file.
 
-    Args:
-        out: a folder that does not exist, or one that this wrote.
-        root: the project.
-        config: its configuration, in this environment.
-        env: an entry of `environments`.
-        version: a model version; default the champion.
-        wheels: add the packages that it needs, so that no network is needed to install them.
-
     Raises:
         UsageError: the folder is another one's, or git would not keep what a clone needs.
     """

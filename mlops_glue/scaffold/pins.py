@@ -13,8 +13,8 @@ from mlops_glue.errors import MissingExtra
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-BLOCK = re.compile(r"^[A-Za-z0-9].*?(?=^[A-Za-z0-9]|\Z)", re.MULTILINE | re.DOTALL)  # one package in a lock file
-PIN = re.compile(r"([A-Za-z0-9._-]+)==([^ ;\\]+)")
+# one package of a lock file: its name, version and hashes
+ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\\n]+)[^\n]*\\\n((?:[ \t]+--hash=\S+[ \t\\]*\n?)+)", re.MULTILINE)
 
 
 def pinned(names: list[str], lock: Path) -> tuple[list[str], bool]:
@@ -63,11 +63,7 @@ def _applies(requirement: Requirement, extras: frozenset[str]) -> bool:
 
 def _hashes(text: str) -> dict[tuple[str, str], str]:
     """What a lock file says of each package, by name and version."""
-    found = {}
-    for block in BLOCK.findall(text):
-        lines = [line.strip().rstrip("\\").strip() for line in block.splitlines() if not line.strip().startswith("#")]
-        pin = PIN.match(lines[0])
-        hashes = [line for line in lines[1:] if line.startswith("--hash=")]
-        if pin and hashes:
-            found[pin[1].lower(), pin[2]] = " \\\n    ".join([f"{pin[1]}=={pin[2]}", *hashes])
-    return found
+    return {
+        (name.lower(), version): " \\\n    ".join([f"{name}=={version}", *re.findall(r"--hash=\S+", hashes)])
+        for name, version, hashes in ENTRY.findall(text)
+    }

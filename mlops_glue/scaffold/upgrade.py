@@ -67,16 +67,12 @@ def check_version(parts: Iterable[Part]) -> None:
     """No newer glue wrote the record: the templates of this one would take away what that one brought.
 
     Raises:
-        UsageError: one did, or the version cannot be read.
+        UsageError: one did.
     """
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     for part in parts:
-        try:
-            newer = Version(part.version) > Version(__version__)
-        except (InvalidVersion, TypeError) as error:
-            raise manifest.unreadable(f"version {part.version!r} is none") from error
-        if newer:
+        if Version(part.version) > Version(__version__):
             raise UsageError(
                 f"{layout.GENERATED} is of glue {part.version}, and this is glue {__version__}",
                 hint=f"pip install --upgrade mlops-glue, to {part.version} or later; then glue upgrade",

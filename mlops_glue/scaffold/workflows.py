@@ -1,14 +1,18 @@
-"""The workflows of a project, made of its `glue.yaml`."""
+"""The workflows of a project, made of its `glue.yaml`, and what their jobs install."""
 
 from __future__ import annotations
 
-import contextlib
+import importlib.metadata
 import os
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from mlops_glue import __version__, files, layout
 from mlops_glue import config as configs
@@ -20,8 +24,10 @@ if TYPE_CHECKING:
 
 MARK = "# Made by `glue ci`"  # the first line of a file that is glue's to write again
 PYTHONS = ("3.13", "3.12", "3.11")
+PYTHON_VERSION = re.compile(r"\s*(?:cpython-?)?(3\.\d+)")
 WORKFLOWS = ("test", "train", "deploy", "monitor")
 EXTRA_OF = {"s3": "s3", "gs": "gcs", "azure": "azure"}  # by the scheme of the remote
+WHEEL = r"^\./vendor/mlops_glue-([^-]+)-.*?\.whl"  # where no index has this glue
 CLOUD_OF = {"aws": "s3", "gcp": "gcs", "azure": "azure"}
 
 
@@ -90,17 +96,17 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
 def _python(root: Path, top: Path) -> str:
     """The Python of the project's jobs: what it says itself, else what they had so far, else what runs this."""
     folders = [root, *([top] if top != root else [])]
-    for folder in folders:
-        with contextlib.suppress(FileNotFoundError):
-            named = re.match(r"\s*(?:cpython-?)?(3\.\d+)", (folder / ".python-version").read_text(encoding="utf-8"))
-            if named and named.group(1) in PYTHONS:
-                return named.group(1)
+    named = [found[1] for folder in folders if (found := PYTHON_VERSION.match(_text(folder / ".python-version")))]
+    workflow = _text(top / ".github" / "workflows" / f"{prefix(root, top)}test.yml")
+    written = re.findall(r'python-version: "([\d.]+)"', workflow)[:1]
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
-    workflow = top / ".github" / "workflows" / f"{prefix(root, top)}test.yml"
-    written = re.search(r'python-version: "([\d.]+)"', workflow.read_text("utf-8")) if workflow.is_file() else None
-    wanted = [written.group(1) if written else here, here, *PYTHONS]
     asked = next((asked for folder in folders if (asked := _requires_python(folder)) is not None), None)
+    wanted = [*named, *written, here, *PYTHONS]
     return next((v for v in wanted if v in PYTHONS and (asked is None or asked.contains(f"{v}.99"))), here)
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
 
 
 def _requires_python(folder: Path) -> SpecifierSet | None:
@@ -135,3 +141,35 @@ def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
     if chosen.monitor.labels is not None and chosen.monitor.labels.url is not None:
         found.add("postgres")
     return sorted(found)
+
+
+def unlocked(root: Path, name: str) -> str | None:
+    """A package that `requirements.in` asks for and the lock file has not; "" where there is no lock file.
+
+    Args:
+        root: the project folder.
+        name: the lock file.
+    """
+    if not (root / name).is_file():
+        return ""
+    text = re.sub(WHEEL, r"mlops-glue==\1", _text(root / name), flags=re.MULTILINE)
+    found = re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*?\])?(?:==([^ ;\\]+)| @)", text, re.MULTILINE)
+    locked = {canonicalize_name(package): version for package, version in found}
+    for need in _needs(root / "requirements.in"):
+        version = locked.get(canonicalize_name(need.name))
+        if version is None or (version and not need.specifier.contains(version, prereleases=True)):
+            return str(need).partition(";")[0].strip()
+    return None
+
+
+def _needs(file: Path) -> Iterator[Requirement]:
+    """What a file asks for, with what the extras of glue in it need."""
+    for line in _text(file).splitlines():
+        try:
+            need = Requirement(re.sub(WHEEL, "mlops-glue", line.partition(" #")[0].strip()))
+        except InvalidRequirement:  # a comment, an option, a path
+            continue
+        yield need
+        if need.name == "mlops-glue":
+            of_glue = [Requirement(text) for text in importlib.metadata.requires("mlops-glue") or []]
+            yield from (n for n in of_glue if n.marker and any(n.marker.evaluate({"extra": e}) for e in need.extras))

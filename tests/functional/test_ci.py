@@ -348,7 +348,7 @@ CRON = "ci.schedule: should be five fields of cron: minute (0-59) hour (0-23)"
         ({"image": "Acme/$(id)"}, "ci.image:"),
         ({"requirements": "../../etc/passwd`id`"}, "ci.requirements:"),
         ({"env": "prd"}, "ci.env: no environment 'prd' (did you mean 'prod'?)"),
-        ({"secrets": ["GITHUB_TOKEN"]}, "'GITHUB_TOKEN': GitHub keeps names"),
+        ({"secrets": ["GITHUB_TOKEN"]}, "'GITHUB_TOKEN': GitHub or the jobs set it"),
         ({"secrets": ["a-b"]}, "ci.secrets.0:"),
         ({"clod": "aws"}, "ci.clod: unknown key (did you mean 'cloud'?)"),
     ],

