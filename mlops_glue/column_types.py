@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mlops_glue.parsing import (
-    CODE,
-    MAX_EXACT_INTEGER,
     all_match,
     are_numbers,
     clean_words,
@@ -17,9 +18,7 @@ from mlops_glue.parsing import (
     with_nulls,
     with_point,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mlops_glue.words import CODE, MAX_EXACT_INTEGER
 
 # what a column of text can hold, with the Arrow type that keeps its values distinct
 ARROW_TYPES = {
@@ -51,9 +50,6 @@ SAMPLE_VALUES = 10_000
 
 def are_codes(values: pa.ChunkedArray) -> bool:
     """Do the numbers name things: with a leading zero, more digits than a float holds, or 12E3 next to 12000?"""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     digits = values.filter(matches(values, DIGITS))
     if len(digits) == 0:
         return False
@@ -73,8 +69,6 @@ def equal_numbers(values: pa.ChunkedArray, decimal: str = ".") -> tuple[str, str
 
     Where numbers hardly repeat, only a sample is examined: such numbers name nothing.
     """
-    import numpy as np
-    import pyarrow as pa
 
     def distinct(values: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([clean_words(pa.chunked_array([values.unique()])).unique().drop_null()])
@@ -94,8 +88,6 @@ def equal_numbers(values: pa.ChunkedArray, decimal: str = ".") -> tuple[str, str
 
 def decimal_sign(columns: Sequence[pa.ChunkedArray]) -> str:
     """The decimal sign of a table: a comma where a column is numbers only with commas, and none only with points."""
-    import pyarrow.compute as pc
-
     texts = [clean_words(column) for column in columns if is_text(column.type)]
     with_comma = [words for words in texts if pc.any(pc.match_substring(words, ",")).as_py()]
     if not any(_are_numbers_only_with(",", words, ".") for words in with_comma):
@@ -132,9 +124,6 @@ def infer_type(values: pa.ChunkedArray, decimal: str, *, key: bool = False) -> t
 
 def _integers(values: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray] | None:
     """Integers of 64 bits that, written again, give the same text."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     try:
         values[:100].cast(pa.int64())  # fails for most columns that are not integers
         found = values.cast(pa.int64())
@@ -148,9 +137,6 @@ def _integers(values: pa.ChunkedArray) -> tuple[str, pa.ChunkedArray] | None:
 
 
 def _floats(values: pa.ChunkedArray, *, key: bool) -> tuple[str, pa.ChunkedArray | None] | None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     try:
         values[:100].cast(pa.float64())
         found = values.cast(pa.float64())
@@ -173,9 +159,6 @@ def common_type(first: str, second: str) -> str:
 
 def cast_words(values: pa.ChunkedArray, name: str, decimal: str = ".") -> pa.ChunkedArray | None:
     """Words as one of `ARROW_TYPES`; None where a word is not of that type."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if name == "null":
         return pa.chunked_array([pa.nulls(len(values))])
     if name == "float":

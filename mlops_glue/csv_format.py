@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv as pc
 
 from mlops_glue.errors import DataError, first_line
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BLOCK_BYTES = 8 << 20  # of a text file that are parsed at a time
 HEAD_BYTES = 1 << 20
@@ -92,9 +92,6 @@ class CsvFormat:
 
     def batches(self, path: Path, progress: Progress = lambda share: None) -> Iterator[pa.Table]:
         """The file in pieces, every value as the text in it; the progress is that of the file's own bytes."""
-        import pyarrow as pa
-        import pyarrow.csv as pc
-
         size = path.stat().st_size
         with pa.OSFile(os.fspath(path)) as raw:
             batches = pc.open_csv(

@@ -1,78 +1,22 @@
-"""Dates: text in many notations, Arrow columns and columns of year, month and day become microseconds in UTC.
-
-Like `parsing`, this module needs NumPy and Arrow only, and Arrow only for columns: a serving worker imports it.
-"""
+"""Columns of dates: text in many notations, Arrow types, and year, month and day become microseconds in UTC."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mlops_glue.column_types import ISO_TIMESTAMP, ISO_TIMESTAMP_UTC, cast_words
 from mlops_glue.errors import DataError, first_line
-from mlops_glue.parsing import NULLS, InvalidValue, all_match, as_numbers, clean_words, convert_words, is_text
+from mlops_glue.parsing import InvalidValue, all_match, as_numbers, clean_words, convert_words, is_text
+from mlops_glue.words import NULLS, to_micros
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-CLOCK = (
-    r"(?:[T ]\s*(?P<clock>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?)"
-    r"(?:\s*(?P<half>[AaPp][Mm]))?\s*(?P<zone>Z|UTC|GMT|[-+]\d{2}(?::?\d{2})?)?)?"
-)
-NOTATIONS = [
-    re.compile(rf"(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})[-/.](?P<day>\d{{1,2}}){CLOCK}"),
-    re.compile(rf"(?P<first>\d{{1,2}})[-/.](?P<second>\d{{1,2}})[-/.](?P<year>\d{{4}}|\d{{2}}){CLOCK}"),
-    re.compile(rf"(?P<day>\d{{1,2}})[- ](?P<name>[A-Za-z]{{3,9}})\.?,?[- ](?P<year>\d{{4}}|\d{{2}}){CLOCK}"),
-    re.compile(rf"(?:[A-Za-z]{{3,9}},? )?(?P<name>[A-Za-z]{{3,9}})\.? (?P<day>\d{{1,2}}),? (?P<year>\d{{4}}){CLOCK}"),
-]
-MONTHS = ["january", "february", "march", "april", "may", "june"]
-MONTHS += ["july", "august", "september", "october", "november", "december"]
 DAY_AND_MONTH = r"^\s*(?P<first>\d{1,2})(?P<mark>[-/.])(?P<second>\d{1,2})[-/.]\d{2,4}"
-EPOCH = datetime(1970, 1, 1)
-MICROSECOND = timedelta(microseconds=1)
 NOT_A_DATE = "is not a date"
 WRITE_DATES = "write dates as 2026-11-25, with a time as 2026-11-25T12:00:00Z"
-
-
-def to_micros(value: str, day_first: bool | None = False) -> int | None:
-    """Microseconds from 1970-01-01 UTC to a date as text, for the years 1 to 9999; None where it is not a date.
-
-    It is ISO 8601, or has day, month and year as numbers or with the month's name; without an offset it is UTC. Where
-    `day_first` is None, training had no date such as 01/02/2024, so its order is unknown and it is refused.
-    """
-    value = value.strip()
-    found = next((match for notation in NOTATIONS if (match := notation.fullmatch(value))), None)
-    try:
-        moment = datetime.fromisoformat(value if found is None else _in_iso(found.groupdict(""), day_first))
-    except ValueError:
-        return None
-    offset = moment.utcoffset() or timedelta(0)
-    return ((moment.replace(tzinfo=None) - EPOCH) - offset) // MICROSECOND
-
-
-def _in_iso(part: dict[str, str], day_first: bool | None) -> str:
-    """The parts of a date in ISO 8601; empty where day and month are not known, or the hour of a half day is none."""
-    year, month, day = part["year"], part.get("month", ""), part.get("day", "")
-    if len(year) == 2:
-        year = f"{'19' if year >= '69' else '20'}{year}"  # as in POSIX, whatever the current year
-    if "first" in part:
-        if day_first is None:
-            return ""
-        day, month = (part["first"], part["second"]) if day_first else (part["second"], part["first"])
-    elif name := part.get("name", "").lower():
-        full = (at for at, full in enumerate(MONTHS, 1) if full.startswith(name) or name == full[:3] + "t")
-        month = str(next(full, 0))
-    hour, _, rest = (part["clock"] or "0:00").partition(":")
-    if part["half"]:
-        if not 1 <= int(hour) <= 12:
-            return ""
-        hour = str(int(hour) % 12 + (12 if part["half"].lower() == "pm" else 0))
-    zone = "Z" if part["zone"] in ("UTC", "GMT") else part["zone"]
-    return f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{rest.replace(',', '.')}{zone}"
 
 
 def infer_day_first(values: pa.ChunkedArray) -> bool | None:
@@ -80,9 +24,6 @@ def infer_day_first(values: pa.ChunkedArray) -> bool | None:
 
     None where no date begins with day and month as numbers.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if not is_text(values.type):
         return None
     found = pc.extract_regex(values, DAY_AND_MONTH).drop_null()
@@ -98,8 +39,6 @@ def parse_dates(values: pa.ChunkedArray, day_first: bool | None) -> NDArray[np.d
     Raises:
         InvalidValue: a value is not a date, or has day and month the other way round.
     """
-    import numpy as np
-
     for name, pattern in (("timestamp", ISO_TIMESTAMP), ("timestamp_utc", ISO_TIMESTAMP_UTC)):
         if all_match(values, pattern) and (quick := cast_words(values, name)) is not None:
             return np.asarray(quick.to_numpy().astype("datetime64[us]"))
@@ -114,9 +53,6 @@ def as_datetime(
     Raises:
         ValueError: a value is not a date, or has day and month the other way round.
     """
-    import numpy as np
-    import pyarrow as pa
-
     if is_text(values.type):
         return parse_dates(clean_words(values, nulls), day_first)
     kind = values.type
@@ -134,8 +70,6 @@ def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None =
     Raises:
         DataError: a value is not a date, or is null.
     """
-    import numpy as np
-
     name = ", ".join(columns)
     try:
         if len(columns) == 1:
@@ -154,10 +88,6 @@ def timestamps_utc(table: pa.Table, columns: list[str], day_first: bool | None =
 
 def _from_parts(parts: list[NDArray[np.float64]]) -> NDArray[np.datetime64]:
     """Timestamps of year, month, day and, if any, hour and minute; NaT where a part is null."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     words = []
     for part, width in zip([*parts, *[np.zeros(parts[0].shape)] * (5 - len(parts))], (4, 2, 2, 2, 2), strict=True):
         numbers = pa.array(part, from_pandas=True).cast(pa.int64(), safe=False)

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlops_glue import files, layout, tables
+from mlops_glue.encoding import encode
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.parsing import as_text
-from mlops_glue.schema import DATE_PARTS, Schema, encode
+from mlops_glue.schema import DATE_PARTS, Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.json as pj
 
 from mlops_glue import csv_format
 from mlops_glue.csv_format import Progress
 from mlops_glue.errors import DataError, first_line
-from mlops_glue.parsing import MAX_EXACT_INTEGER, inexact_integer
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mlops_glue.parsing import inexact_integer
+from mlops_glue.words import MAX_EXACT_INTEGER
 
 
 def read(path: Path) -> pa.Table:
@@ -25,8 +26,6 @@ def read(path: Path) -> pa.Table:
 
 def batches(path: Path, progress: Progress) -> Iterator[pa.Table]:
     """A file in pieces that have the schema of the whole file, so it is read twice."""
-    import pyarrow as pa
-
     schemas, long_integers = [], set[str]()
     for piece in _pieces(path, lambda share: progress(share / 2)):
         table = _parse(path, piece)
@@ -50,9 +49,6 @@ def _pieces(path: Path, progress: Progress) -> Iterator[bytes]:
 
 
 def _parse(path: Path, lines: bytes, schema: pa.Schema | None = None) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.json as pj
-
     if not lines.strip():
         raise DataError(f"{path}: is empty")
     table = pj.read_json(
@@ -77,8 +73,6 @@ def _long_integer_columns(table: pa.Table, lines: bytes) -> set[str]:
 
 def _with_long_integers(table: pa.Table, lines: bytes, names: set[str]) -> pa.Table:
     """The same table with these columns as text."""
-    import pyarrow as pa
-
     for name in names & set(table.column_names):
         values = [row.get(name) for row in _rows(lines)]
         digits = pa.array([None if value is None else str(value) for value in values], pa.string())

@@ -1,35 +1,24 @@
-"""How text becomes values: null words, the decimal sign, numbers, booleans, codes. Dates are in `dates`.
+"""How columns of text become values: null words, the decimal sign, numbers, booleans. `dates` does it for dates.
 
-The training table decides once (`decimal_sign`, `infer_day_first`), the model's schema keeps the decision, and the
-functions here apply it to all later text: CSV, JSON Lines, Parquet, requests, labels. Two values never become one
-silently: a code with a leading zero, with more digits than 64 bits hold, or with an exponent where another text is the
-same number without one, stays text. For 1.50 and 1.5, which do become one number, `equal_numbers` reports the pair.
-
-This module needs NumPy and Arrow only, and Arrow only for columns: a serving worker imports it.
+Two values never become one silently: a code with a leading zero, with more digits than 64 bits hold, or with an
+exponent where another text is the same number without one, stays text. For 1.50 and 1.5, which do become one number,
+`equal_numbers` reports the pair.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mlops_glue.errors import DataError, first_line
+from mlops_glue.words import GROUPED_NUMBER, INT64_LIMIT, MAX_EXACT_INTEGER, NULLS, NUMBER, parse_boolean
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-Null = TypeVar("Null", bound="np.generic")
-NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>", "?", "."]  # ? of UCI, . of SAS
-TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
-GROUPED_NUMBER = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # commas separate thousands; it never begins with a zero
-NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
-CODE = r"^[-+]?0\d+$"  # 0012 is not 12
-MAX_EXACT_INTEGER = 1 << 53  # up to here float64 keeps integers distinct
-INT64_LIMIT = 1 << 63  # floats below are written as integers are
-INEXACT_INTEGER = "is a floating-point number, which from 2^53 on does not determine an integer"
+Null = TypeVar("Null", bound=np.generic)
 
 
 class InvalidValue(ValueError):
@@ -42,33 +31,19 @@ class InvalidValue(ValueError):
 
 def is_text(kind: pa.DataType) -> bool:
     """Is it one of Arrow's text types?"""
-    import pyarrow as pa
-
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def inexact_integer(values: pa.ChunkedArray) -> int | None:
     """The row of the first float from 2^53 on, which does not determine the integer it may stand for."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if not pa.types.is_floating(values.type):
         return None
     row = pc.index(pc.greater_equal(pc.abs(values), float(MAX_EXACT_INTEGER)), True).as_py()
     return None if row < 0 else int(row)
 
 
-def clean_word(value: str, nulls: Sequence[str] = NULLS) -> str | None:
-    """Text without surrounding blanks; None where nothing remains, or where it is a null word."""
-    trimmed = value.strip()
-    return None if trimmed in nulls else trimmed
-
-
 def clean_words(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.ChunkedArray:
     """`clean_word` for a column."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     trimmed = pc.utf8_trim_whitespace(values)
     is_null = pc.is_in(trimmed, pa.array(nulls, trimmed.type))
     return pc.if_else(is_null, None, trimmed) if pc.any(is_null).as_py() else trimmed
@@ -76,8 +51,6 @@ def clean_words(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.Chu
 
 def with_nulls(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.ChunkedArray:
     """Text as written, but null for null words; surrounding blanks remain, because keys may have them."""
-    import pyarrow.compute as pc
-
     if not is_text(values.type):
         return values
     found = clean_words(values, nulls)
@@ -86,9 +59,6 @@ def with_nulls(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> pa.Chun
 
 def count_null_words(values: pa.ChunkedArray) -> dict[str, int]:
     """How often each word was read as null; blanks are not words."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     trimmed = pc.utf8_trim_whitespace(values)
     found = trimmed.filter(pc.is_in(trimmed, pa.array(NULLS[1:], trimmed.type))).value_counts()
     return {count["values"]: count["counts"] for count in found.to_pylist()}
@@ -96,23 +66,17 @@ def count_null_words(values: pa.ChunkedArray) -> dict[str, int]:
 
 def all_match(values: pa.ChunkedArray, pattern: str) -> bool:
     """Does the pattern match every value that is not null?"""
-    import pyarrow.compute as pc
-
     # the first values decide for most columns
     return all(pc.all(pc.match_substring_regex(part, pattern), min_count=0).as_py() for part in (values[:100], values))
 
 
 def matches(values: pa.ChunkedArray, pattern: str) -> Any:
     """A boolean for each text: whether the pattern is found in it; False for a null."""
-    import pyarrow.compute as pc
-
     return pc.fill_null(pc.match_substring_regex(values, pattern), False)
 
 
 def with_point(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
     """Numbers as text with a decimal point, from numbers with the sign `decimal`: 1.234,5 becomes 1,234.5."""
-    import pyarrow.compute as pc
-
     if decimal == ".":
         return values
     swapped = pc.replace_substring(pc.replace_substring(values, ",", "\0"), ".", ",")
@@ -126,8 +90,6 @@ def are_numbers(values: pa.ChunkedArray, decimal: str) -> bool:
 
 def are_number_words(values: pa.Array, decimal: str) -> pa.BooleanArray:
     """Which words are numbers?"""
-    import pyarrow.compute as pc
-
     return pc.match_substring_regex(with_point(values, decimal), f"^({GROUPED_NUMBER}|{NUMBER})$")
 
 
@@ -137,9 +99,6 @@ def parse_numbers(values: pa.ChunkedArray, decimal: str = ".", *, grouped: bool 
     Raises:
         InvalidValue: a value is not a number.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     plain = with_point(values, decimal)
     if grouped and pc.any(pc.match_substring(plain, ",")).as_py():  # any other comma stays, and is refused
         is_grouped = pc.match_substring_regex(plain, f"^{GROUPED_NUMBER}$")
@@ -152,8 +111,6 @@ def parse_numbers(values: pa.ChunkedArray, decimal: str = ".", *, grouped: bool 
 
 
 def _is_number(word: pa.Scalar) -> bool:
-    import pyarrow as pa
-
     try:
         word.cast(pa.float64())
     except pa.ArrowInvalid:
@@ -161,37 +118,11 @@ def _is_number(word: pa.Scalar) -> bool:
     return True
 
 
-def canonical_category(value: str, dtype: str) -> str:
-    """A word as a category of training: where it had numbers 7.0 is 7, where booleans True is true; others stay."""
-    if dtype == "bool":
-        return value.lower() if value.lower() in ("true", "false") else value
-    if dtype in ("double", "float", "halffloat") or dtype.startswith(("int", "uint")):
-        plain = value.removeprefix("+")
-        if re.fullmatch(r"-?(0|[1-9]\d*)", plain):
-            return plain if dtype not in ("double", "float") else format_number(float(plain))
-        return format_number(float(value)) if re.fullmatch(NUMBER, value) and not re.match(CODE, value) else value
-    return value
-
-
-def format_number(value: float) -> str:
-    """A float as `as_text` writes it: as Arrow does, except that integers of 64 bits have no exponent."""
-    import numpy as np
-
-    if abs(value) < INT64_LIMIT and value == int(value):
-        return str(int(value))
-    if 1e-6 <= abs(value) < 1e10:
-        return np.format_float_positional(value, trim="-")
-    return np.format_float_scientific(value, trim="-", exp_digits=1)
-
-
 def as_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Values as strings. Floats that are integers of 64 bits are written as such, so that 3 and 3.0 are one category.
 
     Arrow would write an article number of 13 digits as 4.006381333931e+12 where it is a float.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if not pa.types.is_floating(values.type):
@@ -208,8 +139,6 @@ def column_as_text(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     Raises:
         DataError: it cannot be text: lists, or bytes that are not UTF-8.
     """
-    import pyarrow as pa
-
     try:
         return as_text(values)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -224,9 +153,6 @@ def as_numbers(
     Raises:
         ValueError: a value is not a number.
     """
-    import numpy as np
-    import pyarrow as pa
-
     if pa.types.is_null(values.type):
         return np.full(len(values), np.nan)
     if is_text(values.type):
@@ -245,8 +171,6 @@ def as_booleans(values: pa.ChunkedArray, nulls: Sequence[str] = NULLS) -> NDArra
     Raises:
         InvalidValue: a value is not a boolean.
     """
-    import numpy as np
-
     return convert_words(clean_words(as_text(values), nulls), parse_boolean, np.float32("nan"), "is not a boolean")
 
 
@@ -258,9 +182,6 @@ def convert_words(
     Raises:
         InvalidValue: `convert` gives None for a word.
     """
-    import numpy as np
-    import pyarrow.compute as pc
-
     coded = pc.dictionary_encode(values).combine_chunks()
     out = np.full(len(coded.dictionary) + 1, null)
     places = pc.fill_null(coded.indices, len(out) - 1).to_numpy(zero_copy_only=False)
@@ -270,8 +191,3 @@ def convert_words(
             raise InvalidValue(word, reason, int(np.argmax(places == at)))
         out[at] = made
     return np.asarray(out[places])
-
-
-def parse_boolean(word: str) -> bool | None:
-    """True or False; None where the word is neither."""
-    return True if word.lower() in TRUE else False if word.lower() in FALSE else None

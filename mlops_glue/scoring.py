@@ -11,7 +11,6 @@ import numpy as np
 from mlops_glue import bundle
 from mlops_glue.adapters import onnx, skops
 from mlops_glue.errors import DataError
-from mlops_glue.schema import encode, matrices
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,6 +46,8 @@ class Bundle:
         For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape (rows, classes)
         in the order of `schema.labels`. For regression: float64 values and None.
         """
+        from mlops_glue.encoding import encode, matrices  # they need Arrow, which a serving worker does not load
+
         inputs = matrices(encode(table, self.schema, where=where, rows=rows), self.schema)
         if see is not None:
             see(inputs)

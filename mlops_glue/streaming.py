@@ -8,7 +8,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
 
 from mlops_glue import json_lines
 from mlops_glue.column_types import common_type, infer_type, parse_column
@@ -24,10 +28,6 @@ from mlops_glue.tables import (
     suffix,
     with_plain_types,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
 log = logging.getLogger(__name__)
 WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, a larger one as a sample
@@ -75,9 +75,6 @@ def batches(
 
 
 def _parquet_batches(path: Path, verbatim: bool, done: Progress) -> Pieces:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows = 0
     with pq.ParquetFile(path, **PARQUET_OPTIONS) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
@@ -89,8 +86,6 @@ def _parquet_batches(path: Path, verbatim: bool, done: Progress) -> Pieces:
 
 
 def _csv_batches(path: Path, decimal: str, verbatim: bool, done: Progress) -> Pieces:
-    import pyarrow as pa
-
     form = CsvFormat.of(path)
     if form.encoding != "utf8":
         log.warning("%s is read as %s: it is not UTF-8", path, form.encoding)
@@ -108,8 +103,6 @@ def _csv_batches(path: Path, decimal: str, verbatim: bool, done: Progress) -> Pi
 
 
 def _json_batches(path: Path, optional: Sequence[str], done: Progress) -> Pieces:
-    import pyarrow as pa
-
     for piece in json_lines.batches(path, done):
         typed = piece
         for name in optional:
@@ -120,8 +113,6 @@ def _json_batches(path: Path, optional: Sequence[str], done: Progress) -> Pieces
 
 def sample(path: Path, rows: int, keys: Sequence[str] = ()) -> pa.Table:
     """About so many rows, spread evenly over the file; `keys` as in `read_table`."""
-    import pyarrow as pa
-
     parts, step = [], 0
     for piece, _ in batches(path, verbatim=True):
         if step == 0:
@@ -151,9 +142,6 @@ class CsvWriter:
 
     def write_table(self, table: pa.Table) -> None:
         """Append the rows."""
-        import pyarrow as pa
-        import pyarrow.csv as pc
-
         out = pa.BufferOutputStream()
         try:
             pc.write_csv(table, out, pc.WriteOptions(include_header=False, quoting_style="none"))
@@ -174,8 +162,6 @@ class CsvWriter:
 
 def open_writer(path: Path, named: Path, schema: pa.Schema) -> CsvWriter | pq.ParquetWriter:
     """A writer to `path` in the format of `named`."""
-    import pyarrow.parquet as pq
-
     if named.name.lower().endswith(".parquet"):
         # a dictionary of numbers, which hardly repeat, takes more time than all else and saves nothing
         texts = [field.name for field in schema if is_text(field.type)]

@@ -12,6 +12,12 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
 from mlops_glue import csv_format, json_lines, parsing
 from mlops_glue.column_types import decimal_sign, equal_numbers, parse_column
 from mlops_glue.csv_format import CsvFormat
@@ -19,12 +25,10 @@ from mlops_glue.errors import DataError, UsageError, first_line
 from mlops_glue.files import atomic, json_value
 from mlops_glue.parsing import is_text
 from mlops_glue.suggest import did_you_mean
+from mlops_glue.words import MAX_EXACT_INTEGER
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
 INDEX_KEY = b"glue.index"  # metadata of a column: the index of a pandas frame
@@ -75,8 +79,6 @@ def _tables_in(folder: Path) -> list[str]:
 @contextlib.contextmanager
 def readable_errors(path: Path) -> Iterator[None]:
     """Errors of Arrow and the operating system become one line that names the line of the file, where it has lines."""
-    import pyarrow as pa
-
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -97,9 +99,6 @@ def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
     Raises:
         DataError: the file is empty, has no rows, repeats a column name, or is not what its name says.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     kind = suffix(path)
     facts: dict[str, Any] = {}
     with readable_errors(path):
@@ -132,8 +131,6 @@ def parse_text(table: pa.Table, keys: Sequence[str], facts: dict[str, Any], *, i
     Its metadata holds `facts` with the decimal sign, and by column the words that were read as null and two texts that
     became one number.
     """
-    import pyarrow as pa
-
     sign, columns = decimal_sign(table.columns), []
     nulls: dict[str, dict[str, int]] = {}
     alike: dict[str, tuple[str, str]] = {}
@@ -170,8 +167,6 @@ def column_names(path: Path) -> list[str] | None:
     kind = suffix(path)
     try:
         if kind == ".parquet":
-            import pyarrow.parquet as pq
-
             return list(pq.read_schema(path).names)
         return None if kind == ".jsonl" else CsvFormat.of(path, whole=False).names
     except (DataError, OSError, ValueError):
@@ -180,15 +175,11 @@ def column_names(path: Path) -> list[str] | None:
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A Parquet file that glue wrote."""
-    import pyarrow.parquet as pq
-
     return pq.read_table(path, columns=columns, use_threads=True)
 
 
 def parquet_shape(path: Path) -> tuple[int, dict[str, str]]:
     """The number of rows, and the type of each column, by the file's footer."""
-    import pyarrow.parquet as pq
-
     file = pq.ParquetFile(path)
     return file.metadata.num_rows, {field.name: str(field.type) for field in file.schema_arrow}
 
@@ -198,9 +189,6 @@ def parquet_shape(path: Path) -> tuple[int, dict[str, str]]:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Parquet, atomically; timestamps in microseconds, which every tool of the stack reads."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     # a dictionary of fractions, which hardly repeat, makes a file larger and takes four times as long
     repeated = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
     with atomic(path) as temporary:
@@ -215,9 +203,6 @@ def append_rows(path: Path, rows: pa.Table) -> None:
     Raises:
         DataError: a column does not take the values, or the file cannot be added to.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     kind = suffix(path)
     if kind == ".parquet":
         existing = pq.read_table(path)
@@ -259,9 +244,6 @@ def _csv(path: Path, rows: pa.Table) -> str:
 
 def _csv_cells(values: pa.ChunkedArray, decimal: str) -> list[str]:
     """A column as the text of a CSV file: 3.0 is 3, null is empty."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     words = pc.fill_null(parsing.as_text(values), "")
     if pa.types.is_floating(values.type):
         words = pc.replace_substring(words, ".", decimal)
@@ -273,23 +255,17 @@ def _csv_cells(values: pa.ChunkedArray, decimal: str) -> list[str]:
 
 def is_number(kind: pa.DataType) -> bool:
     """Is it one of Arrow's integers and floats?"""
-    import pyarrow as pa
-
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def evenly_spaced(rows: int, most: int) -> NDArray[np.int64]:
     """At most so many of the rows, evenly spaced and ascending: int64 indices."""
-    import numpy as np
-
     return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
     """A pandas frame; integers with nulls that float64 does not keep distinct get pandas' nullable type."""
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.compute as pc
 
     nullable = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
     frame = table.to_pandas()
@@ -297,7 +273,7 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
         values = table.column(name)
         if values.type in nullable and 0 < values.null_count < len(values):
             ends = pc.min_max(values).as_py()
-            if max(-ends["min"], ends["max"]) > parsing.MAX_EXACT_INTEGER:
+            if max(-ends["min"], ends["max"]) > MAX_EXACT_INTEGER:
                 frame[name] = values.to_pandas(types_mapper=nullable.get)
     return frame  # type: ignore[no-any-return]
 
@@ -308,8 +284,6 @@ def with_plain_types(table: pa.Table) -> pa.Table:
     The metadata of pandas is dropped; columns that were a frame's index are marked with `INDEX_KEY`: "when" for a
     timestamp, which may be wanted, "place" for all else, which numbers or names the row.
     """
-    import pyarrow as pa
-
     columns = [_plain(column) for column in table.columns]
     index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
     fields = []
@@ -320,8 +294,6 @@ def with_plain_types(table: pa.Table) -> pa.Table:
 
 
 def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    import pyarrow as pa
-
     kind, types = values.type, pa.types
     if isinstance(kind, pa.BaseExtensionType):
         plain = pa.bool_() if kind.extension_name == "arrow.bool8" else kind.storage_type

@@ -22,8 +22,9 @@ import numpy as np
 import pyarrow as pa
 
 from mlops_glue import files, layout, tables, telemetry
+from mlops_glue.encoding import encode
 from mlops_glue.errors import MissingExtra, ToolError
-from mlops_glue.schema import Schema, encode
+from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
     import pandas as pd

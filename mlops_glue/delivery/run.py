@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import files, layout, tables
+from mlops_glue import files, layout
 from mlops_glue.delivery.describe import stays
 from mlops_glue.errors import ConfigError, GlueError, ToolError, UsageError, check_interrupted
 from mlops_glue.pipeline import session, up_to_date
@@ -153,6 +153,7 @@ def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.
             after minutes of training.
     """
     from mlops_glue import config as configs
+    from mlops_glue import tables
     from mlops_glue.pipeline import ingest
 
     text = configs.overridden(root, dict(options.overrides)) if options.overrides else None

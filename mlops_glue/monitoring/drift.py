@@ -13,9 +13,10 @@ import numpy as np
 from mlops_glue import files
 from mlops_glue.config import Drift, Monitor
 from mlops_glue.drift import Difference, Distribution, Numbers, Reference, predictions
+from mlops_glue.encoding import encode
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.monitoring.sample import RowSample
-from mlops_glue.schema import Schema, encode
+from mlops_glue.schema import Schema
 from mlops_glue.suggest import suggestion
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from mlops_glue.config import LabelTable
 from mlops_glue.dates import as_datetime, infer_day_first
 from mlops_glue.errors import ConfigError, DataError, GlueError, combined
 from mlops_glue.layout import CONFIG
-from mlops_glue.parsing import as_text, column_as_text, parse_boolean
+from mlops_glue.parsing import as_text, column_as_text
 from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
+from mlops_glue.words import INEXACT_INTEGER, parse_boolean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,7 +244,7 @@ def _key(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
         DataError: it has no text, or does not tell keys apart.
     """
     if parsing.inexact_integer(values) is not None:
-        raise DataError(f"column {name!r} holds a key that {parsing.INEXACT_INTEGER}")
+        raise DataError(f"column {name!r} holds a key that {INEXACT_INTEGER}")
     return column_as_text(values, name)
 
 

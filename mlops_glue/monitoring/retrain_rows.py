@@ -16,7 +16,8 @@ from mlops_glue import files, layout, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.monitoring.labels import TRUTH
-from mlops_glue.parsing import FALSE, TRUE, is_text
+from mlops_glue.parsing import is_text
+from mlops_glue.words import FALSE, TRUE
 
 if TYPE_CHECKING:
     import pyarrow as pa

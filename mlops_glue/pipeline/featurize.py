@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import column_types, files, layout, parsing, tables
 from mlops_glue.config import Config, path_of
 from mlops_glue.dates import infer_day_first, timestamps_utc
+from mlops_glue.encoding import encode
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.parsing import column_as_text
 from mlops_glue.pipeline.ingest import check_kinds
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.precision import float32_fit
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.schema import Column, Schema
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:

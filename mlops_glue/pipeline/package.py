@@ -13,12 +13,13 @@ from mlops_glue import files, layout, tables
 from mlops_glue.adapters import onnx, skops
 from mlops_glue.config import Config
 from mlops_glue.dates import as_datetime
+from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.parsing import clean_words, is_text
 from mlops_glue.pipeline import reference, row_selection
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Schema, as_numbers
+from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
 
 LABELS_EQUAL = 0.999

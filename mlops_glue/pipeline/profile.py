@@ -10,6 +10,7 @@ from mlops_glue import column_types, dates, layout, parsing
 from mlops_glue.precision import Float32Fit, float32_fit
 from mlops_glue.schema import Kind
 from mlops_glue.tables import INDEX_KEY, is_number, reading_facts
+from mlops_glue.words import FALSE, TRUE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,7 +134,7 @@ def _text(column: _Column, decimal: str) -> Profile:
     words = counted.field("values")
     if len(words) == 0:
         return column.left_out(STEADY[2])
-    if len(words) <= 10 and all(w.lower() in parsing.TRUE | parsing.FALSE for w in words.to_pylist()):
+    if len(words) <= 10 and all(w.lower() in TRUE | FALSE for w in words.to_pylist()):
         return column.kept("boolean")
     numeric = parsing.are_number_words(words, decimal)
     codes = _codes(words) if column_types.are_codes(words) else ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlops_glue.errors import DataError, UsageError
-from mlops_glue.parsing import canonical_category, is_text
+from mlops_glue.parsing import is_text
 from mlops_glue.pipeline.featurize import as_target, shown
 from mlops_glue.pipeline.profile import unread
 from mlops_glue.scaffold.infer import Table
 from mlops_glue.suggest import did_you_mean
+from mlops_glue.words import canonical_category
 
 if TYPE_CHECKING:
     import pyarrow as pa

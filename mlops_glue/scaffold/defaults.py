@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue.parsing import TRUE, as_text, is_text
+from mlops_glue.parsing import as_text, is_text
 from mlops_glue.pipeline.profile import Profile
 from mlops_glue.pipeline.train import DEFAULT, FEW
 from mlops_glue.tables import is_number
+from mlops_glue.words import TRUE
 
 if TYPE_CHECKING:
     import pyarrow as pa

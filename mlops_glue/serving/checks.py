@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mlops_glue.dates import to_micros
-from mlops_glue.parsing import INEXACT_INTEGER, MAX_EXACT_INTEGER
 from mlops_glue.records import FeatureList
 from mlops_glue.serving.encoder import Encoder, Row
 from mlops_glue.serving.fields import INT64, UNSET, Field, as_truth
+from mlops_glue.words import INEXACT_INTEGER, MAX_EXACT_INTEGER, to_micros
 
 MOST_WHOLE = (1 << 64) - 1  # that the prediction log can hold
 NOT_64_BITS = "must be a whole number of 64 bits"

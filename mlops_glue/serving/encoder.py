@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue.parsing import canonical_category, clean_word
 from mlops_glue.precision import as_float32
 from mlops_glue.schema import Schema
 from mlops_glue.serving.fields import Field, as_micros, as_text, as_truth, date_parts
+from mlops_glue.words import canonical_category, clean_word
 
 Row = tuple[Any, ...]  # values in the order of `Contract.fields`
 

@@ -10,9 +10,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mlops_glue.dates import to_micros
-from mlops_glue.parsing import FALSE, TRUE, format_number
 from mlops_glue.schema import Column
+from mlops_glue.words import FALSE, TRUE, format_number, to_micros
 
 UNSET = msgspec.UNSET  # the request did not give the field
 JSON_NAMES = {float: "number", int: "integer", str: "string", bool: "boolean"}

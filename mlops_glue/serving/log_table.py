@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from mlops_glue import streaming
 from mlops_glue.serving import segments
 from mlops_glue.serving.fields import as_micros, as_text, as_truth
 from mlops_glue.serving.segments import About, Column, Record
@@ -29,6 +28,8 @@ def write_parquet(path: Path, stream: BinaryIO, folder: Path) -> int:
         stream: the segment; it stays where the first torn frame begins.
         folder: gets `date=YYYY-MM-DD/….parquet`.
     """
+    from mlops_glue.streaming import open_writer
+
     frames = segments.frames(stream)
     first = next(frames, None)
     if first is None:  # its writer was killed before it had written anything
@@ -42,7 +43,7 @@ def write_parquet(path: Path, stream: BinaryIO, folder: Path) -> int:
             if day not in sinks:
                 target = folder / f"date={day}" / f"{path.stem}.parquet"
                 target.parent.mkdir(exist_ok=True)
-                sinks[day] = streaming.open_writer(target, target, table.schema)
+                sinks[day] = open_writer(target, target, table.schema)
             sinks[day].write_table(table)
     for sink in sinks.values():
         sink.close()

@@ -13,8 +13,9 @@ import pytest
 
 from mlops_glue.adapters.evidently import Painter
 from mlops_glue.drift import distribution, drift_methods
+from mlops_glue.encoding import encode
 from mlops_glue.errors import DataError, ToolError
-from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.schema import Column, Schema
 
 SCHEMA = Schema("regression", "y", [Column("x", "number"), Column("word", "category"), Column("yes", "boolean")])
 

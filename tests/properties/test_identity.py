@@ -15,14 +15,16 @@ import pytest
 
 from mlops_glue import csv_format, dates, features, parsing, streaming, tables
 from mlops_glue.config import LabelTable, Serve
+from mlops_glue.encoding import encode, matrices
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring import labels
 from mlops_glue.parsing import as_text
 from mlops_glue.pipeline.featurize import column_of
 from mlops_glue.pipeline.profile import profile
 from mlops_glue.precision import float32_fit
-from mlops_glue.schema import Schema, encode, matrices
+from mlops_glue.schema import Schema
 from mlops_glue.serving.contract import Contract
+from mlops_glue.words import EPOCH, MICROSECOND, to_micros
 
 CODES = {
     "whole": lambda r: str(r.randrange(-50, 50)),
@@ -263,8 +265,8 @@ def test_dates_of_ten_thousand_years_are_the_same_for_a_column_and_for_one(seed:
     for form, apart in forms.items():
         wanted = [m if "%f" in form else m.replace(microsecond=0) for m in moments]
         written = [m.strftime(form.replace("%Y", f"{m.year:04d}")) for m in wanted]
-        micros = [(m - dates.EPOCH - apart) // dates.MICROSECOND for m in wanted]
-        assert [dates.to_micros(one, day_first) for one in written] == micros
+        micros = [(m - EPOCH - apart) // MICROSECOND for m in wanted]
+        assert [to_micros(one, day_first) for one in written] == micros
         column = dates.parse_dates(pa.chunked_array([[*written, None]]), day_first)
         assert column[:-1].astype(np.int64).tolist() == micros and np.isnat(column[-1])
 
@@ -278,7 +280,7 @@ def test_dates_of_ten_thousand_years_are_the_same_for_a_column_and_for_one(seed:
     ],
 )  # fmt: skip
 def test_what_is_no_date_is_refused_by_its_row(wrong: str) -> None:
-    assert dates.to_micros(wrong, day_first=True) is None
+    assert to_micros(wrong, day_first=True) is None
     if wrong:
         with pytest.raises(parsing.InvalidValue) as refused:
             dates.parse_dates(pa.chunked_array([["2024-02-29", None], ["2024-02-29", wrong, wrong]]), day_first=True)
@@ -298,8 +300,8 @@ def test_what_is_no_date_is_refused_by_its_row(wrong: str) -> None:
     ],
 )  # fmt: skip
 def test_dates_as_people_write_them(written: str, iso: str) -> None:
-    wanted = (datetime.fromisoformat(iso).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // dates.MICROSECOND
-    assert dates.to_micros(written, day_first=True) == wanted
+    wanted = (datetime.fromisoformat(iso).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // MICROSECOND
+    assert to_micros(written, day_first=True) == wanted
 
 
 def test_an_index_of_pandas_is_no_feature(tmp_path: Path) -> None:

@@ -21,11 +21,12 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from mlops_glue import files, streaming, tables
 from mlops_glue.adapters import skops
 from mlops_glue.adapters.mlflow.logged_model import RawRowsFlavor, signature_of
+from mlops_glue.encoding import encode
 from mlops_glue.errors import DataError
 from mlops_glue.modules import copy_package
 from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.package import kept
-from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.schema import Column, Schema
 from mlops_glue.scoring import Bundle
 
 ROOT = Path(tables.__file__).parents[1]

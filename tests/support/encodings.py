@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, streaming
+from mlops_glue.encoding import encode, matrices
 from mlops_glue.pipeline.featurize import featurize
 from mlops_glue.pipeline.ingest import ingest
-from mlops_glue.schema import Schema, encode, matrices
+from mlops_glue.schema import Schema
 
 Row = dict[str, Any]
 

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from mlops_glue.dates import as_datetime, infer_day_first, timestamps_utc
+from mlops_glue.encoding import encode
 from mlops_glue.errors import DataError
-from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.schema import Column, Schema
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mlops_glue import parsing
+from mlops_glue.encoding import encode, matrices
 from mlops_glue.errors import DataError
-from mlops_glue.parsing import as_text, format_number, parse_boolean
+from mlops_glue.parsing import as_text
 from mlops_glue.pipeline.profile import profile
-from mlops_glue.schema import Column, Schema, encode, matrices
+from mlops_glue.schema import Column, Schema
+from mlops_glue.words import NULLS, format_number, parse_boolean
 
 SCHEMA = Schema(
     "binary",
@@ -128,7 +129,7 @@ def test_a_schema_is_read_as_it_was_written_and_one_of_before_keeps_its_words() 
     assert Schema.from_dict(old) == replace(ALL, trims=False)  # for " b"
     old["columns"][1]["categories"] = ["a", "NA", "?"]
     found = Schema.from_dict(old)
-    assert found.trims and found.nulls == [name for name in parsing.NULLS if name not in ("NA", "?")]
+    assert found.trims and found.nulls == [name for name in NULLS if name not in ("NA", "?")]
     old["columns"][1]["categories"] = ["a", "b\t"]
     assert not Schema.from_dict(old).trims
 

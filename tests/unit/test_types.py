@@ -17,13 +17,14 @@ import pytest
 
 from mlops_glue import streaming, tables
 from mlops_glue.config import Serve
+from mlops_glue.encoding import encode, matrices
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.window import pieces_of
 from mlops_glue.pipeline import featurize
 from mlops_glue.pipeline.package import example_rows
 from mlops_glue.pipeline.profile import profile
 from mlops_glue.scaffold.defaults import expectations
-from mlops_glue.schema import Column, Schema, encode, matrices
+from mlops_glue.schema import Column, Schema
 from mlops_glue.serving.contract import Contract
 
 WORDS, NUMBERS = ["a", None, "b", "a"], [1, None, 2, 1]

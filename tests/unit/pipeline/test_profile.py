@@ -10,10 +10,11 @@ import pytest
 
 from mlops_glue import streaming, tables
 from mlops_glue.config import Config
+from mlops_glue.encoding import encode
 from mlops_glue.errors import ConfigError
 from mlops_glue.pipeline.featurize import choose_columns, outputs
 from mlops_glue.pipeline.profile import profile
-from mlops_glue.schema import Column, Schema, encode
+from mlops_glue.schema import Column, Schema
 
 DAYS = [f"2024-01-{at:02d}" for at in range(1, 29)]
 

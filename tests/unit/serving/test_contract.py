@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 
 from mlops_glue.config import Serve
+from mlops_glue.encoding import encode, matrices
 from mlops_glue.parsing import as_text
 from mlops_glue.records import FeatureList, FeatureView
-from mlops_glue.schema import Column, Schema, encode, matrices
+from mlops_glue.schema import Column, Schema
 from mlops_glue.serving.checks import Invalid, Malformed
 from mlops_glue.serving.contract import Contract
 from tests.support.contracts import COLUMNS, contract, told, views_of

@@ -1,0 +1,106 @@
+"""One value as text: null words, numbers, booleans, codes and dates. `parsing` and `dates` do the same for columns.
+
+The training table decides once how text is read (`decimal_sign`, `infer_day_first`), the model's schema keeps the
+decision, and it applies to all later text: CSV, JSON Lines, Parquet, requests, labels. A serving worker imports this
+module, which needs no Arrow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+NULLS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "<NA>", "?", "."]  # ? of UCI, . of SAS
+TRUE, FALSE = {"true", "yes", "y", "t", "1", "1.0"}, {"false", "no", "n", "f", "0", "0.0"}
+GROUPED_NUMBER = r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?"  # commas separate thousands; it never begins with a zero
+NUMBER = r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
+CODE = r"^[-+]?0\d+$"  # 0012 is not 12
+MAX_EXACT_INTEGER = 1 << 53  # up to here float64 keeps integers distinct
+INT64_LIMIT = 1 << 63  # floats below are written as integers are
+INEXACT_INTEGER = "is a floating-point number, which from 2^53 on does not determine an integer"
+CLOCK = (
+    r"(?:[T ]\s*(?P<clock>\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?)"
+    r"(?:\s*(?P<half>[AaPp][Mm]))?\s*(?P<zone>Z|UTC|GMT|[-+]\d{2}(?::?\d{2})?)?)?"
+)
+NOTATIONS = [
+    re.compile(rf"(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})[-/.](?P<day>\d{{1,2}}){CLOCK}"),
+    re.compile(rf"(?P<first>\d{{1,2}})[-/.](?P<second>\d{{1,2}})[-/.](?P<year>\d{{4}}|\d{{2}}){CLOCK}"),
+    re.compile(rf"(?P<day>\d{{1,2}})[- ](?P<name>[A-Za-z]{{3,9}})\.?,?[- ](?P<year>\d{{4}}|\d{{2}}){CLOCK}"),
+    re.compile(rf"(?:[A-Za-z]{{3,9}},? )?(?P<name>[A-Za-z]{{3,9}})\.? (?P<day>\d{{1,2}}),? (?P<year>\d{{4}}){CLOCK}"),
+]
+MONTHS = ["january", "february", "march", "april", "may", "june"]
+MONTHS += ["july", "august", "september", "october", "november", "december"]
+EPOCH = datetime(1970, 1, 1)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def clean_word(value: str, nulls: Sequence[str] = NULLS) -> str | None:
+    """Text without surrounding blanks; None where nothing remains, or where it is a null word."""
+    trimmed = value.strip()
+    return None if trimmed in nulls else trimmed
+
+
+def canonical_category(value: str, dtype: str) -> str:
+    """A word as a category of training: where it had numbers 7.0 is 7, where booleans True is true; others stay."""
+    if dtype == "bool":
+        return value.lower() if value.lower() in ("true", "false") else value
+    if dtype in ("double", "float", "halffloat") or dtype.startswith(("int", "uint")):
+        plain = value.removeprefix("+")
+        if re.fullmatch(r"-?(0|[1-9]\d*)", plain):
+            return plain if dtype not in ("double", "float") else format_number(float(plain))
+        return format_number(float(value)) if re.fullmatch(NUMBER, value) and not re.match(CODE, value) else value
+    return value
+
+
+def format_number(value: float) -> str:
+    """A float as `as_text` writes it: as Arrow does, except that integers of 64 bits have no exponent."""
+    import numpy as np
+
+    if abs(value) < INT64_LIMIT and value == int(value):
+        return str(int(value))
+    if 1e-6 <= abs(value) < 1e10:
+        return np.format_float_positional(value, trim="-")
+    return np.format_float_scientific(value, trim="-", exp_digits=1)
+
+
+def parse_boolean(word: str) -> bool | None:
+    """True or False; None where the word is neither."""
+    return True if word.lower() in TRUE else False if word.lower() in FALSE else None
+
+
+def to_micros(value: str, day_first: bool | None = False) -> int | None:
+    """Microseconds from 1970-01-01 UTC to a date as text, for the years 1 to 9999; None where it is not a date.
+
+    It is ISO 8601, or has day, month and year as numbers or with the month's name; without an offset it is UTC. Where
+    `day_first` is None, training had no date such as 01/02/2024, so its order is unknown and it is refused.
+    """
+    value = value.strip()
+    found = next((match for notation in NOTATIONS if (match := notation.fullmatch(value))), None)
+    try:
+        moment = datetime.fromisoformat(value if found is None else _in_iso(found.groupdict(""), day_first))
+    except ValueError:
+        return None
+    offset = moment.utcoffset() or timedelta(0)
+    return ((moment.replace(tzinfo=None) - EPOCH) - offset) // MICROSECOND
+
+
+def _in_iso(part: dict[str, str], day_first: bool | None) -> str:
+    """The parts of a date in ISO 8601; empty where day and month are not known, or the hour of a half day is none."""
+    year, month, day = part["year"], part.get("month", ""), part.get("day", "")
+    if len(year) == 2:
+        year = f"{'19' if year >= '69' else '20'}{year}"  # as in POSIX, whatever the current year
+    if "first" in part:
+        if day_first is None:
+            return ""
+        day, month = (part["first"], part["second"]) if day_first else (part["second"], part["first"])
+    elif name := part.get("name", "").lower():
+        full = (at for at, full in enumerate(MONTHS, 1) if full.startswith(name) or name == full[:3] + "t")
+        month = str(next(full, 0))
+    hour, _, rest = (part["clock"] or "0:00").partition(":")
+    if part["half"]:
+        if not 1 <= int(hour) <= 12:
+            return ""
+        hour = str(int(hour) % 12 + (12 if part["half"].lower() == "pm" else 0))
+    zone = "Z" if part["zone"] in ("UTC", "GMT") else part["zone"]
+    return f"{year}-{month:0>2}-{day:0>2}T{hour:0>2}:{rest.replace(',', '.')}{zone}"
