@@ -53,7 +53,7 @@ REPORT = "reports/index.html"  # git-ignored: what `glue report` writes
 MONITORING = "monitoring"  # git-ignored: what `glue monitor` found
 LATEST = "monitoring/latest.json"
 PAGE = "monitoring/report.html"
-HISTORY = "monitoring/history"  # a Parquet file for each month, a row for each run
+HISTORY = "monitoring/history.jsonl"  # a line for each run
 GAUGES = "monitoring/metrics.prom"
 MONITOR_LOCK = ".glue/monitor.lock"
 

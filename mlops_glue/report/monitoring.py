@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,27 +33,17 @@ def monitoring(config: configs.Config, root: Path) -> Monitoring:
         return Monitoring(log)
     try:
         latest = files.read_json(root / layout.LATEST)
-        runs = _runs(root, latest["model"], latest["env"])
+        own = [run for run in past(root) if (run["model"], run["env"]) == (latest["model"], latest["env"])]
+        runs = own[-MOST_RUNS:][::-1]
         versions = [{**version, "columns": _columns(version, runs)} for version in latest["versions"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:  # Arrow's errors are ValueErrors
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return Monitoring(log, f"{layout.MONITORING} cannot be read: {first_line(error)}")
     return Monitoring(log, None, latest, runs, versions)
 
 
-def _runs(root: Path, model: str, env: str | None) -> list[dict[str, Any]]:
-    table = past(root)
-    every: list[dict[str, Any]] = [] if table is None else table.to_pylist()
-    runs = sorted((run for run in every if (run["model"], run["env"]) == (model, env)), key=lambda run: run["time"])
-    for run in runs[-MOST_RUNS:]:
-        run["columns"] = json.loads(run["columns"] or "{}")
-        run["time"] = run["time"].isoformat(timespec="seconds")
-    return runs[-MOST_RUNS:][::-1]
-
-
 def _columns(version: Mapping[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What a version was asked, by column: the prediction, then what drifted, then by weight; and the run before."""
-    number = str(version["version"])
-    own = [run for run in runs if run["versions"].split(",")[0] == number]
+    own = [run for run in runs if run["versions"][:1] == [version["version"]]]
     before = own[1] if len(own) > 1 else {"columns": {}, "prediction_drift": None}
     rows = [
         {**found, "name": name, "before": before["columns"].get(name)} for name, found in version["columns"].items()

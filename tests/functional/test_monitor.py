@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlops_glue.monitoring.history import past
 from tests.support.project import Glue
 from tests.support.server import ask, serving
 
@@ -100,10 +101,10 @@ def test_what_was_served_is_quiet_and_told_everywhere(project: Path, glue: Glue)
     gauges = (project / "monitoring/metrics.prom").read_text()
     assert 'glue_monitor_verdict{model="p",env="",verdict="ok"} 1\n' in gauges
     assert 'glue_monitor_column_distance{model="p",env="",version="1",column="spend"}' in gauges
-    row = pq.read_table(project / "monitoring/history").to_pylist()[-1]
-    assert (row["verdict"], row["versions"], row["rows"]) == ("ok", "1", 1500)
+    row = json.loads((project / "monitoring/history.jsonl").read_text().splitlines()[-1])
+    assert (row["verdict"], row["versions"], row["rows"]) == ("ok", [1], 1500)
     assert row["estimated"] and row["low"] < row["value"] < row["high"] and row["labelled"] == 0
-    assert json.loads(row["columns"])["spend"] == one["columns"]["spend"]["distance"]
+    assert row["columns"]["spend"] == one["columns"]["spend"]["distance"]
     import mlflow
 
     store = f"sqlite:///{project / 'mlflow.db'}"
@@ -281,26 +282,20 @@ def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
     (project / "glue.yaml").write_text(re.sub(r"  on_alert: .*\n", lambda _: ACCIDENTS, plain))
     store = f"sqlite:///{project / 'mlflow.db'}"
     mlflow.MlflowClient(store, store).set_registered_model_tag("p", "glue.alerts", '{"p": ')
-    torn = {f"monitoring/history/{datetime.now(UTC):%Y-%m}.parquet": b"PAR1"}
-    (project / "monitoring/history").mkdir(parents=True, exist_ok=True)
-    for path, content in (torn | {".glue/retrain.json": b'{"refused": '}).items():
-        (project / path).write_bytes(content)
+    (project / "monitoring/history.jsonl").write_text('{"time": "20')
+    (project / ".glue/retrain.json").write_text('{"refused": ')
     (project / "monitoring/latest.json").unlink(missing_ok=True)
     (project / "monitoring/latest.json/x").mkdir(parents=True)
     changed(log, lambda t: put(t, "spend", pa.array(t["spend"].to_numpy() + 1)))
     done = glue("monitor", "--no-page", "--last", "2d", cwd=project, code=1)
     assert "p v1, 1,500 rows: drift; " in done.stdout and "retraining: failed: .glue/retrain.json" in done.stdout
     for said in (
-        f"{next(iter(torn))} cannot be read",
         "the registry's tag glue.alerts cannot be read",
         "not sent: monitor.alerts.webhooks.0: did not answer",
         "monitoring/latest.json: what the monitor found is not kept",
     ):
         assert said in done.stderr, said
-    for path, content in torn.items():
-        assert (project / f"{path}.torn").read_bytes() == content
-        (project / f"{path}.torn").unlink()
-    assert pq.read_table(project / "monitoring/history").num_rows == 1
+    assert [run["verdict"] for run in past(project)] == ["drift"]
 
     (project / "glue.yaml").write_text(plain)
     changed(log, lambda t: put(t, "spend", pa.array(t["spend"].to_numpy() - 1)))
