@@ -29,18 +29,7 @@ def monitor(
     as_json: bool = False,
     env: str | None = None,
 ) -> int:
-    """Compare a window of the prediction log, or a table, with the reference. Returns 1 where it drifts.
-
-    Args:
-        current: a table, instead of the log.
-        last: length of the window; default `monitor.last`.
-        since: its beginning, instead.
-        rows: the latest so many, instead.
-        version: of `current`, what it is compared with; of the log, the only one that counts.
-        page: draw Evidently's page.
-        as_json: print the whole verdict.
-        env: an entry of `environments`.
-    """
+    """Compare a window of the prediction log, or a table, with the reference. Returns 1 where it drifts."""
     now = datetime.now(UTC)
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)

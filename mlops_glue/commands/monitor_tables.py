@@ -20,15 +20,7 @@ from mlops_glue.schema import Schema
 def monitor_tables(
     reference: str, current: str, *, page: bool = True, as_json: bool = False, env: str | None = None
 ) -> int:
-    """Compare them by the limits of `monitor` in `glue.yaml`, where there is one. Returns 1 where they differ.
-
-    Args:
-        reference: a table, whose columns and kinds count; a column `prediction` counts as what a model said.
-        current: the table that is compared with it.
-        page: draw Evidently's page.
-        as_json: print the whole verdict.
-        env: an entry of `environments`.
-    """
+    """Compare them by the limits of `monitor` in `glue.yaml`, where there is one. Returns 1 where they differ."""
     for option, name in (("--reference", reference), ("--current", current)):
         tables.find_table(f"{option} {name}", Path(name))
     root, settings = _project(env)

@@ -21,14 +21,7 @@ from mlops_glue.scaffold.workflows import prefix
 
 
 def report(*, output: str | None = None, show: bool = False, as_json: bool = False, env: str | None = None) -> int:
-    """Write the page, or print what it is made of.
-
-    Args:
-        output: the file; default `reports/index.html`.
-        show: open it in a browser.
-        as_json: print instead, without the plots.
-        env: an entry of `environments`, for the registry.
-    """
+    """Write the page, or print what it is made of."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False)
     if not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
@@ -60,15 +53,7 @@ def open_page(page: Path) -> None:
 def report_change(
     *, base: str, output: str | None = None, pages: str | None = None, as_json: bool = False, env: str | None = None
 ) -> int:
-    """Compare the project as it is with a commit of it. Returns 1 where the change should not be merged.
-
-    Args:
-        base: the commit, branch or tag to compare with.
-        output: a file for the Markdown; default is the standard output.
-        pages: where `artifacts/` can be read by a browser; plots are shown from there.
-        as_json: print what the Markdown is made of.
-        env: an entry of `environments`, for the registry.
-    """
+    """Compare the project as it is with a commit of it. Returns 1 where the change should not be merged."""
     root = layout.find_root()
     top = git.top(root)
     if top is None:

@@ -173,14 +173,7 @@ def alert(config: configs.Config, root: Path, store: Store, record: dict[str, An
 
 
 def notify(options: Alerts, found: dict[str, Any], store: Store, now: datetime) -> Notified:
-    """Send an alert where one is due, else the last one to the channels that have not taken it.
-
-    Args:
-        options: `monitor.alerts`.
-        found: what `summary` gives.
-        store: the registry, which has the incidents.
-        now: the time.
-    """
+    """Send an alert where one is due, else the last one to the channels that have not taken it."""
     model, env = found["model"], found["env"] or ""
     before = _incidents(store, model).get(env, Incident())
     incident = follow(before, found)

@@ -116,8 +116,7 @@ class DriftMonitor:
         """Is there an answer to compare, or none to compare it with?"""
         if self.version.reference.prediction is None:
             return True
-        table = self._predictions.table()
-        return table is not None and _compared(self.version.reference.prediction, table, "prediction").known > 0
+        return _difference(self.version.reference.prediction, self._predictions.table(), "prediction").known > 0
 
     def _encoded(self, table: pa.Table) -> pa.Table:
         """The columns that can be read, as the model takes them."""
@@ -162,32 +161,32 @@ class DriftMonitor:
             "other_columns": sorted(self.others),
         }
 
-    @property
-    def _level(self) -> float:
-        """Of one column, so that all of them and the prediction have `LEVEL` together (Bonferroni)."""
-        return 1 - (1 - LEVEL) / (sum(len(c.inputs) for c in self._columns) + 1)
+    def _compare(
+        self, reference: Distribution, rows: pa.Table | None, name: str, raw: str, drift: Drift
+    ) -> dict[str, Any]:
+        """The verdict on an encoded column of a sample; where the raw one has a problem, that it drifted.
+
+        All of them and the prediction together have `LEVEL` (Bonferroni).
+        """
+        level = 1 - (1 - LEVEL) / (sum(len(c.inputs) for c in self._columns) + 1)
+        verdict = compare(reference, _difference(reference, rows, name), drift, level)
+        problem = self.problems.get(raw)
+        return verdict | ({} if problem is None else {"distance": None, "drifted": True, "why": problem})
 
     def _columns_compared(self, drift: Drift) -> dict[str, Any]:
-        table = self._inputs.table()
-        weights = self._weights(drift)
-        compared: dict[str, Any] = {}
-        for column in self._columns:
-            for name in column.inputs:
-                reference = self.version.reference.columns[name]
-                column_verdict = compare(reference, _compared(reference, table, name), drift, self._level)
-                compared[name] = column_verdict | {"weight": weights[name]} | self._problem(column.name)
-        return compared
+        weights, rows = self._weights(drift), self._inputs.table()
+        return {
+            name: self._compare(self.version.reference.columns[name], rows, name, column.name, drift)
+            | {"weight": weights[name]}
+            for column in self._columns
+            for name in column.inputs
+        }
 
     def _prediction_compared(self, drift: Drift) -> dict[str, Any] | None:
-        reference, table = self.version.reference.prediction, self._predictions.table()
-        problem = self._problem("prediction")
-        if reference is None or not (problem or (table is not None and table.num_rows)):
+        reference = self.version.reference.prediction
+        if reference is None or ("prediction" not in self.problems and not self._predictions.rows):
             return None
-        return compare(reference, _compared(reference, table, "prediction"), drift, self._level) | problem
-
-    def _problem(self, name: str) -> dict[str, Any]:
-        """What there is of a column that has a problem, instead of a distance."""
-        return {"distance": None, "drifted": True, "why": self.problems[name]} if name in self.problems else {}
+        return self._compare(reference, self._predictions.table(), "prediction", "prediction", drift)
 
     def _weights(self, drift: Drift) -> dict[str, float]:
         """Of the columns that are compared; they sum to 1."""
@@ -198,11 +197,10 @@ class DriftMonitor:
         return {name: weight / total if total else 1 / len(weights) for name, weight in weights.items()}
 
 
-def _compared(reference: Distribution, table: pa.Table | None, name: str) -> Difference:
-    """The difference of a sampled column; one that could not be read has no rows."""
-    if table is None or name not in table.column_names:
-        return Difference(None, 0, 0, 0.0)
-    return reference.compare(table.column(name).to_numpy())
+def _difference(reference: Distribution, rows: pa.Table | None, name: str) -> Difference:
+    """The difference of a column; one that could not be read has no rows."""
+    values = rows.column(name).to_numpy() if rows is not None and name in rows.column_names else np.empty(0)
+    return reference.compare(values)
 
 
 def compare(reference: Distribution, found: Difference, drift: Drift, level: float) -> dict[str, Any]:

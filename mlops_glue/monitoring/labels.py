@@ -87,11 +87,6 @@ class Joined:
 def read(options: LabelTable, target: str, root: Path) -> Labels:
     """The labels as `monitor.labels` says.
 
-    Args:
-        options: where they are.
-        target: the column of the truth, where `options` names none.
-        root: the project.
-
     Raises:
         ConfigError: a column is not there.
         GlueError: the table cannot be read.

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import files, tables
+from mlops_glue import tables
 from mlops_glue.bundle import check_table
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.fetch import chosen_version
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import ConfigError, DataError, GlueError
+from mlops_glue.files import read_json
 from mlops_glue.monitoring import labels, performance
 from mlops_glue.monitoring.drift import DriftMonitor, Version
 from mlops_glue.monitoring.labels import Joined, Labels
 from mlops_glue.monitoring.sample import PAGE_ROWS, RowSample
-from mlops_glue.monitoring.window import Window, pieces_of
+from mlops_glue.monitoring.window import File, Window, pieces_of
 from mlops_glue.parsing import as_text
 
 if TYPE_CHECKING:
@@ -108,10 +109,10 @@ def observe_log(source: Source, window: Window, only: int | None) -> Observed:
         source.number(only)  # raises where there is no such version
     window.resolve_start(only)
     observed = Observed(window.since, window.until, window.problems)
-    by_version = {number: names for number, names in window.files().items() if only in (None, number)}
-    for number, names in by_version.items():
+    by_version = {number: own for number, own in window.files().items() if only in (None, number)}
+    for number, own in by_version.items():
         try:
-            rows = _version_rows(source, window, number, names)
+            rows = _version_rows(source, window, number, own)
         except Exception as error:
             observed.fail(error)
         else:
@@ -132,20 +133,20 @@ def observe_log(source: Source, window: Window, only: int | None) -> Observed:
     return observed
 
 
-def _version_rows(source: Source, window: Window, number: int, names: list[str]) -> VersionRows | None:
+def _version_rows(source: Source, window: Window, number: int, files: list[File]) -> VersionRows | None:
     """The rows of one version; None where it has none, or too few and cannot be compared with."""
     log = source.config.serve.log
     try:
         version = source.load(number)
     except GlueError as error:
-        rows = sum(piece.num_rows for piece in window.pieces(names, ["glue_time"]))
+        rows = sum(piece.num_rows for piece in window.pieces(files, ["glue_time"]))
         if rows >= source.config.monitor.min_rows:
             raise
         if rows:
             window.problems.append(f"{rows} rows are left out: {error.message}")
         return None
     monitor, sample = DriftMonitor(version, frozenset([*log.omit, *log.hash])), RowSample(PAGE_ROWS)
-    for piece in window.pieces(names):
+    for piece in window.pieces(files):
         monitor.add(piece)
         sample.add(piece)
     table = sample.table()
@@ -168,7 +169,7 @@ def _performance(
     config: configs.Config,
     window: Window,
     rows: VersionRows,
-    names: list[str],
+    files: list[File],
     known: Labels | None,
     observed: Observed,
 ) -> dict[str, Any] | None:
@@ -181,19 +182,19 @@ def _performance(
     if known is not None:
         learns = config.monitor.on_alert and config.monitor.retrain.data == "append"  # from whole rows
         needed = [*answers, "glue_request_id", "glue_row", "glue_time", known.log_column]
-        joined = labels.join(known, window.pieces(names, None if learns else needed))
+        joined = labels.join(known, window.pieces(files, None if learns else needed))
     if joined.table is not None:
         joined = joined.in_words_of(version.schema)
         observed.labelled.append(joined.table)
     if joined.labelled < config.monitor.performance.min_labelled and version.schema.labels is not None:
-        for piece in window.pieces(names, [*answers, "glue_time"]):
+        for piece in window.pieces(files, [*answers, "glue_time"]):
             sample.add(piece)
     return performance.of_version(config, version, joined, sample.table())
 
 
 def trained_elsewhere(version: Version) -> bool:
     """Is there no holdout that the performance could be compared with?"""
-    return bool(files.read_json(version.folder / "parity.json").get("adopted"))
+    return bool(read_json(version.folder / "parity.json").get("adopted"))
 
 
 def observe_table(source: Source, path: Path, number: int | None, now: datetime) -> Observed:

@@ -30,14 +30,7 @@ UNKNOWN_CLASS = "?"  # a class that the model does not know
 
 
 def of_version(config: Config, version: Version, joined: Joined, rows: pa.Table | None) -> dict[str, Any]:
-    """The performance of a version and the drift of its target.
-
-    Args:
-        config: of the project.
-        version: the one that answered.
-        joined: the rows whose truth is known.
-        rows: the rows to estimate from, all of the window or a sample; None: no estimate.
-    """
+    """The performance of a version, estimated from `rows` where few labels are known, and the drift of its target."""
     options, metric = config.monitor.performance, config.promote.metric
     record = performance(version.schema, version.folder, options, metric, joined, rows)
     record["sampled"] = rows.num_rows if rows is not None and rows.num_rows < joined.rows else None
@@ -214,14 +207,7 @@ def estimated(metric: metrics.Metric, label: Array, probability: Array, points: 
 
 
 def target_drift(schema: Schema, folder: Path, drift: Drift, joined: Joined) -> dict[str, Any] | None:
-    """Is the truth distributed as that of the training rows? Distance and threshold; None where no label has come.
-
-    Args:
-        schema: of the version.
-        folder: its bundle, with a sample of the training rows.
-        drift: `monitor.drift`.
-        joined: the rows whose truth is known.
-    """
+    """Is the truth distributed as that of the training rows? Distance and threshold; None where no label has come."""
     if joined.table is None or not joined.labelled:
         return None
     trained = sample_part(tables.read_parquet(folder / layout.SAMPLE, [schema.target, layout.SPLIT_COLUMN]), "train")

@@ -35,14 +35,6 @@ def retrain(
 ) -> dict[str, Any]:
     """Train and deliver, where the limits allow it; in a job on GitHub: ask for train.yml.
 
-    Args:
-        config: of the project, in its environment.
-        root: the project.
-        store: the registry, where jobs find what those before them did.
-        labelled: rows of the log with their truth.
-        now: the time.
-        train: runs the pipeline and delivers.
-
     Returns:
         `outcome` is promoted, refused, unchanged, failed, skipped or asked; `reason` says why.
     """
@@ -137,7 +129,7 @@ def _retrain(
         bounds = fresh_after(config.split.fresh_after, after)
         result = _run(config, root, train, {"split.fresh_after": json.dumps(bounds)})
         if result["outcome"] == "promoted":
-            changes.commit()
+            changes.pop_all()  # they stay
     if result["outcome"] == "promoted":
         limits.note_used(root, new)
         limits.update(root, refused=0)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +34,7 @@ def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
         DataError: the log leaves out what the model takes, or a value does not fit.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     hidden = sorted({*config.serve.log.omit, *config.serve.log.hash})
@@ -52,11 +53,13 @@ def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
         columns = {}
         for name, kind in types.items():
             if name == target:
-                values: Any = table.column(TRUTH)
+                values = table.column(TRUTH)
             elif name in table.column_names:
                 values = table.column(name)
+            elif name in clock and len(clock) == 1:
+                values = table.column("glue_time")
             elif name in clock:
-                values = _moment(table.column("glue_time"), clock.index(name) if len(clock) > 1 else None)
+                values = getattr(pc, PARTS[clock.index(name)])(table.column("glue_time"))
             else:
                 values = pa.nulls(table.num_rows)
             if pa.types.is_boolean(values.type) and is_text(kind):
@@ -67,27 +70,19 @@ def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
     return pa.concat_tables(made).take(np.argsort(times, kind="stable"))
 
 
-def _moment(times: Any, part: int | None) -> Any:
-    """When a row was answered, or a part of that as the labels' table has it."""
-    import pyarrow.compute as pc
-
-    return times if part is None else getattr(pc, PARTS[part])(times)
-
-
-def _in_words(values: Any, column: Any) -> Any:
+def _in_words(values: pa.ChunkedArray, column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Booleans as a column of text has them, yes and no perhaps: other words are new values to its expectations."""
     import pyarrow.compute as pc
 
-    there = column.drop_null().value_counts().to_pylist()
-    ranked = [one["values"] for one in sorted(there, key=lambda one: -one["counts"])]
+    counted = column.drop_null().value_counts().sort("descending", by="counts").field("values").to_pylist()
 
     def written(words: set[str], otherwise: str) -> str:
-        return next((one for one in ranked if one.strip().lower() in words), otherwise)
+        return next((word for word in counted if word.strip().lower() in words), otherwise)
 
     return pc.if_else(values, written(TRUE, "true"), written(FALSE, "false"))
 
 
-def _cast(values: Any, kind: Any, name: str) -> Any:
+def _cast(values: pa.ChunkedArray, kind: pa.DataType, name: str) -> pa.ChunkedArray:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -103,19 +98,9 @@ def _cast(values: Any, kind: Any, name: str) -> Any:
         raise DataError(f"column {name!r} is {kind} in the labels' table: {first_line(error, 120)}") from None
 
 
-class Transaction:
-    """Files that a block changes; they are restored after it unless it commits."""
-
-    committed = False
-
-    def commit(self) -> None:
-        """Let the changes stay."""
-        self.committed = True
-
-
 @contextlib.contextmanager
-def transaction(root: Path, paths: list[str]) -> Iterator[Transaction]:
-    """Keep copies of files while the block is at work, and restore them after it unless it commits.
+def transaction(root: Path, paths: list[str]) -> Iterator[contextlib.ExitStack]:
+    """Keep copies of files while the block is at work, and restore them after it unless it calls `pop_all`.
 
     DVC has each version of a table that it tracks: a run of the pipeline saves what it reads. A process that is killed
     meanwhile leaves the copies, and the next retraining restores them.
@@ -130,14 +115,10 @@ def transaction(root: Path, paths: list[str]) -> Iterator[Transaction]:
         except OSError:
             shutil.copy2(root / path, copy)
     making.rename(before)
-    changes = Transaction()
-    try:
-        yield changes
-    finally:
-        if changes.committed:
-            _forget(before)
-        else:
-            restore(root)
+    with contextlib.ExitStack() as undo:
+        undo.callback(restore, root)
+        yield undo
+    _forget(before)
 
 
 def restore(root: Path) -> list[str]:

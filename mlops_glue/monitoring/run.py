@@ -62,15 +62,7 @@ def run(
     on_verdict: Callable[[dict[str, Any]], None],
     train: Train,
 ) -> tuple[dict[str, Any], list[Exception]]:
-    """Compare, then react.
-
-    Args:
-        config: of the project, in its environment.
-        root: the project.
-        now: the time.
-        request: what to look at.
-        on_verdict: is called with the record as soon as the verdict is known.
-        train: runs the pipeline and delivers, where the verdict asks for it.
+    """Compare, pass the record to `on_verdict` at once, then react; `train` is called where the verdict asks for it.
 
     Returns:
         The record of the run, and what went wrong beside the verdict.

@@ -16,13 +16,10 @@ class RowSample:
 
     Each row is drawn with the same probability, which is halved whenever there are too many; so nothing that repeats
     in the log, as every second row of a request, can be left out.
-
-    Args:
-        rows: how many are wanted.
     """
 
     def __init__(self, rows: int) -> None:
-        self._rows, self._probability = rows, 1.0
+        self._most, self._probability = rows, 1.0
         self._random = np.random.default_rng(0)
         self._drawn: list[pa.Table] = []
 
@@ -39,14 +36,19 @@ class RowSample:
     def keep(self, drawn: pa.Table) -> None:
         """Add rows that were drawn, or what was made of them."""
         self._drawn.append(drawn)
-        while sum(table.num_rows for table in self._drawn) > 2 * self._rows:
+        while self.rows > 2 * self._most:
             self._probability /= 2
             self._drawn = [table.filter(self._random.random(table.num_rows) < 0.5) for table in self._drawn]
 
     @property
+    def rows(self) -> int:
+        """How many rows the sample has."""
+        return sum(table.num_rows for table in self._drawn)
+
+    @property
     def sampled(self) -> int | None:
         """How many rows the sample has; None while it has all."""
-        return None if self._probability == 1 else sum(table.num_rows for table in self._drawn)
+        return None if self._probability == 1 else self.rows
 
     def table(self) -> pa.Table | None:
         """The rows, or None where nothing was added; a column that a piece lacks is null there.

@@ -20,14 +20,7 @@ from mlops_glue.suggest import did_you_mean
 def compared(
     reference: Any, current: Callable[[Schema], Iterable[Any]], settings: configs.Monitor, where: Path
 ) -> tuple[dict[str, Any], Version]:
-    """One table against another one: the verdict of the monitor, and what was compared with.
-
-    Args:
-        reference: a table, as `tables.read_table` gives it.
-        current: the other one in pieces, given what the columns are.
-        settings: `monitor`.
-        where: the reference's file, for messages.
-    """
+    """One table against another one, in pieces: the verdict of the monitor, and what was compared with."""
     version, left_out = as_version(where, reference)
     monitor = DriftMonitor(version)
     for piece in current(version.schema):

@@ -17,14 +17,7 @@ WORST_FIRST = (*wording.ALERTING, "ok")
 
 
 def findings(config: configs.Config, now: datetime, observed: Observed, answering: set[int]) -> dict[str, Any]:
-    """The whole record, which `latest.json` keeps.
-
-    Args:
-        config: of the project.
-        now: the time.
-        observed: the rows of the window.
-        answering: the versions that count.
-    """
+    """The whole record, which `latest.json` keeps."""
     versions = [rows.monitor.verdict(config.monitor) | {"performance": rows.performance} for rows in observed.versions]
     shares = [version["drift_share"] for version in versions if version["drift_share"] is not None]
     distances = [version["prediction"]["distance"] for version in versions if version["prediction"]]

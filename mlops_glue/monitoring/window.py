@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ AHEAD = timedelta(minutes=5)  # a clock may be so far ahead
 CELLS = 1 << 20  # of a piece
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # Arrow's errors, and a table that is none of glue's
 DAY = re.compile(r"date=(\d{4}-\d\d-\d\d)/[^/]*?v(\d+)-[^/]*\.parquet$")
+File = tuple[Folder, str]  # where it is, and its name there
 
 
 def span(last: str) -> timedelta:
@@ -97,59 +98,53 @@ class Window:
     waiting: Folder | None = None
     problems: list[str] = field(default_factory=list)
 
-    def files(self) -> dict[int, list[str]]:
+    def files(self) -> dict[int, list[File]]:
         """The files that may hold such rows, by version, newest day first."""
-        found: dict[int, list[str]] = {}
-        for name in sorted({*self._waiting, *(name for name, _, _ in self.folder.files())}, reverse=True):
-            told = DAY.search(name)
-            if told is None:
+        folders = [self.folder, *([self.waiting] if self.waiting is not None else [])]
+        named = {name: folder for folder in folders for name, _, _ in folder.files()}  # one that waited may be in both
+        found: dict[int, list[File]] = {}
+        for name in sorted(named, reverse=True):
+            if (match := DAY.search(name)) is None:
                 continue
-            day = datetime.fromisoformat(told.group(1)).replace(tzinfo=UTC)
+            day = datetime.fromisoformat(match.group(1)).replace(tzinfo=UTC)
             if self.since is None or day + timedelta(days=1) > self.since:
-                found.setdefault(int(told.group(2)), []).append(name)
+                found.setdefault(int(match.group(2)), []).append((named[name], name))
         return found
-
-    @cached_property
-    def _waiting(self) -> set[str]:
-        """Of these files the log's own, if it has them by now, are not read too."""
-        return {name for name, _, _ in self.waiting.files()} if self.waiting is not None else set()
 
     def resolve_start(self, version: int | None = None) -> None:
         """Turn `rows` into the time since when there are so many, of one version or of all."""
         if self.rows is None:
             return
-        found = [n for number, names in self.files().items() if version in (None, number) for n in names]
-        names = sorted(found, key=lambda n: n.split("/")[0])
-        newest, day = np.empty(0, "datetime64[us]"), ""
-        for name in reversed(names):
-            if len(newest) >= self.rows and name.split("/")[0] != day:
-                break
-            day = name.split("/")[0]
-            for table in self.pieces([name], ["glue_time"]):
-                newest = np.concatenate([newest, table.column("glue_time").to_numpy().astype("datetime64[us]")])
-            if len(newest) > self.rows:
-                newest = np.partition(newest, len(newest) - self.rows)[-self.rows :]
-        if len(newest):
-            first = datetime.fromtimestamp(newest.min().astype(np.int64) / 1e6, UTC)
-            self.since = first if self.since is None else max(first, self.since)
 
-    def pieces(self, names: list[str], columns: list[str] | None = None) -> Iterator[pa.Table]:
+        def day(file: File) -> str:
+            return file[1].partition("/")[0]
+
+        found = [file for number, own in self.files().items() if version in (None, number) for file in own]
+        newest = np.empty(0, "datetime64[us]")
+        for _, of_day in groupby(sorted(found, key=day, reverse=True), day):
+            times = [piece.column("glue_time").to_numpy() for piece in self.pieces(list(of_day), ["glue_time"])]
+            newest = np.sort(np.concatenate([newest, *times]).astype(newest.dtype))[-self.rows :]
+            if len(newest) == self.rows:
+                break
+        if len(newest):
+            self.since = datetime.fromtimestamp(newest[0].astype(np.int64) / 1e6, UTC)
+
+    def pieces(self, files: list[File], columns: list[str] | None = None) -> Iterator[pa.Table]:
         """The answered rows of these files that are in the window.
 
         Raises:
             ToolError: the log is of a newer glue.
         """
-        for name in names:
+        for folder, name in files:
             try:
-                yield from self._of_file(name, columns)
+                yield from self._of_file(folder, name, columns)
             except UNREADABLE as error:
                 self._problem(f"{name}: cannot be read: {first_line(error, 120)}")
 
-    def _of_file(self, name: str, columns: list[str] | None) -> Iterator[pa.Table]:
+    def _of_file(self, folder: Folder, name: str, columns: list[str] | None) -> Iterator[pa.Table]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        folder = self.waiting if self.waiting is not None and name in self._waiting else self.folder
         with folder.open(name) as stream, pq.ParquetFile(stream, **streaming.PARQUET_OPTIONS) as file:
             about = file.schema_arrow.metadata or {}
             if int(about.get(b"glue.prediction_log", b"1")) > FORMAT:
@@ -178,12 +173,7 @@ class Window:
 
 
 def pieces_of(path: Path, types: dict[str, str], decimal: str = ".") -> Iterator[pa.Table]:
-    """The rows of any table in pieces; what was text in training is text.
-
-    Args:
-        path: the table.
-        types: Arrow's names of what columns were in training.
-        decimal: sign of numbers as text.
+    """The rows of any table in pieces; what was text in training, by Arrow's names of `types`, is text.
 
     Raises:
         DataError: the file cannot be read, or has no rows.

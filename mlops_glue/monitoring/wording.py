@@ -86,12 +86,7 @@ def label_delay(record: dict[str, Any]) -> str:
 
 
 def incident(versions: Iterable[dict[str, Any]], record: dict[str, Any] | None) -> list[str]:
-    """The lines of an alert: what drifted and by how much, then performance.
-
-    Args:
-        versions: verdicts of the versions that still answer.
-        record: of the performance, as `performance` takes it.
-    """
+    """The lines of an alert: what drifted and by how much, then performance."""
     lines = []
     for verdict in versions:
         if columns := drifted_columns(verdict):

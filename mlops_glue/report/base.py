@@ -18,14 +18,7 @@ SHORT = 7  # digits of a commit
 
 
 class BaseRevision:
-    """The files of a commit.
-
-    Args:
-        root: the project.
-        rev: the commit, branch or tag.
-        remote: of DVC, where results are that the cache lacks.
-        folder: an empty one.
-    """
+    """The files of a commit, branch or tag, fetched into an empty folder from DVC's cache or its remote."""
 
     def __init__(self, root: Path, rev: str, remote: str | None, folder: Path) -> None:
         self.rev, self.folder, self._root, self._remote = rev, folder, root, remote

@@ -8,12 +8,7 @@ from pathlib import Path
 
 
 def problem(path: Path, *, thorough: bool = False) -> str | None:
-    """What is wrong with a database; None if nothing is.
-
-    Args:
-        path: the file.
-        thorough: read all of it; else only its head.
-    """
+    """What is wrong with a database, as its head or (`thorough`) all of it tells; None if nothing is."""
     if not path.is_file():
         return "is not there"
     pragma = "integrity_check" if thorough else "schema_version"

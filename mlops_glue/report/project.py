@@ -135,13 +135,7 @@ def _delivery(config: configs.Config, root: Path, registry: facts.Registry) -> d
 
 
 def render(project: Project, root: Path, target: Path) -> str:
-    """The page as HTML.
-
-    Args:
-        project: what it says.
-        root: the project folder.
-        target: where the page will be; links go from there.
-    """
+    """The page as HTML; `target` is where it will be, so that its links go from there."""
     filters: dict[str, Callable[..., str]] = {
         "n": describe.number,
         "when": _when,

@@ -285,11 +285,7 @@ def _stages(base: dict[str, Any], head: dict[str, Any], pending: dict[str, list[
 def render(change: Change, root: Path, marker: str, pages: str | None = None) -> str:
     """The report as Markdown, as much of it as GitHub takes.
 
-    Args:
-        change: what it says.
-        root: the project folder.
-        marker: tells the project's comments from those of others in the repository.
-        pages: where `artifacts/` can be read by a browser; plots are shown from there.
+    `marker` tells the project's comments from others; plots are shown from `pages`, where `artifacts/` is served.
     """
     values = {**vars(change), "marker": marker, "pages": pages, "url": _run_url()}
     values["images"] = sorted(p.name for p in (root / layout.PLOTS).glob("*.svg"))[:MOST_IMAGES] if pages else []

@@ -235,7 +235,7 @@ def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
     assert retrain_rows.restore(tmp_path) == [] and unchanged()
     with retrain_rows.transaction(tmp_path, paths) as changes:
         change()
-        changes.commit()
+        changes.pop_all()
     assert not unchanged() and path.read_text() == "a\n1\n2\n" and config.read_text() == "glue: 2\n"
     assert retrain_rows.restore(tmp_path) == []
     assert [one.name for one in (tmp_path / layout.STATE).iterdir()] == ["retrain.json"]
