@@ -179,7 +179,7 @@ def _record(wanted: Expectation, got: dict[str, Any], columns: list[str]) -> dic
         "severity": kwargs.get("severity", "critical"),
         "ran": not errors,
         "success": bool(got["success"]) and not errors,
-        "observed": _failure(errors[0], kwargs, columns) if errors else _observed(got.get("result") or {}),
+        "observed": _failure(errors[0], kwargs, columns) if errors else observed(got.get("result") or {}),
     }
 
 
@@ -190,17 +190,12 @@ def _failure(error: str, kwargs: dict[str, Any], columns: list[str]) -> str:
     return error.splitlines()[0][:MAX_ERROR] + suggestion
 
 
-def _observed(details: dict[str, Any]) -> str:
+def observed(details: dict[str, Any]) -> str:
+    """What an expectation found, from the `result` of Great Expectations."""
     if "unexpected_count" in details:
         share = (details.get("unexpected_percent") or 0) / 100
         counts = f"{details['unexpected_count']:,} of {details['element_count']:,} rows unexpected ({share:.2%})"
-        examples = some_unexpected(details)
-        return counts + (f", such as {examples}" if examples else "")
+        values = dict.fromkeys(str(value) for value in details.get("partial_unexpected_list", []) if value is not None)
+        return counts + (f", such as {', '.join([*values][:MAX_VALUES])}" if values else "")
     value = details.get("observed_value", "")
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def some_unexpected(details: dict[str, Any]) -> str:
-    """The first few distinct unexpected values, from the `result` of Great Expectations."""
-    values = dict.fromkeys(str(value) for value in details.get("partial_unexpected_list", []) if value is not None)
-    return ", ".join([*values][:MAX_VALUES])

@@ -127,12 +127,10 @@ def _print_verdict(record: dict[str, Any]) -> None:
 
 def _print_version(record: dict[str, Any], version: dict[str, Any]) -> None:
     """What drifted of a version, and how it performs."""
-    share = "" if version["drift_share"] is None else f"; {wording.share_of_drift(version, version['drift_share'])}"
     former = " (retired)" if version["former"] else ""
-    verdict = "performance dropped" if version["verdict"] == "performance" else version["verdict"]
-    rows = wording.count_rows(version["rows"])
-    line = f"{record['model']} v{version['version']}{former}, {rows}: {verdict}{share}"
-    console.result(line, good=": ok", bad=f": {verdict}" if version["verdict"] in ALERTING else "")
+    line = wording.headline(f"{record['model']} v{version['version']}{former}", version)
+    bad = f": {wording.named(version['verdict'])}" if version["verdict"] in ALERTING else ""
+    console.result(line, good=": ok", bad=bad)
     performance = version["performance"]
     lines = [*wording.drifted_columns(version), wording.sampled(version)]
     if performance is not None:

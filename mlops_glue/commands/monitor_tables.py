@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, layout, streaming, tables
+from mlops_glue.adapters.evidently import Painter
 from mlops_glue.errors import UsageError
 from mlops_glue.monitoring import wording
 from mlops_glue.monitoring.sample import PAGE_ROWS, RowSample
 from mlops_glue.monitoring.tables import compared
 from mlops_glue.monitoring.window import pieces_of
 from mlops_glue.schema import Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def monitor_tables(
@@ -24,18 +28,13 @@ def monitor_tables(
     for option, name in (("--reference", reference), ("--current", current)):
         tables.find_table(f"{option} {name}", Path(name))
     root, settings = _project(env)
-    with contextlib.ExitStack() as stack:
-        painter = None
-        if page:  # it imports for seconds, meanwhile
-            from mlops_glue.adapters.evidently import Painter
-
-            painter = stack.enter_context(Painter())
+    with Painter() if page else contextlib.nullcontext() as painter:  # it imports for seconds, meanwhile
         notes: list[str] = []
         table = streaming.read_or_sample(Path(reference), notes)
         sampled, before = RowSample(PAGE_ROWS), RowSample(PAGE_ROWS)
         before.add(table)
 
-        def pieces(schema: Schema) -> Iterator[Any]:
+        def pieces(schema: Schema) -> Iterator[pa.Table]:
             for piece in pieces_of(Path(current), schema.types, schema.decimal):
                 sampled.add(piece)
                 yield piece
@@ -64,17 +63,12 @@ def _print(verdict: dict[str, Any], as_json: bool) -> None:
     if as_json:
         console.result_json(verdict)
         return
-    notes = list(verdict["notes"])
-    for name, reason in verdict["left_out"].items():
-        notes.append(f"left out {name!r}: {reason}")
-    for name in verdict["other_columns"]:
-        notes.append(f"{name!r} is not in {verdict['reference']}")
-    for note in notes:
+    left_out = [f"left out {name!r}: {reason}" for name, reason in verdict["left_out"].items()]
+    unknown = [f"{name!r} is not in {verdict['reference']}" for name in verdict["other_columns"]]
+    for note in (*verdict["notes"], *left_out, *unknown):
         console.progress(note)
     for line in filter(None, [*wording.drifted_columns(verdict), wording.sampled(verdict)]):
         console.result(f"  {line}")
-    share = "" if verdict["drift_share"] is None else f"; {wording.share_of_drift(verdict, verdict['drift_share'])}"
-    rows = wording.count_rows(verdict["rows"])
-    console.result(f"{verdict['current']} against {verdict['reference']}, {rows}: {verdict['verdict']}{share}")
+    console.result(wording.headline(f"{verdict['current']} against {verdict['reference']}", verdict))
     if verdict["page"] is not None:
         console.result(verdict["page"])

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Event = Literal["opened", "worse", "resolved", "test"]
+Send = Callable[[dict[str, Any]], None]  # takes a message; raises GlueError
 TRIES, FIRST_PAUSE_S = 3, 1.0
 TAG = "glue.alerts"  # of the registered model
 WORSE = 0.1  # more of the weight has drifted, or of the allowed drop is lost
@@ -64,19 +66,6 @@ INCIDENTS = TypeAdapter(dict[str, Incident])  # by environment
 
 
 @dataclass(frozen=True)
-class Channel:
-    """A place to send to.
-
-    Attributes:
-        name: its key in `glue.yaml`, and the name of its variable: all of it that is ever printed.
-        send: takes a message; raises GlueError.
-    """
-
-    name: str
-    send: Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
 class Notified:
     """What came of one run.
 
@@ -93,42 +82,41 @@ class Notified:
     problems: list[str]
 
 
-def channels(options: Alerts) -> list[Channel]:
-    """Every channel of `monitor.alerts`; its variables are looked up when it is used."""
-    found = [Channel(_named("channels", at, url), _by_apprise(url, at)) for at, url in enumerate(options.channels)]
-    return found + [
-        Channel(_named("webhooks", at, hook.url), _by_webhook(hook, at)) for at, hook in enumerate(options.webhooks)
-    ]
+def channels(options: Alerts) -> dict[str, Send]:
+    """How to send to each channel of `monitor.alerts`, by its key in `glue.yaml` and the names of its variables.
 
-
-def _named(key: str, at: int, url: str) -> str:
-    """A channel by its key: its URL is a secret, the names of variables in it are not."""
-    names = configs.references(url)
-    return f"monitor.alerts.{key}.{at}" + (f" ({', '.join(names)})" if names else "")
-
-
-def _by_apprise(url: str, at: int) -> Callable[[dict[str, Any]], None]:
-    def send(message: dict[str, Any]) -> None:
-        from mlops_glue.adapters import apprise
-
-        apprise.send(configs.resolve(url, f"monitor.alerts.channels.{at}"), message["title"], message["text"])
-
-    return send
-
-
-def _by_webhook(hook: configs.Webhook, at: int) -> Callable[[dict[str, Any]], None]:
-    def send(message: dict[str, Any]) -> None:
-        from mlops_glue.adapters import webhook
-
+    The URLs are secrets: they are looked up when they are used, and never printed.
+    """
+    found: dict[str, Send] = {}
+    for at, url in enumerate(options.channels):
+        where = f"monitor.alerts.channels.{at}"
+        found[_named(where, url)] = partial(_by_apprise, where, url)
+    for at, hook in enumerate(options.webhooks):
         where = f"monitor.alerts.webhooks.{at}"
-        secret = configs.resolve(hook.secret, f"{where}.secret") if hook.secret is not None else None
-        body = json.dumps(message, ensure_ascii=False).encode()
-        webhook.send(configs.resolve(hook.url, f"{where}.url"), body, message["id"], secret)
-
-    return send
+        found[_named(where, hook.url)] = partial(_by_webhook, where, hook)
+    return found
 
 
-def deliver(message: dict[str, Any], to: list[Channel], seconds: float) -> dict[str, str | None]:
+def _named(where: str, url: str) -> str:
+    names = configs.references(url)
+    return where + (f" ({', '.join(names)})" if names else "")
+
+
+def _by_apprise(where: str, url: str, message: dict[str, Any]) -> None:
+    from mlops_glue.adapters import apprise
+
+    apprise.send(configs.resolve(url, where), message["title"], message["text"])
+
+
+def _by_webhook(where: str, hook: configs.Webhook, message: dict[str, Any]) -> None:
+    from mlops_glue.adapters import webhook
+
+    secret = configs.resolve(hook.secret, f"{where}.secret") if hook.secret is not None else None
+    body = json.dumps(message, ensure_ascii=False).encode()
+    webhook.send(configs.resolve(hook.url, f"{where}.url"), body, message["id"], secret)
+
+
+def deliver(message: dict[str, Any], to: dict[str, Send], seconds: float) -> dict[str, str | None]:
     """Send to all at once; the problem of each channel, None where it took the message.
 
     Each has three tries with growing pauses, and all of them together `seconds`: a channel that hangs costs no more.
@@ -136,12 +124,12 @@ def deliver(message: dict[str, Any], to: list[Channel], seconds: float) -> dict[
     out: dict[str, str | None] = {}
     end = time.monotonic() + seconds
 
-    def send(channel: Channel) -> None:
+    def attempt(name: str, send: Send) -> None:
         problem = None
         for at in range(TRIES):
             try:
-                channel.send(message)
-                out[channel.name] = None
+                send(message)
+                out[name] = None
                 return
             except GlueError as error:
                 problem = error.message
@@ -151,15 +139,15 @@ def deliver(message: dict[str, Any], to: list[Channel], seconds: float) -> dict[
             if at + 1 == TRIES or time.monotonic() + pause > end:
                 break
             time.sleep(pause)
-        out[channel.name] = problem
+        out[name] = problem
 
-    threads = [threading.Thread(target=send, args=[channel], daemon=True) for channel in to]
+    threads = [threading.Thread(target=attempt, args=channel, daemon=True) for channel in to.items()]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(max(end - time.monotonic(), 0))
     answers = dict(out)
-    return {channel.name: answers.get(channel.name, f"did not answer in {seconds:g} s") for channel in to}
+    return {name: answers.get(name, f"did not answer in {seconds:g} s") for name in to}
 
 
 def alert(config: configs.Config, root: Path, store: Store, record: dict[str, Any], now: datetime) -> None:
@@ -181,7 +169,7 @@ def notify(options: Alerts, found: dict[str, Any], store: Store, now: datetime) 
     to = channels(options)
     if event is None:
         again = (incident.event == "resolved") == (found["verdict"] == "ok") and found["verdict"] != "not enough data"
-        to = [channel for channel in to if again and channel.name in incident.missing]
+        to = {name: send for name, send in to.items() if again and name in incident.missing}
     results: dict[str, str | None] = {}
     if to:
         message = make_message(event or incident.event or "opened", found, incident.since)

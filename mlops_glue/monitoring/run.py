@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from mlops_glue import config as configs
 from mlops_glue import layout, tables
+from mlops_glue.adapters.evidently import Painter
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.drift import prediction_column, sample_part
 from mlops_glue.monitoring import history
@@ -35,7 +35,6 @@ from mlops_glue.pipeline.session import project_lock
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlops_glue.adapters.evidently import Painter
     from mlops_glue.adapters.mlflow import Store
 
 
@@ -72,44 +71,38 @@ def run(
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(project_lock(root, layout.MONITOR_LOCK, waits=False))
-        painter = None
-        if request.page:  # it imports for seconds, meanwhile
-            from mlops_glue.adapters.evidently import Painter
-
-            painter = stack.enter_context(Painter())
+        painter = stack.enter_context(Painter()) if request.page else None  # it imports for seconds, meanwhile
         store = opened(root, config, create=False)
         source = Source(store, root, config, Path(stack.enter_context(tempfile.TemporaryDirectory())))
         if isinstance(request.rows, Path):
             observed = observe_table(source, request.rows, request.version, now)
         else:
             observed = observe_log(source, request.rows, request.version)
-        everything = isinstance(request.rows, Window) and request.version is None
         answering = {rows.version.number for rows in observed.versions}
-        record = findings(
-            config, now, observed, answering_versions(store, config, observed) if everything else answering
-        )
+        if isinstance(request.rows, Window) and request.version is None:
+            answering = answering_versions(store, config, observed)
+        record = findings(config, now, observed, answering)
         on_verdict(record)
         problems = observed.failed
-        for react in (
-            partial(_draw, root, observed, record, painter),
-            partial(alert, config, root, store, record, now),
-            partial(_log_runs, config, root, store, record),
-            partial(history.keep, root, record),
-        ):
-            _attempt(react, problems)
+        with _noted(problems):
+            _draw(root, observed, record, painter)
+        with _noted(problems):
+            alert(config, root, store, record, now)
+        with _noted(problems):
+            _log_runs(config, root, store, record)
+        with _noted(problems):
+            history.keep(root, record)
     if "retrain" in config.monitor.on_alert and record["verdict"] in ALERTING:  # after the lock: training takes long
-
-        def learn() -> None:
+        with _noted(problems):
             record["retrain"] = retrain(config, root, store, observed.labelled, now, train)
-
-        _attempt(learn, problems)
     return record, problems
 
 
-def _attempt(react: Callable[[], None], problems: list[Exception]) -> None:
-    """Do something beside the verdict, and collect what goes wrong."""
+@contextlib.contextmanager
+def _noted(problems: list[Exception]) -> Iterator[None]:
+    """What goes wrong in the block hides and changes no verdict."""
     try:
-        react()
+        yield
     except Exception as error:
         problems.append(error)
 

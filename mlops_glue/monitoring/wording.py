@@ -1,4 +1,4 @@
-"""How a verdict is worded: the same in the terminal, in an alert, and for two tables."""
+"""The words for a verdict: the same in the terminal, in an alert, and for two tables."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ ALERTING = ("performance", "drift")  # verdicts, the worst first
 SHOWN = 12  # columns
 
 
-def share_of_drift(verdict: dict[str, Any], share: float) -> str:
+def headline(name: str, verdict: dict[str, Any]) -> str:
+    """What was compared, of how many rows, the verdict, and how much drifted."""
+    share = "" if verdict["drift_share"] is None else f"; {share_of_drift(verdict)}"
+    return f"{name}, {count_rows(verdict['rows'])}: {named(verdict['verdict'])}{share}"
+
+
+def named(verdict: str) -> str:
+    """The word of a verdict."""
+    return "performance dropped" if verdict == "performance" else verdict
+
+
+def share_of_drift(verdict: dict[str, Any]) -> str:
     """How much drifted: of the columns' importance, or of the columns where each counts as much as another."""
-    weights = {round(column["weight"], 9) for column in verdict.get("columns", {}).values() if "weight" in column}
-    allowed = f"(alert above {verdict['threshold']:.0%})"
-    if len(weights) > 1:
+    share, allowed = verdict["drift_share"] or 0.0, f"(alert above {verdict['threshold']:.0%})"
+    if len({round(column["weight"], 9) for column in verdict["columns"].values()}) > 1:
         return f"columns carrying {share:.0%} of importance drifted {allowed}"
     return f"{share:.0%} of columns drifted {allowed}"
 
@@ -90,7 +100,7 @@ def incident(versions: Iterable[dict[str, Any]], record: dict[str, Any] | None) 
     lines = []
     for verdict in versions:
         if columns := drifted_columns(verdict):
-            lines += [share_of_drift(verdict, verdict["drift_share"] or 0.0), *(f"  {line}" for line in columns)]
+            lines += [share_of_drift(verdict), *(f"  {line}" for line in columns)]
     return [*lines, *filter(None, (performance(record), label_drift(record)))]
 
 

@@ -158,13 +158,7 @@ def _expectation(entry: Mapping[str, Any]) -> Expectation:
     """By an entry in Great Expectations' own form."""
     config, found = entry["expectation_config"], entry.get("result") or {}
     raised = (entry.get("exception_info") or {}).get("exception_message")
-    observed = found.get("observed_value", "")
-    if raised:
-        observed = first_line(Exception(raised))
-    elif "unexpected_count" in found:
-        observed = f"{found['unexpected_count']:,} of {found['element_count']:,} rows unexpected"
-        some = great_expectations.some_unexpected(found)
-        observed += f", such as {some}" if some else ""
+    observed = first_line(Exception(raised)) if raised else great_expectations.observed(found)
     met = bool(entry["success"]) and not raised
     arguments = {key: value for key, value in config["kwargs"].items() if key != "column"}
     return Expectation(
