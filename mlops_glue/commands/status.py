@@ -43,8 +43,8 @@ def status(*, as_json: bool = False, env: str | None = None) -> int:
 def _champion(root: Path, config: configs.Config, delivered: dict[str, Any] | None) -> tuple[int | None, str | None]:
     """The champion, and what is wrong with the registry; of what was delivered here, without asking the registry."""
     if delivered is not None:
-        problem = _registry_problem(root) if config.tracking.uri is None else None
-        return delivered["champion"], problem
+        problem = database.problem(root / layout.TRACKING_DB) if config.tracking.uri is None else None
+        return delivered["champion"], problem and f"{layout.TRACKING_DB} {problem}"
     if config.tracking.uri is None and not (root / layout.DELIVERY).is_file():
         return None, None
     try:
@@ -58,24 +58,16 @@ def _delivered(
     config: configs.Config, delivered: dict[str, Any] | None, champion: int | None, problem: str | None
 ) -> list[str]:
     """Who is champion, and why the last version is not."""
-    model, where = config.model_name, f" in environment {config.environment}" if config.environment else ""
-    named = f"v{champion}" if champion else "none"
-    if delivered is None:
-        if problem is not None:
-            return [f"the champion of {model}{where} is not known: {problem}"]
-        return [f"champion of {model}{where}: {named}" if champion else f"nothing delivered yet{where}"]
+    where = f" in environment {config.environment}" if config.environment else ""
+    of, named = f"{config.model_name}{where}", f"v{champion}" if champion else "none"
     if problem is not None:
-        had = f"v{champion} was champion" if champion else "there was no champion"
-        return [f"of {model} {had} after the last run, and {problem}: see glue doctor"]
+        before = f"; after the last run it was {named}: see glue doctor" if delivered is not None else ""
+        return [f"the champion of {of} is not known: {problem}{before}"]
+    if delivered is None:
+        return [f"champion of {of}: {named}" if champion else f"nothing delivered yet{where}"]
     last = delivered["version"]
     refused = [f"v{last} was refused: {reason}" for reason in delivered["refused"] if last != champion]
-    return [f"champion of {model}{where}: {named}; last version: v{last}", *refused]
-
-
-def _registry_problem(root: Path) -> str | None:
-    """What is wrong with the project's own registry, as far as a look at the file tells."""
-    problem = database.problem(root / layout.TRACKING_DB)
-    return f"{layout.TRACKING_DB} {problem}" if problem is not None else None
+    return [f"champion of {of}: {named}; last version: v{last}", *refused]
 
 
 def _champion_alone(root: Path, config: configs.Config, as_json: bool) -> int:

@@ -90,7 +90,7 @@ def _measured(
         of = "classes that the model does not know" if schema.labels is not None else "what is no number"
         found = ", ".join(sorted(map(repr, set(table.column(TRUTH).filter(~known).to_pylist())))[:3])
         if schema.labels is not None:
-            found += f"; it knows {', '.join(repr(word_of(one)) for one in schema.class_order[:5])}"
+            found += f"; it knows {', '.join(repr(word_of(label)) for label in schema.class_order[:5])}"
         problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {of} ({found}): left out of {name}")
     answers = usable(schema, table)
     if lost := int((known & ~answers).sum()):
@@ -98,20 +98,16 @@ def _measured(
     known = known & answers
     mine = truth[known], *outcome(schema, table.filter(known))
     value = metrics.compute(metric, *mine) if known.any() else float("nan")
-    low, high = _interval(metric, value, mine)
-    if np.isnan(value):
+    low = high = value
+    if not np.isnan(value):
+        low, high = bootstrap.interval(value, bootstrap.bootstrap(metric, *mine, 0), len(mine[0]), LEVEL)
+    else:
         problems.append(f"{name} is not defined on these labels: a class is missing")
     worse = worsened(metric.higher_is_better, (value, low, high), before)
     bad = new > options.drop or (worse is not None and worse[0] > options.drop and worse[1] > 0)
     verdict = "performance" if bad else "ok" if worse is not None else "not enough data"
     numbers = {**_numbers(value, low, high), "worse": worse and worse[0], "labelled": int(known.sum())}
     return {"estimated": False, **numbers, "verdict": verdict}
-
-
-def _interval(metric: metrics.Metric, value: float, rows: tuple[Array, Array, Any]) -> tuple[float, float]:
-    if np.isnan(value):
-        return value, value
-    return bootstrap.interval(value, bootstrap.bootstrap(metric, *rows, 0), len(rows[0]), LEVEL)
 
 
 def worsened(

@@ -177,7 +177,9 @@ def _tables(config: configs.Config, root: Path, base: BaseRevision, lock: dict[s
         made = outputs(lock).get(path)
         head = tables.parquet_shape(root / path) if made and (root / path).is_file() else None
         unchanged = bool(made) and base.hash(path) == made
-        before = head if unchanged else _shape(base, path)
+        before = head if unchanged else None
+        if not unchanged and (table := base.table(path)) is not None:
+            before = table.num_rows, {field.name: str(field.type) for field in table.schema}
         rows.append(
             {
                 "name": name,
@@ -187,11 +189,6 @@ def _tables(config: configs.Config, root: Path, base: BaseRevision, lock: dict[s
             }
         )
     return rows
-
-
-def _shape(base: BaseRevision, path: str) -> tuple[int, dict[str, str]] | None:
-    table = base.table(path)
-    return None if table is None else (table.num_rows, {f.name: str(f.type) for f in table.schema})
 
 
 def _columns(before: dict[str, str], after: dict[str, str]) -> str:
