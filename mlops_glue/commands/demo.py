@@ -66,19 +66,14 @@ def demo_drift() -> int:
     table = _copy(root, config, scratch)
     _print_step(1, f"train on {table.num_rows:,} rows of {config.source.path}: glue run")
     run_glue(scratch, "run")
-    check_champion(scratch)
-    with _serving(scratch) as url:
-        _loop(scratch, url, table)
-    console.result(f"\nthe scratch copy and its reports stay in {scratch}: rm -r {scratch.parent} takes them away")
-    return 0
-
-
-def check_champion(scratch: Path) -> None:
-    """Raise CheckFailed where the first run was refused, so that there is nothing to serve."""
     delivered = files.read_json(scratch / layout.DELIVERY)
     if delivered["champion"] is None:
         problem = f"--demo-drift: the first run on a sample was refused: {'; '.join(delivered['refused'])}"
         raise CheckFailed(problem, hint=f"loosen evaluate.thresholds in {layout.CONFIG} for the time of the demo")
+    with _serving(scratch) as url:
+        _loop(scratch, url, table)
+    console.result(f"\nthe scratch copy and its reports stay in {scratch}: rm -r {scratch.parent} takes them away")
+    return 0
 
 
 def _print_step(step: int, text: str) -> None:

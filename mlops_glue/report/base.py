@@ -26,13 +26,10 @@ class BaseRevision:
         self.lock: dict[str, Any] = (self._yaml("dvc.lock") or {}).get("stages", {})
         self.problem = ""
         try:
-            self._get([facts.EVALUATION, layout.COLUMNS] if self.lock else [])
+            if self.lock:
+                dvc.get(root, rev, [facts.EVALUATION, layout.COLUMNS], folder, remote)
         except GlueError as error:
             self.problem = f"the result of {self.name} cannot be read: {error.message}"
-
-    def _get(self, paths: list[str]) -> None:
-        if paths:
-            dvc.get(self._root, self.rev, paths, self.folder, self._remote)
 
     def _yaml(self, path: str) -> Any:
         from ruamel.yaml.error import YAMLError
@@ -66,7 +63,7 @@ class BaseRevision:
         """A Parquet file, which is fetched only now; None where there is none."""
         if not self.hash(path):
             return None
-        self._get([path])
+        dvc.get(self._root, self.rev, [path], self.folder, self._remote)
         return tables.read_parquet(self.folder / path)
 
     def hash(self, path: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
 import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
 
 MATERIALIZE = "glue materialize --force"
-PYTHONS = ((3, 11), (3, 13))
 # in a URL, and not as ${NAME}: in front of the host, or signed in the query
 PASSWORD = re.compile(
     r"://[^/@\s:]*:[^/@\s${}]+@|://\S*[?&](\w*(sig|signature|token|key|password|secret))=[^&\s${}]+", re.I
@@ -45,12 +44,7 @@ class Finding:
 
 def of_installation(extras: tuple[str, ...]) -> Iterator[Finding]:
     """What is so of Python, git and the packages that these extras need."""
-    version = sys.version_info[:2]
-    name = f"Python {version[0]}.{version[1]}"
-    if not PYTHONS[0] <= version <= PYTHONS[1]:
-        yield Finding("problem", f"{name}: tested are 3.11 to 3.13", "python3.12 -m venv .venv")
-    else:
-        yield Finding("ok", name)
+    yield Finding("ok", f"Python {platform.python_version()}")
     if not git.is_installed():
         yield Finding("note", "no git: versions will not lead back to a commit", "apt install git")
     yield from _packages(extras)
