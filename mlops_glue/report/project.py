@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from mlops_glue.adapters import dvc
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.commit import revision
 from mlops_glue.delivery.fetch import last_delivery
+from mlops_glue.errors import first_line
+from mlops_glue.monitoring.history import past
 from mlops_glue.report import facts
-from mlops_glue.report.monitoring import Monitoring, monitoring
 from mlops_glue.report.pipeline import Pipeline, pipeline
 
 MOST_ROWS = 100  # of a table on the page
+MOST_RUNS = 20  # of the monitor
 PLOT_BYTES = 500_000  # a plot that is larger is not on the page
 PLOTS = {  # what each shows, for who does not see it
     "roc": "ROC curve: true against false positive rate, at every threshold",
@@ -44,6 +46,17 @@ class DataTable:
     md5: str
     expectations: list[facts.Expectation] | None
     report: str  # of its validation, from the project folder
+
+
+@dataclass(frozen=True)
+class Monitoring:
+    """The last run of the monitor and those before."""
+
+    log: bool  # does `glue serve` keep what it is asked?
+    problem: str | None = None
+    latest: dict[str, Any] | None = None
+    runs: list[dict[str, Any]] = field(default_factory=list)  # of the same model and environment, newest first
+    versions: list[dict[str, Any]] = field(default_factory=list)  # of the last run, with a list of columns
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ def collect(config: configs.Config, root: Path) -> Project:
         delivery=_delivery(config, root, registry),
         registry=registry,
         main=config.promote.metric or next(iter(measured), None),
-        monitoring=monitoring(config, root),
+        monitoring=_monitoring(config, root),
     )
 
 
@@ -132,6 +145,35 @@ def _delivery(config: configs.Config, root: Path, registry: facts.Registry) -> d
     if delivered is None or not registry.versions:
         return delivered
     return delivered | {"champion": registry.champion.version if registry.champion else None}
+
+
+def _monitoring(config: configs.Config, root: Path) -> Monitoring:
+    """What the last runs of the monitor found; where something cannot be read, that it is so."""
+    log = config.serve.prediction_log is not None
+    if not (root / layout.LATEST).is_file():
+        return Monitoring(log)
+    try:
+        latest = files.read_json(root / layout.LATEST)
+        own = [run for run in past(root) if (run["model"], run["env"]) == (latest["model"], latest["env"])]
+        runs = own[-MOST_RUNS:][::-1]
+        versions = [{**version, "columns": _columns(version, runs)} for version in latest["versions"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Monitoring(log, f"{layout.MONITORING} cannot be read: {first_line(error)}")
+    return Monitoring(log, None, latest, runs, versions)
+
+
+def _columns(version: Mapping[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What a version was asked, by column: the prediction, then what drifted, then by weight; and the run before."""
+    own = [run for run in runs if run["versions"][:1] == [version["version"]]]
+    before = own[1] if len(own) > 1 else {"columns": {}, "prediction_drift": None}
+    rows = [
+        {**found, "name": name, "before": before["columns"].get(name)} for name, found in version["columns"].items()
+    ]
+    rows.sort(key=lambda row: (not row["drifted"], -row["weight"]))
+    if version["prediction"]:
+        prediction = {**version["prediction"], "name": "prediction", "weight": None}
+        rows.insert(0, {**prediction, "before": before["prediction_drift"]})
+    return rows
 
 
 def render(project: Project, root: Path, target: Path) -> str:

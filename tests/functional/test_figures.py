@@ -21,7 +21,6 @@ from mlops_glue.pipeline import execute, plots, stages
 from mlops_glue.report import facts
 from mlops_glue.report import project as page
 from mlops_glue.report import pull_request as report
-from mlops_glue.report.monitoring import Monitoring
 from mlops_glue.report.pipeline import Pipeline
 from mlops_glue.schema import Schema
 
@@ -117,7 +116,7 @@ def said_by_page(root: Path, _: Any, *, former: bool = False) -> str:
         delivery={"version": 1, "champion": 1, "refused": [], "comparison": comparison},
         registry=facts.Registry(versions=[version], all=1, champion=version),
         main=None,
-        monitoring=Monitoring(False),
+        monitoring=page.Monitoring(False),
     )
     return page.render(project, root, root / "index.html")
 

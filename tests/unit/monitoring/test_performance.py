@@ -271,7 +271,7 @@ def test_of_how_many_rows_a_figure_of_a_sample_is(total: int, said: int | None, 
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_labels_that_drift_are_told_and_are_an_alert_where_that_is_asked_for(asked: bool) -> None:
-    from mlops_glue.monitoring.verdict import combine_verdicts
+    from mlops_glue.monitoring.run import combine_verdicts
     from mlops_glue.monitoring.wording import incident
 
     target = {"method": "jensenshannon", "distance": 0.4, "threshold": 0.1, "drifted": True}

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue.report.facts import Expectation, Metric, Registry, Slices, Version
-from mlops_glue.report.monitoring import Monitoring
 from mlops_glue.report.pipeline import Pipeline, Stage
-from mlops_glue.report.project import DataTable, Project, render
+from mlops_glue.report.project import DataTable, Monitoring, Project, render
 
 NOW = "2024-05-06T07:08:09+00:00"
 MARKUP = "<script>alert(1)</script>"
