@@ -160,7 +160,7 @@ def _loop(scratch: Path, url: str, table: pa.Table) -> None:
 
     importances = files.read_json(scratch / layout.EVALUATION / "evaluation.json")["importances"] or []
     names = [column.name for column in schema.columns if column.kind in ("number", "category")]
-    ranked = [one["column"] for one in importances if one["column"] in names] or names
+    ranked = [entry["column"] for entry in importances if entry["column"] in names] or names
     if not ranked:
         raise UsageError("--demo-drift: the model takes no number and no category that could drift")
     drifting = ranked[: max(1, min(2, len(ranked) // 2))]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, layout
@@ -15,7 +14,7 @@ from mlops_glue.errors import GlueError, ToolError, UsageError, brief
 from mlops_glue.monitoring import alerts, retrain, wording
 from mlops_glue.monitoring.run import Request, run
 from mlops_glue.monitoring.window import Window, of_log
-from mlops_glue.monitoring.wording import ALERTING
+from mlops_glue.monitoring.wording import ALERTING, Record, Verdict
 
 
 def monitor(
@@ -104,16 +103,16 @@ def _exit_code(problems: list[Exception], *, drifts: bool) -> int:
     return 1 if drifts else 0
 
 
-def _ignore(record: dict[str, Any]) -> None:
+def _ignore(record: Record) -> None:
     """With --json the record is printed at the end."""
 
 
-def _print_problems(record: dict[str, Any]) -> None:
+def _print_problems(record: Record) -> None:
     for problem in record["problems"]:
         console.progress(problem)
 
 
-def _print_verdict(record: dict[str, Any]) -> None:
+def _print_verdict(record: Record) -> None:
     _print_problems(record)
     for version in record["versions"]:
         _print_version(record, version)
@@ -125,7 +124,7 @@ def _print_verdict(record: dict[str, Any]) -> None:
     console.flush()
 
 
-def _print_version(record: dict[str, Any], version: dict[str, Any]) -> None:
+def _print_version(record: Record, version: Verdict) -> None:
     """What drifted of a version, and how it performs."""
     former = " (retired)" if version["former"] else ""
     line = wording.headline(f"{record['model']} v{version['version']}{former}", version)
@@ -141,7 +140,7 @@ def _print_version(record: dict[str, Any], version: dict[str, Any]) -> None:
         console.progress(f"labels: {problem}")
 
 
-def _print_reaction(record: dict[str, Any]) -> None:
+def _print_reaction(record: Record) -> None:
     """Where the reports are, who got an alert, and what came of a retraining."""
     console.result(f"reports  {'  '.join(filter(None, (layout.LATEST, record['page'])))}")
     sent = record.get("alert")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_glue import config as configs
 from mlops_glue import console, layout, streaming, tables
@@ -59,7 +59,7 @@ def _project(env: str | None) -> tuple[Path, configs.Monitor]:
     return root, configs.load(root, env, tables=False, needs=()).monitor
 
 
-def _print(verdict: dict[str, Any], as_json: bool) -> None:
+def _print(verdict: wording.Verdict, as_json: bool) -> None:
     if as_json:
         console.result_json(verdict)
         return

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Event = Literal["opened", "worse", "resolved", "test"]
-Send = Callable[[dict[str, Any]], None]  # takes a message; raises GlueError
+Findings = dict[str, Any]  # what `summary` gives
+Message = dict[str, Any]  # what `make_message` gives
+Send = Callable[[Message], None]  # takes a message; raises GlueError
 TRIES, FIRST_PAUSE_S = 3, 1.0
 TAG = "glue.alerts"  # of the registered model
 WORSE = 0.1  # more of the weight has drifted, or of the allowed drop is lost
@@ -102,13 +104,13 @@ def _named(where: str, url: str) -> str:
     return where + (f" ({', '.join(names)})" if names else "")
 
 
-def _by_apprise(where: str, url: str, message: dict[str, Any]) -> None:
+def _by_apprise(where: str, url: str, message: Message) -> None:
     from mlops_glue.adapters import apprise
 
     apprise.send(configs.resolve(url, where), message["title"], message["text"])
 
 
-def _by_webhook(where: str, hook: configs.Webhook, message: dict[str, Any]) -> None:
+def _by_webhook(where: str, hook: configs.Webhook, message: Message) -> None:
     from mlops_glue.adapters import webhook
 
     secret = configs.resolve(hook.secret, f"{where}.secret") if hook.secret is not None else None
@@ -116,7 +118,7 @@ def _by_webhook(where: str, hook: configs.Webhook, message: dict[str, Any]) -> N
     webhook.send(configs.resolve(hook.url, f"{where}.url"), body, message["id"], secret)
 
 
-def deliver(message: dict[str, Any], to: dict[str, Send], seconds: float) -> dict[str, str | None]:
+def deliver(message: Message, to: dict[str, Send], seconds: float) -> dict[str, str | None]:
     """Send to all at once; the problem of each channel, None where it took the message.
 
     Each has three tries with growing pauses, and all of them together `seconds`: a channel that hangs costs no more.
@@ -150,7 +152,7 @@ def deliver(message: dict[str, Any], to: dict[str, Send], seconds: float) -> dic
     return {name: answers.get(name, f"did not answer in {seconds:g} s") for name in to}
 
 
-def alert(config: configs.Config, root: Path, store: Store, record: dict[str, Any], now: datetime) -> None:
+def alert(config: configs.Config, root: Path, store: Store, record: wording.Record, now: datetime) -> None:
     """Send what is new to the channels, and add to the record what came of it."""
     if not channels(config.monitor.alerts):
         return
@@ -160,23 +162,25 @@ def alert(config: configs.Config, root: Path, store: Store, record: dict[str, An
         log.warning("warning: not sent: %s", problem)
 
 
-def notify(options: Alerts, found: dict[str, Any], store: Store, now: datetime) -> Notified:
+def notify(options: Alerts, findings: Findings, store: Store, now: datetime) -> Notified:
     """Send an alert where one is due, else the last one to the channels that have not taken it."""
-    model, env = found["model"], found["env"] or ""
+    model, env = findings["model"], findings["env"] or ""
     before = _incidents(store, model).get(env, Incident())
-    incident = follow(before, found)
-    event = due(incident, found, now, span(options.cooldown))
+    incident = follow(before, findings)
+    event = due(incident, findings, now, span(options.cooldown))
     to = channels(options)
     if event is None:
-        again = (incident.event == "resolved") == (found["verdict"] == "ok") and found["verdict"] != "not enough data"
+        again = (incident.event == "resolved") == (findings["verdict"] == "ok") and findings[
+            "verdict"
+        ] != "not enough data"
         to = {name: send for name, send in to.items() if again and name in incident.missing}
     results: dict[str, str | None] = {}
     if to:
-        message = make_message(event or incident.event or "opened", found, incident.since)
+        message = make_message(event or incident.event or "opened", findings, incident.since)
         results = deliver(message, to, options.timeout_s)
         missing = [name for name, problem in results.items() if problem is not None]
         if event is not None and len(missing) < len(to):
-            incident = after(incident, event, found, now)
+            incident = after(incident, event, findings, now)
         incident = incident.model_copy(update={"missing": missing})
     if incident != before:
         _keep(store, model, env, incident)
@@ -203,40 +207,42 @@ def _keep(store: Store, model: str, env: str, incident: Incident) -> None:
         log.warning("warning: the registry does not note the alert, which may be sent again: %s", error.message)
 
 
-def follow(incident: Incident, found: dict[str, Any]) -> Incident:
+def follow(incident: Incident, findings: Findings) -> Incident:
     """The incident after a verdict; one that is neither good nor bad (not enough data) changes nothing."""
-    if found["verdict"] in wording.ALERTING and not incident.open:
-        new = {"open": True, "since": found["time"], "announced": False, "severity": 0.0, "missing": []}
+    if findings["verdict"] in wording.ALERTING and not incident.open:
+        new = {"open": True, "since": findings["time"], "announced": False, "severity": 0.0, "missing": []}
         return incident.model_copy(update=new)
-    if found["verdict"] == "ok" and incident.open and not incident.announced:
+    if findings["verdict"] == "ok" and incident.open and not incident.announced:
         return incident.model_copy(update={"open": False})
     return incident
 
 
-def due(incident: Incident, found: dict[str, Any], now: datetime, cooldown: timedelta) -> Event | None:
+def due(incident: Incident, findings: Findings, now: datetime, cooldown: timedelta) -> Event | None:
     """The alert that is due.
 
     Within the cooldown after an alert no other one says that something began or became worse. That an announced
     incident is over is always sent.
     """
-    if found["verdict"] == "ok":
+    if findings["verdict"] == "ok":
         return "resolved" if incident.open else None
-    if found["verdict"] not in wording.ALERTING or (incident.sent_at is not None and now - incident.sent_at < cooldown):
+    if findings["verdict"] not in wording.ALERTING or (
+        incident.sent_at is not None and now - incident.sent_at < cooldown
+    ):
         return None
     if not incident.announced:
         return "opened"
-    return "worse" if found["severity"] >= incident.severity + WORSE else None
+    return "worse" if findings["severity"] >= incident.severity + WORSE else None
 
 
-def after(incident: Incident, event: Event, found: dict[str, Any], now: datetime) -> Incident:
+def after(incident: Incident, event: Event, findings: Findings, now: datetime) -> Incident:
     """The incident once an alert was sent."""
     open_ = event != "resolved"
-    sent = {"open": open_, "announced": open_, "event": event, "severity": found["severity"], "sent_at": now}
+    sent = {"open": open_, "announced": open_, "event": event, "severity": findings["severity"], "sent_at": now}
     return incident.model_copy(update=sent)
 
 
-def summary(record: dict[str, Any], root: Path) -> dict[str, Any]:
-    """What a run found as a message has it: what drifted, by how much, where to look."""
+def summary(record: wording.Record, root: Path) -> Findings:
+    """What a run findings as a message has it: what drifted, by how much, where to look."""
     current = [version for version in record["versions"] if not version["former"]]
     columns = [
         {"column": name, **{key: version["columns"][name][key] for key in ("distance", "threshold", "why")}}
@@ -262,7 +268,7 @@ def summary(record: dict[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
-def _severity(record: dict[str, Any], share: float) -> float:
+def _severity(record: wording.Record, share: float) -> float:
     """The share of the weight that drifted, or a tenth of how many times the allowed drop was lost."""
     performance, lost = record["performance"], 0.0
     if performance is not None and performance["verdict"] == "performance":
@@ -270,24 +276,29 @@ def _severity(record: dict[str, Any], share: float) -> float:
     return max(share, lost, WORSE if record["verdict"] in wording.ALERTING else 0.0)
 
 
-def make_message(event: Event, found: dict[str, Any], since: str | None) -> dict[str, Any]:
+def make_message(event: Event, findings: Findings, since: str | None) -> Message:
     """A message: for people `title` and `text`, for programs all of it."""
-    model = found["model"] + (f" in {found['env']}" if found["env"] else "")
-    what = {"performance": "performs worse", "drift": "drifts"}.get(found["verdict"], "is as it was trained")
+    model = findings["model"] + (f" in {findings['env']}" if findings["env"] else "")
+    what = {"performance": "performs worse", "drift": "drifts"}.get(findings["verdict"], "is as it was trained")
     title = {
         "opened": f"{model} {what}",
         "worse": f"{model}: worse since the last alert; it {what}",
         "resolved": f"{model}: over, it {what}",
         "test": f"{model}: a test of the alerts",
     }[event]
-    lines = [*found["lines"], f"since {since}" if since else "", f"report: {found['report']}", f"look: {found['look']}"]
-    kept = {key: value for key, value in found.items() if key != "lines"}
+    lines = [
+        *findings["lines"],
+        f"since {since}" if since else "",
+        f"report: {findings['report']}",
+        f"look: {findings['look']}",
+    ]
+    facts = {key: value for key, value in findings.items() if key != "lines"}
     text = "\n".join(line for line in lines if line)
-    return {"id": f"msg_{uuid.uuid4().hex}", "type": event, "title": title, "text": text, **kept, "since": since}
+    return {"id": f"msg_{uuid.uuid4().hex}", "type": event, "title": title, "text": text, **facts, "since": since}
 
 
 def send_test(options: Alerts, model: str, env: str | None, report: Path) -> dict[str, str | None]:
     """Send a test to every channel; the problem of each, None where it took the message."""
-    found = {"model": model, "env": env, "verdict": "ok", "report": str(report), "look": "glue monitor"}
-    lines = ["Nothing is wrong: this is a test whether alerts arrive."]
-    return deliver(make_message("test", found | {"lines": lines}, None), channels(options), options.timeout_s)
+    findings = {"model": model, "env": env, "verdict": "ok", "report": str(report), "look": "glue monitor"}
+    lines = ["Nothing is wrong: this is a test of the alerts."]
+    return deliver(make_message("test", findings | {"lines": lines}, None), channels(options), options.timeout_s)

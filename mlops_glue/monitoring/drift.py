@@ -140,8 +140,8 @@ class DriftMonitor:
         enough = self.rows >= monitor.min_rows
         columns, prediction = self._columns_compared(monitor.drift), self._prediction_compared(monitor.drift)
         if not enough:
-            for one in (*columns.values(), *([prediction] if prediction else [])):
-                one["drifted"] = None
+            for compared in (*columns.values(), *([prediction] if prediction else [])):
+                compared["drifted"] = None
         drifted = [name for name, column in columns.items() if column["drifted"]]
         share = sum(columns[name]["weight"] for name in drifted) if enough else None
         by_inputs = share is not None and share > monitor.drift.share
@@ -203,47 +203,47 @@ def _difference(reference: Distribution, rows: pa.Table | None, name: str) -> Di
     return reference.compare(values)
 
 
-def compare(reference: Distribution, found: Difference, drift: Drift, level: float) -> dict[str, Any]:
+def compare(reference: Distribution, difference: Difference, drift: Drift, level: float) -> dict[str, Any]:
     """The verdict on a column.
 
     Its threshold is the configured one, or what chance does with so few rows, whichever is greater.
 
     Args:
         reference: what it is compared with.
-        found: how it differs.
+        difference: of the column from it.
         drift: `monitor.drift`.
         level: the probability with which chance stays below the threshold.
     """
     configured = drift.number if reference.method == "wasserstein" else drift.category
-    threshold = max(configured, reference.noise(found.known, level))
-    by_distance = found.distance is not None and found.distance >= threshold
+    threshold = max(configured, reference.noise(difference.known, level))
+    by_distance = difference.distance is not None and difference.distance >= threshold
     before = reference.nulls / max(reference.nulls + reference.known, 1)
-    why = "distribution" if by_distance else "nulls" if _nulls_drift(reference, found, drift, level) else None
+    why = "distribution" if by_distance else "nulls" if _nulls_drift(reference, difference, drift, level) else None
     verdict = {
         "method": reference.method,
-        "distance": found.distance,
+        "distance": difference.distance,
         "threshold": threshold,
         "drifted": why is not None,
         "why": why,
-        "null_share": found.null_share,
+        "null_share": difference.null_share,
         "reference_null_share": before,
     }
     if isinstance(reference, Numbers):
         return verdict | {
-            "out_of_range": found.unseen,
+            "out_of_range": difference.unseen,
             "range": list(reference.range) if reference.varies else None,
         }
-    return verdict | {"unseen": found.unseen}
+    return verdict | {"unseen": difference.unseen}
 
 
-def _nulls_drift(reference: Distribution, found: Difference, drift: Drift, level: float) -> bool:
+def _nulls_drift(reference: Distribution, difference: Difference, drift: Drift, level: float) -> bool:
     """Does the share of nulls differ by more than is configured, and by more than chance makes?"""
-    rows, reference_rows = found.known + found.nulls, reference.known + reference.nulls
+    rows, reference_rows = difference.known + difference.nulls, reference.known + reference.nulls
     if not rows:
         return False
     before = reference.nulls / max(reference_rows, 1)
     spread = math.sqrt(before * (1 - before) * (1 / rows + 1 / max(reference_rows, 1)))
-    return abs(found.null_share - before) > max(drift.nulls, NormalDist().inv_cdf(level) * spread)
+    return abs(difference.null_share - before) > max(drift.nulls, NormalDist().inv_cdf(level) * spread)
 
 
 def answered(values: pa.ChunkedArray) -> Array:

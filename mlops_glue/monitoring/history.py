@@ -11,6 +11,7 @@ from typing import Any
 
 from mlops_glue import files, layout
 from mlops_glue.errors import ToolError, first_line
+from mlops_glue.monitoring.wording import Record
 
 OF_RUN = ("env", "model", "rows", "verdict", "drift_share", "prediction_drift")
 OF_PERFORMANCE = ("metric", "value", "low", "high", "estimated", "labelled", "coverage")
@@ -27,7 +28,7 @@ GAUGES = {
 }
 
 
-def keep(root: Path, record: dict[str, Any]) -> None:
+def keep(root: Path, record: Record) -> None:
     """Write `latest.json`, add to the history, replace the gauges: each whatever becomes of the others.
 
     Raises:
@@ -49,7 +50,7 @@ def keep(root: Path, record: dict[str, Any]) -> None:
         raise problem
 
 
-def _add(path: Path, record: dict[str, Any]) -> None:
+def _add(path: Path, record: Record) -> None:
     main = record["versions"][0]["columns"] if record["versions"] else {}
     times = {key: record[key] and record[key].isoformat(timespec="seconds") for key in ("time", "since", "until")}
     line = {
@@ -75,7 +76,7 @@ def past(root: Path) -> Iterator[dict[str, Any]]:
         yield run
 
 
-def gauges(record: dict[str, Any]) -> str:
+def gauges(record: Record) -> str:
     """The run in Prometheus' text format, for node_exporter's textfile collector."""
     run = {"model": record["model"], "env": record["env"] or ""}
     samples = [("run_timestamp_seconds", run, record["time"].timestamp())]

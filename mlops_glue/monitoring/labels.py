@@ -302,10 +302,10 @@ def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
     else:
         found = log.merge(frame, on="key")
     found = found.sort_values("at")
-    apart = (found["when"] - found["time"]).dropna().dt.total_seconds()
-    if early := int((apart < 0).sum()):
+    delay = (found["when"] - found["time"]).dropna().dt.total_seconds()
+    if early := int((delay < 0).sum()):
         problems.append(f"{early:,} are of before their prediction: is a clock wrong?")
-    lag = (float(apart.median()), float(apart.quantile(0.9))) if len(apart) else None
+    lag = (float(delay.median()), float(delay.quantile(0.9))) if len(delay) else None
     joined = table.take(pa.array(found["at"])).append_column(TRUTH, pa.array(found["truth"], pa.string()))
     when = pa.array(found["when"].to_numpy().astype("datetime64[us]"))
     return Joined(joined.append_column(KNOWN, when), rows, lag, problems)

@@ -87,11 +87,11 @@ def _measured(
     truth, known = truths(schema, table.column(TRUTH))
     new = 1 - float(known.mean())
     if new:
-        of = "classes that the model does not know" if schema.labels is not None else "what is no number"
-        found = ", ".join(sorted(map(repr, set(table.column(TRUTH).filter(~known).to_pylist())))[:3])
+        kind = "classes that the model does not know" if schema.labels is not None else "what is no number"
+        examples = ", ".join(sorted(map(repr, set(table.column(TRUTH).filter(~known).to_pylist())))[:3])
         if schema.labels is not None:
-            found += f"; it knows {', '.join(repr(word_of(label)) for label in schema.class_order[:5])}"
-        problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {of} ({found}): left out of {name}")
+            examples += f"; it knows {', '.join(repr(word_of(label)) for label in schema.class_order[:5])}"
+        problems.append(f"{int((~known).sum()):,} of {len(known):,} labels are {kind} ({examples}): left out of {name}")
     answers = usable(schema, table)
     if lost := int((known & ~answers).sum()):
         problems.append(f"to {lost:,} of {len(known):,} labelled rows the model had no answer: left out of {name}")
@@ -117,16 +117,16 @@ def worsened(
     if np.isnan(now[0]) or before["value"] is None:
         return None
     sign = 1 if higher_is_better else -1
-    apart = sign * (before["value"] - now[0])
+    difference = sign * (before["value"] - now[0])
     # the side of each interval on which the other one lies
     then = before["value"] - before["low"] if higher_is_better else before["high"] - before["value"]
     here = now[2] - now[0] if higher_is_better else now[0] - now[1]
-    return apart, apart - float(np.hypot(then, here))
+    return difference, difference - float(np.hypot(then, here))
 
 
 def _numbers(value: float, low: float, high: float) -> dict[str, float | None]:
     named = {"value": value, "low": low, "high": high}
-    return {name: None if np.isnan(one) else float(one) for name, one in named.items()}
+    return {name: None if np.isnan(number) else float(number) for name, number in named.items()}
 
 
 def truths(schema: Schema, values: pa.ChunkedArray) -> tuple[Array, Array]:
@@ -136,8 +136,8 @@ def truths(schema: Schema, values: pa.ChunkedArray) -> tuple[Array, Array]:
         numbers = np.array([as_number(word) for word in words])
         return numbers, np.isfinite(numbers)
     place = {word_of(label): at for at, label in enumerate(schema.class_order)}
-    found = np.array([place.get(word, -1) for word in words], np.int64)
-    return found, found >= 0
+    indices = np.array([place.get(word, -1) for word in words], np.int64)
+    return indices, indices >= 0
 
 
 def usable(schema: Schema, table: pa.Table) -> Array:
@@ -156,7 +156,7 @@ def outcome(schema: Schema, table: pa.Table) -> tuple[Array, Array | None]:
     if schema.labels is None:
         return predicted, None
     label = schema.class_indices(predicted)
-    names = [f"probability_{one}" for one in schema.class_order]
+    names = [f"probability_{label}" for label in schema.class_order]
     if not set(names) <= set(table.column_names):
         return label, np.eye(len(names))[label]
     return label, np.column_stack([table.column(name).to_numpy() for name in names])
@@ -215,7 +215,7 @@ def target_drift(schema: Schema, folder: Path, drift: Drift, joined: Joined) -> 
 
 def _target_values(schema: Schema, values: pa.ChunkedArray) -> Array:
     """Labels as numbers, or as the names of the model's classes."""
-    found, known = truths(schema, values)
+    truth, known = truths(schema, values)
     if schema.labels is None:
-        return found[known]
-    return np.array([*map(str, schema.class_order), UNKNOWN_CLASS], dtype=object)[found]  # -1 is the last one
+        return truth[known]
+    return np.array([*map(str, schema.class_order), UNKNOWN_CLASS], dtype=object)[truth]  # -1 is the last one

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from mlops_glue.monitoring.observe import Observed, Source, observe_log, observe
 from mlops_glue.monitoring.retrain import Train, retrain
 from mlops_glue.monitoring.sample import PAGE_ROWS
 from mlops_glue.monitoring.window import Window
-from mlops_glue.monitoring.wording import ALERTING
+from mlops_glue.monitoring.wording import ALERTING, Record
 from mlops_glue.pipeline.session import project_lock
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def run(
     root: Path,
     now: datetime,
     request: Request,
-    on_verdict: Callable[[dict[str, Any]], None],
+    on_verdict: Callable[[Record], None],
     train: Train,
-) -> tuple[dict[str, Any], list[Exception]]:
+) -> tuple[Record, list[Exception]]:
     """Compare, pass the record to `on_verdict` at once, then react; `train` is called where the verdict asks for it.
 
     Returns:
@@ -100,7 +100,7 @@ def run(
     return record, problems
 
 
-def _findings(config: configs.Config, now: datetime, observed: Observed, answering: set[int]) -> dict[str, Any]:
+def _findings(config: configs.Config, now: datetime, observed: Observed, answering: set[int]) -> Record:
     """The whole record, which `latest.json` keeps."""
     versions = [rows.monitor.verdict(config.monitor) | {"performance": rows.performance} for rows in observed.versions]
     shares = [version["drift_share"] for version in versions if version["drift_share"] is not None]
@@ -122,7 +122,7 @@ def _findings(config: configs.Config, now: datetime, observed: Observed, answeri
     return record
 
 
-def combine_verdicts(record: dict[str, Any], answering: set[int], *, target: bool) -> None:
+def combine_verdicts(record: Record, answering: set[int], *, target: bool) -> None:
     """Put performance, and drift of the labels where `target` asks for it, into the verdicts of versions and window."""
     for version in record["versions"]:
         performance = version["performance"]
@@ -132,8 +132,8 @@ def combine_verdicts(record: dict[str, Any], answering: set[int], *, target: boo
             version["verdict"] = "drift"
         version["former"] = version["version"] not in answering
     current = [version for version in record["versions"] if not version["former"]]
-    found = {version["verdict"] for version in current}
-    record["verdict"] = next((verdict for verdict in WORST_FIRST if verdict in found), "not enough data")
+    verdicts = {version["verdict"] for version in current}
+    record["verdict"] = next((verdict for verdict in WORST_FIRST if verdict in verdicts), "not enough data")
     record["performance"] = next((version["performance"] for version in current if version["performance"]), None)
 
 
@@ -156,7 +156,7 @@ def _noted(problems: list[Exception]) -> Iterator[None]:
         problems.append(error)
 
 
-def _draw(root: Path, observed: Observed, record: dict[str, Any], painter: Painter | None) -> None:
+def _draw(root: Path, observed: Observed, record: Record, painter: Painter | None) -> None:
     """Draw Evidently's page of the version with the most rows, and note in the record where it is."""
     record["page"] = None
     if painter is None or not observed.versions:
@@ -190,7 +190,7 @@ def _with_prediction(version: Version, table: pa.Table, predicted: pa.Table) -> 
     return table.take(tables.evenly_spaced(table.num_rows, PAGE_ROWS))
 
 
-def _log_runs(config: configs.Config, root: Path, store: Store, record: dict[str, Any]) -> None:
+def _log_runs(config: configs.Config, root: Path, store: Store, record: Record) -> None:
     """A run in MLflow for each version, with its distances; the page with the first."""
     experiment = f"{config.project}-monitor"
     store.end_dead_runs(experiment)

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlops_glue import config as configs
 from mlops_glue import tables
 from mlops_glue.drift import Reference
 from mlops_glue.errors import DataError
 from mlops_glue.monitoring.drift import DriftMonitor, Version
+from mlops_glue.monitoring.wording import Verdict
 from mlops_glue.pipeline.featurize import column_of
 from mlops_glue.pipeline.profile import STEADY, Profile, find_timestamp, infer_task, profile
 from mlops_glue.schema import Kind, Schema
 from mlops_glue.suggest import did_you_mean
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 
 def compared(
-    reference: Any, current: Callable[[Schema], Iterable[Any]], settings: configs.Monitor, where: Path
-) -> tuple[dict[str, Any], Version]:
+    reference: pa.Table, current: Callable[[Schema], Iterable[pa.Table]], settings: configs.Monitor, where: Path
+) -> tuple[Verdict, Version]:
     """One table against another one, in pieces: the verdict of the monitor, and what was compared with."""
     version, left_out = as_version(where, reference)
     monitor = DriftMonitor(version)
@@ -31,17 +35,17 @@ def compared(
     return verdict | {"left_out": left_out}, version
 
 
-def as_version(path: Path, table: Any) -> tuple[Version, dict[str, str]]:
+def as_version(path: Path, table: pa.Table) -> tuple[Version, dict[str, str]]:
     """A table as what another one is compared with, and the columns that are left out, with the reason.
 
     A column that is empty, or has one value only, teaches a model nothing; here it counts: it may fill, or move.
     """
     names = table.column_names
-    apart = [name for name in names if name == "prediction" or name.startswith("probability_")]
-    found = profile(table.drop_columns(apart))
-    when = find_timestamp(found)  # differs between any two periods, and is no drift
+    predicted = [name for name in names if name == "prediction" or name.startswith("probability_")]
+    profiles = profile(table.drop_columns(predicted))
+    when = find_timestamp(profiles)  # differs between any two periods, and is no drift
     clock = [when] if isinstance(when, str) else when or []
-    kinds = {p.name: p.kind or steady(p, table.column(p.name)) for p in found if p.name not in clock}
+    kinds = {p.name: p.kind or steady(p, table.column(p.name)) for p in profiles if p.name not in clock}
     decimal = tables.reading_facts(table)["decimal"]
     columns = [column_of(name, kind, table.column(name), decimal) for name, kind in kinds.items() if kind is not None]
     if not columns:
@@ -52,12 +56,12 @@ def as_version(path: Path, table: Any) -> tuple[Version, dict[str, str]]:
         labels = None if task == "regression" else sorted(table.column("prediction").unique().drop_null().to_pylist())
     schema = Schema(task, "", columns, labels, decimal=decimal)
     reference = Reference.of(table, table, schema, where=str(path))
-    reasons = {p.name: p.reason for p in found if p.name not in clock and kinds[p.name] is None}
+    reasons = {p.name: p.reason for p in profiles if p.name not in clock and kinds[p.name] is None}
     left_out = reasons | dict.fromkeys(clock, "it says when")
     return Version(0, schema, reference, path), left_out
 
 
-def steady(found: Profile, values: Any) -> Kind | None:
+def steady(found: Profile, values: pa.ChunkedArray) -> Kind | None:
     """The kind of a column with one value or none; None where it is of another type than those that are read.
 
     A constant date is left out: it says of when a table is, and is another one in every other table.

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+Verdict = dict[str, Any]  # of a version or a table, as `DriftMonitor.verdict` gives it
+Performance = dict[str, Any]  # of a version, as `performance.of_version` gives it
+Record = dict[str, Any]  # of a run, as `latest.json` keeps it
+
 ALERTING = ("performance", "drift")  # verdicts, the worst first
 SHOWN = 12  # columns
 
 
-def headline(name: str, verdict: dict[str, Any]) -> str:
+def headline(name: str, verdict: Verdict) -> str:
     """What was compared, of how many rows, the verdict, and how much drifted."""
     share = "" if verdict["drift_share"] is None else f"; {share_of_drift(verdict)}"
     return f"{name}, {count_rows(verdict['rows'])}: {named(verdict['verdict'])}{share}"
@@ -20,7 +24,7 @@ def named(verdict: str) -> str:
     return "performance dropped" if verdict == "performance" else verdict
 
 
-def share_of_drift(verdict: dict[str, Any]) -> str:
+def share_of_drift(verdict: Verdict) -> str:
     """How much drifted: of the columns' importance, or of the columns where each counts as much as another."""
     share, allowed = verdict["drift_share"] or 0.0, f"(alert above {verdict['threshold']:.0%})"
     if len({round(column["weight"], 9) for column in verdict["columns"].values()}) > 1:
@@ -28,7 +32,7 @@ def share_of_drift(verdict: dict[str, Any]) -> str:
     return f"{share:.0%} of columns drifted {allowed}"
 
 
-def drifted_columns(verdict: dict[str, Any]) -> list[str]:
+def drifted_columns(verdict: Verdict) -> list[str]:
     """A line for each that drifted, the prediction first, then the weightiest."""
     drifted = {name: verdict["columns"][name] for name in verdict["drifted"]}
     prediction = verdict["prediction"]
@@ -53,12 +57,12 @@ def _column(column: dict[str, Any]) -> str:
     return f"{weight}{distance}{why}{column.get('note', '')}"
 
 
-def sampled(verdict: dict[str, Any]) -> str:
+def sampled(verdict: Verdict) -> str:
     """That distances are of some of the rows, where they are."""
     return f"distances are of a random sample of {count_rows(verdict['sampled'])}" if verdict.get("sampled") else ""
 
 
-def performance(record: dict[str, Any] | None) -> str:
+def performance(record: Performance | None) -> str:
     """Performance in a line; "" where nothing is known of it."""
     if record is None or record["value"] is None:
         return (record or {}).get("note") or ""
@@ -71,7 +75,7 @@ def performance(record: dict[str, Any] | None) -> str:
     return f"{line}; {rows}{',' if sample else ''}{sample.removesuffix(' rows')}"
 
 
-def unanswered(version: dict[str, Any]) -> str | None:
+def unanswered(version: Verdict) -> str | None:
     """That a version had no answer to some rows: a request may hold a number that overflows the model."""
     if not version["unanswered"]:
         return None
@@ -79,15 +83,15 @@ def unanswered(version: dict[str, Any]) -> str | None:
     return f"v{version['version']}: {nulls}: the model has no answer to such rows; no performance counts them"
 
 
-def label_drift(record: dict[str, Any] | None) -> str:
+def label_drift(record: Performance | None) -> str:
     """That the labels drifted, in a line; "" where they did not, or none has come."""
-    found = (record or {}).get("target")
-    if not found or not found["drifted"]:
+    target = (record or {}).get("target")
+    if not target or not target["drifted"]:
         return ""
-    return f"the labels drifted: {found['method']} {found['distance']:.3f}, drift from {found['threshold']:.3f}"
+    return f"the labels drifted: {target['method']} {target['distance']:.3f}, drift from {target['threshold']:.3f}"
 
 
-def label_delay(record: dict[str, Any]) -> str:
+def label_delay(record: Performance) -> str:
     """How long labels take; "" where that is not known."""
     if not record["lag_s"]:
         return ""
@@ -95,7 +99,7 @@ def label_delay(record: dict[str, Any]) -> str:
     return f"labels come after {median}, nine of ten within {ninetieth}"
 
 
-def incident(versions: Iterable[dict[str, Any]], record: dict[str, Any] | None) -> list[str]:
+def incident(versions: Iterable[Verdict], record: Performance | None) -> list[str]:
     """The lines of an alert: what drifted and by how much, then performance."""
     lines = []
     for verdict in versions:

@@ -14,6 +14,7 @@ from mlops_glue.report import facts
 if TYPE_CHECKING:
     import pyarrow as pa
 
+Lock = dict[str, Any]  # the stages of a `dvc.lock`
 SHORT = 7  # digits of a commit
 
 
@@ -23,7 +24,7 @@ class BaseRevision:
     def __init__(self, root: Path, rev: str, remote: str | None, folder: Path) -> None:
         self.rev, self.folder, self._root, self._remote = rev, folder, root, remote
         self.name = rev[:SHORT] if re.fullmatch(r"[0-9a-f]{40}", rev) else rev[:40]
-        self.lock: dict[str, Any] = (self._yaml("dvc.lock") or {}).get("stages", {})
+        self.lock: Lock = (self._yaml("dvc.lock") or {}).get("stages", {})
         self.problem = ""
         try:
             if self.lock:
@@ -42,18 +43,18 @@ class BaseRevision:
 
     def stale(self) -> list[str]:
         """The keys and tables with which its `dvc.lock` was made, and which its own files have otherwise."""
-        config, found = self._yaml(layout.CONFIG), []
+        config, changed = self._yaml(layout.CONFIG), []
         for stage in self.lock.values():
             for key, value in stage.get("params", {}).get(layout.CONFIG, {}).items():
                 now = config
                 for part in key.split("."):
                     now = now.get(part) if isinstance(now, dict) else None
-                found += [name for name, _, _ in dvc.differences(key, value, now)]
+                changed += [name for name, _, _ in dvc.differences(key, value, now)]
         for dep in self.lock.get("ingest", {}).get("deps", []):
             tracked = self._yaml(f"{dep['path']}.dvc")
             if tracked and tracked["outs"][0].get("md5") != dep.get("md5"):
-                found.append(dep["path"])
-        return list(dict.fromkeys(found))
+                changed.append(dep["path"])
+        return list(dict.fromkeys(changed))
 
     def json(self, path: str) -> Any:
         """What a file holds; None where there is none."""
@@ -71,7 +72,7 @@ class BaseRevision:
         return outputs(self.lock).get(path, "")
 
 
-def outputs(lock: dict[str, Any]) -> dict[str, str]:
+def outputs(lock: Lock) -> dict[str, str]:
     """The MD5 of each output in a `dvc.lock`, by path."""
     return {out["path"]: str(out.get("md5", "")) for stage in lock.values() for out in stage.get("outs", [])}
 

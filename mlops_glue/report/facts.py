@@ -151,7 +151,7 @@ def expectations(folder: Path) -> list[Expectation] | None:
     result = read_json(folder / RESULT)
     if result is None:
         return None
-    return sorted((_expectation(entry) for entry in result["results"]), key=lambda one: one.met)
+    return sorted((_expectation(entry) for entry in result["results"]), key=lambda expectation: expectation.met)
 
 
 def _expectation(entry: Mapping[str, Any]) -> Expectation:

@@ -19,7 +19,7 @@ from mlops_glue.monitoring.tables import compared
 from mlops_glue.pipeline import dvc_yaml, stages
 from mlops_glue.pipeline.fingerprint import fingerprint
 from mlops_glue.report import facts
-from mlops_glue.report.base import BaseRevision, changes, outputs
+from mlops_glue.report.base import BaseRevision, Lock, changes, outputs
 
 MOST = 65_000  # characters that GitHub takes in a comment
 LONGEST = 240  # characters of a text of data or config
@@ -36,18 +36,18 @@ class Change:
     against: str  # the base commit
     refused: list[str]  # why the change should not be merged
     notes: list[str]
-    evaluation: dict[str, Any] | None
+    evaluation: facts.Evaluation | None
     same_holdout: bool
     champion: str | None
     metrics: list[facts.Metric]
-    tables: list[dict[str, Any]]
+    tables: list[dict[str, str]]
     validation: dict[str, Any] | None
     drift: dict[str, Any] | None
     contract: list[str] | None
     slices: list[dict[str, Any]]
     slice_metric: str
     sliced: list[tuple[str, int, int]]
-    stages: list[dict[str, Any]]
+    stages: list[dict[str, str]]
 
 
 def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
@@ -107,7 +107,7 @@ def _notes(root: Path, base: BaseRevision, registry: facts.Registry) -> list[str
     return notes
 
 
-def _same_holdout(root: Path, base: BaseRevision, lock: dict[str, Any]) -> bool:
+def _same_holdout(root: Path, base: BaseRevision, lock: Lock) -> bool:
     """The same rows, whatever columns are taken of them?"""
     made = outputs(lock)
     if base.hash(layout.TEST) == made.get(layout.TEST, ""):
@@ -169,7 +169,7 @@ def _validation(root: Path, pending: dict[str, list[str]]) -> dict[str, Any] | N
     return {"all": len(found), "passed": len(found) - len(failed), "failed": failed[:MOST_FAILED]}
 
 
-def _tables(config: configs.Config, root: Path, base: BaseRevision, lock: dict[str, Any]) -> list[dict[str, Any]]:
+def _tables(config: configs.Config, root: Path, base: BaseRevision, lock: Lock) -> list[dict[str, str]]:
     """Each table's rows and columns, now and at the base commit."""
     rows = []
     for name in config.data.sources:
@@ -200,9 +200,7 @@ def _columns(before: dict[str, str], after: dict[str, str]) -> str:
     return ", ".join(shown[:10]) + (f" and {len(shown) - 10} more" if len(shown) > 10 else "") or "the same"
 
 
-def table_drift(
-    root: Path, base: BaseRevision, lock: dict[str, Any], settings: configs.Monitor
-) -> dict[str, Any] | None:
+def table_drift(root: Path, base: BaseRevision, lock: Lock, settings: configs.Monitor) -> dict[str, Any] | None:
     """How far each column of the labels' table is from what it was, the farthest first; None where it is the same.
 
     It is what `glue monitor --reference --current` says of the two tables.
@@ -246,7 +244,7 @@ def _column_contract(name: str, old: dict[str, Any], new: dict[str, Any]) -> Ite
         yield f"{name}: {len(added)} new categories, {len(removed)} gone ({shown})"
 
 
-def _slices(evaluation: Any, before: Any, main: str) -> list[dict[str, Any]]:
+def _slices(evaluation: facts.Evaluation | None, before: facts.Evaluation | None, main: str) -> list[dict[str, Any]]:
     """The metric by slice, the greatest change first."""
     if evaluation is None:
         return []
@@ -266,7 +264,7 @@ def sliced(evaluation: facts.Evaluation | None) -> list[tuple[str, int, int]]:
     return [(by.column, len(by.rows), by.values) for by in found if len(by.rows) < by.values]
 
 
-def _stages(base: dict[str, Any], head: dict[str, Any], pending: dict[str, list[str]]) -> list[dict[str, Any]]:
+def _stages(base: Lock, head: Lock, pending: dict[str, list[str]]) -> list[dict[str, str]]:
     """For each stage: is it as it was, and if not, which file or parameter is another."""
     rows = []
     for name in UNTIL:
