@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from mlops_glue import config as configs
 from mlops_glue import console, layout
-from mlops_glue.delivery.run import Options, RunResult
 from mlops_glue.delivery.run import run as run_pipeline
 from mlops_glue.errors import GlueError, ToolError, UsageError, brief
 from mlops_glue.monitoring import alerts, retrain, wording
-from mlops_glue.monitoring.run import Request, run
+from mlops_glue.monitoring.run import run
 from mlops_glue.monitoring.window import Window, of_log
 from mlops_glue.monitoring.wording import ALERTING, Record, Verdict
 
@@ -42,10 +42,10 @@ def monitor(
         if current is None:
             window = of_log(config, root, now, last=last, since=since, rows=rows)
             _add_unshipped(window, root, Path(folder) / "waiting")
-        request = Request(window, version, page)
-        record, problems = run(config, root, now, request, _ignore if as_json else _print_verdict, _train)
+        on_verdict = _print_problems if as_json else _print_verdict
+        train = partial(run_pipeline, on_stage=console.stage, group=console.fold)
+        record, problems = run(config, root, now, window, version, page=page, on_verdict=on_verdict, train=train)
     if as_json:
-        _print_problems(record)
         console.result_json(record)
     else:
         _print_reaction(record)
@@ -90,10 +90,6 @@ def _add_unshipped(window: Window, root: Path, folder: Path) -> None:
     window.waiting = Folder(str(folder))
 
 
-def _train(root: Path, env: str | None, options: Options) -> RunResult:
-    return run_pipeline(root, env, options, console.stage, console.fold)
-
-
 def _exit_code(problems: list[Exception], *, drifts: bool) -> int:
     """1 where there is an alert, whatever else went wrong; without one the first problem is raised."""
     for problem in problems[0 if drifts else 1 :]:
@@ -101,10 +97,6 @@ def _exit_code(problems: list[Exception], *, drifts: bool) -> int:
     if problems and not drifts:
         raise problems[0]
     return 1 if drifts else 0
-
-
-def _ignore(record: Record) -> None:
-    """With --json the record is printed at the end."""
 
 
 def _print_problems(record: Record) -> None:

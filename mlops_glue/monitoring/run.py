@@ -9,7 +9,6 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,30 +39,20 @@ if TYPE_CHECKING:
 WORST_FIRST = (*ALERTING, "ok")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a run looks at.
-
-    Attributes:
-        rows: a window of the prediction log, or the path of a table.
-        version: of the log, the only one that counts; of a table, the one that it is compared with.
-        page: draw Evidently's page.
-    """
-
-    rows: Window | Path
-    version: int | None = None
-    page: bool = True
-
-
 def run(
     config: configs.Config,
     root: Path,
     now: datetime,
-    request: Request,
+    rows: Window | Path,
+    version: int | None,
+    *,
+    page: bool,
     on_verdict: Callable[[Record], None],
     train: Train,
 ) -> tuple[Record, list[Exception]]:
     """Compare, pass the record to `on_verdict` at once, then react; `train` is called where the verdict asks for it.
+
+    Of a window of the log `version` is the only one that counts; of the path of a table the one that it is compared with.
 
     Returns:
         The record of the run, and what went wrong beside the verdict.
@@ -73,15 +62,15 @@ def run(
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(project_lock(root, layout.MONITOR_LOCK, waits=False))
-        painter = stack.enter_context(Painter()) if request.page else None  # it imports for seconds, meanwhile
+        painter = stack.enter_context(Painter()) if page else None  # it imports for seconds, meanwhile
         store = opened(root, config, create=False)
         source = Source(store, root, config, Path(stack.enter_context(tempfile.TemporaryDirectory())))
-        if isinstance(request.rows, Path):
-            observed = observe_table(source, request.rows, request.version, now)
+        if isinstance(rows, Path):
+            observed = observe_table(source, rows, version, now)
         else:
-            observed = observe_log(source, request.rows, request.version)
-        answering = {rows.version.number for rows in observed.versions}
-        if isinstance(request.rows, Window) and request.version is None:
+            observed = observe_log(source, rows, version)
+        answering = {own.version.number for own in observed.versions}
+        if isinstance(rows, Window) and version is None:
             answering = _answering_versions(store, config, observed)
         record = _findings(config, now, observed, answering)
         on_verdict(record)
