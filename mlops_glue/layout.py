@@ -15,7 +15,6 @@ DELIVERY = ".glue/delivery.json"
 MATERIALIZED = ".glue/materialized.json"
 SERVED = ".glue/serve"  # private copies of the bundles that are served
 SPOOL = ".glue/serve/log"  # segments of the prediction log, until they are Parquet
-RETRAIN = ".glue/retrain.json"  # when it ran, how many candidates were refused
 RETRAIN_LOCK = ".glue/retrain.lock"
 APPENDED = ".glue/appended.parquet"  # the rows of the prediction log that the labels' table has
 BEFORE = ".glue/before"  # during a retraining: the files that it changes, as they were

@@ -62,7 +62,7 @@ def _after_the_run(evidence: Evidence, base: PurePosixPath, config: Any) -> Iter
         evidence.facts["registry"] = f"version {version} of {delivery.get('model')} is registered"
     versions = [version for version in latest.get("versions", ()) if isinstance(version, dict)]
     measured = any(version.get("performance") for version in versions)
-    retrained = (evidence.tree.root / base / layout.RETRAIN).is_file()
+    retrained = (evidence.tree.root / base / layout.APPENDED).is_file()
     yield "data_remote", "data.remote", "data.remote", layout.CONFIG, True
     yield "alerts", "monitor.alerts", "monitor.alerts", layout.CONFIG, True
     yield "tracking", "train", f"version {version}", layout.DELIVERY, bool(version)
@@ -73,7 +73,7 @@ def _after_the_run(evidence: Evidence, base: PurePosixPath, config: Any) -> Iter
     yield "drift", "monitor", "glue monitor ran", layout.LATEST, bool(latest)
     yield "performance", "monitor.labels", "measured on labels", layout.LATEST, measured
     if "retrain" in (_at(config, "monitor.on_alert") or ()):
-        yield "retraining", "monitor.on_alert", "it has retrained", layout.RETRAIN, retrained
+        yield "retraining", "monitor.on_alert", "it has retrained", layout.APPENDED, retrained
 
 
 def _has_served(evidence: Evidence, base: PurePosixPath, config: dict[str, Any]) -> bool:

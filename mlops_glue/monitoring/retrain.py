@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import layout, tables
 from mlops_glue.delivery import describe
-from mlops_glue.delivery.fetch import opened
+from mlops_glue.delivery.fetch import read_only
 from mlops_glue.delivery.history import REFUSED
 from mlops_glue.delivery.run import Options, RunResult
 from mlops_glue.errors import CheckFailed, DataError, GlueError
@@ -41,33 +41,31 @@ def retrain(
     from filelock import FileLock, Timeout
 
     try:
-        if os.environ.get("GITHUB_ACTIONS") == "true":
-            return _request_training(config, store, labelled, now)
         with FileLock(root / layout.RETRAIN_LOCK, timeout=0):
-            return _retrain(config, root, store, labelled, now, train)
+            if restored := retrain_rows.restore(root):
+                log.info("%s: restored as before a retraining that was killed", ", ".join(restored))
+            state = limits.load(store, config.model_name)
+            if os.environ.get("GITHUB_ACTIONS") == "true":
+                return _request_training(config, store, state, labelled, now)
+            return _retrain(config, root, store, state, labelled, now, train)
     except Timeout:
         return _result("skipped", "another retraining is at work in this project")
     except GlueError as error:  # the monitor's own verdict is printed all the same
         return _result("failed", f"{error.message}{f' ({error.hint})' if error.hint else ''}")
 
 
-def _request_training(config: configs.Config, store: Store, labelled: list[pa.Table], now: datetime) -> dict[str, Any]:
+def _request_training(
+    config: configs.Config, store: Store, state: limits.State, labelled: list[pa.Table], now: datetime
+) -> dict[str, Any]:
     """What the workflow of the monitor is to do: `asked` starts train.yml, which trains on the tables as they are."""
-    model, options = config.model_name, config.monitor.retrain
-    try:
-        state = limits.State.model_validate_json(store.get_model_tag(model, limits.TAG) or "{}")
-    except ValueError:
-        raise DataError(
-            f"{model}: what the registry keeps of its retrainings cannot be read", hint="glue monitor --resume"
-        ) from None
+    model, options = config.model_name, config.monitor.retrain.model_copy(update={"data": "reread"})
     new = labelled if state.began is None else limits.answered_after(labelled, state.began)
     counted = limits.count(new) if config.monitor.labels is not None else None
     state.refused = _refused_in_a_row(store, model, state.resumed)
-    why = limits.why_not(options.model_copy(update={"data": "reread"}), state, counted, now)
+    why = limits.why_not(options, state, counted, now)
     if why is not None:
         return _result("skipped", why)
-    state.began = now
-    store.set_model_tag(model, limits.TAG, state.model_dump_json(include={"began", "resumed"}))
+    limits.save(store, model, state, began=now)
     return _result("asked", "the workflow starts train.yml")
 
 
@@ -80,25 +78,17 @@ def _refused_in_a_row(store: Store, model: str, resumed: int) -> int:
 
 def resume(config: configs.Config, root: Path) -> int:
     """A person has looked: candidates are trained again, here and by jobs. Returns how many in a row were refused."""
-    for name in limits.begin_anew(root, datetime.now(UTC), had_some=_used_rows(config)):
-        log.info("what cannot be read is %s/%s now", layout.STATE, name)
-    refused = limits.load(root).refused
-    limits.update(root, refused=0, began=None)
-    if config.tracking.uri is not None:  # jobs have no file of their own
-        try:
-            refused += _resume_jobs(config, root)
-        except GlueError as error:
-            log.warning("warning: jobs do not know of it: %s", error.message)
-    return refused
-
-
-def _resume_jobs(config: configs.Config, root: Path) -> int:
-    store, model = opened(root, config, create=False), config.model_name
-    versions = store.versions(model)
-    if not versions:
+    store, model = read_only(root, config), config.model_name
+    versions = store.versions(model) if store is not None else []
+    if store is None or not versions:
         return 0
-    refused = _refused_in_a_row(store, model, 0)
-    store.set_model_tag(model, limits.TAG, json.dumps({"resumed": max(versions)}))
+    try:
+        state = limits.load(store, model)
+    except DataError:  # it begins anew
+        state = limits.State()
+    refused = max(state.refused, _refused_in_a_row(store, model, state.resumed))
+    state = limits.begin_anew(root, state, datetime.now(UTC), had_some=_used_rows(config))
+    limits.save(store, model, state, refused=0, began=None, resumed=max(versions))
     return refused
 
 
@@ -108,16 +98,20 @@ def _used_rows(config: configs.Config) -> bool:
 
 
 def _retrain(
-    config: configs.Config, root: Path, store: Store, labelled: list[pa.Table], now: datetime, train: Train
+    config: configs.Config,
+    root: Path,
+    store: Store,
+    state: limits.State,
+    labelled: list[pa.Table],
+    now: datetime,
+    train: Train,
 ) -> dict[str, Any]:
-    if restored := retrain_rows.restore(root):
-        log.info("%s: restored as before a retraining that was killed", ", ".join(restored))
-    new = limits.unused(root, labelled, had_some=_used_rows(config))
+    new = limits.unused(root, state, labelled, had_some=_used_rows(config))
     counted = limits.count(new) if config.monitor.labels is not None else None  # a table read again has its own
-    why = limits.why_not(config.monitor.retrain, limits.load(root), counted, now)
+    why = limits.why_not(config.monitor.retrain, state, counted, now)
     if why is not None:
         return _result("skipped", why)
-    limits.update(root, began=datetime.now(UTC).replace(microsecond=0))
+    state = limits.save(store, config.model_name, state, began=datetime.now(UTC))
     path, appends = root / config.source.path, config.monitor.retrain.data == "append"
     fresh = retrain_rows.as_source(config, root, new) if appends else None
     after = tables.read_table(path).num_rows if appends else _known_until(config, root, store)
@@ -132,12 +126,12 @@ def _retrain(
             changes.pop_all()  # they stay
     if result["outcome"] == "promoted":
         limits.note_used(root, new)
-        limits.update(root, refused=0)
+        limits.save(store, config.model_name, state, refused=0)
     elif appends:
         log.info("retraining: %s is as it was before; so is what was made of it", config.source.path)
         _run(config, root, train)
     if result["outcome"] == "refused":
-        limits.update(root, refused=limits.load(root).refused + 1)
+        limits.save(store, config.model_name, state, refused=state.refused + 1)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-TAG = "glue.retraining"  # of the registered model: a `State` of the retrainings that jobs asked for
+    from mlops_glue.adapters.mlflow import Store
+
+log = logging.getLogger(__name__)
+TAG = "glue.retraining"  # of the registered model: a `State`
 KEYS = ["glue_request_id", "glue_row"]
 
 
@@ -30,7 +34,7 @@ class State(BaseModel):
         began: when the last one began.
         refused: candidates that were refused in a row.
         since: only rows that were answered later count; None: all.
-        resumed: the last version when a person let retraining go on; of jobs.
+        resumed: the last version when a person let retraining go on.
     """
 
     model_config = ConfigDict(strict=True)
@@ -41,44 +45,36 @@ class State(BaseModel):
     resumed: NonNegativeInt = 0
 
 
-def load(root: Path) -> State:
-    """What retraining has done in a project.
+def load(store: Store, model: str) -> State:
+    """What retraining has done, here and on other machines.
 
     Raises:
-        DataError: the file is torn. It is not taken for none: nothing would limit the retrainings then.
+        DataError: it cannot be read. It is not taken for nothing: nothing would limit the retrainings then.
     """
-    path = root / layout.RETRAIN
     try:
-        return State.model_validate_json(path.read_text(encoding="utf-8") if os.path.lexists(path) else "{}")
-    except (ValueError, OSError):
+        return State.model_validate_json(store.get_model_tag(model, TAG) or "{}")
+    except ValueError:
         raise DataError(
-            f"{layout.RETRAIN}: cannot be read: what retraining has done is not known",
-            hint="glue monitor --resume, which begins anew",
+            f"{model}: what the registry keeps of its retrainings cannot be read", hint="glue monitor --resume"
         ) from None
 
 
-def update(root: Path, **values: datetime | int | None) -> None:
-    """Write some of the state."""
-    files.write_json(root / layout.RETRAIN, load(root).model_copy(update=values).model_dump(mode="json"))
+def save(store: Store, model: str, state: State, **values: datetime | int | None) -> State:
+    """Keep a state, some values of which are new."""
+    new = state.model_copy(update=values)
+    store.set_model_tag(model, TAG, new.model_dump_json(exclude_defaults=True))
+    return new
 
 
-def begin_anew(root: Path, now: datetime, *, had_some: bool = False) -> list[str]:
-    """Set aside what cannot be read; what the files are called now. `had_some` as `unused` takes it.
-
-    Where it is not known which rows were used, only those that are answered from now on count.
-    """
-    aside = []
+def begin_anew(root: Path, state: State, now: datetime, *, had_some: bool) -> State:
+    """Where it is not known which rows were used, only those that are answered from now on count."""
     try:
-        load(root)
-    except DataError:
-        aside.append(files.set_aside(root / layout.RETRAIN).name)
-    try:
-        unused(root, [], had_some=had_some)
+        unused(root, state, [], had_some=had_some)
+        return state
     except DataError:
         if os.path.lexists(root / layout.APPENDED):
-            aside.append(files.set_aside(root / layout.APPENDED).name)
-        update(root, since=now.replace(microsecond=0))
-    return aside
+            log.info("what cannot be read is %s/%s now", layout.STATE, files.set_aside(root / layout.APPENDED).name)
+        return state.model_copy(update={"since": now.replace(microsecond=0)})
 
 
 def why_not(options: Retrain, state: State, labelled: int | None, now: datetime) -> str | None:
@@ -96,17 +92,17 @@ def why_not(options: Retrain, state: State, labelled: int | None, now: datetime)
     return None
 
 
-def unused(root: Path, tables: list[pa.Table], *, had_some: bool = False) -> list[pa.Table]:
+def unused(root: Path, state: State, tables: list[pa.Table], *, had_some: bool) -> list[pa.Table]:
     """The labelled rows that no retraining has used; `had_some` says that one has used rows of the log.
 
     Raises:
         DataError: which ones that are is not known.
     """
-    since, appended = load(root).since, _appended(root)
-    if since is not None:
-        tables = answered_after(tables, since)
+    appended = _appended(root)
+    if state.since is not None:
+        tables = answered_after(tables, state.since)
     if appended is None:
-        if had_some and since is None:  # a new clone: the rows would be added a second time
+        if had_some and state.since is None:  # a new clone: the rows would be added a second time
             raise _unknown("is not here")
         return tables
     used = _keys(appended)

@@ -52,7 +52,7 @@ def run(
 ) -> tuple[Record, list[Exception]]:
     """Compare, pass the record to `on_verdict` at once, then react; `train` is called where the verdict asks for it.
 
-    Of a window of the log `version` is the only one that counts; of the path of a table the one that it is compared with.
+    Of a window of the log `version` is the only one that counts; of a table, the one that it is compared with.
 
     Returns:
         The record of the run, and what went wrong beside the verdict.

@@ -18,10 +18,11 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout, tables
+from mlops_glue import layout, tables
 from mlops_glue.delivery import history
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.delivery.run import run
+from mlops_glue.monitoring import retrain_limits as limits
 from mlops_glue.monitoring.labels import TRUTH
 from mlops_glue.monitoring.retrain import retrain
 from mlops_glue.pipeline.stages import FORMAT
@@ -82,12 +83,13 @@ def _here(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def again(root: Path, rows: pa.Table) -> dict[str, Any]:
     config = configs.load(root)
-    return retrain(config, root, opened(root, config), None, [rows], NOW, run)
+    return retrain(config, root, opened(root, config), [rows], NOW, run)
 
 
 def train_again(root: Path, rows: pa.Table) -> dict[str, Any]:
-    if (kept := root / layout.RETRAIN).is_file():
-        files.write_json(kept, json.loads(kept.read_text()) | {"began": None})
+    config = configs.load(root)
+    store = opened(root, config)
+    limits.save(store, config.model_name, limits.load(store, config.model_name), began=None)
     return again(root, rows)
 
 
@@ -172,11 +174,12 @@ def test_its_twins_with_a_poisoned_feed(shop: Path, glue: Glue) -> None:
     done = train_again(shop, logged(customers(99, 6, weights), "few", 12))
     assert done["outcome"] == "skipped"
     assert champion(glue, shop) == now and state(shop) == before
-    (shop / layout.RETRAIN).write_text('{"refused": 2, "beg')
+    store, model = opened(shop, configs.load(shop)), configs.load(shop).model_name
+    store.set_model_tag(model, limits.TAG, '{"refused": 2, "beg')
     done = again(shop, logged(turned, "torn", 13))
     assert done["outcome"] == "failed" and "glue monitor --resume" in done["reason"]
     glue("monitor", "--resume", cwd=shop)
-    assert json.loads((shop / layout.RETRAIN).read_text())["refused"] == 0
+    assert limits.load(store, model).refused == 0
 
 
 def test_a_version_that_is_built_again_stays_what_it_was(shop: Path, glue: Glue) -> None:

@@ -281,14 +281,16 @@ def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
     plain = (project / "glue.yaml").read_text()
     (project / "glue.yaml").write_text(re.sub(r"  on_alert: .*\n", lambda _: ACCIDENTS, plain))
     store = f"sqlite:///{project / 'mlflow.db'}"
-    mlflow.MlflowClient(store, store).set_registered_model_tag("p", "glue.alerts", '{"p": ')
+    for name in ("glue.alerts", "glue.retraining"):
+        mlflow.MlflowClient(store, store).set_registered_model_tag("p", name, '{"p": ')
     (project / "monitoring/history.jsonl").write_text('{"time": "20')
-    (project / ".glue/retrain.json").write_text('{"refused": ')
     (project / "monitoring/latest.json").unlink(missing_ok=True)
     (project / "monitoring/latest.json/x").mkdir(parents=True)
     changed(log, lambda t: put(t, "spend", pa.array(t["spend"].to_numpy() + 1)))
     done = glue("monitor", "--no-page", "--last", "2d", cwd=project, code=1)
-    assert "p v1, 1,500 rows: drift; " in done.stdout and "retraining: failed: .glue/retrain.json" in done.stdout
+    assert (
+        "p v1, 1,500 rows: drift; " in done.stdout and "retraining: failed: p: what the registry keeps" in done.stdout
+    )
     for said in (
         "the registry's tag glue.alerts cannot be read",
         "not sent: monitor.alerts.webhooks.0: did not answer",
@@ -302,7 +304,6 @@ def test_what_is_torn_hides_no_verdict_and_changes_no_exit_code(
     done = glue("monitor", "--no-page", "--last", "2d", cwd=project, code=4)  # there is no alert, and nothing is kept
     assert "1,500 rows: ok" in done.stdout and "error: monitoring/latest.json" in done.stderr
     shutil.rmtree(project / "monitoring/latest.json")
-    (project / ".glue/retrain.json").unlink()
 
 
 def test_rows_that_wait_in_the_spool_and_such_without_an_answer(project: Path, log: Path, glue: Glue) -> None:

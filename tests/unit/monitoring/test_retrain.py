@@ -19,7 +19,8 @@ from mlops_glue.errors import DataError
 from mlops_glue.monitoring import retrain_limits as limits
 from mlops_glue.monitoring import retrain_rows
 from mlops_glue.monitoring.labels import TRUTH
-from mlops_glue.monitoring.retrain import fresh_after
+from mlops_glue.monitoring.retrain import fresh_after, resume
+from mlops_glue.monitoring.retrain_limits import State
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -28,8 +29,31 @@ def no_run(*_: Any) -> Any:
     raise AssertionError("nothing is trained here")
 
 
-def state(**kept: Any) -> limits.State:
-    return limits.State.model_validate_json(json.dumps(kept))
+class Registry:
+    """What a retraining finds of those before it: a tag, and versions that were refused since the champion."""
+
+    def __init__(self, *refused: bool, text: str | None = None) -> None:
+        self.text = text
+        self._refused = refused
+
+    def get_model_tag(self, _: str, key: str) -> str | None:
+        return self.text
+
+    def set_model_tag(self, _: str, key: str, state: str) -> None:
+        self.text = state
+
+    def champion(self, _: str) -> int:
+        return 1
+
+    def versions(self, _: str) -> list[int]:
+        return list(range(1, len(self._refused) + 2))
+
+    def tags(self, _: str, version: int) -> dict[str, str]:
+        return {"glue.refused": "it is worse"} if self._refused[version - 2] else {}
+
+
+def state(**kept: Any) -> State:
+    return State.model_validate_json(json.dumps(kept))
 
 
 @pytest.mark.parametrize(
@@ -124,18 +148,18 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 def test_rows_are_used_once(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
-    assert limits.count(limits.unused(tmp_path, [log()])) == 2
+    assert limits.count(limits.unused(tmp_path, State(), [log()], had_some=False)) == 2
     limits.note_used(tmp_path, [log().slice(0, 1)])
-    assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
+    assert limits.unused(tmp_path, State(), [log()], had_some=False)[0]["glue_request_id"].to_pylist() == ["b"]
     limits.note_used(tmp_path, [log().slice(1)])
-    assert limits.count(limits.unused(tmp_path, [log()])) == 0
+    assert limits.count(limits.unused(tmp_path, State(), [log()], had_some=False)) == 0
 
 
 def test_rows_of_one_request_are_several_labels(tmp_path: Path) -> None:
     (tmp_path / ".glue").mkdir()
     several = log(glue_request_id=["a", "a"], glue_row=[0, 1])
     limits.note_used(tmp_path, [several.slice(0, 1)])
-    (left,) = limits.unused(tmp_path, [several])
+    (left,) = limits.unused(tmp_path, State(), [several], had_some=False)
     assert left.select(limits.KEYS).to_pylist() == [{"glue_request_id": "a", "glue_row": 1}]
 
 
@@ -145,7 +169,6 @@ def test_rows_of_one_request_are_several_labels(tmp_path: Path) -> None:
         '{"refused": ',
         "[]",
         "3",
-        "",
         '{"refused": "x"}',
         '{"refused": -1}',
         '{"refused": true}',
@@ -166,22 +189,19 @@ def test_a_torn_state_is_not_believed(text: str, tmp_path: Path, monkeypatch: py
 
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     (tmp_path / ".glue").mkdir()
-    (tmp_path / layout.RETRAIN).write_text(text)
-    with pytest.raises(DataError, match="cannot be read: what retraining has done is not known"):
-        limits.load(tmp_path)
-    told = train(config("t.csv"), tmp_path, Registry(), [log()], NOW, no_run)  # type: ignore[arg-type]
-    assert told["outcome"] == "failed" and "glue monitor --resume" in told["reason"]
-    assert (tmp_path / layout.RETRAIN).read_text() == text
+    registry: Any = Registry(text=text)
+    told = train(config("t.csv"), tmp_path, registry, [log()], NOW, no_run)
+    said = "p: what the registry keeps of its retrainings cannot be read (glue monitor --resume)"
+    assert (told["outcome"], told["reason"], registry.text) == ("failed", said, text)
 
 
-def test_a_sound_state(tmp_path: Path) -> None:
-    (tmp_path / ".glue").mkdir()
-    assert limits.load(tmp_path) == state() == limits.State(began=None, refused=0, since=None, resumed=0)
-    limits.update(tmp_path, refused=2)
-    limits.update(tmp_path, began=NOW)
-    assert limits.load(tmp_path) == limits.State(refused=2, began=NOW)
+def test_a_sound_state() -> None:
+    registry: Any = Registry()
+    assert limits.load(registry, "p") == state() == State(began=None, refused=0, since=None, resumed=0)
+    kept = limits.save(registry, "p", state(refused=2), began=NOW)
+    assert limits.load(registry, "p") == kept == State(refused=2, began=NOW)
     whole = {"began": "2026-11-25T12:00:00+01:00", "refused": 2, "since": "2026-11-25T12:00:00Z", "resumed": 7}
-    assert state(**whole) == limits.State(began=NOW - timedelta(hours=1), refused=2, since=NOW, resumed=7)
+    assert state(**whole) == State(began=NOW - timedelta(hours=1), refused=2, since=NOW, resumed=7)
 
 
 def test_bounds_of_a_table_that_is_no_more_are_dropped() -> None:
@@ -227,7 +247,6 @@ def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
     context = retrain_rows.transaction(tmp_path, paths)
     context.__enter__()  # killed: what comes after never runs
     change()
-    (tmp_path / layout.RETRAIN).write_text('{"refused": ')  # a torn state does not hide it
     assert not unchanged()
     assert retrain_rows.restore(tmp_path) == ["glue.yaml", "raw/t.csv"] and unchanged()
     (tmp_path / f"{layout.BEFORE}.making").mkdir()  # killed while it made the copies: nothing was changed yet
@@ -238,7 +257,7 @@ def test_the_files_are_put_back_unless_all_is_well(tmp_path: Path) -> None:
         changes.pop_all()
     assert not unchanged() and path.read_text() == "a\n1\n2\n" and config.read_text() == "glue: 2\n"
     assert retrain_rows.restore(tmp_path) == []
-    assert [one.name for one in (tmp_path / layout.STATE).iterdir()] == ["retrain.json"]
+    assert not [*(tmp_path / layout.STATE).iterdir()]
 
 
 def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,29 +270,6 @@ def test_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with FileLock(tmp_path / layout.RETRAIN_LOCK):
         told = train(config("t.csv"), tmp_path, Registry(), [], NOW, no_run)  # type: ignore[arg-type]
     assert told["outcome"] == "skipped" and "another retraining is at work" in told["reason"]
-
-
-class Registry:
-    """What a job finds of the jobs before it: a tag, and versions that were refused since the champion."""
-
-    def __init__(self, *refused: bool) -> None:
-        self.text: str | None = None
-        self._refused = refused
-
-    def get_model_tag(self, _: str, key: str) -> str | None:
-        return self.text
-
-    def set_model_tag(self, _: str, key: str, state: str) -> None:
-        self.text = state
-
-    def champion(self, _: str) -> int:
-        return 1
-
-    def versions(self, _: str) -> list[int]:
-        return list(range(1, len(self._refused) + 2))
-
-    def tags(self, _: str, version: int) -> dict[str, str]:
-        return {"glue.refused": "it is worse"} if self._refused[version - 2] else {}
 
 
 def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,22 +314,25 @@ def test_which_rows_were_used_is_not_known(tmp_path: Path) -> None:
     for torn in (b"", whole[: len(whole) // 2], b"garbage"):
         (tmp_path / layout.APPENDED).write_bytes(torn)
         with pytest.raises(DataError, match="which rows a retraining has had is not known"):
-            limits.unused(tmp_path, [log()])
-    assert limits.begin_anew(tmp_path, NOW) == ["appended.parquet.torn"]
-    assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
-    assert limits.begin_anew(tmp_path, NOW) == []
+            limits.unused(tmp_path, State(), [log()], had_some=False)
+    anew = limits.begin_anew(tmp_path, State(), NOW + timedelta(milliseconds=5), had_some=False)
+    assert (anew, (tmp_path / f"{layout.APPENDED}.torn").read_bytes()) == (State(since=NOW), b"garbage")
+    assert limits.unused(tmp_path, anew, [log()], had_some=False)[0]["glue_request_id"].to_pylist() == ["b"]
+    assert limits.begin_anew(tmp_path, anew, NOW + timedelta(days=1), had_some=True) == anew
+    limits.note_used(tmp_path, [log().slice(1)])
+    assert limits.begin_anew(tmp_path, State(), NOW, had_some=True) == State()  # it is known which were used
+    assert limits.unused(tmp_path, State(), [log()], had_some=True)[0]["glue_request_id"].to_pylist() == ["a"]
 
 
 def test_rows_are_not_added_again_where_it_is_lost_which_were(tmp_path: Path) -> None:
     """A new clone has what was added in its table, and not the list of it, which git does not keep."""
     (tmp_path / ".glue").mkdir()
     with pytest.raises(DataError, match=r"appended.parquet: is not here: which rows a retraining has had is not known"):
-        limits.unused(tmp_path, [log()], had_some=True)
-    assert limits.count(limits.unused(tmp_path, [log()])) == 2  # there was none
-    for now, left in ((NOW, ["b"]), (NOW + timedelta(days=9), ["b"])):  # said twice is said once
-        assert limits.begin_anew(tmp_path, now, had_some=True) == []
-        (rows,) = limits.unused(tmp_path, [log()], had_some=True)
-        assert rows["glue_request_id"].to_pylist() == left
+        limits.unused(tmp_path, State(), [log()], had_some=True)
+    assert limits.count(limits.unused(tmp_path, State(), [log()], had_some=False)) == 2  # there was none
+    anew = limits.begin_anew(tmp_path, State(), NOW, had_some=True)
+    (rows,) = limits.unused(tmp_path, anew, [log()], had_some=True)
+    assert rows["glue_request_id"].to_pylist() == ["b"]
 
 
 def test_the_truth_in_other_words_is_learned_as_the_classes_are_written(tmp_path: Path) -> None:
@@ -346,14 +345,9 @@ def test_the_truth_in_other_words_is_learned_as_the_classes_are_written(tmp_path
     assert retrain_rows.as_source(config("t.parquet"), tmp_path, [said.table])["y"].to_pylist() == [1, 0]
 
 
-def test_a_state_that_leads_nowhere_is_not_believed(tmp_path: Path) -> None:
+def test_a_list_of_used_rows_that_leads_nowhere_is_not_taken_for_none(tmp_path: Path) -> None:
     """A link to nothing is no missing file: what the file had is not known."""
     (tmp_path / ".glue").mkdir()
-    (tmp_path / layout.RETRAIN).symlink_to("nowhere.json")
-    with pytest.raises(DataError) as refused:
-        limits.load(tmp_path)
-    assert refused.value.message == ".glue/retrain.json: cannot be read: what retraining has done is not known"
-    assert refused.value.hint == "glue monitor --resume, which begins anew"
     (tmp_path / layout.APPENDED).symlink_to("nowhere.parquet")
     with pytest.raises(DataError) as refused:
         limits.note_used(tmp_path, [log()])
@@ -362,24 +356,15 @@ def test_a_state_that_leads_nowhere_is_not_believed(tmp_path: Path) -> None:
     assert refused.value.hint == "glue monitor --resume, which lets only rows count that are answered from then on"
 
 
-def test_after_beginning_anew_only_what_was_torn_is_aside(tmp_path: Path) -> None:
-    """Where it is known which rows were used, those that were answered before count as well."""
-    (tmp_path / ".glue").mkdir()
-    assert limits.begin_anew(tmp_path, NOW) == []
-    limits.update(tmp_path, refused=3)
-    limits.note_used(tmp_path, [log().slice(1)])
-    (tmp_path / layout.RETRAIN).write_text('{"refused": ')
-    assert limits.begin_anew(tmp_path, NOW) == ["retrain.json.torn"]
-    assert (tmp_path / ".glue/retrain.json.torn").read_text() == '{"refused": '
-    assert limits.load(tmp_path) == state()
-    assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["a"]
-    for path in (layout.RETRAIN, layout.APPENDED):
-        (tmp_path / path).write_text("torn")
-    now = NOW + timedelta(milliseconds=5)
-    again, appended = limits.begin_anew(tmp_path, now)
-    assert re.fullmatch(r"retrain\.json\.\d+\.torn", again) and appended == "appended.parquet.torn"
-    assert limits.load(tmp_path) == limits.State(since=NOW)
-    assert limits.unused(tmp_path, [log()])[0]["glue_request_id"].to_pylist() == ["b"]
+def test_a_person_lets_retraining_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the registry kept of the refused ones; here and in jobs."""
+    monkeypatch.setattr("mlops_glue.monitoring.retrain.read_only", lambda *_: registry)
+    for text, refused in ((None, 2), ('{"refused": 3, "began": "2026-11-25T12:00:00Z"}', 3), ("torn", 2)):
+        registry: Any = Registry(False, True, True, text=text)
+        assert resume(config("t.csv"), tmp_path) == refused
+        assert limits.load(registry, "p") == State(resumed=4)
+    registry = None
+    assert resume(config("t.csv"), tmp_path) == 0
 
 
 @pytest.mark.parametrize(
@@ -441,7 +426,7 @@ def test_what_was_used_is_kept_of_all_tables(tmp_path: Path) -> None:
     limits.note_used(tmp_path, [first.slice(1)])
     kept = pq.read_table(tmp_path / layout.APPENDED)
     assert kept.to_pydict() == {"glue_request_id": ["a", "c", "d", "b"], "glue_row": [0, 1, 2, 0]}
-    left = limits.unused(tmp_path, [log(), log(glue_request_id=["c", "d"])])
+    left = limits.unused(tmp_path, State(), [log(), log(glue_request_id=["c", "d"])], had_some=False)
     assert [one.num_rows for one in left] == [0, 2] and limits.count(left) == 2  # (c, 0) and (d, 0) are others
     assert limits.count([]) == 0 and type(limits.count([])) is int
 
