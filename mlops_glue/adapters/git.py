@@ -128,16 +128,6 @@ def show(root: Path, name: str, path: str) -> str | None:
     return _git(root, "show", f"{name}:./{path}")
 
 
-def is_shallow(root: Path) -> bool:
-    """Does the clone lack the older commits?"""
-    return _git(root, "rev-parse", "--is-shallow-repository") == "true"
-
-
-def has_remote(root: Path) -> bool:
-    """Is there another repository to fetch from?"""
-    return bool(_git(root, "remote"))
-
-
 def is_modified(root: Path, path: str) -> bool:
     """Is a tracked file different from the last commit?"""
     return bool(_git(root, "status", "--porcelain", "--", path))

@@ -15,9 +15,10 @@ from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.report import project, pull_request
 from mlops_glue.report.base import BaseRevision
-from mlops_glue.scaffold.commit import due
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.scaffold.workflows import prefix
+
+WHERE_BASE_IS = "git log --oneline, for one that it has; git fetch --unshallow brings older ones, git fetch newer ones"
 
 
 def report(*, output: str | None = None, show: bool = False, as_json: bool = False, env: str | None = None) -> int:
@@ -59,7 +60,7 @@ def report_change(
     if top is None:
         raise UsageError(f"{root} is in no git repository, so there is nothing to compare with", hint="git init")
     if git.commit_hash(root, base) is None:
-        raise UsageError(f"--base {base}: git has no such commit", hint=_where_base_is(root))
+        raise UsageError(f"--base {base}: git has no such commit", hint=WHERE_BASE_IS)
     marker = prefix(root, top) or "."
     outputs = [Path(output)] if output else []
     check_outputs(root, outputs)
@@ -86,12 +87,3 @@ def report_change(
     for reason in change.refused:
         console.progress(f"refused: {reason}")
     return 1 if change.refused else 0
-
-
-def _where_base_is(root: Path) -> str:
-    """What to type where git does not know the commit to compare with."""
-    if git.commit_hash(root, "HEAD") is None:
-        return due(root, "glue init") or "git commit"
-    if git.is_shallow(root):
-        return "git fetch --unshallow"
-    return "git fetch, then --base origin/main" if git.has_remote(root) else "git log --oneline, for one that it has"
