@@ -15,7 +15,7 @@ import numpy as np
 from mlops_glue import config as configs
 from mlops_glue import parsing, streaming, tables
 from mlops_glue.adapters.fsspec import Folder
-from mlops_glue.errors import DataError, ToolError, UsageError, first_line
+from mlops_glue.errors import ToolError, UsageError, first_line
 from mlops_glue.layout import CONFIG
 
 if TYPE_CHECKING:
@@ -178,23 +178,11 @@ def pieces_of(path: Path, types: dict[str, str], decimal: str = ".") -> Iterator
     Raises:
         DataError: the file cannot be read, or has no rows.
     """
-    if tables.suffix(path) != ".parquet":
-        for raw, typed in streaming.batches(path, decimal=decimal):
-            for at, name in enumerate(typed.column_names):
-                if types.get(name) == "string" and parsing.is_text(raw.column(name).type):
-                    typed = typed.set_column(at, name, parsing.with_nulls(raw.column(name)))
-            yield typed
-        return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = 0
-    try:
-        with pq.ParquetFile(path, **streaming.PARQUET_OPTIONS) as file:
-            for batch in file.iter_batches(max(CELLS // max(len(file.schema_arrow), 1), 1024)):
-                rows += batch.num_rows
-                yield tables.with_plain_types(pa.Table.from_batches([batch]))
-    except (OSError, ValueError, NotImplementedError) as error:  # Arrow's errors are among these
-        raise DataError(f"{path}: cannot be read as parquet: {first_line(error)}") from error
-    if rows == 0:
-        raise DataError(f"{path}: has a header but no rows")
+    for modelled, typed in streaming.batches(path, decimal=decimal):
+        if tables.suffix(path) == ".parquet":
+            yield modelled
+            continue
+        for at, name in enumerate(typed.column_names):
+            if types.get(name) == "string" and parsing.is_text(modelled.column(name).type):
+                typed = typed.set_column(at, name, parsing.with_nulls(modelled.column(name)))
+        yield typed
