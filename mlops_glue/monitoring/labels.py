@@ -181,11 +181,11 @@ def _labels(table: pa.Table, options: LabelTable, target: str, problems: list[st
     distinct = known.drop_duplicates(["key", "row", *timed, "truth"])
     conflicting = distinct.duplicated(["key", "row", *timed], keep=False)
     if lost := len(frame) - len(known):
-        problems.append(f"{lost:,} of {len(frame):,} have no key, no time or no truth: left out")
+        problems.append(f"{lost:,} of {len(frame):,} labels lack a key, a time or a truth: left out")
     if again := len(known) - len(distinct):
-        problems.append(f"{again:,} stand there again with the same truth: each counts once")
+        problems.append(f"{again:,} labels are duplicates: each counts once")
     if conflicting.any():
-        problems.append(f"{int(conflicting.sum()):,} stand there twice with different truths: left out")
+        problems.append(f"{int(conflicting.sum()):,} labels contradict each other: left out")
     return Labels(distinct[~conflicting].reset_index(drop=True), options, problems)
 
 
@@ -286,8 +286,8 @@ def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
     if table is None or not table.num_rows:
         if rows and len(frame):
             problems.append(
-                f"none of {len(frame):,} is of a prediction in this window: "
-                f"is {options.id or options.entity!r} what the log has as {labels.log_column!r}?"
+                f"none of {len(frame):,} labels matches a prediction of this window: "
+                f"is {options.id or options.entity!r} the log's {labels.log_column!r}?"
             )
         return Joined(None, rows, None, problems)
     log = pd.DataFrame({"key": as_text(table.column(labels.log_column)).to_pandas()})
@@ -298,13 +298,13 @@ def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:
     elif options.timestamp:
         found = _of_entities(frame, log)
         if found.empty:
-            problems.append(f"none of {len(frame):,} counts: all are of before the predictions of their entity")
+            problems.append(f"none of {len(frame):,} labels counts: all are older than the predictions of their entity")
     else:
         found = log.merge(frame, on="key")
     found = found.sort_values("at")
     delay = (found["when"] - found["time"]).dropna().dt.total_seconds()
     if early := int((delay < 0).sum()):
-        problems.append(f"{early:,} are of before their prediction: is a clock wrong?")
+        problems.append(f"{early:,} labels are older than their prediction: is a clock wrong?")
     lag = (float(delay.median()), float(delay.quantile(0.9))) if len(delay) else None
     joined = table.take(pa.array(found["at"])).append_column(TRUTH, pa.array(found["truth"], pa.string()))
     when = pa.array(found["when"].to_numpy().astype("datetime64[us]"))
@@ -326,10 +326,10 @@ def _of_requests(labels: Labels, log: pd.DataFrame, problems: list[str]) -> pd.D
     asked = int(labels.frame["key"].isin(log["key"]).sum())
     if labels.options.row is not None and asked > len(last):
         problems.append(
-            f"{asked - len(last):,} are of a row that their request does not have: are rows counted from 0?"
+            f"{asked - len(last):,} labels name a row that their request does not have: are rows counted from 0?"
         )
     if again := len(found) - len(last):
-        problems.append(f"{again:,} match a later prediction with the same id too: the last one counts")
+        problems.append(f"{again:,} predictions have the id of a later one: the last one counts")
     return last
 
 

@@ -69,27 +69,26 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     options = LabelTable(path="labels.parquet", id="id", timestamp="at")
     found = join(read(options, "y", tmp_path), [log()])
     assert found.table is not None and found.table["glue_request_id"].to_pylist() == ["r2"]
-    early, *twice = sorted(found.problems)
-    assert "1 are of before their prediction" in early
-    assert twice == [
-        "1 stand there again with the same truth: each counts once",
-        "2 of 6 have no key, no time or no truth: left out",
-        "2 stand there twice with different truths: left out",
+    assert found.problems == [
+        "2 of 6 labels lack a key, a time or a truth: left out",
+        "1 labels are duplicates: each counts once",
+        "2 labels contradict each other: left out",
+        "1 labels are older than their prediction: is a clock wrong?",
     ]
     given(tmp_path, id=["a", "b"], y=["yes", "no"], at=[START] * 2)
     none = join(read(options, "y", tmp_path), [log()])
-    assert none.table is None and none.coverage == 0 and "none of 2 is of a prediction" in none.problems[0]
+    assert none.table is None and none.coverage == 0 and "none of 2 labels matches a prediction" in none.problems[0]
     given(tmp_path, id=["r1", "r1"], y=["yes", "no"], at=[START] * 2)
     none = join(read(options, "y", tmp_path), [log()])
-    assert none.problems == ["2 stand there twice with different truths: left out"]  # and not that the column is wrong
+    assert none.problems == ["2 labels contradict each other: left out"]  # and not that the column is wrong
     given(tmp_path, id=["r1", "r2"], n=[1, 0], y=["yes", "no"])
     some = join(read(LabelTable(path="labels.parquet", id="id", row="n"), "y", tmp_path), [log()])
     assert some.labelled == 1
-    assert some.problems == ["1 are of a row that their request does not have: are rows counted from 0?"]
+    assert some.problems == ["1 labels name a row that their request does not have: are rows counted from 0?"]
     given(tmp_path, customer=["c0", "c1"], y=["yes", "no"], at=[START - timedelta(hours=1)] * 2)
     none = join(read(LabelTable(path="labels.parquet", entity="customer", timestamp="at"), "y", tmp_path), [log()])
     assert none.labelled == 0
-    assert none.problems == ["none of 2 counts: all are of before the predictions of their entity"]
+    assert none.problems == ["none of 2 labels counts: all are older than the predictions of their entity"]
 
 
 def test_a_torn_file_of_a_folder_is_left_out_and_told(tmp_path: Path) -> None:
@@ -114,14 +113,14 @@ def test_requests_of_several_rows_and_the_same_id_again(tmp_path: Path) -> None:
     assert found.table is not None and found.labelled == 1
     assert found.table["glue_time"][0].as_py() == START + timedelta(hours=1)
     assert "2 predictions are of requests with several rows" in found.problems[0]
-    assert "1 match a later prediction" in found.problems[1]
+    assert "1 predictions have the id of a later one" in found.problems[1]
     found = join(read(LabelTable(path="labels.parquet", id="id", row="n"), "y", tmp_path), [several])
     assert found.table is not None and found.table["glue_row"].to_pylist() == [1, 0]
     given(tmp_path, id=["a", "a", "b", "b"], n=[0, 1, 0, 0], y=["no", "yes", "no", "yes"])
     found = join(read(LabelTable(path="labels.parquet", id="id", row="n"), "y", tmp_path), [several])
     assert found.table is not None and found.table["glue_row"].to_pylist() == [0, 1]  # (a, 0) and (a, 1) are two
     assert found.table[TRUTH].to_pylist() == ["no", "yes"]
-    assert "2 stand there twice with different truths" in found.problems[0]
+    assert "2 labels contradict each other" in found.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -234,26 +233,26 @@ def test_labels_as_they_are_read(tmp_path: Path) -> None:
             {"id": "k", "timestamp": "at"},  # a request has one truth, whatever the time; a time need not be there
             [("b", None, "no")],
             [
-                "2 of 6 have no key, no time or no truth: left out",
-                "1 stand there again with the same truth: each counts once",
-                "2 stand there twice with different truths: left out",
+                "2 of 6 labels lack a key, a time or a truth: left out",
+                "1 labels are duplicates: each counts once",
+                "2 labels contradict each other: left out",
             ],
         ),
         (
             {"entity": "k", "timestamp": "at"},
             [("a", 1, "yes"), ("a", 2, "no")],
             [
-                "3 of 6 have no key, no time or no truth: left out",
-                "1 stand there again with the same truth: each counts once",
+                "3 of 6 labels lack a key, a time or a truth: left out",
+                "1 labels are duplicates: each counts once",
             ],
         ),
         (
             {"entity": "k"},
             [("b", None, "no")],
             [
-                "2 of 6 have no key, no time or no truth: left out",
-                "1 stand there again with the same truth: each counts once",
-                "2 stand there twice with different truths: left out",
+                "2 of 6 labels lack a key, a time or a truth: left out",
+                "1 labels are duplicates: each counts once",
+                "2 labels contradict each other: left out",
             ],
         ),
     ],
@@ -276,9 +275,9 @@ def test_great_numbers_of_problems_are_readable(tmp_path: Path) -> None:
     keys = [*(f"d{at}" for at in range(n)), *(f"d{at}" for at in range(n)), *["c"] * 1200, *[None] * 1100]
     truth = [*["yes"] * (2 * n), *[str(at) for at in range(1200)], *["yes"] * 1100]
     assert labels(tmp_path, {"id": "id"}, id=keys, y=truth).problems == [
-        "1,100 of 5,300 have no key, no time or no truth: left out",
-        "1,500 stand there again with the same truth: each counts once",
-        "1,200 stand there twice with different truths: left out",
+        "1,100 of 5,300 labels lack a key, a time or a truth: left out",
+        "1,500 labels are duplicates: each counts once",
+        "1,200 labels contradict each other: left out",
     ]
 
 
@@ -390,7 +389,7 @@ def test_the_same_truth_at_another_time_is_the_same_label_of_a_request(tmp_path:
     at = [START, START + timedelta(hours=1)]
     found = labels(tmp_path, {"id": "id", "timestamp": "at"}, id=["a", "a"], y=["yes", "yes"], at=at)
     assert rows_of(found.frame) == [("a", 0, pd.Timestamp(2026, 11, 1), "yes")]
-    assert found.problems == ["1 stand there again with the same truth: each counts once"]
+    assert found.problems == ["1 labels are duplicates: each counts once"]
 
 
 def test_a_database_is_told_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,7 +477,7 @@ def test_a_column_that_the_log_lacks(options: dict[str, str], key: str, tmp_path
 def test_labels_of_other_predictions_are_told(options: dict[str, str], column: str, of: str, tmp_path: Path) -> None:
     known = [f"x{at}" for at in range(1200)]
     found = labels(tmp_path, options, who=known, customer=known, y=["yes"] * 1200)
-    said = f"none of 1,200 is of a prediction in this window: is {column} what the log has as {of}?"
+    said = f"none of 1,200 labels matches a prediction of this window: is {column} the log's {of}?"
     assert join(found, [log(4), log(3)]) == Joined(None, 7, None, [said])
     assert join(found, []) == Joined(None, 0, None, []) == join(found, [log(0)])
     assert found.problems == []
@@ -497,7 +496,7 @@ def test_a_label_of_a_request_is_of_its_last_prediction(tmp_path: Path) -> None:
         {"place": 2, TRUTH: "no"},
         {"place": 4, TRUTH: "yes"},
     ]
-    assert found.problems == ["3 match a later prediction with the same id too: the last one counts"]
+    assert found.problems == ["3 predictions have the id of a later one: the last one counts"]
     assert (found.labelled, found.coverage) == (2, 0.4)
 
 
@@ -520,7 +519,7 @@ def test_rows_that_a_request_does_not_have_are_told(tmp_path: Path) -> None:
     columns = {"id": ["a", "a", "a", "z"], "n": [1, 2, 3, 9], "y": ["no", "yes", "no", "yes"]}
     found = join(labels(tmp_path, {"id": "id", "row": "n"}, **columns), [rows])
     assert found.table is not None and found.table["glue_row"].to_pylist() == [1]
-    assert found.problems == ["2 are of a row that their request does not have: are rows counted from 0?"]
+    assert found.problems == ["2 labels name a row that their request does not have: are rows counted from 0?"]
 
 
 def test_a_label_at_the_moment_of_a_prediction_is_of_it(tmp_path: Path) -> None:
@@ -550,7 +549,7 @@ def test_how_long_labels_take_is_of_those_with_a_time(tmp_path: Path) -> None:
     options = {"id": "id", "timestamp": "at"}
     found = join(labels(tmp_path, options, id=["r0", "r1", "r2", "r3"], at=at, y=["a"] * 4), [log(4)])
     assert found.lag_s == (-3600.0, pytest.approx(0.8 * 7200 + 0.2 * -3600))
-    assert found.problems == ["2 are of before their prediction: is a clock wrong?"]
+    assert found.problems == ["2 labels are older than their prediction: is a clock wrong?"]
     none = join(labels(tmp_path, options, id=["r1"], at=pa.array([None], pa.timestamp("us")), y=["a"]), [log(4)])
     assert none.lag_s is None and none.labelled == 1 and none.problems == []
     now = join(labels(tmp_path, options, id=["r1"], at=[START + timedelta(hours=1)], y=["a"]), [log(4)])
