@@ -2,94 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from mlops_glue import config as configs
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
 from mlops_glue import layout, tables
 from mlops_glue.adapters.feast.joined import Joined
-from mlops_glue.adapters.feast.online_file import OnlineFile
-from mlops_glue.adapters.feast.redis import RedisReader, can_read
 from mlops_glue.adapters.feast.repository import EVENT_TIMESTAMP, Repository
-from mlops_glue.adapters.feast.stores import Stores, read_stores
 from mlops_glue.column_types import ARROW_TYPES, cast_words, parse_column
 from mlops_glue.config import Config
 from mlops_glue.dates import infer_day_first
 from mlops_glue.errors import ConfigError, DataError, first_line
+from mlops_glue.feature_stores import open_repository
 from mlops_glue.modules import project_files
 from mlops_glue.parsing import as_text, clean_words, inexact_integer, is_text, with_nulls
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.suggest import did_you_mean
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
 WRITE_KEYS = "write keys as in training: 12 and 0012 are two"
-
-
-def open_repository(config: Config, root: Path, scratch: Path) -> Repository:
-    """The project's Feast repository, with a registry and an online store in a scratch folder."""
-    offline = configs.resolve(config.features.offline_store, "features.offline_store")
-    found = Repository(
-        root, config.features.repo, offline=offline, scratch=scratch, inexact=config.features.inexact_store
-    )
-    found.apply()
-    return found
-
-
-def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> Repository:
-    """The project's Feast repository with its own registry and online store, as this environment has them.
-
-    With `replay_in` the registry is in that scratch folder, and the online store holds a project of its own.
-    """
-    stores = config.features
-    return Repository(
-        root,
-        stores.repo,
-        online=configs.resolve(stores.online_store, "features.online_store"),
-        offline=configs.resolve(stores.offline_store, "features.offline_store"),
-        inexact=stores.inexact_store,
-        scratch=replay_in,
-        replay=replay_in is not None,
-    )
-
-
-def stores(config: Config, root: Path) -> Stores:
-    """The stores of the repository, as this environment has them. Imports no Feast."""
-    online = configs.resolve(config.features.online_store, "features.online_store")
-    return read_stores(root, config.features.repo, online)
-
-
-def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: float) -> RedisReader | None:
-    """Reads the features of a model from Redis without Feast; None where another store, or only Feast can.
-
-    What it reads is in the order of `features.asked_by`, what it gives in that of `features.columns`.
-    """
-    found = stores(config, root)
-    if found.redis is None or not all(can_read(view, features.types) for view in features.views):
-        return None
-    columns = [*features.columns.values()]
-    return RedisReader(found.redis, found.project, features.views, features.asked_by, columns, timeout_s)
-
-
-def is_empty(config: Config, root: Path, features: FeatureList) -> bool:
-    """Has the online store nothing for any view of a model? False where only Feast could tell.
-
-    Raises:
-        GlueError: it does not answer.
-    """
-    found = stores(config, root)
-    if found.embedded is not None:
-        tables = [f"{found.project}_{view.of}" for view in features.views if not view.on_demand]
-        return OnlineFile(found.embedded).is_empty(tables)
-    if (reader := redis_reader(config, root, features, 5.0)) is not None:
-        return asyncio.run(reader.size()) == 0
-    return False
 
 
 def feature_list(config: Config, root: Path, repository: Repository, table: pa.Table) -> FeatureList:
@@ -151,8 +86,6 @@ def joined(
 
     The moments are UTC, datetime64[us] of shape (rows,). The table has the key and request columns.
     """
-    import pyarrow as pa
-
     asked = table.select(features.asked_by)
     asked = asked.append_column(EVENT_TIMESTAMP, pa.array(moments).cast(pa.timestamp("us", "UTC")))
     got = repository.join(asked, features.use, features.views, delay_s=features.delay_s)
@@ -171,8 +104,6 @@ def kinds(features: FeatureList) -> dict[str, str]:
 
 def _typed(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     """One Arrow type for a kind, whatever the store gave."""
-    import pyarrow as pa
-
     if kind == "category":
         return values.cast(pa.string())
     if kind == "datetime":
@@ -244,9 +175,6 @@ def _key_as(values: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
     Raises:
         ValueError: the type does not hold one of them as it is.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if inexact_integer(values) is not None:
         raise ValueError("a float does not tell so long numbers apart")
     if not is_text(values.type):

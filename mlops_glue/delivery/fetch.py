@@ -112,10 +112,10 @@ def fetch(store: Store, root: Path, config: configs.Config, env: str | None, ver
     tags = store.tags(config.model_name, version)
     listed = folder / "features.json"
     if listed.is_file():
-        from mlops_glue import features
+        from mlops_glue import feature_stores, features
 
         with tempfile.TemporaryDirectory() as registry:
-            repository = features.open_repository(config, root, Path(registry))
+            repository = feature_stores.open_repository(config, root, Path(registry))
             taken = FeatureList.from_dict(files.read_json(listed))
             features.check_definitions(repository, taken, features.transform_hash(config, root))
     return kept(root, config, env, version, folder, tags[BUNDLE_DIGEST], tags[FINGERPRINT])
@@ -149,9 +149,9 @@ def lookup(config: configs.Config, root: Path, env: str | None, folder: Path) ->
     """How a worker finds features, where the model has some in Feast."""
     if not (folder / "features.json").is_file():
         return None
-    from mlops_glue import features
+    from mlops_glue import feature_stores
 
-    stores = features.stores(config, root)
+    stores = feature_stores.stores(config, root)
     on_demand = any(view["on_demand"] for view in files.read_json(folder / "features.json")["views"])
     if stores.embedded is None or on_demand:
         return {"type": "feast", "options": {"root": str(root), "env": env}}

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import feature_skew, files, layout, tables
+from mlops_glue import feature_skew, feature_stores, files, layout, tables
 from mlops_glue import features as feast
 from mlops_glue.adapters.feast.repository import EVENT_TIMESTAMP, Repository
 from mlops_glue.config import Config
@@ -51,9 +51,9 @@ def materialize(
         ToolError: the store cannot be reached, or does not give back what was written.
     """
     with tempfile.TemporaryDirectory() as folder:  # the project's own registry stays as it is where this refuses
-        scratch = feast.open_repository(config, root, Path(folder))
+        scratch = feature_stores.open_repository(config, root, Path(folder))
         feast.check_definitions(scratch, features, feast.transform_hash(config, root))
-    repository = feast.open_live(config, root)
+    repository = feature_stores.open_live(config, root)
     gone = repository.online_file is not None and not repository.online_file.exists()  # before `apply` makes it
     repository.apply()
     path = root / layout.MATERIALIZED

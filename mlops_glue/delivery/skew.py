@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlops_glue import feature_skew, layout, tables
+from mlops_glue import feature_skew, feature_stores, layout, tables
 from mlops_glue import features as feast
 from mlops_glue.adapters.feast.repository import Repository
 from mlops_glue.config import Config
@@ -43,7 +43,7 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int,
     """
     requests, rows = _sample(config, root, features)
     with tempfile.TemporaryDirectory() as folder:
-        repository = feast.open_live(config, root, replay_in=Path(folder))
+        repository = feature_stores.open_live(config, root, replay_in=Path(folder))
         keys = [request.keys for request in requests]
         repository.replace_sources(lambda path: sampled_source(root, path, features, keys, Path(folder)))
         repository.apply()

@@ -84,6 +84,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     """The labels' table with the features of Feast, and the kind of each of these; written to `joined.parquet` too."""
     import tempfile
 
+    from mlops_glue import feature_stores
     from mlops_glue import features as feast
     from mlops_glue.pipeline import join, transform
 
@@ -96,7 +97,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
         transform.write(root, made)
     when = timestamps_utc(table, config.source.timestamps)
     with tempfile.TemporaryDirectory() as folder:
-        repository = feast.open_repository(config, root, Path(folder))
+        repository = feature_stores.open_repository(config, root, Path(folder))
         features = feast.feature_list(config, root, repository, table)
         if not repository.exact:
             problem = (

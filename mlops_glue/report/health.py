@@ -197,10 +197,10 @@ def of_features(root: Path, config: Config) -> Iterator[Finding]:
     """Whether the feature registry and the online store can be read, and hold what the champion takes."""
     if not config.features.use:
         return
-    from mlops_glue import features
+    from mlops_glue import feature_stores, features
 
     with tempfile.TemporaryDirectory() as folder:
-        repository = features.open_repository(config, root, Path(folder))
+        repository = feature_stores.open_repository(config, root, Path(folder))
         yield Finding("ok", f"{len(repository.views(config.features.use)[0])} feature views of {config.features.repo}")
         store = read_only(root, config)
         champion = store.champion(config.model_name) if store is not None else None
@@ -213,7 +213,7 @@ def of_features(root: Path, config: Config) -> Iterator[Finding]:
             features.check_definitions(repository, taken, features.transform_hash(config, root))
         except DataError as error:
             yield Finding("note", f"{error.message}: its online store is left as it is", "glue run")
-    live = features.open_live(config, root)
+    live = feature_stores.open_live(config, root)
     file = live.online_file
     if taken is not None and file is not None and not file.exists():
         yield Finding("problem", f"the online store {file} is not there", "glue materialize")
@@ -222,7 +222,7 @@ def of_features(root: Path, config: Config) -> Iterator[Finding]:
         yield Finding("problem", f"{file} {problem}", f"rm {file}*; glue materialize")
         return
     live.check()
-    if taken is not None and features.is_empty(config, root, taken):
+    if taken is not None and feature_stores.is_empty(config, root, taken):
         yield Finding("problem", "the online store is empty: no entity has features", MATERIALIZE)
         return
     yield Finding("ok", "the feature registry and the online store can be read")

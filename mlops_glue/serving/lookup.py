@@ -55,12 +55,12 @@ class Lookup(ABC):
         if store["type"] == "embedded":
             return Embedded(features, *limits, **options)
         from mlops_glue import config as configs
-        from mlops_glue import features as feast
+        from mlops_glue import feature_stores
 
         root, config = Path(options["root"]), configs.load(Path(options["root"]), options["env"])
-        if (reader := feast.redis_reader(config, root, features, serve.lookup_timeout_s)) is not None:
+        if (reader := feature_stores.redis_reader(config, root, features, serve.lookup_timeout_s)) is not None:
             return FromRedis(features, *limits, reader=reader)
-        repository, views = feast.open_live(config, root), features.views
+        repository, views = feature_stores.open_live(config, root), features.views
         return ThroughFeast(features, *limits, read=lambda keys, now: repository.read(features.use, views, keys, now))
 
     async def read(self, entities: list[Entity]) -> list[list[Any]]:

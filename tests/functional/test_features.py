@@ -24,7 +24,7 @@ import pandas as pd
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import features
+from mlops_glue import feature_stores
 from mlops_glue.records import FeatureList
 from mlops_glue.serving.lookup import NotReached, ThroughFeast
 from tests.support.feature_project import CONFIG, DEFINITIONS, SPENT, START, TRANSFORM, edit, tables
@@ -246,7 +246,7 @@ def test_from_tables_to_a_filled_store(project: Path, inside: Callable[..., Ran]
     events = pd.read_csv(project / "data/raw/events.csv")
     mine = events[events["customer_id"] == 7]["amount"]
     bundle = json.loads((project / "artifacts/bundle/features.json").read_text())
-    listed, live = FeatureList.from_dict(bundle), features.open_live(configs.load(project), project)
+    listed, live = FeatureList.from_dict(bundle), feature_stores.open_live(configs.load(project), project)
     (served,) = live.read(listed.use, listed.views, [{"customer_id": 7}], datetime.now(UTC))
     assert served["spent__before"] == pytest.approx(mine.iloc[:-1].sum())
 
@@ -355,7 +355,7 @@ def _killed_while_filling(root: Path, glue: Glue, moments: list[Callable[[], obj
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert set(json.loads(glue("materialize", "--json", cwd=root).stdout)["views"]) == {"customers"}
-        live = features.open_live(configs.load(root), root)
+        live = feature_stores.open_live(configs.load(root), root)
         assert [view.name for view in live.views(["customers:balance"])[0]] == ["customers"]
         now = (START + pd.Timedelta(days=59)).to_pydatetime()
         taken, _ = live.views(["customers:balance"])
@@ -423,13 +423,13 @@ def test_an_online_store_that_is_down(project: Path, inside: Callable[..., Ran])
 def test_an_online_store_that_does_not_answer_is_given_up(project: Path, inside: Callable[..., Ran]) -> None:
     pytest.importorskip("redis")
     assert inside("run", "--until", "featurize", cwd=project)[0] == 0
-    features.open_live(configs.load(project), project).apply()
+    feature_stores.open_live(configs.load(project), project).apply()
     with socket.socket() as hole:  # takes connections, and says nothing
         hole.bind(("127.0.0.1", 0))
         hole.listen(64)
         store = f"{{type: redis, connection_string: '127.0.0.1:{hole.getsockname()[1]}'}}"
         edit(project / CONFIG, ("  repo: feature_repo", f"  online_store: {store}\n  repo: feature_repo"))
-        live = features.open_live(configs.load(project), project)
+        live = feature_stores.open_live(configs.load(project), project)
         views, _ = live.views(["customers:balance"])
         use = ["customers:balance"]
         listed = FeatureList(use, views, {"balance": use[0]})
@@ -480,7 +480,7 @@ def test_any_online_store_of_feasts(kind: str, project: Path, inside: Callable[.
     try:
         code, _, err = inside("run", *CHEAP, cwd=project)
         assert code == 0, err
-        live = features.open_live(configs.load(project), project)
+        live = feature_stores.open_live(configs.load(project), project)
         taken = FeatureList.from_dict(json.loads((project / "artifacts/bundle/features.json").read_text()))
         now = datetime(2026, 2, 28, tzinfo=UTC)
         got = live.read(taken.use, taken.views, [{"customer_id": 7}, {"customer_id": 999}], now)
@@ -674,7 +674,7 @@ def test_flights_with_the_weather_of_their_hour(tmp_path: Path, glue: Glue) -> N
     wanted = pd.merge_asof(asked, hours, left_on="scheduled", right_on="time_hour", by="origin").sort_values("row")
     np.testing.assert_array_equal(joined["temp"].to_numpy(), wanted["temp"].to_numpy())
 
-    live = features.open_live(configs.load(root), root)
+    live = feature_stores.open_live(configs.load(root), root)
     taken = FeatureList.from_dict(json.loads((root / "artifacts/bundle/features.json").read_text()))
     last = hours[hours["origin"] == "JFK"].iloc[-1]
     (row,) = live.read(taken.use, taken.views, [{"origin": "JFK", "tailnum": "N14228"}], datetime.now(UTC))

@@ -20,7 +20,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from mlops_glue import config as configs
-from mlops_glue import features
+from mlops_glue import feature_stores
 from mlops_glue.delivery.skew import replay
 from mlops_glue.records import FeatureList
 from mlops_glue.scoring import Bundle
@@ -72,7 +72,7 @@ class Played:
     def __init__(self, root: Path, start: datetime) -> None:
         for file in (root / "feature_repo/data").glob("online.db*"):
             file.unlink()
-        self._live = features.open_live(configs.load(root), root)
+        self._live = feature_stores.open_live(configs.load(root), root)
         self._live.apply()
         listed = FeatureList.from_dict(json.loads((root / "artifacts/bundle/features.json").read_text()))
         self._changes = changes(root)

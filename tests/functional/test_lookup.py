@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import features
+from mlops_glue import feature_stores
 from mlops_glue.records import FeatureList
 from tests.support.feature_project import CONFIG, DEFINITIONS, edit, tables
 from tests.support.project import CHEAP, Glue
@@ -64,7 +64,7 @@ def asked(root: Path) -> tuple[FeatureList, list[dict[str, Any]]]:
 def with_features(root: Path, rows: list[dict[str, Any]], env: str | None) -> list[dict[str, Any]]:
     """The rows with what the store has, by Feast."""
     listed, _ = asked(root)
-    live = features.open_live(configs.load(root, env), root)
+    live = feature_stores.open_live(configs.load(root, env), root)
     keys = [{"customer_id": row["customer_id"]} for row in rows]
     got = live.read(listed.use, listed.views, keys, datetime.now(UTC))
     found = [{column: one[ref.replace(":", "__")] for column, ref in listed.columns.items()} for one in got]
@@ -177,7 +177,7 @@ def test_redis_which_goes_and_comes_back_and_is_emptied(filled: Path, glue: Glue
             until(lambda: (again := ask(url, body={"rows": rows}))[0] == 200 and again[1]["predictions"] == right)
             until(lambda: degraded() == [])
             before = not_found(url)
-            features.open_live(configs.load(filled, "o"), filled).teardown()
+            feature_stores.open_live(configs.load(filled, "o"), filled).teardown()
             lost = [ask(url, body={"rows": rows})[1] for _ in range(10)]
             assert lost[-1]["predictions"] != right
             until(lambda: any("has nothing in customers for" in one for one in degraded()))
@@ -185,7 +185,7 @@ def test_redis_which_goes_and_comes_back_and_is_emptied(filled: Path, glue: Glue
             glue("materialize", "--force", "--env", "o", cwd=filled)
             assert ask(url, body={"rows": rows})[1]["predictions"] == right
     finally:
-        features.open_live(configs.load(filled, "o"), filled).teardown()
+        feature_stores.open_live(configs.load(filled, "o"), filled).teardown()
         glue("materialize", "--force", cwd=filled)  # the registry, too, was torn down
 
 

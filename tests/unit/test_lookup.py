@@ -407,7 +407,7 @@ def test_which_store_a_server_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     write(OnlineFile(tmp_path / "online.db"), "b", 1, [8, "eight"])
     assert asyncio.run(store.read([(1, 0.5)])) == [["eight", 7]] and store.features is LISTED
 
-    from mlops_glue import features
+    from mlops_glue import feature_stores
 
     text = "glue: 1\nproject: p\ndata: {sources: {t: {path: t.csv}}, labels: {source: t, target: y}}\n"
     (tmp_path / "t.csv").write_text("x,y\n1,2\n")
@@ -415,8 +415,8 @@ def test_which_store_a_server_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     reader: list[Any] = [Reader(1)]
     seen: list[Any] = []
     live = SimpleNamespace(read=lambda use, views, keys, now: [{"a__x": 3, "b__y": use[1]}])
-    monkeypatch.setattr(features, "redis_reader", lambda *given: seen.append(given) or reader[0])
-    monkeypatch.setattr(features, "open_live", lambda *given: seen.append(given) or live)
+    monkeypatch.setattr(feature_stores, "redis_reader", lambda *given: seen.append(given) or reader[0])
+    monkeypatch.setattr(feature_stores, "open_live", lambda *given: seen.append(given) or live)
     elsewhere = {"type": "feast", "options": {"root": str(tmp_path), "env": "prod"}}
     store = Lookup.of(LIMITS, elsewhere, LISTED)
     assert isinstance(store, FromRedis) and (store._timeout_s, store._cache_s) == (0.25, 5.0)

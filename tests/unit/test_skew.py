@@ -58,7 +58,7 @@ def test_twenty_rows_of_the_holdout_are_spread_over_its_time(
     tables.write_parquet(tmp_path / layout.JOINED, pa.table(joined))
     tables.write_parquet(tmp_path / layout.TEST, pa.table({layout.ROW: np.arange(rows), layout.TIMESTAMP_COLUMN: when}))
     store = Store()
-    monkeypatch.setattr(skew.feast, "open_live", lambda *_, **__: store)
+    monkeypatch.setattr(skew.feature_stores, "open_live", lambda *_, **__: store)
     looked, held, found = skew.replay(CONFIG, tmp_path, FEATURES)
     many = min(rows, 20)
     assert (looked, held, found) == (many, rows, [])
@@ -151,7 +151,7 @@ def replayed(
         assert config is CONFIG and folder == root and replay_in.is_dir()
         return store
 
-    monkeypatch.setattr(skew.feast, "open_live", opened)
+    monkeypatch.setattr(skew.feature_stores, "open_live", opened)
     return skew.replay(CONFIG, root, replace(OF_TWO, delay_s=delay_s)), store
 
 

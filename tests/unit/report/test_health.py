@@ -9,7 +9,7 @@ from unittest.mock import MagicMock, Mock
 import pytest
 
 from mlops_glue import config as configs
-from mlops_glue import features, files, layout
+from mlops_glue import feature_stores, features, files, layout
 from mlops_glue.config import Config
 from mlops_glue.report import health
 
@@ -17,11 +17,12 @@ from mlops_glue.report import health
 @pytest.mark.parametrize("empty", [True, False])
 def test_an_online_store_that_holds_nothing_is_found(empty: bool, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(health, "read_only", MagicMock(return_value=Mock()))
-    for name in ("open_repository", "check_definitions", "transform_hash"):
+    for name in ("check_definitions", "transform_hash"):
         monkeypatch.setattr(features, name, MagicMock())
-    monkeypatch.setattr(features, "open_live", Mock(return_value=Mock(online_file=None)))
+    monkeypatch.setattr(feature_stores, "open_repository", MagicMock())
+    monkeypatch.setattr(feature_stores, "open_live", Mock(return_value=Mock(online_file=None)))
     monkeypatch.setattr(health, "feature_list_of", Mock())
-    monkeypatch.setattr(features, "is_empty", lambda *_: empty)
+    monkeypatch.setattr(feature_stores, "is_empty", lambda *_: empty)
     config = Config.model_validate({"glue": 1, "project": "p", "features": {"use": "service"}})
     told = {one.what for one in health.of_features(tmp_path, config)}
     assert ("the online store is empty: no entity has features" in told) is empty

@@ -1,0 +1,69 @@
+"""The Feast repository of a project and its stores, as an environment has them. It needs no Arrow."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import config as configs
+from mlops_glue.adapters.feast.online_file import OnlineFile
+from mlops_glue.adapters.feast.redis import RedisReader, can_read
+from mlops_glue.adapters.feast.repository import Repository
+from mlops_glue.adapters.feast.stores import Stores, read_stores
+from mlops_glue.config import Config
+from mlops_glue.records import FeatureList
+
+
+def open_repository(config: Config, root: Path, scratch: Path) -> Repository:
+    """The project's Feast repository, with a registry and an online store in a scratch folder."""
+    found = _repository(config, root, scratch=scratch)
+    found.apply()
+    return found
+
+
+def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> Repository:
+    """The project's Feast repository with its own registry and online store, as this environment has them.
+
+    With `replay_in` the registry is in that scratch folder, and the online store holds a project of its own.
+    """
+    online = configs.resolve(config.features.online_store, "features.online_store")
+    return _repository(config, root, online=online, scratch=replay_in, replay=replay_in is not None)
+
+
+def _repository(config: Config, root: Path, **options: Any) -> Repository:
+    offline = configs.resolve(config.features.offline_store, "features.offline_store")
+    return Repository(root, config.features.repo, offline=offline, inexact=config.features.inexact_store, **options)
+
+
+def stores(config: Config, root: Path) -> Stores:
+    """The stores of the repository, as this environment has them. Imports no Feast."""
+    online = configs.resolve(config.features.online_store, "features.online_store")
+    return read_stores(root, config.features.repo, online)
+
+
+def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: float) -> RedisReader | None:
+    """Reads the features of a model from Redis without Feast; None where another store, or only Feast can.
+
+    What it reads is in the order of `features.asked_by`, what it gives in that of `features.columns`.
+    """
+    found = stores(config, root)
+    if found.redis is None or not all(can_read(view, features.types) for view in features.views):
+        return None
+    columns = [*features.columns.values()]
+    return RedisReader(found.redis, found.project, features.views, features.asked_by, columns, timeout_s)
+
+
+def is_empty(config: Config, root: Path, features: FeatureList) -> bool:
+    """Has the online store nothing for any view of a model? False where only Feast could tell.
+
+    Raises:
+        GlueError: it does not answer.
+    """
+    found = stores(config, root)
+    if found.embedded is not None:
+        tables = [f"{found.project}_{view.of}" for view in features.views if not view.on_demand]
+        return OnlineFile(found.embedded).is_empty(tables)
+    if (reader := redis_reader(config, root, features, 5.0)) is not None:
+        return asyncio.run(reader.size()) == 0
+    return False
