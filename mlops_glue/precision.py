@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
 MAX_LOST_SHARE = 0.01  # of the distinct values; below, a rounded number is still that number
 MAX_LOST_FRACTIONS = 0.1  # the same for fractions, which often differ in digits that mean nothing
@@ -35,8 +36,6 @@ class Float32Fit:
 
 def as_float32(numbers: NDArray[np.float64], base: float | NDArray[np.float64]) -> NDArray[np.float32]:
     """Differences of float64 numbers from a base, as the model takes them."""
-    import numpy as np
-
     with np.errstate(over="ignore", invalid="ignore"):
         out = np.asarray(numbers - base).astype(np.float32)
     out[~np.isfinite(out)] = np.nan  # infinite counts as unknown, in training too
@@ -48,7 +47,6 @@ def float32_fit(values: pa.ChunkedArray, numbers: NDArray[np.number] | None = No
 
     Only a sample of fractions is examined, because with them it is about rounding.
     """
-    import numpy as np
     import pyarrow as pa
 
     if numbers is None:
@@ -68,8 +66,6 @@ def float32_fit(values: pa.ChunkedArray, numbers: NDArray[np.number] | None = No
 
 
 def _fit(distinct: NDArray[np.number], base: float) -> Float32Fit:
-    import numpy as np
-
     encoded = as_float32(distinct.astype(np.float64), base)
     same = encoded[1:] == encoded[:-1]
     if not same.any():

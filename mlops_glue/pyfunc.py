@@ -7,14 +7,14 @@ where glue is missing or has another version.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
 
 from mlops_glue import tables
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.scoring import Bundle
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class RawRows:
@@ -29,9 +29,6 @@ class RawRows:
         Raises:
             DataError: as `Bundle.predict` does, or a column holds values of several types.
         """
-        import pandas as pd
-        import pyarrow as pa
-
         columns, problems = {}, []
         for name in [c.name for c in self.bundle.schema.columns if c.name in rows.columns]:
             try:

@@ -109,8 +109,7 @@ def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
         else:
             form = CsvFormat.of(path)
             facts = {"encoding": form.encoding}
-            empty = pa.table({name: [] for name in form.names})
-            table = pa.concat_tables([*form.batches(path)] or [empty])
+            table = pa.concat_tables([*form.batches(path)] or [pa.table([[]] * len(form.names), names=form.names)])
     check_names(path, table.column_names)
     if table.num_rows == 0:
         raise DataError(f"{path}: has a header but no rows")
