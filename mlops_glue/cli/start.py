@@ -75,7 +75,7 @@ def adopt(model: str | None, tracking: bool, yes: bool, dry_run: bool, **options
     if model is not None:
         if options.pop("target") is not None or options.pop("task") is not None:
             raise UsageError("--model brings what it predicts: leave out --target and --task, or --model")
-        from mlops_glue.commands.adopt_model import adopt_model
+        from mlops_glue.commands.adopt import adopt_model
 
         return adopt_model(model=model, agree=agree, **options)
     if options.pop("registry") is not None or options.pop("trust"):

@@ -13,7 +13,7 @@ from mlops_glue.errors import UsageError
 from mlops_glue.scaffold.infer import Request
 from mlops_glue.scaffold.new_project import NewProject, generate_tables
 from mlops_glue.scaffold.plan import FRAUD, plan
-from mlops_glue.tables import SUFFIXES, column_names, find_table
+from mlops_glue.tables import SUFFIXES, find_table
 
 MOST_TABLES = 3  # that are named in a message
 
@@ -69,17 +69,12 @@ def _check_no_tables(directory: str, root: Path) -> None:
     Raises:
         UsageError: there are tables.
     """
-    folders = (root, root / "data", root / layout.RAW)
-    found = [p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.name.lower().endswith(SUFFIXES)]
-    if not found:
-        return
-    paths = [os.path.relpath(path) for path in found]
-    more = f" and {len(paths) - MOST_TABLES} more" if len(paths) > MOST_TABLES else ""
-    where = "this folder" if root == Path.cwd() else directory
-    columns = column_names(found[0]) or []
-    target = f", a column of it: {', '.join(columns[:12])}{', …' * (len(columns) > 12)}" if columns else ""
-    raise UsageError(
-        f"which table, and which column is to be predicted? {where} has {', '.join(paths[:MOST_TABLES])}{more}",
-        hint=f"glue init {shlex.quote(directory)} --data {shlex.quote(paths[0])} --target COLUMN{target}; "
-        "for the demo: glue init demo --template fraud",
-    )
+    folders = [folder for folder in (root, root / "data", root / layout.RAW) if folder.is_dir()]
+    found = [p for folder in folders for p in sorted(folder.iterdir()) if p.name.lower().endswith(SUFFIXES)]
+    if found:
+        paths = ", ".join(os.path.relpath(path) for path in found[:MOST_TABLES])
+        where, data = shlex.quote(directory), shlex.quote(os.path.relpath(found[0]))
+        raise UsageError(
+            f"which table, and which column is to be predicted? {directory} has {paths}",
+            hint=f"glue init {where} --data {data} --target COLUMN; for the demo: glue init demo --template fraud",
+        )

@@ -29,7 +29,10 @@ def promote(
         chosen = promotion.candidate(root, config, store, version, alias)
         if alias != "champion":
             promotion.name(root, config, store, chosen, alias)
-            _print_alias(config.model_name, chosen, alias, as_json)
+            if as_json:
+                console.result_json({"model": config.model_name, "version": chosen, "alias": alias})
+            else:
+                console.result(f"{config.model_name} v{chosen} is {alias}")
             return 0
         verdict = promotion.promote(config, root, store, chosen, by_person=True)
         if not verdict.refused:
@@ -63,13 +66,6 @@ def _opened(env: str | None) -> tuple[Path, configs.Config, Store]:
     if store is None:
         raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
     return root, config, store
-
-
-def _print_alias(model: str, version: int, alias: str, as_json: bool) -> None:
-    if as_json:
-        console.result_json({"model": model, "version": version, "alias": alias})
-    else:
-        console.result(f"{model} v{version} is {alias}")
 
 
 def _print_verdict(model: str, verdict: Verdict, as_json: bool) -> None:

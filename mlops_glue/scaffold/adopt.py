@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +17,7 @@ from mlops_glue.assessment.tree import printable
 from mlops_glue.errors import GlueError
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.train import unfit_kind
-from mlops_glue.scaffold import feast, own_folder
+from mlops_glue.scaffold import feast, manifest, merge
 from mlops_glue.scaffold.choose import Choice, choose
 from mlops_glue.scaffold.feast import FeastView
 from mlops_glue.scaffold.infer import Request
@@ -140,9 +142,24 @@ def to_write(made: dict[str, str]) -> dict[str, str]:
     return {path: text for path, text in made.items() if path.startswith(WRITTEN)}
 
 
+def written(
+    root: Path, files: Mapping[str, str], answers: Answers, made: Mapping[str, str]
+) -> contextlib.AbstractContextManager[None]:
+    """Make the folder with these files and their record; it is removed again where the block fails.
+
+    Args:
+        root: the folder, which is not there yet.
+        files: the texts to write, by path.
+        answers: the values of the templates.
+        made: the texts of all templates.
+    """
+    parts = manifest.recorded({}, "init", answers, made, files)
+    return merge.written(root, [merge.File(path, "new", text) for path, text in files.items()], parts, [])
+
+
 def write(root: Path, answers: Answers, made: dict[str, str]) -> None:
     """Write the folder, with DVC and the pipeline set up in it, or nothing where that fails."""
-    with own_folder.written(root, to_write(made), answers, made):
+    with written(root, to_write(made), answers, made):
         dvc.init(root, git=git.is_work_tree(root))
         git.untrack(root)  # dvc init adds to the index, which is the user's
         dvc_yaml.sync(configs.load(root), root)
