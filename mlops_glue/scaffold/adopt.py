@@ -145,14 +145,7 @@ def to_write(made: dict[str, str]) -> dict[str, str]:
 def written(
     root: Path, files: Mapping[str, str], answers: Answers, made: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[None]:
-    """Make the folder with these files and their record; it is removed again where the block fails.
-
-    Args:
-        root: the folder, which is not there yet.
-        files: the texts to write, by path.
-        answers: the values of the templates.
-        made: the texts of all templates.
-    """
+    """Make the folder with some of what was made, and the record; it is removed again where the block fails."""
     parts = manifest.recorded({}, "init", answers, made, files)
     return merge.written(root, [merge.File(path, "new", text) for path, text in files.items()], parts, [])
 

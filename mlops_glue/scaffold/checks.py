@@ -87,7 +87,7 @@ def check_classes(label: Table, target: str, task: str, notes: list[str], *, ask
     present = len(values) - values.null_count
     if of.distinct > MANY_CLASSES and of.distinct > 0.5 * present:
         why = f": {of.reason}" if of.reason and is_text(values.type) else ""
-        hint = "--task regression" if _are_numbers(values) else "write it as numbers (1234.5), or name another --target"
+        hint = "--task regression, with numbers written as 1234.5; or name another --target"
         many = f"{of.distinct:,} classes in {present:,} rows are more than can be learnt"
         raise DataError(f"--target {target}: {many}{why}", hint=hint)
     if is_text(values.type):
@@ -101,13 +101,3 @@ def _twins(target: str, values: pa.ChunkedArray) -> list[str]:
         groups.setdefault(canonical_category(word.strip().casefold(), "double"), []).append(word)
     twins = [", ".join(map(repr, words[:4])) for words in groups.values() if len(words) > 1][:MOST_TWINS]
     return [f"target {target!r}: {words} are written differently, and are different classes" for words in twins]
-
-
-def _are_numbers(values: pa.ChunkedArray) -> bool:
-    import pyarrow as pa
-
-    try:
-        values.cast(pa.float64(), safe=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return False
-    return True

@@ -17,12 +17,7 @@ OF_DVC = {".dvc/.gitignore", ".dvcignore"}
 def due(root: Path, message: str, written: Iterable[str] = ()) -> str | None:
     """What to type, where the project has something that a commit lacks; None outside git.
 
-    A file that git does not have is named only where it is known to be the project's.
-
-    Args:
-        root: the project folder.
-        message: of the commit.
-        written: files that glue has just written.
+    A file that git does not have is named only where it is known to be the project's, or was just `written`.
     """
     entries = git.uncommitted(root)
     if not entries:

@@ -104,15 +104,13 @@ def thresholds(task: str, target: pa.ChunkedArray) -> list[tuple[str, str, float
 def estimator(table: pa.Table, target: str, task: str) -> tuple[str, dict[str, Any]]:
     """Import path and arguments, where the table is not for `model.py`.
 
-    Gradient boosting, of more than two classes with a penalty on the leaves' values (1 is XGBoost's own default),
+    Gradient boosting; of more than two classes with a penalty on the leaves' values (1 is XGBoost's own default),
     without which rare ones run away; with many classes fewer rounds, since each makes a tree for every one. With
     hundreds a linear model: trees would take minutes, or hundreds of megabytes.
 
-    Up to 10,000 rows, from where on scikit-learn stops early by itself, it takes small steps until it learns no more:
-    of columns that tell little a hundred steps learn noise, and end worse than the classes' shares. To stop by, rows of
-    each class are set aside, and rare ones have too few: then the trees are small, of few rows in a leaf, and the
-    penalty is greater. On tables of counts with a long tail that took 5 to 30 % off the log loss, and of few rows it is
-    never far worse than the classes' shares, as forests are, which are as often right.
+    Up to 10,000 rows, from where on scikit-learn stops early by itself, it takes small steps until it learns no more.
+    To stop by, rows of each class are set aside; where rare ones have too few, the trees are small instead. On tables
+    of counts with a long tail that took 5 to 30 % off the log loss.
     """
     if task == "regression":
         return DEFAULT[task], {}

@@ -42,11 +42,7 @@ class NewView:
 def views(tables: list[Table], label: Table, target: str, notes: list[str]) -> list[NewView]:
     """A view for each table of features; of a single table with entity and timestamp, one of its own columns.
 
-    Args:
-        tables: all of them.
-        label: the one that has the target.
-        target: the column to predict.
-        notes: what the user should know is added.
+    What the user should know is added to the notes.
 
     Raises:
         UsageError: the labels have no timestamp, or a key is of two types.

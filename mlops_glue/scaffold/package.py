@@ -9,17 +9,21 @@ import subprocess
 import sys
 import tempfile
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.adapters import git, skops
 from mlops_glue.delivery import fetch
-from mlops_glue.errors import ToolError, UsageError
-from mlops_glue.scaffold import manifest, pins, replace, undo
+from mlops_glue.errors import MissingExtra, ToolError, UsageError
+from mlops_glue.scaffold import manifest, replace, undo
 
 NEEDS = (
     *("click", "fastapi", "fastapi-offline", "uvicorn", "httptools", "uvloop"),
@@ -31,6 +35,8 @@ SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that 
 MOST_NAME = 40
 BUILT = ("serve.json", "requirements.txt", layout.GENERATED)  # that git has, besides what is merged
 LEFT_OUT = ("templates", "__pycache__")
+# one package of a lock file: its name, version and hashes
+ENTRY = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\\n]+)[^\n]*\\\n((?:[ \t]+--hash=\S+[ \t\\]*\n?)+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ def write(
     with replace.workplace(out) as scratch:
         made = scratch / "package"
         about = _fill(made, root, config, env, version)
-        requirements, hashed = pins.pinned(requirement_names(made, config), root / config.ci.requirements)
+        requirements, hashed = pinned(requirement_names(made, config), root / config.ci.requirements)
         files.write_text(made / "requirements.txt", "\n".join(requirements) + "\n")
         _add_wheels(made, download=wheels)
         online = (made / "online_store.db").is_file()
@@ -110,6 +116,47 @@ def requirement_names(made: Path, config: configs.Config) -> list[str]:
     if (model := made / "bundle" / "model.skops").is_file():
         names += [*SKOPS_NEEDS, *skops.packages(model)]
     return names
+
+
+def pinned(names: list[str], lock: Path) -> tuple[list[str], bool]:
+    """Lines of a requirements file for these packages and what they need, as they are installed here.
+
+    Whether they have hashes is returned too: all do where the lock file has those of all, else none.
+
+    Raises:
+        MissingExtra: one is not installed.
+    """
+    versions = dict(sorted(_closure(names)))
+    hashes = _hashes(lock.read_text(encoding="utf-8")) if lock.is_file() else {}
+    hashed = all(pin in hashes for pin in versions.items())
+    return [hashes[pin] if hashed else "==".join(pin) for pin in versions.items()], hashed
+
+
+def _closure(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Each installed package that the names need, and its version."""
+    todo, done = [Requirement(name) for name in names], set()
+    while todo:
+        requirement = todo.pop()
+        name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
+        if (name, extras) in done:
+            continue
+        done.add((name, extras))
+        try:
+            found = distribution(name)
+        except PackageNotFoundError as error:
+            raise MissingExtra(name, "serving") from error
+        yield name, found.version
+        for other in map(Requirement, found.requires or []):
+            if other.marker is None or any(other.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                todo.append(other)
+
+
+def _hashes(text: str) -> dict[tuple[str, str], str]:
+    """What a lock file says of each package, by name and version."""
+    return {
+        (name.lower(), version): " \\\n    ".join([f"{name}=={version}", *re.findall(r"--hash=\S+", hashes)])
+        for name, version, hashes in ENTRY.findall(text)
+    }
 
 
 def _add_wheels(made: Path, *, download: bool) -> None:

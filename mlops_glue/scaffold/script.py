@@ -61,16 +61,13 @@ def place(path: str) -> int:
 def read(
     path: str, source: str | bytes, settings: dict[tuple[str, ...], Any], words: Iterable[str] = ()
 ) -> Script | None:
-    """Look at one script.
+    """What one script builds, or None where it is not Python.
 
     Args:
         path: as it is shown; an `.ipynb` is a notebook.
         source: its text.
         settings: the values of a `params.yaml` by their keys.
         words: the arguments with which the repository's own pipeline runs it.
-
-    Returns:
-        What it builds, or None where it is not Python.
     """
     text = source.encode("utf-8", "replace") if isinstance(source, str) else source
     found = sources.read(path, text)

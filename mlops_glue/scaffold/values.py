@@ -40,13 +40,7 @@ def key_of(node: ast.AST | None) -> str:
 
 
 class Values:
-    """What the names of one file stand for.
-
-    Args:
-        path: the file, which is what `__file__` is.
-        settings: the values of `params.yaml` by their keys.
-        words: the arguments that follow the file on the command line.
-    """
+    """What the names of one file stand for."""
 
     def __init__(self, path: str, settings: dict[tuple[str, ...], Any], words: list[str]) -> None:
         self.path, self.settings, self.words = path, settings, words

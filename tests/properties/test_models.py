@@ -31,8 +31,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.delivery import publish
 from mlops_glue.pipeline.train import chosen, fitted, kind_of
-from mlops_glue.scaffold.package import requirement_names
-from mlops_glue.scaffold.pins import pinned
+from mlops_glue.scaffold.package import pinned, requirement_names
 from mlops_glue.scoring import Bundle
 from tests.support.models import made, through
 
