@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 NOTEBOOK_BYTES = 16 << 20  # with outputs, which are left out
 PYTHON_MAGICS = ("time", "timeit", "capture", "prun", "python", "python3")  # `%%time`: the rest of the cell is Python
 IPYTHON = re.compile(r"(\s*)(?:([\w.]+)\s*=\s*)?(?:[%!?].*|[\w.]+\?\??\s*$)")  # `!pip …`, `x = %who`, `df?`
-PRINT_2 = re.compile(r"(\s*)print\s+[^\s(=].*")  # of Python 2
 
 
 @dataclass
@@ -48,8 +47,7 @@ def code_cells(text: bytes) -> list[tuple[int, list[str]]] | None:
     try:
         notebook = json.loads(text)
         language = notebook.get("metadata", {}).get("kernelspec", {}).get("language", "python")
-        sheets = notebook.get("worksheets") or [notebook]  # before format 4
-        cells = [cell for sheet in sheets for cell in sheet["cells"]]
+        cells = list(notebook["cells"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if str(language).lower() not in ("python", ""):
@@ -57,25 +55,24 @@ def code_cells(text: bytes) -> list[tuple[int, list[str]]] | None:
     found = []
     for number, cell in enumerate(cells, 1):
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
-            code = cell.get("source", cell.get("input", ""))
+            code = cell.get("source", "")
             found.append((number, "".join(map(str, code) if isinstance(code, list) else str(code)).splitlines()))
     return found
 
 
 def plain(lines: list[str]) -> str:
-    """Python with the same line numbers, in which IPython's own syntax and Python 2's `print` do nothing."""
+    """Python with the same line numbers, in which IPython's own syntax does nothing."""
     first = next((line.strip() for line in lines if line.strip()), "")
     if first.startswith("%%") and (first[2:].split() or [""])[0] not in PYTHON_MAGICS:
         return "\n" * (len(lines) - 1)  # another language's cell
     out: list[str] = []
     continued = False
     for line in lines:
-        found = IPYTHON.fullmatch(line) or PRINT_2.fullmatch(line)
+        found = IPYTHON.fullmatch(line)
         if continued:
             out.append("")
         elif found is not None:
-            name = found[2] if found.re is IPYTHON else None
-            out.append(f"{found[1]}{name} = None" if name else f"{found[1]}pass")
+            out.append(f"{found[1]}{found[2]} = None" if found[2] else f"{found[1]}pass")
         else:
             out.append(line)
         continued = (continued or found is not None) and line.rstrip().endswith("\\")

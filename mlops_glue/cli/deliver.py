@@ -38,9 +38,7 @@ def rollback() -> None:
 @click.command()
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@click.option(
-    "--format", "kind", type=click.Choice(["csv", "jsonl", "parquet"]), help="Of standard input; default csv."
-)
+@click.option("--format", "kind", type=click.Choice(["csv", "jsonl", "parquet"]), help="Of standard input.")
 @version_option
 @env_option
 @calls("predict")

@@ -13,20 +13,12 @@ from mlops_glue.errors import UsageError
 
 @click.command()
 @click.argument("directory", default=".", type=FILE)
-@click.option(
-    "--data",
-    multiple=True,
-    metavar="FILE",
-    type=FILE,
-    help="A table: csv, csv.gz, parquet or jsonl; again for tables of features.",
-)
+@click.option("--data", multiple=True, metavar="FILE", type=FILE, help="A table; again for tables of features.")
 @click.option("--target", help="The column to predict.")
 @click.option("--timestamp", help="The time column, or year,month,day,hour; the holdout is then the latest rows.")
 @click.option("--entity", multiple=True, help="The column that identifies whom a row is about; may be given again.")
 @click.option("--task", type=TASKS, help="Taken from the target if not given.")
-@click.option(
-    "--template", type=click.Choice(["fraud"]), help="A project with data of its own; default where no table lies."
-)
+@click.option("--template", type=click.Choice(["fraud"]), help="A project with data; default where no table is.")
 @dry_run_option
 @calls("init")
 def init() -> None:
@@ -46,9 +38,7 @@ def _agree(question: str) -> bool:
 
 @click.command()
 @click.argument("path", default=".", type=FILE)
-@click.option(
-    "--data", metavar="FILE", type=FILE, help="The table to learn from; default the one that the training script reads."
-)
+@click.option("--data", metavar="FILE", type=FILE, help="The table to learn from; default the script's.")
 @click.option("--target", help="The column to predict; default the one that the training script takes apart.")
 @click.option("--task", type=TASKS, help="Default: the estimator's.")
 @click.option("--model", metavar="NAME/VERSION", help="Only serve this registered model; or NAME@ALIAS.")

@@ -12,9 +12,7 @@ from mlops_glue.errors import UsageError
 
 @click.command()
 @click.option("--current", metavar="FILE", type=FILE, help="A table to compare, instead of the prediction log.")
-@click.option(
-    "--reference", metavar="FILE", type=FILE, help="What it is compared with, instead of a version: just two tables."
-)
+@click.option("--reference", metavar="FILE", type=FILE, help="Compare with this table, instead of a version.")
 @click.option("--last", metavar="7d", help="The window: so many hours, days or weeks (12h, 7d, 4w), up to now.")
 @click.option("--since", metavar="TIME", help="The window: from this time (ISO 8601, UTC) up to now.")
 @click.option("--rows", type=click.IntRange(min=1), help="The window: the latest so many rows, of whole requests.")

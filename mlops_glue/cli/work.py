@@ -26,14 +26,7 @@ def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:
 @click.option("--until", metavar="STAGE", help="Stop after this stage.", shell_complete=complete_stage)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of glue.yaml first.")
 @click.option("--no-publish", "publish", is_flag=True, default=True, flag_value=False, help="Leave the registry alone.")
-@click.option(
-    "--no-promote",
-    "promote",
-    is_flag=True,
-    default=True,
-    flag_value=False,
-    help="Register the result as challenger; the champion stays.",
-)
+@click.option("--no-promote", "promote", is_flag=True, default=True, flag_value=False, help="Only name a challenger.")
 @click.option("--pull", is_flag=True, help="Bring tables and results from DVC's remote instead of making them again.")
 @click.option("--push", is_flag=True, help="Send tables and results to DVC's remote.")
 @click.option("--subprocess", is_flag=True, help="Run each stage in a process of its own.")
@@ -117,13 +110,7 @@ def doctor() -> None:
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option(
-    "--metrics",
-    multiple=True,
-    metavar="FILE",
-    type=FILE,
-    help="Metrics that it writes, JSON or YAML; default metrics.json.",
-)
+@click.option("--metrics", multiple=True, metavar="FILE", type=FILE, help="JSON or YAML; default metrics.json.")
 @env_option
 @calls("track")
 def track() -> None:

@@ -144,7 +144,7 @@ def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
 
 
 def unlocked(root: Path, name: str) -> str | None:
-    """A package that `requirements.in` asks for and the lock file of this name lacks; "" where there is no lock file."""
+    """A package that `requirements.in` asks for and the lock file `name` lacks; "" where there is no lock file."""
     if not (root / name).is_file():
         return ""
     text = re.sub(WHEEL, r"mlops-glue==\1", _text(root / name), flags=re.MULTILINE)

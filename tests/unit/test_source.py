@@ -27,7 +27,6 @@ def notebook(*cells: str, **more: object) -> bytes:
         ("!pip install a \\\n   b \\\n   c\nb = 2", ["b = 2"]),
         ("%matplotlib inline\nfiles = !ls\nb = 2", ["files = None", "b = 2"]),
         ("if True:\n    !ls\nb?\n?b", ["if True:\n    pass"]),
-        ("print 'x', 1\nb = 2", ["b = 2"]),
         ("x = ('%s'\n% b)", ["x = '%s' % b"]),  # a line of Python that begins as a magic does
         ("", []),
     ],
@@ -48,9 +47,6 @@ def test_a_cell_that_is_no_python_is_skipped_and_named() -> None:
 
 
 def test_other_shapes_of_notebooks() -> None:
-    old = json.dumps({"worksheets": [{"cells": [{"cell_type": "code", "input": ["a = 1\n", "b = 2"]}, 3]}]}).encode()
-    found = source.read("a.ipynb", old)
-    assert found is not None and ast.unparse(found.tree) == "a = 1\nb = 2"
     for text in (b"{", b"[]", b'{"cells": 3}', b'{"a": 1}', notebook("x", metadata={"kernelspec": {"language": "R"}})):
         assert source.read("a.ipynb", text) is None
 
