@@ -373,7 +373,7 @@ def log(folder: Path, seconds: float, count: int) -> None:
     import duckdb
 
     from mlops_glue.serving.segments import FORMAT, About, Column, Segment
-    from mlops_glue.serving.ship import Shipping, ship_once
+    from mlops_glue.serving.ship import ship_once
 
     rows, rng = 1_000_000, np.random.default_rng(0)
     x = rng.normal(size=(10_000, 20)).round(4).tolist()
@@ -392,7 +392,7 @@ def log(folder: Path, seconds: float, count: int) -> None:
         raw += segment.size
         segment.close()
     wrote, spent = time.process_time() - spent, time.process_time()
-    ship_once(Shipping(str(folder / "spool"), str(folder / "log"), str(folder), os.getpid()))
+    ship_once(folder / "spool", str(folder / "log"))
     shipped = time.process_time() - spent
     files = list((folder / "log").rglob("*.parquet"))
     size = sum(p.stat().st_size for p in files)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_glue import console, layout
+from mlops_glue import console, files, layout
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, UsageError, first_line
 from mlops_glue.secrets import redacted
+from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from mlops_glue.serving.launch import Place
+    from mlops_glue.config import PredictionLog
     from mlops_glue.serving.model import Model
     from mlops_glue.serving.settings import Settings
+
+LONG = 600  # characters of an example; a longer one is in a file
 
 
 def serve(
@@ -48,11 +53,10 @@ def serve(
             source = launch.project(layout.find_root(), options, version, env, check=check, insecure=insecure)
         else:
             source = launch.package(Path(folder), options, online_store, state, check=check, insecure=insecure)
-        with source as (settings, place):
-            settings = replace(settings, access_log=not quiet)
+        with source as settings:
             if check:
-                return _check(settings, place, as_json=as_json)
-            return launch.run(settings, place, partial(_announce, settings, place))
+                return _check(settings, as_json=as_json)
+            return launch.run(replace(settings, access_log=not quiet), partial(_announce, settings))
 
 
 @contextlib.contextmanager
@@ -68,9 +72,9 @@ def _installed(folder: str | None) -> Iterator[None]:
         raise GlueError(first_line(error), hint=install_hint(Path(folder))) from error
 
 
-def _check(settings: Settings, place: Place, *, as_json: bool) -> int:
+def _check(settings: Settings, *, as_json: bool) -> int:
     """Load the bundle, score its example, print the contract."""
-    from mlops_glue.serving import describe, http_server
+    from mlops_glue.serving import http_server
     from mlops_glue.serving.slots import load
 
     try:
@@ -79,34 +83,69 @@ def _check(settings: Settings, place: Place, *, as_json: bool) -> int:
     except GlueError as error:
         raise CheckFailed(f"{settings.name} v{settings.first.version} cannot be served: {error.message}") from error
     if as_json:
-        console.result_json(describe.as_record(model, answers))
+        console.result_json({**model.about(), "example": model.examples, "answers": answers})
         return 0
     console.result(
         f"{model.name} v{model.version} ({model.format}) can be served: {len(answers)} example rows are scored"
     )
-    for line in describe.field_lines(model):
+    for line in _field_lines(model):
         console.result(line)
     options = settings.options
     url = http_server.url_of(options.host, options.port)
-    request = describe.curl(model, url, place.examples, with_key=bool(options.api_keys))
-    console.result(f"{place.command}, then  {request}")
+    request = _curl(model, url, settings)
+    console.result(f"{settings.command}, then  {request}")
     console.result(f"answers  {json.dumps(answers[0])}")
     return 0
 
 
-def _announce(settings: Settings, place: Place, model: Model, url: str) -> None:
+def _announce(settings: Settings, model: Model, url: str) -> None:
     """Print what is served where, and how to ask."""
-    from mlops_glue.serving import describe
-
     options = settings.options
-    if place.registry_error is not None:
-        reason = place.registry_error
+    if settings.registry_error is not None:
+        reason = settings.registry_error
         console.progress(f"the registry could not be asked ({reason}); this is what was served last")
     workers = f", {options.workers} workers" if options.workers > 1 else ""
     console.progress(f"{model.name} v{model.version} ({model.format}) on {url}{workers}; its pages: {url}/docs")
     if options.prediction_log is not None:
         console.progress(f"answered predictions are kept in {redacted(options.prediction_log)}")
-        for warning in describe.log_warnings(model, options.log):
+        for warning in _log_warnings(model, options.log):
             console.progress(f"warning: {warning}")
-    request = describe.curl(model, url, place.examples, with_key=bool(options.api_keys))
+    request = _curl(model, url, settings)
     console.progress(f"try  {request}")
+
+
+def _field_lines(model: Model) -> list[str]:
+    """One line for each field of a row: first the keys, then the columns in the order of a row without names."""
+    order = {name: at for at, name in enumerate(model.contract.order)}
+    lines = []
+    for field in sorted(model.contract.fields, key=lambda field: order.get(field.name, -1)):
+        kinds = sorted({kind.__name__ for kind in field.types} - ({"int"} if float in field.types else set()))
+        needed = "required" if field.required else "may be left out"
+        null = ", may be null" if field.nullable else ""
+        lines.append(f"  {field.name}  {field.kind} ({' or '.join(kinds)}), {needed}{null}")
+    return lines
+
+
+def _curl(model: Model, url: str, settings: Settings) -> str:
+    """A request that can be pasted, with a row of the training data; a project has long ones in a file."""
+    from mlops_glue.serving.contract import without_looked_up
+
+    body = json.dumps(without_looked_up(model.examples, model.features)[0], ensure_ascii=False)
+    data = shlex.quote(body)
+    if len(data) > LONG and settings.examples is not None:
+        file = settings.examples / "example.json"
+        files.write_text(file, body + "\n")
+        data = shlex.quote(f"@{os.path.relpath(file)}")
+    key = " -H 'Authorization: Bearer KEY'" if settings.options.api_keys else ""
+    url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")  # nobody can ask all addresses
+    return f"curl -s {url}/predict -H 'Content-Type: application/json'{key} -d {data}"
+
+
+def _log_warnings(model: Model, log: PredictionLog) -> list[str]:
+    """A misspelt name hides nothing. It is no error, because another version may have such a field."""
+    return [
+        f"serve.log.{key}: v{model.version} takes no {name!r} ({did_you_mean(name, list(model.contract.position))})"
+        for key, names in (("omit", log.omit), ("hash", log.hash))
+        for name in names
+        if name not in model.contract.position
+    ]

@@ -101,7 +101,7 @@ def fetch(store: Store, root: Path, config: configs.Config, env: str | None, ver
         config: its configuration, in this environment.
         env: the environment's name.
         version: its number.
-        scratch: an empty folder beside the place of the bundles.
+        scratch: an empty folder.
 
     Raises:
         GlueError: the registry does not have it, or it is not what was registered, or is defined otherwise now.

@@ -1,4 +1,4 @@
-"""The lines that a worker writes to stderr: JSON for programs, and a form for people where that is a terminal.
+"""The lines that a server writes to stderr: JSON for programs, and a form for people where that is a terminal.
 
 No value of a request is in them.
 """
@@ -10,7 +10,6 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -23,27 +22,21 @@ Answered = tuple[float, str, str, str, int, float, int]  # time, id, method, pat
 
 
 class AccessLog:
-    """Collects lines, which are written now and then in the order of their times.
+    """Collects lines, with `requests` one for each request; they are written now and then, in order of time."""
 
-    Args:
-        requests: is there a line for each request?
-        people: is the form for people?
-    """
-
-    def __init__(self, *, requests: bool, people: bool) -> None:
-        self._requests = requests
-        self._format, self._format_note = formatters(people)
+    def __init__(self, *, requests: bool = True) -> None:
+        self._requests, self._for_people = requests, sys.stderr.isatty()
         self._lines: list[tuple[float, str]] = []
 
     def request(self, answered: Answered) -> None:
         """One line for a request that was answered."""
         if self._requests:
-            self._lines.append((answered[0], self._format(answered)))
+            self._lines.append((answered[0], request_line(answered, for_people=self._for_people)))
 
     def note(self, **about: Any) -> None:
         """One line that is about no request, or about what went wrong in one."""
         now = time.time()
-        self._lines.append((now, self._format_note(now, about)))
+        self._lines.append((now, note_line(now, about, for_people=self._for_people)))
 
     def bug(self, request_id: str, error: BaseException) -> None:
         """Where it happened. The message of the exception may hold values of the request and is left out."""
@@ -58,37 +51,25 @@ class AccessLog:
                 os.write(sys.stderr.fileno(), "".join(line for _, line in sorted(lines)).encode())
 
 
-def as_json(answered: Answered) -> str:
-    """A request, as programs read it."""
-    *before, took, rows = answered
-    return LINE % (*before, 1000 * took, rows)
-
-
-def as_text(answered: Answered) -> str:
-    """A request, as people read it: `18:04:11  POST /predict  200  3 ms  12 rows`."""
-    at, _, method, path, status, took, rows = answered
-    ms = f"{1000 * took:.{0 if took >= 0.01 else 1}f} ms"
-    counted = f"{rows:,} row{'s' if rows > 1 else ''}" if rows else ""
-    shown = _printable(msgspec.json.decode(path))
+def request_line(answered: Answered, *, for_people: bool) -> str:
+    """A request as JSON, or as people read it: `18:04:11  POST /predict  200  3 ms  12 rows`."""
+    at, _, method, path, status, seconds, rows = answered
+    if not for_people:
+        return LINE % (*answered[:5], 1000 * seconds, rows)
+    ms = f"{1000 * seconds:.{0 if seconds >= 0.01 else 1}f} ms"
+    count = f"{rows:,} row{'s' if rows > 1 else ''}" if rows else ""
     style = "good" if status < 400 else "caution" if status < 500 else "bad"
     painted = terminal.paint(str(status), style, sys.stderr)
-    return "  ".join(filter(None, (_clock(at), f"{method} {shown}", painted, ms, counted))) + "\n"
+    shown = _printable(msgspec.json.decode(path))
+    return "  ".join(filter(None, (_clock(at), f"{method} {shown}", painted, ms, count))) + "\n"
 
 
-def note_as_json(at: float, about: dict[str, Any]) -> str:
-    """A note, as programs read it."""
-    return msgspec.json.encode({"time": at, **about}).decode() + "\n"
-
-
-def note_as_text(at: float, about: dict[str, Any]) -> str:
-    """A note, as people read it."""
+def note_line(at: float, about: dict[str, Any], *, for_people: bool) -> str:
+    """A note as JSON, or as people read it."""
+    if not for_people:
+        return msgspec.json.encode({"time": round(at, 3), **about}).decode() + "\n"
     texts = {name: "; ".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in about.items()}
     return "  ".join([_clock(at), *(f"{k.replace('_', ' ')}: {_printable(v)}" for k, v in texts.items())]) + "\n"
-
-
-def formatters(people: bool) -> tuple[Callable[[Answered], str], Callable[[float, dict[str, Any]], str]]:
-    """What writes a request, and what writes a note."""
-    return (as_text, note_as_text) if people else (as_json, note_as_json)
 
 
 def _clock(at: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import fastapi_offline  # noqa: F401 - Swagger UI's files, so that /docs needs no network
 from fastapi import FastAPI, Response, Security
@@ -11,68 +13,36 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
-from mlops_glue import __version__
+from mlops_glue import __version__, layout
+from mlops_glue.config import Serve
 from mlops_glue.serving import openapi
 from mlops_glue.serving.model import Model
-from mlops_glue.serving.settings import Settings
 
 ROUTES = {"/", "/health", "/ready", "/metrics", "/model", "/docs", "/openapi.json"}
 FILES = "/docs/files/"
 OPEN = {"/", "/health", "/ready", "/docs", f"{FILES}swagger-ui-bundle.js", f"{FILES}swagger-ui.css"}  # without a key
-# Every address is relative, so that the page works behind a proxy that takes a prefix away. A browser sends no key when
-# it opens a page, so the page itself is open and asks for the key of what it shows.
-DOCS = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>API</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="docs/files/swagger-ui.css">
-<form hidden style="font: 1rem sans-serif; padding: 1rem">
-<label>API key <input type="password" autocomplete="off" required></label> <button>Show</button>
-</form>
-<div id="ui"></div>
-<script src="docs/files/swagger-ui-bundle.js"></script>
-<script>
-const form = document.querySelector("form"), secured = SECURED;
-const show = key => SwaggerUIBundle({
-  url: "openapi.json", dom_id: "#ui", deepLinking: true, validatorUrl: null,
-  requestInterceptor: request => {
-    if (key) request.headers.Authorization ??= `Bearer ${key}`;
-    return request;
-  },
-});
-form.hidden = !secured;
-form.onsubmit = event => { event.preventDefault(); show(form.querySelector("input").value); };
-if (!secured) show();
-</script>
-"""
 POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
-
-class State(Protocol):
-    """What the pages show: the worker, as they see it."""
-
-    settings: Settings
-    draining: bool
-
-    @property
-    def model(self) -> Model:
-        """The champion."""
-
-    def degraded(self) -> list[str]:
-        """What is not as it should be, while it answers."""
-
-    def metrics(self) -> bytes:
-        """Prometheus' text."""
-
-    def about(self) -> dict[str, Any]:
-        """The answer to GET /model."""
+About = dict[str, Any]
 
 
-def application(state: State) -> FastAPI:
-    """The pages of one worker; they describe the version that is champion now."""
-    model, options = state.model, state.settings.options
+def application(
+    model: Model,
+    options: Serve,
+    *,
+    readiness: Callable[[], tuple[int, About]],
+    render_metrics: Callable[[], bytes],
+    describe: Callable[[], About],
+) -> FastAPI:
+    """The pages of one worker, which describe one version.
+
+    Args:
+        model: that version.
+        options: the section `serve`.
+        readiness: returns the status of /ready and its body.
+        render_metrics: returns Prometheus' text.
+        describe: returns the body of /model.
+    """
     secured = bool(options.api_keys)
     app = FastAPI(
         title=model.name,
@@ -83,51 +53,45 @@ def application(state: State) -> FastAPI:
         redoc_url=None,
     )
     app.mount(FILES[:-1], StaticFiles(packages=[("fastapi_offline", "static")]))
-    with_key: dict[str, Any] = {}  # the worker has checked it; this says so in the document
-    if secured:
-        with_key = {
-            "dependencies": [Security(HTTPBearer(scheme_name="key", auto_error=False))],
-            "responses": openapi.problems(401),
-        }
+    key = Security(HTTPBearer(scheme_name="key", auto_error=False))  # the worker has checked it; this documents it
+    with_key: dict[str, Any] = {"dependencies": [key], "responses": openapi.problems(401)} if secured else {}
 
-    @app.get("/", include_in_schema=False)
-    async def root() -> RedirectResponse:
-        return RedirectResponse("docs")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        page = DOCS.replace("SECURED", str(secured).lower())
-        return HTMLResponse(page, headers={"Content-Security-Policy": POLICY})
+    # A browser sends no key when it opens a page, so the page itself is open and asks for the key of what it shows.
+    # Every address in it is relative, so that it works behind a proxy that takes a prefix away.
+    text = (layout.templates() / "pages" / "docs.html").read_text(encoding="utf-8")
+    page, headers = text.replace("SECURED", str(secured).lower()), {"Content-Security-Policy": POLICY}
+    app.add_route("/", lambda _: RedirectResponse("docs"))
+    app.add_route("/docs", lambda _: HTMLResponse(page, headers=headers))
 
     @app.get("/health", summary="The process answers")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get("/ready", summary="The model is loaded and warm; 503 when the server is about to end")
-    async def ready(response: Response) -> dict[str, Any]:
-        response.status_code = 503 if state.draining else 200
-        status = "ending" if state.draining else "ready"
-        return {"status": status, "model_version": state.model.version, "degraded": state.degraded()}
+    async def ready(response: Response) -> About:
+        response.status_code, body = readiness()
+        return body
 
     @app.get("/metrics", summary="For Prometheus; of all workers", response_class=Response, **with_key)
     async def metrics() -> Response:
-        return Response(state.metrics(), media_type="text/plain; version=0.0.4")
+        return Response(render_metrics(), media_type="text/plain; version=0.0.4")
 
     @app.get("/model", summary="What is served", **with_key)
-    async def about() -> dict[str, Any]:
-        return state.about()
+    async def about() -> About:
+        return describe()
 
     @app.post("/predict", operation_id="predict", openapi_extra=openapi.operation(model), **with_key)
     async def predict() -> None:
         raise AssertionError("the worker answers /predict before FastAPI sees it")
 
-    def document() -> dict[str, Any]:
-        made = FastAPI.openapi(app)
-        made.setdefault("components", {})["schemas"] = openapi.schemas(model, options.max_rows)
-        return made
-
-    app.openapi = document  # type: ignore[method-assign]
+    app.openapi = partial(_document, app, model, options.max_rows)  # type: ignore[method-assign]
     return app
+
+
+def _document(app: FastAPI, model: Model, max_rows: int) -> dict[str, Any]:
+    made = FastAPI.openapi(app)
+    made.setdefault("components", {})["schemas"] = openapi.schemas(model, max_rows)
+    return made
 
 
 def with_cors(application: Any, origins: list[str]) -> Any:

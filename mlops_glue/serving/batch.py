@@ -8,17 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mlops_glue.serving.contract import Rows
+from mlops_glue.serving.fields import Rows
 from mlops_glue.serving.metrics import Counters
 from mlops_glue.serving.model import Scores
 from mlops_glue.serving.prediction_log import PredictionLog
+from mlops_glue.serving.responses import Refused
 from mlops_glue.serving.slots import LoadedModel
 
-MOST_ROWS = 32  # of a request that waits for others; a longer one gains nothing by company
-
-
-class NotLogged(Exception):
-    """The prediction log cannot be written, so there is no answer."""
+MAX_ROWS = 32  # of a request that waits for others; a longer one gains nothing by company
 
 
 @dataclass(slots=True)
@@ -33,13 +30,7 @@ class Request:
 
 
 class Batch:
-    """Scores and logs.
-
-    Args:
-        log: of predictions, if they are logged.
-        counters: of what is not in the log.
-        refuse: is a request refused that cannot be logged?
-    """
+    """Scores and logs; with `refuse`, a request that cannot be logged is refused."""
 
     def __init__(self, log: PredictionLog | None, counters: Counters, *, refuse: bool = True) -> None:
         self.log, self._counters, self._refuse = log, counters, refuse
@@ -57,10 +48,10 @@ class Batch:
         Raises:
             Invalid: a number is too large, which is seen only now.
             ToolError: the model cannot be run on them.
-            NotLogged: as the class says.
+            Refused: the prediction log cannot be written, so there is no answer.
         """
         scores = request.scores = self._loop.create_future()
-        if len(request.rows.values) > MOST_ROWS:
+        if len(request.rows.values) > MAX_ROWS:
             self._finish(loaded, [request])
             return scores
         if not self._waiting:
@@ -89,7 +80,10 @@ class Batch:
         """Those that could be scored; the others have failed."""
         try:
             rows = Rows([row for request in requests for row in request.rows.values], bare=False)
-            predictions, probabilities = self._run(loaded, rows, requests[0].answered)
+            inputs = loaded.model.contract.matrices(rows)
+            predictions, probabilities = loaded.model.score(inputs)
+            if requests[0].answered:  # nobody counts what a shadow sees
+                loaded.unseen.see(inputs)
         except Exception as error:
             if len(requests) > 1:  # perhaps because of one of them
                 return [scored for request in requests for scored in self._score(loaded, [request])]
@@ -109,13 +103,6 @@ class Batch:
             start = end
         return scored
 
-    def _run(self, loaded: LoadedModel, rows: Rows, answered: bool) -> Scores:
-        inputs = loaded.model.contract.matrices(rows)
-        scores = loaded.model.score(inputs)
-        if answered:  # nobody counts what a shadow sees
-            loaded.unseen.see(inputs)
-        return scores
-
     def _write(self, loaded: LoadedModel, scored: list[tuple[Request, Scores]]) -> None:
         if self.log is None or not scored:
             return
@@ -130,7 +117,7 @@ class Batch:
             self.problem = f"the prediction log cannot be written: {error.strerror or type(error).__name__}"
             self._counters.add("glue_log_lost_total", by=len(records))
             if self._refuse and any(request.answered for request, _ in scored):
-                raise NotLogged(self.problem) from None
+                raise Refused(503, self.problem, kind="log", headers=[(b"retry-after", b"5")]) from None
         else:
             self.problem = None
 

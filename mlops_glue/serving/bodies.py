@@ -12,11 +12,7 @@ from mlops_glue.serving.responses import CLOSE, Disconnected, Message, Receive, 
 
 
 class Bodies:
-    """The bodies that are on their way.
-
-    Args:
-        options: the section `serve`, with the limits.
-    """
+    """The bodies that are on their way."""
 
     def __init__(self, options: Serve) -> None:
         self._options = options

@@ -8,32 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from operator import itemgetter
+from functools import reduce
+from operator import itemgetter, or_
 from typing import Any
 
 import msgspec
-import numpy as np
 
+from mlops_glue.adapters.onnx import Inputs
 from mlops_glue.config import Serve
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
-from mlops_glue.serving.checks import Invalid, RowChecks, problem
 from mlops_glue.serving.diagnose import Diagnosis
-from mlops_glue.serving.encoder import Encoder, InfiniteNumber, Row
-from mlops_glue.serving.fields import HUGE, UNSET, Field, no_null_word
+from mlops_glue.serving.encoder import Encoder
+from mlops_glue.serving.fields import UNSET, Field, Row, Rows
 
 MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
 UNSUPPORTED = re.compile(r'[\\"\x00-\x1f]')  # msgspec takes no field name with one of these
-
-
-@dataclass
-class Rows:
-    """Decoded rows: the values of each in the order of `Contract.fields`; UNSET where a field was not given."""
-
-    values: list[Row]
-    bare: bool  # one row that was not in a list
-    order: list[str] | None = None  # of the names, where the request had none
 
 
 class Contract:
@@ -46,48 +36,20 @@ class Contract:
     """
 
     def __init__(self, schema: Schema, features: FeatureList | None, options: Serve) -> None:
-        self.schema, self.features, self._max_rows = schema, features, options.max_rows
+        self.features, self._max_rows = features, options.max_rows
         looked_up = list(features.columns) if features else []
         self._keys = features.asked_by if features else []
-        self.fields = _fields(schema, features)
+        self.fields = _fields(schema, features, options)
         self.position = {field.name: at for at, field in enumerate(self.fields)}
         self.order = [column.name for column in schema.columns]  # of a row without names
         positions = [self.position[name] for name in self.order if name in looked_up]
         self._fill_from = [(at, looked_up.index(self.fields[at].name)) for at in positions]
         self._get_features = _getter(positions)
         self._get_keys = _getter([self.position[name] for name in self._keys])
-        self._stays_unset = [field.name in looked_up or field.kind == "key" for field in self.fields]
-        self._get_others = _getter([at for at, stays in enumerate(self._stays_unset) if not stays])
-        self._encoder = Encoder(schema, self.fields[: len(schema.columns)])
-        self._checks = RowChecks(self.fields, self._encoder, features, unseen=options.unseen == "allow")
-        self._diagnosis = Diagnosis(
-            self.fields,
-            self._checks,
-            features,
-            target=schema.target,
-            order=self.order,
-            max_rows=options.max_rows,
-        )
-        self._decode_row, self._decode_rows = self._decoders()
-
-    def _decoders(self) -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
-        """Of one row, and of many."""
-        if any(UNSUPPORTED.search(field.name) for field in self.fields):
-            return _refuse, _refuse
-        specs: list[tuple[str, Any, Any]] = []
-        for at, field in enumerate(self.fields):
-            kind: Any = field.types[0]
-            for other in field.types[1:] if field.kind != "number" else ():  # a whole number becomes a float
-                kind |= other
-            kind = kind | None if field.nullable else kind
-            if self._stays_unset[at] or field.nullable:
-                specs.append((f"f{at}", kind | msgspec.UnsetType, UNSET))
-            else:
-                specs.append((f"f{at}", kind, msgspec.NODEFAULT))
-        rename = {f"f{at}": field.name for at, field in enumerate(self.fields)}
-        row = msgspec.defstruct("Row", specs, kw_only=True, forbid_unknown_fields=True, rename=rename, gc=False)
-        rows = msgspec.defstruct("Rows", [("rows", list[row])], forbid_unknown_fields=True)  # type: ignore[valid-type]
-        return msgspec.json.Decoder(row).decode, msgspec.json.Decoder(rows).decode
+        self._get_others = _getter([at for at, field in enumerate(self.fields) if not field.stays_unset])
+        self._encoder = Encoder(self.fields[: len(schema.columns)])
+        self._diagnosis = Diagnosis(self.fields, schema, features, options.max_rows)
+        self._decode_row, self._decode_rows = _decoders(self.fields)
 
     def decode(self, body: bytes, order: list[str] | None = None) -> Rows:
         """The rows of a request.
@@ -102,8 +64,8 @@ class Contract:
         """
         rows = self._decode_quickly(body)
         if rows is None:
-            return Rows(*self._diagnosis.decode(body, order))
-        self._checks.check(rows.values)
+            return self._diagnosis.decode(body, order or self.order)
+        self._diagnosis.check(rows.values)
         return rows
 
     def _decode_quickly(self, body: bytes) -> Rows | None:
@@ -125,8 +87,8 @@ class Contract:
 
     def _with_nulls(self, row: Row) -> Row:
         """What was not given is null, except for what is looked up."""
-        pairs = zip(row, self._stays_unset, strict=True)
-        return tuple([None if value is UNSET and not stays else value for value, stays in pairs])
+        pairs = zip(row, self.fields, strict=True)
+        return tuple([None if value is UNSET and not field.stays_unset else value for value, field in pairs])
 
     def from_dicts(self, rows: list[dict[str, Any]]) -> Rows:
         """Rows that are Python values already.
@@ -141,7 +103,7 @@ class Contract:
         features_of = self._get_features
         return [at for at, row in enumerate(rows.values) if UNSET in features_of(row)]
 
-    def keys(self, rows: Rows, positions: list[int]) -> list[tuple[Any, ...]]:
+    def keys(self, rows: Rows, positions: list[int]) -> list[Row]:
         """By what the features of these rows are looked up, in the order of `FeatureList.asked_by`."""
         keys = [self._get_keys(rows.values[at]) for at in positions]
         if len(self._keys) == 1:
@@ -158,52 +120,65 @@ class Contract:
                     row[position] = features[feature]
             rows.values[at] = tuple(row)
 
-    def matrices(self, rows: Rows) -> dict[str, np.ndarray[Any, Any]]:
+    def matrices(self, rows: Rows) -> Inputs:
         """What the model takes, as `schema.matrices`: `number` float32 (rows, n) and `text` object (rows, m).
 
         Raises:
             Invalid: a number is infinite, which is seen only now.
         """
-        try:
-            return self._encoder.matrices(rows.values)
-        except InfiniteNumber:
-            infinite = (float("inf"), float("-inf"))
-            raise Invalid(
-                [
-                    problem(at, field.name, HUGE)
-                    for at, row in enumerate(rows.values)
-                    for field, value in zip(self.fields, row, strict=True)
-                    if field.kind == "number" and value in infinite
-                ]
-            ) from None
+        return self._encoder.matrices(rows.values)
 
     @property
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema of one row."""
-        nulls = no_null_word(self.schema.nulls, trimmed=self.schema.trims)
-        properties = {}
-        for field in self.fields:
-            is_never_null = not field.nullable and field.column is not None and field.kind == "category"
-            properties[field.name] = field.json_schema | (nulls if is_never_null else {})
+        properties = {field.name: field.json_schema for field in self.fields}
         required = [field.name for field in self.fields if field.required]
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
         return schema | ({"required": required} if required else {})
 
 
-def _fields(schema: Schema, features: FeatureList | None) -> list[Field]:
+def _fields(schema: Schema, features: FeatureList | None, options: Serve) -> list[Field]:
     """First the columns that become numbers, then the categories, then the keys of features."""
-    columns = sorted(schema.columns, key=lambda column: column.kind == "category")
     looked_up = features.columns if features else {}
     fields = []
-    for column in columns:
+    for column in sorted(schema.columns, key=lambda column: column.kind == "category"):
         optional = column.nullable or column.name in looked_up
-        fields.append(Field(column.name, column.kind, column.dtype, not optional, optional, column))
+        fields.append(
+            Field(
+                column.name,
+                column.kind,
+                column.dtype,
+                required=not optional,
+                nullable=optional,
+                is_looked_up=column.name in looked_up,
+                column=column,
+                nulls=tuple(schema.nulls),
+                trims=schema.trims,
+                takes_unseen=options.unseen == "allow",
+            )
+        )
     if features is not None:
         types = {**features.request_types, **features.types}
-        names = {column.name for column in columns}
-        keys = [name for name in features.asked_by if name not in names]
+        keys = [name for name in features.asked_by if name not in {field.name for field in fields}]
         fields += [Field(name, "key", types.get(name, "string"), required=False) for name in keys]
     return fields
+
+
+def _decoders(fields: list[Field]) -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
+    """Of one row, and of many."""
+    if any(UNSUPPORTED.search(field.name) for field in fields):
+        return _refuse, _refuse
+    specs: list[tuple[str, Any, Any]] = []
+    for at, field in enumerate(fields):
+        kinds = field.types if field.kind != "number" else (float,)  # a whole number becomes a float
+        kind: Any = reduce(or_, [*kinds, None] if field.nullable else kinds)
+        is_optional = field.stays_unset or field.nullable
+        default = UNSET if is_optional else msgspec.NODEFAULT
+        specs.append((f"f{at}", kind | msgspec.UnsetType if is_optional else kind, default))
+    rename = {f"f{at}": field.name for at, field in enumerate(fields)}
+    row = msgspec.defstruct("Row", specs, kw_only=True, forbid_unknown_fields=True, rename=rename, gc=False)
+    rows = msgspec.defstruct("Rows", [("rows", list[row])], forbid_unknown_fields=True)  # type: ignore[valid-type]
+    return msgspec.json.Decoder(row).decode, msgspec.json.Decoder(rows).decode
 
 
 def without_looked_up(rows: list[dict[str, Any]], features: FeatureList | None) -> list[dict[str, Any]]:

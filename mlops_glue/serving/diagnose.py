@@ -1,7 +1,8 @@
-"""The second reading of a body that the quick one refused: every problem by row and field, or the rows after all.
+"""What is wrong with a request: what the types of decoded rows do not say, and every problem of a refused body.
 
-It reads JSON as Python does, because msgspec takes the last of two equal keys and does not say where a NaN stands. It
-also reads what clients of a plain FastAPI server send, `{"features": [[…], …]}`: rows without names.
+A body that msgspec refuses is read a second time, by Python's parser: msgspec takes the last of two equal keys and does
+not say where a NaN stands. That reading also takes what clients of a plain FastAPI server send, rows without names:
+`{"features": [[…], …]}`.
 """
 
 from __future__ import annotations
@@ -13,51 +14,75 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mlops_glue.records import FeatureList
-from mlops_glue.serving.checks import Invalid, Malformed, Problem, RowChecks, problem
-from mlops_glue.serving.encoder import Row
-from mlops_glue.serving.fields import UNSET, Field, HugeNumber, name_of_value
+from mlops_glue.schema import Schema
+from mlops_glue.serving.fields import (
+    UNSET,
+    Field,
+    HugeNumber,
+    Invalid,
+    Malformed,
+    Row,
+    RowProblem,
+    Rows,
+    name_of_value,
+    problem,
+)
 from mlops_glue.suggest import did_you_mean
 
 LISTED = "features"  # the key of rows without names
-MOST_PROBLEMS = 1000
-MOST_ORDER = 800  # characters of the column names in a problem
-MOST_DIGITS = 400  # of a whole number; a float has 309
+MAX_PROBLEMS = 1000
+MAX_ORDER = 800  # characters of the column names in a problem
+MAX_DIGITS = 400  # of a whole number; a float has 309
 TWICE = "stands twice in one object"
 
 
 class Diagnosis:
-    """Reads bodies slowly.
+    """Finds what is wrong with requests to one model."""
 
-    Args:
-        fields: of a row.
-        checks: what the types do not say.
-        features: those of the columns that Feast has.
-        target: of the model; a row that has it gets a word about it.
-        order: the columns as a row without names has them.
-        max_rows: of a request.
-    """
+    def __init__(self, fields: Sequence[Field], schema: Schema, features: FeatureList | None, max_rows: int) -> None:
+        self._fields, self._schema, self._features, self._max_rows = fields, schema, features, max_rows
+        self._position = {field.name: at for at, field in enumerate(fields)}
+        self._checked = [(at, field) for at, field in enumerate(fields) if field.needs_check]
+        self._sound = [(at, field.known) for at, field in self._checked]
+        self._keys = [self._position[name] for name in features.asked_by] if features else []
+        self._needs = _needs(features) if features else {}
+        self._are_all_sound = not self._checked and not self._needs
 
-    def __init__(
-        self,
-        fields: Sequence[Field],
-        checks: RowChecks,
-        features: FeatureList | None,
-        *,
-        target: str,
-        order: list[str],
-        max_rows: int,
-    ) -> None:
-        self._fields, self._checks, self._features = fields, checks, features
-        self._target, self._order, self._max_rows = target, order, max_rows
-        self._names = {field.name for field in fields}
-        self._looked_up = set(features.columns) if features else set()
+    def check(self, rows: Sequence[Row]) -> None:
+        """Find what is wrong with rows that have the right types.
 
-    def decode(self, body: bytes, order: list[str] | None) -> tuple[list[Row], bool, list[str] | None]:
-        """The rows of a request, whether it is one bare row, and the order of names that the request left out.
+        Raises:
+            Invalid: something is.
+        """
+        if self._are_all_sound:
+            return
+        doubtful = [(at, row) for at, row in enumerate(rows) if not self._is_sound(row)]
+        if problems := [found for at, row in doubtful for found in self._value_problems(at, row)]:
+            raise Invalid(problems)
 
-        Args:
-            body: of the request.
-            order: of the values in a row without names, where it is another version's.
+    def _is_sound(self, row: Row) -> bool:
+        """Has the row all keys and, where words are checked, words of the training data? Most need no closer look."""
+        for at, known in self._sound:
+            if row[at] not in known:
+                return False
+        return not any(row[at] is UNSET for at in self._keys)
+
+    def _value_problems(self, at: int, row: Row) -> Iterator[RowProblem]:
+        """What is wrong with a row that has the right types."""
+        for position, field in self._checked:
+            value = row[position]
+            if value is not None and value is not UNSET and (reason := field.value_problem(value)):
+                yield problem(at, field.name, reason)
+        if not any(row[position] is UNSET for position in self._keys):
+            return
+        for column, keys in self._needs.items():
+            if row[self._position[column]] is UNSET:
+                for key in keys:
+                    if row[self._position[key]] is UNSET:
+                        yield problem(at, key, f"is required to look up {column}, which is not given")
+
+    def decode(self, body: bytes, order: list[str]) -> Rows:
+        """The rows of a request; `order` is that of the values in a row without names.
 
         Raises:
             Malformed: it is not JSON.
@@ -65,13 +90,13 @@ class Diagnosis:
         """
         tree = _parse(body)
         if isinstance(tree, dict) and isinstance(tree.get("rows"), list):
-            return self.rows(tree["rows"], self._problems_around(tree, "rows", tree["rows"])), False, None
-        if isinstance(tree, dict) and LISTED in tree and (LISTED not in self._names or isinstance(tree[LISTED], list)):
-            order = order or self._order
-            return self._rows_without_names(tree, order), False, order
-        return self.rows([tree], []), True, None
+            return Rows(self.rows(tree["rows"], self._problems_around(tree, "rows", tree["rows"])), bare=False)
+        is_column = LISTED in self._position
+        if isinstance(tree, dict) and LISTED in tree and (not is_column or isinstance(tree[LISTED], list)):
+            return Rows(self._rows_without_names(tree, order), bare=False, order=order)
+        return Rows(self.rows([tree], []), bare=True)
 
-    def rows(self, rows: list[Any], problems: list[Problem]) -> list[Row]:
+    def rows(self, rows: list[Any], problems: list[RowProblem]) -> list[Row]:
         """Rows as Python has them from JSON.
 
         Args:
@@ -85,7 +110,7 @@ class Diagnosis:
             problems.append(problem(None, "rows", "must have at least one row"))
         decoded = []
         for at, row in enumerate(rows):
-            if len(problems) >= MOST_PROBLEMS:
+            if len(problems) >= MAX_PROBLEMS:
                 break
             if row is UNSET:
                 continue
@@ -96,24 +121,23 @@ class Diagnosis:
             problems += found
             if not found:
                 decoded.append(tuple(self._value(row, field) for field in self._fields))
-                problems += self._checks.problems(at, decoded[-1])
+                problems += self._value_problems(at, decoded[-1])
         if problems:
             raise Invalid(problems)
         return decoded
 
     def _value(self, row: dict[str, Any], field: Field) -> Any:
-        unset = UNSET if field.name in self._looked_up or field.kind == "key" else None
-        value = row.get(field.name, unset)
+        value = row.get(field.name, UNSET if field.stays_unset else None)
         return float(value) if field.kind == "number" and isinstance(value, int) else value
 
-    def _field_problems(self, at: int, row: dict[str, Any]) -> Iterator[Problem]:
+    def _field_problems(self, at: int, row: dict[str, Any]) -> Iterator[RowProblem]:
         """Fields that are missing, unknown or of a wrong type."""
         for name in getattr(row, "twice", ()):
             yield problem(at, name, TWICE)
         for name in row:
-            if name not in self._names:
-                is_target = name == self._target
-                hint = "is the target" if is_target else did_you_mean(name[:80], [f.name for f in self._fields])
+            if name not in self._position:
+                is_target = name == self._schema.target
+                hint = "is the target" if is_target else did_you_mean(name[:80], list(self._position))
                 yield problem(at, name, f"unknown field ({hint})")
         for field in self._fields:
             if field.name not in row:
@@ -123,7 +147,7 @@ class Diagnosis:
             if reason:
                 yield problem(at, field.name, reason)
 
-    def _problems_around(self, tree: dict[str, Any], key: str, rows: list[Any]) -> list[Problem]:
+    def _problems_around(self, tree: dict[str, Any], key: str, rows: list[Any]) -> list[RowProblem]:
         """What is wrong with the object that holds the rows.
 
         Raises:
@@ -139,30 +163,44 @@ class Diagnosis:
     def _rows_without_names(self, tree: dict[str, Any], order: list[str]) -> list[Row]:
         """Each value of a row, or of one row alone, gets the name at its position in the order."""
         given = tree[LISTED]
+        refusal = None
         if self._features is not None:
             names = ", ".join(f'"{name}": …' for name in self._features.asked_by)
-            reason = f'needs names, because features are looked up: send {{"rows": [{{{names}}}, …]}}'
-            raise Invalid([problem(None, LISTED, reason)])
-        if given == []:
-            raise Invalid([problem(None, LISTED, "must have at least one row")])
-        if not isinstance(given, list):
-            raise Invalid([problem(None, LISTED, f"must be an array of rows, not {name_of_value(given)}")])
+            refusal = f'needs names, because features are looked up: send {{"rows": [{{{names}}}, …]}}'
+        elif given == []:
+            refusal = "must have at least one row"
+        elif not isinstance(given, list):
+            refusal = f"must be an array of rows, not {name_of_value(given)}"
+        if refusal is not None:
+            raise Invalid([problem(None, LISTED, refusal)])
         rows = given if any(isinstance(row, list) for row in given) else [given]
         problems = self._problems_around(tree, LISTED, rows)
         names = ", ".join(order)
-        names = names if len(names) <= MOST_ORDER else f"{names[:MOST_ORDER]}… (GET /model has all)"
+        names = names if len(names) <= MAX_ORDER else f"{names[:MAX_ORDER]}… (GET /model has all)"
         named: list[Any] = []
         for at, row in enumerate(rows):
-            if len(problems) >= MOST_PROBLEMS:
+            if len(problems) >= MAX_PROBLEMS:
                 break
-            fits = isinstance(row, list) and len(row) == len(order)
-            named.append(dict(zip(order, row, strict=True)) if fits else UNSET)
-            if not isinstance(row, list):
-                problems.append(problem(at, None, f"a row is an array, not {name_of_value(row)}"))
-            elif not fits:
+            if isinstance(row, list) and len(row) == len(order):
+                named.append(dict(zip(order, row, strict=True)))
+                continue
+            named.append(UNSET)
+            reason = f"a row is an array, not {name_of_value(row)}"
+            if isinstance(row, list):
                 reason = f"must have {len(order)} values, not {len(row)}, in this order: {names}"
-                problems.append(problem(at, None, reason))
+            problems.append(problem(at, None, reason))
         return self.rows(named, problems)
+
+
+def _needs(features: FeatureList) -> dict[str, list[str]]:
+    """By column: the keys and request columns without which it cannot be looked up."""
+    views = {view.name: view for view in features.views}
+    needs = {}
+    for column, ref in features.columns.items():
+        view = views[ref.partition(":")[0]]
+        every = dict.fromkeys([*features.keys, *features.request]) if view.on_demand else view.keys.values()
+        needs[column] = list(every)
+    return needs
 
 
 class _RepeatingDict(dict[str, Any]):
@@ -181,7 +219,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> Any:
-    return int(digits) if len(digits) <= MOST_DIGITS and math.isfinite(float(digits)) else HugeNumber()
+    return int(digits) if len(digits) <= MAX_DIGITS and math.isfinite(float(digits)) else HugeNumber()
 
 
 def _fraction(digits: str) -> Any:

@@ -1,28 +1,83 @@
-"""One field of a row: which JSON values it takes, and how a value becomes text, a truth or a moment."""
+"""One field of a row: which JSON values it takes, and what the model is given for them."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, TypedDict
 
 import msgspec
 import numpy as np
 
 from mlops_glue.schema import Column
-from mlops_glue.words import FALSE, TRUE, format_number, to_micros
+from mlops_glue.words import (
+    FALSE,
+    INEXACT_INTEGER,
+    MAX_EXACT_INTEGER,
+    TRUE,
+    canonical_category,
+    clean_word,
+    format_number,
+    parse_boolean,
+    to_micros,
+)
 
 UNSET = msgspec.UNSET  # the request did not give the field
 JSON_NAMES = {float: "number", int: "integer", str: "string", bool: "boolean"}
-NAMES_OF_VALUES = {int: "a number", float: "a number", str: "a string", list: "an array", dict: "an object"}
+NAMES_OF_VALUES = {bool: "a boolean", str: "a string", list: "an array", dict: "an object", type(None): "null"}
 INT64 = (-(1 << 63), (1 << 63) - 1)
+MAX_WHOLE = (1 << 64) - 1  # that the prediction log can hold
+NOT_64_BITS = "must be a whole number of 64 bits"
 HUGE = "is NaN, infinite or too large"
-MOST_LISTED = 50  # categories in a description
+MAX_LISTED = 50  # categories in a description
+
+Row = tuple[Any, ...]  # values in the order of `Contract.fields`
+
+
+@dataclass
+class Rows:
+    """Decoded rows: the values of each in the order of `Contract.fields`; UNSET where a field was not given."""
+
+    values: list[Row]
+    bare: bool  # one row that was not in a list
+    order: list[str] | None = None  # of the names, where the request had none
+
+
+class RowProblem(TypedDict):
+    """One thing that is wrong with a request."""
+
+    row: int | None  # from 0; None: it is about the body as a whole
+    field: str | None
+    problem: str
+
+
+class Malformed(Exception):
+    """The body is not JSON."""
+
+
+class Invalid(Exception):
+    """Values that the model does not take."""
+
+    def __init__(self, problems: list[RowProblem]) -> None:
+        super().__init__(f"{len(problems)} problems")
+        self.problems = problems
 
 
 class HugeNumber:
     """Stands for a number of JSON that no float holds."""
+
+
+def problem(row: int | None, field: str | None, reason: str) -> RowProblem:
+    """One problem. The name of an unknown field is the sender's: it is cut, and what is no text in it is replaced."""
+    name = field and field[:80].encode("utf-8", "replace").decode()
+    return {"row": row, "field": name, "problem": reason}
+
+
+def name_of_value(value: Any) -> str:
+    """What kind of JSON a value is, with its article."""
+    return NAMES_OF_VALUES.get(type(value), "a number")
 
 
 @dataclass(frozen=True)
@@ -34,19 +89,34 @@ class Field:
     dtype: str = ""  # Arrow's name of its type in training
     required: bool = True
     nullable: bool = True
+    is_looked_up: bool = False  # in the online store, where the request does not give it
     column: Column | None = None  # of the model
+    nulls: tuple[str, ...] = ()  # words that stand for null
+    trims: bool = True  # are blanks around a word ignored?
+    takes_unseen: bool = True  # may a category be one that training did not have?
 
     @property
     def day_first(self) -> bool | None:
         """The order of day and month in a date that is text."""
         return self.column.day_first if self.column is not None else False
 
+    @cached_property
+    def stays_unset(self) -> bool:
+        """Does it stay UNSET where it is not given? Any other field is null then."""
+        return self.is_looked_up or self.kind == "key"
+
     @property
     def is_whole(self) -> bool:
         """Was it a whole number in training?"""
         return self.dtype.startswith(("int", "uint"))
 
-    @property
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The categories of the training data; empty where they were too many to be kept."""
+        column = self.column
+        return frozenset(column.categories or ()) if column is not None and self.kind == "category" else frozenset()
+
+    @cached_property
     def types(self) -> tuple[type, ...]:
         """The Python types that its JSON values may have, null aside."""
         fraction, is_bool = self.dtype in ("double", "float"), self.dtype == "bool"
@@ -66,31 +136,37 @@ class Field:
         return [JSON_NAMES[kind] for kind in self.types if kind is not int or float not in self.types]
 
     @property
+    def is_never_null(self) -> bool:
+        """Is it refused where its word stands for null?"""
+        return not self.nullable and self.column is not None and str in self.types
+
+    @property
     def json_schema(self) -> dict[str, Any]:
         """The field in the OpenAPI document."""
-        null = ["null"] if self.nullable else []
+        null, column = ["null"] if self.nullable else [], self.column
         if self.kind == "boolean" and self.types != (bool,):
             words = "|".join("".join(f"[{c}{c.upper()}]" for c in w) for w in sorted(TRUE | FALSE) if w.isalpha())
             other = {"type": "string", "pattern": f"^(?:{words})$"} if str in self.types else {"enum": [0, 1]}
             return {"anyOf": [{"type": "boolean"}, other, *({"type": name} for name in null)]}
         names = [*self.type_names, *null]
         schema: dict[str, Any] = {"type": names if len(names) > 1 else names[0]}
-        if self.kind == "datetime":
-            schema |= self._date_format()
+        if self.kind == "datetime" and self.dtype == "string" and self.day_first is not None:
+            schema["description"] = f"as in training, {'day' if self.day_first else 'month'} first, or ISO 8601"
+        elif self.kind == "datetime":
+            schema |= {"format": "date-time", "description": "ISO 8601; without an offset it is UTC"}
         if self.kind == "key" and int in self.types:
             schema |= {"minimum": INT64[0], "maximum": INT64[1]}
-        column = self.column
         if column is not None and self.kind == "number" and column.minimum is not None:
             schema["description"] = f"in training from {column.minimum:g} to {column.maximum:g}"
-        if column is not None and column.categories and len(column.categories) <= MOST_LISTED:
+        if column is not None and column.categories and len(column.categories) <= MAX_LISTED:
             schema["description"] = "in training: " + ", ".join(column.categories)
+        if self.kind == "category" and self.is_never_null:
+            words = "|".join(
+                re.sub(r"([][\\^$.|?*+(){}])", r"\\\1", word) for word in self.nulls
+            )  # as ECMA-262 escapes
+            blank = r"[\s\x1c-\x1f]*" if self.trims else ""  # what `str.strip` takes away
+            schema["not"] = {"type": "string", "pattern": f"^{blank}({words}){blank}$"}
         return schema
-
-    def _date_format(self) -> dict[str, str]:
-        if self.column is not None and self.day_first is not None and self.dtype == "string":
-            first = "day" if self.day_first else "month"
-            return {"description": f"as in training, {first} first, or ISO 8601"}
-        return {"format": "date-time", "description": "ISO 8601; without an offset it is UTC"}
 
     def type_problem(self, value: Any) -> str | None:
         """Why a value of JSON is not of the field's type."""
@@ -106,19 +182,46 @@ class Field:
             return "is no text: it has half a surrogate pair"
         return None
 
+    @property
+    def needs_check(self) -> bool:
+        """Is there a value of the right type that `value_problem` refuses?"""
+        is_limited = not self.takes_unseen and bool(self.known)
+        has_words = self.kind == "datetime" or (self.kind == "boolean" and self.types != (bool,))
+        has_whole_numbers = self.kind in ("key", "category") and int in self.types
+        return is_limited or has_words or has_whole_numbers or self.is_never_null
 
-def name_of_value(value: Any) -> str:
-    """What kind of JSON a value is, with its article."""
-    if isinstance(value, bool):
-        return "a boolean"
-    return NAMES_OF_VALUES.get(type(value), "null" if value is None else "a number")
+    def value_problem(self, value: Any) -> str | None:
+        """Why the model does not take a value that has the right type and is not null."""
+        if self.column is not None and isinstance(value, str) and not self.word(value):
+            return None if self.nullable else "must not be null, and that is what this word says"
+        if self.kind == "datetime":
+            or_else = ", or as in training" if self.dtype == "string" else ""
+            is_date = to_micros(value, self.day_first) is not None
+            return None if is_date else f"must be a date or time in ISO 8601{or_else}"
+        if self.kind == "boolean":
+            return None if as_truth(value) is not None else "must be true or false"
+        if isinstance(value, float) and self.is_whole and abs(value) >= MAX_EXACT_INTEGER:
+            return INEXACT_INTEGER
+        most = INT64[1] if self.kind == "key" else MAX_WHOLE
+        if isinstance(value, int) and not INT64[0] <= value <= most:
+            return NOT_64_BITS
+        if self.takes_unseen or not self.known or self.category(value) in self.known:
+            return None
+        return f"is not one of the {len(self.known)} categories of the training data"
 
+    def word(self, value: str | None) -> str:
+        """Text as a category of the model; empty where it stands for null."""
+        if value is None or not self.trims:
+            return "" if value is None or value in self.nulls else value
+        return clean_word(value, self.nulls) or ""
 
-def no_null_word(nulls: list[str], *, trimmed: bool) -> dict[str, Any]:
-    """JSON Schema of text that is none of the words that stand for null."""
-    words = "|".join(re.sub(r"([][\\^$.|?*+(){}])", r"\\\1", word) for word in nulls)  # as ECMA-262 escapes
-    blank = r"[\s\x1c-\x1f]*" if trimmed else ""  # what `str.strip` takes away
-    return {"not": {"type": "string", "pattern": f"^{blank}({words}){blank}$"}}
+    def category(self, value: Any) -> str:
+        """Any value of a category as the model knows it; empty is null."""
+        if value is None or isinstance(value, str):
+            return canonical_category(self.word(value), self.dtype)
+        if self.dtype in ("double", "float") and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        return as_text(value)
 
 
 def as_text(value: Any) -> str:
@@ -130,10 +233,9 @@ def as_text(value: Any) -> str:
     return str(value) if isinstance(value, int) else format_number(value)
 
 
-def as_truth(value: Any) -> float | None:
-    """1 or 0 as in training; None where the value is neither."""
-    word = as_text(value).strip().lower() if value is not None else ""
-    return 1.0 if word in TRUE else 0.0 if word in FALSE else None
+def as_truth(value: Any) -> bool | None:
+    """True or false as in training; None where the value is neither."""
+    return None if value is None else parse_boolean(as_text(value).strip())
 
 
 def as_micros(value: Any, day_first: bool | None = False) -> int | None:

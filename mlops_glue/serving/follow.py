@@ -6,22 +6,19 @@ What it finds goes to the file `DESIRED`; what is wrong goes to a file of proble
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from mlops_glue import files
 from mlops_glue.errors import GlueError, brief
 from mlops_glue.records import Servable
+from mlops_glue.serving.access_log import AccessLog
 from mlops_glue.serving.backoff import Backoff
 from mlops_glue.serving.metrics import Counters
 from mlops_glue.serving.settings import DESIRED, PROBLEM, Settings
-from mlops_glue.serving.slots import read_desired, read_state
+from mlops_glue.serving.slots import read_desired
 
-TRIAL = "trial.json"  # the version on trial; a file that is found at the start means that the trial killed its process
 FIRST_S, LONGEST_S = 10.0, 300.0  # between two trials of a version that could not be served
 
 
@@ -42,30 +39,21 @@ class Follower:
         bring: Callable[[int], Servable],
         on_champion: Callable[[Servable], None],
     ) -> None:
-        assert settings.state is not None
-        self._ask, self._bring, self._on_champion = ask, bring, on_champion
-        self._state, self._first = Path(settings.state), settings.first
+        self._settings, self._ask, self._bring, self._on_champion = settings, ask, bring, on_champion
         canary = settings.options.canary
         aliases = (settings.alias, settings.options.shadow, canary.alias if canary else None)
         self._aliases = list(dict.fromkeys(alias for alias in aliases if alias is not None))
-        self._counters = Counters(self._state)
-        self._desired = read_desired(self._state)
+        self._counters, self._log = Counters(settings.state), AccessLog()
+        self._desired = read_desired(settings.state)
         if settings.alias is not None:
             self._desired.setdefault(settings.alias, settings.first)
         self._failures: dict[int, tuple[Backoff, str]] = {}  # by version: when to try it again, and the reason
-        if killed := read_state(self._state / TRIAL):
-            self._fail(int(killed["version"]), "its trial ended the process that tried it")
 
-    def run(self, poll_s: float, parent: int, at_once: bool) -> None:
-        """Ask until the process that started this one is gone.
-
-        Args:
-            poll_s: between two questions.
-            parent: the id of that process.
-            at_once: ask before the first wait.
-        """
+    def run(self, at_once: bool) -> None:
+        """Ask until the process that started this one is gone; `at_once`: before the first wait."""
+        poll_s = self._settings.options.poll_s
         due = time.monotonic() + (0.0 if at_once else poll_s)
-        while os.getppid() == parent:
+        while os.getppid() == self._settings.parent:
             if time.monotonic() < due:
                 time.sleep(min(0.2, poll_s))
                 continue
@@ -81,16 +69,17 @@ class Follower:
             except Exception as error:
                 problem = f"the registry cannot be asked: {_reason(error)}"
             problems += [problem] if problem else []
-        for version in (*self._desired.values(), self._first):
+        for version in (*self._desired.values(), self._settings.first):
             with contextlib.suppress(OSError):
                 os.utime(version.folder)  # a folder in use is not cleaned up
-        place = self._state / f"registry{PROBLEM}"
+        place = self._settings.state / f"registry{PROBLEM}"
         with contextlib.suppress(OSError):
             if problems:
                 files.write_text(place, "; ".join(dict.fromkeys(problems)) + "\n")
             else:
                 place.unlink(missing_ok=True)
         self._counters.write()
+        self._log.flush()
 
     def _look_at(self, alias: str) -> str | None:
         """Follow one alias; returns what is wrong with it."""
@@ -104,41 +93,26 @@ class Follower:
             return None
         if current is not None and current.version == version:
             return None
-        if version not in self._failures or self._failures[version][0].is_due:
-            found = self._try(version)
-            if found is not None:
-                self._desired[alias] = found
+        backoff, _ = self._failures.get(version) or (Backoff(FIRST_S, LONGEST_S), "")
+        if backoff.is_due:
+            try:
+                self._desired[alias] = self._bring(version)
+            except Exception as error:
+                backoff.fail()
+                self._failures[version] = (backoff, _reason(error))
+                self._counters.add("glue_model_reload_failures_total")
+                self._log.note(not_taken_over=f"v{version}: {_reason(error)}")
+            else:
+                self._failures.pop(version, None)
                 self._write_desired()
                 if alias == "champion":
-                    self._on_champion(found)
+                    self._on_champion(self._desired[alias])
                 return None
         return f"{alias} v{version} is not served: {self._failures[version][1]}"
 
-    def _try(self, version: int) -> Servable | None:
-        """The version, if it can be served."""
-        try:
-            files.write_json(self._state / TRIAL, {"version": version})
-            found = self._bring(version)
-        except Exception as error:
-            self._fail(version, _reason(error))
-            return None
-        finally:
-            (self._state / TRIAL).unlink(missing_ok=True)
-        self._failures.pop(version, None)
-        return found
-
-    def _fail(self, version: int, reason: str) -> None:
-        backoff, _ = self._failures.get(version) or (Backoff(FIRST_S, LONGEST_S), "")
-        backoff.fail()
-        self._failures[version] = (backoff, reason)
-        self._counters.add("glue_model_reload_failures_total")
-        line = {"time": round(time.time(), 3), "not_taken_over": f"v{version}: {reason}"}
-        sys.stderr.write(json.dumps(line, ensure_ascii=False) + "\n")
-        sys.stderr.flush()
-
     def _write_desired(self) -> None:
         found = {alias: version.to_dict() for alias, version in self._desired.items()}
-        files.write_json(self._state / DESIRED, found)
+        files.write_json(self._settings.state / DESIRED, found)
 
 
 def _reason(error: Exception) -> str:

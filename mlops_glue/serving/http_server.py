@@ -7,6 +7,10 @@ import ipaddress
 import socket
 from typing import Any
 
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
 from mlops_glue.errors import UsageError, system_error
 from mlops_glue.serving.app import with_cors
 from mlops_glue.serving.settings import Settings
@@ -53,8 +57,6 @@ def is_loopback(host: str) -> bool:
 
 def run_worker(settings: Settings, listening: socket.socket) -> None:
     """A worker: one process that answers."""
-    import uvicorn
-
     config = uvicorn.Config(
         with_cors(Worker(settings), settings.options.cors),
         access_log=False,
@@ -64,7 +66,7 @@ def run_worker(settings: Settings, listening: socket.socket) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         backlog=BACKLOG,
         lifespan="on",
-        http=plain_http(),
+        http=PlainHttp,
         ws="none",
         proxy_headers=False,  # nothing here asks who the client is
     )
@@ -72,11 +74,7 @@ def run_worker(settings: Settings, listening: socket.socket) -> None:
 
 
 class OnePacketTransport:
-    """A transport that sends the head of an answer with its body: one system call and one packet instead of two.
-
-    Args:
-        transport: of the connection; all but writing is its own.
-    """
+    """A transport that sends the head of an answer with its body: one system call and one packet instead of two."""
 
     def __init__(self, transport: Any) -> None:
         self._transport, self._head = transport, b""
@@ -103,45 +101,43 @@ class OnePacketTransport:
         self._transport.close()
 
 
-def plain_http() -> type[Any]:
+class PlainHttp(HttpToolsProtocol):
     """Uvicorn's HTTP/1.1, to which a request to upgrade (WebSocket, h2c) is one like any other: RFC 9110, 7.8.
 
     Uvicorn itself passes such a request on without its body, or to a WebSocket that nobody serves,
     which breaks its graceful end. Here the request begins anew without what asks for the upgrade.
     """
-    import httptools
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    class PlainHttp(HttpToolsProtocol):
-        def connection_made(self, transport: Any) -> None:
-            self._one_packet = OnePacketTransport(transport)
-            super().connection_made(self._one_packet)  # type: ignore[arg-type]
+    def connection_made(self, transport: Any) -> None:
+        """Send what is written in as few packets as possible."""
+        self._one_packet = OnePacketTransport(transport)
+        super().connection_made(self._one_packet)  # type: ignore[arg-type]
 
-        def on_response_complete(self) -> None:
-            self._one_packet.flush()
-            super().on_response_complete()
+    def on_response_complete(self) -> None:
+        """Send a head that no body follows."""
+        self._one_packet.flush()
+        super().on_response_complete()
 
-        def _should_upgrade(self) -> bool:
-            return True  # whoever calls this drops the request, which `data_received` takes up
+    def _should_upgrade(self) -> bool:
+        return True  # whoever calls this drops the request, which `data_received` takes up
 
-        def data_received(self, data: bytes) -> None:
-            self._unset_keepalive_if_required()
-            while True:
-                try:
-                    self.parser.feed_data(data)
+    def data_received(self, data: bytes) -> None:
+        """Parse; a request to upgrade once more, without that."""
+        self._unset_keepalive_if_required()
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                method = self.parser.get_method()
+                if method == b"CONNECT":
+                    self.send_400_response("This is no proxy.")
                     return
-                except httptools.HttpParserUpgrade as upgrade:
-                    method = self.parser.get_method()
-                    if method == b"CONNECT":
-                        self.send_400_response("This is no proxy.")
-                        return
-                    headers = [(n, v) for n, v in self.headers if n not in (b"upgrade", b"http2-settings")]
-                    head = b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode())
-                    head += b"".join(b"%b: %b\r\n" % header for header in headers)
-                    data = head + b"\r\n" + data[upgrade.args[0] :]
-                    self.parser = httptools.HttpRequestParser(self)
-                except httptools.HttpParserError:
-                    self.send_400_response("Invalid HTTP request received.")
-                    return
-
-    return PlainHttp
+                headers = [(n, v) for n, v in self.headers if n not in (b"upgrade", b"http2-settings")]
+                head = b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode())
+                head += b"".join(b"%b: %b\r\n" % header for header in headers)
+                data = head + b"\r\n" + data[upgrade.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)
+            except httptools.HttpParserError:
+                self.send_400_response("Invalid HTTP request received.")
+                return

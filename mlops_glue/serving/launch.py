@@ -9,43 +9,29 @@ import os
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, secrets
-from mlops_glue.errors import MissingExtra, UsageError
+from mlops_glue.errors import UsageError
 from mlops_glue.records import Servable
 from mlops_glue.serving import http_server, initial
 from mlops_glue.serving.initial import follow_registry
 from mlops_glue.serving.model import Model
 from mlops_glue.serving.settings import PROBLEM, Settings
-from mlops_glue.serving.ship import Shipping, ship
-from mlops_glue.serving.slots import load_and_self_test
+from mlops_glue.serving.ship import ship
+from mlops_glue.serving.slots import load
 from mlops_glue.serving.supervisor import ManagedProcess, Supervisor
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a server runs."""
-
-    command: str  # that starts it
-    root: Path  # the project, or the folder where a package keeps its log
-    examples: Path | None = None  # folder of requests that are too long to paste
-    env: str | None = None  # an entry of `environments`
-    registry_error: str | None = None  # why the registry could not be asked at the start
-
-
-Served = tuple[Settings, Place]
-
-
 @contextlib.contextmanager
 def project(
     root: Path, given: dict[str, Any], version: int | None, env: str | None, *, check: bool, insecure: bool
-) -> Iterator[Served]:
+) -> Iterator[Settings]:
     """A version of the project's registry.
 
     Args:
@@ -62,18 +48,26 @@ def project(
     check_keys(options)
     if not check:
         check_open(options, insecure)
-    with initial.state_folder(root) as state:
-        first, registry_error = initial.initial_version(root, config, env, version, state)
-        alias = "champion" if version is None else None
-        spool = prepared_spool(root, options)
-        settings = Settings(first, config.model_name, alias, options, state=str(state), spool=spool)
-        yield settings, Place("glue serve", root, root / layout.SERVED, env, registry_error)
+    with tempfile.TemporaryDirectory(prefix="glue-serve-") as scratch:
+        first, registry_error = initial.initial_version(root, config, env, version)
+        yield Settings(
+            first,
+            config.model_name,
+            Path(scratch),
+            "champion" if version is None else None,
+            options,
+            spool=prepared_spool(root, options),
+            root=root,
+            env=env,
+            examples=root / layout.SERVED,
+            registry_error=registry_error,
+        )
 
 
 @contextlib.contextmanager
 def package(
     folder: Path, given: dict[str, Any], online_store: str | None, state: str | None, *, check: bool, insecure: bool
-) -> Iterator[Served]:
+) -> Iterator[Settings]:
     """What `glue package` wrote: no project, no registry, no MLflow.
 
     Args:
@@ -97,18 +91,17 @@ def package(
     if about["online_store"]:
         path = online_store or str(folder / "online_store.db")
         store = {"type": "embedded", "options": {**about["online_store"], "path": path}}
-    state = None if check else state or os.environ.get("GLUE_STATE")
-    if not check:
-        check_keys(options)
-        check_open(options, insecure)
-        if options.prediction_log and not state and not Path(options.prediction_log).is_absolute():
-            log.warning("warning: the prediction log ends with this process; a folder that stays: --state DIR")
     first = Servable(about["version"], str(folder / "bundle"), about["digest"], about["fingerprint"], store)
-    with tempfile.TemporaryDirectory() as scratch:
-        root = Path(state or scratch)
-        spool = None if check else prepared_spool(root, options)
-        settings = Settings(first, about["name"], None, options, state=scratch, spool=spool)
-        yield settings, Place(f"python {shlex.quote(str(folder))}", root)
+    with tempfile.TemporaryDirectory(prefix="glue-serve-") as scratch:
+        root, spool = Path(state or os.environ.get("GLUE_STATE") or scratch), None
+        if not check:
+            check_keys(options)
+            check_open(options, insecure)
+            spool = prepared_spool(root, options)
+            if options.prediction_log and root == Path(scratch) and not Path(options.prediction_log).is_absolute():
+                log.warning("warning: the prediction log ends with this process; a folder that stays: --state DIR")
+        command = f"python {shlex.quote(str(folder))}"
+        yield Settings(first, about["name"], Path(scratch), None, options, spool=spool, command=command, root=root)
 
 
 def check_keys(options: configs.Serve) -> None:
@@ -139,7 +132,7 @@ def check_open(options: configs.Serve, insecure: bool) -> None:
         )
 
 
-def prepared_spool(root: Path, options: configs.Serve) -> str | None:
+def prepared_spool(root: Path, options: configs.Serve) -> Path | None:
     """The folder where predictions wait to be shipped; None where they are not logged.
 
     Raises:
@@ -152,33 +145,19 @@ def prepared_spool(root: Path, options: configs.Serve) -> str | None:
         configs.resolve(options.log.hash_key, "serve.log.hash_key")
     spool = root / layout.SPOOL
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return str(spool)
+    return spool
 
 
-def run(settings: Settings, place: Place, announce: Callable[[Model, str], None]) -> int:
-    """Answer until told to stop.
-
-    Args:
-        settings: of each worker.
-        place: where the server runs.
-        announce: called with the model and the server's URL, before the first request is answered.
-
-    Returns:
-        The exit code.
-    """
-    try:
-        import uvicorn  # noqa: F401 - here, so that no worker needs to
-    except ImportError as error:
-        raise MissingExtra("uvicorn", "serving") from error
-    assert settings.state is not None
-    state, options = Path(settings.state), settings.options
-    settings = replace(settings, parent=os.getpid())
-    if place.registry_error is not None:  # the process that follows the registry removes this when it can ask
-        reason = f"the registry could not be asked: {place.registry_error}; this is what was served last"
-        files.write_text(state / f"registry{PROBLEM}", reason + "\n")
+def run(settings: Settings, announce: Callable[[Model, str], None]) -> int:
+    """Answer until told to stop; returns the exit code. `announce` is called with the model and the server's URL."""
+    options, settings = settings.options, replace(settings, parent=os.getpid())
+    if settings.registry_error is not None:  # the process that follows the registry removes this when it can ask
+        reason = f"the registry could not be asked: {settings.registry_error}; this is what was served last"
+        files.write_text(settings.state / f"registry{PROBLEM}", reason + "\n")
     with http_server.listen(options.host, options.port) as listening:
         # before any worker loads it: what is wrong is reported once, in one line
-        model = load_and_self_test(settings, settings.first)
+        model = load(settings, settings.first)
+        model.self_test()
         announce(model, http_server.url_of(*listening.getsockname()[:2]))
         del model
         gc.collect()
@@ -186,20 +165,19 @@ def run(settings: Settings, place: Place, announce: Callable[[Model, str], None]
             ManagedProcess(f"worker {n + 1}", http_server.run_worker, (settings, listening))
             for n in range(options.workers)
         ]
-        return Supervisor(workers, _sidecars(settings, place), state).run(options.drain_s, options.shutdown_s)
+        supervisor = Supervisor(workers, _sidecars(settings), settings.state)
+        return supervisor.run(options.drain_s, options.shutdown_s)
 
 
-def _sidecars(settings: Settings, place: Place) -> list[ManagedProcess]:
+def _sidecars(settings: Settings) -> list[ManagedProcess]:
     """The processes that do not answer: one asks the registry, one ships the log."""
     options, sidecars = settings.options, []
-    others = bool(options.shadow or options.canary)
-    if settings.alias is not None or others:
-        at_once = others or place.registry_error is not None
-        arguments = (place.root, place.env, settings, os.getpid(), at_once)
-        sidecars.append(ManagedProcess("registry watch", follow_registry, arguments))
+    has_others = bool(options.shadow or options.canary)
+    if settings.alias is not None or has_others:
+        at_once = has_others or settings.registry_error is not None
+        sidecars.append(ManagedProcess("registry watch", follow_registry, (settings, at_once)))
     if settings.spool is not None and options.prediction_log is not None:
         to = configs.resolve(options.prediction_log, "serve.prediction_log")
-        destination = to if "://" in to else str(place.root / to)
-        shipping = Shipping(settings.spool, destination, str(settings.state), os.getpid(), options.log)
-        sidecars.append(ManagedProcess("prediction log", ship, (shipping,)))
+        destination = to if "://" in to else str(settings.root / to)
+        sidecars.append(ManagedProcess("prediction log", ship, (settings, destination)))
     return sidecars

@@ -119,8 +119,7 @@ def as_array(values: Sequence[Any], column: Column) -> pa.Array:
     if kind == "datetime":
         return pa.array([as_micros(value, column.day_first) for value in values], pa.timestamp("us", "UTC"))
     if kind == "boolean":
-        truths = [as_truth(value) for value in values]
-        return pa.array([None if truth is None else bool(truth) for truth in truths], pa.bool_())
+        return pa.array([as_truth(value) for value in values], pa.bool_())
     if kind == "key" and dtype.startswith(("int", "uint")):
         return pa.array(values, pa.int64())
     if kind == "key" and dtype in ("double", "float"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +22,13 @@ if TYPE_CHECKING:
     from mlops_glue.config import Serve
 
 Entity = tuple[Any, ...]  # by what a row's features are looked up, in the order of `FeatureList.asked_by`
+Values = list[Any]  # of the columns that Feast has, in the order of `FeatureList.columns`
 Read = Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]  # keys of rows, now: `view__feature` of each
 
 MAX_CACHED = 100_000  # entities
 MAX_READ = 20_000  # entities of the embedded store
+WINDOW_S = 60.0  # of the share of rows that find nothing
+MIN_ROWS = 10  # fewer say nothing of a share
 MAX_UNANSWERED = 64  # reads that a store has not answered; beyond, requests are refused at once
 
 
@@ -44,7 +48,7 @@ class Lookup(ABC):
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float) -> None:
         self.features = features
         self._timeout_s, self._cache_s = timeout_s, cache_s
-        self._cache: dict[Entity, tuple[float, list[Any]]] = {}
+        self._cache: dict[Entity, tuple[float, Values]] = {}
 
     @staticmethod
     def of(serve: Serve, store: dict[str, Any] | None, features: FeatureList | None) -> Lookup | None:
@@ -63,7 +67,7 @@ class Lookup(ABC):
         repository, views = feature_stores.open_live(config, root), features.views
         return ThroughFeast(features, *limits, read=lambda keys, now: repository.read(features.use, views, keys, now))
 
-    async def read(self, entities: list[Entity]) -> list[list[Any]]:
+    async def read(self, entities: list[Entity]) -> list[Values]:
         """The model's columns that Feast has, in the order of `FeatureList.columns`, for each row.
 
         Raises:
@@ -95,7 +99,7 @@ class Lookup(ABC):
         return False  # not every store of Feast's can tell
 
     @abstractmethod
-    async def _read(self, entities: list[Entity]) -> list[list[Any]]:
+    async def _read(self, entities: list[Entity]) -> list[Values]:
         """As `read`, from the store."""
 
 
@@ -141,9 +145,9 @@ class Embedded(Lookup):
                 )
             )
         self._version: tuple[int, int] | None = None
-        self._read_before: dict[Entity, tuple[float, list[Any]]] = {}  # until when (µs) it is good, and the values
+        self._read_before: dict[Entity, tuple[float, Values]] = {}  # until when (µs) it is good, and the values
 
-    async def _read(self, entities: list[Entity]) -> list[list[Any]]:
+    async def _read(self, entities: list[Entity]) -> list[Values]:
         now_us = time.time_ns() // 1000
         try:
             version = self._file.version()
@@ -157,9 +161,9 @@ class Embedded(Lookup):
         except GlueError as error:
             raise NotReached("the online store cannot be read") from error
 
-    def _from_file(self, entities: list[Entity], now_us: int) -> dict[Entity, tuple[float, list[Any]]]:
+    def _from_file(self, entities: list[Entity], now_us: int) -> dict[Entity, tuple[float, Values]]:
         until = dict.fromkeys(entities, float("inf"))
-        rows: dict[Entity, list[Any]] = {entity: [None] * len(self.features.columns) for entity in entities}
+        rows: dict[Entity, Values] = {entity: [None] * len(self.features.columns) for entity in entities}
         for view in self._views:
             keys = [tuple(entity[at] for at in view.key_places) or (self._no_entity[1],) for entity in entities]
             oldest_us = now_us - view.ttl_us if view.ttl_us else None
@@ -185,7 +189,7 @@ class FromRedis(Lookup):
         super().__init__(features, timeout_s, cache_s)
         self._reader = reader
 
-    async def _read(self, entities: list[Entity]) -> list[list[Any]]:
+    async def _read(self, entities: list[Entity]) -> list[Values]:
         try:
             return await self._reader.read(entities, time.time_ns() // 1000)
         except GlueError as error:
@@ -201,37 +205,73 @@ class ThroughFeast(Lookup):
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, read: Read) -> None:
         super().__init__(features, timeout_s, cache_s)
         self._read_by_feast = read
-        self._unanswered = 0
+        self._unanswered: list[Future[list[Values]]] = []
 
-    async def _read(self, entities: list[Entity]) -> list[list[Any]]:
-        if self._unanswered >= MAX_UNANSWERED:
+    async def _read(self, entities: list[Entity]) -> list[Values]:
+        self._unanswered = [answer for answer in self._unanswered if not answer.done()]
+        if len(self._unanswered) >= MAX_UNANSWERED:
             raise NotReached("the online store does not answer")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[list[Any]]] = loop.create_future()
         named = [dict(zip(self.features.asked_by, key, strict=True)) for key in entities]
         names = [ref.replace(":", "__") for ref in self.features.columns.values()]
-
-        def finish(got: list[list[Any]], error: Exception | None) -> None:
-            self._unanswered -= 1
-            if not answer.done():
-                answer.set_exception(error) if error is not None else answer.set_result(got)
+        answer: Future[list[Values]] = Future()
+        answer.set_running_or_notify_cancel()  # so that whoever stops waiting does not cancel it
+        self._unanswered.append(answer)
 
         def work() -> None:
-            got: list[list[Any]] = []
-            failed: Exception | None = None
             try:
-                got = [[row[name] for name in names] for row in self._read_by_feast(named, datetime.now(UTC))]
+                rows = self._read_by_feast(named, datetime.now(UTC))
+                answer.set_result([[row[name] for name in names] for row in rows])
             except Exception as error:
-                failed = error
-            with contextlib.suppress(RuntimeError):  # the server has ended
-                loop.call_soon_threadsafe(finish, got, failed)
+                answer.set_exception(error)
 
-        self._unanswered += 1
         threading.Thread(target=work, daemon=True).start()  # one that hangs keeps no server from ending
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await answer
+                return await asyncio.wrap_future(answer)
         except TimeoutError:
             raise NotReached("the online store does not answer in time") from None
         except Exception as error:
             raise NotReached("the online store cannot be reached") from error
+
+
+class NotFound:
+    """Rows for which a view had nothing, or nothing younger than its TTL: counted, and their share of the last minute.
+
+    Args:
+        features: of the model.
+        max_share: the share of the rows that may find nothing.
+    """
+
+    def __init__(self, features: FeatureList | None, max_share: float) -> None:
+        refs = [ref.partition(":")[0] for ref in features.columns.values()] if features else []
+        self._places = {view: [at for at, of in enumerate(refs) if of == view] for view in dict.fromkeys(refs)}
+        self._max_share = max_share
+        self._uncounted: list[list[Values]] = []
+        self._counted: deque[tuple[float, int, dict[str, int]]] = deque()  # time, rows, of these not found by view
+
+    def add(self, found: list[Values]) -> None:
+        """Remember what a request has looked up."""
+        self._uncounted.append(found)
+
+    def count(self) -> dict[str, int]:
+        """By view, of what was seen since the last count."""
+        rows, self._uncounted = [row for found in self._uncounted for row in found], []
+        counts = {
+            view: sum([row[at[0]] is None and all(row[place] is None for place in at) for row in rows])
+            for view, at in self._places.items()
+        }
+        if rows:
+            self._counted.append((time.monotonic(), len(rows), counts))
+        while self._counted and self._counted[0][0] < time.monotonic() - WINDOW_S:
+            self._counted.popleft()
+        return {view: n for view, n in counts.items() if n}
+
+    def problems(self) -> list[str]:
+        """The views that had nothing for too many of the rows."""
+        rows = sum(n for _, n, _ in self._counted)
+        missing = {view: sum(counts[view] for _, _, counts in self._counted) for view in self._places}
+        return [
+            f"the online store has nothing in {view} for {n} of the {rows} rows of the last minute"
+            for view, n in missing.items()
+            if rows >= MIN_ROWS and n > self._max_share * rows
+        ]

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from mlops_glue.adapters.onnx import Inputs
 from mlops_glue.config import Serve
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
-from mlops_glue.serving.checks import Invalid
 from mlops_glue.serving.contract import Contract, without_looked_up
-from mlops_glue.serving.fields import json_key
+from mlops_glue.serving.fields import Invalid, json_key
 
 WARM_UP = 20  # runs before the first request, which would be slow
 
@@ -24,11 +24,7 @@ Scores = tuple[list[Any], list[list[float]] | None]  # predictions, and for clas
 
 
 class Answers:
-    """Turns scores into what a request is answered.
-
-    Args:
-        schema: of the model.
-    """
+    """Turns scores into what a request is answered."""
 
     def __init__(self, schema: Schema) -> None:
         labels = schema.labels or []
@@ -84,11 +80,8 @@ class Model:
         self.contract = Contract(self.schema, self.features, options or Serve())
         self.answers = Answers(self.schema)
 
-    def score(self, inputs: dict[str, np.ndarray[Any, Any]]) -> Scores:
+    def score(self, inputs: Inputs) -> Scores:
         """Predictions and, for classes, probabilities in the order of the labels.
-
-        Args:
-            inputs: of `Contract.matrices`.
 
         Raises:
             ToolError: the model cannot be run on them.
@@ -102,6 +95,21 @@ class Model:
             unknown = np.isnan(probability).any(axis=1).tolist()
             predictions = [None if is_nan else label for label, is_nan in zip(predictions, unknown, strict=True)]
         return predictions, probability.tolist()
+
+    def about(self) -> dict[str, Any]:
+        """What is served, for JSON."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "format": self.format,
+            "digest": self.digest,
+            "task": self.schema.task,
+            "target": self.schema.target,
+            "labels": self.schema.labels,
+            "features": self.contract.order,
+            "looked_up": dict(self.features.columns) if self.features else {},
+            "schema": self.contract.json_schema,
+        }
 
     @cached_property
     def example_keys(self) -> list[tuple[Any, ...]]:
@@ -123,6 +131,7 @@ class Model:
         except GlueError:
             raise
         except Exception as error:
-            first = error.problems[0] if isinstance(error, Invalid) else {}
-            reason = f"{first['field']}: {first['problem']}" if first else str(error)
+            reason = str(error)
+            if isinstance(error, Invalid):
+                reason = f"{error.problems[0]['field']}: {error.problems[0]['problem']}"
             raise DataError(f"{self.name} v{self.version}: its input example cannot be scored: {reason}") from error

@@ -4,53 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from mlops_glue.serving.contract import without_looked_up
 from mlops_glue.serving.diagnose import LISTED
 from mlops_glue.serving.fields import JSON_NAMES, json_key
 from mlops_glue.serving.model import Model
+from mlops_glue.serving.responses import STATUSES, Problem
 
-MOST_SHARE = 1.000001  # float32 of a sum
-SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": MOST_SHARE}
+COMPONENTS = "#/components/schemas/{name}"
+MAX_SHARE = 1.000001  # float32 of a sum
+SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": MAX_SHARE}
 ABOUT = {"model_version": {"type": "integer"}, "request_id": {"type": "string"}}
-PROBLEM = {
-    "type": "object",
-    "required": ["title", "status", "request_id"],
-    "properties": {
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string"},
-        "problems": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "row": {"type": ["integer", "null"], "description": "from 0"},
-                    "field": {"type": ["string", "null"]},
-                    "problem": {"type": "string"},
-                },
-            },
-        },
-    },
-}
-DESCRIPTIONS = {
-    400: "The body is not JSON",
-    401: "An API key is needed",
-    408: "The request did not arrive in time",
-    413: "Too many bytes",
-    415: "The body is not application/json",
-    422: "Every problem of every row",
-    503: "Too busy, or the online store does not answer; Retry-After says when to try again",
-}
+
+JsonSchema = dict[str, Any]
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The answers that are no 200."""
+def problems(*statuses: int) -> dict[int | str, JsonSchema]:
+    """The answers that are not 200."""
     content = {"application/problem+json": {"schema": _ref("Problem")}}
-    return {status: {"description": DESCRIPTIONS[status], "content": content} for status in statuses}
+    return {status: {"description": STATUSES[status][1], "content": content} for status in statuses}
 
 
-def operation(model: Model) -> dict[str, Any]:
+def operation(model: Model) -> JsonSchema:
     """POST /predict."""
     rows = without_looked_up(model.examples, model.features)
     bodies, answers = ["Rows", "Row"], ["OneAnswer", "Answers"]
@@ -67,81 +43,62 @@ def operation(model: Model) -> dict[str, Any]:
         examples["lists"] = {"summary": summary, "value": {LISTED: lists}}
     body = {"schema": {"anyOf": [_ref(name) for name in bodies]}, "examples": examples}
     answer = {"schema": {"anyOf": [_ref(name) for name in answers]}}
-    statuses = [status for status in DESCRIPTIONS if status != 401]
     return {
         "summary": f"Predict {model.schema.target}",
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
             "200": {"description": "Predictions", "content": {"application/json": answer}},
-            **{str(status): about for status, about in problems(*statuses).items()},
+            **{str(status): about for status, about in problems(400, 408, 413, 415, 422, 503).items()},
         },
     }
 
 
-def schemas(model: Model, max_rows: int) -> dict[str, Any]:
+def schemas(model: Model, max_rows: int) -> JsonSchema:
     """The components that `operation` names."""
-    answer = _answer(model)
-    rows = {"type": "array", "items": _ref("Row"), "minItems": 1, "maxItems": max_rows}
-    one = {**answer, "properties": {**answer["properties"], **ABOUT}, "required": [*answer["required"], *ABOUT]}
-    many = _object({"predictions": {"type": "array", "items": _ref("Answer")}, **ABOUT}, ["predictions", *ABOUT])
+    row, answer = model.contract.json_schema, _answer(model.schema.labels)
     components = {
-        "Row": model.contract.json_schema,
-        "Rows": _object({"rows": rows}, ["rows"]) | {"additionalProperties": False},
-        "Answer": answer,
-        "OneAnswer": one,
-        "Answers": many,
-        "Problem": PROBLEM,
+        "Row": row,
+        "Rows": _object({"rows": _array(_ref("Row"), 1, max_rows)}) | {"additionalProperties": False},
+        "Answer": _object(answer, optional="probabilities"),
+        "OneAnswer": _object({**answer, **ABOUT}, optional="probabilities"),
+        "Answers": _object({"predictions": _array(_ref("Answer")), **ABOUT}),
+        **msgspec.json.schema_components([Problem], ref_template=COMPONENTS)[1],
     }
     if model.features is None:
-        components |= {"Lists": _lists(model, max_rows), "PlainAnswer": _plain_answer(many, answer)}
+        order = model.contract.order
+        listed = _array({}, len(order), len(order)) | {"prefixItems": [row["properties"][name] for name in order]}
+        lists = _object({LISTED: {"anyOf": [_array(listed, 1, max_rows), listed]}})
+        description = f"Each row has its values in this order: {', '.join(order)}"
+        components["Lists"] = lists | {"description": description, "additionalProperties": False}
+        plain = {"prediction": answer["prediction"]} | ({"probability": SHARE} if "probabilities" in answer else {})
+        either = {name: {"anyOf": [of_row, _array(of_row)]} for name, of_row in plain.items()}
+        whole = {**either, "predictions": _array(_ref("Answer")), **ABOUT}
+        components["PlainAnswer"] = _object(whole, optional="probability")
     return components
 
 
-def _lists(model: Model, max_rows: int) -> dict[str, Any]:
-    """Rows without names, as clients of a plain FastAPI server send them; or one alone."""
-    order, fields = model.contract.order, model.contract.json_schema["properties"]
-    row = {
-        "type": "array",
-        "minItems": len(order),
-        "maxItems": len(order),
-        "prefixItems": [fields[name] for name in order],
-    }
-    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": max_rows}
-    description = f"Each row has its values in this order: {', '.join(order)}"
-    body = _object({LISTED: {"anyOf": [rows, row]}}, [LISTED])
-    return {**body, "description": description, "additionalProperties": False}
-
-
-def _answer(model: Model) -> dict[str, Any]:
-    """Of one row."""
-    labels = model.schema.labels
+def _answer(labels: list[Any] | None) -> JsonSchema:
+    """What is answered for one row."""
     if labels is None:
-        value = {"type": ["number", "null"], "description": "null: the model gives no number"}
-        return _object({"prediction": value}, ["prediction"])
+        return {"prediction": {"type": ["number", "null"], "description": "null: the model gives no number"}}
     label = {
         "type": [JSON_NAMES[type(labels[0])], "null"],
         "enum": [*labels, None],
         "description": "null: the model gives no number for such values",
     }
     shares = {"type": "object", "properties": dict.fromkeys([json_key(name) for name in labels], SHARE)}
-    return _object({"prediction": label, "probabilities": shares}, ["prediction"])
+    return {"prediction": label, "probabilities": shares}
 
 
-def _plain_answer(many: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer to rows without names: what a plain FastAPI server says of them, before the predictions."""
-    prediction = answer["properties"]["prediction"]
-    plain: dict[str, Any] = {"prediction": {"anyOf": [prediction, {"type": "array", "items": prediction}]}}
-    if "probabilities" in answer["properties"]:
-        plain["probability"] = {
-            "anyOf": [SHARE, {"type": "array", "items": SHARE}],
-            "description": "of two classes that of the positive one, of more that of the predicted one",
-        }
-    return _object({**plain, **many["properties"]}, ["prediction", *many["required"]])
-
-
-def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def _object(properties: JsonSchema, *, optional: str = "") -> JsonSchema:
+    required = [name for name in properties if name != optional]
     return {"type": "object", "properties": properties, "required": required}
 
 
+def _array(items: JsonSchema, fewest: int = 0, most: int | None = None) -> JsonSchema:
+    limits = {} if most is None else {"minItems": fewest, "maxItems": most}
+    return {"type": "array", "items": items, **limits}
+
+
 def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": COMPONENTS.format(name=name)}

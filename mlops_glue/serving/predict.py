@@ -7,32 +7,20 @@ import zlib
 from typing import Any
 
 from mlops_glue.serving.access_log import AccessLog
-from mlops_glue.serving.auth import ApiKeys
-from mlops_glue.serving.batch import Batch, NotLogged, Request
+from mlops_glue.serving.batch import Batch, Request
 from mlops_glue.serving.bodies import Bodies
-from mlops_glue.serving.checks import Invalid, Malformed
-from mlops_glue.serving.contract import Rows
-from mlops_glue.serving.fields import UNSET
+from mlops_glue.serving.fields import UNSET, Invalid, Malformed, Rows
 from mlops_glue.serving.lookup import NotReached
 from mlops_glue.serving.metrics import Counters
-from mlops_glue.serving.responses import Receive, Refused, Scope, encode
+from mlops_glue.serving.responses import ApiKeys, Receive, Refused, Scope, encode
 from mlops_glue.serving.settings import Settings
 from mlops_glue.serving.slots import LoadedModel, ModelSlots
 
-MOST_ID = 128  # characters of a caller's own id
+MAX_ID = 128  # characters of a caller's own id
 
 
 class Predictor:
-    """Answers requests.
-
-    Args:
-        settings: the limits.
-        slots: which versions answer.
-        batch: scores and logs.
-        counters: of what goes wrong beside the answer.
-        log: for what has a place in the code.
-        keys: one of which a request needs.
-    """
+    """Answers requests."""
 
     def __init__(
         self, settings: Settings, slots: ModelSlots, batch: Batch, counters: Counters, log: AccessLog, keys: ApiKeys
@@ -62,16 +50,15 @@ class Predictor:
             elif name == b"authorization":
                 authorization = value
             elif name == b"x-request-id":
-                caller_id = value[:MOST_ID].decode("latin-1")
-        if self._keys:
-            self._keys.check(authorization)
+                caller_id = value[:MAX_ID].decode("latin-1")
+        self._keys.check(authorization)
         is_json = content_type == b"application/json"
         if not is_json and content_type.partition(b";")[0].strip().lower() != b"application/json":
             raise Refused(415, "send it with the header Content-Type: application/json")
         self.bodies.check_size(length)
         body = await self.bodies.read(receive, request_id, started)
         if self.in_flight >= self._options.max_in_flight:
-            raise Refused(503, "too many requests at once", kind="busy", headers=[(b"retry-after", b"1")])
+            raise Refused(503, "too many requests at once", headers=[(b"retry-after", b"1")])
         self.in_flight += 1
         try:
             return await self._answer_whole(body, request_id, caller_id)
@@ -80,11 +67,14 @@ class Predictor:
 
     async def _answer_whole(self, body: bytes, request_id: str, caller_id: str | None) -> tuple[bytes, int]:
         """The answer to a body that has arrived whole."""
-        loaded = self._slots.champion
+        loaded, canary = self._slots.champion, self._slots.canary
         try:
             rows = loaded.model.contract.decode(body)
-            if self._slots.canary is not None and self._is_for_canary(rows, caller_id or request_id):
-                loaded, rows = self._as_canary_reads(self._slots.canary, rows, body)
+            if canary is not None and self._is_for_canary(rows, caller_id or request_id):
+                try:
+                    loaded, rows = canary, canary.model.contract.decode(body, rows.order)
+                except (Malformed, Invalid):
+                    self._counters.add("glue_canary_fallbacks_total")
             await self._look_up(loaded, rows, request_id)
             request = Request(rows, request_id, caller_id)
             predictions, probabilities = await self._batch.score(loaded, request)
@@ -92,10 +82,8 @@ class Predictor:
             raise Refused(400, f"the body {error}") from None
         except Invalid as error:
             raise Refused(422, problems=error.problems) from None
-        except NotLogged as error:
-            raise Refused(503, str(error), kind="log", headers=[(b"retry-after", b"5")]) from None
         if self._slots.shadow is not None:
-            self._start_shadow(self._slots.shadow, loaded, request, body)
+            self._start_shadow(self._slots.shadow, request, body)
         model = loaded.model
         answers = model.answers.by_row(predictions, probabilities)
         whole: dict[str, Any] = answers[0] if rows.bare else {"predictions": answers}
@@ -122,7 +110,8 @@ class Predictor:
                 self._log.bug(request_id, error.__cause__)
             self.store_problem = str(error)
             raise Refused(503, str(error), kind="online_store", headers=[(b"retry-after", b"1")]) from None
-        loaded.not_found.add(found)
+        if loaded is not self._slots.shadow:  # only what is answered is counted
+            loaded.not_found.add(found)
         contract.fill(rows, positions, found)
 
     def _is_for_canary(self, rows: Rows, fallback: str) -> bool:
@@ -134,32 +123,19 @@ class Predictor:
         share = self._options.canary.share if self._options.canary else 0.0
         return zlib.crc32(text) < share * (1 << 32)
 
-    def _as_canary_reads(self, canary: LoadedModel, rows: Rows, body: bytes) -> tuple[LoadedModel, Rows]:
-        """The canary and the rows as it reads them; the champion and its rows where the canary refuses the body."""
-        champion = self._slots.champion
-        if canary.input_signature == champion.input_signature:
-            return canary, rows
-        try:
-            return canary, canary.model.contract.decode(body, rows.order)
-        except (Malformed, Invalid):
-            self._counters.add("glue_canary_fallbacks_total")
-            return champion, rows
-
-    def _start_shadow(self, shadow: LoadedModel, loaded: LoadedModel, request: Request, body: bytes) -> None:
+    def _start_shadow(self, shadow: LoadedModel, request: Request, body: bytes) -> None:
         """Let a second version score what was answered; whatever becomes of that, the answer stands."""
         if len(self.shadow_tasks) >= self._options.max_in_flight:
             self._counters.add("glue_shadow_failures_total")
             return
-        task = asyncio.get_running_loop().create_task(self._score_by_shadow(shadow, loaded, request, body))
+        task = asyncio.get_running_loop().create_task(self._score_by_shadow(shadow, request, body))
         self.shadow_tasks.add(task)
         task.add_done_callback(self.shadow_tasks.discard)
 
-    async def _score_by_shadow(self, shadow: LoadedModel, loaded: LoadedModel, request: Request, body: bytes) -> None:
+    async def _score_by_shadow(self, shadow: LoadedModel, request: Request, body: bytes) -> None:
         try:
-            rows = request.rows
-            if shadow.input_signature != loaded.input_signature:
-                rows = shadow.model.contract.decode(body, rows.order)
-                await self._look_up(shadow, rows, request.request_id)
+            rows = shadow.model.contract.decode(body, request.rows.order)
+            await self._look_up(shadow, rows, request.request_id)
             await self._batch.score(shadow, Request(rows, request.request_id, request.caller_id, answered=False))
         except Exception:
             self._counters.add("glue_shadow_failures_total")

@@ -23,15 +23,10 @@ Mask = Callable[[Sequence[Any]], list[Any]]  # of a row of the contract, the row
 
 
 class PredictionLog:
-    """The segments of this process, one at a time for each version.
+    """The segments of this process, one at a time for each version."""
 
-    Args:
-        spool: the folder of segments.
-        options: when a segment is closed, what is left out, what is hashed.
-    """
-
-    def __init__(self, spool: str, options: config.PredictionLog) -> None:
-        self._spool, self._options = Path(spool), options
+    def __init__(self, spool: Path, options: config.PredictionLog) -> None:
+        self._spool, self._options = spool, options
         key = os.environ[options.hash_key[2:-1]] if options.hash_key else ""
         self._key = hashlib.sha256(key.encode()).digest()
         self._open: dict[tuple[int, str], tuple[Segment, Mask | None]] = {}

@@ -1,13 +1,18 @@
-"""Answers of a worker: a whole body at once, and problems in the form of RFC 9457."""
+"""Answers of a worker: a whole body at once, problems in the form of RFC 9457, and who gets an answer at all."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import hmac
+import os
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
+
+from mlops_glue.serving.fields import RowProblem
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,28 +21,17 @@ Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 READ_ON_S = 2.0  # after an answer that ends the connection, so that a client that still sends gets to read it
-MOST_PROBLEM_BYTES = 3500  # of all problems in an answer
-TITLES = {
-    400: "The body is not JSON",
-    401: "An API key is needed",
-    404: "There is no such page",
-    405: "This method is not for this page",
-    408: "The request did not arrive in time",
-    413: "The request is too large",
-    415: "The body must be application/json",
-    422: "The rows are not what the model takes",
-    500: "The server has a bug",
-    503: "Not now; try again",
-}
-KINDS = {  # of errors, as they are counted
-    400: "malformed",
-    401: "unauthorized",
-    405: "method",
-    408: "timeout",
-    413: "too_large",
-    415: "content_type",
-    422: "invalid",
-    500: "internal",
+MAX_PROBLEM_BYTES = 3500  # of all problems in an answer
+STATUSES = {  # how errors are counted, and their titles
+    400: ("malformed", "The body is not JSON"),
+    401: ("unauthorized", "An API key is needed"),
+    405: ("method", "This method is not for this page"),
+    408: ("timeout", "The request did not arrive in time"),
+    413: ("too_large", "The request is too large"),
+    415: ("content_type", "The body must be application/json"),
+    422: ("invalid", "The rows are not what the model takes"),
+    500: ("internal", "The server has a bug"),
+    503: ("busy", "Not now; try again"),
 }
 CLOSE: Header = (b"connection", b"close")
 JSON_TYPE: Header = (b"content-type", b"application/json")
@@ -46,13 +40,23 @@ PROBLEM_TYPE: Header = (b"content-type", b"application/problem+json")
 encode = msgspec.json.Encoder().encode
 
 
+class Problem(msgspec.Struct, omit_defaults=True):
+    """The body of an answer that is not 200."""
+
+    title: str
+    status: int
+    request_id: str
+    detail: str = ""
+    problems: list[RowProblem] = []
+
+
 class Refused(Exception):
     """An answer that is not 200.
 
     Args:
         status: of HTTP.
         detail: for who sent the request.
-        kind: as it is counted, where the status does not say it.
+        kind: how the error is counted, where the status does not say it.
         headers: of the answer.
         problems: by row and field.
     """
@@ -64,27 +68,45 @@ class Refused(Exception):
         *,
         kind: str = "",
         headers: Sequence[Header] = (),
-        problems: Sequence[dict[str, Any]] = (),
+        problems: Sequence[RowProblem] = (),
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers, self.problems = status, detail, headers, problems
-        self.kind = kind or KINDS.get(status, "other")
+        self.kind = kind or STATUSES[status][0]
 
     def body(self, request_id: str) -> bytes:
-        """The answer: its number of problems, and as many of them as a short answer holds."""
-        about: dict[str, Any] = {"title": TITLES.get(self.status, "Refused"), "status": self.status}
-        if self.detail:
-            about["detail"] = self.detail
+        """The answer, with the number of problems and as many of them as a short answer holds."""
+        answer = Problem(STATUSES[self.status][1], self.status, request_id, self.detail)
         if self.problems:
-            size, shown = 0, []
+            number, size = len(self.problems), 0
+            answer.detail = f"{number} problem{'s' * (number > 1)}"
             for problem in self.problems:
                 size += len(encode(problem)) + 1
-                if size > MOST_PROBLEM_BYTES:
+                if size > MAX_PROBLEM_BYTES:
                     break
-                shown.append(problem)
-            number = len(self.problems)
-            about |= {"detail": f"{number} problem{'s' * (number > 1)}", "problems": shown}
-        return encode({**about, "request_id": request_id})
+                answer.problems.append(problem)
+        return encode(answer)
+
+
+class ApiKeys:
+    """The hashes of the keys that the variables `${NAME}` hold; space around a key is no part of it."""
+
+    def __init__(self, references: Sequence[str]) -> None:
+        self._hashes = [hashlib.sha256(os.environ[name[2:-1]].strip().encode()).digest() for name in references]
+
+    def check(self, header: bytes) -> None:
+        """Check the header Authorization, where keys are configured. Each is compared, and in constant time.
+
+        Raises:
+            Refused: no key fits.
+        """
+        if not self._hashes:
+            return
+        scheme, _, secret = header.partition(b" ")
+        given = hashlib.sha256(secret.strip()).digest()
+        fits = [hmac.compare_digest(given, known) for known in self._hashes]
+        if scheme.lower() != b"bearer" or not any(fits):
+            raise Refused(401, "send the header Authorization: Bearer KEY", headers=[(b"www-authenticate", b"Bearer")])
 
 
 class Disconnected(Exception):

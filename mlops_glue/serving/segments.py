@@ -23,7 +23,7 @@ import msgspec
 
 HEAD = struct.Struct("<II")
 FORMAT = 1
-OPEN, CLOSED = ".open", ".done"  # suffixes
+SUFFIXES = (".open", ".done")  # the second: a segment that was closed by a former glue
 LARGEST = 1 << 30  # bytes of a frame
 
 
@@ -63,10 +63,6 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 class Segment:
     """A segment that one process writes.
 
-    Args:
-        spool: the folder of segments.
-        about: of its version.
-
     Raises:
         OSError: it cannot be made.
     """
@@ -75,7 +71,7 @@ class Segment:
         name = f"v{about.version}-{time.time_ns():x}-{os.getpid():x}-{os.urandom(3).hex()}"
         new = spool / f".{name}.new"
         spool.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody who cleans up may have removed it
-        self.path, self.made, self.size = spool / f"{name}{OPEN}", time.monotonic(), 0
+        self.path, self.made, self.size = spool / f"{name}{SUFFIXES[0]}", time.monotonic(), 0
         self._file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX)  # before it has its name: nobody takes it for an abandoned one
@@ -108,9 +104,7 @@ class Segment:
         self.size += len(frame)
 
     def close(self) -> None:
-        """It is whole: ready to be shipped."""
-        with contextlib.suppress(OSError):
-            self.path.rename(self.path.with_suffix(CLOSED))
+        """It is whole: ready to be shipped, because this gives up the lock."""
         os.close(self._file)
 
 
@@ -136,7 +130,7 @@ def frames(stream: BinaryIO) -> Iterator[bytes]:
     while len(head := stream.read(HEAD.size)) == HEAD.size:
         length, check = HEAD.unpack(head)
         payload = stream.read(length) if length <= LARGEST else b""
-        if len(payload) != length or zlib.crc32(payload) != check:
+        if not payload or len(payload) != length or zlib.crc32(payload) != check:
             stream.seek(-len(payload) - HEAD.size, os.SEEK_CUR)
             return
         yield payload
@@ -145,7 +139,7 @@ def frames(stream: BinaryIO) -> Iterator[bytes]:
 
 def waiting(spool: Path) -> list[Path]:
     """Segments that are not yet shipped, oldest first; some are still written to."""
-    found = [p for p in spool.iterdir() if p.suffix in (OPEN, CLOSED)] if spool.is_dir() else []
+    found = [p for p in spool.iterdir() if p.suffix in SUFFIXES] if spool.is_dir() else []
     return sorted(found, key=lambda p: p.name.split("-")[1:])
 
 

@@ -11,7 +11,6 @@ from mlops_glue.records import Servable
 # Files in `Settings.state`
 STARTED = "started"  # a worker has been ready
 DESIRED = "desired.json"  # the version under each alias: fetched, checked and tried
-LAST_GOOD = "last_good.json"  # the champion that a worker took over last
 PROBLEM = ".problem"  # suffix of what a process beside the workers complains of: one line each
 
 
@@ -21,14 +20,14 @@ class Settings:
 
     first: Servable  # is served until the registry names another version
     name: str  # of the registered model
+    state: Path  # the folder that the processes of one server share
     alias: str | None = "champion"  # is followed; None: `first` stays
     options: Serve = field(default_factory=Serve)
     access_log: bool = True
-    state: str | None = None  # the folder that the processes of one server share
-    spool: str | None = None  # the folder where logged predictions wait to be shipped; None: they are not logged
-    parent: int | None = None  # the process without which a worker ends
-
-    @property
-    def state_folder(self) -> Path | None:
-        """`state` as a path."""
-        return Path(self.state) if self.state else None
+    spool: Path | None = None  # the folder where logged predictions wait to be shipped; None: they are not logged
+    parent: int | None = None  # the process without which the others end
+    command: str = "glue serve"  # starts this server
+    root: Path = Path()  # the project, or the folder where a package keeps its log
+    env: str | None = None  # an entry of `environments`
+    examples: Path | None = None  # the folder of requests that are too long to paste
+    registry_error: str | None = None  # why the registry could not be asked at the start

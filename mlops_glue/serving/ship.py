@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import signal
-import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from mlops_glue.adapters.fsspec import Folder
-from mlops_glue.config import PredictionLog
 from mlops_glue.errors import GlueError, first_line
 from mlops_glue.serving import segments
+from mlops_glue.serving.access_log import AccessLog
 from mlops_glue.serving.backoff import Backoff
 from mlops_glue.serving.log_table import DAY_S, write_parquet
-from mlops_glue.serving.settings import PROBLEM
+from mlops_glue.serving.settings import PROBLEM, Settings
 
 EACH_S = 1.0
 FIRST_S, LONGEST_S = 2.0, 60.0  # between two attempts while the destination does not take it
@@ -33,39 +30,34 @@ RETENTION_S = 600.0  # between two looks for what is too old
 LOOK_S = 0.1  # between two looks whether to end
 
 
-@dataclass(frozen=True)
-class Shipping:
-    """From where to where, and for how long; plain data."""
+def ship(settings: Settings, destination: str) -> None:
+    """Ship until told to stop; at the end, once more, whatever is closed or was left by a writer that is gone.
 
-    spool: str
-    destination: str
-    state: str
-    parent: int
-    options: PredictionLog = field(default_factory=PredictionLog)  # how long it is kept, and how much of it
-
-
-def ship(shipping: Shipping) -> None:
-    """Ship until told to stop; at the end, once more, whatever is closed or was left by a writer that is gone."""
+    Args:
+        settings: of the server, which logs predictions.
+        destination: a folder, or a URL of fsspec.
+    """
+    assert settings.spool is not None
     gc.disable()  # nothing here refers to itself, and looking for that took most of the time
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
 
     def is_ending() -> bool:
-        return bool(signals) or os.getppid() != shipping.parent
+        return bool(signals) or os.getppid() != settings.parent
 
-    problem, backoff, retention_due = Path(shipping.state) / f"log{PROBLEM}", Backoff(FIRST_S, LONGEST_S), 0.0
+    problem, backoff, retention_due = settings.state / f"log{PROBLEM}", Backoff(FIRST_S, LONGEST_S), 0.0
     while True:
         is_last = is_ending()
         try:
-            ship_once(shipping)
+            ship_once(settings.spool, destination)
             if time.monotonic() >= retention_due and not is_last:
                 retention_due = time.monotonic() + RETENTION_S
-                options = shipping.options
-                retain(Folder(shipping.destination), options.keep_days, options.keep_bytes)
+                options = settings.options.log
+                retain(Folder(destination), options.keep_days, options.keep_bytes)
             problem.unlink(missing_ok=True)
             backoff.succeed()
         except (GlueError, OSError) as error:
-            reason = error.message if isinstance(error, GlueError) else f"{shipping.spool}: {error.strerror}"
+            reason = error.message if isinstance(error, GlueError) else f"{settings.spool}: {error.strerror}"
             with contextlib.suppress(OSError):
                 problem.write_text(f"the prediction log waits: {reason}\n", encoding="utf-8")
             backoff.fail()
@@ -76,25 +68,26 @@ def ship(shipping: Shipping) -> None:
             time.sleep(LOOK_S)
 
 
-def ship_once(shipping: Shipping) -> int:
+def ship_once(spool: Path, destination: str) -> int:
     """Ship every segment that no process holds; returns the number of rows.
 
     Raises:
         GlueError: the destination does not take it; the segments stay.
     """
     rows, folder = 0, None
-    for path in segments.waiting(Path(shipping.spool)):
+    for path in segments.waiting(spool):
         with segments.locked(path) as stream:
             if stream is None:
                 continue
-            folder = folder or Folder(shipping.destination)
+            folder = folder or Folder(destination)
             with tempfile.TemporaryDirectory(prefix=".ship-", dir=path.parent) as scratch:
                 rows += write_parquet(path, stream, Path(scratch))
                 for file in sorted(Path(scratch).rglob("*.parquet")):
                     folder.put(file, file.relative_to(scratch).as_posix())
             if torn := len(stream.read()):
-                sys.stderr.write(json.dumps({"torn_segment": path.name, "bytes": torn}) + "\n")
-                sys.stderr.flush()
+                notes = AccessLog()
+                notes.note(torn_segment=path.name, bytes=torn)
+                notes.flush()
             path.unlink()
     return rows
 

@@ -7,20 +7,19 @@ is new there is loaded in a thread while the old one answers, scores its own exa
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import files
 from mlops_glue.errors import GlueError
 from mlops_glue.records import Servable
+from mlops_glue.serving.access_log import AccessLog
 from mlops_glue.serving.backoff import Backoff
-from mlops_glue.serving.lookup import Lookup
+from mlops_glue.serving.lookup import Lookup, NotFound
+from mlops_glue.serving.metrics import Counters
 from mlops_glue.serving.model import Model
-from mlops_glue.serving.not_found import NotFound
-from mlops_glue.serving.settings import DESIRED, LAST_GOOD, Settings
+from mlops_glue.serving.settings import DESIRED, Settings
 from mlops_glue.serving.unseen import UnseenValues
 
 FIRST_S, LONGEST_S = 1.0, 60.0  # between two attempts to load a version that could not be loaded
@@ -37,127 +36,103 @@ def load(settings: Settings, version: Servable) -> Model:
     return Model(Path(version.folder), version.digest, name=settings.name, version=version.version, options=options)
 
 
-def load_and_self_test(settings: Settings, version: Servable) -> Model:
-    """Load a version and score its own example.
+class LoadedModel:
+    """One version that is ready to answer.
 
     Raises:
         GlueError: it is not what was registered, cannot be loaded, or cannot score its own example.
     """
-    model = load(settings, version)
-    model.self_test()
-    return model
-
-
-class LoadedModel:
-    """One version that is ready to answer.
-
-    Args:
-        settings: of the worker.
-        version: what to load.
-        alias: under which the registry has it.
-
-    Raises:
-        GlueError: as `load_and_self_test`.
-    """
 
     def __init__(self, settings: Settings, version: Servable, alias: str) -> None:
         self.version, self.alias, self.fingerprint = version, alias, version.fingerprint
-        self.model = load_and_self_test(settings, version)
+        self.model = load(settings, version)
+        self.model.self_test()
         self.unseen = UnseenValues(self.model.schema)
         self.not_found = NotFound(self.model.features, settings.options.not_found_share)
         self.lookup = Lookup.of(settings.options, version.lookup, self.model.features)
-        fields = [(f.name, f.kind, f.dtype, f.required, f.nullable, f.day_first) for f in self.model.contract.fields]
-        self.input_signature = (fields, self.model.features)  # versions that share it read a body alike
+
+    def count_unseen(self, counters: Counters) -> None:
+        """Count what was new in the requests since the last time: values, and entities that the store does not have."""
+        for column, n in self.unseen.count().items():
+            counters.add("glue_unseen_values_total", column, by=n)
+        for view, n in self.not_found.count().items():
+            counters.add("glue_entities_not_found_total", view, by=n)
 
 
 class ModelSlots:
     """The versions of one worker: `champion`, and `shadow` or `canary` where one is configured.
 
-    Args:
-        settings: the version to begin with, and where to look for others.
-        swapped: called with the name of the slot, and with the version that left it.
-        failed: called with the reason when a version could not be loaded.
-
     Raises:
         GlueError: there is none that can be served.
     """
 
-    def __init__(
-        self, settings: Settings, swapped: Callable[[str, LoadedModel | None], None], failed: Callable[[str], None]
-    ) -> None:
-        self._settings, self._swapped, self._failed = settings, swapped, failed
-        self._state = settings.state_folder
+    def __init__(self, settings: Settings, counters: Counters, log: AccessLog) -> None:
+        self._settings, self._counters, self._log = settings, counters, log
         self.problems: dict[str, str] = {}  # by slot: why it does not have the desired version
-        self._retries = {slot: Backoff(FIRST_S, LONGEST_S) for slot in ("champion", "shadow", "canary")}
+        self._retry = Backoff(FIRST_S, LONGEST_S)
         self._stamp: tuple[int, int] | None = None
+        options = settings.options
+        self._aliases = {"champion": settings.alias, "shadow": options.shadow}
+        self._aliases["canary"] = options.canary.alias if options.canary else None
         self.shadow: LoadedModel | None = None
         self.canary: LoadedModel | None = None
         self.champion = self._initial()
 
     def _initial(self) -> LoadedModel:
-        """The desired version; where that cannot be loaded, what answered last, or what the server started with."""
-        alias, failure = self._settings.alias or "", None
-        for version in (*self._candidates(), self._settings.first):
-            try:
-                return LoadedModel(self._settings, version, alias)
-            except GlueError as error:
-                failure = failure or error
-                self.problems["champion"] = error.message
-        assert failure is not None
-        raise failure
-
-    def _candidates(self) -> list[Servable]:
-        if self._state is None or self._settings.alias is None:
-            return []
-        good = read_state(self._state / LAST_GOOD)
-        desired = self._desired().get("champion")
-        return [*([desired] if desired else []), *([Servable(**good)] if good else [])]
-
-    def _desired(self) -> dict[str, Servable]:
-        return read_desired(self._state) if self._state is not None else {}
+        """The desired champion; where that cannot be loaded, what the server started with."""
+        alias = self._settings.alias or ""
+        desired = read_desired(self._settings.state).get(alias, self._settings.first)
+        try:
+            return LoadedModel(self._settings, desired, alias)
+        except GlueError as error:
+            if desired == self._settings.first:
+                raise
+            self.problems["champion"] = error.message
+            return LoadedModel(self._settings, self._settings.first, alias)
 
     async def follow(self) -> None:
         """Load and swap in what is desired and not yet here; called a few times a second."""
-        retry_is_due = any(retry.failed and retry.is_due for retry in self._retries.values())
-        if self._state is None or (self._desired_is_unchanged() and not retry_is_due):
-            return
-        desired, options = self._desired(), self._settings.options
-        if self._settings.alias is not None and "champion" in desired:
-            await self._fill("champion", "champion", desired["champion"])
-        if options.shadow is not None:
-            await self._fill("shadow", options.shadow, desired.get(options.shadow))
-        if options.canary is not None:
-            await self._fill("canary", options.canary.alias, desired.get(options.canary.alias))
-
-    def _desired_is_unchanged(self) -> bool:
-        assert self._state is not None
         try:
-            found = (self._state / DESIRED).stat()
+            found = (self._settings.state / DESIRED).stat()
         except OSError:
-            return True
+            return
         before, self._stamp = self._stamp, (found.st_mtime_ns, found.st_ino)
-        return before == self._stamp
+        if before == self._stamp and not (self._retry.failed and self._retry.is_due):
+            return
+        desired = read_desired(self._settings.state)
+        for slot, alias in self._aliases.items():
+            if alias is not None:
+                await self._fill(slot, alias, desired.get(alias))
+        if self.problems:
+            self._retry.fail()
+        else:
+            self._retry.succeed()
 
     async def _fill(self, slot: str, alias: str, version: Servable | None) -> None:
         current: LoadedModel | None = getattr(self, slot)
-        if version is None:
+        if version is None and slot != "champion":
             setattr(self, slot, None)
-        elif current is None or current.version != version:
+        elif version is not None and (current is None or current.version != version):
             try:
                 loaded = await asyncio.get_running_loop().run_in_executor(None, self._load, version, alias)
             except Exception as error:
                 reason = error.message if isinstance(error, GlueError) else type(error).__name__
                 self.problems[slot] = f"{alias} v{version.version} is not served: {reason}"
-                self._retries[slot].fail()
-                self._failed(self.problems[slot])
+                self._counters.add("glue_model_reload_failures_total")
+                self._log.note(not_taken_over=self.problems[slot])
                 return
             setattr(self, slot, loaded)
-            self._swapped(slot, current)
-            if slot == "champion" and self._state is not None:
-                with contextlib.suppress(OSError):
-                    files.write_json(self._state / LAST_GOOD, version.to_dict())
+            self._report_swap(slot, loaded, current)
         self.problems.pop(slot, None)
-        self._retries[slot].succeed()
+
+    def _report_swap(self, slot: str, loaded: LoadedModel, before: LoadedModel | None) -> None:
+        self._counters.add("glue_model_swaps_total")
+        self._log.note(taken_over=slot, version=loaded.version.version)
+        if before is not None:
+            before.count_unseen(self._counters)
+            order = loaded.model.contract.order
+            if slot == "champion" and before.model.contract.order != order:
+                self._log.note(rows_without_names="are read in another order than before", order=order)
 
     def _load(self, version: Servable, alias: str) -> LoadedModel:
         before = sys.getswitchinterval()

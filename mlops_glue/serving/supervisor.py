@@ -10,12 +10,11 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 QUICK_S = 5.0  # a process that ended sooner is not started again at once
 FIRST_S, LONGEST_S = 0.1, 10.0  # between two starts of such a process
 SIDECARS_S = 30.0  # for the log to be shipped at the end
-LOOK_S = 0.5  # between two looks at the processes
+LOOK_S = 0.1  # between two looks at the processes and signals
 STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -43,35 +42,15 @@ class ManagedProcess:
     started: float = 0.0
     restarts: Backoff = field(default_factory=lambda: Backoff(FIRST_S, LONGEST_S))
 
-    @property
-    def is_alive(self) -> bool:
-        """Does it run?"""
-        return self.process is not None and self.process.is_alive()
-
-    def signal(self, number: int) -> None:
-        """Send a signal, if it runs."""
-        if self.process is not None and self.process.pid is not None and self.process.is_alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.process.pid, number)
-
 
 class Supervisor:
-    """Processes that live and end together.
-
-    Args:
-        workers: that answer.
-        sidecars: that do not.
-        state: the folder that they share.
-    """
+    """Processes that live and end together."""
 
     def __init__(self, workers: Sequence[ManagedProcess], sidecars: Sequence[ManagedProcess], state: Path) -> None:
-        self._workers, self._sidecars = workers, sidecars
+        self._workers, self._sidecars, self._children = workers, sidecars, [*workers, *sidecars]
         self._started = state / STARTED
         self._context: Any = get_context("fork" if sys.platform == "linux" else "spawn")
         self._signals: list[int] = []  # that ask it to stop
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
 
     def run(self, drain_s: float, shutdown_s: float) -> int:
         """Run until a signal says stop.
@@ -84,31 +63,19 @@ class Supervisor:
             The exit code: 4 when no worker could start.
         """
         before = {number: signal.signal(number, lambda n, _: self._signals.append(n)) for number in STOP}
-        wakeup = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         try:
-            for child in (*self._workers, *self._sidecars):
+            for child in self._children:
                 self._start(child)
             while not self._signals:
-                self._sleep(LOOK_S)
+                time.sleep(LOOK_S)
                 if not self._restart_ended():
                     self._stop(0.0, 0.0)
                     return 4
             self._stop(0.0 if self._signals[0] == signal.SIGINT else drain_s, shutdown_s)
             return 0
         finally:
-            signal.set_wakeup_fd(wakeup)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._wake_reader.close()
-            self._wake_writer.close()
-
-    def _sleep(self, seconds: float) -> None:
-        """Until a process ends, a signal comes, or time is up."""
-        ends = [c.process.sentinel for c in (*self._workers, *self._sidecars) if c.process is not None]
-        connection.wait([*ends, self._wake_reader], timeout=seconds)
-        with contextlib.suppress(BlockingIOError):
-            while self._wake_reader.recv(100):
-                pass
 
     def _start(self, child: ManagedProcess) -> None:
         process: BaseProcess = self._context.Process(
@@ -119,8 +86,8 @@ class Supervisor:
 
     def _restart_ended(self) -> bool:
         """Start again what has ended; False when no worker ever was ready."""
-        for child in (*self._workers, *self._sidecars):
-            if child.process is not None and not child.is_alive:
+        for child in self._children:
+            if child.process is not None and not child.process.is_alive():
                 child.process.join()
                 code, child.process = child.process.exitcode or 0, None
                 if child in self._workers and not self._started.exists():
@@ -137,31 +104,30 @@ class Supervisor:
 
     def _stop(self, drain_s: float, shutdown_s: float) -> None:
         for worker in self._workers:
-            worker.signal(signal.SIGUSR1)
+            if worker.process is not None and worker.process.pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.process.pid, signal.SIGUSR1)
         signals, end = len(self._signals), time.monotonic() + drain_s
         while time.monotonic() < end and len(self._signals) == signals:  # a second signal ends the waiting
-            self._sleep(end - time.monotonic())
+            time.sleep(LOOK_S)
         _terminate(self._workers, shutdown_s + 2)
         _terminate(self._sidecars, SIDECARS_S)
 
 
 def _terminate(children: Sequence[ManagedProcess], seconds: float) -> None:
     """End them in time, or kill them."""
-    for child in children:
-        child.signal(signal.SIGTERM)
+    processes = [child.process for child in children if child.process is not None]
+    for process in processes:
+        process.terminate()
     end = time.monotonic() + seconds
-    for child in children:
-        if child.process is not None:
-            child.process.join(max(0.0, end - time.monotonic()))
-            child.signal(signal.SIGKILL)
-    for child in children:
-        if child.process is not None:
-            child.process.join()
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        process.kill()
+        process.join()
 
 
 def _process_main(target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     """In a new process: out of reach of the terminal's ^C, which is for the one that started it."""
-    signal.set_wakeup_fd(-1)
     for number in STOP:
         signal.signal(number, signal.SIG_DFL)
     with contextlib.suppress(OSError):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
+from mlops_glue.adapters.onnx import Inputs
 from mlops_glue.schema import Schema
-
-Inputs = Mapping[str, np.ndarray[Any, Any]]  # of `Contract.matrices`
 
 
 class UnseenValues:

@@ -319,7 +319,7 @@ def test_rows_that_wait_in_the_spool_and_such_without_an_answer(project: Path, l
     model = Model(bundle, files.digest(bundle), name="p", version=1)
     assert isinstance(model.contract, Contract)
     spool = project / ".glue/serve/log"
-    waiting = PredictionLog(str(spool), options)
+    waiting = PredictionLog(spool, options)
     rows = model.contract.from_dicts(json.loads(customers(400, 9).drop(columns="left").to_json(orient="records")))
     said, shares = model.score(model.contract.matrices(rows))
     assert shares is not None

@@ -110,7 +110,8 @@ def test_a_worker_holds_no_heavy_tool(project: Path) -> None:
         "from mlops_glue.records import Servable\n"
         "from mlops_glue.serving.settings import Settings\nfrom mlops_glue.serving.worker import Worker\n"
         "folder = Path('artifacts/bundle')\n"
-        "worker = Worker(Settings(Servable(1, str(folder), files.digest(folder)), 'p'))\nworker.pages\n"
+        "first = Servable(1, str(folder), files.digest(folder))\n"
+        "worker = Worker(Settings(first, 'p', Path('.glue/serve')))\nworker.pages\n"
         "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)

@@ -11,14 +11,13 @@ import re
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pyarrow.dataset as ds
 import pytest
@@ -28,8 +27,8 @@ from mlops_glue import files
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.errors import DataError
 from mlops_glue.records import Servable
+from mlops_glue.serving import initial
 from mlops_glue.serving.follow import Follower
-from mlops_glue.serving.initial import unchanged_champion
 from mlops_glue.serving.settings import Settings
 from tests.support.models import endless
 from tests.support.project import Glue, on_penguins, row_of
@@ -213,14 +212,19 @@ def test_a_start_without_the_registry(project: Path, glue: Glue) -> None:
     assert glue("serve", "--version", "2", "--check", cwd=project).stdout
 
 
-def test_a_registry_that_was_not_written_to_is_not_asked_again(project: Path, glue: Glue) -> None:
+def test_a_registry_that_was_not_written_to_is_not_asked_again(
+    project: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """To import MLflow takes seconds; whoever moves the alias writes to the file."""
     assert glue("serve", "--check", cwd=project).stdout
     config = configs.load(project)
-    assert (found := unchanged_champion(project, config, None)) is not None and found.version == 1
+    monkeypatch.setattr(initial, "run_apart", Mock(side_effect=RuntimeError("it is asked")))
+    found, problem = initial.initial_version(project, config, None, None)
+    assert found.version == 1 and problem is None
     champion(project, 2)
     time.sleep(0.1)
-    assert unchanged_champion(project, config, None) is None
+    with pytest.raises(RuntimeError, match="it is asked"):
+        initial.initial_version(project, config, None, None)
     assert "v2" in glue("serve", "--check", cwd=project).stdout
     champion(project, 1)
 
@@ -257,7 +261,6 @@ def test_a_server_that_is_killed_leaves_nothing_behind(unasked: Path) -> None:
         until(lambda: not any(Path(f"/proc/{one}").exists() and _alive(one) for one in children))
     with serving(unasked, "--quiet"):
         until(lambda: any((unasked / "data/predictions").rglob("*.parquet")) and len(logged(unasked)) == 5)
-        assert len(list((unasked / ".glue/serve").glob("run-*"))) == 1
     assert {one.partition("/")[0] for one in logged(unasked)} == set(asked)
 
 
@@ -343,25 +346,8 @@ def test_shadow_and_canary(project: Path, glue: Glue) -> None:
     (project / "glue.yaml").write_text(before)
 
 
-def test_a_version_that_kills_its_trial_is_not_tried_for_ever(tmp_path: Path) -> None:
-    """The process that tries it dies; the next one says so, and leaves it alone for a while."""
-    settings = Settings(first=Servable(1, str(tmp_path), "x"), name="m", state=str(tmp_path))
-    code = (
-        "import os, sys\nfrom mlops_glue.records import Servable\nfrom mlops_glue.serving.follow import Follower\n"
-        "from mlops_glue.serving.settings import Settings\n"
-        "settings = Settings(first=Servable(1, '.', 'x'), name='m', state='.')\n"
-        "Follower(settings, lambda alias: 2, lambda version: os.abort(), print).look()\n"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True).returncode == -signal.SIGABRT
-    asked: list[int] = []
-    again = Follower(settings, lambda alias: 2, lambda version: asked.append(version) or settings.first, print)  # type: ignore[func-returns-value]
-    again.look()
-    assert asked == []
-    assert "v2 is not served: its trial ended the process" in (tmp_path / "registry.problem").read_text()
-
-
 def test_a_version_that_cannot_be_brought_is_tried_again_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = Settings(first=Servable(1, str(tmp_path), "x"), name="m", state=str(tmp_path))
+    settings = Settings(Servable(1, str(tmp_path), "x"), "m", tmp_path)
     tries: list[int] = []
     wanted = Servable(2, str(tmp_path), "y")
 

@@ -21,7 +21,7 @@ from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import ToolError
 from mlops_glue.serving import segments
 from mlops_glue.serving.segments import FORMAT, About, Column, Segment
-from mlops_glue.serving.ship import Shipping, retain, ship_once
+from mlops_glue.serving.ship import retain, ship_once
 from tests.support.project import Glue, on_penguins, row_of
 from tests.support.server import answering, ask, serving, with_serve
 
@@ -35,9 +35,9 @@ def record(n: int, when: float | None = None, rows: int = 1, answered: bool = Tr
     return (f"id{n}", when or time.time(), None, "champion", answered, values, ["yes"] * rows, shares)
 
 
-def to(folder: Path) -> Shipping:
+def to(folder: Path) -> tuple[Path, str]:
     (folder / "spool").mkdir(exist_ok=True)
-    return Shipping(str(folder / "spool"), str(folder / "log"), str(folder), os.getpid())
+    return folder / "spool", str(folder / "log")
 
 
 def table(folder: Path) -> Any:
@@ -50,12 +50,12 @@ def test_what_is_written_is_shipped_once_and_typed(tmp_path: Path) -> None:
     midnight = 1_795_564_800.0  # 2026-11-25 UTC
     segment.write([record(1, midnight - 1), record(2, midnight + 1, rows=3)])
     segment.write([(*record(3, midnight + 2)[:5], [(None, None, None)], [None], [[float("nan")] * 2])])
-    assert ship_once(shipping) == 0  # its writer is at it
+    assert ship_once(*shipping) == 0  # its writer is at it
     segment.close()
-    assert ship_once(shipping) == 5 and ship_once(shipping) == 0
+    assert ship_once(*shipping) == 5 and ship_once(*shipping) == 0
     (tmp_path / "spool").rmdir()  # by who cleans up
     Segment(tmp_path / "spool", ABOUT).close()
-    assert ship_once(shipping) == 0
+    assert ship_once(*shipping) == 0
     days = sorted(p.name for p in (tmp_path / "log").iterdir())
     assert days == ["date=2026-11-24", "date=2026-11-25"] and list((tmp_path / "spool").iterdir()) == []
     got = table(tmp_path).to_pandas().sort_values(["glue_request_id", "glue_row"])
@@ -78,7 +78,7 @@ def test_it_is_read_by_evidently(tmp_path: Path) -> None:
     segment = Segment(tmp_path / "spool", ABOUT)
     segment.write([record(n) for n in range(400)])
     segment.close()
-    ship_once(shipping)
+    ship_once(*shipping)
     frame = pd.read_parquet(tmp_path / "log")[["amount", "shop", "prediction"]]
     done = Report([DataDriftPreset()]).run(frame[:200], frame[200:])
     assert "amount" in json.dumps(done.dict(), default=str)
@@ -107,7 +107,7 @@ def test_a_writer_that_is_killed_leaves_what_it_had_written(tmp_path: Path) -> N
         (left,) = segments.waiting(tmp_path / "spool")
         with left.open("ab") as torn:
             torn.write(b"\x10\x00\x00\x00half a frame"[: seed * 3])
-        shipped = ship_once(shipping)
+        shipped = ship_once(*shipping)
         assert acknowledged <= shipped <= acknowledged + 3
         whole += shipped
     ids = table(tmp_path)["glue_request_id"].to_pylist()
@@ -124,12 +124,12 @@ def test_shipping_that_is_killed_is_done_again(tmp_path: Path) -> None:
             segment.write([record(n + k) for k in range(100)])
             n += 100
         segment.close()
-        child = context.Process(target=ship_once, args=(shipping,))
+        child = context.Process(target=ship_once, args=shipping)
         child.start()
         time.sleep(r.uniform(0.0, 0.12))
         child.kill()
         child.join()
-    ship_once(shipping)
+    ship_once(*shipping)
     ids = table(tmp_path)["glue_request_id"].to_pylist()
     assert len(ids) == len(set(ids)) == n
     assert segments.waiting(tmp_path / "spool") == []
@@ -143,9 +143,9 @@ def test_a_destination_that_is_away_keeps_the_segments(tmp_path: Path) -> None:
     segment.write([record(1)])
     segment.close()
     with pytest.raises(ToolError, match="log"):
-        ship_once(shipping)
+        ship_once(*shipping)
     (tmp_path / "log").unlink()
-    assert ship_once(shipping) == 1
+    assert ship_once(*shipping) == 1
     with pytest.raises(ToolError, match="nosuch://x/y: ValueError: Protocol not known") as told:
         Folder("nosuch://x/y")
     for secret in ("nosuch://user:hidden@host/x", "nosuch://host/x?sv=1&sig=hidden", "nosuch://host/x#hidden"):
@@ -157,11 +157,11 @@ def test_a_destination_that_is_away_keeps_the_segments(tmp_path: Path) -> None:
 def test_it_goes_to_any_url_of_fsspec(tmp_path: Path) -> None:
     import fsspec
 
-    shipping = Shipping(str(tmp_path), "memory://glue/log", str(tmp_path), os.getpid())
+    shipping = tmp_path, "memory://glue/log"
     segment = Segment(tmp_path, ABOUT)
     segment.write([record(1)])
     segment.close()
-    assert ship_once(shipping) == 1
+    assert ship_once(*shipping) == 1
     (name,) = fsspec.filesystem("memory").glob("/glue/log/date=*/*.parquet")
     assert pd.read_parquet(f"memory:/{name}").glue_request_id.tolist() == ["id1"]
     assert retain(Folder("memory://glue/log"), None, 1) == 1
@@ -173,7 +173,7 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
         segment = Segment(tmp_path / "spool", ABOUT)
         segment.write([record(day, time.time() - day * 86_400)])
         segment.close()
-    ship_once(shipping)
+    ship_once(*shipping)
     (tmp_path / "log" / "mine.txt").write_text("no file of the log")
     files = sorted((tmp_path / "log").rglob("*.parquet"), reverse=True)  # newest day first
     for days, path in enumerate(files):

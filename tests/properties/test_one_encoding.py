@@ -17,8 +17,8 @@ import pytest
 
 from mlops_glue.config import Serve
 from mlops_glue.errors import DataError
-from mlops_glue.serving.checks import Invalid
 from mlops_glue.serving.contract import Contract
+from mlops_glue.serving.fields import Invalid
 from tests.support.encodings import (
     FORMS,
     Encoded,

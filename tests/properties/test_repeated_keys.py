@@ -10,8 +10,8 @@ import pytest
 
 from mlops_glue.config import Serve
 from mlops_glue.schema import Column, Schema
-from mlops_glue.serving.checks import Invalid
 from mlops_glue.serving.contract import Contract
+from mlops_glue.serving.fields import Invalid
 
 COLUMNS = [
     Column("age", "number", "double"),

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
@@ -17,7 +18,7 @@ import uvicorn
 from mlops_glue.config import Serve
 from mlops_glue.records import Servable
 from mlops_glue.serving import http_server
-from mlops_glue.serving.http_server import OnePacketTransport, plain_http
+from mlops_glue.serving.http_server import OnePacketTransport, PlainHttp
 from mlops_glue.serving.settings import Settings
 
 UPGRADES = (
@@ -52,7 +53,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 @contextlib.contextmanager
 def listening() -> Iterator[tuple[Any, uvicorn.Server, threading.Thread]]:
     with socket.create_server(("127.0.0.1", 0)) as at:
-        options: dict[str, Any] = {"http": plain_http(), "ws": "none", "log_level": "critical"}
+        options: dict[str, Any] = {"http": PlainHttp, "ws": "none", "log_level": "critical"}
         server = uvicorn.Server(uvicorn.Config(echo, timeout_graceful_shutdown=20, **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
         thread.start()
@@ -173,7 +174,7 @@ def test_a_worker_of_glue_serve_answers_by_this_protocol(monkeypatch: pytest.Mon
     monkeypatch.setattr(http_server, "Worker", lambda settings: echo)
     monkeypatch.setattr(uvicorn, "Server", lambda config: made.append(config) or Mock())
     with socket.create_server(("127.0.0.1", 0)) as at:
-        http_server.run_worker(Settings(Servable(1, "", ""), "m", options=Serve(shutdown_s=2.0)), at)
+        http_server.run_worker(Settings(Servable(1, "", ""), "m", Path(), options=Serve(shutdown_s=2.0)), at)
     (config,) = made
     config.load()
     assert config.loaded_app is echo and config.ws_protocol_class is None and not config.proxy_headers

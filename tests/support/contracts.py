@@ -9,8 +9,8 @@ import pytest
 from mlops_glue.config import Serve
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema
-from mlops_glue.serving.checks import Invalid
 from mlops_glue.serving.contract import Contract
+from mlops_glue.serving.fields import Invalid
 
 COLUMNS = [
     Column("a b", "number", "double"),

@@ -29,7 +29,7 @@ ROOMS = {
     "requests": {"adapters/webhook.py", "adapters/mlflow/errors.py"},
     "sklearn": {"pipeline/curves.py", "pipeline/split.py", "pipeline/train.py"},
     "fastapi": {"serving/app.py"},
-    "uvicorn": {"serving/http_server.py", "serving/launch.py"},
+    "uvicorn": {"serving/http_server.py"},
     "prometheus_client": {"serving/metrics.py"},
     "starlette": set(),
     "jinja2": {"files.py"},

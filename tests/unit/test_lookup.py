@@ -17,9 +17,7 @@ from mlops_glue.config import Serve
 from mlops_glue.errors import DataError, ToolError
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.serving import lookup as lookups
-from mlops_glue.serving import not_found
-from mlops_glue.serving.lookup import Embedded, Entity, FromRedis, Lookup, NotReached, ThroughFeast
-from mlops_glue.serving.not_found import NotFound
+from mlops_glue.serving.lookup import Embedded, Entity, FromRedis, Lookup, NotFound, NotReached, ThroughFeast
 
 TYPES = {"x": "INT64", "y": "STRING"}
 
@@ -139,7 +137,7 @@ def test_an_empty_store_is_told(tmp_path: Path) -> None:
 def test_what_is_not_found_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """By view, where every value of it is null; beyond a share of the last minute it is a problem, until it is not."""
     now = [0.0]
-    monkeypatch.setattr(not_found.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(lookups.time, "monotonic", lambda: now[0])
     lost = NotFound(FeatureList([], [], {"x": "a:x", "y": "a:y", "z": "b:z"}), 0.5)
     assert lost.count() == {} and lost.problems() == []
     lost.add([[None, None, 1], [None, 2, None], [3, None, 0]])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlops_glue.serving.access_log import formatters
+from mlops_glue.serving.access_log import note_line, request_line
 
 AT = time.mktime((2026, 11, 29, 18, 4, 11, 0, 0, -1))
 
@@ -27,8 +27,8 @@ AT = time.mktime((2026, 11, 29, 18, 4, 11, 0, 0, -1))
 )
 def test_a_request(path: str, status: int, took: float, rows: int, wanted: str) -> None:
     answered = (AT, "id1", "POST", json.dumps(path), status, took, rows)
-    assert formatters(people=True)[0](answered) == f"18:04:11  {wanted}\n"
-    read = json.loads(formatters(people=False)[0](answered))
+    assert request_line(answered, for_people=True) == f"18:04:11  {wanted}\n"
+    read = json.loads(request_line(answered, for_people=False))
     assert read == {
         "time": AT,
         "request_id": "id1",
@@ -49,9 +49,9 @@ def test_a_request(path: str, status: int, took: float, rows: int, wanted: str) 
     ],
 )
 def test_a_note(about: dict[str, Any], wanted: str) -> None:
-    assert formatters(people=True)[1](AT, about) == f"18:04:11  {wanted}\n"
-    assert json.loads(formatters(people=False)[1](AT, about)) == {"time": AT, **about}
-    assert re.fullmatch(r"[^\n]*\n", formatters(people=True)[1](AT, about))
+    assert note_line(AT, about, for_people=True) == f"18:04:11  {wanted}\n"
+    assert json.loads(note_line(AT, about, for_people=False)) == {"time": AT, **about}
+    assert re.fullmatch(r"[^\n]*\n", note_line(AT, about, for_people=True))
 
 
 @pytest.mark.parametrize(("status", "colour"), [(200, "32"), (307, "32"), (404, "33"), (503, "31;1")])
@@ -61,6 +61,6 @@ def test_a_status_has_a_colour_where_colour_is_wanted(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.delenv("NO_COLOR", raising=False)
     answered = (AT, "id1", "GET", '"/"', status, 0.01, 0)
-    assert f"  \033[{colour}m{status}\033[0m  " in formatters(people=True)[0](answered)
+    assert f"  \033[{colour}m{status}\033[0m  " in request_line(answered, for_people=True)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\033" not in formatters(people=True)[0](answered)
+    assert "\033" not in request_line(answered, for_people=True)

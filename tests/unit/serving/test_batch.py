@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 
 from mlops_glue.serving.batch import Batch, Request
-from mlops_glue.serving.checks import Invalid
-from mlops_glue.serving.contract import Rows
-from mlops_glue.serving.metrics import Counters
+from mlops_glue.serving.fields import Invalid, Rows
 from mlops_glue.serving.worker import Worker
 
 
@@ -26,7 +24,7 @@ def test_what_the_log_cannot_take_leaves_nobody_waiting() -> None:
     async def ask(rows: int) -> None:
         request = Request(Rows([(1.0,)] * rows, bare=False), "id", None)
         with pytest.raises(OverflowError):
-            await asyncio.wait_for(Batch(log, Counters(None)).score(served, request), 5)
+            await asyncio.wait_for(Batch(log, Mock()).score(served, request), 5)
 
     asyncio.run(ask(1))
     asyncio.run(ask(100))
@@ -43,7 +41,7 @@ def test_a_request_that_cannot_be_scored_spoils_no_other() -> None:
 
     served.model.contract.matrices = matrices
     served.model.score = lambda inputs: (inputs["number"][:, 0].tolist(), None)
-    batch = Batch(None, Counters(None))
+    batch = Batch(None, Mock())
 
     async def ask() -> list[Any]:
         requests = [Request(Rows([(1.0,), (value,)], bare=False), "id", None) for value in (2.0, 1e301, 3.0)]
@@ -61,7 +59,7 @@ def test_what_a_shadow_sees_is_not_kept() -> None:
 
     async def ask(answered: bool) -> Any:
         request = Request(Rows([(1.0,)], bare=True), "id", None, answered)
-        return await Batch(None, Counters(None)).score(served, request)
+        return await Batch(None, Mock()).score(served, request)
 
     assert asyncio.run(ask(False)) == ([1.0], None) and not served.unseen.see.called
     assert asyncio.run(ask(True)) == ([1.0], None) and served.unseen.see.called
@@ -72,7 +70,7 @@ def test_what_is_degraded_tells_no_secret(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("STORE_PASSWORD", "S3CRET-of-the-store")
     url = "postgresql://glue:S3CRET@db/x?password=S3CRET"
     (tmp_path / "registry.problem").write_text(f"the registry could not be asked: {url}")
-    worker = Mock(settings=Mock(state_folder=tmp_path))
+    worker = Mock(settings=Mock(state=tmp_path))
     worker.predictor.store_problem = f"{url} does not answer"
     worker.slots.problems = {"champion": f"{url}: refused"}
     worker.slots.champion.not_found.problems.return_value = []

@@ -17,8 +17,8 @@ from mlops_glue.encoding import encode, matrices
 from mlops_glue.parsing import as_text
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema
-from mlops_glue.serving.checks import Invalid, Malformed
 from mlops_glue.serving.contract import Contract
+from mlops_glue.serving.fields import Invalid, Malformed
 from tests.support.contracts import COLUMNS, contract, told, views_of
 
 SCHEMA = Schema("binary", "y", COLUMNS, [0, 1])

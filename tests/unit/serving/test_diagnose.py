@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from mlops_glue.schema import Column, Schema
-from mlops_glue.serving.checks import Invalid
 from mlops_glue.serving.diagnose import Diagnosis
+from mlops_glue.serving.fields import Invalid
 from mlops_glue.serving.model import Answers
-from mlops_glue.serving.worker import Worker
+from mlops_glue.serving.slots import ModelSlots
 from tests.support.contracts import COLUMNS, contract, told, views_of
 
 NAMES = [column.name for column in COLUMNS]
@@ -124,13 +124,14 @@ def test_another_order_is_told_when_a_version_is_taken_over(place: str, told: bo
         model = SimpleNamespace(contract=contract([Column(name, "number", "double") for name in names]))
         return Mock(model=model, version=SimpleNamespace(version=2))
 
-    worker, notes = Worker.__new__(Worker), []
-    worker.counters, worker._count_unseen, worker.log = Mock(), Mock(), Mock()  # type: ignore[method-assign]
-    worker.log.note = lambda **about: notes.append(about)  # type: ignore[method-assign, assignment]
-    worker.slots = Mock(champion=served("b", "a"), canary=served("a", "b"))
-    worker._swapped(place, served("b", "a"))
+    notes: list[dict[str, Any]] = []
+    slots = ModelSlots.__new__(ModelSlots)
+    slots._counters, slots._log = Mock(), Mock()
+    slots._log.note = lambda **about: notes.append(about)  # type: ignore[method-assign, assignment]
+    loaded = served("b", "a")
+    slots._report_swap(place, loaded, served("b", "a"))
     assert [list(one) for one in notes] == [["taken_over", "version"]]
-    worker._swapped(place, served("a", "b"))
+    slots._report_swap(place, loaded, served("a", "b"))
     assert (notes[-1].get("order") == ["b", "a"]) == told
 
 
