@@ -46,6 +46,7 @@ TIME = r"^\d\d:\d\d(:\d\d)?$"
 EXPONENT = r"^\d+[eE]\d+$"  # 12E3 may be a number, but is a code where 12000 occurs too
 DIGITS = r"^[-+]?\d+$"
 SAMPLE_VALUES = 10_000
+INDEX_KEY = b"glue.index"  # metadata of a column: the index of a pandas frame
 
 
 def are_codes(values: pa.ChunkedArray) -> bool:
@@ -187,3 +188,35 @@ def parse_column(
     else:
         made = None if name == "text" else cast_words(words, name, decimal)
     return with_nulls(values) if made is None else made
+
+
+def with_plain_types(table: pa.Table) -> pa.Table:
+    """A table with the types that Arrow computes with, where a file has others for the same values.
+
+    The metadata of pandas is dropped; columns that were a frame's index are marked with `INDEX_KEY`: "when" for a
+    timestamp, which may be wanted, "place" for all else, which numbers or names the row.
+    """
+    columns = [_plain(column) for column in table.columns]
+    index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
+    fields = []
+    for name, values in zip(table.column_names, columns, strict=True):
+        use = b"when" if pa.types.is_temporal(values.type) else b"place"
+        fields.append(pa.field(name, values.type, metadata={INDEX_KEY: use} if name in index else None))
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind, types = values.type, pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        plain = pa.bool_() if kind.extension_name == "arrow.bool8" else kind.storage_type
+    elif types.is_dictionary(kind):
+        plain = kind.value_type
+    elif types.is_large_string(kind) or types.is_string_view(kind):
+        plain = pa.string()  # so that text has one name in the model's schema
+    elif types.is_float16(kind):
+        plain = pa.float32()
+    elif types.is_decimal32(kind) or types.is_decimal64(kind):
+        plain = pa.decimal128(kind.precision, kind.scale)
+    else:
+        return values
+    return _plain(values.cast(plain))

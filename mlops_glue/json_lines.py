@@ -17,13 +17,6 @@ from mlops_glue.parsing import inexact_integer
 from mlops_glue.words import MAX_EXACT_INTEGER
 
 
-def read(path: Path) -> pa.Table:
-    """A whole file."""
-    content = path.read_bytes()
-    table = _parse(path, content)
-    return _with_long_integers(table, content, _long_integer_columns(table, content))
-
-
 def batches(path: Path, progress: Progress) -> Iterator[pa.Table]:
     """A file in pieces that have the schema of the whole file, so it is read twice."""
     schemas, long_integers = [], set[str]()

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from mlops_glue import tables
+from mlops_glue.column_types import with_plain_types
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.scoring import Bundle
 
@@ -38,7 +38,7 @@ class RawRows:
         if problems:
             raise DataError("\n".join(problems))
         carried = pa.table({"glue_place": pa.array(range(len(rows)))})
-        scored = self.bundle.scored(tables.with_plain_types(pa.table(columns)), carried)
+        scored = self.bundle.scored(with_plain_types(pa.table(columns)), carried)
         made = {name: scored.column(name).to_pandas().to_numpy() for name in scored.column_names[1:]}
         return pd.DataFrame(made, index=rows.index)
 

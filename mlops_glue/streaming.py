@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import logging
@@ -14,28 +15,35 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 
-from mlops_glue import json_lines
-from mlops_glue.column_types import common_type, infer_type, parse_column
+from mlops_glue import csv_format, json_lines
+from mlops_glue.column_types import common_type, infer_type, parse_column, with_plain_types
 from mlops_glue.csv_format import CsvFormat, Progress
-from mlops_glue.errors import DataError
+from mlops_glue.errors import DataError, first_line
 from mlops_glue.parsing import clean_words, is_text
-from mlops_glue.tables import (
-    check_names,
-    parse_text,
-    read_table,
-    readable_errors,
-    reading_notes,
-    suffix,
-    with_plain_types,
-)
 
 log = logging.getLogger(__name__)
-WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, a larger one as a sample
-SAMPLE_ROWS = 200_000
 BATCH_ROWS = 65536  # of a Parquet file
 # without these Arrow begins by reading the whole file
 PARQUET_OPTIONS: dict[str, Any] = {"pre_buffer": False, "buffer_size": 1 << 20}
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
+ROWS_ALIKE = (
+    "a row has a value for each name in the first line: put one that holds a delimiter or a line break in quotes, "
+    "take out titles and comments"
+)
+ONE_OBJECT = "each line is one object; of an array: jq -c '.[]' array.json > lines.jsonl"
 Pieces = Iterator[tuple["pa.Table", "pa.Table"]]
+
+
+def suffix(path: Path) -> str:
+    """The table format by name: one of `SUFFIXES`.
+
+    Raises:
+        DataError: it is none of them.
+    """
+    found = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+    if found is None:
+        raise DataError(f"{path}: not a table that glue reads", hint=f"one of {', '.join(SUFFIXES)}")
+    return found
 
 
 def batches(
@@ -63,15 +71,38 @@ def batches(
     else:
         pieces = _json_batches(path, optional, done)
     while True:
-        with readable_errors(path):  # around the reading alone: errors of the caller are not the file's
+        with _readable_errors(path):  # around the reading alone: errors of the caller are not the file's
             piece = next(pieces, None)
         if piece is None:
             break
-        check_names(path, piece[0].column_names)
+        _check_names(path, piece[0].column_names)
         rows += piece[0].num_rows
         yield piece
     if rows == 0:
         raise DataError(f"{path}: has a header but no rows")
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    """Refuse a table that has a column name twice."""
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        count = names.count(repeated[0])
+        raise DataError(f"{path}: column {repeated[0]!r} occurs {count} times", hint="rename one of them")
+
+
+@contextlib.contextmanager
+def _readable_errors(path: Path) -> Iterator[None]:
+    """Errors of Arrow and the operating system become one line that names the line of the file, where it has lines."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        kind, cause = suffix(path), None
+        if kind.startswith(".csv") and isinstance(error, pa.ArrowInvalid):
+            cause, hint = csv_format.explain(path), ROWS_ALIKE
+        elif kind == ".jsonl":
+            cause, hint = json_lines.explain(path), ONE_OBJECT
+        message = f"{path}: cannot be read as {kind[1:]}: {cause or first_line(error)}"
+        raise DataError(message, hint=hint if cause else None) from error
 
 
 def _parquet_batches(path: Path, verbatim: bool, done: Progress) -> Pieces:
@@ -109,28 +140,6 @@ def _json_batches(path: Path, optional: Sequence[str], done: Progress) -> Pieces
             if name not in typed.column_names:
                 typed = typed.append_column(name, pa.nulls(typed.num_rows))
         yield typed, piece
-
-
-def sample(path: Path, rows: int, keys: Sequence[str] = ()) -> pa.Table:
-    """About so many rows, spread evenly over the file; `keys` as in `read_table`."""
-    parts, step = [], 0
-    for piece, _ in batches(path, verbatim=True):
-        if step == 0:
-            step = max(1, round(path.stat().st_size / max(piece.nbytes, 1) * piece.num_rows / rows))
-        parts.append(piece.take(list(range(0, piece.num_rows, step))))
-    whole = pa.concat_tables(parts, promote_options="permissive")
-    return parse_text(whole, keys, {}, infer=suffix(path).startswith(".csv"))
-
-
-def read_or_sample(file: Path, notes: list[str], keys: tuple[str, ...] = ()) -> pa.Table:
-    """A table, or a sample of a large one; how it was read is added to the notes. `keys` as in `read_table`."""
-    if file.stat().st_size <= WHOLE_BYTES:
-        table = read_table(file, keys)
-        notes += reading_notes(table, file.name)
-        return table
-    table = sample(file, SAMPLE_ROWS, keys)
-    notes.append(f"{file.name} is big: read from a sample of {table.num_rows:,} rows")
-    return table
 
 
 class CsvWriter:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import gzip
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,38 +17,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mlops_glue import csv_format, json_lines, parsing
+from mlops_glue import csv_format, parsing
 from mlops_glue.column_types import decimal_sign, equal_numbers, parse_column
 from mlops_glue.csv_format import CsvFormat
 from mlops_glue.errors import DataError, UsageError, first_line
 from mlops_glue.files import atomic, json_value
 from mlops_glue.parsing import is_text
+from mlops_glue.streaming import SUFFIXES, batches, suffix
 from mlops_glue.suggest import did_you_mean
 from mlops_glue.words import MAX_EXACT_INTEGER
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl")
-INDEX_KEY = b"glue.index"  # metadata of a column: the index of a pandas frame
+WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, a larger one as a sample
+SAMPLE_ROWS = 200_000
 READING_KEY = b"glue.read"  # metadata of a table: how its text was read
-ROWS_ALIKE = (
-    "a row has a value for each name in the first line: put one that holds a delimiter or a line break in quotes, "
-    "take out titles and comments"
-)
-ONE_OBJECT = "each line is one object; of an array: jq -c '.[]' array.json > lines.jsonl"
-
-
-def suffix(path: Path) -> str:
-    """The table format by name: one of `SUFFIXES`.
-
-    Raises:
-        DataError: it is none of them.
-    """
-    found = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
-    if found is None:
-        raise DataError(f"{path}: not a table that glue reads", hint=f"one of {', '.join(SUFFIXES)}")
-    return found
 
 
 def find_table(name: str, *places: Path) -> Path:
@@ -76,21 +59,6 @@ def _tables_in(folder: Path) -> list[str]:
 # --- reading
 
 
-@contextlib.contextmanager
-def readable_errors(path: Path) -> Iterator[None]:
-    """Errors of Arrow and the operating system become one line that names the line of the file, where it has lines."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        kind, cause = suffix(path), None
-        if kind.startswith(".csv") and isinstance(error, pa.ArrowInvalid):
-            cause, hint = csv_format.explain(path), ROWS_ALIKE
-        elif kind == ".jsonl":
-            cause, hint = json_lines.explain(path), ONE_OBJECT
-        message = f"{path}: cannot be read as {kind[1:]}: {cause or first_line(error)}"
-        raise DataError(message, hint=hint if cause else None) from error
-
-
 def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
     """A whole table. The types of a CSV file are inferred from whole columns, so that no two values become one.
 
@@ -99,37 +67,37 @@ def read_table(path: Path, keys: Sequence[str] = ()) -> pa.Table:
     Raises:
         DataError: the file is empty, has no rows, repeats a column name, or is not what its name says.
     """
-    kind = suffix(path)
-    facts: dict[str, Any] = {}
-    with readable_errors(path):
-        if kind == ".parquet":
-            table = with_plain_types(pq.read_table(path))
-        elif kind == ".jsonl":
-            table = json_lines.read(path)
-        else:
-            form = CsvFormat.of(path)
-            facts = {"encoding": form.encoding}
-            table = pa.concat_tables([*form.batches(path)] or [pa.table([[]] * len(form.names), names=form.names)])
-    check_names(path, table.column_names)
-    if table.num_rows == 0:
-        raise DataError(f"{path}: has a header but no rows")
-    return parse_text(table, keys, facts, infer=kind.startswith(".csv"))
+    return _parsed(path, [piece for piece, _ in batches(path, verbatim=True)], keys)
 
 
-def check_names(path: Path, names: list[str]) -> None:
-    """Refuse a table that has a column name twice."""
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        count = names.count(repeated[0])
-        raise DataError(f"{path}: column {repeated[0]!r} occurs {count} times", hint="rename one of them")
+def sample(path: Path, rows: int, keys: Sequence[str] = ()) -> pa.Table:
+    """About so many rows, spread evenly over the file; `keys` as in `read_table`."""
+    parts, step = [], 0
+    for piece, _ in batches(path, verbatim=True):
+        if step == 0:
+            step = max(1, round(path.stat().st_size / max(piece.nbytes, 1) * piece.num_rows / rows))
+        parts.append(piece.take(list(range(0, piece.num_rows, step))))
+    return _parsed(path, parts, keys)
 
 
-def parse_text(table: pa.Table, keys: Sequence[str], facts: dict[str, Any], *, infer: bool) -> pa.Table:
-    """A table whose text columns are parsed: null words become null and, with `infer`, numbers become numbers.
+def read_or_sample(file: Path, notes: list[str], keys: tuple[str, ...] = ()) -> pa.Table:
+    """A table, or a sample of a large one; how it was read is added to the notes. `keys` as in `read_table`."""
+    if file.stat().st_size <= WHOLE_BYTES:
+        table = read_table(file, keys)
+        notes += reading_notes(table, file.name)
+        return table
+    table = sample(file, SAMPLE_ROWS, keys)
+    notes.append(f"{file.name} is big: read from a sample of {table.num_rows:,} rows")
+    return table
 
-    Its metadata holds `facts` with the decimal sign, and by column the words that were read as null and two texts that
-    became one number.
+
+def _parsed(path: Path, pieces: list[pa.Table], keys: Sequence[str]) -> pa.Table:
+    """The pieces of a file as one table: null words become null and, in a CSV file, numbers become numbers.
+
+    Its metadata holds the decimal sign, and by column the words that were read as null and two texts that became one
+    number.
     """
+    table, infer = pa.concat_tables(pieces, promote_options="permissive"), suffix(path).startswith(".csv")
     sign, columns = decimal_sign(table.columns), []
     nulls: dict[str, dict[str, int]] = {}
     alike: dict[str, tuple[str, str]] = {}
@@ -143,22 +111,20 @@ def parse_text(table: pa.Table, keys: Sequence[str], facts: dict[str, Any], *, i
                 nulls[name] = found
         columns.append(values)
     fields = [table.schema.field(at).with_type(values.type) for at, values in enumerate(columns)]
-    about = json.dumps({**facts, "decimal": sign, "nulls": nulls, "alike": alike}, sort_keys=True)
+    about = json.dumps({"decimal": sign, "nulls": nulls, "alike": alike}, sort_keys=True)
     return pa.table(columns, schema=pa.schema(fields, {READING_KEY: about}))
 
 
 def reading_facts(table: pa.Table) -> dict[str, Any]:
-    """How the text of a table was read: `decimal` sign, `nulls` and `alike` by column, `encoding`."""
+    """How the text of a table was read: `decimal` sign, `nulls` and `alike` by column."""
     found: dict[str, Any] = json.loads((table.schema.metadata or {}).get(READING_KEY, b"{}"))
-    return {"decimal": ".", "nulls": {}, **found}
+    return {"decimal": ".", "nulls": {}, "alike": {}, **found}
 
 
 def reading_notes(table: pa.Table, name: str) -> list[str]:
-    """What a user should know about how a file was read."""
-    facts = reading_facts(table)
-    out = [f"{name} is read as {facts['encoding']}: it is not UTF-8"] if facts.get("encoding", "utf8") != "utf8" else []
-    alike = [f"of {column!r} {first} and {second}" for column, (first, second) in facts.get("alike", {}).items()]
-    return out + ([f"{name}: texts that are equal as numbers: {', '.join(alike)}"] if alike else [])
+    """What a user should know about the values of a table that was read."""
+    alike = [f"of {column!r} {first} and {second}" for column, (first, second) in reading_facts(table)["alike"].items()]
+    return [f"{name}: texts that are equal as numbers: {', '.join(alike)}"] if alike else []
 
 
 def column_names(path: Path) -> list[str] | None:
@@ -275,35 +241,3 @@ def to_pandas(table: pa.Table) -> pd.DataFrame:
             if max(-ends["min"], ends["max"]) > MAX_EXACT_INTEGER:
                 frame[name] = values.to_pandas(types_mapper=nullable.get)
     return frame  # type: ignore[no-any-return]
-
-
-def with_plain_types(table: pa.Table) -> pa.Table:
-    """A table with the types that Arrow computes with, where a file has others for the same values.
-
-    The metadata of pandas is dropped; columns that were a frame's index are marked with `INDEX_KEY`: "when" for a
-    timestamp, which may be wanted, "place" for all else, which numbers or names the row.
-    """
-    columns = [_plain(column) for column in table.columns]
-    index = [name for name in (table.schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
-    fields = []
-    for name, values in zip(table.column_names, columns, strict=True):
-        use = b"when" if pa.types.is_temporal(values.type) else b"place"
-        fields.append(pa.field(name, values.type, metadata={INDEX_KEY: use} if name in index else None))
-    return pa.table(columns, schema=pa.schema(fields))
-
-
-def _plain(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind, types = values.type, pa.types
-    if isinstance(kind, pa.BaseExtensionType):
-        plain = pa.bool_() if kind.extension_name == "arrow.bool8" else kind.storage_type
-    elif types.is_dictionary(kind):
-        plain = kind.value_type
-    elif types.is_large_string(kind) or types.is_string_view(kind):
-        plain = pa.string()  # so that text has one name in the model's schema
-    elif types.is_float16(kind):
-        plain = pa.float32()
-    elif types.is_decimal32(kind) or types.is_decimal64(kind):
-        plain = pa.decimal128(kind.precision, kind.scale)
-    else:
-        return values
-    return _plain(values.cast(plain))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import NamedTuple
 
-from mlops_glue import tables
+from mlops_glue import streaming
 from mlops_glue.assessment.capabilities import LEVELS, OF_WHAT_IS_SERVED, PROPOSALS, WITHOUT_TRAINING
 from mlops_glue.assessment.evidence import Answer, Evidence
 from mlops_glue.assessment.tree import printable
@@ -86,7 +86,7 @@ def _commands(evidence: Evidence, answers: dict[str, Answer]) -> dict[str, str]:
         out["pins"] = "uv pip compile requirements.txt -o requirements.lock"
     out["data_remote"] = "" if begin else "dvc remote add --default storage URL && dvc push"
     out["tracking"] = "glue adopt --tracking"
-    data = [file for file in files if file.endswith(tables.SUFFIXES)]
+    data = [file for file in files if file.endswith(streaming.SUFFIXES)]
     if data:
         table = shlex.quote(min(data, key=lambda file: ("train" not in file, file.count("/"), file)))
         out["data_versioning"] = f"{begin}git rm -q --cached --ignore-unmatch {table} && dvc add {table}"

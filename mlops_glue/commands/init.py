@@ -13,7 +13,8 @@ from mlops_glue.errors import UsageError
 from mlops_glue.scaffold.infer import Request
 from mlops_glue.scaffold.new_project import NewProject, generate_tables
 from mlops_glue.scaffold.plan import FRAUD, plan
-from mlops_glue.tables import SUFFIXES, find_table
+from mlops_glue.streaming import SUFFIXES
+from mlops_glue.tables import find_table
 
 MOST_TABLES = 3  # that are named in a message
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_glue import config as configs
-from mlops_glue import console, layout, streaming, tables
+from mlops_glue import console, layout, tables
 from mlops_glue.adapters.evidently import Painter
 from mlops_glue.errors import UsageError
 from mlops_glue.monitoring import wording
@@ -30,7 +30,7 @@ def monitor_tables(
     root, settings = _project(env)
     with Painter() if page else contextlib.nullcontext() as painter:  # it imports for seconds, meanwhile
         notes: list[str] = []
-        table = streaming.read_or_sample(Path(reference), notes)
+        table = tables.read_or_sample(Path(reference), notes)
         sampled, before = RowSample(PAGE_ROWS), RowSample(PAGE_ROWS)
         before.add(table)
 

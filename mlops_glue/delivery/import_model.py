@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlops_glue import __version__, files, layout, streaming, tables
+from mlops_glue import __version__, files, layout, tables
 from mlops_glue import config as configs
 from mlops_glue.adapters import git
 from mlops_glue.delivery.fetch import opened
@@ -95,9 +95,7 @@ def convert(source: Source, scratch: Path) -> Imported:
         flavors = ", ".join(set(about["flavors"]) - {"python_function"}) or "python_function alone"
         raise DataError(f"{uri}: is of {flavors}", hint="what mlflow.sklearn.log_model wrote can be converted")
     model = _load(source, uri, folder, flavor)
-    frame = (
-        mlflow.example_rows(folder) if source.table is None else tables.to_pandas(streaming.sample(source.table, ROWS))
-    )
+    frame = mlflow.example_rows(folder) if source.table is None else tables.to_pandas(tables.sample(source.table, ROWS))
     if frame is None:
         raise UsageError(f"{uri}: has no input example to prove the ONNX form on", hint="--data TABLE")
     if source.table is not None and hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_"):

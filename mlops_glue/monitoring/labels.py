@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import parsing, tables
+from mlops_glue import parsing, streaming, tables
 from mlops_glue.config import LabelTable
 from mlops_glue.dates import as_datetime, infer_day_first
 from mlops_glue.errors import ConfigError, DataError, GlueError, combined
@@ -204,7 +204,7 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
             raise type(error)(f"{WHERE}.url: {error.message}", hint=error.hint) from error
     path, keys = root / str(options.path), [name for name in (options.id, options.entity) if name]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(tables.SUFFIXES) and p.name[0] != ".")
+        files = sorted(p for p in path.rglob("*") if p.name.lower().endswith(streaming.SUFFIXES) and p.name[0] != ".")
         parts, refused = [], list[DataError]()
         for file in files:
             try:

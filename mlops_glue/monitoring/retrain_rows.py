@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlops_glue import files, layout, tables
+from mlops_glue import files, layout, streaming, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.monitoring.labels import TRUTH
@@ -45,7 +45,7 @@ def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
         )
     path = root / config.source.path
     whole = cache(partial(tables.read_table, path))  # perhaps nobody asks
-    schema = pq.read_schema(path) if tables.suffix(path) == ".parquet" else whole().schema
+    schema = pq.read_schema(path) if streaming.suffix(path) == ".parquet" else whole().schema
     types = {field.name: field.type for field in schema}
     target, clock = config.data.labels.target, config.source.timestamps
     made = []

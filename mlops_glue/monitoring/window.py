@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import parsing, streaming, tables
+from mlops_glue import parsing, streaming
 from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import ToolError, UsageError, first_line
 from mlops_glue.layout import CONFIG
@@ -179,7 +179,7 @@ def pieces_of(path: Path, types: dict[str, str], decimal: str = ".") -> Iterator
         DataError: the file cannot be read, or has no rows.
     """
     for modelled, typed in streaming.batches(path, decimal=decimal):
-        if tables.suffix(path) == ".parquet":
+        if streaming.suffix(path) == ".parquet":
             yield modelled
             continue
         for at, name in enumerate(typed.column_names):

@@ -17,7 +17,7 @@ from mlops_glue.scaffold import checks, defaults, feature_repo, infer
 from mlops_glue.scaffold.feature_repo import NewView
 from mlops_glue.scaffold.infer import Request, Table
 from mlops_glue.scaffold.manifest import Answers
-from mlops_glue.streaming import WHOLE_BYTES
+from mlops_glue.tables import WHOLE_BYTES
 
 KINDS = ("number", "category", "boolean", "datetime")
 MOST_NOTES = 20  # columns that are named one by one

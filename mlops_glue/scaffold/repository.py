@@ -14,7 +14,7 @@ from mlops_glue.scaffold import feast
 from mlops_glue.scaffold import script as scripts
 from mlops_glue.scaffold.feast import FeastView
 from mlops_glue.scaffold.script import Script
-from mlops_glue.tables import SUFFIXES
+from mlops_glue.streaming import SUFFIXES
 
 MOST_TABLES = 50  # that are looked at
 

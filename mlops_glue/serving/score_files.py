@@ -29,12 +29,12 @@ def inputs_and_outputs(source: Path, target: Path) -> tuple[list[Path], list[Pat
         UsageError: a table is missing, or has no place of its own.
     """
     if source.is_dir():
-        inputs = sorted(p for p in source.iterdir() if p.name.lower().endswith(tables.SUFFIXES))
+        inputs = sorted(p for p in source.iterdir() if p.name.lower().endswith(streaming.SUFFIXES))
         if not inputs:
-            raise UsageError(f"{source}: no table in this folder", hint=f"one of {', '.join(tables.SUFFIXES)}")
+            raise UsageError(f"{source}: no table in this folder", hint=f"one of {', '.join(streaming.SUFFIXES)}")
         if target.is_file() or target.name.lower().endswith(OUTPUTS):
             raise UsageError(f"{target}: for a folder of tables the output is a folder")
-        stems = [p.name[: -len(tables.suffix(p))] for p in inputs]
+        stems = [p.name[: -len(streaming.suffix(p))] for p in inputs]
         outputs = [target / f"{stem}.parquet" for stem in stems]
         twice = next((stem for stem in stems if stems.count(stem) > 1), None)
         if twice is not None:

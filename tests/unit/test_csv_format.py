@@ -110,11 +110,11 @@ def test_the_hint_is_right_for_its_cause(tmp_path: Path, content: bytes, said: s
     assert hint in str(refused.value.hint)
 
 
-def test_an_encoding_is_named_and_blank_lines_are_no_rows(tmp_path: Path) -> None:
+def test_an_encoding_is_named_and_blank_lines_are_no_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "t.csv").write_bytes(b'a,b\n1,\x80\n\n2,"x\n\ny"\n\n\n3,z\n\n')
     table = tables.read_table(tmp_path / "t.csv")
     assert table.to_pydict() == {"a": [1, 2, 3], "b": ["€", "x\n\ny", "z"]}
-    assert tables.reading_notes(table, "t.csv") == ["t.csv is read as cp1252: it is not UTF-8"]
+    assert "t.csv is read as cp1252: it is not UTF-8" in caplog.text
 
 
 def test_a_blank_line_of_one_column_is_a_row(tmp_path: Path) -> None:

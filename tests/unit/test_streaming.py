@@ -72,7 +72,7 @@ def test_jsonl_with_keys_that_come_late(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_sample_is_spread_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_format, "BLOCK_BYTES", 4096)
     (tmp_path / "t.csv").write_text("n,text\n" + "".join(f"{i},some words {i % 7}\n" for i in range(20_000)))
-    got = streaming.sample(tmp_path / "t.csv", 1000).column("n").to_pylist()
+    got = tables.sample(tmp_path / "t.csv", 1000).column("n").to_pylist()
     assert 500 < len(got) < 4000
     assert min(got) < 1000
     assert max(got) > 19_000
