@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -44,7 +44,17 @@ def interval(value: float, samples: Array, rows: int, level: float = 0.95) -> tu
     return min(float(low), value), max(float(high), value)
 
 
-def ranking(task: str, outcome: tuple[Any, Any, Any], seed: int) -> dict[str, Any]:
+class Ranking(TypedDict):
+    """How surely a model puts rows in their order."""
+
+    rows: int
+    value: float | None
+    low: float | None
+    high: float | None
+    drawn_rows: int  # of each sample
+
+
+def ranking(task: str, outcome: tuple[Any, Any, Any], seed: int) -> Ranking:
     """`metrics.RANKING` of truth, label and probability, with a 95 % interval, and how many rows each is based on."""
     metric, rows = RANKING[task], len(outcome[0])
     value = compute(metric, *outcome)

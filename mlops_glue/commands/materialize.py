@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from mlops_glue import config as configs
-from mlops_glue import console, files, layout
+from mlops_glue import console, layout
+from mlops_glue.delivery import record
 from mlops_glue.delivery.deliver import materialized
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.errors import UsageError
@@ -34,8 +35,8 @@ def materialize(*, force: bool = False, as_json: bool = False, env: str | None =
         store = read_only(root, config)
         if store is None or store.champion(config.model_name) is None:
             raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")
-        done = materialized(config, root, store, env, console.stage, force=force)
-    return _tell(done["views"], as_json)
+        views, _ = materialized(config, root, store, console.stage, force=force)
+    return _tell(views, as_json)
 
 
 def _as_before(root: Path, env: str | None) -> dict[str, str] | None:
@@ -46,7 +47,7 @@ def _as_before(root: Path, env: str | None) -> dict[str, str] | None:
     before = up_to_date.load(root, env)
     if before is None or len(before.required) < 2:
         return None
-    return dict.fromkeys(files.read_json(root / layout.DELIVERY)["online"], "unchanged")
+    return dict.fromkeys(record.read(root)["online"], "unchanged")
 
 
 def _tell(views: dict[str, str], as_json: bool) -> int:

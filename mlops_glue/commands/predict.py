@@ -58,7 +58,7 @@ def _score(
     check_outputs(root, [path for path in outputs if path not in streams], config)
     refused: list[DataError] = []
     with tempfile.TemporaryDirectory() as scratch:
-        chosen, folder = as_run_left_it(root, config, env, version) or of_registry(
+        chosen, folder = as_run_left_it(root, config, version) or of_registry(
             read_only(root, config), root, config, version, Path(scratch)
         )
         bundle = Bundle(folder, threads=os.cpu_count() or 1)

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.delivery import describe
-from mlops_glue.delivery.deliver import materialized, note_champion
+from mlops_glue.delivery.deliver import materialized
 from mlops_glue.delivery.fetch import read_only
+from mlops_glue.delivery.record import note_champion
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline.session import project_lock
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
-    from mlops_glue.delivery.promote import Verdict
+    from mlops_glue.delivery.history import Verdict
 
 
 def promote(
@@ -37,7 +38,7 @@ def promote(
         verdict = promotion.promote(config, root, store, chosen, by_person=True)
         if not verdict.refused:
             note_champion(root, config, verdict.champion)
-            materialized(config, root, store, env, console.stage)
+            materialized(config, root, store, console.stage)
     _print_verdict(config.model_name, verdict, as_json)
     return 1 if verdict.refused else 0
 
@@ -50,7 +51,7 @@ def rollback(to: int | None = None, *, as_json: bool = False, env: str | None = 
     with project_lock(root):
         champion, before = promotion.rollback(store, config.model_name, to)
         note_champion(root, config, champion)
-        materialized(config, root, store, env, console.stage)
+        materialized(config, root, store, console.stage)
     if as_json:
         console.result_json({"model": config.model_name, "champion": champion, "previous": before})
     else:

@@ -9,6 +9,8 @@ from typing import Any
 from mlops_glue import console, files, layout, modules
 from mlops_glue.delivery import describe
 from mlops_glue.delivery import run as runs
+from mlops_glue.delivery.record import Delivery
+from mlops_glue.pipeline.evaluation import Evaluation
 from mlops_glue.scaffold.commit import due, undo
 
 
@@ -24,7 +26,7 @@ def run(options: runs.Options, *, as_json: bool = False, env: str | None = None)
             console.result_json({"stages": stages})
         return 0
     parity = files.read_json(root / layout.BUNDLE / "parity.json")
-    _warn_of_packages(done.delivery.get("packages", {}))
+    _warn_of_packages(done.delivery["packages"])
     if as_json:
         metrics = done.evaluation["metrics"]
         console.result_json({"stages": stages, **done.delivery, "format": parity["format"], "metrics": metrics})
@@ -46,7 +48,7 @@ def _warn_of_packages(packages: dict[str, str]) -> None:
             console.progress(f"warning: {made}: glue run --force makes it anew")
 
 
-def print_metrics(evaluation: dict[str, Any]) -> None:
+def print_metrics(evaluation: Evaluation) -> None:
     """The table of metrics, with the thresholds."""
     thresholds = {threshold["metric"]: threshold for threshold in evaluation["thresholds"]}
     rows = []
@@ -54,20 +56,20 @@ def print_metrics(evaluation: dict[str, Any]) -> None:
         threshold = thresholds.get(name)
         bounds = "" if threshold is None else describe.bounds(threshold)
         verdict = "" if threshold is None else "met" if threshold["met"] else "MISSED"
-        numbers = (describe.number(score[key]) for key in ("value", "low", "high", "trivial"))
+        numbers = map(describe.number, (score["value"], score["low"], score["high"], score["trivial"]))
         rows.append([name, *numbers, bounds, verdict])
     head = [f"holdout, {evaluation['rows']:,} rows", "value", "95 % low", "high", "trivial", "threshold", ""]
     console.result()
     console.table(rows, head)
-    drawn = evaluation.get("intervals")  # an evaluation of a former glue has none
-    if drawn is not None and drawn["rows"] < evaluation["rows"]:
+    drawn = evaluation["intervals"]
+    if drawn["rows"] < evaluation["rows"]:
         console.result(
             f"the intervals are of {drawn['samples']} bootstrap samples of {drawn['rows']:,} rows, narrowed to all"
         )
     console.result()
 
 
-def print_delivery(delivery: dict[str, Any], evaluation: dict[str, Any], parity: dict[str, Any]) -> None:
+def print_delivery(delivery: Delivery, evaluation: Evaluation, parity: dict[str, Any]) -> None:
     """What became of the version, and what comes next."""
     if parity["format"] != "onnx":
         console.result(f"the model is kept in skops form: {parity['reason']}")
@@ -80,14 +82,14 @@ def print_delivery(delivery: dict[str, Any], evaluation: dict[str, Any], parity:
         previous=delivery["previous"],
         refused=delivery["refused"],
         comparison=delivery["comparison"],
-        same_as=delivery.get("same_as"),
+        same_as=delivery["same_as"],
     ):
         console.result(line, good="is champion", bad="refused")
     console.result(f"reports  {layout.EVALUATION}/report.html  {layout.VALIDATION}/report.html")
     console.result("next     glue report   glue serve   glue predict IN OUT   mlflow ui   dvc dag")
 
 
-def _print_git(root: Path, delivery: dict[str, Any]) -> None:
+def _print_git(root: Path, delivery: Delivery) -> None:
     """The commit that is due; of a model that was refused, how to have the files of before."""
     refused = bool(delivery["refused"])
     command = undo(root) if refused else due(root, f"{delivery['model']} v{delivery['version']}")

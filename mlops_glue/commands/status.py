@@ -8,7 +8,8 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.adapters import dvc
-from mlops_glue.delivery.fetch import last_delivery, read_only
+from mlops_glue.delivery.fetch import read_only
+from mlops_glue.delivery.record import Delivery, last_delivery
 from mlops_glue.errors import GlueError, UsageError
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.session import last_failure
@@ -40,7 +41,7 @@ def status(*, as_json: bool = False, env: str | None = None) -> int:
     return 0
 
 
-def _champion(root: Path, config: configs.Config, delivered: dict[str, Any] | None) -> tuple[int | None, str | None]:
+def _champion(root: Path, config: configs.Config, delivered: Delivery | None) -> tuple[int | None, str | None]:
     """The champion, and what is wrong with the registry; of what was delivered here, without asking the registry."""
     if delivered is not None:
         problem = database.problem(root / layout.TRACKING_DB) if config.tracking.uri is None else None
@@ -55,7 +56,7 @@ def _champion(root: Path, config: configs.Config, delivered: dict[str, Any] | No
 
 
 def _delivered(
-    config: configs.Config, delivered: dict[str, Any] | None, champion: int | None, problem: str | None
+    config: configs.Config, delivered: Delivery | None, champion: int | None, problem: str | None
 ) -> list[str]:
     """Who is champion, and why the last version is not."""
     where = f" in environment {config.environment}" if config.environment else ""

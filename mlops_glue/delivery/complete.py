@@ -18,19 +18,41 @@ if TYPE_CHECKING:
     from mlops_glue.scoring import Bundle
 
 
-def with_features(config: configs.Config, root: Path, bundle: Bundle, rows: pa.Table, where: Path) -> pa.Table:
+def with_features(
+    config: configs.Config,
+    root: Path,
+    bundle: Bundle,
+    rows: pa.Table,
+    where: Path | str,
+    *,
+    as_defined_now: bool = False,
+) -> pa.Table:
     """Rows with what Feast knew of them at their time; where they have no time, with what it knows now.
 
+    Args:
+        config: of the project.
+        root: the project.
+        bundle: of the model, whose features are looked up where one of them is not among the rows' columns.
+        rows: raw rows. A feature that they have themselves is kept, unless `as_defined_now`.
+        where: they come from, for messages.
+        as_defined_now: by the current definitions, even if the model was trained with others.
+
     Raises:
-        DataError: a time cannot be read, or Feast does not have a feature; the message names `where`.
+        DataError: a time cannot be read, or Feast does not have a feature.
     """
-    if bundle.features is None or not bundle.lacks(rows):
+    taken = bundle.features
+    if taken is None or not bundle.lacks(rows):
         return rows
+    if as_defined_now:
+        rows = rows.select([name for name in rows.column_names if name not in taken.columns])
     clock = config.source.timestamps
-    has_times = set(clock) <= set(rows.column_names)
-    now = np.full(rows.num_rows, np.datetime64("now", "us"))
     try:
-        when = timestamps_utc(rows, clock, bundle.features.day_first) if has_times else now
-        return features.with_features(config, root, bundle.features, rows, when, decimal=bundle.schema.decimal)
+        if set(clock) <= set(rows.column_names):
+            when = timestamps_utc(rows, clock, taken.day_first)
+        else:
+            when = np.full(rows.num_rows, np.datetime64("now", "us"))
+        return features.with_features(
+            config, root, taken, rows, when, decimal=bundle.schema.decimal, as_defined_now=as_defined_now
+        )
     except DataError as error:
         raise DataError(f"{where}: {error.message}", hint=error.hint) from error

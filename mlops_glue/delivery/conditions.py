@@ -1,19 +1,86 @@
-"""Why a version may not be champion, by what is known of itself: each condition gives its reasons, none if it holds."""
+"""What a candidate must meet to be champion: each condition gives its reasons to refuse it, none where it holds."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import metrics
+from mlops_glue import files, layout, metrics
+from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.delivery import history
+from mlops_glue.delivery.compare import Comparison, TooFew, compare
 from mlops_glue.delivery.describe import missed
+from mlops_glue.errors import GlueError
+from mlops_glue.pipeline.fingerprint import hashes
+from mlops_glue.records import FeatureList
+
+if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.bootstrap import Ranking
+    from mlops_glue.config import Config
+    from mlops_glue.pipeline.evaluation import Evaluation, Limit, Score
 
 CHANCE = 0.5  # of the order of rows
 
 
-def unsound(thresholds: list[dict[str, Any]], parity: dict[str, Any], *, signed: bool, registered: bool) -> list[str]:
+@dataclass(frozen=True)
+class Candidate:
+    """A version that may become champion, and what it is judged by."""
+
+    config: Config
+    root: Path
+    store: Store
+    version: int
+    alias: str  # that it is to get
+    champion: int | None  # now
+    by_person: bool  # a person named the version, which may be another than the project's last result
+    tags: Mapping[str, str]  # of the version
+    bundle: Path
+    evaluation: Evaluation
+    is_last: bool  # the project's pipeline made it last
+
+    @property
+    def has_holdout(self) -> bool:
+        """Is the holdout on disk the version's?"""
+        md5 = hashes(self.root).get(layout.TEST)
+        is_here = md5 is not None and (self.root / layout.TEST).is_file()
+        return self.is_last or (is_here and md5 == self.tags.get("glue.holdout_md5"))
+
+
+def judge(candidate: Candidate) -> tuple[Comparison | None, list[str]]:
+    """The comparison with the champion, and why the candidate is refused."""
+    name, version, evaluation = candidate.config.model_name, candidate.version, candidate.evaluation
+    refused = unsound(
+        evaluation["thresholds"],
+        files.read_json(candidate.bundle / "parity.json"),
+        signed=candidate.store.has_signature(name, version),
+        registered=candidate.tags.get(BUNDLE_DIGEST) == files.digest(candidate.bundle),
+    )
+    if not candidate.by_person:
+        champions = history.champions(candidate.store, name)
+        refused += former(version, candidate.tags, champions, candidate.champion, candidate.alias)
+    if candidate.config.promote.worse_than_trivial == "refuse":
+        refused += worse_than_trivial(evaluation["task"], evaluation["metrics"])
+    compared = None
+    if candidate.has_holdout:
+        refused += _skewed(candidate)
+        compared, worse = _beside_champion(candidate)
+        refused += worse
+    else:
+        commit = candidate.tags.get("mlflow.source.git.commit")
+        where = f"git checkout {commit[:12]} && dvc checkout has it" if commit else "no git commit of it is known"
+        refused.append(f"holdout: that of v{version} is not the one that is here ({where})")
+    if "fresh" in evaluation:
+        order = compared["order"] if compared else None
+        refused += on_fresh(evaluation["fresh"]["order"], order, version, by_person=candidate.by_person)
+    return compared, refused
+
+
+def unsound(thresholds: Sequence[Limit], parity: Mapping[str, Any], *, signed: bool, registered: bool) -> list[str]:
     """Its thresholds, the parity of its ONNX model, its signature, and the digest of its bundle."""
     refused = missed(thresholds)
     if not parity["faithful"] and parity["format"] == "onnx":
@@ -25,7 +92,7 @@ def unsound(thresholds: list[dict[str, Any]], parity: dict[str, Any], *, signed:
     return refused
 
 
-def former(version: int, tags: dict[str, str], line: list[int], champion: int | None, alias: str) -> list[str]:
+def former(version: int, tags: Mapping[str, str], line: list[int], champion: int | None, alias: str) -> list[str]:
     """Why a run may not make a former champion champion again: somebody, or a better version, took its place."""
     if history.ROLLED_BACK in tags:
         return [f"v{version} was rolled back at {tags[history.ROLLED_BACK]}: glue promote {version} takes it anew"]
@@ -34,7 +101,7 @@ def former(version: int, tags: dict[str, str], line: list[int], champion: int | 
     return []
 
 
-def on_fresh(candidate: dict[str, Any], champion: dict[str, Any] | None, version: int, *, by_person: bool) -> list[str]:
+def on_fresh(candidate: Ranking, champion: Ranking | None, version: int, *, by_person: bool) -> list[str]:
     """Why a version that a retraining made may not be champion, by the order in which models put the fresh rows.
 
     A holdout out of a poisoned feed likes a poisoned model. What it cannot like is a model of random labels; and where
@@ -65,7 +132,7 @@ def _known(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def worse_than_trivial(task: str, scores: dict[str, dict[str, Any]]) -> list[str]:
+def worse_than_trivial(task: str, scores: Mapping[str, Score]) -> list[str]:
     """A line where the first metric is worse than that of the target's mean or class shares, as measured.
 
     The point estimates decide: a model that is only as good by chance has nothing to show for itself. One that is equal
@@ -80,3 +147,40 @@ def worse_than_trivial(task: str, scores: dict[str, dict[str, Any]]) -> list[str
         return []
     off = "promote: {worse_than_trivial: accept} takes it"
     return [f"{name} {value:z.4f} is worse than the trivial predictor's {trivial:z.4f} ({off})"]
+
+
+def _beside_champion(candidate: Candidate) -> tuple[Comparison | None, list[str]]:
+    """The comparison with the champion; a comparison that could not run has not passed."""
+    champion = candidate.champion
+    if champion is None:
+        return None, []
+    try:
+        compared = compare(candidate, champion)
+    except TooFew as error:  # a person may decide without a comparison
+        problem = f"champion {error.message}: glue promote {candidate.version} takes it without a comparison"
+        return None, [] if candidate.by_person else [problem]
+    except GlueError as error:
+        return None, [f"champion v{champion} could not be scored on this holdout: {error.message}"]
+    if compared["at_least_as_good"]:
+        return compared, []
+    problem = f"{compared['metric']} {compared['candidate']:.4f} is worse than champion v{champion}'s"
+    return compared, [f"{problem} {compared['champion']:.4f} on the same holdout"]
+
+
+def _skewed(candidate: Candidate) -> list[str]:
+    """What would be served otherwise than it was trained on; a replay that could not run has not passed."""
+    listed = candidate.bundle / "features.json"
+    if not listed.is_file():
+        return []
+    from mlops_glue.delivery.skew import replay
+
+    try:
+        features = FeatureList.from_dict(files.read_json(listed))
+        rows, held, found = replay(candidate.config, candidate.root, features)
+    except GlueError as error:
+        return [f"skew: the replay of the online store could not run: {error.message}"]
+    if not rows:
+        return ["skew: no row of the holdout has all its keys, so nothing could be replayed"]
+    tag = {"glue.skew": f"{len(found)} differences in {rows:,} of the {held:,} rows of the holdout"}
+    candidate.store.tag(candidate.config.model_name, candidate.version, tag)
+    return found[:3] + ([f"skew: and {len(found) - 3} more differences"] if len(found) > 3 else [])

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlops_glue.delivery.compare import Comparison
+    from mlops_glue.delivery.history import Decision
+    from mlops_glue.pipeline.evaluation import Evaluation, Fresh, Limit, Score
 
 LONGEST = 1000  # characters of a decision; a description has at most 5,000
 
 
-def described(named: str, report: Mapping[str, Any], tables: Mapping[str, str], commit: str) -> str:
+def described(named: str, report: Evaluation, tables: Mapping[str, str], commit: str) -> str:
     """A version as Markdown, as it was found when it was published.
 
     Args:
@@ -36,7 +41,7 @@ def described(named: str, report: Mapping[str, Any], tables: Mapping[str, str], 
     )
 
 
-def _headline(report: Mapping[str, Any]) -> str:
+def _headline(report: Evaluation) -> str:
     """The first metric, and what became of the thresholds: all that a list of versions has room for."""
     name, score = next(iter(report["metrics"].items()))
     missed = [threshold["metric"] for threshold in report["thresholds"] if not threshold["met"]]
@@ -45,18 +50,19 @@ def _headline(report: Mapping[str, Any]) -> str:
     return f"{name} {number(score['value'])}, by a trivial predictor {number(score['trivial'])}; {summary}."
 
 
-def _row(name: str, score: Mapping[str, Any], limit: Mapping[str, Any] | None) -> str:
-    value, low, high, trivial = (number(score[key]) for key in ("value", "low", "high", "trivial"))
+def _row(name: str, score: Score, limit: Limit | None) -> str:
+    value, low, high, trivial = map(number, (score["value"], score["low"], score["high"], score["trivial"]))
     mark = "" if limit is None else f"{bounds(limit)} {'met' if limit['met'] else '**missed**'}"
     return f"| {name} | {value} | {low} to {high} | {trivial} | {mark} |"
 
 
-def bounds(threshold: Mapping[str, Any]) -> str:
+def bounds(threshold: Limit) -> str:
     """What a threshold asks for: `min 0.8`, or both ends."""
-    return ", ".join(f"{end} {threshold[end]}" for end in ("min", "max") if threshold[end] is not None)
+    ends = {"min": threshold["min"], "max": threshold["max"]}
+    return ", ".join(f"{end} {limit}" for end, limit in ends.items() if limit is not None)
 
 
-def missed(thresholds: Iterable[Mapping[str, Any]]) -> list[str]:
+def missed(thresholds: Iterable[Limit]) -> list[str]:
     """A sentence for each threshold that the model does not meet."""
     return [
         f"{threshold['metric']} is not defined on this holdout, so threshold {bounds(threshold)} is not met"
@@ -67,12 +73,12 @@ def missed(thresholds: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def warnings(evaluation: Mapping[str, Any] | None, *, published: bool) -> list[str]:
+def warnings(evaluation: Evaluation | None, *, published: bool) -> list[str]:
     """What the metrics may owe their goodness to; where nothing is published, also what a promotion would refuse."""
     if evaluation is None:
         return []
     refused = [] if published else [f"{line}: it would be refused" for line in missed(evaluation["thresholds"])]
-    return [*evaluation.get("warnings", []), *refused]  # an evaluation of a former glue has no warnings
+    return [*evaluation["warnings"], *refused]
 
 
 def number(value: float | None, sign: str = "") -> str:
@@ -102,8 +108,8 @@ def _is_plain(value: Any) -> bool:
     return value is None or of_numpy or isinstance(value, str | int | float)
 
 
-def decided(verdict: Mapping[str, Any]) -> str:
-    """A line for a decision, as `history.verdicts` gives it."""
+def decided(verdict: Decision) -> str:
+    """A line for a decision."""
     when = datetime.fromisoformat(verdict["time"]).strftime("%Y-%m-%d %H:%M UTC")
     if verdict["refused"]:
         decision = f"**not {verdict['alias']}**: {'; '.join(verdict['refused'])}"
@@ -113,13 +119,12 @@ def decided(verdict: Mapping[str, Any]) -> str:
     return f"* {when}, glue {verdict['by']}: {decision}"[:LONGEST]
 
 
-def fresh_rows(fresh: Mapping[str, Any]) -> str:
+def fresh_rows(fresh: Fresh) -> str:
     """What a retraining made of its fresh rows."""
     counts = f"fresh rows: {fresh['rows']:,}, trained on: {fresh['trained']:,}, held out: {fresh['held_out']:,}"
-    left_out = fresh.get("older_left_out")
-    if not left_out:
+    if not fresh["older_left_out"]:
         return counts
-    return f"{counts}; {left_out:,} older rows are left out, with which fresh ones are predicted worse"
+    return f"{counts}; {fresh['older_left_out']:,} older rows are left out, with which fresh ones are predicted worse"
 
 
 def stays(champion: int | None) -> str:
@@ -134,7 +139,7 @@ def verdict(
     champion: int | None,
     previous: int | None,
     refused: Iterable[str],
-    comparison: Mapping[str, Any] | None,
+    comparison: Comparison | None,
     same_as: int | None = None,
 ) -> list[str]:
     """What became of a candidate, a line each.
@@ -160,11 +165,10 @@ def verdict(
     return [*lines, f"{model} v{version} is champion{before}"]
 
 
-def compared(with_champion: Mapping[str, Any]) -> str:
+def compared(with_champion: Comparison) -> str:
     """A candidate beside the champion, in a line."""
     metric, champion = with_champion["metric"], with_champion["version"]
-    seen = with_champion.get("seen")
-    rows, drawn = with_champion["rows"], with_champion.get("drawn_rows", with_champion["rows"])
+    seen, rows, drawn = with_champion["seen"], with_champion["rows"], with_champion["drawn_rows"]
     few = f" (samples of {drawn:,} of the {rows:,} rows)" if drawn < rows else ""
     left_out = f"; {seen:,} rows that v{champion} was trained on are left out" if seen else ""
     return (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
+from mlops_glue.delivery import record
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import up_to_date
@@ -39,20 +40,11 @@ def read_only(root: Path, config: configs.Config) -> Store | None:
     return opened(root, config, create=False)
 
 
-def last_delivery(root: Path, config: configs.Config) -> dict[str, Any] | None:
-    """What the last run delivered; None where it delivered nothing, another model, or to another environment."""
-    path = root / layout.DELIVERY
-    told: dict[str, Any] | None = files.read_json(path) if path.is_file() else None
-    if told is None or told["model"] != config.model_name:
-        return None
-    return told if told.get("env", config.environment) == config.environment else None  # a former glue kept none
-
-
-def as_run_left_it(root: Path, config: configs.Config, env: str | None, version: int | None) -> tuple[int, Path] | None:
+def as_run_left_it(root: Path, config: configs.Config, version: int | None) -> tuple[int, Path] | None:
     """The champion, where it is plainly what the last run made and nothing has changed since: no tool is imported."""
-    if up_to_date.load(root, env or os.environ.get("GLUE_ENV")) is None:
+    if up_to_date.load(root, config.environment) is None:
         return None
-    last = files.read_json(root / layout.DELIVERY)
+    last = record.read(root)
     is_champion = last["model"] == config.model_name and last["champion"] == last["version"]
     return (last["version"], root / layout.BUNDLE) if is_champion and version in (None, last["version"]) else None
 
@@ -86,20 +78,19 @@ def chosen_version(store: Store | None, root: Path, config: configs.Config, vers
 
 def _refused(root: Path, config: configs.Config) -> str:
     """Which version was refused last, and why."""
-    told = last_delivery(root, config)
-    if told is None or not told["refused"]:
+    delivery = record.last_delivery(root, config)
+    if delivery is None or not delivery["refused"]:
         return ""
-    return f": v{told['version']} was refused: {told['refused'][0]}"
+    return f": v{delivery['version']} was refused: {delivery['refused'][0]}"
 
 
-def fetch(store: Store, root: Path, config: configs.Config, env: str | None, version: int, scratch: Path) -> Servable:
+def fetch(store: Store, root: Path, config: configs.Config, version: int, scratch: Path) -> Servable:
     """A version as something that can be served; its features are defined as when it was trained.
 
     Args:
         store: the registry.
         root: the project.
         config: its configuration, in this environment.
-        env: the environment's name.
         version: its number.
         scratch: an empty folder.
 
@@ -118,12 +109,10 @@ def fetch(store: Store, root: Path, config: configs.Config, env: str | None, ver
             repository = feature_stores.open_repository(config, root, Path(registry))
             taken = FeatureList.from_dict(files.read_json(listed))
             features.check_definitions(repository, taken, features.transform_hash(config, root))
-    return kept(root, config, env, version, folder, tags[BUNDLE_DIGEST], tags[FINGERPRINT])
+    return kept(root, config, version, folder, tags[BUNDLE_DIGEST], tags[FINGERPRINT])
 
 
-def kept(
-    root: Path, config: configs.Config, env: str | None, version: int, folder: Path, digest: str, fingerprint: str
-) -> Servable:
+def kept(root: Path, config: configs.Config, version: int, folder: Path, digest: str, fingerprint: str) -> Servable:
     """A copy that no run and nobody else writes to; former ones but the last few are removed."""
     place = root / layout.SERVED
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -142,10 +131,10 @@ def kept(
     for old in former[:-KEPT]:
         if time.time() - old.stat().st_mtime > KEPT_S:
             shutil.rmtree(old, ignore_errors=True)
-    return Servable(version, str(target), digest, fingerprint, lookup(config, root, env, target))
+    return Servable(version, str(target), digest, fingerprint, lookup(config, root, target))
 
 
-def lookup(config: configs.Config, root: Path, env: str | None, folder: Path) -> dict[str, Any] | None:
+def lookup(config: configs.Config, root: Path, folder: Path) -> dict[str, Any] | None:
     """How a worker finds features, where the model has some in Feast."""
     if not (folder / "features.json").is_file():
         return None
@@ -154,7 +143,7 @@ def lookup(config: configs.Config, root: Path, env: str | None, folder: Path) ->
     stores = feature_stores.stores(config, root)
     on_demand = any(view["on_demand"] for view in files.read_json(folder / "features.json")["views"])
     if stores.embedded is None or on_demand:
-        return {"type": "feast", "options": {"root": str(root), "env": env}}
+        return {"type": "feast", "options": {"root": str(root), "env": config.environment}}
     return {"type": "embedded", "options": {"path": str(stores.embedded), "project": stores.project}}
 
 

@@ -3,91 +3,92 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from mlops_glue.errors import UsageError
 
-VERDICT = "glue.verdict."  # tags of a version: a decision each, by the time of it
-REFUSED, COMPARED = "glue.refused", "glue.compared_"  # tags: what the first decision found, or a person's last one
-ROLLED_BACK = "glue.rolled_back"  # tag: when it was taken back
+if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.delivery.compare import Comparison
+
+VERDICT = "glue.verdict."  # tags of a version: a decision each, by its time
+ROLLED_BACK = "glue.rolled_back"  # tag of a version: when it was rolled back
 STAMP = "%Y%m%dT%H%M%S%f"
-MOST = 4000  # characters of a reason
 
 
-def verdicts(tags: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The decisions on a version, in order: when, for which alias, by whom, against which champion, what was found."""
+@dataclass(frozen=True)
+class Verdict:
+    """A decision on a candidate."""
+
+    version: int
+    champion: int | None  # after the decision
+    previous: int | None
+    refused: list[str] = field(default_factory=list)
+    comparison: Comparison | None = None  # with the champion, on the same holdout
+
+
+class Decision(TypedDict):
+    """A decision as a tag keeps it."""
+
+    time: str  # ISO 8601, UTC
+    alias: str
+    by: str  # run or promote
+    champion: int | None  # before the decision
+    refused: list[str]
+    compared: Comparison | None
+
+
+def decisions(tags: Mapping[str, str]) -> list[Decision]:
+    """The decisions on a version, in order."""
     return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(VERDICT)]
 
 
-def noted(
-    tags: Mapping[str, str],
-    alias: str,
-    champion: int | None,
-    refused: list[str],
-    compared: Mapping[str, Any] | None,
-    *,
-    by_person: bool,
-    was_champion: bool,
-    now: datetime,
-) -> tuple[dict[str, str], list[str]]:
-    """What a decision changes in the tags of a version.
+def refusal(tags: Mapping[str, str]) -> str | None:
+    """Why a version is refused, by a person's last decision, else by the first one; None where it is not."""
+    made = decisions(tags)
+    by_person = [decision for decision in made if decision["by"] == "promote"]
+    counts = by_person[-1:] or made[:1]
+    return "; ".join(counts[0]["refused"]) or None if counts else None
+
+
+def decision_tag(tags: Mapping[str, str], verdict: Verdict, alias: str, *, by_person: bool) -> dict[str, str]:
+    """The tag that records a decision; none where it is the version's last decision once more.
 
     Args:
-        tags: of the version, as they are.
-        alias: that the decision was about.
-        champion: before the decision.
-        refused: why the version does not get the alias; nothing: it does.
-        compared: with the champion, where that was done.
+        tags: of the version.
+        verdict: the decision.
+        alias: that it is about.
         by_person: a person named the version.
-        was_champion: the version was champion at some time.
-        now: the time.
-
-    Returns:
-        Tags to set, and tags to take off. The same decision again changes nothing.
     """
-    before = verdicts(tags)
-    made: dict[str, Any] = {
+    now, before = datetime.now(UTC), decisions(tags)
+    decision: Decision = {
+        "time": now.isoformat(timespec="seconds"),
         "alias": alias,
         "by": "promote" if by_person else "run",
-        "champion": champion,
-        "refused": refused,
+        "champion": verdict.previous,
+        "refused": verdict.refused,
+        "compared": verdict.comparison,
     }
-    made |= {"compared": dict(compared) if compared is not None else None}
-    made = json.loads(json.dumps(made, default=str))
-    found: dict[str, str] = {}
-    if not before or {key: value for key, value in before[-1].items() if key != "time"} != made:
-        while (key := VERDICT + now.astimezone(UTC).strftime(STAMP)) in tags:
-            now += timedelta(microseconds=1)
-        found[key] = json.dumps({"time": now.isoformat(timespec="seconds"), **made})
-    former = [key for key in tags if key == REFUSED or key.startswith(COMPARED)]
-    judged = bool(before or former or was_champion)
-    if judged and not by_person:
-        return found, []
-    found |= {f"{COMPARED}{key}": str(value) for key, value in (compared or {}).items() if not isinstance(value, dict)}
-    if refused:
-        found[REFUSED] = "; ".join(refused)[:MOST]
-    gone = [key for key in former if key not in found]
-    if not refused and alias == "champion" and ROLLED_BACK in tags:
-        gone.append(ROLLED_BACK)
-    return found, gone
+    if before and before[-1] == json.loads(json.dumps(decision)) | {"time": before[-1]["time"]}:
+        return {}
+    while (key := VERDICT + now.strftime(STAMP)) in tags:
+        now += timedelta(microseconds=1)
+    return {key: json.dumps(decision)}
 
 
-def line(moves: Iterable[tuple[int, str]], now: int | None) -> list[int]:
-    """The versions that were champion and were not rolled back since, in order; the last one is champion now.
-
-    Args:
-        moves: each version that became champion, with `promote` or `rollback`, in order.
-        now: the champion by the registry, which a person may have moved by other means.
-    """
-    out: list[int] = []
-    for version, how in moves:
+def champions(store: Store, name: str) -> list[int]:
+    """The versions that were champion and were not rolled back since, in order; the last one is champion now."""
+    found: list[int] = []
+    for version, how, _ in store.champion_history(name):
         if how == "rollback":
-            out = _up_to(out, version)
-        elif not out or out[-1] != version:
-            out.append(version)
-    return out if now is None else _up_to(out, now)
+            found = _up_to(found, version)
+        elif not found or found[-1] != version:
+            found.append(version)
+    now = store.champion(name)  # a person may have moved the alias by other means
+    return found if now is None else _up_to(found, now)
 
 
 def _up_to(line: list[int], version: int) -> list[int]:
@@ -97,12 +98,12 @@ def _up_to(line: list[int], version: int) -> list[int]:
     return line[: len(line) - line[::-1].index(version)]
 
 
-def taken_back(name: str, former: list[int], now: int | None, to: int | None) -> int:
-    """The version that a rollback puts back: the one that is named, or the champion of before.
+def rollback_target(name: str, former: list[int], now: int | None, to: int | None) -> int:
+    """The version that a rollback puts back: the one that is named, or the champion before.
 
     Args:
         name: of the model.
-        former: what `line` gives.
+        former: what `champions` gives.
         now: the champion.
         to: the version that a person named.
 

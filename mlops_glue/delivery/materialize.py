@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,30 +20,16 @@ EVER = datetime(1970, 1, 1, tzinfo=UTC)
 SAMPLE = 20  # entities that are read back
 
 
-@dataclass(frozen=True)
-class Filled:
-    """What became of one view."""
-
-    view: str
-    outcome: str  # executed, unchanged
-    start: datetime | None = None  # of the window that was filled; None: unchanged
-
-
-@dataclass(frozen=True)
-class Materialized:
-    """What became of each view, and the files in the project that hold it."""
-
-    views: list[Filled]
-    files: list[str]
-
-
 def materialize(
-    config: Config, root: Path, features: FeatureList, *, env: str | None = None, force: bool = False
-) -> Materialized:
+    config: Config, root: Path, features: FeatureList, *, force: bool = False
+) -> tuple[dict[str, str], list[str]]:
     """Fill the online store with each view that changed since it was filled last; what was done is kept view by view.
 
     A view is filled from where it was filled to, where the rows before are the same, else from the beginning: rows that
     come late are not missed.
+
+    Returns:
+        The outcome of each view (executed or unchanged), and the files in the project that record what the store holds.
 
     Raises:
         DataError: a feature is not defined as when the model was trained.
@@ -58,8 +43,10 @@ def materialize(
     repository.apply()
     path = root / layout.MATERIALIZED
     states: dict[str, Any] = files.read_json(path) if path.is_file() else {}
-    of_store = states.setdefault(_store_name(config, env), {})
-    out = []
+    # variables by their names: no secret is written
+    store_name = f"{config.environment or 'default'} {json.dumps(config.features.online_store, sort_keys=True)}"
+    of_store = states.setdefault(store_name, {})
+    outcomes = {}
     for view in features.views:
         if view.on_demand:
             continue
@@ -68,7 +55,7 @@ def materialize(
         state = _state(root, repository, view)
         start = _start(state, view, before, now)
         if start is None and not _read_back(root, repository, view, now):
-            out.append(Filled(view.name, "unchanged"))
+            outcomes[view.name] = "unchanged"
             continue
         repository.materialize([view.of], start or EVER, now)
         if (wrong := _read_back(root, repository, view, now)) is not None:
@@ -77,20 +64,10 @@ def materialize(
         if state is not None:
             of_store[view.name]["rows"] = state(now)
         files.write_json(path, states)
-        out.append(Filled(view.name, "executed", start or EVER))
-    return Materialized(out, _files(root, repository))
-
-
-def _files(root: Path, repository: Repository) -> list[str]:
-    """The file that says what was filled, and that of the online store where it is one in the project."""
+        outcomes[view.name] = "executed"
     online = repository.online_file and repository.online_file.resolve()
     inside = [online.relative_to(root).as_posix()] if online and online.is_relative_to(root) else []
-    return [layout.MATERIALIZED, *inside]
-
-
-def _store_name(config: Config, env: str | None) -> str:
-    """The environment and the store as `glue.yaml` has it: variables by name, never a value."""
-    return f"{env or 'default'} {json.dumps(config.features.online_store, sort_keys=True)}"
+    return outcomes, [layout.MATERIALIZED, *inside]
 
 
 State = Callable[[datetime], list[int]]

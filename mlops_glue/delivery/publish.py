@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import __version__, files, layout, tables
-from mlops_glue.adapters import dvc, skops
+from mlops_glue.adapters import skops
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, ModelFiles, RunContent, Store
 from mlops_glue.config import Config, path_of
 from mlops_glue.delivery import trial
 from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
 from mlops_glue.modules import copy_package
-from mlops_glue.pipeline import row_selection
+from mlops_glue.pipeline import evaluation, row_selection
+from mlops_glue.pipeline.evaluation import Evaluation
+from mlops_glue.pipeline.fingerprint import hashes
 from mlops_glue.records import FeatureList, UsedTable
 from mlops_glue.schema import Schema
 
@@ -46,7 +48,7 @@ def publish(
     if found is not None:
         store.repair_bundle(name, found, root / layout.BUNDLE)
         return found, False
-    report = files.read_json(root / layout.EVALUATION / "evaluation.json")
+    report = evaluation.read(root / layout.EVALUATION)
     model = skops.load(root / layout.MODEL)
     rows = of_last_run(root, row_selection.training_rows(root, fresh=bool(config.split.fresh_after)))
     md5 = hashes(root)
@@ -88,7 +90,7 @@ def publish(
 
 
 def _tags(
-    config: Config, root: Path, report: dict[str, Any], revision: tuple[str | None, bool], md5: dict[str, str]
+    config: Config, root: Path, report: Evaluation, revision: tuple[str | None, bool], md5: dict[str, str]
 ) -> dict[str, str]:
     """What the registry keeps of a version: what it was made of, by what, and how it was found."""
     commit, dirty = revision
@@ -121,7 +123,7 @@ def _newest(config: Config, root: Path) -> str:
     return str(np.datetime_as_string(when.max(), unit="us"))
 
 
-def _params(config: Config, root: Path, model: Any, report: dict[str, Any], of_data: dict[str, str]) -> dict[str, Any]:
+def _params(config: Config, root: Path, model: Any, report: Evaluation, of_data: dict[str, str]) -> dict[str, Any]:
     """What may differ between two versions, by the keys of `glue.yaml`: MLflow's page of a comparison shows it."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     limits = config.evaluate.thresholds.items()
@@ -162,9 +164,3 @@ def needed(model: Path) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             out[package] = version(package)
     return out | skops.packages(model)
-
-
-def hashes(root: Path) -> dict[str, str]:
-    """MD5 by path of everything that `dvc.lock` names."""
-    entries = [e for s in dvc.locked(root).values() for e in (*s.get("deps", []), *s.get("outs", []))]
-    return {e["path"]: str(e.get("md5", "")) for e in entries}

@@ -7,12 +7,14 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_glue import files, layout
+from mlops_glue.delivery import record
 from mlops_glue.delivery.describe import stays
 from mlops_glue.errors import ConfigError, GlueError, ToolError, UsageError, check_interrupted
-from mlops_glue.pipeline import session, up_to_date
+from mlops_glue.pipeline import evaluation, session, up_to_date
+from mlops_glue.pipeline.evaluation import Evaluation
 from mlops_glue.pipeline.session import OnStage, Recorder, StageResult
 from mlops_glue.pipeline.up_to_date import LastRun
 from mlops_glue.secrets import redacted
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Group = Callable[[str], contextlib.AbstractContextManager[object]]
+Snapshots = tuple[up_to_date.Snapshot | None, up_to_date.Snapshot | None]  # before and after DVC's reproduce
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class RunResult:
     """
 
     stages: list[StageResult]
-    delivery: dict[str, Any] | None = None
-    evaluation: dict[str, Any] | None = None
+    delivery: record.Delivery | None = None
+    evaluation: Evaluation | None = None
 
     @property
     def refused(self) -> list[str]:
@@ -93,17 +96,18 @@ def run(
         _pull(root, env)
     config, text = _configured(root, env, options)
     with session.project_lock(root), session.marked(root), session.recorded(root, on_stage) as recorder:
-        before, after = _reproduce(config, root, env, options, text, recorder, group)
+        snapshots = _reproduce(config, root, options, text, recorder, group)
         results = list(recorder.ended)
         if options.until is not None or not options.publish:
             evaluated = any(result.stage == "evaluate" for result in results)
-            return RunResult(results, None, _evaluation(root) if evaluated else None)
-        return _deliver(config, root, env, options, recorder, (before, after))
+            return RunResult(results, None, evaluation.read(root / layout.EVALUATION) if evaluated else None)
+        delivery = _deliver(config, root, options, recorder, snapshots)
+    return RunResult(results, delivery, evaluation.read(root / layout.EVALUATION))
 
 
 def _nothing_changed(root: Path, last: LastRun, on_stage: OnStage) -> RunResult:
     """The result of the last run once more."""
-    delivery = files.read_json(root / layout.DELIVERY)
+    delivery = record.read(root)
     with session.recorded(root, on_stage) as recorder:  # a failure in between is over
         for name in last.stages:
             recorder(name, "unchanged", 0.0, [])
@@ -114,12 +118,7 @@ def _nothing_changed(root: Path, last: LastRun, on_stage: OnStage) -> RunResult:
         if delivery["online"]:
             recorder("materialize", "unchanged", 0.0, [])
     delivery |= {"new": False, "previous": delivery["champion"]}
-    return RunResult(results, delivery, _evaluation(root))
-
-
-def _evaluation(root: Path) -> dict[str, Any]:
-    report: dict[str, Any] = files.read_json(root / layout.EVALUATION / "evaluation.json")
-    return report
+    return RunResult(results, delivery, evaluation.read(root / layout.EVALUATION))
 
 
 def _pull(root: Path, env: str | None) -> None:
@@ -168,14 +167,8 @@ def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.
 
 
 def _reproduce(
-    config: configs.Config,
-    root: Path,
-    env: str | None,
-    options: Options,
-    text: str | None,
-    recorder: Recorder,
-    group: Group,
-) -> tuple[up_to_date.Snapshot | None, up_to_date.Snapshot | None]:
+    config: configs.Config, root: Path, options: Options, text: str | None, recorder: Recorder, group: Group
+) -> Snapshots:
     """DVC's reproduce; what was in the control files before and after it."""
     from mlops_glue import config as configs
     from mlops_glue.adapters import dvc
@@ -191,7 +184,7 @@ def _reproduce(
     remote = configs.remote_url(config) if options.pull or options.push else None
     in_process = {} if options.subprocess else execute.in_process(config, root)
     dvc_yaml.sync(config, root)
-    if not env:
+    if not config.environment:
         dvc_yaml.name_remote(config, root)
     if text is not None:  # nothing is left to refuse; DVC hashes what is in the file
         files.write_text(root / layout.CONFIG, text)
@@ -215,20 +208,15 @@ def _reproduce(
 
 
 def _deliver(
-    config: configs.Config,
-    root: Path,
-    env: str | None,
-    options: Options,
-    recorder: Recorder,
-    snapshots: tuple[up_to_date.Snapshot | None, up_to_date.Snapshot | None],
-) -> RunResult:
+    config: configs.Config, root: Path, options: Options, recorder: Recorder, snapshots: Snapshots
+) -> record.Delivery:
     from mlops_glue.delivery.deliver import deliver
     from mlops_glue.pipeline import stages
 
     results = list(recorder.ended)
     trained = any(result.stage == "train" and result.outcome == "executed" for result in results)
     took_s = session.seconds_taken(root, results)
-    delivery = deliver(config, root, env, recorder, promote=options.promote, trained=trained, took_s=took_s)
+    delivery = deliver(config, root, recorder, promote=options.promote, trained=trained, took_s=took_s)
     if options.promote:  # else the next run has something to do
         kept_in = delivery["kept_in"]
         last = LastRun(
@@ -237,7 +225,7 @@ def _deliver(
             feature_repo=stages.feature_repo(config),
             stores=[layout.TRACKING_DB, *kept_in[:1]] if config.tracking.uri is None else None,
             required=kept_in,
-            env=env,
+            env=config.environment,
         )
         up_to_date.record(root, *snapshots, last)
-    return RunResult(results, delivery, _evaluation(root))
+    return delivery

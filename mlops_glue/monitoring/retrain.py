@@ -15,7 +15,7 @@ from mlops_glue import config as configs
 from mlops_glue import layout, tables
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.fetch import read_only
-from mlops_glue.delivery.history import REFUSED
+from mlops_glue.delivery.history import refusal
 from mlops_glue.delivery.run import Options, RunResult
 from mlops_glue.errors import CheckFailed, DataError, GlueError
 from mlops_glue.monitoring import retrain_limits as limits
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.pipeline.evaluation import Fresh
 
 log = logging.getLogger(__name__)
 Train = Callable[[Path, str | None, Options], RunResult]
@@ -73,7 +74,7 @@ def _refused_in_a_row(store: Store, model: str, resumed: int) -> int:
     """The latest versions in a row that were refused since the champion, and since a person had a look."""
     after = max(store.champion(model) or 0, resumed)
     newest = sorted((version for version in store.versions(model) if version > after), reverse=True)
-    return sum(1 for _ in takewhile(lambda version: REFUSED in store.tags(model, version), newest))
+    return sum(1 for _ in takewhile(lambda version: refusal(store.tags(model, version)), newest))
 
 
 def resume(config: configs.Config, root: Path) -> int:
@@ -172,7 +173,7 @@ def _run(config: configs.Config, root: Path, train: Train, overrides: dict[str, 
         return _result("failed", error.message)
     delivery = result.delivery
     assert delivery is not None  # nothing stops it before
-    fresh, version = delivery.get("fresh"), delivery["version"]
+    fresh, version = delivery["fresh"], delivery["version"]
     if result.refused:
         return _result("refused", "; ".join(result.refused), version, fresh)
     if delivery["champion"] == version and delivery["previous"] != version:
@@ -180,8 +181,6 @@ def _run(config: configs.Config, root: Path, train: Train, overrides: dict[str, 
     return _result("unchanged", "nothing has changed since the last run", version, fresh)
 
 
-def _result(
-    outcome: str, reason: str, version: int | None = None, fresh: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    rows = f"; {describe.fresh_rows(fresh)}" if fresh else ""
-    return {"outcome": outcome, "reason": f"{reason}{rows}", "version": version, "fresh": fresh}
+def _result(outcome: str, reason: str, version: int | None = None, fresh: Fresh | None = None) -> dict[str, Any]:
+    learned = f"; {describe.fresh_rows(fresh)}" if fresh else ""
+    return {"outcome": outcome, "reason": f"{reason}{learned}", "version": version, "fresh": fresh}

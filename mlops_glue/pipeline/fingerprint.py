@@ -15,8 +15,14 @@ from mlops_glue.pipeline.stages import NAMES, feature_repo, import_paths
 def fingerprint(root: Path) -> str:
     """SHA-256 over the `dvc.lock` entries of glue's stages: what was computed, from what, with which parameters."""
     lock = dvc.locked(root)
-    entries = {name: lock[name] for name in NAMES}
+    entries = {name: lock.get(name) for name in NAMES}
     return hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def hashes(root: Path) -> dict[str, str]:
+    """MD5 by path of everything that `dvc.lock` names."""
+    entries = [e for s in dvc.locked(root).values() for e in (*s.get("deps", []), *s.get("outs", []))]
+    return {e["path"]: str(e.get("md5", "")) for e in entries}
 
 
 def packages(config: Config, root: Path) -> dict[str, str]:

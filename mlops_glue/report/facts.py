@@ -11,7 +11,7 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.adapters import great_expectations
-from mlops_glue.delivery import describe
+from mlops_glue.delivery import describe, history
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.errors import GlueError, first_line
 
@@ -185,15 +185,15 @@ def registry(config: configs.Config, root: Path) -> Registry:
         if store is None:
             return Registry()
         count, found = store.overview(config.model_name, MOST_VERSIONS)
-        history = list(reversed(store.champion_history(config.model_name) if found else []))
+        moves = list(reversed(store.champion_history(config.model_name) if found else []))
     except GlueError as error:
         return Registry(error.message, server=server)
-    were_champion = {version for version, _, _ in history}
+    were_champion = {version for version, _, _ in moves}
     versions = [_version(entry, was_champion=entry["version"] in were_champion) for entry in found]
     return Registry(
         versions=versions,
         all=count,
-        moves=[{"version": version, "how": how, "when": when} for version, how, when in history],
+        moves=[{"version": version, "how": how, "when": when} for version, how, when in moves],
         champion=next((version for version in versions if "champion" in version.state), None),
         server=server,
     )
@@ -209,16 +209,17 @@ def _server(config: configs.Config) -> str | None:
 
 def _version(entry: Mapping[str, Any], *, was_champion: bool) -> Version:
     tags, state = entry["tags"], [*entry["aliases"]]
-    if "glue.rolled_back" in tags:
+    if history.ROLLED_BACK in tags:
         state.append("rolled back")
-    if "glue.refused" in tags and not was_champion and "champion" not in entry["aliases"]:
+    refused = history.refusal(tags) if not was_champion and "champion" not in entry["aliases"] else None
+    if refused:
         state.append("refused")
     return Version(
         version=entry["version"],
         created=entry["created"],
         state=state,
         metrics=entry["metrics"],
-        refused=tags.get("glue.refused") if "refused" in state else None,
+        refused=refused,
         commit=tags.get("mlflow.source.git.commit"),
         dirty=tags.get("glue.git_dirty") == "true",
         format=tags.get("glue.format"),

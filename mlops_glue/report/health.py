@@ -15,7 +15,8 @@ from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.adapters import dvc, git
 from mlops_glue.config import Config
-from mlops_glue.delivery.fetch import feature_list_of, last_delivery, read_only
+from mlops_glue.delivery.fetch import feature_list_of, read_only
+from mlops_glue.delivery.record import last_delivery
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.pipeline import dvc_yaml

@@ -16,7 +16,7 @@ from mlops_glue import config as configs
 from mlops_glue.adapters import dvc
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.commit import revision
-from mlops_glue.delivery.fetch import last_delivery
+from mlops_glue.delivery.record import Delivery, last_delivery
 from mlops_glue.errors import first_line
 from mlops_glue.monitoring.history import past
 from mlops_glue.report import facts
@@ -76,7 +76,7 @@ class Project:
     evaluation: dict[str, Any] | None
     metrics: list[facts.Metric]
     slices: list[facts.Slices]
-    delivery: dict[str, Any] | None
+    delivery: Delivery | None
     registry: facts.Registry
     main: str | None  # the metric that is promoted by
     monitoring: Monitoring
@@ -139,12 +139,12 @@ def _tables(config: configs.Config, root: Path) -> list[DataTable]:
     return found
 
 
-def _delivery(config: configs.Config, root: Path, registry: facts.Registry) -> dict[str, Any] | None:
+def _delivery(config: configs.Config, root: Path, registry: facts.Registry) -> Delivery | None:
     """What the last run delivered; who is champion, the registry knows better, where it answers."""
     delivered = last_delivery(root, config)
     if delivered is None or not registry.versions:
         return delivered
-    return delivered | {"champion": registry.champion.version if registry.champion else None}
+    return {**delivered, "champion": registry.champion.version if registry.champion else None}
 
 
 def _monitoring(config: configs.Config, root: Path) -> Monitoring:

@@ -13,7 +13,7 @@ from mlops_glue import config as configs
 from mlops_glue import files, layout, tables
 from mlops_glue.adapters import dvc, git
 from mlops_glue.delivery import describe
-from mlops_glue.delivery.fetch import last_delivery
+from mlops_glue.delivery.record import last_delivery
 from mlops_glue.errors import GlueError
 from mlops_glue.monitoring.tables import compared
 from mlops_glue.pipeline import dvc_yaml, stages

@@ -82,7 +82,7 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
     """The bundle, the code that serves it, and `serve.json`, which says how."""
     with tempfile.TemporaryDirectory() as scratch:
         store, chosen = fetch.chosen_version(fetch.read_only(root, config), root, config, version)
-        found = fetch.fetch(store, root, config, env, chosen, Path(scratch))
+        found = fetch.fetch(store, root, config, chosen, Path(scratch))
     if found.lookup is not None and found.lookup["type"] != "embedded":
         raise UsageError(
             f"{config.model_name} v{chosen} looks features up through Feast, which needs the project beside it",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
-from mlops_glue.delivery import fetch
+from mlops_glue.delivery import fetch, record
 from mlops_glue.errors import ToolError
 from mlops_glue.pipeline import up_to_date
 from mlops_glue.processes import run_apart
@@ -45,10 +45,10 @@ def initial_version(
         found = Servable(**last["servable"])
         if found.lookup is None and Path(found.folder).is_dir():
             return found, None
-    left = fetch.as_run_left_it(root, config, env, version)
-    delivery = files.read_json(root / layout.DELIVERY) if left else {}
-    if left and delivery.get("digest"):
-        found = fetch.kept(root, config, env, *left, delivery["digest"], delivery["fingerprint"])
+    left = fetch.as_run_left_it(root, config, version)
+    delivery = record.read(root) if left else None
+    if left and delivery and delivery["digest"]:
+        found = fetch.kept(root, config, *left, delivery["digest"], delivery["fingerprint"])
     else:
         # MLflow and Feast are imported in a process of their own, which ends: what serves stays small
         try:
@@ -73,7 +73,7 @@ def _fetch(root: Path, env: str | None, version: int | None) -> Servable:
     config = configs.load(root, env, needs=configs.A_MODEL)
     store, chosen = fetch.chosen_version(fetch.opened(root, config, create=False), root, config, version)
     with tempfile.TemporaryDirectory() as scratch:
-        return fetch.fetch(store, root, config, env, chosen, Path(scratch))
+        return fetch.fetch(store, root, config, chosen, Path(scratch))
 
 
 def _remember(root: Path, env: str | None, model: str, version: Servable, registry: list[int] | None = None) -> None:
@@ -101,7 +101,7 @@ def follow_registry(settings: Settings, at_once: bool) -> None:
 
     def bring(version: int) -> Servable:
         with tempfile.TemporaryDirectory(dir=settings.state) as scratch:
-            return fetch.fetch(stores[0], root, config, env, version, Path(scratch))
+            return fetch.fetch(stores[0], root, config, version, Path(scratch))
 
     os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # the file may be another one next time
     Follower(settings, ask, bring, partial(_remember, root, env, config.model_name)).run(at_once)

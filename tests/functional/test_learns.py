@@ -191,7 +191,7 @@ def test_a_version_that_is_built_again_stays_what_it_was(shop: Path, glue: Glue)
     if champion(glue, shop) == 1:  # it runs alone
         assert train_again(shop, logged(customers(640, 1, AFTER), "r1", 1))["outcome"] == "promoted"
     tags = store.tags(model, 1)
-    assert len(history.verdicts(tags)) == 1 and history.REFUSED not in tags
+    assert len(history.decisions(tags)) == 1 and history.refusal(tags) is None
     now = store.champion(model)
     latest = {name: (shop / name).read_bytes() for name in MADE_OF}
     for name in MADE_OF:
@@ -204,7 +204,7 @@ def test_a_version_that_is_built_again_stays_what_it_was(shop: Path, glue: Glue)
     assert all(key.startswith(history.VERDICT) for key in after if key not in tags)
     told = glue("run", cwd=shop, code=1).stdout
     assert f"v1 was champion before v{now} took its place: glue promote 1" in told
-    assert store.champion(model) == now and history.REFUSED not in store.tags(model, 1)
+    assert store.champion(model) == now and history.refusal(store.tags(model, 1)) is None
     for name, content in latest.items():
         (shop / name).write_bytes(content)
 

@@ -403,7 +403,7 @@ def test_who_predicts_and_who_watches_tries_it_too(
     with pytest.raises(DataError, match="v1 cannot be compared with: m v1: does not answer"):
         Source(store, tmp_path, config, tmp_path).load(1)
     with pytest.raises(DataError, match="m v1: does not answer"):
-        fetch.fetch(store, tmp_path, config, None, 1, tmp_path)
+        fetch.fetch(store, tmp_path, config, 1, tmp_path)
 
 
 def test_what_a_trial_says_is_one_line(bundle: Path, tmp_path: Path) -> None:

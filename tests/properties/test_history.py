@@ -15,12 +15,22 @@ from hypothesis import strategies as st
 from mlops_glue.adapters.mlflow.registry import with_line
 from mlops_glue.delivery import history
 from mlops_glue.delivery.conditions import former, unsound
-from mlops_glue.delivery.promote import Verdict, champions, move, rollback
+from mlops_glue.delivery.history import Verdict, champions
+from mlops_glue.delivery.promote import move, rollback
 from mlops_glue.delivery.promote import decide as record_verdict
 from mlops_glue.errors import UsageError
 
 NAME = "m"
-COMPARED = {"metric": "f1", "champion": 0.5, "low": 0.0, "high": 1.0, "confidence": 0.95, "rows": 9}
+COMPARED = {
+    "metric": "f1",
+    "champion": 0.5,
+    "low": 0.0,
+    "high": 1.0,
+    "confidence": 0.95,
+    "rows": 9,
+    "drawn_rows": 9,
+    "seen": None,
+}
 
 
 class Registry:
@@ -77,7 +87,7 @@ def decide(store: Any, version: int, alias: str, refused: list[str], score: floa
         return Verdict(version, champion, champion)
     line = champions(store, NAME)
     more = [] if by_person else former(version, store.tags(NAME, version), line, champion, alias)
-    compared = None if champion is None else COMPARED | {"version": champion, "candidate": score}
+    compared: Any = None if champion is None else COMPARED | {"version": champion, "candidate": score}
     return record_verdict(
         store, NAME, Verdict(version, champion, champion, refused + more, compared), alias, by_person=by_person
     )
@@ -90,11 +100,10 @@ class Model:
         self.line: list[int] = []
         self.rolled_back: set[int] = set()
         self.refused: dict[int, str | None] = {}  # by version that was judged: its first verdict, or a person's last
-        self.compared: dict[int, str | None] = {}
         self.challenger: int | None = None
         self.ever: set[int] = set()
 
-    def decided(self, version: int, alias: str, refused: list[str], score: float, by_person: bool) -> None:
+    def decided(self, version: int, alias: str, refused: list[str], by_person: bool) -> None:
         now = self.line[-1] if self.line else None
         if now == version:
             return
@@ -105,7 +114,6 @@ class Model:
             refused.append("took its place")
         if by_person or version not in self.refused:
             self.refused[version] = "; ".join(refused) or None
-            self.compared[version] = str(score) if now is not None else None
         if refused:
             return
         if alias != "champion":
@@ -160,7 +168,7 @@ def test_history_stays(steps: list[tuple[str, Any, str, bool]]) -> None:
             store.of.setdefault(version, {})
             refused = [f"it is bad {number}"] if bad else []
             by_person = what == "promote"
-            model.decided(version, alias, refused, score, by_person)
+            model.decided(version, alias, refused, by_person)
             verdict = decide(store, version, alias, refused, score, by_person=by_person)
             if verdict.refused:
                 assert store.aliases == before
@@ -170,18 +178,17 @@ def test_history_stays(steps: list[tuple[str, Any, str, bool]]) -> None:
         assert store.aliases.get("champion") == (model.line[-1] if model.line else None)
         assert store.aliases.get("challenger") == model.challenger
         for one, tags in store.of.items():
-            records = history.verdicts(tags)
+            records = history.decisions(tags)
             assert records[: len(kept.get(one, []))] == kept.get(one, [])  # none is rewritten
             kept[one] = records
             now = store.descriptions.get(one, "")
             assert now.startswith(described.get(one, "")) and (not records or "glue " in now.splitlines()[0])
             described[one] = now
             assert (history.ROLLED_BACK in tags) == (one in model.rolled_back)
-            said, wanted = tags.get(history.REFUSED), model.refused.get(one)
+            said, wanted = history.refusal(tags), model.refused.get(one)
             assert (said is None) == (wanted is None)
             if said is not None and wanted is not None:
                 assert all(word in said for word in wanted.split("; "))
-            assert tags.get(f"{history.COMPARED}candidate") == model.compared.get(one)
         assert {one for one, *_ in store.moves} == model.ever
 
 
@@ -191,10 +198,10 @@ def test_the_same_decision_again_is_written_once() -> None:
     decide(store, 1, "champion", [], 0.0, by_person=False)
     for _ in range(3):
         decide(store, 2, "champion", ["worse"], 0.5, by_person=False)
-    assert [one["refused"] for one in history.verdicts(store.of[2])] == [["worse"]]
+    assert [one["refused"] for one in history.decisions(store.of[2])] == [["worse"]]
     decide(store, 2, "champion", ["worse still"], 0.5, by_person=False)
-    assert [one["refused"] for one in history.verdicts(store.of[2])] == [["worse"], ["worse still"]]
-    assert store.of[2][history.REFUSED] == "worse"
+    assert [one["refused"] for one in history.decisions(store.of[2])] == [["worse"], ["worse still"]]
+    assert history.refusal(store.of[2]) == "worse"
 
 
 def test_three_champions_step_by_step() -> None:
@@ -239,11 +246,16 @@ def test_a_refused_version_gets_no_alias() -> None:
 
 
 def test_a_champion_that_was_made_champion_by_other_means() -> None:
-    assert history.line([(1, "promote"), (2, "promote"), (3, "promote")], 2) == [1, 2]
-    assert history.line([(1, "promote")], 7) == [1, 7]
-    assert history.line([(1, "promote"), (2, "promote")], None) == [1, 2]
-    assert history.line([(1, "promote"), (1, "promote")], 1) == [1]
-    assert history.line([(2, "promote"), (1, "rollback")], 1) == [2, 1]  # older lines are gone
+    def line(moves: list[tuple[int, str]], now: int | None) -> list[int]:
+        store: Any = Registry()
+        store.moves, store.aliases = [(*move, "then") for move in moves], {} if now is None else {"champion": now}
+        return champions(store, NAME)
+
+    assert line([(1, "promote"), (2, "promote"), (3, "promote")], 2) == [1, 2]
+    assert line([(1, "promote")], 7) == [1, 7]
+    assert line([(1, "promote"), (2, "promote")], None) == [1, 2]
+    assert line([(1, "promote"), (1, "promote")], 1) == [1]
+    assert line([(2, "promote"), (1, "rollback")], 1) == [2, 1]  # older lines are gone
 
 
 @given(st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.sampled_from(["onnx", "skops"]))

@@ -19,10 +19,10 @@ from mlops_glue import bootstrap, files, layout, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.delivery import skew, trial
-from mlops_glue.delivery.compare import with_its_features
+from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.conditions import former, on_fresh, unsound
-from mlops_glue.delivery.history import verdicts
-from mlops_glue.delivery.promote import Verdict, champions, move, promote, rollback
+from mlops_glue.delivery.history import Verdict, champions, decisions
+from mlops_glue.delivery.promote import move, promote, rollback
 from mlops_glue.delivery.rows import Rows, identities
 from mlops_glue.errors import DataError
 from mlops_glue.records import FeatureList, FeatureView
@@ -250,7 +250,7 @@ class Project:
 
     def verdict(self, version: int = 2) -> dict[str, Any]:
         """The last decision that was written down."""
-        found: dict[str, Any] = verdicts(self.store.of[version])[-1]
+        found: dict[str, Any] = decisions(self.store.of[version])[-1]
         return found
 
 
@@ -619,6 +619,7 @@ def test_features_that_only_the_champion_takes_are_looked_up_as_they_are_defined
 
     class Champion:
         features: Any = replace(FEATURED, columns={"x": "v:x", "w": "v:w"}, day_first=True)
+        schema = Schema("binary", "y", [], decimal=",")
 
         def lacks(self, table: pa.Table) -> bool:
             return not {"x", "w"} <= set(table.column_names)
@@ -626,14 +627,14 @@ def test_features_that_only_the_champion_takes_are_looked_up_as_they_are_defined
     def looked_up(*given: Any, **how: Any) -> Any:
         config, root, taken, rows, at = given
         assert config.project == "p" and root == project.root and taken is Champion.features
-        assert rows.equals(raw.drop(["x"])) and how == {"as_defined_now": True}
+        assert rows.equals(raw.drop(["x"])) and how == {"as_defined_now": True, "decimal": ","}
         assert at.astype("datetime64[D]").astype(str).tolist() == [f"2026-02-{day:02}" for day in range(1, 5)]
         return "featured"
 
     monkeypatch.setattr(features, "with_features", looked_up)
     one = Champion()
-    assert with_its_features(project.config(), project.root, one, raw) == "featured"  # type: ignore[arg-type]
+    assert with_features(project.config(), project.root, one, raw, "holdout", as_defined_now=True) == "featured"  # type: ignore[arg-type]
     has_all = raw.append_column("w", pa.array([0] * 4))
-    assert with_its_features(project.config(), project.root, one, has_all) is has_all  # type: ignore[arg-type]
+    assert with_features(project.config(), project.root, one, has_all, "holdout", as_defined_now=True) is has_all  # type: ignore[arg-type]
     one.features = None
-    assert with_its_features(project.config(), project.root, one, raw) is raw  # type: ignore[arg-type]
+    assert with_features(project.config(), project.root, one, raw, "holdout", as_defined_now=True) is raw  # type: ignore[arg-type]

@@ -29,7 +29,10 @@ UNDEFINED = "auc is not defined on this holdout, so threshold min 0.8 is not met
 def test_without_publishing_a_missed_threshold_is_a_warning(
     value: float | None, met: bool, expected: list[str]
 ) -> None:
-    evaluation = {"thresholds": [{"metric": "auc", "value": value, "min": 0.8, "max": None, "met": met}]}
+    evaluation: Any = {
+        "warnings": [],
+        "thresholds": [{"metric": "auc", "value": value, "min": 0.8, "max": None, "met": met}],
+    }
     assert describe.warnings(evaluation, published=False) == expected
     assert describe.warnings(evaluation, published=True) == []  # the refusal says it
 

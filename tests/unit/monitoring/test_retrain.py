@@ -48,7 +48,7 @@ class Registry:
         return list(range(1, len(self._refused) + 2))
 
     def tags(self, _: str, version: int) -> dict[str, str]:
-        return {"glue.refused": "it is worse"} if self._refused[version - 2] else {}
+        return {"glue.verdict.1": '{"by": "run", "refused": ["it is worse"]}'} if self._refused[version - 2] else {}
 
 
 def state(**kept: Any) -> State:

@@ -101,7 +101,7 @@ def test_a_refusal_of_what_is_here_now_is_one_of_the_change(tmp_path: Path, monk
     config = Config.model_validate({"glue": 1, "project": "p"})
     monkeypatch.setattr("mlops_glue.report.pull_request.fingerprint", lambda _: "now")
     reasons = ["auc 0.7000 misses threshold min 0.8", "log_loss 0.3000 is worse than champion v1's 0.2000"]
-    told = {"model": "p", "version": 2, "champion": 1, "fingerprint": "now", "refused": reasons}
+    told = {"model": "p", "env": None, "version": 2, "champion": 1, "fingerprint": "now", "refused": reasons}
     assert refusals(config, tmp_path, reasons[:1]) == []
     for changed, wanted in (({}, [f"v2: {reasons[1]}"]), ({"fingerprint": "before"}, []), ({"champion": 2}, [])):
         files.write_json(tmp_path / layout.DELIVERY, told | changed)

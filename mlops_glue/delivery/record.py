@@ -1,0 +1,60 @@
+"""`.glue/delivery.json`: what the last run delivered."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from mlops_glue import files, layout
+
+if TYPE_CHECKING:
+    from mlops_glue.config import Config
+    from mlops_glue.delivery.compare import Comparison
+    from mlops_glue.pipeline.evaluation import Fresh
+
+
+class Delivery(TypedDict):
+    """What a run delivered."""
+
+    fingerprint: str
+    model: str
+    env: str | None
+    version: int
+    new: bool  # the run has registered the version
+    digest: str | None  # of the version's bundle; None: the bundle on disk is another
+    champion: int | None  # after the run
+    previous: int | None  # before it
+    refused: list[str]  # why the version is not champion
+    comparison: Comparison | None
+    same_as: int | None  # the champion before, where the version is the same model
+    fresh: Fresh | None
+    online: dict[str, str]  # the outcome of each feature view
+    kept_in: list[str]  # files that record what the online store holds
+    packages: dict[str, str]  # with which the model was made
+
+
+def last_delivery(root: Path, config: Config) -> Delivery | None:
+    """What the last run delivered; None where it delivered nothing, another model, or to another environment."""
+    with contextlib.suppress(OSError, ValueError):  # the file is not there, or damaged
+        delivery = read(root)
+        if (delivery["model"], delivery["env"]) == (config.model_name, config.environment):
+            return delivery
+    return None
+
+
+def read(root: Path) -> Delivery:
+    """What the last run delivered, whatever it was."""
+    return cast(Delivery, files.read_json(root / layout.DELIVERY))
+
+
+def write(root: Path, delivery: Delivery) -> None:
+    """Write `delivery.json`."""
+    files.write_json(root / layout.DELIVERY, delivery)
+
+
+def note_champion(root: Path, config: Config, champion: int | None) -> None:
+    """Let `delivery.json` name the current champion, where a person has moved the alias."""
+    delivery = last_delivery(root, config)
+    if delivery is not None and delivery["champion"] != champion:
+        write(root, {**delivery, "champion": champion})

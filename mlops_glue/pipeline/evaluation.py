@@ -1,0 +1,94 @@
+"""`evaluation.json`: what `evaluate` has measured, as every reader of it takes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+
+from mlops_glue import files
+
+if TYPE_CHECKING:
+    from mlops_glue.bootstrap import Ranking
+
+FILE = "evaluation.json"  # in the folder of the report, and among the artifacts of a version's run
+
+
+class Score(TypedDict):
+    """A metric with its 95 % interval, and that of the trivial predictor; None in the file for what is not defined."""
+
+    value: float
+    low: float
+    high: float
+    trivial: float
+
+
+class Limit(TypedDict):
+    """A threshold, and whether it is met."""
+
+    metric: str
+    value: float
+    min: float | None
+    max: float | None
+    met: bool
+
+
+class Slice(TypedDict):
+    """The metrics of the rows with one value of a column."""
+
+    column: NotRequired[str]
+    value: str | None
+    rows: int
+    metrics: dict[str, float]
+    values: int  # how many the column has
+
+
+class Importance(TypedDict):
+    """How much of a metric is lost where a column is shuffled."""
+
+    column: str
+    metric: str
+    mean: float
+    std: float
+    rows: int
+
+
+class Fresh(TypedDict):
+    """What became of the rows that a retraining added, and of the older ones."""
+
+    rows: int
+    trained: int
+    held_out: int
+    older_left_out: int
+    after: list[int | str]
+    losses: dict[str, float]
+    order: Ranking
+
+
+class Evaluation(TypedDict):
+    """A model on its holdout."""
+
+    project: str
+    target: str
+    task: str
+    estimator: str
+    model: str
+    split: str
+    train_rows: int
+    rows: int
+    metrics: dict[str, Score]
+    intervals: dict[str, int]
+    thresholds: list[Limit]
+    slices: list[Slice]
+    importances: list[Importance] | None  # the greatest first; None: there are too many columns
+    warnings: list[str]
+    fresh: NotRequired[Fresh]
+
+
+def read(folder: Path) -> Evaluation:
+    """The evaluation in a folder."""
+    return cast(Evaluation, files.read_json(folder / FILE))
+
+
+def write(folder: Path, evaluation: Evaluation) -> None:
+    """Write an evaluation into a folder."""
+    files.write_json(folder / FILE, evaluation)
