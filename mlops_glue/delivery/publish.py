@@ -19,9 +19,10 @@ from mlops_glue.delivery import trial
 from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
 from mlops_glue.modules import copy_package
-from mlops_glue.pipeline import evaluation, row_selection
+from mlops_glue.pipeline import evaluation
 from mlops_glue.pipeline.evaluation import Evaluation
 from mlops_glue.pipeline.fingerprint import hashes
+from mlops_glue.pipeline.split import training_rows
 from mlops_glue.records import FeatureList, UsedTable
 from mlops_glue.schema import Schema
 
@@ -50,7 +51,7 @@ def publish(
         return found, False
     report = evaluation.read(root / layout.EVALUATION)
     model = skops.load(root / layout.MODEL)
-    rows = of_last_run(root, row_selection.training_rows(root, fresh=bool(config.split.fresh_after)))
+    rows = of_last_run(root, training_rows(config, root))
     md5 = hashes(root)
     used = _tables(config, root, md5)
     of_data = {table.name: table.md5 for table in used if table.use == "training"}

@@ -11,7 +11,7 @@ from mlops_glue import files, layout
 from mlops_glue.adapters import dvc
 from mlops_glue.config import Config, dumped, references, refuse_conflict_markers, remote_url
 from mlops_glue.errors import ConfigError, first_line
-from mlops_glue.pipeline.stages import NAMES, STAGES, Project
+from mlops_glue.pipeline.stages import NAMES, STAGES
 from mlops_glue.suggest import closest
 
 # the keys that DVC knows at the top of the file, beside `stages`
@@ -21,15 +21,14 @@ REPAIR = f"git checkout dvc.yaml, or: {dvc.REGENERATE_STAGES}"
 
 def definition(config: Config, root: Path) -> dict[str, dict[str, Any]]:
     """Glue's own stages, as `dvc.yaml` has them for this config."""
-    project = Project(config, root)
     stages: dict[str, dict[str, Any]] = {}
     for stage in STAGES:
-        entry: dict[str, Any] = {"cmd": stage.command, "deps": stage.deps(project)}
+        entry: dict[str, Any] = {"cmd": stage.command, "deps": stage.deps(config, root)}
         # DVC refuses a parameter that is not in the file; of one that no longer is, see `dvc.dropped`
         params = [key for key in stage.params(config) if is_set(config, key)]
         if params:
             entry["params"] = [{layout.CONFIG: params}]
-        entry["outs"] = stage.outs(project)
+        entry["outs"] = stage.outs(config, root)
         if stage.metrics is not None:
             entry["metrics"] = [stage.metrics]
         if stage.plots is not None:

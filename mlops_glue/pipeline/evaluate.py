@@ -12,8 +12,9 @@ from mlops_glue.adapters import matplotlib, skops
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.parsing import column_as_text
-from mlops_glue.pipeline import importances, plots, row_selection, score_warnings
-from mlops_glue.pipeline.ingest import check_slices
+from mlops_glue.pipeline import importances, plots, score_warnings
+from mlops_glue.pipeline.ingest import check_columns
+from mlops_glue.pipeline.split import training_rows
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
 from mlops_glue.schema import Schema
 
@@ -29,7 +30,7 @@ def evaluate(config: Config, root: Path) -> None:
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     model = skops.load(root / layout.MODEL)
     features, target = xy(tables.read_parquet(root / layout.TEST), schema)
-    seen, learnt = xy(row_selection.training_rows(root, fresh=bool(config.split.fresh_after)), schema)
+    seen, learnt = xy(training_rows(config, root), schema)
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
@@ -175,7 +176,7 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], predic
     """The metrics by value of each slice column."""
     if not config.evaluate.slices:
         return []
-    check_slices(config, tables.column_names(root / config.rows) or [])
+    check_columns(config, {config.data.labels.source: tables.column_names(root / config.rows) or []}, "evaluate")
     rows = tables.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
     table = tables.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
     texts = {

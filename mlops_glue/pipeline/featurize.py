@@ -13,7 +13,7 @@ from mlops_glue.dates import infer_day_first, timestamps_utc
 from mlops_glue.encoding import encode
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.parsing import column_as_text
-from mlops_glue.pipeline.ingest import check_kinds
+from mlops_glue.pipeline.ingest import KINDS, check_columns
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.precision import float32_fit
 from mlops_glue.records import FeatureList
@@ -34,8 +34,8 @@ def featurize(config: Config, root: Path) -> None:
     import pyarrow.compute as pc
 
     table = tables.read_parquet(root / layout.TABLE)
-    check_kinds(config, table.column_names)
     labels, source = config.data.labels, config.source
+    check_columns(config, {labels.source: table.column_names}, "features")
     joined: dict[str, str] = {}
     if config.features.use:
         table, joined = _with_features(config, root, table)
@@ -163,7 +163,7 @@ def choose_columns(config: Config, table: pa.Table, joined: dict[str, str], take
         ConfigError: a column has one of the names `taken`, which `glue predict` writes.
     """
     chosen = config.features
-    kinds: dict[str, Any] = {c: k for k in ("number", "category", "boolean", "datetime") for c in getattr(chosen, k)}
+    kinds: dict[str, Any] = {c: k for k in KINDS for c in getattr(chosen, k)}
     kinds |= {column: kind for column, kind in joined.items() if column not in chosen.exclude}
     if not kinds:
         apart = {config.data.labels.target, config.source.entity, *chosen.exclude, *taken}

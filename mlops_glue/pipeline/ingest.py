@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SINCE_EVER = "event_timestamp"  # the clock of a table that has none
-Named = tuple[str, str, str]  # a source, a key of `glue.yaml`, and the column of the source that it names
+KINDS = ("number", "category", "boolean", "datetime")
 
 
 def ingest(config: Config, root: Path) -> None:
@@ -31,7 +32,7 @@ def ingest(config: Config, root: Path) -> None:
     labels = config.data.labels.source
     keys = [source.entity for source in config.data.sources.values() if source.entity is not None]
     sources = {name: tables.read_table(root / source.path, keys) for name, source in config.data.sources.items()}
-    _check(config, {name: table.column_names for name, table in sources.items()}, _of_data(config))
+    check_columns(config, {name: table.column_names for name, table in sources.items()}, "data")
     for name, table in sources.items():
         for note in tables.reading_notes(table, config.data.sources[name].path):
             log.warning("warning: %s", note)
@@ -62,50 +63,39 @@ def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
     return table
 
 
-def check_columns(config: Config, names: list[str]) -> None:
-    """Hold every column that `glue.yaml` names against those of the labels' table; all problems at once."""
-    slices = [] if config.features.use else _of_slices(config)
-    _check(config, {config.data.labels.source: names}, [*_of_data(config), *_of_kinds(config), *slices])
+def check_columns(config: Config, columns: Mapping[str, list[str]], *sections: str) -> None:
+    """Check that tables have every column that sections of `glue.yaml` name; all problems at once.
 
+    Args:
+        config: of the project.
+        columns: of the tables to check, by source.
+        sections: as `data`, `features` and `evaluate`.
 
-def check_kinds(config: Config, names: list[str]) -> None:
-    """Hold the columns that `features` names by kind against those of the labels' table."""
-    _check(config, {config.data.labels.source: names}, _of_kinds(config))
-
-
-def check_slices(config: Config, names: list[str]) -> None:
-    """Hold the columns of `evaluate.slices` against those of the labels' table with its features."""
-    _check(config, {config.data.labels.source: names}, _of_slices(config))
-
-
-def _of_data(config: Config) -> list[Named]:
-    named = [(config.data.labels.source, "data.labels.target", config.data.labels.target)]
-    for source, made in config.data.sources.items():
-        here = f"data.sources.{source}"
-        named += [(source, f"{here}.{key}", c) for key, c in (("entity", made.entity), ("created", made.created)) if c]
-        named += [(source, f"{here}.timestamp", column) for column in made.timestamps]
-    return named
-
-
-def _of_kinds(config: Config) -> list[Named]:
-    found: list[Named] = []
-    for kind in ("number", "category", "boolean", "datetime"):
-        columns = getattr(config.features, kind)
-        found += [(config.data.labels.source, f"features.{kind}.{at}", column) for at, column in enumerate(columns)]
-    return found
-
-
-def _of_slices(config: Config) -> list[Named]:
-    label = config.data.labels.source
-    return [(label, f"evaluate.slices.{at}", column) for at, column in enumerate(config.evaluate.slices)]
-
-
-def _check(config: Config, columns: dict[str, list[str]], named: list[Named]) -> None:
+    Raises:
+        ConfigError: one has not.
+    """
     problems = [
         f"{layout.CONFIG} {key}: no column {column!r} in {config.data.sources[source].path}"
         f" ({did_you_mean(column, columns[source])})"
-        for source, key, column in named
+        for section in sections
+        for source, key, column in _named(config, section)
         if source in columns and column not in columns[source]
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def _named(config: Config, section: str) -> Iterator[tuple[str, str, str]]:
+    """Each column that a section of `glue.yaml` names: its source, the key, and the column."""
+    labels = config.data.labels.source
+    if section == "data":
+        yield labels, "data.labels.target", config.data.labels.target
+        for name, source in config.data.sources.items():
+            columns = [("entity", source.entity), ("created", source.created)]
+            columns += [("timestamp", column) for column in source.timestamps]
+            yield from ((name, f"data.sources.{name}.{key}", column) for key, column in columns if column)
+    elif section == "features":
+        for kind in KINDS:
+            yield from ((labels, f"features.{kind}.{at}", c) for at, c in enumerate(getattr(config.features, kind)))
+    else:
+        yield from ((labels, f"evaluate.slices.{at}", column) for at, column in enumerate(config.evaluate.slices))

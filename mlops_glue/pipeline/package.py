@@ -16,7 +16,8 @@ from mlops_glue.dates import as_datetime
 from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.parsing import clean_words, is_text
-from mlops_glue.pipeline import reference, row_selection
+from mlops_glue.pipeline import reference
+from mlops_glue.pipeline.split import training_rows
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
@@ -38,7 +39,7 @@ def package(config: Config, root: Path) -> None:
     """
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     model = skops.load(root / layout.MODEL)
-    learned = row_selection.training_rows(root, fresh=bool(config.split.fresh_after))
+    learned = training_rows(config, root)
     parts = {"train": learned, "test": tables.read_parquet(root / layout.TEST)}
     features, _ = xy(parts["test"], schema)
     if schema.labels is not None and len(learnt := np.asarray(model.classes_).tolist()) < len(schema.labels):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,9 @@ from mlops_glue import files, layout, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import MIN_FRESH_ROWS, MIN_ROWS
-from mlops_glue.pipeline import row_selection
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
@@ -35,7 +37,7 @@ def split(config: Config, root: Path) -> None:
     table = tables.read_parquet(root / layout.FEATURES)
     task = files.read_json(root / layout.COLUMNS)["schema"]["task"]
     bounds = config.split.fresh_after
-    batch = batches(bounds, *row_selection.row_and_time(table))
+    batch = batches(bounds, table)
     held = _held_out(config, table, task, batch)
     last = batch == len(bounds)
     test, train = held & last, ~held
@@ -49,7 +51,7 @@ def split(config: Config, root: Path) -> None:
     tables.write_parquet(root / layout.TEST, table.take(np.flatnonzero(test)))
 
 
-def _check(config: Config, table: Any, task: str, test: Array, train: Array) -> None:
+def _check(config: Config, table: pa.Table, task: str, test: Array, train: Array) -> None:
     """Raise where nothing can be learned or measured; warn where little can be."""
     if not train.any() or not test.any():
         raise DataError(f"split: {table.num_rows} rows give an empty training set or holdout")
@@ -66,30 +68,45 @@ def _check(config: Config, table: Any, task: str, test: Array, train: Array) -> 
             raise DataError(f"split: the training rows hold one class only: {learnt.pop()!r}")
 
 
-def batches(bounds: Sequence[int | str], row: Array, when: Array | None) -> Array:
-    """The batch of each row: 0, or the number of the last bound that it is after.
+def training_rows(config: Config, root: Path) -> pa.Table:
+    """What the last run's model was trained on: a retraining may have left older rows out."""
+    table = tables.read_parquet(root / layout.TRAIN)
+    bounds = files.read_json(root / layout.LEARNED)["after"] if config.split.fresh_after else []
+    return table.filter(np.any([_is_after(bound, table) for bound in bounds], axis=0)) if bounds else table
+
+
+def batches(bounds: Sequence[int | str], table: pa.Table) -> Array:
+    """The batch of each row of an artifact, shape (rows,): 0, or the number of the last bound that it is after.
 
     Args:
         bounds: of `split.fresh_after`: a number of rows of the labels' table, or a moment.
-        row: the number of each row in the labels' table, shape (rows,).
-        when: its time, shape (rows,).
+        table: the rows, with their number in the labels' table and their time.
 
     Raises:
         DataError: a bound is a moment and the rows have no time, or no row is after the last bound.
     """
-    out = np.zeros(len(row), np.int64)
+    out = np.zeros(table.num_rows, np.int64)
     where = f"{layout.CONFIG} split.fresh_after"
     for number, bound in enumerate(bounds, 1):
-        if isinstance(bound, str) and when is None:
+        if isinstance(bound, str) and layout.TIMESTAMP_COLUMN not in table.column_names:
             raise DataError(f"{where}: {bound} is a moment, and the labels' table has no timestamp")
-        out[row_selection.is_after(bound, row, when)] = number
+        out[_is_after(bound, table)] = number
     if bounds and not (out == len(bounds)).any():
         problem = f"{where}: no labelled row is after {bounds[-1]}"
         raise DataError(problem, hint=f"take {bounds[-1]} out of {where}, where the table was made anew")
     return out
 
 
-def _held_out(config: Config, table: Any, task: str, batch: Array) -> Array:
+def _is_after(bound: int | str, table: pa.Table) -> Array:
+    """Which rows come after a bound of `split.fresh_after`."""
+    if isinstance(bound, str):
+        later: Array = table.column(layout.TIMESTAMP_COLUMN).to_numpy() > np.datetime64(bound)
+        return later
+    added: Array = table.column(layout.ROW).to_numpy() >= bound
+    return added
+
+
+def _held_out(config: Config, table: pa.Table, task: str, batch: Array) -> Array:
     """For each row whether it is in the holdout of its batch, shape (rows,)."""
     by, size = config.split.by, config.split.test_size
     held = np.zeros(table.num_rows, bool)
@@ -153,7 +170,7 @@ def late_entities(whom: Array, many: int, trained: set[Any], held: set[Any]) -> 
     return found
 
 
-def _first_holdout(config: Config, table: Any, task: str) -> Array:
+def _first_holdout(config: Config, table: pa.Table, task: str) -> Array:
     """For each row of a table that no retraining has added to whether it is held out, shape (rows,)."""
     from sklearn.model_selection import GroupShuffleSplit, train_test_split
 

@@ -15,7 +15,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import older, row_selection
+from mlops_glue.pipeline import older
 from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
@@ -64,7 +64,7 @@ def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, A
     def fit(model: Any, features: Any, target: Any) -> Any:
         return fitted(model, features, target, classes=classes)[0]
 
-    batch = batches(config.split.fresh_after, *row_selection.row_and_time(table))
+    batch = batches(config.split.fresh_after, table)
     first, losses = older.begin(*learn, batch, fit, config.train.seed)
     kept = batch >= first
     after = config.split.fresh_after[first - 1 :] if first else []

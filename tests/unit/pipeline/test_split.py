@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
@@ -40,17 +41,20 @@ def test_no_entity_is_on_both_sides(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_what_is_after_its_bound() -> None:
-    assert batches([3], np.array([0, 2, 3, 4]), None).tolist() == [0, 0, 1, 1]
-    assert batches([3, 4], np.array([4, 3, 2]), None).tolist() == [2, 1, 0]
-    when = days(4)
-    assert batches(["2026-01-02"], np.arange(4), when).tolist() == [0, 0, 1, 1]
-    assert batches(["2026-01-02", 3], np.arange(4), when).tolist() == [0, 0, 1, 2]
-    assert batches([], np.arange(2), None).tolist() == [0, 0]
+    def rows(*numbers: int, **when: Any) -> pa.Table:
+        return pa.table({layout.ROW: np.array(numbers), **when})
+
+    assert batches([3], rows(0, 2, 3, 4)).tolist() == [0, 0, 1, 1]
+    assert batches([3, 4], rows(4, 3, 2)).tolist() == [2, 1, 0]
+    timed = rows(*range(4), **{layout.TIMESTAMP_COLUMN: days(4)})
+    assert batches(["2026-01-02"], timed).tolist() == [0, 0, 1, 1]
+    assert batches(["2026-01-02", 3], timed).tolist() == [0, 0, 1, 2]
+    assert batches([], rows(0, 1)).tolist() == [0, 0]
     with pytest.raises(DataError, match="no labelled row is after 5") as caught:
-        batches([2, 5], np.arange(5), None)
+        batches([2, 5], rows(*range(5)))
     assert "take 5 out of glue.yaml split.fresh_after" in str(caught.value.hint)
     with pytest.raises(DataError, match="2026-01-02 is a moment, and the labels' table has no timestamp"):
-        batches(["2026-01-02"], np.arange(5), None)
+        batches(["2026-01-02"], rows(*range(5)))
 
 
 @pytest.mark.parametrize(
