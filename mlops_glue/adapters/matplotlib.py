@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,6 @@ STYLE: dict[Any, Any] = {
 }
 MARGINS = {"left": 0.14, "right": 0.98, "bottom": 0.14, "top": 0.92}  # of the figure; for labels from 0 to 1
 BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
-Figures = dict[str, Callable[[], str]]  # what draws each of them, by name
-
-
-def drawn(figures: Figures) -> dict[str, str]:
-    """Draw each figure: SVG by name."""
-    return {name: draw() for name, draw in figures.items()}
 
 
 @contextmanager

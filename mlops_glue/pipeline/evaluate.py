@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlops_glue import bootstrap, files, layout, metrics, tables
-from mlops_glue.adapters import matplotlib, skops
+from mlops_glue.adapters import skops
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.parsing import column_as_text
-from mlops_glue.pipeline import importances, plots, score_warnings
+from mlops_glue.pipeline import evaluation, importances, plots, score_warnings
+from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score, Slice
 from mlops_glue.pipeline.ingest import check_columns
 from mlops_glue.pipeline.split import training_rows
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
 from mlops_glue.schema import Schema
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 MAX_IMPORTANCES = 200  # columns; more would take longer than the training
 IMPORTANCE_ROWS = 1000  # of the holdout
 MAX_SLICES = 50  # values of a column
-Slice = dict[str, Any]
-Predicted = tuple[Any, Any, Any]  # truth, label and probability, as `metrics` takes them
+Array = np.ndarray[Any, Any]
+Predicted = tuple[Array, Array, Array | None]  # truth, label and probability, as `metrics` takes them
 
 
 def evaluate(config: Config, root: Path) -> None:
-    """Write `metrics.json` (flat numbers, for DVC), `plots/*.svg`, `evaluation.json` and `report.html`."""
+    """Write `metrics.json` (flat numbers, for DVC), `plots/*.svg`, `evaluation.json` and `report.html`.
+
+    Raises:
+        ConfigError: `glue.yaml` names a metric that the task does not have.
+    """
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     model = skops.load(root / layout.MODEL)
     features, target = xy(tables.read_parquet(root / layout.TEST), schema)
@@ -34,14 +42,18 @@ def evaluate(config: Config, root: Path) -> None:
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
-    known = metrics.METRICS[schema.task]
-    names = config.evaluate.metrics or list(metrics.METRICS[schema.task])
-    _check_metrics([*names, *config.evaluate.thresholds], known, schema.task)
+    predicted = truth, label, probability
+    known, limits = metrics.METRICS[schema.task], config.evaluate.thresholds
+    names = config.evaluate.metrics or list(known)
+    unknown = [name for name in (*names, *limits) if name not in known]
+    if unknown:
+        raise ConfigError([f"{layout.CONFIG} evaluate: {unknown[0]!r} is no metric of a {schema.task} task"])
     importances = importances_of(config, schema, model, features, truth, names[0])
     constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
-    measured = {name: known[name] for name in (*names, *config.evaluate.thresholds)}
-    scores = _scores(measured, (truth, label, probability), constant, config.train.seed)
-    report: dict[str, Any] = {
+    scores = {
+        name: _score(known[name], predicted, constant, config.train.seed) for name in dict.fromkeys([*names, *limits])
+    }
+    report: Evaluation = {
         "project": config.project,
         "target": schema.target,
         "task": schema.task,
@@ -52,8 +64,8 @@ def evaluate(config: Config, root: Path) -> None:
         "rows": len(truth),
         "metrics": scores,
         "intervals": {"samples": bootstrap.SAMPLES, "rows": bootstrap.sample_rows(len(truth))},
-        "thresholds": [threshold(n, limit, scores[n]["value"]) for n, limit in config.evaluate.thresholds.items()],
-        "slices": _slices(config, root, {name: known[name] for name in names}, (truth, label, probability)),
+        "thresholds": [threshold(name, limit, scores[name]["value"]) for name, limit in limits.items()],
+        "slices": _slices(config, root, {name: known[name] for name in names}, predicted),
         "importances": importances,
         "warnings": list(score_warnings.leakage(config, schema, (seen, learnt), (features, target), label)),
     }
@@ -64,56 +76,38 @@ def evaluate(config: Config, root: Path) -> None:
     classes = set(learnt.tolist() if schema.labels else [])
     report["warnings"] += score_warnings.missing_classes(schema, truth, classes, scores)
     if config.split.fresh_after:
-        order = bootstrap.ranking(schema.task, (truth, label, probability), config.train.seed)
-        fresh, learned = files.read_json(root / layout.FRESH), files.read_json(root / layout.LEARNED)
-        report["fresh"] = fresh | learned | {"order": order}
-    first, others = names[0], names[1:]
+        order = bootstrap.ranking(schema.task, predicted, config.train.seed)
+        report["fresh"] = files.read_json(root / layout.FRESH) | files.read_json(root / layout.LEARNED)
+        report["fresh"]["order"] = order
+    first, *others = names
     report["warnings"] += score_warnings.first_metric(first, report, higher_is_better=known[first].higher_is_better)
     losses = {name: scores[name] for name in others if not known[name].higher_is_better}
     report["warnings"] += score_warnings.other_losses(losses)
-    figures = plots.of_outcome(schema, truth, label, probability) | plots.of_importances(importances, len(truth))
-    _write(root, report, matplotlib.drawn(figures))
+    drawn = plots.of_outcome(schema, truth, label, probability) | plots.of_importances(importances, len(truth))
+    _write(root, report, drawn)
 
 
-def _check_metrics(names: list[str], known: dict[str, metrics.Metric], task: str) -> None:
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigError([f"{layout.CONFIG} evaluate: {unknown[0]!r} is no metric of a {task} task"])
-
-
-def _scores(
-    measured: dict[str, metrics.Metric], predicted: Predicted, constant: tuple[Any, Any], seed: int
-) -> dict[str, dict[str, float]]:
-    """Each metric with its interval, and with the trivial predictor's.
-
-    Args:
-        measured: the metrics by name.
-        predicted: truth, label and probability, as `outcome` gives them.
-        constant: the label and the probability of the trivial predictor.
-        seed: of the bootstrap samples.
-    """
+def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, Array | None], seed: int) -> Score:
+    """A metric with its interval, and with the trivial predictor's, whose label and probability are `constant`."""
     truth = predicted[0]
-    scores = {}
-    for name, metric in measured.items():
-        value = metrics.compute(metric, *predicted)
-        low, high = bootstrap.interval(value, bootstrap.bootstrap(metric, *predicted, seed), len(truth))
-        trivial_value = metrics.compute(metric, truth, *constant)
-        scores[name] = {"value": value, "low": low, "high": high, "trivial": trivial_value}
-    return scores
+    value = metrics.compute(metric, *predicted)
+    low, high = bootstrap.interval(value, bootstrap.bootstrap(metric, *predicted, seed), len(truth))
+    return {"value": value, "low": low, "high": high, "trivial": metrics.compute(metric, truth, *constant)}
 
 
-def _write(root: Path, report: dict[str, Any], drawn: dict[str, str]) -> None:
+def _write(root: Path, report: Evaluation, drawn: dict[str, str]) -> None:
     """Write the report as JSON and as a page, its numbers, and its plots by name."""
-    numbers = {name: score["value"] for name, score in report["metrics"].items()}
-    files.write_json(root / layout.METRICS, numbers)
+    files.write_json(root / layout.METRICS, {name: score["value"] for name, score in report["metrics"].items()})
     for name, svg in drawn.items():
         files.write_text(root / layout.PLOTS / f"{name}.svg", svg)
-    files.write_json(root / layout.EVALUATION / "evaluation.json", report)
+    evaluation.write(root / layout.EVALUATION, report)
     page = files.render(layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn})
     files.write_text(root / layout.EVALUATION / "report.html", page)
 
 
-def outcome(model: Any, schema: Schema, features: Any, *, with_label: bool = True) -> tuple[Any, Any]:
+def outcome(
+    model: Any, schema: Schema, features: pd.DataFrame | Array, *, with_label: bool = True
+) -> tuple[Array, Array | None]:
     """What a model predicts, in the form that `metrics` takes: class indices and probabilities, or values and None.
 
     Without the label, where the model has probabilities, the class indices mean nothing.
@@ -139,15 +133,15 @@ def outcome(model: Any, schema: Schema, features: Any, *, with_label: bool = Tru
     return label, probability
 
 
-def threshold(name: str, limit: Threshold, value: float) -> dict[str, Any]:
+def threshold(name: str, limit: Threshold, value: float) -> Limit:
     """A threshold with the metric's value; NaN meets none, as both comparisons are false."""
     met = (limit.min is None or value >= limit.min) and (limit.max is None or value <= limit.max)
     return {"metric": name, "value": value, "min": limit.min, "max": limit.max, "met": bool(met)}
 
 
 def importances_of(
-    config: Config, schema: Schema, model: Any, features: Any, truth: Any, name: str
-) -> list[dict[str, Any]] | None:
+    config: Config, schema: Schema, model: Any, features: pd.DataFrame, truth: Array, name: str
+) -> list[Importance] | None:
     """Permutation importances on so many holdout rows at most, the greatest first; None for too many columns."""
     if features.shape[1] > MAX_IMPORTANCES:
         return None
@@ -155,7 +149,7 @@ def importances_of(
     at = np.sort(np.random.default_rng(config.train.seed).permutation(len(truth))[:IMPORTANCE_ROWS])
     sign = 1 if metric.higher_is_better else -1
 
-    def score(frame: Any, copies: int) -> Any:
+    def score(frame: pd.DataFrame, copies: int) -> Array:
         with threads_for(frame):
             label, probability = outcome(model, schema, frame, with_label=metric.of_label)
         parts = [slice(n * len(at), (n + 1) * len(at)) for n in range(copies)]
@@ -165,7 +159,7 @@ def importances_of(
 
     repeats = 3 if features.shape[1] <= 50 else 1
     found = importances.importances(features.iloc[at], score, repeats, config.train.seed)
-    named = [
+    named: list[Importance] = [
         {"column": column, "metric": name, "mean": float(mean), "std": float(std), "rows": len(at)}
         for column, (mean, std) in zip(features.columns, found, strict=True)
     ]
@@ -178,20 +172,19 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], predic
         return []
     check_columns(config, {config.data.labels.source: tables.column_names(root / config.rows) or []}, "evaluate")
     rows = tables.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
-    table = tables.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
-    texts = {
-        column: column_as_text(table.column(column), column).fill_null("").to_numpy()
-        for column in config.evaluate.slices
-    }
-    return [
-        {"column": column, **found} for column, values in texts.items() for found in by_value(values, names, *predicted)
-    ]
+    columns = list(dict.fromkeys(config.evaluate.slices))
+    table = tables.read_parquet(root / config.rows, columns).take(rows)
+    found: list[Slice] = []
+    for column in columns:
+        values = column_as_text(table.column(column), column).fill_null("").to_numpy()
+        found += [{"column": column, **one} for one in by_value(values, names, *predicted)]
+    return found
 
 
 def by_value(
-    values: Any, names: dict[str, metrics.Metric], truth: Any, label: Any, probability: Any, most: int = MAX_SLICES
+    values: Array, names: dict[str, metrics.Metric], truth: Array, label: Array, probability: Array | None
 ) -> list[Slice]:
-    """The metrics on the rows of each value, in the order of the values; of many `values` those with the most rows.
+    """The metrics on the rows of each value, in the order of the values; of many those with the most rows.
 
     Args:
         values: a text for each row, empty for null, shape (rows,).
@@ -199,11 +192,10 @@ def by_value(
         truth: class indices or values, shape (rows,).
         label: what was predicted, in the same form.
         probability: shape (rows, classes), or None.
-        most: values.
     """
     found, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     out: list[Slice] = []
-    for code in sorted(np.argsort(-counts, kind="stable")[:most]):
+    for code in sorted(np.argsort(-counts, kind="stable")[:MAX_SLICES]):
         at = np.flatnonzero(codes == code)
         some = None if probability is None else probability[at]
         scores = {name: metrics.compute(metric, truth[at], label[at], some) for name, metric in names.items()}

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mlops_glue import metrics, tables
 from mlops_glue.adapters import matplotlib
-from mlops_glue.adapters.matplotlib import Figures
-from mlops_glue.pipeline import curves
+from mlops_glue.pipeline.curves import curves
+from mlops_glue.pipeline.evaluation import Importance
 from mlops_glue.schema import Schema
 
-MOST_CLASSES = 10  # with a curve of their own
-MOST_LABELS = 40  # in a confusion matrix
-MOST_POINTS = 2000
+MAX_CURVES = 10  # classes with a curve of their own
+MAX_LABELS = 40  # in a confusion matrix
+MAX_POINTS = 2000
+Array = np.ndarray[Any, Any]
 
 
-def of_outcome(schema: Schema, truth: Any, label: Any, probability: Any) -> Figures:
+def of_outcome(schema: Schema, truth: Array, label: Array, probability: Array | None) -> dict[str, str]:
     """ROC, precision-recall, calibration and confusion for classes; prediction and residuals for values.
 
     Args:
@@ -27,20 +28,26 @@ def of_outcome(schema: Schema, truth: Any, label: Any, probability: Any) -> Figu
         label: what was predicted, in the same form.
         probability: shape (rows, classes), or None.
     """
-    if schema.labels is None:
+    if probability is None:
         return _values(truth, label)
-    return _classes(schema.class_order, truth, label, probability)
+    names = [str(label) for label in schema.class_order]
+    is_certain = bool(np.isin(probability, (0, 1)).all())  # no curve shows anything about hard labels
+    plots = {} if is_certain else _curves(names, truth, probability)
+    if len(names) <= MAX_LABELS:
+        counts = metrics.confusion(truth, label, len(names))
+        plots["confusion"] = matplotlib.matrix("Confusion matrix", names, counts)
+    return plots
 
 
-def of_importances(importances: list[dict[str, Any]] | None, rows: int) -> Figures:
-    """The twenty greatest importances, as `evaluation.json` has them, of a holdout of so many rows."""
+def of_importances(importances: Sequence[Importance] | None, rows: int) -> dict[str, str]:
+    """The twenty greatest importances, of a holdout of so many rows."""
     if not importances:
         return {}
     top = importances[:20]
-    mean, std = (np.array([column[key] for column in top]) for key in ("mean", "std"))
     axis, names = f"loss of {top[0]['metric']} when shuffled", [column["column"] for column in top]
     title = "Permutation importances" + part(top[0]["rows"], rows, "rows")
-    return {"importances": partial(matplotlib.bars, title, axis, names, mean, std)}
+    mean, std = np.array([column["mean"] for column in top]), np.array([column["std"] for column in top])
+    return {"importances": matplotlib.bars(title, axis, names, mean, std)}
 
 
 def part(shown: int, of: int, what: str) -> str:
@@ -48,27 +55,22 @@ def part(shown: int, of: int, what: str) -> str:
     return f" ({shown:,} of {of:,} {what})" if shown < of else ""
 
 
-def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Figures:
-    names = [str(label) for label in labels]
-    out: Figures = {}
-    certain = bool(np.isin(probability, (0, 1)).all())  # no curve shows anything about hard labels
-    found = curves.curves(truth, probability, len(names)) if not certain else {}
-    frequent = np.argsort(-np.bincount(truth, minlength=len(names)), kind="stable")[:MOST_CLASSES]
-
-    def series(kind: str) -> dict[str, Any]:
-        return {names[at]: points for at, points in found[kind].items() if at in frequent}
-
-    of = f" of {names[1]}" if len(names) == 2 else part(len(frequent), len(names), "classes")
-    if found:
-        share = float((truth == 1).mean()) if len(names) == 2 else None
-        curve, calibration = partial(partial, matplotlib.lines), series("calibration")
-        # of a rare class all is near zero: the square ends where the points do
-        top = min(1.0, 1.1 * max((float(np.max(points)) for points in calibration.values()), default=1.0))
-        out["roc"] = curve(f"ROC{of}", "false positive rate", "true positive rate", series("roc"), diagonal=True)
-        out["precision_recall"] = curve(
-            f"Precision and recall{of}", "recall", "precision", series("precision_recall"), level=share
-        )
-        out["calibration"] = curve(
+def _curves(names: list[str], truth: Array, probability: Array) -> dict[str, str]:
+    frequent = np.argsort(-np.bincount(truth, minlength=len(names)), kind="stable")[:MAX_CURVES]
+    roc, precision_recall, calibration = (
+        {names[at]: points for at, points in found.items() if at in frequent}
+        for found in curves(truth, probability, len(names)).values()
+    )
+    is_binary = len(names) == 2
+    of = f" of {names[1]}" if is_binary else part(len(frequent), len(names), "classes")
+    level = float((truth == 1).mean()) if is_binary else None
+    # the points of a rare class are all near zero: the square ends where they do
+    top = min(1.0, 1.1 * max((float(np.max(points)) for points in calibration.values()), default=1.0))
+    lines = matplotlib.lines
+    return {
+        "roc": lines(f"ROC{of}", "false positive rate", "true positive rate", roc, diagonal=True),
+        "precision_recall": lines(f"Precision and recall{of}", "recall", "precision", precision_recall, level=level),
+        "calibration": lines(
             f"Calibration{of}",
             "predicted probability",
             "observed share",
@@ -76,20 +78,17 @@ def _classes(labels: list[Any], truth: Any, label: Any, probability: Any) -> Fig
             diagonal=True,
             marker="o",
             top=top,
-        )
-    if len(names) <= MOST_LABELS:
-        counts = metrics.confusion(truth, label, len(names))
-        out["confusion"] = partial(matplotlib.matrix, "Confusion matrix", names, counts)
-    return out
+        ),
+    }
 
 
-def _values(truth: Any, label: Any) -> Figures:
-    at = tables.evenly_spaced(len(truth), MOST_POINTS)
-    true, predicted = truth[at], label[at]
-    points, some = partial(partial, matplotlib.points), part(len(at), len(truth), "rows")
+def _values(truth: Array, label: Array) -> dict[str, str]:
+    at = tables.evenly_spaced(len(truth), MAX_POINTS)
+    true, predicted, some = truth[at], label[at], part(len(at), len(truth), "rows")
+    error = true - predicted
     return {
-        "prediction": points(f"Prediction{some}", "true", "predicted", true, predicted, diagonal=True),
-        "residuals": points(
-            f"Residuals{some}", "predicted", "true - predicted", predicted, true - predicted, diagonal=False
+        "prediction": matplotlib.points(f"Prediction{some}", "true", "predicted", true, predicted, diagonal=True),
+        "residuals": matplotlib.points(
+            f"Residuals{some}", "predicted", "true - predicted", predicted, error, diagonal=False
         ),
     }

@@ -9,13 +9,13 @@ import numpy as np
 
 from mlops_glue import metrics
 from mlops_glue.config import Config
+from mlops_glue.pipeline.evaluation import Evaluation, Score
 from mlops_glue.pipeline.leakage import NO_DUPLICATES, Part, duplicate_rows, target_leakage
 from mlops_glue.schema import Schema
 
 PERFECT = 0.999  # of a metric whose best value is 1
 ALONE = 0.9  # share of all importances that one column has
 GOOD_R2 = 0.95  # from here on a column that has the order of the target may be the reason
-Scores = Mapping[str, Mapping[str, float]]
 
 
 def leakage(config: Config, schema: Schema, train: Part, test: Part, label: Any) -> Iterator[str]:
@@ -41,7 +41,7 @@ def hard_labels(schema: Schema, model: str, names: list[str]) -> str:
     )
 
 
-def missing_classes(schema: Schema, truth: Any, learnt: set[Any], scores: Scores) -> Iterator[str]:
+def missing_classes(schema: Schema, truth: Any, learnt: set[Any], scores: Mapping[str, Score]) -> Iterator[str]:
     """Classes that no training row has, and classes that the holdout lacks so that a metric is not defined.
 
     Args:
@@ -64,7 +64,7 @@ def _some(classes: list[Any]) -> str:
     return ", ".join(map(repr, classes[:3])) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")
 
 
-def first_metric(name: str, report: Mapping[str, Any], *, higher_is_better: bool) -> Iterator[str]:
+def first_metric(name: str, report: Evaluation, *, higher_is_better: bool) -> Iterator[str]:
     """The first metric is no better than the trivial predictor's, or nearly perfect by one column alone."""
     value, trivial = report["metrics"][name]["value"], report["metrics"][name]["trivial"]
     if metrics.is_at_least(trivial, value, higher_is_better=higher_is_better):
@@ -86,7 +86,7 @@ def first_metric(name: str, report: Mapping[str, Any], *, higher_is_better: bool
     )
 
 
-def other_losses(losses: Scores) -> Iterator[str]:
+def other_losses(losses: Mapping[str, Score]) -> Iterator[str]:
     """Losses, of those that decide nothing, that are greater than the trivial predictor's."""
     for name, score in losses.items():
         value, trivial = score["value"], score["trivial"]

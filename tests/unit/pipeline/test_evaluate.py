@@ -121,14 +121,15 @@ def report_of(root: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Plots are asked for and not drawn."""
+    """Plots are asked for, by these titles, and not drawn."""
     asked: list[str] = []
 
-    def drawn(figures: Any) -> dict[str, str]:
-        asked.extend(figures)
-        return {name: f"<svg>{name}</svg>" for name in figures}
+    def draw(title: str, *_: Any, **__: Any) -> str:
+        asked.append(title.partition(" ")[0])
+        return f"<svg>{asked[-1]}</svg>"
 
-    monkeypatch.setattr(matplotlib, "drawn", drawn)
+    for kind in ("lines", "matrix", "points", "bars"):
+        monkeypatch.setattr(matplotlib, kind, draw)
     return asked
 
 
@@ -196,11 +197,12 @@ def test_all_that_evaluate_writes(tmp_path: Path, undrawn: list[str]) -> None:
         name: pytest.approx(values[name]) for name in report["metrics"]
     }
     drawn_files = {path.stem: path.read_text() for path in (tmp_path / layout.PLOTS).iterdir()}
-    assert undrawn == ["roc", "precision_recall", "calibration", "confusion", "importances"]
-    assert drawn_files == {name: f"<svg>{name}</svg>" for name in undrawn}
+    assert undrawn == ["ROC", "Precision", "Calibration", "Confusion", "Permutation"]
+    names = ["roc", "precision_recall", "calibration", "confusion", "importances"]
+    assert drawn_files == {name: f"<svg>{title}</svg>" for name, title in zip(names, undrawn, strict=True)}
     page = (tmp_path / layout.EVALUATION / "report.html").read_text()
     assert "<title>p.q: evaluation</title>" in page and all(
-        f'<figure aria-label="{name}"><svg>{name}</svg>' in page for name in undrawn
+        f'<figure aria-label="{name}">{drawn_files[name]}' in page for name in names
     )
     assert f"{values['roc_auc']:.4f}" in page
 
@@ -222,7 +224,7 @@ def test_rows_that_are_in_both_sides_are_warned_of(
     assert report["warnings"] == ([wanted] if rows and by == "random" else [])
     assert report["estimator"] == "sklearn.ensemble.HistGradientBoostingRegressor" and report["model"] == "Ridge"
     assert list(report["metrics"]) == ["r2", "rmse", "mae", "median_absolute_error"] and report["slices"] == []
-    assert undrawn == ["prediction", "residuals", "importances"]
+    assert undrawn == ["Prediction", "Residuals", "Permutation"]
 
 
 def test_where_there_is_an_entity_the_way_out_is_to_split_by_it(tmp_path: Path, undrawn: list[str]) -> None:
@@ -272,7 +274,7 @@ def test_a_model_without_probabilities_is_taken_for_certain_and_that_is_said(
         f"LinearSVC gives no probabilities: {unsure} take each label for certain; "
         f"promote: {{metric: {'f1' if task == 'binary' else 'accuracy'}}} takes the labels alone"
     )
-    assert undrawn == ["confusion", "importances"]
+    assert undrawn == ["Confusion", "Permutation"]
     (tmp_path / "n").mkdir()
     of_labels = {"evaluate": {"metrics": ["accuracy"]}}
     run(written(tmp_path / "n", task, LinearSVC(), **of_labels), tmp_path / "n")
