@@ -216,7 +216,7 @@ def _deliver(
 
     results = list(recorder.ended)
     trained = any(result.stage == "train" and result.outcome == "executed" for result in results)
-    took_s = session.seconds_taken(root, results)
+    took_s = sum(recorder.took.get(result.stage, 0.0) for result in results)
     delivery = deliver(config, root, recorder, promote=options.promote, trained=trained, took_s=took_s)
     if options.promote:  # else the next run has something to do
         kept_in = delivery["kept_in"]

@@ -12,10 +12,10 @@ from mlops_glue.adapters import dvc
 from mlops_glue.config import Config, dumped, references, refuse_conflict_markers, remote_url
 from mlops_glue.errors import ConfigError, first_line
 from mlops_glue.pipeline.stages import NAMES, STAGES
-from mlops_glue.suggest import closest
+from mlops_glue.suggest import did_you_mean
 
-# the keys that DVC knows at the top of the file, beside `stages`
-KEYS_OF_DVC = ("vars", "params", "metrics", "plots", "artifacts", "datasets")
+# the keys that DVC knows at the top of the file
+DVC_KEYS = ("stages", "vars", "params", "metrics", "plots", "artifacts", "datasets")
 REPAIR = f"git checkout dvc.yaml, or: {dvc.REGENERATE_STAGES}"
 
 
@@ -136,22 +136,14 @@ def _parse(text: str | None) -> tuple[Any, Any]:
         raise ConfigError([f"dvc.yaml: is not YAML: {first_line(error)}"], hint=REPAIR) from error
     if not isinstance(tree, dict):
         raise ConfigError(["dvc.yaml: is not a mapping"], hint=REPAIR)
-    misspelt = (
-        None if "stages" in tree else closest("stages", [key for key in map(str, tree) if key not in KEYS_OF_DVC])
-    )
-    if misspelt is not None:
-        line = tree.lc.key(misspelt)[0] + 1  # type: ignore[attr-defined]
-        raise ConfigError([f"dvc.yaml:{line} {misspelt}: unknown key (did you mean 'stages'?)"])
+    unknown = [key for key in tree if key not in DVC_KEYS]
+    if unknown:
+        raise ConfigError([f"dvc.yaml {unknown[0]}: unknown key ({did_you_mean(str(unknown[0]), list(DVC_KEYS))})"])
     entries = tree.get("stages") or {}
-    wrong = (
-        [f"stages.{name}" for name, entry in entries.items() if isinstance(entry, str)]
-        if isinstance(entries, dict)
-        else ["stages"]
-    )
-    if wrong:
-        raise ConfigError([f"dvc.yaml {wrong[0]}: should be a section, with keys of its own"], hint=REPAIR)
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise ConfigError(["dvc.yaml stages: should be a section, and each stage one"], hint=REPAIR)
     for name in NAMES:
-        if entries.get(name) is not None and not str(entries[name].get("cmd", "")).startswith("glue stage"):
+        if name in entries and not str(entries[name].get("cmd", "")).startswith("glue stage"):
             hint = "rename your stage, or keep glue's in a folder of its own: glue adopt"
             raise ConfigError([f"dvc.yaml stages.{name}: the name is glue's own"], hint=hint)
     return yaml, tree

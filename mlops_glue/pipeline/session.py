@@ -34,17 +34,25 @@ class StageResult:
 
 
 class Recorder:
-    """An `OnStage` that passes each event on and keeps how the stages ended."""
+    """An `OnStage` that passes each event on and keeps how the stages ended.
 
-    def __init__(self, on_stage: OnStage) -> None:
+    Attributes:
+        ended: how each stage ended in this run.
+        took: for how many seconds each stage ran when it last did, in this run or a former one.
+    """
+
+    def __init__(self, on_stage: OnStage, took: dict[str, float]) -> None:
         self._on_stage = on_stage
         self.ended: list[StageResult] = []
+        self.took = took
 
     def __call__(self, name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
         """Pass a stage's event on; keep it where the stage has ended."""
         self._on_stage(name, outcome, seconds, reasons)
         if outcome in OUTCOMES:
             self.ended.append(StageResult(name, outcome, round(seconds, 3), reasons))
+            if outcome not in (*DID_NOT_RUN, "failed"):
+                self.took[name] = round(seconds, 3)
 
 
 @dataclass
@@ -138,10 +146,11 @@ def recorded(root: Path, on_stage: OnStage) -> Iterator[Recorder]:
         The `OnStage` that the block's stages report to.
     """
     path = root / layout.LAST_RUN
-    before = files.read_json(path) if path.is_file() else {}
-    took = before.get("took") or {entry["stage"]: entry.get("executed_s") for entry in before.get("stages", [])}
+    took: dict[str, float] = {}
+    with contextlib.suppress(OSError, ValueError, LookupError):  # there was no run yet, or the file is damaged
+        took = files.read_json(path)["took"]
     started, problem, hint = datetime.now(UTC), None, None
-    recorder = Recorder(on_stage)
+    recorder = Recorder(on_stage, took)
     try:
         yield recorder
     except BaseException as error:
@@ -149,10 +158,7 @@ def recorded(root: Path, on_stage: OnStage) -> Iterator[Recorder]:
         problem = "it was interrupted" if isinstance(error, KeyboardInterrupt) else problem
         raise
     finally:
-        ended = recorder.ended
-        took |= {result.stage: result.seconds for result in ended if result.outcome not in (*DID_NOT_RUN, "failed")}
-        # of a stage that did not run: how long it took when it last did, whatever has failed since
-        stages = [asdict(result) | {"executed_s": took.get(result.stage)} for result in ended]
+        stages = [asdict(result) | {"executed_s": took.get(result.stage)} for result in recorder.ended]
         last = {"time": started.isoformat(timespec="seconds"), "problem": problem, "hint": hint}
         with contextlib.suppress(OSError):  # the error of the run itself must come out
             files.write_json(path, {**last, "stages": stages, "took": took})
@@ -166,12 +172,3 @@ def last_failure(root: Path) -> dict[str, str] | None:
         return {"where": f" at {stage}" if stage else "", **last} if last["problem"] else None
     except (OSError, GlueError, LookupError, TypeError):  # the file is lost or torn
         return None
-
-
-def seconds_taken(root: Path, results: list[StageResult]) -> float:
-    """How long the stages took when they ran, in seconds: in this run, or in the run that executed them."""
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        former = files.read_json(root / layout.LAST_RUN)["took"]
-        ran = [result.seconds if result.outcome == "executed" else former.get(result.stage) for result in results]
-        return sum(seconds or 0.0 for seconds in ran)
-    return sum(result.seconds for result in results)

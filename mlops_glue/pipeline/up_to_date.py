@@ -158,49 +158,25 @@ def _control_files(root: Path) -> list[str] | None:
 
 
 def _hashes(root: Path, control: Snapshot) -> dict[str, str] | None:
-    """MD5 by path of all that the lock and the `.dvc` files name; None where something in them is not plain."""
-    entries = _tracked(root, control)
-    locked = _locked(root)
-    if entries is None or locked is None:
-        return None
-    hashes: dict[str, str] = {}
-    for path, entry in [*entries, *locked]:
-        md5 = entry.get("md5", "")
-        if "://" in entry["path"] or entry.get("hash") != "md5" or hashes.setdefault(path, md5) != md5:
-            return None
-    return hashes
-
-
-def _tracked(root: Path, control: Snapshot) -> list[tuple[str, dict[str, Any]]] | None:
-    """The entries of the `.dvc` files, each with its path from the project folder."""
-    entries = []
-    for name in control:
-        if name.endswith("/dvc.yaml"):
-            return None
-        if name.endswith(".dvc"):
-            content = files.read_yaml(root / name)
-            if not set(content) <= {"outs", "desc", "meta", "md5"}:
-                return None
-            folder = Path(name).parent
-            entries += [(os.path.normpath(folder / entry["path"]), entry) for entry in content["outs"]]
-    return entries
-
-
-def _locked(root: Path) -> list[tuple[str, dict[str, Any]]] | None:
-    """The deps and outs of `dvc.lock`, each with its path."""
+    """MD5 by path of all that `dvc.lock` and the `.dvc` files name; None where something in them is not plain."""
     defined = files.read_yaml(root / "dvc.yaml")
     lock = files.read_yaml(root / "dvc.lock")["stages"]
-    if "vars" in defined:
-        return None
-    entries = []
+    is_plain = "vars" not in defined and not any(name.endswith("/dvc.yaml") for name in control)
+    entries: list[tuple[str, dict[str, str]]] = []
+    for name in (name for name in control if name.endswith(".dvc")):
+        content = files.read_yaml(root / name)
+        is_plain &= set(content) <= {"outs", "desc", "meta", "md5"}
+        entries += [(os.path.normpath(Path(name).parent / entry["path"]), entry) for entry in content.get("outs", [])]
     for name, stage in defined["stages"].items():
-        locked = lock.get(name)
-        if not set(stage) <= PLAIN_KEYS or not stage.get("deps") or locked is None or stage["cmd"] != locked["cmd"]:
-            return None
-        if set(locked.get("params", {})) - {layout.CONFIG}:
-            return None
+        locked = lock.get(name, {})
+        is_plain &= set(stage) <= PLAIN_KEYS and bool(stage.get("deps")) and stage.get("cmd") == locked.get("cmd")
+        is_plain &= set(locked.get("params", {})) <= {layout.CONFIG}
         entries += [(os.path.normpath(e["path"]), e) for key in ("deps", "outs") for e in locked.get(key, [])]
-    return entries
+    hashes: dict[str, str] = {}
+    for path, entry in entries:
+        md5 = entry.get("md5", "")
+        is_plain &= "://" not in entry["path"] and entry.get("hash") == "md5" and hashes.setdefault(path, md5) == md5
+    return hashes if is_plain else None
 
 
 def stamp(path: Path) -> Stamp | None:
