@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import files, layout, tables
+from mlops_glue import layout, tables
 from mlops_glue.adapters import onnx
 from mlops_glue.errors import CheckFailed, DataError
 from mlops_glue.pipeline import reference
-from mlops_glue.pipeline.package import compare
+from mlops_glue.pipeline.package import Parity, compare, describe_bundle
 from mlops_glue.schema import Column, Kind, Schema
 from mlops_glue.scoring import Bundle
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    import pandas as pd
 
 KINDS: dict[str, tuple[Kind, str]] = {  # of MLflow's types: kind and Arrow's name
     "double": ("number", "double"),
@@ -31,8 +31,8 @@ KINDS: dict[str, tuple[Kind, str]] = {  # of MLflow's types: kind and Arrow's na
 
 
 def convert(
-    model: Any, signature: dict[str, Any] | None, rows: Any, folder: Path, *, watched: bool = False
-) -> dict[str, Any]:
+    model: Any, signature: dict[str, Any] | None, rows: pd.DataFrame, folder: Path, *, watched: bool = False
+) -> Parity:
     """Write the bundle, and prove that it says what the model says.
 
     Args:
@@ -63,33 +63,23 @@ def convert(
     task = "regression" if labels is None else "binary" if len(labels) == 2 else "multiclass"
     schema = Schema(task, "target", columns, labels)
     made = onnx.export(_by_position(model, list(frame.columns), schema), len(schema.numeric), len(schema.text))
-    parity = {**compare(model, made, schema, frame), "format": "onnx", "adopted": True}
+    parity: Parity = {**compare(model, made, schema, frame), "format": "onnx", "adopted": True}
     if not parity["faithful"]:
         raise CheckFailed(f"the ONNX form is not faithful, and so is not served: {parity['reason']}")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(made)
-    files.write_json(folder / "schema.json", schema.to_dict())
-    files.write_json(folder / "signature.json", reference.signature(schema))
-    files.write_json(folder / "parity.json", parity)
-    files.write_json(folder / "input_example.json", json.loads(frame.head(3).to_json(orient="records")))
-    if watched:
-        _keep_reference(folder, pa.Table.from_pandas(frame, preserve_index=False), schema)
+    example = json.loads(frame.head(3).to_json(orient="records"))
+    describe_bundle(folder, schema, parity, example, probabilities=True)
+    if watched:  # the rows stand for those of training and of the holdout
+        raw = pa.Table.from_pandas(frame, preserve_index=False)
+        scored = Bundle(folder).scored(raw, raw).take(tables.evenly_spaced(raw.num_rows, reference.SAMPLE_ROWS))
+        names = (pa.array([part] * scored.num_rows) for part in ("train", "test"))
+        sample = pa.concat_tables([scored.append_column(layout.SPLIT_COLUMN, name) for name in names])
+        tables.write_parquet(folder / layout.SAMPLE, sample)
     return parity
 
 
-def _keep_reference(folder: Path, raw: pa.Table, schema: Schema) -> None:
-    """The rows as monitoring takes them; they stand for those of training and of the holdout."""
-    import pyarrow as pa
-
-    scored = Bundle(folder).scored(raw, raw)
-    at = tables.evenly_spaced(raw.num_rows, reference.SAMPLE_ROWS)
-    chosen = scored.take(at)
-    parts = [chosen.append_column(layout.SPLIT_COLUMN, pa.array([part] * len(at))) for part in ("train", "test")]
-    sampled = pa.concat_tables(parts)
-    tables.write_parquet(folder / layout.SAMPLE, sampled)
-
-
-def _columns(model: Any, signature: dict[str, Any] | None, rows: Any) -> list[Column]:
+def _columns(model: Any, signature: dict[str, Any] | None, rows: pd.DataFrame) -> list[Column]:
     """By the signature, else by what it was fitted on; of an array, numbers that are named as its rows are."""
     listed = json.loads(signature["inputs"]) if signature and signature.get("inputs") else []
     if not listed:
@@ -113,7 +103,7 @@ def _is_nullable(entry: dict[str, Any]) -> bool:
     return bool(entry["type"] == "double" and not entry.get("required", True))
 
 
-def _of_rows(model: Any, rows: Any) -> list[Column]:
+def _of_rows(model: Any, rows: pd.DataFrame) -> list[Column]:
     """Of a model without a signature: what it was fitted on by name, of the types that the rows have.
 
     Raises:
@@ -140,7 +130,7 @@ def _of_rows(model: Any, rows: Any) -> list[Column]:
     return [Column(str(name), *KINDS[kind(rows[name])], nullable=False) for name in names]
 
 
-def _typed(rows: Any, columns: list[Column]) -> Any:
+def _typed(rows: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
     """The columns of the model in its order; rows without a null where none is taken."""
     frame = rows[[column.name for column in columns]]
     frame = frame.dropna(subset=[column.name for column in columns if not column.nullable]).reset_index(drop=True)
@@ -150,7 +140,7 @@ def _typed(rows: Any, columns: list[Column]) -> Any:
         kind = {"int": "int64", "bool": "bool"}.get(column.dtype.rstrip("0123456789"), "float64")
         try:
             given = frame[column.name]
-            frame[column.name] = given.map(str) if column.kind == "category" else given.astype(kind)
+            frame[column.name] = given.map(str) if column.kind == "category" else given.astype(np.dtype(kind))
         except (ValueError, TypeError):
             raise DataError(f"column {column.name!r} holds what is no {column.dtype}") from None
     return frame
@@ -171,17 +161,14 @@ def _by_position(model: Any, names: list[str], schema: Schema) -> Any:
 
 
 def _places(which: Any, names: list[str], order: list[str]) -> list[int]:
+    """The places of columns that a ColumnTransformer has by name, by place, as a slice of either, or as a mask."""
+    import pandas as pd
+
     if isinstance(which, str):
         raise DataError(f"a ColumnTransformer gives column {which!r} alone, not in a list", hint=f"[{which!r}]")
-    if isinstance(which, slice):
-        which = names[which] if not isinstance(which.start or which.stop, str) else names[_between(which, names)]
-    values = np.asarray(which)
-    if values.dtype == bool:
-        values = np.flatnonzero(values)
-    return [order.index(column if isinstance(column, str) else names[column]) for column in values.tolist()]
-
-
-def _between(which: Any, names: list[str]) -> slice:
-    """A slice of names, both ends included, as pandas means it."""
-    start = names.index(which.start) if which.start is not None else None
-    return slice(start, names.index(which.stop) + 1 if which.stop is not None else None)
+    columns = pd.DataFrame(columns=names)
+    try:
+        chosen = columns.iloc[:, which]
+    except (IndexError, TypeError):
+        chosen = columns.loc[:, which]
+    return [order.index(name) for name in chosen.columns]

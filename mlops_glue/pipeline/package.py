@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,15 +16,20 @@ from mlops_glue.dates import as_datetime
 from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.parsing import clean_words, is_text
-from mlops_glue.pipeline import reference
+from mlops_glue.pipeline import evaluation, reference
 from mlops_glue.pipeline.split import training_rows
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
 LABELS_EQUAL = 0.999
 PROBABILITY_P99 = 0.001
+Parity = dict[str, Any]  # `parity.json`: is the ONNX form faithful, by which numbers, and the form that is kept
 
 
 def package(config: Config, root: Path) -> None:
@@ -46,10 +51,6 @@ def package(config: Config, root: Path) -> None:
         schema = replace(schema, trained=learnt)
     folder = root / layout.BUNDLE
     parity = kept(model, root / layout.MODEL, schema, features, folder, require=config.package.require)
-    files.write_json(folder / "schema.json", schema.to_dict())
-    signature = reference.signature(schema, probabilities=hasattr(model, "predict_proba"))
-    files.write_json(folder / "signature.json", signature)
-    files.write_json(folder / "parity.json", parity)
     names, keys = [c.name for c in schema.columns], []
     if config.features.use:
         features_used = files.read_json(root / layout.FEATURE_LIST)
@@ -58,16 +59,27 @@ def package(config: Config, root: Path) -> None:
         keys = [key for key in dict.fromkeys([*listed.keys, *listed.request]) if key not in names]
     raw = tables.read_parquet(root / config.rows, names + keys)
     example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
-    files.write_json(folder / "input_example.json", example_rows(example, schema))
+    probabilities = hasattr(model, "predict_proba")
+    describe_bundle(folder, schema, parity, example_rows(example, schema), probabilities=probabilities)
     sample = reference.sample(Bundle(folder), raw.select(names), parts)
     tables.write_parquet(folder / layout.SAMPLE, sample)
-    evaluation = files.read_json(root / layout.EVALUATION / "evaluation.json")
-    files.write_json(folder / layout.HOLDOUT, reference.holdout(evaluation, sample, schema))
+    holdout = reference.holdout(evaluation.read(root / layout.EVALUATION), sample, schema)
+    files.write_json(folder / layout.HOLDOUT, holdout)
+
+
+def describe_bundle(
+    folder: Path, schema: Schema, parity: Parity, example: list[dict[str, Any]], *, probabilities: bool
+) -> None:
+    """Write the schema, the signature, the proof and example rows of a bundle."""
+    files.write_json(folder / "schema.json", schema.to_dict())
+    files.write_json(folder / "signature.json", reference.signature(schema, probabilities=probabilities))
+    files.write_json(folder / "parity.json", parity)
+    files.write_json(folder / "input_example.json", example)
 
 
 def kept(
-    model: Any, path: Path, schema: Schema, features: Any, folder: Path, *, require: str | None = None
-) -> dict[str, Any]:
+    model: Any, path: Path, schema: Schema, features: pd.DataFrame, folder: Path, *, require: str | None = None
+) -> Parity:
     """Put a model into a bundle: `model.onnx` where that is faithful, else `model.skops`.
 
     Args:
@@ -105,7 +117,7 @@ def kept(
     return parity
 
 
-def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
+def example_rows(table: pa.Table, schema: Schema) -> list[dict[str, Any]]:
     """Rows as a request has them: numbers are numbers, dates are ISO 8601, however the table's text wrote them."""
     rows: list[dict[str, Any]] = table.to_pylist()
     for column in schema.columns:
@@ -126,7 +138,7 @@ def example_rows(table: Any, schema: Schema) -> list[dict[str, Any]]:
     return rows
 
 
-def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str, Any]:
+def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> Parity:
     """ONNX against scikit-learn on the holdout and on awkward rows: all null, unseen categories, extremes."""
     import pandas as pd
 
@@ -138,7 +150,7 @@ def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str,
     if schema.text:
         inputs["text"] = every[schema.text].to_numpy(object)
     got = onnx.run(onnx.session(made), inputs)
-    record: dict[str, Any] = {"rows": len(every), "holdout_rows": len(features)}
+    record: Parity = {"rows": len(every), "holdout_rows": len(features)}
     if schema.task == "regression":
         scale = float(np.std(wanted[: len(features)])) or 1.0  # extremes have one that hides every difference
         scaled = np.abs(np.ravel(got[0]) - wanted) / np.maximum(scale, np.abs(wanted))
@@ -158,7 +170,7 @@ def compare(model: Any, made: bytes, schema: Schema, features: Any) -> dict[str,
     return {**record, "faithful": bool(faithful), "reason": "" if faithful else reason}
 
 
-def awkward_rows(model: Any, features: Any, schema: Schema) -> list[Any]:
+def awkward_rows(model: Any, features: pd.DataFrame, schema: Schema) -> list[pd.DataFrame]:
     """Holdout rows made awkward: each number null in turn (at most 50), unseen text, extremes.
 
     Rows that scikit-learn itself refuses (an extreme that a scaler turns into infinity) are left out.
@@ -182,7 +194,7 @@ def awkward_rows(model: Any, features: Any, schema: Schema) -> list[Any]:
     return parts if _takes(model, pd.concat(parts)) else [part for part in parts if _takes(model, part)]
 
 
-def _takes(model: Any, rows: Any) -> bool:
+def _takes(model: Any, rows: pd.DataFrame) -> bool:
     try:
         model.predict(rows)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from mlops_glue.scoring import Bundle
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mlops_glue.pipeline.evaluation import Evaluation, Importance
 
 SAMPLE_ROWS = 5000  # of each part
 MLFLOW_TYPES = {"number": "double", "category": "string", "boolean": "boolean", "datetime": "datetime"}
@@ -34,7 +37,7 @@ def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Tabl
     return pa.concat_tables(pieces)
 
 
-def holdout(evaluation: dict[str, Any], sampled: pa.Table, schema: Schema) -> dict[str, Any]:
+def holdout(evaluation: Evaluation, sampled: pa.Table, schema: Schema) -> dict[str, Any]:
     """What the monitor holds a window against.
 
     Args:
@@ -46,7 +49,10 @@ def holdout(evaluation: dict[str, Any], sampled: pa.Table, schema: Schema) -> di
         The metrics with their intervals; the weights of the columns; by class the points of the calibration, which say
         what a probability of the model is worth, or None without probabilities.
     """
-    scores = {name: {k: of[k] for k in ("value", "low", "high")} for name, of in evaluation["metrics"].items()}
+    scores = {
+        name: {"value": score["value"], "low": score["low"], "high": score["high"]}
+        for name, score in evaluation["metrics"].items()
+    }
     record: dict[str, Any] = {
         "rows": evaluation["rows"],
         "metrics": scores,
@@ -64,7 +70,7 @@ def holdout(evaluation: dict[str, Any], sampled: pa.Table, schema: Schema) -> di
     return record | {"calibration": points, "calibration_rows": rows.num_rows}
 
 
-def weights(importances: list[dict[str, Any]] | None, schema: Schema) -> dict[str, float]:
+def weights(importances: Sequence[Importance] | None, schema: Schema) -> dict[str, float]:
     """The share of each encoded column in what the model says: its permutation importance; they sum to 1.
 
     Without importances, or where none is above nothing, each column has the same.
