@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlops_glue import column_types, dates, layout, parsing
@@ -38,6 +38,14 @@ class Profile:
     nulls: int
     whole: bool = False  # holds whole numbers
 
+    def left_out(self, reason: str) -> Profile:
+        """The column is left out."""
+        return replace(self, kind=None, reason=reason)
+
+    def kept(self, kind: Kind, reason: str = "") -> Profile:
+        """The column is taken as of this kind."""
+        return replace(self, kind=kind, reason=reason)
+
 
 def profile(table: pa.Table) -> list[Profile]:
     """Every column of the table, in order."""
@@ -50,87 +58,62 @@ def profile(table: pa.Table) -> list[Profile]:
     ]
 
 
-@dataclass
-class _Column:
-    """A column while it is judged."""
-
-    name: str
-    values: pa.ChunkedArray
-    distinct: int
-    present: int  # values that are not null
-    nulls: int
-
-    @property
-    def unique(self) -> bool:
-        return self.distinct == self.present
-
-    def left_out(self, reason: str) -> Profile:
-        return self._profile(None, reason)
-
-    def kept(self, kind: Kind, reason: str = "") -> Profile:
-        return self._profile(kind, reason)
-
-    def number(self, fit: Float32Fit, equal: tuple[str, str] | None = None) -> Profile:
-        """As float32, or as categories, where that would make too many values equal and there are few."""
-        if fit.twins is None:
-            return self.kept("number", "" if equal is None else f"as numbers {equal[0]} and {equal[1]} are equal")
-        reason = f"as numbers {fit.twins[0]} and {fit.twins[1]} would be equal (float32)"
-        few = not fit.is_good and (self.distinct <= 50 or self.distinct <= 0.5 * self.present)
-        return self.kept("category", reason) if few else self.kept("number", reason.replace("would be", "are"))
-
-    def _profile(self, kind: Kind | None, reason: str) -> Profile:
-        import pyarrow as pa
-
-        return Profile(self.name, kind, reason, self.distinct, self.nulls, pa.types.is_integer(self.values.type))
-
-
 def _profile_of(name: str, values: pa.ChunkedArray, decimal: str) -> Profile:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows, nulls, kind = len(values), values.null_count, values.type
+    nulls, kind = values.null_count, values.type
     if (reason := unread(kind)) is not None:
         return Profile(name, None, reason, 0, nulls)
     distinct = int(pc.count_distinct(values, mode="only_valid").as_py())
-    column = _Column(name, values, distinct, rows - nulls, nulls)
-    if not name.strip():
-        return column.left_out("it has no name")
-    if name in layout.OWN_COLUMNS:
-        return column.left_out("glue uses this name")
-    if distinct == 0:
-        return column.left_out(STEADY[2])
-    if distinct == 1:
-        return column.left_out(STEADY[0] if nulls == 0 else STEADY[1])
+    column = Profile(name, None, "", distinct, nulls, pa.types.is_integer(kind))
+    if (reason := _useless(column)) is not None:
+        return column.left_out(reason)
     if pa.types.is_boolean(kind):
         return column.kept("boolean")
     if pa.types.is_temporal(kind):
         return column.kept("datetime")
-    if pa.types.is_integer(kind):
-        return _integers(column)
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return column.number(float32_fit(values))
-    return _text(column, decimal)
+    present = len(values) - nulls
+    if column.whole and len(values) > 20:
+        spread = pc.min_max(values).as_py()
+        if distinct == present and spread["max"] - spread["min"] == distinct - 1:
+            return column.left_out("identifier: every value is different")
+        if distinct > 0.5 * present and ID_NAME.search(name):  # some rows may be there twice
+            return column.left_out("identifier: most values are different")
+    if is_number(kind) or pa.types.is_decimal(kind):
+        return _number(column, present, float32_fit(values))
+    return _text(column, values, decimal)
 
 
-def _integers(column: _Column) -> Profile:
-    """Whole numbers: an identifier, or numbers."""
-    import pyarrow.compute as pc
+def _useless(column: Profile) -> str | None:
+    """Why a column is left out, whatever its type; None: it may be of use."""
+    if not column.name.strip():
+        return "it has no name"
+    if column.name in layout.OWN_COLUMNS:
+        return "glue uses this name"
+    if column.distinct == 0:
+        return STEADY[2]
+    if column.distinct == 1:
+        return STEADY[0] if column.nulls == 0 else STEADY[1]
+    return None
 
-    rows, distinct = len(column.values), column.distinct
-    spread = pc.min_max(column.values).as_py()
-    if column.unique and rows > 20 and spread["max"] - spread["min"] == distinct - 1:
-        return column.left_out("identifier: every value is different")
-    if distinct > 0.5 * column.present and rows > 20 and ID_NAME.search(column.name):  # some rows may be there twice
-        return column.left_out("identifier: most values are different")
-    return column.number(float32_fit(column.values))
+
+def _number(column: Profile, present: int, fit: Float32Fit, equal: tuple[str, str] | None = None) -> Profile:
+    """As float32, or as categories, where that would make too many values equal and there are few."""
+    if fit.twins is None:
+        return column.kept("number", "" if equal is None else f"as numbers {equal[0]} and {equal[1]} are equal")
+    reason = f"as numbers {fit.twins[0]} and {fit.twins[1]} would be equal (float32)"
+    few = not fit.is_good and (column.distinct <= 50 or column.distinct <= 0.5 * present)
+    return column.kept("category", reason) if few else column.kept("number", reason.replace("would be", "are"))
 
 
-def _text(column: _Column, decimal: str) -> Profile:
+def _text(column: Profile, values: pa.ChunkedArray, decimal: str) -> Profile:
     """Text: booleans, numbers, dates, an identifier, or categories."""
     import pyarrow.compute as pc
 
-    texts = parsing.clean_words(column.values).drop_null()
-    column.nulls = len(column.values) - len(texts)  # what is blank, or says null, counts as null
+    present, distinct = len(values) - column.nulls, column.distinct
+    texts = parsing.clean_words(values).drop_null()
+    column = replace(column, nulls=len(values) - len(texts))  # what is blank, or says null, counts as null
     counted = texts.value_counts()
     words = counted.field("values")
     if len(words) == 0:
@@ -141,7 +124,7 @@ def _text(column: _Column, decimal: str) -> Profile:
     codes = _codes(words) if column_types.are_codes(words) else ""
     if pc.all(numeric).as_py() and not codes:
         fit = float32_fit(texts, parsing.parse_numbers(texts, decimal))
-        return column.number(fit, column_types.equal_numbers(texts, decimal))
+        return _number(column, present, fit, column_types.equal_numbers(texts, decimal))
     no_date = ""
     if all(DATE_LIKE.match(w) for w in words[:200].to_pylist()):
         try:
@@ -149,10 +132,9 @@ def _text(column: _Column, decimal: str) -> Profile:
             return column.kept("datetime")
         except parsing.InvalidValue as error:
             no_date = f"dates, but row {error.row + 1} of those that are not null: {error}"
-    distinct, present = column.distinct, column.present
     if distinct > 0.3 * present and distinct > 50 and ID_NAME.search(column.name):
         return column.left_out("identifier: many values, few rows of each")
-    if (distinct > 0.5 * present and distinct > 50) or (column.unique and present > 20):
+    if (distinct > 0.5 * present and distinct > 50) or (distinct == present and present > 20):
         return column.left_out(
             (f"{codes}: most values are different" if codes else "")
             or no_date
