@@ -90,10 +90,10 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
 
     made: dict[str, Any] = {}
     if config.features.transform is not None:
-        function = transform.load(config)
+        function = transform.load(config, root)
         sources = {name: tables.read_parquet(root / path_of(config, name)) for name in config.data.sources}
         raw = {name: _raw(config, name, table) for name, table in sources.items()}
-        made = transform.run(config, root, function, raw)
+        made = function(raw)
         transform.write(root, made)
     when = timestamps_utc(table, config.source.timestamps)
     with tempfile.TemporaryDirectory() as folder:
@@ -113,7 +113,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
                     hint=f"in {config.features.repo}, of a view's source: path={path!r}",
                 )
             known = {name: transform.known_at(config, name, table) for name, table in sources.items()}
-            transform.check_no_future(config, root, function, raw, known, made, clocks)
+            transform.check_no_future(function, raw, known, made, clocks)
         rows, joined = feast.joined(repository, features, table, when)
         join.check_found(config, root, repository, features, table, when, joined.found)
         join.check_before(repository, features, table, when, rows, joined.at_once)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,40 +18,40 @@ from mlops_glue.suggest import did_you_mean
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
-Tables = dict[str, Any]
+Tables = dict[str, "pd.DataFrame"]  # by name
+Transform = Callable[[Tables], Tables]
 CUT = 0.6  # share of the made rows: what was known only after them is taken away
 UNJUDGED = "warning: features.transform: not checked whether it looks ahead%s: %s"
 CLOSE = 1e-9  # relative; sums in another order differ in their last digits
 
 
-def load(config: Config) -> Callable[[Tables], Tables]:
-    """The function that `features.transform` names.
+def load(config: Config, root: Path) -> Transform:
+    """The function that `features.transform` names, as `run` calls it.
 
     Raises:
         ConfigError: it does not import, or is no function.
     """
-    function = import_callable(
-        config.features.transform or "", f"{layout.CONFIG} features.transform", "module:function"
-    )
-    return function  # type: ignore[no-any-return]
+    path = config.features.transform or ""
+    return partial(run, path, root, import_callable(path, f"{layout.CONFIG} features.transform", "module:function"))
 
 
-def run(config: Config, root: Path, transform: Callable[[Tables], Tables], tables: Tables) -> Tables:
+def run(path: str, root: Path, transform: Transform, tables: Tables) -> Tables:
     """What the function makes of the tables, checked; times in UTC, microseconds.
 
     Args:
-        config: of the project.
+        path: of the function, for messages.
         root: the project.
-        transform: takes and gives data frames by name.
-        tables: pandas frames by source; the function gets copies.
+        transform: the function.
+        tables: by source; the function gets copies.
 
     Raises:
         StageError: it raises; the message names the lines of the project's own code alone.
         DataError: it gives no frames, an empty one, or two columns of one name.
     """
-    named = f"features.transform {config.features.transform}"
+    named = f"features.transform {path}"
     try:
         made = transform({name: table.copy() for name, table in tables.items()})
     except GlueError:
@@ -95,7 +96,7 @@ def write(root: Path, made: Tables) -> None:
         tables.write_parquet(root / layout.FEATURE_TABLES / f"{name}.parquet", columns)
 
 
-def known_at(config: Config, name: str, table: Any) -> Any:
+def known_at(config: Config, name: str, table: pa.Table) -> Any:
     """When each row of a source was known: datetime64[us] of shape (rows,); None where the source has no clock."""
     import numpy as np
 
@@ -107,9 +108,7 @@ def known_at(config: Config, name: str, table: Any) -> Any:
 
 
 def check_no_future(
-    config: Config,
-    root: Path,
-    transform: Callable[[Tables], Tables],
+    transform: Transform,
     tables: Tables,
     known: dict[str, Any],
     made: Tables,
@@ -120,9 +119,7 @@ def check_no_future(
     What cannot be judged so is refused, or named in a warning.
 
     Args:
-        config: of the project.
-        root: the project.
-        transform: as `run` takes it.
+        transform: as `load` gives it.
         tables: the raw tables.
         known: as `known_at` gives it, of each raw table.
         made: what came of them.
@@ -142,7 +139,7 @@ def check_no_future(
         log.warning(UNJUDGED, "", "no source has rows of a later time than what it makes, which could be taken away")
         return
     try:
-        again = run(config, root, transform, _known_by(cut, tables, known))
+        again = transform(_known_by(cut, tables, known))
     except GlueError as error:
         raise StageError(
             f"with the rows up to {_second(cut)} alone, {error.message}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,8 @@ def check(
     tables = {"events": events(), **tables}
     made_of = config(**(dict.fromkeys(tables, "at") | (at or {})))
     known = {n: transform.known_at(made_of, n, pa.Table.from_pandas(t)) for n, t in tables.items()}
-    made = transform.run(made_of, Path.cwd(), build, tables)
-    transform.check_no_future(made_of, Path.cwd(), build, tables, known, made, CLOCKS if clocks is None else clocks)
+    checked = partial(transform.run, "m:f", Path.cwd(), build)
+    transform.check_no_future(checked, tables, known, checked(tables), CLOCKS if clocks is None else clocks)
 
 
 def before(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -168,8 +169,8 @@ def test_a_row_that_was_written_down_late_is_of_the_future() -> None:
         (lambda tables: {"made": before(tables)}, True),
         (lambda tables: {"made": before(tables).assign(at=lambda t: t["written"])}, False),
     ):
-        made = transform.run(made_of, Path.cwd(), build, {"events": rows})
-        words = (made_of, Path.cwd(), build, {"events": rows}, known, made, CLOCKS)
+        checked = partial(transform.run, "m:f", Path.cwd(), build)
+        words = (checked, {"events": rows}, known, checked({"events": rows}), CLOCKS)
         if refused:
             with pytest.raises(CheckFailed, match="rows of that time"):
                 transform.check_no_future(*words)
@@ -203,7 +204,7 @@ FRAME = pd.DataFrame({"id": [1, 2], "at": [START, START], "v": [1.0, 2.0]})
 )
 def test_what_a_transform_may_not_give(made: Any, said: str, hint: str | None) -> None:
     with pytest.raises(DataError) as refused:
-        transform.run(config(events="at"), Path.cwd(), lambda tables: made, {"events": FRAME})
+        transform.run("m:f", Path.cwd(), lambda tables: made, {"events": FRAME})
     assert refused.value.message == f"features.transform m:f: {said}" and refused.value.hint == hint
 
 
@@ -214,14 +215,14 @@ def test_a_transform_that_fails_is_told_with_the_lines_of_the_project_and_glues_
     space: dict[str, Any] = {}
     exec(compile((tmp_path / "own.py").read_text(), str(tmp_path / "own.py"), "exec"), space)
     with pytest.raises(StageError) as failed:
-        transform.run(config(events="at"), tmp_path, space["f"], {"events": FRAME})
+        transform.run("m:f", tmp_path, space["f"], {"events": FRAME})
     assert failed.value.message == ("features.transform m:f: KeyError: 'none'\n  own.py:2 in f: return tables['none']")
 
     def refuses(_: Any) -> Any:
         raise DataError("mine", hint="so")
 
     with pytest.raises(DataError) as mine:
-        transform.run(config(events="at"), tmp_path, refuses, {"events": FRAME})
+        transform.run("m:f", tmp_path, refuses, {"events": FRAME})
     assert (mine.value.message, mine.value.hint) == ("mine", "so")
 
 
@@ -239,7 +240,7 @@ def test_a_transform_gets_copies_and_its_times_become_utc_to_the_microsecond() -
         }
 
     given = FRAME.copy()
-    (made,) = transform.run(config(events="at"), Path.cwd(), build, {"events": given}).values()
+    (made,) = transform.run("m:f", Path.cwd(), build, {"events": given}).values()
     assert given.equals(FRAME) and (made["v"] == 0).all()
     for column in ("at", "naive", "paris"):
         assert str(made[column].dtype) == "datetime64[us, UTC]" and (made[column] == START).all()
@@ -249,13 +250,13 @@ def test_a_transform_gets_copies_and_its_times_become_utc_to_the_microsecond() -
 def test_the_function_is_that_of_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "of_transform.py").write_text("def f(tables):\n    return tables\nlimit = 3\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert transform.load(config("of_transform:f", events="at"))({"a": 1}) == {"a": 1}
+    assert transform.load(config("of_transform:f", events="at"), tmp_path)({"a": FRAME})["a"].equals(FRAME)
     for wrong, said in (
         ("of_transform:limit", "glue.yaml features.transform: no 'limit' in of_transform (there are: 'f')"),
         ("nowhere:f", "glue.yaml features.transform: 'nowhere:f' does not import: No module named 'nowhere'"),
     ):
         with pytest.raises(ConfigError) as refused:
-            transform.load(config(wrong, events="at"))
+            transform.load(config(wrong, events="at"), tmp_path)
         assert refused.value.problems == [said]
         assert refused.value.hint == ("module:function" if "nowhere" in wrong else None)
 
