@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mlops_glue.delivery.conditions import Candidate
 
 
+Array = np.ndarray[Any, Any]
+
+
 class Comparison(TypedDict):
     """A candidate beside the champion."""
 
@@ -84,7 +87,7 @@ def compare(candidate: Candidate, champion: int) -> Comparison:
     }
 
 
-def _trained_on(candidate: Candidate, champion: int, holdout: Any) -> Any:
+def _trained_on(candidate: Candidate, champion: int, holdout: Array) -> Array | None:
     """For each row of the holdout whether the champion was trained on it; None where that is not known."""
     of_champion = version_rows(candidate.store, candidate.config.model_name, champion)
     found = None if of_champion is None else of_champion.seen(tables.read_parquet(candidate.root / layout.TABLE))
@@ -97,7 +100,7 @@ def _trained_on(candidate: Candidate, champion: int, holdout: Any) -> Any:
     return seen
 
 
-def _predicted(bundle: Bundle, raw: pa.Table, truth: Any) -> tuple[Any, Any, Any]:
+def _predicted(bundle: Bundle, raw: pa.Table, truth: Array) -> tuple[Array, Array, Array | None]:
     """Truth, label and probability in the form that `metrics` takes."""
     value, probability = bundle.predict(raw, where="holdout")
     if bundle.schema.labels is None:

@@ -95,7 +95,7 @@ def identities(table: pa.Table) -> Array:
     return (out ^ copies) * MULTIPLY
 
 
-def _canonical(values: Any) -> Array:
+def _canonical(values: pa.ChunkedArray) -> Array:
     """Values as floating-point numbers or as text, whatever type the table has them in."""
     import pyarrow as pa
 

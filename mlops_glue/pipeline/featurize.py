@@ -17,12 +17,16 @@ from mlops_glue.pipeline.ingest import KINDS, check_columns
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.precision import float32_fit
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Column, Schema
+from mlops_glue.schema import Column, Kind, Schema
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
+
+    from mlops_glue.adapters.feast.repository import Repository
+    from mlops_glue.pipeline import transform
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +62,7 @@ def featurize(config: Config, root: Path) -> None:
         raise DataError("no column is left to learn from", hint=f"see features in {layout.CONFIG}")
     hint = f"put it right or leave it empty, or list the column under another kind or exclude: {layout.CONFIG} features"
     encoded = encode(table, schema, where=source.path, rows=rows.to_numpy(), hint=hint)
-    out: dict[str, Any] = {layout.ROW: rows}
+    out: dict[str, pa.Array | pa.ChunkedArray | np.ndarray[Any, Any]] = {layout.ROW: rows}
     out |= {name: encoded[name] for name in (*schema.numeric, *schema.text)}
     out[f"target:{labels.target}"] = truth
     if source.timestamps:
@@ -88,7 +92,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     from mlops_glue import features as feast
     from mlops_glue.pipeline import join, transform
 
-    made: dict[str, Any] = {}
+    made: transform.Tables = {}
     if config.features.transform is not None:
         function = transform.load(config, root)
         sources = {name: tables.read_parquet(root / path_of(config, name)) for name in config.data.sources}
@@ -123,7 +127,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
     return rows, feast.kinds(features)
 
 
-def _raw(config: Config, name: str, table: pa.Table) -> Any:
+def _raw(config: Config, name: str, table: pa.Table) -> pd.DataFrame:
     """A source as the transform gets it: a frame, its clock in UTC."""
     import pandas as pd
 
@@ -139,7 +143,7 @@ def _source_of(config: Config, table: str) -> str:
     return f"{up}{layout.FEATURE_TABLES}/{table}.parquet"
 
 
-def _clocks(repository: Any, features: FeatureList) -> dict[str, tuple[list[str], list[str]]]:
+def _clocks(repository: Repository, features: FeatureList) -> dict[str, tuple[list[str], list[str]]]:
     """Of each table that the transform made and a view reads: its own columns of the keys, and those that say when."""
     found = {}
     for view in features.views:
@@ -178,7 +182,7 @@ def choose_columns(config: Config, table: pa.Table, joined: dict[str, str], take
     return [column_of(name, kinds[name], table.column(name), decimal) for name in table.column_names if name in kinds]
 
 
-def column_of(name: str, kind: Any, values: pa.ChunkedArray, decimal: str) -> Column:
+def column_of(name: str, kind: Kind, values: pa.ChunkedArray, decimal: str) -> Column:
     """A column as its text is to be read; a warning, where float32 makes two of its numbers equal."""
     import pyarrow as pa
 
@@ -199,7 +203,7 @@ def column_of(name: str, kind: Any, values: pa.ChunkedArray, decimal: str) -> Co
     return replace(column, base=apart.base)
 
 
-def as_target(values: pa.ChunkedArray, task: str, name: str) -> Any:
+def as_target(values: pa.ChunkedArray, task: str, name: str) -> pa.ChunkedArray:
     """Regression: float64. Classes: whole numbers as int64, booleans as they are, all else as text.
 
     Raises:
@@ -231,7 +235,7 @@ def shown(values: list[Any], most: int = 5) -> str:
     return ", ".join(repr(v) for v in values[:most]) + (", …" if len(values) > most else "")
 
 
-def _classes(target: Any, task: str, name: str) -> list[Any] | None:
+def _classes(target: pa.ChunkedArray, task: str, name: str) -> list[Any] | None:
     if task == "regression":
         return None
     classes = sorted(set(target.to_pylist()))

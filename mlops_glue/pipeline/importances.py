@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = np.ndarray[Any, Any]
 MAX_CELLS = 4_000_000  # of permuted rows that the model scores together
 
 
-def importances(features: Any, score: Callable[[Any, int], Array], repeats: int, seed: int) -> Array:
+def importances(features: pd.DataFrame, score: Callable[[pd.DataFrame, int], Array], repeats: int, seed: int) -> Array:
     """Permutation importances (Breiman 2001): mean and standard deviation of the loss in score, shape (columns, 2).
 
     The numbers are those of scikit-learn's `permutation_importance`, which asks the model for one permutation at a

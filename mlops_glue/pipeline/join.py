@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    Array = np.ndarray[Any, Any]
+
 FEW = 30  # rows, from which on a feature that tells the target without a mistake is no chance
 JUST_BEFORE_S = 1e-6  # the finest difference of two times
 
@@ -27,8 +29,8 @@ def check_found(
     repository: Repository,
     features: FeatureList,
     table: pa.Table,
-    moments: np.ndarray[Any, Any],
-    found: dict[str, Any],
+    moments: Array,
+    found: dict[str, Array],
 ) -> None:
     """No view may find nothing for more than `features.unmatched` of the label rows.
 
@@ -48,9 +50,7 @@ def check_found(
             )
 
 
-def _cause(
-    root: Path, repository: Repository, view: FeatureView, table: pa.Table, moments: np.ndarray[Any, Any], found: Any
-) -> str:
+def _cause(root: Path, repository: Repository, view: FeatureView, table: pa.Table, moments: Array, found: Array) -> str:
     """Why so many rows found nothing, by the rows of the source."""
     import pandas as pd
     import pyarrow as pa
@@ -84,9 +84,9 @@ def check_before(
     repository: Repository,
     features: FeatureList,
     table: pa.Table,
-    moments: np.ndarray[Any, Any],
+    moments: Array,
     joined: pa.Table,
-    at_once: np.ndarray[Any, Any],
+    at_once: Array,
 ) -> None:
     """No label has learned from a row of its very moment: that row is not in the online store when the request comes.
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Array = np.ndarray[Any, Any]
+Estimator = Any  # of scikit-learn, which has no types
+Fit = Callable[[Estimator, "pd.DataFrame", Array], Estimator]
 FOLDS, MOST_ROWS = 3, 50_000  # one fold tells as surely of more rows, and where older rows do good
 LATEST = 3  # retrainings back, from any of which on rows may be learned from
 LEAST = 1e-6  # probability, in a logarithm
 
 
 def begin(
-    model: Any, features: Any, target: Array, batch: Array, fit: Callable[[Any, Any, Array], Any], seed: int
+    model: Estimator, features: pd.DataFrame, target: Array, batch: Array, fit: Fit, seed: int
 ) -> tuple[int, dict[str, float]]:
     """The batch from which on rows are learned from: 0 is all of them.
 
@@ -64,7 +69,7 @@ def begin(
     return first, {str(first): float(values.mean()) for first, values in losses.items()}
 
 
-def loss(model: Any, features: Any, target: Array) -> Array:
+def loss(model: Estimator, features: pd.DataFrame, target: Array) -> Array:
     """Of each row: minus the logarithm of its class's probability, 0 or 1 without probabilities, or a squared error."""
     if not hasattr(model, "classes_"):
         return np.asarray((model.predict(features) - target) ** 2, np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 from mlops_glue import metrics
 from mlops_glue.config import Config
 from mlops_glue.pipeline.evaluation import Evaluation, Score
-from mlops_glue.pipeline.leakage import NO_DUPLICATES, Part, duplicate_rows, target_leakage
+from mlops_glue.pipeline.leakage import NO_DUPLICATES, Array, Part, duplicate_rows, target_leakage
 from mlops_glue.schema import Schema
 
 PERFECT = 0.999  # of a metric whose best value is 1
@@ -18,7 +18,7 @@ ALONE = 0.9  # share of all importances that one column has
 GOOD_R2 = 0.95  # from here on a column that has the order of the target may be the reason
 
 
-def leakage(config: Config, schema: Schema, train: Part, test: Part, label: Any) -> Iterator[str]:
+def leakage(config: Config, schema: Schema, train: Part, test: Part, label: Array) -> Iterator[str]:
     """What the metrics may owe their goodness to: a column that is the target, rows that training has seen."""
     r2 = metrics.METRICS["regression"]["r2"]
     good = schema.labels is None and metrics.compute(r2, test[1], label, None) > GOOD_R2
@@ -41,7 +41,7 @@ def hard_labels(schema: Schema, model: str, names: list[str]) -> str:
     )
 
 
-def missing_classes(schema: Schema, truth: Any, learnt: set[Any], scores: Mapping[str, Score]) -> Iterator[str]:
+def missing_classes(schema: Schema, truth: Array, learnt: set[Any], scores: Mapping[str, Score]) -> Iterator[str]:
     """Classes that no training row has, and classes that the holdout lacks so that a metric is not defined.
 
     Args:

@@ -7,8 +7,9 @@ import importlib
 import inspect
 import logging
 import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, layout, tables
 from mlops_glue.adapters import skops
@@ -20,11 +21,19 @@ from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    Array = np.ndarray[Any, Any]
+
 DEFAULT = {
     "binary": "sklearn.ensemble.HistGradientBoostingClassifier",
     "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
     "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
 }
+Estimator = Any  # a scikit-learn estimator or pipeline: the package has no types
 log = logging.getLogger(__name__)
 FEW_CELLS = 500_000  # rows x columns
 MOST_VALUES, LEAST_ROWS = 500, 5  # of a category, and of each of its values, where each gets a column
@@ -58,10 +67,12 @@ def train(config: Config, root: Path) -> None:
     skops.save(model, path)
 
 
-def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, Any], *, classes: bool) -> Any:
+def _with_older(
+    config: Config, root: Path, table: pa.Table, learn: tuple[Estimator, pd.DataFrame, Array], *, classes: bool
+) -> Array:
     """For each training row whether it is learned from, shape (rows,); `learned.json` says how many are not."""
 
-    def fit(model: Any, features: Any, target: Any) -> Any:
+    def fit(model: Estimator, features: pd.DataFrame, target: Array) -> Estimator:
         return fitted(model, features, target, classes=classes)[0]
 
     batch = batches(config.split.fresh_after, table)
@@ -73,7 +84,9 @@ def _with_older(config: Config, root: Path, table: Any, learn: tuple[Any, Any, A
     return kept
 
 
-def fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[Any, list[Any]]:
+def fitted(
+    model: Estimator, features: pd.DataFrame, target: Array, *, classes: bool
+) -> tuple[Estimator, list[warnings.WarningMessage]]:
     """The fitted model, and what it warned of. Where it refuses the labels, it is fitted on class indices.
 
     XGBoost takes 0 … k-1 alone. Which estimator, or part of one, is of this kind is not known before: it is tried.
@@ -82,7 +95,7 @@ def fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[An
 
     taken = np.array_equal(known := np.unique(target), np.arange(len(known))) if classes else True
     first: Exception | None = None
-    caught: list[Any] = []
+    caught: list[warnings.WarningMessage] = []
     try:
         caught = _fit(model, features, target)
         # a search leaves out candidates that refuse the labels
@@ -101,7 +114,7 @@ def fitted(model: Any, features: Any, target: Any, *, classes: bool) -> tuple[An
         return model, caught
 
 
-def _fit(model: Any, features: Any, target: Any) -> list[Any]:
+def _fit(model: Estimator, features: pd.DataFrame, target: Array) -> list[warnings.WarningMessage]:
     with warnings.catch_warnings(record=True) as caught, threads_for(features):
         warnings.simplefilter("default")
         _stop_late(model, target)
@@ -109,7 +122,7 @@ def _fit(model: Any, features: Any, target: Any) -> list[Any]:
     return caught
 
 
-def _by_index(model: Any) -> Any:
+def _by_index(model: Estimator) -> Estimator:
     """The same, unfitted, whose last estimator is given class indices and whose predictions are labels.
 
     A vote of one is scikit-learn's own way to it: `VotingClassifier` encodes the labels and decodes what wins, so the
@@ -126,7 +139,7 @@ def _by_index(model: Any) -> Any:
     return Pipeline([*new.steps[:-1], (new.steps[-1][0], vote)]) if isinstance(new, Pipeline) else vote
 
 
-def _stop_late(model: Any, target: Any) -> None:
+def _stop_late(model: Estimator, target: Array) -> None:
     """Boosting stops early by a stratified part of the rows, which a class of one row cannot be in."""
     from collections import Counter
 
@@ -138,29 +151,32 @@ def _stop_late(model: Any, target: Any) -> None:
             warnings.warn(f"no early stopping: the training rows have one row of class {rare[0]!r}", stacklevel=2)
 
 
-def threads_for(features: Any) -> Any:
+def threads_for(features: pd.DataFrame) -> AbstractContextManager[object]:
     """One thread of OpenMP and of BLAS where there is little to do: short parallel parts crawl on a busy machine."""
     from threadpoolctl import threadpool_limits
 
-    return threadpool_limits(1) if features.size < FEW_CELLS else contextlib.nullcontext()
+    if features.size >= FEW_CELLS:
+        return contextlib.nullcontext()
+    limits: AbstractContextManager[object] = threadpool_limits(1)  # from now until the block ends
+    return limits
 
 
-def trivial(schema: Schema, target: Any) -> Any:
+def trivial(schema: Schema, target: Array) -> Estimator:
     """What knows nothing of the features: the mean, or the shares of the classes."""
     import numpy as np
     from sklearn.dummy import DummyClassifier, DummyRegressor
 
-    model: Any = DummyRegressor() if schema.task == "regression" else DummyClassifier(strategy="prior")
+    model: Estimator = DummyRegressor() if schema.task == "regression" else DummyClassifier(strategy="prior")
     return model.fit(np.zeros((len(target), 1)), target)
 
 
-def xy(table: Any, schema: Schema) -> tuple[Any, Any]:
+def xy(table: pa.Table, schema: Schema) -> tuple[pd.DataFrame, Array]:
     """The encoded features as a frame (numbers first, then text) and the target as an array of shape (rows,)."""
     frame = table.select([*schema.numeric, *schema.text]).to_pandas()
     return frame, table.column(f"target:{schema.target}").to_numpy()
 
 
-def chosen(model: Any) -> Any:
+def chosen(model: Estimator) -> Estimator:
     """A fitted search replaced by the estimator that it chose: what is kept and packaged needs no candidates."""
     from sklearn.pipeline import Pipeline
 
@@ -175,7 +191,7 @@ def chosen(model: Any) -> Any:
     return model
 
 
-def _vote_of_one(model: Any) -> Any:
+def _vote_of_one(model: Estimator) -> Estimator | None:
     """What `_by_index` put in, of a fitted model; None where it has not."""
     from sklearn.ensemble import VotingClassifier
 
@@ -183,7 +199,7 @@ def _vote_of_one(model: Any) -> Any:
     return last if isinstance(last, VotingClassifier) and len(getattr(last, "estimators_", [])) == 1 else None
 
 
-def kind_of(model: Any) -> str:
+def kind_of(model: Estimator) -> str:
     """The class name of the last estimator in a pipeline."""
     while hasattr(model, "steps"):
         model = model.steps[-1][1]
@@ -195,7 +211,7 @@ def _is_upkeep(category: type[Warning]) -> bool:
     return issubclass(category, FutureWarning | DeprecationWarning | PendingDeprecationWarning)
 
 
-def build(config: Config, schema: Schema, features: Any) -> Any:
+def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     """The unfitted pipeline.
 
     Raises:
@@ -231,7 +247,7 @@ def unfit_kind(path: str, task: str | None) -> str | None:
     return kind if task is not None and kind is not None and (kind == "regressor") != (task == "regression") else None
 
 
-def _check_kind(estimator: Any, task: str) -> None:
+def _check_kind(estimator: Estimator, task: str) -> None:
     """A classifier for classes, a regressor for numbers; what does not say which it is may be either.
 
     Raises:
@@ -248,7 +264,7 @@ def _check_kind(estimator: Any, task: str) -> None:
         raise ConfigError([f"{layout.CONFIG} train.estimator: {problem.replace('a outlier', 'an outlier')}"])
 
 
-def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
+def _estimator(path: str, params: dict[str, Any], seed: int) -> Estimator:
     name = path.replace(":", ".").rpartition(".")[2]
     where = f"{layout.CONFIG} train.estimator"
     make = import_callable(path, where, "package.module.Class")
@@ -275,7 +291,7 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Any:
     return estimator
 
 
-def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
+def _prepare(schema: Schema, estimator: Estimator, features: pd.DataFrame, seed: int) -> Estimator:
     """One-hot for few values, target or ordinal encoding for many; imputing and scaling only where it is needed.
 
     Columns are addressed by position, so that the ONNX model can take them as two matrices.
@@ -289,7 +305,7 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
     from sklearn.utils import get_tags
 
     count = len(schema.numeric)
-    steps: list[Any] = []
+    steps: list[Estimator] = []
     if not get_tags(estimator).input_tags.allow_nan:
         steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
     # a scaler in front of trees moves rows across thresholds in float32; a search may hold trees
@@ -297,7 +313,7 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
     scaled = not type(estimator).__module__.startswith(unscaled)
     if scaled:
         steps.append(StandardScaler())
-    parts: list[Any] = []
+    parts: list[tuple[str, Estimator, list[int]]] = []
     if count:
         parts.append(("number", make_pipeline(*steps) if steps else "passthrough", list(range(count))))
     distinct = {at: features.iloc[:, at].nunique() for at in range(count, features.shape[1])}
@@ -309,7 +325,7 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
     if many:
         # given, because whole numbers would be taken for classes, and each for a column
         kind = "continuous" if schema.task == "regression" else "binary"
-        encoder: Any = TargetEncoder(target_type=kind, random_state=seed)
+        encoder: Estimator = TargetEncoder(target_type=kind, random_state=seed)
         if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder, and no infrequent categories
             encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
             if scaled:  # a linear model makes nothing of an order by name
@@ -318,7 +334,7 @@ def _prepare(schema: Schema, estimator: Any, features: Any, seed: int) -> Any:
     return ColumnTransformer(parts)
 
 
-def _frequent(values: Any) -> list[str]:
+def _frequent(values: pd.Series[str]) -> list[str]:
     """The values that have enough rows to learn from, in order; the others are all zeros."""
     counts = values.value_counts()
     return sorted(counts[counts >= LEAST_ROWS].index[:MOST_VALUES]) or [counts.index[0]]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    Array = np.ndarray[Any, Any]
+
 log = logging.getLogger(__name__)
 Tables = dict[str, "pd.DataFrame"]  # by name
 Transform = Callable[[Tables], Tables]
@@ -96,7 +98,7 @@ def write(root: Path, made: Tables) -> None:
         tables.write_parquet(root / layout.FEATURE_TABLES / f"{name}.parquet", columns)
 
 
-def known_at(config: Config, name: str, table: pa.Table) -> Any:
+def known_at(config: Config, name: str, table: pa.Table) -> Array | None:
     """When each row of a source was known: datetime64[us] of shape (rows,); None where the source has no clock."""
     import numpy as np
 
@@ -110,7 +112,7 @@ def known_at(config: Config, name: str, table: pa.Table) -> Any:
 def check_no_future(
     transform: Transform,
     tables: Tables,
-    known: dict[str, Any],
+    known: dict[str, Array | None],
     made: Tables,
     clocks: dict[str, tuple[list[str], list[str]]],
 ) -> None:
@@ -161,26 +163,28 @@ def check_no_future(
             )
 
 
-def _known_by(cut: Any, tables: Tables, known: dict[str, Any]) -> Tables:
+def _known_by(cut: np.datetime64, tables: Tables, known: dict[str, Array | None]) -> Tables:
     """The rows of each raw table that were known by then; a table that has no such rows, or no clock, stays whole."""
     before = {}
     for name, table in tables.items():
-        rows = known[name] <= cut if known[name] is not None else None
+        clock = known[name]
+        rows = clock <= cut if clock is not None else None
         if rows is None or not rows.any():
             why = "it has no timestamp" if rows is None else f"all its rows are of after {_second(cut)}"
             log.warning(UNJUDGED, f" in {name}", f"{why}, so none was taken away")
-            rows = slice(None)
-        before[name] = table[rows]
+            before[name] = table
+        else:
+            before[name] = table[rows]
     return before
 
 
-def _up_to(cut: Any, table: pd.DataFrame, stamps: Any, order: list[str]) -> pd.DataFrame:
+def _up_to(cut: np.datetime64, table: pd.DataFrame, stamps: Array, order: list[str]) -> pd.DataFrame:
     """The rows of a made table that were known by then, in order."""
     rows: pd.DataFrame = table[stamps <= cut]
     return rows.sort_values(order, kind="stable").reset_index(drop=True)
 
 
-def row_times(made: Tables, name: str, keys: list[str], columns: list[str]) -> Any:
+def row_times(made: Tables, name: str, keys: list[str], columns: list[str]) -> Array:
     """When each row of a made table was known."""
     import numpy as np
     import pandas as pd
@@ -193,10 +197,11 @@ def row_times(made: Tables, name: str, keys: list[str], columns: list[str]) -> A
         suggestion = did_you_mean(missing[0], [str(column) for column in table.columns])
         raise DataError(f"features.transform: the table {name!r} has no column {missing[0]!r} ({suggestion})")
     times = [pd.to_datetime(table[column], utc=True).to_numpy("datetime64[us]") for column in columns]
-    return np.maximum.reduce(times)  # without a time it is never known, as in the join
+    latest: Array = np.maximum.reduce(times)
+    return latest  # without a time it is never known, as in the join
 
 
-def time_cut(known: dict[str, Any], stamps: dict[str, Any]) -> Any:
+def time_cut(known: dict[str, Array | None], stamps: dict[str, Array]) -> np.datetime64 | None:
     """Just before a row of a source that follows `CUT` of the made rows; None where no row does."""
     import numpy as np
 
@@ -211,7 +216,7 @@ def time_cut(known: dict[str, Any], stamps: dict[str, Any]) -> Any:
     return cut if (times <= cut).any() else None
 
 
-def _second(moment: Any) -> str:
+def _second(moment: np.datetime64) -> str:
     return str(moment.astype("datetime64[s]"))
 
 
@@ -234,13 +239,13 @@ def first_difference(old: pd.DataFrame, new: pd.DataFrame, keys: list[str], cloc
     return None
 
 
-def equal_values(a: Any, b: Any) -> np.ndarray[Any, Any]:
+def equal_values(a: Any, b: Any) -> Array:
     """Where two columns hold the same: fractions up to the last digits, anything else exactly."""
     import numpy as np
     import pandas as pd
 
     types = pd.api.types
-    same: np.ndarray[Any, Any]
+    same: Array
     if all(types.is_numeric_dtype(c) for c in (a, b)) and any(types.is_float_dtype(c) for c in (a, b)):
         x, y = (c.to_numpy(float, na_value=np.nan) for c in (a, b))
         scale = np.abs(x[np.isfinite(x)]).max(initial=0)

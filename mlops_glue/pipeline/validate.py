@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, layout, tables
 from mlops_glue.config import Config, path_of
 from mlops_glue.errors import CheckFailed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_VALUES = 10  # of an argument that are shown
 log = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ def validate(config: Config, root: Path) -> None:
         raise CheckFailed(failed[0] + more, hint=f"see {page}; the limits are in {layout.CONFIG} validation.{name}")
 
 
-def _validated(name: str, config: Config, table: Any, folder: Path) -> list[str]:
+def _validated(name: str, config: Config, table: pa.Table, folder: Path) -> list[str]:
     """Write the reports of one table; what failed, as text."""
     wanted: list[dict[str, dict[str, Any]]] = [
         {e: {}} if isinstance(e, str) else e for e in config.validation.get(name, [])
