@@ -77,5 +77,5 @@ def _print_verdict(model: str, verdict: Verdict, as_json: bool) -> None:
     elif not verdict.refused and verdict.previous == verdict.version:
         console.result(f"{model} v{verdict.version} is champion already", good="is champion")
     else:
-        for line in describe.verdict(model, **vars(verdict)):
+        for line in describe.verdict(model, verdict):
             console.result(line, good="is champion", bad="refused")

@@ -9,6 +9,7 @@ from typing import Any
 from mlops_glue import console, files, layout, modules
 from mlops_glue.delivery import describe
 from mlops_glue.delivery import run as runs
+from mlops_glue.delivery.history import Verdict
 from mlops_glue.delivery.record import Delivery
 from mlops_glue.pipeline.evaluation import Evaluation
 from mlops_glue.scaffold.commit import due, undo
@@ -75,15 +76,9 @@ def print_delivery(delivery: Delivery, evaluation: Evaluation, parity: dict[str,
         console.result(f"the model is kept in skops form: {parity['reason']}")
     if "fresh" in evaluation:
         console.result(f"{describe.fresh_rows(evaluation['fresh'])}: all of the above is of the rows held out")
-    for line in describe.verdict(
-        delivery["model"],
-        delivery["version"],
-        champion=delivery["champion"],
-        previous=delivery["previous"],
-        refused=delivery["refused"],
-        comparison=delivery["comparison"],
-        same_as=delivery["same_as"],
-    ):
+    version, champion, previous = delivery["version"], delivery["champion"], delivery["previous"]
+    verdict = Verdict(version, champion, previous, delivery["refused"], delivery["comparison"])
+    for line in describe.verdict(delivery["model"], verdict, delivery["same_as"]):
         console.result(line, good="is champion", bad="refused")
     console.result(f"reports  {layout.EVALUATION}/report.html  {layout.VALIDATION}/report.html")
     console.result("next     glue report   glue serve   glue predict IN OUT   mlflow ui   dvc dag")

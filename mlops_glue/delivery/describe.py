@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlops_glue.delivery.compare import Comparison
-    from mlops_glue.delivery.history import Decision
+    from mlops_glue.delivery.history import Decision, Verdict
     from mlops_glue.pipeline.evaluation import Evaluation, Fresh, Limit, Score
 
 LONGEST = 1000  # characters of a decision; a description has at most 5,000
@@ -132,36 +132,18 @@ def stays(champion: int | None) -> str:
     return f"v{champion} stays champion" if champion else "there is no champion"
 
 
-def verdict(
-    model: str,
-    version: int,
-    *,
-    champion: int | None,
-    previous: int | None,
-    refused: Iterable[str],
-    comparison: Comparison | None,
-    same_as: int | None = None,
-) -> list[str]:
-    """What became of a candidate, a line each.
-
-    Args:
-        model: its name.
-        version: the candidate.
-        champion: the champion after the decision.
-        previous: the champion before it.
-        refused: why the candidate does not get the alias.
-        comparison: with the champion before, where there was one.
-        same_as: the champion before, where the candidate is the same model.
-    """
+def verdict(model: str, decision: Verdict, same_as: int | None = None) -> list[str]:
+    """What became of a candidate, a line each; `same_as` is the champion before, where that is the same model."""
+    version, refused, comparison = decision.version, decision.refused, decision.comparison
     lines = [] if comparison is None else [compared(comparison)]
     lines += [f"{model} v{version} refused: {reason}" for reason in refused]
     if same_as is not None:
         lines.append(f"v{version} is the same model as v{same_as}: what changed made no difference to it")
     if refused:
-        return [*lines, stays(champion)]
-    if champion != version:
+        return [*lines, stays(decision.champion)]
+    if decision.champion != version:
         return [*lines, f"{model} v{version} is challenger"]
-    before = f", before it v{previous}" if previous not in (None, version) else ""
+    before = f", before it v{decision.previous}" if decision.previous not in (None, version) else ""
     return [*lines, f"{model} v{version} is champion{before}"]
 
 

@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mlops_glue.delivery.describe import decided, described, parameters, verdict
+from mlops_glue.delivery.history import Verdict
 
 
 def test_every_parameter_of_a_model_is_named_as_scikit_learn_names_it() -> None:
@@ -72,5 +73,4 @@ def test_a_decision_is_one_line() -> None:
 def test_a_verdict_says_who_is_champion(
     champion: int | None, previous: int | None, refused: list[str], same_as: int | None, expected: list[str]
 ) -> None:
-    found = verdict("m", 2, champion=champion, previous=previous, refused=refused, comparison=None, same_as=same_as)
-    assert found == expected
+    assert verdict("m", Verdict(2, champion, previous, refused), same_as) == expected
