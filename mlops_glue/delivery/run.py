@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mlops_glue import files, layout
 from mlops_glue.delivery import record
 from mlops_glue.delivery.describe import stays
-from mlops_glue.errors import ConfigError, GlueError, ToolError, UsageError, check_interrupted
+from mlops_glue.errors import ConfigError, GlueError, UsageError, check_interrupted
 from mlops_glue.pipeline import evaluation, session, up_to_date
 from mlops_glue.pipeline.evaluation import Evaluation
 from mlops_glue.pipeline.session import OnStage, Recorder, StageResult
@@ -126,22 +126,11 @@ def _pull(root: Path, env: str | None) -> None:
     from mlops_glue import config as configs
     from mlops_glue.adapters import dvc
 
-    with session.project_lock(root), _remote_expected():
+    with session.project_lock(root):
         summary, changed_here = dvc.pull(root, configs.remote_url(configs.load(root, env, tables=False)))
         log.info("%s", redacted(summary))
         for path in changed_here:
             log.info("%s was changed here, so it is not brought", path)
-
-
-@contextlib.contextmanager
-def _remote_expected() -> Iterator[None]:
-    """Say where a remote is named, if there is none."""
-    from mlops_glue.adapters import dvc
-
-    try:
-        yield
-    except dvc.NoRemote as error:
-        raise ToolError(error.message, hint=f"data: {{remote: ...}} in {layout.CONFIG}, or: {error.hint}") from error
 
 
 def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.Config, str | None]:
@@ -203,8 +192,7 @@ def _reproduce(
             log.info("the results before %s are kept: glue run goes on there", recorder.ended[-1].stage)
         raise
     if options.push:
-        with _remote_expected():
-            log.info("%s", redacted(dvc.push(root, remote)))
+        log.info("%s", redacted(dvc.push(root, remote)))
     return before, up_to_date.snapshot(root)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -110,29 +109,12 @@ def _numeric_copy(values: Array, truth: Array, good: bool) -> str | None:
     return "has the order of the target without a mistake" if rises or falls else None
 
 
-@dataclass(frozen=True)
-class Duplicates:
-    """Rows of the holdout that are duplicates of training rows.
-
-    Attributes:
-        rows: how many there are.
-        examined: how many of the `equal` ones this is judged by.
-        equal: how many rows are equal to a training row, be it by chance.
-    """
+class Duplicates(NamedTuple):
+    """Rows of the holdout that are duplicates of training rows."""
 
     rows: int
-    examined: int
-    equal: int
-
-    def __str__(self) -> str:
-        return f"{'about ' if self.examined < self.equal else ''}{self.rows:,}"
-
-    @property
-    def basis(self) -> str:
-        """What the number is judged by, where that is not all of the rows."""
-        if self.examined == self.equal:
-            return ""
-        return f", judged by {self.examined:,} of {self.equal:,} that are equal to one"
+    examined: int  # of the equal ones
+    equal: int  # how many rows are equal to a training row, be it by chance
 
 
 NO_DUPLICATES = Duplicates(0, 0, 0)
@@ -150,9 +132,8 @@ def duplicate_rows(train: Part, test: Part) -> Duplicates:
     enough = max(MIN_DUPLICATES, MAX_DUPLICATE_SHARE * len(truth))
     parts = [(learnt[name].to_numpy(), held[name].to_numpy()) for name in learnt.columns] + [(seen, truth)]
     parts.sort(key=lambda part: part[0].dtype == object)  # numbers are quicker, and mostly tell rows apart
-    factors = np.random.default_rng(0).integers(1 << 62, size=len(parts)).astype(np.uint64) * np.uint64(2) + np.uint64(
-        1
-    )
+    drawn = np.random.default_rng(0).integers(1 << 62, size=len(parts)).astype(np.uint64)
+    factors = drawn * np.uint64(2) + np.uint64(1)
     hashes: list[Array] = []
     total: Array = np.zeros(len(seen) + len(truth), np.uint64)
     equal: Array = np.arange(len(truth))

@@ -23,11 +23,14 @@ def leakage(config: Config, schema: Schema, train: Part, test: Part, label: Arra
     r2 = metrics.METRICS["regression"]["r2"]
     good = schema.labels is None and metrics.compute(r2, test[1], label, None) > GOOD_R2
     yield from target_leakage(schema, train, test, good=good)
-    duplicates = duplicate_rows(train, test) if config.split.by == "random" else NO_DUPLICATES
-    if duplicates.rows:
+    rows, examined, equal = duplicate_rows(train, test) if config.split.by == "random" else NO_DUPLICATES
+    if rows:
         entity = "" if config.source.entity else f" with data.sources.{config.data.labels.source}.entity"
+        about, basis = "", ""
+        if examined < equal:
+            about, basis = "about ", f", judged by {examined:,} of {equal:,} that are equal to one"
         yield (
-            f"{duplicates} of the {len(test[1]):,} rows of the holdout are training rows too{duplicates.basis}: "
+            f"{about}{rows:,} of the {len(test[1]):,} rows of the holdout are training rows too{basis}: "
             f"drop the duplicates, or split: {{by: entity}}{entity}"
         )
 

@@ -2,7 +2,7 @@
 
 from mlops_glue.adapters.dvc.changes import differences
 from mlops_glue.adapters.dvc.lock import REGENERATE_LOCK, REGENERATE_STAGES, locked
-from mlops_glue.adapters.dvc.remote import NoRemote, get, has_remote, name_remote, pull, push
+from mlops_glue.adapters.dvc.remote import get, has_remote, name_remote, pull, push
 from mlops_glue.adapters.dvc.reproduce import in_process_supported, reproduce
 from mlops_glue.adapters.dvc.status import changed_data, pending, status
 from mlops_glue.adapters.dvc.track import add, init, metrics, pointer
@@ -10,7 +10,6 @@ from mlops_glue.adapters.dvc.track import add, init, metrics, pointer
 __all__ = [
     "REGENERATE_LOCK",
     "REGENERATE_STAGES",
-    "NoRemote",
     "add",
     "changed_data",
     "differences",

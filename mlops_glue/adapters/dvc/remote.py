@@ -14,10 +14,6 @@ from mlops_glue.errors import GlueError, ToolError, brief
 from mlops_glue.files import atomic
 
 
-class NoRemote(ToolError):
-    """Neither the project's configuration nor DVC's own names a remote."""
-
-
 def has_remote(root: Path) -> bool:
     """Does DVC's own config name a default remote?"""
     if not (root / ".dvc").is_dir():
@@ -70,8 +66,7 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
         their content is in no cache.
 
     Raises:
-        NoRemote: there is no remote.
-        ToolError: it does not answer, or it lacks a table.
+        ToolError: there is no remote, it does not answer, or it lacks a table.
     """
     with open_repo(root, remote) as repo, _remote_errors():
         from dvc.exceptions import CheckoutError
@@ -97,8 +92,7 @@ def push(root: Path, remote: str | None) -> str:
     """Send the tables, the results of the stages, and the run-cache to the remote; a line for people about it.
 
     Raises:
-        NoRemote: there is no remote.
-        ToolError: it does not answer.
+        ToolError: there is no remote, or it does not answer.
     """
     with open_repo(root, remote) as repo, _remote_errors():
         from dvc.stage.cache import RunCacheNotSupported
@@ -141,7 +135,7 @@ def _remote_errors() -> Iterator[None]:
 
 def _check_remote(repo: Any) -> None:
     if not repo.config["core"].get("remote"):
-        raise NoRemote("DVC has no remote", hint="dvc remote add --default NAME URL")
+        raise ToolError("DVC has no remote", hint="dvc remote add --default NAME URL")
 
 
 def _is_only_here(repo: Any, out: Any) -> bool:
