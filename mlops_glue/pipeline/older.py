@@ -1,4 +1,4 @@
-"""Which older rows a retraining learns from: after a change of what holds, those of before may do more harm."""
+"""Which older rows a retraining learns from: after a change of concept the rows from before it may do harm."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Estimator = Any  # of scikit-learn, which has no types
 Fit = Callable[[Estimator, "pd.DataFrame", Array], Estimator]
-FOLDS, MOST_ROWS = 3, 50_000  # one fold tells as surely of more rows, and where older rows do good
-LATEST = 3  # retrainings back, from any of which on rows may be learned from
-LEAST = 1e-6  # probability, in a logarithm
+FOLDS = 3
+MAX_ROWS = 50_000  # with more, one fold is enough to decide; so it is where older rows help
+MAX_BATCHES = 3  # the rows that are learned from may begin with any of so many last retrainings
+MIN_PROBABILITY = 1e-6  # in a logarithm
 
 
-def begin(
+def first_batch(
     model: Estimator, features: pd.DataFrame, target: Array, batch: Array, fit: Fit, seed: int
 ) -> tuple[int, dict[str, float]]:
-    """The batch from which on rows are learned from: 0 is all of them.
+    """The oldest batch whose rows are learned from; with 0 all rows are.
 
-    Parts of the latest batch are predicted in turn by models that were trained on the others and on older batches, or
-    not on these. As many are learned from as can be while the loss is not above the least one by more than the standard
-    error of the difference.
+    Each part of the latest batch is predicted by models that were trained on the other parts and on more or fewer
+    older batches. The most batches are taken whose loss exceeds the least loss by no more than the standard error of
+    the difference.
 
     Args:
-        model: is fitted anew, a copy for each part.
+        model: unfitted, or fitted; each part takes a copy.
         features: frame of the training rows.
         target: shape (rows,).
         batch: which of `split.batches` each row is of, shape (rows,).
-        fit: gives the fitted model.
+        fit: fits a model, and returns it.
         seed: of the folds.
 
     Returns:
@@ -53,16 +54,16 @@ def begin(
         except Exception:
             if first == 0:
                 raise
-            return np.full(len(those), np.inf)  # so few rows are not enough for it: one class, perhaps
+            return np.full(len(those), np.inf)  # too few rows for the model: of one class, perhaps
 
-    starts = [0, *range(max(1, last - LATEST + 1), last + 1)]
+    starts = [0, *range(max(1, last - MAX_BATCHES + 1), last + 1)]
     losses = {first: losses_of(first, 0) for first in starts}
-    if min(losses, key=lambda first: losses[first].mean()) != 0 and len(batch) <= MOST_ROWS:
+    if min(losses, key=lambda first: losses[first].mean()) != 0 and len(batch) <= MAX_ROWS:
         more = {first: [losses_of(first, number) for number in range(1, FOLDS)] for first in starts}
         losses = {first: np.concatenate([losses[first], *more[first]]) for first in starts}
     losses = {first: values for first, values in losses.items() if np.isfinite(values).all()}
     best = min(losses, key=lambda first: losses[first].mean())
-    for first in sorted(losses):  # the more rows the better, where that is no surely worse
+    for first in sorted(losses):  # more rows are better, unless they are clearly worse
         lost = losses[first] - losses[best]
         if lost.mean() <= lost.std() / np.sqrt(len(lost)):
             break
@@ -77,4 +78,4 @@ def loss(model: Estimator, features: pd.DataFrame, target: Array) -> Array:
         return np.asarray(model.predict(features) != target, np.float64)
     probability = model.predict_proba(features)
     known = target[:, None] == np.asarray(model.classes_)[None, :]
-    return np.asarray(-np.log(np.clip((probability * known).sum(axis=1), LEAST, 1.0)))
+    return np.asarray(-np.log(np.clip((probability * known).sum(axis=1), MIN_PROBABILITY, 1.0)))

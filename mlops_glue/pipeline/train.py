@@ -17,27 +17,24 @@ from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
 from mlops_glue.pipeline import older
+from mlops_glue.pipeline.older import Array, Estimator
 from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     import pyarrow as pa
-
-    Array = np.ndarray[Any, Any]
 
 DEFAULT = {
     "binary": "sklearn.ensemble.HistGradientBoostingClassifier",
     "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
     "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
 }
-Estimator = Any  # a scikit-learn estimator or pipeline: the package has no types
 log = logging.getLogger(__name__)
 FEW_CELLS = 500_000  # rows x columns
-MOST_VALUES, LEAST_ROWS = 500, 5  # of a category, and of each of its values, where each gets a column
-FEW = 32  # up to here a category gets one column for each value
+MAX_VALUES, MIN_ROWS = 500, 5  # values of a category that get a column each, and rows that each needs
+ONE_HOT = 32  # a category of so many values gets a column for each of them
 
 
 def train(config: Config, root: Path) -> None:
@@ -76,7 +73,7 @@ def _with_older(
         return fitted(model, features, target, classes=classes)[0]
 
     batch = batches(config.split.fresh_after, table)
-    first, losses = older.begin(*learn, batch, fit, config.train.seed)
+    first, losses = older.first_batch(*learn, batch, fit, config.train.seed)
     kept = batch >= first
     after = config.split.fresh_after[first - 1 :] if first else []
     made = {"older_left_out": int((~kept).sum()), "after": list(after), "losses": losses}
@@ -89,28 +86,28 @@ def fitted(
 ) -> tuple[Estimator, list[warnings.WarningMessage]]:
     """The fitted model, and what it warned of. Where it refuses the labels, it is fitted on class indices.
 
-    XGBoost takes 0 … k-1 alone. Which estimator, or part of one, is of this kind is not known before: it is tried.
+    XGBoost takes only 0 … k-1. Whether an estimator does is not known in advance, so it is tried.
     """
     import numpy as np
 
-    taken = np.array_equal(known := np.unique(target), np.arange(len(known))) if classes else True
-    first: Exception | None = None
+    are_indices = np.array_equal(known := np.unique(target), np.arange(len(known))) if classes else True
+    refused: Exception | None = None
     caught: list[warnings.WarningMessage] = []
     try:
         caught = _fit(model, features, target)
         # a search leaves out candidates that refuse the labels
-        if taken or not any(warning.category.__name__ == "FitFailedWarning" for warning in caught):
+        if are_indices or not any(warning.category.__name__ == "FitFailedWarning" for warning in caught):
             return model, caught
     except (ValueError, TypeError) as error:
-        if taken:
+        if are_indices:
             raise
-        first = error
+        refused = error
     try:
         by_index = _by_index(model)
         return by_index, _fit(by_index, features, target)
     except Exception:
-        if first is not None:
-            raise first from None  # what is wrong is not the labels
+        if refused is not None:
+            raise refused from None  # the labels are not what is wrong
         return model, caught
 
 
@@ -268,13 +265,13 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Estimator:
     name = path.replace(":", ".").rpartition(".")[2]
     where = f"{layout.CONFIG} train.estimator"
     make = import_callable(path, where, "package.module.Class")
-    taken = inspect.signature(make).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+    accepted = inspect.signature(make).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
         for param in params:
-            if param not in taken:
-                suggestion = did_you_mean(param, list(taken))
+            if param not in accepted:
+                suggestion = did_you_mean(param, list(accepted))
                 raise ConfigError([f"{layout.CONFIG} train.params.{param}: {name} does not take it ({suggestion})"])
-    if "random_state" in taken and "random_state" not in params:
+    if "random_state" in accepted and "random_state" not in params:
         params["random_state"] = seed
     try:
         estimator = make(**params)
@@ -317,13 +314,13 @@ def _prepare(schema: Schema, estimator: Estimator, features: pd.DataFrame, seed:
     if count:
         parts.append(("number", make_pipeline(*steps) if steps else "passthrough", list(range(count))))
     distinct = {at: features.iloc[:, at].nunique() for at in range(count, features.shape[1])}
-    few = [at for at, n in distinct.items() if n <= FEW]
-    many = [at for at, n in distinct.items() if n > FEW]
+    few = [at for at, n in distinct.items() if n <= ONE_HOT]
+    many = [at for at, n in distinct.items() if n > ONE_HOT]
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
     if few:
         parts.append(("category", clone(one_hot), few))
     if many:
-        # given, because whole numbers would be taken for classes, and each for a column
+        # given, because it would take whole numbers for classes and make a column for each
         kind = "continuous" if schema.task == "regression" else "binary"
         encoder: Estimator = TargetEncoder(target_type=kind, random_state=seed)
         if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder, and no infrequent categories
@@ -337,4 +334,4 @@ def _prepare(schema: Schema, estimator: Estimator, features: pd.DataFrame, seed:
 def _frequent(values: pd.Series[str]) -> list[str]:
     """The values that have enough rows to learn from, in order; the others are all zeros."""
     counts = values.value_counts()
-    return sorted(counts[counts >= LEAST_ROWS].index[:MOST_VALUES]) or [counts.index[0]]
+    return sorted(counts[counts >= MIN_ROWS].index[:MAX_VALUES]) or [counts.index[0]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue.parsing import as_text, is_text
 from mlops_glue.pipeline.profile import Profile
-from mlops_glue.pipeline.train import DEFAULT, FEW
+from mlops_glue.pipeline.train import DEFAULT, ONE_HOT
 from mlops_glue.tables import is_number
 from mlops_glue.words import TRUE
 
@@ -129,7 +129,9 @@ def is_small(table: pa.Table, profiles: list[Profile], target: str, task: str) -
     """Is cross-validating several models worth its time, some seconds, and are the classes big enough for it?"""
     rows, classes = len(table.column(target).drop_null()), 1  # rows without a target are left out
     # a category of few values becomes a column for each of them, one of many a single column
-    width = sum(p.distinct if p.kind == "category" and p.distinct <= FEW else 1 for p in profiles if p.kind is not None)
+    width = sum(
+        p.distinct if p.kind == "category" and p.distinct <= ONE_HOT else 1 for p in profiles if p.kind is not None
+    )
     if task != "regression":
         counts = table.column(target).drop_null().value_counts().field("counts").to_pylist()
         classes = len(counts)

@@ -27,7 +27,7 @@ def begin(model: Any, parts: list[Any], **how: Any) -> tuple[int, dict[str, floa
     made = [rows(count, at, weights, **how) for at, (count, weights) in enumerate(parts)]
     batch = np.repeat(np.arange(len(parts)), [count for count, _ in parts])
     target = np.concatenate([y for _, y in made])
-    return older.begin(model, pd.concat([x for x, _ in made]), target, batch, lambda m, x, y: m.fit(x, y), seed=0)
+    return older.first_batch(model, pd.concat([x for x, _ in made]), target, batch, lambda m, x, y: m.fit(x, y), seed=0)
 
 
 @pytest.mark.parametrize("model", [LogisticRegression(), LinearSVC()], ids=["probabilities", "labels alone"])
@@ -39,7 +39,7 @@ def begin(model: Any, parts: list[Any], **how: Any) -> tuple[int, dict[str, floa
         ([(2000, BEFORE), (300, AFTER), (200, AFTER)], 1),
         ([(2000, BEFORE), (300, BEFORE), (200, AFTER)], 2),
         ([(100, AFTER), (2000, BEFORE), (200, AFTER)], 2),
-        ([(300, BEFORE), (1000, AFTER), (300, AFTER), (300, AFTER), (300, AFTER), (100, AFTER)], 3),  # LATEST back
+        ([(300, BEFORE), (1000, AFTER), (300, AFTER), (300, AFTER), (300, AFTER), (100, AFTER)], 3),  # MAX_BATCHES back
     ],
 )
 def test_classes(model: Any, parts: list[Any], first: int) -> None:
@@ -60,7 +60,7 @@ def test_what_cannot_be_learned_from_alone_needs_the_older_ones() -> None:
     x, y = rows(1000, 0, BEFORE)
     y[-60:] = "yes"  # one class
     batch = np.repeat([0, 1], [940, 60])
-    found, losses = older.begin(LogisticRegression(), x, y, batch, lambda m, x, y: m.fit(x, y), seed=0)
+    found, losses = older.first_batch(LogisticRegression(), x, y, batch, lambda m, x, y: m.fit(x, y), seed=0)
     assert found == 0 and set(losses) == {"0"}
 
 
@@ -71,7 +71,7 @@ def test_an_error_with_all_rows_is_one() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        older.begin(LogisticRegression(), x, y, np.repeat([0, 1], [200, 100]), fit, seed=0)
+        older.first_batch(LogisticRegression(), x, y, np.repeat([0, 1], [200, 100]), fit, seed=0)
 
 
 def test_a_class_that_was_not_learned_costs_much_and_not_everything() -> None:
@@ -79,11 +79,11 @@ def test_a_class_that_was_not_learned_costs_much_and_not_everything() -> None:
     y[:3] = "perhaps"
     model = LogisticRegression().fit(x[3:], y[3:])
     lost = older.loss(model, x, y)
-    assert np.isfinite(lost).all() and (lost[:3] == -np.log(older.LEAST)).all() and (lost[3:] < lost[0]).all()
+    assert np.isfinite(lost).all() and (lost[:3] == -np.log(older.MIN_PROBABILITY)).all() and (lost[3:] < lost[0]).all()
 
 
 def test_many_rows_are_told_by_one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(older, "MOST_ROWS", 2199)
+    monkeypatch.setattr(older, "MAX_ROWS", 2199)
     fits: list[int] = []
 
     def fit(model: Any, x: Any, y: Any) -> Any:
@@ -92,7 +92,9 @@ def test_many_rows_are_told_by_one_fold(monkeypatch: pytest.MonkeyPatch) -> None
 
     (x, y), (more, after) = rows(2000, 0, BEFORE), rows(200, 1, AFTER)
     batch = np.repeat([0, 1], [2000, 200])
-    found, _ = older.begin(LogisticRegression(), pd.concat([x, more]), np.concatenate([y, after]), batch, fit, seed=0)
+    found, _ = older.first_batch(
+        LogisticRegression(), pd.concat([x, more]), np.concatenate([y, after]), batch, fit, seed=0
+    )
     assert (found, fits) == (1, [2133, 133])
 
 
@@ -121,7 +123,7 @@ def chosen(error: Any, batches: int = 2, fresh: int = 60, **how: Any) -> tuple[i
         assert len(x) == len(y)
         return model.fit(x, y)
 
-    first, losses = older.begin(Told(error), x, np.zeros(len(batch)), batch, fit, how.get("seed", 0))
+    first, losses = older.first_batch(Told(error), x, np.zeros(len(batch)), batch, fit, how.get("seed", 0))
     return first, losses, asked
 
 
@@ -188,7 +190,7 @@ def test_a_start_that_one_part_cannot_be_learned_with_is_none() -> None:
 
 @pytest.mark.parametrize(("most", "parts"), [(100, 3), (99, 1)])
 def test_how_many_rows_are_told_by_all_parts(most: int, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(older, "MOST_ROWS", most)
+    monkeypatch.setattr(older, "MAX_ROWS", most)
     first, losses, asked = chosen(lambda oldest, place: 2.0 if oldest == 0 else 1.0)
     assert (first, losses, len(asked)) == (1, {"0": 4.0, "1": 1.0}, 2 * parts)
 
@@ -196,7 +198,7 @@ def test_how_many_rows_are_told_by_all_parts(most: int, parts: int, monkeypatch:
 def test_the_model_that_is_given_stays_unfitted() -> None:
     x, y = rows(300, 0, BEFORE)
     model = LogisticRegression()
-    older.begin(model, x, y, np.repeat([0, 1], [200, 100]), lambda m, x, y: m.fit(x, y), seed=0)
+    older.first_batch(model, x, y, np.repeat([0, 1], [200, 100]), lambda m, x, y: m.fit(x, y), seed=0)
     assert not hasattr(model, "coef_")
 
 
