@@ -29,13 +29,8 @@ def with_features(
 ) -> pa.Table:
     """Rows with what Feast knew of them at their time; where they have no time, with what it knows now.
 
-    Args:
-        config: of the project.
-        root: the project.
-        bundle: of the model, whose features are looked up where one of them is not among the rows' columns.
-        rows: raw rows. A feature that they have themselves is kept, unless `as_defined_now`.
-        where: they come from, for messages.
-        as_defined_now: by the current definitions, even if the model was trained with others.
+    A feature that the rows have themselves is kept; with `as_defined_now` all are looked up, by the current definitions
+    even if the model was trained with others. `where` is what messages call the rows.
 
     Raises:
         DataError: a time cannot be read, or Feast does not have a feature.

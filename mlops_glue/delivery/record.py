@@ -36,7 +36,7 @@ class Delivery(TypedDict):
 
 def last_delivery(root: Path, config: Config) -> Delivery | None:
     """What the last run delivered; None where it delivered nothing, another model, or to another environment."""
-    with contextlib.suppress(OSError, ValueError):  # the file is not there, or damaged
+    with contextlib.suppress(OSError, ValueError, LookupError):  # it is not there, damaged, or of a former glue
         delivery = read(root)
         if (delivery["model"], delivery["env"]) == (config.model_name, config.environment):
             return delivery

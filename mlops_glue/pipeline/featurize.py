@@ -119,9 +119,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
             known = {name: transform.known_at(config, name, table) for name, table in sources.items()}
             transform.check_no_future(function, raw, known, made, clocks)
         rows, joined = feast.joined(repository, features, table, when)
-        join.check_found(config, root, repository, features, table, when, joined.found)
-        join.check_before(repository, features, table, when, rows, joined.at_once)
-    join.check_no_target(rows, features, config.data.labels.target, config.data.labels.task or "")
+        join.check(config, root, join.Join(repository, features, table, when, rows, joined))
     tables.write_parquet(root / layout.JOINED, rows)
     files.write_json(root / layout.FEATURE_LIST, features.to_dict())
     return rows, feast.kinds(features)

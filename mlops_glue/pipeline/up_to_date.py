@@ -20,7 +20,7 @@ from typing import Any
 from mlops_glue import __version__, files, layout
 from mlops_glue.modules import code_of, versions
 
-FORMAT = 4
+FORMAT = 5
 CLOCK_S = 0.05  # a file that changed so recently may change again without a new stamp: file systems' clocks are coarse
 MAX_ENTRIES = 20_000  # in the project's folders; beyond that DVC looks
 PLAIN_KEYS = {"cmd", "deps", "outs", "params", "metrics", "plots", "desc", "meta"}

@@ -205,8 +205,8 @@ def test_a_row_of_the_very_moment_is_found_wherever_it_is(repository: Callable[.
     ]
     rows = next((sum(one) for one in changed if any(one)), 0)  # of the first view that has some
     if not rows:
-        join.check_before(made, listed, asked_of, when, got, found.at_once)
+        join.check_before(join.Join(made, listed, asked_of, when, got, found))
         return
     with pytest.raises(CheckFailed, match=rf"just before \({rows} of 3 label rows\)") as refused:
-        join.check_before(made, listed, asked_of, when, got, found.at_once)
+        join.check_before(join.Join(made, listed, asked_of, when, got, found))
     assert str(refused.value.hint).startswith("features: {delay: 1s} in glue.yaml")
