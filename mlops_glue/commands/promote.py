@@ -27,9 +27,9 @@ def promote(
     from mlops_glue.delivery import promote as promotion
 
     with project_lock(root):
-        chosen = promotion.candidate(root, config, store, version, alias)
+        chosen = promotion.candidate_version(root, config, store, version, alias)
         if alias != "champion":
-            promotion.name(root, config, store, chosen, alias)
+            promotion.set_alias(root, config, store, chosen, alias)
             if as_json:
                 console.result_json({"model": config.model_name, "version": chosen, "alias": alias})
             else:

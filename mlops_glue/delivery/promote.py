@@ -87,7 +87,7 @@ def decide(store: Store, name: str, verdict: Verdict, alias: str, *, by_person: 
     return verdict
 
 
-def candidate(root: Path, config: Config, store: Store, version: int | None, alias: str) -> int:
+def candidate_version(root: Path, config: Config, store: Store, version: int | None, alias: str) -> int:
     """The version that a person named; else the challenger; else what the last run made.
 
     Raises:
@@ -108,7 +108,7 @@ def candidate(root: Path, config: Config, store: Store, version: int | None, ali
     return last["version"] if last and last["version"] in versions else versions[-1]
 
 
-def name(root: Path, config: Config, store: Store, version: int, alias: str) -> None:
+def set_alias(root: Path, config: Config, store: Store, version: int, alias: str) -> None:
     """Move an alias other than champion to a version whose bundle is sound."""
     with tempfile.TemporaryDirectory() as scratch:
         brought(store, root, config.model_name, version, Path(scratch))  # checks it

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as m
 
-from mlops_glue.pipeline import importances
+from mlops_glue.pipeline import evaluate
 
 
 @pytest.mark.parametrize("most", [4_000_000, 1])  # all columns together, or one at a time
@@ -33,7 +33,7 @@ def test_importances_are_those_of_scikit_learn(most: int, monkeypatch: pytest.Mo
         probability = model.predict_proba(given)[:, 1].reshape(copies, -1)
         return np.array([m.roc_auc_score(truth, one) for one in probability])
 
-    monkeypatch.setattr(importances, "MAX_CELLS", most)
-    got = importances.importances(frame, score, repeats=4, seed=3)
+    monkeypatch.setattr(evaluate, "MAX_CELLS", most)
+    got = evaluate.shuffled_losses(frame, score, repeats=4, seed=3)
     theirs = permutation_importance(model, frame, truth, scoring="roc_auc", n_repeats=4, random_state=3)
     assert got == pytest.approx(np.column_stack([theirs.importances_mean, theirs.importances_std]), abs=1e-12)
