@@ -49,11 +49,6 @@ class CsvFormat:
         head = re.sub(r"^([^\S\r\n]*(\r\n|\r|\n))+", "", start)  # a header may begin with a tab
         if not head.strip():
             raise DataError(f"{path}: is empty")
-        if re.match(r"(?i)sep=.?[\r\n]", head):
-            raise DataError(
-                f"{path}: its first line is {head.splitlines()[0]!r}, which is a row to all programs but Excel",
-                hint="take that line out: tail -n +2",
-            )
         # the most frequent one in the header, outside quotes; a comma if there is none
         delimiter = max(",;\t|", key=lambda candidate: len(_header(head, candidate)))
         skipped = len(re.findall(r"\r\n|\r|\n", start[: len(start) - len(head)]))

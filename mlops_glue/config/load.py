@@ -15,7 +15,7 @@ from mlops_glue import secrets
 from mlops_glue.config.checks import cross_checks
 from mlops_glue.config.fields import PATTERN_HELP, VARIABLE
 from mlops_glue.config.models import ENVIRONMENT_KEYS, Config
-from mlops_glue.config.parse import Document, Location, Problem, parse, read
+from mlops_glue.config.parse import Location, Problem, parse, read
 from mlops_glue.config.references import references
 from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.layout import CONFIG
@@ -52,7 +52,7 @@ def load(
     secrets.note(references(values))
     config, problems = validate(values, root, tables=tables)
     if config is not None:
-        problems += _environment_problems(config, document, root, problems)
+        problems += _environment_problems(config, root, problems)
     only = only_does(config) if config is not None and needs and not problems else None
     if only is not None and not (needs == A_MODEL and only[0].startswith("serves")):
         raise UsageError(f"this project only {only[0]}: {CONFIG} has no data and no train", hint=only[1])
@@ -91,22 +91,14 @@ def in_environment(config: Config, env: str | None) -> Config:
     return merged
 
 
-def _environment_problems(config: Config, document: Document, root: Path, known: list[Problem]) -> Iterator[Problem]:
-    """What is wrong with the config in each environment, and is not known already.
-
-    A problem is reported where the value comes from: in the environment, or in the section that it lies over.
-    """
+def _environment_problems(config: Config, root: Path, known: list[Problem]) -> Iterator[Problem]:
+    """What is wrong with the config in each environment, and is not known already."""
     for env, sections in config.environments.items():
         misplaced = list(_misplaced_keys(env, sections))
         yield from misplaced
         for location, text in [] if misplaced else validate(_merged(config, env), root, tables=False)[1]:
-            in_env = ("environments", env, *location)
-            if (location, text) in known:
-                continue
-            if document.depth(in_env) - 2 >= document.depth(location):
-                yield in_env, text
-            else:
-                yield location, f"{text} (in environments.{env})"
+            if (location, text) not in known:
+                yield ("environments", env, *location), text
 
 
 def _misplaced_keys(env: str, sections: dict[str, Any]) -> Iterator[Problem]:

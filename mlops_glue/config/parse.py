@@ -30,11 +30,8 @@ class Document:
 
     def line(self, location: Location) -> int:
         """The line of a value, or of the nearest section around it that is in the text."""
-        return self.lines.get(location[: self.depth(location)], 1)
-
-    def depth(self, location: Location) -> int:
-        """How many keys of a location are in the text."""
-        return next((n for n in range(len(location), 0, -1) if location[:n] in self.lines), 0)
+        around = (location[:depth] for depth in range(len(location), 0, -1))
+        return next((self.lines[place] for place in around if place in self.lines), 1)
 
     def note_lines(self, node: Any, location: Location, constructor: Any, seen: set[int]) -> None:
         """Note the line of everything below a node of the YAML tree.

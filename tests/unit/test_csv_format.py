@@ -95,7 +95,6 @@ def test_quotes_that_begin_no_value_close_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said", "hint"),
     [
-        (b"sep=;\na;b\n1;2\n", "its first line is 'sep=;'", "take that line out"),
         (b"# made by x\na,b\n1,2\n3,4\n", "cannot be read", "take out titles and comments"),
         (b"a,b\n1,2,\n3,4,\n5,6,\n", "cannot be read", "a value for each name in the first line"),
         (b"a,b\n1,2\n3,4,5\n6,7\n", "cannot be read", "in quotes"),

@@ -86,13 +86,13 @@ def test_an_environment_lies_over_the_rest_key_by_key(tmp_path: Path, monkeypatc
             "environments: {prod: {monitor: {labels: {path: a}}}}\n",
             ["8 environments.prod.monitor.labels: give either id or entity: what says which prediction a label is of"],
         ),
-        (  # wrong by what the base says: told at the base's own place
+        (
             "serve: {log: {omit: [who]}}\nenvironments:\n  prod:\n    monitor: {labels: {path: a, entity: who}}\n",
             ["11 environments.prod.monitor.labels.entity: 'who' is not in the log as it is; give id instead"],
         ),
         (
             "monitor: {labels: {path: a, entity: who}}\nenvironments:\n  prod:\n    serve: {log: {omit: [who]}}\n",
-            ["8 monitor.labels.entity: 'who' is not in the log as it is; give id instead (in environments.prod)"],
+            ["10 environments.prod.monitor.labels.entity: 'who' is not in the log as it is; give id instead"],
         ),
         (  # what is wrong without an environment is told once
             "monitor: {performance: {metric: recal}}\nenvironments: {prod: {serve: {port: 1}}}\n",
