@@ -104,15 +104,9 @@ def former(version: int, tags: Mapping[str, str], line: list[int], champion: int
 def on_fresh(candidate: Ranking, champion: Ranking | None, version: int, *, by_person: bool) -> list[str]:
     """Why a version that a retraining made may not be champion, by the order in which models put the fresh rows.
 
-    A holdout out of a poisoned feed likes a poisoned model. What it cannot like is a model of random labels; and where
-    labels were turned round, the champion puts its rows in the reverse order. A concept may truly have turned round:
-    then a person promotes the version.
-
-    Args:
-        candidate: what `bootstrap.ranking` says of it on the fresh rows that were held out.
-        champion: the same; None where there is no comparison.
-        version: the candidate.
-        by_person: a person named the version.
+    A holdout from a poisoned feed likes a poisoned model. It cannot like a model of random labels; and where labels are
+    reversed, the champion puts its rows in the reverse order. A concept may truly have reversed: then a person promotes
+    the version. Without a comparison nothing is known of the champion.
     """
     refused = []
     if not _known(candidate["low"]) > CHANCE:

@@ -27,13 +27,8 @@ def deliver(
 ) -> record.Delivery:
     """Publish, promote and materialize; what came of it is written to `delivery.json`.
 
-    Args:
-        config: of the project, in this environment.
-        root: the project folder.
-        on_stage: is called as each of the three begins and ends.
-        promote: whether the version is to be champion; else it is named challenger.
-        trained: whether this run has trained, so that the packages of now are those of the model.
-        took_s: how long the stages took, in seconds.
+    Without `promote` the version is named challenger. `trained` says that this run has trained the model, so with the
+    packages that are installed now; `took_s` is how long the stages took.
     """
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
     from mlops_glue.delivery.promote import promote as to_alias

@@ -15,14 +15,7 @@ LONGEST = 1000  # characters of a decision; a description has at most 5,000
 
 
 def described(named: str, report: Evaluation, tables: Mapping[str, str], commit: str) -> str:
-    """A version as Markdown, as it was found when it was published.
-
-    Args:
-        named: the model and its version.
-        report: of the evaluation.
-        tables: by name: the MD5 of each table that it was made of.
-        commit: what made it is in, or that it is in none.
-    """
+    """A version as Markdown, as it was when it was published; `tables` has the MD5 of each table behind it."""
     limits = {threshold["metric"]: threshold for threshold in report["thresholds"]}
     rows = [_row(name, score, limits.get(name)) for name, score in report["metrics"].items()]
     data = ", ".join(f"{name} `{md5[:12]}`" for name, md5 in tables.items())

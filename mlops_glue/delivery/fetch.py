@@ -85,14 +85,7 @@ def _refused(root: Path, config: configs.Config) -> str:
 
 
 def fetch(store: Store, root: Path, config: configs.Config, version: int, scratch: Path) -> Servable:
-    """A version as something that can be served; its features are defined as when it was trained.
-
-    Args:
-        store: the registry.
-        root: the project.
-        config: its configuration, in this environment.
-        version: its number.
-        scratch: an empty folder.
+    """A version as something that can be served, whose features are defined as when it was trained; `scratch` is empty.
 
     Raises:
         GlueError: the registry does not have it, or it is not what was registered, or is defined otherwise now.

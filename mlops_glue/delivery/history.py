@@ -55,14 +55,7 @@ def refusal(tags: Mapping[str, str]) -> str | None:
 
 
 def decision_tag(tags: Mapping[str, str], verdict: Verdict, alias: str, *, by_person: bool) -> dict[str, str]:
-    """The tag that records a decision; none where it is the version's last decision once more.
-
-    Args:
-        tags: of the version.
-        verdict: the decision.
-        alias: that it is about.
-        by_person: a person named the version.
-    """
+    """The tag that records a decision on an alias; none where it is the version's last decision once more."""
     now, before = datetime.now(UTC), decisions(tags)
     decision: Decision = {
         "time": now.isoformat(timespec="seconds"),
@@ -99,13 +92,7 @@ def _up_to(line: list[int], version: int) -> list[int]:
 
 
 def rollback_target(name: str, former: list[int], now: int | None, to: int | None) -> int:
-    """The version that a rollback puts back: the one that is named, or the champion before.
-
-    Args:
-        name: of the model.
-        former: what `champions` gives.
-        now: the champion.
-        to: the version that a person named.
+    """The version that a rollback puts back: the one that is named (`to`), or the last one of `champions` before.
 
     Raises:
         UsageError: no such version was champion, or it is champion.

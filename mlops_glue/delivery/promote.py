@@ -32,13 +32,8 @@ def promote(
 ) -> Verdict:
     """Move the alias to the candidate where every condition of `conditions.judge` holds.
 
-    Args:
-        config: of the project.
-        root: the project, which has the holdout.
-        store: the registry.
-        version: the candidate.
-        by_person: a person named the version, which so may be another than the project's last result.
-        alias: another than `champion` goes to what could be champion, which stays what it is.
+    A version that a person named may be another than the project's last result. An alias other than `champion` goes to
+    what could be champion; the champion stays.
 
     Raises:
         GlueError: the registry does not have what belongs to the version.
@@ -117,11 +112,6 @@ def set_alias(root: Path, config: Config, store: Store, version: int, alias: str
 
 def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int | None]:
     """Put a former champion back; the one that goes is marked, so that no later run promotes it unasked.
-
-    Args:
-        store: the registry.
-        name: of the model.
-        to: a version that was champion; default the one before.
 
     Returns:
         The champion now, and the one that went.

@@ -35,13 +35,8 @@ def publish(
 ) -> tuple[int, bool]:
     """The version that holds this result, and whether it is new. Twice the same result gives one version.
 
-    Args:
-        config: of the project.
-        root: the project, whose stages have run.
-        store: the registry.
-        fingerprint: of the result.
-        revision: the git commit, and whether the result was made of anything else.
-        took_s: how long its stages took, which the run shows as its duration.
+    The revision is the git commit, and whether the result was made of anything else; the run shows `took_s` as its
+    duration.
     """
     name = config.model_name
     store.end_dead_runs(config.project)

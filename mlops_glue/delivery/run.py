@@ -71,12 +71,7 @@ def run(
 ) -> RunResult:
     """Run what changed, publish the result, promote it where it may be.
 
-    Args:
-        root: the project folder.
-        env: the environment's name.
-        options: what is asked for.
-        on_stage: is called as each stage begins and ends.
-        group: is entered with the name of a group of stages, around it.
+    `on_stage` is called as each stage begins and ends; `group` is entered around a group of stages, with its name.
 
     Raises:
         GlueError: a stage failed, or a check said no; a model that is refused is a result.

@@ -35,14 +35,9 @@ class Run(NamedTuple):
 def tracked(
     root: Path, config: configs.Config, command: tuple[str, ...], environment: dict[str, str], metrics: tuple[str, ...]
 ) -> Run:
-    """Run the command in the working folder, and log it to the project's registry.
+    """Run a command of the user's in the working folder, and log it to the project's registry.
 
-    Args:
-        root: the project.
-        config: its config.
-        command: and its arguments.
-        environment: the command's.
-        metrics: JSON or YAML files that it writes; empty: those of DVC's names, and those that `dvc.yaml` names.
+    Metrics are JSON or YAML files that it writes; without any they are those of DVC's names and those of `dvc.yaml`.
 
     Raises:
         UsageError: it cannot be run.
@@ -93,12 +88,7 @@ def _tags(command: tuple[str, ...]) -> dict[str, str]:
 
 
 def variables_of(environment: dict[str, str], variables: dict[str, str]) -> dict[str, str]:
-    """The command's variables: those set already stay, and a run that it is to continue is found where it lies.
-
-    Args:
-        environment: what the user set.
-        variables: what a command needs that logs to the new run itself.
-    """
+    """The command's variables: those of its environment, then those that let it log to the new run itself."""
     if "MLFLOW_RUN_ID" in environment:
         return environment
     if "MLFLOW_EXPERIMENT_ID" in environment:  # MLflow refuses the name of another experiment beside it
@@ -129,12 +119,7 @@ def _written_at(names: Iterable[str]) -> dict[str, int]:
 
 
 def measured(named: tuple[str, ...], before: dict[str, int]) -> dict[str, float]:
-    """The numbers in the metrics files that were written since, by dotted name, and by file where two have one.
-
-    Args:
-        named: the files; empty: those of DVC and of the usual names.
-        before: when each was written last, before the command ran.
-    """
+    """The numbers in metrics files written since `before`, by dotted name, and by file where two have the name."""
     found = _metrics(named)
     written = [name for name, stamp in _written_at(found).items() if stamp != before.get(name)]
     for name in named:

@@ -33,17 +33,9 @@ KINDS: dict[str, tuple[Kind, str]] = {  # of MLflow's types: kind and Arrow's na
 def convert(
     model: Any, signature: dict[str, Any] | None, rows: pd.DataFrame, folder: Path, *, watched: bool = False
 ) -> Parity:
-    """Write the bundle, and prove that it says what the model says.
+    """Write the bundle into an empty folder, and prove on the rows that it says what the model says; returns the proof.
 
-    Args:
-        model: the fitted estimator or pipeline.
-        signature: of its MLmodel.
-        rows: a data frame to prove it on; its columns are the model's.
-        folder: an empty folder.
-        watched: are the rows such that `glue monitor` may compare others with them?
-
-    Returns:
-        The proof.
+    The rows have the model's columns. With `watched` `glue monitor` may compare others with them.
 
     Raises:
         DataError: the model is of a kind that cannot be served.

@@ -226,12 +226,7 @@ def by_value(
 ) -> list[Slice]:
     """The metrics on the rows of each value, in the order of the values; of many those with the most rows.
 
-    Args:
-        values: a text for each row, empty for null, shape (rows,).
-        names: the metrics by name.
-        truth: class indices or values, shape (rows,).
-        label: what was predicted, in the same form.
-        probability: shape (rows, classes), or None.
+    A value is a text, empty for null; truth, label and probability are as `metrics` takes them.
     """
     found, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     out: list[Slice] = []

@@ -66,13 +66,10 @@ def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
 def check_columns(config: Config, columns: Mapping[str, list[str]], *sections: str) -> None:
     """Check that tables have every column that sections of `glue.yaml` name; all problems at once.
 
-    Args:
-        config: of the project.
-        columns: of the tables to check, by source.
-        sections: as `data`, `features` and `evaluate`.
+    The columns are those of the tables to check, by source; a section is `data`, `features` or `evaluate`.
 
     Raises:
-        ConfigError: one has not.
+        ConfigError: a column is missing.
     """
     problems = [
         f"{layout.CONFIG} {key}: no column {column!r} in {config.data.sources[source].path}"

@@ -26,11 +26,8 @@ EXAMINED_PAIRS, COMPARED_ROWS = 500, 100_000  # pairs that are looked at closely
 def target_leakage(schema: Schema, train: Part, test: Part, *, good: bool) -> list[str]:
     """A line for each column that tells the target by itself.
 
-    Args:
-        schema: of the model.
-        train: the training rows.
-        test: the holdout.
-        good: is the score nearly perfect? A number that only has the order of a regression's target may be a trend.
+    With a score that is not `good` (nearly perfect), a number that only has the order of a regression's target may be a
+    trend, and is not reported.
     """
     lines = []
     step = max(1, len(train[1]) // SCREENED_ROWS)
@@ -154,10 +151,7 @@ def duplicate_rows(train: Part, test: Part) -> Duplicates:
 def _expected(hashes: list[Array], total: Array, examined: Array) -> Array:
     """How many rows should be equal by chance to each that is examined, shape (examined,).
 
-    Args:
-        hashes: of each column, shape (rows,).
-        total: their sum, which tells rows apart.
-        examined: numbers of rows.
+    The hashes are those of each column, and their sum tells rows apart, all of shape (rows,).
     """
     distinct = np.flatnonzero(~pd.Series(total).duplicated())
     step = 1 + len(distinct) // COMPARED_ROWS

@@ -27,15 +27,7 @@ def first_batch(
 
     Each part of the latest batch is predicted by models that were trained on the other parts and on more or fewer
     older batches. The most batches are taken whose loss exceeds the least loss by no more than the standard error of
-    the difference.
-
-    Args:
-        model: unfitted, or fitted; each part takes a copy.
-        features: frame of the training rows.
-        target: shape (rows,).
-        batch: which of `split.batches` each row is of, shape (rows,).
-        fit: fits a model, and returns it.
-        seed: of the folds.
+    the difference. `batch` is as `split.batches` gives it.
 
     Returns:
         The batch, and the mean loss by batch (logarithmic for classes, else squared).

@@ -80,15 +80,7 @@ def describe_bundle(
 def kept(
     model: Any, path: Path, schema: Schema, features: pd.DataFrame, folder: Path, *, require: str | None = None
 ) -> Parity:
-    """Put a model into a bundle: `model.onnx` where that is faithful, else `model.skops`.
-
-    Args:
-        model: the fitted pipeline.
-        path: where it is, in skops form.
-        schema: of the model.
-        features: the encoded holdout, to prove it on.
-        folder: of the bundle.
-        require: a form that it must have.
+    """Put a model into a bundle: `model.onnx` where that is faithful on the encoded holdout, else its skops file.
 
     Returns:
         The proof.

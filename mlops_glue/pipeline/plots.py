@@ -22,11 +22,7 @@ Array = np.ndarray[Any, Any]
 def of_outcome(schema: Schema, truth: Array, label: Array, probability: Array | None) -> dict[str, str]:
     """ROC, precision-recall, calibration and confusion for classes; prediction and residuals for values.
 
-    Args:
-        schema: the model's schema.
-        truth: class indices or values, shape (rows,).
-        label: what was predicted, in the same form.
-        probability: shape (rows, classes), or None.
+    Truth, label and probability are as `metrics` takes them.
     """
     if probability is None:
         return _values(truth, label)

@@ -150,12 +150,7 @@ def _codes(words: pa.StringArray) -> str:
 
 
 def _meant(counted: pa.StructArray, numeric: pa.BooleanArray) -> str:
-    """What keeps text from being numbers, where most of it is; empty where it is not.
-
-    Args:
-        counted: each word with its count.
-        numeric: which of them are numbers.
-    """
+    """What keeps text from being numbers, where most of it is; empty where it is not."""
     import pyarrow.compute as pc
 
     words, counts = counted.field("values"), counted.field("counts")

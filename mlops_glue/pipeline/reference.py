@@ -38,12 +38,7 @@ def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Tabl
 
 
 def holdout(evaluation: Evaluation, sampled: pa.Table, schema: Schema) -> dict[str, Any]:
-    """What the monitor holds a window against.
-
-    Args:
-        evaluation: what `evaluate` wrote.
-        sampled: what `sample` gives.
-        schema: of the model.
+    """What the monitor compares a window with.
 
     Returns:
         The metrics with their intervals; the weights of the columns; by class the points of the calibration, which say

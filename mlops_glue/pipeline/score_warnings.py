@@ -47,11 +47,7 @@ def hard_labels(schema: Schema, model: str, names: list[str]) -> str:
 def missing_classes(schema: Schema, truth: Array, learnt: set[Any], scores: Mapping[str, Score]) -> Iterator[str]:
     """Classes that no training row has, and classes that the holdout lacks so that a metric is not defined.
 
-    Args:
-        schema: of the model.
-        truth: class indices of the holdout, or values, shape (rows,).
-        learnt: the classes of the training rows.
-        scores: by metric.
+    The truth is the holdout's, as class indices or values; `learnt` are the classes of the training rows.
     """
     if new := [at for at, label in enumerate(schema.class_order) if label not in learnt and at in truth]:
         never = f"the model never says {schema.target} {_some([schema.class_order[at] for at in new])}"

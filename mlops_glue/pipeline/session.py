@@ -79,15 +79,10 @@ def staged(name: str, on_stage: OnStage) -> Iterator[Outcome]:
 
 @contextlib.contextmanager
 def project_lock(root: Path, name: str = layout.LOCK, *, waits: bool = True) -> Iterator[None]:
-    """Let one `glue` at a time work in a project.
-
-    Args:
-        root: the project folder.
-        name: of the lock's file.
-        waits: whether a second one waits, up to `GLUE_LOCK_TIMEOUT_S` seconds, or is refused.
+    """Let one `glue` at a time work in a project; `name` is the lock's file.
 
     Raises:
-        ToolError: another one holds the lock.
+        ToolError: another one holds the lock: still after `GLUE_LOCK_TIMEOUT_S` seconds, or at all without `waits`.
     """
     from filelock import FileLock, Timeout
 

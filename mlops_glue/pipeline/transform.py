@@ -41,13 +41,7 @@ def load(config: Config, root: Path) -> Transform:
 
 
 def run(path: str, root: Path, transform: Transform, tables: Tables) -> Tables:
-    """What the function makes of the tables, checked; times in UTC, microseconds.
-
-    Args:
-        path: of the function, for messages.
-        root: the project.
-        transform: the function.
-        tables: by source; the function gets copies.
+    """What a transform makes of copies of the tables, checked; times in UTC, microseconds.
 
     Raises:
         StageError: it raises; the message names the lines of the project's own code alone.

@@ -83,11 +83,7 @@ def snapshot(root: Path) -> Snapshot | None:
 def record(root: Path, before: Snapshot | None, after: Snapshot | None, run: LastRun) -> None:
     """Write what `load` compares with. Nothing is written, and DVC will look, where something is not plain.
 
-    Args:
-        root: the project folder.
-        before: the snapshot from before DVC's reproduce, when `dvc.yaml` was up to date already.
-        after: the snapshot from right after it.
-        run: what the next run needs.
+    The snapshots are from right before DVC's reproduce, with `dvc.yaml` already up to date, and from right after it.
     """
     path = root / layout.UNCHANGED
     path.unlink(missing_ok=True)
