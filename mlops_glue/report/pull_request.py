@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,8 @@ def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
     lock = dvc.locked(root)
     evaluation = files.read_json(root / facts.EVALUATION) if not pending else None
     before = base.json(facts.EVALUATION)
+    new = files.read_json(root / layout.COLUMNS) if not pending else None
+    old = base.json(layout.COLUMNS)
     same = not pending and _same_holdout(root, base, lock)
     registry = facts.registry(config, root)
     champion = registry.champion
@@ -83,7 +85,7 @@ def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
         tables=_tables(config, root, base, {} if "ingest" in pending else lock),
         validation=validation,
         drift=table_drift(root, base, lock, config.monitor) if "ingest" not in pending else None,
-        contract=_contract(root, base) if not pending and base.json(layout.COLUMNS) else None,
+        contract=differences(contract(old["schema"]), contract(new["schema"])) if new and old else None,
         slices=_slices(evaluation, before, main),
         slice_metric=main,
         sliced=sliced(evaluation),
@@ -185,19 +187,16 @@ def _tables(config: configs.Config, root: Path, base: BaseRevision, lock: Lock) 
                 "name": name,
                 "rows": f"{head[0]:,}" if head else "?",
                 "before": f"{before[0]:,}" if before else "?",
-                "columns": "unchanged" if unchanged else _columns(before[1], head[1]) if before and head else "",
+                "columns": ", ".join(differences(before[1], head[1])) or "the same" if before and head else "",
             }
         )
     return rows
 
 
-def _columns(before: dict[str, str], after: dict[str, str]) -> str:
-    """Which columns came, went, or changed their type."""
-    added = [f"+{name}" for name in after if name not in before]
-    removed = [f"-{name}" for name in before if name not in after]
-    retyped = [f"{n}: {before[n]} -> {after[n]}" for n in after if n in before and before[n] != after[n]]
-    shown = [*added, *removed, *retyped]
-    return ", ".join(shown[:10]) + (f" and {len(shown) - 10} more" if len(shown) > 10 else "") or "the same"
+def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """What was added, removed or changed, by name."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return [f"{name}: {before.get(name, 'none')} -> {after.get(name, 'none')}" for name in names]
 
 
 def table_drift(root: Path, base: BaseRevision, lock: Lock, settings: configs.Monitor) -> dict[str, Any] | None:
@@ -218,30 +217,13 @@ def table_drift(root: Path, base: BaseRevision, lock: Lock, settings: configs.Mo
     return {key: verdict[key] for key in ("verdict", "drift_share", "threshold")} | {"columns": rows}
 
 
-def _contract(root: Path, base: BaseRevision) -> list[str]:
-    """What callers of the model would notice."""
-    after, before = files.read_json(root / layout.COLUMNS)["schema"], base.json(layout.COLUMNS)["schema"]
-    lines = [
-        f"{key}: {before[key]} -> {after[key]}"
-        for key in ("task", "target", "labels")
-        if before.get(key) != after.get(key)
-    ]
-    old, new = ({column["name"]: column for column in schema["columns"]} for schema in (before, after))
-    lines += [f"takes {name} ({new[name]['kind']}), which it did not" for name in new if name not in old]
-    lines += [f"takes {name} no more" for name in old if name not in new]
-    return lines + [line for name in new if name in old for line in _column_contract(name, old[name], new[name])]
-
-
-def _column_contract(name: str, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    if old["kind"] != new["kind"]:
-        yield f"{name} is {new['kind']}, was {old['kind']}"
-    if old["nullable"] and not new["nullable"]:
-        yield f"{name} may not be null any more"
-    added = [c for c in new["categories"] or [] if c not in (old["categories"] or [])]
-    removed = [c for c in old["categories"] or [] if c not in (new["categories"] or [])]
-    if old["kind"] == new["kind"] == "category" and (added or removed):
-        shown = ", ".join([*added, *removed][:5])
-        yield f"{name}: {len(added)} new categories, {len(removed)} gone ({shown})"
+def contract(schema: Mapping[str, Any]) -> dict[str, str]:
+    """What callers of a model see of it: what it predicts, and the kind and the categories of each column it takes."""
+    seen = {key: str(schema.get(key)) for key in ("task", "target", "labels")}
+    for column in schema["columns"]:
+        seen[column["name"]] = column["kind"] if column["nullable"] else f"{column['kind']}, never null"
+        seen |= {f"{column['name']} = {category}": "known" for category in column["categories"] or ()}
+    return seen
 
 
 def _slices(evaluation: facts.Evaluation | None, before: facts.Evaluation | None, main: str) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ def test_what_a_change_does(penguins: Path, glue: Glue) -> None:
     assert config.read_text() != plain
     glue("run", "--until", "evaluate", cwd=penguins)
     told = json.loads(glue("report", "--pr", "--base", "HEAD", "--json", cwd=penguins, code=None).stdout)
-    assert told["same_holdout"] and told["contract"] == ["takes bill_length_mm no more"]
+    assert told["same_holdout"] and told["contract"] == ["bill_length_mm: number -> none"]
     assert any("on the same holdout" in reason for reason in told["refused"])
     changed = {one["stage"]: one["reasons"] for one in told["stages"] if one["outcome"] == "changed"}
     assert "seed" not in str(changed) and "bill_length_mm" in changed["featurize"]

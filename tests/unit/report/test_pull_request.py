@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from mlops_glue.commands import report as command
 from mlops_glue.config import Config
 from mlops_glue.delivery import describe
 from mlops_glue.report.facts import Metric
-from mlops_glue.report.pull_request import MOST, as_text, refusals, shortened, worse
+from mlops_glue.report.pull_request import MOST, as_text, contract, differences, refusals, shortened, worse
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,28 @@ def test_worse_is_by_the_value_on_the_same_holdout_and_by_the_interval_on_anothe
     assert not list(worse(row(0.4, 0.3, 0.5, 0.4, False), "m", True, "main"))
     assert list(worse(row(None, 0, 0, 0.4, True), "m", True, "main"))  # not defined any more
     assert not list(worse(row(0.4, 0.3, 0.5, None, True), "m", True, "main"))
+
+
+def test_what_callers_of_a_model_notice() -> None:
+    def taken(**columns: Any) -> dict[str, str]:
+        given = [
+            {"name": name, "kind": "number", "nullable": True, "categories": None} | c for name, c in columns.items()
+        ]
+        return contract({"task": "binary", "target": "y", "labels": ["no", "yes"], "columns": given})
+
+    town = {"kind": "category", "categories": ["Aa", "Be"]}
+    before, after = (
+        taken(a={}, b={}, town=town),
+        taken(b={"nullable": False}, c={}, town=town | {"categories": ["Aa", "Ce"]}),
+    )
+    assert differences(before, after) == [
+        "a: number -> none",
+        "b: number -> number, never null",
+        "town = Be: known -> none",
+        "c: none -> number",
+        "town = Ce: none -> known",
+    ]
+    assert differences(before, before) == []
 
 
 def test_a_comment_is_never_too_long() -> None:
