@@ -179,9 +179,8 @@ def notify(options: Alerts, findings: Findings, store: Store, now: datetime) -> 
         message = make_message(event or incident.event or "opened", findings, incident.since)
         results = deliver(message, to, options.timeout_s)
         missing = [name for name, problem in results.items() if problem is not None]
-        if event is not None and len(missing) < len(to):
-            incident = after(incident, event, findings, now)
-        incident = incident.model_copy(update={"missing": missing})
+        if len(missing) < len(to):
+            incident = after(incident, event, findings, now, missing)
     if incident != before:
         _keep(store, model, env, incident)
     sent = [name for name, problem in results.items() if problem is None]
@@ -234,11 +233,13 @@ def due(incident: Incident, findings: Findings, now: datetime, cooldown: timedel
     return "worse" if findings["severity"] >= incident.severity + WORSE else None
 
 
-def after(incident: Incident, event: Event, findings: Findings, now: datetime) -> Incident:
-    """The incident once an alert was sent."""
-    open_ = event != "resolved"
-    sent = {"open": open_, "announced": open_, "event": event, "severity": findings["severity"], "sent_at": now}
-    return incident.model_copy(update=sent)
+def after(incident: Incident, event: Event | None, findings: Findings, now: datetime, missing: list[str]) -> Incident:
+    """The incident once a channel has taken an alert, or the last one again; `missing` have not."""
+    if event is None:
+        return incident.model_copy(update={"missing": missing})
+    is_open = event != "resolved"
+    sent = {"open": is_open, "announced": is_open, "event": event, "severity": findings["severity"], "sent_at": now}
+    return incident.model_copy(update={**sent, "missing": missing})
 
 
 def summary(record: wording.Record, root: Path) -> Findings:

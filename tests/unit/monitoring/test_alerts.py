@@ -258,8 +258,13 @@ def test_machines_send_once_and_what_reached_nobody_is_sent_by_the_next(registry
     assert over.event == "resolved" and not over.sent and over.since == lost.since
     assert tell("ok", 15).event == "resolved"
     assert events(taker) == ["opened", "opened", "resolved", "opened", "resolved"]
-    lost = tell("drift", 20, dead)
-    assert tell("ok", 21).event is None  # nobody knows that it began
+    assert tell("drift", 20, severity=0.2).event == "opened"
+    lost = tell("drift", 22, dead, severity=0.5)
+    assert lost.event == "worse" and not lost.sent
+    assert tell("drift", 24, severity=0.2).sent == []  # it is as bad as was sent, and no channel lacks that
+    assert tell("ok", 26).event == "resolved"
+    assert tell("drift", 28, dead).sent == []
+    assert tell("ok", 30).event is None  # nobody knows that it began
 
 
 @pytest.mark.parametrize(
