@@ -111,38 +111,38 @@ def read(options: LabelTable, target: str, root: Path) -> Labels:
 
 
 def in_words_of(schema: Schema, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The truth as text in the words of the model's own classes: True, yes, 1.0 and 1 may say the same.
+    """The truth as text in the words of the model's own classes: True, yes, 1.0 and 1 may mean the same.
 
-    What says none of them stays as it is. The truth of a regression is written with a decimal point.
+    A word that means none of them stays as it is. The truth of a regression is written with a decimal point.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     coded = pc.dictionary_encode(as_text(values)).combine_chunks()
-    say = _number(schema) if schema.labels is None else _class(schema.class_order)
-    made = pa.array([say(word) for word in coded.dictionary.to_pylist()], pa.string())
-    return pa.chunked_array([made.take(coded.indices)])
+    translate = _to_number(schema) if schema.labels is None else _to_class(schema.class_order)
+    words = pa.array([translate(word) for word in coded.dictionary.to_pylist()], pa.string())
+    return pa.chunked_array([words.take(coded.indices)])
 
 
-def _class(labels: list[Any]) -> Callable[[str], str]:
+def _to_class(labels: list[Any]) -> Callable[[str], str]:
     own = {word_of(label): label for label in labels}
     of_two = {parse_boolean(word): word for word in own}
     by_truth = of_two if len(own) == 2 and set(of_two) == {False, True} else {}
 
-    def say(word: str) -> str:
+    def translate(word: str) -> str:
         bare = word.strip()
         if word in own or bare in own:
             return word if word in own else bare
         same = [name for name, label in own.items() if isinstance(label, int | float) and as_number(bare) == label]
         return same[0] if same else by_truth.get(parse_boolean(bare), word)
 
-    return say
+    return translate
 
 
-def _number(schema: Schema) -> Callable[[str], str]:
+def _to_number(schema: Schema) -> Callable[[str], str]:
     import pyarrow as pa
 
-    def say(word: str) -> str:
+    def translate(word: str) -> str:
         if not np.isnan(as_number(word)):
             return word
         cleaned = parsing.clean_words(pa.chunked_array([[word]]), schema.nulls)
@@ -151,7 +151,7 @@ def _number(schema: Schema) -> Callable[[str], str]:
         except ValueError:
             return word
 
-    return say
+    return translate
 
 
 def as_number(word: str) -> float:
@@ -256,7 +256,7 @@ def _times(values: pa.ChunkedArray) -> Array:
     try:
         return as_datetime(values, infer_day_first(values))
     except (ValueError, TypeError) as error:
-        raise ConfigError([f"{CONFIG} {WHERE}.timestamp: holds what is no time: {error}"[:300]]) from None
+        raise ConfigError([f"{CONFIG} {WHERE}.timestamp: cannot be read as times: {error}"[:300]]) from None
 
 
 def join(labels: Labels, pieces: Iterable[pa.Table]) -> Joined:

@@ -87,7 +87,7 @@ def _measured(
     truth, known = truths(schema, table.column(TRUTH))
     new = 1 - float(known.mean())
     if new:
-        kind = "classes that the model does not know" if schema.labels is not None else "what is no number"
+        kind = "classes that the model does not know" if schema.labels is not None else "no numbers"
         examples = ", ".join(sorted(map(repr, set(table.column(TRUTH).filter(~known).to_pylist())))[:3])
         if schema.labels is not None:
             examples += f"; it knows {', '.join(repr(word_of(label)) for label in schema.class_order[:5])}"
@@ -96,11 +96,11 @@ def _measured(
     if lost := int((known & ~answers).sum()):
         problems.append(f"to {lost:,} of {len(known):,} labelled rows the model had no answer: left out of {name}")
     known = known & answers
-    mine = truth[known], *outcome(schema, table.filter(known))
-    value = metrics.compute(metric, *mine) if known.any() else float("nan")
+    measured = truth[known], *outcome(schema, table.filter(known))
+    value = metrics.compute(metric, *measured) if known.any() else float("nan")
     low = high = value
     if not np.isnan(value):
-        low, high = bootstrap.interval(value, bootstrap.bootstrap(metric, *mine, 0), len(mine[0]), LEVEL)
+        low, high = bootstrap.interval(value, bootstrap.bootstrap(metric, *measured, 0), len(measured[0]), LEVEL)
     else:
         problems.append(f"{name} is not defined on these labels: a class is missing")
     worse = worsened(metric.higher_is_better, (value, low, high), before)
@@ -119,9 +119,9 @@ def worsened(
     sign = 1 if higher_is_better else -1
     difference = sign * (before["value"] - now[0])
     # the side of each interval on which the other one lies
-    then = before["value"] - before["low"] if higher_is_better else before["high"] - before["value"]
-    here = now[2] - now[0] if higher_is_better else now[0] - now[1]
-    return difference, difference - float(np.hypot(then, here))
+    before_side = before["value"] - before["low"] if higher_is_better else before["high"] - before["value"]
+    now_side = now[2] - now[0] if higher_is_better else now[0] - now[1]
+    return difference, difference - float(np.hypot(before_side, now_side))
 
 
 def _numbers(value: float, low: float, high: float) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Which rows a run of the monitor is about, and those rows in pieces, in memory that does not grow with them."""
+"""The window of a monitor run: which rows of the prediction log it covers, read in pieces of bounded memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1  # of the prediction log
-AHEAD = timedelta(minutes=5)  # a clock may be so far ahead
+AHEAD = timedelta(minutes=5)  # by which a clock may be ahead
 CELLS = 1 << 20  # of a piece
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # Arrow's errors, and a table that is none of glue's
 DAY = re.compile(r"date=(\d{4}-\d\d-\d\d)/[^/]*?v(\d+)-[^/]*\.parquet$")
@@ -30,10 +30,10 @@ File = tuple[Folder, str]  # where it is, and its name there
 
 
 def span(last: str) -> timedelta:
-    """7d and the like as a length of time.
+    """The length of time that 7d and the like stand for.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text has another form.
     """
     if re.fullmatch(configs.WINDOW, last) is None:
         raise UsageError(f"--last {last}: is no length of time", hint="--last 12h, --last 7d or --last 4w")
@@ -41,10 +41,10 @@ def span(last: str) -> timedelta:
 
 
 def moment(text: str) -> datetime:
-    """A time as ISO 8601, in UTC where it has no offset.
+    """The time that ISO 8601 text stands for, in UTC where it has no offset.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text has another form.
     """
     try:
         when = datetime.fromisoformat(text)
@@ -82,11 +82,11 @@ class Window:
 
     Attributes:
         folder: the log.
-        model: whose rows; those of another model in the same log are left out.
+        model: its name; rows of another model in the same log are left out.
         since: its beginning; None: as far back as `rows` reaches.
         until: its end.
-        rows: at most so many, the latest.
-        waiting: rows that are not in the log yet, as files that are called as they will be there.
+        rows: the latest rows, at most so many.
+        waiting: files that are not in the log yet, under the names that they will have there.
         problems: what could not be taken, in words.
     """
 
@@ -162,7 +162,7 @@ class Window:
         until = np.datetime64(self.until.replace(tzinfo=None), "us")
         mask = (when < until) & table.column("glue_answered").to_numpy()
         if late := int((when >= until + np.timedelta64(int(AHEAD.total_seconds()), "s")).sum()):
-            self._problem(f"{name}: {late} rows are of the future: left out; is a clock wrong?")
+            self._problem(f"{name}: {late} rows are in the future: left out; is a clock wrong?")
         if self.since is not None:
             mask &= when >= np.datetime64(self.since.astimezone(UTC).replace(tzinfo=None), "us")
         return table if mask.all() else table.filter(mask)

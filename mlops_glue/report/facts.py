@@ -1,4 +1,4 @@
-"""What is so of a model, its data and its registry: facts that the project's page and a pull request's report share."""
+"""Facts about a model, its data and its registry, which the project's page and a pull request's report share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Evaluation = Mapping[str, Any]  # as `evaluate` writes it
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric on the holdout, beside what it is to be compared with (None: not known)."""
+    """A metric on the holdout, with what it is compared with (None: not known)."""
 
     name: str
     value: float | None
@@ -155,7 +155,7 @@ def expectations(folder: Path) -> list[Expectation] | None:
 
 
 def _expectation(entry: Mapping[str, Any]) -> Expectation:
-    """By an entry in Great Expectations' own form."""
+    """From an entry of Great Expectations' result."""
     config, found = entry["expectation_config"], entry.get("result") or {}
     raised = (entry.get("exception_info") or {}).get("exception_message")
     observed = first_line(Exception(raised)) if raised else great_expectations.observed(found)

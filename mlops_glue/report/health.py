@@ -1,4 +1,4 @@
-"""Is this installation, and is this project sound? Each finding comes with what to type."""
+"""Is this installation sound, and this project? Each finding comes with what to type."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Finding:
 
 
 def of_installation(extras: tuple[str, ...]) -> Iterator[Finding]:
-    """What is so of Python, git and the packages that these extras need."""
+    """Findings about Python, git and the packages that these extras need."""
     yield Finding("ok", f"Python {platform.python_version()}")
     if not git.is_installed():
         yield Finding("note", "no git: versions will not lead back to a commit", "apt install git")
@@ -72,7 +72,7 @@ def _packages(extras: tuple[str, ...]) -> Iterator[Finding]:
 
 
 def of_project(root: Path, env: str | None) -> list[Finding]:
-    """What is so of the config, the repository, the pipeline, the registry and the features."""
+    """Findings about the config, the repository, the pipeline, the registry and the features."""
     try:
         dvc_yaml.check_merged(root)
         config = configs.load(root, env, needs=())

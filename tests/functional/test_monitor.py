@@ -206,7 +206,7 @@ def test_shadows_future_and_torn_files_are_left_out(project: Path, log: Path, gl
     (log.parent / "v1-torn.parquet").write_bytes(log.read_bytes()[:1000])
     said = told(glue, project, *SINCE)
     assert (said["rows"], said["verdict"], len(said["problems"])) == (1100, "ok", 2)
-    assert "100 rows are of the future" in " ".join(said["problems"])
+    assert "100 rows are in the future" in " ".join(said["problems"])
     log.unlink()
     done = glue("monitor", *SINCE, cwd=project, code=4)
     assert "v1-torn.parquet: cannot be read" in done.stderr and done.stdout == ""

@@ -304,9 +304,9 @@ def test_columns_of_another_kind_are_told(tmp_path: Path) -> None:
         labels(tmp_path, {"id": "id", "row": "n"}, id=["a"], y=["b"], n=[0.5])
     assert refused.value.problems == ["glue.yaml monitor.labels.row: holds double, not whole numbers"]
     for at, said in (
-        (["soon"], "glue.yaml monitor.labels.timestamp: holds what is no time: 'soon'"),
-        ([5], "glue.yaml monitor.labels.timestamp: holds what is no time: holds int64, not dates"),
-        (["x" * 500], "glue.yaml monitor.labels.timestamp: holds what is no time: 'xxx"),
+        (["soon"], "glue.yaml monitor.labels.timestamp: cannot be read as times: 'soon'"),
+        ([5], "glue.yaml monitor.labels.timestamp: cannot be read as times: holds int64, not dates"),
+        (["x" * 500], "glue.yaml monitor.labels.timestamp: cannot be read as times: 'xxx"),
     ):
         with pytest.raises(ConfigError) as refused:
             labels(tmp_path, {"id": "id", "timestamp": "at"}, id=["a"], y=["b"], at=at)

@@ -431,7 +431,7 @@ def test_a_value_that_is_no_number_is_left_out_of_a_regression(tmp_path: Path) -
     told = told_of(VALUE, tmp_path, said, ["1.5", "x", "3", "4", "inf"], metric="mae")
     assert (told["value"], told["labelled"], told["coverage"]) == (0.25, 2, 0.2)
     assert told["problems"] == [
-        "2 of 5 labels are what is no number ('inf', 'x'): left out of mae",
+        "2 of 5 labels are no numbers ('inf', 'x'): left out of mae",
         "to 1 of 5 labelled rows the model had no answer: left out of mae",
     ]
 
