@@ -30,19 +30,8 @@ if TYPE_CHECKING:
 
 ROWS, USUAL, TIMES = 1000, 250, 9  # of the table; sent before it drifts; and then, for each of the table's
 REQUEST_ROWS = 200
-NO_CODE = (
-    "data",
-    "artifacts",
-    "monitoring",
-    "ml*",
-    "node_modules",
-    "__pycache__",
-    ".*",
-    "dvc.*",
-    "*.db",
-    "*.parquet",
-    "*.csv*",
-)
+MADE = "data artifacts monitoring mlruns mlartifacts node_modules __pycache__ .* dvc.yaml dvc.lock *.db"
+MOST_BYTES = 1 << 20  # of a file that is copied: code, not data
 WAIT_S = 60.0
 GLUE = [sys.executable, "-c", "import sys; from mlops_glue.cli import main; main(sys.argv[1:])"]
 
@@ -64,7 +53,7 @@ def demo_drift() -> int:
     scratch = Path(tempfile.mkdtemp(prefix="glue-demo-")) / root.name
     console.progress(f"in a scratch copy, {scratch}; the project stays as it is")
     table = _copy(root, config, scratch)
-    _print_step(1, f"train on {table.num_rows:,} rows of {config.source.path}: glue run")
+    console.result(f"\n1. train on {table.num_rows:,} rows of {config.source.path}: glue run")
     run_glue(scratch, "run")
     delivered = files.read_json(scratch / layout.DELIVERY)
     if delivered["champion"] is None:
@@ -76,13 +65,15 @@ def demo_drift() -> int:
     return 0
 
 
-def _print_step(step: int, text: str) -> None:
-    console.result(f"\n{step}. {text}")
-
-
 def _copy(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
     """The project's code with a sample of its table, and a `glue.yaml` that reaches nothing outside; the sample."""
-    shutil.copytree(root, scratch, ignore=shutil.ignore_patterns(*NO_CODE))
+    is_made = shutil.ignore_patterns(*MADE.split())
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        big = {path.name for path in Path(folder).iterdir() if path.is_file() and path.stat().st_size > MOST_BYTES}
+        return is_made(folder, names) | big
+
+    shutil.copytree(root, scratch, ignore=left_out)
     table = tables.read_table(root / config.source.path)
     table = table.take(tables.evenly_spaced(table.num_rows, ROWS))
     tables.write_parquet(scratch / "data/demo.parquet", table)
@@ -154,7 +145,7 @@ def _loop(scratch: Path, url: str, table: pa.Table) -> None:
     """From the usual traffic to the new champion."""
     schema = Schema.from_dict(files.read_json(scratch / layout.BUNDLE / "schema.json"))
     rng = np.random.default_rng(0)
-    _print_step(2, f"serve it; {USUAL} rows like those it learned from, and their labels: glue monitor")
+    console.result(f"\n2. serve it; {USUAL} rows like those it learned from, and their labels: glue monitor")
     _send(scratch, url, schema, table.take(rng.integers(0, table.num_rows, USUAL)))
     run_glue(scratch, "monitor", "--no-page")
 
@@ -167,17 +158,17 @@ def _loop(scratch: Path, url: str, table: pa.Table) -> None:
     drifted = table.take(rng.integers(0, table.num_rows, TIMES * table.num_rows))
     for name in drifting:
         drifted = drifted.set_column(drifted.column_names.index(name), name, _drifted(drifted.column(name)))
-    _print_step(3, f"{drifted.num_rows:,} rows in which {' and '.join(drifting)} drift, with labels: glue monitor")
+    console.result(f"\n3. {drifted.num_rows:,} rows in which {' and '.join(drifting)} drift, with labels: glue monitor")
     _send(scratch, url, schema, drifted)
     before = _ask(f"{url}/model")["version"]
     run_glue(scratch, "monitor")
 
     champion = files.read_json(scratch / layout.DELIVERY)["champion"]
     if champion == before:
-        _print_step(4, f"no candidate was better than v{before}, which goes on answering")
+        console.result(f"\n4. no candidate was better than v{before}, which goes on answering")
         return
     _ask(f"{url}/model", until=lambda model: model["version"] == champion)
-    _print_step(4, f"the server answers with v{champion}, without a restart; the same traffic again: glue monitor")
+    console.result(f"\n4. the server answers with v{champion}, without a restart; the same traffic again: glue monitor")
     _send(scratch, url, schema, drifted.slice(0, ROWS))
     run_glue(scratch, "monitor", "--no-page")
 
