@@ -165,12 +165,7 @@ class Categories:
 
     @classmethod
     def of(cls, values: Array, listed: Sequence[str] | None = ()) -> Categories:
-        """From a column, as `count` takes it.
-
-        Args:
-            values: of the column.
-            listed: values of training that may be missing in it; None where they are not known.
-        """
+        """From a column, as `count` takes it; `listed` are values of training that it may lack, None: not known."""
         counts = count(values)
         nulls = counts.pop("", 0)
         return cls(dict.fromkeys(listed or (), 0) | counts, nulls, listed is not None)
@@ -338,14 +333,9 @@ class Reference:
         where: str = "reference",
         weights: dict[str, float] | None = None,
     ) -> Reference:
-        """From raw rows.
+        """From raw rows to compare the inputs with, and rows with what the model says; `where` names the table.
 
-        Args:
-            rows: those that the inputs are compared with.
-            predicted: rows with what the model says, if it is known.
-            schema: of the model.
-            where: what the table is called.
-            weights: by encoded column; None: each counts the same.
+        Without weights each encoded column counts the same.
         """
         methods, encoded = drift_methods(schema), encode(rows, schema, where=where)
         listed = {column.name: column.categories for column in schema.columns if column.kind == "category"}
