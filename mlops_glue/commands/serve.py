@@ -120,9 +120,8 @@ def _field_lines(model: Model) -> list[str]:
     lines = []
     for field in sorted(model.contract.fields, key=lambda field: order.get(field.name, -1)):
         kinds = sorted({kind.__name__ for kind in field.types} - ({"int"} if float in field.types else set()))
-        needed = "required" if field.required else "may be left out"
-        null = ", may be null" if field.nullable else ""
-        lines.append(f"  {field.name}  {field.kind} ({' or '.join(kinds)}), {needed}{null}")
+        needed = "may be left out, may be null" if field.nullable else "required"
+        lines.append(f"  {field.name}  {field.kind} ({' or '.join(kinds)}), {needed}")
     return lines
 
 

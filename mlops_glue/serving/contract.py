@@ -132,7 +132,7 @@ class Contract:
     def json_schema(self) -> dict[str, Any]:
         """JSON Schema of one row."""
         properties = {field.name: field.json_schema for field in self.fields}
-        required = [field.name for field in self.fields if field.required]
+        required = [field.name for field in self.fields if not field.nullable]
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
         return schema | ({"required": required} if required else {})
 
@@ -142,15 +142,14 @@ def _fields(schema: Schema, features: FeatureList | None, options: Serve) -> lis
     looked_up = features.columns if features else {}
     fields = []
     for column in sorted(schema.columns, key=lambda column: column.kind == "category"):
-        optional = column.nullable or column.name in looked_up
+        is_looked_up = column.name in looked_up
         fields.append(
             Field(
                 column.name,
                 column.kind,
                 column.dtype,
-                required=not optional,
-                nullable=optional,
-                is_looked_up=column.name in looked_up,
+                nullable=column.nullable or is_looked_up,
+                is_looked_up=is_looked_up,
                 column=column,
                 nulls=tuple(schema.nulls),
                 trims=schema.trims,
@@ -160,7 +159,7 @@ def _fields(schema: Schema, features: FeatureList | None, options: Serve) -> lis
     if features is not None:
         types = {**features.request_types, **features.types}
         keys = [name for name in features.asked_by if name not in {field.name for field in fields}]
-        fields += [Field(name, "key", types.get(name, "string"), required=False) for name in keys]
+        fields += [Field(name, "key", types.get(name, "string")) for name in keys]
     return fields
 
 
@@ -172,9 +171,8 @@ def _decoders(fields: list[Field]) -> tuple[Callable[[bytes], Any], Callable[[by
     for at, field in enumerate(fields):
         kinds = field.types if field.kind != "number" else (float,)  # a whole number becomes a float
         kind: Any = reduce(or_, [*kinds, None] if field.nullable else kinds)
-        is_optional = field.stays_unset or field.nullable
-        default = UNSET if is_optional else msgspec.NODEFAULT
-        specs.append((f"f{at}", kind | msgspec.UnsetType if is_optional else kind, default))
+        default = UNSET if field.nullable else msgspec.NODEFAULT
+        specs.append((f"f{at}", kind | msgspec.UnsetType if field.nullable else kind, default))
     rename = {f"f{at}": field.name for at, field in enumerate(fields)}
     row = msgspec.defstruct("Row", specs, kw_only=True, forbid_unknown_fields=True, rename=rename, gc=False)
     rows = msgspec.defstruct("Rows", [("rows", list[row])], forbid_unknown_fields=True)  # type: ignore[valid-type]

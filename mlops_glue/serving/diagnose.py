@@ -141,7 +141,7 @@ class Diagnosis:
                 yield problem(at, name, f"unknown field ({hint})")
         for field in self._fields:
             if field.name not in row:
-                reason = "is required" if field.required else None
+                reason = None if field.nullable else "is required"
             else:
                 reason = field.type_problem(row[field.name])
             if reason:

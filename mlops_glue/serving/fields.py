@@ -61,7 +61,7 @@ class Invalid(Exception):
     """Values that the model does not take."""
 
     def __init__(self, problems: list[RowProblem]) -> None:
-        super().__init__(f"{len(problems)} problems")
+        super().__init__(f"{problems[0]['field']}: {problems[0]['problem']}")
         self.problems = problems
 
 
@@ -87,8 +87,7 @@ class Field:
     name: str
     kind: str  # number, boolean, datetime, category; key: of an entity, or what is only known at request time
     dtype: str = ""  # Arrow's name of its type in training
-    required: bool = True
-    nullable: bool = True
+    nullable: bool = True  # it may be null, or left out
     is_looked_up: bool = False  # in the online store, where the request does not give it
     column: Column | None = None  # of the model
     nulls: tuple[str, ...] = ()  # words that stand for null

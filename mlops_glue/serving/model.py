@@ -16,7 +16,7 @@ from mlops_glue.errors import DataError, GlueError
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
 from mlops_glue.serving.contract import Contract, without_looked_up
-from mlops_glue.serving.fields import Invalid, json_key
+from mlops_glue.serving.fields import json_key
 
 WARM_UP = 20  # runs before the first request, which would be slow
 
@@ -131,7 +131,4 @@ class Model:
         except GlueError:
             raise
         except Exception as error:
-            reason = str(error)
-            if isinstance(error, Invalid):
-                reason = f"{error.problems[0]['field']}: {error.problems[0]['problem']}"
-            raise DataError(f"{self.name} v{self.version}: its input example cannot be scored: {reason}") from error
+            raise DataError(f"{self.name} v{self.version}: its input example cannot be scored: {error}") from error

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlops_glue.serving.batch import Batch, Request
-from mlops_glue.serving.fields import Invalid, Rows
+from mlops_glue.serving.fields import Invalid, Rows, problem
 from mlops_glue.serving.worker import Worker
 
 
@@ -36,7 +36,7 @@ def test_a_request_that_cannot_be_scored_spoils_no_other() -> None:
 
     def matrices(rows: Rows) -> dict[str, Any]:
         if bad := [at for at, (value,) in enumerate(rows.values) if value > 1e300]:
-            raise Invalid([{"row": bad[0]}])
+            raise Invalid([problem(bad[0], "x", "is huge")])
         return {"number": np.array(rows.values)}
 
     served.model.contract.matrices = matrices
@@ -48,7 +48,7 @@ def test_a_request_that_cannot_be_scored_spoils_no_other() -> None:
         return await asyncio.gather(*(batch.score(served, one) for one in requests), return_exceptions=True)
 
     first, refused, last = asyncio.run(ask())
-    assert (first, last) == (([1.0, 2.0], None), ([1.0, 3.0], None)) and refused.problems == [{"row": 1}]
+    assert (first, last) == (([1.0, 2.0], None), ([1.0, 3.0], None)) and refused.problems[0]["row"] == 1
     seen = [call.args[0]["number"].tolist() for call in served.unseen.see.call_args_list]
     assert seen == [[[1.0], [2.0]], [[1.0], [3.0]]]
 

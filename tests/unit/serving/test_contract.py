@@ -467,11 +467,11 @@ def test_an_infinite_number_among_python_values_is_told() -> None:
 def test_what_is_looked_up_needs_its_keys() -> None:
     """Those of its view; what is computed on demand needs all of them, and what is known when it is asked."""
     made = contract([Column(name, "number", "double") for name in "nmk"], features=views_of("n", "m", "k"))
-    assert [(f.name, f.kind, f.dtype, f.required, f.nullable) for f in made.fields[3:]] == [
-        ("other", "key", "double", False, True),
-        ("shop", "key", "string", False, True),
-        ("who", "key", "int64", False, True),
-        ("amount", "key", "bool", False, True),
+    assert [(f.name, f.kind, f.dtype, f.nullable) for f in made.fields[3:]] == [
+        ("other", "key", "double", True),
+        ("shop", "key", "string", True),
+        ("who", "key", "int64", True),
+        ("amount", "key", "bool", True),
     ]
     said = "is required to look up {}, which is not given"
     assert told(made, [{"k": 1, "m": 1, "shop": "a"}]) == [(0, "who", said.format("n"))]
