@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
-from mlops_glue import __version__, layout
+from mlops_glue import __version__
 from mlops_glue.config import Serve
 from mlops_glue.serving import openapi
 from mlops_glue.serving.model import Model
@@ -21,6 +21,35 @@ from mlops_glue.serving.model import Model
 ROUTES = {"/", "/health", "/ready", "/metrics", "/model", "/docs", "/openapi.json"}
 FILES = "/docs/files/"
 OPEN = {"/", "/health", "/ready", "/docs", f"{FILES}swagger-ui-bundle.js", f"{FILES}swagger-ui.css"}  # without a key
+# Every address is relative, so that the page works behind a proxy that takes a prefix away. A browser sends no key when
+# it opens a page, so the page itself is open and asks for the key of what it shows. A package has no templates, so it
+# is here.
+DOCS = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>API</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="docs/files/swagger-ui.css">
+<form hidden style="font: 1rem sans-serif; padding: 1rem">
+<label>API key <input type="password" autocomplete="off" required></label> <button>Show</button>
+</form>
+<div id="ui"></div>
+<script src="docs/files/swagger-ui-bundle.js"></script>
+<script>
+const form = document.querySelector("form"), secured = SECURED;
+const show = key => SwaggerUIBundle({
+  url: "openapi.json", dom_id: "#ui", deepLinking: true, validatorUrl: null,
+  requestInterceptor: request => {
+    if (key) request.headers.Authorization ??= `Bearer ${key}`;
+    return request;
+  },
+});
+form.hidden = !secured;
+form.onsubmit = event => { event.preventDefault(); show(form.querySelector("input").value); };
+if (!secured) show();
+</script>
+"""
 POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 About = dict[str, Any]
@@ -56,10 +85,7 @@ def application(
     key = Security(HTTPBearer(scheme_name="key", auto_error=False))  # the worker has checked it; this documents it
     with_key: dict[str, Any] = {"dependencies": [key], "responses": openapi.problems(401)} if secured else {}
 
-    # A browser sends no key when it opens a page, so the page itself is open and asks for the key of what it shows.
-    # Every address in it is relative, so that it works behind a proxy that takes a prefix away.
-    text = (layout.templates() / "pages" / "docs.html").read_text(encoding="utf-8")
-    page, headers = text.replace("SECURED", str(secured).lower()), {"Content-Security-Policy": POLICY}
+    page, headers = DOCS.replace("SECURED", str(secured).lower()), {"Content-Security-Policy": POLICY}
     app.add_route("/", lambda _: RedirectResponse("docs"))
     app.add_route("/docs", lambda _: HTMLResponse(page, headers=headers))
 
