@@ -26,17 +26,11 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of the labels' table that a version was made of.
+    """The rows of the labels' table that a version was made of."""
 
-    Attributes:
-        columns: of the table.
-        ids: what `identities` gives, shape (rows,).
-        trained: whether each row was trained on, shape (rows,).
-    """
-
-    columns: list[str]
-    ids: Array
-    trained: Array
+    columns: list[str]  # of the table
+    ids: Array  # what `identities` gives, shape (rows,)
+    trained: Array  # whether each row was trained on, shape (rows,)
 
     def seen(self, table: pa.Table) -> Array | None:
         """For each row of a table whether it was trained on; None where a column of then is not there."""

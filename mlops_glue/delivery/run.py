@@ -44,17 +44,11 @@ class Options:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What came of a run.
-
-    Attributes:
-        stages: how each stage of the pipeline ended.
-        delivery: what `delivery.json` holds; None where nothing was to be published.
-        evaluation: the report of the evaluation; None where it was not made.
-    """
+    """What came of a run."""
 
     stages: list[StageResult]
-    delivery: record.Delivery | None = None
-    evaluation: Evaluation | None = None
+    delivery: record.Delivery | None = None  # None: nothing was to be published
+    evaluation: Evaluation | None = None  # None: it was not made
 
     @property
     def refused(self) -> list[str]:

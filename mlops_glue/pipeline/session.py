@@ -34,17 +34,12 @@ class StageResult:
 
 
 class Recorder:
-    """An `OnStage` that passes each event on and keeps how the stages ended.
-
-    Attributes:
-        ended: how each stage ended in this run.
-        took: for how many seconds each stage ran when it last did, in this run or a former one.
-    """
+    """An `OnStage` that passes each event on and keeps how the stages ended."""
 
     def __init__(self, on_stage: OnStage, took: dict[str, float]) -> None:
         self._on_stage = on_stage
-        self.ended: list[StageResult] = []
-        self.took = took
+        self.ended: list[StageResult] = []  # in this run
+        self.took = took  # seconds that each stage ran when it last did, in this run or a former one
 
     def __call__(self, name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
         """Pass a stage's event on; keep it where the stage has ended."""

@@ -22,23 +22,14 @@ Paths = Callable[[Config, Path], list[str]]  # from the config and the project f
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the pipeline, as DVC knows it.
+    """One stage of the pipeline, as DVC knows it."""
 
-    Attributes:
-        name: also of its function, and of the module that holds the function.
-        deps: the files that it reads.
-        params: the dotted keys of `glue.yaml` that it reads; DVC runs it again when one of them changes.
-        outs: the files and folders that it makes.
-        metrics: a file of metrics that it makes, for `dvc metrics`.
-        plots: a folder of plots that it makes, for `dvc plots`.
-    """
-
-    name: str
+    name: str  # also of its function, and of the module that holds the function
     deps: Paths
-    params: Callable[[Config], list[str]]
+    params: Callable[[Config], list[str]]  # the dotted keys of `glue.yaml` that it reads
     outs: Paths
-    metrics: str | None = None
-    plots: str | None = None
+    metrics: str | None = None  # a file for `dvc metrics`
+    plots: str | None = None  # a folder for `dvc plots`
 
     @property
     def command(self) -> str:

@@ -30,23 +30,13 @@ Stamp = list[int]
 
 @dataclass(frozen=True)
 class LastRun:
-    """What the next run needs, to report the same without DVC.
-
-    Attributes:
-        stages: the names of the pipeline's stages.
-        import_paths: of the user's own code that the stages run.
-        feature_repo: the folder of the Feast repository; None where no features are joined.
-        stores: the local MLflow database, and the record of what the online store was filled with; None where MLflow
-            is elsewhere.
-        required: further files that must exist. Reading an online store changes its stamp.
-        env: the environment's name.
-    """
+    """What the next run needs, to report the same without DVC."""
 
     stages: list[str]
-    import_paths: list[str | None]
-    feature_repo: str | None
-    stores: list[str] | None
-    required: list[str]
+    import_paths: list[str | None]  # of the user's own code that the stages run
+    feature_repo: str | None  # None: no features are joined
+    stores: list[str] | None  # MLflow's database, and the record of the online store; None: MLflow is elsewhere
+    required: list[str]  # further files that must exist: an online store, whose stamp changes when it is read
     env: str | None
 
 
