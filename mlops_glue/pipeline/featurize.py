@@ -78,10 +78,7 @@ def featurize(config: Config, root: Path) -> None:
         )
     schema = replace(schema, columns=facts, labels=classes, positive=labels.positive if task == "binary" else None)
     tables.write_parquet(root / layout.FEATURES, pa.table(out))
-    files.write_json(
-        root / layout.COLUMNS,
-        {"schema": schema.to_dict(), "unlabelled": unlabelled},
-    )
+    files.write_json(root / layout.COLUMNS, {"schema": schema.to_dict(), "unlabelled": unlabelled})
 
 
 def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Table, dict[str, str]]:
@@ -104,14 +101,14 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
         repository = feature_stores.open_repository(config, root, Path(folder))
         features = feast.feature_list(config, root, repository, table)
         if not repository.exact:
-            problem = (
-                "does not say when a value that it joins was known: not checked whether any is of later than its label"
-            )
-            log.warning("warning: offline store %s %s", repository.offline, problem)
+            unchecked = "not checked whether any is of later than its label"
+            store = f"offline store {repository.offline} does not say when a value that it joins was known"
+            log.warning("warning: %s: %s", store, unchecked)
         if made:
             clocks = _clocks(repository, features)
             if not clocks and all(view.path is not None for view in features.views):
-                path = _source_of(config, next(iter(made)))
+                up = "../" * len(Path(config.features.repo).parts)
+                path = f"{up}{layout.FEATURE_TABLES}/{next(iter(made))}.parquet"
                 raise ConfigError(
                     [f"{layout.CONFIG} features.transform: no view of features.use reads a table that it makes"],
                     hint=f"in {config.features.repo}, of a view's source: path={path!r}",
@@ -133,12 +130,6 @@ def _raw(config: Config, name: str, table: pa.Table) -> pd.DataFrame:
     if isinstance(clock, str):
         frame[clock] = pd.Series(timestamps_utc(table, [clock])).dt.tz_localize("UTC")
     return frame
-
-
-def _source_of(config: Config, table: str) -> str:
-    """A table of the transform's as a source in the Feast repository names it."""
-    up = "../" * len(Path(config.features.repo).parts)
-    return f"{up}{layout.FEATURE_TABLES}/{table}.parquet"
 
 
 def _clocks(repository: Repository, features: FeatureList) -> dict[str, tuple[list[str], list[str]]]:
