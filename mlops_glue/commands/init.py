@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import tempfile
@@ -34,21 +33,20 @@ def init(
     root = Path(directory).resolve()
     if template is not None and data:
         raise UsageError("--template brings its own tables: leave out --data, or --template")
+    if data and target is None:
+        raise UsageError("which column is to be predicted?", hint=f"glue init --data {data[0]} --target COLUMN")
     if not data and (target or timestamp or entity or task):
         raise UsageError("which table?", hint="glue init churn --data customers.csv --target churn")
     if not data and template is None:
         _check_no_tables(directory, root)
-    with contextlib.ExitStack() as stack:
-        if not data:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            files = generate_tables(template or "fraud", folder)
-            answers, notes = plan(Request(root, files, "is_fraud", "event_timestamp", ("customer_id",), preset=FRAUD))
-            answers |= {template or "fraud": {}, "feature_repo": {}}
-        else:
-            if target is None:
-                raise UsageError("which column is to be predicted?", hint=f"glue init --data {data[0]} --target COLUMN")
+    with tempfile.TemporaryDirectory() as scratch:
+        if target is not None:
             files = [find_table(f"--data {name}", Path(name)).resolve() for name in data]
             answers, notes = plan(Request(root, files, target, timestamp, entity, task))
+        else:
+            files = generate_tables(template or "fraud", Path(scratch))
+            answers, notes = plan(Request(root, files, "is_fraud", "event_timestamp", ("customer_id",), preset=FRAUD))
+            answers |= {template or "fraud": {}, "feature_repo": {}}
         project = NewProject(root, answers, files)
         for line in (*notes, *project.kept()):
             console.progress(line)
@@ -65,7 +63,7 @@ def init(
 
 
 def _check_no_tables(directory: str, root: Path) -> None:
-    """The demo, which `glue init` alone makes, is not what somebody wants who has tables there.
+    """There are no tables: a user who has some does not want the demo, which `glue init` alone makes.
 
     Raises:
         UsageError: there are tables.

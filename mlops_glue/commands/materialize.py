@@ -19,9 +19,18 @@ def materialize(*, force: bool = False, as_json: bool = False, env: str | None =
     """Run the pipeline as far as the feature tables, then fill the online store for the champion."""
     root = layout.find_root()
     env = env or os.environ.get("GLUE_ENV")
-    told = None if force else _as_before(root, env)
-    if told is not None:
-        return _tell(told, as_json)
+    views = None if force else _as_before(root, env)
+    if views is None:
+        views = _materialize(root, env, force=force)
+    if as_json:
+        console.result_json({"views": views})
+    else:
+        for view, outcome in views.items():
+            console.result(f"{view}  {outcome}")
+    return 0
+
+
+def _materialize(root: Path, env: str | None, *, force: bool) -> dict[str, str]:
     from mlops_glue.adapters import dvc
     from mlops_glue.pipeline import dvc_yaml, execute
 
@@ -36,24 +45,15 @@ def materialize(*, force: bool = False, as_json: bool = False, env: str | None =
         if store is None or store.champion(config.model_name) is None:
             raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")
         views, _ = materialized(config, root, store, console.stage, force=force)
-    return _tell(views, as_json)
+    return views
 
 
 def _as_before(root: Path, env: str | None) -> dict[str, str] | None:
-    """Every view as unchanged, where nothing has changed since the last run, and the store is a file that is there.
+    """Every view as unchanged, where nothing has changed since the last run and the store is a file.
 
-    A server that holds the store may have lost it: that is looked at.
+    A server that holds the store may have lost it, so it is asked.
     """
     before = up_to_date.load(root, env)
     if before is None or len(before.required) < 2:
         return None
     return dict.fromkeys(record.read(root)["online"], "unchanged")
-
-
-def _tell(views: dict[str, str], as_json: bool) -> int:
-    if as_json:
-        console.result_json({"views": views})
-    else:
-        for view, outcome in views.items():
-            console.result(f"{view}  {outcome}")
-    return 0

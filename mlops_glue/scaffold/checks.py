@@ -33,7 +33,7 @@ def check_target(label: Table, target: str, notes: list[str]) -> None:
     if (reason := unread(values.type)) is not None and of.nulls < label.rows.num_rows:
         raise DataError(f"--target {target}: is {reason}")
     if of.distinct < 2:
-        nulls = f" beside {of.nulls:,} nulls (NA, None and the like are such)" if of.nulls and of.distinct else ""
+        nulls = f" besides {of.nulls:,} nulls (NA, None and the like)" if of.nulls and of.distinct else ""
         raise DataError(
             f"--target {target}: has {of.distinct} distinct value in {label.file.name}{nulls}; "
             "there is nothing to tell apart",

@@ -1,4 +1,4 @@
-"""What a command is told to write takes the place of nothing that the project lives on."""
+"""No output of a command replaces a file that the project needs."""
 
 from __future__ import annotations
 

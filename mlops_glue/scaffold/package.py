@@ -195,8 +195,7 @@ def deployment(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
         "mlflow": distribution("mlflow").version,
         "requirements": config.ci.requirements,
         "jobs": jobs,
-        # somebody else while it serves
-        "asks": "://" in _log_place(config),
+        "asks": "://" in _log_place(config),  # another service, while it serves
     }
 
 

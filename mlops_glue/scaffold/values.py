@@ -9,6 +9,7 @@ from typing import Any
 
 from mlops_glue.source import dotted
 
+MOST_STEPS = 1000  # expressions that one value is made of
 CALLS: dict[str, Any] = {  # what stands in for a function whose arguments are known
     "os.getcwd": lambda: "",
     "pathlib.Path.cwd": lambda: "",
@@ -54,6 +55,7 @@ class Values:
         Raises:
             Unknown: the file does not say it.
         """
+        self._steps = 0
         try:
             return self._value(node)
         except (TypeError, ValueError, IndexError, RecursionError, MemoryError):
@@ -69,6 +71,9 @@ class Values:
         return [text for text in values if isinstance(text, str)]
 
     def _value(self, node: ast.expr) -> Any:
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise Unknown
         try:
             return ast.literal_eval(node)
         except ValueError:

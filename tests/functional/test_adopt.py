@@ -198,6 +198,10 @@ def test_what_cannot_be_is_refused_and_nothing_is_made(
         ("from sklearn.svm import SVC\nSVC(random_state=3, C=1 / 0).fit(X, y)", "sklearn.svm.SVC", {}, ["C"]),
         ("a = a\nfrom sklearn.svm import SVC\nb = c\nc = b\nSVC(C=b, degree=a).fit(X, y)", "sklearn.svm.SVC", {},
          ["C", "degree"]),
+        ("import yaml\nfrom sklearn.svm import SVC\nc = yaml.safe_load(open('p'))\nc = c['a']\nSVC(C=c['n']).fit(X, y)",
+         "sklearn.svm.SVC", {}, ["C"]),
+        ("from sklearn.svm import SVC\nx0 = ['a']\n" + "".join(f"x{n + 1} = x{n} + x{n}\n" for n in range(40))
+         + "SVC(C=x40).fit(X, y)", "sklearn.svm.SVC", {}, ["C"]),
         ("# SVC().fit\n'''sklearn.svm.SVC()'''\nx.fit()", None, {}, []),
     ],
 )  # fmt: skip
