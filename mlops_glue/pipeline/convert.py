@@ -87,12 +87,9 @@ def _columns(model: Any, signature: dict[str, Any] | None, rows: pd.DataFrame) -
     lacking = next((entry["name"] for entry in listed if entry["name"] not in rows.columns), None)
     if lacking is not None:
         raise DataError(f"the rows to prove it on have no column {lacking!r}, which the signature has")
-    return [Column(entry["name"], *KINDS[entry["type"]], nullable=_is_nullable(entry)) for entry in listed]
-
-
-def _is_nullable(entry: dict[str, Any]) -> bool:
-    """Only numbers: where text was null the model was given None, and ONNX has the empty string only."""
-    return bool(entry["type"] == "double" and not entry.get("required", True))
+    # only numbers: where text was null the model was given None, and ONNX has the empty string only
+    nullable = {entry["name"] for entry in listed if entry["type"] == "double" and not entry.get("required", True)}
+    return [Column(e["name"], *KINDS[e["type"]], nullable=e["name"] in nullable) for e in listed]
 
 
 def _of_rows(model: Any, rows: pd.DataFrame) -> list[Column]:

@@ -31,6 +31,7 @@ DEFAULT = {
     "multiclass": "sklearn.ensemble.HistGradientBoostingClassifier",
     "regression": "sklearn.ensemble.HistGradientBoostingRegressor",
 }
+UPKEEP = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)  # for those who maintain the estimator
 log = logging.getLogger(__name__)
 FEW_CELLS = 500_000  # rows x columns
 MAX_VALUES, MIN_ROWS = 500, 5  # values of a category that get a column each, and rows that each needs
@@ -56,7 +57,9 @@ def train(config: Config, root: Path) -> None:
     except Exception as error:
         estimator = config.train.estimator or DEFAULT[schema.task]
         raise StageError(f"{estimator}: fit failed: {brief(error)}{project_lines(error, root)}") from error
-    for line in dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in caught if not _is_upkeep(w.category)):
+    for line in dict.fromkeys(
+        f"{w.category.__name__}: {w.message}" for w in caught if not issubclass(w.category, UPKEEP)
+    ):
         log.warning("warning: %s", line.splitlines()[0])
     model = chosen(model)
     path = root / layout.MODEL
@@ -202,10 +205,6 @@ def kind_of(model: Estimator) -> str:
         model = model.steps[-1][1]
     vote = _vote_of_one(model)
     return type(model).__name__ if vote is None else kind_of(vote.estimators_[0])
-
-
-def _is_upkeep(category: type[Warning]) -> bool:
-    return issubclass(category, FutureWarning | DeprecationWarning | PendingDeprecationWarning)
 
 
 def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
