@@ -65,23 +65,15 @@ def chosen_version(store: Store | None, root: Path, config: configs.Config, vers
     """
     chosen = version if version is not None or store is None else store.champion(config.model_name)
     if store is None or chosen is None:
-        raise UsageError(
-            f"{config.model_name} has no champion{_refused(root, config)}", hint="glue run, or glue predict --version N"
-        )
+        last = record.last_delivery(root, config)
+        refused = f": v{last['version']} was refused: {last['refused'][0]}" if last and last["refused"] else ""
+        raise UsageError(f"{config.model_name} has no champion{refused}", hint="glue run, or glue predict --version N")
     if version is not None and version not in (there := store.versions(config.model_name)):
         raise UsageError(
             f"--version {version}: {config.model_name} has none of this number",
             hint=did_you_mean("", list(map(str, there))),
         )
     return store, chosen
-
-
-def _refused(root: Path, config: configs.Config) -> str:
-    """Which version was refused last, and why."""
-    delivery = record.last_delivery(root, config)
-    if delivery is None or not delivery["refused"]:
-        return ""
-    return f": v{delivery['version']} was refused: {delivery['refused'][0]}"
 
 
 def fetch(store: Store, root: Path, config: configs.Config, version: int, scratch: Path) -> Servable:

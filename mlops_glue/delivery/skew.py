@@ -63,11 +63,10 @@ def _sample(config: Config, root: Path, features: FeatureList) -> tuple[list[_Re
     places = holdout.column(layout.ROW).take(order[tables.evenly_spaced(len(order), ROWS)])
     sample = tables.read_parquet(root / layout.JOINED).take(places)
     times = timestamps_utc(sample, config.source.timestamps, features.day_first)
-    keys = sample.select(list(dict.fromkeys([*features.keys, *features.request]))).to_pylist()
+    keys = sample.select(features.asked_by).to_pylist()
     trained = sample.select([*features.columns]).to_pylist()
-    return [_Request(feature_skew.utc(time), *rest) for time, *rest in zip(times, keys, trained, strict=True)], len(
-        order
-    )
+    requests = [_Request(feature_skew.utc(time), *rest) for time, *rest in zip(times, keys, trained, strict=True)]
+    return requests, len(order)
 
 
 def sampled_source(root: Path, path: Path, features: FeatureList, keys: list[dict[str, Any]], folder: Path) -> Path:

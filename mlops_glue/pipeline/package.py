@@ -56,7 +56,7 @@ def package(config: Config, root: Path) -> None:
         features_used = files.read_json(root / layout.FEATURE_LIST)
         files.write_json(folder / "features.json", features_used)
         listed = FeatureList.from_dict(features_used)
-        keys = [key for key in dict.fromkeys([*listed.keys, *listed.request]) if key not in names]
+        keys = [key for key in listed.asked_by if key not in names]
     raw = tables.read_parquet(root / config.rows, names + keys)
     example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
     probabilities = hasattr(model, "predict_proba")
