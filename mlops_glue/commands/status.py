@@ -13,7 +13,7 @@ from mlops_glue.delivery.record import Delivery, last_delivery
 from mlops_glue.errors import GlueError, UsageError
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.session import last_failure
-from mlops_glue.report import database
+from mlops_glue.report import facts
 from mlops_glue.suggest import did_you_mean
 
 Causes = dict[str, list[str]]  # by stage
@@ -44,7 +44,7 @@ def status(*, as_json: bool = False, env: str | None = None) -> int:
 def _champion(root: Path, config: configs.Config, delivered: Delivery | None) -> tuple[int | None, str | None]:
     """The champion, and what is wrong with the registry; of what was delivered here, without asking the registry."""
     if delivered is not None:
-        problem = database.problem(root / layout.TRACKING_DB) if config.tracking.uri is None else None
+        problem = facts.database_problem(root / layout.TRACKING_DB) if config.tracking.uri is None else None
         return delivered["champion"], problem and f"{layout.TRACKING_DB} {problem}"
     if config.tracking.uri is None and not (root / layout.DELIVERY).is_file():
         return None, None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +106,19 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def database_problem(path: Path, *, thorough: bool = False) -> str | None:
+    """What is wrong with a database, as its head or (`thorough`) all of it tells; None if nothing is."""
+    if not path.is_file():
+        return "is not there"
+    pragma = "integrity_check" if thorough else "schema_version"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+            (answer,) = database.execute(f"pragma {pragma}").fetchone()
+    except sqlite3.Error as error:
+        return f"cannot be read ({error})"
+    return f"is damaged: {answer}" if thorough and answer != "ok" else None
+
+
 def metrics(
     evaluation: Evaluation | None,
     champion: Mapping[str, float] | None = None,
@@ -131,10 +146,7 @@ def metrics(
         rows.append(
             Metric(
                 name=name,
-                value=value,
-                low=score["low"],
-                high=score["high"],
-                trivial=score["trivial"],
+                **{key: score[key] for key in ("value", "low", "high", "trivial")},
                 threshold=describe.bounds(limits[name]) if name in limits else "",
                 met=limits[name]["met"] if name in limits else None,
                 champion=(champion or {}).get(name),

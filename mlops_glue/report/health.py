@@ -22,7 +22,7 @@ from mlops_glue.errors import DataError, GlueError
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.session import at_work, last_failure
 from mlops_glue.pipeline.train import unfit_kind
-from mlops_glue.report import database
+from mlops_glue.report import facts
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -150,7 +150,7 @@ def of_last_run(root: Path, config: Config) -> Iterator[Finding]:
 
 def _registry(root: Path, config: Config) -> Iterator[Finding]:
     local = root / layout.TRACKING_DB
-    if config.tracking.uri is None and local.is_file() and (problem := database.problem(local, thorough=True)):
+    if config.tracking.uri is None and local.is_file() and (problem := facts.database_problem(local, thorough=True)):
         yield Finding("problem", f"{layout.TRACKING_DB} {problem}", f"restore {local} from a backup")
         return
     store = read_only(root, config)
@@ -219,7 +219,7 @@ def of_features(root: Path, config: Config) -> Iterator[Finding]:
     if taken is not None and file is not None and not file.exists():
         yield Finding("problem", f"the online store {file} is not there", "glue materialize")
         return
-    if file is not None and file.exists() and (problem := database.problem(file, thorough=True)) is not None:
+    if file is not None and file.exists() and (problem := facts.database_problem(file, thorough=True)) is not None:
         yield Finding("problem", f"{file} {problem}", f"rm {file}*; glue materialize")
         return
     live.check()
