@@ -170,10 +170,9 @@ def notify(options: Alerts, findings: Findings, store: Store, now: datetime) -> 
     event = due(incident, findings, now, span(options.cooldown))
     to = channels(options)
     if event is None:
-        again = (incident.event == "resolved") == (findings["verdict"] == "ok") and findings[
-            "verdict"
-        ] != "not enough data"
-        to = {name: send for name, send in to.items() if again and name in incident.missing}
+        verdict = findings["verdict"]
+        fits = verdict == "ok" if incident.event == "resolved" else verdict in wording.ALERTING
+        to = {name: send for name, send in to.items() if fits and name in incident.missing}
     results: dict[str, str | None] = {}
     if to:
         message = make_message(event or incident.event or "opened", findings, incident.since)
