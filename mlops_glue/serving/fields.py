@@ -216,7 +216,9 @@ class Field:
 
     def category(self, value: Any) -> str:
         """Any value of a category as the model knows it; empty is null."""
-        if value is None or isinstance(value, str):
+        if value is None:
+            return ""
+        if isinstance(value, str):
             return canonical_category(self.word(value), self.dtype)
         if self.dtype in ("double", "float") and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
