@@ -83,7 +83,7 @@ GOOD: dict[str, tuple[Callable[[Path], Path], list[str], str | None, str]] = {
         csv(table().assign(y=[f"{word}{' ' * (at % 2)}" for at, word in enumerate(table()["y"])])),
         [],
         "multiclass",
-        "'no', 'no ' are different classes, by blanks or case only",
+        "'no', 'no ' are written differently",
     ),
     "target 0 and 1": (csv(numbers((x_of() > 0).astype(int))), [], "binary", ""),
     "target of floats 0.0 and 1.0": (csv(numbers((x_of() > 0).astype(float))), [], "binary", ""),
