@@ -129,8 +129,8 @@ def with_features(
     """
     missing = [key for key in features.asked_by if key not in table.column_names]
     if missing:
-        said = did_you_mean(missing[0], table.column_names)
-        raise DataError(f"column {missing[0]!r} is missing ({said}): features are looked up by it")
+        suggestion = did_you_mean(missing[0], table.column_names)
+        raise DataError(f"column {missing[0]!r} is missing ({suggestion}): features are looked up by it")
     for key, kind in features.types.items():
         table = key_as_trained(table, key, kind)
     for name in features.request:
@@ -150,8 +150,8 @@ def key_as_trained(table: pa.Table, key: str, kind: str) -> pa.Table:
         try:
             values = _key_as(values, kind)
         except ValueError as error:  # Arrow's errors are such
-            said = f"holds {values.type}, and was {kind} when the model was trained"
-            raise DataError(f"column {key!r} {said}: {first_line(error, 120)}", hint=WRITE_KEYS) from None
+            difference = f"holds {values.type}, and was {kind} when the model was trained"
+            raise DataError(f"column {key!r} {difference}: {first_line(error, 120)}", hint=WRITE_KEYS) from None
     return table.set_column(table.column_names.index(key), key, values)
 
 

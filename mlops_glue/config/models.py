@@ -24,7 +24,7 @@ from mlops_glue.config.monitoring import Monitor
 from mlops_glue.config.serving import Serve
 from mlops_glue.layout import INGESTED, JOINED, TABLE
 
-ABSENT: Any = None  # for the type checker: `load` refuses a config without this section unless told otherwise
+ABSENT: Any = None  # for the type checker: `load` refuses a config without this section unless `needs` says otherwise
 
 
 class Source(Section):
