@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import os
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,30 +21,28 @@ from mlops_glue.errors import DataError
 
 NO_ENTITY = ("__dummy_id", "")  # Feast's name and value of the key of a view that has no entity
 CHUNK = 500  # keys in one query
-WRITER_WAITS_MS = 30_000  # for another writer
-READER_WAITS_MS = 200  # only while a killed writer's journal is being recovered
+WRITER_WAITS_S = 30.0  # for another writer
+READER_WAITS_S = 0.2  # only while a killed writer's journal is being recovered
 NEVER = -(1 << 63)
+
+Row = tuple[Any, ...]
 
 
 class OnlineFile:
-    """One file; safe to share between threads and across a fork.
-
-    Args:
-        path: the file. Reading never creates it.
-    """
+    """One file, which several threads may share. Reading never creates it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._local = threading.local()
+        self._reader: tuple[int, sqlite3.Connection] | None = None  # the inode of the file, and a connection to it
 
     def read(
         self,
         table: str,
         keys: Sequence[str],
         features: Sequence[str],
-        wanted: Sequence[tuple[Any, ...]],
+        wanted: Sequence[Row],
         oldest_us: int | None = None,
-    ) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    ) -> dict[Row, Row]:
         """The event time and the features of entities, by the values of their keys.
 
         Args:
@@ -56,9 +53,9 @@ class OnlineFile:
             oldest_us: rows of before this time are left out.
 
         Raises:
-            DataError: the file, the table or a column of it is not there.
+            DataError: the file, the table or a column of it does not exist.
         """
-        # without the name of its table, a column that is not there would be taken for a text
+        # without the name of its table, SQLite would take a missing column for a text
         key_columns = ", ".join(f"t.{_name(name)}" for name in keys)
         columns = ", ".join(f"t.{_name(name)}" for name in ("__event", *features))
         key = f"({', '.join('?' * len(keys))})"
@@ -76,10 +73,10 @@ class OnlineFile:
         return found
 
     def version(self) -> tuple[int, int]:
-        """Changes when somebody else has written to the file, or put another in its place.
+        """Changes when another connection has written to the file, or another file has taken its place.
 
         Raises:
-            DataError: the file is not there.
+            DataError: the file does not exist.
         """
         with self._reading() as connection:
             return self.path.stat().st_ino, connection.execute("PRAGMA data_version").fetchone()[0]
@@ -88,41 +85,38 @@ class OnlineFile:
         """Has none of these tables a row?
 
         Raises:
-            DataError: the file, or one of them, is not there.
+            DataError: the file, or one of them, does not exist.
         """
         with self._reading() as connection:
             return not any(connection.execute(f"SELECT 1 FROM {_name(table)} LIMIT 1").fetchone() for table in tables)
 
     def declare(self, table: str, keys: Sequence[str], features: dict[str, str]) -> None:
-        """Make a view's table, or take over a change of its definition; what changed is null until it is filled anew.
+        """Make a view's table, or adapt it to a changed definition; what changed is null until it is filled again.
 
         Args:
             table: of the view.
             keys: names of the join keys.
             features: name and Feast's type of each.
         """
-        self._make()
-        # SQLite makes numbers of text in a column whose type it does not know
-        types = {name: "TEXT" if kind == "STRING" else kind for name, kind in features.items()}
-        # keys have no type, so that 12 and "12" stay two
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        name = _name(table)
+        # SQLite makes numbers of text in a column whose type it does not know; keys have no type, so 12 is not "12"
+        types = {feature: "TEXT" if kind == "STRING" else kind for feature, kind in features.items()}
         columns = f"{_names(keys)}, __event INTEGER NOT NULL, __created INTEGER, PRIMARY KEY ({_names(keys)})"
-        create = f"CREATE TABLE IF NOT EXISTS {_name(table)} ({columns}) WITHOUT ROWID"
-        with self._writing() as connection:
-            connection.execute(create)
-            present = _columns(connection, table)
-            if [name for name, (_, is_key) in present.items() if is_key] != list(keys):
-                connection.execute(f"DROP TABLE {_name(table)}")
-                connection.execute(create)
-                present = _columns(connection, table)
-            for name, (kind, is_key) in present.items():
-                if not is_key and name not in ("__event", "__created") and types.get(name) != kind:
-                    connection.execute(f"ALTER TABLE {_name(table)} DROP COLUMN {_name(name)}")
-            kept = _columns(connection, table)
-            for name in types.keys() - kept.keys():
-                connection.execute(f"ALTER TABLE {_name(table)} ADD COLUMN {_name(name)} {types[name]}")
+        key_query = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
+        feature_query = "SELECT name, type FROM pragma_table_info(?) WHERE NOT pk AND name NOT IN (?, ?)"
+        with self._writing(create=True) as connection:
+            if [found for (found,) in connection.execute(key_query, [table])] != list(keys):
+                connection.execute(f"DROP TABLE IF EXISTS {name}")
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} ({columns}) WITHOUT ROWID")
+            present = set(connection.execute(feature_query, [table, "__event", "__created"]))
+            for feature, _ in present - types.items():
+                connection.execute(f"ALTER TABLE {name} DROP COLUMN {_name(feature)}")
+            for feature, kind in types.items() - present:
+                connection.execute(f"ALTER TABLE {name} ADD COLUMN {_name(feature)} {kind}")
 
-    def write(self, table: str, keys: Sequence[str], features: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> None:
-        """Write rows: all of them or, when it fails, none. An older value never replaces a newer one.
+    def write(self, table: str, keys: Sequence[str], features: Sequence[str], rows: Iterable[Row]) -> None:
+        """Write all rows or, if it fails, none. An older value never replaces a newer one.
 
         Args:
             table: of the view.
@@ -131,9 +125,8 @@ class OnlineFile:
             rows: keys, event time, time of writing or null, and features of each.
         """
         columns = [*keys, "__event", "__created", *features]
-        # a row with a null key is nobody's, and ignored
         updated = ", ".join(f"{_name(name)} = excluded.{_name(name)}" for name in columns[len(keys) :])
-        upsert = (
+        upsert = (  # it ignores a row with a null key, which belongs to nobody
             f"INSERT OR IGNORE INTO {_name(table)} ({_names(columns)}) VALUES ({', '.join('?' * len(columns))}) "
             f"ON CONFLICT ({_names(keys)}) DO UPDATE SET {updated} "
             f"WHERE (excluded.__event, ifnull(excluded.__created, {NEVER})) >= (__event, ifnull(__created, {NEVER}))"
@@ -142,20 +135,53 @@ class OnlineFile:
             connection.executemany(upsert, rows)
 
     def drop(self, table: str) -> None:
-        """Forget a view and its rows."""
-        with self._writing() as connection:
-            connection.execute(f"DROP TABLE IF EXISTS {_name(table)}")
+        """Delete a view's table, if the file exists."""
+        if self.path.exists():
+            with self._writing() as connection:
+                connection.execute(f"DROP TABLE IF EXISTS {_name(table)}")
 
     def remove(self) -> None:
-        """Remove the file."""
-        self._close()
+        """Delete the file."""
+        self._reader = None
         for suffix in ("", "-wal", "-shm"):
             Path(f"{self.path}{suffix}").unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection to the file that is at the path now; it is kept."""
+        with self._errors():
+            inode = self.path.stat().st_ino
+            reader = self._reader
+            if reader is None or reader[0] != inode:
+                # a folder that cannot be written has no writer either: then the file never changes
+                writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
+                mode = "mode=rw" if writable else "mode=ro&immutable=1"
+                reader = self._reader = inode, self._connect(mode, READER_WAITS_S)
+            yield reader[1]
+
+    @contextlib.contextmanager
+    def _writing(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
+        """One transaction, on a connection of its own."""
+        with self._errors():
+            if not create:
+                self.path.stat()
+            with contextlib.closing(self._connect("mode=rwc" if create else "mode=rw", WRITER_WAITS_S)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+
+    def _connect(self, mode: str, timeout_s: float) -> sqlite3.Connection:
+        uri = f"{self.path.absolute().as_uri()}?{mode}"
+        made = sqlite3.connect(uri, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+        made.execute("PRAGMA synchronous = NORMAL")
+        made.execute("PRAGMA cache_size = -65536")
+        return made
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            yield self._connection()
+            yield
         except FileNotFoundError as error:
             raise DataError(f"{self.path}: there is no online store", hint="glue materialize") from error
         except sqlite3.OperationalError as error:
@@ -164,74 +190,6 @@ class OnlineFile:
             raise DataError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise DataError(f"{self.path}: {error}", hint=f"rm {self.path}*; glue materialize") from error
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction."""
-        try:
-            connection = self._connection()
-            connection.execute(f"PRAGMA busy_timeout = {WRITER_WAITS_MS}")
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            finally:
-                connection.execute(f"PRAGMA busy_timeout = {READER_WAITS_MS}")
-        except FileNotFoundError as error:
-            raise DataError(f"{self.path}: there is no online store", hint="glue materialize") from error
-        except sqlite3.DatabaseError as error:
-            raise DataError(f"{self.path}: {error}") from error
-
-    def _make(self) -> None:
-        """The file, where it is not there.
-
-        Raises:
-            DataError: it is there and no database.
-        """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        waits_s = WRITER_WAITS_MS / 1000
-        try:
-            with contextlib.closing(sqlite3.connect(self.path, timeout=waits_s, isolation_level=None)) as connection:
-                if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-                    connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:  # busy, or a full disk: nothing that removing would mend
-            raise
-        except sqlite3.DatabaseError as error:
-            raise DataError(f"{self.path}: {error}", hint=f"rm {self.path}*; glue materialize") from error
-
-    def _connection(self) -> sqlite3.Connection:
-        """This thread's connection to the file that is at the path now."""
-        local, opened = self._local, (os.getpid(), self.path.stat().st_ino)
-        if getattr(local, "opened", None) != opened:
-            if getattr(local, "opened", (None,))[0] == os.getpid():
-                self._close()
-            # a parent's connection is not closed here: that would drop the parent's locks
-            local.of_parent = getattr(local, "connection", None)
-            # a folder that cannot be written has no writer either: then the file is as it is
-            writable = os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK)
-            uri = f"{self.path.absolute().as_uri()}?{'mode=rw' if writable else 'mode=ro&immutable=1'}"
-            local.connection = sqlite3.connect(uri, uri=True, timeout=READER_WAITS_MS / 1000, isolation_level=None)
-            local.connection.execute("PRAGMA synchronous = NORMAL")
-            local.connection.execute("PRAGMA cache_size = -65536")
-            local.opened = opened
-        connection: sqlite3.Connection = local.connection
-        return connection
-
-    def _close(self) -> None:
-        connection = getattr(self._local, "connection", None)
-        self._local.connection = self._local.opened = None
-        if connection is not None:
-            connection.close()
-
-
-def _columns(connection: sqlite3.Connection, table: str) -> dict[str, tuple[str, bool]]:
-    """The type of each column, and whether it is a key."""
-    rows = connection.execute("SELECT name, type, pk FROM pragma_table_info(?) ORDER BY pk", [table])
-    return {name: (kind, bool(place)) for name, kind, place in rows}
 
 
 def _name(name: str) -> str:
