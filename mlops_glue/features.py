@@ -12,8 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mlops_glue import layout, tables
-from mlops_glue.adapters.feast.joined import Joined
-from mlops_glue.adapters.feast.repository import EVENT_TIMESTAMP, Repository
+from mlops_glue.adapters.feast.repository import EVENT_TIMESTAMP, Joined, Repository
 from mlops_glue.column_types import ARROW_TYPES, cast_words, parse_column
 from mlops_glue.config import Config
 from mlops_glue.dates import infer_day_first

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from mlops_glue.adapters.feast.joined import Joined
+    from mlops_glue.adapters.feast.repository import Joined
     from mlops_glue.adapters.feast.repository import Repository
 
     Array = np.ndarray[Any, Any]

@@ -453,7 +453,7 @@ def test_an_empty_or_damaged_registry_is_an_error(tmp_path: Path) -> None:
     whole = file.read_bytes()
     for damaged in (b"", whole[:100], b"\xff" * 300, b"not a registry"):
         file.write_bytes(damaged)
-        with pytest.raises(DataError, match=r"registry\.db: the registry is .*damaged"):
+        with pytest.raises(DataError, match=r"registry\.db: the registry is empty, damaged"):
             FeatureStore(config=config(tmp_path)).list_feature_views()
 
 
@@ -471,7 +471,7 @@ def test_a_registry_of_another_version_of_feast_is_read_or_refused(tmp_path: Pat
     later = Registry.FromString(file.read_bytes())
     later.registry_schema_version = "2"
     file.write_bytes(later.SerializeToString())
-    with pytest.raises(DataError, match="the registry has layout '2', which another version of Feast wrote"):
+    with pytest.raises(DataError, match="of another version of Feast"):
         FeatureStore(config=config(tmp_path)).list_feature_views()
 
 
@@ -537,13 +537,6 @@ FILES = {  # feature_store.yaml, what glue.yaml says: the classes that glue take
         {"offline": {"type": "duckdb"}, "online": {"type": "sqlite", "path": "data/o.db"}},
         (DuckDBOfflineStore, SqliteOnlineStore, AtomicRegistryStore),
         "data/o.db",
-    ),
-    "of before": (
-        YAML.partition("version: 3\n")[2].replace("EmbeddedOnlineStore", "PackedOnlineStore")
-        + f"batch_engine: {{type: {ROOM}.engine.ArrowComputeEngine}}\n",
-        {},
-        (AsofOfflineStore, EmbeddedOnlineStore, AtomicRegistryStore),
-        "data/online.db",
     ),
 }
 

@@ -21,6 +21,7 @@ from feast.types import Int64, String
 
 from mlops_glue import features
 from mlops_glue.adapters.feast import offline
+from mlops_glue.adapters.feast.parquet_source import ParquetSource
 from mlops_glue.adapters.feast.repository import Repository
 from mlops_glue.delivery import skew
 from mlops_glue.errors import CheckFailed
@@ -106,10 +107,9 @@ def test_joined_and_served_is_what_was_known(tmp_path: Path, ttl: timedelta, lat
         known = [None if v is None else known_of(rows[v], late=late) for v in want]
         assert got["t__known_timestamp"].to_pylist() == known, seed
         until = moment(r) - r.choice([timedelta(0), US])
-        job = offline.AsofOfflineStore.pull_latest_from_table_or_query(
-            config, source, ["a", "b"], ["v"], "at", "made" if late else None, START - timedelta(days=9), until
-        )
-        stored = {(one["a"], one["b"]): one["v"] for one in job.to_arrow().to_pylist()}
+        query = offline.latest(ParquetSource.of(config, source), ["a", "b"], ["v"], START - timedelta(days=9), until)
+        with offline.database() as connection:
+            stored = {(a, b): v for a, b, v, *_ in connection.sql(query).fetchall()}
         for key in ((a, b) for a in (1, 2, 3) for b in SHOPS):
             assert stored.get(key) == expected(rows, key, until, until, timedelta(0), late=late), (seed, key)
     assert sum(value is not None for value in want) > (40 if ttl != US else 1)

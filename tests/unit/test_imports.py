@@ -21,7 +21,7 @@ ROOMS = {
     "matplotlib": {"adapters/matplotlib.py"},
     "feast": {
         f"adapters/feast/{name}.py"
-        for name in ("declared_types", "definitions", "offline", "online", "parquet_source", "registry", "repository")
+        for name in ("definitions", "offline", "online", "parquet_source", "registry", "repository")
     },
     "duckdb": {"adapters/feast/offline.py", "adapters/sql.py"},
     "psycopg": {"adapters/sql.py"},

@@ -341,13 +341,21 @@ def test_sources_that_are_refused(join: Join, tmp_path: Path) -> None:
     assert refusal(source("s3://bucket/t.parquet")) == (elsewhere, "offline_store: {type: duckdb}, or dvc pull")
 
 
-def window(store: Any, root: Path, start: float, end: float, *, keys: Any = ("id",), created: str | None = None) -> Any:
+def window(root: Path, start: float, end: float, *, keys: Any = ("id",), created: str | None = None) -> Any:
+    """The latest rows as SQL gives them, with their times."""
+    from mlops_glue.adapters.feast import offline
+    from mlops_glue.adapters.feast.parquet_source import ParquetSource
+
     times = [NOON + timedelta(hours=one) for one in (start, end)]
-    of = source(created=created or "")
-    return store.pull_latest_from_table_or_query(config(root), of, list(keys), ["x"], "at", created, *times).to_arrow()
+    found = ParquetSource.of(config(root), source(created=created or ""))
+    with offline.database() as connection:
+        got = connection.sql(offline.latest(found, [*keys], ["x"], *times)).to_arrow_table()
+    return got.append_column("at", got["event"].cast(UTC_US)).rename_columns(
+        {"k0": "id", "f0": "x"} if keys else {"f0": "x"}
+    )
 
 
-def test_the_latest_of_each_in_a_window(store: Any, tmp_path: Path) -> None:
+def test_the_latest_of_each_in_a_window(tmp_path: Path) -> None:
     """Both ends count; of one event the last written; what was written down after the end was not known."""
     write(
         tmp_path,
@@ -358,18 +366,22 @@ def test_the_latest_of_each_in_a_window(store: Any, tmp_path: Path) -> None:
             "made": at(1, 2, 2, 9, 4, 1),
         },
     )
-    assert window(store, tmp_path, 0, 3).to_pydict() == {"id": [1, 2], "x": [3, 1], "at": at(2, 1).to_pylist()}
-    assert window(store, tmp_path, 0, 3.5)["x"].to_pylist() == [3, 5]
-    assert window(store, tmp_path, 0, 1)["x"].to_pylist() == [4, 1]
-    assert window(store, tmp_path, 1.5, 2)["x"].to_pylist() == [3]
-    assert window(store, tmp_path, 3.6, 9)["x"].to_pylist() == []
-    timed = window(store, tmp_path, 0, 3.5, created="made")
-    assert timed.column_names == ["id", "x", "at", "made"] and timed["x"].to_pylist() == [3, 1]
-    assert window(store, tmp_path, 0, 4, created="made")["x"].to_pylist() == [3, 5]
-    assert window(store, tmp_path, 0, 0, created="made")["x"].to_pylist() == []
-    assert window(store, tmp_path, 0, 9, keys=())["x"].to_pylist() == [5]
+    assert window(tmp_path, 0, 3).select(["id", "x", "at"]).to_pydict() == {
+        "id": [1, 2],
+        "x": [3, 1],
+        "at": at(2, 1).to_pylist(),
+    }
+    assert window(tmp_path, 0, 3.5)["x"].to_pylist() == [3, 5]
+    assert window(tmp_path, 0, 1)["x"].to_pylist() == [4, 1]
+    assert window(tmp_path, 1.5, 2)["x"].to_pylist() == [3]
+    assert window(tmp_path, 3.6, 9)["x"].to_pylist() == []
+    timed = window(tmp_path, 0, 3.5, created="made")
+    assert timed["x"].to_pylist() == [3, 1]
+    assert window(tmp_path, 0, 4, created="made")["x"].to_pylist() == [3, 5]
+    assert window(tmp_path, 0, 0, created="made")["x"].to_pylist() == []
+    assert window(tmp_path, 0, 9, keys=())["x"].to_pylist() == [5]
     write(tmp_path, id=[1, 1, 1], x=[1, 2, 3], at=at(1, 1, 1), made=at(1, 3, 2))
-    assert window(store, tmp_path, 0, 9, created="made")["x"].to_pylist() == [2]
+    assert window(tmp_path, 0, 9, created="made")["x"].to_pylist() == [2]
 
 
 def test_all_rows_of_a_window(store: Any, tmp_path: Path) -> None:
@@ -393,12 +405,12 @@ def test_all_rows_of_a_window(store: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("created", [None, "made"])
-def test_a_window_of_nanoseconds_ends_at_its_end(store: Any, tmp_path: Path, created: str | None) -> None:
+def test_a_window_of_nanoseconds_ends_at_its_end(tmp_path: Path, created: str | None) -> None:
     """Both ends count, and nothing a nanosecond beyond."""
     first, last = pd.Timestamp(NOON).value, pd.Timestamp(NOON + timedelta(hours=1)).value
     times = pa.array([first - 1000, first, last, last + 1], pa.timestamp("ns", "UTC"))
     write(tmp_path, id=[1, 2, 3, 4], x=[1, 2, 3, 5], at=times, made=times)
-    latest = window(store, tmp_path, 0, 1, created=created)
+    latest = window(tmp_path, 0, 1, created=created)
     assert latest.select(["id", "x"]).to_pydict() == {"id": [2, 3], "x": [2, 3]}
     assert latest["at"].to_pylist() == at(0, 1).to_pylist()
 
@@ -414,11 +426,13 @@ def test_times_that_the_file_calls_otherwise(join: Join, store: Any, tmp_path: P
     assert got["x"].to_pylist() == [1, 1, 3, 3]
     assert got["v__known_timestamp"].to_pylist() == at(0, 0, 2, 2).to_pylist()
     of = [config(tmp_path), mapped, ["who"], ["value"], "When", "written down", NOON, NOON + timedelta(hours=2)]
-    latest = store.pull_latest_from_table_or_query(*of).to_arrow()
-    assert latest.column_names == ["who", "value", "When", "written down"] and latest["value"].to_pylist() == [3]
-    assert sorted(store.pull_all_from_table_or_query(*of).to_arrow()["value"].to_pylist()) == [1, 3]
+    pulled = store.pull_all_from_table_or_query(*of).to_arrow()
+    assert pulled.column_names == ["who", "value", "When", "written down"] and sorted(pulled["value"].to_pylist()) == [
+        1,
+        3,
+    ]
     with pytest.raises(DataError, match="has no column 'at'"):
-        store.pull_latest_from_table_or_query(*of[:4], "at", None, *of[6:]).to_arrow()
+        store.pull_all_from_table_or_query(*of[:4], "at", None, *of[6:]).to_arrow()
 
 
 def asked(store: Any, root: Path, frame: Any, refs: list[str], **other: Any) -> Any:
@@ -465,7 +479,7 @@ def test_a_job_of_historical_features(store: Any, tmp_path: Path) -> None:
 def test_values_are_of_the_declared_type(values: Any, declared: str, wanted: Any) -> None:
     from feast import types
 
-    from mlops_glue.adapters.feast.declared_types import arrow_type, cast
+    from mlops_glue.adapters.feast.parquet_source import arrow_type, cast
 
     kind = eval(declared, vars(types))
     got = cast(values, kind, "v:x")
@@ -480,7 +494,7 @@ def test_values_are_of_the_declared_type(values: Any, declared: str, wanted: Any
 def test_values_that_the_declared_type_does_not_have(values: Any, declared: str) -> None:
     from feast import types
 
-    from mlops_glue.adapters.feast.declared_types import cast
+    from mlops_glue.adapters.feast.parquet_source import cast
 
     column, kind = pa.array(values), getattr(types, declared)
     with pytest.raises(DataError) as refused:

@@ -3,7 +3,7 @@
 Of Feast's own stores for files, `dask` drops and mis-values rows, and `duckdb` joins before it looks for the latest,
 which grows with the square of the rows of an entity (and drops features whose names end in `_y`). Here each view is one
 `ASOF JOIN`, so that every label row comes back once, in its order, with the value that was known at its time. The
-join and the pulls of rows are overridden; the rest is Feast's.
+join and the pull of rows are overridden; the rest is Feast's.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -24,10 +25,10 @@ from feast.data_source import DataSource
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
 from feast.infra.offline_stores.offline_store import RetrievalJob
+from feast.infra.registry.base_registry import BaseRegistry
 from feast.on_demand_feature_view import OnDemandFeatureView
 
-from mlops_glue.adapters.feast.declared_types import cast
-from mlops_glue.adapters.feast.parquet_source import ParquetSource, kind_of, microseconds
+from mlops_glue.adapters.feast.parquet_source import ParquetSource, cast, kind_of, microseconds
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.suggest import did_you_mean
 
@@ -53,7 +54,7 @@ class AsofOfflineStore(DuckDBOfflineStore):
         feature_views: list[FeatureView],
         feature_refs: list[str],
         entity_df: pd.DataFrame | str | None,
-        registry: Any,
+        registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
         **_: Any,
@@ -64,36 +65,17 @@ class AsofOfflineStore(DuckDBOfflineStore):
             raise UsageError(
                 f"entity_df is {given}; this store takes a pandas frame", hint="pass the rows as a DataFrame"
             )
-        with_timestamps = config.offline_store.with_timestamps
-
-        def run() -> pa.Table:
-            return join(
-                config,
-                feature_views,
-                feature_refs,
-                entity_df,
-                full_feature_names=full_feature_names,
-                with_timestamps=with_timestamps,
-            )
-
+        run = partial(
+            join,
+            config,
+            feature_views,
+            feature_refs,
+            entity_df,
+            full_feature_names=full_feature_names,
+            with_timestamps=config.offline_store.with_timestamps,
+        )
         on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
         return ArrowJob(run, on_demand, full_feature_names)
-
-    @staticmethod
-    def pull_latest_from_table_or_query(
-        config: RepoConfig,
-        data_source: DataSource,
-        join_key_columns: list[str],
-        feature_name_columns: list[str],
-        timestamp_field: str,
-        created_timestamp_column: str | None,
-        start_date: datetime,
-        end_date: datetime,
-    ) -> RetrievalJob:
-        """The latest row of each entity in a time range, as known at its end."""
-        source = _named_as_in_files(config, data_source, timestamp_field, created_timestamp_column)
-        query = latest(source, join_key_columns, feature_name_columns, start_date, end_date)
-        return ArrowJob(lambda: _run(query, source, join_key_columns, feature_name_columns))
 
     @staticmethod
     def pull_all_from_table_or_query(
@@ -107,12 +89,25 @@ class AsofOfflineStore(DuckDBOfflineStore):
         end_date: datetime | None = None,
     ) -> RetrievalJob:
         """Every row of a time range, as known at its end. Feast's own has no such end: late rows would come early."""
-        source = _named_as_in_files(config, data_source, timestamp_field, created_timestamp_column)
+        source = ParquetSource.of(config, data_source)
+        # Feast asks for columns by the names that the files have
+        source = replace(source, mapping={}, event=timestamp_field, created=created_timestamp_column or None)
         taken = {*join_key_columns, timestamp_field, created_timestamp_column}
         # Feast asks for all columns by naming none, for a view that transforms them
         features = feature_name_columns or [name for name in source.schema.names if name not in taken]
         query = in_range(source, join_key_columns, features, start_date, end_date)
-        return ArrowJob(lambda: _run(query, source, join_key_columns, features))
+
+        def run() -> pa.Table:
+            with database() as connection:
+                table = connection.sql(query).to_arrow_table()
+            columns = {name: table[f"k{i}"] for i, name in enumerate(join_key_columns)}
+            columns |= {name: table[f"f{i}"] for i, name in enumerate(features)}
+            columns[source.event] = table["event"].cast(UTC_TIME)
+            if source.created:
+                columns[source.created] = table["created"].cast(UTC_TIME)
+            return pa.table(columns)
+
+        return ArrowJob(run)
 
 
 class ArrowJob(RetrievalJob):
@@ -170,7 +165,7 @@ def join(
     """For every row of a frame, in its order, what was known of its entities at its time.
 
     Args:
-        config: says what the paths of sources are relative to.
+        config: of the repository; paths of sources are relative to it.
         feature_views: with their projections.
         feature_refs: `view:feature`, each.
         entity_df: entities and `event_timestamp`; times without a zone are UTC. Other columns stay.
@@ -215,16 +210,7 @@ def _join_view(
     columns: dict[str, pa.Array],
     times: np.ndarray[Any, Any],
 ) -> tuple[list[pa.Array], pa.Array]:
-    """What one view has for each label row, and when that was known.
-
-    Args:
-        connection: for the query.
-        config: says what the paths of sources are relative to.
-        view: with its projection.
-        features: of the view.
-        columns: of the label rows.
-        times: of the label rows, microseconds since 1970, of shape (rows,).
-    """
+    """The features of one view for each label row, and when they were known; times are microseconds since 1970."""
     source = ParquetSource.of(config, view.batch_source, view.name)
     keys = [field.name for field in view.entity_columns if field.name != DUMMY_ENTITY_ID]
     key_map = view.projection.join_key_map
@@ -298,23 +284,6 @@ def latest(source: ParquetSource, keys: list[str], features: list[str], start: d
     )
 
 
-def _named_as_in_files(config: RepoConfig, data_source: DataSource, event: str, created: str | None) -> ParquetSource:
-    """A source whose columns Feast asks for by the names that the files have."""
-    return replace(ParquetSource.of(config, data_source), mapping={}, event=event, created=created or None)
-
-
-def _run(query: str, source: ParquetSource, keys: list[str], features: list[str]) -> pa.Table:
-    """The rows of a query under the names that the files have; times in UTC."""
-    with database() as connection:
-        table = connection.sql(query).to_arrow_table()
-    columns = {name: table[f"k{i}"] for i, name in enumerate(keys)}
-    columns |= {name: table[f"f{i}"] for i, name in enumerate(features)}
-    columns[source.event] = table["event"].cast(UTC_TIME)
-    if source.created:
-        columns[source.created] = table["created"].cast(UTC_TIME)
-    return pa.table(columns)
-
-
 @contextlib.contextmanager
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """DuckDB in memory, which spills to the temporary folder.
@@ -332,11 +301,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _timestamps_utc(frame: pd.DataFrame) -> pd.DatetimeIndex:
-    """The times of label rows.
-
-    Raises:
-        DataError: there is no column of them, or one of them is missing.
-    """
+    """The times of label rows."""
     if EVENT_TIMESTAMP not in frame.columns:
         raise DataError(f"entity_df has no column {EVENT_TIMESTAMP!r}", hint=did_you_mean(EVENT_TIMESTAMP, [*frame]))
     column = frame[EVENT_TIMESTAMP]
@@ -350,11 +315,7 @@ def _timestamps_utc(frame: pd.DataFrame) -> pd.DatetimeIndex:
 
 
 def _key(columns: dict[str, pa.Array], name: str, source: ParquetSource, key: str) -> pa.Array:
-    """The column of the label rows that a view is joined by.
-
-    Raises:
-        DataError: there is none, or it cannot equal the source's.
-    """
+    """The column of the label rows that a view is joined by; it is refused where no value could equal the source's."""
     if name not in columns:
         raise DataError(
             f"entity_df has no column {name!r}, which {source.label} is joined by", hint=did_you_mean(name, [*columns])

@@ -20,10 +20,9 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.repo_config import FeastConfigBaseModel
 from feast.type_map import NULL_TIMESTAMP_INT_VALUE
 
-from mlops_glue.adapters.feast.declared_types import cast
 from mlops_glue.adapters.feast.offline import database, latest
 from mlops_glue.adapters.feast.online_file import OnlineFile
-from mlops_glue.adapters.feast.parquet_source import EPOCH, ParquetSource, microseconds
+from mlops_glue.adapters.feast.parquet_source import EPOCH, ParquetSource, cast, microseconds
 
 BATCH_ROWS = 65_536
 # Feast's types that SQLite has too; the others are kept as protobuf

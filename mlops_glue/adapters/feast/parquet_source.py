@@ -1,4 +1,4 @@
-"""The Parquet files behind a feature view, and their rows as SQL for DuckDB."""
+"""The Parquet files behind a feature view, their rows as SQL for DuckDB, and their columns in the declared types."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from feast import RepoConfig
 from feast.data_format import ParquetFormat
 from feast.data_source import DataSource
 from feast.infra.offline_stores.file_source import FileSource
+from feast.types import Array, Bytes, FeastType, from_feast_to_pyarrow_type
 
 from mlops_glue.errors import DataError
 from mlops_glue.suggest import did_you_mean
@@ -41,12 +43,7 @@ class ParquetSource:
 
     @classmethod
     def of(cls, config: RepoConfig, source: DataSource | None, view: str = "") -> ParquetSource:
-        """Find the files.
-
-        Args:
-            config: says what relative paths start from.
-            source: of the view.
-            view: the name of the view, for messages.
+        """Find the files of a source; messages name the view.
 
         Raises:
             DataError: there is no file, it is not Parquet, or it is not on this machine.
@@ -102,7 +99,7 @@ class ParquetSource:
         """A time in SQL, in microseconds since 1970, UTC. Nanoseconds are rounded up, so that none is known early.
 
         Raises:
-            DataError: the column has no times.
+            DataError: the column holds no times.
         """
         column, kind = self._column(name), self.type_of(name)
         if pa.types.is_timestamp(kind):
@@ -150,3 +147,34 @@ def microseconds(moment: datetime) -> int:
     """A time as microseconds since 1970; without a zone it is UTC."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - EPOCH) // timedelta(microseconds=1)
+
+
+def cast(column: pa.ChunkedArray | pa.Array, declared: FeastType, label: str) -> pa.ChunkedArray | pa.Array:
+    """A column of a file in the type that a view declares for it; the label is its name in a message.
+
+    Raises:
+        DataError: it holds values that this type does not have (1.5 as Int64, text as a number).
+    """
+    wanted = arrow_type(declared)
+    if wanted is None or column.type == wanted:
+        return column
+    exact = not pa.types.is_floating(wanted) and not pa.types.is_timestamp(wanted)
+    if pa.types.is_floating(column.type) and pa.types.is_integer(wanted):
+        column = pc.if_else(pc.is_nan(column), None, column)  # how pandas writes a missing integer
+    try:
+        return column.cast(wanted, safe=exact)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"{label} is declared {declared} and the file has {column.type}: {error}") from error
+
+
+def arrow_type(declared: FeastType) -> pa.DataType | None:
+    """The Arrow type of a Feast type; None: it has none, and values stay as they are."""
+    if declared == Bytes:  # which Feast's own table lacks
+        return pa.binary()
+    if isinstance(declared, Array):
+        inner = arrow_type(declared.base_type)
+        return None if inner is None else pa.list_(inner)
+    try:
+        return from_feast_to_pyarrow_type(declared)
+    except ValueError:
+        return None

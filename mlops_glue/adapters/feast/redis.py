@@ -24,6 +24,9 @@ PARAMETERS = {"db", "username", "password", "socket_timeout", "socket_connect_ti
 STRING, INT32, INT64 = 2, 3, 4  # as Feast numbers the types of keys
 NULL_TIME = -(1 << 63)
 
+Command = tuple[bytes, ...]
+Entity = tuple[Any, ...]  # by what a row is asked, in the order of `asked_by`
+
 
 @dataclass(frozen=True)
 class Address:
@@ -91,14 +94,19 @@ class RedisReader:
         columns: list[str],
         timeout_s: float,
     ) -> None:
-        self._connections, self._width = _Connections(address, timeout_s), len(columns)
+        try:
+            import hiredis  # noqa: F401 - reported at the start, and not by the first request
+        except ImportError as error:
+            raise MissingExtra("hiredis", "redis") from error
+        self._address, self._timeout_s, self._width = address, timeout_s, len(columns)
+        self._idle: list[_Connection] = []  # each serves one request at a time, and is kept
         same_entity: dict[tuple[tuple[str, int], ...], list[FeatureView]] = {}
         for view in views:
             keys = tuple((key, asked_by.index(view.keys[key])) for key in sorted(view.keys))
             same_entity.setdefault(keys, []).append(view)
         self._hashes = [_Hash(project, dict(keys), some, columns) for keys, some in same_entity.items()]
 
-    async def read(self, entities: Sequence[tuple[Any, ...]], now_us: int) -> list[list[Any]]:
+    async def read(self, entities: Sequence[Entity], now_us: int) -> list[list[Any]]:
         """The values of each row; null where there are none, or where they are older than their view's TTL.
 
         Args:
@@ -113,7 +121,7 @@ class RedisReader:
             (kind, entity, command) for kind in self._hashes for entity in found if (command := kind.command(entity))
         ]
         if asked:
-            replies = await self._connections.ask([command for _, _, command in asked])
+            replies = await self._ask([command for _, _, command in asked])
             for reply, (kind, entity, _) in zip(replies, asked, strict=True):
                 if not isinstance(reply, list):
                     raise ToolError(f"Redis says {type(reply).__name__}")  # its words may hold a key
@@ -126,8 +134,31 @@ class RedisReader:
         Raises:
             ToolError: the server cannot be reached, or does not answer in time.
         """
-        (reply,) = await self._connections.ask([(b"DBSIZE",)])
+        (reply,) = await self._ask([(b"DBSIZE",)])
         return reply if isinstance(reply, int) else None
+
+    async def _ask(self, commands: list[Command]) -> list[Any]:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                while self._idle:
+                    try:
+                        return await self._ask_on(self._idle.pop(), commands)
+                    except ConnectionError:
+                        continue  # it was closed while it was idle
+                return await self._ask_on(await _Connection.open(self._address), commands)
+        except TimeoutError:
+            raise ToolError("Redis does not answer in time") from None
+        except OSError as error:
+            raise ToolError(f"Redis cannot be reached: {type(error).__name__}") from error
+
+    async def _ask_on(self, connection: _Connection, commands: list[Command]) -> list[Any]:
+        try:
+            replies = await connection.ask(commands)
+        except BaseException:
+            connection.close()  # another request must not get a late reply
+            raise
+        self._idle.append(connection)
+        return replies
 
 
 class _Hash:
@@ -147,8 +178,7 @@ class _Hash:
         self._head = struct.pack("<I", len(names))
         self._head += b"".join(struct.pack("<II", STRING, len(name)) + name for name in names)
         self._tail = project.encode()
-        packs = {"STRING": _pack_text, "INT32": _pack_int32, "INT64": _pack_int64}
-        self._packs = [(place, packs[views[0].types[key]]) for key, place in keys.items()]
+        self._keys = [(place, views[0].types[key]) for key, place in keys.items()]
         self._fields: list[bytes] = []
         self._views: list[tuple[int, int, list[tuple[int, int]]]] = []  # TTL in µs, place of the time, of the features
         for view in views:
@@ -159,65 +189,21 @@ class _Hash:
             self._fields.append(f"_ts:{view.of}".encode())
             self._fields += [struct.pack("<I", mmh3.hash(f"{view.of}:{name}", signed=False)) for name, _ in features]
 
-    def command(self, entity: tuple[Any, ...]) -> tuple[bytes, ...] | None:
-        """What to send for one entity; None where nobody can be known by such a key."""
-        key = self._head
-        for place, pack in self._packs:
-            value = entity[place]
-            packed = None if value is None else pack(value)
-            if packed is None:
-                return None
-            key += packed
-        return (b"HMGET", key + self._tail, *self._fields)
+    def command(self, entity: Entity) -> Command | None:
+        """What to send for one entity; None where a key is null or beyond its type, which no entity has."""
+        try:
+            key = b"".join(_packed(kind, entity[place]) for place, kind in self._keys)
+        except struct.error:
+            return None
+        return (b"HMGET", self._head + key + self._tail, *self._fields)
 
     def put(self, reply: list[bytes | None], now_us: int, out: list[Any]) -> None:
         """The values of one entity into its row."""
         for ttl_us, start, places in self._views:
-            if ttl_us and now_us - time_us(reply[start]) > ttl_us:
+            if ttl_us and now_us - _time_us(reply[start]) > ttl_us:
                 continue
             for at, place in places:
-                if data := reply[at]:
-                    out[place] = value_of(data)
-
-
-class _Connections:
-    """Connections to one server, each of one request at a time. They are made when they are needed, and kept."""
-
-    def __init__(self, address: Address, timeout_s: float) -> None:
-        try:
-            import hiredis  # noqa: F401 - reported at the start, and not by the first request
-        except ImportError as error:
-            raise MissingExtra("hiredis", "redis") from error
-        self._address, self._timeout_s = address, timeout_s
-        self._idle: list[_Connection] = []
-
-    async def ask(self, commands: list[tuple[bytes, ...]]) -> list[Any]:
-        """The replies to commands.
-
-        Raises:
-            ToolError: there are none in time.
-        """
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                while self._idle:
-                    try:
-                        return await self._ask(self._idle.pop(), commands)
-                    except ConnectionError:
-                        continue  # it was closed while it was idle
-                return await self._ask(await _Connection.open(self._address), commands)
-        except TimeoutError:
-            raise ToolError("Redis does not answer in time") from None
-        except OSError as error:
-            raise ToolError(f"Redis cannot be reached: {type(error).__name__}") from error
-
-    async def _ask(self, connection: _Connection, commands: list[tuple[bytes, ...]]) -> list[Any]:
-        try:
-            replies = await connection.ask(commands)
-        except BaseException:
-            connection.close()  # a late answer is not taken for that of another request
-            raise
-        self._idle.append(connection)
-        return replies
+                out[place] = value_of(reply[at])
 
 
 class _Connection:
@@ -233,12 +219,10 @@ class _Connection:
     async def open(cls, address: Address) -> _Connection:
         """Connect, and say who it is and which database is meant."""
         made = cls(*await asyncio.open_connection(address.host, address.port))
-        greeting: list[tuple[bytes, ...]] = []
+        greeting: list[Command] = [(b"SELECT", str(address.db).encode())] if address.db else []
         if address.password is not None:
             user = [address.username.encode()] if address.username else []
-            greeting.append((b"AUTH", *user, address.password.encode()))
-        if address.db:
-            greeting.append((b"SELECT", str(address.db).encode()))
+            greeting.insert(0, (b"AUTH", *user, address.password.encode()))
         try:
             if any(isinstance(reply, Exception) for reply in await made.ask(greeting)):
                 raise ToolError("Redis refuses the user, the password or the database")
@@ -247,12 +231,8 @@ class _Connection:
             raise
         return made
 
-    async def ask(self, commands: list[tuple[bytes, ...]]) -> list[Any]:
-        """The replies to commands.
-
-        Raises:
-            ConnectionError: the server has closed the connection.
-        """
+    async def ask(self, commands: list[Command]) -> list[Any]:
+        """The replies to commands; a connection that the server has closed raises ConnectionError."""
         self._writer.write(b"".join(map(self._pack, commands)))
         replies: list[Any] = []
         while len(replies) < len(commands):
@@ -269,25 +249,28 @@ class _Connection:
         self._writer.transport.abort()
 
 
-def _pack_text(value: Any) -> bytes:
+def _packed(kind: str, value: Any) -> bytes:
+    """A key as Feast serialises it.
+
+    Raises:
+        struct.error: it is null, or beyond its type.
+    """
+    if kind == "INT32":
+        return struct.pack("<IIi", INT32, 4, value)
+    if kind == "INT64":
+        return struct.pack("<IIq", INT64, 8, value)
+    if value is None:
+        raise struct.error
     data = str(value).encode()
     return struct.pack("<II", STRING, len(data)) + data
 
 
-def _pack_int32(value: Any) -> bytes | None:
-    return struct.pack("<IIi", INT32, 4, value) if -(1 << 31) <= value < 1 << 31 else None
-
-
-def _pack_int64(value: Any) -> bytes:
-    return struct.pack("<IIq", INT64, 8, value)
-
-
-def time_us(data: bytes | None) -> int:
+def _time_us(data: bytes | None) -> int:
     """Microseconds since 1970 of a protobuf `Timestamp`; 0 where there is none."""
     from google.protobuf.timestamp_pb2 import Timestamp
 
-    time = Timestamp.FromString(data or b"")
-    return int(time.seconds) * 1_000_000 + int(time.nanos) // 1000
+    time: int = Timestamp.FromString(data or b"").ToMicroseconds()
+    return time
 
 
 def value_of(data: bytes | None) -> Any:

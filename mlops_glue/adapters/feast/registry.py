@@ -31,22 +31,19 @@ class AtomicRegistryStore(FileRegistryStore):
 
         Raises:
             FileNotFoundError: there is none; Feast makes one then.
-            DataError: it is empty or damaged, or of a version of Feast that writes another layout.
+            DataError: it is empty, damaged, or of a version of Feast that writes another layout.
         """
         if not self.path.exists():
             raise FileNotFoundError(f"{self.path}: there is no registry; have you run feast apply?")
-        hint = f"the definitions make it anew: rm {self.path}, then glue materialize, or feast apply in its folder"
         try:
             read: Registry = Registry.FromString(self.path.read_bytes())
-        except DecodeError as error:
-            raise DataError(f"{self.path}: the registry is damaged", hint=hint) from error
-        if not read.version_id:  # which every writer sets
-            raise DataError(f"{self.path}: the registry is empty or damaged", hint=hint)
-        if read.registry_schema_version not in ("", REGISTRY_SCHEMA_VERSION):
+        except DecodeError:
+            read = Registry()
+        # every writer sets an id of the version
+        if not read.version_id or read.registry_schema_version not in ("", REGISTRY_SCHEMA_VERSION):
             raise DataError(
-                f"{self.path}: the registry has layout {read.registry_schema_version!r}, which another version of "
-                f"Feast wrote; this one has {REGISTRY_SCHEMA_VERSION!r}",
-                hint=hint,
+                f"{self.path}: the registry is empty, damaged, or of another version of Feast",
+                hint=f"the definitions make it again: rm {self.path}, then glue materialize, or feast apply there",
             )
         return read
 

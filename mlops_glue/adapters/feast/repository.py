@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
-import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -21,16 +22,33 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import telemetry
 from mlops_glue.adapters.feast import stores
-from mlops_glue.adapters.feast.joined import Joined, found_in
 from mlops_glue.errors import ConfigError, GlueError, MissingExtra, ToolError, brief
 from mlops_glue.records import FeatureView
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    import feast
+    import numpy as np
     import pyarrow as pa
+    from feast.feature_view_projection import FeatureViewProjection
 
 ROW = "glue_row"
 EVENT_TIMESTAMP = "event_timestamp"  # Feast's own name of the label rows' time
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Label rows with their features.
+
+    Attributes:
+        table: a column `view__feature` each, in the order of the label rows.
+        found: by view, whether each row found something in it; of shape (rows,).
+        at_once: whether what a row found was known at its very moment, or the store does not tell; of shape (rows,).
+    """
+
+    table: pa.Table
+    found: dict[str, np.ndarray[Any, Any]]
+    at_once: np.ndarray[Any, Any]
 
 
 class Repository:
@@ -68,7 +86,7 @@ class Repository:
         found = stores.read_stores(root, folder, online)
         if scratch is not None:
             found = stores.in_scratch(found, scratch, replay=replay)
-        self.online_file, self._embedded, self._server = found.online_file, found.embedded, found.server
+        self.online_file, self._embedded = found.online_file, found.embedded
         store = offline or found.settings.get("offline_store") or {"type": stores.OFFLINE}
         stores.check_exact(store, folder, inexact=inexact)
         self._objects = definitions.load(root, self.folder)
@@ -141,7 +159,7 @@ class Repository:
                 out.append(record(view, projection, names))
         return out, sorted(request)
 
-    def _projections(self, use: list[str] | str) -> list[Any]:
+    def _projections(self, use: list[str] | str) -> list[FeatureViewProjection]:
         """Feast's projections of what is asked for, one a view."""
         from feast.errors import FeatureServiceNotFoundException
 
@@ -198,52 +216,37 @@ class Repository:
         frame = _without_null_keys(rows, views).to_pandas()
         frame[ROW] = np.arange(len(frame))
         frame[EVENT_TIMESTAMP] -= delay
-        with _translate_errors("join"), self._importable(), self._shorter_ttl(delay, views):
+        with _translate_errors("join"), self._importable():
+            shortened = [self._view(name) for name in sorted({view.of for view in views if view.ttl_s and delay})]
+            for view in shortened:
+                view.ttl = max(view.ttl - delay, timedelta.resolution)  # 0 would be for ever
+            if shortened:
+                self._store.apply(shortened)
             job = self._store.get_historical_features(
                 entity_df=frame, features=self._asked(use), full_feature_names=True, filter_by_created_timestamp=True
             )
             got = job.to_arrow() if self.exact else pa.Table.from_pandas(job.to_df(), preserve_index=False)
-        lost = [n for v in views for f in v.features if (n := f"{v.name}__{f}") not in got.column_names]
-        if lost:
-            raise ToolError(f"the offline store lost the column {lost[0]}", hint="offline_store: {type: duckdb}")
-        order = np.argsort(got.column(ROW).to_numpy(), kind="stable")
-        if len(got) != len(frame) or (got.column(ROW).to_numpy()[order] != np.arange(len(frame))).any():
+            if shortened:
+                self.apply()
+        names = [f"{view.name}__{feature}" for view in views for feature in view.features]
+        if lost := set(names) - set(got.column_names):
+            raise ToolError(f"the offline store lost the column {min(lost)}", hint="offline_store: {type: duckdb}")
+        got = got.sort_by(ROW)
+        if got.column(ROW).to_pylist() != list(range(len(frame))):
             raise ToolError(f"the offline store gave {len(got)} rows for {len(frame)}: it loses or doubles rows")
-        if (np.diff(order) != 1).any():
-            got = got.take(pa.array(order))
         at_once = np.zeros(len(frame), bool)
         found = {}
         for view in views:
             if not view.on_demand:
-                found[view.name], known_now = found_in(view, got, frame[EVENT_TIMESTAMP].to_numpy("datetime64[us]"))
+                found[view.name], known_now = _found_in(view, got, frame[EVENT_TIMESTAMP].to_numpy("datetime64[us]"))
                 at_once |= known_now
-        names = [f"{view.name}__{feature}" for view in views for feature in view.features]
         return Joined(got.select(names), found, at_once)
 
-    def _asked(self, use: list[str] | str) -> Any:
+    def _asked(self, use: list[str] | str) -> list[str] | feast.FeatureService:
         return self._store.get_feature_service(use) if isinstance(use, str) else use
-
-    @contextlib.contextmanager
-    def _shorter_ttl(self, delay: timedelta, views: list[FeatureView]) -> Iterator[None]:
-        """Let what the views have be too old so much sooner."""
-        names = sorted({view.of for view in views if view.ttl_s}) if delay else []
-        before = [(view, view.ttl) for view in (self._view(name) for name in names)]
-
-        def apply(ttl_of: Callable[[timedelta], timedelta]) -> None:
-            for view, ttl in before:
-                view.ttl = ttl_of(ttl)
-            if before:
-                self._store.apply([view for view, _ in before])
-
-        apply(lambda ttl: max(ttl - delay, timedelta.resolution))  # 0 would be for ever
-        try:
-            yield
-        finally:
-            apply(lambda ttl: ttl)
 
     def materialize(self, views: list[str], start: datetime, end: datetime) -> None:
         """Fill the online store with the latest values of the views that happened from `start` to `end`."""
-        self._check_reachable()
         with _translate_errors("materialize"), self._importable():
             for view in map(self._view, views):
                 if self.exact and self._embedded is not None:
@@ -272,28 +275,19 @@ class Repository:
         """
         nobody = {c: _no_key(whole="INT" in v.types.get(k, "")) for v in views for k, c in v.keys.items()}
         rows = [{k: nobody.get(k) if value is None else value for k, value in key.items()} for key in keys]
-        self._check_reachable()
         try:
             got = self._store.get_online_features(features=self._asked(use), entity_rows=rows, full_feature_names=True)
         except Exception as error:
             raise _translated(error, "online store") from error
-        values, times = got.to_dict(), got.to_dict(include_event_timestamps=True)
+        values = got.to_dict()
+        times = dict(zip(got.proto.metadata.feature_names.val, got.proto.results, strict=True))
         out: list[dict[str, Any]] = [{} for _ in keys]
         for view in views:
+            oldest = now.timestamp() - view.ttl_s if view.ttl_s and not view.on_demand else -math.inf
             for name in (f"{view.name}__{feature}" for feature in view.features):
-                stamps = times.get(f"{name}__ts", [0] * len(keys))
-                for row, value, stamp in zip(out, values[name], stamps, strict=True):
-                    stale = view.ttl_s and not view.on_demand and now.timestamp() - stamp > view.ttl_s
-                    row[name] = None if stale else value
+                for row, value, at in zip(out, values[name], times[name].event_timestamps, strict=True):
+                    row[name] = value if at.seconds >= oldest else None
         return out
-
-    def _check_reachable(self) -> None:
-        """A connection is refused or late at once; Feast's clients would wait for seconds."""
-        if self._server is not None:
-            try:
-                socket.create_connection(self._server, timeout=0.2).close()
-            except OSError as error:
-                raise ToolError(f"online store at {self._server[0]}:{self._server[1]}: {brief(error)}") from None
 
     def check(self) -> None:
         """The registry can be read, and the online store answers.
@@ -301,7 +295,6 @@ class Repository:
         Raises:
             ToolError: it cannot, or does not.
         """
-        self._check_reachable()
         with _translate_errors("registry"), self._importable():
             self._store.list_all_feature_views()
 
@@ -337,10 +330,8 @@ def _translate_errors(action: str) -> Iterator[None]:
 def _translated(error: Exception, action: str) -> GlueError:
     """An exception of Feast's in one line, without what a connection string holds."""
     cause: BaseException = error
-    while cause.__cause__ is not None:
+    while cause.__cause__ is not None and not isinstance(cause, GlueError):
         cause = cause.__cause__
-    if isinstance(error, GlueError):
-        return error
     if isinstance(cause, GlueError):
         return cause
     pattern = r"(//[^/@\s:]*:)[^/@\s]+@|(password[=: '\"]+)[^\s,'\"]+"
@@ -363,3 +354,20 @@ def _without_null_keys(rows: pa.Table, views: list[FeatureView]) -> pa.Table:
             none = _no_key(whole=pa.types.is_integer(values.type))
             rows = rows.set_column(rows.column_names.index(name), name, pc.fill_null(values, none))
     return rows
+
+
+def _found_in(
+    view: FeatureView, got: pa.Table, times: np.ndarray[Any, Any]
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Which rows found something in a view, and which of them something that was known at their very moment."""
+    import numpy as np
+
+    known = f"{view.name}__known_timestamp"
+    if known not in got.column_names:  # another store does not tell: something is not null
+        found = np.logical_or.reduce([got.column(f"{view.name}__{f}").is_valid().to_numpy() for f in view.features])
+        return found, found
+    known_at = got.column(known).cast("timestamp[us]", safe=False).to_numpy().astype("datetime64[us]")
+    late = known_at > times
+    if late.any():
+        raise ToolError(f"view {view.name}: {int(late.sum())} values are of later than their label")
+    return ~np.isnat(known_at), known_at == times

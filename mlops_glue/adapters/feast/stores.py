@@ -19,7 +19,6 @@ from mlops_glue.errors import ConfigError, brief
 PACKAGE = "mlops_glue.adapters.feast"
 OFFLINE, ONLINE = f"{PACKAGE}.offline.AsofOfflineStore", f"{PACKAGE}.online.EmbeddedOnlineStore"
 REGISTRY = f"{PACKAGE}.registry.AtomicRegistryStore"
-FORMER_ONLINE = f"{PACKAGE}.online.PackedOnlineStore"  # in repositories that were written before this store
 ONLINE_PATH, REGISTRY_PATH = "data/online.db", "data/registry.db"
 INEXACT = {
     "dask": "it drops rows whose features are older than the TTL, and duplicate rows",
@@ -62,18 +61,6 @@ class Stores:
         own_keys = self.settings.get("entity_key_serialization_version", 3) != 3
         return None if self.online["type"] != "redis" or versioned or own_keys else parse_address(self.online)
 
-    @property
-    def server(self) -> tuple[str, int] | None:
-        """Host and port of an online store that is a server; None where Feast's options do not say."""
-        if self.online["type"] == "redis":
-            first = str(self.online.get("connection_string", "localhost:6379")).partition(",")[0]
-            host, _, port = first.rpartition(":")
-            host = host.rpartition("@")[2].rpartition("/")[2] or "localhost"
-            return (host, int(port)) if port.isdigit() else None
-        if self.online["type"] == "postgres":
-            return str(self.online.get("host", "localhost")), int(self.online.get("port", 5432))
-        return None
-
 
 def read_stores(root: Path, folder: str, online: dict[str, Any] | None = None) -> Stores:
     """Read `feature_store.yaml`.
@@ -97,9 +84,6 @@ def read_stores(root: Path, folder: str, online: dict[str, Any] | None = None) -
         raise ConfigError([f"{path.relative_to(root)}: cannot be read: {brief(error)}"]) from error
     options: Any = online or settings.get("online_store") or {"type": ONLINE, "path": ONLINE_PATH}
     options = {"type": options} if isinstance(options, str) else dict(options)
-    if options["type"] == FORMER_ONLINE:
-        options["type"] = ONLINE
-        settings.pop("batch_engine", None)
     return Stores(root / folder, settings.get("project", re.sub(r"\W", "_", root.name)), options, settings)
 
 
