@@ -140,7 +140,7 @@ def move(store: Store, name: str, version: int, how: str) -> None:
     if before is not None and before not in [former for former, *_ in store.champion_history(name)]:
         store.record_champion(name, before, "promote", _now())
     store.record_champion(name, version, how, _now())
-    store.set_champion(name, version)
+    store.set_alias(name, "champion", version)
     if store.get_alias(name, CHALLENGER) == version:
         store.remove_alias(name, CHALLENGER)
 

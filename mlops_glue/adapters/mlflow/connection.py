@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import layout, telemetry
 from mlops_glue.adapters.mlflow import database
 from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.errors import MissingExtra, ToolError
+
+if TYPE_CHECKING:
+    import mlflow
 
 
 def quiet() -> None:
@@ -21,6 +24,16 @@ def quiet() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+class Client:
+    """MLflow's client, whose exceptions are raised as glue's."""
+
+    def __init__(self, client: mlflow.MlflowClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return translate_errors()(getattr(self._client, name))
 
 
 class Connection:
@@ -46,29 +59,21 @@ class Connection:
         self.is_local = uri is None
         self.uri = uri or database.uri_of(root / layout.TRACKING_DB)
         file = database.file_of(self.uri)
+        name = layout.TRACKING_DB if self.is_local else str(file)
         if file is not None and create:
             lock = root / layout.STATE / "mlflow.lock" if self.is_local else file.with_name(f".{file.name}.lock")
             database.create(file, lock)
         elif file is not None and not file.is_file():  # MLflow would create it, and its folder
-            raise ToolError(f"{self._name(file)} is not there")
+            raise ToolError(f"{name} is not there")
         if self.is_local:
             database.follow_move(root)
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         quiet()  # importing mlflow sets the levels of its loggers
-        self.client = self._open(file)
-
-    def _open(self, file: Path | None) -> Any:
-        import mlflow
-
         try:
             with translate_errors():
-                return mlflow.MlflowClient(self.uri, self.uri)
+                self.client = Client(mlflow.MlflowClient(self.uri, self.uri))
         except ToolError as error:
             if file is None:
                 raise
-            name = self._name(file)
-            raise ToolError(f"{name}: {error.message}", hint=error.hint or database.remedy(file, name)) from error
-
-    def _name(self, file: Path) -> str:
-        return layout.TRACKING_DB if self.is_local else str(file)
+            raise ToolError(f"{name}: {error.message}", hint=error.hint or database.remedy(error, name)) from error

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from mlops_glue import layout
 from mlops_glue.adapters.mlflow.errors import translate_errors
+from mlops_glue.errors import causes
 
 LOCK_S = 300
 PLACE_TAG = "glue.artifacts"  # tag of an experiment whose artifacts lie in the project: its folder, as a URI
@@ -46,9 +47,7 @@ def uri_of(file: Path) -> str:
 def create(path: Path, lock: Path) -> None:
     """Create the database, whole or not at all; one that another program makes meanwhile stays.
 
-    Args:
-        path: the file.
-        lock: a file that holds off other processes of glue.
+    The lock holds off other processes of glue.
     """
     from filelock import FileLock
 
@@ -110,23 +109,9 @@ def follow_move(root: Path) -> None:
                 )
 
 
-def remedy(file: Path, name: str) -> str:
-    """What to type when MLflow cannot use a database.
-
-    Args:
-        file: the database.
-        name: its name as the user knows it.
-    """
-    without = f"mv {name} {name}.broken; glue run"
-    try:
-        with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            tables = {table for (table,) in database.execute("select name from sqlite_master")}
-            tables &= {"runs", "registered_models"}
-            used = any(database.execute(f"select 1 from {table} limit 1").fetchone() for table in tables)  # noqa: S608
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return "another program holds it: again when that has ended"
-        return f"restore {name} from a backup, or without its history: {without}"
-    if not used:  # its creation was interrupted
-        return f"it holds no run and no model; if no program is making it now: {without}"
-    return f"restore {name} from a backup, or without its history: {without}"
+def remedy(error: BaseException, name: str) -> str:
+    """What to type when MLflow cannot open a database of this name."""
+    busy = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    if any(getattr(cause, "sqlite_errorcode", None) in busy for cause in causes(error)):
+        return "another program holds it: again when that has ended"
+    return f"restore {name} from a backup, or without its history: mv {name} {name}.broken; glue run"

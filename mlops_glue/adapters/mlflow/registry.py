@@ -8,13 +8,16 @@ import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, layout
 from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.adapters.mlflow.logged_model import ModelFiles, log_model
 from mlops_glue.adapters.mlflow.runs import NOTE, RunContent, Runs
 from mlops_glue.errors import DataError, ToolError
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 BUNDLE_DIGEST = "glue.bundle_sha256"
 FINGERPRINT = "glue.fingerprint"
@@ -35,9 +38,8 @@ class Store(Runs):
         """The numbers of all versions, in order."""
         return sorted(int(found.version) for found in self._versions(model))
 
-    def _versions(self, model: str) -> list[Any]:
-        with translate_errors():
-            return list(self.client.search_model_versions(f"name = '{model}'"))
+    def _versions(self, model: str) -> list[ModelVersion]:
+        return list(self.client.search_model_versions(f"name = '{model}'"))
 
     def overview(self, model: str, most: int) -> tuple[int, list[dict[str, Any]]]:
         """Count the versions, and describe the latest `most` and those with an alias, newest first.
@@ -47,21 +49,20 @@ class Store(Runs):
             metrics and run.
         """
         found = sorted(self._versions(model), key=lambda version: -int(version.version))
-        with translate_errors():
-            aliases = self.client.get_registered_model(model).aliases if found else {}
-            aliased = set(map(str, aliases.values()))
-            shown = [v for rank, v in enumerate(found) if rank < most or str(v.version) in aliased]
-            return len(found), [
-                {
-                    "version": int(v.version),
-                    "created": datetime.fromtimestamp(v.creation_timestamp / 1e3, UTC).isoformat(timespec="seconds"),
-                    "aliases": sorted(alias for alias, version in aliases.items() if str(version) == str(v.version)),
-                    "tags": dict(v.tags),
-                    "metrics": dict(self.client.get_run(v.run_id).data.metrics) if v.run_id else {},
-                    "run": v.run_id,
-                }
-                for v in shown
-            ]
+        aliases = self.client.get_registered_model(model).aliases if found else {}
+        aliased = set(map(str, aliases.values()))
+        return len(found), [
+            {
+                "version": int(v.version),
+                "created": datetime.fromtimestamp(v.creation_timestamp / 1e3, UTC).isoformat(timespec="seconds"),
+                "aliases": sorted(alias for alias, version in aliases.items() if str(version) == str(v.version)),
+                "tags": dict(v.tags),
+                "metrics": dict(self.client.get_run(v.run_id).data.metrics) if v.run_id else {},
+                "run": v.run_id,
+            }
+            for rank, v in enumerate(found)
+            if rank < most or str(v.version) in aliased
+        ]
 
     def champion(self, model: str) -> int | None:
         """The version under the alias `champion`, or None."""
@@ -69,57 +70,43 @@ class Store(Runs):
 
     def get_alias(self, model: str, alias: str) -> int | None:
         """The version under an alias, or None."""
-        from mlflow.exceptions import MlflowException
-
-        with translate_errors():
-            try:
-                return int(self.client.get_model_version_by_alias(model, alias).version)
-            except MlflowException as error:
-                if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
-                    return None
-                raise
-
-    def set_champion(self, model: str, version: int) -> None:
-        """Move the alias `champion`."""
-        self.set_alias(model, "champion", version)
+        try:
+            return int(self.client.get_model_version_by_alias(model, alias).version)
+        except ToolError as error:
+            if getattr(error.__cause__, "error_code", None) in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+                return None
+            raise
 
     def set_alias(self, model: str, alias: str, version: int) -> None:
         """Put an alias on a version; another one loses it."""
-        with translate_errors():
-            self.client.set_registered_model_alias(model, alias, str(version))
+        self.client.set_registered_model_alias(model, alias, str(version))
 
     def remove_alias(self, model: str, alias: str) -> None:
         """Take an alias from the version that has it."""
-        with translate_errors():
-            self.client.delete_registered_model_alias(model, alias)
+        self.client.delete_registered_model_alias(model, alias)
 
     def tags(self, model: str, version: int) -> dict[str, str]:
         """The tags of a version."""
-        with translate_errors():
-            return dict(self.client.get_model_version(model, str(version)).tags)
+        return dict(self.client.get_model_version(model, str(version)).tags)
 
     def tag(self, model: str, version: int, tags: dict[str, str]) -> None:
         """Set tags of a version."""
-        with translate_errors():
-            for key, value in tags.items():
-                self.client.set_model_version_tag(model, str(version), key, value)
+        for key, value in tags.items():
+            self.client.set_model_version_tag(model, str(version), key, value)
 
     def untag(self, model: str, version: int, key: str) -> None:
         """Remove a tag of a version, if it has it."""
         if key in self.tags(model, version):
-            with translate_errors():
-                self.client.delete_model_version_tag(model, str(version), key)
+            self.client.delete_model_version_tag(model, str(version), key)
 
     def get_model_tag(self, model: str, key: str) -> str | None:
         """A tag of the registered model, which all its versions share; None if it is not set."""
-        with translate_errors():
-            value: str | None = self.client.get_registered_model(model).tags.get(key)
+        value: str | None = self.client.get_registered_model(model).tags.get(key)
         return value
 
     def set_model_tag(self, model: str, key: str, value: str) -> None:
         """Set a tag of the registered model."""
-        with translate_errors():
-            self.client.set_registered_model_tag(model, key, value)
+        self.client.set_registered_model_tag(model, key, value)
 
     def champion_history(self, model: str) -> list[tuple[int, str, str]]:
         """The versions that became champion, in order: version, how, and when."""
@@ -134,9 +121,8 @@ class Store(Runs):
 
     def metrics(self, model: str, version: int) -> dict[str, float]:
         """The metrics of a version at the time it was published."""
-        with translate_errors():
-            run = self.client.get_model_version(model, str(version)).run_id
-            return dict(self.client.get_run(run).data.metrics)
+        run = self.client.get_model_version(model, str(version)).run_id
+        return dict(self.client.get_run(run).data.metrics)
 
     def has_signature(self, model: str, version: int) -> bool:
         """Does the logged model declare its inputs and outputs?"""
@@ -147,13 +133,13 @@ class Store(Runs):
 
     def download_artifact(self, model: str, version: int, name: str, into: Path) -> Path:
         """Copy a folder of the version's run into a folder of the caller's."""
-        with translate_errors():
-            return self._download(self.client.get_model_version(model, str(version)).run_id, name, into)
+        return self._download(self.client.get_model_version(model, str(version)).run_id, name, into)
 
     def _download(self, run: str, name: str, into: Path) -> Path:
         from mlflow.artifacts import download_artifacts
 
-        return Path(download_artifacts(run_id=run, artifact_path=name, dst_path=str(into), tracking_uri=self.uri))
+        with translate_errors():
+            return Path(download_artifacts(run_id=run, artifact_path=name, dst_path=str(into), tracking_uri=self.uri))
 
     def download_bundle(self, model: str, version: int, into: Path) -> Path:
         """Copy the bundle of a version into a folder of the caller's.
@@ -162,11 +148,9 @@ class Store(Runs):
             DataError: the bundle is not the one that was registered, or the project's own store has lost it.
             ToolError: the server does not answer.
         """
-        with translate_errors():
-            found = self.client.get_model_version(model, str(version))
+        found = self.client.get_model_version(model, str(version))
         try:
-            with translate_errors():
-                bundle = self._download(found.run_id, "bundle", into)
+            bundle = self._download(found.run_id, "bundle", into)
         except ToolError as error:
             if not self.is_local:
                 raise
@@ -184,10 +168,9 @@ class Store(Runs):
         except ToolError:  # the server does not answer: whoever needs the bundle will report that
             return
         except DataError:
-            with translate_errors():
-                found = self.client.get_model_version(model, str(version))
-                if found.tags.get(BUNDLE_DIGEST) == files.digest(bundle):
-                    self.client.log_artifacts(found.run_id, str(bundle), "bundle")
+            found = self.client.get_model_version(model, str(version))
+            if found.tags.get(BUNDLE_DIGEST) == files.digest(bundle):
+                self.client.log_artifacts(found.run_id, str(bundle), "bundle")
 
     def download_model(self, model: str, version: str, into: Path) -> tuple[str, Path]:
         """Copy what `log_model` made of a registered version into a folder of the caller's.
@@ -269,13 +252,12 @@ class Store(Runs):
         if found is not None:
             return found, False
         tags = {**tags, FINGERPRINT: fingerprint}
-        with translate_errors():
-            with self.running(experiment, model, tags) as run:
-                self.client.log_artifacts(run, str(bundle), "bundle")
-            source = f"{self.client.get_run(run).info.artifact_uri}/bundle"
-            made = self._create_version(model, source, run, tags, "")
-            self.client.update_run(run, name=made)
-            return int(made.rpartition(" v")[2]), True
+        with self.running(experiment, model, tags) as run:
+            self.client.log_artifacts(run, str(bundle), "bundle")
+        source = f"{self.client.get_run(run).info.artifact_uri}/bundle"
+        made = self._create_version(model, source, run, tags, "")
+        self.client.update_run(run, name=made)
+        return int(made.rpartition(" v")[2]), True
 
     def _create_version(
         self, model: str, source: str, run: str, tags: dict[str, str], description: str, logged: str | None = None
@@ -302,23 +284,20 @@ class Store(Runs):
             The run's id.
         """
         own = {"glue.model": model, "glue.model_version": str(version)}
-        with translate_errors():
-            with self.running(experiment, f"{model} v{version} monitored", {**tags, **own}) as run:
-                self._log_metrics(run, metrics)
-                for file in artifacts:
-                    self.client.log_artifact(run, str(file))
-            self.client.set_model_version_tag(model, str(version), MONITORED, run)
-            return run
+        with self.running(experiment, f"{model} v{version} monitored", {**tags, **own}) as run:
+            self._log_metrics(run, metrics)
+            for file in artifacts:
+                self.client.log_artifact(run, str(file))
+        self.client.set_model_version_tag(model, str(version), MONITORED, run)
+        return run
 
     def add_to_description(self, model: str, version: int, line: str) -> None:
         """Add a line to the description of a version, and of its run, on MLflow's page."""
-        with translate_errors():
-            found = self.client.get_model_version(model, str(version))
-            text = with_line(found.description, line)
-            if text is not None:
-                self.client.update_model_version(model, str(version), text)
-            if not found.run_id:
-                return
+        found = self.client.get_model_version(model, str(version))
+        text = with_line(found.description, line)
+        if text is not None:
+            self.client.update_model_version(model, str(version), text)
+        if found.run_id:
             text = with_line(self.client.get_run(found.run_id).data.tags.get(NOTE), line)
             if text is not None:
                 self.client.set_tag(found.run_id, NOTE, text)

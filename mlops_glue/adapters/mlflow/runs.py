@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import layout, processes
 from mlops_glue.adapters.mlflow.connection import Connection
@@ -18,6 +18,9 @@ from mlops_glue.adapters.mlflow.database import PLACE_TAG
 from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.records import UsedTable
 from mlops_glue.secrets import SECRET, redacted
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput, RunData
 
 MAX_METRICS = 500  # of a run; MLflow takes 1,000 at a time
 MAX_PARAMS = 100  # MLflow takes as many at a time
@@ -56,8 +59,7 @@ class Runs(Connection):
         Returns:
             The run's id, and the environment variables that tell MLflow in that program where to log.
         """
-        with translate_errors():
-            run = self._create_run(experiment, tags["mlflow.source.name"][:MAX_NAME], tags)
+        run = self._create_run(experiment, tags["mlflow.source.name"][:MAX_NAME], tags)
         where = {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_REGISTRY_URI": self.uri}
         context = json.dumps({TRACKED_BY: run})  # tags of every run that the program starts
         return run, {**where, "MLFLOW_EXPERIMENT_NAME": experiment, "MLFLOW_RUN_CONTEXT": context}
@@ -69,15 +71,14 @@ class Runs(Connection):
 
         If the program logged one run itself, its parameters and metrics win over others of the same name.
         """
-        with translate_errors():
-            own = self._adopt_children(run, status)
-            self._log_params(run, _clean(params) | own.params)
-            self._log_metrics(run, metrics | own.metrics)
-            for file in artifacts:
-                self.client.log_artifact(run, str(file))
-            self.client.set_terminated(run, status)
+        own = self._adopt_children(run, status)
+        self._log_params(run, _clean(params) | own.params)
+        self._log_metrics(run, metrics | own.metrics)
+        for file in artifacts:
+            self.client.log_artifact(run, str(file))
+        self.client.set_terminated(run, status)
 
-    def _adopt_children(self, run: str, status: str) -> Any:
+    def _adopt_children(self, run: str, status: str) -> RunData:
         """Make the runs that the program started children of this one; the data of the only one at their top."""
         from mlflow.entities import RunData
 
@@ -97,29 +98,20 @@ class Runs(Connection):
         Runs that glue did not start, and those of another machine, another container or an earlier boot, are left out:
         whether their process lives cannot be known here.
         """
-        with translate_errors():
-            found = self.client.get_experiment_by_name(experiment)
-            if found is None:
-                return []
-            running = self.client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'")
+        found = self.client.get_experiment_by_name(experiment)
+        if found is None:
+            return []
+        running = self.client.search_runs([found.experiment_id], "attributes.status = 'RUNNING'")
         return [run.info.run_id for run in running if processes.has_ended(run.data.tags.get(PROCESS, ""))]
 
     def end_dead_runs(self, experiment: str) -> None:
         """Mark dead runs as KILLED: a killed process leaves its run RUNNING for ever."""
         for run in self.dead_runs(experiment):
-            with translate_errors():
-                self.client.set_terminated(run, "KILLED")
+            self.client.set_terminated(run, "KILLED")
 
     @contextlib.contextmanager
     def running(self, experiment: str, name: str, tags: dict[str, str], took_s: float = 0.0) -> Iterator[str]:
-        """A run, by its id; it becomes FAILED if the block raises.
-
-        Args:
-            experiment: its experiment.
-            name: its name on MLflow's page.
-            tags: its tags.
-            took_s: how long the work took that it stands for; its start is set back by that.
-        """
+        """A run, by its id; it becomes FAILED if the block raises. Its start is set back by `took_s`."""
         ended = int(time.time() * 1000)
         run = self._create_run(experiment, name, tags, ended - int(took_s * 1000))
         try:
@@ -142,7 +134,8 @@ class Runs(Connection):
         if self.client.get_experiment_by_name(name) is None:
             where = (self.root / layout.TRACKING_ARTIFACTS).as_uri() if self.is_local else None
             self.client.create_experiment(name, artifact_location=where, tags={PLACE_TAG: where} if where else None)
-        return str(mlflow.set_experiment(name).experiment_id)
+        with translate_errors():
+            return str(mlflow.set_experiment(name).experiment_id)
 
     def _log_content(self, run: str, content: RunContent) -> None:
         """Log everything but the metrics."""
@@ -172,7 +165,7 @@ class Runs(Connection):
         self.client.log_batch(run, metrics=made[:MAX_METRICS])
 
 
-def _dataset_input(table: UsedTable) -> Any:
+def _dataset_input(table: UsedTable) -> DatasetInput:
     """A table as MLflow shows it, made from what is known of it: no file is read."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
