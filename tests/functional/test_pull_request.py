@@ -64,7 +64,7 @@ def test_a_table_that_was_changed_here_is_not_pulled_over(
     words = ("run", "--pull", "--until", "ingest")
     for remote, code, said in (
         ("", 2, "data.remote: environment variable DVC_REMOTE_URL is empty"),
-        ("gs://nobody", 4, 'hint: pip install "mlops-glue[gcs]"'),
+        ("gs://nobody", 4, 'hint: pip install "mlops-glue[s3]", [gcs]'),
     ):
         monkeypatch.setenv("DVC_REMOTE_URL", remote)
         assert said in glue(*words, cwd=penguins, code=code).stderr

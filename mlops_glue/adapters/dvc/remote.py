@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from mlops_glue.adapters.dvc.repository import REMOTE, open_repo
 from mlops_glue.errors import GlueError, ToolError, brief
 from mlops_glue.files import atomic
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
 
 
 def has_remote(root: Path) -> bool:
@@ -71,7 +75,7 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
     with open_repo(root, remote) as repo, _remote_errors():
         from dvc.exceptions import CheckoutError
 
-        _check_remote(repo)
+        where = _check_remote(repo)
         tables = {stage.addressing: stage.outs for stage in repo.index.stages if stage.cmd is None}
         changed = {name: [str(out) for out in outs if _is_only_here(repo, out)] for name, outs in tables.items()}
         fetched = 0
@@ -84,8 +88,8 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
                 f"{missing}: neither in DVC's cache nor in its remote", hint="glue run --push, where it is"
             ) from error
         repo.stage_cache.pull(None)
-        outs = [out for table in tables.values() for out in table]
-        return _summary(repo, "pulled", fetched, "from", outs), [path for paths in changed.values() for path in paths]
+        line = f"pulled {_files(fetched)} from {where}"
+        return line, [path for paths in changed.values() for path in paths]
 
 
 def push(root: Path, remote: str | None) -> str:
@@ -97,10 +101,10 @@ def push(root: Path, remote: str | None) -> str:
     with open_repo(root, remote) as repo, _remote_errors():
         from dvc.stage.cache import RunCacheNotSupported
 
-        _check_remote(repo)
+        where = _check_remote(repo)
         with contextlib.suppress(RunCacheNotSupported):  # `dvc push --run-cache` would count it as sent each time
             repo.stage_cache.push(None)
-        return _summary(repo, "pushed", repo.push(), "to", repo.index.outs)
+        return f"pushed {_files(repo.push())} to {where}"
 
 
 def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:
@@ -133,23 +137,22 @@ def _remote_errors() -> Iterator[None]:
         raise ToolError(f"DVC's remote: {brief(error)}") from error
 
 
-def _check_remote(repo: Any) -> None:
-    if not repo.config["core"].get("remote"):
+def _check_remote(repo: Repo) -> str:
+    """The folder or URL of the default remote."""
+    name = repo.config["core"].get("remote")
+    if not name:
         raise ToolError("DVC has no remote", hint="dvc remote add --default NAME URL")
+    url: str = repo.config["remote"][name]["url"]
+    return url if "://" in url else os.path.normpath(url)
 
 
-def _is_only_here(repo: Any, out: Any) -> bool:
+def _files(count: int) -> str:
+    return f"{count:,} file{'s' * (count != 1)}"
+
+
+def _is_only_here(repo: Repo, out: Output) -> bool:
     """Was it changed, and its content is not in the cache?"""
     if not out.exists:
         return False
     now = out.get_hash()
     return now != out.hash_info and not repo.cache.local.exists(now.value)
-
-
-def _summary(repo: Any, verb: str, count: int, direction: str, outs: Iterable[Any]) -> str:
-    """How many files were moved, and how much of this project the remote holds now."""
-    url = repo.config["remote"][repo.config["core"]["remote"]]["url"]
-    where = url if "://" in url else os.path.normpath(url)
-    size = sum(out.meta.size or 0 for out in outs if out.use_cache and out.meta is not None)
-    amount = f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"
-    return f"{verb} {count:,} file{'s' * (count != 1)} {direction} {where}, where {amount} of this project are now"

@@ -14,12 +14,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue.adapters.dvc.lock import locked
 from mlops_glue.adapters.dvc.repository import open_repo
 from mlops_glue.adapters.dvc.status import dropped, reasons
 from mlops_glue.errors import GlueError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
 
 # "" before the work, "outside" before a command that runs as a subprocess; executed, restored, unchanged, failed
 Outcome = str
@@ -67,7 +71,7 @@ def reproduce(
         lock = locked(root)
         _repair_after_kill(repo)
 
-        def repro(stage: Any, **options: Any) -> Any:
+        def repro(stage: Stage, **options: Any) -> Stage | None:
             if stage.cmd is None:  # a file that DVC tracks
                 return _reproduce(stage, **options)
             name = stage.addressing
@@ -90,7 +94,7 @@ def reproduce(
             repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
 
 
-def _reproduce(stage: Any, **options: Any) -> Any:
+def _reproduce(stage: Stage, **options: Any) -> Stage | None:
     """What DVC does with a stage where it is given no `repro_fn`: run it, and write `dvc.lock`."""
     done = stage.reproduce(**options)
     if done is not None:
@@ -99,7 +103,7 @@ def _reproduce(stage: Any, **options: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _outputs_kept_on_failure(stage: Any) -> Iterator[None]:
+def _outputs_kept_on_failure(stage: Stage) -> Iterator[None]:
     """Put back the old outputs, which DVC removes first, if a stage fails before it has written anything."""
     present = [out for out in stage.outs if out.exists]
     uncached = {out: Path(out.fs_path).read_bytes() for out in present if not out.use_cache and out.isfile()}
@@ -115,7 +119,7 @@ def _outputs_kept_on_failure(stage: Any) -> Iterator[None]:
         raise
 
 
-def _repair_after_kill(repo: Any) -> None:
+def _repair_after_kill(repo: Repo) -> None:
     """Remove what a killed DVC leaves and fails on ever after.
 
     That is an empty list of its readers and writers, and a folder of the run-cache without an entry.
@@ -142,7 +146,7 @@ def _commands(in_process: Mapping[str, Callable[[], None]], executed: set[str], 
 
     original = dvc_run.cmd_run
 
-    def cmd_run(stage: Any, dry: bool = False, run_env: dict[str, str] | None = None) -> None:
+    def cmd_run(stage: Stage, dry: bool = False, run_env: dict[str, str] | None = None) -> None:
         executed.add(stage.addressing)
         # by the whole command: one that does more is DVC's to run
         run = in_process.get(stage.cmd) if isinstance(stage.cmd, str) and not dry else None

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue.adapters.dvc.changes import differences
 from mlops_glue.adapters.dvc.lock import locked
 from mlops_glue.adapters.dvc.repository import open_repo
+from mlops_glue.files import parse_yaml
+
+if TYPE_CHECKING:
+    from dvc.stage import Stage
 
 
 def status(root: Path, text: str | None = None) -> dict[str, list[str]]:
     """For each stage of the pipeline, in order, why it would run; empty if it would not.
 
-    Args:
-        root: the project folder.
-        text: the content that `dvc.yaml` is supposed to have; default its own.
+    `text` is what `dvc.yaml` is supposed to hold, by default its own content.
     """
     return pending(root, text)[0]
 
 
 def pending(root: Path, text: str | None = None) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """What would run.
-
-    Args:
-        root: the project folder.
-        text: the content that `dvc.yaml` is supposed to have; default its own.
+    """What would run with `dvc.yaml`, or with the text that it is supposed to hold.
 
     Returns:
         The reasons of each stage, as `status` gives them; and for each stage without one, the stages with a reason that
         it depends on, at any depth: it runs if what they make is different.
     """
-    texts = {root / "dvc.yaml": text} if text is not None else None
-    with open_repo(root, texts=texts) as repo, repo.lock:
+    if text is not None and not (root / "dvc.yaml").is_file():
+        return {name: ["first run"] for name in parse_yaml(text)["stages"]}, {}
+    with open_repo(root, dvc_yaml=text) as repo, repo.lock:
         from networkx import descendants  # DVC's own graph
 
         lock = locked(root)
@@ -58,7 +57,7 @@ def changed_data(root: Path) -> dict[str, str]:
         return changes
 
 
-def reasons(stage: Any, lock: dict[str, Any]) -> list[str]:
+def reasons(stage: Stage, lock: dict[str, Any]) -> list[str]:
     """Why DVC would run a stage: the files, parameters or command that changed. Empty if it would not."""
     if not any(dep.hash_info for dep in stage.deps):
         return ["first run"]  # nothing is in dvc.lock
@@ -76,7 +75,7 @@ def reasons(stage: Any, lock: dict[str, Any]) -> list[str]:
     return found
 
 
-def dropped(stage: Any, lock: dict[str, Any]) -> list[str]:
+def dropped(stage: Stage, lock: dict[str, Any]) -> list[str]:
     """The parameters that one of glue's stages has in `dvc.lock` and reads no more: they have their defaults again.
 
     DVC compares only those that `dvc.yaml` names now, and `dvc.yaml` cannot name one that is not in the file.
@@ -94,7 +93,7 @@ def dropped(stage: Any, lock: dict[str, Any]) -> list[str]:
     ]
 
 
-def _changed_params(stage: Any, path: str, changed: dict[str, Any]) -> list[str]:
+def _changed_params(stage: Stage, path: str, changed: dict[str, Any]) -> list[str]:
     """Each changed parameter of a file with its old and new value."""
     out: list[str] = []
     for dep in stage.deps:

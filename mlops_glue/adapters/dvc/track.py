@@ -6,19 +6,18 @@ import contextlib
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue.adapters.dvc.repository import open_repo, silence
 from mlops_glue.errors import MissingExtra, ToolError
 
+if TYPE_CHECKING:
+    from dvc.output import Output
+    from dvc.repo import Repo
+
 
 def init(root: Path, *, git: bool) -> None:
-    """`dvc init` with analytics and update checks off, unless it was done already.
-
-    Args:
-        root: the project folder.
-        git: is it in a git repository?
-    """
+    """`dvc init` with analytics and update checks off, unless it was done already; `git`: is it in a repository?"""
     if (root / ".dvc" / "config").is_file():
         return
     try:
@@ -53,7 +52,7 @@ def add(root: Path, path: str) -> None:
             repo.add(path)
 
 
-def _output_of(repo: Any, root: Path, path: str) -> Any:
+def _output_of(repo: Repo, root: Path, path: str) -> Output | None:
     """The output that a path is, or is in; None if there is none."""
     local = (output for output in repo.index.outs if output.protocol == "local")
     return next((output for output in local if Path(root, path).is_relative_to(output.fs_path)), None)
