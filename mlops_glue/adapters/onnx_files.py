@@ -2,134 +2,97 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlops_glue.errors import DataError
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 MAX_BYTES = 1 << 30
 MAX_NODES = 100_000
 DOMAINS = {b"", b"ai.onnx", b"ai.onnx.ml"}
+BYTES = "bytes"
+# The part of onnx.proto that is looked at: for each field its number and its type. Each may occur several times.
+MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
+    "Model": {
+        "graph": (7, "Graph"),
+        "opset_import": (8, "OperatorSet"),
+        "training_info": (20, BYTES),
+        "functions": (25, BYTES),
+    },
+    "OperatorSet": {"domain": (1, BYTES)},
+    "Graph": {"node": (1, "Node"), "initializer": (5, "Tensor"), "sparse_initializer": (15, "SparseTensor")},
+    "Node": {"attribute": (5, "Attribute"), "domain": (7, BYTES)},
+    "Attribute": {
+        "t": (5, "Tensor"),
+        "tensors": (10, "Tensor"),
+        "g": (6, "Graph"),
+        "graphs": (11, "Graph"),
+        "sparse_tensor": (22, BYTES),
+        "sparse_tensors": (23, BYTES),
+    },
+    "Tensor": {"external_data": (13, BYTES)},
+    "SparseTensor": {"values": (1, "Tensor"), "indices": (2, "Tensor")},
+}
+REFUSED = {
+    **dict.fromkeys(("training_info", "functions"), "holds functions or training steps, which glue does not write"),
+    **dict.fromkeys(("sparse_tensor", "sparse_tensors"), "holds a sparse tensor, which glue does not write"),
+    "external_data": "has external data: it would read another file",
+}
 
 
 def check_file(path: Path) -> None:
     """Refuse an ONNX file that could read other files, run code, or take all memory, before onnxruntime sees it.
 
-    It reads protobuf's wire format itself (protobuf.dev: encoding; field numbers of onnx.proto), because the package
-    `onnx` is not installed where a model is served.
+    The package `onnx` is not installed where a model is served, but protobuf comes with onnxruntime.
 
     Raises:
         DataError: it is too large, has too many nodes, or has external data, functions, or operators not of ONNX.
     """
+    from google.protobuf.message import DecodeError
+
     if (size := path.stat().st_size) > MAX_BYTES:
         raise DataError(f"{path.name}: has {size:,} bytes; the limit is {MAX_BYTES:,}")
     try:
-        nodes = _check_model(path.read_bytes())
-    except (IndexError, ValueError, RecursionError):
+        model = _model_class().FromString(path.read_bytes())
+    except DecodeError:
         raise DataError(f"{path.name}: is no ONNX file") from None
-    if nodes == 0:
+    if _checked(model, 0) == 0:
         raise DataError(f"{path.name}: is no ONNX file: it has no node")
 
 
-def _check_model(data: bytes) -> int:
-    nodes = 0
-    for number, start, end in _fields(data, 0, len(data)):
-        if number in (20, 25):  # training_info, functions
-            raise DataError("model.onnx: holds functions or training steps, which glue does not write")
-        if number == 8:  # opset_import
-            _check_domain(data, start, end, 1)
-        elif number == 7:  # graph
-            nodes = _check_graph(data, start, end, nodes)
-    return nodes
-
-
-def _check_graph(data: bytes, start: int, end: int, nodes: int) -> int:
-    for number, a, b in _fields(data, start, end):
-        if number == 1:  # node
-            nodes += 1
+def _checked(message: Message, nodes: int) -> int:
+    """How many nodes there are, up to and in this part of a model."""
+    for field, values in message.ListFields():
+        if field.name in REFUSED:
+            raise DataError(f"model.onnx: {REFUSED[field.name]}")
+        if field.name == "domain" and not DOMAINS.issuperset(values):
+            raise DataError("model.onnx: has operators that are not of ONNX")
+        if field.name == "node":
+            nodes += len(values)
             if nodes > MAX_NODES:
                 raise DataError(f"model.onnx: has more than {MAX_NODES:,} nodes")
-            _check_domain(data, a, b, 7)
-            for inner, c, d in _fields(data, a, b):
-                if inner == 5:  # attribute
-                    nodes = _check_attribute(data, c, d, nodes)
-        elif number == 5:  # initializer
-            _check_tensor(data, a, b)
-        elif number == 15:  # sparse_initializer: values, indices
-            for inner, c, d in _fields(data, a, b):
-                if inner in (1, 2):
-                    _check_tensor(data, c, d)
+        for value in values if field.message_type is not None else ():
+            nodes = _checked(value, nodes)
     return nodes
 
 
-def _check_attribute(data: bytes, start: int, end: int, nodes: int) -> int:
-    for number, a, b in _fields(data, start, end):
-        if number in (5, 10):  # t, tensors
-            _check_tensor(data, a, b)
-        elif number in (6, 11):  # g, graphs
-            nodes = _check_graph(data, a, b, nodes)
-        elif number in (22, 23):  # sparse_tensor, sparse_tensors
-            raise DataError("model.onnx: holds a sparse tensor, which glue does not write")
-    return nodes
+@cache
+def _model_class() -> type[Message]:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-
-def _check_tensor(data: bytes, start: int, end: int) -> None:
-    if any(number == 13 for number, _, _ in _fields(data, start, end)):  # external_data
-        raise DataError("model.onnx: has external data: it would read another file")
-
-
-def _check_domain(data: bytes, start: int, end: int, field: int) -> None:
-    for number, a, b in _fields(data, start, end):
-        if number == field and data[a:b] not in DOMAINS:
-            raise DataError("model.onnx: has operators that are not of ONNX")
-
-
-_TAGS = {kind: b"".join(re.escape(bytes([b])) for b in range(8, 128) if b & 7 == kind) for kind in (0, 1, 5)}
-# scalars, and the strings that trees are full of; millions of them in a forest, and nothing in them can hurt
-_SCALARS = re.compile(
-    rb"(?:[%b][\x80-\xff]{0,9}+[\x00-\x7f]|[%b].{4}|[%b].{8}|J\nBRANCH_LEQ|J\x04LEAF)++"
-    % (_TAGS[0], _TAGS[5], _TAGS[1]),
-    re.DOTALL,
-)
-
-
-def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number and place of each field that has a length; scalars are passed over.
-
-    Raises:
-        ValueError: it is no message; IndexError: it ends too early.
-    """
-    while at < end:
-        passed = _SCALARS.match(data, at, end)
-        if passed is not None:
-            at = passed.end()
-            continue
-        tag, at = _varint(data, at)
-        if tag & 7 == 2:
-            size, at = _varint(data, at)
-            if at + size > end:
-                raise ValueError
-            yield tag >> 3, at, at + size
-            at += size
-        elif tag & 7 == 0:
-            _, at = _varint(data, at)
-        elif tag & 7 in (1, 5):
-            at += 8 if tag & 7 == 1 else 4
-        else:
-            raise ValueError
-    if at != end:
-        raise ValueError
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 127) << shift
-        at += 1
-        if byte < 128:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="checked_onnx.proto", package="checked_onnx", syntax="proto2")
+    for name, fields in MESSAGES.items():
+        message = file.message_type.add(name=name)
+        for field, (number, kind) in fields.items():
+            added = message.field.add(name=field, number=number, label=kinds.LABEL_REPEATED, type=kinds.TYPE_BYTES)
+            if kind != BYTES:
+                added.type, added.type_name = kinds.TYPE_MESSAGE, f".checked_onnx.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    made: type[Message] = message_factory.GetMessageClass(pool.FindMessageTypeByName("checked_onnx.Model"))
+    return made
