@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mlops_glue.errors import MissingExtra, ToolError, brief
+from mlops_glue.files import atomic
 from mlops_glue.secrets import redacted
 
 MAX_MESSAGE = 200  # characters
@@ -17,9 +18,6 @@ MAX_MESSAGE = 200  # characters
 
 class Folder:
     """A folder, here or at a URL such as s3://bucket/place.
-
-    Args:
-        where: a path or a URL.
 
     Raises:
         MissingExtra: what the URL needs is not installed.
@@ -56,16 +54,11 @@ class Folder:
         target = f"{self._path.rstrip('/')}/{name}"
         with self._translated():
             self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
-            if not self._local:  # an object store shows only whole objects
+            if self._local:
+                with atomic(Path(target)) as temporary:
+                    shutil.copyfile(source, temporary)
+            else:  # an object store shows only whole objects
                 self._files.put_file(str(source), target)
-                return
-            folder, _, last = target.rpartition("/")
-            hidden = f"{folder}/.{last}.tmp"
-            self._files.put_file(str(source), hidden)
-            handle = os.open(hidden, os.O_RDONLY)
-            os.fsync(handle)
-            os.close(handle)
-            Path(hidden).replace(target)
 
     def files(self) -> list[tuple[str, int, float]]:
         """Name, bytes and time (seconds since 1970) of each file, hidden ones too."""
@@ -75,14 +68,15 @@ class Folder:
         start = len(self._path.rstrip("/")) + 1
         return [(name[start:], int(details["size"] or 0), _modified(details)) for name, details in found.items()]
 
-    def open(self, name: str) -> Any:
+    def open(self, name: str) -> IO[bytes]:
         """A file as a binary stream.
 
         Raises:
             ToolError: it cannot be opened.
         """
         with self._translated():
-            return self._files.open(f"{self._path.rstrip('/')}/{name}", "rb")
+            stream: IO[bytes] = self._files.open(f"{self._path.rstrip('/')}/{name}", "rb")
+            return stream
 
     def remove(self, name: str) -> None:
         """Remove a file."""

@@ -6,9 +6,7 @@ import contextlib
 import gc
 import io
 import logging
-import sys
 import warnings
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import telemetry
@@ -23,41 +21,24 @@ Expectation = dict[str, dict[str, Any]]  # its type: its arguments
 MAX_VALUES = 5  # unexpected values that are shown
 MAX_PROBLEM, MAX_ERROR = 240, 200  # characters
 SEVERITIES = ("critical", "warning", "info")
-# Great Expectations imports each of these if it is installed, for data sources other than frames. That is a quarter of
-# the time of its import, which every run with new data pays; where one is imported already, nothing changes.
-DATABASES = ("azure", "boto3", "botocore", "google.cloud", "psycopg2", "pyodbc", "pyspark", "snowflake", "sqlalchemy")
 
 
 def load() -> None:
-    """Import Great Expectations, without what it does not need for frames.
+    """Import Great Expectations.
 
     Raises:
         MissingExtra: it is not installed.
     """
     telemetry.off()
+    gc.disable()  # a fifth of the time of the import: it makes modules by the thousand, and no garbage
     try:
-        with _silenced(), _imports_blocked(*DATABASES):
+        with contextlib.redirect_stdout(io.StringIO()):
             import great_expectations  # noqa: F401
     except ImportError as error:
         raise MissingExtra("great-expectations", "validation") from error
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-
-
-@contextlib.contextmanager
-def _imports_blocked(*names: str) -> Iterator[None]:
-    """Let packages count as not installed while another is imported; those that are imported already stay.
-
-    Meanwhile garbage collection is paused: of modules by the thousand it would look through all, and find nothing.
-    """
-    blocked: dict[str, Any] = dict.fromkeys(name for name in names if name not in sys.modules)
-    sys.modules.update(blocked)  # an entry that is None makes an import fail as if there were no such package
-    gc.disable()
-    try:
-        yield
     finally:
         gc.enable()
-        for name in blocked:
-            sys.modules.pop(name, None)
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
 
 
 def validate(
@@ -131,7 +112,7 @@ def _evaluated(frame: pd.DataFrame, expectations: list[Any], name: str) -> tuple
     import great_expectations as gx
 
     try:
-        with warnings.catch_warnings(), _silenced():
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             context = gx.get_context(mode="ephemeral")
             context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
@@ -142,12 +123,6 @@ def _evaluated(frame: pd.DataFrame, expectations: list[Any], name: str) -> tuple
             return batch.validate(suite, result_format="BASIC").to_json_dict(), suite.to_json_dict()
     except Exception as error:
         raise ToolError(f"Great Expectations: {type(error).__name__}: {str(error)[:MAX_ERROR]}") from error
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 def _errors(got: dict[str, Any]) -> list[str]:

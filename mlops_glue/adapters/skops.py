@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
-import sys
 import zipfile
-from importlib.metadata import distributions
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +108,8 @@ def renumber(node: Any, ids: dict[int, int], members: dict[str, str]) -> dict[st
     """Replace the memory addresses and the member names of a skops schema by numbers, in the order of reading.
 
     Two nodes with the same address get the same number, so what is shared stays shared. The order of a set differs
-    between processes, so its parts are sorted by their content.
-
-    Args:
-        node: the schema or a part of it; it is changed.
-        ids: the number of each address so far.
-        members: the new name of each member so far.
-
-    Returns:
-        `members`.
+    between processes, so its parts are sorted by their content. The node is changed; `ids` and `members` are what was
+    replaced so far, and `members` is returned.
     """
     if isinstance(node, list):
         for part in node:
@@ -136,13 +128,7 @@ def renumber(node: Any, ids: dict[int, int], members: dict[str, str]) -> dict[st
 
 def _content(node: Any) -> str:
     """A node without its addresses, as text."""
-
-    def stripped(part: Any) -> Any:
-        if isinstance(part, list):
-            return [stripped(inner) for inner in part]
-        return {k: stripped(v) for k, v in part.items() if k != "__id__"} if isinstance(part, dict) else part
-
-    return json.dumps(stripped(node), sort_keys=True)
+    return re.sub(r'"__id__": \d+,? ?', "", json.dumps(node, sort_keys=True))
 
 
 def packages(path: Path) -> dict[str, str]:
@@ -150,12 +136,6 @@ def packages(path: Path) -> dict[str, str]:
     with zipfile.ZipFile(path) as archive:
         schema = archive.read("schema.json").decode()
     names = re.findall(r'"__module__": ("(?:[^"\\]|\\.)*")', schema)
-    modules = {json.loads(name).partition(".")[0] for name in names} - sys.stdlib_module_names
-    files = [f"\n{module}{end}," for module in modules for end in ("/__init__.py", ".py")]
-    # by the files that each has installed: `packages_distributions` of the standard library takes some seconds
-    found = {}
-    for distribution in distributions():
-        record = "\n" + (distribution.read_text("RECORD") or "")
-        if any(file in record for file in files):
-            found[distribution.name] = distribution.version
-    return dict(sorted(found.items()))
+    modules = {json.loads(name).partition(".")[0] for name in names}
+    installed = packages_distributions()
+    return {name: version(name) for name in sorted({name for module in modules for name in installed.get(module, [])})}

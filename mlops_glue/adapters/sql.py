@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,15 +28,10 @@ def query(url: str, text: str, root: Path) -> pa.Table:
         ToolError: the database does not answer, or refuses the query.
     """
     kind = url.partition("://")[0]
-    run: Callable[[str, str, Path], pa.Table] | None = {
-        "postgresql": _postgres,
-        "postgres": _postgres,
-        "duckdb": _duckdb,
-    }.get(kind)
-    if run is None:
+    if kind not in ("postgresql", "postgres", "duckdb"):
         raise DataError("is no postgresql:// or duckdb:// URL", hint="postgresql://user:password@host/database")
     try:
-        return run(url, text, root)
+        return _duckdb(url, text, root) if kind == "duckdb" else _postgres(url, text)
     except GlueError:
         raise
     except Exception as error:  # each driver has its own, and quotes the URL in some
@@ -54,7 +48,7 @@ def _reason(error: Exception) -> str:
     return f": {message[:200]}" if message else ""
 
 
-def _postgres(url: str, text: str, root: Path) -> pa.Table:
+def _postgres(url: str, text: str) -> pa.Table:
     try:
         import psycopg
     except ImportError as error:

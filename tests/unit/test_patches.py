@@ -18,10 +18,6 @@ ALLOWED = {
         "run as subprocesses (tests/integration/test_dvc.py, tests/functional/test_run.py)."
     ),
     ("adapters/dvc/reproduce.py", "dvc.repo.reproduce._reproduce"): "It is asked whether it still takes `repro_fn`.",
-    ("adapters/great_expectations.py", "sys.modules.update"): (
-        "Great Expectations is imported without the packages of databases: a quarter of its import. What is "
-        "imported already stays (tests/integration/test_expectations.py)."
-    ),
     ("adapters/feast/definitions.py", "sys.modules.update"): (
         "The modules of the project come back, after a feature repository with modules of the same names was read."
     ),
