@@ -5,23 +5,22 @@ The page begins with the verdict and its distances; Evidently draws a smaller sa
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from datetime import UTC, datetime
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from mlops_glue import files, layout, tables, telemetry
+from mlops_glue import files, layout, telemetry
 from mlops_glue.encoding import encode
 from mlops_glue.errors import MissingExtra, ToolError
 from mlops_glue.schema import Schema
@@ -37,7 +36,6 @@ MAX_COLUMNS = 60  # that Evidently draws; each takes some 100 kB
 MAX_NAMED = 8  # drifted columns in the head of a page
 MAX_ERROR = 300  # characters
 TIMEOUT_S = 300.0  # to draw a page: the alert waits for it
-JOB, DRAWN = "job.json", "evidently.html"
 
 
 class Painter:
@@ -50,25 +48,22 @@ class Painter:
     def __init__(self) -> None:
         if find_spec("evidently") is None:
             raise MissingExtra("evidently", "monitoring")
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         telemetry.off()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from mlops_glue.adapters.evidently import wait; wait()"],
+            [sys.executable, "-W", "ignore", "-c", "from mlops_glue.adapters.evidently import wait; wait()"],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._errors,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
 
     def __enter__(self) -> Painter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._errors.close()
+        with self._process:  # which closes its streams
+            pass
 
     def draw(
         self,
@@ -102,87 +97,87 @@ class Painter:
         measured = {name: column for name, column in columns.items() if column["distance"] is not None}
         ranked = sorted(measured, key=lambda name: (not measured[name]["drifted"], -measured[name].get("weight", 1.0)))
         drawn = {name: measured[name] for name in ranked[:MAX_COLUMNS]}
-        with tempfile.TemporaryDirectory() as scratch, files.atomic(page) as temporary:
-            for name, rows in (("reference", reference), ("current", current)):
-                tables.write_parquet(Path(scratch) / f"{name}.parquet", _encoded(rows, schema, drawn))
-            job = {"columns": drawn, "drift_share": (found or {}).get("threshold")}
-            files.write_json(Path(scratch) / JOB, job)
-            self._run(scratch)
-            html = (Path(scratch) / DRAWN).read_text(encoding="utf-8")
+        with files.atomic(page) as temporary:
+            job = {
+                "columns": drawn,
+                "drift_share": (found or {}).get("threshold"),
+                "reference": _encoded(reference, schema, drawn),
+                "current": _encoded(current, schema, drawn),
+            }
+            html = self._run(json.dumps(job).encode())
             temporary.write_text(_with_head(html, columns, found, about or {}), encoding="utf-8")
             return temporary.stat().st_size
 
-    def _run(self, folder: str) -> None:
-        """Let the process do the job in a folder, and end."""
+    def _run(self, job: bytes) -> str:
+        """Let the process do a job, and end; Evidently's page."""
         try:
-            self._process.communicate(folder.encode(), timeout=TIMEOUT_S)
+            html, errors = self._process.communicate(job, timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
             raise ToolError(f"Evidently did not draw the page in {TIMEOUT_S:.0f} s", hint="--no-page") from None
         if self._process.returncode != 0:
-            self._errors.seek(0)
-            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            lines = errors.decode(errors="replace").strip().splitlines()
             raise ToolError(f"Evidently could not draw the page: {lines[-1][:MAX_ERROR] if lines else 'it ended'}")
+        return html.decode()
 
 
 def wait() -> None:
-    """Import Evidently, then draw the job in the folder that the standard input names."""
+    """Import Evidently, then do the job that comes on the standard input; the page goes to the standard output."""
     gc.disable()  # a fifth of the time of the import, and the process ends soon
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.presets import DataDriftPreset
+    with contextlib.redirect_stdout(sys.stderr):
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.presets import DataDriftPreset
 
-    folder = Path(sys.stdin.read())
-    if not folder.name:  # no page is wanted
-        return
-    job = json.loads((folder / JOB).read_text(encoding="utf-8"))
-    columns = job["columns"]
-    definition = DataDefinition(
-        numerical_columns=[name for name, column in columns.items() if column["method"] == "wasserstein"],
-        categorical_columns=[name for name, column in columns.items() if column["method"] == "jensenshannon"],
-    )
-    current, reference = (
-        Dataset.from_pandas(_frame(folder / f"{name}.parquet", columns), definition)
-        for name in ("current", "reference")
-    )
-    preset = DataDriftPreset(
-        columns=list(columns),
-        num_method="wasserstein",
-        cat_method="jensenshannon",
-        per_column_threshold={name: column["threshold"] for name, column in columns.items()},
-        **({"drift_share": job["drift_share"]} if job["drift_share"] is not None else {}),
-    )
-    html = Report([preset]).run(current, reference).get_html_str(as_iframe=False)
-    (folder / DRAWN).write_text(html, encoding="utf-8")
+        text = sys.stdin.read()
+        if not text:  # no page is wanted
+            return
+        job = json.loads(text)
+        columns = job["columns"]
+        definition = DataDefinition(
+            numerical_columns=[name for name, column in columns.items() if column["method"] == "wasserstein"],
+            categorical_columns=[name for name, column in columns.items() if column["method"] == "jensenshannon"],
+        )
+        preset = DataDriftPreset(
+            columns=list(columns),
+            num_method="wasserstein",
+            cat_method="jensenshannon",
+            per_column_threshold={name: column["threshold"] for name, column in columns.items()},
+            **({"drift_share": job["drift_share"]} if job["drift_share"] is not None else {}),
+        )
+        current, reference = (
+            Dataset.from_pandas(_frame(job[part], columns), definition) for part in ("current", "reference")
+        )
+        html = Report([preset]).run(current, reference).get_html_str(as_iframe=False)
+    sys.stdout.buffer.write(html.encode())
 
 
-def _encoded(rows: pa.Table, schema: Schema, columns: dict[str, dict[str, Any]]) -> pa.Table:
+def _encoded(rows: pa.Table, schema: Schema, columns: dict[str, dict[str, Any]]) -> dict[str, list[Any]]:
     """The columns to draw, as the model takes them.
 
-    Numbers are float64, within the range of the reference as in the distance: the moments of a float32 of 1e38, which
-    one request may hold, are beyond float32.
+    Numbers are within the range of the reference as in the distance: the moments of a float32 of 1e38, which one
+    request may hold, are beyond float32.
     """
     used = [column for column in schema.columns if any(name in columns for name in column.inputs)]
     encoded = encode(rows, Schema(schema.task, schema.target, used))
     if "prediction" in columns:
         encoded["prediction"] = rows.column("prediction").to_numpy()
-    made = {}
+    made: dict[str, list[Any]] = {}
     for name, column in columns.items():
         values = encoded[name]
         if column["method"] == "wasserstein":
             values = values.astype(float)
-            made[name] = pa.array(np.clip(values, *column["range"]) if column.get("range") else values)
+            made[name] = (np.clip(values, *column["range"]) if column.get("range") else values).tolist()
         else:
-            made[name] = pa.array(["" if value is None or value != value else str(value) for value in values])
-    return pa.table(made)
+            made[name] = [None if value is None or value != value else str(value) for value in values]
+    return made
 
 
-def _frame(path: Path, columns: dict[str, dict[str, Any]]) -> pd.DataFrame:
+def _frame(rows: dict[str, list[Any]], columns: dict[str, dict[str, Any]]) -> pd.DataFrame:
     """The rows of a job as Evidently takes them: a null is no category of its own."""
     import pandas as pd
 
-    frame = pd.read_parquet(path)
-    for name in (name for name, column in columns.items() if column["method"] == "jensenshannon"):
-        frame[name] = frame[name].astype(object).where(frame[name] != "", np.nan)
-    return frame
+    kinds = {name: float if column["method"] == "wasserstein" else object for name, column in columns.items()}
+    nulls = {name: [np.nan if value is None else value for value in values] for name, values in rows.items()}
+    return pd.DataFrame(nulls).astype(kinds)
 
 
 def _with_head(
