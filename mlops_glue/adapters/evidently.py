@@ -75,20 +75,17 @@ class Painter:
         found: dict[str, Any] | None = None,
         about: dict[str, str] | None = None,
     ) -> int:
-        """Draw the page; both samples hold raw rows.
+        """Draw the page of two samples of raw rows; its size in bytes.
 
         Args:
             page: where it goes.
-            reference: rows of the reference, with its predictions.
+            reference: with predictions.
             current: rows of the window.
             schema: of the version.
             columns: by encoded column, and `prediction`: method, distance, threshold, drifted; what is known of their
                 nulls, ranges and unseen values.
             found: verdict, rows, drift_share (of the weight), threshold, and performance, if that is known.
             about: title, window and back, a relative address; any may be left out.
-
-        Returns:
-            The size of the page in bytes.
 
         Raises:
             DataError: a sample lacks a column of the schema.

@@ -68,10 +68,8 @@ def _nearest_folder(root: Path) -> Path:
 def ignored(root: Path, paths: list[str]) -> dict[str, tuple[str, str]]:
     """Which paths of a folder git would leave out of a commit; neither the paths nor the folder need exist.
 
-    If the folder would get a repository of its own, the answer is that repository's.
-
-    Returns:
-        By path: the line of the ignore file that decides, like `.gitignore:3`, and its rule.
+    If the folder would get a repository of its own, the answer is that repository's. For each path it has the line of the
+    ignore file that decides, like `.gitignore:3`, and its rule.
 
     Raises:
         ToolError: git fails.
@@ -134,11 +132,9 @@ def is_modified(root: Path, path: str) -> bool:
 
 
 def changed_files(root: Path, paths: Iterable[str]) -> set[str]:
-    """The files that differ from the last commit.
+    """The files that differ from the last commit, untracked ones only among `paths`.
 
-    Args:
-        root: the folder. Files in it are named from there, others from the top of the repository.
-        paths: the untracked files to report too.
+    Files in the folder are named from there, others from the top of the repository.
     """
     words = ("ls-files", "--others", "--exclude-standard", "-z", "--", *paths)  # without paths it would list all
     new = (_git(root, *words) if words[-1] != "--" else None) or ""
@@ -167,16 +163,9 @@ def untrack(root: Path) -> None:
 
 
 def merge_file(ours: bytes, base: bytes, theirs: bytes, labels: tuple[str, str, str]) -> tuple[bytes, bool]:
-    """Merge three texts as `git merge` does; this needs no repository.
+    """Merge three texts as `git merge` does, without a repository; the merged text, and whether it holds conflicts.
 
-    Args:
-        ours: the text as it is.
-        base: what both others come from.
-        theirs: the text to bring in.
-        labels: the name of each of the three in the marks of a conflict.
-
-    Returns:
-        The merged text, and whether it holds conflicts.
+    The labels name the three in the marks of a conflict.
 
     Raises:
         ToolError: git is not installed, or the contents are not text.

@@ -44,13 +44,13 @@ def load() -> None:
 def validate(
     frame: pd.DataFrame, expectations: list[Expectation], name: str, where: str = "expectations"
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
-    """Hold a frame against expectations.
+    """Check a frame against expectations, whose arguments may hold a `severity`: critical (default), warning or info.
 
     Args:
         frame: the rows.
-        expectations: their arguments may hold a `severity`: critical (default), warning or info.
+        expectations: in the order of the records.
         name: the table's name.
-        where: what the list is called where one of them is wrong.
+        where: what the list is called in an error.
 
     Returns:
         One record for each expectation in the order given (expectation, kwargs, severity, ran, success, observed), and

@@ -16,12 +16,9 @@ STATEMENT_S = 600
 
 
 def query(url: str, text: str, root: Path) -> pa.Table:
-    """The rows of a query; nothing is written.
+    """The rows of a query; nothing is written. A file is relative to `root`.
 
-    Args:
-        url: postgresql://user:password@host/database, or duckdb:///file. It is in no message, because it holds secrets.
-        text: the SQL.
-        root: what a file is relative to.
+    The URL, postgresql://user:password@host/database or duckdb:///file, is in no message, because it holds secrets.
 
     Raises:
         DataError: the URL is of another kind, or its file does not exist.

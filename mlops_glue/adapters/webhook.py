@@ -13,13 +13,7 @@ ANSWER_S = 5.0  # for one answer
 
 
 def send(url: str, body: bytes, message: str, secret: str | None) -> None:
-    """POST a message, as JSON; a user in the URL is sent as basic authentication.
-
-    Args:
-        url: begins with http:// or https://.
-        body: the message.
-        message: its id.
-        secret: signs it; None: it is not signed.
+    """POST a message, as JSON; a user in the URL is sent as basic authentication. With a secret it is signed.
 
     Raises:
         ToolError: it was not taken. The error never holds the URL, which may be a secret.

@@ -29,12 +29,8 @@ def has_remote(root: Path) -> bool:
 def name_remote(root: Path, url: str, *, here_alone: bool) -> None:
     """Write a remote into DVC's own config, so that a bare `dvc pull` finds it; every other setting stays.
 
-    It becomes the default remote unless the project has another.
-
-    Args:
-        root: the project folder.
-        url: a URL, or a folder, relative to the project's.
-        here_alone: in `.dvc/config.local`, which git ignores.
+    It becomes the default remote unless the project has another. A folder is relative to the project. `here_alone`
+    writes to `.dvc/config.local`, which git ignores.
     """
     from configobj import ConfigObj, ConfigObjError  # what DVC reads and writes its config with
 
@@ -66,8 +62,7 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
     """Bring every table that DVC tracks and no stage makes from the remote, and the run-cache.
 
     Returns:
-        A line for people about what came; and the tables that were not touched, because they were changed here and
-        their content is in no cache.
+        A line for people; and the tables that were left as they are, because their changed content is in no cache.
 
     Raises:
         ToolError: there is no remote, it does not answer, or it lacks a table.

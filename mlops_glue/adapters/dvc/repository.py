@@ -30,14 +30,10 @@ def silence() -> None:
 
 @contextlib.contextmanager
 def open_repo(root: Path, remote: str | None = None, dvc_yaml: str | None = None) -> Iterator[Repo]:
-    """DVC's `Repo` of a project; the working folder is in it, and what DVC prints is dropped.
+    """DVC's `Repo` of a project, with the working folder in it; what DVC prints is dropped.
 
-    It is a new one for each operation, because its caches are never read again.
-
-    Args:
-        root: the project folder.
-        remote: the default remote, a URL or a folder; default what `.dvc/config` says.
-        dvc_yaml: the text that DVC is to see in the project's `dvc.yaml`.
+    Each operation opens a new one, because DVC never reads its caches again. `remote` (a URL or a folder) takes the
+    place of the default one in DVC's config, and `dvc_yaml` that of the project's file.
 
     Raises:
         MissingExtra: DVC is not installed.

@@ -58,9 +58,9 @@ def reproduce(
         in_process: by command, what runs a stage in this process. Every other command is run as a subprocess.
         event: called before and after each stage.
         until: stop after this stage.
-        force: run even what is unchanged.
+        force: run unchanged stages too.
         pull: bring results that the run-cache knows from the remote, instead of making them again.
-        remote: the remote, if not the one of DVC's own config.
+        remote: takes the place of the one in DVC's own config.
 
     Raises:
         GlueError: a stage that ran in this process raised it.

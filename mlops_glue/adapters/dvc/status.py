@@ -26,8 +26,8 @@ def pending(root: Path, text: str | None = None) -> tuple[dict[str, list[str]], 
     """What would run with `dvc.yaml`, or with the text that it is supposed to hold.
 
     Returns:
-        The reasons of each stage, as `status` gives them; and for each stage without one, the stages with a reason that
-        it depends on, at any depth: it runs if what they make is different.
+        The reasons of each stage; and for each stage without one, the stages with a reason that it depends on, at any
+        depth: it runs if their outputs change.
     """
     if text is not None and not (root / "dvc.yaml").is_file():
         return {name: ["first run"] for name in parse_yaml(text)["stages"]}, {}

@@ -34,11 +34,7 @@ KINDS = {
 def load(root: Path, folder: Path) -> list[Any]:
     """Import a repository's Python files; what they define: entities, sources, views and services.
 
-    The project's modules are not left in `sys.modules`, and none that has the name of one of these is taken for it.
-
-    Args:
-        root: the project.
-        folder: of the repository.
+    The project's modules are not left in `sys.modules`, and no module there that has the name of one of these is used.
 
     Raises:
         StageError: a file does not import.
@@ -104,15 +100,7 @@ def is_local(definition: Any) -> bool:
 def view_record(
     store: FeatureStore, root: Path, view: Any, projection: Any, features: list[str], *, on_demand: bool = False
 ) -> FeatureView:
-    """What glue needs to know of a view.
-
-    Args:
-        store: that has it.
-        root: the project.
-        view: of any of Feast's kinds.
-        projection: the name and the keys under which it is used.
-        features: those in use.
-        on_demand: it is computed from the request and other views.
+    """What glue needs to know of a view of any of Feast's kinds, as a projection renames it.
 
     Raises:
         ConfigError: a feature is of a type that no model takes.

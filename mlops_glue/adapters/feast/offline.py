@@ -170,11 +170,11 @@ def join(
         feature_refs: `view:feature`, each.
         entity_df: entities and `event_timestamp`; times without a zone are UTC. Other columns stay.
         full_feature_names: call columns `view__feature`.
-        with_timestamps: add `<view>__known_timestamp`, the later of when the value found happened and was written down.
+        with_timestamps: add `<view>__known_timestamp`, the later of when the value happened and was written down.
 
     Returns:
         The frame's columns, its times as UTC, and the features in the types that their views declare. Null: the entity
-        is unknown at that time, or its latest row is older than the view's TTL (just as old is not).
+        is unknown at that time, or its latest row is older than the view's TTL (a row of exactly that age is not).
 
     Raises:
         DataError: a column, a type or a time cannot be what it should; a source file is missing.

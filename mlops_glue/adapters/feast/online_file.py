@@ -43,14 +43,7 @@ class OnlineFile:
         wanted: Sequence[Row],
         oldest_us: int | None = None,
     ) -> dict[Row, Row]:
-        """The event time and the features of entities, by the values of their keys.
-
-        Args:
-            table: of the view.
-            keys: names of the join keys.
-            features: names.
-            wanted: the values of the keys of each entity.
-            oldest_us: rows of before this time are left out.
+        """The event time and the features of entities, by the values of their keys; rows of before `oldest_us` are left out.
 
         Raises:
             DataError: the file, the table or a column of it does not exist.
@@ -93,10 +86,7 @@ class OnlineFile:
     def declare(self, table: str, keys: Sequence[str], features: dict[str, str]) -> None:
         """Make a view's table, or adapt it to a changed definition; what changed is null until it is filled again.
 
-        Args:
-            table: of the view.
-            keys: names of the join keys.
-            features: name and Feast's type of each.
+        `features` holds Feast's type of each.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         name = _name(table)
@@ -118,11 +108,7 @@ class OnlineFile:
     def write(self, table: str, keys: Sequence[str], features: Sequence[str], rows: Iterable[Row]) -> None:
         """Write all rows or, if it fails, none. An older value never replaces a newer one.
 
-        Args:
-            table: of the view.
-            keys: names of the join keys.
-            features: names.
-            rows: keys, event time, time of writing or null, and features of each.
+        A row has its keys, its event time, the time of writing or null, and its features.
         """
         columns = [*keys, "__event", "__created", *features]
         updated = ", ".join(f"{_name(name)} = excluded.{_name(name)}" for name in columns[len(keys) :])

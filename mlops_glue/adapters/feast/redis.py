@@ -40,11 +40,7 @@ class Address:
 
 
 def parse_address(store: dict[str, Any]) -> Address | None:
-    """Where Feast's own options say that Redis is; None for what only Feast's client reads: clusters, sentinels, TLS.
-
-    Args:
-        store: the options of the online store.
-    """
+    """Where Feast's options of the online store say that Redis is; None for clusters, sentinels and TLS."""
     if store.get("redis_type", "redis") != "redis" or store.get("client", "redis") != "redis":
         return None
     first, *rest = str(store.get("connection_string", "localhost:6379")).split(",")
@@ -58,12 +54,7 @@ def parse_address(store: dict[str, Any]) -> Address | None:
 
 
 def can_read(view: FeatureView, columns: dict[str, str]) -> bool:
-    """Are the keys of this view of a type that is read here?
-
-    Args:
-        view: with Feast's types of its keys.
-        columns: Arrow's types of the columns of the label rows.
-    """
+    """Are the keys of this view of a type that is read here? `columns` has Arrow's types of the label rows' columns."""
 
     def is_plain(key: str, column: str) -> bool:
         arrow = columns.get(column, "")
@@ -78,9 +69,9 @@ class RedisReader:
 
     Args:
         address: of the server.
-        project: Feast's name of it.
+        project: its name in Feast.
         views: of the model.
-        asked_by: the names of what `read` is given, in their order.
+        asked_by: the columns of the entities that `read` takes, in their order.
         columns: the reference `view:feature` of each value that `read` gives, in their order.
         timeout_s: how long the server may take.
     """
@@ -107,11 +98,7 @@ class RedisReader:
         self._hashes = [_Hash(project, dict(keys), some, columns) for keys, some in same_entity.items()]
 
     async def read(self, entities: Sequence[Entity], now_us: int) -> list[list[Any]]:
-        """The values of each row; null where there are none, or where they are older than their view's TTL.
-
-        Args:
-            entities: of each row, what it is asked by.
-            now_us: the time.
+        """The values of each entity; null where there are none, or where they are older than their view's TTL.
 
         Raises:
             ToolError: the server cannot be reached, or does not answer in time.
@@ -162,13 +149,9 @@ class RedisReader:
 
 
 class _Hash:
-    """The hash of an entity: what all views that are about it keep in it.
+    """The hash of an entity: what all views with these keys keep in it.
 
-    Args:
-        project: Feast's name of it.
-        keys: name of each join key, sorted, and its place in what is asked by.
-        views: that have these keys.
-        columns: the reference of each value that is read, in their order.
+    `keys` are sorted by name; each has its place in the entities that `RedisReader.read` takes.
     """
 
     def __init__(self, project: str, keys: dict[str, int], views: list[FeatureView], columns: list[str]) -> None:

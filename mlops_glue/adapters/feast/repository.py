@@ -57,11 +57,11 @@ class Repository:
     Args:
         root: the project.
         folder: of the repository, relative to the project.
-        online: over `online_store` of `feature_store.yaml`, its variables put in.
-        offline: over `offline_store`, likewise.
-        scratch: a folder for a registry and an online store of its own; None takes the configured ones.
-        replay: in the scratch folder, take the configured online store all the same, under a project name of its own.
-        inexact: take an offline store that is known to lose or mis-value rows.
+        online: options that replace `online_store` of `feature_store.yaml`; its variables are filled in.
+        offline: the same for `offline_store`.
+        scratch: a folder for a registry and an online store of its own; None uses the configured ones.
+        replay: with a scratch folder, use the configured online store all the same, under a project name of its own.
+        inexact: accept an offline store that is known to lose or mis-value rows.
 
     Raises:
         ConfigError: `feature_store.yaml` is wrong, or names a store that is not exact.
@@ -194,17 +194,13 @@ class Repository:
         return source.timestamp_field, source.created_timestamp_column or None
 
     def join(self, rows: pa.Table, use: list[str] | str, views: list[FeatureView], *, delay_s: float = 0) -> Joined:
-        """The features of label rows as they were known at their time, or so long before it.
+        """The features of label rows as they were known at their time, or `delay_s` before it.
 
         Feast joins what was known at a time, that moment included. Asked about `delay_s` earlier, with each TTL shorter
         by as much, it gives the rows that were then in an online store that has each row `delay_s` after its time, and
-        of these the ones that are not too old when the request comes.
+        of these the ones that are not too old when the request comes. A delay needs a repository with a registry of its own.
 
-        Args:
-            rows: key and request columns, and `event_timestamp` in UTC.
-            use: references or the name of a feature service.
-            views: of these references.
-            delay_s: how long after its time a row counts; only in a repository with a registry of its own.
+        The rows have key and request columns and `event_timestamp` in UTC; `views` are those of the references in `use`.
 
         Raises:
             ToolError: the store gave other rows than it was given.
@@ -260,15 +256,9 @@ class Repository:
     def read(
         self, use: list[str] | str, views: list[FeatureView], keys: list[dict[str, Any]], now: datetime
     ) -> list[dict[str, Any]]:
-        """What the online store has for entities: `view__feature` of each, null where older than the TTL.
+        """What the online store has for entities: `view__feature` of each, null where older than the TTL at `now`.
 
         It may be called from several threads. A store that does not answer may be waited for many seconds.
-
-        Args:
-            use: references or the name of a feature service.
-            views: of these references.
-            keys: key and request columns of each row.
-            now: the time that the TTL counts from; some stores do not enforce it.
 
         Raises:
             ToolError: the store does not answer.

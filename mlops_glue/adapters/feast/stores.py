@@ -63,12 +63,7 @@ class Stores:
 
 
 def read_stores(root: Path, folder: str, online: dict[str, Any] | None = None) -> Stores:
-    """Read `feature_store.yaml`.
-
-    Args:
-        root: the project.
-        folder: of the repository, relative to the project.
-        online: options of an online store that goes before the file's.
+    """Read `feature_store.yaml`; `online` takes the place of its online store.
 
     Raises:
         ConfigError: it cannot be read.
@@ -88,12 +83,9 @@ def read_stores(root: Path, folder: str, online: dict[str, Any] | None = None) -
 
 
 def in_scratch(stores: Stores, scratch: Path, *, replay: bool) -> Stores:
-    """The same in a folder of its own, under a project name of its own.
+    """The same in a scratch folder, under a project name of its own.
 
-    Args:
-        stores: as they are configured.
-        scratch: the folder.
-        replay: keep the configured online store, unless it is a file.
+    With `replay` the configured online store stays, unless it is a file.
     """
     online = stores.online if replay else {"type": ONLINE}
     if "path" in online or online["type"] in (ONLINE, "sqlite"):

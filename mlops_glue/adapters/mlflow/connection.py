@@ -39,10 +39,7 @@ class Client:
 class Connection:
     """MLflow's client for one tracking server or database, which also becomes MLflow's global one.
 
-    Args:
-        root: the project folder.
-        uri: of the server or database; None is the project's own `mlflow.db`.
-        create: create a database file that does not exist.
+    Without a URI it is the project's own `mlflow.db`. `create` makes a database file that does not exist.
 
     Raises:
         MissingExtra: MLflow is not installed.

@@ -77,12 +77,9 @@ def log_model(run: str, name: str, model: ModelFiles) -> Any:
 
 
 def signature_of(columns: dict[str, list[dict[str, Any]]]) -> Any:
-    """MLflow's signature: the names, and which are required.
+    """MLflow's signature of `inputs` and `outputs`: name, required and, for outputs, type of each.
 
     An input may have any type: the encoding takes 3 for 3.0 and "yes" for true.
-
-    Args:
-        columns: `inputs` and `outputs`, each a list of name, required and, for outputs, type.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import AnyType, ColSpec, Schema

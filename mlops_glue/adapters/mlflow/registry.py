@@ -44,9 +44,7 @@ class Store(Runs):
     def overview(self, model: str, most: int) -> tuple[int, list[dict[str, Any]]]:
         """Count the versions, and describe the latest `most` and those with an alias, newest first.
 
-        Returns:
-            The number of versions; and of each one described its version, created (ISO 8601, UTC), aliases, tags,
-            metrics and run.
+        A description has version, created (ISO 8601, UTC), aliases, tags, metrics and run.
         """
         found = sorted(self._versions(model), key=lambda version: -int(version.version))
         aliases = self.client.get_registered_model(model).aliases if found else {}
@@ -173,15 +171,7 @@ class Store(Runs):
                 self.client.log_artifacts(found.run_id, str(bundle), "bundle")
 
     def download_model(self, model: str, version: str, into: Path) -> tuple[str, Path]:
-        """Copy what `log_model` made of a registered version into a folder of the caller's.
-
-        Args:
-            model: the registered model.
-            version: a number, or `@alias`.
-            into: the folder.
-
-        Returns:
-            The model's URI, and the folder that it is in.
+        """Copy what `log_model` made of a registered version (a number, or `@alias`) into a folder; its URI and its folder.
 
         Raises:
             DataError: there is no such version, or it holds no MLmodel.
@@ -212,18 +202,9 @@ class Store(Runs):
         model_files: ModelFiles,
         describe: Callable[[str], str],
     ) -> int:
-        """Log one run and register its model; a run that does not get to the end is marked FAILED.
+        """Log one run and register its model, and return the new version; a run that does not get to the end is FAILED.
 
-        Args:
-            model: the registered model.
-            experiment: of the run.
-            fingerprint: of the result; `find_version` finds the version by it.
-            content: of the run.
-            model_files: of the version.
-            describe: makes the description from the name of a version, like "churn v3".
-
-        Returns:
-            The new version's number.
+        `find_version` finds the version by its fingerprint. `describe` makes the description from a name like "churn v3".
         """
         tags = {**content.tags, FINGERPRINT: fingerprint}
         with translate_errors(), warnings.catch_warnings():
@@ -245,8 +226,7 @@ class Store(Runs):
     ) -> tuple[int, bool]:
         """Register the bundle of a model that was made elsewhere, unless it is registered already.
 
-        Returns:
-            The version that has it, and whether the version is new.
+        Returns the version that has it, and whether the version is new.
         """
         found = self.find_version(model, fingerprint)
         if found is not None:
@@ -278,11 +258,7 @@ class Store(Runs):
         tags: dict[str, str],
         artifacts: list[Path],
     ) -> str:
-        """Log a run of the monitor; its tags name the version, and a tag of the version names it.
-
-        Returns:
-            The run's id.
-        """
+        """Log a run of the monitor, and return its id; its tags name the version, and a tag of the version names it."""
         own = {"glue.model": model, "glue.model_version": str(version)}
         with self.running(experiment, f"{model} v{version} monitored", {**tags, **own}) as run:
             self._log_metrics(run, metrics)
@@ -306,8 +282,7 @@ class Store(Runs):
 def with_line(text: str | None, line: str) -> str | None:
     """A description with one more line, like `* 09:00, glue run: **champion**`.
 
-    Returns:
-        None if the last line says the same at another time, or if there is no room for another.
+    None if the last line says the same at another time, or if there is no room for another.
     """
     before = text or ""
     last = before.rpartition("\n")[2]

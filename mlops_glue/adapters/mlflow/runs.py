@@ -52,12 +52,9 @@ class Runs(Connection):
     """The runs of one tracking server or database."""
 
     def start_run(self, experiment: str, tags: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """Start a run for the work of another program.
+        """Start a run for the work of another program; its id, and variables that tell MLflow there where to log.
 
-        MLFLOW_RUN_ID is not among the variables: with it, `set_experiment` and a second process that logs fail.
-
-        Returns:
-            The run's id, and the environment variables that tell MLflow in that program where to log.
+        MLFLOW_RUN_ID is not among them: with it, `set_experiment` and a second process that logs fail.
         """
         run = self._create_run(experiment, tags["mlflow.source.name"][:MAX_NAME], tags)
         where = {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_REGISTRY_URI": self.uri}
