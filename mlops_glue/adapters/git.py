@@ -68,8 +68,8 @@ def _nearest_folder(root: Path) -> Path:
 def ignored(root: Path, paths: list[str]) -> dict[str, tuple[str, str]]:
     """Which paths of a folder git would leave out of a commit; neither the paths nor the folder need exist.
 
-    If the folder would get a repository of its own, the answer is that repository's. For each path it has the line of the
-    ignore file that decides, like `.gitignore:3`, and its rule.
+    If the folder would get a repository of its own, the answer is that repository's. For each path it has the line of
+    the ignore file that decides, like `.gitignore:3`, and its rule.
 
     Raises:
         ToolError: git fails.

@@ -21,8 +21,8 @@ Run = Callable[[Inputs], list[np.ndarray[Any, Any]]]
 def export(model: Any, numeric: int, text: int) -> bytes:
     """Convert a fitted pipeline to ONNX, as bytes.
 
-    It has the inputs `number` (rows, numeric) of float32 and `text` (rows, text) of string; a width of 0 leaves one out. Its
-    outputs are the value or label, and probabilities of shape (rows, classes) if it has any.
+    It has the inputs `number` (rows, numeric) of float32 and `text` (rows, text) of string; a width of 0 leaves one
+    out. Its outputs are the value or label, and probabilities of shape (rows, classes) if it has any.
 
     Raises:
         ToolError: skl2onnx has no converter for a part of it.

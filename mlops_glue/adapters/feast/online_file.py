@@ -43,7 +43,7 @@ class OnlineFile:
         wanted: Sequence[Row],
         oldest_us: int | None = None,
     ) -> dict[Row, Row]:
-        """The event time and the features of entities, by the values of their keys; rows of before `oldest_us` are left out.
+        """The event time and the features of entities, by the values of their keys; without rows of before `oldest_us`.
 
         Raises:
             DataError: the file, the table or a column of it does not exist.

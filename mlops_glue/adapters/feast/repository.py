@@ -198,9 +198,9 @@ class Repository:
 
         Feast joins what was known at a time, that moment included. Asked about `delay_s` earlier, with each TTL shorter
         by as much, it gives the rows that were then in an online store that has each row `delay_s` after its time, and
-        of these the ones that are not too old when the request comes. A delay needs a repository with a registry of its own.
+        of these the ones that are not too old when the request comes. A delay needs a registry of its own.
 
-        The rows have key and request columns and `event_timestamp` in UTC; `views` are those of the references in `use`.
+        The rows have key and request columns and `event_timestamp` in UTC; `views` are those that `use` refers to.
 
         Raises:
             ToolError: the store gave other rows than it was given.

@@ -171,7 +171,7 @@ class Store(Runs):
                 self.client.log_artifacts(found.run_id, str(bundle), "bundle")
 
     def download_model(self, model: str, version: str, into: Path) -> tuple[str, Path]:
-        """Copy what `log_model` made of a registered version (a number, or `@alias`) into a folder; its URI and its folder.
+        """Copy the logged model of a registered version (a number, or `@alias`) into a folder; its URI and its folder.
 
         Raises:
             DataError: there is no such version, or it holds no MLmodel.
@@ -204,7 +204,7 @@ class Store(Runs):
     ) -> int:
         """Log one run and register its model, and return the new version; a run that does not get to the end is FAILED.
 
-        `find_version` finds the version by its fingerprint. `describe` makes the description from a name like "churn v3".
+        `find_version` finds the version by its fingerprint. `describe` makes the description of a name like "churn v3".
         """
         tags = {**content.tags, FINGERPRINT: fingerprint}
         with translate_errors(), warnings.catch_warnings():
