@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 from mlops_glue.errors import ToolError
@@ -126,19 +126,13 @@ def show(root: Path, name: str, path: str) -> str | None:
     return _git(root, "show", f"{name}:./{path}")
 
 
-def is_modified(root: Path, path: str) -> bool:
-    """Is a tracked file different from the last commit?"""
-    return bool(_git(root, "status", "--porcelain", "--", path))
-
-
-def changed_files(root: Path, paths: Iterable[str]) -> set[str]:
+def changed_files(root: Path, paths: Collection[str] = ()) -> set[str]:
     """The files that differ from the last commit, untracked ones only among `paths`.
 
     Files in the folder are named from there, others from the top of the repository.
     """
-    words = ("ls-files", "--others", "--exclude-standard", "-z", "--", *paths)  # without paths it would list all
-    new = (_git(root, *words) if words[-1] != "--" else None) or ""
-    return {*_status(root, "--untracked-files=no"), *new.split("\0")} - {""}
+    new = _status(root, "--untracked-files=all", "--", *paths) if paths else {}
+    return {*_status(root, "--untracked-files=no"), *new}
 
 
 def uncommitted(root: Path) -> dict[str, bool]:

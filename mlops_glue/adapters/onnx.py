@@ -7,12 +7,16 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlops_glue import telemetry
 from mlops_glue.errors import ToolError, brief
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
 
 Inputs = dict[str, np.ndarray[Any, Any]]
 Run = Callable[[Inputs], list[np.ndarray[Any, Any]]]
@@ -51,7 +55,7 @@ def export(model: Any, numeric: int, text: int) -> bytes:
     return made.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
-def _route_missing(made: Any, model: Any) -> None:
+def _route_missing(made: ModelProto, model: Any) -> None:
     """Send a missing value where scikit-learn's forests send it; skl2onnx (1.20) sends it to the right in all trees.
 
     A tree node of ONNX belongs to the forest that has the same thresholds.
@@ -95,7 +99,7 @@ def forests(part: Any, seen: set[int]) -> Iterator[list[Any]]:
             yield from forests(inner, seen)
 
 
-def session(model: bytes | Path, threads: int = 1) -> Any:
+def session(model: bytes | Path, threads: int = 1) -> InferenceSession:
     """An onnxruntime session on the CPU.
 
     Raises:
@@ -116,23 +120,17 @@ def session(model: bytes | Path, threads: int = 1) -> Any:
         raise ToolError(f"onnxruntime refuses the model: {type(error).__name__}") from error
 
 
-def runner(live: Any) -> Run:
-    """A session as a function from inputs to the outputs of `run`; names are looked up once, not at each call."""
+def runner(live: InferenceSession) -> Run:
+    """A session as a function from inputs to outputs in the model's order; it looks the names up once.
+
+    The function raises ToolError where onnxruntime cannot run the model on its inputs.
+    """
     names, outputs = [i.name for i in live.get_inputs()], [o.name for o in live.get_outputs()]
 
-    def call(inputs: Inputs) -> list[np.ndarray[Any, Any]]:
+    def run(inputs: Inputs) -> list[np.ndarray[Any, Any]]:
         try:
             return live.run(outputs, {name: inputs[name] for name in names}, None)  # type: ignore[no-any-return]
         except Exception as error:
             raise ToolError(f"onnxruntime: {brief(error, 200)}") from error
 
-    return call
-
-
-def run(live: Any, inputs: Inputs) -> list[np.ndarray[Any, Any]]:
-    """Outputs in the model's order: label, then probabilities (rows, classes) for a classifier.
-
-    Raises:
-        ToolError: onnxruntime cannot run it on these inputs.
-    """
-    return runner(live)(inputs)
+    return run

@@ -82,7 +82,7 @@ def _tags(command: tuple[str, ...]) -> dict[str, str]:
         "glue.command": shlex.join(command),
         "mlflow.source.name": shlex.join(command),
         "mlflow.source.git.commit": commit or "",
-        "glue.git_dirty": str(commit is None or bool(git.changed_files(Path.cwd(), []))).lower(),
+        "glue.git_dirty": str(commit is None or bool(git.changed_files(Path.cwd()))).lower(),
     }
     return {name: value for name, value in tags.items() if value}
 

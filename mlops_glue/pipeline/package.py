@@ -141,7 +141,7 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
         inputs["number"] = every[schema.numeric].to_numpy(np.float32)
     if schema.text:
         inputs["text"] = every[schema.text].to_numpy(object)
-    got = onnx.run(onnx.session(made), inputs)
+    got = onnx.runner(onnx.session(made))(inputs)
     record: Parity = {"rows": len(every), "holdout_rows": len(features)}
     if schema.task == "regression":
         scale = float(np.std(wanted[: len(features)])) or 1.0  # extremes have one that hides every difference

@@ -98,7 +98,7 @@ def _notes(root: Path, base: BaseRevision, registry: facts.Registry) -> list[str
     notes = [f"not compared with the champion: {registry.problem}"] if registry.problem else []
     if not base.lock:
         notes.append(f"{base.name} has no dvc.lock, so there is no result to compare with")
-    if git.is_modified(root, "dvc.lock"):
+    if "dvc.lock" in git.changed_files(root):
         notes.append("the dvc.lock of this result is not committed: commit it, and the next run has nothing to do")
     if stale := base.stale():
         shown = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")

@@ -590,10 +590,6 @@ def ask(**columns: Any) -> pd.DataFrame:
         (ask(id=["1"]), DataError, r"'id' is string in entity_df and int64 in .*a\.parquet \(view 'a'\)"),
         (ask(id=[1.5]), DataError, "'id' is double in entity_df and int64"),
         (ask(id=pd.Series([1, "x"])[:1].to_list()).rename(columns={"id": "ident"}), DataError, "no column 'id'"),
-        (ask().drop(columns="event_timestamp"), DataError, "no column 'event_timestamp'"),
-        (ask(event_timestamp=["yesterday"]), DataError, "entity_df.event_timestamp is object, not times"),
-        (ask(event_timestamp=[17]), DataError, "int64, not times"),
-        (ask(event_timestamp=pd.to_datetime([None])), DataError, "1 of 1 rows have no time, first row 0"),
         (ask(x=[1]), UsageError, "two columns would be called 'x'"),
     ],
 )

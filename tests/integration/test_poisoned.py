@@ -363,7 +363,7 @@ def test_forests_send_null_where_scikit_learn_does(estimator: object, bundle: Pa
     made = room.export(model, 3, 0)
     (bundle / "model.onnx").write_bytes(made)
     onnx_files.check_file(bundle / "model.onnx")
-    got = room.run(room.session(made), {"number": asked})
+    got = room.runner(room.session(made))({"number": asked})
     if hasattr(model, "predict_proba"):
         np.testing.assert_allclose(got[1], model.predict_proba(asked), atol=1e-5)
     else:

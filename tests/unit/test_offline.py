@@ -249,22 +249,6 @@ def test_days_and_text_are_times_too(join: Join, tmp_path: Path, clock: Any) -> 
             "give both tables the same type",
         ),
         (ask([0], id=[1.5]), "'id' is double in entity_df and int64 in {t} (view 'v'): they can never be equal", None),
-        (
-            pd.DataFrame({"id": [1], "event_timestamp": ["soon"]}),
-            "entity_df.event_timestamp is object, not times",
-            "pandas.to_datetime",
-        ),
-        (
-            pd.DataFrame({"id": [1], "event_timestamp": [5]}),
-            "entity_df.event_timestamp is int64, not times",
-            "pandas.to_datetime",
-        ),
-        (
-            pd.DataFrame({"id": [1] * 3, "event_timestamp": pd.to_datetime(["2026-01-01", None, None])}),
-            "entity_df.event_timestamp: 2 of 3 rows have no time, first row 1",
-            None,
-        ),
-        (pd.DataFrame({"id": [1]}), "entity_df has no column 'event_timestamp'", None),
     ],
 )
 def test_rows_that_are_refused(join: Join, tmp_path: Path, frame: Any, message: str, hint: str | None) -> None:
@@ -458,8 +442,6 @@ def test_a_job_of_historical_features(store: Any, tmp_path: Path) -> None:
             asked(store, tmp_path, given, ["v:x"])
         assert refused.value.message == f"entity_df is {said}; this store takes a pandas frame"
         assert refused.value.hint == "pass the rows as a DataFrame"
-    with pytest.raises(DataError, match=r"^entity_df\.event_timestamp: 1 of 1 rows have no time, first row 0$"):
-        asked(store, tmp_path, pd.DataFrame({"id": [1], "event_timestamp": pd.to_datetime([None])}), ["v:x"]).to_arrow()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ GAPS = np.where(RNG.random(X.shape) < 0.2, np.float32("nan"), X)
 
 
 def answers(model: Any, inputs: dict[str, Any], numeric: int = 3, text: int = 0) -> list[Any]:
-    return room.run(room.session(room.export(model, numeric, text)), inputs)
+    return room.runner(room.session(room.export(model, numeric, text)))(inputs)
 
 
 def test_a_classifier_gives_its_label_and_its_probabilities() -> None:
@@ -101,7 +101,7 @@ def test_what_cannot_be_exported_or_run_is_told_in_one_line(tmp_path: Path) -> N
     live = room.session(room.export(LinearRegression().fit(X, Y), 3, 0))
     for wrong in ({}, {"number": X[:, :2]}, {"number": X.astype(str)}):
         with pytest.raises(ToolError, match=r"^onnxruntime: \w+: ") as refused:
-            room.run(live, wrong)
+            room.runner(live)(wrong)
         assert "\n" not in refused.value.message and len(refused.value.message) <= 250
 
 

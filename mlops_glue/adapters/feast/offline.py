@@ -180,7 +180,7 @@ def join(
         DataError: a column, a type or a time cannot be what it should; a source file is missing.
         UsageError: two columns of the result would have one name.
     """
-    times = _timestamps_utc(entity_df)
+    times = pd.DatetimeIndex(pd.to_datetime(entity_df[EVENT_TIMESTAMP], utc=True))
     columns = {
         name: pa.array(times) if name == EVENT_TIMESTAMP else pa.array(entity_df[name], from_pandas=True)
         for name in entity_df.columns
@@ -298,20 +298,6 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
         except (duckdb.DataError, duckdb.IOException) as error:
             raise DataError(f"DuckDB: {str(error).splitlines()[0]}") from error
-
-
-def _timestamps_utc(frame: pd.DataFrame) -> pd.DatetimeIndex:
-    """The times of label rows."""
-    if EVENT_TIMESTAMP not in frame.columns:
-        raise DataError(f"entity_df has no column {EVENT_TIMESTAMP!r}", hint=did_you_mean(EVENT_TIMESTAMP, [*frame]))
-    column = frame[EVENT_TIMESTAMP]
-    if not pd.api.types.is_datetime64_any_dtype(column):
-        raise DataError(f"entity_df.{EVENT_TIMESTAMP} is {column.dtype}, not times", hint="pandas.to_datetime")
-    times = pd.DatetimeIndex(column)
-    if times.hasnans:
-        missing, first = np.count_nonzero(times.isna()), int(np.argmax(times.isna()))
-        raise DataError(f"entity_df.{EVENT_TIMESTAMP}: {missing} of {len(times)} rows have no time, first row {first}")
-    return times.tz_localize("UTC") if times.tz is None else times.tz_convert("UTC")
 
 
 def _key(columns: dict[str, pa.Array], name: str, source: ParquetSource, key: str) -> pa.Array:

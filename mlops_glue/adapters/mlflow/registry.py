@@ -117,11 +117,6 @@ class Store(Runs):
         lines = [*lines[1 - MAX_CHAMPIONS :], f"{version} {how} {when}"]
         self.set_model_tag(model, CHAMPIONS, "\n".join(lines))
 
-    def metrics(self, model: str, version: int) -> dict[str, float]:
-        """The metrics of a version at the time it was published."""
-        run = self.client.get_model_version(model, str(version)).run_id
-        return dict(self.client.get_run(run).data.metrics)
-
     def has_signature(self, model: str, version: int) -> bool:
         """Does the logged model declare its inputs and outputs?"""
         from mlflow.models import get_model_info

@@ -225,8 +225,8 @@ def test_a_model_is_kept_in_onnx_where_that_is_faithful_and_else_in_skops(tmp_pa
         told = kept(model, tmp_path / "m.skops", known, NUMBERS, tmp_path / f"{require}" / "deep", require=require)
         assert told["format"] == "onnx" and told["faithful"]
         assert [path.name for path in (tmp_path / f"{require}" / "deep").iterdir()] == ["model.onnx"]
-    made = onnx.session(tmp_path / "None/deep/model.onnx")
-    assert np.array_equal(onnx.run(made, {"number": NUMBERS.to_numpy(np.float32)})[0].ravel(), model.predict(NUMBERS))
+    made = onnx.runner(onnx.session(tmp_path / "None/deep/model.onnx"))
+    assert np.array_equal(made({"number": NUMBERS.to_numpy(np.float32)})[0].ravel(), model.predict(NUMBERS))
     forest = ExtraTreesClassifier(2, random_state=0).fit(NUMBERS, truth)
     beyond = CalibratedClassifierCV(FrozenEstimator(forest)).fit(NUMBERS, truth)  # skl2onnx has no such converter
     skops.save(beyond, tmp_path / "o.skops")
