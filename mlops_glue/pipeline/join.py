@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-    from mlops_glue.adapters.feast.repository import Joined
-    from mlops_glue.adapters.feast.repository import Repository
+    from mlops_glue.adapters.feast.repository import Joined, Repository
 
     Array = np.ndarray[Any, Any]
 
