@@ -15,7 +15,6 @@ from mlops_glue import telemetry
 from mlops_glue.errors import ToolError, brief
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
     from onnxruntime import InferenceSession
 
 Inputs = dict[str, np.ndarray[Any, Any]]
@@ -55,7 +54,7 @@ def export(model: Any, numeric: int, text: int) -> bytes:
     return made.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
 
 
-def _route_missing(made: ModelProto, model: Any) -> None:
+def _route_missing(made: Any, model: Any) -> None:
     """Send a missing value where scikit-learn's forests send it; skl2onnx (1.20) sends it to the right in all trees.
 
     A tree node of ONNX belongs to the forest that has the same thresholds.
