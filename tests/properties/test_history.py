@@ -55,9 +55,6 @@ class Registry:
     def set_alias(self, _: str, alias: str, version: int) -> None:
         self.aliases[alias] = version
 
-    def set_champion(self, _: str, version: int) -> None:
-        self.aliases["champion"] = version
-
     def remove_alias(self, _: str, alias: str) -> None:
         del self.aliases[alias]
 

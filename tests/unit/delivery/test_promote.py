@@ -134,9 +134,6 @@ class Registry:
         assert model == "p"
         return self.aliases.get(alias)
 
-    def set_champion(self, model: str, version: int) -> None:
-        self.set_alias(model, "champion", version)
-
     def set_alias(self, model: str, alias: str, version: int) -> None:
         assert model == "p"
         self.aliases[alias] = version
