@@ -120,7 +120,7 @@ def _class_mean(truth: Array, label: Array, share: Callable[[Array, Array, Array
     return float((part[whole > 0] / whole[whole > 0]).mean())
 
 
-def _ranks(values: Array) -> Array:
+def ranks(values: Array) -> Array:
     """Ranks from 1, equal values share their mean."""
     import numpy as np
 
@@ -133,7 +133,7 @@ def _roc_auc(positive: Array, score: Array) -> float:
     positives, negatives = int(positive.sum()), int((~positive).sum())
     if not positives or not negatives:
         return float("nan")
-    wins = _ranks(score)[positive].sum() - positives * (positives + 1) / 2
+    wins = ranks(score)[positive].sum() - positives * (positives + 1) / 2
     return float(wins / (positives * negatives))
 
 
@@ -194,4 +194,4 @@ def _concordance(truth: Array, predicted: Array) -> float:
 
     if np.ptp(truth) == 0 or np.ptp(predicted) == 0:
         return float("nan")
-    return float(1 + np.corrcoef(_ranks(truth), _ranks(predicted))[0, 1]) / 2
+    return float(1 + np.corrcoef(ranks(truth), ranks(predicted))[0, 1]) / 2
