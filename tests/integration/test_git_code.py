@@ -1,0 +1,111 @@
+"""The code as it ran is kept and restored, and the user's repository stays as it was."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from mlops_glue.adapters import git_code
+from mlops_glue.errors import ToolError
+
+
+def git(root: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
+    return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+def state(root: Path) -> tuple[str, ...]:
+    index = (root / ".git/index").read_bytes().hex() if (root / ".git/index").exists() else ""
+    objects = git(root, "count-objects", "-v")
+    return index, objects, git(root, "status", "--porcelain"), git(root, "for-each-ref"), git(root, "worktree", "list")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = tmp_path / "r"
+    (root / "sub").mkdir(parents=True)
+    git(tmp_path, "init", "-q", str(root))
+    (root / "sub/a.py").write_text("a = 1\n")
+    (root / "sub/b.py").write_text("b = 1\n")
+    (root / "sub/gone.py").write_text("c = 1\n")
+    (root / "other.txt").write_text("x\n")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one")
+    return root
+
+
+def test_what_was_not_committed_is_restored_as_it_ran(repository: Path) -> None:
+    (repository / "sub/a.py").write_text("a = 2\r\n")  # changed, with other line ends
+    (repository / "sub/new é.py").write_bytes(b"\x00\xff binary")
+    (repository / "sub/gone.py").unlink()
+    (repository / "other.txt").write_text("unrelated, and not of what ran\n")
+    git(repository, "add", "other.txt")
+    (repository / ".gitignore").write_text("ignored.py\n")
+    (repository / "sub/ignored.py").write_text("used all the same\n")
+    before = state(repository)
+    paths = ["a.py", "b.py", "gone.py", "new é.py", "ignored.py", "never_was.py"]
+    code = git_code.snapshot(repository / "sub", paths)
+    assert state(repository) == before
+    assert code.changed == ["sub/a.py", "sub/gone.py", "sub/ignored.py", "sub/new é.py"]
+    (repository / "sub/a.py").write_text("a = 3\n")  # what happens later does not matter
+    with git_code.restored(repository, code) as tree:
+        assert (tree / "sub/a.py").read_bytes() == b"a = 2\r\n"
+        assert (tree / "sub/new é.py").read_bytes() == b"\x00\xff binary"
+        assert not (tree / "sub/gone.py").exists()
+        assert (tree / "other.txt").read_text() == "x\n"
+        assert (tree / "sub/ignored.py").is_file()
+    assert not tree.exists()
+    assert "glue-code" not in git(repository, "worktree", "list")
+
+
+def test_a_clean_commit_needs_no_patch(repository: Path) -> None:
+    code = git_code.snapshot(repository, ["sub"])
+    assert (code.patch, code.changed) == (b"", [])
+    assert code.commit == git(repository, "rev-parse", "HEAD").strip()
+    assert code.tree == git(repository, "rev-parse", "HEAD^{tree}").strip()
+
+
+@pytest.mark.parametrize("in_git", [True, False])
+def test_without_a_commit_everything_that_ran_is_in_the_patch(tmp_path: Path, in_git: bool) -> None:
+    root = tmp_path / "p"
+    root.mkdir()
+    if in_git:
+        git(root, "init", "-q", ".")
+    (root / "glue.yaml").write_text("glue: 1\n")
+    code = git_code.snapshot(root, ["glue.yaml"])
+    assert code.commit is None
+    with git_code.restored(root, code) as tree:
+        assert (tree / "glue.yaml").read_text() == "glue: 1\n"
+
+
+def test_a_big_file_is_named_and_not_kept(repository: Path) -> None:
+    (repository / "big.py").write_bytes(b"#" * (git_code.MAX_FILE_BYTES + 1))
+    code = git_code.snapshot(repository, ["big.py", "sub/a.py"])
+    assert list(code.left_out) == ["big.py"] and len(code.left_out["big.py"]) == 64
+    assert code.patch == b""
+
+
+def test_it_works_while_git_is_busy_and_without_hooks(repository: Path) -> None:
+    (repository / ".git/index.lock").touch()
+    hook = repository / ".git/hooks/post-checkout"
+    hook.write_text(f"#!/bin/sh\ntouch {repository}/ran\n")
+    hook.chmod(0o755)
+    (repository / "sub/a.py").write_text("a = 2\n")
+    code = git_code.snapshot(repository, ["sub/a.py"])
+    with git_code.restored(repository, code):
+        pass
+    assert not (repository / "ran").exists()
+
+
+def test_what_cannot_be_restored_is_said(repository: Path, tmp_path: Path) -> None:
+    (repository / "sub/a.py").write_text("a = 2\n")
+    code = git_code.snapshot(repository, ["sub/a.py"])
+    wrong = git_code.Code(code.commit, "0" * 40, code.patch)
+    with pytest.raises(ToolError, match="0000 ran"), git_code.restored(repository, wrong):
+        pass
+    git(tmp_path, "init", "-q", "elsewhere")
+    with pytest.raises(ToolError, match="is not in this repository"), git_code.restored(tmp_path / "elsewhere", code):
+        pass
+    assert "glue-code" not in git(repository, "worktree", "list")
