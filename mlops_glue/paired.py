@@ -97,8 +97,7 @@ def _delong_se(positive: Array, mine: Array, theirs: Array) -> float:
         components.append(((place[positive] - hits) / len(misses), 1 - (place[~positive] - misses) / len(hits)))
     (mine_hits, mine_misses), (their_hits, their_misses) = components
     parts = (mine_hits - their_hits, mine_misses - their_misses)
-    variance: float = sum(part.var(ddof=1) / len(part) for part in parts if len(part) > 1)
-    return float(variance**0.5)
+    return float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts if len(part) > 1)))
 
 
 def _bootstrap_se(metric: Metric, mine: Outcome, theirs: Outcome, seed: int) -> float:
@@ -112,7 +111,7 @@ def _bootstrap_se(metric: Metric, mine: Outcome, theirs: Outcome, seed: int) -> 
             for truth, label, probability in (mine, theirs)
         ]
         drawn.append(scores[0] - scores[1])
-    return float(np.nanstd(drawn, ddof=1)) * (size / rows) ** 0.5
+    return float(np.nanstd(drawn, ddof=1) * np.sqrt(size / rows))
 
 
 def finding(gain: Difference, slack: float) -> str:

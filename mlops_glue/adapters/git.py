@@ -126,6 +126,11 @@ def show(root: Path, name: str, path: str) -> str | None:
     return _git(root, "show", f"{name}:./{path}")
 
 
+def setting(root: Path, name: str) -> str | None:
+    """A value of git's configuration, such as `user.name`."""
+    return _git(root, "config", "--get", name)
+
+
 def changed_files(root: Path, paths: Collection[str] = ()) -> set[str]:
     """The files that differ from the last commit, untracked ones only among `paths`.
 

@@ -1,0 +1,196 @@
+"""Who moved an alias, when, why and on what evidence: a chain of entries that is only ever appended to.
+
+The entries are lines of JSON in the git ref `refs/glue/audit`; outside git, in `.glue/audit.jsonl`. Each has the hash
+of its content, `id`, and the hash of the chain up to it. The id is also a tag of the version that was moved, in the
+registry, so a chain that is cut short or written anew does not go unseen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import files, layout
+from mlops_glue.adapters import git, git_ref
+
+REF = "refs/glue/audit"
+PIN = "glue.audit."  # tags of a version: an entry each, by the first characters of its id
+
+
+@dataclass(frozen=True)
+class Move:
+    """An alias that moved.
+
+    Attributes:
+        model: the registered model.
+        alias: champion, challenger or another.
+        version: that it went to; None where it was taken off.
+        previous: that it was at.
+        event: promote, rollback, retrain, approve, force, or `outside glue` where somebody else moved it.
+        actor: who: name, email, and what is known of a CI job.
+        reason: what the actor said.
+        evidence: SHA-256 of the promotion's record.
+        time: in ISO 8601, UTC.
+        command: as it was typed.
+    """
+
+    model: str
+    alias: str
+    version: int | None
+    previous: int | None
+    event: str
+    actor: Mapping[str, str]
+    reason: str | None
+    evidence: str | None
+    time: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the record."""
+
+    content: dict[str, Any]
+    id: str
+    chain: str
+
+
+def move(
+    root: Path, model: str, alias: str, version: int | None, previous: int | None, event: str, **more: Any
+) -> Move:
+    """A move that is made now, by whoever runs this process."""
+    now, command = datetime.now(UTC).isoformat(timespec="microseconds"), shlex.join(["glue", *sys.argv[1:]])
+    known = {"reason": None, "evidence": None, "actor": actor(root), "time": now, "command": command}
+    return Move(model, alias, version, previous, event, **(known | more))
+
+
+def actor(root: Path) -> dict[str, str]:
+    """Who runs this process, by git's identity, the machine's account, and the CI job if it is one."""
+    found = {"name": git.setting(root, "user.name"), "email": git.setting(root, "user.email"), "host": platform.node()}
+    with contextlib.suppress(OSError, KeyError):  # a container may have no name for the user
+        found["account"] = getpass.getuser()
+    names = {"ci": "GITHUB_ACTOR", "run": "GITHUB_RUN_ID", "repository": "GITHUB_REPOSITORY", "job": "GITHUB_JOB"}
+    found |= {key: os.environ.get(name) for key, name in names.items()}
+    return {key: value for key, value in found.items() if value}
+
+
+def record(root: Path, made: Move, remote: str | None = None) -> Entry:
+    """Append a move, whoever else appends meanwhile.
+
+    Args:
+        root: the project folder.
+        made: the move.
+        remote: of git, where the record is shared.
+
+    Raises:
+        ToolError: git fails; the entry is kept in this repository where only the remote cannot be reached.
+    """
+    content = asdict(made)
+    if git.is_work_tree(root):
+        git_ref.append(root, REF, lambda text: appended(text, content), _merged, remote)
+    else:
+        from filelock import FileLock
+
+        path = root / layout.AUDIT
+        path.parent.mkdir(exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            files.write_text(path, appended(text, content))
+    return Entry(content, _hash(content), "")
+
+
+def entries(root: Path) -> list[Entry]:
+    """The record, in order."""
+    return _read(text(root))
+
+
+def text(root: Path) -> str:
+    """The record as it is kept: a line of JSON for each entry."""
+    if git.is_work_tree(root):
+        return git_ref.read(root, REF)
+    path = root / layout.AUDIT
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def problems(record: str, pinned: Mapping[int, list[str]], aliases: Mapping[str, int], model: str) -> list[str]:
+    """What is wrong with a record: an entry edited, removed, added or reordered, or a move that is in none.
+
+    Args:
+        record: what `text` gives.
+        pinned: by version: the ids that the registry has of its moves. A version that is gone is not in it.
+        aliases: of the model, as the registry has them now.
+        model: the registered model.
+    """
+    found, chain = [], ""
+    read: list[Entry] = []
+    for number, line in enumerate(record.splitlines(), 1):
+        try:
+            entry = Entry(**json.loads(line))
+        except (ValueError, TypeError):
+            found.append(f"entry {number}: cannot be read")
+            continue
+        read.append(entry)
+        if _hash(entry.content) != entry.id:
+            found.append(f"entry {number}: was edited: its content has not the hash {entry.id[:12]}")
+        chain = _chained(chain, entry.id)
+        if chain != entry.chain:
+            found.append(f"entry {number}: does not follow the one before it: entries were removed, added or reordered")
+            chain = entry.chain
+    ours = [entry for entry in read if entry.content.get("model") == model]
+    known = {entry.id for entry in ours}
+    for version, ids in pinned.items():
+        found += [
+            f"v{version}: entry {one[:12]}, which the registry knows, is missing" for one in ids if one not in known
+        ]
+    for number, entry in enumerate(read, 1):
+        to = entry.content.get("version")
+        if entry in ours and isinstance(to, int) and entry.id not in pinned.get(to, [entry.id]):
+            found.append(f"entry {number}: says that an alias went to v{to}, and the registry has no such move")
+    last = {entry.content.get("alias"): entry.content.get("version") for entry in ours}
+    for alias, version in aliases.items():
+        if last.get(alias) != version:
+            found.append(f"alias {alias} is at v{version}, and no entry says so: it was moved outside glue")
+    found += [
+        f"alias {alias} was taken off v{v} outside glue" for alias, v in last.items() if v and alias not in aliases
+    ]
+    return found
+
+
+def appended(text: str, content: dict[str, Any]) -> str:
+    """The record with one more entry."""
+    before = _read(text)
+    made = _hash(content)
+    line = {"content": content, "id": made, "chain": _chained(before[-1].chain if before else "", made)}
+    return text + json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _merged(theirs: str, ours: str) -> str:
+    """Their record, and after it what only ours has."""
+    known = {entry.id for entry in _read(theirs)}
+    for entry in _read(ours):
+        if entry.id not in known:
+            theirs = appended(theirs, entry.content)
+    return theirs
+
+
+def _read(text: str) -> list[Entry]:
+    return [Entry(**json.loads(line)) for line in text.splitlines()]
+
+
+def _hash(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _chained(before: str, entry: str) -> str:
+    return hashlib.sha256(f"{before}{entry}".encode()).hexdigest()

@@ -1,0 +1,154 @@
+"""The record of alias moves: appended to by several machines, and every attack on it is found."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlops_glue.adapters import git_ref
+from mlops_glue.delivery import audit
+
+Lines = list[str]
+
+
+def git(root: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org", *words]
+    return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+def repository(root: Path) -> Path:
+    git(root.parent, "init", "-q", str(root))
+    (root / "a.txt").write_text("a\n")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one")
+    return root
+
+
+def moved(root: Path, version: int, event: str = "promote", **more: str) -> audit.Entry:
+    return audit.record(root, audit.move(root, "m", "champion", version, version - 1, event, **more))
+
+
+@pytest.fixture(params=["git", "folder"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    if request.param == "git":
+        return repository(tmp_path / "r")
+    (tmp_path / "f").mkdir()
+    return tmp_path / "f"
+
+
+def test_a_move_says_who_why_and_when(project: Path) -> None:
+    entry = moved(project, 3, reason="better on Mondays", evidence="ab" * 32)
+    (read,) = audit.entries(project)
+    assert read.id == entry.id
+    content = read.content
+    assert (content["version"], content["previous"], content["event"]) == (3, 2, "promote")
+    assert content["reason"] == "better on Mondays"
+    assert content["actor"]["host"] and content["time"].endswith("+00:00") and content["command"].startswith("glue")
+
+
+def test_the_repository_stays_as_it_was(tmp_path: Path) -> None:
+    root = repository(tmp_path / "r")
+    before = git(root, "status", "--porcelain"), git(root, "branch", "-a"), git(root, "log", "--oneline")
+    moved(root, 1)
+    moved(root, 2)
+    assert (git(root, "status", "--porcelain"), git(root, "branch", "-a"), git(root, "log", "--oneline")) == before
+    assert [entry.content["version"] for entry in audit.entries(root)] == [1, 2]
+
+
+APPEND = """
+import sys; from pathlib import Path; from mlops_glue.delivery import audit
+root = Path(sys.argv[1])
+for n in range(int(sys.argv[3])):
+    made = audit.move(root, "m", "champion", n, None, sys.argv[2])
+    audit.record(root, made, "origin" if sys.argv[4] == "shared" else None)
+"""
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_machines_append_at_once_and_lose_nothing(tmp_path: Path, shared: bool) -> None:
+    origin = repository(tmp_path / "origin")
+    clones = [tmp_path / "a", tmp_path / "b"] if shared else [origin, origin]
+    for clone in {*clones} if shared else ():
+        git(tmp_path, "clone", "-q", str(origin), str(clone))
+    words = ["4", "shared" if shared else "alone"]
+    running = [
+        subprocess.Popen([sys.executable, "-c", APPEND, str(clone), f"{at}", *words]) for at, clone in enumerate(clones)
+    ]
+    assert [process.wait(120) for process in running] == [0, 0]
+    record = git_ref.read(origin, audit.REF)
+    found = [json.loads(line)["content"] for line in record.splitlines()]
+    assert sorted((entry["event"], entry["version"]) for entry in found) == [(e, n) for e in "01" for n in range(4)]
+    assert audit.problems(record, {}, {"champion": found[-1]["version"]}, "m") == []
+
+
+def test_what_was_recorded_without_the_remote_is_merged_later(tmp_path: Path) -> None:
+    origin = repository(tmp_path / "origin")
+    for name in "ab":
+        git(tmp_path, "clone", "-q", str(origin), name)
+    moved(tmp_path / "a", 1)  # not shared
+    audit.record(tmp_path / "b", audit.move(tmp_path / "b", "m", "champion", 2, None, "promote"), "origin")
+    audit.record(tmp_path / "a", audit.move(tmp_path / "a", "m", "champion", 3, None, "promote"), "origin")
+    record = git_ref.read(origin, audit.REF)
+    assert [json.loads(line)["content"]["version"] for line in record.splitlines()] == [2, 1, 3]
+    assert audit.problems(record, {}, {"champion": 3}, "m") == []
+
+
+def edited(lines: Lines, at: int, **change: object) -> Lines:
+    entry = json.loads(lines[at])
+    entry["content"] |= change
+    return [*lines[:at], json.dumps(entry), *lines[at + 1 :]]
+
+
+def again(lines: Lines, contents: list[dict[str, object]]) -> Lines:
+    """A whole chain made anew, sound in itself."""
+    text = ""
+    for content in contents:
+        text = audit.appended(text, content)
+    return text.splitlines()
+
+
+def contents(lines: Lines) -> list[dict[str, object]]:
+    return [json.loads(line)["content"] for line in lines]
+
+
+ATTACKS: dict[str, Callable[[Lines], Lines]] = {
+    "a reason edited": lambda lines: edited(lines, 1, reason="approved"),
+    "an actor edited": lambda lines: edited(lines, 2, actor={"name": "somebody else"}),
+    "one removed": lambda lines: [*lines[:1], *lines[2:]],
+    "the first removed": lambda lines: lines[1:],
+    "the last removed": lambda lines: lines[:-1],
+    "two reordered": lambda lines: [lines[1], lines[0], *lines[2:]],
+    "one added": lambda lines: [*lines[:2], lines[0], *lines[2:]],
+    "torn": lambda lines: [*lines[:3], lines[3][:40]],
+    "the whole written anew, one left out": lambda lines: again(lines, contents(lines)[1:]),
+    "the whole written anew, one edited": lambda lines: again(
+        lines, [c | {"reason": "x"} if at == 1 else c for at, c in enumerate(contents(lines))]
+    ),
+    "one made up at the end": lambda lines: again(lines, [*contents(lines), contents(lines)[0] | {"time": "2020"}]),
+    "all removed": lambda lines: [],
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_are_found(tmp_path: Path, attack: str) -> None:
+    root = repository(tmp_path / "r")
+    made = [moved(root, version, reason="r") for version in (1, 2, 3, 4)]
+    pinned = {entry.content["version"]: [entry.id] for entry in made}
+    record = audit.text(root)
+    assert audit.problems(record, pinned, {"champion": 4}, "m") == []
+    changed = ATTACKS[attack](record.splitlines())
+    assert audit.problems("\n".join(changed), pinned, {"champion": 4}, "m")
+
+
+def test_a_move_outside_glue_is_found(project: Path) -> None:
+    entry = moved(project, 1)
+    pinned = {1: [entry.id]}
+    (problem,) = audit.problems(audit.text(project), pinned, {"champion": 2}, "m")
+    assert problem == "alias champion is at v2, and no entry says so: it was moved outside glue"
+    (problem,) = audit.problems(audit.text(project), pinned, {}, "m")
+    assert problem == "alias champion was taken off v1 outside glue"
