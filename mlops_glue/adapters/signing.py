@@ -1,0 +1,142 @@
+"""Signatures by keys of the team's own: an in-toto statement in a DSSE envelope, by `cryptography`.
+
+DSSE is described at https://github.com/secure-systems-lab/dsse; any verifier of it can check what is written here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue.errors import DataError, MissingExtra, UsageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+PASSWORD = "GLUE_KEY_PASSWORD"  # noqa: S105 - the name of the variable
+
+
+def sign(statement: Mapping[str, Any], key: Path) -> dict[str, Any]:
+    """A DSSE envelope of a statement.
+
+    Args:
+        statement: what is signed.
+        key: a private key in PEM: Ed25519 or ECDSA P-256. Its password, if it has one, is in `GLUE_KEY_PASSWORD`.
+
+    Raises:
+        UsageError: it is no such key.
+        MissingExtra: `cryptography` is not installed.
+    """
+    private = _private_key(key)
+    body = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
+    signature = {
+        "keyid": _key_id(private.public_key()),
+        "sig": base64.b64encode(_signature(private, _pae(body))).decode(),
+    }
+    return {"payload": base64.b64encode(body).decode(), "payloadType": PAYLOAD_TYPE, "signatures": [signature]}
+
+
+def verify(envelope: Any, key: Path) -> dict[str, Any]:
+    """The statement of an envelope, which the key's owner signed as it is.
+
+    Args:
+        envelope: what `sign` gives.
+        key: the public key, in PEM.
+
+    Raises:
+        DataError: it is not signed by the key, or was altered.
+        UsageError: the key cannot be read.
+    """
+    public = _public_key(key)
+    try:
+        body = base64.b64decode(envelope["payload"], validate=True)
+        signatures = [base64.b64decode(found["sig"], validate=True) for found in envelope["signatures"]]
+        is_signed = envelope["payloadType"] == PAYLOAD_TYPE and any(
+            _holds(public, one, _pae(body)) for one in signatures
+        )
+        statement = json.loads(body) if is_signed else None
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise DataError("the signature is not a DSSE envelope") from error
+    if not isinstance(statement, dict):
+        raise DataError(f"it is not signed by {key.name}, or was altered since")
+    return statement
+
+
+def _pae(body: bytes) -> bytes:
+    """DSSE's pre-authentication encoding."""
+    return b"DSSEv1 %d %s %d %s" % (len(PAYLOAD_TYPE), PAYLOAD_TYPE.encode(), len(body), body)
+
+
+def _signature(key: PrivateKeyTypes, message: bytes) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(message)
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(message, ec.ECDSA(SHA256()))
+    raise UsageError(f"a key of the type {type(key).__name__} does not sign here", hint=_HOW)
+
+
+def _holds(key: PublicKeyTypes, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    try:
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            key.verify(signature, message)
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, message, ec.ECDSA(SHA256()))
+        else:
+            return False
+    except InvalidSignature:
+        return False
+    return True
+
+
+_HOW = "openssl genpkey -algorithm ed25519 -out glue.key && openssl pkey -in glue.key -pubout -out glue.pub"
+
+
+def _private_key(path: Path) -> PrivateKeyTypes:
+    serialization = _serialization()
+    password = os.environ.get(PASSWORD)
+    try:
+        return serialization.load_pem_private_key(path.read_bytes(), password.encode() if password else None)  # type: ignore[no-any-return]
+    except (OSError, ValueError, TypeError) as error:
+        problem = (
+            error.strerror
+            if isinstance(error, OSError)
+            else f"is no private key in PEM, or {PASSWORD} is not its password"
+        )
+        raise UsageError(f"{path}: {problem}", hint=_HOW) from None
+
+
+def _public_key(path: Path) -> PublicKeyTypes:
+    serialization = _serialization()
+    try:
+        return serialization.load_pem_public_key(path.read_bytes())  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else "is no public key in PEM"
+        raise UsageError(f"{path}: {problem}", hint=_HOW) from None
+
+
+def _serialization() -> Any:
+    try:
+        from cryptography.hazmat.primitives import serialization
+    except ImportError as error:
+        raise MissingExtra("cryptography", "signing") from error
+    return serialization
+
+
+def _key_id(key: PublicKeyTypes) -> str:
+    serialization = _serialization()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest()
