@@ -14,10 +14,11 @@ import numpy as np
 from mlops_glue import __version__, files, layout, tables
 from mlops_glue.adapters import skops
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, ModelFiles, RunContent, Store
-from mlops_glue.config import Config, path_of
-from mlops_glue.delivery import trial
+from mlops_glue.config import Config, path_of, remote_url
+from mlops_glue.delivery import provenance, trial
 from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
+from mlops_glue.errors import ConfigError
 from mlops_glue.modules import copy_package
 from mlops_glue.pipeline import evaluation
 from mlops_glue.pipeline.evaluation import Evaluation
@@ -25,6 +26,7 @@ from mlops_glue.pipeline.fingerprint import hashes
 from mlops_glue.pipeline.split import training_rows
 from mlops_glue.records import FeatureList, UsedTable
 from mlops_glue.schema import Schema
+from mlops_glue.secrets import redacted
 
 NEWEST = "glue.newest"  # tag: the time of the latest row that the version was made of
 ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime", "skl2onnx")
@@ -52,6 +54,8 @@ def publish(
     of_data = {table.name: table.md5 for table in used if table.use == "training"}
     tags = _tags(config, root, report, revision, md5) | {KNOWN: str(len(rows.ids))}
     trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
+    record, patch = provenance.collect(config, root, dirty=revision[1], remote=_remote(config))
+    tags |= {provenance.TREE: record.code["tree"]}
     with tempfile.TemporaryDirectory() as folder:
         rows.write(Path(folder) / FILE)
         made = store.publish(
@@ -68,6 +72,7 @@ def publish(
                     "evaluation": [root / layout.EVALUATION, root / layout.PLOTS, root / layout.METRICS],
                     "validation": [root / layout.VALIDATION],
                     FOLDER: [Path(folder) / FILE],
+                    provenance.FOLDER: provenance.write(record, patch, Path(folder)),
                     "": [root / "dvc.lock", root / "dvc.yaml", root / layout.CONFIG],
                 },
                 took_s=took_s,
@@ -145,6 +150,14 @@ def _tables(config: Config, root: Path, md5: dict[str, str]) -> list[UsedTable]:
         UsedTable(name, path, use, md5.get(path, ""), *tables.parquet_shape(root / file))
         for name, path, file, use in (*found, ("holdout", layout.TEST, layout.TEST, "evaluation"))
     ]
+
+
+def _remote(config: Config) -> str | None:
+    """Where DVC's remote is, without credentials; None where none is configured, or its variable is not set here."""
+    with contextlib.suppress(ConfigError):
+        url = remote_url(config)
+        return redacted(url, url) if url else None
+    return None
 
 
 def _commit(commit: str | None, dirty: bool) -> str:

@@ -1,0 +1,188 @@
+"""What a version was made of, by whom, on what: recorded once, with its run, when the version is made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlops_glue import __version__, files, layout, tables
+from mlops_glue.adapters import dvc, git_code
+from mlops_glue.config import Config, Source, path_of
+from mlops_glue.dates import timestamps_utc
+from mlops_glue.delivery.audit import actor
+
+FOLDER = "provenance"  # of the run's artifacts
+FILE, PATCH = "provenance.json", "code.patch"
+COMMIT, TREE, DIRTY = "glue.commit", "glue.tree", "glue.git_dirty"  # tags of the version
+FORMAT = 1
+# beside what the stages read: what says how the project is run and what it is run with
+SETTINGS = (layout.CONFIG, "dvc.yaml", "dvc.lock", ".dvc/config", ".dvcignore", "requirements.in", "pyproject.toml")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE", "PYTHONHASHSEED")
+
+
+@dataclass(frozen=True)
+class Data:
+    """A raw table.
+
+    Attributes:
+        name: of the source in `glue.yaml`.
+        path: relative to the project.
+        md5: as DVC has it.
+        sha256: of the same file.
+        bytes: how many.
+        rows: how many.
+        columns: the Arrow type of each.
+        first: the earliest time in it, in ISO 8601, UTC; None where no column has the time.
+        last: the latest.
+    """
+
+    name: str
+    path: str
+    md5: str
+    sha256: str
+    bytes: int
+    rows: int
+    columns: dict[str, str]
+    first: str | None
+    last: str | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a version was made of.
+
+    Attributes:
+        format: of this record.
+        time: when it was recorded, in ISO 8601, UTC.
+        command: as it was typed.
+        actor: who typed it, and where.
+        code: the commit, the tree of what ran, the files that differ from the commit, and those too big to be kept.
+        environment: Python, platform, packages, the lock file's hash, threads and kernels of the libraries.
+        seed: of the pipeline.
+        data: the raw tables.
+        remote: of DVC, without credentials.
+    """
+
+    format: int
+    time: str
+    command: str
+    actor: dict[str, str]
+    code: dict[str, Any]
+    environment: dict[str, Any]
+    seed: int
+    data: list[Data]
+    remote: str | None
+
+
+def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> tuple[Provenance, bytes]:
+    """The record of a result that has just been made, and the patch from its commit to the code that ran.
+
+    Args:
+        config: of the project.
+        root: the project folder, whose stages have run.
+        dirty: whether something ran that the commit does not have, beside what glue itself writes.
+        remote: of DVC.
+
+    Raises:
+        ToolError: git fails.
+    """
+    lock = dvc.locked(root)
+    code = git_code.snapshot(root, code_paths(config, root, lock))
+    known = {
+        "commit": code.commit,
+        "tree": code.tree,
+        "dirty": dirty,
+        "changed": code.changed,
+        "left_out": code.left_out,
+    }
+    made = {dep["path"]: str(dep.get("md5", "")) for dep in lock["ingest"].get("deps", [])}
+    return Provenance(
+        format=FORMAT,
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["glue", *sys.argv[1:]]),
+        actor=actor(root),
+        code=known,
+        environment=environment(config, root),
+        seed=config.train.seed,
+        data=[
+            _data(name, source, root, path_of(config, name), made[source.path])
+            for name, source in config.data.sources.items()
+        ],
+        remote=remote,
+    ), code.patch
+
+
+def write(record: Provenance, patch: bytes, folder: Path) -> list[Path]:
+    """The files of the record, in a folder."""
+    files.write_json(folder / FILE, asdict(record))
+    (folder / PATCH).write_bytes(patch)
+    return [folder / FILE, folder / PATCH]
+
+
+def read(folder: Path) -> tuple[Provenance, bytes]:
+    """The inverse of `write`.
+
+    Raises:
+        DamagedError: the record is not JSON.
+    """
+    found = files.read_json(folder / FILE)
+    data = [Data(**table) for table in found.pop("data")]
+    return Provenance(**found, data=data), (folder / PATCH).read_bytes()
+
+
+def code_paths(config: Config, root: Path, lock: dict[str, Any]) -> list[str]:
+    """The files that decide a result, without the data that DVC keeps: relative to the project."""
+    stages = lock.values()
+    made = {out["path"] for stage in stages for out in stage.get("outs", [])}
+    read = {dep["path"] for stage in stages for dep in stage.get("deps", [])} - made
+    kept = {path for path in read if not (root / f"{path}.dvc").is_file()}
+    return sorted({*SETTINGS, config.ci.requirements, *kept, *(f"{path}.dvc" for path in read - kept)})
+
+
+def environment(config: Config, root: Path) -> dict[str, Any]:
+    """What the result was computed with."""
+    from threadpoolctl import threadpool_info
+
+    lock = root / config.ci.requirements
+    keys = ("user_api", "internal_api", "version", "architecture", "num_threads")
+    return {
+        "glue": __version__,
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "packages": dict(sorted((found.name.lower(), found.version) for found in distributions() if found.name)),
+        "lock": {"path": config.ci.requirements, "sha256": _sha256(lock)} if lock.is_file() else None,
+        "libraries": sorted(({key: found.get(key) for key in keys} for found in threadpool_info()), key=str),
+        "variables": {name: os.environ[name] for name in THREADS if name in os.environ},
+    }
+
+
+def _data(name: str, source: Source, root: Path, ingested: str, md5: str) -> Data:
+    raw, table = root / source.path, root / ingested
+    rows, columns = tables.parquet_shape(table)
+    first, last = _span(table, source) if source.timestamps else (None, None)
+    return Data(name, source.path, md5, _sha256(raw), raw.stat().st_size, rows, columns, first, last)
+
+
+def _span(table: Path, source: Source) -> tuple[str | None, str | None]:
+    when = timestamps_utc(tables.read_parquet(table, source.timestamps).drop_null(), source.timestamps)
+    if not len(when):
+        return None, None
+    first, last = (f"{np.datetime_as_string(end, unit='s')}Z" for end in (when.min(), when.max()))
+    return first, last
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
