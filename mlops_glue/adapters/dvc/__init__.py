@@ -4,6 +4,7 @@ from mlops_glue.adapters.dvc.changes import differences
 from mlops_glue.adapters.dvc.lock import REGENERATE_LOCK, REGENERATE_STAGES, locked
 from mlops_glue.adapters.dvc.remote import get, has_remote, name_remote, pull, push
 from mlops_glue.adapters.dvc.reproduce import in_process_supported, reproduce
+from mlops_glue.adapters.dvc.restore import restore
 from mlops_glue.adapters.dvc.status import changed_data, pending, status
 from mlops_glue.adapters.dvc.track import add, init, metrics, pointer
 
@@ -25,5 +26,6 @@ __all__ = [
     "pull",
     "push",
     "reproduce",
+    "restore",
     "status",
 ]

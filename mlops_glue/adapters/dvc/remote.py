@@ -67,7 +67,7 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
     Raises:
         ToolError: there is no remote, it does not answer, or it lacks a table.
     """
-    with open_repo(root, remote) as repo, _remote_errors():
+    with open_repo(root, remote) as repo, remote_errors():
         from dvc.exceptions import CheckoutError
 
         where = _check_remote(repo)
@@ -93,7 +93,7 @@ def push(root: Path, remote: str | None) -> str:
     Raises:
         ToolError: there is no remote, or it does not answer.
     """
-    with open_repo(root, remote) as repo, _remote_errors():
+    with open_repo(root, remote) as repo, remote_errors():
         from dvc.stage.cache import RunCacheNotSupported
 
         where = _check_remote(repo)
@@ -108,7 +108,7 @@ def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) 
     Raises:
         ToolError: the commit had a file, and it is in neither.
     """
-    with open_repo(root, remote) as repo, _remote_errors(), repo.switch(rev):
+    with open_repo(root, remote) as repo, remote_errors(), repo.switch(rev):
         commit_files = repo.dvcfs
         for path in paths:
             if commit_files.exists(f"/{path}"):
@@ -120,7 +120,7 @@ def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) 
 
 
 @contextlib.contextmanager
-def _remote_errors() -> Iterator[None]:
+def remote_errors() -> Iterator[None]:
     """Translate what the file system of a remote raises: each has exceptions of its own."""
     from dvc.exceptions import DvcException
 
