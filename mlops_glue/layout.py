@@ -12,6 +12,7 @@ SCHEMA = ".glue/schema.json"
 GENERATED = ".glue/generated.json"  # what glue wrote: the base of glue upgrade's merges
 LOCK = ".glue/lock"
 DELIVERY = ".glue/delivery.json"
+STATEMENTS = ".glue/statements"
 AUDIT = ".glue/audit.jsonl"  # outside git
 MATERIALIZED = ".glue/materialized.json"
 SERVED = ".glue/serve"  # private copies of the bundles that are served

@@ -115,6 +115,16 @@ def commit_hash(root: Path, name: str) -> str | None:
     return None if name.startswith("-") else _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
+def commit_with(root: Path, path: str, text: str) -> str | None:
+    """The first commit of any branch in which a file of the folder has this text; None where there is none."""
+    blob = _run(root, "hash-object", "--stdin", stdin=text)
+    if blob is None or blob.returncode:
+        return None
+    name = blob.stdout.strip()
+    found = (_git(root, "log", "--all", "--reverse", "--format=%H", f"--find-object={name}", "--", path) or "").split()
+    return next((commit for commit in found if _git(root, "rev-parse", f"{commit}:./{path}") == name), None)
+
+
 def lacks_branch(root: Path, name: str) -> bool:
     """Does the repository have branches, here or at the remote, but none of this name?"""
     found = (_git(root, "for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes") or "").splitlines()

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import click
 
 from mlops_glue import __version__, errors, telemetry
-from mlops_glue.cli import deliver, start, watch, work
+from mlops_glue.cli import deliver, start, trust, watch, work
 from mlops_glue.cli.options import traceback_option
 from mlops_glue.errors import UsageError
 
@@ -28,6 +28,7 @@ GROUPS: dict[str, tuple[click.Command, ...]] = {
         *(deliver.package, deliver.materialize, deliver.ci),
     ),
     "Watch": (watch.monitor,),
+    "Trust": (trust.lineage, trust.reproduce),
 }
 
 

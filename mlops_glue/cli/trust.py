@@ -1,0 +1,47 @@
+"""Commands that answer where a model comes from: lineage, reproduce."""
+
+from __future__ import annotations
+
+import click
+
+from mlops_glue.cli.options import FILE, calls, env_option, json_option
+
+
+@click.command()
+@click.argument("version", type=int, required=False)
+@click.option("--request", metavar="ID", help="Of one answered prediction, by its request id in the log.")
+@click.option("--row", type=click.IntRange(min=0), default=0, help="Which row of that request; default the first, 0.")
+@click.option("--mermaid", "as_mermaid", is_flag=True, help="Print a Mermaid flowchart.")
+@json_option
+@env_option
+@calls("lineage")
+def lineage() -> None:
+    """Show what a version is made of, and by whom. Default the champion.
+
+    \b
+    glue lineage 7
+    glue lineage --request 4f2a-1c
+    glue lineage --mermaid > lineage.mmd
+    """
+
+
+@click.command()
+@click.argument("version", type=int)
+@click.option(
+    "--level",
+    type=click.Choice(["metrics", "predictions", "bytes"]),
+    default="predictions",
+    help="Exit 1 where the rebuild is less alike; default predictions.",
+)
+@click.option("--exact-env", is_flag=True, help="Build the recorded Python and packages with uv first.")
+@click.option("--output", metavar="FILE", type=FILE, help="Write the in-toto statement there.")
+@json_option
+@env_option
+@calls("reproduce")
+def reproduce() -> None:
+    """Make a version again from its recorded code and data, and compare. The project stays as it is.
+
+    \b
+    glue reproduce 3
+    glue reproduce 3 --level bytes --exact-env
+    """

@@ -1,0 +1,39 @@
+"""`glue lineage`: where a version, or one prediction, comes from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from mlops_glue import config as configs
+from mlops_glue import console, layout
+from mlops_glue.delivery.fetch import chosen_version, read_only
+from mlops_glue.delivery.lineage import lineage as collect
+from mlops_glue.monitoring import requests
+from mlops_glue.report import lineage as report
+
+
+def lineage(
+    version: int | None = None,
+    *,
+    request: str | None = None,
+    row: int = 0,
+    as_json: bool = False,
+    as_mermaid: bool = False,
+    env: str | None = None,
+) -> int:
+    """Print the lineage of a version, of the champion, or of the version that answered a request."""
+    root = layout.find_root()
+    config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
+    answered = None
+    if request is not None:
+        rows = requests.find(config, root, request)
+        answered = rows[min(row, len(rows) - 1)]
+        version = answered["glue_version"]
+    store, chosen = chosen_version(read_only(root, config), root, config, version)
+    found = collect(root, store, config.model_name, chosen)
+    if as_json:
+        console.result_json({**asdict(found), "prediction": answered})
+        return 0
+    for line in report.mermaid(found, answered) if as_mermaid else report.text(found, answered):
+        console.result(line)
+    return 0

@@ -1,0 +1,44 @@
+"""`glue reproduce`: a version made again, and how alike the two are."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from mlops_glue import config as configs
+from mlops_glue import console, files, layout
+from mlops_glue.delivery import statement
+from mlops_glue.delivery.fetch import chosen_version, read_only
+from mlops_glue.delivery.reproduce import LEVELS
+from mlops_glue.delivery.reproduce import reproduce as rebuild
+
+
+def reproduce(
+    version: int,
+    *,
+    level: str = "predictions",
+    exact_env: bool = False,
+    output: str | None = None,
+    as_json: bool = False,
+    env: str | None = None,
+) -> int:
+    """Rebuild a version, print the proof, write the statement; exit 1 where less than `level` was reached."""
+    root = layout.find_root()
+    config = configs.load(root, env, needs=configs.A_MODEL)
+    store, chosen = chosen_version(read_only(root, config), root, config, version)
+    proof, record = rebuild(config, root, store, chosen, console.stage, exact_env=exact_env)
+    made = statement.of_rebuild(config.model_name, chosen, record, proof)
+    target = Path(output) if output is not None else root / layout.STATEMENTS / f"v{chosen}.intoto.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(target, made)
+    reached = LEVELS.index(proof.level) >= LEVELS.index(level)
+    if as_json:
+        console.result_json({"model": config.model_name, "version": chosen, **asdict(proof), "statement": str(target)})
+        return 0 if reached else 1
+    for check in proof.checks:
+        console.result(f"{check.name:<12} {'equal' if check.equal else 'differs':<8} {check.detail}", bad="differs")
+    for line in proof.unlike:
+        console.result(f"environment  {line}")
+    console.result(f"{config.model_name} v{chosen} is reproduced: {proof.level}", good="bytes")
+    console.progress(f"statement    {target}")
+    return 0 if reached else 1

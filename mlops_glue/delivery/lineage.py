@@ -1,0 +1,135 @@
+"""Where a version comes from and where it went: from the raw tables to the bundle that is served."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import files, layout
+from mlops_glue.adapters import git
+from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT, Store
+from mlops_glue.delivery import audit, history, provenance
+from mlops_glue.errors import DataError, GlueError
+from mlops_glue.records import FeatureList
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What is known of a version. What is not known is None, and never guessed.
+
+    Attributes:
+        model: the registered model.
+        version: its number.
+        created: when it was registered, in ISO 8601, UTC.
+        run: MLflow's id of its run.
+        fingerprint: SHA-256 of what was computed, from what, with which parameters.
+        aliases: that it has now.
+        provenance: what `provenance.Provenance` holds; None for a version that has no such record.
+        committed: a commit whose `dvc.lock` is that of the version; None where no commit has it yet.
+        stages: by name: what each read, with which parameters, and what it made, with hashes.
+        features: references of the features that come from Feast.
+        bundle: its digest, and the SHA-256 of each file.
+        metrics: on the holdout, when it was made.
+        decisions: on promoting it, in order.
+        moves: of aliases, from the audit record, in order.
+        format: of this record.
+    """
+
+    model: str
+    version: int
+    created: str
+    run: str | None
+    fingerprint: str | None
+    aliases: list[str]
+    provenance: dict[str, Any] | None
+    committed: str | None
+    stages: dict[str, Any]
+    features: list[str]
+    bundle: dict[str, Any]
+    metrics: dict[str, float]
+    decisions: list[dict[str, Any]]
+    moves: list[dict[str, Any]]
+    format: int = FORMAT
+
+
+def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
+    """Collect what the registry, git and the audit record know of a version.
+
+    Args:
+        root: the project.
+        store: the registry.
+        model: the registered model.
+        version: its number.
+
+    Raises:
+        DataError: there is no such version.
+    """
+    _, versions = store.overview(model, 1 << 30)
+    entry = next((found for found in versions if found["version"] == version), None)
+    if entry is None:
+        raise DataError(f"{model} has no version {version}", hint=f"versions: {', '.join(_numbers(versions))}")
+    tags = entry["tags"]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        made = _provenance(store, model, version, folder)
+        lock = _text(store, model, version, "dvc.lock", folder)
+        bundle = store.download_bundle(model, version, folder)
+        listed = bundle / "features.json"
+        features = FeatureList.from_dict(files.read_json(listed)) if listed.is_file() else None
+        digests = {path.name: files.digest(path) for path in sorted(bundle.iterdir())}
+    return Lineage(
+        model=model,
+        version=version,
+        created=entry["created"],
+        run=entry["run"],
+        fingerprint=tags.get(FINGERPRINT),
+        aliases=entry["aliases"],
+        provenance=made,
+        committed=git.commit_with(root, "dvc.lock", lock) if lock is not None else None,
+        stages=_stages(lock),
+        features=sorted(features.columns.values()) if features is not None else [],
+        bundle={"sha256": tags.get(BUNDLE_DIGEST), "format": tags.get("glue.format"), "files": digests},
+        metrics=entry["metrics"],
+        decisions=history.verdicts(tags),
+        moves=[move.content for move in audit.entries(root) if _is_of(move.content, model, version)],
+    )
+
+
+def _numbers(versions: list[dict[str, Any]]) -> list[str]:
+    return [str(found["version"]) for found in versions] or ["none"]
+
+
+def _is_of(move: dict[str, Any], model: str, version: int) -> bool:
+    return move["model"] == model and version in (move["version"], move["previous"])
+
+
+def _provenance(store: Store, model: str, version: int, folder: Path) -> dict[str, Any] | None:
+    try:
+        record, _ = provenance.read(store.download_artifact(model, version, provenance.FOLDER, folder))
+    except (GlueError, OSError):
+        return None
+    return asdict(record)
+
+
+def _text(store: Store, model: str, version: int, name: str, folder: Path) -> str | None:
+    try:
+        return store.download_artifact(model, version, name, folder).read_text(encoding="utf-8")
+    except (GlueError, OSError):
+        return None
+
+
+def _stages(lock: str | None) -> dict[str, Any]:
+    """By stage: the MD5 of what it read and made, by path, and its parameters."""
+    stages = files.parse_yaml(lock)["stages"] if lock is not None else {}
+    return {
+        name: {
+            "deps": {dep["path"]: dep.get("md5") for dep in stage.get("deps", [])},
+            "params": stage.get("params", {}).get(layout.CONFIG, {}),
+            "outs": {out["path"]: out.get("md5") for out in stage.get("outs", [])},
+        }
+        for name, stage in stages.items()
+    }

@@ -1,0 +1,31 @@
+"""One request in the prediction log."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import config as configs
+from mlops_glue.errors import DataError
+from mlops_glue.monitoring import window
+
+
+def find(config: configs.Config, root: Path, request_id: str) -> list[dict[str, Any]]:
+    """The rows of a request, newest files first: what glue knows of it, the features as used, the outcome.
+
+    Raises:
+        UsageError: there is no prediction log.
+        DataError: it has no such request.
+    """
+    import pyarrow.compute as pc
+
+    log = window.of_log(config, root, datetime.now(UTC) + timedelta(days=1), last=None, since=None, rows=1 << 62)
+    for names in log.files().values():
+        for name in names:
+            for table in log.pieces([name]):
+                rows = table.filter(pc.equal(table.column("glue_request_id"), request_id))
+                if rows.num_rows:
+                    return sorted(rows.to_pylist(), key=lambda row: row["glue_row"])
+    hint = "rows reach the log within a minute; glue serve --state keeps those that wait"
+    raise DataError(f"{log.folder.where} has no request {request_id!r}", hint=hint)

@@ -1,0 +1,103 @@
+"""The lineage of a version as text and as a Mermaid graph."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mlops_glue.delivery.lineage import Lineage
+
+SHOWN = 12  # characters of a hash
+
+
+def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
+    """Lines for a terminal, from the raw tables to the bundle; a prediction of it first."""
+    if row is not None:
+        yield from _of_prediction(row)
+    made = found.provenance or {}
+    aliases = f" ({', '.join(found.aliases)})" if found.aliases else ""
+    yield f"{found.model} v{found.version}{aliases}, registered {found.created}"
+    if not made:
+        yield "  it has no record of what it was made of: it was made by an older glue, or imported"
+    for table in made.get("data", []):
+        span = f", {table['first']} to {table['last']}" if table["first"] else ""
+        yield _line("data", f"{table['path']}: {table['rows']:,} rows, {len(table['columns'])} columns{span}")
+        yield _line("", f"md5 {table['md5']}  sha256 {table['sha256']}")
+    if made.get("data"):
+        yield _line("kept in", made["remote"] or "DVC's cache alone: data.remote is not set")
+    for name, stage in found.stages.items():
+        outs = ", ".join(f"{path} {(md5 or '')[:SHOWN]}" for path, md5 in stage["outs"].items())
+        yield _line("stage", f"{name}: {outs}")
+    if found.features:
+        yield _line("features", ", ".join(found.features))
+    if made:
+        yield from _of_making(made, found)
+    yield _line("run", f"{found.run}, fingerprint {(found.fingerprint or '')[:SHOWN]}")
+    yield _line("metrics", ", ".join(f"{name} {value:.4f}" for name, value in sorted(found.metrics.items())))
+    yield _line("bundle", f"{found.bundle['format']}, sha256 {found.bundle['sha256']}")
+    for decision in found.decisions:
+        why = "; ".join(decision["refused"]) or "every condition holds"
+        yield _line("decision", f"{decision['time']} {decision['alias']} by {decision['by']}: {why}")
+    for move in found.moves:
+        actor = move["actor"].get("ci") or move["actor"].get("email") or move["actor"].get("account", "somebody")
+        reason = f": {move['reason']}" if move["reason"] else ""
+        where = f"{move['alias']} from v{move['previous'] or '-'} to v{move['version'] or '-'}"
+        yield _line("moved", f"{move['time']} {where}, {move['event']} by {actor}{reason}")
+
+
+def _of_prediction(row: dict[str, Any]) -> Iterator[str]:
+    yield f"request {row['glue_request_id']}, row {row['glue_row']}, answered {row['glue_time']}"
+    yield _line("prediction", str(row["prediction"]))
+    for name, value in row.items():
+        if not name.startswith(("glue_", "prediction")):
+            yield _line("", f"{name} = {value}")
+
+
+def _of_making(made: dict[str, Any], found: Lineage) -> Iterator[str]:
+    code, environment = made["code"], made["environment"]
+    changed = f" and {len(code['changed'])} changed files, which are kept" if code["dirty"] else ""
+    yield _line("code", f"commit {code['commit'] or 'none'}{changed}, tree {code['tree'][:SHOWN]}")
+    yield _line("committed", found.committed or "no commit has its dvc.lock yet")
+    lock = f", {environment['lock']['path']}" if environment["lock"] else ""
+    yield _line("made with", f"Python {environment['python']}, glue {environment['glue']}{lock}, seed {made['seed']}")
+    actor = ", ".join(made["actor"].values())
+    yield _line("made by", f"{actor}: {made['command']} at {made['time']}")
+
+
+def _line(name: str, value: str) -> str:
+    return f"  {name:<11}{value}"
+
+
+def mermaid(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
+    """A Mermaid flowchart: tables and files are boxes, stages are rounded."""
+    yield "flowchart LR"
+    names: dict[str, str] = {}
+
+    def node(label: str, shape: str = '["{}"]') -> str:
+        if label not in names:
+            names[label] = f"n{len(names)}"
+            return names[label] + shape.format(re.sub(r'["\n]', " ", label))
+        return names[label]
+
+    made = found.provenance or {}
+    raw = {table["path"]: table for table in made.get("data", [])}
+    for name, stage in found.stages.items():
+        for path, md5 in stage["deps"].items():
+            table = raw.get(path)
+            label = f"{path} {md5[:SHOWN]}, {table['rows']:,} rows" if table and md5 else path
+            yield f"  {node(label)} --> {node(name, '([{}])')}"
+        for path in stage["outs"]:
+            yield f"  {node(name, '([{}])')} --> {node(path)}"
+    version = node(f"{found.model} v{found.version}", '[["{}"]]')
+    yield f"  {node(_bundle(found))} --> {version}"
+    if made:
+        yield f"  {node('commit ' + str(made['code']['commit'] or 'none')[:SHOWN])} -.-> {version.split('[')[0]}"
+    for alias in found.aliases:
+        yield f"  {version.split('[')[0]} --> {node('alias ' + alias, '{{{{{}}}}}')}"
+    if row is not None:
+        yield f"  {version.split('[')[0]} --> {node('request ' + row['glue_request_id'])}"
+
+
+def _bundle(found: Lineage) -> str:
+    return next((path for path in found.stages.get("package", {}).get("outs", {})), "bundle")
