@@ -45,3 +45,17 @@ def reproduce() -> None:
     glue reproduce 3
     glue reproduce 3 --level bytes --exact-env
     """
+
+
+@click.command()
+@click.argument("version", type=int, required=False)
+@click.option("--output", metavar="FILE", type=FILE, help="Write it there: HTML where the name ends with .html.")
+@env_option
+@calls("card")
+def card() -> None:
+    """Print the model card of a version, from facts alone. Default the champion.
+
+    \b
+    glue card 7 > README.md
+    glue card --output card.html
+    """

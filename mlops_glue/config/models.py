@@ -210,6 +210,18 @@ class Ci(Section):
     )
 
 
+class Card(Section):
+    """What only people know of the model, for `glue card`. What is left out is shown as not stated."""
+
+    owner: str | None = Field(default=None, description="team or person who answers for the model")
+    contact: str | None = Field(default=None, description="where to write to")
+    license: str | None = Field(default=None, description="by its SPDX name, such as apache-2.0")
+    intended_use: str | None = Field(default=None, description="which decision the model serves")
+    out_of_scope: str | None = Field(default=None, description="what it must not be used for")
+    risks: str | None = Field(default=None, description="who may be harmed, and how")
+    oversight: str | None = Field(default=None, description="who decides on a prediction, and may overrule it")
+
+
 # Where things live may differ by environment, what is learned cannot: by section, the keys that may differ.
 ENVIRONMENT_KEYS = {
     "data": ("remote",),
@@ -240,6 +252,7 @@ class Config(Section):
     serve: Serve = Serve()
     monitor: Monitor = Monitor()
     ci: Ci = Ci()
+    card: Card = Card()
     environments: dict[str, dict[str, Any]] = Field(
         default={}, description="where things live in each: keys that lie over the sections' own; none that is learned"
     )

@@ -21,7 +21,7 @@ def described(named: str, report: Evaluation, tables: Mapping[str, str], commit:
     data = ", ".join(f"{name} `{md5[:12]}`" for name, md5 in tables.items())
     return "\n".join(
         [
-            _headline(report),
+            headline(report),
             "",
             f"{named} predicts `{report['target']}` ({report['task']}) by {report['model']}.",
             "",
@@ -34,7 +34,7 @@ def described(named: str, report: Evaluation, tables: Mapping[str, str], commit:
     )
 
 
-def _headline(report: Evaluation) -> str:
+def headline(report: Evaluation) -> str:
     """The first metric, and what became of the thresholds: all that a list of versions has room for."""
     name, score = next(iter(report["metrics"].items()))
     missed = [threshold["metric"] for threshold in report["thresholds"] if not threshold["met"]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shlex
 import sys
 from dataclasses import asdict, dataclass
@@ -161,7 +162,7 @@ def environment(config: Config, root: Path) -> dict[str, Any]:
         "implementation": platform.python_implementation(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "packages": dict(sorted((found.name.lower(), found.version) for found in distributions() if found.name)),
+        "packages": dict(sorted((_plain(found.name), found.version) for found in distributions() if found.name)),
         "lock": {"path": config.ci.requirements, "sha256": _sha256(lock)} if lock.is_file() else None,
         "libraries": sorted(({key: found.get(key) for key in keys} for found in threadpool_info()), key=str),
         "variables": {name: os.environ[name] for name in THREADS if name in os.environ},
@@ -186,3 +187,8 @@ def _span(table: Path, source: Source) -> tuple[str | None, str | None]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(name: str) -> str:
+    """A package's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,126 @@
+"""The card of a version, from facts alone: Markdown in the form of Hugging Face's model cards, and the same as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from mlops_glue import files, layout
+from mlops_glue.config.models import Card
+from mlops_glue.delivery import describe
+from mlops_glue.delivery.lineage import Lineage
+from mlops_glue.modules import COMPUTES
+from mlops_glue.schema import Schema
+
+UNKNOWN = "*not stated*"
+PIPELINES = {
+    "regression": "tabular-regression",
+    "binary": "tabular-classification",
+    "multiclass": "tabular-classification",
+}
+
+
+def markdown(
+    found: Lineage, report: Mapping[str, Any], schema: Schema, parity: Mapping[str, Any], card: Card, signed: str | None
+) -> str:
+    """The card. What nobody has stated is empty.
+
+    Args:
+        found: what is known of the version.
+        report: of its evaluation.
+        schema: of its columns.
+        parity: of its ONNX model.
+        card: what people state in `glue.yaml`.
+        signed: by which key; None where it is not signed.
+    """
+    title = f"{found.model} v{found.version}"
+    limits = {threshold["metric"]: threshold for threshold in report["thresholds"]}
+    importances = {entry["column"]: entry["mean"] for entry in report.get("importances", [])}
+    names = list(report["metrics"])
+    made = found.provenance
+    packages = {name: made["environment"]["packages"].get(name) for name in COMPUTES} if made else {}
+    values = {
+        "front": _front(found, report, card, title),
+        "title": title,
+        "headline": describe.headline(report),
+        "found": found,
+        "report": report,
+        "made": made,
+        "card": card,
+        "parity": parity,
+        "signed": signed,
+        "unknown": UNKNOWN,
+        "columns": [
+            {"name": column.name, "kind": column.kind, "importance": describe.number(importances.get(column.name))}
+            for column in schema.columns
+        ],
+        "metrics": [_metric(name, score, limits.get(name)) for name, score in report["metrics"].items()],
+        "names": names,
+        "slices": [
+            [_cell(part["column"]), _cell(part["value"]), f"{part['rows']:,}", *_scores(part["metrics"], names)]
+            for part in report["slices"]
+        ],
+        "decisions": [describe.decided(decision) for decision in found.decisions],
+        "moves": [_move(move) for move in found.moves],
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
+        "cell": _cell,
+    }
+    return files.render(layout.templates() / "card" / "card.md", values)
+
+
+def html(text: str, title: str) -> str:
+    """The card as a page."""
+    from markdown_it import MarkdownIt
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text.split("---\n", 2)[2])
+    style = (layout.templates() / "report" / "style.css").read_text(encoding="utf-8")
+    escaped = title.replace("&", "&amp;").replace("<", "&lt;")
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escaped}</title>\n'
+        f"<style>{style}</style>\n<main>\n{body}</main>\n</html>\n"
+    )
+
+
+def _front(found: Lineage, report: Mapping[str, Any], card: Card, title: str) -> str:
+    """The front matter, as YAML."""
+    scores = [
+        {"type": name, "value": score["value"], "name": name}
+        for name, score in report["metrics"].items()
+        if score["value"] is not None
+    ]
+    task, data = {"type": PIPELINES[report["task"]]}, {"type": "tabular", "name": report["project"]}
+    front: dict[str, Any] = {"license": card.license} if card.license else {}
+    front |= {
+        "library_name": "mlops-glue",
+        "pipeline_tag": PIPELINES[report["task"]],
+        "tags": ["tabular", report["task"]],
+    }
+    front |= {"model-index": [{"name": title, "results": [{"task": task, "dataset": data, "metrics": scores}]}]}
+    out = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False  # type: ignore[assignment]
+    yaml.dump(front, out)
+    return out.getvalue()
+
+
+def _metric(name: str, score: Mapping[str, Any], limit: Mapping[str, Any] | None) -> list[str]:
+    value, low, high, trivial = (describe.number(score[key]) for key in ("value", "low", "high", "trivial"))
+    mark = "" if limit is None else f"{describe.bounds(limit)} {'met' if limit['met'] else '**missed**'}"
+    return [name, value, f"{low} to {high}", trivial, mark]
+
+
+def _scores(metrics: Mapping[str, float | None], names: list[str]) -> list[str]:
+    return [describe.number(metrics.get(name)) for name in names]
+
+
+def _move(move: Mapping[str, Any]) -> str:
+    actor = move["actor"].get("ci") or move["actor"].get("name") or move["actor"].get("account", "somebody")
+    reason = f": {move['reason']}" if move["reason"] else ""
+    return f"{move['time'][:16]}, {move['alias']} to v{move['version']}, {move['event']} by {actor}{reason}"
+
+
+def _cell(text: Any) -> str:
+    return str(text).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
