@@ -1,0 +1,138 @@
+"""A year later: what a version was made of, and the same version made again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+from in_toto_attestation.v1 import statement_pb2
+from in_toto_attestation.v1.statement import Statement
+
+from tests.support.project import Glue, on_penguins
+
+
+def git(root: Path, *words: str) -> str:
+    command = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@example.org", *words]
+    return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout
+
+
+def commit(root: Path, message: str) -> str:
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", message)
+    return git(root, "rev-parse", "HEAD").strip()
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> dict[str, Any]:
+    """v1 is of a commit; v2 of other rows and another parameter, never committed; v3's code is committed later."""
+    root = on_penguins(tmp_path_factory.mktemp("trust"), "p", glue, empty_store)
+    git(root, "config", "user.name", "Ada")
+    git(root, "config", "user.email", "ada@example.org")
+    first = commit(root, "before v1")
+    glue("run", cwd=root)
+    table = root / "data/raw/penguins.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    table.chmod(0o644)
+    table.unlink()  # a link to DVC's cache, maybe
+    table.write_text("".join(lines[:-30]))
+    glue("run", "--set", "train.params={max_iter: 7}", cwd=root, code=None)
+    (root / "model.py").write_text((root / "model.py").read_text() + "\n# a remark\n")
+    glue("run", cwd=root, code=None)
+    late = commit(root, "after v3")
+    return {"root": root, "first": first, "late": late}
+
+
+def lineage(glue: Glue, root: Path, version: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(glue("lineage", str(version), "--json", cwd=root).stdout)
+    return found
+
+
+def test_each_version_knows_its_code_data_and_maker(history: dict[str, Any], glue: Glue) -> None:
+    root = history["root"]
+    found = {version: lineage(glue, root, version) for version in (1, 2, 3)}
+    code = {version: each["provenance"]["code"] for version, each in found.items()}
+    assert {each["commit"] for each in code.values()} == {history["first"]}
+    assert [each["dirty"] for each in code.values()] == [False, True, True]
+    assert "model.py" in code[3]["changed"] and "model.py" not in code[2]["changed"]
+    assert [each["committed"] for each in found.values()] == [None, None, history["late"]]
+    rows = [each["provenance"]["data"][0]["rows"] for each in found.values()]
+    assert rows == [344, 314, 314]
+    assert found[1]["provenance"]["actor"]["email"] == "ada@example.org"
+    assert found[1]["provenance"]["command"].endswith("run")
+    assert found[1]["stages"]["ingest"]["deps"]["data/raw/penguins.csv"] == found[1]["provenance"]["data"][0]["md5"]
+    text = glue("lineage", "1", cwd=root).stdout
+    assert found[1]["provenance"]["data"][0]["sha256"] in text and "p v1 (champion)" in text
+    assert glue("lineage", "--mermaid", cwd=root).stdout.startswith("flowchart LR\n")
+
+
+def state(root: Path) -> tuple[str, ...]:
+    looked = ("status --porcelain", "for-each-ref", "worktree list", "stash list")
+    cache = sorted(f"{path} {path.stat().st_mtime_ns}" for path in (root / ".dvc/cache").rglob("*") if path.is_file())
+    return (*(git(root, *words.split()) for words in looked), "\n".join(cache))
+
+
+@pytest.mark.parametrize(
+    "version", [2, pytest.param(1, marks=pytest.mark.long), pytest.param(3, marks=pytest.mark.long)]
+)
+def test_a_version_is_made_again_byte_by_byte(history: dict[str, Any], glue: Glue, version: int) -> None:
+    root = history["root"]
+    before = state(root)
+    done = glue("reproduce", str(version), "--level", "bytes", cwd=root)
+    assert done.stdout.splitlines()[-1] == f"p v{version} is reproduced: bytes"
+    assert "differs" not in done.stdout
+    assert state(root) == before
+    statement = json.loads((root / f".glue/statements/v{version}.intoto.json").read_text())
+    Statement.copy_from_pb(json_format.ParseDict(statement, statement_pb2.Statement())).validate()
+    json_format.ParseDict(statement["predicate"], provenance_pb2.Provenance())
+    assert {subject["name"] for subject in statement["subject"]} >= {f"p/v{version}/model.onnx"}
+
+
+def test_data_that_is_damaged_or_gone_is_named(history: dict[str, Any], glue: Glue) -> None:
+    root = history["root"]
+    table = lineage(glue, root, 1)["provenance"]["data"][0]
+    cached = root / ".dvc/cache/files/md5" / table["md5"][:2] / table["md5"][2:]
+    whole = cached.read_bytes()
+    cached.chmod(0o644)
+    try:
+        cached.write_bytes(whole[:-3] + b"!" + whole[-2:])
+        done = glue("reproduce", "1", cwd=root, code=1)
+        assert "data/raw/penguins.csv is not what was recorded: its SHA-256 is " in done.stderr
+        assert table["sha256"] in done.stderr
+        cached.unlink()
+        done = glue("reproduce", "1", cwd=root, code=4)
+        assert f"data/raw/penguins.csv (md5 {table['md5']}): neither DVC's cache nor its remote" in done.stderr
+    finally:
+        cached.write_bytes(whole)
+    assert "glue-code" not in git(root, "worktree", "list")
+
+
+def test_a_card_states_facts_alone(history: dict[str, Any], glue: Glue) -> None:
+    from huggingface_hub import ModelCard
+
+    root = history["root"]
+    text = glue("card", "1", cwd=root).stdout
+    card = ModelCard(text)
+    assert card.data.pipeline_tag == "tabular-classification"
+    assert {result.metric_type for result in card.data.eval_results} >= {"log_loss", "accuracy"}
+    assert "* **Owner:** *not stated*" in text and "`glue reproduce 1`" in text
+    config = root / "glue.yaml"
+    before = config.read_text()
+    config.write_text(before + "card: {owner: 'The | birds team', license: apache-2.0}\n")
+    try:
+        text = glue("card", cwd=root).stdout
+        glue("card", "1", "--output", "card.html", cwd=root)
+    finally:
+        config.write_text(before)
+    assert "* **Owner:** The | birds team" in text and ModelCard(text).data.license == "apache-2.0"
+    page = (root / "card.html").read_text()
+    assert page.startswith("<!doctype html>") and "<td>log_loss</td>" in page
+
+
+def test_a_version_without_a_record_says_so(history: dict[str, Any], glue: Glue) -> None:
+    done = glue("reproduce", "9", cwd=history["root"], code=2)
+    assert "p has none of this number" in done.stderr
