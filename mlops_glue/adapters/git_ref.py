@@ -8,12 +8,13 @@ from __future__ import annotations
 import random
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mlops_glue.errors import ToolError
 
 RETRIES = 30
+NONE = "0" * 40  # of a ref that is not there
 NAME = "entries.jsonl"  # of the one file in the ref's tree
 AUTHOR = ("-c", "user.name=glue", "-c", "user.email=glue@localhost", "-c", "commit.gpgSign=false")
 
@@ -24,59 +25,71 @@ def read(root: Path, ref: str) -> str:
     return _text(root, tip) if tip else ""
 
 
-def append(
-    root: Path, ref: str, add: Callable[[str], str], merge: Callable[[str, str], str], remote: str | None = None
-) -> None:
+def append(root: Path, ref: str, add: Callable[[str], str]) -> None:
     """Change the text, whoever else changes it meanwhile.
 
     Args:
         root: any folder of the repository.
         ref: like `refs/glue/audit`.
         add: makes the new text from the present one.
-        merge: makes one text from the remote's and ours, where both have changed.
-        remote: where the text is shared; None: it stays in this repository.
 
     Raises:
-        ToolError: git fails, or the remote cannot be reached. The text is kept here all the same.
+        ToolError: git fails.
     """
-    added = False
-    for attempt in range(RETRIES):
-        time.sleep(attempt and random.uniform(0, 0.05 * attempt))  # noqa: S311 - so that rivals do not stay in step
-        ours = _tip(root, ref)
-        theirs = _fetched(root, ref, remote) if remote else None
-        parent, text = _joined(root, ours, theirs, merge)
-        tip = ours if added and parent == ours else _commit(root, parent, text if added else add(text))
-        if tip is not None and tip != ours and _git(root, "update-ref", ref, tip, ours or "0" * 40).returncode:
-            continue  # another process was faster
-        added = True
-        if remote is None or _git(root, "push", "--quiet", "--no-verify", remote, f"{tip}:{ref}").returncode == 0:
+    for _ in _attempts():
+        tip = _tip(root, ref)
+        made = _commit(root, tip, add(_text(root, tip) if tip else ""))
+        if _git(root, "update-ref", ref, made, tip or NONE).returncode == 0:
             return
-    raise ToolError(f"{ref} cannot be pushed to {remote}" if remote else f"{ref} is changed by others all the time")
+    raise ToolError(f"{ref} is changed by others all the time")
 
 
-def pull(root: Path, ref: str, merge: Callable[[str, str], str], remote: str) -> None:
-    """Take what the remote has.
+def share(root: Path, ref: str, merge: Callable[[str, str], str], remote: str) -> None:
+    """Let the remote and this repository have the same text.
+
+    Args:
+        root: any folder of the repository.
+        ref: like `refs/glue/audit`.
+        merge: makes one text from the remote's and ours, where both have changed.
+        remote: the name of a remote, or its URL.
 
     Raises:
-        ToolError: it cannot be reached.
+        ToolError: the remote cannot be reached, or does not take it.
     """
-    ours, theirs = _tip(root, ref), _fetched(root, ref, remote)
-    parent, text = _joined(root, ours, theirs, merge)
-    if parent is not None and parent != ours:
-        tip = parent if text == _text(root, parent) else _commit(root, parent, text)
-        _done(root, "update-ref", ref, tip, ours or "0" * 40)
+    problem = ""
+    for _ in _attempts():
+        ours, theirs = _tip(root, ref), _fetched(root, ref, remote)
+        tip, text = _joined(root, ours, theirs, merge)
+        if tip is None:
+            return
+        if text is not None:
+            tip = _commit(root, tip, text)
+        if tip != ours and _git(root, "update-ref", ref, tip, ours or NONE).returncode:
+            continue  # another process was faster
+        if tip == theirs:
+            return
+        done = _git(root, "push", "--quiet", "--no-verify", remote, f"{tip}:{ref}")
+        if done.returncode == 0:
+            return
+        problem = done.stderr.strip()
+    raise ToolError(f"{ref} cannot be pushed to {remote}: {problem}")
+
+
+def _attempts() -> Iterator[int]:
+    """So many attempts, with growing random pauses, so that rivals do not stay in step."""
+    for attempt in range(RETRIES):
+        time.sleep(attempt and random.uniform(0, 0.05 * attempt))  # noqa: S311
+        yield attempt
 
 
 def _joined(
     root: Path, ours: str | None, theirs: str | None, merge: Callable[[str, str], str]
-) -> tuple[str | None, str]:
-    """The commit to go on from, and the text there: ours, theirs, or theirs with what only we have."""
-    if theirs is None or ours == theirs:
-        return ours, _text(root, ours) if ours else ""
+) -> tuple[str | None, str | None]:
+    """The commit to go on from: ours or theirs; and the text of the next one, where both have changed."""
+    if theirs is None or ours == theirs or (ours is not None and _is_before(root, theirs, ours)):
+        return ours, None
     if ours is None or _is_before(root, ours, theirs):
-        return theirs, _text(root, theirs)
-    if _is_before(root, theirs, ours):
-        return ours, _text(root, ours)
+        return theirs, None
     return theirs, merge(_text(root, theirs), _text(root, ours))
 
 

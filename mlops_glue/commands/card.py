@@ -9,6 +9,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, files, layout
 from mlops_glue.delivery.fetch import chosen_version, read_only
 from mlops_glue.delivery.lineage import lineage
+from mlops_glue.pipeline import evaluation
 from mlops_glue.report import card as report
 from mlops_glue.schema import Schema
 
@@ -20,11 +21,11 @@ def card(version: int | None = None, *, output: str | None = None, env: str | No
     store, chosen = chosen_version(read_only(root, config), root, config, version)
     name = config.model_name
     with tempfile.TemporaryDirectory() as folder:
-        evaluation = store.download_artifact(name, chosen, "evaluation", Path(folder))
+        report_folder = store.download_artifact(name, chosen, "evaluation", Path(folder))
         bundle = store.download_bundle(name, chosen, Path(folder))
         text = report.markdown(
             lineage(root, store, name, chosen),
-            files.read_json(evaluation / "evaluation.json"),
+            evaluation.read(report_folder),
             Schema.from_dict(files.read_json(bundle / "schema.json")),
             files.read_json(bundle / "parity.json"),
             config.card,

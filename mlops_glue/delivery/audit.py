@@ -11,6 +11,7 @@ import contextlib
 import getpass
 import hashlib
 import json
+import logging
 import os
 import platform
 import shlex
@@ -23,6 +24,9 @@ from typing import Any
 
 from mlops_glue import files, layout
 from mlops_glue.adapters import git, git_ref
+from mlops_glue.errors import ToolError
+
+log = logging.getLogger(__name__)
 
 REF = "refs/glue/audit"
 PIN = "glue.audit."  # tags of a version: an entry each, by the first characters of its id
@@ -94,11 +98,13 @@ def record(root: Path, made: Move, remote: str | None = None) -> Entry:
         remote: of git, where the record is shared.
 
     Raises:
-        ToolError: git fails; the entry is kept in this repository where only the remote cannot be reached.
+        ToolError: git fails.
     """
     content = asdict(made)
     if git.is_work_tree(root):
-        git_ref.append(root, REF, lambda text: appended(text, content), _merged, remote)
+        git_ref.append(root, REF, lambda text: appended(text, content))
+        if remote is not None:
+            share(root, remote)
     else:
         from filelock import FileLock
 
@@ -108,6 +114,14 @@ def record(root: Path, made: Move, remote: str | None = None) -> Entry:
             text = path.read_text(encoding="utf-8") if path.is_file() else ""
             files.write_text(path, appended(text, content))
     return Entry(content, _hash(content), "")
+
+
+def share(root: Path, remote: str) -> None:
+    """Bring what the remote has, and send what it lacks; where it cannot be reached, that is only a warning."""
+    try:
+        git_ref.share(root, REF, _merged, remote)
+    except ToolError as error:
+        log.warning("warning: the audit record is not shared: %s", error.message)
 
 
 def entries(root: Path) -> list[Entry]:

@@ -11,6 +11,7 @@ from mlops_glue import files, layout
 from mlops_glue.adapters import git
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT, Store
 from mlops_glue.delivery import audit, history, provenance
+from mlops_glue.delivery.history import Decision
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.records import FeatureList
 
@@ -51,7 +52,7 @@ class Lineage:
     features: list[str]
     bundle: dict[str, Any]
     metrics: dict[str, float]
-    decisions: list[dict[str, Any]]
+    decisions: list[Decision]
     moves: list[dict[str, Any]]
     format: int = FORMAT
 
@@ -94,7 +95,7 @@ def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
         features=sorted(features.columns.values()) if features is not None else [],
         bundle={"sha256": tags.get(BUNDLE_DIGEST), "format": tags.get("glue.format"), "files": digests},
         metrics=entry["metrics"],
-        decisions=history.verdicts(tags),
+        decisions=history.decisions(tags),
         moves=[move.content for move in audit.entries(root) if _is_of(move.content, model, version)],
     )
 

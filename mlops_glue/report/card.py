@@ -13,6 +13,7 @@ from mlops_glue.config.models import Card
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.lineage import Lineage
 from mlops_glue.modules import COMPUTES
+from mlops_glue.pipeline.evaluation import Evaluation, Limit, Score
 from mlops_glue.schema import Schema
 
 UNKNOWN = "*not stated*"
@@ -24,7 +25,7 @@ PIPELINES = {
 
 
 def markdown(
-    found: Lineage, report: Mapping[str, Any], schema: Schema, parity: Mapping[str, Any], card: Card, signed: str | None
+    found: Lineage, report: Evaluation, schema: Schema, parity: Mapping[str, Any], card: Card, signed: str | None
 ) -> str:
     """The card. What nobody has stated is empty.
 
@@ -38,7 +39,7 @@ def markdown(
     """
     title = f"{found.model} v{found.version}"
     limits = {threshold["metric"]: threshold for threshold in report["thresholds"]}
-    importances = {entry["column"]: entry["mean"] for entry in report.get("importances", [])}
+    importances = {entry["column"]: entry["mean"] for entry in report["importances"] or []}
     names = list(report["metrics"])
     made = found.provenance
     packages = {name: made["environment"]["packages"].get(name) for name in COMPUTES} if made else {}
@@ -84,7 +85,7 @@ def html(text: str, title: str) -> str:
     )
 
 
-def _front(found: Lineage, report: Mapping[str, Any], card: Card, title: str) -> str:
+def _front(found: Lineage, report: Evaluation, card: Card, title: str) -> str:
     """The front matter, as YAML."""
     scores = [
         {"type": name, "value": score["value"], "name": name}
@@ -106,8 +107,9 @@ def _front(found: Lineage, report: Mapping[str, Any], card: Card, title: str) ->
     return out.getvalue()
 
 
-def _metric(name: str, score: Mapping[str, Any], limit: Mapping[str, Any] | None) -> list[str]:
-    value, low, high, trivial = (describe.number(score[key]) for key in ("value", "low", "high", "trivial"))
+def _metric(name: str, score: Score, limit: Limit | None) -> list[str]:
+    value, low, high = describe.number(score["value"]), describe.number(score["low"]), describe.number(score["high"])
+    trivial = describe.number(score["trivial"])
     mark = "" if limit is None else f"{describe.bounds(limit)} {'met' if limit['met'] else '**missed**'}"
     return [name, value, f"{low} to {high}", trivial, mark]
 
