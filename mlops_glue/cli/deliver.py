@@ -10,6 +10,11 @@ from mlops_glue.cli.options import FILE, calls, env_option, json_option, version
 @click.command()
 @click.argument("version", type=int, required=False)
 @click.option("--alias", default="champion", help="Another alias, say challenger: any sound version may have it.")
+@click.option("--reason", metavar="TEXT", help="Why; the audit record keeps it.")
+@click.option(
+    "--approve", is_flag=True, help="Approve what somebody else has made, where promote.approval is required."
+)
+@click.option("--force", is_flag=True, help="Promote what the rules refuse; needs --reason.")
 @json_option
 @env_option
 @calls("promote")
@@ -24,6 +29,7 @@ def promote() -> None:
 
 @click.command()
 @click.argument("to", metavar="[VERSION]", type=int, required=False)
+@click.option("--reason", metavar="TEXT", help="Why; the audit record keeps it.")
 @json_option
 @env_option
 @calls("promote")

@@ -1,4 +1,4 @@
-"""Commands that answer where a model comes from: lineage, reproduce."""
+"""Commands that answer where a model comes from: lineage, reproduce, card, audit."""
 
 from __future__ import annotations
 
@@ -58,4 +58,16 @@ def card() -> None:
     \b
     glue card 7 > README.md
     glue card --output card.html
+    """
+
+
+@click.command()
+@json_option
+@env_option
+@calls("audit")
+def audit() -> None:
+    """Show who moved which alias, when and why, and check the record. Exit 1 where it was tampered with.
+
+    \b
+    glue audit
     """

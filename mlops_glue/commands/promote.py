@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 
 
 def promote(
-    version: int | None = None, *, alias: str = "champion", as_json: bool = False, env: str | None = None
+    version: int | None = None,
+    *,
+    alias: str = "champion",
+    reason: str | None = None,
+    approve: bool = False,
+    force: bool = False,
+    as_json: bool = False,
+    env: str | None = None,
 ) -> int:
     """Move the champion alias where every condition holds, or another alias to any sound version."""
+    if force and not reason:
+        raise UsageError("--force needs a reason, which is recorded", hint="glue promote 7 --force --reason 'why'")
     root, config, store = _opened(env)
     from mlops_glue.delivery import promote as promotion
 
@@ -35,7 +44,8 @@ def promote(
             else:
                 console.result(f"{config.model_name} v{chosen} is {alias}")
             return 0
-        verdict = promotion.promote(config, root, store, chosen, by_person=True)
+        by_person = promotion.Reason(reason, approves=approve, forces=force)
+        verdict = promotion.promote(config, root, store, chosen, by_person=by_person)
         if not verdict.refused:
             note_champion(root, config, verdict.champion)
             materialized(config, root, store, console.stage)
@@ -43,13 +53,13 @@ def promote(
     return 1 if verdict.refused else 0
 
 
-def rollback(to: int | None = None, *, as_json: bool = False, env: str | None = None) -> int:
+def rollback(to: int | None = None, *, reason: str | None = None, as_json: bool = False, env: str | None = None) -> int:
     """Put a former champion back."""
     root, config, store = _opened(env)
     from mlops_glue.delivery import promote as promotion
 
     with project_lock(root):
-        champion, before = promotion.rollback(store, config.model_name, to)
+        champion, before = promotion.rollback(store, config.model_name, to, reason)
         note_champion(root, config, champion)
         materialized(config, root, store, console.stage)
     if as_json:

@@ -159,6 +159,9 @@ class Promote(Section):
 
     metric: str | None = None
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    approval: Literal["required"] | None = Field(
+        default=None, description="required: a run names a challenger, and somebody else approves it"
+    )
     worse_than_trivial: Literal["refuse", "accept"] = Field(
         default="refuse", description="a candidate whose first metric is worse than that of a constant prediction"
     )
@@ -210,6 +213,14 @@ class Ci(Section):
     )
 
 
+class Audit(Section):
+    """The record of alias moves, in the git ref `refs/glue/audit`."""
+
+    remote: str | None = Field(
+        default=None, description="git remote, such as origin, where all machines share it; null: it stays here"
+    )
+
+
 class Card(Section):
     """What only people know of the model, for `glue card`. What is left out is shown as not stated."""
 
@@ -252,6 +263,7 @@ class Config(Section):
     serve: Serve = Serve()
     monitor: Monitor = Monitor()
     ci: Ci = Ci()
+    audit: Audit = Audit()
     card: Card = Card()
     environments: dict[str, dict[str, Any]] = Field(
         default={}, description="where things live in each: keys that lie over the sections' own; none that is learned"

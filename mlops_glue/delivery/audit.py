@@ -16,7 +16,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,12 +24,12 @@ from typing import Any
 
 from mlops_glue import files, layout
 from mlops_glue.adapters import git, git_ref
+from mlops_glue.adapters.mlflow import ENTRY
 from mlops_glue.errors import ToolError
 
 log = logging.getLogger(__name__)
 
 REF = "refs/glue/audit"
-PIN = "glue.audit."  # tags of a version: an entry each, by the first characters of its id
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Move:
         alias: champion, challenger or another.
         version: that it went to; None where it was taken off.
         previous: that it was at.
-        event: promote, rollback, retrain, approve, force, or `outside glue` where somebody else moved it.
+        event: promote, rollback, approve or force.
         actor: who: name, email, and what is known of a CI job.
         reason: what the actor said.
-        evidence: SHA-256 of the promotion's record.
+        evidence: SHA-256 of what was decided on.
         time: in ISO 8601, UTC.
         command: as it was typed.
     """
@@ -89,6 +89,11 @@ def actor(root: Path) -> dict[str, str]:
     return {key: value for key, value in found.items() if value}
 
 
+def identity(who: Mapping[str, str]) -> str:
+    """The one name of an actor that counts: of the CI job's, else git's email, else the account of the machine."""
+    return who.get("ci") or who.get("email") or f"{who.get('account', 'somebody')}@{who.get('host', '')}"
+
+
 def record(root: Path, made: Move, remote: str | None = None) -> Entry:
     """Append a move, whoever else appends meanwhile.
 
@@ -116,6 +121,25 @@ def record(root: Path, made: Move, remote: str | None = None) -> Entry:
     return Entry(content, _hash(content), "")
 
 
+def recorder(root: Path, remote: str | None) -> Callable[[str, str, int | None, int | None, str, str | None], str]:
+    """What `Store.record_move` is: it appends an entry, and returns its id."""
+
+    def record_move(
+        model: str, alias: str, version: int | None, previous: int | None, event: str, reason: str | None
+    ) -> str:
+        return record(root, move(root, model, alias, version, previous, event, reason=reason), remote).id
+
+    return record_move
+
+
+def pinned(versions: Iterable[Mapping[str, Any]]) -> dict[int, list[str]]:
+    """By version: the ids of the entries about it, from its tags in the registry."""
+    return {
+        version["version"]: [value for key, value in version["tags"].items() if key.startswith(ENTRY)]
+        for version in versions
+    }
+
+
 def share(root: Path, remote: str) -> None:
     """Bring what the remote has, and send what it lacks; where it cannot be reached, that is only a warning."""
     try:
@@ -126,7 +150,16 @@ def share(root: Path, remote: str) -> None:
 
 def entries(root: Path) -> list[Entry]:
     """The record, in order."""
-    return _read(text(root))
+    return readable(text(root))
+
+
+def readable(record: str) -> list[Entry]:
+    """The entries of a record, without lines that are none."""
+    found = []
+    for line in record.splitlines():
+        with contextlib.suppress(ValueError, TypeError):
+            found.append(Entry(**json.loads(line)))
+    return found
 
 
 def text(root: Path) -> str:
@@ -183,7 +216,7 @@ def problems(record: str, pinned: Mapping[int, list[str]], aliases: Mapping[str,
 
 def appended(text: str, content: dict[str, Any]) -> str:
     """The record with one more entry."""
-    before = _read(text)
+    before = readable(text)
     made = _hash(content)
     line = {"content": content, "id": made, "chain": _chained(before[-1].chain if before else "", made)}
     return text + json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n"
@@ -191,15 +224,11 @@ def appended(text: str, content: dict[str, Any]) -> str:
 
 def _merged(theirs: str, ours: str) -> str:
     """Their record, and after it what only ours has."""
-    known = {entry.id for entry in _read(theirs)}
-    for entry in _read(ours):
+    known = {entry.id for entry in readable(theirs)}
+    for entry in readable(ours):
         if entry.id not in known:
             theirs = appended(theirs, entry.content)
     return theirs
-
-
-def _read(text: str) -> list[Entry]:
-    return [Entry(**json.loads(line)) for line in text.splitlines()]
 
 
 def _hash(content: dict[str, Any]) -> str:

@@ -29,8 +29,11 @@ KEPT_S = 3600.0  # and those that somebody may still serve: whoever does touches
 def opened(root: Path, config: configs.Config, *, create: bool = True) -> Store:
     """The registry; the project's own is made where it is not there yet, or (`create=False`) missed."""
     from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.delivery import audit
 
-    return Store(root, configs.tracking_uri(config), create=create)
+    store = Store(root, configs.tracking_uri(config), create=create)
+    store.record_move = audit.recorder(root, config.audit.remote)
+    return store
 
 
 def read_only(root: Path, config: configs.Config) -> Store | None:

@@ -145,7 +145,7 @@ def _notes(about: Mapping[str, Any], flavor: Mapping[str, Any], table: Path | No
 def register(root: Path, name: str, imported: Imported, bundle: Path) -> tuple[int, bool]:
     """Register the bundle and make it champion, once. Returns its version, and whether it is new."""
     from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
-    from mlops_glue.delivery.promote import move
+    from mlops_glue.delivery.promote import Reason, move
 
     digest = files.digest(bundle)
     tags = {
@@ -167,5 +167,5 @@ def register(root: Path, name: str, imported: Imported, bundle: Path) -> tuple[i
         bundle=bundle,
     )
     if is_new:
-        move(store, name, number, "promote")
+        move(store, name, number, Reason())
     return number, is_new

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_glue import files, layout
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
-from mlops_glue.delivery import history
+from mlops_glue.delivery import audit, history, provenance
 from mlops_glue.delivery.conditions import Candidate, judge
 from mlops_glue.delivery.describe import decided
 from mlops_glue.delivery.history import Verdict, champions
@@ -27,8 +28,34 @@ EVALUATION = "evaluation"  # artifact folder of the run
 CHALLENGER = "challenger"
 
 
+@dataclass(frozen=True)
+class Reason:
+    """Why a person moves an alias.
+
+    Attributes:
+        text: what the person says.
+        approves: the person approves what another has made.
+        forces: conditions that do not hold are recorded, and do not count.
+    """
+
+    text: str | None = None
+    approves: bool = False
+    forces: bool = False
+
+    @property
+    def event(self) -> str:
+        """As the audit record calls it."""
+        return "force" if self.forces else "approve" if self.approves else "promote"
+
+
 def promote(
-    config: Config, root: Path, store: Store, version: int, *, by_person: bool = False, alias: str = "champion"
+    config: Config,
+    root: Path,
+    store: Store,
+    version: int,
+    *,
+    by_person: Reason | None = None,
+    alias: str = "champion",
 ) -> Verdict:
     """Move the alias to the candidate where every condition of `conditions.judge` holds.
 
@@ -56,26 +83,37 @@ def promote(
                 version=version,
                 alias=alias,
                 champion=champion,
-                by_person=by_person,
+                by_person=by_person is not None,
                 tags=tags,
                 bundle=bundle,
                 evaluation=evaluation.read(report),
                 is_last=is_last,
             )
         )
-    return decide(store, name, Verdict(version, champion, champion, refused, compared), alias, by_person=by_person)
+    if config.promote.approval == "required" and alias == "champion":
+        refused += _not_approved(root, store, name, version, by_person)
+    return decide(store, name, Verdict(version, champion, champion, refused, compared), alias, by_person)
 
 
-def decide(store: Store, name: str, verdict: Verdict, alias: str, *, by_person: bool) -> Verdict:
-    """Record the verdict on the version, and move the alias where nothing speaks against it."""
-    version, is_champion = verdict.version, not verdict.refused and alias == "champion"
-    tag = history.decision_tag(store.tags(name, version), verdict, alias, by_person=by_person)
+def _not_approved(root: Path, store: Store, name: str, version: int, by_person: Reason | None) -> list[str]:
+    """Why an approval that is required is not there."""
+    if by_person is None or not by_person.approves:
+        return [f"approval: somebody else than who made it must type glue promote {version} --approve"]
+    maker, approver = store.tags(name, version).get(provenance.MAKER), audit.identity(audit.actor(root))
+    return [f"approval: {approver} made v{version}, and cannot approve it"] if maker in (None, approver) else []
+
+
+def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Reason | None) -> Verdict:
+    """Record the verdict on the version, and move the alias where nothing speaks against it, or a person forces it."""
+    forced = by_person is not None and by_person.forces
+    version, is_champion = verdict.version, (forced or not verdict.refused) and alias == "champion"
+    tag = history.decision_tag(store.tags(name, version), verdict, alias, by_person=by_person is not None)
     for decision in history.decisions(tag):  # before its tag: a crash between the two loses no line
         store.add_to_description(name, version, decided(decision))
     store.tag(name, version, tag)
     if is_champion:
         store.untag(name, version, history.ROLLED_BACK)
-        move(store, name, version, "promote")
+        move(store, name, version, by_person or Reason())
         return Verdict(version, version, verdict.previous, [], verdict.comparison)
     if not verdict.refused:
         store.set_alias(name, alias, version)
@@ -110,7 +148,7 @@ def set_alias(root: Path, config: Config, store: Store, version: int, alias: str
     store.set_alias(config.model_name, alias, version)
 
 
-def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int | None]:
+def rollback(store: Store, name: str, to: int | None = None, reason: str | None = None) -> tuple[int, int | None]:
     """Put a former champion back; the one that goes is marked, so that no later run promotes it unasked.
 
     Returns:
@@ -127,11 +165,11 @@ def rollback(store: Store, name: str, to: int | None = None) -> tuple[int, int |
     if now is not None:
         store.add_to_description(name, now, f"* {_now()}, glue rollback: taken back, v{chosen} is champion")
         store.tag(name, now, {history.ROLLED_BACK: _now()})
-    move(store, name, chosen, "rollback")
+    move(store, name, chosen, Reason(reason), "rollback")
     return chosen, now
 
 
-def move(store: Store, name: str, version: int, how: str) -> None:
+def move(store: Store, name: str, version: int, reason: Reason, event: str | None = None) -> None:
     """The alias `champion` to a version, which is challenger no more.
 
     Noted first: of a move that a crash cut short, the alias tells the truth.
@@ -139,8 +177,9 @@ def move(store: Store, name: str, version: int, how: str) -> None:
     before = store.champion(name)
     if before is not None and before not in [former for former, *_ in store.champion_history(name)]:
         store.record_champion(name, before, "promote", _now())
-    store.record_champion(name, version, how, _now())
-    store.set_alias(name, "champion", version)
+    event = event or reason.event
+    store.record_champion(name, version, "rollback" if event == "rollback" else "promote", _now())
+    store.set_alias(name, "champion", version, event, reason.text)
     if store.get_alias(name, CHALLENGER) == version:
         store.remove_alias(name, CHALLENGER)
 

@@ -24,7 +24,7 @@ from mlops_glue.delivery.audit import actor
 
 FOLDER = "provenance"  # of the run's artifacts
 FILE, PATCH = "provenance.json", "code.patch"
-COMMIT, TREE, DIRTY = "glue.commit", "glue.tree", "glue.git_dirty"  # tags of the version
+TREE, MAKER = "glue.tree", "glue.made_by"  # tags of the version
 FORMAT = 1
 # beside what the stages read: what says how the project is run and what it is run with
 SETTINGS = (layout.CONFIG, "dvc.yaml", "dvc.lock", ".dvc/config", ".dvcignore", "requirements.in", "pyproject.toml")

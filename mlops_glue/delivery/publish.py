@@ -15,7 +15,7 @@ from mlops_glue import __version__, files, layout, tables
 from mlops_glue.adapters import skops
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, ModelFiles, RunContent, Store
 from mlops_glue.config import Config, path_of, remote_url
-from mlops_glue.delivery import provenance, trial
+from mlops_glue.delivery import audit, provenance, trial
 from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
 from mlops_glue.errors import ConfigError
@@ -55,7 +55,7 @@ def publish(
     tags = _tags(config, root, report, revision, md5) | {KNOWN: str(len(rows.ids))}
     trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
     record, patch = provenance.collect(config, root, dirty=revision[1], remote=_remote(config))
-    tags |= {provenance.TREE: record.code["tree"]}
+    tags |= {provenance.TREE: record.code["tree"], provenance.MAKER: audit.identity(record.actor)}
     with tempfile.TemporaryDirectory() as folder:
         rows.write(Path(folder) / FILE)
         made = store.publish(

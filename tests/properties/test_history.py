@@ -17,7 +17,7 @@ from mlops_glue.delivery import history
 from mlops_glue.delivery.conditions import former, unsound
 from mlops_glue.delivery.history import Verdict, champions
 from mlops_glue.delivery.promote import decide as record_verdict
-from mlops_glue.delivery.promote import move, rollback
+from mlops_glue.delivery.promote import Reason, move, rollback
 from mlops_glue.errors import UsageError
 
 NAME = "m"
@@ -52,7 +52,7 @@ class Registry:
     def get_alias(self, _: str, alias: str) -> int | None:
         return self.aliases.get(alias)
 
-    def set_alias(self, _: str, alias: str, version: int) -> None:
+    def set_alias(self, _: str, alias: str, version: int, *why: Any) -> None:
         self.aliases[alias] = version
 
     def remove_alias(self, _: str, alias: str) -> None:
@@ -85,9 +85,8 @@ def decide(store: Any, version: int, alias: str, refused: list[str], score: floa
     line = champions(store, NAME)
     more = [] if by_person else former(version, store.tags(NAME, version), line, champion, alias)
     compared: Any = None if champion is None else COMPARED | {"version": champion, "candidate": score}
-    return record_verdict(
-        store, NAME, Verdict(version, champion, champion, refused + more, compared), alias, by_person=by_person
-    )
+    verdict = Verdict(version, champion, champion, refused + more, compared)
+    return record_verdict(store, NAME, verdict, alias, Reason() if by_person else None)
 
 
 class Model:
@@ -229,7 +228,7 @@ def test_a_challenger_that_became_champion_is_challenger_no_more() -> None:
     decide(store, 2, "champion", [], 0.0, by_person=True)
     assert store.aliases == {"champion": 2}
     store.set_alias(NAME, "challenger", 1)
-    move(store, NAME, 2, "promote")
+    move(store, NAME, 2, Reason())
     assert store.aliases == {"champion": 2, "challenger": 1}
 
 

@@ -22,13 +22,21 @@ if TYPE_CHECKING:
 BUNDLE_DIGEST = "glue.bundle_sha256"
 FINGERPRINT = "glue.fingerprint"
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
+ENTRY = "glue.audit."  # tags of a version: the entries of the audit record about it, by the beginning of their ids
 CHAMPIONS = "glue.champions"  # tag of the registered model: a line for each champion
 MAX_DESCRIPTION = 5000  # characters that MLflow takes
 MAX_CHAMPIONS = 60  # lines in the tag; MLflow takes 5,000 characters
 
 
 class Store(Runs):
-    """The model versions, and the runs, of one tracking server or database."""
+    """The model versions, and the runs, of one tracking server or database.
+
+    Attributes:
+        record_move: is called before an alias moves, with the model, the alias, the version that gets it and the one
+            that has it, what happens and why; it returns the id of the entry.
+    """
+
+    record_move: Callable[[str, str, int | None, int | None, str, str | None], str] | None = None
 
     def find_version(self, model: str, fingerprint: str) -> int | None:
         """The version that a result was registered as, or None."""
@@ -75,12 +83,20 @@ class Store(Runs):
                 return None
             raise
 
-    def set_alias(self, model: str, alias: str, version: int) -> None:
-        """Put an alias on a version; another one loses it."""
+    def set_alias(
+        self, model: str, alias: str, version: int, event: str = "promote", reason: str | None = None
+    ) -> None:
+        """Put an alias on a version; another one loses it. The move is recorded first, and the entry is its tag."""
+        before = self.get_alias(model, alias)
+        if self.record_move is not None and before != version:
+            entry = self.record_move(model, alias, version, before, event, reason)
+            self.tag(model, version, {f"{ENTRY}{entry[:12]}": entry})
         self.client.set_registered_model_alias(model, alias, str(version))
 
     def remove_alias(self, model: str, alias: str) -> None:
         """Take an alias from the version that has it."""
+        if self.record_move is not None:
+            self.record_move(model, alias, None, self.get_alias(model, alias), "promote", None)
         self.client.delete_registered_model_alias(model, alias)
 
     def tags(self, model: str, version: int) -> dict[str, str]:

@@ -22,7 +22,7 @@ from mlops_glue.delivery import skew, trial
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.conditions import former, on_fresh, unsound
 from mlops_glue.delivery.history import Verdict, champions, decisions
-from mlops_glue.delivery.promote import move, promote, rollback
+from mlops_glue.delivery.promote import Reason, move, promote, rollback
 from mlops_glue.delivery.rows import Rows, identities
 from mlops_glue.errors import DataError
 from mlops_glue.records import FeatureList, FeatureView
@@ -134,7 +134,7 @@ class Registry:
         assert model == "p"
         return self.aliases.get(alias)
 
-    def set_alias(self, model: str, alias: str, version: int) -> None:
+    def set_alias(self, model: str, alias: str, version: int, *why: Any) -> None:
         assert model == "p"
         self.aliases[alias] = version
 
@@ -594,7 +594,7 @@ def test_a_rollback_goes_to_the_version_that_is_named(project: Project) -> None:
 def test_a_move_keeps_another_challenger_and_notes_who_was_champion_once(project: Project) -> None:
     project.store.aliases = {"champion": 1, "challenger": 3}
     for version in (2, 1):
-        move(project.store, "p", version, "promote")  # type: ignore[arg-type]
+        move(project.store, "p", version, Reason())  # type: ignore[arg-type]
     assert project.store.aliases == {"champion": 1, "challenger": 3}
     assert [one[:2] for one in project.store.noted] == [(1, "promote"), (2, "promote"), (1, "promote")]
 

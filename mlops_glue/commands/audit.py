@@ -1,0 +1,36 @@
+"""`glue audit`: who moved which alias, when and why; and whether the record is whole."""
+
+from __future__ import annotations
+
+from mlops_glue import config as configs
+from mlops_glue import console, layout
+from mlops_glue.delivery import audit as record
+from mlops_glue.delivery.fetch import read_only
+
+
+def audit(*, as_json: bool = False, env: str | None = None) -> int:
+    """Print the record and what is wrong with it; exit 1 where something is."""
+    root = layout.find_root()
+    config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
+    if config.audit.remote is not None:
+        record.share(root, config.audit.remote)
+    store, name, text = read_only(root, config), config.model_name, record.text(root)
+    versions = store.overview(name, 1 << 30)[1] if store is not None else []
+    aliases = {alias: version["version"] for version in versions for alias in version["aliases"]}
+    problems = record.problems(text, record.pinned(versions), aliases, name)
+    moves = [entry.content for entry in record.readable(text)]
+    if as_json:
+        console.result_json({"entries": moves, "problems": problems})
+        return 1 if problems else 0
+    for move in moves:
+        reason = f": {move['reason']}" if move["reason"] else ""
+        where = f"v{move['previous'] or '-'} -> v{move['version'] or '-'}"
+        who = record.identity(move["actor"])
+        console.result(
+            f"{move['time'][:19]}  {move['model']} {move['alias']} {where}  {move['event']} by {who}{reason}"
+        )
+    for problem in problems:
+        console.result(f"wrong: {problem}", bad="wrong")
+    if not problems:
+        console.result(f"{len(moves)} entries, and the chain is whole", good="whole")
+    return 1 if problems else 0
