@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Collection
@@ -134,6 +135,12 @@ def lacks_branch(root: Path, name: str) -> bool:
 def show(root: Path, name: str, path: str) -> str | None:
     """The text of a file of the folder in a commit; None if the commit does not have it."""
     return _git(root, "show", f"{name}:./{path}")
+
+
+def remote_url(root: Path) -> str | None:
+    """The URL of `origin`, without a user and password; None where there is none."""
+    found = setting(root, "remote.origin.url")
+    return re.sub(r"(?<=://)[^/@]*@", "", found) if found else None
 
 
 def setting(root: Path, name: str) -> str | None:

@@ -16,7 +16,9 @@ from mlops_glue.cli.options import FILE, calls, env_option, json_option
 @env_option
 @calls("lineage")
 def lineage() -> None:
-    """Show what a version is made of, and by whom. Default the champion.
+    """Show what a version was made of, and by whom.
+
+    Default the champion.
 
     \b
     glue lineage 7
@@ -39,7 +41,9 @@ def lineage() -> None:
 @env_option
 @calls("reproduce")
 def reproduce() -> None:
-    """Make a version again from its recorded code and data, and compare. The project stays as it is.
+    """Make a version again, and compare the two.
+
+    From its recorded code and data; the project stays as it is.
 
     \b
     glue reproduce 3
@@ -53,7 +57,9 @@ def reproduce() -> None:
 @env_option
 @calls("card")
 def card() -> None:
-    """Print the model card of a version, from facts alone. Default the champion.
+    """Print the model card of a version.
+
+    Default the champion. It has facts alone: what nobody stated is empty.
 
     \b
     glue card 7 > README.md
@@ -66,7 +72,9 @@ def card() -> None:
 @env_option
 @calls("audit")
 def audit() -> None:
-    """Show who moved which alias, when and why, and check the record. Exit 1 where it was tampered with.
+    """Show who moved which alias, and check the record.
+
+    Exit 1 where an entry was changed, or an alias moved outside glue.
 
     \b
     glue audit

@@ -18,6 +18,7 @@ from mlops_glue.config.fields import (
     TableName,
     Task,
     Timestamp,
+    Variable,
     span,
 )
 from mlops_glue.config.monitoring import Monitor
@@ -213,6 +214,13 @@ class Ci(Section):
     )
 
 
+class Lineage(Section):
+    """Where the lineage of each new version is sent."""
+
+    openlineage: str | None = Field(default=None, description="a server of OpenLineage, http(s)://…, or a file")
+    token: Variable | None = Field(default=None, description="${NAME} of the variable that holds the server's key")
+
+
 class Audit(Section):
     """The record of alias moves, in the git ref `refs/glue/audit`."""
 
@@ -263,6 +271,7 @@ class Config(Section):
     serve: Serve = Serve()
     monitor: Monitor = Monitor()
     ci: Ci = Ci()
+    lineage: Lineage = Lineage()
     audit: Audit = Audit()
     card: Card = Card()
     environments: dict[str, dict[str, Any]] = Field(

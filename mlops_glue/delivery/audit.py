@@ -179,22 +179,10 @@ def problems(record: str, pinned: Mapping[int, list[str]], aliases: Mapping[str,
         aliases: of the model, as the registry has them now.
         model: the registered model.
     """
-    found, chain = [], ""
-    read: list[Entry] = []
-    for number, line in enumerate(record.splitlines(), 1):
-        try:
-            entry = Entry(**json.loads(line))
-        except (ValueError, TypeError):
-            found.append(f"entry {number}: cannot be read")
-            continue
-        read.append(entry)
-        if _hash(entry.content) != entry.id:
-            found.append(f"entry {number}: was edited: its content has not the hash {entry.id[:12]}")
-        chain = _chained(chain, entry.id)
-        if chain != entry.chain:
-            found.append(f"entry {number}: does not follow the one before it: entries were removed, added or reordered")
-            chain = entry.chain
+    found, read = _chain_problems(record)
     ours = [entry for entry in read if entry.content.get("model") == model]
+    if not ours and not any(pinned.values()):
+        return found  # the aliases are older than the record, which begins with the next move
     known = {entry.id for entry in ours}
     for version, ids in pinned.items():
         found += [
@@ -212,6 +200,25 @@ def problems(record: str, pinned: Mapping[int, list[str]], aliases: Mapping[str,
         f"alias {alias} was taken off v{v} outside glue" for alias, v in last.items() if v and alias not in aliases
     ]
     return found
+
+
+def _chain_problems(record: str) -> tuple[list[str], list[Entry]]:
+    """What is wrong with the chain itself; and the entries that can be read."""
+    found, read, chain = [], [], ""
+    for number, line in enumerate(record.splitlines(), 1):
+        try:
+            entry = Entry(**json.loads(line))
+        except (ValueError, TypeError):
+            found.append(f"entry {number}: cannot be read")
+            continue
+        read.append(entry)
+        if _hash(entry.content) != entry.id:
+            found.append(f"entry {number}: was edited: its content has not the hash {entry.id[:12]}")
+        chain = _chained(chain, entry.id)
+        if chain != entry.chain:
+            found.append(f"entry {number}: does not follow the one before it: entries were removed, added or reordered")
+            chain = entry.chain
+    return found, read
 
 
 def appended(text: str, content: dict[str, Any]) -> str:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
+from mlops_glue.adapters import git
 from mlops_glue.delivery import record
 from mlops_glue.delivery.commit import revision
 from mlops_glue.delivery.describe import stays
 from mlops_glue.delivery.fetch import feature_list_of, opened
-from mlops_glue.errors import DataError
+from mlops_glue.errors import DataError, GlueError
 from mlops_glue.pipeline import evaluation
 from mlops_glue.pipeline.session import OnStage, staged
 
@@ -45,7 +46,9 @@ def deliver(
         store = opened(root, config)
         version, new = publish(config, root, store, fingerprint, revision(config, root), took_s=took_s)
         stage.outcome, stage.reasons = "executed" if new else "unchanged", [f"{model} v{version}"]
-    alias = "champion" if promote else "challenger"
+    if new:
+        _emit_lineage(config, root, store, version)
+    alias = "champion" if promote and config.promote.approval is None else "challenger"
     with staged("promote", on_stage) as stage:
         verdict = to_alias(config, root, store, version, alias=alias)
         stage.outcome = "refused" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
@@ -71,6 +74,24 @@ def deliver(
     }
     record.write(root, delivery)
     return delivery
+
+
+def _emit_lineage(config: configs.Config, root: Path, store: Store, version: int) -> None:
+    """Send the new version's lineage where `lineage.openlineage` says; where that fails, it is only a warning."""
+    if config.lineage.openlineage is None:
+        return
+    from mlops_glue.adapters import openlineage as to
+    from mlops_glue.delivery import openlineage
+    from mlops_glue.delivery.lineage import lineage
+
+    try:
+        target = configs.resolve(config.lineage.openlineage, "lineage.openlineage")
+        token = configs.resolve(config.lineage.token, "lineage.token") if config.lineage.token else None
+        found = lineage(root, store, config.model_name, version)
+        where = target if "://" in target else str(root / target)
+        to.emit(openlineage.events(found, config.project, git.remote_url(root)), where, token)
+    except GlueError as error:
+        log.warning("warning: the lineage of v%d is not sent: %s", version, error.message)
 
 
 def _online(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mlops_glue import __version__
 from mlops_glue.delivery.lineage import Lineage
-from mlops_glue.errors import ToolError
 
 SPEC = "https://openlineage.io/spec"
 PRODUCER = f"https://github.com/mlops-glue/mlops_glue/tree/v{__version__}"
-ANSWER_S = 5.0
 
 
 def events(found: Lineage, project: str, repository: str | None) -> list[dict[str, Any]]:
@@ -38,34 +34,6 @@ def events(found: Lineage, project: str, repository: str | None) -> list[dict[st
     bundle = _datasets(found, project, found.stages.get("package", {}).get("outs", {}))
     model = _dataset(project, f"models/{found.model}", str(found.version), {})
     return out + list(_pair(found, project, "register", repository, bundle, [model]))
-
-
-def emit(made: list[dict[str, Any]], target: str, token: str | None = None) -> None:
-    """Send events to a server of OpenLineage, or append them to a file, one JSON a line.
-
-    Args:
-        made: the events.
-        target: http:// or https:// of the server, or a path.
-        token: the server's key.
-
-    Raises:
-        ToolError: they are not taken.
-    """
-    if not target.startswith(("http://", "https://")):
-        with Path(target).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(event, sort_keys=True) + "\n" for event in made)
-        return
-    import requests
-
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    url = target if target.rstrip("/").endswith("/lineage") else f"{target.rstrip('/')}/api/v1/lineage"
-    try:
-        for event in made:
-            answer = requests.post(url, json=event, headers=headers, timeout=ANSWER_S, allow_redirects=False)
-            if answer.status_code >= 300:
-                raise ToolError(f"the OpenLineage server answered {answer.status_code}")
-    except requests.RequestException as error:
-        raise ToolError(f"the OpenLineage server did not answer ({type(error).__name__})") from None
 
 
 def _pair(

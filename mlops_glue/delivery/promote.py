@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from mlops_glue.suggest import did_you_mean
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
     from mlops_glue.config import Config
+
+log = logging.getLogger(__name__)
 
 EVALUATION = "evaluation"  # artifact folder of the run
 CHALLENGER = "challenger"
@@ -112,6 +115,8 @@ def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Rea
         store.add_to_description(name, version, decided(decision))
     store.tag(name, version, tag)
     if is_champion:
+        for problem in verdict.refused:
+            log.warning("warning: forced over this: %s", problem)
         store.untag(name, version, history.ROLLED_BACK)
         move(store, name, version, by_person or Reason())
         return Verdict(version, version, verdict.previous, [], verdict.comparison)

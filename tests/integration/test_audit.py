@@ -152,3 +152,7 @@ def test_a_move_outside_glue_is_found(project: Path) -> None:
     assert problem == "alias champion is at v2, and no entry says so: it was moved outside glue"
     (problem,) = audit.problems(audit.text(project), pinned, {}, "m")
     assert problem == "alias champion was taken off v1 outside glue"
+
+
+def test_aliases_that_are_older_than_the_record_are_no_problem(project: Path) -> None:
+    assert audit.problems("", {1: [], 2: []}, {"champion": 2}, "m") == []

@@ -16,8 +16,8 @@ from mlops_glue.adapters.mlflow.registry import with_line
 from mlops_glue.delivery import history
 from mlops_glue.delivery.conditions import former, unsound
 from mlops_glue.delivery.history import Verdict, champions
-from mlops_glue.delivery.promote import decide as record_verdict
 from mlops_glue.delivery.promote import Reason, move, rollback
+from mlops_glue.delivery.promote import decide as record_verdict
 from mlops_glue.errors import UsageError
 
 NAME = "m"

@@ -25,8 +25,9 @@ ROOMS = {
     },
     "duckdb": {"adapters/feast/offline.py", "adapters/sql.py"},
     "psycopg": {"adapters/sql.py"},
+    "cryptography": {"adapters/signing.py"},
     "apprise": {"adapters/apprise.py"},
-    "requests": {"adapters/webhook.py", "adapters/mlflow/errors.py"},
+    "requests": {"adapters/webhook.py", "adapters/openlineage.py", "adapters/mlflow/errors.py"},
     "sklearn": {"pipeline/curves.py", "pipeline/split.py", "pipeline/train.py"},
     "fastapi": {"serving/app.py"},
     "uvicorn": {"serving/http_server.py"},
@@ -34,7 +35,7 @@ ROOMS = {
     "starlette": set(),
     "jinja2": {"files.py"},
     "fsspec": {"adapters/fsspec.py"},
-    "click": {f"cli/{name}.py" for name in ("entry", "options", "start", "work", "deliver", "watch")},
+    "click": {f"cli/{name}.py" for name in ("entry", "options", "start", "work", "deliver", "trust", "watch")},
     "rich": {"console.py"},
 }
 

@@ -241,9 +241,10 @@ class Project:
         made = {"data": {"sources": {"t": source}, "labels": {"source": "t", "target": "y"}}, "train": {"seed": 5}}
         return Config.model_validate({"glue": 1, "project": "p", **made, **self.options})
 
-    def promote(self, version: int = 2, **how: Any) -> Verdict:
+    def promote(self, version: int = 2, *, by_person: bool = False, **how: Any) -> Verdict:
         self.evaluated(self.root / layout.EVALUATION)
-        return promote(self.config(), self.root, self.store, version, **how)  # type: ignore[arg-type]
+        reason = Reason() if by_person else None
+        return promote(self.config(), self.root, self.store, version, by_person=reason, **how)  # type: ignore[arg-type]
 
     def verdict(self, version: int = 2) -> dict[str, Any]:
         """The last decision that was written down."""
