@@ -85,7 +85,8 @@ def difference(task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, 
         gained = ROW_LOSSES[name](*theirs) - ROW_LOSSES[name](*mine).astype(float)
         se, method, quantile = float(gained.std(ddof=1)) / rows**0.5, "paired t", float(stdtrit(rows - 1, tail))
     else:
-        se, method = _bootstrap_se(metric, mine, theirs, seed), "bootstrap"
+        few = f" of {MAX_ROWS:,} of the {rows:,} rows" if rows > MAX_ROWS else ""
+        se, method = _bootstrap_se(metric, mine, theirs, seed), f"{SAMPLES:,} bootstrap samples{few}"
     return Difference(value, se, value - quantile * se, value + quantile * se, level, rows, method)
 
 
@@ -115,13 +116,13 @@ def _bootstrap_se(metric: Metric, mine: Outcome, theirs: Outcome, seed: int) -> 
 
 
 def finding(gain: Difference, slack: float) -> str:
-    """What the rows show: `better`, `worse` or `no difference shown`.
+    """What the rows show: `better`, `worse` or `no difference shown`; what cannot be measured counts as worse.
 
     Args:
         gain: of the candidate.
         slack: a loss up to this much is none, in units of the metric: a significance test on many rows would otherwise
             refuse what nobody would notice.
     """
-    if gain.high < -slack:
+    if np.isnan(gain.value) or gain.high < -slack:
         return "worse"
     return "better" if gain.low > 0 else "no difference shown"

@@ -159,7 +159,15 @@ class Promote(Section):
     """How a candidate is compared with the champion."""
 
     metric: str | None = None
-    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    rule: Literal["not_worse", "better"] = Field(
+        default="not_worse", description="what the holdout must show: that the candidate is not worse, or is better"
+    )
+    slack: Fraction = Field(
+        default=0.01, description="a loss up to this share of what the champion gains over a trivial predictor is none"
+    )
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        default=0.9, description="of the interval that decides whether a difference is shown"
+    )
     approval: Literal["required"] | None = Field(
         default=None, description="required: a run names a challenger, and somebody else approves it"
     )

@@ -1,4 +1,4 @@
-"""A candidate and the champion on the same rows of the holdout; the difference has a paired bootstrap interval."""
+"""A candidate and the champion on the same rows of the holdout: what those rows show, and how surely."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from mlops_glue import bootstrap, layout, metrics, tables
+from mlops_glue import bootstrap, layout, metrics, paired, tables
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.rows import version_rows
 from mlops_glue.delivery.trial import brought
@@ -31,14 +31,17 @@ class Comparison(TypedDict):
     metric: str
     candidate: float
     champion: float
-    low: float  # of the difference
+    gain: float  # of the candidate, positive where it is better, whichever way the metric runs
+    low: float  # of the gain's interval
     high: float
-    confidence: float
+    confidence: float  # of the interval
+    method: str  # how the interval was found
+    slack: float  # a loss up to this is none
+    noticeable: float  # the smallest loss that these rows show in four of five trials
+    finding: str  # better, worse or no difference shown
     rows: int
-    drawn_rows: int  # of each bootstrap sample
     seen: int | None  # rows that the champion was trained on, and that are left out; None: it is not known
     order: bootstrap.Ranking | None  # in which the champion puts fresh rows
-    at_least_as_good: bool
 
 
 class TooFew(GlueError):
@@ -64,27 +67,37 @@ def compare(candidate: Candidate, champion: int) -> Comparison:
     if other.schema.class_order != schema.class_order or other.schema.task != schema.task:
         raise GlueError(f"it predicts {other.schema.task} {other.schema.labels or ''}")
     name = config.promote.metric or metrics.default(schema.task)
-    metric = metrics.METRICS[schema.task][name]
     completed = with_features(config, root, other, raw, "holdout", as_defined_now=True)
-    outcomes = [_predicted(bundle, raw, truth), _predicted(other, completed, truth)]
-    mine, theirs = (metrics.compute(metric, *outcome) for outcome in outcomes)
-    # the samples of both are the same rows, so paired
-    drawn = [bootstrap.bootstrap(metric, *outcome, config.train.seed) for outcome in outcomes]
-    low, high = bootstrap.interval(mine - theirs, drawn[0] - drawn[1], len(truth), config.promote.confidence)
+    mine, theirs = _predicted(bundle, raw, truth), _predicted(other, completed, truth)
+    gain = paired.difference(schema.task, name, mine, theirs, config.train.seed, config.promote.confidence)
+    metric = metrics.METRICS[schema.task][name]
+    score, other_score = (metrics.compute(metric, *outcome) for outcome in (mine, theirs))
+    slack = config.promote.slack * _skill(candidate, name, other_score, higher=metric.higher_is_better)
     return {
         "version": champion,
         "metric": name,
-        "candidate": mine,
-        "champion": theirs,
-        "low": low,
-        "high": high,
-        "confidence": config.promote.confidence,
-        "rows": len(truth),
-        "drawn_rows": bootstrap.sample_rows(len(truth)),
+        "candidate": score,
+        "champion": other_score,
+        "gain": gain.value,
+        "low": gain.low,
+        "high": gain.high,
+        "confidence": gain.level,
+        "method": gain.method,
+        "slack": slack,
+        "noticeable": gain.noticeable,
+        "finding": paired.finding(gain, slack),
+        "rows": gain.rows,
         "seen": None if seen is None else held.num_rows - len(truth),
-        "order": bootstrap.ranking(schema.task, outcomes[1], config.train.seed) if config.split.fresh_after else None,
-        "at_least_as_good": metrics.is_at_least(mine, theirs, higher_is_better=metric.higher_is_better),
+        "order": bootstrap.ranking(schema.task, theirs, config.train.seed) if config.split.fresh_after else None,
     }
+
+
+def _skill(candidate: Candidate, name: str, champion: float, *, higher: bool) -> float:
+    """What the champion gains over a trivial predictor, in units of the metric; 0 where that is not known."""
+    score = candidate.evaluation["metrics"].get(name)
+    if score is None or score["trivial"] is None or np.isnan(champion):
+        return 0.0
+    return max(0.0, champion - score["trivial"] if higher else score["trivial"] - champion)
 
 
 def _trained_on(candidate: Candidate, champion: int, holdout: Array) -> Array | None:

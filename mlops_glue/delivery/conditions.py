@@ -155,10 +155,19 @@ def _beside_champion(candidate: Candidate) -> tuple[Comparison | None, list[str]
         return None, [] if candidate.by_person else [problem]
     except GlueError as error:
         return None, [f"champion v{champion} could not be scored on this holdout: {error.message}"]
-    if compared["at_least_as_good"]:
-        return compared, []
-    problem = f"{compared['metric']} {compared['candidate']:.4f} is worse than champion v{champion}'s"
-    return compared, [f"{problem} {compared['champion']:.4f} on the same holdout"]
+    return compared, not_good_enough(compared, candidate.config.promote.rule)
+
+
+def not_good_enough(compared: Comparison, rule: str) -> list[str]:
+    """Why the rows that both were held against speak against the candidate: by rule not_worse, or better."""
+    if compared["finding"] == "better" or (compared["finding"] != "worse" and rule == "not_worse"):
+        return []
+    scores = (
+        f"{compared['metric']} {compared['candidate']:.4f}, champion v{compared['version']} {compared['champion']:.4f}"
+    )
+    if compared["finding"] == "worse":
+        return [f"{scores} on the same holdout: the candidate is worse"]
+    return [f"{scores} on the same holdout: no difference is shown, and promote.rule asks for a better one"]
 
 
 def _skewed(candidate: Candidate) -> list[str]:

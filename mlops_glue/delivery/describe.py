@@ -142,12 +142,11 @@ def verdict(model: str, decision: Verdict, same_as: int | None = None) -> list[s
 
 def compared(with_champion: Comparison) -> str:
     """A candidate beside the champion, in a line."""
-    metric, champion = with_champion["metric"], with_champion["version"]
-    seen, rows, drawn = with_champion["seen"], with_champion["rows"], with_champion["drawn_rows"]
-    few = f" (samples of {drawn:,} of the {rows:,} rows)" if drawn < rows else ""
+    metric, champion, seen = with_champion["metric"], with_champion["version"], with_champion["seen"]
     left_out = f"; {seen:,} rows that v{champion} was trained on are left out" if seen else ""
     return (
         f"{metric} {with_champion['candidate']:z.4f}, champion v{champion} on the same holdout "
-        f"{with_champion['champion']:z.4f}; the difference is {with_champion['low']:+z.4f} to "
-        f"{with_champion['high']:+z.4f} at {with_champion['confidence']:.0%} confidence{few}{left_out}"
+        f"{with_champion['champion']:z.4f}: {with_champion['finding']}; the gain is {with_champion['low']:+z.4f} to "
+        f"{with_champion['high']:+z.4f} at {with_champion['confidence']:.0%} confidence ({with_champion['method']}); "
+        f"these {with_champion['rows']:,} rows would show a loss of {with_champion['noticeable']:.4f}{left_out}"
     )

@@ -48,9 +48,9 @@ def test_each_distinct_result_is_one_run_and_one_version_and_a_worse_one_is_refu
     assert (told["version"], told["champion"]) == (2, 1)
     compared = told["comparison"]
     assert compared["candidate"] > compared["champion"]  # log loss
-    assert not compared["at_least_as_good"]
+    assert compared["finding"] == "worse" and compared["gain"] < 0
     said = glue("run", cwd=penguins, code=1).stdout
-    assert f"log_loss {compared['candidate']:.4f} is worse than champion v1's {compared['champion']:.4f}" in said
+    assert f"log_loss {compared['candidate']:.4f}, champion v1 {compared['champion']:.4f} on the same holdout" in said
     assert "v1 stays champion" in said
     assert query(penguins, "select count(*) from model_versions") == [(2,)]
     assert query(penguins, "select status, count(*) from runs group by status") == [("FINISHED", 2)]

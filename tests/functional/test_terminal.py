@@ -126,6 +126,6 @@ def test_colour_is_where_the_conventions_say(
 def test_zero_has_no_sign() -> None:
     said = describe.compared(
         {"metric": "r2", "version": 1, "rows": 9, "candidate": -1e-9, "champion": -0.0, "low": -1e-6, "high": 1e-6}
-        | {"confidence": 0.95, "seen": 0, "drawn_rows": 9}
+        | {"confidence": 0.9, "seen": 0, "method": "DeLong", "noticeable": 0.1, "finding": "no difference shown"}
     )
     assert "-0.0000" not in said and "is +0.0000 to +0.0000" in said

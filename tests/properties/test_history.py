@@ -26,9 +26,11 @@ COMPARED = {
     "champion": 0.5,
     "low": 0.0,
     "high": 1.0,
-    "confidence": 0.95,
+    "confidence": 0.9,
+    "method": "DeLong",
+    "noticeable": 0.1,
+    "finding": "no difference shown",
     "rows": 9,
-    "drawn_rows": 9,
     "seen": None,
 }
 

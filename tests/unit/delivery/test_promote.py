@@ -20,7 +20,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.delivery import skew, trial
 from mlops_glue.delivery.complete import with_features
-from mlops_glue.delivery.conditions import former, on_fresh, unsound
+from mlops_glue.delivery.conditions import former, not_good_enough, on_fresh, unsound
 from mlops_glue.delivery.history import Verdict, champions, decisions
 from mlops_glue.delivery.promote import Reason, move, promote, rollback
 from mlops_glue.delivery.rows import Rows, identities
@@ -290,15 +290,18 @@ def test_a_better_candidate_takes_the_place_of_the_champion(project: Project) ->
     said = found.comparison
     assert said is not None and said["candidate"] == pytest.approx(roc_auc_score(yes, scores[0]))
     assert said["champion"] == pytest.approx(roc_auc_score(yes, scores[1]))
+    gain = said["candidate"] - said["champion"]
     again, draws = np.random.default_rng(5), []
-    for _ in range(100):  # of the same rows of both
+    for _ in range(500):  # DeLong's interval is about that of a bootstrap of the same rows of both
         at = again.integers(0, 80, 80)
         draws.append(roc_auc_score(yes[at], scores[0][at]) - roc_auc_score(yes[at], scores[1][at]))
-    assert (said["low"], said["high"]) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))
-    assert {key: said[key] for key in ("version", "metric", "confidence", "rows", "drawn_rows", "seen", "order")} == {
-        "version": 1, "metric": "roc_auc", "confidence": 0.95, "rows": 80, "drawn_rows": 80, "seen": None, "order": None
-    }  # fmt: skip
-    assert said["at_least_as_good"] is True
+    assert (said["low"], said["high"]) == pytest.approx(tuple(np.quantile(draws, [0.05, 0.95])), abs=0.03)
+    assert said["gain"] == pytest.approx(gain) and said["low"] < gain < said["high"]
+    assert {key: said[key] for key in ("version", "metric", "confidence", "rows", "method", "seen", "order")} == {
+        **{"version": 1, "metric": "roc_auc", "confidence": 0.9, "rows": 80, "method": "DeLong"},
+        **{"seen": None, "order": None},
+    }
+    assert said["finding"] == "better"
     assert project.verdict()["compared"] == json.loads(json.dumps(said)) and project.verdict()["champion"] == 1
 
 
@@ -310,18 +313,31 @@ def test_a_worse_candidate_is_refused_and_the_champion_stays(project: Project) -
     found = project.promote()
     said = found.comparison
     assert said is not None and said["confidence"] == 0.5 and said["metric"] == "log_loss"
-    assert said["low"] < said["candidate"] - said["champion"] < said["high"]
-    assert found == Verdict(
-        2,
-        1,
-        1,
-        [
-            f"log_loss {said['candidate']:.4f} is worse than champion v1's {said['champion']:.4f} on the same holdout",
-        ],
-        said,
-    )
-    assert said["at_least_as_good"] is False and project.store.aliases == {"champion": 1}
+    assert said["gain"] == pytest.approx(said["champion"] - said["candidate"])  # of a loss, less is better
+    assert said["low"] < said["gain"] < said["high"] < 0 and said["finding"] == "worse"
+    scores = f"log_loss {said['candidate']:.4f}, champion v1 {said['champion']:.4f} on the same holdout"
+    assert found == Verdict(2, 1, 1, [f"{scores}: the candidate is worse"], said)
+    assert project.store.aliases == {"champion": 1}
     assert project.verdict()["refused"] == found.refused and not project.store.noted
+
+
+COMPARED: Any = {"metric": "f1", "candidate": 0.5, "champion": 0.6, "version": 1}
+
+
+@pytest.mark.parametrize(
+    ("finding", "rule", "refused"),
+    [
+        ("better", "not_worse", ""),
+        ("better", "better", ""),
+        ("no difference shown", "not_worse", ""),
+        ("no difference shown", "better", "no difference is shown, and promote.rule asks for a better one"),
+        ("worse", "not_worse", "the candidate is worse"),
+        ("worse", "better", "the candidate is worse"),
+    ],
+)
+def test_what_each_rule_takes(finding: str, rule: str, refused: str) -> None:
+    found = not_good_enough(COMPARED | {"finding": finding}, rule)
+    assert found == ([f"f1 0.5000, champion v1 0.6000 on the same holdout: {refused}"] if refused else [])
 
 
 def test_the_champion_itself_is_asked_nothing(project: Project) -> None:
