@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class Comparison(TypedDict):
     rows: int
     seen: int | None  # rows that the champion was trained on, and that are left out; None: it is not known
     order: bootstrap.Ranking | None  # in which the champion puts fresh rows
+    anchor: NotRequired[Comparison]  # with the anchor, where that is not the champion
 
 
 class TooFew(GlueError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from mlops_glue.config import Config
     from mlops_glue.pipeline.evaluation import Evaluation, Limit, Score
 
+log = logging.getLogger(__name__)
+
+ANCHOR = "glue.anchor"  # tag of the registered model: a version that no later champion may be worse than
 CHANCE = 0.5  # of the order of rows
 
 
@@ -155,7 +159,34 @@ def _beside_champion(candidate: Candidate) -> tuple[Comparison | None, list[str]
         return None, [] if candidate.by_person else [problem]
     except GlueError as error:
         return None, [f"champion v{champion} could not be scored on this holdout: {error.message}"]
-    return compared, not_good_enough(compared, candidate.config.promote.rule)
+    refused = not_good_enough(compared, candidate.config.promote.rule)
+    if (anchor := _beside_anchor(candidate, champion)) is not None:
+        compared["anchor"] = anchor
+        refused += [f"{line} than the anchor" for line in not_good_enough(anchor, "not_worse")]
+    return compared, refused
+
+
+def _beside_anchor(candidate: Candidate, champion: int) -> Comparison | None:
+    """The comparison with the anchor: a row of champions, each a little worse than the last, goes no further than it.
+
+    None where the champion is the anchor, or the anchor can no longer be scored on rows that it was not trained on.
+    """
+    anchor = candidate.store.get_model_tag(candidate.config.model_name, ANCHOR)
+    if anchor is None or int(anchor) in (champion, candidate.version):
+        return None
+    try:
+        return compare(candidate, int(anchor))
+    except GlueError as error:
+        log.info("not compared with v%s, the anchor: %s", anchor, error.message)
+        return None
+
+
+def becomes_anchor(compared: Comparison | None) -> bool:
+    """Is a new champion the one that later candidates are held against too: the first, or one that is surely better?"""
+    if compared is None:
+        return True
+    reference = compared.get("anchor", compared)
+    return reference["low"] > reference["slack"]
 
 
 def not_good_enough(compared: Comparison, rule: str) -> list[str]:

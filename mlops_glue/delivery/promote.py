@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mlops_glue import files, layout
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.delivery import audit, history, provenance
-from mlops_glue.delivery.conditions import Candidate, judge
+from mlops_glue.delivery.conditions import ANCHOR, Candidate, becomes_anchor, judge
 from mlops_glue.delivery.describe import decided
 from mlops_glue.delivery.history import Verdict, champions
 from mlops_glue.delivery.record import last_delivery
@@ -119,6 +119,8 @@ def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Rea
             log.warning("warning: forced over this: %s", problem)
         store.untag(name, version, history.ROLLED_BACK)
         move(store, name, version, by_person or Reason())
+        if becomes_anchor(verdict.comparison):
+            store.set_model_tag(name, ANCHOR, str(version))
         return Verdict(version, version, verdict.previous, [], verdict.comparison)
     if not verdict.refused:
         store.set_alias(name, alias, version)

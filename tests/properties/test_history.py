@@ -30,6 +30,7 @@ COMPARED = {
     "method": "DeLong",
     "noticeable": 0.1,
     "finding": "no difference shown",
+    "slack": 0.0,
     "rows": 9,
     "seen": None,
 }
@@ -41,6 +42,7 @@ class Registry:
     def __init__(self) -> None:
         self.of: dict[int, dict[str, str]] = {}
         self.aliases: dict[str, int] = {}
+        self.model_tags: dict[str, str] = {}
         self.moves: list[tuple[int, str, str]] = []
         self.descriptions: dict[int, str] = {}
 
@@ -56,6 +58,12 @@ class Registry:
 
     def set_alias(self, _: str, alias: str, version: int, *why: Any) -> None:
         self.aliases[alias] = version
+
+    def get_model_tag(self, _: str, key: str) -> str | None:
+        return self.model_tags.get(key)
+
+    def set_model_tag(self, _: str, key: str, value: str) -> None:
+        self.model_tags[key] = value
 
     def remove_alias(self, _: str, alias: str) -> None:
         del self.aliases[alias]

@@ -18,9 +18,9 @@ from sklearn.metrics import roc_auc_score
 from mlops_glue import bootstrap, files, layout, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
-from mlops_glue.delivery import skew, trial
+from mlops_glue.delivery import conditions, skew, trial
 from mlops_glue.delivery.complete import with_features
-from mlops_glue.delivery.conditions import former, not_good_enough, on_fresh, unsound
+from mlops_glue.delivery.conditions import becomes_anchor, former, not_good_enough, on_fresh, unsound
 from mlops_glue.delivery.history import Verdict, champions, decisions
 from mlops_glue.delivery.promote import Reason, move, promote, rollback
 from mlops_glue.delivery.rows import Rows, identities
@@ -121,6 +121,7 @@ class Registry:
         self.folder, self.aliases, self.noted = folder, dict[str, int](), list[tuple[int, str, str]]()
         self.of: dict[int, dict[str, str]] = {1: {}, 2: {}, 3: {}}
         self.unsigned: set[int] = set()
+        self.model_tags: dict[str, str] = {}
         self.lines: list[tuple[int, str]] = []
 
     def add_to_description(self, model: str, version: int, line: str) -> None:
@@ -137,6 +138,12 @@ class Registry:
     def set_alias(self, model: str, alias: str, version: int, *why: Any) -> None:
         assert model == "p"
         self.aliases[alias] = version
+
+    def get_model_tag(self, model: str, key: str) -> str | None:
+        return self.model_tags.get(key)
+
+    def set_model_tag(self, model: str, key: str, value: str) -> None:
+        self.model_tags[key] = value
 
     def remove_alias(self, model: str, alias: str) -> None:
         assert model == "p"
@@ -338,6 +345,28 @@ COMPARED: Any = {"metric": "f1", "candidate": 0.5, "champion": 0.6, "version": 1
 def test_what_each_rule_takes(finding: str, rule: str, refused: str) -> None:
     found = not_good_enough(COMPARED | {"finding": finding}, rule)
     assert found == ([f"f1 0.5000, champion v1 0.6000 on the same holdout: {refused}"] if refused else [])
+
+
+def test_a_candidate_is_held_against_the_anchor_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The champion may be a little worse than the one before, and the candidate a little worse than that."""
+    assert becomes_anchor(None)
+    assert becomes_anchor({"low": 0.02, "slack": 0.01})  # type: ignore[typeddict-item]
+    assert not becomes_anchor({"low": 0.005, "slack": 0.01})  # type: ignore[typeddict-item]
+    assert not becomes_anchor({"low": 0.02, "slack": 0.01, "anchor": {"low": -0.1, "slack": 0.01}})  # type: ignore[typeddict-item]
+    champion_of(project)
+    project.store.model_tags["glue.anchor"] = "3"
+    real = conditions.compare
+
+    def compared(candidate: Any, version: int) -> Any:
+        return real(candidate, 1) | {"version": version, "finding": "worse" if version == 3 else "no difference shown"}
+
+    monkeypatch.setattr(conditions, "compare", compared)
+    found = project.promote()
+    assert found.champion == 1 and found.comparison is not None and found.comparison["anchor"]["version"] == 3
+    (line,) = found.refused
+    assert "champion v3" in line and line.endswith("the candidate is worse than the anchor")
+    project.store.model_tags["glue.anchor"] = "1"  # the champion itself
+    assert project.promote().champion == 2
 
 
 def test_the_champion_itself_is_asked_nothing(project: Project) -> None:
