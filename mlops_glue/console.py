@@ -13,6 +13,7 @@ from typing import Any
 
 from mlops_glue import layout, terminal
 from mlops_glue.errors import GlueError, full_traceback, memory_error, system_error
+from mlops_glue.secrets import redacted
 
 WIDTH = 12
 OUTSIDE = "outside"
@@ -34,7 +35,7 @@ def progress(line: str) -> None:
 def show_logs() -> None:
     """Print what the package logs as lines of progress: modules below the commands do not print."""
     handler = logging.Handler()
-    handler.emit = lambda record: progress(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: progress(redacted(record.getMessage()))  # type: ignore[method-assign]
     log = logging.getLogger("mlops_glue")
     log.handlers = [handler]
     log.setLevel(logging.INFO)
@@ -101,7 +102,7 @@ def error(problem: GlueError) -> None:
     for line in problem.message.splitlines():
         progress(f"error: {line}")
     if problem.hint:
-        progress(f"hint: {problem.hint}")
+        progress(f"hint: {redacted(problem.hint)}")
 
 
 def table(rows: list[list[str]], head: list[str]) -> None:

@@ -1,7 +1,8 @@
-"""Every way `glue` can end badly, as a table: the class, its exit code, what it means.
+"""Every way `glue` can end badly: a class each, with its exit code.
 
 Exit codes: 0 done, 1 a check said no, 2 config or usage, 3 a bug in glue, 4 a tool or stage could not do its work,
-130 interrupted.
+130 interrupted, 141 the reader of a pipe has gone. `cli.entry.main` catches what is raised; `console.failure` prints it
+as `error:` lines and a `hint:`, and makes a log file of a bug. A command may also return 1 for a result that says no.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
+from mlops_glue import files
 from mlops_glue.adapters.feast.online_file import OnlineFile
 from mlops_glue.adapters.feast.redis import RedisReader, can_read
 from mlops_glue.adapters.feast.repository import Repository
@@ -40,6 +41,21 @@ def stores(config: Config, root: Path) -> Stores:
     """The stores of the repository, as this environment has them. Imports no Feast."""
     online = configs.resolve(config.features.online_store, "features.online_store")
     return read_stores(root, config.features.repo, online)
+
+
+def lookup_of(config: Config, root: Path, bundle: Path) -> dict[str, Any] | None:
+    """How the workers of a model find its online features; None where it has none in Feast.
+
+    From glue's own store without Feast (`embedded`), else through `feast`: `serving.lookup` then asks `redis_reader`
+    whether Redis can be read without Feast. A view that is computed on demand needs Feast.
+    """
+    listed = bundle / "features.json"
+    if not listed.is_file():
+        return None
+    found, on_demand = stores(config, root), any(view["on_demand"] for view in files.read_json(listed)["views"])
+    if found.embedded is None or on_demand:
+        return {"type": "feast", "options": {"root": str(root), "env": config.environment}}
+    return {"type": "embedded", "options": {"path": str(found.embedded), "project": found.project}}
 
 
 def redis_reader(config: Config, root: Path, features: FeatureList, timeout_s: float) -> RedisReader | None:

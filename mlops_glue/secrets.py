@@ -1,7 +1,8 @@
 """Secrets in texts: the values of the variables that `glue.yaml` refers to, and what a URL holds besides a place.
 
-Every text that leaves glue passes `redacted`: a `GlueError` when it is made, a traceback when it is printed. This
-module keeps names of variables only; it reads their values each time and stores none.
+`config.load` notes the names of all references as it reads them, `config.resolve` again as it gives a value. Every text
+that leaves glue passes `redacted`: a `GlueError` when it is made, its hint, a line of a log and a traceback when they
+are printed (`console`). This module keeps names of variables only; it reads their values each time and stores none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was seen in a repository, and which place answers for each capability."""
+"""What `scan` saw in a repository, and which place answers for a capability; `capabilities.toml` says what counts."""
 
 from __future__ import annotations
 

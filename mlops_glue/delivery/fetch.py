@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
@@ -119,20 +119,9 @@ def kept(root: Path, config: configs.Config, version: int, folder: Path, digest:
     for old in former[:-KEPT]:
         if time.time() - old.stat().st_mtime > KEPT_S:
             shutil.rmtree(old, ignore_errors=True)
-    return Servable(version, str(target), digest, fingerprint, lookup(config, root, target))
-
-
-def lookup(config: configs.Config, root: Path, folder: Path) -> dict[str, Any] | None:
-    """How a worker finds features, where the model has some in Feast."""
-    if not (folder / "features.json").is_file():
-        return None
     from mlops_glue import feature_stores
 
-    stores = feature_stores.stores(config, root)
-    on_demand = any(view["on_demand"] for view in files.read_json(folder / "features.json")["views"])
-    if stores.embedded is None or on_demand:
-        return {"type": "feast", "options": {"root": str(root), "env": config.environment}}
-    return {"type": "embedded", "options": {"path": str(stores.embedded), "project": stores.project}}
+    return Servable(version, str(target), digest, fingerprint, feature_stores.lookup_of(config, root, target))
 
 
 def feature_list_of(store: Store, model: str, version: int) -> FeatureList | None:

@@ -1,6 +1,7 @@
 """The stages of the pipeline, in order: what each depends on, reads of `glue.yaml`, and makes.
 
-To add a stage, write a function `(config, root) -> None` in a module of the same name, and an entry here.
+To add a stage, write a function `(config, root) -> None` in a module of the same name, an entry here, and the paths of
+its files in `layout`. A `dvc.lock` that lacks the stage is a first run of it; the other stages stay unchanged.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import older
-from mlops_glue.pipeline.older import Array, Estimator
+from mlops_glue.pipeline import older_rows
+from mlops_glue.pipeline.older_rows import Array, Estimator
 from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
@@ -76,7 +76,7 @@ def _with_older(
         return fitted(model, features, target, classes=classes)[0]
 
     batch = batches(config.split.fresh_after, table)
-    first, losses = older.first_batch(*learn, batch, fit, config.train.seed)
+    first, losses = older_rows.first_batch(*learn, batch, fit, config.train.seed)
     kept = batch >= first
     after = config.split.fresh_after[first - 1 :] if first else []
     made = {"older_left_out": int((~kept).sum()), "after": list(after), "losses": losses}

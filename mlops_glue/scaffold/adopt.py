@@ -18,12 +18,12 @@ from mlops_glue.errors import GlueError
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.train import unfit_kind
 from mlops_glue.scaffold import feast, manifest, merge
+from mlops_glue.scaffold.adopted_repository import Repository, look
 from mlops_glue.scaffold.choose import Choice, choose
 from mlops_glue.scaffold.feast import FeastView
 from mlops_glue.scaffold.infer import Request
 from mlops_glue.scaffold.manifest import Answers
 from mlops_glue.scaffold.plan import plan
-from mlops_glue.scaffold.repository import Repository, look
 from mlops_glue.scaffold.script import Script
 from mlops_glue.tables import column_names
 

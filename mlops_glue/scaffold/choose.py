@@ -12,7 +12,7 @@ from mlops_glue.assessment.tree import printable
 from mlops_glue.errors import UsageError
 from mlops_glue.scaffold import feast
 from mlops_glue.scaffold import script as scripts
-from mlops_glue.scaffold.repository import Repository
+from mlops_glue.scaffold.adopted_repository import Repository
 from mlops_glue.scaffold.script import Column, Script
 from mlops_glue.suggest import did_you_mean
 from mlops_glue.tables import column_names, find_table

@@ -23,7 +23,7 @@ from mlops_glue import files, layout
 from mlops_glue.adapters import git, skops
 from mlops_glue.delivery import fetch
 from mlops_glue.errors import MissingExtra, ToolError, UsageError
-from mlops_glue.scaffold import manifest, replace, undo
+from mlops_glue.scaffold import manifest, package_folder, undo
 
 NEEDS = (
     *("click", "fastapi", "fastapi-offline", "uvicorn", "httptools", "uvloop"),
@@ -60,7 +60,7 @@ def write(
     """
     if out.exists() and not (out / "serve.json").is_file():
         raise UsageError(f"{out}: is there, and not a package of glue's", hint="glue package serving")
-    with replace.workplace(out) as scratch:
+    with package_folder.workplace(out) as scratch:
         made = scratch / "package"
         about = _fill(made, root, config, env, version)
         requirements, hashed = pinned(requirement_names(made, config), root / config.ci.requirements)
@@ -74,7 +74,7 @@ def write(
         paths = [*texts, *BUILT]
         if len(git.ignored(out, paths)) < len(paths):  # it is to keep some of the folder, so all that a clone needs
             undo.check_committed(out, paths)
-        conflicts = replace.replace(out, made, texts)
+        conflicts = package_folder.replace(out, made, texts)
     return Package(about["name"], about["version"], values["image"], len(requirements), conflicts)
 
 

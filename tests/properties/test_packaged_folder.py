@@ -12,7 +12,7 @@ import pytest
 
 from mlops_glue import __version__, layout
 from mlops_glue.errors import UsageError
-from mlops_glue.scaffold import manifest, replace
+from mlops_glue.scaffold import manifest, package_folder
 from tests.support.faults import Killed, KilledError, at_work
 
 BUILT = ["bundle/a.onnx", "bundle/b.json", "code/x/m.py", "code/n.py", "serve.json", "wheels/README"]
@@ -37,12 +37,12 @@ def made(folder: Path, seed: str) -> dict[str, str]:
 
 def brought(out: Path, seed: str, *, killed: Killed | None = None) -> list[str]:
     """A call, which may be killed."""
-    with replace.workplace(out) as place:  # where a killed one leaves what it has
+    with package_folder.workplace(out) as place:  # where a killed one leaves what it has
         texts = made(place / "made", seed)
         if killed is None:
-            return replace.replace(out, place / "made", texts)
+            return package_folder.replace(out, place / "made", texts)
         with at_work(killed):
-            return replace.replace(out, place / "made", texts)
+            return package_folder.replace(out, place / "made", texts)
 
 
 def of_the_users(out: Path, rng: random.Random) -> set[str]:

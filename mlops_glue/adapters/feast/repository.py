@@ -87,16 +87,11 @@ class Repository:
         if scratch is not None:
             found = stores.in_scratch(found, scratch, replay=replay)
         self.online_file, self._embedded = found.online_file, found.embedded
-        store = offline or found.settings.get("offline_store") or {"type": stores.OFFLINE}
-        stores.check_exact(store, folder, inexact=inexact)
         self._objects = definitions.load(root, self.folder)
         local = all(map(definitions.is_local, self._objects))
-        if offline is None and store in ("duckdb", {"type": "duckdb"}) and local:
-            store = {"type": stores.OFFLINE}
+        store = stores.offline_store(offline, found.settings, folder, local=local, inexact=inexact)
         self.offline = store if isinstance(store, str) else str(store.get("type", "dask"))
         self.exact = self.offline == stores.OFFLINE
-        if self.exact:  # it tells when what it found happened
-            store = {**(store if isinstance(store, dict) else {}), "type": stores.OFFLINE, "with_timestamps": True}
         with _translate_errors("feature_store.yaml"), self._importable():
             config = feast.RepoConfig(
                 **{

@@ -1,8 +1,8 @@
 """Which stores a Feast repository has, by `feature_store.yaml` and glue.yaml. Imports no Feast.
 
 `feature_store.yaml` needs to name nothing of this package, so that Feast alone can open it. What it leaves open gets
-the stores of this package. An online store that is named is taken as it is: `sqlite` is a file of the user's, in
-Feast's form. What glue.yaml's `features` says goes before all of that.
+the stores of this package (`offline_store`, `Stores.embedded`). An online store that is named is taken as it is:
+`sqlite` is a file of the user's, in Feast's form. What glue.yaml's `features` says goes before all of that.
 """
 
 from __future__ import annotations
@@ -92,6 +92,27 @@ def in_scratch(stores: Stores, scratch: Path, *, replay: bool) -> Stores:
         online = {**online, "path": str(scratch / "online.db")}
     settings = {**stores.settings, "registry": str(scratch / "registry.db")}
     return replace(stores, project=f"{stores.project}_replay_{os.getpid()}", online=online, settings=settings)
+
+
+def offline_store(
+    configured: dict[str, Any] | None, settings: dict[str, Any], folder: str, *, local: bool, inexact: bool
+) -> dict[str, Any] | str:
+    """The offline store: the one of glue.yaml, else of `feature_store.yaml`, else this package's own.
+
+    A bare `duckdb`, where every source is a local file, is this package's own too: it is a subclass. With any other one
+    glue knows less: `Repository.exact` is false, so leakage by time is not looked for (`pipeline.join`), `featurize`
+    warns, and the embedded online store is filled through Feast.
+
+    Raises:
+        ConfigError: its joins are not exact, and `inexact` does not accept that.
+    """
+    store = configured or settings.get("offline_store") or {"type": OFFLINE}
+    check_exact(store, folder, inexact=inexact)
+    if configured is None and store in ("duckdb", {"type": "duckdb"}) and local:
+        store = {"type": OFFLINE}
+    if store == OFFLINE or (isinstance(store, dict) and store.get("type") == OFFLINE):
+        return {**(store if isinstance(store, dict) else {}), "type": OFFLINE, "with_timestamps": True}
+    return store  # type: ignore[no-any-return]
 
 
 def check_exact(offline: str | dict[str, Any], folder: str, *, inexact: bool) -> None:

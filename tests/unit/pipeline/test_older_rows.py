@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from mlops_glue.pipeline import older
+from mlops_glue.pipeline import older_rows
 
 BEFORE, AFTER = np.array([2.0, 1.0, 0.0]), np.array([-2.0, 0.0, 1.0])
 
@@ -27,7 +27,9 @@ def begin(model: Any, parts: list[Any], **how: Any) -> tuple[int, dict[str, floa
     made = [rows(count, at, weights, **how) for at, (count, weights) in enumerate(parts)]
     batch = np.repeat(np.arange(len(parts)), [count for count, _ in parts])
     target = np.concatenate([y for _, y in made])
-    return older.first_batch(model, pd.concat([x for x, _ in made]), target, batch, lambda m, x, y: m.fit(x, y), seed=0)
+    return older_rows.first_batch(
+        model, pd.concat([x for x, _ in made]), target, batch, lambda m, x, y: m.fit(x, y), seed=0
+    )
 
 
 @pytest.mark.parametrize("model", [LogisticRegression(), LinearSVC()], ids=["probabilities", "labels alone"])
@@ -60,7 +62,7 @@ def test_what_cannot_be_learned_from_alone_needs_the_older_ones() -> None:
     x, y = rows(1000, 0, BEFORE)
     y[-60:] = "yes"  # one class
     batch = np.repeat([0, 1], [940, 60])
-    found, losses = older.first_batch(LogisticRegression(), x, y, batch, lambda m, x, y: m.fit(x, y), seed=0)
+    found, losses = older_rows.first_batch(LogisticRegression(), x, y, batch, lambda m, x, y: m.fit(x, y), seed=0)
     assert found == 0 and set(losses) == {"0"}
 
 
@@ -71,19 +73,23 @@ def test_an_error_with_all_rows_is_one() -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        older.first_batch(LogisticRegression(), x, y, np.repeat([0, 1], [200, 100]), fit, seed=0)
+        older_rows.first_batch(LogisticRegression(), x, y, np.repeat([0, 1], [200, 100]), fit, seed=0)
 
 
 def test_a_class_that_was_not_learned_costs_much_and_not_everything() -> None:
     x, y = rows(100, 0, BEFORE)
     y[:3] = "perhaps"
     model = LogisticRegression().fit(x[3:], y[3:])
-    lost = older.loss(model, x, y)
-    assert np.isfinite(lost).all() and (lost[:3] == -np.log(older.MIN_PROBABILITY)).all() and (lost[3:] < lost[0]).all()
+    lost = older_rows.loss(model, x, y)
+    assert (
+        np.isfinite(lost).all()
+        and (lost[:3] == -np.log(older_rows.MIN_PROBABILITY)).all()
+        and (lost[3:] < lost[0]).all()
+    )
 
 
 def test_many_rows_are_told_by_one_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(older, "MAX_ROWS", 2199)
+    monkeypatch.setattr(older_rows, "MAX_ROWS", 2199)
     fits: list[int] = []
 
     def fit(model: Any, x: Any, y: Any) -> Any:
@@ -92,7 +98,7 @@ def test_many_rows_are_told_by_one_fold(monkeypatch: pytest.MonkeyPatch) -> None
 
     (x, y), (more, after) = rows(2000, 0, BEFORE), rows(200, 1, AFTER)
     batch = np.repeat([0, 1], [2000, 200])
-    found, _ = older.first_batch(
+    found, _ = older_rows.first_batch(
         LogisticRegression(), pd.concat([x, more]), np.concatenate([y, after]), batch, fit, seed=0
     )
     assert (found, fits) == (1, [2133, 133])
@@ -123,7 +129,7 @@ def chosen(error: Any, batches: int = 2, fresh: int = 60, **how: Any) -> tuple[i
         assert len(x) == len(y)
         return model.fit(x, y)
 
-    first, losses = older.first_batch(Told(error), x, np.zeros(len(batch)), batch, fit, how.get("seed", 0))
+    first, losses = older_rows.first_batch(Told(error), x, np.zeros(len(batch)), batch, fit, how.get("seed", 0))
     return first, losses, asked
 
 
@@ -190,7 +196,7 @@ def test_a_start_that_one_part_cannot_be_learned_with_is_none() -> None:
 
 @pytest.mark.parametrize(("most", "parts"), [(100, 3), (99, 1)])
 def test_how_many_rows_are_told_by_all_parts(most: int, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(older, "MAX_ROWS", most)
+    monkeypatch.setattr(older_rows, "MAX_ROWS", most)
     first, losses, asked = chosen(lambda oldest, place: 2.0 if oldest == 0 else 1.0)
     assert (first, losses, len(asked)) == (1, {"0": 4.0, "1": 1.0}, 2 * parts)
 
@@ -198,7 +204,7 @@ def test_how_many_rows_are_told_by_all_parts(most: int, parts: int, monkeypatch:
 def test_the_model_that_is_given_stays_unfitted() -> None:
     x, y = rows(300, 0, BEFORE)
     model = LogisticRegression()
-    older.first_batch(model, x, y, np.repeat([0, 1], [200, 100]), lambda m, x, y: m.fit(x, y), seed=0)
+    older_rows.first_batch(model, x, y, np.repeat([0, 1], [200, 100]), lambda m, x, y: m.fit(x, y), seed=0)
     assert not hasattr(model, "coef_")
 
 
@@ -215,12 +221,12 @@ class Says:
 
 
 def test_the_loss_of_each_row_by_hand() -> None:
-    assert older.loss(Says([1, 5]), None, np.array([4, 3])).tolist() == [9.0, 4.0]
+    assert older_rows.loss(Says([1, 5]), None, np.array([4, 3])).tolist() == [9.0, 4.0]
     certain = Says(["a", "b"], ["a", "b"])
-    lost = older.loss(certain, None, np.array(["b", "b"]))
+    lost = older_rows.loss(certain, None, np.array(["b", "b"]))
     assert lost.tolist() == [1.0, 0.0] and lost.dtype == np.float64
     likely = Says(["b"] * 4, ["b", "a"], [[0.8, 0.2], [0.8, 0.2], [1.0, 0.0], [0.5, 0.5 + 1e-9]])
-    lost = older.loss(likely, None, np.array(["b", "a", "a", "b"]))
+    lost = older_rows.loss(likely, None, np.array(["b", "a", "a", "b"]))
     assert lost == pytest.approx(-np.log([0.8, 0.2, 1e-6, 0.5]))
     over = Says(["a"], ["a"], [[1.0 + 1e-7]])
-    assert older.loss(over, None, np.array(["a"])).tolist() == [0.0]  # rounding gains nothing
+    assert older_rows.loss(over, None, np.array(["a"])).tolist() == [0.0]  # rounding gains nothing
