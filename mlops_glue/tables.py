@@ -209,10 +209,10 @@ def _csv(path: Path, rows: pa.Table) -> str:
 
 def _csv_cells(values: pa.ChunkedArray, decimal: str) -> list[str]:
     """A column as the text of a CSV file: 3.0 is 3, null is empty."""
+    if not pa.types.is_floating(values.type):  # a time of whole seconds has no fraction
+        return ["" if value is None else str(value) for value in values.to_pylist()]
     words = pc.fill_null(parsing.as_text(values), "")
-    if pa.types.is_floating(values.type):
-        words = pc.replace_substring(words, ".", decimal)
-    return words.to_pylist()  # type: ignore[no-any-return]
+    return pc.replace_substring(words, ".", decimal).to_pylist()  # type: ignore[no-any-return]
 
 
 # --- tables in memory
