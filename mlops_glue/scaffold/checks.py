@@ -61,8 +61,8 @@ def check_task(label: Table, target: str, task: str) -> None:
     except DataError:
         found = f"holds {values.type}, not numbers: {shown(values.unique().to_pylist())}"
         raise UsageError(
-            f"--task regression: {target!r} of {label.file.name} {found}",
-            hint="--task multiclass, or leave --task out: it is taken from the target",
+            f"task regression: {target!r} of {label.file.name} {found}",
+            hint="--task multiclass takes classes; or name another --target",
         ) from None
     if task == "binary" and len(classes := sorted(held.unique().to_pylist())) > 2:
         raise UsageError(
