@@ -82,15 +82,21 @@ def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) ->
     Raises:
         OSError: it cannot be run.
     """
-    process = subprocess.Popen(command, env=environment)
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # signals that came before the process was known here
 
     def forward(number: int, _: object) -> None:
-        if number != signal.SIGINT or not _terminal_interrupts():
+        if process is None:
+            early.append(number)
+        elif number != signal.SIGINT or not _terminal_interrupts():
             process.send_signal(number)
 
     # not those that this process ignores, as under nohup
     before = {n: signal.signal(n, forward) for n in FORWARDED if signal.getsignal(n) is not signal.SIG_IGN}
     try:
+        process = subprocess.Popen(command, env=environment)
+        for number in early:
+            process.send_signal(number)
         return process.wait()
     finally:
         for number, former in before.items():

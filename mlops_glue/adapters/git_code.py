@@ -28,7 +28,7 @@ class Code:
         tree: hash of git's tree of the commit with the files that ran: what a restored worktree must have.
         patch: from the commit to the tree, as `git apply --binary` reads it; empty where the commit is what ran.
         changed: the files that differ from the commit, relative to the repository.
-        left_out: SHA-256 of files that are too big to be kept, by path from the project folder.
+        left_out: SHA-256 of files that are too big to be kept, or lie outside the repository, by path from the project.
     """
 
     commit: str | None
@@ -48,12 +48,13 @@ def snapshot(root: Path, paths: Iterable[str]) -> Code:
     Raises:
         ToolError: git fails.
     """
-    kept, left_out = [], {}
+    kept, left_out, top = [], {}, _top(root)
     for path in sorted({*paths}):
         file = root / path
-        if file.is_file() and file.stat().st_size > MAX_FILE_BYTES:
+        outside = not file.resolve().is_relative_to(top)
+        if file.is_file() and (outside or file.stat().st_size > MAX_FILE_BYTES):
             left_out[path] = hashlib.sha256(file.read_bytes()).hexdigest()
-        else:
+        elif not outside:
             kept.append(path)
     with _private(root) as (env, commit):
         git = _Git(root, env)
@@ -129,6 +130,14 @@ class _Git:
         except ToolError:
             return False
         return True
+
+
+def _top(root: Path) -> Path:
+    """The folder of the repository; the project itself where it is in none."""
+    try:
+        return Path(_Git(root, {})("rev-parse", "--show-toplevel").decode().strip()).resolve()
+    except ToolError:
+        return root.resolve()
 
 
 def _known(git: _Git, root: Path, path: str) -> bool:

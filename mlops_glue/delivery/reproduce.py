@@ -126,6 +126,14 @@ def _prefix(root: Path) -> Path:
 
 def _bring(root: Path, project: Path, record: Provenance, remote: str | None, cache: Path) -> None:
     """The raw tables and the code that was too big for the record; each file is hashed, as DVC does not."""
+    for path, sha256 in record.code["left_out"].items():
+        if (project / path).is_file() and _sha256(project / path) == sha256:
+            continue  # the commit has it
+        found = _sha256(root / path) if (root / path).is_file() else "none"
+        if found != sha256:
+            raise DataError(f"{path} was too big for the record, and is not here as it was (SHA-256 {sha256})")
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_bytes((root / path).read_bytes())
     wanted = {table.path: table.md5 for table in record.data if not (project / table.path).is_file()}
     missing = dvc.restore(root, project, wanted, remote, cache)
     if missing:
@@ -138,12 +146,6 @@ def _bring(root: Path, project: Path, record: Provenance, remote: str | None, ca
                 f"{table.path} is not what was recorded: its SHA-256 is {found}, and {table.sha256} was trained on",
                 hint="the file in DVC's cache is damaged: remove it, and dvc pull",
             )
-    for path, sha256 in record.code["left_out"].items():
-        found = _sha256(root / path) if (root / path).is_file() else "none"
-        if found != sha256:
-            raise DataError(f"{path} was too big for the record, and is not here as it was (SHA-256 {sha256})")
-        (project / path).parent.mkdir(parents=True, exist_ok=True)
-        (project / path).write_bytes((root / path).read_bytes())
 
 
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:

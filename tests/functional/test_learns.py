@@ -184,7 +184,7 @@ def test_its_twins_with_a_poisoned_feed(shop: Path, glue: Glue) -> None:
 
 def test_a_version_that_is_built_again_stays_what_it_was(shop: Path, glue: Glue) -> None:
     """The first champion's table and configuration are back, as in a checkout of its commit."""
-    from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.adapters.mlflow import ENTRY, Store
 
     store = Store(shop, None)
     model = configs.load(shop).model_name
@@ -201,7 +201,7 @@ def test_a_version_that_is_built_again_stays_what_it_was(shop: Path, glue: Glue)
     assert version == 1, shown.stdout
     after = store.tags(model, 1)
     assert {key: value for key, value in after.items() if key in tags} == tags
-    assert all(key.startswith(history.VERDICT) for key in after if key not in tags)
+    assert all(key.startswith((history.VERDICT, ENTRY)) for key in after if key not in tags)
     told = glue("run", cwd=shop, code=1).stdout
     assert f"v1 was champion before v{now} took its place: glue promote 1" in told
     assert store.champion(model) == now and history.refusal(store.tags(model, 1)) is None

@@ -12,7 +12,7 @@ from sklearn import metrics as m
 
 from mlops_glue import bootstrap, metrics
 from mlops_glue.metrics import METRICS
-from mlops_glue.pipeline.evaluate import by_value
+from mlops_glue.pipeline import evaluate
 
 CASES = 200  # of each metric
 Outcome = tuple[Any, Any, Any]  # truth, label and probability as `metrics` takes them
@@ -128,7 +128,7 @@ def test_the_value_is_that_of_scikit_learn(task: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("task", METRICS)
-def test_so_is_each_slice_and_the_most_frequent_are_kept(task: str) -> None:
+def test_so_is_each_slice_and_the_most_frequent_are_kept(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(len(task))
     for _ in range(15):
         parts = [outcome(task, rng) for _ in range(1 if task == "regression" else 4)]
@@ -140,7 +140,8 @@ def test_so_is_each_slice_and_the_most_frequent_are_kept(task: str) -> None:
         values = rng.choice(["", "a", "b", "b", "b", "ä", "c", "c", "d"], len(made[0])).astype(object)
         known = metrics.METRICS[task]
         most = int(rng.integers(1, 8))
-        found = by_value(values, known, *made, most)
+        monkeypatch.setattr(evaluate, "MAX_SLICES", most)
+        found = evaluate.by_value(values, known, *made)
         rows = {value: int((values == value).sum()) for value in set(values)}
         assert [one["value"] or "" for one in found] == sorted(one["value"] or "" for one in found)
         assert sorted(one["rows"] for one in found) == sorted(sorted(rows.values())[-most:])

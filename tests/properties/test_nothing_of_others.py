@@ -210,14 +210,14 @@ def test_the_log_of_a_bug_follows_no_link_and_holds_no_secret(
     monkeypatch.chdir(tmp_path)
     problem = KeyError("x")
     problem.__cause__ = ValueError(f"https://me:{SECRET}@host/")
-    for folder, fixed in ((shared, False), (tmp_path / ".glue", True)):
-        if fixed:
+    for folder in (shared, tmp_path / ".glue"):
+        if folder != shared:
             folder.mkdir()
             (folder / "glue.log").symlink_to(tmp_path / "precious")
         assert console.failure(problem) == 3
         said = capsys.readouterr().err
         log = Path(said.partition("report it with ")[2].strip()).absolute()
-        assert log.parent == folder and (log.name == "glue.log") == fixed
+        assert log.parent == folder and log.name.startswith("glue-")
         assert "ValueError" in log.read_text() and SECRET not in log.read_text()
         assert stat.S_IMODE(log.stat().st_mode) == 0o600 and not log.is_symlink()
     assert (tmp_path / "precious").read_text() == "theirs"
