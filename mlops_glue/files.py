@@ -179,12 +179,16 @@ def yaml_text(value: str) -> str:
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(value, ensure_ascii=False))
 
 
+def sha256(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, or of a folder (names and contents, sorted)."""
     total = hashlib.sha256()
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     for file in files:
-        with file.open("rb") as stream:
-            content = hashlib.file_digest(stream, "sha256").hexdigest()
-        total.update(f"{file.relative_to(path).as_posix()}\0{content}\n".encode())
+        total.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
     return total.hexdigest()

@@ -153,6 +153,9 @@ class Registry(Section):
     """The name in the MLflow registry."""
 
     model: Annotated[str, Field(pattern=r"^[^/:']+$")] | None = None  # MLflow takes no other
+    sign: str | None = Field(
+        default=None, description="a private key in PEM, as a path or ${NAME} of one: bundles are signed with it"
+    )
 
 
 class Promote(Section):

@@ -66,6 +66,9 @@ class Serve(Section):
     shutdown_s: PositiveFloat = Field(default=30.0, description="for requests in flight to end")
     drain_s: NonNegativeFloat = Field(default=1.0, description="between /ready's no and the last answer, on SIGTERM")
     poll_s: PositiveFloat = Field(default=10.0, description="how often the registry is asked")
+    verify: str | None = Field(
+        default=None, description="a public key in PEM: what it has not signed is neither served nor used in any way"
+    )
     shadow: Alias | None = Field(
         default=None, description="this version scores every request as well, and answers none"
     )

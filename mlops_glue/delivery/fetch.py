@@ -33,6 +33,10 @@ def opened(root: Path, config: configs.Config, *, create: bool = True) -> Store:
 
     store = Store(root, configs.tracking_uri(config), create=create)
     store.record_move = audit.recorder(root, config.audit.remote)
+    if config.serve.verify is not None:
+        from mlops_glue.delivery import signature
+
+        store.check_bundle = signature.checker(root / config.serve.verify)
     return store
 
 
@@ -45,8 +49,8 @@ def read_only(root: Path, config: configs.Config) -> Store | None:
 
 def as_run_left_it(root: Path, config: configs.Config, version: int | None) -> tuple[int, Path] | None:
     """The champion, where it is plainly what the last run made and nothing has changed since: no tool is imported."""
-    if up_to_date.load(root, config.environment) is None:
-        return None
+    if config.serve.verify is not None or up_to_date.load(root, config.environment) is None:
+        return None  # a signature is in the registry
     last = record.read(root)
     is_champion = last["model"] == config.model_name and last["champion"] == last["version"]
     return (last["version"], root / layout.BUNDLE) if is_champion and version in (None, last["version"]) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -163,7 +162,7 @@ def environment(config: Config, root: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "packages": dict(sorted((_plain(found.name), found.version) for found in distributions() if found.name)),
-        "lock": {"path": config.ci.requirements, "sha256": _sha256(lock)} if lock.is_file() else None,
+        "lock": {"path": config.ci.requirements, "sha256": files.sha256(lock)} if lock.is_file() else None,
         "libraries": sorted(({key: found.get(key) for key in keys} for found in threadpool_info()), key=str),
         "variables": {name: os.environ[name] for name in THREADS if name in os.environ},
     }
@@ -173,7 +172,7 @@ def _data(name: str, source: Source, root: Path, ingested: str, md5: str) -> Dat
     raw, table = root / source.path, root / ingested
     rows, columns = tables.parquet_shape(table)
     first, last = _span(table, source) if source.timestamps else (None, None)
-    return Data(name, source.path, md5, _sha256(raw), raw.stat().st_size, rows, columns, first, last)
+    return Data(name, source.path, md5, files.sha256(raw), raw.stat().st_size, rows, columns, first, last)
 
 
 def _span(table: Path, source: Source) -> tuple[str | None, str | None]:
@@ -182,11 +181,6 @@ def _span(table: Path, source: Source) -> tuple[str | None, str | None]:
         return None, None
     first, last = (f"{np.datetime_as_string(end, unit='s')}Z" for end in (when.min(), when.max()))
     return first, last
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(name: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from mlops_glue import __version__, files, layout, tables
 from mlops_glue.adapters import skops
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, ModelFiles, RunContent, Store
-from mlops_glue.config import Config, path_of, remote_url
+from mlops_glue.config import Config, path_of, remote_url, resolve
 from mlops_glue.delivery import audit, provenance, trial
 from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
@@ -73,6 +73,7 @@ def publish(
                     "validation": [root / layout.VALIDATION],
                     FOLDER: [Path(folder) / FILE],
                     provenance.FOLDER: provenance.write(record, patch, Path(folder)),
+                    **_signed(config, root, record, Path(folder)),
                     "": [root / "dvc.lock", root / "dvc.yaml", root / layout.CONFIG],
                 },
                 took_s=took_s,
@@ -150,6 +151,16 @@ def _tables(config: Config, root: Path, md5: dict[str, str]) -> list[UsedTable]:
         UsedTable(name, path, use, md5.get(path, ""), *tables.parquet_shape(root / file))
         for name, path, file, use in (*found, ("holdout", layout.TEST, layout.TEST, "evaluation"))
     ]
+
+
+def _signed(config: Config, root: Path, record: provenance.Provenance, folder: Path) -> dict[str, list[Path]]:
+    """The signed statement of the bundle, by its folder of the run; nothing where no key is configured."""
+    if config.registry.sign is None:
+        return {}
+    from mlops_glue.delivery import signature
+
+    key = root / resolve(config.registry.sign, "registry.sign")
+    return {signature.FOLDER: [signature.write(config.model_name, record, root / layout.BUNDLE, key, folder)]}
 
 
 def _remote(config: Config) -> str | None:

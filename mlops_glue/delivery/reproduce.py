@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import subprocess
@@ -127,9 +126,9 @@ def _prefix(root: Path) -> Path:
 def _bring(root: Path, project: Path, record: Provenance, remote: str | None, cache: Path) -> None:
     """The raw tables and the code that was too big for the record; each file is hashed, as DVC does not."""
     for path, sha256 in record.code["left_out"].items():
-        if (project / path).is_file() and _sha256(project / path) == sha256:
+        if (project / path).is_file() and files.sha256(project / path) == sha256:
             continue  # the commit has it
-        found = _sha256(root / path) if (root / path).is_file() else "none"
+        found = files.sha256(root / path) if (root / path).is_file() else "none"
         if found != sha256:
             raise DataError(f"{path} was too big for the record, and is not here as it was (SHA-256 {sha256})")
         (project / path).parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +139,7 @@ def _bring(root: Path, project: Path, record: Provenance, remote: str | None, ca
         listed = "; ".join(f"{path} (md5 {wanted[path]}): {why}" for path, why in missing.items())
         raise DataError(f"the data is not to be had: {listed}", hint="dvc gc --all-commits keeps what versions need")
     for table in record.data:
-        found = _sha256(project / table.path)
+        found = files.sha256(project / table.path)
         if found != table.sha256:
             raise CheckFailed(
                 f"{table.path} is not what was recorded: its SHA-256 is {found}, and {table.sha256} was trained on",
@@ -266,9 +265,4 @@ def _close(value: Any, other: Any) -> bool:
 
 
 def _sha256s(folder: Path) -> dict[str, str]:
-    return {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {path.name: files.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}

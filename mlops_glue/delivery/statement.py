@@ -26,26 +26,41 @@ def of_rebuild(model: str, version: int, record: Provenance, proof: Proof) -> di
 
     The subjects are the files of the rebuilt bundle, by SHA-256.
     """
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     content = {"level": proof.level, "checks": [asdict(check) for check in proof.checks], "unlike": proof.unlike}
-    details = {
-        "builder": {"id": f"{HOME}/reproduce", "version": {"glue": __version__}},
-        "metadata": {"invocationId": str(uuid.uuid4()), "finishedOn": now},
-        "byproducts": [
-            {
-                "name": "proof",
-                "mediaType": "application/json",
-                "content": base64.b64encode(json.dumps(content, sort_keys=True).encode()).decode(),
-            }
-        ],
+    proof_of = {
+        "name": "proof",
+        "mediaType": "application/json",
+        "content": base64.b64encode(json.dumps(content, sort_keys=True).encode()).decode(),
     }
-    subject = [{"name": f"{model}/v{version}/{name}", "digest": {"sha256": sha}} for name, sha in proof.rebuilt.items()]
+    names = {f"{model}/v{version}/{name}": digest for name, digest in proof.rebuilt.items()}
+    return _statement("reproduce", {"model": model, "version": version}, record, names, [proof_of])
+
+
+def of_build(model: str, record: Provenance, digests: dict[str, str]) -> dict[str, Any]:
+    """The statement that a run made a bundle; the subjects are its files, by SHA-256."""
+    return _statement("run", {"model": model, "command": record.command}, record, digests, [])
+
+
+def _statement(
+    how: str,
+    parameters: dict[str, Any],
+    record: Provenance,
+    digests: dict[str, str],
+    byproducts: list[dict[str, str]],
+) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     definition = {
-        "buildType": f"{HOME}/reproduce/v1",
-        "externalParameters": {"model": model, "version": version},
+        "buildType": f"{HOME}/{how}/v1",
+        "externalParameters": parameters,
         "internalParameters": {"environment": record.environment, "seed": record.seed},
         "resolvedDependencies": _dependencies(record),
     }
+    details = {
+        "builder": {"id": f"{HOME}/{how}", "version": {"glue": __version__}},
+        "metadata": {"invocationId": str(uuid.uuid4()), "finishedOn": now},
+        "byproducts": byproducts,
+    }
+    subject = [{"name": name, "digest": {"sha256": digest}} for name, digest in digests.items()]
     predicate = {"buildDefinition": definition, "runDetails": details}
     return {"_type": STATEMENT, "subject": subject, "predicateType": PREDICATE, "predicate": predicate}
 

@@ -23,6 +23,7 @@ BUNDLE_DIGEST = "glue.bundle_sha256"
 FINGERPRINT = "glue.fingerprint"
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
 ENTRY = "glue.audit."  # tags of a version: the entries of the audit record about it, by the beginning of their ids
+ATTESTATION = "attestation/bundle.intoto.json"  # artifact of a run
 CHAMPIONS = "glue.champions"  # tag of the registered model: a line for each champion
 MAX_DESCRIPTION = 5000  # characters that MLflow takes
 MAX_CHAMPIONS = 60  # lines in the tag; MLflow takes 5,000 characters
@@ -34,9 +35,11 @@ class Store(Runs):
     Attributes:
         record_move: is called before an alias moves, with the model, the alias, the version that gets it and the one
             that has it, what happens and why; it returns the id of the entry.
+        check_bundle: is called with a bundle that was downloaded and its signed statement, and refuses it by DataError.
     """
 
     record_move: Callable[[str, str, int | None, int | None, str, str | None], str] | None = None
+    check_bundle: Callable[[Path, str | None], None] | None = None
 
     def find_version(self, model: str, fingerprint: str) -> int | None:
         """The version that a result was registered as, or None."""
@@ -167,7 +170,19 @@ class Store(Runs):
             raise DataError(f"{model} v{version}: its bundle cannot be read from {where}") from error
         if found.tags.get(BUNDLE_DIGEST) != files.digest(bundle):
             raise DataError(f"{model} v{version}: its bundle is not the one that was registered")
+        if self.check_bundle is not None:
+            try:
+                self.check_bundle(bundle, self._attestation(found.run_id, into))
+            except DataError as error:
+                raise DataError(f"{model} v{version}: {error.message}", hint=error.hint) from error
         return bundle
+
+    def _attestation(self, run: str, into: Path) -> str | None:
+        """The signed statement of a bundle, as text; None where there is none."""
+        try:
+            return self._download(run, ATTESTATION, into).read_text(encoding="utf-8")
+        except (ToolError, OSError, UnicodeDecodeError):
+            return None
 
     def repair_bundle(self, model: str, version: int, bundle: Path) -> None:
         """Log the bundle of a version again if the store has lost or damaged it; never a different one."""

@@ -1,0 +1,83 @@
+"""A bundle that the team's key has not signed, or that was altered since, is used by no command."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from mlops_glue import files
+from tests.support.project import Glue, on_penguins
+
+
+def keys(folder: Path, name: str) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (folder / f"{name}.key").write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
+    (folder / f"{name}.pub").write_bytes(key.public_key().public_bytes(pem, public))
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+    root = on_penguins(tmp_path_factory.mktemp("signed"), "p", glue, empty_store)
+    keys(root.parent, "glue")
+    keys(root.parent, "other")
+    text = (root / "glue.yaml").read_text().replace("registry:\n", "registry:\n  sign: ../glue.key\n")
+    (root / "glue.yaml").write_text(text.replace("serve:\n", "serve:\n  verify: ../glue.pub\n"))
+    glue("run", cwd=root)
+    return root
+
+
+@pytest.fixture
+def project(signed: Path, tmp_path: Path) -> Path:
+    shutil.copytree(signed.parent, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy/p"
+
+
+COMMANDS = (["predict", "data/raw/penguins.csv", "out.csv"], ["package", "served"], ["serve", "--check"])
+
+
+def bundle(root: Path) -> Path:
+    (found,) = (root / "mlartifacts").glob("*/artifacts/bundle")
+    return found
+
+
+def test_what_is_signed_is_used(project: Path, glue: Glue) -> None:
+    for words in COMMANDS:
+        glue(*words, cwd=project)
+    envelope = json.loads((bundle(project).parent / "attestation/bundle.intoto.json").read_text())
+    assert envelope["payloadType"] == "application/vnd.in-toto+json"
+
+
+def refused(project: Path, glue: Glue, problem: str) -> None:
+    for words in COMMANDS:
+        done = glue(*words, cwd=project, code=None)
+        assert done.returncode != 0 and problem in done.stderr, (words, done.stderr)
+    assert not (project / "out.csv").exists() and not (project / "served").exists()
+
+
+def test_one_byte_is_found_though_the_registry_was_changed_too(project: Path, glue: Glue) -> None:
+    """Whoever can write to the registry can change the digest that it keeps."""
+    example = bundle(project) / "input_example.json"
+    example.write_bytes(example.read_bytes().replace(b"Torgersen", b"Torgersem", 1).replace(b"Biscoe", b"Biscof", 1))
+    with sqlite3.connect(project / "mlflow.db") as store:
+        words = "update model_version_tags set value = ? where key = 'glue.bundle_sha256'"
+        store.execute(words, [files.digest(bundle(project))])
+    store.close()
+    refused(project, glue, "its bundle is not the one that was signed: input_example.json")
+
+
+def test_without_a_signature_or_by_another_key(project: Path, glue: Glue) -> None:
+    config = project / "glue.yaml"
+    config.write_text(config.read_text().replace("../glue.pub", "../other.pub"))
+    refused(project, glue, "p v1: it is not signed by other.pub, or was altered since")
+    config.write_text(config.read_text().replace("../other.pub", "../nowhere.pub"))
+    refused(project, glue, "nowhere.pub: No such file or directory")
+    shutil.rmtree(bundle(project).parent / "attestation")
+    refused(project, glue, "p v1: its bundle is not signed")
