@@ -13,7 +13,8 @@ from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
-from tests.support.project import Glue, on_penguins
+from tests.support.project import Glue, on_penguins, row_of
+from tests.support.server import ask, serving, until
 
 
 def git(root: Path, *words: str) -> str:
@@ -136,3 +137,24 @@ def test_a_card_states_facts_alone(history: dict[str, Any], glue: Glue) -> None:
 def test_a_version_without_a_record_says_so(history: dict[str, Any], glue: Glue) -> None:
     done = glue("reproduce", "9", cwd=history["root"], code=2)
     assert "p has none of this number" in done.stderr
+
+
+def test_a_prediction_leads_back_to_the_raw_file(history: dict[str, Any], glue: Glue) -> None:
+    """From the answer's request id: the row as it was logged, its version, and the raw table's hash in DVC's cache."""
+    root = history["root"]
+    row = row_of(root) | {"bill_length_mm": 51.25}
+    with serving(root) as (url, _):
+        status, answer = ask(url, body={"rows": [row]})
+        assert status == 200
+    request = answer["request_id"]
+    until(lambda: list((root / "data/predictions").rglob("*.parquet")))  # what waits is shipped at the end
+    found = json.loads(glue("lineage", "--request", request, "--json", cwd=root).stdout)
+    assert found["prediction"]["bill_length_mm"] == 51.25
+    assert found["prediction"]["prediction"] == answer["predictions"][0]["prediction"]
+    assert found["version"] == 1
+    md5 = found["provenance"]["data"][0]["md5"]
+    assert (root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).is_file()
+    text = glue("lineage", "--request", request, cwd=root).stdout
+    assert text.startswith(f"request {request}, row 0, answered ") and "bill_length_mm = 51.25" in text and md5 in text
+    done = glue("lineage", "--request", "nobody-1", cwd=root, code=4)
+    assert "has no request 'nobody-1'" in done.stderr
