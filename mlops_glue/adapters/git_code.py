@@ -38,6 +38,9 @@ class Code:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
+UNKNOWN = Code(None, "", b"")
+
+
 def snapshot(root: Path, paths: Iterable[str]) -> Code:
     """Record the code of a project.
 
@@ -80,6 +83,8 @@ def restored(root: Path, code: Code) -> Iterator[Path]:
     Raises:
         ToolError: the commit is not in the repository, or what is restored is not what ran.
     """
+    if not code.tree:
+        raise ToolError("the code was not recorded: git was not installed then")
     with tempfile.TemporaryDirectory(prefix="glue-code-") as scratch:
         into = Path(scratch) / "tree"
         git = _Git(root, {})

@@ -185,9 +185,9 @@ def problems(record: str, pinned: Mapping[int, list[str]], aliases: Mapping[str,
         return found  # the aliases are older than the record, which begins with the next move
     known = {entry.id for entry in ours}
     for version, ids in pinned.items():
-        found += [
-            f"v{version}: entry {one[:12]}, which the registry knows, is missing" for one in ids if one not in known
-        ]
+        missing = [entry[:12] for entry in ids if entry not in known]
+        where = "was removed, or is on another machine (audit: {remote: origin} shares the record)"
+        found += [f"v{version}: entry {entry}, which the registry knows, {where}" for entry in missing]
     for number, entry in enumerate(read, 1):
         to = entry.content.get("version")
         if entry in ours and isinstance(to, int) and entry.id not in pinned.get(to, [entry.id]):

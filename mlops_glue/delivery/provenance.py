@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import __version__, files, layout, tables
-from mlops_glue.adapters import dvc, git_code
+from mlops_glue.adapters import dvc, git, git_code
 from mlops_glue.config import Config, Source, path_of
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.delivery.audit import actor
@@ -94,10 +94,10 @@ def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> t
         remote: of DVC.
 
     Raises:
-        ToolError: git fails.
+        ToolError: git fails. Where it is not installed, the code is not recorded.
     """
     lock = dvc.locked(root)
-    code = git_code.snapshot(root, code_paths(config, root, lock))
+    code = git_code.snapshot(root, code_paths(config, root, lock)) if git.is_installed() else git_code.UNKNOWN
     known = {
         "commit": code.commit,
         "tree": code.tree,
@@ -115,7 +115,7 @@ def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> t
         environment=environment(config, root),
         seed=config.train.seed,
         data=[
-            _data(name, source, root, path_of(config, name), made[source.path])
+            _data(name, source, root, path_of(config, name), made.get(os.path.normpath(source.path), ""))
             for name, source in config.data.sources.items()
         ],
         remote=remote,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,15 @@ def test_a_prediction_leads_back_to_the_raw_file(history: dict[str, Any], glue: 
     assert text.startswith(f"request {request}, row 0, answered ") and "bill_length_mm = 51.25" in text and md5 in text
     done = glue("lineage", "--request", "nobody-1", cwd=root, code=4)
     assert "has no request 'nobody-1'" in done.stderr
+
+
+def test_without_git_a_version_is_made_and_its_code_is_not_known(
+    tmp_path: Path, glue: Glue, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{Path(sys.executable).parent}")
+    root = on_penguins(tmp_path, "p", glue, empty_store)
+    glue("run", cwd=root)
+    assert lineage(glue, root, 1)["provenance"]["code"]["tree"] == ""
+    assert "1 entries, and the chain is whole" in glue("audit", cwd=root).stdout
+    assert "git was not installed then" in glue("reproduce", "1", cwd=root, code=4).stderr

@@ -105,6 +105,8 @@ def test_what_cannot_be_restored_is_said(repository: Path, tmp_path: Path) -> No
     wrong = git_code.Code(code.commit, "0" * 40, code.patch)
     with pytest.raises(ToolError, match="0000 ran"), git_code.restored(repository, wrong):
         pass
+    with pytest.raises(ToolError, match="was not recorded"), git_code.restored(repository, git_code.UNKNOWN):
+        pass
     git(tmp_path, "init", "-q", "elsewhere")
     with pytest.raises(ToolError, match="is not in this repository"), git_code.restored(tmp_path / "elsewhere", code):
         pass
