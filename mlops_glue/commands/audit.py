@@ -24,7 +24,7 @@ def audit(*, as_json: bool = False, env: str | None = None) -> int:
         return 1 if problems else 0
     for move in moves:
         reason = f": {move['reason']}" if move["reason"] else ""
-        where = f"v{move['previous'] or '-'} -> v{move['version'] or '-'}"
+        where = " -> ".join(f"v{version}" if version else "none" for version in (move["previous"], move["version"]))
         who = record.identity(move["actor"])
         console.result(
             f"{move['time'][:19]}  {move['model']} {move['alias']} {where}  {move['event']} by {who}{reason}"
@@ -32,5 +32,7 @@ def audit(*, as_json: bool = False, env: str | None = None) -> int:
     for problem in problems:
         console.result(f"wrong: {problem}", bad="wrong")
     if not problems:
-        console.result(f"{len(moves)} entries, and the chain is whole", good="whole")
+        console.result(
+            f"{'1 entry' if len(moves) == 1 else f'{len(moves)} entries'}, and the chain is whole", good="whole"
+        )
     return 1 if problems else 0

@@ -42,7 +42,8 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
     for move in found.moves:
         actor = move["actor"].get("ci") or move["actor"].get("email") or move["actor"].get("account", "somebody")
         reason = f": {move['reason']}" if move["reason"] else ""
-        where = f"{move['alias']} from v{move['previous'] or '-'} to v{move['version'] or '-'}"
+        ends = [f"v{version}" if version else "none" for version in (move["previous"], move["version"])]
+        where = f"{move['alias']} from {ends[0]} to {ends[1]}"
         yield _line("moved", f"{move['time']} {where}, {move['event']} by {actor}{reason}")
 
 
