@@ -1,6 +1,8 @@
 """Checks of a bundle before anything in it is trusted or loaded, because others can write to its registry.
 
-Nothing here imports a tool or starts a process: it runs wherever a model is loaded.
+Nothing here imports a tool or starts a process: it runs wherever a model is loaded. Three checks are elsewhere: the
+signature, where `serve.verify` is set (`delivery.signature`, which `Store.download_bundle` asks); skops' types, as it
+loads (`adapters.skops.TRUSTED`); and whether the model answers its own example in time (`delivery.trial`).
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def rows(number: int) -> str:
 def stage(name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
     """Print a stage's line once it has an outcome; until then a terminal shows its name with a spinner.
 
-    The outcome is "" when the stage begins, and `OUTSIDE` when a process of its own takes the terminal.
+    The outcome is "" when the stage begins, and `OUTSIDE` when a process of its own takes the terminal. It is an
+    `OnStage`: `adapters.dvc.reproduce` and `session.staged` report to `session.Recorder`, which calls it.
     """
     head = f"{name} {'.' * (WIDTH - len(name))} "
     if outcome == "":

@@ -38,7 +38,7 @@ class Comparison(TypedDict):
     method: str  # how the interval was found
     slack: float  # a loss up to this is none
     noticeable: float  # the smallest loss that these rows show in four of five trials
-    finding: str  # better, worse or no difference shown
+    finding: str  # worse: the interval ends below -slack, or there is no value; better: it begins above 0
     rows: int
     seen: int | None  # rows that the champion was trained on, and that are left out; None: it is not known
     order: bootstrap.Ranking | None  # in which the champion puts fresh rows

@@ -1,4 +1,9 @@
-"""Do the rows that a version answered, or its answers, have another distribution than what it was trained on?"""
+"""Do the rows that a version answered, or its answers, have another distribution than what it was trained on?
+
+The distances and their noise come from `mlops_glue.drift`; the limits of `monitor.drift` are applied here. A pull
+request's report judges tables by the same `DriftMonitor` (`tables.compared`), held against the base commit's table and
+with equal weights, so its rule is the monitor's, and its numbers are not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Retraining as `monitor.on_alert: [retrain]` asks for it: the pipeline on the data that now counts, then its gates."""
+"""Retraining as `monitor.on_alert: [retrain]` asks for it: the pipeline on the data that now counts, then its gates.
+
+`monitoring.run` calls it where the verdict is drift or performance; `retrain_limits.why_not` says what stops it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Run a stage in this process: the project importable, seeds set, and every error one that glue can show."""
+"""Run a stage in this process: the project importable, seeds set, and every error one that glue can show.
+
+It reports nothing: `adapters.dvc.reproduce`, which calls it, does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""What a raw column is, read from its values: kind, or the reason to leave it out."""
+"""What a raw column is, read from its values: kind, or the reason to leave it out.
+
+`featurize.choose_columns` asks for it only where `features:` of glue.yaml lists no column; what Feast joins has the
+kind of its definition. `column_types.infer_type` decides before that what CSV text is in Arrow. The texts that are
+null are `words.NULLS`; what training took them for is in the model's schema, so CSV, Parquet, JSON Lines and requests
+agree.
+"""
 
 from __future__ import annotations
 

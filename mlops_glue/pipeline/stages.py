@@ -1,7 +1,8 @@
 """The stages of the pipeline, in order: what each depends on, reads of `glue.yaml`, and makes.
 
 To add a stage, write a function `(config, root) -> None` in a module of the same name, an entry here, and the paths of
-its files in `layout`. A `dvc.lock` that lacks the stage is a first run of it; the other stages stay unchanged.
+its files in `layout`. A `dvc.lock` that lacks the stage is a first run of it; the other stages stay unchanged. Where
+nothing else has changed, a run looks only once glue's version is another: while you develop, `rm .glue/unchanged.json`.
 """
 
 from __future__ import annotations

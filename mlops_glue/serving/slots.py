@@ -1,7 +1,8 @@
 """Which versions answer: the champion, and with it a shadow or a canary. They are swapped while requests go on.
 
 Another process asks the registry (`follow.py`) and leaves what it found, fetched and checked, in a file. A version that
-is new there is loaded in a thread while the old one answers, scores its own example, and takes the slot in one step.
+is new there is loaded in a thread while the old one answers, scores its own example, and takes the slot in one step. A
+request ends with the model that it began with.
 """
 
 from __future__ import annotations
