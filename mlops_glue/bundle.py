@@ -46,6 +46,10 @@ class Contents:
 def check(folder: Path, digest: str | None = None, *, others: bool = False) -> Contents:
     """Check that a bundle consists of plain files within limits, whose model runs no code and reads no other file.
 
+    In order: the folder and its files, the digest, the model (`onnx_files`: only ONNX's own operators, no functions,
+    training, sparse or external tensors, at most 100,000 nodes and 1 GiB; of skops the unpacked archive), the JSON
+    files, the schema's types and rules, the features, the examples.
+
     Its digest is that recorded when it was registered, None where it comes from no registry. The folder of an MLflow
     model has `others`, which are ignored.
 

@@ -1,8 +1,14 @@
 """What follows the pipeline: a whole run, publish, promote, materialize, and what is known of a version afterwards.
 
 `run` runs the pipeline and then `deliver`: `publish` (one version for each fingerprint, with its `provenance`),
-`promote` (moves an alias), `materialize`. `conditions.judge` lists everything a candidate must meet; `compare` holds
-it against the champion and the anchor on the rows of the holdout that these were not trained on, and `paired` says how
-sure a difference is; `history` keeps decisions, `audit` every move of an alias, which `adapters.mlflow.Store` asks to
-be recorded. `lineage` and `reproduce` read what was recorded.
+`promote` (moves an alias), `materialize`.
+
+Promotion: `conditions.judge` lists everything a candidate must meet. `compare` holds it against the champion, by
+`promote.metric` or the task's first metric, on the holdout without the rows that the champion was trained on (fewer
+than 20 left: a run refuses, a person may promote). `paired.finding`: worse where the interval of the gain ends below
+-slack or there is no value, better where it begins above 0, else no difference shown. Refused: what is worse than the
+champion or than the anchor, and under `promote.rule: better` what is not better.
+
+`history` keeps decisions, `audit` every move of an alias, which `adapters.mlflow.Store` asks to be recorded. `lineage`
+and `reproduce` read what was recorded.
 """

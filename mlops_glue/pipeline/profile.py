@@ -2,8 +2,8 @@
 
 `featurize.choose_columns` asks for it only where `features:` of glue.yaml lists no column; what Feast joins has the
 kind of its definition. `column_types.infer_type` decides before that what CSV text is in Arrow. The texts that are
-null are `words.NULLS`; what training took them for is in the model's schema, so CSV, Parquet, JSON Lines and requests
-agree.
+null are `words.NULLS` (empty, NA, N/A, n/a, NaN, nan, null, NULL, None, #N/A, <NA>, ? and a dot, after trimming). They
+are kept in the model's schema, so CSV, Parquet, JSON Lines and requests agree.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Is everything plainly as the last complete run left it? Answered from the stamps of files; no tool is imported.
 
+`delivery.run` asks only where a run has no options, and records only one that published and might promote.
+
 Take a `snapshot` of the control files (`dvc.yaml`, `dvc.lock`, `glue.yaml`, every `.dvc`, …) before and after DVC's
 reproduce, then `record` the run: `.glue/unchanged.json` holds the control files by SHA-256 and every file that the lock
 names by its stamp. `load` gives the record back only where all of that is the same. It must never do so where

@@ -1,1 +1,6 @@
-"""Facts about a project, for a reader: its page, and what a pull request changes."""
+"""Facts about a project, for a reader: its page, and what a pull request changes.
+
+`facts` reads what the stages, the registry and the monitor left, once; `project` and `pipeline` make the page of it,
+`pull_request` the report on a change (`base`: the other commit), `card` the model card, `lineage` where a version
+comes from, `health` what `glue doctor` finds.
+"""

@@ -1,9 +1,10 @@
 """The project that `glue init` makes: what is missing is written, what the user has stays.
 
-That is glue.yaml, model.py, README.md, .gitignore, .dvcignore and tests/ (`templates/project` and `classifier` or
-`regressor`), feature_repo/ or features.py where Feast is used, the tables in data/raw with a `.dvc` each, dvc.yaml,
-.dvc/, `.glue/generated.json` (the record, `manifest`) and `.glue/schema.json`. Where anything fails, `undo` takes back
-all of it: new paths are removed, others and git's index are as they were.
+That is glue.yaml, README.md, .gitignore, .dvcignore and tests/ (`templates/project`), model.py where the table is
+small and no estimator was named (`plan`), feature_repo/ or features.py where Feast is used, the tables in data/raw
+with a `.dvc` each and DVC's .gitignore, dvc.yaml, .dvc/, `.glue/generated.json` (the record, `manifest`) and
+`.glue/schema.json`. Where anything fails, `undo` takes back all of it: new paths are removed, others and git's index
+are as they were.
 """
 
 from __future__ import annotations

@@ -100,8 +100,9 @@ def offline_store(
     """The offline store: the one of glue.yaml, else of `feature_store.yaml`, else this package's own.
 
     A bare `duckdb`, where every source is a local file, is this package's own too: it is a subclass. With any other one
-    glue knows less: `Repository.exact` is false, so leakage by time is not looked for (`pipeline.join`), `featurize`
-    warns, and the embedded online store is filled through Feast.
+    glue knows less (`Repository.exact` is false): when a joined value was known is not said, so a value later than its
+    label is not found, and a row counts as found where a value is not null; `featurize` warns, and the embedded online
+    store is filled through Feast.
 
     Raises:
         ConfigError: its joins are not exact, and `inexact` does not accept that.
