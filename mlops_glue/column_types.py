@@ -1,4 +1,7 @@
-"""Which type a column of text has: the narrowest one that keeps its values distinct."""
+"""Which type a column of text has: the narrowest one that keeps its values distinct.
+
+Whether a model takes the column as a number, a category, a boolean or a time is decided in `pipeline.profile`.
+"""
 
 from __future__ import annotations
 

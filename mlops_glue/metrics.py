@@ -35,7 +35,9 @@ class Metric:
     of_label: bool = True  # does it use the label? Otherwise it uses the probabilities alone
 
 
-# by task; the first is the default to promote by. Binary metrics take class 1 as the positive one
+# By task; the first is the default to promote by. Binary metrics take class 1 as the positive one. A new metric changes
+# what `evaluate` writes where `evaluate.metrics` names none: raise `stages.FORMAT`. Where it is a mean over rows, its
+# loss may stand in `paired.ROW_LOSSES`; else the interval of a difference is bootstrapped.
 METRICS: dict[str, dict[str, Metric]] = {
     "binary": {
         "roc_auc": Metric(lambda y, p, q: _roc_auc(y == 1, q[:, 1]), of_label=False),

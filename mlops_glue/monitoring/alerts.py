@@ -87,7 +87,8 @@ class Notified:
 def channels(options: Alerts) -> dict[str, Send]:
     """How to send to each channel of `monitor.alerts`, by its key in `glue.yaml` and the names of its variables.
 
-    The URLs are secrets: they are looked up when they are used, and never printed.
+    The URLs are secrets: they are looked up when they are used, and never printed. A kind of channel that needs a
+    package has its extra in `scaffold.workflows` too.
     """
     found: dict[str, Send] = {}
     for at, url in enumerate(options.channels):

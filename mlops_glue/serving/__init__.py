@@ -11,6 +11,7 @@ registry, fetches, checks and tries a version, and notes it; `slots` in each wor
 beside the old one in a thread, and takes it with one assignment. A request ends with the model that it began with.
 
 Online features: `feature_stores.lookup_of` chooses where the model is fetched, `lookup.Lookup` makes it: glue's own
-SQLite file, where that is the store and no view is on demand; Redis read without Feast, where its registry is not
-versioned, its keys are of version 3 and every view can be read so; else Feast.
+SQLite file, where that is the store and no view is on demand; Redis read without Feast, where it is one plain server
+(no cluster, sentinel or TLS), its registry is not versioned, its keys are of version 3 and those of every view are
+plain integers or text; else Feast.
 """
