@@ -84,10 +84,10 @@ import msgspec, numpy as np, onnxruntime as ort, uvicorn
 from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
-from mlops_glue import config, features
+from mlops_glue import config, feature_stores
 from pathlib import Path
 root = Path(sys.argv[2])
-store = features.open_live(config.load(root, sys.argv[3] or None), root)._store
+store = feature_stores.open_live(config.load(root, sys.argv[3] or None), root)._store
 options = ort.SessionOptions(); options.intra_op_num_threads = 1
 live = ort.InferenceSession(str(root / "artifacts/bundle/model.onnx"), options, providers=["CPUExecutionProvider"])
 listed = json.loads((root / "artifacts/bundle/features.json").read_text())
