@@ -185,6 +185,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256s(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file in a folder, by its name."""
+    return {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, or of a folder (names and contents, sorted)."""
     total = hashlib.sha256()

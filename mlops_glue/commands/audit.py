@@ -15,20 +15,15 @@ def audit(*, as_json: bool = False, env: str | None = None) -> int:
     if config.audit.remote is not None:
         record.share(root, config.audit.remote)
     store, name, text = read_only(root, config), config.model_name, record.text(root)
-    versions = store.overview(name, 1 << 30)[1] if store is not None else []
-    aliases = {alias: version["version"] for version in versions for alias in version["aliases"]}
-    problems = record.problems(text, record.pinned(versions), aliases, name)
+    tags = store.tags_by_version(name) if store is not None else {}
+    aliases = store.aliases(name) if store is not None and tags else {}
+    problems = record.problems(text, record.pinned(tags), aliases, name)
     moves = [entry.content for entry in record.readable(text)]
     if as_json:
         console.result_json({"entries": moves, "problems": problems})
         return 1 if problems else 0
     for move in moves:
-        reason = f": {move['reason']}" if move["reason"] else ""
-        where = " -> ".join(f"v{version}" if version else "none" for version in (move["previous"], move["version"]))
-        who = record.identity(move["actor"])
-        console.result(
-            f"{move['time'][:19]}  {move['model']} {move['alias']} {where}  {move['event']} by {who}{reason}"
-        )
+        console.result(f"{move['model']}  {record.described(move)}")
     for problem in problems:
         console.result(f"wrong: {problem}", bad="wrong")
     if not problems:

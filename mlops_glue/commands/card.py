@@ -29,7 +29,6 @@ def card(version: int | None = None, *, output: str | None = None, env: str | No
             Schema.from_dict(files.read_json(bundle / "schema.json")),
             files.read_json(bundle / "parity.json"),
             config.card,
-            None,
         )
     if output is None:
         console.result(text)

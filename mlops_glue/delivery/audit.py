@@ -16,14 +16,15 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import files, layout
-from mlops_glue.adapters import git, git_ref
+from mlops_glue.adapters import git
+from mlops_glue.adapters.git import ref as git_ref
 from mlops_glue.adapters.mlflow import ENTRY
 from mlops_glue.errors import ToolError
 
@@ -94,6 +95,14 @@ def identity(who: Mapping[str, str]) -> str:
     return who.get("ci") or who.get("email") or f"{who.get('account', 'somebody')}@{who.get('host', '')}"
 
 
+def described(moved: Mapping[str, Any]) -> str:
+    """A move in a line: when, which alias, from where to where, how, by whom and why."""
+    before, after = (f"v{version}" if version else "none" for version in (moved["previous"], moved["version"]))
+    reason = f": {moved['reason']}" if moved["reason"] else ""
+    who = identity(moved["actor"])
+    return f"{moved['time'][:19]} {moved['alias']} {before} -> {after}, {moved['event']} by {who}{reason}"
+
+
 def record(root: Path, made: Move, remote: str | None = None) -> Entry:
     """Append a move, whoever else appends meanwhile.
 
@@ -132,12 +141,9 @@ def recorder(root: Path, remote: str | None) -> Callable[[str, str, int | None, 
     return record_move
 
 
-def pinned(versions: Iterable[Mapping[str, Any]]) -> dict[int, list[str]]:
+def pinned(tags: Mapping[int, Mapping[str, str]]) -> dict[int, list[str]]:
     """By version: the ids of the entries about it, from its tags in the registry."""
-    return {
-        version["version"]: [value for key, value in version["tags"].items() if key.startswith(ENTRY)]
-        for version in versions
-    }
+    return {version: [value for key, value in of.items() if key.startswith(ENTRY)] for version, of in tags.items()}
 
 
 def share(root: Path, remote: str) -> None:

@@ -17,7 +17,7 @@ LONGEST = 1000  # characters of a decision; a description has at most 5,000
 def described(named: str, report: Evaluation, tables: Mapping[str, str], commit: str) -> str:
     """A version as Markdown, as it was when it was published; `tables` has the MD5 of each table behind it."""
     limits = {threshold["metric"]: threshold for threshold in report["thresholds"]}
-    rows = [_row(name, score, limits.get(name)) for name, score in report["metrics"].items()]
+    cells = [score_cells(name, score, limits.get(name)) for name, score in report["metrics"].items()]
     data = ", ".join(f"{name} `{md5[:12]}`" for name, md5 in tables.items())
     return "\n".join(
         [
@@ -27,7 +27,7 @@ def described(named: str, report: Evaluation, tables: Mapping[str, str], commit:
             "",
             f"| holdout, {report['rows']:,} rows | value | 95 % interval | trivial | threshold |",
             "|---|---|---|---|---|",
-            *rows,
+            *(f"| {' | '.join(row)} |" for row in cells),
             "",
             f"Trained on {report['train_rows']:,} rows of {data}; {commit}.",
         ]
@@ -43,10 +43,11 @@ def headline(report: Evaluation) -> str:
     return f"{name} {number(score['value'])}, by a trivial predictor {number(score['trivial'])}; {summary}."
 
 
-def _row(name: str, score: Score, limit: Limit | None) -> str:
+def score_cells(name: str, score: Score, limit: Limit | None) -> list[str]:
+    """A metric for a table: name, value, interval, the trivial predictor's, and its threshold."""
     value, low, high, trivial = map(number, (score["value"], score["low"], score["high"], score["trivial"]))
     mark = "" if limit is None else f"{bounds(limit)} {'met' if limit['met'] else '**missed**'}"
-    return f"| {name} | {value} | {low} to {high} | {trivial} | {mark} |"
+    return [name, value, f"{low} to {high}", trivial, mark]
 
 
 def bounds(threshold: Limit) -> str:

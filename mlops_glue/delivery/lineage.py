@@ -12,7 +12,7 @@ from mlops_glue.adapters import git
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT, Store
 from mlops_glue.delivery import audit, history, provenance
 from mlops_glue.delivery.history import Decision
-from mlops_glue.errors import DataError, GlueError
+from mlops_glue.errors import GlueError
 from mlops_glue.records import FeatureList
 
 FORMAT = 1
@@ -67,12 +67,9 @@ def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
         version: its number.
 
     Raises:
-        DataError: there is no such version.
+        GlueError: the registry does not have it, or does not answer.
     """
-    _, versions = store.overview(model, 1 << 30)
-    entry = next((found for found in versions if found["version"] == version), None)
-    if entry is None:
-        raise DataError(f"{model} has no version {version}", hint=f"versions: {', '.join(_numbers(versions))}")
+    entry = store.description(model, version)
     tags = entry["tags"]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -81,7 +78,7 @@ def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
         bundle = store.download_bundle(model, version, folder)
         listed = bundle / "features.json"
         features = FeatureList.from_dict(files.read_json(listed)) if listed.is_file() else None
-        digests = {path.name: files.digest(path) for path in sorted(bundle.iterdir())}
+        digests = files.sha256s(bundle)
     return Lineage(
         model=model,
         version=version,
@@ -98,10 +95,6 @@ def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
         decisions=history.decisions(tags),
         moves=[move.content for move in audit.entries(root) if _is_of(move.content, model, version)],
     )
-
-
-def _numbers(versions: list[dict[str, Any]]) -> list[str]:
-    return [str(found["version"]) for found in versions] or ["none"]
 
 
 def _is_of(move: dict[str, Any], model: str, version: int) -> bool:

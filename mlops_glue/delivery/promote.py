@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,15 +95,15 @@ def promote(
             )
         )
     if config.promote.approval == "required" and alias == "champion":
-        refused += _not_approved(root, store, name, version, by_person)
+        refused += _not_approved(root, tags, version, by_person)
     return decide(store, name, Verdict(version, champion, champion, refused, compared), alias, by_person)
 
 
-def _not_approved(root: Path, store: Store, name: str, version: int, by_person: Reason | None) -> list[str]:
+def _not_approved(root: Path, tags: Mapping[str, str], version: int, by_person: Reason | None) -> list[str]:
     """Why an approval that is required is not there."""
     if by_person is None or not by_person.approves:
         return [f"approval: somebody else than who made it must type glue promote {version} --approve"]
-    maker, approver = store.tags(name, version).get(provenance.MAKER), audit.identity(audit.actor(root))
+    maker, approver = tags.get(provenance.MAKER), audit.identity(audit.actor(root))
     return [f"approval: {approver} made v{version}, and cannot approve it"] if maker in (None, approver) else []
 
 

@@ -15,18 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import __version__, files, layout, tables
-from mlops_glue.adapters import dvc, git, git_code
+from mlops_glue import __version__, files, tables
+from mlops_glue.adapters import git
+from mlops_glue.adapters.git import code as git_code
 from mlops_glue.config import Config, Source, path_of
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.delivery.audit import actor
+from mlops_glue.delivery.commit import inputs
+from mlops_glue.pipeline.fingerprint import hashes
 
 FOLDER = "provenance"  # of the run's artifacts
 FILE, PATCH = "provenance.json", "code.patch"
 TREE, MAKER = "glue.tree", "glue.made_by"  # tags of the version
 FORMAT = 1
 # beside what the stages read: what says how the project is run and what it is run with
-SETTINGS = (layout.CONFIG, "dvc.yaml", "dvc.lock", ".dvc/config", ".dvcignore", "requirements.in", "pyproject.toml")
+SETTINGS = ("dvc.lock", ".dvc/config", ".dvcignore", "requirements.in", "pyproject.toml")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE", "PYTHONHASHSEED")
 
 
@@ -96,16 +99,16 @@ def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> t
     Raises:
         ToolError: git fails. Where it is not installed, the code is not recorded.
     """
-    lock = dvc.locked(root)
-    code = git_code.snapshot(root, code_paths(config, root, lock)) if git.is_installed() else git_code.UNKNOWN
+    code = git_code.snapshot(root, code_paths(config, root)) if git.is_installed() else git_code.UNKNOWN
     known = {
         "commit": code.commit,
         "tree": code.tree,
         "dirty": dirty,
         "changed": code.changed,
         "left_out": code.left_out,
+        "prefix": code.prefix,
     }
-    made = {dep["path"]: str(dep.get("md5", "")) for dep in lock["ingest"].get("deps", [])}
+    md5 = hashes(root)
     return Provenance(
         format=FORMAT,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -115,7 +118,7 @@ def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> t
         environment=environment(config, root),
         seed=config.train.seed,
         data=[
-            _data(name, source, root, path_of(config, name), made.get(os.path.normpath(source.path), ""))
+            _data(name, source, root, path_of(config, name), md5.get(os.path.normpath(source.path), ""))
             for name, source in config.data.sources.items()
         ],
         remote=remote,
@@ -140,13 +143,10 @@ def read(folder: Path) -> tuple[Provenance, bytes]:
     return Provenance(**found, data=data), (folder / PATCH).read_bytes()
 
 
-def code_paths(config: Config, root: Path, lock: dict[str, Any]) -> list[str]:
+def code_paths(config: Config, root: Path) -> list[str]:
     """The files that decide a result, without the data that DVC keeps: relative to the project."""
-    stages = lock.values()
-    made = {out["path"] for stage in stages for out in stage.get("outs", [])}
-    read = {dep["path"] for stage in stages for dep in stage.get("deps", [])} - made
-    kept = {path for path in read if not (root / f"{path}.dvc").is_file()}
-    return sorted({*SETTINGS, config.ci.requirements, *kept, *(f"{path}.dvc" for path in read - kept)})
+    decide = {path for path in inputs(root) if not (root / f"{path}.dvc").is_file()}
+    return sorted({*SETTINGS, config.ci.requirements, *decide})
 
 
 def environment(config: Config, root: Path) -> dict[str, Any]:

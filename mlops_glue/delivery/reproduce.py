@@ -17,7 +17,8 @@ import numpy as np
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, tables
-from mlops_glue.adapters import dvc, git, git_code
+from mlops_glue.adapters import dvc
+from mlops_glue.adapters.git import code as git_code
 from mlops_glue.adapters.mlflow import Store
 from mlops_glue.delivery import provenance
 from mlops_glue.delivery.provenance import Provenance
@@ -85,7 +86,7 @@ def reproduce(
         bundle = store.download_bundle(name, version, folder / "registered")
         evaluation = store.download_artifact(name, version, "evaluation", folder / "registered")
         with git_code.restored(root, code) as tree:
-            project = tree / (_prefix(root) if code.commit else ".")
+            project = tree / code.prefix
             _bring(root, project, record, configs.remote_url(config), folder / "cache")
             environment = _exact(record, folder / "env") if exact_env else None
             unlike = [] if exact_env else differences(record.environment, provenance.environment(config, root))
@@ -93,7 +94,7 @@ def reproduce(
             with _variables(record, environment):
                 dvc.reproduce(project, {}, on_stage, force=True)
             checks = [*_hashes(before, dvc.locked(project)), *_models(bundle, project), _metrics(evaluation, project)]
-            rebuilt = _sha256s(project / layout.BUNDLE)
+            rebuilt = files.sha256s(project / layout.BUNDLE)
     reached = {check.name: check.equal for check in checks}
     level = next((level for level in reversed(LEVELS) if reached.get(level)), LEVELS[0])
     return Proof(level, checks, unlike, rebuilt), record
@@ -113,14 +114,8 @@ def recorded(store: Store, name: str, version: int, into: Path) -> tuple[Provena
         raise DataError(
             problem, hint="it was made by an older glue, or imported; glue run makes one that has"
         ) from error
-    code = record.code
-    return record, git_code.Code(code["commit"], code["tree"], patch, code["changed"], code["left_out"])
-
-
-def _prefix(root: Path) -> Path:
-    """The project's folder in its repository."""
-    top = git.top(root)
-    return root.resolve().relative_to(top.resolve()) if top is not None else Path()
+    code = {key: value for key, value in record.code.items() if key != "dirty"}
+    return record, git_code.Code(patch=patch, **code)
 
 
 def _bring(root: Path, project: Path, record: Provenance, remote: str | None, cache: Path) -> None:
@@ -220,7 +215,7 @@ def _hashes(then: dict[str, Any], now: dict[str, Any]) -> list[Check]:
 def _models(bundle: Path, project: Path) -> list[Check]:
     """The bundles byte by byte, and by what they predict of the holdout."""
     rebuilt = project / layout.BUNDLE
-    then, now = _sha256s(bundle), _sha256s(rebuilt)
+    then, now = files.sha256s(bundle), files.sha256s(rebuilt)
     unlike = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
     model = next((name for name in ("model.onnx", "model.skops") if name in then), "model.onnx")
     same = model not in unlike
@@ -262,7 +257,3 @@ def _close(value: Any, other: Any) -> bool:
     if isinstance(value, float) and isinstance(other, int | float):
         return bool(np.isclose(value, other, rtol=METRIC_TOLERANCE, atol=METRIC_TOLERANCE, equal_nan=True))
     return bool(value == other)
-
-
-def _sha256s(folder: Path) -> dict[str, str]:
-    return {path.name: files.sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}

@@ -23,8 +23,8 @@ def write(model: str, record: Provenance, bundle: Path, key: Path, folder: Path)
         UsageError: the key cannot be read.
         MissingExtra: `cryptography` is not installed.
     """
-    digests = {path.name: files.sha256(path) for path in sorted(bundle.iterdir())}
-    files.write_json(folder / FILE, signing.sign(statement.of_build(model, record, digests), key))
+    made = statement.of_build(model, record, files.sha256s(bundle))
+    files.write_json(folder / FILE, signing.sign(made, key))
     return folder / FILE
 
 
@@ -36,7 +36,7 @@ def checker(key: Path) -> Callable[[Path, str | None], None]:
             raise DataError("its bundle is not signed", hint="registry: {sign: KEY} signs each new version")
         made = signing.verify(_json(signed), key)
         names = {subject["name"]: subject["digest"]["sha256"] for subject in made["subject"]}
-        there = {path.name: files.sha256(path) for path in sorted(bundle.iterdir())}
+        there = files.sha256s(bundle)
         if there != names:
             unlike = sorted(name for name in {*there, *names} if there.get(name) != names.get(name))
             raise DataError(f"its bundle is not the one that was signed: {', '.join(unlike)}")

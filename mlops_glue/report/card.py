@@ -10,10 +10,10 @@ from ruamel.yaml import YAML
 
 from mlops_glue import files, layout
 from mlops_glue.config.models import Card
-from mlops_glue.delivery import describe
+from mlops_glue.delivery import audit, describe
 from mlops_glue.delivery.lineage import Lineage
 from mlops_glue.modules import COMPUTES
-from mlops_glue.pipeline.evaluation import Evaluation, Limit, Score
+from mlops_glue.pipeline.evaluation import Evaluation
 from mlops_glue.schema import Schema
 
 UNKNOWN = "*not stated*"
@@ -24,9 +24,7 @@ PIPELINES = {
 }
 
 
-def markdown(
-    found: Lineage, report: Evaluation, schema: Schema, parity: Mapping[str, Any], card: Card, signed: str | None
-) -> str:
+def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping[str, Any], card: Card) -> str:
     """The card. What nobody has stated is empty.
 
     Args:
@@ -35,7 +33,6 @@ def markdown(
         schema: of its columns.
         parity: of its ONNX model.
         card: what people state in `glue.yaml`.
-        signed: by which key; None where it is not signed.
     """
     title = f"{found.model} v{found.version}"
     limits = {threshold["metric"]: threshold for threshold in report["thresholds"]}
@@ -52,20 +49,19 @@ def markdown(
         "made": made,
         "card": card,
         "parity": parity,
-        "signed": signed,
         "unknown": UNKNOWN,
         "columns": [
             {"name": column.name, "kind": column.kind, "importance": describe.number(importances.get(column.name))}
             for column in schema.columns
         ],
-        "metrics": [_metric(name, score, limits.get(name)) for name, score in report["metrics"].items()],
+        "metrics": [describe.score_cells(name, score, limits.get(name)) for name, score in report["metrics"].items()],
         "names": names,
         "slices": [
             [_cell(part["column"]), _cell(part["value"]), f"{part['rows']:,}", *_scores(part["metrics"], names)]
             for part in report["slices"]
         ],
         "decisions": [describe.decided(decision) for decision in found.decisions],
-        "moves": [_move(move) for move in found.moves],
+        "moves": [audit.described(move) for move in found.moves],
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
         "cell": _cell,
     }
@@ -107,21 +103,8 @@ def _front(found: Lineage, report: Evaluation, card: Card, title: str) -> str:
     return out.getvalue()
 
 
-def _metric(name: str, score: Score, limit: Limit | None) -> list[str]:
-    value, low, high = describe.number(score["value"]), describe.number(score["low"]), describe.number(score["high"])
-    trivial = describe.number(score["trivial"])
-    mark = "" if limit is None else f"{describe.bounds(limit)} {'met' if limit['met'] else '**missed**'}"
-    return [name, value, f"{low} to {high}", trivial, mark]
-
-
 def _scores(metrics: Mapping[str, float | None], names: list[str]) -> list[str]:
     return [describe.number(metrics.get(name)) for name in names]
-
-
-def _move(move: Mapping[str, Any]) -> str:
-    actor = move["actor"].get("ci") or move["actor"].get("name") or move["actor"].get("account", "somebody")
-    reason = f": {move['reason']}" if move["reason"] else ""
-    return f"{move['time'][:16]}, {move['alias']} to v{move['version']}, {move['event']} by {actor}{reason}"
 
 
 def _cell(text: Any) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from mlops_glue.delivery import audit
 from mlops_glue.delivery.lineage import Lineage
 
 SHOWN = 12  # characters of a hash
@@ -40,11 +41,7 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
         why = "; ".join(decision["refused"]) or "every condition holds"
         yield _line("decision", f"{decision['time']} {decision['alias']} by {decision['by']}: {why}")
     for move in found.moves:
-        actor = move["actor"].get("ci") or move["actor"].get("email") or move["actor"].get("account", "somebody")
-        reason = f": {move['reason']}" if move["reason"] else ""
-        ends = [f"v{version}" if version else "none" for version in (move["previous"], move["version"])]
-        where = f"{move['alias']} from {ends[0]} to {ends[1]}"
-        yield _line("moved", f"{move['time']} {where}, {move['event']} by {actor}{reason}")
+        yield _line("moved", audit.described(move))
 
 
 def _of_prediction(row: dict[str, Any]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -67,6 +68,9 @@ def test_each_version_knows_its_code_data_and_maker(history: dict[str, Any], glu
     assert found[1]["provenance"]["actor"]["email"] == "ada@example.org"
     assert found[1]["provenance"]["command"].endswith("run")
     assert found[1]["stages"]["ingest"]["deps"]["data/raw/penguins.csv"] == found[1]["provenance"]["data"][0]["md5"]
+    (bundle,) = (path for path in (root / "mlartifacts").glob("*/artifacts/bundle") if found[1]["run"] in str(path))
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in bundle.iterdir()}
+    assert found[1]["bundle"]["files"] == files
     text = glue("lineage", "1", cwd=root).stdout
     assert found[1]["provenance"]["data"][0]["sha256"] in text and "p v1 (champion)" in text
     assert glue("lineage", "--mermaid", cwd=root).stdout.startswith("flowchart LR\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_glue.adapters import git_ref
+from mlops_glue.adapters.git import ref as git_ref
 from mlops_glue.delivery import audit
 
 Lines = list[str]

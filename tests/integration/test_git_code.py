@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_glue.adapters import git_code
+from mlops_glue.adapters.git import code as git_code
 from mlops_glue.errors import ToolError
 
 
@@ -78,6 +78,17 @@ def test_without_a_commit_everything_that_ran_is_in_the_patch(tmp_path: Path, in
     assert code.commit is None
     with git_code.restored(root, code) as tree:
         assert (tree / "glue.yaml").read_text() == "glue: 1\n"
+
+
+def test_a_project_below_the_top_of_a_repository_without_a_commit(tmp_path: Path) -> None:
+    """As `glue adopt` leaves one: the project's folder in the restored tree is the recorded one."""
+    git(tmp_path, "init", "-q", ".")
+    (tmp_path / "glue").mkdir()
+    (tmp_path / "glue/glue.yaml").write_text("glue: 1\n")
+    code = git_code.snapshot(tmp_path / "glue", ["glue.yaml"])
+    assert (code.commit, code.prefix) == (None, "glue")
+    with git_code.restored(tmp_path / "glue", code) as tree:
+        assert (tree / code.prefix / "glue.yaml").read_text() == "glue: 1\n"
 
 
 def test_a_big_file_is_named_and_not_kept(repository: Path) -> None:

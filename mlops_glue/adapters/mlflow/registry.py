@@ -58,20 +58,36 @@ class Store(Runs):
         A description has version, created (ISO 8601, UTC), aliases, tags, metrics and run.
         """
         found = sorted(self._versions(model), key=lambda version: -int(version.version))
-        aliases = self.client.get_registered_model(model).aliases if found else {}
-        aliased = set(map(str, aliases.values()))
-        return len(found), [
-            {
-                "version": int(v.version),
-                "created": datetime.fromtimestamp(v.creation_timestamp / 1e3, UTC).isoformat(timespec="seconds"),
-                "aliases": sorted(alias for alias, version in aliases.items() if str(version) == str(v.version)),
-                "tags": dict(v.tags),
-                "metrics": dict(self.client.get_run(v.run_id).data.metrics) if v.run_id else {},
-                "run": v.run_id,
-            }
-            for rank, v in enumerate(found)
-            if rank < most or str(v.version) in aliased
+        aliases = self.aliases(model) if found else {}
+        described = [
+            self._described(version, aliases)
+            for rank, version in enumerate(found)
+            if rank < most or int(version.version) in aliases.values()
         ]
+        return len(found), described
+
+    def description(self, model: str, version: int) -> dict[str, Any]:
+        """What `overview` says of one version."""
+        return self._described(self.client.get_model_version(model, str(version)), self.aliases(model))
+
+    def _described(self, version: ModelVersion, aliases: dict[str, int]) -> dict[str, Any]:
+        number = int(version.version)
+        return {
+            "version": number,
+            "created": datetime.fromtimestamp(version.creation_timestamp / 1e3, UTC).isoformat(timespec="seconds"),
+            "aliases": sorted(alias for alias, of in aliases.items() if of == number),
+            "tags": dict(version.tags),
+            "metrics": dict(self.client.get_run(version.run_id).data.metrics) if version.run_id else {},
+            "run": version.run_id,
+        }
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """The version under each alias."""
+        return {alias: int(of) for alias, of in self.client.get_registered_model(model).aliases.items()}
+
+    def tags_by_version(self, model: str) -> dict[int, dict[str, str]]:
+        """The tags of every version."""
+        return {int(version.version): dict(version.tags) for version in self._versions(model)}
 
     def champion(self, model: str) -> int | None:
         """The version under the alias `champion`, or None."""

@@ -1,4 +1,7 @@
-"""git, by its command line."""
+"""git, by its command line: questions about a repository, and what init, ci and upgrade need of it.
+
+`code` keeps and restores the code that ran, `ref` a text in a ref of its own; all run git by `command`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
+from mlops_glue.adapters.git import command
 from mlops_glue.errors import ToolError
 
 
 def _run(root: Path, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str] | None:
-    command = ["git", "--no-optional-locks", *words]  # a question does not write git's index
     try:
-        return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False, input=stdin)
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return command.run(root, *words, stdin=stdin)
+    except ToolError:
         return None
 
 
@@ -191,15 +194,11 @@ def merge_file(ours: bytes, base: bytes, theirs: bytes, labels: tuple[str, str, 
             (Path(folder) / name).write_bytes(text)
         words = [word for label in labels for word in ("-L", label)]
         try:
-            done = subprocess.run(
-                ["git", "merge-file", "-p", "--quiet", *words, "ours", "base", "theirs"],
-                cwd=folder,
-                capture_output=True,
-                timeout=60,
-                check=False,
+            done = command.run(
+                Path(folder), "merge-file", "-p", "--quiet", *words, "ours", "base", "theirs", text=False
             )
-        except FileNotFoundError:
-            raise ToolError("git is not installed, and it does the merging", hint="install git") from None
+        except ToolError as error:
+            raise ToolError(f"{error.message}, and it does the merging", hint=error.hint) from None
     if done.returncode > 127:  # else it is the number of conflicts
         raise ToolError(f"git merge-file: {done.stderr.decode(errors='replace').strip() or done.returncode}")
     return done.stdout, done.returncode > 0

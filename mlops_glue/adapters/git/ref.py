@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from mlops_glue.adapters.git.command import output, run
 from mlops_glue.errors import ToolError
 
 RETRIES = 30
+ANSWER_S = 120.0  # of a remote
 NONE = "0" * 40  # of a ref that is not there
 NAME = "entries.jsonl"  # of the one file in the ref's tree
 AUTHOR = ("-c", "user.name=glue", "-c", "user.email=glue@localhost", "-c", "commit.gpgSign=false")
@@ -123,17 +125,9 @@ def _commit(root: Path, parent: str | None, text: str) -> str:
 
 
 def _done(root: Path, *words: str, stdin: str | None = None) -> str:
-    done = _git(root, *words, stdin=stdin)
-    if done.returncode:
-        name = next(word for word in words if not word.startswith("-") and "=" not in word)
-        raise ToolError(f"git {name}: {done.stderr.strip()}")
-    return done.stdout
+    done: str = output(root, *words, stdin=stdin, timeout_s=ANSWER_S)
+    return done
 
 
-def _git(root: Path, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            ["git", *words], cwd=root, capture_output=True, text=True, check=False, input=stdin, timeout=120
-        )
-    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-        raise ToolError(f"git {words[0]}: {type(error).__name__}") from error
+def _git(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return run(root, *words, timeout_s=ANSWER_S)

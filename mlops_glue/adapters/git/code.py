@@ -1,0 +1,146 @@
+"""The code exactly as it ran, also where it was never committed: kept as a patch, and restored beside the user's files.
+
+Nothing here changes the user's index, working tree, branches or object store.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mlops_glue import files
+from mlops_glue.adapters.git.command import output, run
+from mlops_glue.errors import ToolError
+
+MAX_FILE_BYTES = 1 << 20  # a bigger file is named, with its hash, and not kept
+SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
+
+
+@dataclass(frozen=True)
+class Code:
+    """What ran.
+
+    Attributes:
+        commit: that HEAD was at; None where there was none.
+        tree: hash of git's tree of the commit with the files that ran: what a restored worktree must have.
+        patch: from the commit to the tree, as `git apply --binary` reads it; empty where the commit is what ran.
+        changed: the files that differ from the commit, relative to the repository.
+        left_out: SHA-256 of files that are too big to be kept, or lie outside the repository, by path from the project.
+        prefix: the project's folder in the repository.
+    """
+
+    commit: str | None
+    tree: str
+    patch: bytes
+    changed: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    prefix: str = "."
+
+
+UNKNOWN = Code(None, "", b"")
+
+
+def snapshot(root: Path, paths: Iterable[str]) -> Code:
+    """Record the code of a project.
+
+    Args:
+        root: the project folder, which need not be in git.
+        paths: the files and folders that ran, relative to it. Those that are gone are recorded as gone.
+
+    Raises:
+        ToolError: git fails.
+    """
+    there, gone, left_out, top = list[str](), list[str](), dict[str, str](), _top(root)
+    for path in sorted({*paths}):
+        file = root / path
+        if file.resolve().is_relative_to(top) and not (file.is_file() and file.stat().st_size > MAX_FILE_BYTES):
+            (there if file.exists() else gone).append(path)
+        elif file.is_file():
+            left_out[path] = files.sha256(file)
+    with _private(root) as (env, commit):
+        empty = _git(root, "hash-object", "-t", "tree", "--stdin", env=env, stdin=b"").decode().strip()
+        _git(root, "read-tree", commit or empty, env=env)
+        known = _git(root, "ls-files", "-z", "--", *gone, env=env) if gone else b""  # of those, what the commit has
+        if paths := [*there, *known.decode().split("\0")[:-1]]:  # without any, git would add everything
+            _git(root, "add", "--all", "--force", "--", *paths, env=env)
+        tree = _word(root, "write-tree", env=env)
+        between = ("diff", "--no-renames", commit or empty, tree)
+        patch = _git(root, *between, "--binary", "--full-index", "--no-ext-diff", "--no-textconv", env=env)
+        changed = _git(root, *between, "--name-only", "-z", "--no-relative", env=env)
+    prefix = root.resolve().relative_to(top).as_posix()
+    return Code(commit, tree, patch, changed.decode().split("\0")[:-1], left_out, prefix)
+
+
+@contextmanager
+def restored(root: Path, code: Code) -> Iterator[Path]:
+    """A worktree of the code in a temporary folder; it is removed with the block.
+
+    Args:
+        root: any folder of the repository.
+        code: what ran.
+
+    Raises:
+        ToolError: the commit is not in the repository, or what is restored is not what ran.
+    """
+    if not code.tree:
+        raise ToolError("the code was not recorded: git was not installed then")
+    with tempfile.TemporaryDirectory(prefix="glue-code-") as scratch:
+        into = Path(scratch) / "tree"
+        if code.commit is None:
+            into.mkdir()
+            _git(root, "init", "--quiet", str(into))
+        else:
+            if run(root, "cat-file", "-e", f"{code.commit}^{{commit}}").returncode:
+                problem = f"commit {code.commit} is not in this repository"
+                raise ToolError(problem, hint="git fetch --all --tags --unshallow")
+            _git(root, "worktree", "add", "--quiet", "--detach", str(into), code.commit)
+        try:
+            if code.patch:
+                _git(into, "apply", "--index", "--binary", "--whitespace=nowarn", "-", stdin=code.patch)
+            tree = _word(into, "write-tree")
+            if tree != code.tree:
+                raise ToolError(f"the code that is restored is tree {tree}, and {code.tree} ran")
+            yield into
+        finally:
+            if code.commit is not None:
+                _git(root, "worktree", "remove", "--force", str(into))
+
+
+def _git(folder: Path, *words: str, env: Mapping[str, str] | None = None, stdin: bytes | None = None) -> bytes:
+    """What git prints in a folder, where its hooks do not run; a failure is an error."""
+    done: bytes = output(folder, *SAFE, *words, env=env, stdin=stdin, text=False, timeout_s=None)
+    return done
+
+
+def _word(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> str:
+    """An answer of one line."""
+    return _git(folder, *words, env=env).decode().strip()
+
+
+def _top(root: Path) -> Path:
+    """The folder of the repository; the project itself where it is in none."""
+    try:
+        return Path(_word(root, "rev-parse", "--show-toplevel")).resolve()
+    except ToolError:
+        return root.resolve()
+
+
+@contextmanager
+def _private(root: Path) -> Iterator[tuple[dict[str, str], str | None]]:
+    """An index and an object folder of our own, and the commit of HEAD."""
+    with tempfile.TemporaryDirectory(prefix="glue-code-") as scratch:
+        index, objects = f"{scratch}/index", Path(scratch, "objects")
+        objects.mkdir()
+        env = {"GIT_INDEX_FILE": index, "GIT_OBJECT_DIRECTORY": str(objects)}
+        try:
+            theirs = _word(root, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+        except ToolError:  # not in git
+            _git(root, "init", "--quiet", "--bare", f"{scratch}/git")
+            yield env | {"GIT_DIR": f"{scratch}/git", "GIT_WORK_TREE": str(root)}, None
+            return
+        env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = theirs
+        commit = run(root, "rev-parse", "--verify", "--quiet", "HEAD^{commit}").stdout.strip()
+        yield env, commit or None  # there may be no commit yet
