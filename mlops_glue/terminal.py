@@ -18,6 +18,17 @@ from typing import Any, TextIO
 ERASE = "\r\033[K"
 STYLES = {"good": "32", "bad": "31;1", "caution": "33", "aside": "36", "dim": "2"}
 _spinner: Spinner | None = None
+_pen = threading.RLock()  # who holds it writes: a frame that was begun would otherwise land in another's half line
+
+
+def _new_pen() -> None:
+    """A forked process has no spinner; the one it came from may have been drawing."""
+    global _pen
+    _pen = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_pen)
 
 
 def unwrapped(stream: TextIO) -> TextIO:
@@ -44,10 +55,7 @@ def paint(text: str, style: str, stream: TextIO) -> str:
 
 
 class Spinner:
-    """A text, a spinner and the time so far, in the last line of stderr. What is printed meanwhile goes above it.
-
-    It takes no lock that a forked process would inherit.
-    """
+    """A text, a spinner and the time so far, in the last line of stderr. What is printed meanwhile goes above it."""
 
     def __init__(self, head: str) -> None:
         self.head = head
@@ -68,9 +76,10 @@ class Spinner:
 
     def _erasing(self, write: Callable[[str], int]) -> Callable[[str], int]:
         def erasing(text: str) -> int:
-            if text:
-                write((ERASE if self.at_start else "") + text)
-                self.at_start = text.endswith(("\n", "\r"))
+            with _pen:
+                if text:
+                    write((ERASE if self.at_start else "") + text)
+                    self.at_start = text.endswith(("\n", "\r"))
             return len(text)
 
         return erasing
@@ -80,10 +89,11 @@ class Spinner:
         for frame in itertools.cycle("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏" if "utf" in stream.encoding.lower() else "|/-\\"):
             if self.stopped.wait(0.1):
                 return
-            if self.at_start:
-                line = f"{self.head}{frame:<9} {time.perf_counter() - started:6.1f} s"
-                width = shutil.get_terminal_size().columns
-                os.write(stream.fileno(), f"\r{line[: width - 1]}\033[K".encode())
+            with _pen:
+                if self.at_start:
+                    line = f"{self.head}{frame:<9} {time.perf_counter() - started:6.1f} s"
+                    width = shutil.get_terminal_size().columns
+                    os.write(stream.fileno(), f"\r{line[: width - 1]}\033[K".encode())
 
     def stop(self) -> None:
         """Erase it."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,6 +93,32 @@ def test_a_spinner_is_above_nothing_and_tears_nothing(monkeypatch: pytest.Monkey
         "package ..... restored     0.0 s",
         "half a line",
     ]
+
+
+def test_what_is_printed_in_the_midst_of_a_frame_comes_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a process that is forked there can print."""
+    shown, midst, printed = Terminal(), threading.Event(), threading.Event()
+
+    def size() -> os.terminal_size:  # a frame asks for it once it was decided to draw it
+        midst.set()
+        printed.wait(0.3)
+        return os.terminal_size((80, 24))
+
+    with os.fdopen(os.dup(shown.end), "w", buffering=1) as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(shutil, "get_terminal_size", size)
+        console.stage("train", "", 0.0, [])
+        assert midst.wait(60)
+        if (forked := os.fork()) == 0:
+            signal.alarm(30)
+            sys.stderr.write("")
+            os._exit(0)
+        sys.stderr.write("half a line")
+        printed.set()
+        assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 0
+        console.stage("train", "executed", 1.0, [])
+    assert shown.close(0).lines == ["half a line", "train ....... executed     1.0 s", ""]
 
 
 def test_a_command_of_its_own_has_the_terminal(penguins: Path, on_terminal: Callable[..., Screen]) -> None:
