@@ -19,7 +19,7 @@ from mlops_glue.adapters import onnx_files
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import TASKS
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Schema
+from mlops_glue.schema import Decision, Schema
 
 MODELS = ("model.onnx", "model.skops")
 JSON_OBJECTS = ("parity.json", "signature.json", layout.HOLDOUT)
@@ -179,6 +179,16 @@ def _rules(schema: Schema) -> Iterator[tuple[str, bool]]:
     yield "labels are not classes", all(isinstance(label, str | int | float) for label in classes)
     yield "labels are empty, or repeated", labels is None or 0 < len(labels) == len(set(labels))
     yield "trained or positive is not among the labels", set(classes) == set(labels or []) and schema.trained != []
+    yield "decision does not fit the labels", schema.decision is None or _decides(schema.decision, len(labels or []))
+
+
+def _decides(decision: Decision, classes: int) -> bool:
+    """Is it either a threshold of two classes, or costs of as many as there are?"""
+    if decision.threshold is not None:
+        return classes == 2 and decision.costs is None and 0 < decision.threshold < 1
+    costs = decision.costs or []
+    is_square = len(costs) == classes > 1 and all(len(row) == classes for row in costs)
+    return is_square and all(math.isfinite(cost) for row in costs for cost in row)
 
 
 def _examples(folder: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 Kind = Literal["number", "category", "boolean", "datetime"]
 RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
+ROUNDING = 1e-6  # relative: a forest sums its trees in float32 in ONNX, and 0.7 there is just below 0.7
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,33 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """How a class follows from the probabilities, where it is not simply the most probable one.
+
+    `evaluate.decision_threshold` asks for it. It stands in the schema, so that all that scores decides alike.
+    """
+
+    by: str  # `given`, or what it was chosen by
+    threshold: float | None = None  # of two classes: the positive one from this probability on
+    costs: list[list[float]] | None = None  # by true and predicted class: the class of the least expected cost
+    rows: int | None = None  # of training, each scored by a model that had not seen it: it was chosen on these
+
+    def classes(self, probability: NDArray[Any]) -> NDArray[Any]:
+        """The class of each row, shape (rows,), of probabilities of shape (rows, classes), both in `class_order`.
+
+        What the rounding of float32 can make of one value falls on one side. Of equal costs the first class is taken.
+        """
+        import numpy as np
+
+        if self.threshold is not None:
+            return np.asarray(probability[:, 1] >= self.threshold * (1 - ROUNDING), np.int64)
+        costs = np.array(self.costs)
+        expected = probability.astype(np.float64) @ costs
+        tied = expected <= expected.min(axis=1, keepdims=True) + ROUNDING * np.abs(costs).max()
+        return np.asarray(tied.argmax(axis=1))
+
+
+@dataclass(frozen=True)
 class Schema:
     """The model's contract: its inputs in order, and what it predicts."""
 
@@ -48,6 +77,7 @@ class Schema:
     nulls: list[str] = field(default_factory=lambda: list(NULLS))  # words that mean null in text
     decimal: str = "."  # the decimal sign of numbers as text
     trims: bool = True  # are blanks around a category ignored?
+    decision: Decision | None = None  # None: the model's own, as a rule the most probable class
 
     @property
     def class_order(self) -> list[Any]:
@@ -62,6 +92,20 @@ class Schema:
             return values
         place = {label: at for at, label in enumerate(self.class_order)}
         return np.array([place[value] for value in values.tolist()])
+
+    def decided(self, probability: NDArray[Any], labels: Sequence[Any]) -> NDArray[Any]:
+        """The label of each row, shape (rows,), by `decision`; every way to score goes through here.
+
+        `probability` is of shape (rows, labels), its columns in the order of `labels`; the other classes have none.
+        """
+        import numpy as np
+
+        assert self.decision is not None
+        order = self.class_order
+        every = np.zeros((len(probability), len(order)), probability.dtype)
+        every[:, [order.index(label) for label in labels]] = probability
+        names = np.array(order, object if isinstance(order[0], str) else None)
+        return np.asarray(names[self.decision.classes(every)])
 
     @property
     def numeric(self) -> list[str]:
@@ -79,13 +123,14 @@ class Schema:
         return {c.name: c.dtype for c in self.columns if c.dtype in RAW_TYPES}
 
     def to_dict(self) -> dict[str, Any]:
-        """Built-ins only, for JSON."""
-        return asdict(self)
+        """Built-ins only, for JSON; without a decision it is what it was before there were any."""
+        return {key: value for key, value in asdict(self).items() if key != "decision" or value is not None}
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Schema:
         """The inverse of `to_dict`; a model from before `nulls` existed keeps the categories that it knows."""
-        made = cls(**{**value, "columns": [Column(**c) for c in value["columns"]]})
+        decision = Decision(**value["decision"]) if value.get("decision") is not None else None
+        made = cls(**{**value, "columns": [Column(**c) for c in value["columns"]], "decision": decision})
         if "nulls" in value:
             return made
         categories = {name for column in made.columns for name in column.categories or []}

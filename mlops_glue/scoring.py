@@ -66,6 +66,10 @@ class Bundle:
             every = np.zeros((len(value), len(self.schema.labels)), probability.dtype)
             every[:, [self.schema.labels.index(label) for label in self.schema.trained]] = probability
             probability = every
+        if self.schema.decision is not None:
+            if probability is None:
+                raise DataError("the model gives no probabilities, and its schema decides by them")
+            value = self.schema.decided(probability, self.schema.labels)
         return value, probability
 
     def _check_shape(self, rows: int, value: Array, probability: Any) -> None:

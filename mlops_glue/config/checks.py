@@ -40,6 +40,7 @@ def cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[Proble
         yield from _table(name, source, root)
     yield from _validation(config)
     yield from _metrics(config)
+    yield from _decision(config)
     for by, key in (("time", "timestamp"), ("entity", "entity")):
         if config.split.by == by and getattr(config.source, key) is None:
             yield ("split", "by"), f"{by!r} needs data.sources.{labels.source}.{key}"
@@ -113,6 +114,12 @@ def _metrics(config: Config) -> Iterator[Problem]:
     if evaluate.metrics and performance.metric in known and performance.metric not in measured:
         problem = f"{performance.metric!r} is not in evaluate.metrics, so it has no value on the holdout"
         yield ("monitor", "performance", "metric"), problem
+
+
+def _decision(config: Config) -> Iterator[Problem]:
+    task = config.data.labels.task
+    if config.evaluate.decision_threshold is not None and task not in (None, "binary"):
+        yield ("evaluate", "decision_threshold"), f"is of two classes, and data.labels.task is {task}"
 
 
 def _monitor(config: Config) -> Iterator[Problem]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, PrivateAttr, model_validator
+from pydantic import Field, PositiveInt, PrivateAttr
 
+from mlops_glue.config.evaluating import Evaluate
 from mlops_glue.config.fields import (
     CRON,
     IMAGE,
@@ -118,29 +119,6 @@ class Train(Section):
     params: dict[str, Any] = {}
     preprocess: bool = Field(True, description="false: the estimator takes the columns as they are")
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0  # NumPy takes no other
-
-
-class Threshold(Section):
-    """A limit that a metric must meet."""
-
-    min: float | None = None
-    max: float | None = None
-
-    @model_validator(mode="after")
-    def _one_limit(self) -> Threshold:
-        if self.min is None and self.max is None:
-            raise ValueError("give min or max: a threshold without a limit checks nothing")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min:g} is greater than max {self.max:g}: no value meets both")
-        return self
-
-
-class Evaluate(Section):
-    """The metrics of the holdout, and their limits."""
-
-    metrics: list[str] = []
-    thresholds: dict[str, Threshold] = {}
-    slices: list[str] = Field(default=[], description="columns to report the metrics by")
 
 
 class Package(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.parsing import column_as_text
 from mlops_glue.pipeline import evaluation, plots, score_warnings
+from mlops_glue.pipeline.decision import with_decision
 from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score, Slice
 from mlops_glue.pipeline.ingest import check_columns
 from mlops_glue.pipeline.split import training_rows
@@ -41,6 +43,7 @@ def evaluate(config: Config, root: Path) -> None:
     model = skops.load(root / layout.MODEL)
     features, target = xy(tables.read_parquet(root / layout.TEST), schema)
     seen, learnt = xy(training_rows(config, root), schema)
+    schema = with_decision(config, schema, model)
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
@@ -71,6 +74,8 @@ def evaluate(config: Config, root: Path) -> None:
         "importances": importances,
         "warnings": list(score_warnings.leakage(config, schema, (seen, learnt), (features, target), label)),
     }
+    if schema.decision is not None:
+        report["decision"] = asdict(schema.decision)
     if schema.labels is not None and not hasattr(model, "predict_proba"):
         of_probability = [name for name in scores if not known[name].of_label]
         if of_probability:
@@ -86,7 +91,7 @@ def evaluate(config: Config, root: Path) -> None:
     losses = {name: scores[name] for name in others if not known[name].higher_is_better}
     report["warnings"] += score_warnings.other_losses(losses)
     drawn = plots.of_outcome(schema, truth, label, probability) | plots.of_importances(importances, len(truth))
-    _write(root, report, drawn)
+    _write(root, report, drawn, None if schema.labels is None else schema.class_order[-1])
 
 
 def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, Array | None], seed: int) -> Score:
@@ -97,13 +102,15 @@ def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, 
     return {"value": value, "low": low, "high": high, "trivial": metrics.compute(metric, truth, *constant)}
 
 
-def _write(root: Path, report: Evaluation, drawn: dict[str, str]) -> None:
-    """Write the report as JSON and as a page, its numbers, and its plots by name."""
+def _write(root: Path, report: Evaluation, drawn: dict[str, str], positive: Any) -> None:
+    """Write the report as JSON and as a page, its numbers, and its plots by name; `positive` is the last class."""
     files.write_json(root / layout.METRICS, {name: score["value"] for name, score in report["metrics"].items()})
     for name, svg in drawn.items():
         files.write_text(root / layout.PLOTS / f"{name}.svg", svg)
     evaluation.write(root / layout.EVALUATION, report)
-    page = files.render(layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn})
+    page = files.render(
+        layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn, "positive": positive}
+    )
     files.write_text(root / layout.EVALUATION / "report.html", page)
 
 
@@ -115,6 +122,7 @@ def outcome(
     Without the label, where the model has probabilities, the class indices mean nothing.
     """
     certain = not hasattr(model, "predict_proba")
+    with_label = with_label and schema.decision is None
     if with_label or certain or schema.labels is None:
         predicted = np.ravel(model.predict(features))
         if schema.labels is None:
@@ -132,7 +140,7 @@ def outcome(
         return label, np.eye(len(schema.labels))[label]  # a model without probabilities is certain
     probability = np.zeros((len(label), len(schema.labels)))
     probability[:, schema.class_indices(model.classes_)] = model.predict_proba(features)
-    return label, probability
+    return label if schema.decision is None else schema.decision.classes(probability), probability
 
 
 def threshold(name: str, limit: Threshold, value: float) -> Limit:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from mlops_glue import files
+from mlops_glue.schema import Decision
 
 if TYPE_CHECKING:
     from mlops_glue.bootstrap import Ranking
@@ -82,11 +83,17 @@ class Evaluation(TypedDict):
     importances: list[Importance] | None  # the greatest first; None: there are too many columns
     warnings: list[str]
     fresh: NotRequired[Fresh]
+    decision: NotRequired[dict[str, Any]]  # a `schema.Decision`; without one the model's own
 
 
 def read(folder: Path) -> Evaluation:
     """The evaluation in a folder."""
     return cast(Evaluation, files.read_json(folder / FILE))
+
+
+def decision_of(evaluation: Evaluation) -> Decision | None:
+    """What the labels that were measured were decided by."""
+    return Decision(**evaluation["decision"]) if "decision" in evaluation else None
 
 
 def write(folder: Path, evaluation: Evaluation) -> None:

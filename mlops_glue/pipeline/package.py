@@ -43,6 +43,8 @@ def package(config: Config, root: Path) -> None:
         CheckFailed: `package.require: onnx` and ONNX is not faithful.
     """
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
+    evaluated = evaluation.read(root / layout.EVALUATION)
+    schema = replace(schema, decision=evaluation.decision_of(evaluated))
     model = skops.load(root / layout.MODEL)
     learned = training_rows(config, root)
     parts = {"train": learned, "test": tables.read_parquet(root / layout.TEST)}
@@ -63,7 +65,7 @@ def package(config: Config, root: Path) -> None:
     describe_bundle(folder, schema, parity, example_rows(example, schema), probabilities=probabilities)
     sample = reference.sample(Bundle(folder), raw.select(names), parts)
     tables.write_parquet(folder / layout.SAMPLE, sample)
-    holdout = reference.holdout(evaluation.read(root / layout.EVALUATION), sample, schema)
+    holdout = reference.holdout(evaluated, sample, schema)
     files.write_json(folder / layout.HOLDOUT, holdout)
 
 
@@ -151,7 +153,10 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
         faithful = p99 <= PROBABILITY_P99
         reason = "" if faithful else f"p99 of the difference is {p99:.2g} standard deviations"
     else:
-        equal = float(np.mean(np.ravel(got[0]).astype(wanted.dtype) == wanted))
+        labels = np.ravel(got[0]).astype(wanted.dtype)
+        if schema.decision is not None:
+            wanted, labels = (schema.decided(p, model.classes_.tolist()) for p in (model.predict_proba(every), got[1]))
+        equal = float(np.mean(labels == wanted))
         record["equal_labels"] = equal
         faithful, reason = equal >= LABELS_EQUAL, f"{equal:.4%} of the labels are equal"
         if hasattr(model, "predict_proba"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ class Model:
         return predictions, probability.tolist()
 
     def about(self) -> dict[str, Any]:
-        """What is served, for JSON."""
+        """What is served, for JSON; `decision` where the labels are not simply the model's own."""
+        decision = {} if self.schema.decision is None else {"decision": asdict(self.schema.decision)}
         return {
             "name": self.name,
             "version": self.version,
@@ -106,6 +108,7 @@ class Model:
             "task": self.schema.task,
             "target": self.schema.target,
             "labels": self.schema.labels,
+            **decision,
             "features": self.contract.order,
             "looked_up": dict(self.features.columns) if self.features else {},
             "schema": self.contract.json_schema,

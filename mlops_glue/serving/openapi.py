@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from mlops_glue.schema import Schema
 from mlops_glue.serving.contract import without_looked_up
 from mlops_glue.serving.diagnose import LISTED
 from mlops_glue.serving.fields import JSON_NAMES, json_key
@@ -55,7 +56,7 @@ def operation(model: Model) -> JsonSchema:
 
 def schemas(model: Model, max_rows: int) -> JsonSchema:
     """The components that `operation` names."""
-    row, answer = model.contract.json_schema, _answer(model.schema.labels)
+    row, answer = model.contract.json_schema, _answer(model.schema)
     components = {
         "Row": row,
         "Rows": _object({"rows": _array(_ref("Row"), 1, max_rows)}) | {"additionalProperties": False},
@@ -77,15 +78,15 @@ def schemas(model: Model, max_rows: int) -> JsonSchema:
     return components
 
 
-def _answer(labels: list[Any] | None) -> JsonSchema:
+def _answer(schema: Schema) -> JsonSchema:
     """What is answered for one row."""
+    labels, decision = schema.labels, schema.decision
     if labels is None:
         return {"prediction": {"type": ["number", "null"], "description": "null: the model gives no number"}}
-    label = {
-        "type": [JSON_NAMES[type(labels[0])], "null"],
-        "enum": [*labels, None],
-        "description": "null: the model gives no number for such values",
-    }
+    how = "null: the model gives no number for such values"
+    if decision is not None and decision.threshold is not None:
+        how = f"{schema.class_order[-1]!r} from a probability of {decision.threshold:.6g} on; {how}"
+    label = {"type": [JSON_NAMES[type(labels[0])], "null"], "enum": [*labels, None], "description": how}
     shares = {"type": "object", "properties": dict.fromkeys([json_key(name) for name in labels], SHARE)}
     return {"prediction": label, "probabilities": shares}
 

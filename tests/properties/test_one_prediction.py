@@ -35,20 +35,32 @@ from tests.support.project import Glue
 from tests.support.server import ask, serving
 
 ROWS = 40
+THRESHOLD = 0.4
+Said = tuple[list[float], list[str]]  # the probabilities of `yes`, and the predictions
 
 
-def by_http(root: Path, trained: Trained, rows: list[Row], r: random.Random) -> list[float]:
+def by_http(root: Path, trained: Trained, rows: list[Row], r: random.Random) -> Said:
     names = {c.name for c in trained.schema.columns}
     asked = [said(as_json(row, trained.how), trained.how, r) for row in rows]
     with serving(root, "--quiet") as (url, _):
         status, answer = ask(url, body={"rows": [{n: v for n, v in row.items() if n in names} for row in asked]})
     assert status == 200, answer
-    return [one["probabilities"]["yes"] for one in answer["predictions"]]
+    answers = answer["predictions"]
+    return [one["probabilities"]["yes"] for one in answers], [one["prediction"] for one in answers]
 
 
-def by_command(root: Path, name: str, glue: Glue) -> list[float]:
+def by_command(root: Path, name: str, glue: Glue) -> Said:
     glue("predict", name, f"{name}.scored.parquet", cwd=root)
-    return list(pd.read_parquet(root / f"{name}.scored.parquet")["probability_yes"])
+    return in_columns(pd.read_parquet(root / f"{name}.scored.parquet"))
+
+
+def by_log(root: Path) -> Said:
+    """What HTTP has answered, as the monitor reads it."""
+    return in_columns(pd.concat(map(pd.read_parquet, sorted((root / "data/predictions").rglob("*.parquet")))))
+
+
+def in_columns(frame: pd.DataFrame) -> Said:
+    return list(frame["probability_yes"]), list(frame["prediction"])
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(8, marks=pytest.mark.long)])  # trained on decimal commas, on jsonl
@@ -58,7 +70,8 @@ def test_every_way_to_score_says_the_same(tmp_path: Path, seed: int, glue: Glue,
     dvc.init(tmp_path, git=False)
     config = (tmp_path / layout.CONFIG).read_text()
     cheap = "train: {params: {min_samples_leaf: 3, max_iter: 20}}"
-    (tmp_path / layout.CONFIG).write_text(config.replace("train: {}", cheap))
+    more = f"evaluate: {{decision_threshold: {THRESHOLD}}}\nserve: {{prediction_log: data/predictions}}\n"
+    (tmp_path / layout.CONFIG).write_text(config.replace("train: {}", cheap) + more)
     glue("run", "--set", "promote.worse_than_trivial=accept", cwd=tmp_path)
     r = random.Random(seed + 3000)
     rows = [row_of(r, trained.how) for _ in range(ROWS)]
@@ -71,10 +84,15 @@ def test_every_way_to_score_says_the_same(tmp_path: Path, seed: int, glue: Glue,
     }
     found["HTTP"] = by_http(tmp_path, trained, rows, r)
     frame = pd.read_parquet(tmp_path / "rows.parquet")
-    found["Bundle"] = Bundle(tmp_path / layout.BUNDLE).predict(pa.Table.from_pandas(frame))[1][:, 1]
+    found["log"] = by_log(tmp_path)
+    label, probability = Bundle(tmp_path / layout.BUNDLE).predict(pa.Table.from_pandas(frame))
+    found["Bundle"] = probability[:, 1], label
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    found["pyfunc"] = mlflow.pyfunc.load_model("models:/t@champion").predict(frame)["probability_yes"]
-    wanted = found["HTTP"]
+    found["pyfunc"] = in_columns(mlflow.pyfunc.load_model("models:/t@champion").predict(frame))
+    wanted, labels = found["HTTP"]
     assert len(set(wanted)) > 5  # the model looks at the rows
-    for name, got in found.items():
+    assert labels == ["yes" if one >= THRESHOLD else "no" for one in wanted]
+    assert any(THRESHOLD <= one < 0.5 for one in wanted)  # where the threshold decides
+    for name, (got, said_labels) in found.items():
         np.testing.assert_allclose(got, wanted, rtol=1e-5, err_msg=f"{name}: {json.dumps(trained.how)}")
+        assert list(said_labels) == labels, name

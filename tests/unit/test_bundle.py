@@ -195,6 +195,12 @@ def changed(**values: Any) -> dict[str, Any]:
     return {**SCHEMA.to_dict(), **values}
 
 
+UNFIT = "decision does not fit the labels"
+BAD_DECISIONS: list[dict[str, Any]] = [
+    *({"threshold": value} for value in (0, 1, float("nan"), -0.5)),
+    {"threshold": 0.5, "costs": [[0, 1], [1, 0]]},
+    *({"costs": costs} for costs in (None, [], [[0]], [[0, 1]], [[0, 1], [1]], [[0, float("inf")], [1, 0]])),
+]
 A, B = ({"name": name, "kind": "number", "dtype": "double"} for name in "ab")
 
 
@@ -222,6 +228,8 @@ A, B = ({"name": name, "kind": "number", "dtype": "double"} for name in "ab")
         (changed(positive="maybe"), "trained or positive is not among the labels"),
         (changed(trained=["no", "maybe"]), "trained or positive is not among the labels"),
         (changed(trained=[]), "trained or positive is not among the labels"),
+        *((changed(decision={"by": "f2", **given}), UNFIT) for given in BAD_DECISIONS),
+        (changed(decision={"threshold": 0.5}), "decision.by: Field required"),
         ({"task": "binary"}, "target: Field required"),
         (changed(columns=[{"name": "a"}]), "columns.0.kind: Field required"),
         (changed(more=1), "Schema.__init__() got an unexpected keyword argument 'more'"),
@@ -245,6 +253,9 @@ def test_a_schema_that_is_none_of_glues(schema: Any, said: str, bundle: Path) ->
         changed(labels=[False, True], positive=True, decimal=","),
         changed(labels=None, positive=None, task="regression", columns=[A, B | {"base": 1e12}]),
         changed(columns=[]),
+        changed(decision={"by": "given", "threshold": 0.2}),
+        changed(decision={"by": "cost", "costs": [[0, 1], [1.5, -2]], "rows": 8}),
+        changed(decision=None),
     ],
     ids=str,
 )

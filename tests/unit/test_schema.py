@@ -14,7 +14,7 @@ from mlops_glue.encoding import encode, matrices
 from mlops_glue.errors import DataError
 from mlops_glue.parsing import as_text
 from mlops_glue.pipeline.profile import profile
-from mlops_glue.schema import Column, Schema
+from mlops_glue.schema import Column, Decision, Schema
 from mlops_glue.words import NULLS, format_number, parse_boolean
 
 SCHEMA = Schema(
@@ -336,3 +336,49 @@ def test_numbers_are_refused_for_text_that_numbers_do_not_write(
     said = f"column 'c': holds {given.type}, and training had text such as {code!r}, which no number can be"
     assert refused.value.message == f"input: {said}"
     assert refused.value.hint == "read the column as text: dtype={'c': str} in pandas"
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_threshold_decides_alike_in_each_precision(kind: Any) -> None:
+    """Shares of ten trees are at the threshold itself, and 0.7 of float32 is less than 0.7; more trees round more."""
+    for at in range(1, 10):
+        share = np.arange(11, dtype=kind) / kind(10)
+        probability = np.column_stack([1 - share, share])
+        assert Decision("given", at / 10).classes(probability).tolist() == [int(n >= at) for n in range(11)]
+        nearly = probability * kind(1 - 3e-7)
+        assert Decision("given", at / 10).classes(nearly).tolist() == [int(n >= at) for n in range(11)]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_class_of_the_least_expected_cost(kind: Any) -> None:
+    """By hand: c is rare, and to overlook it costs much. Of equal costs the first class is taken."""
+    decision = Decision("cost", costs=[[0, 1, 1], [1, 0, 1], [10, 10, 0]])
+    shares = np.array([[0.85, 0.05, 0.1], [0.2, 0.75, 0.05], [0.95, 0.04, 0.01], [0.5, 0.5, 0.0]], kind)
+    assert decision.classes(shares).tolist() == [2, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive", "wanted"),
+    [
+        (["no", "yes"], "yes", ["yes", "yes", "no"]),
+        (["no", "yes"], "no", ["no", "no", "no"]),
+        ([0, 1], None, [1, 1, 0]),
+        ([False, True], True, [True, True, False]),
+    ],
+)
+def test_a_decision_says_labels_as_the_user_wrote_them(labels: Any, positive: Any, wanted: Any) -> None:
+    known = Schema("binary", "y", [], labels, positive, decision=Decision("given", 0.3))
+    probability = np.array([[0.6, 0.4], [0.7, 0.3], [0.9, 0.1]], np.float32)
+    assert known.decided(probability, labels).tolist() == wanted
+    assert known.decided(probability[:, ::-1], labels[::-1]).tolist() == wanted
+    assert (
+        known.decided(probability[:, :1] * 0 + 1, labels[:1]).tolist()
+        == [known.class_order[positive in labels[:1]]] * 3
+    )
+
+
+def test_without_a_decision_a_schema_is_written_as_ever() -> None:
+    assert "decision" not in SCHEMA.to_dict()
+    for decision in (None, Decision("f2", 0.25, rows=80), Decision("cost", costs=[[0.0, 1.0], [2.0, 0.0]])):
+        known = replace(SCHEMA, labels=["a", "b"], decision=decision)
+        assert Schema.from_dict(json.loads(json.dumps(known.to_dict()))) == known

@@ -44,6 +44,7 @@ from tests.support.configs import GOOD, TREE, load, problems
         ),
         ("monitor: {alerts: {webhooks: [{url: u, secret: plain}]}}\n", "name a variable of the environment"),
         ("monitor: {alerts: {cooldown: soon}}\n", "monitor.alerts.cooldown: should be a length of time like 90s"),
+        ("evaluate: {decision_threshold: 1}\n", "decision_threshold: should be less than 1, not 1"),
         ("monitor: {drift: 3}\n", "monitor.drift: should be a section, with keys of its own"),
     ],
 )

@@ -299,6 +299,41 @@ def test_fresh_rows_have_their_order_and_what_was_learned_from(tmp_path: Path, u
     assert report["metrics"]["accuracy"]["value"] > 0.6
 
 
+def test_labels_are_decided_by_a_threshold_wherever_they_count(tmp_path: Path, undrawn: list[str]) -> None:
+    """Metrics, slices and the trivial predictor's label; what takes probabilities is as it was."""
+    evaluate = {"metrics": ["f1", "roc_auc"], "decision_threshold": 0.2, "slices": ["n"]}
+    run(written(tmp_path, "binary", LogisticRegression(), evaluate=evaluate), tmp_path)
+    test = tables.read_parquet(tmp_path / layout.TEST).to_pandas()
+    model = skops.load(tmp_path / layout.MODEL)
+    truth = (test["target:y"] == "no").to_numpy().astype(int)
+    share = model.predict_proba(test[["a", "b"]])[:, list(model.classes_).index("no")]
+    report = report_of(tmp_path)
+    scores = report["metrics"]
+    assert report["decision"] == {"by": "given", "threshold": 0.2, "costs": None, "rows": None}
+    assert scores["f1"]["value"] == pytest.approx(f1_score(truth, share >= 0.2)) != f1_score(truth, share >= 0.5)
+    assert scores["f1"]["trivial"] == pytest.approx(f1_score(truth, np.ones(100)))
+    assert scores["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, share))
+    odd = test[layout.ROW].to_numpy() % 2 == 1
+    assert report["slices"][1]["metrics"]["f1"] == pytest.approx(f1_score(truth[odd], share[odd] >= 0.2))
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "said"),
+    [
+        ("regression", Ridge(), "glue.yaml evaluate.decision_threshold: 'y' is the target of a regression task"),
+        ("multiclass", LogisticRegression(), "glue.yaml evaluate.decision_threshold: 'y' is the target of a multi"),
+        ("binary", LinearSVC(), "LinearSVC gives no probabilities, and evaluate.decision_threshold decides by them"),
+    ],
+)
+def test_where_there_is_nothing_to_decide_by_a_threshold_is_refused(
+    tmp_path: Path, undrawn: list[str], task: str, model: Any, said: str
+) -> None:
+    config = written(tmp_path, task, model, evaluate={"decision_threshold": 0.2})
+    with pytest.raises((ConfigError, StageError)) as refused:
+        run(config, tmp_path)
+    assert refused.value.message.startswith(said)
+
+
 @pytest.mark.parametrize(
     "evaluate", [{"metrics": ["rmse", "f2"]}, {"thresholds": {"rmse": {"min": 0}, "f2": {"min": 0}}}]
 )

@@ -27,7 +27,7 @@ from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
 from mlops_glue.pipeline.package import awkward_rows, compare, example_rows, kept, package
 from mlops_glue.records import FeatureList, FeatureView
-from mlops_glue.schema import Column, Schema
+from mlops_glue.schema import Column, Decision, Schema
 
 RNG = np.random.default_rng(0)
 ROWS = 300
@@ -168,6 +168,22 @@ def test_of_labels_nine_hundred_and_ninety_nine_of_a_thousand_are_equal(wrong: i
     assert found["equal_labels"] == pytest.approx(1 - wrong / rows) and found["faithful"] is faithful
     assert found["reason"] == ("" if faithful else f"{1 - wrong / rows:.4%} of the labels are equal")
     assert "p99_probability_difference" not in found
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_with_a_threshold_the_labels_that_it_decides_are_compared(share: float) -> None:
+    """Ten trees give shares that are the threshold itself, which float32 has otherwise."""
+    truth = np.where(NUMBERS["a"] + RNG.normal(size=ROWS) > 0, "yes", "no")
+    leaves = ExtraTreesClassifier(10, random_state=0)
+    model = Pipeline([("null", SimpleImputer()), ("trees", leaves)]).fit(NUMBERS, truth)
+    fresh = pd.DataFrame({name: RNG.normal(size=ROWS).astype(np.float32) for name in "ab"})
+    assert np.isclose(model.predict_proba(fresh)[:, 1], share).any()
+    known = replace(schema(fresh, ["no", "yes"]), task="binary", decision=Decision("given", share))
+    found = compare(model, onnx.export(model, 2, 0), known, fresh)
+    assert found["equal_labels"] == 1 and found["faithful"]
+    off = Shifted(model, 0.2)
+    off.predict_proba = lambda rows: model.predict_proba(rows) + np.array([-0.2, 0.2])  # type: ignore[method-assign]
+    assert compare(off, onnx.export(model, 2, 0), known, fresh)["equal_labels"] < 1
 
 
 def test_why_probabilities_are_not_faithful_is_said() -> None:
