@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.delivery import audit as record
+from mlops_glue.delivery import audit_check
 from mlops_glue.delivery.fetch import read_only
 
 
@@ -15,15 +16,17 @@ def audit(*, as_json: bool = False, env: str | None = None) -> int:
     if config.audit.remote is not None:
         record.share(root, config.audit.remote)
     store, name, text = read_only(root, config), config.model_name, record.text(root)
-    tags = store.tags_by_version(name) if store is not None else {}
-    aliases = store.aliases(name) if store is not None and tags else {}
-    problems = record.problems(text, record.pinned(tags), aliases, name)
-    moves = [entry.content for entry in record.readable(text)]
+    known = audit_check.registered(store, name, text) if store is not None else audit_check.Registered()
+    problems = audit_check.problems(text, known, name)
+    entries = record.readable(text)
+    ours = audit_check.of_registry(entries, name, known)
+    moves = [entry.content for entry in entries]
     if as_json:
         console.result_json({"entries": moves, "problems": problems})
         return 1 if problems else 0
-    for move in moves:
-        console.result(f"{move['model']}  {record.described(move)}")
+    for entry in entries:
+        elsewhere = "" if entry in ours else ", in another registry" * (entry.content["model"] == name)
+        console.result(f"{entry.content['model']}  {record.described(entry.content)}{elsewhere}")
     for problem in problems:
         console.result(f"wrong: {problem}", bad="wrong")
     if not problems:

@@ -1,8 +1,8 @@
-"""Who moved an alias, when, why and on what evidence: a chain of entries that is only ever appended to.
+"""Who moved an alias or signed a version, when, why and on what evidence: a chain of entries, only ever appended to.
 
 The entries are lines of JSON in the git ref `refs/glue/audit`; outside git, in `.glue/audit.jsonl`. Each has the hash
-of its content, `id`, and the hash of the chain up to it. The id is also a tag of the version that was moved, in the
-registry, so a chain that is cut short or written anew does not go unseen.
+of its content, `id`, and the hash of the chain up to it. The id is also a tag of the version that it is about, in the
+registry, so a chain that is cut short or written anew does not go unseen. `audit_check` finds what is wrong.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from typing import Any
 from mlops_glue import files, layout
 from mlops_glue.adapters import git
 from mlops_glue.adapters.git import ref as git_ref
-from mlops_glue.adapters.mlflow import ENTRY
+from mlops_glue.delivery.history import digest
 from mlops_glue.errors import ToolError
+from mlops_glue.secrets import redacted
 
 log = logging.getLogger(__name__)
 
@@ -35,23 +36,24 @@ REF = "refs/glue/audit"
 
 @dataclass(frozen=True)
 class Move:
-    """An alias that moved.
+    """An alias that moved, or a version that was signed.
 
     Attributes:
         model: the registered model.
-        alias: champion, challenger or another.
+        alias: champion, challenger or another; None of a signature.
         version: that it went to; None where it was taken off.
         previous: that it was at.
-        event: promote, rollback, approve or force.
-        actor: who: name, email, and what is known of a CI job.
+        event: promote, rollback, approve, force or sign.
+        actor: who: name, email, and what is known of a CI job, with those who reviewed it.
         reason: what the actor said.
-        evidence: SHA-256 of what was decided on.
+        evidence: SHA-256 of the record that it was decided on (`history.evidence`); of a signature, that of its file.
         time: in ISO 8601, UTC.
-        command: as it was typed.
+        command: as it was typed, without secrets.
+        registry: which one it was in, by the model's tag `glue.registry`; several may share the record.
     """
 
     model: str
-    alias: str
+    alias: str | None
     version: int | None
     previous: int | None
     event: str
@@ -60,6 +62,7 @@ class Move:
     evidence: str | None
     time: str
     command: str
+    registry: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,13 @@ class Entry:
 
 
 def move(
-    root: Path, model: str, alias: str, version: int | None, previous: int | None, event: str, **more: Any
+    root: Path, model: str, alias: str | None, version: int | None, previous: int | None, event: str, **more: Any
 ) -> Move:
-    """A move that is made now, by whoever runs this process."""
+    """A move that is made now, by whoever runs this process; no secret stays in what was typed."""
     now, command = datetime.now(UTC).isoformat(timespec="microseconds"), shlex.join(["glue", *sys.argv[1:]])
-    known = {"reason": None, "evidence": None, "actor": actor(root), "time": now, "command": command}
-    return Move(model, alias, version, previous, event, **(known | more))
+    known = {"reason": None, "evidence": None, "actor": actor(root), "time": now} | more
+    reason = redacted(known.pop("reason") or "") or None
+    return Move(model, alias, version, previous, event, reason=reason, command=redacted(command), **known)
 
 
 def actor(root: Path) -> dict[str, str]:
@@ -97,10 +101,14 @@ def identity(who: Mapping[str, str]) -> str:
 
 def described(moved: Mapping[str, Any]) -> str:
     """A move in a line: when, which alias, from where to where, how, by whom and why."""
-    before, after = (f"v{version}" if version else "none" for version in (moved["previous"], moved["version"]))
     reason = f": {moved['reason']}" if moved["reason"] else ""
-    who = identity(moved["actor"])
-    return f"{moved['time'][:19]} {moved['alias']} {before} -> {after}, {moved['event']} by {who}{reason}"
+    how = f"{moved['event']} by {identity(moved['actor'])}{reason}"
+    if moved["evidence"]:
+        how += f" (evidence {moved['evidence'][:12]})"
+    if moved["alias"] is None:
+        return f"{moved['time'][:19]} v{moved['version']}, {how}"
+    before, after = (f"v{version}" if version else "none" for version in (moved["previous"], moved["version"]))
+    return f"{moved['time'][:19]} {moved['alias']} {before} -> {after}, {how}"
 
 
 def record(root: Path, made: Move, remote: str | None = None) -> Entry:
@@ -127,23 +135,16 @@ def record(root: Path, made: Move, remote: str | None = None) -> Entry:
         with FileLock(f"{path}.lock"):
             text = path.read_text(encoding="utf-8") if path.is_file() else ""
             files.write_text(path, appended(text, content))
-    return Entry(content, _hash(content), "")
+    return Entry(content, digest(content), "")
 
 
-def recorder(root: Path, remote: str | None) -> Callable[[str, str, int | None, int | None, str, str | None], str]:
+def recorder(root: Path, remote: str | None) -> Callable[..., str]:
     """What `Store.record_move` is: it appends an entry, and returns its id."""
 
-    def record_move(
-        model: str, alias: str, version: int | None, previous: int | None, event: str, reason: str | None
-    ) -> str:
-        return record(root, move(root, model, alias, version, previous, event, reason=reason), remote).id
+    def record_move(model: str, alias: str | None, version: int | None, previous: int | None, **more: Any) -> str:
+        return record(root, move(root, model, alias, version, previous, **more), remote).id
 
     return record_move
-
-
-def pinned(tags: Mapping[int, Mapping[str, str]]) -> dict[int, list[str]]:
-    """By version: the ids of the entries about it, from its tags in the registry."""
-    return {version: [value for key, value in of.items() if key.startswith(ENTRY)] for version, of in tags.items()}
 
 
 def share(root: Path, remote: str) -> None:
@@ -176,62 +177,11 @@ def text(root: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def problems(record: str, pinned: Mapping[int, list[str]], aliases: Mapping[str, int], model: str) -> list[str]:
-    """What is wrong with a record: an entry edited, removed, added or reordered, or a move that is in none.
-
-    Args:
-        record: what `text` gives.
-        pinned: by version: the ids that the registry has of its moves. A version that is gone is not in it.
-        aliases: of the model, as the registry has them now.
-        model: the registered model.
-    """
-    found, read = _chain_problems(record)
-    ours = [entry for entry in read if entry.content.get("model") == model]
-    if not ours and not any(pinned.values()):
-        return found  # the aliases are older than the record, which begins with the next move
-    known = {entry.id for entry in ours}
-    for version, ids in pinned.items():
-        missing = [entry[:12] for entry in ids if entry not in known]
-        where = "was removed, or is on another machine (audit: {remote: origin} shares the record)"
-        found += [f"v{version}: entry {entry}, which the registry knows, {where}" for entry in missing]
-    for number, entry in enumerate(read, 1):
-        to = entry.content.get("version")
-        if entry in ours and isinstance(to, int) and entry.id not in pinned.get(to, [entry.id]):
-            found.append(f"entry {number}: says that an alias went to v{to}, and the registry has no such move")
-    last = {entry.content.get("alias"): entry.content.get("version") for entry in ours}
-    for alias, version in aliases.items():
-        if last.get(alias) != version:
-            found.append(f"alias {alias} is at v{version}, and no entry says so: it was moved outside glue")
-    found += [
-        f"alias {alias} was taken off v{v} outside glue" for alias, v in last.items() if v and alias not in aliases
-    ]
-    return found
-
-
-def _chain_problems(record: str) -> tuple[list[str], list[Entry]]:
-    """What is wrong with the chain itself; and the entries that can be read."""
-    found, read, chain = [], [], ""
-    for number, line in enumerate(record.splitlines(), 1):
-        try:
-            entry = Entry(**json.loads(line))
-        except (ValueError, TypeError):
-            found.append(f"entry {number}: cannot be read")
-            continue
-        read.append(entry)
-        if _hash(entry.content) != entry.id:
-            found.append(f"entry {number}: was edited: its content has not the hash {entry.id[:12]}")
-        chain = _chained(chain, entry.id)
-        if chain != entry.chain:
-            found.append(f"entry {number}: does not follow the one before it: entries were removed, added or reordered")
-            chain = entry.chain
-    return found, read
-
-
 def appended(text: str, content: dict[str, Any]) -> str:
     """The record with one more entry."""
     before = readable(text)
-    made = _hash(content)
-    line = {"content": content, "id": made, "chain": _chained(before[-1].chain if before else "", made)}
+    made = digest(content)
+    line = {"content": content, "id": made, "chain": chained(before[-1].chain if before else "", made)}
     return text + json.dumps(line, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -244,9 +194,6 @@ def _merged(theirs: str, ours: str) -> str:
     return theirs
 
 
-def _hash(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _chained(before: str, entry: str) -> str:
+def chained(before: str, entry: str) -> str:
+    """The hash of the chain up to an entry, of that before it and of the entry's id."""
     return hashlib.sha256(f"{before}{entry}".encode()).hexdigest()

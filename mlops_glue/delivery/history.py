@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from mlops_glue.errors import UsageError
 
@@ -44,6 +46,24 @@ class Decision(TypedDict):
 def decisions(tags: Mapping[str, str]) -> list[Decision]:
     """The decisions on a version, in order."""
     return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(VERDICT)]
+
+
+def evidence(tags: Mapping[str, str]) -> list[str]:
+    """The hash of each record that a version was, or was not, promoted on, in order: what an audit entry refers to.
+
+    The SHA-256 of the record as canonical JSON. Whatever is added to what a decision rests on is added here.
+    """
+    found = []
+    for key in sorted(tags):
+        if key.startswith(VERDICT):
+            with contextlib.suppress(ValueError):  # somebody wrote over it
+                found.append(digest(json.loads(tags[key])))
+    return found
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """SHA-256 of a record, whatever its spaces and the order of its keys."""
+    return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def refusal(tags: Mapping[str, str]) -> str | None:

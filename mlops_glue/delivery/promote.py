@@ -111,20 +111,22 @@ def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Rea
     """Record the verdict on the version, and move the alias where nothing speaks against it, or a person forces it."""
     forced = by_person is not None and by_person.forces
     version, is_champion = verdict.version, (forced or not verdict.refused) and alias == "champion"
-    tag = history.decision_tag(store.tags(name, version), verdict, alias, by_person=by_person is not None)
+    tags = store.tags(name, version)
+    tag = history.decision_tag(tags, verdict, alias, by_person=by_person is not None)
     for decision in history.decisions(tag):  # before its tag: a crash between the two loses no line
         store.add_to_description(name, version, decided(decision))
     store.tag(name, version, tag)
+    evidence = history.evidence({**tags, **tag})[-1]
     if is_champion:
         for problem in verdict.refused:
             log.warning("warning: forced over this: %s", problem)
         store.untag(name, version, history.ROLLED_BACK)
-        move(store, name, version, by_person or Reason())
+        move(store, name, version, by_person or Reason(), evidence=evidence)
         if becomes_anchor(verdict.comparison):
             store.set_model_tag(name, ANCHOR, str(version))
         return Verdict(version, version, verdict.previous, [], verdict.comparison)
     if not verdict.refused:
-        store.set_alias(name, alias, version)
+        store.set_alias(name, alias, version, evidence=evidence)
     return verdict
 
 
@@ -177,8 +179,10 @@ def rollback(store: Store, name: str, to: int | None = None, reason: str | None 
     return chosen, now
 
 
-def move(store: Store, name: str, version: int, reason: Reason, event: str | None = None) -> None:
-    """The alias `champion` to a version, which is challenger no more.
+def move(
+    store: Store, name: str, version: int, reason: Reason, event: str | None = None, evidence: str | None = None
+) -> None:
+    """The alias `champion` to a version, which is challenger no more. `evidence` is the hash of the decision.
 
     Noted first: of a move that a crash cut short, the alias tells the truth.
     """
@@ -187,7 +191,7 @@ def move(store: Store, name: str, version: int, reason: Reason, event: str | Non
         store.record_champion(name, before, "promote", _now())
     event = event or reason.event
     store.record_champion(name, version, "rollback" if event == "rollback" else "promote", _now())
-    store.set_alias(name, "champion", version, event, reason.text)
+    store.set_alias(name, "champion", version, event, reason.text, evidence)
     if store.get_alias(name, CHALLENGER) == version:
         store.remove_alias(name, CHALLENGER)
 

@@ -88,6 +88,8 @@ def publish(
             ),
             describe=lambda name: described(name, report, of_data, _commit(*revision)),
         )
+    if config.registry.sign is not None:
+        store.record_signature(name, made)
     return made, True
 
 

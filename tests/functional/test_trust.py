@@ -139,6 +139,28 @@ def test_a_card_states_facts_alone(history: dict[str, Any], glue: Glue) -> None:
     assert page.startswith("<!doctype html>") and "<td>log_loss</td>" in page
 
 
+def test_what_is_done_by_hand_in_mlflow_is_found(history: dict[str, Any], glue: Glue) -> None:
+    """As on MLflow's page: an alias moved, the record of a decision replaced."""
+    import mlflow
+
+    root = history["root"]
+    store = f"sqlite:///{root / 'mlflow.db'}"
+    client = mlflow.MlflowClient(store, store)
+    whole = glue("audit", cwd=root).stdout
+    assert "champion none -> v1, promote by ada@example.org (evidence " in whole and "the chain is whole" in whole
+    client.set_registered_model_alias("p", "champion", "2")
+    said = glue("audit", cwd=root, code=1).stdout
+    assert "wrong: alias champion is at v2, and no entry says so: it was moved outside glue" in said
+    client.set_registered_model_alias("p", "champion", "1")
+    (key,) = (key for key in client.get_model_version("p", "1").tags if key.startswith("glue.verdict."))
+    before = client.get_model_version("p", "1").tags[key]
+    client.set_model_version_tag("p", "1", key, before.replace('"alias": "champion"', '"alias": "champion", "x": 1'))
+    said = glue("audit", cwd=root, code=1).stdout
+    assert "wrong: entry 1: the decision that v1 was moved on" in said
+    client.set_model_version_tag("p", "1", key, before)
+    assert glue("audit", cwd=root).stdout == whole
+
+
 def test_a_version_without_a_record_says_so(history: dict[str, Any], glue: Glue) -> None:
     done = glue("reproduce", "9", cwd=history["root"], code=2)
     assert "p has none of this number" in done.stderr

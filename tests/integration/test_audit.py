@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mlops_glue.adapters.git import ref as git_ref
-from mlops_glue.delivery import audit
+from mlops_glue.delivery import audit, history
+from mlops_glue.delivery.audit_check import Registered, problems
 
 Lines = list[str]
 
@@ -29,7 +32,7 @@ def repository(root: Path) -> Path:
     return root
 
 
-def moved(root: Path, version: int, event: str = "promote", **more: str) -> audit.Entry:
+def moved(root: Path, version: int, event: str = "promote", **more: Any) -> audit.Entry:
     return audit.record(root, audit.move(root, "m", "champion", version, version - 1, event, **more))
 
 
@@ -61,7 +64,8 @@ def test_the_repository_stays_as_it_was(tmp_path: Path) -> None:
 
 
 APPEND = """
-import sys; from pathlib import Path; from mlops_glue.delivery import audit
+import sys; from pathlib import Path; from mlops_glue.delivery import audit, history
+from mlops_glue.delivery.audit_check import Registered, problems
 root = Path(sys.argv[1])
 for n in range(int(sys.argv[3])):
     made = audit.move(root, "m", "champion", n, None, sys.argv[2])
@@ -83,7 +87,7 @@ def test_machines_append_at_once_and_lose_nothing(tmp_path: Path, shared: bool) 
     record = git_ref.read(origin, audit.REF)
     found = [json.loads(line)["content"] for line in record.splitlines()]
     assert sorted((entry["event"], entry["version"]) for entry in found) == [(e, n) for e in "01" for n in range(4)]
-    assert audit.problems(record, {}, {"champion": found[-1]["version"]}, "m") == []
+    assert problems(record, Registered(aliases={"champion": found[-1]["version"]}), "m") == []
 
 
 def test_what_was_recorded_without_the_remote_is_merged_later(tmp_path: Path) -> None:
@@ -95,7 +99,7 @@ def test_what_was_recorded_without_the_remote_is_merged_later(tmp_path: Path) ->
     audit.record(tmp_path / "a", audit.move(tmp_path / "a", "m", "champion", 3, None, "promote"), "origin")
     record = git_ref.read(origin, audit.REF)
     assert [json.loads(line)["content"]["version"] for line in record.splitlines()] == [2, 1, 3]
-    assert audit.problems(record, {}, {"champion": 3}, "m") == []
+    assert problems(record, Registered(aliases={"champion": 3}), "m") == []
 
 
 def edited(lines: Lines, at: int, **change: object) -> Lines:
@@ -138,21 +142,78 @@ ATTACKS: dict[str, Callable[[Lines], Lines]] = {
 def test_attacks_are_found(tmp_path: Path, attack: str) -> None:
     root = repository(tmp_path / "r")
     made = [moved(root, version, reason="r") for version in (1, 2, 3, 4)]
-    pinned = {entry.content["version"]: [entry.id] for entry in made}
+    known = Registered(pinned={entry.content["version"]: [entry.id] for entry in made}, aliases={"champion": 4})
     record = audit.text(root)
-    assert audit.problems(record, pinned, {"champion": 4}, "m") == []
+    assert problems(record, known, "m") == []
     changed = ATTACKS[attack](record.splitlines())
-    assert audit.problems("\n".join(changed), pinned, {"champion": 4}, "m")
+    assert problems("\n".join(changed), known, "m")
 
 
 def test_a_move_outside_glue_is_found(project: Path) -> None:
     entry = moved(project, 1)
-    pinned = {1: [entry.id]}
-    (problem,) = audit.problems(audit.text(project), pinned, {"champion": 2}, "m")
+    known = Registered(pinned={1: [entry.id]}, aliases={"champion": 2})
+    (problem,) = problems(audit.text(project), known, "m")
     assert problem == "alias champion is at v2, and no entry says so: it was moved outside glue"
-    (problem,) = audit.problems(audit.text(project), pinned, {}, "m")
+    (problem,) = problems(audit.text(project), replace(known, aliases={}), "m")
     assert problem == "alias champion was taken off v1 outside glue"
 
 
-def test_aliases_that_are_older_than_the_record_are_no_problem(project: Path) -> None:
-    assert audit.problems("", {1: [], 2: []}, {"champion": 2}, "m") == []
+def test_a_move_outside_glue_is_found_when_glue_has_moved_the_alias_since(project: Path) -> None:
+    made = [moved(project, version) for version in (1, 2, 9)]  # the last one found it at v8
+    known = Registered(pinned={entry.content["version"]: [entry.id] for entry in made}, aliases={"champion": 9})
+    (problem,) = problems(audit.text(project), known, "m")
+    assert problem == "entry 3: found alias champion at v8, where no entry had put it: outside glue"
+
+
+def test_a_decision_that_was_changed_is_found(project: Path) -> None:
+    decision = {"alias": "champion", "refused": [], "compared": {"gain": 0.25}}
+    tags = {"glue.verdict.1": json.dumps(decision), "other": "x"}
+    entry = moved(project, 1, evidence=history.evidence(tags)[-1])
+    known = Registered(pinned={1: [entry.id]}, aliases={"champion": 1})
+    for change, is_found in {
+        json.dumps(decision, indent=2, sort_keys=True): False,  # the same, written otherwise
+        json.dumps(decision | {"compared": {"gain": 0.5}}): True,
+        json.dumps(decision | {"refused": ["accuracy"]}): True,
+        "no JSON": True,
+    }.items():
+        evidence = {1: history.evidence(tags | {"glue.verdict.1": change})}
+        found = problems(audit.text(project), replace(known, evidence=evidence), "m")
+        assert bool(found) == is_found, change
+        assert all("entry 1: the decision that v1 was moved on" in line for line in found)
+    assert problems(audit.text(project), replace(known, evidence={1: []}), "m")  # removed
+    assert problems(audit.text(project), replace(known, evidence={}), "m") == []  # the version is gone with it
+
+
+def test_a_signature_that_was_written_anew_is_found(project: Path) -> None:
+    for evidence in ("a" * 64, "b" * 64):  # signed by two keys, one after the other
+        entry = audit.record(project, audit.move(project, "m", None, 1, None, "sign", evidence=evidence))
+    ids = [entry.id for entry in audit.entries(project)]
+    known = Registered(pinned={1: ids}, aliases={"champion": 1}, signed={1: "b" * 64})
+    assert entry.id in ids
+    assert problems(audit.text(project), known, "m") == []  # the alias is older than any entry of a move
+    (problem,) = problems(audit.text(project), replace(known, signed={1: "a" * 64}), "m")
+    assert problem == "entry 2: the signature of v1 was written anew since"
+    (problem,) = problems(audit.text(project), replace(known, signed={1: None}), "m")
+    assert problem == "entry 2: the signature of v1 is gone since"
+
+
+def test_two_registries_share_a_record(project: Path) -> None:
+    """A laptop's own and the team's have versions of the same numbers."""
+    made = {name: moved(project, version, registry=name) for name, version in (("laptop", 7), ("team", 3))}
+    for name, version in (("laptop", 7), ("team", 3)):
+        known = Registered(id=name, pinned={version: [made[name].id]}, aliases={"champion": version})
+        assert problems(audit.text(project), known, "m") == []
+        taken = replace(known, id="another")  # whoever renames the registry hides no entry
+        assert problems(audit.text(project), taken, "m") == []
+        assert problems("", known, "m")
+
+
+def test_no_secret_is_recorded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "ghs_0123456789abcdef")
+    monkeypatch.setattr(sys, "argv", ["glue", "promote", "--reason", "by ghs_0123456789abcdef"])
+    moved(project, 1, reason="by ghs_0123456789abcdef")
+    assert "ghs_" not in audit.text(project) and "by ${GITHUB_TOKEN}" in audit.text(project)
+
+
+def test_aliases_that_are_older_than_the_record_are_no_problem() -> None:
+    assert problems("", Registered(pinned={1: [], 2: []}, aliases={"champion": 2}), "m") == []

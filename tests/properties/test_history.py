@@ -56,7 +56,7 @@ class Registry:
     def get_alias(self, _: str, alias: str) -> int | None:
         return self.aliases.get(alias)
 
-    def set_alias(self, _: str, alias: str, version: int, *why: Any) -> None:
+    def set_alias(self, _: str, alias: str, version: int, *why: Any, **more: Any) -> None:
         self.aliases[alias] = version
 
     def get_model_tag(self, _: str, key: str) -> str | None:

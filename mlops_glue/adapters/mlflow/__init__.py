@@ -1,7 +1,17 @@
 """MLflow: runs, model versions and aliases of one tracking server or database."""
 
 from mlops_glue.adapters.mlflow.logged_model import ModelFiles, example_rows, load_sklearn
-from mlops_glue.adapters.mlflow.registry import BUNDLE_DIGEST, ENTRY, FINGERPRINT, Store
+from mlops_glue.adapters.mlflow.registry import BUNDLE_DIGEST, ENTRY, FINGERPRINT, REGISTRY, Store
 from mlops_glue.adapters.mlflow.runs import RunContent
 
-__all__ = ["BUNDLE_DIGEST", "ENTRY", "FINGERPRINT", "ModelFiles", "RunContent", "Store", "example_rows", "load_sklearn"]
+__all__ = [
+    "BUNDLE_DIGEST",
+    "ENTRY",
+    "FINGERPRINT",
+    "REGISTRY",
+    "ModelFiles",
+    "RunContent",
+    "Store",
+    "example_rows",
+    "load_sklearn",
+]

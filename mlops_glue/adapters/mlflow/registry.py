@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tempfile
+import uuid
 import warnings
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,6 +26,7 @@ FINGERPRINT = "glue.fingerprint"
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
 ENTRY = "glue.audit."  # tags of a version: the entries of the audit record about it, by the beginning of their ids
 ATTESTATION = "attestation/bundle.intoto.json"  # artifact of a run
+REGISTRY = "glue.registry"  # tag of the registered model: which registry this is, as the audit record calls it
 CHAMPIONS = "glue.champions"  # tag of the registered model: a line for each champion
 MAX_DESCRIPTION = 5000  # characters that MLflow takes
 MAX_CHAMPIONS = 60  # lines in the tag; MLflow takes 5,000 characters
@@ -33,12 +36,13 @@ class Store(Runs):
     """The model versions, and the runs, of one tracking server or database.
 
     Attributes:
-        record_move: is called before an alias moves, with the model, the alias, the version that gets it and the one
-            that has it, what happens and why; it returns the id of the entry.
+        record_move: is called before an alias moves, with the model, the alias, the version that gets it, the one that
+            has it, and more fields of `audit.Move` by their names; it returns the id of the entry. With the alias None
+            it is called after a version was signed.
         check_bundle: is called with a bundle that was downloaded and its signed statement, and refuses it by DataError.
     """
 
-    record_move: Callable[[str, str, int | None, int | None, str, str | None], str] | None = None
+    record_move: Callable[..., str] | None = None
     check_bundle: Callable[[Path, str | None], None] | None = None
 
     def find_version(self, model: str, fingerprint: str) -> int | None:
@@ -103,20 +107,39 @@ class Store(Runs):
             raise
 
     def set_alias(
-        self, model: str, alias: str, version: int, event: str = "promote", reason: str | None = None
+        self,
+        model: str,
+        alias: str,
+        version: int,
+        event: str = "promote",
+        reason: str | None = None,
+        evidence: str | None = None,
     ) -> None:
         """Put an alias on a version; another one loses it. The move is recorded first, and the entry is its tag."""
         before = self.get_alias(model, alias)
-        if self.record_move is not None and before != version:
-            entry = self.record_move(model, alias, version, before, event, reason)
-            self.tag(model, version, {f"{ENTRY}{entry[:12]}": entry})
+        if before != version:
+            self._record(model, alias, version, before, event=event, reason=reason, evidence=evidence)
         self.client.set_registered_model_alias(model, alias, str(version))
 
     def remove_alias(self, model: str, alias: str) -> None:
         """Take an alias from the version that has it."""
-        if self.record_move is not None:
-            self.record_move(model, alias, None, self.get_alias(model, alias), "promote", None)
+        self._record(model, alias, None, self.get_alias(model, alias), event="promote")
         self.client.delete_registered_model_alias(model, alias)
+
+    def record_signature(self, model: str, version: int) -> None:
+        """Record that a version was signed, and with what."""
+        self._record(model, None, version, None, event="sign", evidence=self.signature_digest(model, version))
+
+    def _record(self, model: str, alias: str | None, version: int | None, before: int | None, **more: Any) -> None:
+        if self.record_move is None:
+            return
+        registry = self.get_model_tag(model, REGISTRY)
+        if registry is None:
+            registry = uuid.uuid4().hex
+            self.set_model_tag(model, REGISTRY, registry)
+        entry = self.record_move(model, alias, version, before, registry=registry, **more)
+        if version is not None:
+            self.tag(model, version, {f"{ENTRY}{entry[:12]}": entry})
 
     def tags(self, model: str, version: int) -> dict[str, str]:
         """The tags of a version."""
@@ -193,8 +216,22 @@ class Store(Runs):
                 raise DataError(f"{model} v{version}: {error.message}", hint=error.hint) from error
         return bundle
 
+    def attestation(self, model: str, version: int) -> str | None:
+        """The signed statement of a version's bundle, as text; None where there is none."""
+        run = self.client.get_model_version(model, str(version)).run_id
+        with tempfile.TemporaryDirectory() as folder:
+            return self._attestation(run, Path(folder))
+
+    def signature_digest(self, model: str, version: int) -> str | None:
+        """The SHA-256 of that statement."""
+        text = self.attestation(model, version)
+        return None if text is None else hashlib.sha256(text.encode()).hexdigest()
+
+    def attach(self, model: str, version: int, file: Path, folder: str) -> None:
+        """Add a file to a folder of the version's run; one of the same name is replaced."""
+        self.client.log_artifact(self.client.get_model_version(model, str(version)).run_id, str(file), folder)
+
     def _attestation(self, run: str, into: Path) -> str | None:
-        """The signed statement of a bundle, as text; None where there is none."""
         try:
             return self._download(run, ATTESTATION, into).read_text(encoding="utf-8")
         except (ToolError, OSError, UnicodeDecodeError):

@@ -135,7 +135,7 @@ class Registry:
         assert model == "p"
         return self.aliases.get(alias)
 
-    def set_alias(self, model: str, alias: str, version: int, *why: Any) -> None:
+    def set_alias(self, model: str, alias: str, version: int, *why: Any, **more: Any) -> None:
         assert model == "p"
         self.aliases[alias] = version
 
