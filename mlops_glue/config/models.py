@@ -150,7 +150,9 @@ class Promote(Section):
         default=0.9, description="of the interval that decides whether a difference is shown"
     )
     approval: Literal["required"] | None = Field(
-        default=None, description="required: a run names a challenger, and somebody else approves it"
+        default=None,
+        description="required: a run names a challenger, and somebody else approves it; in a job of GitHub Actions a "
+        "reviewer of `ci.environment`",
     )
     worse_than_trivial: Literal["refuse", "accept"] = Field(
         default="refuse", description="a candidate whose first metric is worse than that of a constant prediction"

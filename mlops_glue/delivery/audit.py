@@ -12,8 +12,8 @@ import getpass
 import hashlib
 import json
 import logging
-import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import files, layout
-from mlops_glue.adapters import git
+from mlops_glue.adapters import git, github
 from mlops_glue.adapters.git import ref as git_ref
 from mlops_glue.delivery.history import digest
 from mlops_glue.errors import ToolError
@@ -89,20 +89,40 @@ def actor(root: Path) -> dict[str, str]:
     found = {"name": git.setting(root, "user.name"), "email": git.setting(root, "user.email"), "host": platform.node()}
     with contextlib.suppress(OSError, KeyError):  # a container may have no name for the user
         found["account"] = getpass.getuser()
-    names = {"ci": "GITHUB_ACTOR", "run": "GITHUB_RUN_ID", "repository": "GITHUB_REPOSITORY", "job": "GITHUB_JOB"}
-    found |= {key: os.environ.get(name) for key, name in names.items()}
-    return {key: value for key, value in found.items() if value}
+    return {key: value for key, value in found.items() if value} | github.job()
 
 
 def identity(who: Mapping[str, str]) -> str:
-    """The one name of an actor that counts: of the CI job's, else git's email, else the account of the machine."""
-    return who.get("ci") or who.get("email") or f"{who.get('account', 'somebody')}@{who.get('host', '')}"
+    """The one name of an actor that counts: of the CI job's, else git's email, else the account of the machine.
+
+    Of an address that GitHub gives out it is the login, so that a person is the same at a laptop and in a job.
+    """
+    email = re.sub(r"^(?:\d+\+)?([^@]+)@users\.noreply\.github\.com$", r"\1", who.get("email", ""))
+    return who.get("ci") or email or f"{who.get('account', 'somebody')}@{who.get('host', '')}"
+
+
+def approvers(root: Path, environment: str) -> list[str]:
+    """Who approves by running this process: its actor; in a job of GitHub Actions the reviewers of its environment.
+
+    Raises:
+        ToolError: GitHub does not say who they are.
+    """
+    if not github.is_job():
+        return [identity(actor(root))]
+    found = github.reviewers(environment)
+    if found is None:
+        raise ToolError("the job has no GITHUB_TOKEN to ask GitHub with who reviewed it")
+    return found
 
 
 def described(moved: Mapping[str, Any]) -> str:
     """A move in a line: when, which alias, from where to where, how, by whom and why."""
     reason = f": {moved['reason']}" if moved["reason"] else ""
-    how = f"{moved['event']} by {identity(moved['actor'])}{reason}"
+    who = moved["actor"]
+    reviewed = f", reviewed by {who['reviewers']}" if who.get("reviewers") else ""
+    how = f"{moved['event']} by {identity(who)}{reviewed}{reason}"
+    if who.get("url"):
+        how += f" ({who['url']})"
     if moved["evidence"]:
         how += f" (evidence {moved['evidence'][:12]})"
     if moved["alias"] is None:
@@ -138,13 +158,26 @@ def record(root: Path, made: Move, remote: str | None = None) -> Entry:
     return Entry(content, digest(content), "")
 
 
-def recorder(root: Path, remote: str | None) -> Callable[..., str]:
-    """What `Store.record_move` is: it appends an entry, and returns its id."""
+def recorder(root: Path, remote: str | None, environment: str) -> Callable[..., str]:
+    """What `Store.record_move` is: it appends an entry, and returns its id.
+
+    Of a champion that a job of GitHub Actions moves, the reviewers of GitHub's environment stand in it.
+    """
 
     def record_move(model: str, alias: str | None, version: int | None, previous: int | None, **more: Any) -> str:
-        return record(root, move(root, model, alias, version, previous, **more), remote).id
+        who = actor(root) | (_reviewed(environment) if alias == "champion" else {})
+        return record(root, move(root, model, alias, version, previous, actor=who, **more), remote).id
 
     return record_move
+
+
+def _reviewed(environment: str) -> dict[str, str]:
+    try:
+        found = github.reviewers(environment)
+    except ToolError as error:
+        log.warning("warning: who reviewed this run is not recorded: %s", error.message)
+        return {}
+    return {"environment": environment, "reviewers": ", ".join(found)} if found else {}
 
 
 def share(root: Path, remote: str) -> None:

@@ -32,7 +32,7 @@ def opened(root: Path, config: configs.Config, *, create: bool = True) -> Store:
     from mlops_glue.delivery import audit
 
     store = Store(root, configs.tracking_uri(config), create=create)
-    store.record_move = audit.recorder(root, config.audit.remote)
+    store.record_move = audit.recorder(root, config.audit.remote, config.ci.environment)
     if config.serve.verify is not None:
         from mlops_glue.delivery import signature
 

@@ -18,7 +18,7 @@ from mlops_glue.delivery.describe import decided
 from mlops_glue.delivery.history import Verdict, champions
 from mlops_glue.delivery.record import last_delivery
 from mlops_glue.delivery.trial import brought
-from mlops_glue.errors import UsageError
+from mlops_glue.errors import ToolError, UsageError
 from mlops_glue.pipeline import evaluation
 from mlops_glue.suggest import did_you_mean
 
@@ -95,16 +95,28 @@ def promote(
             )
         )
     if config.promote.approval == "required" and alias == "champion":
-        refused += _not_approved(root, tags, version, by_person)
+        refused += _not_approved(config, root, tags, version, by_person)
     return decide(store, name, Verdict(version, champion, champion, refused, compared), alias, by_person)
 
 
-def _not_approved(root: Path, tags: Mapping[str, str], version: int, by_person: Reason | None) -> list[str]:
+def _not_approved(
+    config: Config, root: Path, tags: Mapping[str, str], version: int, by_person: Reason | None
+) -> list[str]:
     """Why an approval that is required is not there."""
     if by_person is None or not by_person.approves:
         return [f"approval: somebody else than who made it must type glue promote {version} --approve"]
-    maker, approver = tags.get(provenance.MAKER), audit.identity(audit.actor(root))
-    return [f"approval: {approver} made v{version}, and cannot approve it"] if maker in (None, approver) else []
+    maker = tags.get(provenance.MAKER)
+    if maker is None:
+        return [f"approval: who made v{version} is not recorded, so nobody is known to be somebody else"]
+    try:
+        approvers = audit.approvers(root, config.ci.environment)
+    except ToolError as error:
+        return [f"approval: {error.message}{f' ({error.hint})' if error.hint else ''}"]
+    if not approvers:
+        where = f"the repository's settings, Environments, {config.ci.environment}, Required reviewers"
+        return [f"approval: nobody has reviewed this run ({where})"]
+    others = [one for one in approvers if one.casefold() != maker.casefold()]
+    return [] if others else [f"approval: {approvers[0]} made v{version}, and cannot approve it"]
 
 
 def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Reason | None) -> Verdict:

@@ -18,13 +18,13 @@ from sklearn.metrics import roc_auc_score
 from mlops_glue import bootstrap, files, layout, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
-from mlops_glue.delivery import conditions, skew, trial
+from mlops_glue.delivery import audit, conditions, provenance, skew, trial
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.conditions import becomes_anchor, former, not_good_enough, on_fresh, unsound
 from mlops_glue.delivery.history import Verdict, champions, decisions
 from mlops_glue.delivery.promote import Reason, move, promote, rollback
 from mlops_glue.delivery.rows import Rows, identities
-from mlops_glue.errors import DataError
+from mlops_glue.errors import DataError, ToolError
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema
 
@@ -278,6 +278,44 @@ def test_without_a_champion_the_candidate_is_champion(project: Project) -> None:
     said = project.verdict()
     assert abs(datetime.fromisoformat(said.pop("time")) - datetime.now(UTC)) < timedelta(minutes=10)
     assert said == {"alias": "champion", "by": "run", "champion": None, "refused": [], "compared": None}
+
+
+@pytest.mark.parametrize(
+    ("maker", "approvers", "said"),
+    [
+        ("ada", ["bob"], None),
+        ("ada", ["ada", "bob"], None),
+        ("ada", ["ada"], "approval: ada made v2, and cannot approve it"),
+        ("ada", ["Ada"], "approval: Ada made v2, and cannot approve it"),
+        ("ada", [], "approval: nobody has reviewed this run (the repository's settings, Environments, live, Required "),
+        (
+            "ada",
+            ToolError("GitHub answered 403", hint="permissions: {actions: read}"),
+            "approval: GitHub answered 403 (p",
+        ),
+        (None, ["bob"], "approval: who made v2 is not recorded"),
+    ],
+)
+def test_somebody_else_approves(
+    project: Project, monkeypatch: pytest.MonkeyPatch, maker: str | None, approvers: Any, said: str | None
+) -> None:
+    def asked(root: Path, environment: str) -> list[str]:
+        assert (root, environment) == (project.root, "live")
+        if isinstance(approvers, Exception):
+            raise approvers
+        return list(approvers)
+
+    monkeypatch.setattr(audit, "approvers", asked)
+    project.options = {"promote": {"approval": "required"}, "ci": {"environment": "live"}}
+    project.evaluated(project.root / layout.EVALUATION)
+    project.store.of[2] |= {provenance.MAKER: maker} if maker else {}
+    project.evaluated(project.store.folder / "2/evaluation")
+    (refused,) = project.promote().refused
+    assert refused == "approval: somebody else than who made it must type glue promote 2 --approve"
+    (refused,) = project.promote(by_person=True).refused  # not by a person either, without --approve
+    made = promote(project.config(), project.root, project.store, 2, by_person=Reason("so", approves=True))  # type: ignore[arg-type]
+    assert (made.champion == 2) == (said is None)
+    assert [line[: len(said or "")] for line in made.refused] == ([said] if said else [])
 
 
 def test_a_better_candidate_takes_the_place_of_the_champion(project: Project) -> None:
