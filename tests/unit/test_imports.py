@@ -27,7 +27,7 @@ ROOMS = {
     "psycopg": {"adapters/sql.py"},
     "cryptography": {"adapters/signing.py"},
     "apprise": {"adapters/apprise.py"},
-    "requests": {"adapters/webhook.py", "adapters/openlineage.py", "adapters/mlflow/errors.py"},
+    "requests": {"adapters/webhook.py", "adapters/openlineage.py", "adapters/github.py", "adapters/mlflow/errors.py"},
     "sklearn": {"pipeline/curves.py", "pipeline/split.py", "pipeline/train.py"},
     "fastapi": {"serving/app.py"},
     "uvicorn": {"serving/http_server.py"},
