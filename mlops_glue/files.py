@@ -140,10 +140,10 @@ def read_yaml(path: Path) -> Any:
 
 
 def parse_yaml(content: str) -> Any:
-    """The value of YAML text, without its comments."""
+    """The value of YAML text, without its comments; as DVC reads it, in C where ruamel has that."""
     from ruamel.yaml import YAML
 
-    return YAML(typ="safe", pure=True).load(content)
+    return YAML(typ="safe").load(content)
 
 
 def render(

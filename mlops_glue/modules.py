@@ -7,7 +7,8 @@ import hashlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,20 @@ def installed(name: str) -> str | None:
     except (ImportError, ValueError, OSError):
         return None
     return f"{at.st_mtime_ns}-{at.st_size}" if at is not None else None
+
+
+@cache
+def packages() -> Mapping[str, str]:
+    """What is installed: names as PyPI compares them, with versions, in order; read once, for it takes long."""
+    found = (one.metadata for one in metadata.distributions())  # each time it is asked for, it is parsed
+    plain = {re.sub(r"[-_.]+", "-", one["Name"]).lower(): one["Version"] for one in found if one["Name"]}
+    return dict(sorted(plain.items()))
+
+
+@cache
+def packages_of_modules() -> Mapping[str, list[str]]:
+    """By top module, the installed packages that it comes from; read once, too."""
+    return metadata.packages_distributions()
 
 
 def _files_behind(waiting: list[str], root: Path) -> list[str]:

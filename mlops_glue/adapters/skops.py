@@ -6,11 +6,12 @@ import io
 import json
 import re
 import zipfile
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from mlops_glue.errors import DataError, ToolError
+from mlops_glue.modules import packages_of_modules
 
 # The exact types that scikit-learn's own models need in addition to skops' built-in list (seen on skops 0.16). The list
 # inside a file is never consulted.
@@ -137,5 +138,5 @@ def packages(path: Path) -> dict[str, str]:
         schema = archive.read("schema.json").decode()
     names = re.findall(r'"__module__": ("(?:[^"\\]|\\.)*")', schema)
     modules = {json.loads(name).partition(".")[0] for name in names}
-    installed = packages_distributions()
+    installed = packages_of_modules()
     return {name: version(name) for name in sorted({name for module in modules for name in installed.get(module, [])})}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shlex
 import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from mlops_glue.config import Config, Source, path_of
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.delivery.audit import actor
 from mlops_glue.delivery.commit import inputs
+from mlops_glue.modules import packages
 from mlops_glue.pipeline.fingerprint import hashes
 
 FOLDER = "provenance"  # of the run's artifacts
@@ -161,7 +160,7 @@ def environment(config: Config, root: Path) -> dict[str, Any]:
         "implementation": platform.python_implementation(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "packages": dict(sorted((_plain(found.name), found.version) for found in distributions() if found.name)),
+        "packages": dict(packages()),
         "lock": {"path": config.ci.requirements, "sha256": files.sha256(lock)} if lock.is_file() else None,
         "libraries": sorted(({key: found.get(key) for key in keys} for found in threadpool_info()), key=str),
         "variables": {name: os.environ[name] for name in THREADS if name in os.environ},
@@ -181,8 +180,3 @@ def _span(table: Path, source: Source) -> tuple[str | None, str | None]:
         return None, None
     first, last = (f"{np.datetime_as_string(end, unit='s')}Z" for end in (when.min(), when.max()))
     return first, last
-
-
-def _plain(name: str) -> str:
-    """A package's name as PyPI compares it."""
-    return re.sub(r"[-_.]+", "-", name).lower()

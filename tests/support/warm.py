@@ -46,6 +46,7 @@ def ready() -> None:
 
         configure_mappers()
         _init_packages_to_modules_map()
+        mlops_glue.modules.packages(), mlops_glue.modules.packages_of_modules()
     _make_stores_by_copy()
 
 
