@@ -47,6 +47,10 @@ def _advice(root: Path, config: configs.Config, names: set[str], lacking: str | 
         return
     if config.ci.deploy is None:
         yield "deploy.yml promotes and packages, and deploys nothing: ci: {deploy: COMMAND}"
+    if config.audit.remote is None:
+        yield "the audit record of what deploy.yml promotes ends with its machine: audit: {remote: origin} shares it"
+    elif config.audit.remote != "origin" and "/" not in config.audit.remote:
+        yield f"a job's clone has no remote {config.audit.remote}, where the record would be: audit: {{remote: origin}}"
     if git.lacks_branch(root, config.ci.branch):
         yield f"train.yml waits for pushes to {config.ci.branch}, which git has not: ci: {{branch: NAME}}"
     log = configs.in_environment(config, config.ci.env).serve.prediction_log or ""

@@ -12,6 +12,7 @@ import getpass
 import hashlib
 import json
 import logging
+import os
 import platform
 import re
 import shlex
@@ -137,7 +138,8 @@ def record(root: Path, made: Move, remote: str | None = None) -> Entry:
     Args:
         root: the project folder.
         made: the move.
-        remote: of git, where the record is shared.
+        remote: of git, where the record is shared. Where it cannot be reached, that is a warning; in CI, whose machine
+            ends with the job, an error.
 
     Raises:
         ToolError: git fails.
@@ -146,7 +148,7 @@ def record(root: Path, made: Move, remote: str | None = None) -> Entry:
     if git.is_work_tree(root):
         git_ref.append(root, REF, lambda text: appended(text, content))
         if remote is not None:
-            share(root, remote)
+            share(root, remote, must=bool(os.environ.get("CI")))
     else:
         from filelock import FileLock
 
@@ -180,11 +182,18 @@ def _reviewed(environment: str) -> dict[str, str]:
     return {"environment": environment, "reviewers": ", ".join(found)} if found else {}
 
 
-def share(root: Path, remote: str) -> None:
-    """Bring what the remote has, and send what it lacks; where it cannot be reached, that is only a warning."""
+def share(root: Path, remote: str, *, must: bool = False) -> None:
+    """Bring what the remote has, and send what it lacks; where it cannot be reached, a warning, or an error if it must.
+
+    Raises:
+        ToolError: it must, and cannot.
+    """
     try:
         git_ref.share(root, REF, _merged, remote)
     except ToolError as error:
+        if must:
+            problem = f"nothing is moved: the audit record cannot be shared: {error.message}"
+            raise ToolError(problem, hint="the job needs permissions: {contents: write}; glue ci gives it") from error
         log.warning("warning: the audit record is not shared: %s", error.message)
 
 

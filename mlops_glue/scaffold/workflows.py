@@ -82,6 +82,8 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
         "data_secrets": sorted(for_data),
         "secrets": sorted({*for_data, *used}),
         "retrains": "retrain" in chosen.monitor.on_alert,
+        "approval": config.promote.approval == "required",
+        "audit": config.audit.remote is not None,
         "tracked": chosen.tracking.uri is not None,
         "remote": remote,
         "folder": folder,

@@ -36,6 +36,12 @@ def commit(root: Path) -> None:
     subprocess.run("git init -q . && git add -A", shell=True, cwd=root, check=True)
 
 
+def audited(root: Path, *, approval: bool) -> None:
+    """The audit record is shared, and approvals are asked for."""
+    more = "audit: {remote: origin}\n" + ("promote: {approval: required}\n" if approval else "")
+    (root / "glue.yaml").write_text((root / "glue.yaml").read_text() + more)
+
+
 @pytest.fixture(scope="module")
 def variants(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
     """Each cloud, each registry, with and without features, schedule, remote, MLflow server; in a sub-folder too."""
@@ -58,6 +64,8 @@ def variants(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
         if at % 3 == 2:
             ci |= {"rollback": "helm rollback churn"}
         root = project(top / f"v{at}", ci, features=at % 2 == 1, remote=at % 5 != 0, tracked=at % 7 != 0)
+        if at % 2:
+            audited(root, approval=at % 4 == 1)
         commit(root)
         glue("ci", cwd=root)
     for folder in ("models/churn", "ml projects/wärme"):
@@ -138,16 +146,60 @@ def test_what_the_workflows_may(variants: Path) -> None:
         assert tree["permissions"] == {} and "concurrency" in tree
         for used in re.findall(r"uses: (.*)", text):
             assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40} # v[\d.]+", used)
-        for job in tree["jobs"].values():
+        shares = (
+            "audit: {remote: origin}" in (path.parents[2] / "glue.yaml").read_text()
+            if "sub" not in str(path)
+            else False
+        )
+        for name, job in tree["jobs"].items():
             assert set(job["permissions"]) and "write-all" not in str(job["permissions"])
+            writes = shares and (path.stem, name) in (("train", "train"), ("deploy", "deploy"))
+            assert (job["permissions"].get("contents") == "write") == writes
             for step in job["steps"]:
                 assert "${{" not in step.get("run", "")
+                # who may push has no code of the project beside it but that which moves an alias
+                assert "GIT_CONFIG_VALUE_0" not in step.get("env", {}) or re.search("promote|rollback", step["run"])
         events = set(tree[True])
         assert "pull_request_target" not in events and "workflow_run" not in events
         if "pull_request" in events:
             assert "MLFLOW_TRACKING_URI" not in text and "REDIS_URL" not in text
-        else:
-            assert "contents: write" not in text
+
+
+def test_an_approval_is_a_review_of_the_environment(variants: Path) -> None:
+    found = {}
+    for path in variants.glob("v*/.github/workflows/deploy.yml"):
+        job = yaml.safe_load(path.read_text())["jobs"]["deploy"]
+        (step,) = (step for step in job["steps"] if step["name"] == "Promote")
+        config = (path.parents[2] / "glue.yaml").read_text()
+        asked = ("approval: required" in config, "remote: origin" in config)
+        found[asked] = (
+            "--approve" in step["run"],
+            job["permissions"].get("actions"),
+            "GITHUB_TOKEN" in step.get("env", {}),
+        )
+        assert job["environment"] == "production"
+    assert found == {
+        (False, False): (False, None, False),
+        (False, True): (False, "read", True),
+        (True, True): (True, "read", True),
+    }
+
+
+def test_only_the_server_of_the_job_gets_its_token(variants: Path) -> None:
+    """What the step hands to git, as git understands it."""
+    job = yaml.safe_load((variants / "v1/.github/workflows/deploy.yml").read_text())["jobs"]["deploy"]
+    (step,) = (step for step in job["steps"] if step["name"] == "Promote")
+    config = {key: value for key, value in step["env"].items() if key.startswith("GIT_CONFIG")}
+    config = {key: value.replace("${{ github.server_url }}", "https://github.com") for key, value in config.items()}
+    env = {**os.environ, **config, "GITHUB_TOKEN": "t0ken", "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true"}
+
+    def filled(host: str) -> str:
+        said = f"protocol=https\nhost={host}\npath=acme/project\n\n"
+        words = ["git", "credential", "fill"]
+        return subprocess.run(words, input=said, env=env, capture_output=True, text=True, check=False).stdout
+
+    assert "username=x-access-token\npassword=t0ken\n" in filled("github.com")
+    assert "t0ken" not in filled("example.org")
 
 
 def test_each_secret_that_glue_yaml_names_is_handed_over(variants: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from mlops_glue.adapters.git import ref as git_ref
 from mlops_glue.delivery import audit, history
 from mlops_glue.delivery.audit_check import Registered, problems
+from mlops_glue.errors import ToolError
 
 Lines = list[str]
 
@@ -66,6 +67,7 @@ def test_the_repository_stays_as_it_was(tmp_path: Path) -> None:
 APPEND = """
 import sys; from pathlib import Path; from mlops_glue.delivery import audit, history
 from mlops_glue.delivery.audit_check import Registered, problems
+from mlops_glue.errors import ToolError
 root = Path(sys.argv[1])
 for n in range(int(sys.argv[3])):
     made = audit.move(root, "m", "champion", n, None, sys.argv[2])
@@ -100,6 +102,37 @@ def test_what_was_recorded_without_the_remote_is_merged_later(tmp_path: Path) ->
     record = git_ref.read(origin, audit.REF)
     assert [json.loads(line)["content"]["version"] for line in record.splitlines()] == [2, 1, 3]
     assert problems(record, Registered(aliases={"champion": 3}), "m") == []
+
+
+def test_a_job_and_a_laptop_share_one_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job's clone is shallow, and has the record only where it is fetched."""
+    origin = repository(tmp_path / "origin")
+    git(tmp_path, "clone", "-q", str(origin), "laptop")
+    laptop = tmp_path / "laptop"
+    audit.recorder(laptop, "origin", "production")("m", "champion", 1, None, event="promote")
+    monkeypatch.setenv("CI", "true")
+    for version in (2, 3):
+        job = tmp_path / f"job{version}"
+        git(tmp_path, "clone", "-q", "--depth", "1", f"file://{origin}", str(job))
+        audit.recorder(job, "origin", "production")("m", "champion", version, version - 1, event="approve")
+    audit.share(laptop, "origin")
+    record = audit.text(laptop)
+    assert [entry.content["version"] for entry in audit.readable(record)] == [1, 2, 3]
+    assert record == git_ref.read(origin, audit.REF)
+    assert problems(record, Registered(aliases={"champion": 3}), "m") == []
+
+
+def test_a_job_that_cannot_share_its_entry_moves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = repository(tmp_path / "r")
+    record = audit.recorder(root, "https://ada:hunter22@127.0.0.1:9/x.git", "production")
+    record("m", "champion", 1, None, event="promote")  # a laptop shares it another time
+    assert "the audit record is not shared" in caplog.text
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(ToolError, match="nothing is moved: the audit record cannot be shared") as caught:
+        record("m", "champion", 2, 1, event="promote")
+    assert "contents: write" in str(caught.value.hint) and "hunter22" not in caught.value.message + caplog.text
 
 
 def edited(lines: Lines, at: int, **change: object) -> Lines:
