@@ -15,26 +15,44 @@ from mlops_glue.modules import packages_of_modules
 
 # The exact types that scikit-learn's own models need in addition to skops' built-in list (seen on skops 0.16). The list
 # inside a file is never consulted.
+SPLITS = ("KFold", "StratifiedKFold", "GroupKFold", "ShuffleSplit", "StratifiedShuffleSplit", "TimeSeriesSplit")
+SCORES = ("accuracy", "balanced_accuracy", "f1", "fbeta", "precision", "recall", "jaccard", "cohen_kappa")
+SELECTORS = ("f_classif", "f_regression", "chi2", "r_regression")
+KERNELS = ("ConstantKernel", "DotProduct", "Matern", "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel")
+LINKS = ("link.Interval", "link.LogitLink", "link.MultinomialLogit")
+LOSSES = ("HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "HalfTweedieLossIdentity")
 TRUSTED = [
     "collections.OrderedDict",
     "numpy.dtype",
-    "sklearn._loss.link.Interval",
-    "sklearn._loss.link.LogitLink",
-    "sklearn._loss.link.MultinomialLogit",
-    "sklearn._loss.loss.HalfBinomialLoss",
-    "sklearn._loss.loss.HalfMultinomialLoss",
-    "sklearn._loss.loss.HalfSquaredError",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy.interpolate._bsplines.BSpline",
+    "scipy.sparse._csr.csr_matrix",
+    *(f"sklearn._loss.{name}" for name in LINKS),
+    *(f"sklearn._loss.loss.{name}" for name in LOSSES),
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    *(f"sklearn.feature_selection._univariate_selection.{name}" for name in SELECTORS),
+    "sklearn.feature_selection._mutual_info.mutual_info_classif",
+    "sklearn.feature_selection._mutual_info.mutual_info_regression",
+    "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+    *(f"sklearn.gaussian_process.kernels.{name}" for name in KERNELS),
+    *(f"sklearn.metrics._classification.{name}_score" for name in SCORES),
+    "sklearn.metrics._classification.matthews_corrcoef",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._scorer._CurveScorer",
     "sklearn.metrics._scorer._PassthroughScorer",
-    "sklearn.model_selection._split.KFold",
-    "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.metrics._scorer._Scorer",
+    *(f"sklearn.model_selection._split.{name}" for name in SPLITS),
+    "sklearn.multiclass._ConstantPredictor",
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
+    "sklearn.utils._metadata_requests.MetadataRequest",
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
+    "catboost.core.CatBoostClassifier",
+    "catboost.core.CatBoostRegressor",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",

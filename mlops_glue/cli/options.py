@@ -12,6 +12,7 @@ import click
 Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 
 FILE = click.Path(readable=False)  # a shell completes it; the command itself reports what is wrong with it
+ESTIMATORS = click.Choice(["default", "lightgbm", "xgboost", "catboost"])
 TASKS = click.Choice(["binary", "multiclass", "regression"])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mlops_glue.cli.options import FILE, TASKS, calls, dry_run_option, json_option
+from mlops_glue.cli.options import ESTIMATORS, FILE, TASKS, calls, dry_run_option, json_option
 from mlops_glue.errors import UsageError
 
 
@@ -18,6 +18,7 @@ from mlops_glue.errors import UsageError
 @click.option("--timestamp", help="The time column, or year,month,day,hour; the holdout is then the latest rows.")
 @click.option("--entity", multiple=True, help="The column that identifies whom a row is about; may be given again.")
 @click.option("--task", type=TASKS, help="Taken from the target if not given.")
+@click.option("--estimator", type=ESTIMATORS, help="Whose gradient boosting; default by the table's size.")
 @click.option("--template", type=click.Choice(["fraud"]), help="A project with data; default where no table is.")
 @dry_run_option
 @calls("init")
@@ -26,6 +27,7 @@ def init() -> None:
 
     \b
     glue init churn --data customers.csv --target churn
+    glue init churn --data customers.csv --target churn --estimator lightgbm
     glue init fraud --template fraud
     """
 

@@ -27,6 +27,7 @@ def init(
     timestamp: str | None = None,
     entity: tuple[str, ...] = (),
     task: str | None = None,
+    estimator: str | None = None,
     dry_run: bool = False,
 ) -> int:
     """Read the tables, infer, and write what is missing; nothing that is there is overwritten."""
@@ -35,14 +36,15 @@ def init(
         raise UsageError("--template brings its own tables: leave out --data, or --template")
     if data and target is None:
         raise UsageError("which column is to be predicted?", hint=f"glue init --data {data[0]} --target COLUMN")
-    if not data and (target or timestamp or entity or task):
+    if not data and (target or timestamp or entity or task or estimator):
         raise UsageError("which table?", hint="glue init churn --data customers.csv --target churn")
     if not data and template is None:
         _check_no_tables(directory, root)
     with tempfile.TemporaryDirectory() as scratch:
         if target is not None:
             files = [find_table(f"--data {name}", Path(name)).resolve() for name in data]
-            answers, notes = plan(Request(root, files, target, timestamp, entity, task))
+            library = None if estimator == "default" else estimator
+            answers, notes = plan(Request(root, files, target, timestamp, entity, task, library=library))
         else:
             files = generate_tables(template or "fraud", Path(scratch))
             answers, notes = plan(Request(root, files, "is_fraud", "event_timestamp", ("customer_id",), preset=FRAUD))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import layout, tables
-from mlops_glue.adapters import onnx
+from mlops_glue.adapters import skl2onnx
 from mlops_glue.errors import CheckFailed, DataError
 from mlops_glue.pipeline import reference
 from mlops_glue.pipeline.package import Parity, compare, describe_bundle
@@ -54,7 +54,7 @@ def convert(
         raise DataError(f"{type(model).__name__}: is no classifier or regressor of one target")
     task = "regression" if labels is None else "binary" if len(labels) == 2 else "multiclass"
     schema = Schema(task, "target", columns, labels)
-    made = onnx.export(_by_position(model, list(frame.columns), schema), len(schema.numeric), len(schema.text))
+    made = skl2onnx.export(_by_position(model, list(frame.columns), schema), len(schema.numeric), len(schema.text))
     parity: Parity = {**compare(model, made, schema, frame), "format": "onnx", "adopted": True}
     if not parity["faithful"]:
         raise CheckFailed(f"the ONNX form is not faithful, and so is not served: {parity['reason']}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import files, layout, tables
-from mlops_glue.adapters import onnx, skops
+from mlops_glue.adapters import onnx, skl2onnx, skops
 from mlops_glue.config import Config
 from mlops_glue.dates import as_datetime
 from mlops_glue.encoding import as_numbers
@@ -92,7 +92,7 @@ def kept(
     """
     made: bytes | None = None
     try:
-        made = onnx.export(model, len(schema.numeric), len(schema.text))
+        made = skl2onnx.export(model, len(schema.numeric), len(schema.text))
         with threads_for(features):
             parity = compare(model, made, schema, features)
     except ToolError as error:
@@ -147,7 +147,10 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
     record: Parity = {"rows": len(every), "holdout_rows": len(features)}
     if schema.task == "regression":
         scale = float(np.std(wanted[: len(features)])) or 1.0  # extremes have one that hides every difference
-        scaled = np.abs(np.ravel(got[0]) - wanted) / np.maximum(scale, np.abs(wanted))
+        value = np.ravel(got[0])
+        with np.errstate(invalid="ignore"):
+            scaled = np.abs(value - wanted) / np.maximum(scale, np.abs(wanted))
+        scaled[value == wanted] = 0.0  # infinite both
         p99 = float(np.quantile(scaled, 0.99))
         record |= {"p99_difference": p99, "unit": "standard deviations of the prediction"}
         faithful = p99 <= PROBABILITY_P99

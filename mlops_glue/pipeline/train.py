@@ -98,8 +98,9 @@ def fitted(
     caught: list[warnings.WarningMessage] = []
     try:
         caught = _fit(model, features, target)
+        kept = not classes or np.array_equal(getattr(model, "classes_", known), known)  # CatBoost makes text of True
         # a search leaves out candidates that refuse the labels
-        if are_indices or not any(warning.category.__name__ == "FitFailedWarning" for warning in caught):
+        if kept and (are_indices or not any(w.category.__name__ == "FitFailedWarning" for w in caught)):
             return model, caught
     except (ValueError, TypeError) as error:
         if are_indices:
@@ -270,8 +271,12 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Estimator:
             if param not in accepted:
                 suggestion = did_you_mean(param, list(accepted))
                 raise ConfigError([f"{layout.CONFIG} train.params.{param}: {name} does not take it ({suggestion})"])
-    if "random_state" in accepted and "random_state" not in params:
+    if "random_state" in accepted and not {"random_state", "random_seed"} & set(params):
         params["random_state"] = seed
+    if "allow_writing_files" in accepted:  # CatBoost leaves a folder of logs wherever it runs, and prints each round
+        params.setdefault("allow_writing_files", False)
+        if not {"verbose", "silent", "logging_level", "verbose_eval"} & set(params):
+            params["verbose"] = False
     try:
         estimator = make(**params)
     except Exception as error:
@@ -305,8 +310,12 @@ def _prepare(schema: Schema, estimator: Estimator, features: pd.DataFrame, seed:
     if not get_tags(estimator).input_tags.allow_nan:
         steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
     # a scaler in front of trees moves rows across thresholds in float32; a search may hold trees
-    unscaled = ("sklearn.tree", "sklearn.ensemble", "sklearn.model_selection", "lightgbm", "xgboost")
-    scaled = not type(estimator).__module__.startswith(unscaled)
+    unscaled = ("sklearn.tree", "sklearn.ensemble", "sklearn.model_selection", "lightgbm", "xgboost", "catboost")
+    inside = [
+        estimator,
+        *getattr(estimator, "get_params", dict)().values(),
+    ]  # of what calibrates, or transforms the target
+    scaled = not any(type(part).__module__.startswith(unscaled) for part in inside)
     if scaled:
         steps.append(StandardScaler())
     parts: list[tuple[str, Estimator, list[int]]] = []

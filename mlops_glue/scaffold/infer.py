@@ -39,6 +39,7 @@ class Request:
     preset: Mapping[str, Any] = field(default_factory=dict)  # template answers that replace the inferred ones
     in_place: Path | None = None  # tables below this folder are not copied; None: those below the project folder
     estimator: tuple[str, dict[str, Any]] | None = None  # import path and arguments
+    library: str | None = None  # of `defaults.BOOSTERS`, whose estimator it is to be
     drops: Mapping[str, str] = field(default_factory=dict)  # columns of the labels' table to leave out, with the reason
     feast: Sequence[FeastView] = ()  # views of the other tables in a Feast repository
 

@@ -63,7 +63,8 @@ def plan(request: Request) -> tuple[Answers, list[str]]:
     task = _task(request, label, notes)
     project = _project(request, tables, label, task) | _columns(label, columns, views)
     answers: Answers = {"project": project}
-    if request.preset or request.estimator is not None or (request.root / "model.py").exists():
+    named = request.estimator is not None or request.library is not None
+    if request.preset or named or (request.root / "model.py").exists():
         is_small = False
     else:
         whole = label.file.stat().st_size <= WHOLE_BYTES
@@ -116,7 +117,7 @@ def _project(request: Request, tables: list[Table], label: Table, task: str) -> 
     name = infer.name_of((request.in_place or request.root).name) or "project"
     values = label.rows.column(request.target)
     positive = defaults.positive(values, task)
-    estimator, params = request.estimator or defaults.estimator(label.rows, request.target, task)
+    estimator, params = request.estimator or _default(request, label, task)
     return {
         "project": name,
         "model": name,
@@ -131,6 +132,13 @@ def _project(request: Request, tables: list[Table], label: Table, task: str) -> 
         "estimator": estimator,
         "params": flow(params),
     }
+
+
+def _default(request: Request, label: Table, task: str) -> tuple[str, dict[str, Any]]:
+    """Import path and arguments of the estimator that is not named, or of which only the library is."""
+    if request.library is not None:
+        return defaults.booster(request.library, label.rows, request.target, task)
+    return defaults.estimator(label.rows, request.target, task)
 
 
 def _source(request: Request, table: Table, target: str) -> dict[str, Any]:

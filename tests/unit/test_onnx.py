@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from mlops_glue.adapters import onnx as room
-from mlops_glue.adapters import onnx_files, skops
+from mlops_glue.adapters import onnx_files, skl2onnx, skops
 from mlops_glue.errors import DataError, ToolError
 
 RNG = np.random.default_rng(0)
@@ -31,7 +31,7 @@ GAPS = np.where(RNG.random(X.shape) < 0.2, np.float32("nan"), X)
 
 
 def answers(model: Any, inputs: dict[str, Any], numeric: int = 3, text: int = 0) -> list[Any]:
-    return room.runner(room.session(room.export(model, numeric, text)))(inputs)
+    return room.runner(room.session(skl2onnx.export(model, numeric, text)))(inputs)
 
 
 def test_a_classifier_gives_its_label_and_its_probabilities() -> None:
@@ -50,11 +50,11 @@ def test_text_and_numbers_side_by_side() -> None:
     words = np.array([["a"], ["b"]] * 100, object)
     model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), LogisticRegression()).fit(words, Y)
     np.testing.assert_array_equal(answers(model, {"text": words}, 0, 1)[0], model.predict(words))
-    made = onnx.load_model_from_string(room.export(model, 0, 1))
+    made = onnx.load_model_from_string(skl2onnx.export(model, 0, 1))
     assert [one.name for one in made.graph.input] == ["text"]
     assert [one.domain for one in made.opset_import] == sorted(one.domain for one in made.opset_import)
     assert {one.domain: one.version for one in made.opset_import}["ai.onnx.ml"] <= 3
-    assert room.export(model, 0, 1) == room.export(model, 0, 1)
+    assert skl2onnx.export(model, 0, 1) == skl2onnx.export(model, 0, 1)
 
 
 def forests() -> list[Any]:
@@ -83,7 +83,7 @@ def test_trees_send_a_gap_where_scikit_learn_does(model: Any) -> None:
         np.testing.assert_allclose(got[1], model.predict_proba(GAPS), atol=1e-5)
     else:
         np.testing.assert_allclose(got[0][:, 0], model.predict(GAPS), atol=1e-5)
-    sends_left = [tree.missing_go_to_left.any() for trees in room.forests(model, set()) for tree in trees]
+    sends_left = [tree.missing_go_to_left.any() for trees in skl2onnx.forests(model, set()) for tree in trees]
     assert any(sends_left)
 
 
@@ -92,13 +92,13 @@ def test_what_cannot_be_exported_or_run_is_told_in_one_line(tmp_path: Path) -> N
         pass
 
     with pytest.raises(ToolError, match=r"^ONNX export: \w+: ") as refused:
-        room.export(make_pipeline(FunctionTransformer(np.sin), Own()).fit(X, Y), 3, 0)
+        skl2onnx.export(make_pipeline(FunctionTransformer(np.sin), Own()).fit(X, Y), 3, 0)
     assert "\n" not in refused.value.message and len(refused.value.message) <= 250
     (tmp_path / "m.onnx").write_bytes(b"none")
     for given in (b"none", tmp_path / "m.onnx"):
         with pytest.raises(ToolError, match=r"^onnxruntime refuses the model: InvalidProtobuf$"):
             room.session(given)
-    live = room.session(room.export(LinearRegression().fit(X, Y), 3, 0))
+    live = room.session(skl2onnx.export(LinearRegression().fit(X, Y), 3, 0))
     for wrong in ({}, {"number": X[:, :2]}, {"number": X.astype(str)}):
         with pytest.raises(ToolError, match=r"^onnxruntime: \w+: ") as refused:
             room.runner(live)(wrong)
@@ -107,7 +107,7 @@ def test_what_cannot_be_exported_or_run_is_told_in_one_line(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_session_has_as_many_threads_as_are_asked_for(threads: int, tmp_path: Path) -> None:
-    data = room.export(LinearRegression().fit(X, Y), 3, 0)
+    data = skl2onnx.export(LinearRegression().fit(X, Y), 3, 0)
     (tmp_path / "m.onnx").write_bytes(data)
     for given in (data, tmp_path / "m.onnx"):
         options = room.session(given, threads).get_session_options()

@@ -22,7 +22,7 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from mlops_glue import files, layout, tables
-from mlops_glue.adapters import onnx, skops
+from mlops_glue.adapters import onnx, skl2onnx, skops
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
 from mlops_glue.pipeline.package import awkward_rows, compare, example_rows, kept, package
@@ -51,8 +51,8 @@ def test_two_models_that_differ_where_a_number_is_null() -> None:
     )
     assert np.array_equal(low.predict(NUMBERS), high.predict(NUMBERS))
     known = schema(NUMBERS, ["no", "yes"])
-    assert compare(low, onnx.export(low, 2, 0), known, NUMBERS)["faithful"]
-    found = compare(low, onnx.export(high, 2, 0), known, NUMBERS)
+    assert compare(low, skl2onnx.export(low, 2, 0), known, NUMBERS)["faithful"]
+    found = compare(low, skl2onnx.export(high, 2, 0), known, NUMBERS)
     assert not found["faithful"] and found["equal_labels"] < 0.999
     assert found["rows"] > found["holdout_rows"] == ROWS
 
@@ -71,8 +71,8 @@ def test_two_models_that_differ_on_text_that_was_never_seen() -> None:
     strange = pd.DataFrame({"t": np.array(["a value never seen"], object)})
     assert one.predict(strange) != other.predict(strange)
     known = schema(TEXTS, ["no", "yes"])
-    assert compare(one, onnx.export(one, 0, 1), known, TEXTS)["faithful"]
-    assert not compare(one, onnx.export(other, 0, 1), known, TEXTS)["faithful"]
+    assert compare(one, skl2onnx.export(one, 0, 1), known, TEXTS)["faithful"]
+    assert not compare(one, skl2onnx.export(other, 0, 1), known, TEXTS)["faithful"]
 
 
 class Shifted:
@@ -92,7 +92,7 @@ class Shifted:
 def test_of_three_classes_the_one_that_is_furthest_off_counts(shift: float, faithful: bool) -> None:
     truth = np.array(["p", "q", "r"])[np.digitize(NUMBERS["a"], [-0.5, 0.5])]
     model = trained(NUMBERS, truth)
-    found = compare(Shifted(model, shift), onnx.export(model, 2, 0), schema(NUMBERS, ["p", "q", "r"]), NUMBERS)
+    found = compare(Shifted(model, shift), skl2onnx.export(model, 2, 0), schema(NUMBERS, ["p", "q", "r"]), NUMBERS)
     assert found["faithful"] == faithful
     assert found["p99_probability_difference"] == pytest.approx(abs(shift), abs=1e-6)
 
@@ -118,7 +118,7 @@ def regression() -> Any:
 def test_a_regression_is_held_to_the_deviation_of_what_it_predicts() -> None:
     """In 99 of 100 rows, by the standard deviation over the holdout, or by the value where that is more."""
     model = regression()
-    made, known = onnx.export(model, 2, 0), replace(schema(NUMBERS, []), task="regression", labels=None)
+    made, known = skl2onnx.export(model, 2, 0), replace(schema(NUMBERS, []), task="regression", labels=None)
     found = compare(model, made, known, NUMBERS)
     assert found["faithful"] and found["reason"] == "" and found["holdout_rows"] == ROWS
     assert found["unit"] == "standard deviations of the prediction" and found["p99_difference"] < 1e-5
@@ -143,10 +143,10 @@ def test_a_small_prediction_is_held_to_the_deviation_and_one_that_is_always_zero
 
     model = fitted(NUMBERS["a"])
     deviation = float(np.std(model.predict(NUMBERS)))
-    found = compare(Off(model, lambda n, said: 0.0005 * deviation), onnx.export(model, 2, 0), known, NUMBERS)
+    found = compare(Off(model, lambda n, said: 0.0005 * deviation), skl2onnx.export(model, 2, 0), known, NUMBERS)
     assert found["p99_difference"] == pytest.approx(0.0005, rel=0.01) and found["faithful"]
     always = fitted(np.full(ROWS, 0.0005))
-    found = compare(Off(always, lambda n, said: -said), onnx.export(always, 2, 0), known, NUMBERS)
+    found = compare(Off(always, lambda n, said: -said), skl2onnx.export(always, 2, 0), known, NUMBERS)
     assert found["p99_difference"] == pytest.approx(0.0005, rel=0.01) and found["faithful"]
 
 
@@ -163,7 +163,7 @@ def test_of_labels_nine_hundred_and_ninety_nine_of_a_thousand_are_equal(wrong: i
             said[:wrong] = np.where(said[:wrong] == "yes", "no", "yes")
             return said
 
-    found = compare(Other(), onnx.export(model, 2, 0), schema(NUMBERS, ["no", "yes"]), NUMBERS)
+    found = compare(Other(), skl2onnx.export(model, 2, 0), schema(NUMBERS, ["no", "yes"]), NUMBERS)
     rows = ROWS + 3 * 20 + 2
     assert found["equal_labels"] == pytest.approx(1 - wrong / rows) and found["faithful"] is faithful
     assert found["reason"] == ("" if faithful else f"{1 - wrong / rows:.4%} of the labels are equal")
@@ -189,7 +189,7 @@ def test_with_a_threshold_the_labels_that_it_decides_are_compared(share: float) 
 def test_why_probabilities_are_not_faithful_is_said() -> None:
     truth = np.array(["p", "q", "r"])[np.digitize(NUMBERS["a"], [-0.5, 0.5])]
     model = trained(NUMBERS, truth)
-    found = compare(Shifted(model, 0.25), onnx.export(model, 2, 0), schema(NUMBERS, ["p", "q", "r"]), NUMBERS)
+    found = compare(Shifted(model, 0.25), skl2onnx.export(model, 2, 0), schema(NUMBERS, ["p", "q", "r"]), NUMBERS)
     assert found["reason"] == "p99 of the difference in probability is 0.25" and found["equal_labels"] == 1.0
 
 

@@ -35,7 +35,7 @@ def test_rows_without_a_target_do_not_make_a_table_big() -> None:
 
 def test_hundreds_of_classes_get_a_model_that_does_not_grow_with_them() -> None:
     """A linear model, to which a category of many values is a column each, and ONNX says the same."""
-    from mlops_glue.adapters import onnx
+    from mlops_glue.adapters import skl2onnx
     from mlops_glue.config import Config
     from mlops_glue.pipeline.package import compare
     from mlops_glue.pipeline.train import build
@@ -61,7 +61,7 @@ def test_hundreds_of_classes_get_a_model_that_does_not_grow_with_them() -> None:
     model = build(config, schema, frame).fit(frame, label)
     assert model.score(frame, label) > 0.15  # 1 of 5 where the word tells all; 1 of 300 without it
     assert len(model[:-1].get_feature_names_out()) == 61  # the rare ones have none
-    assert compare(model, onnx.export(model, 1, 1), schema, frame)["faithful"]
+    assert compare(model, skl2onnx.export(model, 1, 1), schema, frame)["faithful"]
 
 
 def test_of_few_rows_boosting_stops_early() -> None:
