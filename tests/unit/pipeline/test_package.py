@@ -179,11 +179,11 @@ def test_with_a_threshold_the_labels_that_it_decides_are_compared(share: float) 
     fresh = pd.DataFrame({name: RNG.normal(size=ROWS).astype(np.float32) for name in "ab"})
     assert np.isclose(model.predict_proba(fresh)[:, 1], share).any()
     known = replace(schema(fresh, ["no", "yes"]), task="binary", decision=Decision("given", share))
-    found = compare(model, onnx.export(model, 2, 0), known, fresh)
+    found = compare(model, skl2onnx.export(model, 2, 0), known, fresh)
     assert found["equal_labels"] == 1 and found["faithful"]
     off = Shifted(model, 0.2)
     off.predict_proba = lambda rows: model.predict_proba(rows) + np.array([-0.2, 0.2])  # type: ignore[method-assign]
-    assert compare(off, onnx.export(model, 2, 0), known, fresh)["equal_labels"] < 1
+    assert compare(off, skl2onnx.export(model, 2, 0), known, fresh)["equal_labels"] < 1
 
 
 def test_why_probabilities_are_not_faithful_is_said() -> None:
