@@ -1,4 +1,4 @@
-"""Commands of daily work on a project: run, status, why, report, doctor, track, upgrade, stage."""
+"""Commands of daily work on a project: run, tune, status, why, report, doctor, track, upgrade, stage."""
 
 from __future__ import annotations
 
@@ -42,6 +42,24 @@ def run(overrides: tuple[str, ...], as_json: bool, env: str | None, **options: A
     from mlops_glue.delivery.run import Options
 
     return run(Options(overrides=_pairs(overrides), **options), as_json=as_json, env=env)
+
+
+@click.command()
+@click.option("--trials", type=click.IntRange(min=1), help="How many sets of parameters; default tune.trials, 50.")
+@click.option("--timeout", metavar="SPAN", help="Start no trial after so long: 90s, 15m, 2h.")
+@click.option("--processes", type=click.IntRange(min=1), default=1, help="That search at once; default 1.")
+@click.option("--estimator", metavar="CLASS", help="Another one than that of glue.yaml: lightgbm.LGBMClassifier.")
+@click.option("--apply", is_flag=True, help="Write the winner into glue.yaml, where it is better.")
+@json_option
+@env_option
+@calls("tune")
+def tune() -> None:
+    """Search for better parameters of the estimator. On the training rows alone; it goes on where it was stopped.
+
+    \b
+    glue tune --trials 50 --timeout 10m
+    glue tune --apply && glue run
+    """
 
 
 @click.command()

@@ -24,6 +24,7 @@ from mlops_glue.config.fields import (
 )
 from mlops_glue.config.monitoring import Monitor
 from mlops_glue.config.serving import Serve
+from mlops_glue.config.tuning import Tune
 from mlops_glue.layout import INGESTED, JOINED, TABLE
 
 ABSENT: Any = None  # for the type checker: `load` refuses a config without this section unless `needs` says otherwise
@@ -254,6 +255,7 @@ class Config(Section):
     )
     features: Features = Features()
     split: Split = Split()
+    tune: Tune = Tune()
     evaluate: Evaluate = Evaluate()
     package: Package = Package()
     registry: Registry = Registry()

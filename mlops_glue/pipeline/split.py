@@ -75,6 +75,43 @@ def training_rows(config: Config, root: Path) -> pa.Table:
     return table.filter(np.any([_is_after(bound, table) for bound in bounds], axis=0)) if bounds else table
 
 
+def folds(
+    config: Config, table: pa.Table, target: Array, count: int, seed: int, *, classes: bool
+) -> list[tuple[Array, Array]]:
+    """Folds of the training rows, taken as the holdout is.
+
+    Later rows are predicted by earlier ones, an entity is on one side, or rows are drawn at random (stratified for
+    classes).
+
+    Returns:
+        For each fold the numbers of the rows that are trained on, and of those that are predicted.
+
+    Raises:
+        DataError: there are fewer rows or entities than folds.
+    """
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeriesSplit
+
+    rows, kind, groups = table.num_rows, KFold, None
+    if config.split.by == "time":
+        order = np.argsort(table.column(layout.TIMESTAMP_COLUMN).to_numpy(), kind="stable")
+        _check_folds(rows - 1, count, "rows")
+        return [(order[before], order[after]) for before, after in TimeSeriesSplit(count).split(order)]
+    if config.split.by == "entity":
+        kind = GroupKFold
+        groups = np.unique(table.column(layout.ENTITY_COLUMN).to_numpy(), return_inverse=True)[1]
+        _check_folds(int(groups.max()) + 1, count, "entities")
+    elif classes and np.unique(target, return_counts=True)[1].min() >= count:
+        kind = StratifiedKFold
+    _check_folds(rows, count, "rows")
+    return list(kind(count, shuffle=True, random_state=seed).split(np.arange(rows), target, groups))
+
+
+def _check_folds(number: int, count: int, what: str) -> None:
+    if number < count:
+        hint = f"with tune: {{folds: 2}} in {layout.CONFIG} it takes fewer"
+        raise DataError(f"cross-validation: {number} {what} for training are too few for {count} folds", hint=hint)
+
+
 def batches(bounds: Sequence[int | str], table: pa.Table) -> Array:
     """The batch of each row of an artifact, shape (rows,): 0, or the number of the last bound that it is after.
 

@@ -29,6 +29,8 @@ ROOMS = {
     },
     "duckdb": {"adapters/feast/offline.py", "adapters/sql.py"},
     "psycopg": {"adapters/sql.py"},
+    "optuna": {"adapters/optuna.py"},
+    "sqlalchemy": {"adapters/optuna.py"},
     "cryptography": {"adapters/signing.py"},
     "apprise": {"adapters/apprise.py"},
     "requests": {"adapters/webhook.py", "adapters/openlineage.py", "adapters/github.py", "adapters/mlflow/errors.py"},

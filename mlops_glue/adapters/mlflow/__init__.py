@@ -2,13 +2,14 @@
 
 from mlops_glue.adapters.mlflow.logged_model import ModelFiles, example_rows, load_sklearn
 from mlops_glue.adapters.mlflow.registry import BUNDLE_DIGEST, ENTRY, FINGERPRINT, REGISTRY, Store
-from mlops_glue.adapters.mlflow.runs import RunContent
+from mlops_glue.adapters.mlflow.runs import Logged, RunContent
 
 __all__ = [
     "BUNDLE_DIGEST",
     "ENTRY",
     "FINGERPRINT",
     "REGISTRY",
+    "Logged",
     "ModelFiles",
     "RunContent",
     "Store",

@@ -27,6 +27,7 @@ MAX_PARAMS = 100  # MLflow takes as many at a time
 MAX_NAME, MAX_VALUE, MAX_SCHEMA = 250, 6000, 65535  # characters that MLflow takes
 NOTE = "mlflow.note.content"  # tag of a run: its description on MLflow's page
 TRACKED_BY = "glue.tracked_by"  # tag of a run that a program made under `glue track`: the run of that command
+TREE = "glue.tree_of"  # tag of runs that belong together: what they were logged for
 PROCESS = "glue.process"  # tag of a run: the process that is to end it
 KINDS = {  # MLflow's name of a type by the beginning of Arrow's
     **dict.fromkeys(("int", "uint"), "long"),
@@ -34,6 +35,15 @@ KINDS = {  # MLflow's name of a type by the beginning of Arrow's
     **dict.fromkeys(("timestamp", "date"), "datetime"),
     "bool": "boolean",
 }
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a run shows beside its files."""
+
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    tags: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,32 @@ class Runs(Connection):
             if child.info.status == "RUNNING":
                 self.client.set_terminated(child.info.run_id, status)
         return top[0].data if len(top) == 1 else RunData()
+
+    def log_tree(self, experiment: str, name: str, of: str, top: Logged, below: Mapping[str, Logged]) -> str:
+        """Log a run with runs below it, by name; returns its id.
+
+        A tree that was logged for the same thing, `of`, goes on: it gets the runs that it lacks, and the new metrics.
+        """
+        where = self._experiment(experiment)
+        found = self.client.search_runs([where], f"tags.`{TREE}` = '{of}'")
+        run = next((r.info.run_id for r in found if "mlflow.parentRunId" not in r.data.tags), None)
+        if run is None:
+            run = self._create_run(experiment, name, {TREE: of, "mlflow.source.name": "glue"})
+        for key, value in top.tags.items():
+            self.client.set_tag(run, key, value)
+        there = {r.info.run_name for r in found}
+        for child, logged in below.items():
+            if child in there:
+                continue
+            own = {TREE: of, "mlflow.parentRunId": run, **logged.tags}
+            self._log_and_end(self._create_run(experiment, child, own), logged)
+        self._log_and_end(run, top)
+        return str(run)
+
+    def _log_and_end(self, run: str, logged: Logged) -> None:
+        self._log_params(run, _clean(logged.params))
+        self._log_metrics(run, logged.metrics)
+        self.client.set_terminated(run)
 
     def dead_runs(self, experiment: str) -> list[str]:
         """The ids of runs that are RUNNING although their process, on this machine and seen from here, has ended.

@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 from mlops_glue import files, layout
 from mlops_glue.errors import DataError
-from mlops_glue.pipeline.split import batches, fresh_holdout, late, late_entities, split
+from mlops_glue.pipeline.split import batches, folds, fresh_holdout, late, late_entities, split
 from tests.support.splits import project, rows_of
 
 
@@ -236,3 +236,24 @@ def test_what_fresh_rows_are_too_few_for_is_told(tmp_path: Path) -> None:
     assert refused.value.hint == "it takes 100, of which 50 are held out"
     with pytest.raises(DataError, match=r"split: 0 fresh rows"):
         fresh_holdout(0, 0.2)
+
+
+def test_folds_are_taken_as_the_holdout_is(tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(40)
+    whom = [f"e{n % 7}" for n in range(40)]
+    table = pa.table({layout.TIMESTAMP_COLUMN: days(40)[order], layout.ENTITY_COLUMN: whom})
+    target = np.array(["rare"] * 5 + ["often"] * 35)
+
+    def folded(by: str, count: int = 5) -> Any:
+        return folds(project(tmp_path, 40, when=days(40), whom=whom, by=by), table, target, count, 0, classes=True)
+
+    for before, after in folded("time"):
+        assert order[before].max() < order[after].min()
+    for before, after in folded("entity", 7):
+        assert {whom[at] for at in after}.isdisjoint(whom[at] for at in before)
+    held = [after for _, after in folded("random")]
+    assert all((target[after] == "rare").sum() == 1 for after in held)
+    assert sorted(np.concatenate(held)) == list(range(40))
+    for by, what in {"random": "40 rows", "entity": "7 entities", "time": "39 rows"}.items():
+        with pytest.raises(DataError, match=f"{what} for training are too few for 41 folds"):
+            folded(by, 41)

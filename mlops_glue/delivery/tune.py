@@ -1,0 +1,311 @@
+"""A search for parameters of the estimator: on the training rows alone, resumed after a kill, proved before it is told.
+
+The best of fifty trials looks better than it is: it is the one that chance has liked most. So the winner and what
+`glue.yaml` has now are cross-validated once more, on other folds, and compared row by row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import config as configs
+from mlops_glue import files, layout, metrics, paired
+from mlops_glue.adapters.mlflow import Logged
+from mlops_glue.adapters.optuna import Scores, Study, Trial
+from mlops_glue.delivery.fetch import opened
+from mlops_glue.errors import ConfigError, StageError, UsageError
+from mlops_glue.modules import code_of
+from mlops_glue.pipeline import cross_validate, execute, spaces
+from mlops_glue.pipeline.session import project_lock
+from mlops_glue.pipeline.train import DEFAULT
+from mlops_glue.processes import end_with_parent
+
+log = logging.getLogger(__name__)
+Progress = Callable[[int, int, float | None], None]  # trials that have ended, of how many, and the best score
+HOPELESS = 5  # trials that all fail: what is wrong is not their parameters
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a search is asked for; None: as `glue.yaml` says.
+
+    Attributes:
+        trials: how many sets of parameters are tried, of all calls together.
+        timeout_s: start no trial after so long.
+        processes: that search at once.
+        estimator: another one than that of `glue.yaml`.
+    """
+
+    trials: int | None = None
+    timeout_s: float | None = None
+    processes: int = 1
+    estimator: str | None = None
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a search has found.
+
+    Attributes:
+        metric: that decides.
+        higher_is_better: of the metric.
+        estimator: whose parameters were searched.
+        rows: of the training set.
+        baseline: the mean score of what `glue.yaml` has now; None where it does not fit.
+        trials: all that have ended.
+        best: the best of them.
+        gain: of the best one on `baseline`, on other folds.
+        finding: better, worse, or no difference shown.
+        changes: keys of `glue.yaml` with the values that the best one has.
+    """
+
+    metric: str
+    higher_is_better: bool
+    estimator: str
+    rows: int
+    baseline: float | None
+    trials: list[Trial]
+    best: Trial
+    gain: paired.Difference
+    finding: str
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The work of one process."""
+
+    config: configs.Config  # with the estimator that is tuned
+    root: Path
+    study: str
+    metric: str
+    space: spaces.Space
+    trials: int
+    timeout_s: float
+    processes: int
+    seed: int
+
+    @property
+    def how(self) -> metrics.Metric:
+        return metrics.METRICS[_task(self.root)][self.metric]
+
+    def open(self) -> Study:
+        file = self.root / layout.TUNING
+        return Study(file, self.study, maximize=self.how.higher_is_better, seed=self.seed)
+
+
+def tune(config: configs.Config, root: Path, options: Options, progress: Progress) -> Tuned:
+    """Search, and compare the best with what `glue.yaml` has now. The tables of stage split must be up to date.
+
+    Raises:
+        UsageError: no space is known for the estimator.
+        StageError: no trial could be fitted.
+        ToolError: another search is at work in this project.
+    """
+    job = _job(config, root, options)
+    lock = project_lock(root, layout.TUNING_LOCK, waits=False)
+    with lock, contextlib.chdir(root), execute.isolated(root, config.train.seed):
+        study = job.open()
+        study.fail_dead()
+        _search(job, study, progress)
+        trials = study.trials()
+        best = _best(trials, higher_is_better=job.how.higher_is_better)
+        rows = cross_validate.read(config, root)
+        baseline = study.fact("baseline", lambda: _baseline(config, job, rows))
+        proof = study.fact(f"proof of {best.number}", lambda: asdict(_proof(config, job, rows, best)))
+    gain = paired.Difference(**proof)
+    changes: dict[str, Any] = {f"train.params.{name}": value for name, value in best.params.items()}
+    if job.config.train.estimator != config.train.estimator:
+        changes = {"train.estimator": job.config.train.estimator, "train.params": best.params}
+    tuned = Tuned(
+        *(
+            job.metric,
+            job.how.higher_is_better,
+            _estimator(job.config, root),
+            rows.table.num_rows,
+            baseline,
+            trials,
+            best,
+            gain,
+        ),
+        finding=paired.finding(gain, slack=0.0),
+        changes=changes,
+    )
+    _log(config, root, job, tuned)
+    return tuned
+
+
+def _best(trials: list[Trial], *, higher_is_better: bool) -> Trial:
+    complete = [trial for trial in trials if trial.value is not None]
+    if complete:
+        return (max if higher_is_better else min)(complete, key=lambda trial: trial.value or 0.0)
+    failed = next((trial for trial in trials if trial.why is not None), None)
+    if failed is None:
+        raise UsageError("no trial has ended in this time", hint="a longer --timeout")
+    raise StageError(f"tune: no trial could be fitted; the first, {failed.params}: {failed.why}")
+
+
+def _job(config: configs.Config, root: Path, options: Options) -> _Job:
+    task, settings = _task(root), config.tune
+    estimator, space = searched(config, options.estimator, task)
+    own = config.train.estimator or DEFAULT[task]
+    if estimator != own:
+        if options.estimator is None:
+            log.info("%s has no search space (tune.space may name its arguments), so %s is tried", own, estimator)
+        other = config.train.model_copy(update={"estimator": estimator, "params": {}})
+        config = config.model_copy(update={"train": other})
+    metric = config.promote.metric or next(iter(config.evaluate.metrics), metrics.default(task))
+    timeout_s = options.timeout_s
+    if timeout_s is None:
+        timeout_s = configs.span(settings.timeout).total_seconds() if settings.timeout else float("inf")
+    code = {file: files.sha256(root / file) for file in code_of([config.train.estimator], None, root)}
+    data = {name: files.sha256(root / name) for name in (layout.TRAIN, layout.COLUMNS)}
+    of = [config.train.model_dump(), config.split.model_dump(), space, metric, settings.folds, code, data]
+    study = hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    trials = options.trials or settings.trials
+    return _Job(config, root, study, metric, space, trials, timeout_s, options.processes, config.train.seed)
+
+
+def searched(config: configs.Config, estimator: str | None, task: str) -> tuple[str, spaces.Space]:
+    """The estimator that is tuned, and the ranges of its parameters: those of `glue.yaml`, else those of its class.
+
+    Where glue knows none for the project's own estimator, its default one is tuned, and has to be better than that.
+
+    Raises:
+        UsageError: none is known for the estimator that was asked for.
+    """
+    own = config.train.estimator or DEFAULT[task]
+    if config.tune.space and estimator is None:
+        return own, {name: value.model_dump(exclude_none=True) for name, value in config.tune.space.items()}
+    space = spaces.of_class(estimator or own)
+    if space is not None:
+        return estimator or own, space
+    if estimator is not None:
+        raise UsageError(
+            f"--estimator {estimator}: no search space is known for it",
+            hint="set train.estimator to it, and in glue.yaml tune: {space: {PARAMETER: [low, high]}}",
+        )
+    return DEFAULT[task], spaces.KNOWN["HistGradientBoosting"]
+
+
+def _task(root: Path) -> str:
+    return str(files.read_json(root / layout.COLUMNS)["schema"]["task"])
+
+
+def _estimator(config: configs.Config, root: Path) -> str:
+    return config.train.estimator or DEFAULT[_task(root)]
+
+
+def _search(job: _Job, study: Study, progress: Progress) -> None:
+    """Search here and in the other processes; those end with this one."""
+    spawn = multiprocessing.get_context("spawn")
+    others = [
+        spawn.Process(target=_work, args=(job, number, time.time() + job.timeout_s, os.getpid()))
+        for number in range(1, job.processes)
+    ]
+    better = max if job.how.higher_is_better else min
+
+    def on_trial(_: Trial) -> None:
+        ended = study.trials()
+        values = [trial.value for trial in ended if trial.value is not None]
+        if not values and len(ended) >= HOPELESS and all(trial.why is not None for trial in ended):
+            raise StageError(f"tune: no trial could be fitted; the last: {ended[-1].why}")
+        progress(len(ended), job.trials, better(values, default=None))
+
+    try:
+        for other in others:
+            other.start()
+        _try_parameters(job, study, job.timeout_s, on_trial)
+        for other in others:
+            other.join()
+    finally:
+        for other in others:
+            if other.is_alive():
+                other.terminate()
+
+
+def _work(job: _Job, number: int, until: float, parent: int) -> None:
+    """One of the other processes."""
+    end_with_parent(parent)
+    os.chdir(job.root)
+    with execute.isolated(job.root, job.seed):
+        study = _Job(**{**vars(job), "seed": job.seed + number}).open()
+        _try_parameters(job, study, until - time.time(), lambda _: None)
+
+
+def _try_parameters(job: _Job, study: Study, timeout_s: float, on_trial: Callable[[Trial], None]) -> None:
+    from threadpoolctl import threadpool_limits
+
+    rows = cross_validate.read(job.config, job.root)
+    folds = cross_validate.folds_of(job.config, rows, job.seed)
+
+    def scores(params: dict[str, Any]) -> Any:
+        return cross_validate.scores(cross_validate.with_params(job.config, params), rows, job.metric, folds)
+
+    each: Scores = scores
+    with threadpool_limits(max(1, (os.cpu_count() or 1) // job.processes)):
+        study.search(job.space, each, trials=job.trials, deadline=time.monotonic() + timeout_s, on_trial=on_trial)
+
+
+def _baseline(config: configs.Config, job: _Job, rows: cross_validate.Rows) -> float | None:
+    """The mean score of what `glue.yaml` has now, on the folds of the search."""
+    folds = cross_validate.folds_of(config, rows, job.seed)
+    found = list(cross_validate.scores(config, rows, job.metric, folds))
+    known = [score for score in found if score == score]
+    return sum(known) / len(known) if known else None
+
+
+def _proof(config: configs.Config, job: _Job, rows: cross_validate.Rows, best: Trial) -> paired.Difference:
+    """What the best trial gains on `glue.yaml` as it is, on folds that the search has not seen."""
+    folds = cross_validate.folds_of(config, rows, job.seed + 1)
+    mine, theirs = (
+        cross_validate.together(cross_validate.predictions(each, rows, folds))
+        for each in (cross_validate.with_params(job.config, best.params), config)
+    )
+    task = rows.schema.task
+    return paired.difference(task, job.metric, mine, theirs, seed=job.seed, level=config.promote.confidence)
+
+
+def _log(config: configs.Config, root: Path, job: _Job, tuned: Tuned) -> None:
+    """The search as an MLflow run, its trials as children."""
+    score = f"cv_{job.metric}"
+    found = {score: tuned.best.value, "baseline": tuned.baseline}
+    found |= {"gain": tuned.gain.value, "gain_low": tuned.gain.low, "gain_high": tuned.gain.high}
+    top = Logged(
+        params={"estimator": tuned.estimator, "metric": job.metric, "folds": config.tune.folds},
+        metrics={name: value for name, value in found.items() if value is not None and value == value},
+        tags={"glue.finding": tuned.finding, "mlflow.note.content": f"Best: {tuned.best.params}"},
+    )
+    below = {
+        f"trial {trial.number}": Logged(
+            trial.params, {} if trial.value is None else {score: trial.value}, {"glue.outcome": trial.outcome}
+        )
+        for trial in tuned.trials
+    }
+    name = f"tune {tuned.estimator.rpartition('.')[2]}"
+    opened(root, config).log_tree(config.project, name, job.study, top, below)
+
+
+def text_with(root: Path, tuned: Tuned) -> str:
+    """The text of `glue.yaml` with what the best trial has.
+
+    Raises:
+        UsageError: it cannot be set without a change elsewhere.
+        ConfigError: the result is not sound.
+    """
+    text = configs.overridden(root, {key: json.dumps(value) for key, value in tuned.changes.items()})
+    try:
+        configs.load(root, text=text)
+    except ConfigError as error:
+        raise configs.located(root, error) from error
+    return text

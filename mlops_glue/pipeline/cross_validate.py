@@ -1,0 +1,89 @@
+"""Cross-validation of the estimator on the training rows alone: what `glue tune` compares parameters by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import files, layout, metrics
+from mlops_glue.config import Config
+from mlops_glue.paired import Outcome
+from mlops_glue.pipeline import evaluate
+from mlops_glue.pipeline.split import folds, training_rows
+from mlops_glue.pipeline.train import build, chosen, fitted, threads_for, xy
+from mlops_glue.schema import Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Array = np.ndarray[Any, Any]
+Fold = tuple[Array, Array]  # numbers of the rows that are trained on, and of those that are predicted
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The training rows, encoded.
+
+    Attributes:
+        features: a frame of shape (rows, columns).
+        target: an array of shape (rows,).
+        schema: of the columns.
+    """
+
+    table: pa.Table
+    features: pd.DataFrame
+    target: Array
+    schema: Schema
+
+
+def read(config: Config, root: Path) -> Rows:
+    """What stage train learns from."""
+    schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
+    table = training_rows(config, root)
+    return Rows(table, *xy(table, schema), schema)
+
+
+def folds_of(config: Config, rows: Rows, seed: int) -> list[Fold]:
+    """As many folds of the rows as `tune.folds` says."""
+    classes = rows.schema.labels is not None
+    return folds(config, rows.table, rows.target, config.tune.folds, seed, classes=classes)
+
+
+def with_params(config: Config, params: dict[str, Any]) -> Config:
+    """The configuration with parameters of the estimator over its own."""
+    train = config.train.model_copy(update={"params": {**config.train.params, **params}})
+    return config.model_copy(update={"train": train})
+
+
+def predictions(config: Config, rows: Rows, of: list[Fold]) -> Iterator[Outcome]:
+    """For each fold its truth, and what a model that was trained on the other rows predicts of it."""
+    for learned, held in of:
+        features = rows.features.iloc[learned]
+        model, _ = fitted(
+            build(config, rows.schema, features),
+            features,
+            rows.target[learned],
+            classes=rows.schema.labels is not None,
+        )
+        some = rows.features.iloc[held]
+        with threads_for(some):
+            label, probability = evaluate.outcome(chosen(model), rows.schema, some)
+        yield rows.schema.class_indices(rows.target[held]), label, probability
+
+
+def scores(config: Config, rows: Rows, metric: str, of: list[Fold]) -> Iterator[float]:
+    """The metric of each fold."""
+    how = metrics.METRICS[rows.schema.task][metric]
+    return (metrics.compute(how, *found) for found in predictions(config, rows, of))
+
+
+def together(outcomes: Iterator[Outcome]) -> Outcome:
+    """The predictions of all folds as those of one model."""
+    truth, label, probability = zip(*outcomes, strict=True)
+    whole = None if probability[0] is None else np.concatenate(probability)
+    return np.concatenate(truth), np.concatenate(label), whole
