@@ -13,10 +13,15 @@ import gc
 import importlib
 import json
 import logging
+import multiprocessing
 import os
 import pkgutil
 import socket
+import subprocess
 import sys
+import traceback
+from types import SimpleNamespace
+from typing import Any
 
 TOOLS = """
 dvc.repo dvc.stage mlflow.sklearn great_expectations sklearn.ensemble sklearn.pipeline sklearn.linear_model skops.io
@@ -70,6 +75,28 @@ def _make_stores_by_copy() -> None:
     utils._initialize_tables = copy
 
 
+def fork_apart() -> None:
+    """What a command does in a process of its own is done in a copy of this one, and not in one that imports again."""
+    from mlops_glue.adapters import evidently
+
+    def paint() -> None:
+        os.closerange(3, 1 << 10)  # one is of `Popen`, which waits for its end
+        with open(1, "w", closefd=False) as sys.stdout:
+            try:
+                evidently.wait()
+            except Exception:
+                traceback.print_exc()
+                os._exit(1)
+        os._exit(0)
+
+    def painter(_: list[str], **streams: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["false"], preexec_fn=paint, **streams)
+
+    evidently.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": painter})  # type: ignore[assignment]
+    context = multiprocessing.get_context
+    multiprocessing.get_context = lambda method=None: context("fork")  # type: ignore[assignment]
+
+
 def serve(asked: socket.socket) -> None:
     """Answers one request after another; returns in the copy, which then runs the command."""
     while True:
@@ -77,6 +104,8 @@ def serve(asked: socket.socket) -> None:
         if not data:
             os._exit(0)
         request = json.loads(data)
+        if request["words"][0] == "monitor" and "--no-page" not in request["words"]:
+            import evidently.presets  # noqa: F401 - it takes seconds; few need it
         pid = os.fork()
         if pid == 0:
             asked.close()
@@ -96,6 +125,7 @@ def serve(asked: socket.socket) -> None:
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of the tests
     ready()
+    fork_apart()
     from mlops_glue.cli import main
 
     gc.freeze()
