@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # where every core has a worker, 
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup; what is started here is to be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests come last in each half, with which one of two workers begins: shared out, they let both end at once.
+
+    The slow ones stay together by file, so that what a file makes for all its tests is mostly made once.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        quick = [item for item in items if "/unit/" in item.nodeid]
+        slow = [list(file) for _, file in groupby((i for i in items if "/unit/" not in i.nodeid), lambda i: i.path)]
+        middle = len(items) // 2 - sum(map(len, slow[::2]))
+        items[:] = [*chain(*slow[::2]), *quick[:middle], *chain(*slow[1::2]), *quick[middle:]]
 
 
 def _dvc_in(folder: Path) -> None:
