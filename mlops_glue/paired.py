@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mlops_glue.metrics import METRICS, Metric, compute, ranks
+from mlops_glue.formulas import ranks
+from mlops_glue.metrics import METRICS, Metric, compute
 
 Array = np.ndarray[Any, Any]
 Outcome = tuple[Array, Array, Any]  # truth, label and probability, as `metrics` takes them
 SAMPLES = 1000
 MAX_ROWS = 5000
 POWER_Z = 0.8416  # quantile of the normal distribution at 80 %
-
-# The loss of each row where the metric is the mean of one over rows.
-ROW_LOSSES: dict[str, Callable[[Array, Array, Any], Array]] = {
-    "accuracy": lambda y, p, q: y != p,
-    "log_loss": lambda y, p, q: -np.log(np.clip(q[np.arange(len(y)), y], np.finfo(q.dtype).eps, None)),
-    "brier": lambda y, p, q: (q[:, 1] - y) ** 2,
-    "mae": lambda y, p, q: abs(y - p),
-}
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class Difference:
         return self.se * (quantile + POWER_Z)
 
 
-def difference(task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, level: float = 0.9) -> Difference:
+def difference(metric: Metric, mine: Outcome, theirs: Outcome, seed: int, level: float = 0.9) -> Difference:
     """Compare two models on the same rows.
 
     The area under the ROC curve by DeLong's method (DeLong, DeLong and Clarke-Pearson 1988; by ranks as Sun and Xu
@@ -63,8 +55,7 @@ def difference(task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, 
     van Zwet 1997).
 
     Args:
-        task: binary, multiclass or regression.
-        name: of the metric.
+        metric: what is compared.
         mine: what the first model makes of the rows.
         theirs: what the second makes of them.
         seed: of the bootstrap.
@@ -72,20 +63,20 @@ def difference(task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, 
     """
     from scipy.special import ndtri, stdtrit  # scipy.stats takes half a second to import
 
-    metric, rows, tail = METRICS[task][name], len(mine[0]), (1 + level) / 2
+    rows, tail = len(mine[0]), (1 + level) / 2
     sign = 1 if metric.higher_is_better else -1
     value = sign * (compute(metric, *mine) - compute(metric, *theirs))
     if np.isnan(value) or rows < 2:
         nan = float("nan")
         return Difference(nan, nan, nan, nan, level, rows, "none")
     quantile = float(ndtri(tail))
-    if name == "roc_auc":
+    if metric is METRICS["binary"]["roc_auc"]:
         se, method = _delong_se(mine[0] == 1, mine[2][:, 1], theirs[2][:, 1]), "DeLong"
-    elif name in ROW_LOSSES:
-        gained = ROW_LOSSES[name](*theirs) - ROW_LOSSES[name](*mine).astype(float)
+    elif metric.losses is not None:
+        gained = metric.losses(*theirs) - metric.losses(*mine).astype(float)
         se, method, quantile = float(gained.std(ddof=1)) / rows**0.5, "paired t", float(stdtrit(rows - 1, tail))
     else:
-        few = f" of {MAX_ROWS:,} of the {rows:,} rows" if rows > MAX_ROWS else ""
+        few = f" of {MAX_ROWS:,} of the {rows:,} rows" if rows > MAX_ROWS and not metric.whole else ""
         se, method = _bootstrap_se(metric, mine, theirs, seed), f"{SAMPLES:,} bootstrap samples{few}"
     return Difference(value, se, value - quantile * se, value + quantile * se, level, rows, method)
 
@@ -103,7 +94,7 @@ def _delong_se(positive: Array, mine: Array, theirs: Array) -> float:
 
 def _bootstrap_se(metric: Metric, mine: Outcome, theirs: Outcome, seed: int) -> float:
     rng, rows = np.random.default_rng(seed), len(mine[0])
-    size = min(rows, MAX_ROWS)
+    size = rows if metric.whole else min(rows, MAX_ROWS)
     drawn = []
     for _ in range(SAMPLES):
         at = rng.integers(0, rows, size)
