@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mlops_glue.formulas import ranks
-from mlops_glue.metrics import METRICS, Metric, compute
+from mlops_glue.metrics import METRICS, Metric, compute, ranks
 
 Array = np.ndarray[Any, Any]
 Outcome = tuple[Array, Array, Any]  # truth, label and probability, as `metrics` takes them
 SAMPLES = 1000
 MAX_ROWS = 5000
 POWER_Z = 0.8416  # quantile of the normal distribution at 80 %
+
+# The loss of each row where the metric is the mean of one over rows.
+ROW_LOSSES: dict[str, Callable[[Array, Array, Any], Array]] = {
+    "accuracy": lambda y, p, q: y != p,
+    "log_loss": lambda y, p, q: -np.log(np.clip(q[np.arange(len(y)), y], np.finfo(q.dtype).eps, None)),
+    "brier": lambda y, p, q: (q[:, 1] - y) ** 2,
+    "mae": lambda y, p, q: abs(y - p),
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Difference:
         return self.se * (quantile + POWER_Z)
 
 
-def difference(metric: Metric, mine: Outcome, theirs: Outcome, seed: int, level: float = 0.9) -> Difference:
+def difference(task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, level: float = 0.9) -> Difference:
     """Compare two models on the same rows.
 
     The area under the ROC curve by DeLong's method (DeLong, DeLong and Clarke-Pearson 1988; by ranks as Sun and Xu
@@ -55,7 +64,8 @@ def difference(metric: Metric, mine: Outcome, theirs: Outcome, seed: int, level:
     van Zwet 1997).
 
     Args:
-        metric: what is compared.
+        task: binary, multiclass or regression.
+        name: of the metric.
         mine: what the first model makes of the rows.
         theirs: what the second makes of them.
         seed: of the bootstrap.
@@ -63,20 +73,20 @@ def difference(metric: Metric, mine: Outcome, theirs: Outcome, seed: int, level:
     """
     from scipy.special import ndtri, stdtrit  # scipy.stats takes half a second to import
 
-    rows, tail = len(mine[0]), (1 + level) / 2
+    metric, rows, tail = METRICS[task][name], len(mine[0]), (1 + level) / 2
     sign = 1 if metric.higher_is_better else -1
     value = sign * (compute(metric, *mine) - compute(metric, *theirs))
     if np.isnan(value) or rows < 2:
         nan = float("nan")
         return Difference(nan, nan, nan, nan, level, rows, "none")
     quantile = float(ndtri(tail))
-    if metric is METRICS["binary"]["roc_auc"]:
+    if name == "roc_auc":
         se, method = _delong_se(mine[0] == 1, mine[2][:, 1], theirs[2][:, 1]), "DeLong"
-    elif metric.losses is not None:
-        gained = metric.losses(*theirs) - metric.losses(*mine).astype(float)
+    elif name in ROW_LOSSES:
+        gained = ROW_LOSSES[name](*theirs) - ROW_LOSSES[name](*mine).astype(float)
         se, method, quantile = float(gained.std(ddof=1)) / rows**0.5, "paired t", float(stdtrit(rows - 1, tail))
     else:
-        few = f" of {MAX_ROWS:,} of the {rows:,} rows" if rows > MAX_ROWS and not metric.whole else ""
+        few = f" of {MAX_ROWS:,} of the {rows:,} rows" if rows > MAX_ROWS else ""
         se, method = _bootstrap_se(metric, mine, theirs, seed), f"{SAMPLES:,} bootstrap samples{few}"
     return Difference(value, se, value - quantile * se, value + quantile * se, level, rows, method)
 
@@ -89,12 +99,12 @@ def _delong_se(positive: Array, mine: Array, theirs: Array) -> float:
         components.append(((place[positive] - hits) / len(misses), 1 - (place[~positive] - misses) / len(hits)))
     (mine_hits, mine_misses), (their_hits, their_misses) = components
     parts = (mine_hits - their_hits, mine_misses - their_misses)
-    return float(np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts if len(part) > 1)))
+    return float(np.sqrt(math.fsum(part.var(ddof=1) / len(part) for part in parts if len(part) > 1)))
 
 
 def _bootstrap_se(metric: Metric, mine: Outcome, theirs: Outcome, seed: int) -> float:
     rng, rows = np.random.default_rng(seed), len(mine[0])
-    size = rows if metric.whole else min(rows, MAX_ROWS)
+    size = min(rows, MAX_ROWS)
     drawn = []
     for _ in range(SAMPLES):
         at = rng.integers(0, rows, size)

@@ -78,7 +78,7 @@ def explain_leak(values: Array, target: tuple[Array, Any], good: bool) -> str | 
 def beyond_chance(counts: Array) -> bool:
     """Do few of all orders of the rows have each class in one piece? `counts` are the rows of each class."""
     present = counts[counts > 0]
-    pieces = math.lgamma(len(present) + 1) + sum(math.lgamma(n + 1) for n in present.tolist())
+    pieces = math.lgamma(len(present) + 1) + math.fsum(math.lgamma(n + 1) for n in present.tolist())
     return len(present) > 1 and pieces - math.lgamma(int(present.sum()) + 1) < math.log(MAX_CHANCE)
 
 

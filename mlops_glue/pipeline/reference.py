@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def holdout(evaluation: Evaluation, sampled: pa.Table, schema: Schema) -> dict[s
         what a probability of the model is worth, or None without probabilities.
     """
     scores = {
-        name: {key: value for key, value in score.items() if key in ("value", "low", "high", "definition")}
+        name: {"value": score["value"], "low": score["low"], "high": score["high"]}
         for name, score in evaluation["metrics"].items()
     }
     record: dict[str, Any] = {
@@ -71,7 +72,7 @@ def weights(importances: Sequence[Importance] | None, schema: Schema) -> dict[st
     Without importances, or where none is above nothing, each column has the same.
     """
     means = {row["column"]: max(row["mean"] or 0.0, 0.0) for row in importances or []}
-    total, names = sum(means.values()), list(drift_methods(schema))
+    total, names = math.fsum(means.values()), list(drift_methods(schema))
     return {name: means.get(name, 0.0) / total if total else 1 / len(names) for name in names}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,20 +60,6 @@ def missing_classes(schema: Schema, truth: Array, learnt: set[Any], scores: Mapp
         yield f"{', '.join(undefined)} not defined: the holdout has no row where {schema.target} is {_some(absent)}"
 
 
-def one_class(schema: Schema, truth: Array, label: Array) -> Iterator[str]:
-    """The model says one class of every row of the holdout; truth and label are class indices."""
-    if schema.labels is None or (label != label[0]).any() or (truth == truth[0]).all():
-        return
-    way_out = "evaluate: {decision_threshold: {by: f1}}" if schema.task == "binary" else "evaluate.cost"
-    if schema.decision is not None:
-        way_out = "evaluate.decision_threshold decides so"
-    others = int((truth != label[0]).sum())
-    yield (
-        f"the model says {schema.target} {schema.class_order[label[0]]!r} of every row of the holdout, and "
-        f"{others:,} of {len(truth):,} are otherwise; {way_out}"
-    )
-
-
 def _some(classes: list[Any]) -> str:
     return ", ".join(map(repr, classes[:3])) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")
 
@@ -84,7 +71,7 @@ def first_metric(name: str, report: Evaluation, *, higher_is_better: bool) -> It
         yield f"{name} {value:z.4f} is no better than the trivial predictor's {trivial:z.4f}"
         return
     columns = report["importances"] or []  # the greatest first
-    alone = bool(columns) and columns[0]["mean"] >= ALONE * sum(max(c["mean"], 0.0) for c in columns) > 0
+    alone = bool(columns) and columns[0]["mean"] >= ALONE * math.fsum(max(c["mean"], 0.0) for c in columns) > 0
     if report["warnings"] or not alone or not higher_is_better or not value >= PERFECT:
         return
     first = columns[0]
