@@ -44,6 +44,7 @@ TEST = "artifacts/split/test.parquet"
 FRESH = "artifacts/split/fresh.json"  # with fresh rows: how many there are, are trained on, and are held out
 LEARNED = "artifacts/train/learned.json"  # with fresh rows: how many older ones are left out, and what says so
 MODEL = "artifacts/train/model.skops"
+REFIT = "artifacts/train/refit.json"  # the largest difference of a prediction between two fits; null: none was seen
 METRICS = "artifacts/evaluate/metrics.json"
 PLOTS = "artifacts/evaluate/plots"
 EVALUATION = "artifacts/evaluate/report"
@@ -52,7 +53,6 @@ HOLDOUT = "holdout.json"  # in a bundle: metrics, weights and calibration that t
 SAMPLE = "reference.parquet"  # in a bundle: rows that the monitor compares with
 
 REPORT = "reports/index.html"  # git-ignored: what `glue report` writes
-CARD = "reports/card-v{}.html"  # beside it, the champion's
 
 MONITORING = "monitoring"  # git-ignored: what `glue monitor` found
 LATEST = "monitoring/latest.json"

@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import random
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,7 +18,6 @@ from pathlib import Path
 
 from mlops_glue.config import Config, located
 from mlops_glue.errors import ConfigError, GlueError, MissingExtra, StageError, brief, project_lines, system_error
-from mlops_glue.modules import importable
 from mlops_glue.pipeline.stages import STAGES, Stage
 
 # the packages of the extra `pipeline` that stages import
@@ -63,14 +63,28 @@ def run_stage(stage: Stage, config: Config, root: Path) -> None:
 @contextlib.contextmanager
 def isolated(root: Path, seed: int) -> Iterator[None]:
     """Make the project importable and set the seeds; afterwards forget the modules that came from the project."""
-    import numpy as np
-
-    with importable(root):
-        random.seed(seed)
-        np.random.seed(seed)
+    modules, path = set(sys.modules), list(sys.path)
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    set_seeds(seed)
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # train reports those of the estimator
             yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).is_relative_to(root) and ".venv" not in Path(file).parts:
+                del sys.modules[name]
+
+
+def set_seeds(seed: int) -> None:
+    """Those of Python and of NumPy, which every stage begins with."""
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)
 
 
 def _import_failure(name: str, error: ImportError, root: Path) -> GlueError:

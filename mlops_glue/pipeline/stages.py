@@ -16,7 +16,7 @@ from mlops_glue import layout
 from mlops_glue.config import Config, path_of
 from mlops_glue.modules import code_of
 
-FORMAT = 7  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
+FORMAT = 8  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
 
 
 Paths = Callable[[Config, Path], list[str]]  # from the config and the project folder, to which they are relative
@@ -46,9 +46,8 @@ class Stage:
 
 
 def import_paths(config: Config) -> list[str | None]:
-    """The code that the stages run by import path: the estimator, the transform where features are joined, metrics."""
-    transform = config.features.transform if config.features.use else None
-    return [config.train.estimator, transform, *config.evaluate.imports]
+    """The code that the stages run by import path: the estimator, and the transform where features are joined."""
+    return [config.train.estimator, config.features.transform if config.features.use else None]
 
 
 def feature_repo(config: Config) -> str | None:
@@ -117,14 +116,13 @@ STAGES = (
         "train",
         deps=lambda config, root: [layout.COLUMNS, layout.TRAIN, *code_of([config.train.estimator], None, root)],
         params=lambda config: ["split.fresh_after", "train"],
-        outs=lambda config, root: [layout.MODEL, *_retrained(config, layout.LEARNED)],
+        outs=lambda config, root: [layout.MODEL, layout.REFIT, *_retrained(config, layout.LEARNED)],
     ),
     Stage(
         "evaluate",
         deps=lambda config, root: [
             *(layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
             *_retrained(config, layout.FRESH, layout.LEARNED),
-            *code_of(config.evaluate.imports, None, root),
         ],
         params=lambda config: [
             *("project", "data.labels.source", f"data.sources.{config.data.labels.source}.entity", "evaluate"),

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import inspect
 import logging
+import time
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +17,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import older_rows
+from mlops_glue.pipeline import older_rows, refit
 from mlops_glue.pipeline.older_rows import Array, Estimator
 from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
@@ -39,14 +40,17 @@ ONE_HOT = 32  # a category of so many values gets a column for each of them
 
 
 def train(config: Config, root: Path) -> None:
-    """Fit on `train.parquet`; write `model.skops`."""
+    """Fit on `train.parquet`; write `model.skops`, and `refit.json`, which says whether a second fit differs."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     table = tables.read_parquet(root / layout.TRAIN)
     features, target = xy(table, schema)
     classes = schema.labels is not None
     model = build(config, schema, features)
+    in_doubt = refit.is_in_doubt(model)
     try:
+        started = time.perf_counter()
         model, caught = fitted(model, features, target, classes=classes)
+        fit_s = time.perf_counter() - started
         if config.split.fresh_after:
             kept = _with_older(config, root, table, (chosen(model), features, target), classes=classes)
             if not kept.all():
@@ -65,6 +69,20 @@ def train(config: Config, root: Path) -> None:
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
     skops.save(model, path)
+    differs = _fit_twice(config, schema, (features, target), fit_s) if in_doubt else None
+    if differs is not None:
+        log.warning("warning: %s", f"{kind_of(model)}: the {refit.described(differs)}")
+    files.write_json(root / layout.REFIT, {"difference": differs})
+
+
+def _fit_twice(config: Config, schema: Schema, learn: tuple[pd.DataFrame, Array], fit_s: float) -> float | None:
+    """By how much two fits of a sample differ, with as many threads as all rows have; None where none is seen."""
+
+    def fit(features: pd.DataFrame, target: Array) -> Estimator:
+        model = build(config, schema, features)
+        return fitted(model, features, target, classes=schema.labels is not None, like=learn[0])[0]
+
+    return refit.difference(fit, *learn, config.train.seed, fit_s)
 
 
 def _with_older(
@@ -85,9 +103,11 @@ def _with_older(
 
 
 def fitted(
-    model: Estimator, features: pd.DataFrame, target: Array, *, classes: bool
+    model: Estimator, features: pd.DataFrame, target: Array, *, classes: bool, like: pd.DataFrame | None = None
 ) -> tuple[Estimator, list[warnings.WarningMessage]]:
     """The fitted model, and what it warned of. Where it refuses the labels, it is fitted on class indices.
+
+    It has the threads that features `like` these get, by default its own.
 
     XGBoost takes only 0 … k-1. Whether an estimator does is not known in advance, so it is tried.
     """
@@ -97,7 +117,7 @@ def fitted(
     refused: Exception | None = None
     caught: list[warnings.WarningMessage] = []
     try:
-        caught = _fit(model, features, target)
+        caught = _fit(model, features, target, like)
         kept = not classes or np.array_equal(getattr(model, "classes_", known), known)  # CatBoost makes text of True
         # a search leaves out candidates that refuse the labels
         if kept and (are_indices or not any(w.category.__name__ == "FitFailedWarning" for w in caught)):
@@ -108,15 +128,17 @@ def fitted(
         refused = error
     try:
         by_index = _by_index(model)
-        return by_index, _fit(by_index, features, target)
+        return by_index, _fit(by_index, features, target, like)
     except Exception:
         if refused is not None:
             raise refused from None  # the labels are not what is wrong
         return model, caught
 
 
-def _fit(model: Estimator, features: pd.DataFrame, target: Array) -> list[warnings.WarningMessage]:
-    with warnings.catch_warnings(record=True) as caught, threads_for(features):
+def _fit(
+    model: Estimator, features: pd.DataFrame, target: Array, like: pd.DataFrame | None
+) -> list[warnings.WarningMessage]:
+    with warnings.catch_warnings(record=True) as caught, threads_for(features if like is None else like):
         warnings.simplefilter("default")
         _stop_late(model, target)
         model.fit(features, target)
