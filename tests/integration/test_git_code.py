@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -122,3 +123,39 @@ def test_what_cannot_be_restored_is_said(repository: Path, tmp_path: Path) -> No
     with pytest.raises(ToolError, match="is not in this repository"), git_code.restored(tmp_path / "elsewhere", code):
         pass
     assert "glue-code" not in git(repository, "worktree", "list")
+
+
+def test_what_another_repository_inside_has_is_left_out_by_name(repository: Path, tmp_path: Path) -> None:
+    """A submodule, and a clone that lies there: git refuses or drops their files."""
+    git(tmp_path, "clone", "-q", str(repository), "lib")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(tmp_path / "lib"), "sub/lib")
+    git(repository, "commit", "-qm", "two")
+    git(repository / "sub", "clone", "-q", str(tmp_path / "lib"), "clone")
+    inside = ["lib/sub/a.py", "clone/sub/b.py"]
+    code = git_code.snapshot(repository / "sub", ["a.py", *inside])
+    assert sorted(code.left_out) == sorted(inside) and code.changed == []
+    of_submodule = git_code.snapshot(repository / "sub/lib/sub", ["a.py"])  # the project itself may lie in one
+    with git_code.restored(repository / "sub/lib", of_submodule) as tree:
+        assert (tree / "sub/a.py").is_file()
+
+
+def test_a_big_file_that_the_commit_has_is_not_left_out(repository: Path) -> None:
+    big = repository / "sub/big.csv"
+    big.write_text("1\n" * git_code.MAX_FILE_BYTES)
+    assert list(git_code.snapshot(repository / "sub", ["big.csv"]).left_out) == ["big.csv"]
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "two")
+    assert not git_code.snapshot(repository / "sub", ["big.csv"]).left_out
+    big.write_text("2\n" * git_code.MAX_FILE_BYTES)
+    assert list(git_code.snapshot(repository / "sub", ["big.csv"]).left_out) == ["big.csv"]
+
+
+def test_what_a_killed_one_left_is_forgotten_and_nothing_of_others(repository: Path, tmp_path: Path) -> None:
+    for folder in (f"{git_code.PREFIX}killed/tree", f"{git_code.PREFIX}alive/tree", "theirs/tree"):
+        git(repository, "worktree", "add", "-q", "--detach", str(tmp_path / folder))
+    shutil.rmtree(tmp_path / f"{git_code.PREFIX}killed")
+    shutil.rmtree(tmp_path / "theirs")  # on a disk that is not mounted, maybe
+    with git_code.restored(repository, git_code.snapshot(repository, ["other.txt"])):
+        pass
+    listed = git(repository, "worktree", "list")
+    assert "code-killed" not in listed and "alive" in listed and "theirs" in listed

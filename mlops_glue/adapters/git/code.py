@@ -16,6 +16,7 @@ from mlops_glue.adapters.git.command import output, run
 from mlops_glue.errors import ToolError
 
 MAX_FILE_BYTES = 1 << 20  # a bigger file is named, with its hash, and not kept
+PREFIX, WORKTREE = "glue-code-", "tree"  # temporary folders, and the worktree in one
 SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
@@ -28,7 +29,8 @@ class Code:
         tree: hash of git's tree of the commit with the files that ran: what a restored worktree must have.
         patch: from the commit to the tree, as `git apply --binary` reads it; empty where the commit is what ran.
         changed: the files that differ from the commit, relative to the repository.
-        left_out: SHA-256 of files that are too big to be kept, or lie outside the repository, by path from the project.
+        left_out: SHA-256 of files that neither commit nor patch has, by path from the project: those that are too big,
+            or lie outside the repository, or in another one inside it (a submodule).
         prefix: the project's folder in the repository.
     """
 
@@ -56,9 +58,11 @@ def snapshot(root: Path, paths: Iterable[str]) -> Code:
     there, gone, left_out, top = list[str](), list[str](), dict[str, str](), _top(root)
     for path in sorted({*paths}):
         file = root / path
-        if file.resolve().is_relative_to(top) and not (file.is_file() and file.stat().st_size > MAX_FILE_BYTES):
+        if not _is_of(file.resolve(), top):
+            left_out |= {path: files.sha256(file)} if file.is_file() else {}
+        elif not (file.is_file() and file.stat().st_size > MAX_FILE_BYTES):
             (there if file.exists() else gone).append(path)
-        elif file.is_file():
+        elif not _is_committed(root, path):
             left_out[path] = files.sha256(file)
     with _private(root) as (env, commit):
         empty = _git(root, "hash-object", "-t", "tree", "--stdin", env=env, stdin=b"").decode().strip()
@@ -87,8 +91,8 @@ def restored(root: Path, code: Code) -> Iterator[Path]:
     """
     if not code.tree:
         raise ToolError("the code was not recorded: git was not installed then")
-    with tempfile.TemporaryDirectory(prefix="glue-code-") as scratch:
-        into = Path(scratch) / "tree"
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as scratch:
+        into = Path(scratch) / WORKTREE
         if code.commit is None:
             into.mkdir()
             _git(root, "init", "--quiet", str(into))
@@ -96,6 +100,7 @@ def restored(root: Path, code: Code) -> Iterator[Path]:
             if run(root, "cat-file", "-e", f"{code.commit}^{{commit}}").returncode:
                 problem = f"commit {code.commit} is not in this repository"
                 raise ToolError(problem, hint="git fetch --all --tags --unshallow")
+            _forget_killed(root)
             _git(root, "worktree", "add", "--quiet", "--detach", str(into), code.commit)
         try:
             if code.patch:
@@ -107,6 +112,14 @@ def restored(root: Path, code: Code) -> Iterator[Path]:
         finally:
             if code.commit is not None:
                 _git(root, "worktree", "remove", "--force", str(into))
+
+
+def _forget_killed(root: Path) -> None:
+    """Remove the worktrees of ours whose folder is gone, which a killed process has left; others stay as they are."""
+    listed = _git(root, "worktree", "list", "--porcelain").decode().splitlines()
+    for path in (Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")):
+        if path.name == WORKTREE and path.parent.name.startswith(PREFIX) and not path.exists():
+            run(root, "worktree", "remove", "--force", str(path))  # another process may be quicker
 
 
 def _git(folder: Path, *words: str, env: Mapping[str, str] | None = None, stdin: bytes | None = None) -> bytes:
@@ -128,10 +141,22 @@ def _top(root: Path) -> Path:
         return root.resolve()
 
 
+def _is_of(file: Path, top: Path) -> bool:
+    """Does git take a file for one of this repository? One inside is not: a submodule, or a clone that lies there."""
+    between = [folder for folder in file.parents if folder != top and folder.is_relative_to(top)]
+    return file.is_relative_to(top) and not any((folder / ".git").exists() for folder in between)
+
+
+def _is_committed(root: Path, path: str) -> bool:
+    """Does the commit have the file as it is?"""
+    committed = run(root, "rev-parse", "--verify", "--quiet", f"HEAD:./{path}")
+    return not committed.returncode and _word(root, "hash-object", "--", path) == committed.stdout.strip()
+
+
 @contextmanager
 def _private(root: Path) -> Iterator[tuple[dict[str, str], str | None]]:
     """An index and an object folder of our own, and the commit of HEAD."""
-    with tempfile.TemporaryDirectory(prefix="glue-code-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=PREFIX) as scratch:
         index, objects = f"{scratch}/index", Path(scratch, "objects")
         objects.mkdir()
         env = {"GIT_INDEX_FILE": index, "GIT_OBJECT_DIRECTORY": str(objects)}
