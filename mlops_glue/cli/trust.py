@@ -1,4 +1,4 @@
-"""Commands that answer where a model comes from: lineage, reproduce, card, sign, audit."""
+"""Commands that answer where a model comes from: lineage, reproduce, card, audit."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def lineage() -> None:
     help="Exit 1 where the rebuild is less alike; default predictions.",
 )
 @click.option("--exact-env", is_flag=True, help="Build the recorded Python and packages with uv first.")
+@click.option("--push", is_flag=True, help="Send its raw tables to DVC's remote, so that any clone can do the same.")
 @click.option("--output", metavar="FILE", type=FILE, help="Write the in-toto statement there.")
 @json_option
 @env_option
@@ -43,11 +44,13 @@ def lineage() -> None:
 def reproduce() -> None:
     """Make a version again, and compare the two.
 
-    From its recorded code and data; the project stays as it is.
+    From its recorded code and data; the project stays as it is. The level that is reached: bytes (the model's file is
+    equal), predictions (equal on the holdout), metrics, or nothing.
 
     \b
     glue reproduce 3
     glue reproduce 3 --level bytes --exact-env
+    glue reproduce 3 --push
     """
 
 
@@ -68,27 +71,13 @@ def card() -> None:
 
 
 @click.command()
-@click.argument("version", type=int, required=False)
-@env_option
-@calls("sign")
-def sign() -> None:
-    """Sign a version that has no signature, or add one.
-
-    Default the champion. By the key of registry.sign, which signs each new version anyhow; the audit record says so.
-
-    \b
-    glue sign 3
-    """
-
-
-@click.command()
 @json_option
 @env_option
 @calls("audit")
 def audit() -> None:
     """Show who moved which alias, and check the record.
 
-    Exit 1 where an entry, a decision or a signature was changed, or an alias moved outside glue.
+    Exit 1 where an entry was changed, or an alias moved outside glue.
 
     \b
     glue audit

@@ -11,6 +11,7 @@ from mlops_glue.delivery import statement
 from mlops_glue.delivery.fetch import chosen_version, read_only
 from mlops_glue.delivery.reproduce import LEVELS
 from mlops_glue.delivery.reproduce import reproduce as rebuild
+from mlops_glue.pipeline.refit import described
 
 
 def reproduce(
@@ -18,15 +19,19 @@ def reproduce(
     *,
     level: str = "predictions",
     exact_env: bool = False,
+    push: bool = False,
     output: str | None = None,
     as_json: bool = False,
     env: str | None = None,
 ) -> int:
-    """Rebuild a version, print the proof, write the statement; exit 1 where less than `level` was reached."""
+    """Rebuild a version, print the proof, write the statement; exit 1 where less than `level` was reached.
+
+    With `push` its raw tables, which have proved to be those that were recorded, are sent to DVC's remote.
+    """
     root = layout.find_root()
-    config = configs.load(root, env, needs=configs.A_MODEL)
+    config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     store, chosen = chosen_version(read_only(root, config), root, config, version)
-    proof, record = rebuild(config, root, store, chosen, console.stage, exact_env=exact_env)
+    proof, record = rebuild(config, root, store, chosen, console.stage, exactly=exact_env, push=push)
     made = statement.of_rebuild(config.model_name, chosen, record, proof)
     target = Path(output) if output is not None else root / layout.STATEMENTS / f"v{chosen}.intoto.json"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +44,8 @@ def reproduce(
         console.result(f"{check.name:<12} {'equal' if check.equal else 'differs':<8} {check.detail}", bad="differs")
     for line in proof.unlike:
         console.result(f"environment  {line}")
+    if record.refit is not None:
+        console.result(f"v{chosen}'s {described(record.refit)}")
     console.result(f"{config.model_name} v{chosen} is reproduced: {proof.level}", good="bytes")
     console.progress(f"statement    {target}")
     return 0 if reached else 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
-from mlops_glue import bootstrap, layout, measures, metrics, paired, tables
+from mlops_glue import bootstrap, layout, metrics, paired, tables
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.rows import version_rows
 from mlops_glue.delivery.trial import brought
@@ -70,8 +70,8 @@ def compare(candidate: Candidate, champion: int) -> Comparison:
     name = config.promote.metric or metrics.default(schema.task)
     completed = with_features(config, root, other, raw, "holdout", as_defined_now=True)
     mine, theirs = _predicted(bundle, raw, truth), _predicted(other, completed, truth)
-    metric = measures.find(config, schema, root, name, f"{layout.CONFIG} promote.metric")
-    gain = paired.difference(metric, mine, theirs, config.train.seed, config.promote.confidence)
+    gain = paired.difference(schema.task, name, mine, theirs, config.train.seed, config.promote.confidence)
+    metric = metrics.METRICS[schema.task][name]
     score, other_score = (metrics.compute(metric, *outcome) for outcome in (mine, theirs))
     slack = config.promote.slack * _skill(candidate, name, other_score, higher=metric.higher_is_better)
     return {

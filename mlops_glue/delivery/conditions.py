@@ -16,7 +16,6 @@ from mlops_glue.delivery import history
 from mlops_glue.delivery.compare import Comparison, TooFew, compare
 from mlops_glue.delivery.describe import missed
 from mlops_glue.errors import GlueError
-from mlops_glue.pipeline.evaluation import higher_is_better
 from mlops_glue.pipeline.fingerprint import hashes
 from mlops_glue.records import FeatureList
 
@@ -141,7 +140,7 @@ def worse_than_trivial(task: str, scores: Mapping[str, Score]) -> list[str]:
     value, trivial = score["value"], score["trivial"]
     if value is None or trivial is None:
         return [f"{name} is not defined on this holdout, so it cannot be held against the trivial predictor's"]
-    higher = higher_is_better(task, name, score)
+    higher = metrics.METRICS[task][name].higher_is_better
     if metrics.is_at_least(value, trivial, higher_is_better=higher):
         return []
     off = "promote: {worse_than_trivial: accept} takes it"

@@ -57,7 +57,7 @@ class Lineage:
     format: int = FORMAT
 
 
-def lineage(root: Path, store: Store, model: str, version: int, into: Path | None = None) -> Lineage:
+def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
     """Collect what the registry, git and the audit record know of a version.
 
     Args:
@@ -65,7 +65,6 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
         store: the registry.
         model: the registered model.
         version: its number.
-        into: a folder of the caller's, which gets the bundle as `bundle`.
 
     Raises:
         GlueError: the registry does not have it, or does not answer.
@@ -73,7 +72,7 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
     entry = store.description(model, version)
     tags = entry["tags"]
     with tempfile.TemporaryDirectory() as scratch:
-        folder = into or Path(scratch)
+        folder = Path(scratch)
         made = _provenance(store, model, version, folder)
         lock = _text(store, model, version, "dvc.lock", folder)
         bundle = store.download_bundle(model, version, folder)

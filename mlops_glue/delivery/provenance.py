@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import __version__, files, tables
+from mlops_glue import __version__, files, layout, tables
 from mlops_glue.adapters import git
 from mlops_glue.adapters.git import code as git_code
 from mlops_glue.config import Config, Source, path_of
@@ -27,8 +27,9 @@ FOLDER = "provenance"  # of the run's artifacts
 FILE, PATCH = "provenance.json", "code.patch"
 TREE, MAKER = "glue.tree", "glue.made_by"  # tags of the version
 FORMAT = 1
-# beside what the stages read: what says how the project is run and what it is run with
-SETTINGS = ("dvc.lock", ".dvc/config", ".dvcignore", "requirements.in", "pyproject.toml")
+# beside what the stages read: what says how the project is run and what it is run with. Not DVC's own settings: a
+# rebuild asks the remote that there is now, and a key may stand in them
+SETTINGS = ("dvc.lock", ".dvcignore", "requirements.in", "pyproject.toml")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_CORETYPE", "PYTHONHASHSEED")
 
 
@@ -73,6 +74,7 @@ class Provenance:
         seed: of the pipeline.
         data: the raw tables.
         remote: of DVC, without credentials.
+        refit: the largest difference of a prediction between two fits of the same rows; None where none was seen.
     """
 
     format: int
@@ -84,6 +86,7 @@ class Provenance:
     seed: int
     data: list[Data]
     remote: str | None
+    refit: float | None = None
 
 
 def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> tuple[Provenance, bytes]:
@@ -121,6 +124,7 @@ def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> t
             for name, source in config.data.sources.items()
         ],
         remote=remote,
+        refit=files.read_json(root / layout.REFIT)["difference"],
     ), code.patch
 
 

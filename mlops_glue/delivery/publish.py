@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import __version__, files, layout, tables
-from mlops_glue.adapters import skops
+from mlops_glue.adapters import dvc, skops
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, ModelFiles, RunContent, Store
 from mlops_glue.config import Config, path_of, remote_url, resolve
 from mlops_glue.delivery import audit, provenance, trial
@@ -54,7 +54,7 @@ def publish(
     of_data = {table.name: table.md5 for table in used if table.use == "training"}
     tags = _tags(config, root, report, revision, md5) | {KNOWN: str(len(rows.ids))}
     trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
-    record, patch = provenance.collect(config, root, dirty=revision[1], remote=_remote(config))
+    record, patch = provenance.collect(config, root, dirty=revision[1], remote=_remote(config, root))
     tags |= {provenance.TREE: record.code["tree"], provenance.MAKER: audit.identity(record.actor)}
     with tempfile.TemporaryDirectory() as folder:
         rows.write(Path(folder) / FILE)
@@ -86,7 +86,7 @@ def publish(
                 loader=copy_package("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
                 requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
             ),
-            describe=lambda name: described(name, report, of_data, _commit(*revision), config.card.model_dump()),
+            describe=lambda name: described(name, report, of_data, _commit(*revision)),
         )
     if config.registry.sign is not None:
         store.record_signature(name, made)
@@ -165,12 +165,14 @@ def _signed(config: Config, root: Path, record: provenance.Provenance, folder: P
     return {signature.FOLDER: [signature.write(config.model_name, record, root / layout.BUNDLE, key, folder)]}
 
 
-def _remote(config: Config) -> str | None:
+def _remote(config: Config, root: Path) -> str | None:
     """Where DVC's remote is, without credentials; None where none is configured, or its variable is not set here."""
     with contextlib.suppress(ConfigError):
         url = remote_url(config)
-        return redacted(url, url) if url else None
-    return None
+        if url is not None:
+            return redacted(url, url)  # it came from a variable, maybe
+    found = dvc.default_remote(root)
+    return redacted(found) if found is not None else None
 
 
 def _commit(commit: str | None, dirty: bool) -> str:

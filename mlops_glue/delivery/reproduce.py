@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,17 +19,19 @@ from mlops_glue import files, layout, tables
 from mlops_glue.adapters import dvc
 from mlops_glue.adapters.git import code as git_code
 from mlops_glue.adapters.mlflow import Store
-from mlops_glue.delivery import provenance
+from mlops_glue.delivery import exact_env, provenance
 from mlops_glue.delivery.provenance import Provenance
-from mlops_glue.errors import CheckFailed, DataError, GlueError, ToolError
-from mlops_glue.modules import COMPUTES
+from mlops_glue.errors import CheckFailed, ConfigError, DataError, GlueError, ToolError
+from mlops_glue.pipeline import evaluation as evaluations
+from mlops_glue.pipeline import execute, stages
+from mlops_glue.pipeline.refit import TOLERANCE
 from mlops_glue.pipeline.session import OnStage
 from mlops_glue.scoring import Bundle
+from mlops_glue.secrets import redacted
 
 log = logging.getLogger(__name__)
 
 LEVELS = ("nothing", "metrics", "predictions", "bytes")  # each holds all before it
-TOLERANCE = 1e-6  # of a probability, or of a value's share: float32 has no more
 METRIC_TOLERANCE = 1e-9
 
 
@@ -51,17 +52,26 @@ class Proof:
         level: the highest that was reached: bytes, predictions, metrics or nothing.
         checks: what was compared.
         unlike: how this environment differs from the recorded one.
+        expected: the best level that can be expected: less than bytes where the estimator is not deterministic.
         rebuilt: SHA-256 of each file of the rebuilt bundle.
     """
 
     level: str
     checks: list[Check]
     unlike: list[str] = field(default_factory=list)
+    expected: str = LEVELS[-1]
     rebuilt: dict[str, str] = field(default_factory=dict)
 
 
 def reproduce(
-    config: configs.Config, root: Path, store: Store, version: int, on_stage: OnStage, *, exact_env: bool = False
+    config: configs.Config,
+    root: Path,
+    store: Store,
+    version: int,
+    on_stage: OnStage,
+    *,
+    exactly: bool = False,
+    push: bool = False,
 ) -> tuple[Proof, Provenance]:
     """Make a version again in a temporary folder, and compare.
 
@@ -73,7 +83,8 @@ def reproduce(
         store: the registry.
         version: its number.
         on_stage: is called as each stage begins and ends.
-        exact_env: build the recorded environment, instead of using this one.
+        exactly: build the recorded environment, instead of using this one.
+        push: send the raw tables, which are what was recorded, to DVC's remote; nothing else is written outside.
 
     Raises:
         DataError: what the version was made of is not to be had, or is not what was recorded.
@@ -87,17 +98,45 @@ def reproduce(
         evaluation = store.download_artifact(name, version, "evaluation", folder / "registered")
         with git_code.restored(root, code) as tree:
             project = tree / code.prefix
-            _bring(root, project, record, configs.remote_url(config), folder / "cache")
-            environment = _exact(record, folder / "env") if exact_env else None
-            unlike = [] if exact_env else differences(record.environment, provenance.environment(config, root))
+            _bring(config, root, project, record, folder / "cache", version, push=push)
+            environment = exact_env.build(record.environment, folder / "env") if exactly else None
+            here = provenance.environment(config, root)
+            unlike = [] if exactly else exact_env.differences(record.environment, here)
             before = dvc.locked(project)
-            with _variables(record, environment):
-                dvc.reproduce(project, {}, on_stage, force=True)
-            checks = [*_hashes(before, dvc.locked(project)), *_models(bundle, project), _metrics(evaluation, project)]
+            if environment is None:
+                refuse_other_format(before, version, record.environment["glue"])
+            if environment is None and here["variables"] == record.environment["variables"]:
+                here_run = execute.in_process(configs.load(project), project) if dvc.in_process_supported() else {}
+                dvc.reproduce(project, here_run, on_stage, force=True)
+            else:
+                with _variables(record, environment):
+                    dvc.reproduce(project, {}, on_stage, force=True)
+            checks = [
+                *_hashes(before, dvc.locked(project)),
+                *_models(bundle, project),
+                _metrics(evaluation, project, record.refit),
+            ]
             rebuilt = files.sha256s(project / layout.BUNDLE)
     reached = {check.name: check.equal for check in checks}
     level = next((level for level in reversed(LEVELS) if reached.get(level)), LEVELS[0])
-    return Proof(level, checks, unlike, rebuilt), record
+    return Proof(level, checks, unlike, expected(record.refit), rebuilt), record
+
+
+def refuse_other_format(lock: dict[str, Any], version: int, glue: str) -> None:
+    """What the stages make is of another form in another glue, so nothing could be equal.
+
+    Raises:
+        ToolError: they are not those of this glue.
+    """
+    theirs = [entry["cmd"] for name, entry in lock.items() if name in stages.NAMES]
+    if other := [command for command in theirs if command not in {stage.command for stage in stages.STAGES}]:
+        problem = f"v{version} was made by {other[0]!r} of glue {glue}, and this glue has {stages.FORMAT}"
+        raise ToolError(problem, hint=f"glue reproduce {version} --exact-env, which brings that glue")
+
+
+def expected(differs: float | None) -> str:
+    """The best level that can be expected where two fits of the same rows differ by so much in a prediction."""
+    return "bytes" if differs is None else "predictions" if differs <= TOLERANCE else "metrics"
 
 
 def recorded(store: Store, name: str, version: int, into: Path) -> tuple[Provenance, git_code.Code]:
@@ -118,21 +157,29 @@ def recorded(store: Store, name: str, version: int, into: Path) -> tuple[Provena
     return record, git_code.Code(patch=patch, **code)
 
 
-def _bring(root: Path, project: Path, record: Provenance, remote: str | None, cache: Path) -> None:
-    """The raw tables and the code that was too big for the record; each file is hashed, as DVC does not."""
+def _bring(
+    config: configs.Config, root: Path, project: Path, record: Provenance, cache: Path, version: int, *, push: bool
+) -> None:
+    """The raw tables and the code that was left out of the record; each file is hashed, as DVC does not."""
     for path, sha256 in record.code["left_out"].items():
         if (project / path).is_file() and files.sha256(project / path) == sha256:
             continue  # the commit has it
         found = files.sha256(root / path) if (root / path).is_file() else "none"
         if found != sha256:
-            raise DataError(f"{path} was too big for the record, and is not here as it was (SHA-256 {sha256})")
+            problem = f"{path} was left out of the record, and is not here as it was (SHA-256 {sha256})"
+            raise DataError(problem, hint=f"bring back {path} as it was then: only big files, and others' are left out")
         (project / path).parent.mkdir(parents=True, exist_ok=True)
         (project / path).write_bytes((root / path).read_bytes())
+    remote, unset = None, None
+    try:
+        remote = configs.remote_url(config)
+    except ConfigError as error:  # DVC's cache may do
+        unset = error.message
     wanted = {table.path: table.md5 for table in record.data if not (project / table.path).is_file()}
     missing = dvc.restore(root, project, wanted, remote, cache)
     if missing:
         listed = "; ".join(f"{path} (md5 {wanted[path]}): {why}" for path, why in missing.items())
-        raise DataError(f"the data is not to be had: {listed}", hint="dvc gc --all-commits keeps what versions need")
+        raise DataError(f"the data is not to be had: {listed}", hint=unset or _where_else(record, version))
     for table in record.data:
         found = files.sha256(project / table.path)
         if found != table.sha256:
@@ -140,50 +187,14 @@ def _bring(root: Path, project: Path, record: Provenance, remote: str | None, ca
                 f"{table.path} is not what was recorded: its SHA-256 is {found}, and {table.sha256} was trained on",
                 hint="the file in DVC's cache is damaged: remove it, and dvc pull",
             )
+    if push:
+        log.info("%s: sent to %s", ", ".join(wanted) or "nothing", redacted(dvc.send(root, wanted, remote)))
 
 
-def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """How an environment differs from the recorded one, in what results depend on."""
-    out = [f"{key} {then[key]}, here {now[key]}" for key in ("python", "glue", "machine") if then[key] != now[key]]
-    for package in COMPUTES:
-        versions = then["packages"].get(package), now["packages"].get(package)
-        if versions[0] != versions[1]:
-            out.append(f"{package} {versions[0] or 'absent'}, here {versions[1] or 'absent'}")
-    kernels = [
-        {library["internal_api"]: library["architecture"] for library in found["libraries"] if library["architecture"]}
-        for found in (then, now)
-    ]
-    out += [
-        f"{api} kernel {kernel}, here {kernels[1][api]}"
-        for api, kernel in kernels[0].items()
-        if api in kernels[1] and kernels[1][api] != kernel
-    ]
-    return out
-
-
-def _exact(record: Provenance, folder: Path) -> Path:
-    """The recorded environment, built with uv; the folder of its commands."""
-    import mlops_glue
-
-    packages = {name: version for name, version in record.environment["packages"].items() if name != "mlops-glue"}
-    pins = folder.with_suffix(".txt")
-    pins.write_text("".join(f"{name}=={version}\n" for name, version in packages.items()), encoding="utf-8")
-    source = Path(mlops_glue.__file__).parents[1]
-    glue = str(source) if (source / "pyproject.toml").is_file() else f"mlops-glue=={record.environment['glue']}"
-    log.info("building the recorded environment: Python %s, %d packages", record.environment["python"], len(packages))
-    python = str(folder / "bin" / "python")
-    for words in (
-        ["venv", "--quiet", "--python", record.environment["python"], str(folder)],
-        ["pip", "install", "--quiet", "--python", python, "--no-deps", "-r", str(pins)],
-        ["pip", "install", "--quiet", "--python", python, "--no-deps", glue],
-    ):
-        try:
-            done = subprocess.run(["uv", *words], capture_output=True, text=True, check=False)
-        except FileNotFoundError as error:
-            raise ToolError("--exact-env needs uv", hint="pip install uv") from error
-        if done.returncode:
-            raise ToolError(f"the recorded environment cannot be built: {done.stderr.strip()[-500:]}")
-    return folder / "bin"
+def _where_else(record: Provenance, version: int) -> str:
+    """Where a table may still be that is in neither the cache here nor the remote."""
+    made = f"in the clone of {record.actor.get('host', 'the machine')} that made it: glue reproduce {version} --push"
+    return f"{made}; where dvc gc has removed it there too, dvc add a copy of the file"
 
 
 @contextlib.contextmanager
@@ -245,10 +256,21 @@ def _difference(then: Bundle, now: Bundle, project: Path) -> float:
     return float((abs(value - other) / np.maximum(1.0, abs(value))).max())
 
 
-def _metrics(evaluation: Path, project: Path) -> Check:
+def _metrics(evaluation: Path, project: Path, differs: float | None) -> Check:
+    """The metrics are equal; of an estimator that is not deterministic, they lie within the recorded intervals."""
+    if expected(differs) == "metrics":
+        made, again = (evaluations.read(folder)["metrics"] for folder in (evaluation, project / layout.EVALUATION))
+        outside = [name for name, score in made.items() if not _within(again[name]["value"], score)]
+        said = f"{', '.join(outside)} outside" if outside else f"{len(made)} metrics within"
+        return Check("metrics", not outside, f"{said} their 95 % intervals: the estimator is not deterministic")
     then, now = (files.read_json(path) for path in (evaluation / "metrics.json", project / layout.METRICS))
     unlike = [name for name in then if name not in now or not _close(then[name], now[name])]
     return Check("metrics", not unlike, f"{', '.join(unlike)} differ" if unlike else f"{len(then)} metrics equal")
+
+
+def _within(value: float | None, score: evaluations.Score) -> bool:
+    known = (value, score["low"], score["high"])
+    return value == score["value"] if None in known else bool(score["low"] <= value <= score["high"])  # type: ignore[operator]
 
 
 def _close(value: Any, other: Any) -> bool:

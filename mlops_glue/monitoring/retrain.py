@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import layout, tables
+from mlops_glue.adapters import dvc
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.delivery.history import refusal
@@ -23,6 +24,8 @@ from mlops_glue.delivery.run import Options, RunResult
 from mlops_glue.errors import CheckFailed, DataError, GlueError
 from mlops_glue.monitoring import retrain_limits as limits
 from mlops_glue.monitoring import retrain_rows
+from mlops_glue.pipeline.fingerprint import hashes
+from mlops_glue.secrets import redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,6 +129,8 @@ def _retrain(
             log.info("retraining: %s labelled rows are added to %s", f"{fresh.num_rows:,}", config.source.path)
         bounds = fresh_after(config.split.fresh_after, after)
         result = _run(config, root, train, {"split.fresh_after": json.dumps(bounds)})
+        if result["version"] is not None:
+            _send(config, root, result["version"])
         if result["outcome"] == "promoted":
             changes.pop_all()  # they stay
     if result["outcome"] == "promoted":
@@ -137,6 +142,18 @@ def _retrain(
     if result["outcome"] == "refused":
         limits.save(store, config.model_name, state, refused=state.refused + 1)
     return result
+
+
+def _send(config: configs.Config, root: Path, version: int) -> None:
+    """The candidate's tables go to DVC's remote, where there is one: of one that is refused nothing else keeps them."""
+    kept = {source.path for source in config.data.sources.values() if (root / f"{source.path}.dvc").is_file()}
+    try:
+        remote = configs.remote_url(config)
+        if kept and (remote is not None or dvc.has_remote(root)):
+            dvc.send(root, {path: md5 for path, md5 in hashes(root).items() if path in kept}, remote)
+    except GlueError as error:
+        alone = f"{', '.join(sorted(kept))} of v{version}: in DVC's cache of this machine alone"
+        log.warning("warning: %s: %s; glue reproduce %d --push sends it", alone, redacted(error.message), version)
 
 
 def fresh_after(former: list[int | str], now: int | str) -> list[int | str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlops_glue.delivery import audit
 from mlops_glue.delivery.lineage import Lineage
+from mlops_glue.pipeline.refit import described
 
 SHOWN = 12  # characters of a hash
 
@@ -59,6 +60,8 @@ def _of_making(made: dict[str, Any], found: Lineage) -> Iterator[str]:
     yield _line("committed", found.committed or "no commit has its dvc.lock yet")
     lock = f", {environment['lock']['path']}" if environment["lock"] else ""
     yield _line("made with", f"Python {environment['python']}, glue {environment['glue']}{lock}, seed {made['seed']}")
+    if made["refit"] is not None:
+        yield _line("repeatable", f"no: the {described(made['refit'])}")
     actor = ", ".join(made["actor"].values())
     yield _line("made by", f"{actor}: {made['command']} at {made['time']}")
 

@@ -184,13 +184,10 @@ def render(project: Project, root: Path, target: Path) -> str:
         "percent": _percent,
         "seconds": _seconds,
     }
-    champion = project.registry.champion
-    card = layout.CARD.format(champion.version) if champion is not None else None
     values = {
         **vars(project),
         "plots": _plots(root, project),
-        "links": _links(root, target, card),
-        "card": card,
+        "links": _links(root, target),
         "most": MOST_ROWS,
     }
     text = files.render(layout.templates() / "report" / "index.html", values, filters=filters)
@@ -210,12 +207,12 @@ def _plots(root: Path, project: Project) -> list[dict[str, Any]]:
     return found
 
 
-def _links(root: Path, target: Path, card: str | None) -> dict[str, str]:
+def _links(root: Path, target: Path) -> dict[str, str]:
     """From the page to what exists, by path in the project; nothing from a page that lies outside."""
     folder = target.resolve().parent
     if not folder.is_relative_to(root):
         return {}
-    wanted = [f"{layout.EVALUATION}/report.html", layout.PAGE, card or ""]
+    wanted = [f"{layout.EVALUATION}/report.html", layout.PAGE]
     wanted += [p.relative_to(root).as_posix() for p in (root / layout.VALIDATION).rglob("report.html")]
     existing = [path for path in wanted if (root / path).is_file()]
     return {path: quote(Path(os.path.relpath(root / path, folder)).as_posix()) for path in existing}

@@ -2,7 +2,7 @@
 
 from mlops_glue.adapters.dvc.changes import differences
 from mlops_glue.adapters.dvc.lock import REGENERATE_LOCK, REGENERATE_STAGES, locked
-from mlops_glue.adapters.dvc.remote import get, has_remote, name_remote, pull, push
+from mlops_glue.adapters.dvc.remote import default_remote, get, has_remote, name_remote, pull, push, send
 from mlops_glue.adapters.dvc.reproduce import in_process_supported, reproduce
 from mlops_glue.adapters.dvc.restore import restore
 from mlops_glue.adapters.dvc.status import changed_data, pending, status
@@ -13,6 +13,7 @@ __all__ = [
     "REGENERATE_STAGES",
     "add",
     "changed_data",
+    "default_remote",
     "differences",
     "get",
     "has_remote",
@@ -27,5 +28,6 @@ __all__ = [
     "push",
     "reproduce",
     "restore",
+    "send",
     "status",
 ]

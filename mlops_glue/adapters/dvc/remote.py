@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
 def has_remote(root: Path) -> bool:
     """Does DVC's own config name a default remote?"""
+    return default_remote(root) is not None
+
+
+def default_remote(root: Path) -> str | None:
+    """The folder or URL of the default remote in DVC's own config; None where it names none."""
     if not (root / ".dvc").is_dir():
-        return False
+        return None
     with open_repo(root) as repo:
-        return bool(repo.config["core"].get("remote"))
+        name = repo.config["core"].get("remote")
+        return str(repo.config["remote"].get(name, {}).get("url", name)) if name else None
 
 
 def name_remote(root: Path, url: str, *, here_alone: bool) -> None:
@@ -100,6 +106,31 @@ def push(root: Path, remote: str | None) -> str:
         with contextlib.suppress(RunCacheNotSupported):  # `dvc push --run-cache` would count it as sent each time
             repo.stage_cache.push(None)
         return f"pushed {_files(repo.push())} to {where}"
+
+
+def send(root: Path, kept: dict[str, str], remote: str | None) -> str:
+    """Send files that are in DVC's cache to its remote, also where no commit and no file of the project names them.
+
+    Args:
+        root: the project.
+        kept: MD5 by path, relative to it.
+        remote: where to, if not where DVC's own config says.
+
+    Returns:
+        The folder or URL of the remote.
+
+    Raises:
+        ToolError: there is no remote, it does not answer, or the cache lacks a file that the remote lacks too.
+    """
+    with open_repo(root, remote) as repo, remote_errors():
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        where = _check_remote(repo)
+        repo.cloud.push([HashInfo("md5", md5) for md5 in kept.values()])
+        there = repo.cloud.get_remote_odb()
+        if lost := [path for path, md5 in kept.items() if not there.exists(md5)]:
+            raise ToolError(f"{', '.join(lost)}: neither in DVC's cache nor in its remote {where}")
+        return where
 
 
 def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mlops_glue.adapters.dvc.remote import remote_errors
+from mlops_glue.adapters.dvc.remote import has_remote, remote_errors
 from mlops_glue.adapters.dvc.repository import open_repo
 from mlops_glue.errors import GlueError
 
 
 def restore(root: Path, into: Path, wanted: dict[str, str], remote: str | None, scratch: Path) -> dict[str, str]:
     """Bring files that DVC keeps.
+
+    Cache and remote are those that the project has now: a former `.dvc/config` may not know them.
 
     Args:
         root: the user's project.
@@ -23,26 +25,36 @@ def restore(root: Path, into: Path, wanted: dict[str, str], remote: str | None, 
     Returns:
         By path: why it cannot be had. Everything else is in `into`; whether it is what was recorded is not checked.
     """
-    with open_repo(root) as repo:
-        places = {path: Path(repo.cache.local.oid_to_path(md5)) for path, md5 in wanted.items()}
-    ours, theirs = root / ".dvc" / "config.local", into / ".dvc" / "config.local"
-    theirs.parent.mkdir(exist_ok=True)
-    settings = ours.read_text(encoding="utf-8") if ours.is_file() else ""
-    theirs.write_text(f"{settings}\n[cache]\n    dir = {scratch}\n", encoding="utf-8")
-    missing: dict[str, str] = {}
-    for path, md5 in wanted.items():
-        place = places[path]
-        if not place.is_file():
-            place = scratch / "files" / "md5" / md5[:2] / md5[2:]
-            try:
-                with open_repo(into, remote) as repo, remote_errors():
-                    repo.fetch(targets=[path])
-            except GlueError as error:
-                missing[path] = error.message
-                continue
-        if not place.is_file():
-            missing[path] = "neither DVC's cache nor its remote has it"
-            continue
+    local = into / ".dvc" / "config.local"
+    local.parent.mkdir(exist_ok=True)
+    local.write_text(f"[cache]\n    dir = {scratch}\n", encoding="utf-8")
+    for path in wanted:
         (into / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(place, into / path)
+    missing = {}
+    with open_repo(root) as repo:
+        for path, md5 in wanted.items():
+            place = Path(repo.cache.local.oid_to_path(md5))
+            if place.is_file():
+                shutil.copyfile(place, into / path)
+            else:
+                missing[path] = md5
+    return _fetch(root, into, missing, remote) if missing else {}
+
+
+def _fetch(root: Path, into: Path, wanted: dict[str, str], remote: str | None) -> dict[str, str]:
+    """The same, from the remote alone."""
+    if remote is None and not has_remote(root):
+        return dict.fromkeys(wanted, "DVC's cache lacks it, and DVC has no remote")
+    missing = {}
+    try:
+        with open_repo(root, remote) as repo, remote_errors():
+            there = repo.cloud.get_remote_odb()
+            for path, md5 in wanted.items():
+                try:
+                    there.fs.get_file(there.oid_to_path(md5), str(into / path))
+                except FileNotFoundError:
+                    missing[path] = "neither DVC's cache nor its remote has it"
+    except (GlueError, OSError) as error:
+        why = f"DVC's cache lacks it, and the remote does not answer: {getattr(error, 'message', error)}"
+        return dict.fromkeys(wanted, why)
     return missing

@@ -1,0 +1,83 @@
+"""The environment that a version was made in: how this one differs from it, and the same built again with uv."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import __version__
+from mlops_glue.errors import ToolError
+from mlops_glue.modules import COMPUTES
+
+log = logging.getLogger(__name__)
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """How an environment differs from the recorded one, in what results depend on."""
+    out = [f"{key} {then[key]}, here {now[key]}" for key in ("python", "glue", "machine") if then[key] != now[key]]
+    for package in COMPUTES:
+        versions = then["packages"].get(package), now["packages"].get(package)
+        if versions[0] != versions[1]:
+            out.append(f"{package} {versions[0] or 'absent'}, here {versions[1] or 'absent'}")
+    kernels = [
+        {library["internal_api"]: library["architecture"] for library in found["libraries"] if library["architecture"]}
+        for found in (then, now)
+    ]
+    out += [
+        f"{api} kernel {kernel}, here {kernels[1][api]}"
+        for api, kernel in kernels[0].items()
+        if api in kernels[1] and kernels[1][api] != kernel
+    ]
+    return out
+
+
+def pins(environment: dict[str, Any]) -> list[str]:
+    """The recorded packages, without glue itself, as pip takes them."""
+    return [f"{name}=={version}" for name, version in environment["packages"].items() if name != "mlops-glue"]
+
+
+def build(environment: dict[str, Any], folder: Path) -> Path:
+    """Build the recorded environment with uv; glue is the recorded release, or this checkout where it is that release.
+
+    Args:
+        environment: as `provenance.environment` has recorded it.
+        folder: is made.
+
+    Returns:
+        The folder of its commands.
+
+    Raises:
+        ToolError: uv is not installed, or Python or a package cannot be had.
+    """
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}") or shutil.which("uv")
+    if uv is None:
+        raise ToolError("--exact-env needs uv", hint="pip install uv")
+    wanted = folder.with_suffix(".txt")
+    wanted.write_text("".join(f"{pin}\n" for pin in pins(environment)), encoding="utf-8")
+    source, release = Path(__file__).parents[2], environment["glue"]
+    is_this = release == __version__ and (source / "pyproject.toml").is_file()
+    glue = str(source) if is_this else f"mlops-glue=={release}"
+    version, python = environment["python"], str(folder / "bin" / "python")
+    log.info("building the recorded environment: Python %s, %d packages", version, len(pins(environment)))
+    install = ["pip", "install", "--quiet", "--python", python, "--no-deps"]
+    near = "or without --exact-env, to see what this environment makes of it"
+    _run(
+        [uv, "venv", "--quiet", "--python", version, str(folder)],
+        f"Python {version}",
+        f"uv python install {version}, {near}",
+    )
+    _run([uv, *install, "-r", str(wanted)], "its packages", f"look whether uv's index has it, {near}")
+    _run([uv, *install, glue], "glue", f"look whether uv's index has it, {near}")
+    return folder / "bin"
+
+
+def _run(words: list[str], what: str, hint: str) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        why = " ".join(line.strip(" │├╰─▶×╭·") for line in done.stderr.split("hint:")[0].splitlines())
+        why = " ".join(why.removeprefix("error:").split())[:400]
+        raise ToolError(f"the recorded environment cannot be built: {what}: {why}", hint=hint)
