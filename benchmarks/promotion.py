@@ -1,7 +1,8 @@
 """How often the promotion rules are right, by simulation: scores of models whose true ROC AUC is known.
 
 Parts: `once` (one candidate against the champion, by rows, prevalence and true gain), `many` (50 replacements in a row,
-each on a fresh holdout), `methods` (the standard errors against the spread of many draws, for each metric).
+each on a fresh holdout), `methods` (the standard errors against the spread of many draws, for each metric), `slices`
+(how often a slice refuses a candidate: one that is equal, and one that is worse in one slice alone).
 
 The models' scores are normal in each class and correlate at 0.9, as those of two seeds of one estimator do.
 """
@@ -115,9 +116,32 @@ def methods(trials: int) -> None:
         print(f"{name:>17} {found[0].method:<10} stated {stated:.5f}, seen {spread:.5f}: {stated / spread:.2f} x")
 
 
+def slices(trials: int) -> None:
+    """The share of candidates that a slice refuses, in all and by the true gain in one of them."""
+    print(f"\nslices without slack, {trials} trials each: share refused, in %")
+    for metric, rows, count, prevalence, gain in (
+        *itertools.product(("roc_auc", "log_loss", "accuracy"), (50, 250), (20,), (0.3, 0.05), (0.0,)),
+        *itertools.product(("roc_auc",), (250, 1000), (5, 20), (0.3,), (-0.02, -0.05, -0.1)),
+    ):
+        rng, refused = np.random.default_rng(1), 0
+        values = {"slice": np.repeat([f"{at:02}" for at in range(count)], rows)}
+        for _ in range(trials):
+            pairs = [outcomes(rng, [AUC + gain * (at == 0), AUC], rows, prevalence) for at in range(count)]
+            mine, theirs = (
+                tuple(np.concatenate([pair[which][part] for pair in pairs]) for part in range(3)) for which in (0, 1)
+            )
+            found = paired.by_slice("binary", metric, values, mine, theirs, seed=0)
+            refused += any(one["high"] < 0 for one in found)
+        share, note = 100 * refused / trials, ""
+        if not gain:
+            note = f"  wanted <= 10: {'met' if share <= 10 else 'MISSED'}"
+        what = f"{count} of {rows} rows, {prevalence:.0%} positive"
+        print(f"{metric:>9} {what:<30} {gain:>+6.2f} in one {share:>4.0f}{note}")
+
+
 def main() -> None:
     """Run the parts that are named, or all."""
-    parts = {"once": once, "many": many, "methods": methods}
+    parts = {"once": once, "many": many, "methods": methods, "slices": slices}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
     parser.add_argument("--trials", type=int, default=200)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from mlops_glue.errors import UsageError
@@ -59,6 +60,7 @@ LATEST = "monitoring/latest.json"
 PAGE = "monitoring/report.html"
 HISTORY = "monitoring/history.jsonl"  # a line for each run
 GAUGES = "monitoring/metrics.prom"
+LOGGED = re.compile(r"date=(\d{4}-\d\d-\d\d)/[^/]*?v(\d+)-[^/]*\.parquet$")  # in the prediction log: day, version
 MONITOR_LOCK = ".glue/monitor.lock"
 
 TRACKING_DB = "mlflow.db"  # MLflow's own default, so that a bare `mlflow ui` opens it

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -16,6 +16,10 @@ Outcome = tuple[Array, Array, Any]  # truth, label and probability, as `metrics`
 SAMPLES = 1000
 MAX_ROWS = 5000
 POWER_Z = 0.8416  # quantile of the normal distribution at 80 %
+TOO_SMALL = 0.02  # a holdout that would not show a loss of this much is too small; of metrics from 0 to 1, best at 1
+MAX_SLICES = 50  # values of a column
+SLICE_ROWS, SLICE_CLASS_ROWS = 50, 10  # rows of a slice that is judged, and of each class of a binary target in it
+SLICE_SAMPLES = 200  # of the bootstrap of a slice: its spread is known to 5 %
 
 # The loss of each row where the metric is the mean of one over rows.
 ROW_LOSSES: dict[str, Callable[[Array, Array, Any], Array]] = {
@@ -55,7 +59,30 @@ class Difference:
         return self.se * (quantile + POWER_Z)
 
 
-def difference(task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, level: float = 0.9) -> Difference:
+class SliceGain(TypedDict):
+    """What a model gains on another on the rows with one value of a column."""
+
+    column: str
+    value: str | None
+    rows: int
+    gain: float
+    low: float  # of an interval that is wide enough for as many slices as are judged
+    high: float
+
+
+def groups(values: Array) -> Iterator[tuple[str | None, Array, int]]:
+    """The rows of each value (a text, empty for null), in the order of the values; of many those with the most rows.
+
+    Gives the value, the positions of its rows, and how many values there are.
+    """
+    found, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    for code in sorted(np.argsort(-counts, kind="stable")[:MAX_SLICES]):
+        yield found[code] or None, np.flatnonzero(codes == code), len(found)
+
+
+def difference(
+    task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, level: float = 0.9, samples: int = SAMPLES
+) -> Difference:
     """Compare two models on the same rows.
 
     The area under the ROC curve by DeLong's method (DeLong, DeLong and Clarke-Pearson 1988; by ranks as Sun and Xu
@@ -70,6 +97,7 @@ def difference(task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, 
         theirs: what the second makes of them.
         seed: of the bootstrap.
         level: of the interval.
+        samples: of the bootstrap.
     """
     from scipy.special import ndtri, stdtrit  # scipy.stats takes half a second to import
 
@@ -87,7 +115,7 @@ def difference(task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, 
         se, method, quantile = float(gained.std(ddof=1)) / rows**0.5, "paired t", float(stdtrit(rows - 1, tail))
     else:
         few = f" of {MAX_ROWS:,} of the {rows:,} rows" if rows > MAX_ROWS else ""
-        se, method = _bootstrap_se(metric, mine, theirs, seed), f"{SAMPLES:,} bootstrap samples{few}"
+        se, method = _bootstrap_se(metric, mine, theirs, seed, samples), f"{samples:,} bootstrap samples{few}"
     return Difference(value, se, value - quantile * se, value + quantile * se, level, rows, method)
 
 
@@ -102,11 +130,11 @@ def _delong_se(positive: Array, mine: Array, theirs: Array) -> float:
     return float(np.sqrt(math.fsum(part.var(ddof=1) / len(part) for part in parts if len(part) > 1)))
 
 
-def _bootstrap_se(metric: Metric, mine: Outcome, theirs: Outcome, seed: int) -> float:
+def _bootstrap_se(metric: Metric, mine: Outcome, theirs: Outcome, seed: int, samples: int) -> float:
     rng, rows = np.random.default_rng(seed), len(mine[0])
     size = min(rows, MAX_ROWS)
     drawn = []
-    for _ in range(SAMPLES):
+    for _ in range(samples):
         at = rng.integers(0, rows, size)
         scores = [
             compute(metric, truth[at], label[at], None if probability is None else probability[at])
@@ -127,3 +155,49 @@ def finding(gain: Difference, slack: float) -> str:
     if np.isnan(gain.value) or gain.high < -slack:
         return "worse"
     return "better" if gain.low > 0 else "no difference shown"
+
+
+def by_slice(
+    task: str,
+    name: str,
+    values: Mapping[str, Array],
+    mine: Outcome,
+    theirs: Outcome,
+    seed: int,
+    level: float = 0.9,
+) -> list[SliceGain]:
+    """Two models on the rows of each slice that has enough of them.
+
+    The intervals are Bonferroni's: of k slices each has the level 1 - (1 - level) / k, so that luck makes one of all of
+    them lie below a loss of nothing as seldom as it does with the whole holdout.
+
+    Args:
+        task: binary, multiclass or regression.
+        name: of the metric.
+        values: of each slice column, as `groups` takes them.
+        mine: what the first model makes of the rows.
+        theirs: what the second makes of them.
+        seed: of the bootstrap.
+        level: of the interval of the whole holdout.
+    """
+    enough = [
+        (column, value, at)
+        for column, of_column in values.items()
+        for value, at, _ in groups(of_column)
+        if len(at) >= SLICE_ROWS
+        and (task != "binary" or np.bincount(mine[0][at], minlength=2).min() >= SLICE_CLASS_ROWS)
+    ]
+    each = 1 - (1 - level) / max(len(enough), 1)
+    found: list[SliceGain] = []
+    for column, value, at in enough:
+        pair = [(y[at], p[at], None if q is None else q[at]) for y, p, q in (mine, theirs)]
+        gain = difference(task, name, pair[0], pair[1], seed, each, SLICE_SAMPLES)
+        if not np.isnan(gain.value):
+            part = {"gain": gain.value, "low": gain.low, "high": gain.high}
+            found.append({"column": column, "value": value, "rows": len(at), **part})  # type: ignore[typeddict-item]
+    return found
+
+
+def is_too_small(task: str, name: str, noticeable: float) -> bool:
+    """Would the holdout miss a loss that matters? Asked of metrics from 0 to 1 alone, as others have no such unit."""
+    return task != "regression" and METRICS[task][name].higher_is_better and noticeable > TOO_SMALL

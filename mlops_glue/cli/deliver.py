@@ -15,6 +15,7 @@ from mlops_glue.cli.options import FILE, calls, env_option, json_option, version
     "--approve", is_flag=True, help="Approve what somebody else has made, where promote.approval is required."
 )
 @click.option("--force", is_flag=True, help="Promote what the rules refuse; needs --reason.")
+@click.option("--accept-contract-change", is_flag=True, help="Callers of the champion break, and you know it.")
 @json_option
 @env_option
 @calls("promote")

@@ -26,6 +26,7 @@ def promote(
     reason: str | None = None,
     approve: bool = False,
     force: bool = False,
+    accept_contract_change: bool = False,
     as_json: bool = False,
     env: str | None = None,
 ) -> int:
@@ -44,7 +45,7 @@ def promote(
             else:
                 console.result(f"{config.model_name} v{chosen} is {alias}")
             return 0
-        by_person = promotion.Reason(reason, approves=approve, forces=force)
+        by_person = promotion.Reason(reason, approve, force, accept_contract_change)
         verdict = promotion.promote(config, root, store, chosen, by_person=by_person)
         if not verdict.refused:
             note_champion(root, config, verdict.champion)

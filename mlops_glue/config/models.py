@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, PrivateAttr
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
 
 from mlops_glue.config.evaluating import Evaluate
 from mlops_glue.config.fields import (
@@ -157,6 +157,17 @@ class Promote(Section):
     )
     worse_than_trivial: Literal["refuse", "accept"] = Field(
         default="refuse", description="a candidate whose first metric is worse than that of a constant prediction"
+    )
+    leak: Literal["accept", "refuse"] = Field(
+        default="accept", description="a candidate of which `evaluate` says that a column tells the target, or the like"
+    )
+    max_latency_ms: PositiveFloat | None = Field(
+        default=None, description="the median time of the packaged model for one row, measured where it is promoted"
+    )
+    max_disagreement: NonNegativeFloat | None = Field(
+        default=None,
+        description="after a shadow: share of its rows with another label than the champion's; "
+        "of numbers their mean absolute difference",
     )
 
 

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
+import pyarrow as pa
 
 from mlops_glue import bootstrap, layout, metrics, paired, tables
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.rows import version_rows
-from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import GlueError
 from mlops_glue.scoring import Bundle
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
+    from mlops_glue.config import Config
     from mlops_glue.delivery.conditions import Candidate
-
+    from mlops_glue.pipeline.evaluation import Evaluation
 
 Array = np.ndarray[Any, Any]
+CALLS, FEWEST_CALLS, LONGEST_S = 200, 5, 0.5  # by which a latency is measured
 
 
-class Comparison(TypedDict):
-    """A candidate beside the champion."""
+class Measured(TypedDict):
+    """A candidate beside another model on the same rows."""
 
-    version: int  # of the champion
     metric: str
     candidate: float
-    champion: float
+    champion: float  # the other one's
     gain: float  # of the candidate, positive where it is better, whichever way the metric runs
     low: float  # of the gain's interval
     high: float
@@ -38,44 +38,78 @@ class Comparison(TypedDict):
     method: str  # how the interval was found
     slack: float  # a loss up to this is none
     noticeable: float  # the smallest loss that these rows show in four of five trials
+    too_small: NotRequired[bool]  # there are too few rows to show a loss that matters
     finding: str  # worse: the interval ends below -slack, or there is no value; better: it begins above 0
     rows: int
+
+
+class Comparison(Measured):
+    """A candidate beside the champion."""
+
+    version: int  # of the champion
     seen: int | None  # rows that the champion was trained on, and that are left out; None: it is not known
     order: bootstrap.Ranking | None  # in which the champion puts fresh rows
     anchor: NotRequired[Comparison]  # with the anchor, where that is not the champion
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two models that were scored on the same rows, and what those rows show."""
+
+    comparison: Comparison
+    mine: paired.Outcome
+    theirs: paired.Outcome
+    raw: pa.Table  # the rows
 
 
 class TooFew(GlueError):
     """The champion was trained on the rows that it would be compared on."""
 
 
-def compare(candidate: Candidate, champion: int) -> Comparison:
+class Incomparable(GlueError):
+    """The two models do not predict the same."""
+
+
+def compare(candidate: Candidate, champion: int, other: Bundle) -> Pair:
     """Both models on the same raw rows of the holdout.
 
     Raises:
         TooFew: the champion was trained on so many of them that the others are too few to judge by.
+        Incomparable: it has other classes, or another task.
         GlueError: the champion cannot be scored.
     """
-    config, root, bundle = candidate.config, candidate.root, Bundle(candidate.bundle)
+    config, root, bundle = candidate.config, candidate.root, candidate.model
     schema = bundle.schema
     held = tables.read_parquet(root / layout.TEST, [layout.ROW, f"target:{schema.target}"])
     seen = _trained_on(candidate, champion, held.column(layout.ROW).to_numpy())
     rows = held if seen is None else held.filter(~seen)
     raw = tables.read_parquet(root / config.rows).take(rows.column(layout.ROW))
     truth = rows.column(f"target:{schema.target}").to_numpy()
-    with tempfile.TemporaryDirectory() as folder:
-        other = Bundle(brought(candidate.store, root, config.model_name, champion, Path(folder)))
     if other.schema.class_order != schema.class_order or other.schema.task != schema.task:
-        raise GlueError(f"it predicts {other.schema.task} {other.schema.labels or ''}")
-    name = config.promote.metric or metrics.default(schema.task)
+        raise Incomparable(f"it predicts {other.schema.task} {other.schema.labels or ''}")
     completed = with_features(config, root, other, raw, "holdout", as_defined_now=True)
     mine, theirs = _predicted(bundle, raw, truth), _predicted(other, completed, truth)
-    gain = paired.difference(schema.task, name, mine, theirs, config.train.seed, config.promote.confidence)
-    metric = metrics.METRICS[schema.task][name]
-    score, other_score = (metrics.compute(metric, *outcome) for outcome in (mine, theirs))
-    slack = config.promote.slack * _skill(candidate, name, other_score, higher=metric.higher_is_better)
-    return {
+    order = bootstrap.ranking(schema.task, theirs, config.train.seed) if config.split.fresh_after else None
+    found = measured(config, candidate.evaluation, schema.task, mine, theirs)
+    comparison: Comparison = {
+        **found,  # type: ignore[typeddict-item]  # mypy asks for keys that need not be there
         "version": champion,
+        "seen": None if seen is None else held.num_rows - len(truth),
+        "order": order,
+    }
+    return Pair(comparison, mine, theirs, raw)
+
+
+def measured(
+    config: Config, evaluation: Evaluation, task: str, mine: paired.Outcome, theirs: paired.Outcome
+) -> Measured:
+    """What the rows show of two models, by the metric that is promoted by; `evaluation` is of the first one."""
+    name = config.promote.metric or metrics.default(task)
+    gain = paired.difference(task, name, mine, theirs, config.train.seed, config.promote.confidence)
+    metric = metrics.METRICS[task][name]
+    score, other_score = (metrics.compute(metric, *outcome) for outcome in (mine, theirs))
+    slack = config.promote.slack * _skill(evaluation, name, other_score, higher=metric.higher_is_better)
+    return {
         "metric": name,
         "candidate": score,
         "champion": other_score,
@@ -86,16 +120,36 @@ def compare(candidate: Candidate, champion: int) -> Comparison:
         "method": gain.method,
         "slack": slack,
         "noticeable": gain.noticeable,
+        "too_small": paired.is_too_small(task, name, gain.noticeable),
         "finding": paired.finding(gain, slack),
         "rows": gain.rows,
-        "seen": None if seen is None else held.num_rows - len(truth),
-        "order": bootstrap.ranking(schema.task, theirs, config.train.seed) if config.split.fresh_after else None,
     }
 
 
-def _skill(candidate: Candidate, name: str, champion: float, *, higher: bool) -> float:
+def latencies_ms(models: Sequence[Bundle]) -> list[float]:
+    """The median time of each model for the first row of its example, encoded; in turns, in this process.
+
+    At most 200 calls of each and half a second; what is slow is called five times. The way of a request is not counted.
+
+    Raises:
+        DataError: there is no example, or the model does not take it.
+    """
+    given: list[Any] = []
+    for model in models:
+        model.predict(pa.Table.from_pylist(model.examples[:1]), where="the bundle's example", see=given.append)
+    took: list[list[float]] = [[] for _ in models]
+    end = time.perf_counter() + LONGEST_S
+    while len(took[0]) < FEWEST_CALLS or (len(took[0]) < CALLS and time.perf_counter() < end):
+        for model, inputs, times in zip(models, given, took, strict=True):
+            start = time.perf_counter()
+            model.score(inputs)
+            times.append(time.perf_counter() - start)
+    return [float(np.median(times)) * 1e3 for times in took]
+
+
+def _skill(evaluation: Evaluation, name: str, champion: float, *, higher: bool) -> float:
     """What the champion gains over a trivial predictor, in units of the metric; 0 where that is not known."""
-    score = candidate.evaluation["metrics"].get(name)
+    score = evaluation["metrics"].get(name)
     if score is None or score["trivial"] is None or np.isnan(champion):
         return 0.0
     return max(0.0, champion - score["trivial"] if higher else score["trivial"] - champion)

@@ -1,34 +1,50 @@
-"""What a candidate must meet to be champion: each condition gives its reasons to refuse it, none where it holds."""
+"""What a candidate must meet to be champion: each condition says whether it holds, by which numbers, and why not."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from mlops_glue import files, layout, metrics
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
-from mlops_glue.delivery import history
-from mlops_glue.delivery.compare import Comparison, TooFew, compare
-from mlops_glue.delivery.describe import missed
-from mlops_glue.errors import GlueError
+from mlops_glue.delivery import contract, history
+from mlops_glue.delivery.compare import Comparison, Incomparable, Pair, TooFew, compare, latencies_ms
+from mlops_glue.delivery.condition import (
+    Condition,
+    beside,
+    condition,
+    few,
+    former,
+    of_bundle,
+    of_fresh,
+    of_leaks,
+    of_parity,
+    of_slices,
+    of_thresholds,
+    of_trivial,
+    of_validation,
+)
+from mlops_glue.delivery.trial import brought
+from mlops_glue.errors import ConfigError, GlueError
+from mlops_glue.pipeline import evaluation as evaluations
 from mlops_glue.pipeline.fingerprint import hashes
 from mlops_glue.records import FeatureList
+from mlops_glue.scoring import Bundle
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
-    from mlops_glue.bootstrap import Ranking
     from mlops_glue.config import Config
-    from mlops_glue.pipeline.evaluation import Evaluation, Limit, Score
+    from mlops_glue.pipeline.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
 
 ANCHOR = "glue.anchor"  # tag of the registered model: a version that no later champion may be worse than
-CHANCE = 0.5  # of the order of rows
+VALIDATION = "validation"  # artifact folder of a version's run
+NO_CHAMPION = "there is no champion"
 
 
 @dataclass(frozen=True)
@@ -42,10 +58,12 @@ class Candidate:
     alias: str  # that it is to get
     champion: int | None  # now
     by_person: bool  # a person named the version, which may be another than the project's last result
+    accepts_contract: bool  # the person knows that callers break
     tags: Mapping[str, str]  # of the version
     bundle: Path
     evaluation: Evaluation
     is_last: bool  # the project's pipeline made it last
+    scratch: Path  # a folder for what is fetched
 
     @property
     def has_holdout(self) -> bool:
@@ -54,116 +72,116 @@ class Candidate:
         is_here = md5 is not None and (self.root / layout.TEST).is_file()
         return self.is_last or (is_here and md5 == self.tags.get("glue.holdout_md5"))
 
+    @cached_property
+    def model(self) -> Bundle:
+        """The candidate's model."""
+        return Bundle(self.bundle)
 
-def judge(candidate: Candidate) -> tuple[Comparison | None, list[str]]:
-    """The comparison with the champion, and why the candidate is refused."""
-    name, version, evaluation = candidate.config.model_name, candidate.version, candidate.evaluation
-    refused = unsound(
-        evaluation["thresholds"],
-        files.read_json(candidate.bundle / "parity.json"),
-        signed=candidate.store.has_signature(name, version),
-        registered=candidate.tags.get(BUNDLE_DIGEST) == files.digest(candidate.bundle),
-    )
-    if not candidate.by_person:
-        champions = history.champions(candidate.store, name)
-        refused += former(version, candidate.tags, champions, candidate.champion, candidate.alias)
-    if candidate.config.promote.worse_than_trivial == "refuse":
-        refused += worse_than_trivial(evaluation["task"], evaluation["metrics"])
-    compared = None
+    def fetched(self, version: int) -> Bundle:
+        """Another version's model.
+
+        Raises:
+            GlueError: it is not what was registered, or does not answer.
+        """
+        folder = self.scratch / f"v{version}"
+        folder.mkdir(exist_ok=True)
+        return Bundle(brought(self.store, self.root, self.config.model_name, version, folder))
+
+
+def judge(candidate: Candidate) -> tuple[Comparison | None, list[Condition]]:
+    """The comparison with the champion, and every condition."""
+    config, version, evaluation = candidate.config, candidate.version, candidate.evaluation
+    found = [
+        of_validation(_validation(candidate)),
+        *of_thresholds(evaluation["thresholds"]),
+        of_parity(files.read_json(candidate.bundle / "parity.json")),
+        *of_bundle(
+            signed=candidate.store.has_signature(config.model_name, version),
+            registered=candidate.tags.get(BUNDLE_DIGEST) == files.digest(candidate.bundle),
+        ),
+        _former(candidate),
+        of_trivial(evaluation["task"], evaluation["metrics"], config.promote.worse_than_trivial),
+        of_leaks(evaluation, config.promote.leak),
+    ]
     if candidate.has_holdout:
-        refused += _skewed(candidate)
-        compared, worse = _beside_champion(candidate)
-        refused += worse
+        found.append(_skewed(candidate))
     else:
         commit = candidate.tags.get("mlflow.source.git.commit")
         where = f"git checkout {commit[:12]} && dvc checkout has it" if commit else "no git commit of it is known"
-        refused.append(f"holdout: that of v{version} is not the one that is here ({where})")
+        problem = f"holdout: that of v{version} is not the one that is here ({where})"
+        found.append(condition("holdout", False, problem))
+    compared, beside = _beside_champion(candidate)
+    found += beside
     if "fresh" in evaluation:
         order = compared["order"] if compared else None
-        refused += on_fresh(evaluation["fresh"]["order"], order, version, by_person=candidate.by_person)
-    return compared, refused
+        found += of_fresh(evaluation["fresh"]["order"], order, version, by_person=candidate.by_person)
+    return compared, found
 
 
-def unsound(thresholds: Sequence[Limit], parity: Mapping[str, Any], *, signed: bool, registered: bool) -> list[str]:
-    """Its thresholds, the parity of its ONNX model, its signature, and the digest of its bundle."""
-    refused = missed(thresholds)
-    if not parity["faithful"] and parity["format"] == "onnx":
-        refused.append(f"parity: {parity['reason']}")
-    if not signed:
-        refused.append("signature: the version has none")
-    if not registered:
-        refused.append("bundle: its digest is not the one that was registered")
-    return refused
-
-
-def former(version: int, tags: Mapping[str, str], line: list[int], champion: int | None, alias: str) -> list[str]:
-    """Why a run may not make a former champion champion again: somebody, or a better version, took its place."""
-    if history.ROLLED_BACK in tags:
-        return [f"v{version} was rolled back at {tags[history.ROLLED_BACK]}: glue promote {version} takes it anew"]
-    if alias == "champion" and champion is not None and version in line:
-        return [f"v{version} was champion before v{champion} took its place: glue promote {version} takes it anew"]
-    return []
-
-
-def on_fresh(candidate: Ranking, champion: Ranking | None, version: int, *, by_person: bool) -> list[str]:
-    """Why a version that a retraining made may not be champion, by the order in which models put the fresh rows.
-
-    A holdout from a poisoned feed likes a poisoned model. It cannot like a model of random labels; and where labels are
-    reversed, the champion puts its rows in the reverse order. A concept may truly have reversed: then a person promotes
-    the version. Without a comparison nothing is known of the champion.
-    """
-    refused = []
-    if not _known(candidate["low"]) > CHANCE:
-        value = _known(candidate["value"])
-        problem = "is not defined" if np.isnan(value) else f"is {value:z.4f}, not surely better than chance, {CHANCE}"
-        refused.append(f"fresh rows: the order in which v{version} puts the {candidate['rows']:,} held out {problem}")
-    if not by_person and champion is not None and _known(champion["high"]) < CHANCE:
-        refused.append(
-            f"fresh rows: their labels turn round what was known: the champion puts them in an order of "
-            f"{champion['value']:.4f}, by chance {CHANCE}; if the labels are right: glue promote {version}"
-        )
-    return refused
-
-
-def _known(value: float | None) -> float:
-    """NaN for null, which JSON has for it."""
-    return float("nan") if value is None else value
-
-
-def worse_than_trivial(task: str, scores: Mapping[str, Score]) -> list[str]:
-    """A line where the first metric is worse than that of the target's mean or class shares, as measured.
-
-    The point estimates decide: a model that is only as good by chance has nothing to show for itself. One that is equal
-    but for a tie is not worse.
-    """
-    name, score = next(iter(scores.items()))
-    value, trivial = score["value"], score["trivial"]
-    if value is None or trivial is None:
-        return [f"{name} is not defined on this holdout, so it cannot be held against the trivial predictor's"]
-    higher = metrics.METRICS[task][name].higher_is_better
-    if metrics.is_at_least(value, trivial, higher_is_better=higher):
-        return []
-    off = "promote: {worse_than_trivial: accept} takes it"
-    return [f"{name} {value:z.4f} is worse than the trivial predictor's {trivial:z.4f} ({off})"]
-
-
-def _beside_champion(candidate: Candidate) -> tuple[Comparison | None, list[str]]:
-    """The comparison with the champion; a comparison that could not run has not passed."""
-    champion = candidate.champion
-    if champion is None:
-        return None, []
+def _validation(candidate: Candidate) -> Path | None:
+    """The folder of the version's validation; None where nothing is known of it."""
+    if candidate.is_last:
+        return candidate.root / layout.VALIDATION
     try:
-        compared = compare(candidate, champion)
+        return candidate.store.download_artifact(
+            candidate.config.model_name, candidate.version, VALIDATION, candidate.scratch
+        )
+    except GlueError:
+        return None
+
+
+def _former(candidate: Candidate) -> Condition:
+    if candidate.by_person:
+        return condition("not taken back", None, "a person names the version")
+    champions = history.champions(candidate.store, candidate.config.model_name)
+    why = former(candidate.version, candidate.tags, champions, candidate.champion, candidate.alias)
+    return condition("not taken back", why is None, why or "")
+
+
+def _beside_champion(candidate: Candidate) -> tuple[Comparison | None, list[Condition]]:
+    """The comparison with the champion, and all that is measured beside it."""
+    champion, rest = candidate.champion, ("champion", "anchor", "slices", "contract", "shadow")
+    if champion is None:
+        return None, [*(condition(name, None, NO_CHAMPION) for name in rest), _latency(candidate)]
+    try:
+        other = candidate.fetched(champion)
+    except GlueError as error:
+        problem = f"champion v{champion} could not be scored on this holdout: {error.message}"
+        unknown = [condition(name, None, f"champion v{champion} cannot be loaded") for name in rest[1:]]
+        return None, [condition("champion", False, problem), *unknown, _latency(candidate)]
+    changed = _contract(candidate, other)
+    beside, pair = _on_the_same_rows(candidate, champion, other)
+    found = [*beside, changed, _latency(candidate, other), _shadow(candidate, champion)]
+    return pair.comparison if pair else None, found
+
+
+def _on_the_same_rows(candidate: Candidate, champion: int, other: Bundle) -> tuple[list[Condition], Pair | None]:
+    """The conditions champion, anchor and slices; a comparison that could not run has not passed."""
+
+    def unknown(holds: bool | None, why: str) -> tuple[list[Condition], None]:
+        rest = [condition(name, None, "nothing was compared") for name in ("anchor", "slices")]
+        return [condition("champion", holds, why), *rest], None
+
+    if not candidate.has_holdout:
+        return unknown(None, "the holdout is not here")
+    try:
+        pair = compare(candidate, champion, other)
     except TooFew as error:  # a person may decide without a comparison
         problem = f"champion {error.message}: glue promote {candidate.version} takes it without a comparison"
-        return None, [] if candidate.by_person else [problem]
+        return unknown(None if candidate.by_person else False, problem)
     except GlueError as error:
-        return None, [f"champion v{champion} could not be scored on this holdout: {error.message}"]
-    refused = not_good_enough(compared, candidate.config.promote.rule)
-    if (anchor := _beside_anchor(candidate, champion)) is not None:
+        problem = f"champion v{champion} could not be scored on this holdout: {error.message}"
+        accepted = isinstance(error, Incomparable) and candidate.accepts_contract
+        return unknown(None if accepted else False, problem)
+    compared, config = pair.comparison, candidate.config
+    found = [beside("champion", compared, config.promote.rule, f"champion v{champion}")]
+    if (anchor := _beside_anchor(candidate, champion)) is None:
+        found.append(condition("anchor", None, "it is the champion, or can no longer be scored"))
+    else:
         compared["anchor"] = anchor
-        refused += [f"{line} than the anchor" for line in not_good_enough(anchor, "not_worse")]
-    return compared, refused
+        found.append(beside("anchor", anchor, "not_worse", f"champion v{anchor['version']}", " than the anchor"))
+    values = evaluations.slice_values(config, pair.raw)
+    return [*found, of_slices(config, candidate.evaluation["task"], compared, values, pair.mine, pair.theirs)], pair
 
 
 def _beside_anchor(candidate: Candidate, champion: int) -> Comparison | None:
@@ -175,7 +193,7 @@ def _beside_anchor(candidate: Candidate, champion: int) -> Comparison | None:
     if anchor is None or int(anchor) in (champion, candidate.version):
         return None
     try:
-        return compare(candidate, int(anchor))
+        return compare(candidate, int(anchor), candidate.fetched(int(anchor))).comparison
     except GlueError as error:
         log.info("not compared with v%s, the anchor: %s", anchor, error.message)
         return None
@@ -189,32 +207,72 @@ def becomes_anchor(compared: Comparison | None) -> bool:
     return reference["low"] > reference["slack"]
 
 
-def not_good_enough(compared: Comparison, rule: str) -> list[str]:
-    """Why the rows that both were held against speak against the candidate: by rule not_worse, or better."""
-    if compared["finding"] == "better" or (compared["finding"] != "worse" and rule == "not_worse"):
-        return []
-    scores = (
-        f"{compared['metric']} {compared['candidate']:.4f}, champion v{compared['version']} {compared['champion']:.4f}"
-    )
-    if compared["finding"] == "worse":
-        return [f"{scores} on the same holdout: the candidate is worse"]
-    return [f"{scores} on the same holdout: no difference is shown, and promote.rule asks for a better one"]
+def _contract(candidate: Candidate, other: Bundle) -> Condition:
+    """Do callers of the champion go on as before?"""
+    mine = candidate.model
+    broken = contract.broken(other.schema, mine.schema, other.features, mine.features)
+    if not broken:
+        return condition("contract", True)
+    detail = f"contract: callers break: {few(broken)}"
+    if candidate.accepts_contract:
+        return condition("contract", True, f"{detail}; accepted by --accept-contract-change", value=len(broken))
+    command = f"glue promote {candidate.version} --accept-contract-change takes it"
+    holds = False if candidate.alias == "champion" else None  # a challenger answers nobody
+    return condition("contract", holds, f"{detail}; {command}", value=len(broken), limit=0)
 
 
-def _skewed(candidate: Candidate) -> list[str]:
+def _latency(candidate: Candidate, champion: Bundle | None = None) -> Condition:
+    """How long the packaged model takes for a row, beside the champion where there is one."""
+    limit = candidate.config.promote.max_latency_ms
+    try:
+        models = [candidate.model] if champion is None else [candidate.model, champion]
+        mine, *theirs = latencies_ms(models)
+    except GlueError as error:
+        problem = f"latency: could not be measured: {error.message}"
+        return condition("latency", None if limit is None else False, problem, limit=limit)
+    detail = f"latency: {mine:.3g} ms for a row (median, in process)"
+    detail += f", champion v{candidate.champion} {theirs[0]:.3g} ms" if theirs else ""
+    if limit is None:
+        return condition("latency", None, f"{detail}; promote.max_latency_ms sets no limit", value=mine)
+    return condition("latency", mine <= limit, f"{detail}, at most {limit:g} ms", value=mine, limit=limit)
+
+
+def _shadow(candidate: Candidate, champion: int) -> Condition:
+    """How often a shadow of the candidate said what the champion answered."""
+    config, limit = candidate.config, candidate.config.promote.max_disagreement
+    if config.serve.shadow is None or config.serve.prediction_log is None:
+        return condition("shadow", None, "serve has no shadow with a prediction_log")
+    from mlops_glue.delivery.shadow import agreement
+
+    labels = candidate.evaluation["task"] != "regression"
+    try:
+        difference, rows = agreement(config, candidate.root, champion, candidate.version, labels=labels)
+    except (GlueError, ConfigError) as error:
+        problem = f"shadow: the prediction log cannot be read: {error}"
+        return condition("shadow", None if limit is None else False, problem, limit=limit)
+    if rows < metrics.MIN_ROWS:
+        return condition("shadow", None, f"v{candidate.version} scored {rows} rows as a shadow of v{champion}: too few")
+    what = f"{difference:.2%} of the labels differ" if labels else f"the mean difference is {difference:.4g}"
+    detail = f"shadow: {what} from champion v{champion}'s on {rows:,} rows of shadow traffic"
+    if limit is None:
+        return condition("shadow", None, f"{detail}; promote.max_disagreement sets no limit", value=difference)
+    return condition("shadow", difference <= limit, f"{detail}, at most {limit:g}", value=difference, limit=limit)
+
+
+def _skewed(candidate: Candidate) -> Condition:
     """What would be served otherwise than it was trained on; a replay that could not run has not passed."""
     listed = candidate.bundle / "features.json"
     if not listed.is_file():
-        return []
+        return condition("skew", None, "no feature comes from Feast")
     from mlops_glue.delivery.skew import replay
 
     try:
         features = FeatureList.from_dict(files.read_json(listed))
         rows, held, found = replay(candidate.config, candidate.root, features)
     except GlueError as error:
-        return [f"skew: the replay of the online store could not run: {error.message}"]
+        return condition("skew", False, f"skew: the replay of the online store could not run: {error.message}")
     if not rows:
-        return ["skew: no row of the holdout has all its keys, so nothing could be replayed"]
-    tag = {"glue.skew": f"{len(found)} differences in {rows:,} of the {held:,} rows of the holdout"}
-    candidate.store.tag(candidate.config.model_name, candidate.version, tag)
-    return found[:3] + ([f"skew: and {len(found) - 3} more differences"] if len(found) > 3 else [])
+        return condition("skew", False, "skew: no row of the holdout has all its keys, so nothing could be replayed")
+    summary = f"{len(found)} differences in {rows:,} of the {held:,} rows of the holdout"
+    candidate.store.tag(candidate.config.model_name, candidate.version, {"glue.skew": summary})
+    return condition("skew", not found, few(found) if found else summary, value=len(found), limit=0)

@@ -66,6 +66,7 @@ def deliver(
         "previous": verdict.previous,
         "refused": verdict.refused,
         "comparison": verdict.comparison,
+        "conditions": verdict.conditions,
         "same_as": same_as(store, model, version, verdict.previous),
         "fresh": evaluation.read(root / layout.EVALUATION).get("fresh"),
         "online": online,

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlops_glue.delivery.compare import Comparison
+    from mlops_glue.delivery.compare import Comparison, Measured
+    from mlops_glue.delivery.condition import Condition
     from mlops_glue.delivery.history import Decision, Verdict
     from mlops_glue.pipeline.evaluation import Evaluation, Fresh, Limit, Score
 
@@ -105,7 +106,9 @@ def _is_plain(value: Any) -> bool:
 def decided(verdict: Decision) -> str:
     """A line for a decision."""
     when = datetime.fromisoformat(verdict["time"]).strftime("%Y-%m-%d %H:%M UTC")
-    if verdict["refused"]:
+    if "forced" in verdict:
+        decision = f"**{verdict['alias']}**, forced ({verdict['forced']}) over: {'; '.join(verdict['refused'])}"
+    elif verdict["refused"]:
         decision = f"**not {verdict['alias']}**: {'; '.join(verdict['refused'])}"
     else:
         against = f": {compared(verdict['compared'])}" if verdict["compared"] else ""
@@ -143,11 +146,43 @@ def verdict(model: str, decision: Verdict, same_as: int | None = None) -> list[s
 
 def compared(with_champion: Comparison) -> str:
     """A candidate beside the champion, in a line."""
-    metric, champion, seen = with_champion["metric"], with_champion["version"], with_champion["seen"]
+    champion, seen = with_champion["version"], with_champion["seen"]
     left_out = f"; {seen:,} rows that v{champion} was trained on are left out" if seen else ""
-    return (
-        f"{metric} {with_champion['candidate']:z.4f}, champion v{champion} on the same holdout "
-        f"{with_champion['champion']:z.4f}: {with_champion['finding']}; the gain is {with_champion['low']:+z.4f} to "
-        f"{with_champion['high']:+z.4f} at {with_champion['confidence']:.0%} confidence ({with_champion['method']}); "
-        f"these {with_champion['rows']:,} rows would show a loss of {with_champion['noticeable']:.4f}{left_out}"
+    return f"{shown(with_champion, f'champion v{champion}')}{left_out}"
+
+
+def shown(found: Measured, other: str) -> str:
+    """What the rows show of a candidate and another model, and what they could show."""
+    scores = f"{found['metric']} {found['candidate']:z.4f}, {other} on the same holdout {found['champion']:z.4f}"
+    if found["low"] == found["high"] == 0:
+        return f"{scores}: {found['finding']}; both predict alike on these {found['rows']:,} rows"
+    text = (
+        f"{scores}: {found['finding']}; the gain is {found['low']:+z.4f} to {found['high']:+z.4f} at "
+        f"{found['confidence']:.0%} confidence ({found['method']}); these {found['rows']:,} rows would show a loss of "
+        f"{found['noticeable']:.4f}"
     )
+    return f"{text}: too few, as a smaller loss goes unseen" if found.get("too_small") else text
+
+
+HOLDS = {True: "yes", False: "NO", None: "–"}
+
+
+def condition_cells(conditions: Iterable[Condition]) -> list[list[str]]:
+    """A row for a table for each condition: its name, whether it holds, value, limit, detail."""
+    return [
+        [one["name"], HOLDS[one["holds"]], _figure(one["value"]), _figure(one["limit"]), one["detail"]]
+        for one in conditions
+    ]
+
+
+def conditions(found: Iterable[Condition]) -> str:
+    """All conditions in a line, by name."""
+    names: dict[bool | None, list[str]] = {}
+    for one in found:
+        names.setdefault(one["holds"], []).append(one["name"])
+    words = {True: "hold", False: "do NOT hold", None: "decide nothing"}
+    return "; ".join(f"{word}: {', '.join(names[holds])}" for holds, word in words.items() if holds in names)
+
+
+def _figure(value: float | str | None) -> str:
+    return "" if value is None else number(value) if isinstance(value, float) else str(value)

@@ -8,16 +8,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from mlops_glue.errors import UsageError
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
     from mlops_glue.delivery.compare import Comparison
+    from mlops_glue.delivery.condition import Condition
 
 VERDICT = "glue.verdict."  # tags of a version: a decision each, by its time
 ROLLED_BACK = "glue.rolled_back"  # tag of a version: when it was rolled back
+PROMOTION = "promotion.json"  # artifact of the version's run
 STAMP = "%Y%m%dT%H%M%S%f"
 
 
@@ -30,6 +32,7 @@ class Verdict:
     previous: int | None
     refused: list[str] = field(default_factory=list)
     comparison: Comparison | None = None  # with the champion, on the same holdout
+    conditions: list[Condition] = field(default_factory=list)  # all that was looked at
 
 
 class Decision(TypedDict):
@@ -41,6 +44,15 @@ class Decision(TypedDict):
     champion: int | None  # before the decision
     refused: list[str]
     compared: Comparison | None
+    conditions_sha256: NotRequired[str]  # of the list of conditions in `promotion.json`
+    forced: NotRequired[str]  # a person promoted it all the same, for this reason
+
+
+class Promotion(Decision):
+    """A decision as `promotion.json` keeps it, with every condition."""
+
+    conditions: list[Condition]
+    reason: str | None  # what the person says
 
 
 def decisions(tags: Mapping[str, str]) -> list[Decision]:
@@ -61,7 +73,7 @@ def evidence(tags: Mapping[str, str]) -> list[str]:
     return found
 
 
-def digest(record: Mapping[str, Any]) -> str:
+def digest(record: Any) -> str:
     """SHA-256 of a record, whatever its spaces and the order of its keys."""
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -71,10 +83,12 @@ def refusal(tags: Mapping[str, str]) -> str | None:
     made = decisions(tags)
     by_person = [decision for decision in made if decision["by"] == "promote"]
     counts = by_person[-1:] or made[:1]
-    return "; ".join(counts[0]["refused"]) or None if counts else None
+    return "; ".join(counts[0]["refused"]) or None if counts and "forced" not in counts[0] else None
 
 
-def decision_tag(tags: Mapping[str, str], verdict: Verdict, alias: str, *, by_person: bool) -> dict[str, str]:
+def decision_tag(
+    tags: Mapping[str, str], verdict: Verdict, alias: str, *, by_person: bool, forced: str | None = None
+) -> dict[str, str]:
     """The tag that records a decision on an alias; none where it is the version's last decision once more."""
     now, before = datetime.now(UTC), decisions(tags)
     decision: Decision = {
@@ -85,11 +99,35 @@ def decision_tag(tags: Mapping[str, str], verdict: Verdict, alias: str, *, by_pe
         "refused": verdict.refused,
         "compared": verdict.comparison,
     }
-    if before and before[-1] == json.loads(json.dumps(decision)) | {"time": before[-1]["time"]}:
+    if forced is not None and verdict.refused:
+        decision["forced"] = forced
+    if before and _without_numbers(before[-1]) == _without_numbers(json.loads(json.dumps(decision))):
         return {}
+    if verdict.conditions:
+        decision["conditions_sha256"] = digest(verdict.conditions)
     while (key := VERDICT + now.strftime(STAMP)) in tags:
         now += timedelta(microseconds=1)
     return {key: json.dumps(decision)}
+
+
+def _without_numbers(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """A decision without what is another each time: when it was, and how fast the model was."""
+    return {key: value for key, value in decision.items() if key not in ("time", "conditions_sha256")}
+
+
+def keep(
+    store: Store, name: str, version: int, decision: Decision, conditions: list[Condition], reason: str | None
+) -> None:
+    """Add a decision with its conditions to the version's `promotion.json`."""
+    made: Promotion = {**decision, "conditions": conditions, "reason": reason}
+    text = json.dumps([*promotions(store, name, version), made], indent=1)
+    store.write_artifact(name, version, PROMOTION, text + "\n")
+
+
+def promotions(store: Store, name: str, version: int) -> list[Promotion]:
+    """Every decision on a version with its conditions, in order; those of a former glue are not there."""
+    text = store.read_artifact(name, version, PROMOTION)
+    return json.loads(text) if text is not None else []
 
 
 def champions(store: Store, name: str) -> list[int]:

@@ -11,6 +11,7 @@ from mlops_glue import files, layout
 from mlops_glue.adapters import git
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, FINGERPRINT, Store
 from mlops_glue.delivery import audit, history, provenance
+from mlops_glue.delivery.condition import Condition
 from mlops_glue.delivery.history import Decision
 from mlops_glue.errors import GlueError
 from mlops_glue.records import FeatureList
@@ -36,6 +37,7 @@ class Lineage:
         bundle: its digest, and the SHA-256 of each file.
         metrics: on the holdout, when it was made.
         decisions: on promoting it, in order.
+        conditions: of the last decision, each with its numbers; those of a former glue are not known.
         moves: of aliases, from the audit record, in order.
         format: of this record.
     """
@@ -53,6 +55,7 @@ class Lineage:
     bundle: dict[str, Any]
     metrics: dict[str, float]
     decisions: list[Decision]
+    conditions: list[Condition]
     moves: list[dict[str, Any]]
     format: int = FORMAT
 
@@ -70,7 +73,7 @@ def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
         GlueError: the registry does not have it, or does not answer.
     """
     entry = store.description(model, version)
-    tags = entry["tags"]
+    tags, evidence = entry["tags"], history.promotions(store, model, version)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         made = _provenance(store, model, version, folder)
@@ -93,6 +96,7 @@ def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
         bundle={"sha256": tags.get(BUNDLE_DIGEST), "format": tags.get("glue.format"), "files": digests},
         metrics=entry["metrics"],
         decisions=history.decisions(tags),
+        conditions=evidence[-1]["conditions"] if evidence else [],
         moves=[move.content for move in audit.entries(root) if _is_of(move.content, model, version)],
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from mlops_glue import files, layout
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.delivery import audit, history, provenance
+from mlops_glue.delivery.condition import Condition, condition, refusals
 from mlops_glue.delivery.conditions import ANCHOR, Candidate, becomes_anchor, judge
 from mlops_glue.delivery.describe import decided
 from mlops_glue.delivery.history import Verdict, champions
@@ -40,11 +41,13 @@ class Reason:
         text: what the person says.
         approves: the person approves what another has made.
         forces: conditions that do not hold are recorded, and do not count.
+        accepts_contract: the person knows that callers of the champion break.
     """
 
     text: str | None = None
     approves: bool = False
     forces: bool = False
+    accepts_contract: bool = False
 
     @property
     def event(self) -> str:
@@ -79,7 +82,7 @@ def promote(
         scratch = Path(folder)
         bundle = brought(store, root, name, version, scratch) if by_person else own
         report = root / layout.EVALUATION if is_last else store.download_artifact(name, version, EVALUATION, scratch)
-        compared, refused = judge(
+        compared, conditions = judge(
             Candidate(
                 config=config,
                 root=root,
@@ -88,44 +91,53 @@ def promote(
                 alias=alias,
                 champion=champion,
                 by_person=by_person is not None,
+                accepts_contract=by_person is not None and by_person.accepts_contract,
                 tags=tags,
                 bundle=bundle,
                 evaluation=evaluation.read(report),
                 is_last=is_last,
+                scratch=scratch,
             )
         )
     if config.promote.approval == "required" and alias == "champion":
-        refused += _not_approved(config, root, tags, version, by_person)
-    return decide(store, name, Verdict(version, champion, champion, refused, compared), alias, by_person)
+        conditions.append(_approved(config, root, tags, version, by_person))
+    verdict = Verdict(version, champion, champion, refusals(conditions), compared, conditions)
+    return decide(store, name, verdict, alias, by_person)
 
 
-def _not_approved(
-    config: Config, root: Path, tags: Mapping[str, str], version: int, by_person: Reason | None
-) -> list[str]:
-    """Why an approval that is required is not there."""
+def _approved(config: Config, root: Path, tags: Mapping[str, str], version: int, by_person: Reason | None) -> Condition:
+    """Has somebody else than its maker approved it?"""
+
+    def missing(why: str) -> Condition:
+        return condition("approval", False, f"approval: {why}")
+
     if by_person is None or not by_person.approves:
-        return [f"approval: somebody else than who made it must type glue promote {version} --approve"]
+        return missing(f"somebody else than who made it must type glue promote {version} --approve")
     maker = tags.get(provenance.MAKER)
     if maker is None:
-        return [f"approval: who made v{version} is not recorded, so nobody is known to be somebody else"]
+        return missing(f"who made v{version} is not recorded, so nobody is known to be somebody else")
     try:
         approvers = audit.approvers(root, config.ci.environment)
     except ToolError as error:
-        return [f"approval: {error.message}{f' ({error.hint})' if error.hint else ''}"]
+        return missing(f"{error.message}{f' ({error.hint})' if error.hint else ''}")
     if not approvers:
         where = f"the repository's settings, Environments, {config.ci.environment}, Required reviewers"
-        return [f"approval: nobody has reviewed this run ({where})"]
+        return missing(f"nobody has reviewed this run ({where})")
     others = [one for one in approvers if one.casefold() != maker.casefold()]
-    return [] if others else [f"approval: {approvers[0]} made v{version}, and cannot approve it"]
+    if not others:
+        return missing(f"{approvers[0]} made v{version}, and cannot approve it")
+    return condition("approval", True, f"by {', '.join(others)}")
 
 
 def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Reason | None) -> Verdict:
     """Record the verdict on the version, and move the alias where nothing speaks against it, or a person forces it."""
     forced = by_person is not None and by_person.forces
     version, is_champion = verdict.version, (forced or not verdict.refused) and alias == "champion"
-    tags = store.tags(name, version)
-    tag = history.decision_tag(tags, verdict, alias, by_person=by_person is not None)
+    tags, reason = store.tags(name, version), by_person.text if by_person is not None else None
+    over = (reason or "") if forced else None
+    tag = history.decision_tag(tags, verdict, alias, by_person=by_person is not None, forced=over)
     for decision in history.decisions(tag):  # before its tag: a crash between the two loses no line
+        history.keep(store, name, version, decision, verdict.conditions, reason)
         store.add_to_description(name, version, decided(decision))
     store.tag(name, version, tag)
     evidence = history.evidence({**tags, **tag})[-1]
@@ -136,7 +148,7 @@ def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Rea
         move(store, name, version, by_person or Reason(), evidence=evidence)
         if becomes_anchor(verdict.comparison):
             store.set_model_tag(name, ANCHOR, str(version))
-        return Verdict(version, version, verdict.previous, [], verdict.comparison)
+        return replace(verdict, champion=version, refused=[])
     if not verdict.refused:
         store.set_alias(name, alias, version, evidence=evidence)
     return verdict

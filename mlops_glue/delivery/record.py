@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 from mlops_glue import files, layout
 
 if TYPE_CHECKING:
     from mlops_glue.config import Config
     from mlops_glue.delivery.compare import Comparison
+    from mlops_glue.delivery.condition import Condition
     from mlops_glue.pipeline.evaluation import Fresh
 
 
@@ -27,6 +28,7 @@ class Delivery(TypedDict):
     previous: int | None  # before it
     refused: list[str]  # why the version is not champion
     comparison: Comparison | None
+    conditions: NotRequired[list[Condition]]  # all that was looked at; a former glue's record has none
     same_as: int | None  # the champion before, where the version is the same model
     fresh: Fresh | None
     online: dict[str, str]  # the outcome of each feature view

@@ -16,7 +16,7 @@ from mlops_glue import config as configs
 from mlops_glue import parsing, streaming
 from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import ToolError, UsageError, first_line
-from mlops_glue.layout import CONFIG
+from mlops_glue.layout import CONFIG, LOGGED
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,6 @@ FORMAT = 1  # of the prediction log
 AHEAD = timedelta(minutes=5)  # by which a clock may be ahead
 CELLS = 1 << 20  # of a piece
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # Arrow's errors, and a table that is none of glue's
-DAY = re.compile(r"date=(\d{4}-\d\d-\d\d)/[^/]*?v(\d+)-[^/]*\.parquet$")
 File = tuple[Folder, str]  # where it is, and its name there
 
 
@@ -104,7 +103,7 @@ class Window:
         named = {name: folder for folder in folders for name, _, _ in folder.files()}  # one that waited may be in both
         found: dict[int, list[File]] = {}
         for name in sorted(named, reverse=True):
-            if (match := DAY.search(name)) is None:
+            if (match := LOGGED.search(name)) is None:
                 continue
             day = datetime.fromisoformat(match.group(1)).replace(tzinfo=UTC)
             if self.since is None or day + timedelta(days=1) > self.since:

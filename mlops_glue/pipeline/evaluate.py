@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import bootstrap, files, layout, metrics, tables
+from mlops_glue import bootstrap, files, layout, metrics, paired, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
-from mlops_glue.parsing import column_as_text
 from mlops_glue.pipeline import evaluation, plots, score_warnings
 from mlops_glue.pipeline.decision import with_decision
 from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score, Slice
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 MAX_IMPORTANCES = 200  # columns; more would take longer than the training
 IMPORTANCE_ROWS = 1000  # of the holdout
 MAX_CELLS = 4_000_000  # of shuffled rows that the model scores together
-MAX_SLICES = 50  # values of a column
 Array = np.ndarray[Any, Any]
 Predicted = tuple[Array, Array, Array | None]  # truth, label and probability, as `metrics` takes them
 
@@ -72,7 +70,8 @@ def evaluate(config: Config, root: Path) -> None:
         "thresholds": [threshold(name, limit, scores[name]["value"]) for name, limit in limits.items()],
         "slices": _slices(config, root, {name: known[name] for name in names}, predicted),
         "importances": importances,
-        "warnings": list(score_warnings.leakage(config, schema, (seen, learnt), (features, target), label)),
+        "leaks": (leaks := [*score_warnings.leakage(config, schema, (seen, learnt), (features, target), label)]),
+        "warnings": [*leaks],
     }
     if schema.decision is not None:
         report["decision"] = asdict(schema.decision)
@@ -84,8 +83,8 @@ def evaluate(config: Config, root: Path) -> None:
     report["warnings"] += score_warnings.missing_classes(schema, truth, classes, scores)
     if config.split.fresh_after:
         order = bootstrap.ranking(schema.task, predicted, config.train.seed)
-        report["fresh"] = files.read_json(root / layout.FRESH) | files.read_json(root / layout.LEARNED)
-        report["fresh"]["order"] = order
+        fresh = files.read_json(root / layout.FRESH) | files.read_json(root / layout.LEARNED)
+        report["fresh"] = fresh | {"order": order}
     first, *others = names
     report["warnings"] += score_warnings.first_metric(first, report, higher_is_better=known[first].higher_is_better)
     losses = {name: scores[name] for name in others if not known[name].higher_is_better}
@@ -220,13 +219,12 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], predic
         return []
     check_columns(config, {config.data.labels.source: tables.column_names(root / config.rows) or []}, "evaluate")
     rows = tables.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
-    columns = list(dict.fromkeys(config.evaluate.slices))
-    table = tables.read_parquet(root / config.rows, columns).take(rows)
-    found: list[Slice] = []
-    for column in columns:
-        values = column_as_text(table.column(column), column).fill_null("").to_numpy()
-        found += [{"column": column, **one} for one in by_value(values, names, *predicted)]
-    return found
+    table = tables.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
+    return [
+        {"column": column, **one}
+        for column, values in evaluation.slice_values(config, table).items()
+        for one in by_value(values, names, *predicted)
+    ]
 
 
 def by_value(
@@ -236,11 +234,9 @@ def by_value(
 
     A value is a text, empty for null; truth, label and probability are as `metrics` takes them.
     """
-    found, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     out: list[Slice] = []
-    for code in sorted(np.argsort(-counts, kind="stable")[:MAX_SLICES]):
-        at = np.flatnonzero(codes == code)
+    for value, at, count in paired.groups(values):
         some = None if probability is None else probability[at]
         scores = {name: metrics.compute(metric, truth[at], label[at], some) for name, metric in names.items()}
-        out.append({"value": found[code] or None, "rows": len(at), "metrics": scores, "values": len(found)})
+        out.append({"value": value, "rows": len(at), "metrics": scores, "values": count})
     return out

@@ -9,7 +9,11 @@ from mlops_glue import files
 from mlops_glue.schema import Decision
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
     from mlops_glue.bootstrap import Ranking
+    from mlops_glue.config import Config
 
 FILE = "evaluation.json"  # in the folder of the report, and among the artifacts of a version's run
 
@@ -81,6 +85,7 @@ class Evaluation(TypedDict):
     thresholds: list[Limit]
     slices: list[Slice]
     importances: list[Importance] | None  # the greatest first; None: there are too many columns
+    leaks: NotRequired[list[str]]  # which of the warnings say that the holdout knows too much; a former glue's has none
     warnings: list[str]
     fresh: NotRequired[Fresh]
     decision: NotRequired[dict[str, Any]]  # a `schema.Decision`; without one the model's own
@@ -99,3 +104,11 @@ def decision_of(evaluation: Evaluation) -> Decision | None:
 def write(folder: Path, evaluation: Evaluation) -> None:
     """Write an evaluation into a folder."""
     files.write_json(folder / FILE, evaluation)
+
+
+def slice_values(config: Config, rows: pa.Table) -> dict[str, np.ndarray[Any, Any]]:
+    """The texts of each slice column that these raw rows have, each of shape (rows,); empty for null."""
+    from mlops_glue.parsing import column_as_text
+
+    columns = [name for name in dict.fromkeys(config.evaluate.slices) if name in rows.column_names]
+    return {name: column_as_text(rows.column(name), name).fill_null("").to_numpy() for name in columns}

@@ -16,7 +16,7 @@ from mlops_glue import layout
 from mlops_glue.config import Config, path_of
 from mlops_glue.modules import code_of
 
-FORMAT = 8  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
+FORMAT = 9  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
 
 
 Paths = Callable[[Config, Path], list[str]]  # from the config and the project folder, to which they are relative

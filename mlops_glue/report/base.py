@@ -28,7 +28,7 @@ class BaseRevision:
         self.problem = ""
         try:
             if self.lock:
-                dvc.get(root, rev, [facts.EVALUATION, layout.COLUMNS], folder, remote)
+                dvc.get(root, rev, [facts.EVALUATION, layout.COLUMNS, layout.FEATURE_LIST], folder, remote)
         except GlueError as error:
             self.problem = f"the result of {self.name} cannot be read: {error.message}"
 
@@ -60,12 +60,18 @@ class BaseRevision:
         """What a file holds; None where there is none."""
         return files.read_json(self.folder / path) if (self.folder / path).is_file() else None
 
-    def table(self, path: str) -> pa.Table | None:
-        """A Parquet file, which is fetched only now; None where there is none."""
+    def file(self, path: str) -> Path | None:
+        """A file, which is fetched only now; None where there is none."""
         if not self.hash(path):
             return None
-        dvc.get(self._root, self.rev, [path], self.folder, self._remote)
-        return tables.read_parquet(self.folder / path)
+        if not (self.folder / path).is_file():
+            dvc.get(self._root, self.rev, [path], self.folder, self._remote)
+        return self.folder / path
+
+    def table(self, path: str) -> pa.Table | None:
+        """A Parquet file; None where there is none."""
+        file = self.file(path)
+        return tables.read_parquet(file) if file is not None else None
 
     def hash(self, path: str) -> str:
         """MD5 of an output; "" where there is none."""

@@ -62,6 +62,7 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
             for part in report["slices"]
         ],
         "decisions": [describe.decided(decision) for decision in found.decisions],
+        "conditions": [[_cell(one) for one in row] for row in describe.condition_cells(found.conditions)],
         "moves": [audit.described(move) for move in found.moves],
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
         "cell": _cell,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from mlops_glue.delivery import audit
+from mlops_glue.delivery import audit, describe
 from mlops_glue.delivery.lineage import Lineage
 from mlops_glue.pipeline.refit import described
 
@@ -38,9 +38,16 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
     yield _line("run", f"{found.run}, fingerprint {(found.fingerprint or '')[:SHOWN]}")
     yield _line("metrics", ", ".join(f"{name} {value:.4f}" for name, value in sorted(found.metrics.items())))
     yield _line("bundle", f"{found.bundle['format']}, sha256 {found.bundle['sha256']}")
+    yield from _of_promotion(found)
+
+
+def _of_promotion(found: Lineage) -> Iterator[str]:
     for decision in found.decisions:
         why = "; ".join(decision["refused"]) or "every condition holds"
+        why = f"forced ({decision['forced']}) over: {why}" if "forced" in decision else why
         yield _line("decision", f"{decision['time']} {decision['alias']} by {decision['by']}: {why}")
+    if found.conditions:
+        yield _line("conditions", describe.conditions(found.conditions))
     for move in found.moves:
         yield _line("moved", audit.described(move))
 

@@ -178,11 +178,13 @@ def _columns(version: Mapping[str, Any], runs: list[dict[str, Any]]) -> list[dic
 
 def render(project: Project, root: Path, target: Path) -> str:
     """The page as HTML; `target` is where it will be, so that its links go from there."""
-    filters: dict[str, Callable[..., str]] = {
+    filters: dict[str, Callable[..., Any]] = {
         "n": describe.number,
         "when": _when,
         "percent": _percent,
         "seconds": _seconds,
+        "compared": describe.compared,
+        "cells": describe.condition_cells,
     }
     values = {
         **vars(project),

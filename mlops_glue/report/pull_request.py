@@ -7,19 +7,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, tables
 from mlops_glue.adapters import dvc, git
-from mlops_glue.delivery import describe
+from mlops_glue.delivery import condition, contract, describe
+from mlops_glue.delivery.compare import Measured, measured
+from mlops_glue.delivery.condition import Condition
 from mlops_glue.delivery.record import last_delivery
 from mlops_glue.errors import GlueError
 from mlops_glue.monitoring.tables import compared
 from mlops_glue.pipeline import dvc_yaml, stages
+from mlops_glue.pipeline.evaluation import Evaluation, slice_values
 from mlops_glue.pipeline.fingerprint import fingerprint
+from mlops_glue.records import FeatureList
 from mlops_glue.report import facts
 from mlops_glue.report.base import BaseRevision, Lock, changes, outputs
+from mlops_glue.report.same_rows import same_rows
+from mlops_glue.schema import Schema
 
 MOST = 65_000  # characters that GitHub takes in a comment
 LONGEST = 240  # characters of a text of data or config
@@ -44,6 +50,8 @@ class Change:
     validation: dict[str, Any] | None
     drift: dict[str, Any] | None
     contract: list[str] | None
+    measured: Measured | None  # on the same rows of the holdout
+    conditions: list[Condition]
     slices: list[dict[str, Any]]
     slice_metric: str
     sliced: list[tuple[str, int, int]]
@@ -65,19 +73,20 @@ def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
     main = config.promote.metric or (next(iter(evaluation["metrics"])) if evaluation else "")
     metrics = facts.metrics(evaluation, champion.metrics if champion else None, before)
     validation = _validation(root, pending)
-    missed = describe.missed(evaluation["thresholds"]) if evaluation else []
+    held, notes = _held_against(config, root, base, evaluation) if same and evaluation else (None, [])
+    conditions = [*_own(config, root, evaluation), *_beside_base(config, root, base, evaluation, metrics, held)]
+    own = condition.refusals(conditions)
     refused = [
         *_failures(pending, validation),
         *([base.problem] if base.problem else []),
-        *missed,
-        *(refusals(config, root, missed) if not pending else ()),
-        *worse(metrics, main, same, base.name),
+        *own,
+        *(refusals(config, root, own) if not pending else ()),
     ]
     return Change(
         project=config.project,
         against=base.name,
         refused=refused,
-        notes=_notes(root, base, registry),
+        notes=[*_notes(root, base, registry), *notes],
         evaluation=evaluation,
         same_holdout=same,
         champion=f"champion v{champion.version}" if champion else None,
@@ -85,7 +94,9 @@ def compare(config: configs.Config, root: Path, base: BaseRevision) -> Change:
         tables=_tables(config, root, base, {} if "ingest" in pending else lock),
         validation=validation,
         drift=table_drift(root, base, lock, config.monitor) if "ingest" not in pending else None,
-        contract=differences(contract(old["schema"]), contract(new["schema"])) if new and old else None,
+        contract=_changed(old, new) if new and old else None,
+        measured=held.measured if held else None,
+        conditions=conditions,
         slices=_slices(evaluation, before, main),
         slice_metric=main,
         sliced=sliced(evaluation),
@@ -133,31 +144,108 @@ def _failures(pending: dict[str, list[str]], validation: dict[str, Any] | None) 
         yield f"stage {name} did not run ({', '.join(why[:2])}), so nothing after it is known"
 
 
-def refusals(config: configs.Config, root: Path, missed: Sequence[str]) -> list[str]:
-    """Why the last run, of what is here now, refused the model, but for the thresholds that it missed."""
+def refusals(config: configs.Config, root: Path, own: Sequence[str]) -> list[str]:
+    """Why the last run, of what is here now, refused the model, but for its own reasons, which are known."""
     delivered = last_delivery(root, config)
     if delivered is None or delivered["champion"] == delivered["version"]:
         return []
     if delivered["fingerprint"] != fingerprint(root):
         return []
-    return [f"v{delivered['version']}: {reason}" for reason in delivered["refused"] if reason not in missed]
+    return [f"v{delivered['version']}: {reason}" for reason in delivered["refused"] if reason not in own]
 
 
-def worse(rows: Sequence[facts.Metric], main: str, same_holdout: bool, base: str) -> Iterator[str]:
-    """Is the metric that is promoted by worse than at the base commit?
+class Held(NamedTuple):
+    """What the rows show of the model here and that of the base commit."""
 
-    By its value on the same holdout; on another one only where the whole interval is worse.
+    measured: Measured
+    slices: Condition
+
+
+def _held_against(
+    config: configs.Config, root: Path, base: BaseRevision, evaluation: facts.Evaluation
+) -> tuple[Held | None, list[str]]:
+    """Both models on the same rows; where they cannot be scored, why not."""
+    try:
+        both = same_rows(root, base)
+    except GlueError as error:
+        return None, [f"not compared row by row: {error.message}"]
+    task = evaluation["task"]
+    found = measured(config, cast(Evaluation, evaluation), task, both.mine, both.theirs)
+    names = [*dict.fromkeys(config.evaluate.slices)]
+    raw = tables.read_parquet(root / config.rows, names).take(both.rows) if names else None
+    values = slice_values(config, raw) if raw is not None else {}
+    return Held(found, condition.of_slices(config, task, found, values, both.mine, both.theirs)), []
+
+
+def _own(config: configs.Config, root: Path, evaluation: facts.Evaluation | None) -> list[Condition]:
+    """What a promotion asks of the model alone, as far as it is known before it is packaged and registered."""
+    if evaluation is None:
+        return []
+    return [
+        condition.of_validation(root / layout.VALIDATION),
+        *condition.of_thresholds(evaluation["thresholds"]),
+        condition.of_trivial(evaluation["task"], evaluation["metrics"], config.promote.worse_than_trivial),
+        condition.of_leaks(cast(Evaluation, evaluation), config.promote.leak),
+    ]
+
+
+def _beside_base(
+    config: configs.Config,
+    root: Path,
+    base: BaseRevision,
+    evaluation: facts.Evaluation | None,
+    metrics: Sequence[facts.Metric],
+    held: Held | None,
+) -> list[Condition]:
+    """What a promotion asks beside the champion, of the base commit's model instead."""
+    if evaluation is None:
+        return []
+    main = config.promote.metric or next(iter(evaluation["metrics"]))
+    old = base.json(layout.COLUMNS)
+    if held is None:
+        return [worse(metrics, main, base.name), *([_broken(config, root, base)] if old else [])]
+    unchanged = held.measured["low"] == held.measured["high"] == 0  # else no change of a document could be merged
+    rule = "not_worse" if unchanged else config.promote.rule
+    return [condition.beside("base", held.measured, rule, base.name), held.slices, _broken(config, root, base)]
+
+
+def _broken(config: configs.Config, root: Path, base: BaseRevision) -> Condition:
+    """Would callers break? Whoever merges decides it, and then whoever promotes."""
+    columns = base.json(layout.COLUMNS), files.read_json(root / layout.COLUMNS)
+    lists = (
+        base.json(layout.FEATURE_LIST),
+        facts.read_json(root / layout.FEATURE_LIST) if config.features.use else None,
+    )
+    before, after = (Schema.from_dict(found["schema"]) for found in columns)
+    features, features_after = (FeatureList.from_dict(found) if found else None for found in lists)
+    broken = contract.broken(before, after, features, features_after)
+    if not broken:
+        return condition.condition("contract", True)
+    detail = f"callers break: {condition.few(broken)}; once merged, glue promote VERSION --accept-contract-change"
+    return condition.condition("contract", None, detail, value=len(broken), limit=0)
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """All that is seen of the two models and is another, from their files of columns."""
+    return contract.differences(*(contract.contract(Schema.from_dict(found["schema"])) for found in (before, after)))
+
+
+def worse(rows: Sequence[facts.Metric], main: str, base: str) -> Condition:
+    """Is the metric that is promoted by worse than at the base commit, where no row can be compared with its like?
+
+    Only where its whole interval is.
     """
     row = next((row for row in rows if row.name == main), None)
     if row is None or row.base is None:
-        return
+        return condition.condition("base", None, f"{base} has no {main}")
     from mlops_glue.metrics import is_at_least
 
-    best = row.value if same_holdout else row.high if row.higher_is_better else row.low
+    best = row.high if row.higher_is_better else row.low
+    detail = ""
     if row.value is None or best is None or not is_at_least(best, row.base, higher_is_better=row.higher_is_better):
-        low, high = describe.number(row.low), describe.number(row.high)
-        where = "on the same holdout" if same_holdout else f"({low} to {high}) on another holdout"
-        yield f"{main} {describe.number(row.value)} is worse than {describe.number(row.base)} of {base} {where}"
+        low, high, value, other = map(describe.number, (row.low, row.high, row.value, row.base))
+        detail = f"{main} {value} ({low} to {high}) is worse than {other} of {base}"
+    return condition.condition("base", not detail, detail, value=row.value, limit=row.base)
 
 
 def _validation(root: Path, pending: dict[str, list[str]]) -> dict[str, Any] | None:
@@ -187,16 +275,10 @@ def _tables(config: configs.Config, root: Path, base: BaseRevision, lock: Lock) 
                 "name": name,
                 "rows": f"{head[0]:,}" if head else "?",
                 "before": f"{before[0]:,}" if before else "?",
-                "columns": ", ".join(differences(before[1], head[1])) or "the same" if before and head else "",
+                "columns": ", ".join(contract.differences(before[1], head[1])) or "the same" if before and head else "",
             }
         )
     return rows
-
-
-def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """What was added, removed or changed, by name."""
-    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
-    return [f"{name}: {before.get(name, 'none')} -> {after.get(name, 'none')}" for name in names]
 
 
 def table_drift(root: Path, base: BaseRevision, lock: Lock, settings: configs.Monitor) -> dict[str, Any] | None:
@@ -215,15 +297,6 @@ def table_drift(root: Path, base: BaseRevision, lock: Lock, settings: configs.Mo
     rows = [{"column": name, **found} for name, found in columns.items()]
     rows.sort(key=lambda row: (not row["drifted"], -(row["distance"] or 0.0)))
     return {key: verdict[key] for key in ("verdict", "drift_share", "threshold")} | {"columns": rows}
-
-
-def contract(schema: Mapping[str, Any]) -> dict[str, str]:
-    """What callers of a model see of it: what it predicts, and the kind and the categories of each column it takes."""
-    seen = {key: str(schema.get(key)) for key in ("task", "target", "labels")}
-    for column in schema["columns"]:
-        seen[column["name"]] = column["kind"] if column["nullable"] else f"{column['kind']}, never null"
-        seen |= {f"{column['name']} = {category}": "known" for category in column["categories"] or ()}
-    return seen
 
 
 def _slices(evaluation: facts.Evaluation | None, before: facts.Evaluation | None, main: str) -> list[dict[str, Any]]:
@@ -266,6 +339,8 @@ def render(change: Change, root: Path, marker: str, pages: str | None = None) ->
     """
     values = {**vars(change), "marker": marker, "pages": pages, "url": _run_url()}
     values["images"] = sorted(p.name for p in (root / layout.PLOTS).glob("*.svg"))[:MOST_IMAGES] if pages else []
+    values["finding"] = describe.shown(change.measured, change.against) if change.measured else ""
+    values["cells"] = describe.condition_cells(change.conditions)
     filters = {"md": as_text, "n": describe.number}
     return shortened(files.render(layout.templates() / "report" / "pull_request.md", values, filters=filters))
 

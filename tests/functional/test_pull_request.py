@@ -22,13 +22,19 @@ def test_what_a_change_does(penguins: Path, glue: Glue) -> None:
     glue("run", "--until", "evaluate", cwd=penguins)
     commit(penguins)
 
-    # a column less: the holdout has the same rows, so the metric's value decides
+    # a column less: the holdout has the same rows, on which both models are compared
     config.write_text(plain.replace("    - bill_length_mm\n", ""))
     assert config.read_text() != plain
     glue("run", "--until", "evaluate", cwd=penguins)
     told = json.loads(glue("report", "--pr", "--base", "HEAD", "--json", cwd=penguins, code=None).stdout)
     assert told["same_holdout"] and told["contract"] == ["bill_length_mm: number -> none"]
     assert any("on the same holdout" in reason for reason in told["refused"])
+    measured, conditions = told["measured"], {one["name"]: one for one in told["conditions"]}
+    assert measured["finding"] == "worse" and measured["high"] < 0 and measured["rows"] == told["evaluation"]["rows"]
+    assert conditions["base"]["holds"] is False and conditions["contract"]["holds"] is None
+    assert "bill_length_mm is no longer taken" in conditions["contract"]["detail"]
+    page = glue("report", "--pr", "--base", "HEAD", cwd=penguins, code=1).stdout
+    assert "Conditions of a promotion" in page and "confidence" in page
     changed = {one["stage"]: one["reasons"] for one in told["stages"] if one["outcome"] == "changed"}
     assert "seed" not in str(changed) and "bill_length_mm" in changed["featurize"]
 

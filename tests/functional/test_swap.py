@@ -25,6 +25,7 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import files
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
+from mlops_glue.delivery import shadow
 from mlops_glue.errors import DataError
 from mlops_glue.records import Servable
 from mlops_glue.serving import initial
@@ -328,6 +329,9 @@ def test_shadow_and_canary(project: Path, glue: Glue) -> None:
         pairs = table.pivot(index=["glue_request_id", "glue_row"], columns="glue_answered", values="glue_version")
         assert pairs[True].eq(1).all() and pairs[False].eq(2).all()
         assert set(table[table.glue_answered].glue_alias) == {"champion"}
+        said = table.pivot(index=["glue_request_id", "glue_row"], columns="glue_answered", values="prediction")
+        found = shadow.agreement(configs.load(project), project, 1, 2, labels=True)
+        assert found == (pytest.approx((said[True] != said[False]).mean()), 20)  # what a promotion goes by
         (project / "glue.yaml").write_text(before)
         with_serve(project, QUICK.replace("{", "{canary: {alias: challenger, share: 0.3}, ", 1))
         with serving(project, "--quiet") as (url, _):

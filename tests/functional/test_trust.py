@@ -128,6 +128,12 @@ def test_each_version_knows_its_code_data_and_maker(history: dict[str, Any], glu
     assert found[1]["bundle"]["files"] == files
     text = glue("lineage", "1", cwd=root).stdout
     assert found[1]["provenance"]["data"][0]["sha256"] in text and "p v1 (champion)" in text
+    holds = {one["name"]: one["holds"] for one in found[1]["conditions"]}
+    assert holds["signature"] is holds["bundle"] is True and holds["latency"] is None is holds["champion"]
+    beside = {one["name"]: one for one in found[2]["conditions"]}
+    assert beside["latency"]["value"] > 0 and "champion v1" in beside["latency"]["detail"]
+    assert beside["contract"]["holds"] and beside["champion"]["holds"] is not None
+    assert "  conditions hold: " in text
     assert glue("lineage", "--mermaid", cwd=root).stdout.startswith("flowchart LR\n")
 
 
@@ -205,6 +211,7 @@ def test_a_card_states_facts_alone(history: dict[str, Any], glue: Glue) -> None:
     card = ModelCard(text)
     assert card.data.pipeline_tag == "tabular-classification"
     assert {result.metric_type for result in card.data.eval_results} >= {"log_loss", "accuracy"}
+    assert "| signature | yes |  |  |  |" in text
     assert "* **Owner:** *not stated*" in text and "`glue reproduce 1`" in text
     config = root / "glue.yaml"
     before = config.read_text()

@@ -126,7 +126,8 @@ def check_refused(there: Repository) -> None:
 
     job, _ = there.pull_request(worse_model(there), "worse")
     assert (job.result, job.steps["Run"], job.steps["Report"]) == ("failure", "success", "failure"), job.log
-    assert re.search(r"log\\_loss 0\.\d{4} is worse than 0\.\d{4} of \w{7,40} on the same holdout", job.summary)
+    worse = r"log\\_loss 0\.\d{4}, \w{7,40} 0\.\d{4} on the same holdout: the candidate is worse"
+    assert re.search(worse, job.summary), job.summary
     assert r"train.params.max\_depth absent -&gt; 1" in job.summary
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mlops_glue.adapters.mlflow.registry import with_line
 from mlops_glue.delivery import history
-from mlops_glue.delivery.conditions import former, unsound
+from mlops_glue.delivery.condition import former, of_bundle, of_parity, of_thresholds, refusals
 from mlops_glue.delivery.history import Verdict, champions
 from mlops_glue.delivery.promote import Reason, move, rollback
 from mlops_glue.delivery.promote import decide as record_verdict
@@ -45,6 +45,7 @@ class Registry:
         self.model_tags: dict[str, str] = {}
         self.moves: list[tuple[int, str, str]] = []
         self.descriptions: dict[int, str] = {}
+        self.files: dict[int, str] = {}
 
     def add_to_description(self, _: str, version: int, line: str) -> None:
         before = self.descriptions.get(version)
@@ -77,6 +78,13 @@ class Registry:
     def untag(self, _: str, version: int, key: str) -> None:
         self.of[version].pop(key, None)
 
+    def read_artifact(self, _: str, version: int, name: str) -> str | None:
+        return self.files.get(version)
+
+    def write_artifact(self, _: str, version: int, name: str, text: str) -> None:
+        assert name == "promotion.json"
+        self.files[version] = text
+
     def champion_history(self, _: str) -> list[tuple[int, str, str]]:
         return self.moves
 
@@ -93,9 +101,9 @@ def decide(store: Any, version: int, alias: str, refused: list[str], score: floa
     if champion == version:
         return Verdict(version, champion, champion)
     line = champions(store, NAME)
-    more = [] if by_person else former(version, store.tags(NAME, version), line, champion, alias)
+    more = None if by_person else former(version, store.tags(NAME, version), line, champion, alias)
     compared: Any = None if champion is None else COMPARED | {"version": champion, "candidate": score}
-    verdict = Verdict(version, champion, champion, refused + more, compared)
+    verdict = Verdict(version, champion, champion, [*refused, *([more] if more else [])], compared)
     return record_verdict(store, NAME, verdict, alias, Reason() if by_person else None)
 
 
@@ -185,6 +193,8 @@ def test_history_stays(steps: list[tuple[str, Any, str, bool]]) -> None:
         assert store.aliases.get("challenger") == model.challenger
         for one, tags in store.of.items():
             records = history.decisions(tags)
+            evidence = history.promotions(store, NAME, one)
+            assert [(e["time"], e["refused"]) for e in evidence] == [(r["time"], r["refused"]) for r in records]
             assert records[: len(kept.get(one, []))] == kept.get(one, [])  # none is rewritten
             kept[one] = records
             now = store.descriptions.get(one, "")
@@ -268,7 +278,7 @@ def test_a_champion_that_was_made_champion_by_other_means() -> None:
 def test_each_fault_alone_refuses(met: bool, faithful: bool, signed: bool, registered: bool, form: str) -> None:
     threshold = {"metric": "roc_auc", "value": 0.7, "min": 0.8, "max": None, "met": met}
     parity = {"faithful": faithful, "format": form, "reason": "labels differ"}
-    found = unsound([threshold], parity, signed=signed, registered=registered)
+    found = refusals([*of_thresholds([threshold]), of_parity(parity), *of_bundle(signed=signed, registered=registered)])  # type: ignore[list-item]
     wanted = []
     if not met:
         wanted.append("roc_auc 0.7000 misses threshold min 0.8")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as m
 
-from mlops_glue import bootstrap, metrics
+from mlops_glue import bootstrap, metrics, paired
 from mlops_glue.metrics import METRICS
 from mlops_glue.pipeline import evaluate
 
@@ -140,7 +140,7 @@ def test_so_is_each_slice_and_the_most_frequent_are_kept(task: str, monkeypatch:
         values = rng.choice(["", "a", "b", "b", "b", "ä", "c", "c", "d"], len(made[0])).astype(object)
         known = metrics.METRICS[task]
         most = int(rng.integers(1, 8))
-        monkeypatch.setattr(evaluate, "MAX_SLICES", most)
+        monkeypatch.setattr(paired, "MAX_SLICES", most)
         found = evaluate.by_value(values, known, *made)
         rows = {value: int((values == value).sum()) for value in set(values)}
         assert [one["value"] or "" for one in found] == sorted(one["value"] or "" for one in found)

@@ -186,6 +186,22 @@ class Store(Runs):
         """Copy a folder of the version's run into a folder of the caller's."""
         return self._download(self.client.get_model_version(model, str(version)).run_id, name, into)
 
+    def read_artifact(self, model: str, version: int, name: str) -> str | None:
+        """A text file of the version's run; None where it has none.
+
+        Raises:
+            ToolError: the run's artifacts cannot be read.
+        """
+        run = self.client.get_model_version(model, str(version)).run_id
+        if name not in [file.path for file in self.client.list_artifacts(run)]:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            return self._download(run, name, Path(folder)).read_text(encoding="utf-8")
+
+    def write_artifact(self, model: str, version: int, name: str, text: str) -> None:
+        """Write a text file among the artifacts of the version's run."""
+        self.client.log_text(self.client.get_model_version(model, str(version)).run_id, text, name)
+
     def _download(self, run: str, name: str, into: Path) -> Path:
         from mlflow.artifacts import download_artifacts
 

@@ -18,9 +18,10 @@ from sklearn.metrics import roc_auc_score
 from mlops_glue import bootstrap, files, layout, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
-from mlops_glue.delivery import audit, conditions, provenance, skew, trial
+from mlops_glue.delivery import audit, conditions, history, provenance, shadow, skew, trial
 from mlops_glue.delivery.complete import with_features
-from mlops_glue.delivery.conditions import becomes_anchor, former, not_good_enough, on_fresh, unsound
+from mlops_glue.delivery.condition import beside, former, of_fresh, of_parity, refusals
+from mlops_glue.delivery.conditions import becomes_anchor
 from mlops_glue.delivery.history import Verdict, champions, decisions
 from mlops_glue.delivery.promote import Reason, move, promote, rollback
 from mlops_glue.delivery.rows import Rows, identities
@@ -53,19 +54,18 @@ GOOD = order(0.8, 0.7, 0.9)
     ],
 )
 def test_what_fresh_rows_say(candidate: Any, champion: Any, by_person: bool, said: list[str]) -> None:
-    found = on_fresh(candidate, champion, 7, by_person=by_person)
+    found = refusals(of_fresh(candidate, champion, 7, by_person=by_person))
     assert len(found) == len(said) and all(word in line for word, line in zip(said, found, strict=True))
     assert all("glue promote 7" in line for line in found if "turn round" in line)
 
 
 def test_which_former_champions_a_run_does_not_promote() -> None:
-    assert former(1, {}, [1, 2], 2, "champion") == [
-        "v1 was champion before v2 took its place: glue promote 1 takes it anew"
-    ]
-    assert former(1, {}, [1, 2], 2, "challenger") == [] == former(3, {}, [1, 2], 2, "champion")
-    assert former(1, {}, [1], None, "champion") == []  # nobody is champion now
+    why = "v1 was champion before v2 took its place: glue promote 1 takes it anew"
+    assert former(1, {}, [1, 2], 2, "champion") == why
+    assert former(1, {}, [1, 2], 2, "challenger") is None is former(3, {}, [1, 2], 2, "champion")
+    assert former(1, {}, [1], None, "champion") is None  # nobody is champion now
     for alias in ("champion", "challenger"):
-        assert "was rolled back at noon" in former(1, {"glue.rolled_back": "noon"}, [], 2, alias)[0]
+        assert "was rolled back at noon" in str(former(1, {"glue.rolled_back": "noon"}, [], 2, alias))
 
 
 def test_the_order_of_numbers_is_spearmans() -> None:
@@ -175,7 +175,16 @@ class Registry:
 
     def download_artifact(self, model: str, version: int, name: str, into: Path) -> Path:
         assert model == "p"
+        if not (self.folder / f"{version}" / name).is_dir():
+            raise ToolError(f"v{version} has no {name}")
         return Path(shutil.copytree(self.folder / f"{version}" / name, into / name))
+
+    def read_artifact(self, model: str, version: int, name: str) -> str | None:
+        path = self.folder / f"{version}" / name
+        return path.read_text() if path.is_file() else None
+
+    def write_artifact(self, model: str, version: int, name: str, text: str) -> None:
+        files.write_text(self.folder / f"{version}" / name, text)
 
     def download_bundle(self, model: str, version: int, into: Path) -> Path:
         found = self.download_artifact(model, version, "bundle", into)
@@ -270,12 +279,18 @@ def champion_of(project: Project, model: str = "z", version: int = 1, **of_schem
     return project
 
 
+def plain(verdict: Verdict) -> Verdict:
+    """Without its conditions."""
+    return replace(verdict, conditions=[])
+
+
 def test_without_a_champion_the_candidate_is_champion(project: Project) -> None:
     project.store.aliases["challenger"] = 2
-    assert project.promote() == Verdict(2, 2, None, [], None)
+    assert plain(project.promote()) == Verdict(2, 2, None, [], None)
     assert project.store.aliases == {"champion": 2}  # and challenger no more
     assert [one[:2] for one in project.store.noted] == [(2, "promote")]
     said = project.verdict()
+    said.pop("conditions_sha256")
     assert abs(datetime.fromisoformat(said.pop("time")) - datetime.now(UTC)) < timedelta(minutes=10)
     assert said == {"alias": "champion", "by": "run", "champion": None, "refused": [], "compared": None}
 
@@ -361,12 +376,20 @@ def test_a_worse_candidate_is_refused_and_the_champion_stays(project: Project) -
     assert said["gain"] == pytest.approx(said["champion"] - said["candidate"])  # of a loss, less is better
     assert said["low"] < said["gain"] < said["high"] < 0 and said["finding"] == "worse"
     scores = f"log_loss {said['candidate']:.4f}, champion v1 {said['champion']:.4f} on the same holdout"
-    assert found == Verdict(2, 1, 1, [f"{scores}: the candidate is worse"], said)
+    assert plain(found) == Verdict(2, 1, 1, [f"{scores}: the candidate is worse"], said)
     assert project.store.aliases == {"champion": 1}
     assert project.verdict()["refused"] == found.refused and not project.store.noted
 
 
-COMPARED: Any = {"metric": "f1", "candidate": 0.5, "champion": 0.6, "version": 1}
+COMPARED: Any = {
+    "metric": "f1",
+    "candidate": 0.5,
+    "champion": 0.6,
+    "version": 1,
+    "low": -0.2,
+    "high": 0.1,
+    "slack": 0.01,
+}
 
 
 @pytest.mark.parametrize(
@@ -381,8 +404,9 @@ COMPARED: Any = {"metric": "f1", "candidate": 0.5, "champion": 0.6, "version": 1
     ],
 )
 def test_what_each_rule_takes(finding: str, rule: str, refused: str) -> None:
-    found = not_good_enough(COMPARED | {"finding": finding}, rule)
-    assert found == ([f"f1 0.5000, champion v1 0.6000 on the same holdout: {refused}"] if refused else [])
+    found = beside("champion", COMPARED | {"finding": finding}, rule, "champion v1")
+    assert (found["value"], found["limit"]) == ((0.1, -0.01) if rule == "not_worse" else (-0.2, 0.0))
+    assert refusals([found]) == ([f"f1 0.5000, champion v1 0.6000 on the same holdout: {refused}"] if refused else [])
 
 
 def test_a_candidate_is_held_against_the_anchor_too(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,8 +419,12 @@ def test_a_candidate_is_held_against_the_anchor_too(project: Project, monkeypatc
     project.store.model_tags["glue.anchor"] = "3"
     real = conditions.compare
 
-    def compared(candidate: Any, version: int) -> Any:
-        return real(candidate, 1) | {"version": version, "finding": "worse" if version == 3 else "no difference shown"}
+    project.other(3, "z")
+
+    def compared(candidate: Any, version: int, other: Any) -> Any:
+        pair = real(candidate, 1, other)
+        more = {"version": version, "finding": "worse" if version == 3 else "no difference shown"}
+        return replace(pair, comparison=pair.comparison | more)
 
     monkeypatch.setattr(conditions, "compare", compared)
     found = project.promote()
@@ -440,6 +468,8 @@ def test_every_reason_is_named(project: Project) -> None:
         "v2 was champion before v1 took its place: glue promote 2 takes it anew",
         "roc_auc 0.4000 is worse than the trivial predictor's 0.5000 (promote: {worse_than_trivial: accept} takes it)",
         "champion v1 could not be scored on this holdout: it predicts binary ['no', 'maybe', 'yes']",
+        "contract: callers break: labels ['no', 'maybe', 'yes'] -> ['no', 'yes']; "
+        "glue promote 2 --accept-contract-change takes it",
         "fresh rows: the order in which v2 puts the 128 held out is 0.5500, not surely better than chance, 0.5",
     ]
     project.options = {"promote": {"worse_than_trivial": "accept"}}
@@ -455,7 +485,7 @@ def test_every_reason_is_named(project: Project) -> None:
     ],
 )
 def test_what_is_kept_in_onnx_is_faithful(parity: dict[str, Any], refused: list[str]) -> None:
-    assert unsound([], parity, signed=True, registered=True) == refused
+    assert refusals([of_parity(parity)]) == refused
 
 
 def test_a_challenger_is_what_could_be_champion(project: Project) -> None:
@@ -576,6 +606,7 @@ def test_a_champion_that_takes_another_column_could_not_be_scored(project: Proje
     champion_of(project, columns=[Column("x", "number"), Column("w", "number")])
     assert project.promote().refused == [
         "champion v1 could not be scored on this holdout: holdout: column 'w' is missing (there are: 'x', 'z', 'y')",
+        "contract: callers break: w is no longer taken; glue promote 2 --accept-contract-change takes it",
     ]
 
 
@@ -624,8 +655,8 @@ FEATURED = FeatureList(["v:x"], [FeatureView("v", {"id": "id"}, {"x": "number"},
     [
         ((20, 80, []), [], "0 differences in 20 of the 80 rows of the holdout"),
         ((0, 80, []), ["skew: no row of the holdout has all its keys, so nothing could be replayed"], None),
-        ((20, 1080, ["a", "b", "c"]), ["a", "b", "c"], "3 differences in 20 of the 1,080 rows of the holdout"),
-        ((20, 80, list("abcde")), ["a", "b", "c", "skew: and 2 more differences"], "5 differences in 20 of"),
+        ((20, 1080, ["a", "b", "c"]), ["a; b; c"], "3 differences in 20 of the 1,080 rows of the holdout"),
+        ((20, 80, list("abcde")), ["a; b; c; and 2 more"], "5 differences in 20 of"),
         (DataError("down"), ["skew: the replay of the online store could not run: down"], None),
     ],
 )
@@ -719,3 +750,133 @@ def test_features_that_only_the_champion_takes_are_looked_up_as_they_are_defined
     assert with_features(project.config(), project.root, one, has_all, "holdout", as_defined_now=True) is has_all  # type: ignore[arg-type]
     one.features = None
     assert with_features(project.config(), project.root, one, raw, "holdout", as_defined_now=True) is raw  # type: ignore[arg-type]
+
+
+def condition_of(verdict: Verdict, name: str) -> dict[str, Any]:
+    (found,) = [dict(one) for one in verdict.conditions if one["name"] == name]
+    return found
+
+
+def test_every_condition_is_kept_with_the_version(project: Project) -> None:
+    champion_of(project)
+    project.promote(alias="challenger")
+    found = project.promote()
+    (first, second) = json.loads((project.store.folder / "2/promotion.json").read_text())
+    assert (first["alias"], second["alias"], second["reason"]) == ("challenger", "champion", None)
+    assert second["conditions_sha256"] == history.digest(second["conditions"])
+    assert second["conditions"] == json.loads(json.dumps(found.conditions)) and second["compared"] == found.comparison
+    holds = {one["name"]: one["holds"] for one in found.conditions}
+    assert holds == {
+        **dict.fromkeys(["signature", "bundle", "not taken back", "trivial predictor", "champion", "contract"], True),
+        **dict.fromkeys(["validation", "thresholds", "parity", "leak", "skew", "anchor", "slices"], None),
+        **dict.fromkeys(["latency", "shadow"], None),
+    }
+    assert all(one["detail"] for one in found.conditions if one["holds"] is None)  # it says why
+
+
+def test_what_a_person_forces_is_kept_for_ever(project: Project) -> None:
+    champion_of(project)
+    project.store.unsigned.add(2)
+    assert project.promote(by_person=True).champion == 1
+    project.evaluated(project.root / layout.EVALUATION)
+    forced = Reason("the audit asks for it", forces=True)
+    promote(project.config(), project.root, project.store, 2, by_person=forced)  # type: ignore[arg-type]
+    said = project.verdict()
+    assert said["forced"] == "the audit asks for it" and said["refused"] == ["signature: the version has none"]
+    assert project.store.lines[-1][1].endswith(
+        "**champion**, forced (the audit asks for it) over: signature: the version has none"
+    )
+    kept = json.loads((project.store.folder / "2/promotion.json").read_text())
+    assert [one.get("forced") for one in kept] == [None, "the audit asks for it"]
+
+
+def test_a_changed_contract_waits_for_a_person(project: Project) -> None:
+    champion_of(project)
+    shutil.rmtree(project.root / layout.BUNDLE)
+    strict = [Column("x", "number", nullable=False), Column("z", "number")]
+    project.register(2, project.bundle(project.root / layout.BUNDLE, "x", columns=strict))
+    command = "glue promote 2 --accept-contract-change takes it"
+    assert project.promote(alias="challenger").refused == []  # it answers nobody
+    for by_person in (False, True):
+        said = project.promote(by_person=by_person).refused
+        assert f"contract: callers break: x is required now; {command}" in said
+    project.evaluated(project.root / layout.EVALUATION)
+    accepts = Reason(accepts_contract=True)
+    found = promote(project.config(), project.root, project.store, 2, by_person=accepts)  # type: ignore[arg-type]
+    assert "accepted by --accept-contract-change" in condition_of(found, "contract")["detail"]
+    assert not any("contract" in line for line in found.refused)
+
+
+def test_other_labels_are_a_changed_contract_that_a_person_may_accept(project: Project) -> None:
+    champion_of(project, labels=["no", "maybe", "yes"])
+    assert len(project.promote().refused) == 2
+    accepts = Reason(accepts_contract=True)
+    found = promote(project.config(), project.root, project.store, 2, by_person=accepts)  # type: ignore[arg-type]
+    assert found.champion == 2 and "it predicts binary" in condition_of(found, "champion")["detail"]
+
+
+def test_a_slice_that_falls_refuses(project: Project) -> None:
+    """The candidate is as good on the whole, and worse where it counts."""
+    rng = np.random.default_rng(1)
+    town = rng.choice(["Aa", "Be"], ROWS)
+    part = pa.array(np.where(project.models["table"].column("x").to_numpy() > 0, town, town))
+    tables.write_parquet(project.root / layout.TABLE, project.models["table"].append_column("town", part))
+    holdout = np.arange(ROWS)
+    target = project.models["table"].column("y").take(pa.array(holdout))
+    tables.write_parquet(project.root / layout.TEST, pa.table({layout.ROW: holdout, "target:y": target}))
+    project.options = {"evaluate": {"slices": ["town"]}, "promote": {"metric": "roc_auc"}}
+    champion_of(project)
+    assert condition_of(project.promote(alias="challenger"), "slices")["holds"] is True
+    shutil.rmtree(project.root / layout.BUNDLE)
+    project.register(2, project.bundle(project.root / layout.BUNDLE, "-z"))
+    found = project.promote()
+    said = condition_of(found, "slices")
+    assert said["holds"] is False and said["detail"] in found.refused
+    assert said["detail"].startswith("slices: roc_auc falls in town = ") and "widened for 2 slices" in said["detail"]
+    assert said["value"] < said["limit"] < 0
+
+
+@pytest.mark.parametrize(("limit", "holds"), [(None, None), (1e-6, False), (1e6, True)])
+def test_a_model_that_is_slow_is_refused_where_there_is_a_limit(
+    project: Project, limit: float | None, holds: bool | None
+) -> None:
+    project.options = {"promote": {"max_latency_ms": limit}}
+    assert condition_of(project.promote(), "latency")["holds"] is (None if limit is None else False)  # no example
+    champion_of(project)
+    for folder in (project.root / layout.BUNDLE, project.root / "other/1"):
+        files.write_json(folder / "input_example.json", [{"x": 0.5, "z": 1.0}])
+    project.register(1, project.root / "other/1")
+    project.register(2, project.root / layout.BUNDLE)
+    found = project.promote(alias="challenger")
+    said = condition_of(found, "latency")
+    assert said["holds"] is holds and 0 < said["value"] < 1000 and "champion v1" in said["detail"]
+    assert (said["detail"] in found.refused) == (holds is False)
+
+
+@pytest.mark.parametrize(
+    ("limit", "answer", "holds", "said"),
+    [
+        (None, (0.1, 50), None, "10.00% of the labels differ from champion v1's on 50 rows"),
+        (0.05, (0.1, 50), False, "10.00% of the labels differ"),
+        (0.1, (0.1, 50), True, "at most 0.1"),
+        (0.05, (1.0, 19), None, "too few"),
+        (None, ToolError("away"), None, "cannot be read: away"),
+        (0.05, ToolError("away"), False, "cannot be read: away"),
+    ],
+)
+def test_a_shadow_that_says_something_else_is_refused_where_there_is_a_limit(
+    project: Project, limit: float | None, answer: Any, holds: bool | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def agreement(config: Config, root: Path, champion: int, version: int, *, labels: bool) -> Any:
+        assert (champion, version, labels, root) == (1, 2, True, project.root)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(shadow, "agreement", agreement)
+    champion_of(project)
+    project.options = {"promote": {"max_disagreement": limit}}
+    assert "no shadow" in condition_of(project.promote(alias="challenger"), "shadow")["detail"]
+    project.options["serve"] = {"shadow": "challenger", "prediction_log": "log"}
+    found = condition_of(project.promote(alias="challenger"), "shadow")
+    assert found["holds"] is holds and said in found["detail"]

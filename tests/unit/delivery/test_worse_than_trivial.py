@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from mlops_glue.delivery.conditions import worse_than_trivial
+from mlops_glue.delivery.condition import of_trivial, refusals
 from mlops_glue.metrics import METRICS, TIE_TOLERANCE
 
 ALL = [(task, name) for task, names in METRICS.items() for name in names]
@@ -16,9 +18,9 @@ def test_a_first_metric_that_is_worse_than_the_trivial_predictors_is_refused(tas
 
     def said(value: float | None, trivial: float | None, other: float = 0.0) -> list[str]:
         second = next(one for one in METRICS[task] if one != name)
-        return worse_than_trivial(
-            task, {name: {"value": value, "trivial": trivial}, second: {"value": other, "trivial": 0.5}}
-        )
+        scores: Any = {name: {"value": value, "trivial": trivial}, second: {"value": other, "trivial": 0.5}}
+        assert of_trivial(task, scores, "accept")["holds"] is not False
+        return refusals([of_trivial(task, scores, "refuse")])
 
     assert said(0.5 - better * 0.2, 0.5) == [
         f"{name} {0.5 - better * 0.2:.4f} is worse than the trivial predictor's 0.5000 "

@@ -11,8 +11,10 @@ from mlops_glue import cli, files, layout
 from mlops_glue.commands import report as command
 from mlops_glue.config import Config
 from mlops_glue.delivery import describe
+from mlops_glue.delivery.contract import contract, differences
 from mlops_glue.report.facts import Metric
-from mlops_glue.report.pull_request import MOST, as_text, contract, differences, refusals, shortened, worse
+from mlops_glue.report.pull_request import MOST, as_text, refusals, shortened, worse
+from mlops_glue.schema import Schema
 
 
 @pytest.mark.parametrize(
@@ -38,14 +40,16 @@ def row(value: float | None, low: float, high: float, base: float | None, higher
     return [Metric("m", value, low, high, None, "", None, None, base, None, higher_is_better=higher)]
 
 
-def test_worse_is_by_the_value_on_the_same_holdout_and_by_the_interval_on_another() -> None:
-    assert list(worse(row(0.80, 0.7, 0.9, 0.81, True), "m", True, "main"))
-    assert not list(worse(row(0.80, 0.7, 0.9, 0.81, True), "m", False, "main"))
-    assert list(worse(row(0.80, 0.7, 0.9, 0.95, True), "m", False, "main"))
-    assert list(worse(row(0.5, 0.45, 0.6, 0.4, False), "m", False, "main"))  # of a loss
-    assert not list(worse(row(0.4, 0.3, 0.5, 0.4, False), "m", True, "main"))
-    assert list(worse(row(None, 0, 0, 0.4, True), "m", True, "main"))  # not defined any more
-    assert not list(worse(row(0.4, 0.3, 0.5, None, True), "m", True, "main"))
+def test_worse_is_by_the_interval_where_no_row_can_be_compared() -> None:
+    for rows, holds in (
+        (row(0.80, 0.7, 0.9, 0.81, True), True),
+        (row(0.80, 0.7, 0.9, 0.95, True), False),
+        (row(0.5, 0.45, 0.6, 0.4, False), False),  # of a loss
+        (row(0.4, 0.3, 0.5, 0.4, False), True),
+        (row(None, 0, 0, 0.4, True), False),  # not defined any more
+        (row(0.4, 0.3, 0.5, None, True), None),
+    ):
+        assert worse(rows, "m", "main")["holds"] is holds
 
 
 def test_what_callers_of_a_model_notice() -> None:
@@ -53,7 +57,7 @@ def test_what_callers_of_a_model_notice() -> None:
         given = [
             {"name": name, "kind": "number", "nullable": True, "categories": None} | c for name, c in columns.items()
         ]
-        return contract({"task": "binary", "target": "y", "labels": ["no", "yes"], "columns": given})
+        return contract(Schema.from_dict({"task": "binary", "target": "y", "labels": ["no", "yes"], "columns": given}))
 
     town = {"kind": "category", "categories": ["Aa", "Be"]}
     before, after = (
@@ -86,6 +90,8 @@ def test_a_comment_is_never_too_long() -> None:
         "validation": None,
         "drift": {"verdict": "drift", "columns": columns},
         "contract": ["c" * 500] * 500,
+        "finding": "",
+        "cells": [["x", "yes", "", "", ""]],
         "slices": slices,
         "slice_metric": "m",
         "sliced": [("code", 50, 60)],

@@ -1,0 +1,72 @@
+"""The model here and that of the base commit on the same rows of the holdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mlops_glue import files, layout, paired, tables
+from mlops_glue.errors import DataError, GlueError, first_line
+from mlops_glue.report import facts
+from mlops_glue.schema import Schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlops_glue.report.base import BaseRevision
+
+
+class SameRows(NamedTuple):
+    """What both models make of the holdout, in the order of its rows here."""
+
+    mine: paired.Outcome
+    theirs: paired.Outcome
+    rows: pa.ChunkedArray  # their numbers in the labels' table
+
+
+def same_rows(root: Path, base: BaseRevision) -> SameRows:
+    """Score the holdout with both models, each on the columns that it takes.
+
+    Raises:
+        GlueError: the base's model or holdout is not at hand, or it predicts something else.
+    """
+    schema = _schema(files.read_json(root / layout.COLUMNS), files.read_json(root / facts.EVALUATION))
+    other = _schema(base.json(layout.COLUMNS), base.json(facts.EVALUATION))
+    if schema is None or other is None:
+        raise DataError(f"{base.name} has no result")
+    if (schema.task, schema.target, schema.class_order) != (other.task, other.target, other.class_order):
+        raise DataError(f"the model of {base.name} predicts {other.target} ({other.task} {other.labels or ''})")
+    held, before = tables.read_parquet(root / layout.TEST), base.table(layout.TEST)
+    model = base.file(layout.MODEL)
+    if before is None or model is None:
+        raise DataError(f"{base.name} has no model")
+    row, row_before = (table.column(layout.ROW).to_numpy() for table in (held, before))
+    order = np.argsort(row_before)[np.searchsorted(np.sort(row_before), row)]
+    mine = _outcome(root / layout.MODEL, schema, held)
+    theirs = _outcome(model, other, before.take(order))
+    return SameRows(mine, theirs, held.column(layout.ROW))
+
+
+def _schema(columns: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | None) -> Schema | None:
+    """What a model takes and gives, with the decision threshold that it was evaluated with."""
+    if columns is None or evaluation is None:
+        return None
+    return Schema.from_dict(columns["schema"] | {"decision": evaluation.get("decision")})
+
+
+def _outcome(model: Path, schema: Schema, holdout: pa.Table) -> paired.Outcome:
+    from mlops_glue.adapters import skops
+    from mlops_glue.pipeline.evaluate import outcome
+    from mlops_glue.pipeline.train import threads_for, xy
+
+    features, target = xy(holdout, schema)
+    try:
+        with threads_for(features):
+            return schema.class_indices(target), *outcome(skops.load(model), schema, features)
+    except GlueError:
+        raise
+    except Exception as error:  # an estimator may raise anything, as where its package is another by now
+        raise DataError(f"the model cannot be scored: {first_line(error)}") from error
