@@ -22,7 +22,7 @@ Fit = Callable[["pd.DataFrame", Array], Estimator]
 ROWS = 1_000  # of the sample
 TOLERANCE = 1e-6  # of a probability, or of a value's share: float32 has no more
 LONGEST_FIT_S, LONGEST_S = 60.0, 5.0  # of a fit that is tried again on a sample, and of what that may take
-SEEDED = ("sklearn.", "numpy.", "scipy.", "builtins.")  # deterministic where they have a seed
+SEEDED = ("sklearn.",)  # deterministic where they have a seed
 
 
 def is_in_doubt(model: Estimator) -> bool:
@@ -40,12 +40,15 @@ def is_in_doubt(model: Estimator) -> bool:
     return any(_is_foreign(part) for part in (model, *parts))
 
 
+def params(model: Estimator) -> str:
+    """Its parameters as text: a function of the project's may build another model each time."""
+    return str(sorted(model.get_params(deep=True).items())) if hasattr(model, "get_params") else ""
+
+
 def _is_foreign(part: Any) -> bool:
-    """Is it code, or does it run code, of somebody else's?"""
-    if not callable(part) and not hasattr(part, "fit"):
-        return False
-    kind = part if hasattr(part, "__module__") and callable(part) else type(part)
-    return not f"{kind.__module__}.".startswith(SEEDED)
+    """Is it an estimator of somebody else's? A function, such as a score, hardly ever draws."""
+    kind = part if isinstance(part, type) else type(part)
+    return hasattr(part, "fit") and not f"{kind.__module__}.".startswith(SEEDED)
 
 
 def difference(fit: Fit, features: pd.DataFrame, target: Array, seed: int, fit_s: float) -> float | None:

@@ -18,6 +18,7 @@ from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
 from mlops_glue.pipeline import older_rows, refit
+from mlops_glue.pipeline.execute import set_seeds
 from mlops_glue.pipeline.older_rows import Array, Estimator
 from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
@@ -46,7 +47,7 @@ def train(config: Config, root: Path) -> None:
     features, target = xy(table, schema)
     classes = schema.labels is not None
     model = build(config, schema, features)
-    in_doubt = refit.is_in_doubt(model)
+    in_doubt, params = refit.is_in_doubt(model), refit.params(model)
     try:
         started = time.perf_counter()
         model, caught = fitted(model, features, target, classes=classes)
@@ -69,6 +70,8 @@ def train(config: Config, root: Path) -> None:
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
     skops.save(model, path)
+    set_seeds(config.train.seed)
+    in_doubt = in_doubt or refit.params(build(config, schema, features)) != params
     differs = _fit_twice(config, schema, (features, target), fit_s) if in_doubt else None
     if differs is not None:
         log.warning("warning: %s", f"{kind_of(model)}: the {refit.described(differs)}")
