@@ -46,12 +46,16 @@ class Bundle:
         For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape (rows, classes)
         in the order of `schema.labels`. For regression: float64 values and None.
         """
-        from mlops_glue.encoding import encode, matrices  # they need Arrow, which a serving worker does not load
-
-        inputs = matrices(encode(table, self.schema, where=where, rows=rows), self.schema)
+        inputs = self.encoded(table, where=where, rows=rows)
         if see is not None:
             see(inputs)
         return self.score(inputs)
+
+    def encoded(self, table: pa.Table, *, where: str = "input", rows: range | None = None) -> onnx.Inputs:
+        """Raw rows as the model takes them."""
+        from mlops_glue.encoding import encode, matrices  # they need Arrow, which a serving worker does not load
+
+        return matrices(encode(table, self.schema, where=where, rows=rows), self.schema)
 
     def score(self, inputs: onnx.Inputs) -> tuple[Array, Any]:
         """The same for encoded rows, as `schema.matrices` returns them."""

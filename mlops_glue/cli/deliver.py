@@ -1,4 +1,4 @@
-"""Commands that bring a model to its users: promote, rollback, predict, serve, package, materialize, ci."""
+"""Commands that bring a model to its users: promote, rollback, predict, explain, serve, package, materialize, ci."""
 
 from __future__ import annotations
 
@@ -55,6 +55,22 @@ def predict() -> None:
     \b
     glue predict new_customers.csv scored.parquet
     cat new_customers.csv | glue predict - - > scored.csv
+    """
+
+
+@click.command()
+@click.argument("source", metavar="[IN]", type=FILE, required=False)
+@click.argument("target", metavar="[OUT]", type=FILE, required=False)
+@version_option
+@json_option
+@env_option
+@calls("predict")
+def explain() -> None:
+    """Show what each column adds to the answer. Of each row of a file; without one on average of the holdout.
+
+    \b
+    glue explain
+    glue explain new_customers.csv explained.csv
     """
 
 

@@ -24,7 +24,7 @@ GROUPS: dict[str, tuple[click.Command, ...]] = {
     "Start": (start.init, start.adopt, start.assess),
     "Work": (work.run, work.tune, work.status, work.why, work.report, work.doctor, work.track, work.upgrade),
     "Deliver": (
-        *(deliver.promote, deliver.rollback, deliver.predict, deliver.serve),
+        *(deliver.promote, deliver.rollback, deliver.predict, deliver.explain, deliver.serve),
         *(deliver.package, deliver.materialize, deliver.ci),
     ),
     "Watch": (watch.monitor,),

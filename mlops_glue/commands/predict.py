@@ -1,4 +1,4 @@
-"""`glue predict IN OUT`: batch scoring with the champion, in bounded memory."""
+"""`glue predict IN OUT` and `glue explain`: scoring with the champion, in bounded memory, and why it says so."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import console, layout
@@ -17,9 +19,71 @@ from mlops_glue.errors import DataError, UsageError, combined
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.serving import score_files
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlops_glue.explanation import Explained
+    from mlops_glue.scoring import Bundle
+
+AVERAGED = 200  # rows of the holdout
+
+
+def explain(
+    source: str | None = None,
+    target: str | None = None,
+    *,
+    version: int | None = None,
+    as_json: bool = False,
+    env: str | None = None,
+) -> int:
+    """What each column adds to the answer: for each row of a file, or on average of the holdout."""
+    if source is not None and target is not None:
+        return predict(source, target, version=version, env=env, explained=True)
+    if source is not None:
+        raise UsageError(f"{source}: and where to?", hint=f"glue explain {source} explained.csv")
+    from mlops_glue import explanation, tables
+    from mlops_glue.drift import sample_part
+    from mlops_glue.scoring import Bundle
+
+    root = layout.find_root()
+    config = configs.load(root, env, needs=configs.A_MODEL, tables=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        chosen, folder = _model(root, config, version, Path(scratch))
+        bundle = Bundle(folder, threads=os.cpu_count() or 1)
+        explainer = explanation.Explainer(bundle, folder)
+        held = sample_part(tables.read_parquet(folder / layout.SAMPLE), "test")
+        some = held.take(tables.evenly_spaced(held.num_rows, AVERAGED))
+        found = explainer.explain(bundle.encoded(some.select(explainer.columns)))
+    means = abs(found.contributions).mean(axis=0)
+    order = sorted(zip(found.columns, means.tolist(), strict=True), key=lambda pair: -pair[1])
+    if as_json:
+        console.result_json({"version": chosen, "rows": some.num_rows, "columns": dict(order), "gap": found.gap})
+        return 0
+    what = "the value" if bundle.schema.labels is None else "the probability"
+    console.result(
+        f"{config.model_name} v{chosen}: how far each column moves {what}, on average of {some.num_rows} rows"
+    )
+    console.table([[name, f"{mean:.4g}"] for name, mean in order], ["column", "mean |contribution|"])
+    _warn_of_gap(found, f"{config.model_name} v{chosen}")
+    return 0
+
+
+def _warn_of_gap(found: Explained, what: str) -> None:
+    if not found.holds:
+        console.progress(
+            f"warning: {what}: base and contributions miss the answer by up to {found.gap:.2g}: "
+            "the model does not answer alike each time"
+        )
+
 
 def predict(
-    source: str, target: str, *, kind: str | None = None, version: int | None = None, env: str | None = None
+    source: str,
+    target: str,
+    *,
+    kind: str | None = None,
+    version: int | None = None,
+    env: str | None = None,
+    explained: bool = False,
 ) -> int:
     """Score a file, or each table in a folder; the output holds the input's columns, then the prediction.
 
@@ -39,7 +103,8 @@ def predict(
         inputs, outputs = score_files.inputs_and_outputs(
             stdin if source == "-" else Path(source), stdout if target == "-" else Path(target)
         )
-        refused = _score(inputs, outputs, {stdin: "standard input", stdout: "standard output"}, version, env)
+        streams = {stdin: "standard input", stdout: "standard output"}
+        refused = _score(inputs, outputs, streams, version, env, explained=explained)
         if refused:
             raise combined(refused)
         if target == "-":
@@ -48,7 +113,13 @@ def predict(
 
 
 def _score(
-    inputs: list[Path], outputs: list[Path], streams: dict[Path, str], version: int | None, env: str | None
+    inputs: list[Path],
+    outputs: list[Path],
+    streams: dict[Path, str],
+    version: int | None,
+    env: str | None,
+    *,
+    explained: bool,
 ) -> list[DataError]:
     """Score each file; returns what is wrong with those that cannot be scored."""
     from mlops_glue.scoring import Bundle
@@ -58,16 +129,15 @@ def _score(
     check_outputs(root, [path for path in outputs if path not in streams], config)
     refused: list[DataError] = []
     with tempfile.TemporaryDirectory() as scratch:
-        chosen, folder = as_run_left_it(root, config, version) or of_registry(
-            read_only(root, config), root, config, version, Path(scratch)
-        )
+        chosen, folder = _model(root, config, version, Path(scratch))
         bundle = Bundle(folder, threads=os.cpu_count() or 1)
+        score = _explaining(bundle, folder) if explained else None
         for source, target in zip(inputs, outputs, strict=True):
             name = streams.get(source, str(source))
             with console.progress_bar(streams.get(source, source.name)) as progress:
                 complete = partial(with_features, config, root, bundle, where=source)
                 try:
-                    rows, unseen = score_files.score_file(bundle, source, target, progress, complete)
+                    rows, unseen = score_files.score_file(bundle, source, target, progress, complete, score)
                 except DataError as error:
                     refused.append(DataError(error.message.replace(str(source), name), hint=error.hint))
                     continue
@@ -75,5 +145,26 @@ def _score(
                 console.progress(f"warning: {name}: {warning}")
             written = streams.get(target, str(target))
             model = f"{config.model_name} v{chosen} ({bundle.format})"
-            console.progress(f"{written}: {console.rows(rows)} scored by {model}")
+            console.progress(f"{written}: {console.rows(rows)} {'explained' if explained else 'scored'} by {model}")
     return refused
+
+
+def _model(root: Path, config: configs.Config, version: int | None, scratch: Path) -> tuple[int, Path]:
+    """The champion, or the version that is asked for, and its bundle."""
+    last = as_run_left_it(root, config, version)
+    return last or of_registry(read_only(root, config), root, config, version, scratch)
+
+
+def _explaining(bundle: Bundle, folder: Path) -> Callable[..., pa.Table]:
+    """What scores a piece of a file and adds the contributions."""
+    from mlops_glue import explanation
+
+    explainer = explanation.Explainer(bundle, folder)
+
+    def score(typed: pa.Table, carried: pa.Table, **options: Any) -> pa.Table:
+        scored = bundle.scored(typed, carried, **options)
+        found = explainer.explain(bundle.encoded(typed))
+        _warn_of_gap(found, options["where"])
+        return explanation.appended(scored, found)
+
+    return score

@@ -59,6 +59,7 @@ def score_file(
     target: Path,
     progress: Callable[[float], None],
     complete: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+    score: Callable[..., pa.Table] | None = None,
 ) -> tuple[int, Counter[str]]:
     """Score one file into another, piece by piece.
 
@@ -68,6 +69,7 @@ def score_file(
         target: a CSV or Parquet file.
         progress: called with the share of the file that is read, 0 to 1.
         complete: gives raw rows the features that the file does not have.
+        score: scores a piece, as `bundle.scored` does, which is the default.
 
     Returns:
         The number of rows, and by column how many values training did not have.
@@ -86,7 +88,7 @@ def score_file(
             reading = pool.submit(next, pieces, None)
             typed, carried = piece
             span = range(rows, rows + typed.num_rows)
-            scored = bundle.scored(complete(typed), carried, where=str(source), rows=span, see=unseen.see)
+            scored = (score or bundle.scored)(complete(typed), carried, where=str(source), rows=span, see=unseen.see)
             counts.update(unseen.count())
             sink = sink or streaming.open_writer(temporary, target, scored.schema)
             writing.result()

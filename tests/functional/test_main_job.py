@@ -56,6 +56,18 @@ def _predictions_are_those_of_scikit_learn(project: Path, glue: Glue) -> None:
     said = scored.loc[test["glue_row"], "prediction"].tolist()
     assert said == model.predict(test[[*schema.numeric, *schema.text]]).tolist()
     assert list(scored.columns)[-4:] == ["prediction", *(f"probability_{x}" for x in ("Adelie", "Chinstrap", "Gentoo"))]
+    _contributions_add_up(project, glue, scored)
+
+
+def _contributions_add_up(project: Path, glue: Glue, scored: pd.DataFrame) -> None:
+    scored.drop(columns=scored.columns[-4:])[:20].to_csv(project / "some.csv", index=False)
+    done = glue("explain", "some.csv", "explained.csv", cwd=project)
+    assert "explained.csv: 20 rows explained by project v1" in done.stderr and "warning" not in done.stderr
+    explained = pd.read_csv(project / "explained.csv")
+    added = explained.filter(like="contribution_").sum(axis=1) + explained["base"]
+    assert abs(added - explained.filter(like="probability_").max(axis=1)).max() < 1e-5
+    assert glue("explain", cwd=project).stdout.splitlines()[1].split() == ["column", "mean", "|contribution|"]
+    assert "and where to?" in glue("explain", "some.csv", cwd=project, code=2).stderr
 
 
 def test_a_missed_threshold_is_refused(penguins: Path, glue: Glue) -> None:

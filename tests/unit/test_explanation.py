@@ -1,0 +1,93 @@
+"""Contributions are those of Shapley's definition, and they add up to what the model says."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from math import factorial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LinearRegression
+
+from mlops_glue import layout, tables
+from mlops_glue.errors import DataError
+from mlops_glue.explanation import Explainer, appended
+from mlops_glue.scoring import Bundle
+from tests.support import models
+
+
+def explained(folder: Path, estimator: Any, labels: list[Any] | None) -> tuple[Any, pd.DataFrame, Bundle, Explainer]:
+    frame, target, schema = models.made(labels, seed=1)
+    model, bundle = models.through(folder, estimator, frame, target, schema)
+    rows = pa.Table.from_pandas(frame[:25])
+    sample = rows.append_column(layout.SPLIT_COLUMN, pa.array(["train"] * 25))
+    tables.write_parquet(folder / "bundle" / layout.SAMPLE, sample)
+    return model, frame, bundle, Explainer(bundle, folder / "bundle")
+
+
+def test_a_linear_model_is_its_coefficients(tmp_path: Path) -> None:
+    model, frame, bundle, explainer = explained(tmp_path, LinearRegression(), None)
+    found = explainer.explain(bundle.encoded(pa.Table.from_pandas(frame)))
+    background = frame[:25].mean().to_numpy()  # all 25 rows are the background
+    np.testing.assert_allclose(found.contributions, model.coef_ * (frame.to_numpy() - background), atol=1e-5)
+    wanted = model.predict(pd.DataFrame([background], columns=models.NAMES))[0]
+    np.testing.assert_allclose(found.base, np.full(len(frame), wanted), atol=1e-5)
+    assert found.holds and found.gap < 1e-6
+
+
+def test_trees_are_as_by_every_order(tmp_path: Path) -> None:
+    model, frame, bundle, explainer = explained(tmp_path, HistGradientBoostingRegressor(min_samples_leaf=3), None)
+    row, background, count = frame[40:41].to_numpy(), frame[:25].to_numpy(), len(models.NAMES)
+
+    def value(known: tuple[int, ...]) -> float:
+        mixed = background.copy()
+        mixed[:, list(known)] = row[0, list(known)]
+        return float(model.predict(pd.DataFrame(mixed, columns=models.NAMES)).mean())
+
+    exact = [
+        sum(
+            factorial(len(s)) * factorial(count - len(s) - 1) / factorial(count) * (value((*s, at)) - value(s))
+            for size in range(count)
+            for s in combinations([other for other in range(count) if other != at], size)
+        )
+        for at in range(count)
+    ]
+    found = explainer.explain(bundle.encoded(pa.Table.from_pandas(frame[40:41])))
+    np.testing.assert_allclose(found.contributions[0], exact, atol=0.15 * np.abs(exact).max())
+    assert found.holds
+
+
+@pytest.mark.parametrize("labels", [["no", "yes"], ["a", "b", "c"], [0, 1]])
+def test_of_classes_a_probability_is_explained(tmp_path: Path, labels: list[Any]) -> None:
+    estimator = HistGradientBoostingClassifier(max_iter=20, min_samples_leaf=3)
+    _, frame, bundle, explainer = explained(tmp_path, estimator, labels)
+    rows = pa.Table.from_pandas(frame)
+    value, probability = bundle.predict(rows)
+    chosen = [labels.index(label) for label in value.tolist()] if len(labels) > 2 else 1
+    found = explainer.explain(bundle.encoded(rows))
+    np.testing.assert_allclose(found.answer, probability[np.arange(len(frame)), chosen])
+    np.testing.assert_allclose(found.base + found.contributions.sum(axis=1), found.answer, atol=1e-6)
+
+
+def test_a_model_that_answers_otherwise_each_time_does_not_hold(tmp_path: Path) -> None:
+    _, frame, bundle, explainer = explained(tmp_path, LinearRegression(), None)
+    score, rng = bundle.score, np.random.default_rng(0)
+    bundle.score = lambda inputs: (score(inputs)[0] + rng.normal(), None)  # type: ignore[method-assign]
+    assert not explainer.explain(bundle.encoded(pa.Table.from_pandas(frame))).holds
+
+
+def test_what_cannot_be_explained(tmp_path: Path) -> None:
+    _, frame, bundle, explainer = explained(tmp_path, LinearRegression(), None)
+    rows = pa.Table.from_pandas(frame[:2].assign(base=1.0))
+    with pytest.raises(DataError, match="has a column 'base' already"):
+        appended(rows, explainer.explain(bundle.encoded(rows)))
+    empty = explainer.explain(bundle.encoded(rows[:0]))
+    assert empty.contributions.shape == (0, 3) and empty.holds
+    (tmp_path / "bundle" / layout.SAMPLE).unlink()
+    with pytest.raises(DataError, match=r"reference.parquet: is missing in the bundle"):
+        Explainer(bundle, tmp_path / "bundle")
