@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from mlops_glue import paired
+from mlops_glue.metrics import METRICS
 
 AUC, SHARE_OF_SKILL = 0.8, 0.01  # of the champion; the default of promote.slack
 SLACK = SHARE_OF_SKILL * (AUC - 0.5)
@@ -37,7 +38,7 @@ def outcomes(rng: np.random.Generator, areas: list[float], rows: int, prevalence
 
 def difference(mine: paired.Outcome, theirs: paired.Outcome) -> paired.Difference:
     """Of the area under the ROC curve."""
-    return paired.difference("binary", "roc_auc", mine, theirs, seed=0)
+    return paired.difference(METRICS["binary"]["roc_auc"], mine, theirs, seed=0)
 
 
 def once(trials: int) -> None:
@@ -111,7 +112,7 @@ def methods(trials: int) -> None:
     for name in ("roc_auc", "log_loss", "brier", "accuracy", "average_precision", "f1"):
         rng = np.random.default_rng(2)
         pairs = [outcomes(rng, [AUC, AUC], 2000, 0.3) for _ in range(trials)]
-        found = [paired.difference("binary", name, *pair, seed=0) for pair in pairs]
+        found = [paired.difference(METRICS["binary"][name], *pair, seed=0) for pair in pairs]
         spread, stated = np.std([one.value for one in found]), np.mean([one.se for one in found])
         print(f"{name:>17} {found[0].method:<10} stated {stated:.5f}, seen {spread:.5f}: {stated / spread:.2f} x")
 
@@ -130,7 +131,7 @@ def slices(trials: int) -> None:
             mine, theirs = (
                 tuple(np.concatenate([pair[which][part] for pair in pairs]) for part in range(3)) for which in (0, 1)
             )
-            found = paired.by_slice("binary", metric, values, mine, theirs, seed=0)
+            found = paired.by_slice("binary", METRICS["binary"][metric], values, mine, theirs, seed=0)
             refused += any(one["high"] < 0 for one in found)
         share, note = 100 * refused / trials, ""
         if not gain:

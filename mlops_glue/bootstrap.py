@@ -16,12 +16,13 @@ MAX_ROWS = 5000
 def bootstrap(metric: Metric, truth: Array, label: Array, probability: Any, seed: int) -> Array:
     """The metric on 100 bootstrap samples, shape (100,); the same seed and rows give the same samples.
 
-    A sample has as many rows as there are, at most 5,000 (the m-out-of-n bootstrap of Bickel, Götze and van Zwet 1997).
+    A sample has as many rows as there are, at most 5,000 (the m-out-of-n bootstrap of Bickel, Götze and van Zwet 1997),
+    but for a metric of the whole.
     """
     rng, rows = np.random.default_rng(seed), len(truth)
     out = []
     for _ in range(SAMPLES):
-        at = rng.integers(0, rows, sample_rows(rows))
+        at = rng.integers(0, rows, rows if metric.whole else sample_rows(rows))
         out.append(compute(metric, truth[at], label[at], None if probability is None else probability[at]))
     return np.array(out)
 
@@ -31,15 +32,17 @@ def sample_rows(rows: int) -> int:
     return min(rows, MAX_ROWS)
 
 
-def interval(value: float, samples: Array, rows: int, level: float = 0.95) -> tuple[float, float]:
-    """The bootstrap's percentile interval (Efron 1979), narrowed to `rows` where the samples had fewer.
+def interval(
+    value: float, samples: Array, rows: int, level: float = 0.95, *, whole: bool = False
+) -> tuple[float, float]:
+    """The bootstrap's percentile interval (Efron 1979), narrowed to `rows` where the samples had fewer, not `whole`.
 
     It contains the value itself: samples that lack a rare class move a mean over classes to one side.
     """
     valid = samples[~np.isnan(samples)]
     if not len(valid) or np.isnan(value):
         return float("nan"), float("nan")
-    scale = min(1.0, (MAX_ROWS / rows) ** 0.5)
+    scale = 1.0 if whole else min(1.0, (MAX_ROWS / rows) ** 0.5)
     low, high = value + scale * (np.quantile(valid, [(1 - level) / 2, (1 + level) / 2]) - value)
     return min(float(low), value), max(float(high), value)
 

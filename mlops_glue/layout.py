@@ -54,6 +54,7 @@ HOLDOUT = "holdout.json"  # in a bundle: metrics, weights and calibration that t
 SAMPLE = "reference.parquet"  # in a bundle: rows that the monitor compares with
 
 REPORT = "reports/index.html"  # git-ignored: what `glue report` writes
+CARD = "reports/card-v{}.html"  # beside it, the champion's
 
 MONITORING = "monitoring"  # git-ignored: what `glue monitor` found
 LATEST = "monitoring/latest.json"

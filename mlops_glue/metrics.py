@@ -8,9 +8,33 @@ Importing this module imports nothing: the configuration asks it for names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from mlops_glue.formulas import (
+    average_precision,
+    class_mean,
+    concordance,
+    explained,
+    f_beta,
+    from_counts,
+    gamma,
+    kappa,
+    log_errors,
+    log_losses,
+    matthews,
+    median,
+    pinball,
+    places,
+    poisson,
+    r2,
+    relative,
+    roc_auc,
+    roc_auc_ovr,
+    squares,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,51 +57,162 @@ class Metric:
     score: Callable[[Array, Array, Any], float]
     higher_is_better: bool = True
     of_label: bool = True  # does it use the label? Otherwise it uses the probabilities alone
+    losses: Callable[[Array, Array, Any], Array] | None = None  # of each row, where it is (or falls with) their mean
+    whole: bool = False  # of some of the rows it would be something else, so that no sample has fewer
 
 
-# By task; the first is the default to promote by. Binary metrics take class 1 as the positive one. A new metric changes
-# what `evaluate` writes where `evaluate.metrics` names none: raise `stages.FORMAT`. Where it is a mean over rows, its
-# loss may stand in `paired.ROW_LOSSES`; else the interval of a difference is bootstrapped.
+def mean_of(losses: Callable[[Array, Array, Any], Array], *, of_label: bool = True) -> Metric:
+    """A metric that is the mean of a loss over rows."""
+    return Metric(lambda y, p, q: float(losses(y, p, q).mean()), False, of_label, losses)
+
+
+# By task, what is measured where `evaluate.metrics` names none; the first is the default to promote by. Binary metrics
+# take class 1 as the positive one. A new metric belongs to MORE: one that is added here changes what `evaluate` writes,
+# and `stages.FORMAT` is raised. Without `losses` the interval of a difference is bootstrapped.
 METRICS: dict[str, dict[str, Metric]] = {
     "binary": {
-        "roc_auc": Metric(lambda y, p, q: _roc_auc(y == 1, q[:, 1]), of_label=False),
-        "average_precision": Metric(lambda y, p, q: _average_precision(y, q[:, 1]), of_label=False),
-        "f1": Metric(lambda y, p, q: _from_counts(y, p, lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn))),
-        "precision": Metric(lambda y, p, q: _from_counts(y, p, lambda tp, fp, fn: (tp, tp + fp))),
-        "recall": Metric(lambda y, p, q: _from_counts(y, p, lambda tp, fp, fn: (tp, tp + fn))),
-        "accuracy": Metric(lambda y, p, q: float((y == p).mean())),
-        "log_loss": Metric(lambda y, p, q: _log_loss(y, q), higher_is_better=False, of_label=False),
-        "brier": Metric(lambda y, p, q: _brier(y, q[:, 1]), higher_is_better=False, of_label=False),
+        "roc_auc": Metric(lambda y, p, q: roc_auc(y == 1, q[:, 1]), of_label=False),
+        "average_precision": Metric(lambda y, p, q: average_precision(y, q[:, 1]), of_label=False),
+        "f1": Metric(lambda y, p, q: from_counts(y, p, lambda tp, fp, fn: (2 * tp, 2 * tp + fp + fn))),
+        "precision": Metric(lambda y, p, q: from_counts(y, p, lambda tp, fp, fn: (tp, tp + fp))),
+        "recall": Metric(lambda y, p, q: from_counts(y, p, lambda tp, fp, fn: (tp, tp + fn))),
+        "accuracy": Metric(lambda y, p, q: float((y == p).mean()), losses=lambda y, p, q: y != p),
+        "log_loss": mean_of(lambda y, p, q: log_losses(y, q), of_label=False),
+        "brier": mean_of(lambda y, p, q: squares(y, q[:, 1]), of_label=False),
     },
     "multiclass": {
-        "log_loss": Metric(lambda y, p, q: _log_loss(y, q), higher_is_better=False, of_label=False),
-        "accuracy": Metric(lambda y, p, q: float((y == p).mean())),
-        "balanced_accuracy": Metric(lambda y, p, q: _class_mean(y, p, lambda hit, true, of: (hit, true))),
-        "f1_macro": Metric(lambda y, p, q: _class_mean(y, p, lambda hit, true, of: (2 * hit, true + of))),
-        "roc_auc_ovr": Metric(lambda y, p, q: _roc_auc_ovr(y, q), of_label=False),
+        "log_loss": mean_of(lambda y, p, q: log_losses(y, q), of_label=False),
+        "accuracy": Metric(lambda y, p, q: float((y == p).mean()), losses=lambda y, p, q: y != p),
+        "balanced_accuracy": Metric(lambda y, p, q: class_mean(y, p, lambda hit, true, of: (hit, true, true > 0))),
+        "f1_macro": Metric(lambda y, p, q: class_mean(y, p, lambda hit, true, of: (2 * hit, true + of, true + of > 0))),
+        "roc_auc_ovr": Metric(lambda y, p, q: roc_auc_ovr(y, q), of_label=False),
     },
     "regression": {
-        "r2": Metric(lambda y, p, q: _r2(y, p)),
+        "r2": Metric(lambda y, p, q: r2(y, p)),
         "rmse": Metric(lambda y, p, q: float(((y - p) ** 2).mean() ** 0.5), higher_is_better=False),
-        "mae": Metric(lambda y, p, q: float(abs(y - p).mean()), higher_is_better=False),
-        "median_absolute_error": Metric(lambda y, p, q: _median(abs(y - p)), higher_is_better=False),
+        "mae": mean_of(lambda y, p, q: abs(y - p)),
+        "median_absolute_error": Metric(lambda y, p, q: median(abs(y - p)), higher_is_better=False),
     },
 }
 TASKS = tuple(METRICS)
-NAMES = sorted({name for metrics in METRICS.values() for name in metrics})
+
+# What is measured where `evaluate.metrics` names it: the names of scikit-learn's scorers and functions.
+MORE: dict[str, dict[str, Metric]] = {
+    "binary": {
+        "balanced_accuracy": Metric(lambda y, p, q: class_mean(y, p, lambda hit, true, of: (hit, true, true > 0))),
+        "matthews_corrcoef": Metric(lambda y, p, q: matthews(y, p)),
+        "cohen_kappa": Metric(lambda y, p, q: kappa(y, p)),
+        "jaccard": Metric(lambda y, p, q: from_counts(y, p, lambda tp, fp, fn: (tp, tp + fp + fn))),
+    },
+    "multiclass": {
+        "matthews_corrcoef": Metric(lambda y, p, q: matthews(y, p)),
+        "cohen_kappa": Metric(lambda y, p, q: kappa(y, p)),
+        "precision_macro": Metric(lambda y, p, q: class_mean(y, p, lambda hit, true, of: (hit, of, true + of > 0))),
+        "recall_macro": Metric(lambda y, p, q: class_mean(y, p, lambda hit, true, of: (hit, true, true + of > 0))),
+        "precision_weighted": Metric(lambda y, p, q: class_mean(y, p, lambda hit, true, of: (hit, of, true))),
+        "f1_weighted": Metric(lambda y, p, q: class_mean(y, p, lambda hit, true, of: (2 * hit, true + of, true))),
+    },
+    "regression": {
+        "mean_absolute_percentage_error": mean_of(lambda y, p, q: relative(y, p)),
+        "root_mean_squared_log_error": Metric(lambda y, p, q: log_errors(y, p), higher_is_better=False),
+        "max_error": Metric(lambda y, p, q: float(abs(y - p).max()), higher_is_better=False, whole=True),
+        "explained_variance": Metric(lambda y, p, q: explained(y, p)),
+        "mean_poisson_deviance": mean_of(lambda y, p, q: poisson(y, p)),
+        "mean_gamma_deviance": mean_of(lambda y, p, q: gamma(y, p)),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """Metrics with a number in their names."""
+
+    pattern: str  # of the name; its group is the number
+    example: str
+    make: Callable[[float], Metric]
+    below: float = float("inf")  # the number lies above 0 and below this
+
+
+NUMBER, WHOLE = r"((?:0|[1-9]\d*)(?:\.\d+)?)", r"([1-9]\d*)"
+FAMILIES: dict[str, tuple[Family, ...]] = {
+    "binary": (
+        Family(f"f{NUMBER}", "f2", lambda beta: Metric(lambda y, p, q: f_beta(y, p, beta))),
+        Family(f"precision_at_{WHOLE}", "precision_at_100", lambda k: _at_top(lambda rows: k, of_positives=False)),
+        Family(f"recall_at_{WHOLE}", "recall_at_100", lambda k: _at_top(lambda rows: k, of_positives=True)),
+        Family(f"precision_at_{NUMBER}%", "precision_at_5%", lambda k: _at_share(k, of_positives=False), 100),
+        Family(f"recall_at_{NUMBER}%", "recall_at_5%", lambda k: _at_share(k, of_positives=True), 100),
+    ),
+    "multiclass": (
+        Family(
+            f"top_{WHOLE}_accuracy",
+            "top_3_accuracy",
+            lambda k: Metric(
+                lambda y, p, q: float((places(y, q) < k).mean()),
+                of_label=False,
+                losses=lambda y, p, q: places(y, q) >= k,
+            ),
+        ),
+    ),
+    "regression": (
+        Family(
+            f"mean_pinball_loss_{NUMBER}",
+            "mean_pinball_loss_0.9",
+            lambda alpha: mean_of(lambda y, p, q: pinball(y, p, alpha)),
+            1,
+        ),
+    ),
+}
+# What others call a metric, for those who look for it.
+ALSO_CALLED = {
+    "mcc": "matthews_corrcoef",
+    "mape": "mean_absolute_percentage_error",
+    "rmsle": "root_mean_squared_log_error",
+    "mse": "rmse",
+    "mean_squared_error": "rmse",
+    "root_mean_squared_error": "rmse",
+    "mean_absolute_error": "mae",
+    "pinball": "mean_pinball_loss_0.9",
+    "pinball_loss": "mean_pinball_loss_0.9",
+    "quantile_loss": "mean_pinball_loss_0.9",
+    "mean_pinball_loss": "mean_pinball_loss_0.5",
+    "auc": "roc_auc",
+    "pr_auc": "average_precision",
+    "brier_score_loss": "brier",
+    "kappa": "cohen_kappa",
+    "fbeta": "f2",
+    "precision_at_k": "precision_at_100",
+    "recall_at_k": "recall_at_100",
+    "top_k_accuracy": "top_3_accuracy",
+}
 
 # How well a model orders rows: 1 is perfect, 0.5 is chance, 0 is the reverse. A concept that changes moves levels and
 # weights, and with them log loss or R². It seldom reverses the order of rows; labels that were swapped do.
 RANKING = {
     "binary": METRICS["binary"]["roc_auc"],
     "multiclass": METRICS["multiclass"]["roc_auc_ovr"],
-    "regression": Metric(lambda y, p, q: _concordance(y, p)),
+    "regression": Metric(lambda y, p, q: concordance(y, p)),
 }
 
 
 def default(task: str) -> str:
     """The metric to promote by, where the configuration names none."""
     return next(iter(METRICS[task]))
+
+
+def find(task: str, name: str) -> Metric | None:
+    """The metric of a name, with a number in it or without; None where the task has none such."""
+    known = METRICS[task].get(name) or MORE[task].get(name)
+    for family in () if known is not None else FAMILIES[task]:
+        found = re.fullmatch(family.pattern, name)
+        if found is not None and 0 < float(found[1]) < family.below:
+            return family.make(float(found[1]))
+    return known
+
+
+def names(tasks: Iterable[str]) -> list[str]:
+    """What there is for these tasks, with an example for each number that a name may hold."""
+    found = [name for task in tasks for name in (*METRICS[task], *MORE[task], *(f.example for f in FAMILIES[task]))]
+    return sorted(set(found))
 
 
 def compute(metric: Metric, truth: Array, label: Array, probability: Any) -> float:
@@ -96,104 +231,27 @@ def is_at_least(value: float, other: float, *, higher_is_better: bool) -> bool:
     return bool(ahead >= -TIE_TOLERANCE * max(1.0, abs(other)))
 
 
-def _from_counts(truth: Array, label: Array, share: Callable[[int, int, int], tuple[int, int]]) -> float:
-    """A share of the true positives, false positives and false negatives; 0 where it is 0 of 0."""
-    import numpy as np
-
-    _, false_positive, false_negative, true_positive = np.bincount(2 * truth + label, minlength=4)
-    part, whole = share(true_positive, false_positive, false_negative)
-    return float(part / whole) if whole else 0.0
+def _at_share(percent: float, *, of_positives: bool) -> Metric:
+    at = _at_top(lambda rows: max(1.0, round(rows * percent / 100)), of_positives=of_positives)
+    return Metric(at.score, of_label=False)
 
 
-def confusion(truth: Array, label: Array, classes: int) -> Array:
-    """Counts of shape (classes, classes): rows are true, columns predicted."""
-    import numpy as np
+def _at_top(size: Callable[[int], float], *, of_positives: bool) -> Metric:
+    """The share of positives among the rows with the highest scores, or the share of all positives that are there.
 
-    return np.bincount(classes * truth + label, minlength=classes**2).reshape(classes, classes)
-
-
-def _class_mean(truth: Array, label: Array, share: Callable[[Array, Array, Array], tuple[Array, Array]]) -> float:
-    """The mean over classes of a share of the hits, the true rows and the predicted rows.
-
-    A class whose share is 0 of 0 is left out: recall needs a true row, F1 a true or a predicted one.
+    Rows that tie for the last places count in part. NaN where there are fewer rows than places.
     """
-    counts = confusion(truth, label, 1 + max(truth.max(), label.max()))
-    part, whole = share(counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0))
-    return float((part[whole > 0] / whole[whole > 0]).mean())
 
+    def score(truth: Array, label: Array, probability: Array) -> float:
+        import numpy as np
 
-def ranks(values: Array) -> Array:
-    """Ranks from 1, equal values share their mean."""
-    import numpy as np
+        score, k = probability[:, 1], int(size(len(truth)))
+        if k > len(truth):
+            return float("nan")
+        least = np.partition(score, len(score) - k)[len(score) - k]
+        above, tied = score > least, score == least
+        hits = truth[above].sum() + (k - above.sum()) * truth[tied].mean()
+        whole = truth.sum() if of_positives else k
+        return float(hits / whole) if whole else 0.0
 
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]  # type: ignore[no-any-return]
-
-
-def _roc_auc(positive: Array, score: Array) -> float:
-    """Area under the ROC curve by ranks (Mann and Whitney 1947), ties count half; NaN where a class is missing."""
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if not positives or not negatives:
-        return float("nan")
-    wins = ranks(score)[positive].sum() - positives * (positives + 1) / 2
-    return float(wins / (positives * negatives))
-
-
-def _roc_auc_ovr(truth: Array, probability: Array) -> float:
-    """The mean over classes of the area of each against all others; NaN where a class has no row."""
-    import numpy as np
-
-    if not np.allclose(1, probability.sum(axis=1)):
-        return float("nan")  # scikit-learn refuses what are not probabilities
-    return float(np.mean([_roc_auc(truth == k, score) for k, score in enumerate(probability.T)]))
-
-
-def _average_precision(truth: Array, score: Array) -> float:
-    """The sum of precisions weighted by the gains in recall, ties taken together; 0 where nothing is positive."""
-    import numpy as np
-
-    order = np.argsort(-score)
-    last = np.append(np.nonzero(np.diff(score[order]))[0], len(order) - 1)  # of each run of equal scores
-    hits = np.cumsum(truth[order])[last]
-    return float(np.sum(np.diff(hits, prepend=0) * hits / (last + 1)) / hits[-1]) if hits[-1] else 0.0
-
-
-def _log_loss(truth: Array, probability: Array) -> float:
-    """Clipped by the precision of the probabilities' type."""
-    import numpy as np
-
-    if not _are_probabilities(probability):
-        return float("nan")
-    least = np.finfo(probability.dtype).eps
-    return float(-np.mean(np.log(np.clip(probability[np.arange(len(truth)), truth], least, 1 - least))))
-
-
-def _brier(truth: Array, probability: Array) -> float:
-    return float(((probability - truth) ** 2).mean()) if _are_probabilities(probability) else float("nan")
-
-
-def _are_probabilities(values: Array) -> bool:
-    return bool(values.min() >= 0 and values.max() <= 1)
-
-
-def _r2(truth: Array, predicted: Array) -> float:
-    """The share of the variance that is explained; of a constant 1 where all is right, else 0."""
-    if len(truth) < 2:
-        return float("nan")
-    left, variance = ((truth - predicted) ** 2).sum(), ((truth - truth.mean()) ** 2).sum()
-    return float(1 - left / variance) if variance else float(left == 0)
-
-
-def _median(values: Array) -> float:
-    import numpy as np
-
-    return float(np.median(values))
-
-
-def _concordance(truth: Array, predicted: Array) -> float:
-    """Spearman's correlation, moved from -1 … 1 to 0 … 1; NaN for a constant."""
-    import numpy as np
-
-    if np.ptp(truth) == 0 or np.ptp(predicted) == 0:
-        return float("nan")
-    return float(1 + np.corrcoef(ranks(truth), ranks(predicted))[0, 1]) / 2
+    return Metric(score, of_label=False, whole=True)

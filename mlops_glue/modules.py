@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import re
@@ -20,6 +21,22 @@ COMPUTES = (
     *("scikit-learn", "numpy", "scipy", "pandas", "pyarrow", "skops", "skl2onnx", "onnx", "onnxruntime"),
     *("great-expectations", "feast", "duckdb"),
 )  # packages whose version can change what the stages write
+
+
+@contextlib.contextmanager
+def importable(root: Path) -> Iterator[None]:
+    """Make the project's modules importable; afterwards forget those that were imported meanwhile."""
+    modules, path = set(sys.modules), list(sys.path)
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - modules:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).is_relative_to(root) and ".venv" not in Path(file).parts:
+                del sys.modules[name]
 
 
 def import_callable(path: str, where: str, form: str) -> Any:

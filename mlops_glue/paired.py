@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import numpy as np
 
-from mlops_glue.metrics import METRICS, Metric, compute, ranks
+from mlops_glue.formulas import ranks
+from mlops_glue.metrics import METRICS, Metric, compute
 
 Array = np.ndarray[Any, Any]
 Outcome = tuple[Array, Array, Any]  # truth, label and probability, as `metrics` takes them
@@ -20,14 +21,6 @@ TOO_SMALL = 0.02  # a holdout that would not show a loss of this much is too sma
 MAX_SLICES = 50  # values of a column
 SLICE_ROWS, SLICE_CLASS_ROWS = 50, 10  # rows of a slice that is judged, and of each class of a binary target in it
 SLICE_SAMPLES = 200  # of the bootstrap of a slice: its spread is known to 5 %
-
-# The loss of each row where the metric is the mean of one over rows.
-ROW_LOSSES: dict[str, Callable[[Array, Array, Any], Array]] = {
-    "accuracy": lambda y, p, q: y != p,
-    "log_loss": lambda y, p, q: -np.log(np.clip(q[np.arange(len(y)), y], np.finfo(q.dtype).eps, None)),
-    "brier": lambda y, p, q: (q[:, 1] - y) ** 2,
-    "mae": lambda y, p, q: abs(y - p),
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +74,7 @@ def groups(values: Array) -> Iterator[tuple[str | None, Array, int]]:
 
 
 def difference(
-    task: str, name: str, mine: Outcome, theirs: Outcome, seed: int, level: float = 0.9, samples: int = SAMPLES
+    metric: Metric, mine: Outcome, theirs: Outcome, seed: int, level: float = 0.9, samples: int = SAMPLES
 ) -> Difference:
     """Compare two models on the same rows.
 
@@ -91,8 +84,7 @@ def difference(
     van Zwet 1997).
 
     Args:
-        task: binary, multiclass or regression.
-        name: of the metric.
+        metric: what is compared.
         mine: what the first model makes of the rows.
         theirs: what the second makes of them.
         seed: of the bootstrap.
@@ -101,20 +93,20 @@ def difference(
     """
     from scipy.special import ndtri, stdtrit  # scipy.stats takes half a second to import
 
-    metric, rows, tail = METRICS[task][name], len(mine[0]), (1 + level) / 2
+    rows, tail = len(mine[0]), (1 + level) / 2
     sign = 1 if metric.higher_is_better else -1
     value = sign * (compute(metric, *mine) - compute(metric, *theirs))
     if np.isnan(value) or rows < 2:
         nan = float("nan")
         return Difference(nan, nan, nan, nan, level, rows, "none")
     quantile = float(ndtri(tail))
-    if name == "roc_auc":
+    if metric is METRICS["binary"]["roc_auc"]:
         se, method = _delong_se(mine[0] == 1, mine[2][:, 1], theirs[2][:, 1]), "DeLong"
-    elif name in ROW_LOSSES:
-        gained = ROW_LOSSES[name](*theirs) - ROW_LOSSES[name](*mine).astype(float)
+    elif metric.losses is not None:
+        gained = metric.losses(*theirs) - metric.losses(*mine).astype(float)
         se, method, quantile = float(gained.std(ddof=1)) / rows**0.5, "paired t", float(stdtrit(rows - 1, tail))
     else:
-        few = f" of {MAX_ROWS:,} of the {rows:,} rows" if rows > MAX_ROWS else ""
+        few = f" of {MAX_ROWS:,} of the {rows:,} rows" if rows > MAX_ROWS and not metric.whole else ""
         se, method = _bootstrap_se(metric, mine, theirs, seed, samples), f"{samples:,} bootstrap samples{few}"
     return Difference(value, se, value - quantile * se, value + quantile * se, level, rows, method)
 
@@ -132,7 +124,7 @@ def _delong_se(positive: Array, mine: Array, theirs: Array) -> float:
 
 def _bootstrap_se(metric: Metric, mine: Outcome, theirs: Outcome, seed: int, samples: int) -> float:
     rng, rows = np.random.default_rng(seed), len(mine[0])
-    size = min(rows, MAX_ROWS)
+    size = rows if metric.whole else min(rows, MAX_ROWS)
     drawn = []
     for _ in range(samples):
         at = rng.integers(0, rows, size)
@@ -159,7 +151,7 @@ def finding(gain: Difference, slack: float) -> str:
 
 def by_slice(
     task: str,
-    name: str,
+    metric: Metric,
     values: Mapping[str, Array],
     mine: Outcome,
     theirs: Outcome,
@@ -173,7 +165,7 @@ def by_slice(
 
     Args:
         task: binary, multiclass or regression.
-        name: of the metric.
+        metric: what is compared.
         values: of each slice column, as `groups` takes them.
         mine: what the first model makes of the rows.
         theirs: what the second makes of them.
@@ -191,13 +183,14 @@ def by_slice(
     found: list[SliceGain] = []
     for column, value, at in enough:
         pair = [(y[at], p[at], None if q is None else q[at]) for y, p, q in (mine, theirs)]
-        gain = difference(task, name, pair[0], pair[1], seed, each, SLICE_SAMPLES)
+        gain = difference(metric, pair[0], pair[1], seed, each, SLICE_SAMPLES)
         if not np.isnan(gain.value):
             part = {"gain": gain.value, "low": gain.low, "high": gain.high}
             found.append({"column": column, "value": value, "rows": len(at), **part})  # type: ignore[typeddict-item]
     return found
 
 
-def is_too_small(task: str, name: str, noticeable: float) -> bool:
+def is_too_small(task: str, metric: Metric, noticeable: float) -> bool:
     """Would the holdout miss a loss that matters? Asked of metrics from 0 to 1 alone, as others have no such unit."""
-    return task != "regression" and METRICS[task][name].higher_is_better and noticeable > TOO_SMALL
+    is_share = task != "regression" and metric.higher_is_better and not metric.whole
+    return is_share and noticeable > TOO_SMALL

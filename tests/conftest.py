@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -11,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, groupby
 from pathlib import Path
 
 import pytest
 
 from tests.support import warm as warm_process
+from tests.support.asking import ask, command
 from tests.support.project import Glue, on_penguins
 from tests.support.terminal import Screen, Terminal
 
@@ -25,6 +26,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # where every core has a worker, 
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup; what is started here is to be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests come last in each half, with which one of two workers begins: shared out, they let both end at once.
+
+    The slow ones stay together by file, so that what a file makes for all its tests is mostly made once.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        quick = [item for item in items if "/unit/" in item.nodeid]
+        slow = [list(file) for _, file in groupby((i for i in items if "/unit/" not in i.nodeid), lambda i: i.path)]
+        middle = len(items) // 2 - sum(map(len, slow[::2]))
+        items[:] = [*chain(*slow[::2]), *quick[:middle], *chain(*slow[1::2]), *quick[middle:]]
 
 
 def _dvc_in(folder: Path) -> None:
@@ -48,14 +61,17 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[socket.socket]:
-    """The process of `warm.py`."""
-    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    words = [sys.executable, warm_process.__file__, str(its.fileno())]
-    with ours, subprocess.Popen(words, pass_fds=[its.fileno()], start_new_session=True) as process:
-        its.close()
-        ours.settimeout(600)
-        yield ours
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a `glue` for PATH that asks the process of `warm.py`, its socket, and an empty store."""
+    folder = tmp_path_factory.mktemp("warm")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as its:
+        its.bind(str(folder / "socket"))
+        its.listen()
+        words = [sys.executable, warm_process.__file__, str(its.fileno()), str(folder)]
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, pass_fds=[its.fileno()], start_new_session=True)
+    command(folder / "glue", str(folder / "socket"))
+    with process:
+        yield folder
         os.killpg(process.pid, signal.SIGKILL)
 
 
@@ -65,16 +81,15 @@ def _checked(done: subprocess.CompletedProcess[str], code: int | None) -> subpro
     return done
 
 
-def _asked(warm: socket.socket, words: Sequence[str], cwd: Path, out: int, err: int, **env: str | None) -> int:
+def _asked(warm: Path, words: Sequence[str], cwd: Path, out: int, err: int, **env: str | None) -> int:
     """Its exit code."""
     full = {name: value for name, value in {**os.environ, **env}.items() if value is not None}
-    request = {"words": list(words), "cwd": str(cwd), "env": full}
-    socket.send_fds(warm, [json.dumps(request).encode()], [out, err])
-    return int(warm.recv(100))
+    with Path(os.devnull).open() as nothing:
+        return ask(str(warm / "socket"), words, str(cwd), full, [nothing.fileno(), out, err])
 
 
 @pytest.fixture(scope="session")
-def glue(warm: socket.socket) -> Glue:
+def glue(warm: Path) -> Glue:
     """Run `glue` as a user does, the imports spared; `code` is the exit code that is expected, None: any."""
 
     def run(*words: str, cwd: Path, code: int | None = 0) -> subprocess.CompletedProcess[str]:
@@ -88,7 +103,7 @@ def glue(warm: socket.socket) -> Glue:
 
 
 @pytest.fixture(scope="session")
-def on_terminal(warm: socket.socket) -> Callable[..., Screen]:
+def on_terminal(warm: Path) -> Callable[..., Screen]:
     """Run `glue` in a pseudo-terminal; variables by keyword, None: not set."""
 
     def run(*words: str, cwd: Path, code: int = 0, columns: int = 80, **env: str | None) -> Screen:
@@ -118,12 +133,10 @@ def tools() -> None:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database without a run in it; to make it takes MLflow some seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    code = "import sys; from pathlib import Path; from mlops_glue.adapters.mlflow import Store; Store(Path('.'), None)"
-    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
-    return folder / "mlflow.db"
+def empty_store(warm: Path, glue: Glue) -> Path:
+    """MLflow's database without a run in it."""
+    glue("--version", cwd=warm)  # it is there once the process answers
+    return warm / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from mlops_glue.errors import DataError, MissingExtra, UsageError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
+NO_ENVELOPE = "the signature is not a DSSE envelope"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PASSWORD = "GLUE_KEY_PASSWORD"  # noqa: S105 - the name of the variable
 
@@ -36,11 +37,60 @@ def sign(statement: Mapping[str, Any], key: Path) -> dict[str, Any]:
     """
     private = _private_key(key)
     body = json.dumps(statement, sort_keys=True, separators=(",", ":")).encode()
-    signature = {
-        "keyid": _key_id(private.public_key()),
-        "sig": base64.b64encode(_signature(private, _pae(body))).decode(),
-    }
-    return {"payload": base64.b64encode(body).decode(), "payloadType": PAYLOAD_TYPE, "signatures": [signature]}
+    payload = base64.b64encode(body).decode()
+    return {"payload": payload, "payloadType": PAYLOAD_TYPE, "signatures": [_signed(private, body)]}
+
+
+def add(envelope: Any, key: Path) -> dict[str, Any]:
+    """The envelope with one more signature, over the same statement.
+
+    Raises:
+        DataError: it is not a DSSE envelope.
+        UsageError: the key cannot be read.
+    """
+    private, (body, _) = _private_key(key), _parts(envelope)
+    return {**envelope, "signatures": [*envelope["signatures"], _signed(private, body)]}
+
+
+def has_signed(envelope: Any, key: Path) -> bool:
+    """Has this private key made one of the signatures?
+
+    Raises:
+        DataError: it is not a DSSE envelope.
+        UsageError: the key cannot be read.
+    """
+    public, (body, signatures) = _private_key(key).public_key(), _parts(envelope)
+    return any(_holds(public, one, _pae(body)) for one in signatures)
+
+
+def statement(envelope: Any) -> dict[str, Any]:
+    """What an envelope states, whoever has signed it.
+
+    Raises:
+        DataError: it is not a DSSE envelope of a statement.
+    """
+    try:
+        made = json.loads(_parts(envelope)[0])
+    except ValueError:
+        made = None
+    if not isinstance(made, dict):
+        raise DataError(NO_ENVELOPE)
+    return made
+
+
+def _parts(envelope: Any) -> tuple[bytes, list[bytes]]:
+    """The signed bytes of an envelope, and the signatures.
+
+    Raises:
+        DataError: it is not a DSSE envelope.
+    """
+    try:
+        signatures = [base64.b64decode(found["sig"], validate=True) for found in envelope["signatures"]]
+        if envelope["payloadType"] == PAYLOAD_TYPE:
+            return base64.b64decode(envelope["payload"], validate=True), signatures
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise DataError(NO_ENVELOPE) from error
+    raise DataError(NO_ENVELOPE)
 
 
 def verify(envelope: Any, key: Path) -> dict[str, Any]:
@@ -55,18 +105,15 @@ def verify(envelope: Any, key: Path) -> dict[str, Any]:
         UsageError: the key cannot be read.
     """
     public = _public_key(key)
-    try:
-        body = base64.b64decode(envelope["payload"], validate=True)
-        signatures = [base64.b64decode(found["sig"], validate=True) for found in envelope["signatures"]]
-        is_signed = envelope["payloadType"] == PAYLOAD_TYPE and any(
-            _holds(public, one, _pae(body)) for one in signatures
-        )
-        statement = json.loads(body) if is_signed else None
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise DataError("the signature is not a DSSE envelope") from error
-    if not isinstance(statement, dict):
+    body, signatures = _parts(envelope)
+    if not any(_holds(public, one, _pae(body)) for one in signatures):
         raise DataError(f"it is not signed by {key.name}, or was altered since")
-    return statement
+    return statement(envelope)
+
+
+def _signed(key: PrivateKeyTypes, body: bytes) -> dict[str, str]:
+    signature = base64.b64encode(_signature(key, _pae(body))).decode()
+    return {"keyid": _key_id(key.public_key()), "sig": signature}
 
 
 def _pae(body: bytes) -> bytes:

@@ -12,7 +12,9 @@ from mlops_glue.cli.options import FILE, calls, env_option, json_option, version
 @click.option("--alias", default="champion", help="Another alias, say challenger: any sound version may have it.")
 @click.option("--reason", metavar="TEXT", help="Why; the audit record keeps it.")
 @click.option(
-    "--approve", is_flag=True, help="Approve what somebody else has made, where promote.approval is required."
+    "--approve",
+    is_flag=True,
+    help="Approve what somebody else has made, for promote.approval; in GitHub Actions its reviewers do.",
 )
 @click.option("--force", is_flag=True, help="Promote what the rules refuse; needs --reason.")
 @click.option("--accept-contract-change", is_flag=True, help="Callers of the champion break, and you know it.")

@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[click.Command, ...]] = {
         *(deliver.package, deliver.materialize, deliver.ci),
     ),
     "Watch": (watch.monitor,),
-    "Trust": (trust.lineage, trust.reproduce, trust.card, trust.audit),
+    "Trust": (trust.lineage, trust.reproduce, trust.card, trust.sign, trust.audit),
 }
 
 

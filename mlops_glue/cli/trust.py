@@ -1,4 +1,4 @@
-"""Commands that answer where a model comes from: lineage, reproduce, card, audit."""
+"""Commands that answer where a model comes from: lineage, reproduce, card, sign, audit."""
 
 from __future__ import annotations
 
@@ -71,13 +71,27 @@ def card() -> None:
 
 
 @click.command()
+@click.argument("version", type=int, required=False)
+@env_option
+@calls("sign")
+def sign() -> None:
+    """Sign a version that has no signature, or add one.
+
+    Default the champion. By the key of registry.sign, which signs each new version anyhow; the audit record says so.
+
+    \b
+    glue sign 3
+    """
+
+
+@click.command()
 @json_option
 @env_option
 @calls("audit")
 def audit() -> None:
     """Show who moved which alias, and check the record.
 
-    Exit 1 where an entry was changed, or an alias moved outside glue.
+    Exit 1 where an entry, a decision or a signature was changed, or an alias moved outside glue.
 
     \b
     glue audit

@@ -8,10 +8,7 @@ from pathlib import Path
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout
 from mlops_glue.delivery.fetch import chosen_version, read_only
-from mlops_glue.delivery.lineage import lineage
-from mlops_glue.pipeline import evaluation
 from mlops_glue.report import card as report
-from mlops_glue.schema import Schema
 
 
 def card(version: int | None = None, *, output: str | None = None, env: str | None = None) -> int:
@@ -19,21 +16,12 @@ def card(version: int | None = None, *, output: str | None = None, env: str | No
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     store, chosen = chosen_version(read_only(root, config), root, config, version)
-    name = config.model_name
     with tempfile.TemporaryDirectory() as folder:
-        report_folder = store.download_artifact(name, chosen, "evaluation", Path(folder))
-        bundle = store.download_bundle(name, chosen, Path(folder))
-        text = report.markdown(
-            lineage(root, store, name, chosen),
-            evaluation.read(report_folder),
-            Schema.from_dict(files.read_json(bundle / "schema.json")),
-            files.read_json(bundle / "parity.json"),
-            config.card,
-        )
+        text = report.of_version(config, root, store, chosen, Path(folder))
     if output is None:
         console.result(text)
         return 0
-    page = report.html(text, f"{name} v{chosen}") if output.endswith((".html", ".htm")) else text
+    page = report.html(text, f"{config.model_name} v{chosen}") if output.endswith((".html", ".htm")) else text
     files.write_text(Path(output), page)
     console.progress(f"wrote {output}")
     return 0

@@ -11,9 +11,10 @@ from pathlib import Path
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout
 from mlops_glue.adapters import git
-from mlops_glue.errors import ConfigError, UsageError
+from mlops_glue.delivery.fetch import chosen_version, read_only
+from mlops_glue.errors import ConfigError, GlueError, UsageError
 from mlops_glue.pipeline import dvc_yaml
-from mlops_glue.report import project, pull_request
+from mlops_glue.report import card, project, pull_request
 from mlops_glue.report.base import BaseRevision
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.scaffold.workflows import prefix
@@ -36,6 +37,8 @@ def report(*, output: str | None = None, show: bool = False, as_json: bool = Fal
     if as_json:
         console.result_json(asdict(found))
         return 0
+    if output is None and found.registry.champion is not None:
+        _write_card(config, root, found.registry.champion.version)
     files.write_text(target, project.render(found, root, target))
     for problem in found.problems():
         console.progress(problem)
@@ -43,6 +46,20 @@ def report(*, output: str | None = None, show: bool = False, as_json: bool = Fal
     if show:
         open_page(target.resolve())
     return 0
+
+
+def _write_card(config: configs.Config, root: Path, version: int) -> None:
+    """The champion's card, for the page to link to; what its registry cannot give is told, and the page has no link."""
+    store, _ = chosen_version(read_only(root, config), root, config, version)
+    target = root / layout.CARD.format(version)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            text = card.of_version(config, root, store, version, Path(folder))
+    except GlueError as error:
+        target.unlink(missing_ok=True)
+        console.progress(f"no model card: {error.message}")
+    else:
+        files.write_text(target, card.html(text, f"{config.model_name} v{version}"))
 
 
 def open_page(page: Path) -> None:

@@ -99,21 +99,44 @@ def _validation(config: Config) -> Iterator[Problem]:
 def _metrics(config: Config) -> Iterator[Problem]:
     """Metrics that the task does not have, or that the holdout is not measured by."""
     task, evaluate, performance = config.data.labels.task, config.evaluate, config.monitor.performance
-    known = list(metrics.METRICS[task]) if task else metrics.NAMES
+    tasks, own = [task] if task else list(metrics.TASKS), evaluate.own
     named: dict[Location, str | None] = {
-        **{("evaluate", "metrics", at): metric for at, metric in enumerate(evaluate.metrics)},
+        **{("evaluate", "metrics", at): one for at, one in enumerate(evaluate.metrics) if isinstance(one, str)},
         **{("evaluate", "thresholds", metric): metric for metric in evaluate.thresholds},
         ("promote", "metric"): config.promote.metric,
         ("monitor", "performance", "metric"): performance.metric,
     }
-    for location, metric in named.items():
-        if metric is not None and metric not in known:
+    unknown = {
+        location: metric
+        for location, metric in named.items()
+        if metric is not None and metric not in own and not any(metrics.find(one, metric) for one in tasks)
+    }
+    for location, metric in unknown.items():
+        if metric != "cost" or evaluate.cost is None:
             for_task = f" for a {task} task" if task else ""
-            yield location, f"no metric {metric!r}{for_task} ({did_you_mean(metric, known)})"
-    measured = {*evaluate.metrics, *evaluate.thresholds}
-    if evaluate.metrics and performance.metric in known and performance.metric not in measured:
+            yield location, f"no metric {metric!r}{for_task} ({_meant(metric, [*metrics.names(tasks), *own])})"
+    called = [one.called for one in evaluate.metrics if not isinstance(one, str)]
+    for name in own:
+        if name == "cost" or any(metrics.find(one, name) for one in metrics.TASKS) or called.count(name) > 1:
+            yield (
+                ("evaluate", "metrics"),
+                f"there is another metric {name!r}; give yours a {{name: my_{name}}}",
+            )
+    measured = {*evaluate.measured(list(metrics.METRICS[task]) if task else []), *evaluate.thresholds}
+    is_known = performance.metric is not None and ("monitor", "performance", "metric") not in unknown
+    if is_known and (task or evaluate.metrics) and performance.metric not in measured:
         problem = f"{performance.metric!r} is not in evaluate.metrics, so it has no value on the holdout"
         yield ("monitor", "performance", "metric"), problem
+
+
+def _meant(name: str, known: list[str]) -> str:
+    """How a metric is written that others call by this name."""
+    if ":" in name:
+        return f"one of your own: {{function: {name}, higher_is_better: true}}"
+    if name == "cost":
+        return "it needs evaluate.cost: {false_positive: 1, false_negative: 10}"
+    also = metrics.ALSO_CALLED.get(name.removeprefix("neg_").removesuffix("_score"))
+    return f"did you mean {also!r}?" if also in known else did_you_mean(name, known)
 
 
 def _decision(config: Config) -> Iterator[Problem]:

@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Annotated, Any, Literal
 
-from mlops_glue.config.fields import Section, Share
+from pydantic import BaseModel, Discriminator, Field, Tag, WithJsonSchema, model_validator
+
+from mlops_glue import metrics
+from mlops_glue.config.fields import FUNCTION, Section, Share
+
+FIXED = sorted({name for of in (metrics.METRICS, metrics.MORE) for task in of.values() for name in task})
+NUMBERED = sorted({family.example for families in metrics.FAMILIES.values() for family in families})
+NAMES: Any = {"anyOf": [{"enum": FIXED}, {"type": "string", "examples": [*NUMBERED, "cost"]}]}  # for editors
+MetricName = Annotated[str, WithJsonSchema(NAMES)]
+Label = str | int | bool
+
+
+ByLabel = dict[Label, dict[Label, float]]
+
+
+def _is_section(value: Any) -> str:
+    return "section" if isinstance(value, dict | BaseModel) else "plain"
+
+
+def _is_by_label(value: Any) -> str:
+    values = list(value.values()) if isinstance(value, dict) else []
+    return "labels" if values and all(isinstance(one, dict) for one in values) else "section"
+
+
+NAMED, PRICED = Discriminator(_is_section), Discriminator(_is_by_label)  # only what is wrong with one form is told
 
 
 class Threshold(Section):
@@ -22,14 +46,71 @@ class Threshold(Section):
         return self
 
 
+class OwnMetric(Section):
+    """A metric of the project's own: a function of the truth and the prediction, both of shape (rows,), to a number.
+
+    Classes come as the labels that the table has.
+    """
+
+    function: Annotated[str, Field(pattern=FUNCTION)] = Field(
+        description="module:function: (truth, prediction) -> number"
+    )
+    higher_is_better: bool = Field(description="which way is better")
+    needs: Literal["prediction", "probability"] = Field(
+        default="prediction",
+        description="probability: it gets that of the positive class, or (rows, classes) in the order of the labels",
+    )
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][\w.-]*$")] | None = Field(
+        default=None, description="what it is called; default the function's name"
+    )
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or self.function.rpartition(":")[2]
+
+
+class Cost(Section):
+    """What a row costs, of two classes; what earns something has a cost below 0."""
+
+    false_positive: float = Field(description="the positive class is said, and it is the other one")
+    false_negative: float = Field(description="the other class is said, and it is the positive one")
+    true_positive: float = 0.0
+    true_negative: float = 0.0
+
+
 class Evaluate(Section):
     """The metrics of the holdout, and their limits."""
 
-    metrics: list[str] = []
-    thresholds: dict[str, Threshold] = {}
+    metrics: list[Annotated[Annotated[MetricName, Tag("plain")] | Annotated[OwnMetric, Tag("section")], NAMED]] = Field(
+        default=[],
+        description="scikit-learn's names, with a number in some: f2, precision_at_100, mean_pinball_loss_0.9; "
+        "or {function: my_metrics:profit, higher_is_better: true}",
+    )
+    thresholds: dict[str, Threshold] = Field(default={}, json_schema_extra={"propertyNames": NAMES})
     slices: list[str] = Field(default=[], description="columns to report the metrics by")
+    cost: Annotated[Annotated[Cost, Tag("section")] | Annotated[ByLabel, Tag("labels")], PRICED] | None = Field(
+        default=None,
+        description="what a mistake costs: {false_positive: 1, false_negative: 10}, or by true and predicted label: "
+        "{cat: {dog: 1, bird: 5}, …}; the metric `cost` is the mean of a row",
+    )
     decision_threshold: Share | None = Field(
         default=None,
         description="two classes: the positive one (data.labels.positive) is said from this probability on; "
         "default: the model's own choice, as a rule 0.5",
     )
+
+    @property
+    def own(self) -> dict[str, OwnMetric]:
+        """The project's own metrics, by name."""
+        return {metric.called: metric for metric in self.metrics if isinstance(metric, OwnMetric)}
+
+    def measured(self, default: list[str]) -> list[str]:
+        """The names of what is measured, the limits apart; `default` where none is named."""
+        named = [metric if isinstance(metric, str) else metric.called for metric in self.metrics] or default
+        return list(dict.fromkeys([*named, *(["cost"] if self.cost is not None else [])]))
+
+    @property
+    def imports(self) -> list[str | None]:
+        """The import paths of the project's own metrics."""
+        return [metric.function for metric in self.own.values()]

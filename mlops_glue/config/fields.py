@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
 WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
 TIMESTAMP = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?$"
+FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$"  # as browsers send it: without a path or a slash
 IMAGE = r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$"
@@ -24,6 +25,7 @@ CRON_NUMBERS = (
 CRON_PARTS = [rf"(\*|({number})(-({number}))?)(/[1-9]\d?)?" for number in CRON_NUMBERS]
 CRON = "^" + " ".join(f"{part}(,{part})*" for part in CRON_PARTS) + "$"
 PATTERN_HELP = {
+    FUNCTION: "should be module:function",
     IMAGE: "should be host/owner/name in small letters, without a tag: that is the model's version",
     CRON: "should be five fields of cron: minute (0-59) hour (0-23) day (1-31) month (1-12, JAN) weekday (0-6, MON)",
     SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",

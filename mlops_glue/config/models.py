@@ -133,7 +133,9 @@ class Registry(Section):
 
     model: Annotated[str, Field(pattern=r"^[^/:']+$")] | None = None  # MLflow takes no other
     sign: str | None = Field(
-        default=None, description="a private key in PEM, as a path or ${NAME} of one: bundles are signed with it"
+        default=None,
+        description="a private key in PEM, as a path or ${NAME} of one: new versions are signed with it, older ones by "
+        "`glue sign`",
     )
 
 
@@ -228,7 +230,7 @@ class Audit(Section):
     """The record of alias moves, in the git ref `refs/glue/audit`."""
 
     remote: str | None = Field(
-        default=None, description="git remote, such as origin, where all machines share it; null: it stays here"
+        default=None, description="git remote, such as origin, where machines and CI jobs share it; null: it stays here"
     )
 
 

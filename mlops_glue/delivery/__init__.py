@@ -11,6 +11,6 @@ than 20 left: a run refuses, a person may promote). `paired.finding`: worse wher
 -slack or there is no value, better where it begins above 0, else no difference shown. Refused: what is worse than the
 champion or than the anchor, and under `promote.rule: better` what is not better.
 
-`history` keeps decisions, `audit` every move of an alias, which `adapters.mlflow.Store` asks to be recorded. `lineage`
-and `reproduce` read what was recorded.
+`history` keeps decisions, `audit` every move of an alias and every signature, which `adapters.mlflow.Store` asks to be
+recorded; `audit_check` holds the record against the registry. `lineage` and `reproduce` read what was recorded.
 """

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 import pyarrow as pa
 
-from mlops_glue import bootstrap, layout, metrics, paired, tables
+from mlops_glue import bootstrap, layout, measures, metrics, paired, tables
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.rows import version_rows
 from mlops_glue.errors import GlueError
 from mlops_glue.scoring import Bundle
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlops_glue.config import Config
     from mlops_glue.delivery.conditions import Candidate
     from mlops_glue.pipeline.evaluation import Evaluation
+    from mlops_glue.schema import Schema
 
 Array = np.ndarray[Any, Any]
 CALLS, FEWEST_CALLS, LONGEST_S = 200, 5, 0.5  # by which a latency is measured
@@ -90,7 +93,7 @@ def compare(candidate: Candidate, champion: int, other: Bundle) -> Pair:
     completed = with_features(config, root, other, raw, "holdout", as_defined_now=True)
     mine, theirs = _predicted(bundle, raw, truth), _predicted(other, completed, truth)
     order = bootstrap.ranking(schema.task, theirs, config.train.seed) if config.split.fresh_after else None
-    found = measured(config, candidate.evaluation, schema.task, mine, theirs)
+    found = measured(config, root, schema, candidate.evaluation, (mine, theirs))
     comparison: Comparison = {
         **found,  # type: ignore[typeddict-item]  # mypy asks for keys that need not be there
         "version": champion,
@@ -101,13 +104,13 @@ def compare(candidate: Candidate, champion: int, other: Bundle) -> Pair:
 
 
 def measured(
-    config: Config, evaluation: Evaluation, task: str, mine: paired.Outcome, theirs: paired.Outcome
+    config: Config, root: Path, schema: Schema, evaluation: Evaluation, pair: tuple[paired.Outcome, paired.Outcome]
 ) -> Measured:
     """What the rows show of two models, by the metric that is promoted by; `evaluation` is of the first one."""
-    name = config.promote.metric or metrics.default(task)
-    gain = paired.difference(task, name, mine, theirs, config.train.seed, config.promote.confidence)
-    metric = metrics.METRICS[task][name]
-    score, other_score = (metrics.compute(metric, *outcome) for outcome in (mine, theirs))
+    name = config.promote.metric or metrics.default(schema.task)
+    metric = measures.find(config, schema, root, name, f"{layout.CONFIG} promote.metric")
+    gain = paired.difference(metric, *pair, config.train.seed, config.promote.confidence)
+    score, other_score = (metrics.compute(metric, *outcome) for outcome in pair)
     slack = config.promote.slack * _skill(evaluation, name, other_score, higher=metric.higher_is_better)
     return {
         "metric": name,
@@ -120,7 +123,7 @@ def measured(
         "method": gain.method,
         "slack": slack,
         "noticeable": gain.noticeable,
-        "too_small": paired.is_too_small(task, name, gain.noticeable),
+        "too_small": paired.is_too_small(schema.task, metric, gain.noticeable),
         "finding": paired.finding(gain, slack),
         "rows": gain.rows,
     }

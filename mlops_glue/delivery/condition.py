@@ -14,6 +14,8 @@ import numpy as np
 from mlops_glue import files, metrics, paired
 from mlops_glue.delivery import history
 from mlops_glue.delivery.describe import bounds, missed, number
+from mlops_glue.metrics import Metric
+from mlops_glue.pipeline.evaluation import higher_is_better
 
 if TYPE_CHECKING:
     from mlops_glue.bootstrap import Ranking
@@ -142,7 +144,7 @@ def of_trivial(task: str, scores: Mapping[str, Score], rule: str) -> Condition:
     if value is None or trivial is None:
         problem = f"{metric} is not defined on this holdout, so it cannot be held against the trivial predictor's"
         return condition(name, None if rule == "accept" else False, problem)
-    higher = metrics.METRICS[task][metric].higher_is_better
+    higher = higher_is_better(task, metric, score)
     if metrics.is_at_least(value, trivial, higher_is_better=higher):
         return condition(name, True, value=value, limit=trivial)
     problem = f"{metric} {value:z.4f} is worse than the trivial predictor's {trivial:z.4f}"
@@ -190,6 +192,7 @@ def beside(name: str, compared: Measured, rule: str, other: str, than: str = "")
 def of_slices(
     config: Config,
     task: str,
+    metric: Metric,
     compared: Measured,
     values: Mapping[str, Any],
     mine: paired.Outcome,
@@ -199,7 +202,7 @@ def of_slices(
     if not values:
         return condition("slices", None, "evaluate.slices names no column that these rows have")
     seed, level, slack = config.train.seed, config.promote.confidence, compared["slack"]
-    found = paired.by_slice(task, compared["metric"], values, mine, theirs, seed, level)
+    found = paired.by_slice(task, metric, values, mine, theirs, seed, level)
     if not found:
         enough = f"{paired.SLICE_ROWS}, and of two classes {paired.SLICE_CLASS_ROWS} of each"
         return condition("slices", None, f"no slice has enough rows ({enough})")

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_glue import files, layout, metrics
+from mlops_glue import files, layout, measures, metrics
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST
 from mlops_glue.delivery import contract, history
 from mlops_glue.delivery.compare import Comparison, Incomparable, Pair, TooFew, compare, latencies_ms
@@ -181,7 +181,9 @@ def _on_the_same_rows(candidate: Candidate, champion: int, other: Bundle) -> tup
         compared["anchor"] = anchor
         found.append(beside("anchor", anchor, "not_worse", f"champion v{anchor['version']}", " than the anchor"))
     values = evaluations.slice_values(config, pair.raw)
-    return [*found, of_slices(config, candidate.evaluation["task"], compared, values, pair.mine, pair.theirs)], pair
+    schema, by = candidate.model.schema, compared["metric"]
+    metric = measures.find(config, schema, candidate.root, by)
+    return [*found, of_slices(config, schema.task, metric, compared, values, pair.mine, pair.theirs)], pair
 
 
 def _beside_anchor(candidate: Candidate, champion: int) -> Comparison | None:

@@ -13,10 +13,16 @@ if TYPE_CHECKING:
     from mlops_glue.pipeline.evaluation import Evaluation, Fresh, Limit, Score
 
 LONGEST = 1000  # characters of a decision; a description has at most 5,000
+LONGEST_STATED = 200  # characters of what people state
 
 
-def described(named: str, report: Evaluation, tables: Mapping[str, str], commit: str) -> str:
-    """A version as Markdown, as it was when it was published; `tables` has the MD5 of each table behind it."""
+def described(
+    named: str, report: Evaluation, tables: Mapping[str, str], commit: str, stated: Mapping[str, str | None]
+) -> str:
+    """A version's card in short, as Markdown, as it was when it was published: MLflow takes 5,000 characters.
+
+    `tables` has the MD5 of each table behind it, `stated` what people state in `card` of `glue.yaml`.
+    """
     limits = {threshold["metric"]: threshold for threshold in report["thresholds"]}
     cells = [score_cells(name, score, limits.get(name)) for name, score in report["metrics"].items()]
     data = ", ".join(f"{name} `{md5[:12]}`" for name, md5 in tables.items())
@@ -30,9 +36,19 @@ def described(named: str, report: Evaluation, tables: Mapping[str, str], commit:
             "|---|---|---|---|---|",
             *(f"| {' | '.join(row)} |" for row in cells),
             "",
+            *(f"* {key.replace('_', ' ').capitalize()}: {_line(text)}" for key, text in stated.items() if text),
+            *[""] * any(stated.values()),
+            f"The whole card: `glue card {named.rpartition(' v')[2]}`.",
+            "",
             f"Trained on {report['train_rows']:,} rows of {data}; {commit}.",
         ]
     )
+
+
+def _line(text: str) -> str:
+    """A text of people's in one line, of which the whole stands in the card."""
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_STATED else f"{line[: LONGEST_STATED - 1]}…"
 
 
 def headline(report: Evaluation) -> str:

@@ -60,7 +60,7 @@ class Lineage:
     format: int = FORMAT
 
 
-def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
+def lineage(root: Path, store: Store, model: str, version: int, into: Path | None = None) -> Lineage:
     """Collect what the registry, git and the audit record know of a version.
 
     Args:
@@ -68,6 +68,7 @@ def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
         store: the registry.
         model: the registered model.
         version: its number.
+        into: a folder of the caller's, which gets the bundle as `bundle`.
 
     Raises:
         GlueError: the registry does not have it, or does not answer.
@@ -75,7 +76,7 @@ def lineage(root: Path, store: Store, model: str, version: int) -> Lineage:
     entry = store.description(model, version)
     tags, evidence = entry["tags"], history.promotions(store, model, version)
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
+        folder = into or Path(scratch)
         made = _provenance(store, model, version, folder)
         lock = _text(store, model, version, "dvc.lock", folder)
         bundle = store.download_bundle(model, version, folder)

@@ -86,7 +86,7 @@ def publish(
                 loader=copy_package("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
                 requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
             ),
-            describe=lambda name: described(name, report, of_data, _commit(*revision)),
+            describe=lambda name: described(name, report, of_data, _commit(*revision), config.card.model_dump()),
         )
     if config.registry.sign is not None:
         store.record_signature(name, made)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files
 from mlops_glue.adapters import signing
-from mlops_glue.delivery import statement
+from mlops_glue.delivery import provenance, statement
 from mlops_glue.delivery.provenance import Provenance
-from mlops_glue.errors import DataError
+from mlops_glue.errors import DataError, GlueError
+
+if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
 
 FOLDER, FILE = "attestation", "bundle.intoto.json"  # of the run's artifacts
 
 
-def write(model: str, record: Provenance, bundle: Path, key: Path, folder: Path) -> Path:
+def write(model: str, record: Provenance | None, bundle: Path, key: Path, folder: Path) -> Path:
     """The signed statement of a bundle, as a file in a folder.
 
     Raises:
@@ -28,20 +32,81 @@ def write(model: str, record: Provenance, bundle: Path, key: Path, folder: Path)
     return folder / FILE
 
 
+def add(store: Store, model: str, version: int, key: Path, trusted: Path | None) -> bool:
+    """Sign the bundle of a registered version; whether there was anything to do: the key may have signed it already.
+
+    Args:
+        store: the registry.
+        model: the registered model.
+        version: its number.
+        key: the private key.
+        trusted: the public key of `serve.verify`. Where it has signed the version, that signature stays beside the new
+            one. Any other is replaced: nobody here knows whose it is.
+
+    Raises:
+        DataError: the bundle is not what was registered, or not what was signed before.
+        UsageError: a key cannot be read.
+    """
+    store.check_bundle = None  # by a key that has not signed it yet
+    before = store.attestation(model, version)
+    envelope = None if before is None else _json(before)
+    already = envelope is not None and signing.has_signed(envelope, key)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        bundle = store.download_bundle(model, version, folder)
+        if envelope is not None:
+            try:
+                _check(signing.statement(envelope), bundle)
+            except DataError as error:
+                raise DataError(f"{model} v{version}: {error.message}") from error
+        if already:
+            return False
+        if envelope is not None and trusted is not None and _is_signed(envelope, trusted):
+            file = folder / "made" / FILE
+            files.write_json(file, signing.add(envelope, key))
+        else:
+            file = write(model, _record(store, model, version, folder), bundle, key, folder / "made")
+        store.attach(model, version, file, FOLDER)
+    store.record_signature(model, version)
+    return True
+
+
+def _is_signed(envelope: Any, key: Path) -> bool:
+    try:
+        signing.verify(envelope, key)
+    except DataError:
+        return False
+    return True
+
+
+def _record(store: Store, model: str, version: int, folder: Path) -> Provenance | None:
+    """What the version was made of; None where no such record was kept."""
+    try:
+        return provenance.read(store.download_artifact(model, version, provenance.FOLDER, folder))[0]
+    except (GlueError, OSError):
+        return None
+
+
 def checker(key: Path) -> Callable[[Path, str | None], None]:
     """What `Store.check_bundle` is: it refuses a bundle that the key's owner has not signed as it is."""
 
     def check_bundle(bundle: Path, signed: str | None) -> None:
         if signed is None:
-            raise DataError("its bundle is not signed", hint="registry: {sign: KEY} signs each new version")
-        made = signing.verify(_json(signed), key)
-        names = {subject["name"]: subject["digest"]["sha256"] for subject in made["subject"]}
-        there = files.sha256s(bundle)
-        if there != names:
-            unlike = sorted(name for name in {*there, *names} if there.get(name) != names.get(name))
-            raise DataError(f"its bundle is not the one that was signed: {', '.join(unlike)}")
+            raise DataError(
+                "its bundle is not signed", hint="glue sign VERSION; registry: {sign: KEY} signs each new one"
+            )
+        _check(signing.verify(_json(signed), key), bundle)
 
     return check_bundle
+
+
+def _check(made: dict[str, Any], bundle: Path) -> None:
+    """Is a bundle the one of a statement?"""
+    names = {subject["name"]: subject["digest"]["sha256"] for subject in made["subject"]}
+    there = files.sha256s(bundle)
+    if there != names:
+        unlike = sorted(name for name in {*there, *names} if there.get(name) != names.get(name))
+        raise DataError(f"its bundle is not the one that was signed: {', '.join(unlike)}")
 
 
 def _json(text: str) -> Any:

@@ -37,15 +37,19 @@ def of_rebuild(model: str, version: int, record: Provenance, proof: Proof) -> di
     return _statement("reproduce", {"model": model, "version": version}, record, names, [proof_of])
 
 
-def of_build(model: str, record: Provenance, digests: dict[str, str]) -> dict[str, Any]:
-    """The statement that a run made a bundle; the subjects are its files, by SHA-256."""
-    return _statement("run", {"model": model, "command": record.command}, record, digests, [])
+def of_build(model: str, record: Provenance | None, digests: dict[str, str]) -> dict[str, Any]:
+    """The statement that a run made a bundle; the subjects are its files, by SHA-256.
+
+    Without a record (an imported model) it states of what the bundle is, and nothing of what it was made.
+    """
+    parameters = {"model": model} | ({"command": record.command} if record else {})
+    return _statement("run" if record else "import", parameters, record, digests, [])
 
 
 def _statement(
     how: str,
     parameters: dict[str, Any],
-    record: Provenance,
+    record: Provenance | None,
     digests: dict[str, str],
     byproducts: list[dict[str, str]],
 ) -> dict[str, Any]:
@@ -53,8 +57,8 @@ def _statement(
     definition = {
         "buildType": f"{HOME}/{how}/v1",
         "externalParameters": parameters,
-        "internalParameters": {"environment": record.environment, "seed": record.seed},
-        "resolvedDependencies": _dependencies(record),
+        "internalParameters": {"environment": record.environment, "seed": record.seed} if record else {},
+        "resolvedDependencies": _dependencies(record) if record else [],
     }
     details = {
         "builder": {"id": f"{HOME}/{how}", "version": {"glue": __version__}},

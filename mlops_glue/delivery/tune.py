@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout, metrics, paired
+from mlops_glue import files, layout, measures, metrics, paired
 from mlops_glue.adapters.mlflow import Logged
 from mlops_glue.adapters.optuna import Scores, Study, Trial
 from mlops_glue.delivery.fetch import opened
@@ -29,6 +29,7 @@ from mlops_glue.pipeline import cross_validate, execute, spaces
 from mlops_glue.pipeline.session import project_lock
 from mlops_glue.pipeline.train import DEFAULT
 from mlops_glue.processes import end_with_parent
+from mlops_glue.schema import Schema
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int, float | None], None]  # trials that have ended, of how many, and the best score
@@ -97,7 +98,7 @@ class _Job:
 
     @property
     def how(self) -> metrics.Metric:
-        return metrics.METRICS[_task(self.root)][self.metric]
+        return measures.find(self.config, _schema(self.root), self.root, self.metric)
 
     def open(self) -> Study:
         file = self.root / layout.TUNING
@@ -164,13 +165,14 @@ def _job(config: configs.Config, root: Path, options: Options) -> _Job:
             log.info("%s has no search space (tune.space may name its arguments), so %s is tried", own, estimator)
         other = config.train.model_copy(update={"estimator": estimator, "params": {}})
         config = config.model_copy(update={"train": other})
-    metric = config.promote.metric or next(iter(config.evaluate.metrics), metrics.default(task))
+    metric = config.promote.metric or config.evaluate.measured([metrics.default(task)])[0]
     timeout_s = options.timeout_s
     if timeout_s is None:
         timeout_s = configs.span(settings.timeout).total_seconds() if settings.timeout else float("inf")
     code = {file: files.sha256(root / file) for file in code_of([config.train.estimator], None, root)}
     data = {name: files.sha256(root / name) for name in (layout.TRAIN, layout.COLUMNS)}
-    of = [config.train.model_dump(), config.split.model_dump(), space, metric, settings.folds, code, data]
+    means = measures.definition(config, _schema(root), root, metric)
+    of = [config.train.model_dump(), config.split.model_dump(), space, metric, means, settings.folds, code, data]
     study = hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()[:16]
     trials = options.trials or settings.trials
     return _Job(config, root, study, metric, space, trials, timeout_s, options.processes, config.train.seed)
@@ -198,8 +200,12 @@ def searched(config: configs.Config, estimator: str | None, task: str) -> tuple[
     return DEFAULT[task], spaces.KNOWN["HistGradientBoosting"]
 
 
+def _schema(root: Path) -> Schema:
+    return Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
+
+
 def _task(root: Path) -> str:
-    return str(files.read_json(root / layout.COLUMNS)["schema"]["task"])
+    return _schema(root).task
 
 
 def _estimator(config: configs.Config, root: Path) -> str:
@@ -247,10 +253,10 @@ def _try_parameters(job: _Job, study: Study, timeout_s: float, on_trial: Callabl
     from threadpoolctl import threadpool_limits
 
     rows = cross_validate.read(job.config, job.root)
-    folds = cross_validate.folds_of(job.config, rows, job.seed)
+    folds, how = cross_validate.folds_of(job.config, rows, job.seed), job.how
 
     def scores(params: dict[str, Any]) -> Any:
-        return cross_validate.scores(cross_validate.with_params(job.config, params), rows, job.metric, folds)
+        return cross_validate.scores(cross_validate.with_params(job.config, params), rows, how, folds)
 
     each: Scores = scores
     with threadpool_limits(max(1, (os.cpu_count() or 1) // job.processes)):
@@ -260,7 +266,7 @@ def _try_parameters(job: _Job, study: Study, timeout_s: float, on_trial: Callabl
 def _baseline(config: configs.Config, job: _Job, rows: cross_validate.Rows) -> float | None:
     """The mean score of what `glue.yaml` has now, on the folds of the search."""
     folds = cross_validate.folds_of(config, rows, job.seed)
-    found = list(cross_validate.scores(config, rows, job.metric, folds))
+    found = list(cross_validate.scores(config, rows, job.how, folds))
     known = [score for score in found if score == score]
     return sum(known) / len(known) if known else None
 
@@ -272,8 +278,7 @@ def _proof(config: configs.Config, job: _Job, rows: cross_validate.Rows, best: T
         cross_validate.together(cross_validate.predictions(each, rows, folds))
         for each in (cross_validate.with_params(job.config, best.params), config)
     )
-    task = rows.schema.task
-    return paired.difference(task, job.metric, mine, theirs, seed=job.seed, level=config.promote.confidence)
+    return paired.difference(job.how, mine, theirs, seed=job.seed, level=config.promote.confidence)
 
 
 def _log(config: configs.Config, root: Path, job: _Job, tuned: Tuned) -> None:

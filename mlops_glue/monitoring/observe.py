@@ -125,9 +125,7 @@ def observe_log(source: Source, window: Window, only: int | None) -> Observed:
     known = _labels(source, observed)
     for rows in observed.versions:
         try:
-            rows.performance = _performance(
-                source.config, window, rows, by_version[rows.version.number], known, observed
-            )
+            rows.performance = _performance(source, window, rows, by_version[rows.version.number], known, observed)
         except Exception as error:
             observed.fail(error)
     return observed
@@ -166,7 +164,7 @@ def _labels(source: Source, observed: Observed) -> Labels | None:
 
 
 def _performance(
-    config: configs.Config,
+    source: Source,
     window: Window,
     rows: VersionRows,
     files: list[File],
@@ -174,7 +172,7 @@ def _performance(
     observed: Observed,
 ) -> dict[str, Any] | None:
     """By labels where there are enough, else estimated from a sample of the rows; None where there is no holdout."""
-    version = rows.version
+    version, config = rows.version, source.config
     if trained_elsewhere(version):
         return None
     answers = ["prediction", *(f"probability_{label}" for label in version.schema.labels or [])]
@@ -189,7 +187,7 @@ def _performance(
     if joined.labelled < config.monitor.performance.min_labelled and version.schema.labels is not None:
         for piece in window.pieces(files, [*answers, "glue_time"]):
             sample.add(piece)
-    return performance.of_version(config, version, joined, sample.table())
+    return performance.of_version(config, source.root, version, joined, sample.table())
 
 
 def trained_elsewhere(version: Version) -> bool:
@@ -226,5 +224,5 @@ def observe_table(source: Source, path: Path, number: int | None, now: datetime)
         if target in rows.column_names:
             known = rows.append_column(labels.TRUTH, as_text(rows.column(target)))
             joined = Joined(known.filter(known.column(labels.TRUTH).is_valid()), monitor.rows)
-        observed.versions[0].performance = performance.of_version(source.config, version, joined, rows)
+        observed.versions[0].performance = performance.of_version(source.config, source.root, version, joined, rows)
     return observed

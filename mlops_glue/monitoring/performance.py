@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import bootstrap, files, layout, metrics, tables
+from mlops_glue import bootstrap, files, layout, measures, metrics, tables
 from mlops_glue.config import Config, Drift, Performance
 from mlops_glue.drift import Categories, Distribution, Numbers, sample_part
 from mlops_glue.errors import DataError
@@ -29,16 +29,25 @@ ESTIMATED_ROWS = 20_000  # of a window
 UNKNOWN_CLASS = "?"  # a class that the model does not know
 
 
-def of_version(config: Config, version: Version, joined: Joined, rows: pa.Table | None) -> dict[str, Any]:
+def of_version(config: Config, root: Path, version: Version, joined: Joined, rows: pa.Table | None) -> dict[str, Any]:
     """The performance of a version, estimated from `rows` where few labels are known, and the drift of its target."""
-    options, metric = config.monitor.performance, config.promote.metric
-    record = performance(version.schema, version.folder, options, metric, joined, rows)
+    options, metric, own = config.monitor.performance, config.promote.metric, None
+    name = options.metric or metric
+    if name is not None and (definition := measures.definition(config, version.schema, root, name)) is not None:
+        own = measures.find(config, version.schema, root, name), definition
+    record = performance(version.schema, version.folder, options, metric, joined, rows, own)
     record["sampled"] = rows.num_rows if rows is not None and rows.num_rows < joined.rows else None
     return record | {"target": target_drift(version.schema, version.folder, config.monitor.drift, joined)}
 
 
 def performance(
-    schema: Schema, folder: Path, options: Performance, metric: str | None, joined: Joined, sampled: pa.Table | None
+    schema: Schema,
+    folder: Path,
+    options: Performance,
+    metric: str | None,
+    joined: Joined,
+    sampled: pa.Table | None,
+    own: tuple[metrics.Metric, str] | None = None,
 ) -> dict[str, Any]:
     """How a version performs in a window, and how it did on its holdout.
 
@@ -49,13 +58,14 @@ def performance(
         metric: of `promote`, where `options` names none; None: the task's first.
         joined: the rows whose truth is known.
         sampled: rows of the window with `prediction` and `probability_...`, to estimate from.
+        own: the metric of that name with its definition, where the name alone does not say what it is.
 
     Returns:
         `verdict` is ok, performance (it became worse), or not enough data; `estimated` says that no label went into
         `value`, `low` and `high`; `worse` is the difference from the holdout, positive where it is worse.
 
     Raises:
-        DataError: the bundle does not have the metrics of its holdout.
+        DataError: the bundle does not have the metric of its holdout, or it was another one of that name.
     """
     path = folder / layout.HOLDOUT
     if not path.is_file():
@@ -64,6 +74,12 @@ def performance(
     name = options.metric or metric or metrics.default(schema.task)
     if name not in before["metrics"]:
         raise DataError(f"monitor.performance: the version was not evaluated by {name}", hint="evaluate.metrics")
+    if own is not None and before["metrics"][name].get("definition") != own[1]:
+        problem = f"monitor.performance: {name} is not what it was when the version was evaluated"
+        raise DataError(problem, hint="glue run makes a version that is measured by what it is now")
+    found = own[0] if own is not None else metrics.find(schema.task, name)
+    if found is None:
+        raise DataError(f"monitor.performance: {name} is no metric of a {schema.task} task")
     record: dict[str, Any] = {
         "metric": name,
         "labelled": joined.labelled,
@@ -75,15 +91,19 @@ def performance(
         "problems": list(joined.problems),
     }
     if joined.table is not None and joined.labelled >= options.min_labelled:
-        measured = _measured(schema, joined.table, name, before["metrics"][name], options, record["problems"])
+        by = name, found
+        measured = _measured(schema, joined.table, by, before["metrics"][name], options, record["problems"])
         return record | measured | {"coverage": measured["labelled"] / max(joined.rows, 1)}
-    return record | {"verdict": "not enough data", "worse": None} | _estimate(schema, before, name, sampled)
+    return record | {"verdict": "not enough data", "worse": None} | _estimate(schema, before, (name, found), sampled)
+
+
+Named = tuple[str, metrics.Metric]
 
 
 def _measured(
-    schema: Schema, table: pa.Table, name: str, before: dict[str, Any], options: Performance, problems: list[str]
+    schema: Schema, table: pa.Table, by: Named, before: dict[str, Any], options: Performance, problems: list[str]
 ) -> dict[str, Any]:
-    metric = metrics.METRICS[schema.task][name]
+    name, metric = by
     truth, known = truths(schema, table.column(TRUTH))
     new = 1 - float(known.mean())
     if new:
@@ -100,7 +120,8 @@ def _measured(
     value = metrics.compute(metric, *measured) if known.any() else float("nan")
     low = high = value
     if not np.isnan(value):
-        low, high = bootstrap.interval(value, bootstrap.bootstrap(metric, *measured, 0), len(measured[0]), LEVEL)
+        samples = bootstrap.bootstrap(metric, *measured, 0)
+        low, high = bootstrap.interval(value, samples, len(measured[0]), LEVEL, whole=metric.whole)
     else:
         problems.append(f"{name} is not defined on these labels: a class is missing")
     worse = worsened(metric.higher_is_better, (value, low, high), before)
@@ -162,21 +183,21 @@ def outcome(schema: Schema, table: pa.Table) -> tuple[Array, Array | None]:
     return label, np.column_stack([table.column(name).to_numpy() for name in names])
 
 
-def _estimate(schema: Schema, before: dict[str, Any], name: str, sampled: pa.Table | None) -> dict[str, Any]:
+def _estimate(schema: Schema, before: dict[str, Any], by: Named, sampled: pa.Table | None) -> dict[str, Any]:
     none: dict[str, Any] = {"estimated": None, "value": None, "low": None, "high": None}
     if before["calibration"] is None:
         return none | {"note": "not enough labels yet, so performance is unknown"}
     sampled = None if sampled is None else sampled.filter(usable(schema, sampled))
     if sampled is None or not sampled.num_rows:
         return none
-    metric = metrics.METRICS[schema.task][name]
+    name, metric = by
     label, probability = outcome(schema, sampled)
     assert probability is not None
     drawn = estimated(metric, label, probability, before["calibration"])
     if not len(drawn):
         return none | {"note": f"{name} cannot be estimated: it is not defined on these predictions"}
     value = float(drawn.mean())
-    low, high = bootstrap.interval(value, drawn, len(label), LEVEL)
+    low, high = bootstrap.interval(value, drawn, len(label), LEVEL, whole=metric.whole)
     note = "an estimate from the model's own probabilities, calibrated on the holdout: no label went into it"
     return {"estimated": True, **_numbers(value, low, high), "note": note}
 
@@ -195,7 +216,7 @@ def estimated(metric: metrics.Metric, label: Array, probability: Array, points: 
     shares = np.where(total > 0, shares / np.where(total > 0, total, 1), 1 / len(points))
     until, rng, out = np.cumsum(shares, axis=1), np.random.default_rng(0), []
     for _ in range(bootstrap.SAMPLES):
-        at = rng.integers(0, len(label), min(len(label), bootstrap.MAX_ROWS))
+        at = rng.integers(0, len(label), len(label) if metric.whole else min(len(label), bootstrap.MAX_ROWS))
         truth = (rng.random((len(at), 1)) >= until[at, :-1]).sum(axis=1)
         out.append(metrics.compute(metric, truth, label[at], probability[at]))
     drawn = np.array(out)

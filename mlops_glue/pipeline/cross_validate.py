@@ -76,10 +76,9 @@ def predictions(config: Config, rows: Rows, of: list[Fold]) -> Iterator[Outcome]
         yield rows.schema.class_indices(rows.target[held]), label, probability
 
 
-def scores(config: Config, rows: Rows, metric: str, of: list[Fold]) -> Iterator[float]:
+def scores(config: Config, rows: Rows, metric: metrics.Metric, of: list[Fold]) -> Iterator[float]:
     """The metric of each fold."""
-    how = metrics.METRICS[rows.schema.task][metric]
-    return (metrics.compute(how, *found) for found in predictions(config, rows, of))
+    return (metrics.compute(metric, *found) for found in predictions(config, rows, of))
 
 
 def together(outcomes: Iterator[Outcome]) -> Outcome:

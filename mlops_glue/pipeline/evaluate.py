@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import bootstrap, files, layout, metrics, paired, tables
+from mlops_glue import bootstrap, files, layout, measures, metrics, paired, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config, Threshold
-from mlops_glue.errors import ConfigError, StageError
+from mlops_glue.errors import StageError
 from mlops_glue.pipeline import evaluation, plots, score_warnings
 from mlops_glue.pipeline.decision import with_decision
 from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score, Slice
@@ -40,22 +40,20 @@ def evaluate(config: Config, root: Path) -> None:
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     model = skops.load(root / layout.MODEL)
     features, target = xy(tables.read_parquet(root / layout.TEST), schema)
+    names, limits = config.evaluate.measured(list(metrics.METRICS[schema.task])), config.evaluate.thresholds
+    known = {name: measures.find(config, schema, root, name) for name in dict.fromkeys([*names, *limits])}
     seen, learnt = xy(training_rows(config, root), schema)
     schema = with_decision(config, schema, model)
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
     predicted = truth, label, probability
-    known, limits = metrics.METRICS[schema.task], config.evaluate.thresholds
-    names = config.evaluate.metrics or list(known)
-    unknown = [name for name in (*names, *limits) if name not in known]
-    if unknown:
-        raise ConfigError([f"{layout.CONFIG} evaluate: {unknown[0]!r} is no metric of a {schema.task} task"])
-    importances = importances_of(config, schema, model, features, truth, names[0])
+    importances = importances_of(config, schema, model, features, truth, (names[0], known[names[0]]))
     constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
-    scores = {
-        name: _score(known[name], predicted, constant, config.train.seed) for name in dict.fromkeys([*names, *limits])
-    }
+    scores = {name: _score(metric, predicted, constant, config.train.seed) for name, metric in known.items()}
+    for name, score in scores.items():
+        if (definition := measures.definition(config, schema, root, name)) is not None:
+            score["definition"], score["higher_is_better"] = definition, known[name].higher_is_better
     report: Evaluation = {
         "project": config.project,
         "target": schema.target,
@@ -75,16 +73,16 @@ def evaluate(config: Config, root: Path) -> None:
     }
     if schema.decision is not None:
         report["decision"] = asdict(schema.decision)
-    if schema.labels is not None and not hasattr(model, "predict_proba"):
-        of_probability = [name for name in scores if not known[name].of_label]
-        if of_probability:
-            report["warnings"].append(score_warnings.hard_labels(schema, report["model"], of_probability))
-    classes = set(learnt.tolist() if schema.labels else [])
-    report["warnings"] += score_warnings.missing_classes(schema, truth, classes, scores)
     if config.split.fresh_after:
         order = bootstrap.ranking(schema.task, predicted, config.train.seed)
         fresh = files.read_json(root / layout.FRESH) | files.read_json(root / layout.LEARNED)
         report["fresh"] = fresh | {"order": order}
+    of_probability = [name for name in scores if not known[name].of_label]
+    if schema.labels is not None and not hasattr(model, "predict_proba") and of_probability:
+        report["warnings"].append(score_warnings.hard_labels(schema, report["model"], of_probability))
+    classes = set(learnt.tolist() if schema.labels else [])
+    report["warnings"] += score_warnings.missing_classes(schema, truth, classes, scores)
+    report["warnings"] += score_warnings.one_class(schema, truth, label)
     first, *others = names
     report["warnings"] += score_warnings.first_metric(first, report, higher_is_better=known[first].higher_is_better)
     losses = {name: scores[name] for name in others if not known[name].higher_is_better}
@@ -97,7 +95,8 @@ def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, 
     """A metric with its interval, and with the trivial predictor's, whose label and probability are `constant`."""
     truth = predicted[0]
     value = metrics.compute(metric, *predicted)
-    low, high = bootstrap.interval(value, bootstrap.bootstrap(metric, *predicted, seed), len(truth))
+    samples = bootstrap.bootstrap(metric, *predicted, seed)
+    low, high = bootstrap.interval(value, samples, len(truth), whole=metric.whole)
     return {"value": value, "low": low, "high": high, "trivial": metrics.compute(metric, truth, *constant)}
 
 
@@ -149,12 +148,17 @@ def threshold(name: str, limit: Threshold, value: float) -> Limit:
 
 
 def importances_of(
-    config: Config, schema: Schema, model: Any, features: pd.DataFrame, truth: Array, name: str
+    config: Config,
+    schema: Schema,
+    model: Any,
+    features: pd.DataFrame,
+    truth: Array,
+    by: tuple[str, metrics.Metric],
 ) -> list[Importance] | None:
-    """Permutation importances (Breiman 2001), the greatest first; None for too many columns."""
+    """Permutation importances (Breiman 2001) by a metric, the greatest first; None for too many columns."""
     if features.shape[1] > MAX_IMPORTANCES:
         return None
-    metric = metrics.METRICS[schema.task][name]
+    name, metric = by
     at = np.sort(np.random.default_rng(config.train.seed).permutation(len(truth))[:IMPORTANCE_ROWS])
     sign = 1 if metric.higher_is_better else -1
 

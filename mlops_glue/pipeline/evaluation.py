@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
-from mlops_glue import files
+from mlops_glue import files, metrics
 from mlops_glue.schema import Decision
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Score(TypedDict):
     low: float
     high: float
     trivial: float
+    definition: NotRequired[str]  # of one that its name alone does not say, as `measures.definition` gives it
+    higher_is_better: NotRequired[bool]  # of the same
 
 
 class Limit(TypedDict):
@@ -94,6 +97,14 @@ class Evaluation(TypedDict):
 def read(folder: Path) -> Evaluation:
     """The evaluation in a folder."""
     return cast(Evaluation, files.read_json(folder / FILE))
+
+
+def higher_is_better(task: str, name: str, score: Mapping[str, Any]) -> bool:
+    """Which way a metric of an evaluation is better, as the evaluation says it or as its name does."""
+    if "higher_is_better" in score:
+        return bool(score["higher_is_better"])
+    found = metrics.find(task, name)
+    return found is None or found.higher_is_better
 
 
 def decision_of(evaluation: Evaluation) -> Decision | None:

@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 import os
 import random
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from mlops_glue.config import Config, located
 from mlops_glue.errors import ConfigError, GlueError, MissingExtra, StageError, brief, project_lines, system_error
+from mlops_glue.modules import importable
 from mlops_glue.pipeline.stages import STAGES, Stage
 
 # the packages of the extra `pipeline` that stages import
@@ -63,20 +63,11 @@ def run_stage(stage: Stage, config: Config, root: Path) -> None:
 @contextlib.contextmanager
 def isolated(root: Path, seed: int) -> Iterator[None]:
     """Make the project importable and set the seeds; afterwards forget the modules that came from the project."""
-    modules, path = set(sys.modules), list(sys.path)
-    sys.path.insert(0, str(root))
-    importlib.invalidate_caches()
-    set_seeds(seed)
-    try:
+    with importable(root):
+        set_seeds(seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # train reports those of the estimator
             yield
-    finally:
-        sys.path[:] = path
-        for name in set(sys.modules) - modules:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and Path(file).is_relative_to(root) and ".venv" not in Path(file).parts:
-                del sys.modules[name]
 
 
 def set_seeds(seed: int) -> None:

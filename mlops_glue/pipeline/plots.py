@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import metrics, tables
+from mlops_glue import formulas, tables
 from mlops_glue.adapters import matplotlib
 from mlops_glue.pipeline.curves import curves
 from mlops_glue.pipeline.evaluation import Importance
@@ -30,7 +30,7 @@ def of_outcome(schema: Schema, truth: Array, label: Array, probability: Array | 
     is_certain = bool(np.isin(probability, (0, 1)).all())  # no curve shows anything about hard labels
     plots = {} if is_certain else _curves(names, truth, probability)
     if len(names) <= MAX_LABELS:
-        counts = metrics.confusion(truth, label, len(names))
+        counts = formulas.confusion(truth, label, len(names))
         plots["confusion"] = matplotlib.matrix("Confusion matrix", names, counts)
     return plots
 

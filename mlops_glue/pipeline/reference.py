@@ -46,7 +46,7 @@ def holdout(evaluation: Evaluation, sampled: pa.Table, schema: Schema) -> dict[s
         what a probability of the model is worth, or None without probabilities.
     """
     scores = {
-        name: {"value": score["value"], "low": score["low"], "high": score["high"]}
+        name: {key: value for key, value in score.items() if key in ("value", "low", "high", "definition")}
         for name, score in evaluation["metrics"].items()
     }
     record: dict[str, Any] = {

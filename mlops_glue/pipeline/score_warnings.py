@@ -60,6 +60,20 @@ def missing_classes(schema: Schema, truth: Array, learnt: set[Any], scores: Mapp
         yield f"{', '.join(undefined)} not defined: the holdout has no row where {schema.target} is {_some(absent)}"
 
 
+def one_class(schema: Schema, truth: Array, label: Array) -> Iterator[str]:
+    """The model says one class of every row of the holdout; truth and label are class indices."""
+    if schema.labels is None or (label != label[0]).any() or (truth == truth[0]).all():
+        return
+    way_out = "evaluate: {decision_threshold: {by: f1}}" if schema.task == "binary" else "evaluate.cost"
+    if schema.decision is not None:
+        way_out = "evaluate.decision_threshold decides so"
+    others = int((truth != label[0]).sum())
+    yield (
+        f"the model says {schema.target} {schema.class_order[label[0]]!r} of every row of the holdout, and "
+        f"{others:,} of {len(truth):,} are otherwise; {way_out}"
+    )
+
+
 def _some(classes: list[Any]) -> str:
     return ", ".join(map(repr, classes[:3])) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")
 

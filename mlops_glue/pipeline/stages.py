@@ -46,8 +46,9 @@ class Stage:
 
 
 def import_paths(config: Config) -> list[str | None]:
-    """The code that the stages run by import path: the estimator, and the transform where features are joined."""
-    return [config.train.estimator, config.features.transform if config.features.use else None]
+    """The code that the stages run by import path: the estimator, the transform where features are joined, metrics."""
+    transform = config.features.transform if config.features.use else None
+    return [config.train.estimator, transform, *config.evaluate.imports]
 
 
 def feature_repo(config: Config) -> str | None:
@@ -123,6 +124,7 @@ STAGES = (
         deps=lambda config, root: [
             *(layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
             *_retrained(config, layout.FRESH, layout.LEARNED),
+            *code_of(config.evaluate.imports, None, root),
         ],
         params=lambda config: [
             *("project", "data.labels.source", f"data.sources.{config.data.labels.source}.entity", "evaluate"),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from io import StringIO
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
 from mlops_glue import files, layout
-from mlops_glue.config.models import Card
+from mlops_glue.config.models import Card, Config
 from mlops_glue.delivery import audit, describe
-from mlops_glue.delivery.lineage import Lineage
+from mlops_glue.delivery.lineage import Lineage, lineage
 from mlops_glue.modules import COMPUTES
+from mlops_glue.pipeline import evaluation
 from mlops_glue.pipeline.evaluation import Evaluation
 from mlops_glue.pipeline.refit import described
 from mlops_glue.schema import Schema
+
+if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
 
 UNKNOWN = "*not stated*"
 PIPELINES = {
@@ -23,6 +29,24 @@ PIPELINES = {
     "binary": "tabular-classification",
     "multiclass": "tabular-classification",
 }
+
+
+def of_version(config: Config, root: Path, store: Store, version: int, folder: Path) -> str:
+    """The card of a registered version; `folder` is an empty one of the caller's.
+
+    Raises:
+        GlueError: the registry does not have it, or does not answer.
+    """
+    name = config.model_name
+    found = lineage(root, store, name, version, folder)
+    bundle = folder / "bundle"
+    return markdown(
+        found,
+        evaluation.read(store.download_artifact(name, version, "evaluation", folder)),
+        Schema.from_dict(files.read_json(bundle / "schema.json")),
+        files.read_json(bundle / "parity.json"),
+        config.card,
+    )
 
 
 def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping[str, Any], card: Card) -> str:
@@ -72,15 +96,31 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
 
 
 def html(text: str, title: str) -> str:
-    """The card as a page."""
+    """The card as a page that runs no script: each table can be scrolled, and its columns have headers."""
     from markdown_it import MarkdownIt
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text.split("---\n", 2)[2])
+    under = ""
+
+    def in_region(match: re.Match[str]) -> str:
+        nonlocal under
+        if match[1] is not None:
+            under = re.sub("<[^>]*>", "", match[1])
+            return match[0]
+        if match[0] == "</table>":
+            return "</table></div>"
+        label = under.replace('"', "&quot;")
+        return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>'
+
+    # in the text itself `<` is escaped: these are the renderer's own
+    body = re.sub(r"<h\d>(.*?)</h\d>|</?table>", in_region, body).replace("<th>", '<th scope="col">')
     style = (layout.templates() / "report" / "style.css").read_text(encoding="utf-8")
     escaped = title.replace("&", "&amp;").replace("<", "&lt;")
     return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escaped}</title>\n'
-        f"<style>{style}</style>\n<main>\n{body}</main>\n</html>\n"
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        f"<title>{escaped}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
     )
 
 

@@ -16,6 +16,7 @@ from mlops_glue.adapters import great_expectations
 from mlops_glue.delivery import describe, history
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.errors import GlueError, first_line
+from mlops_glue.pipeline.evaluation import higher_is_better
 
 EVALUATION = f"{layout.EVALUATION}/evaluation.json"
 RESULT = "result.json"  # of a validation, in its folder
@@ -135,9 +136,6 @@ def metrics(
     """
     if evaluation is None:
         return []
-    from mlops_glue.metrics import METRICS
-
-    known = METRICS[evaluation["task"]]
     limits = {limit["metric"]: limit for limit in evaluation["thresholds"]}
     before = base["metrics"] if base and base["task"] == evaluation["task"] else {}
     rows = []
@@ -152,7 +150,7 @@ def metrics(
                 champion=(champion or {}).get(name),
                 base=other,
                 difference=None if value is None or other is None else value - other,
-                higher_is_better=known[name].higher_is_better,
+                higher_is_better=higher_is_better(evaluation["task"], name, score),
             )
         )
     return sorted(rows, key=lambda row: row.name != main)

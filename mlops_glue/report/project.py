@@ -186,10 +186,13 @@ def render(project: Project, root: Path, target: Path) -> str:
         "compared": describe.compared,
         "cells": describe.condition_cells,
     }
+    champion = project.registry.champion
+    card = layout.CARD.format(champion.version) if champion is not None else None
     values = {
         **vars(project),
         "plots": _plots(root, project),
-        "links": _links(root, target),
+        "links": _links(root, target, card),
+        "card": card,
         "most": MOST_ROWS,
     }
     text = files.render(layout.templates() / "report" / "index.html", values, filters=filters)
@@ -209,12 +212,12 @@ def _plots(root: Path, project: Project) -> list[dict[str, Any]]:
     return found
 
 
-def _links(root: Path, target: Path) -> dict[str, str]:
+def _links(root: Path, target: Path, card: str | None) -> dict[str, str]:
     """From the page to what exists, by path in the project; nothing from a page that lies outside."""
     folder = target.resolve().parent
     if not folder.is_relative_to(root):
         return {}
-    wanted = [f"{layout.EVALUATION}/report.html", layout.PAGE]
+    wanted = [f"{layout.EVALUATION}/report.html", layout.PAGE, card or ""]
     wanted += [p.relative_to(root).as_posix() for p in (root / layout.VALIDATION).rglob("report.html")]
     existing = [path for path in wanted if (root / path).is_file()]
     return {path: quote(Path(os.path.relpath(root / path, folder)).as_posix()) for path in existing}

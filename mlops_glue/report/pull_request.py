@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout, tables
+from mlops_glue import files, layout, measures, tables
 from mlops_glue.adapters import dvc, git
 from mlops_glue.delivery import condition, contract, describe
 from mlops_glue.delivery.compare import Measured, measured
@@ -169,12 +169,13 @@ def _held_against(
         both = same_rows(root, base)
     except GlueError as error:
         return None, [f"not compared row by row: {error.message}"]
-    task = evaluation["task"]
-    found = measured(config, cast(Evaluation, evaluation), task, both.mine, both.theirs)
+    task = both.schema.task
+    found = measured(config, root, both.schema, cast(Evaluation, evaluation), (both.mine, both.theirs))
     names = [*dict.fromkeys(config.evaluate.slices)]
     raw = tables.read_parquet(root / config.rows, names).take(both.rows) if names else None
     values = slice_values(config, raw) if raw is not None else {}
-    return Held(found, condition.of_slices(config, task, found, values, both.mine, both.theirs)), []
+    metric = measures.find(config, both.schema, root, found["metric"])
+    return Held(found, condition.of_slices(config, task, metric, found, values, both.mine, both.theirs)), []
 
 
 def _own(config: configs.Config, root: Path, evaluation: facts.Evaluation | None) -> list[Condition]:

@@ -25,6 +25,7 @@ class SameRows(NamedTuple):
     mine: paired.Outcome
     theirs: paired.Outcome
     rows: pa.ChunkedArray  # their numbers in the labels' table
+    schema: Schema  # of the model here
 
 
 def same_rows(root: Path, base: BaseRevision) -> SameRows:
@@ -47,7 +48,7 @@ def same_rows(root: Path, base: BaseRevision) -> SameRows:
     order = np.argsort(row_before)[np.searchsorted(np.sort(row_before), row)]
     mine = _outcome(root / layout.MODEL, schema, held)
     theirs = _outcome(model, other, before.take(order))
-    return SameRows(mine, theirs, held.column(layout.ROW))
+    return SameRows(mine, theirs, held.column(layout.ROW), schema)
 
 
 def _schema(columns: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | None) -> Schema | None:

@@ -165,6 +165,13 @@ def test_what_the_workflows_may(variants: Path) -> None:
             assert "MLFLOW_TRACKING_URI" not in text and "REDIS_URL" not in text
 
 
+def test_the_readme_pins_actions_as_the_workflows_do() -> None:
+    pins = (ROOT / "templates/ci/actions.txt").read_text()
+    used = re.findall(r"- uses: ([\w./-]+)@(\w+) # (\S+)", (ROOT / "README.md").read_text())
+    assert used
+    assert all(f"{name} {version} {commit}" in pins for name, commit, version in used)
+
+
 def test_an_approval_is_a_review_of_the_environment(variants: Path) -> None:
     found = {}
     for path in variants.glob("v*/.github/workflows/deploy.yml"):

@@ -20,13 +20,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = {name: command for name, command in group.commands.items() if not command.hidden}
 
 
-def test_the_tutorial_runs(tmp_path: Path) -> None:
+def test_the_tutorial_runs(tmp_path: Path, warm: Path) -> None:
     blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     assert len(lines) > 10
     script = "set -e\n" + "\n".join(f"echo '>>>' {shlex.quote(line)}\n{line}" for line in lines)
     who = {f"GIT_{role}_{what}": "me@x" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    env = {**os.environ, **who}
+    env = {**os.environ, **who, "PATH": f"{warm}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     said = dict(part.partition("\n")[::2] for part in done.stdout.split(">>> ")[1:])

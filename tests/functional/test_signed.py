@@ -81,3 +81,53 @@ def test_without_a_signature_or_by_another_key(project: Path, glue: Glue) -> Non
     refused(project, glue, "nowhere.pub: No such file or directory")
     shutil.rmtree(bundle(project).parent / "attestation")
     refused(project, glue, "p v1: its bundle is not signed")
+
+
+def test_an_older_version_is_signed_and_a_key_is_replaced(project: Path, glue: Glue) -> None:
+    shutil.rmtree(bundle(project).parent / "attestation")
+    refused(project, glue, "p v1: its bundle is not signed")
+    said = glue("audit", cwd=project, code=1).stdout
+    assert "p  " in said and "v1, sign by " in said and "the signature of v1 is gone since" in said
+    assert glue("sign", "1", cwd=project).stdout == "p v1 is signed\n"
+    statement = bundle(project).parent / "attestation/bundle.intoto.json"
+    first = statement.read_bytes()
+    assert glue("sign", cwd=project).stdout == "p v1 is signed by this key already\n"
+    assert statement.read_bytes() == first and glue("audit", cwd=project).returncode == 0
+    config = project / "glue.yaml"
+    config.write_text(config.read_text().replace("sign: ../glue.key", "sign: ../other.key"))
+    assert glue("sign", "1", cwd=project).stdout == "p v1 is signed\n"
+    for key in ("glue", "other"):  # the old key goes on being taken beside the new one
+        config.write_text(config.read_text().replace("verify: ../glue.pub", f"verify: ../{key}.pub"))
+        glue("serve", "--check", cwd=project)
+    assert len(json.loads(statement.read_text())["signatures"]) == 2
+    assert glue("audit", cwd=project).stdout.count(", sign by ") == 3
+    made = json.loads(first) | {"signatures": [{"keyid": "x", "sig": "AAAA"}]}
+    statement.write_text(json.dumps(made))  # of a key that nobody knows: it does not stay
+    glue("sign", "1", cwd=project)
+    assert len(json.loads(statement.read_text())["signatures"]) == 1
+    glue("serve", "--check", cwd=project)
+    statement.write_bytes(first)  # the older one, put back
+    assert "the signature of v1 was written anew since" in glue("audit", cwd=project, code=1).stdout
+
+
+def test_what_is_not_signed(project: Path, glue: Glue) -> None:
+    """A bundle that is not the one another key has signed, a version that is not there, no key."""
+    example = bundle(project) / "input_example.json"
+    whole = example.read_bytes()
+    example.write_bytes(whole.replace(b"Torgersen", b"Torgersem", 1).replace(b"Biscoe", b"Biscof", 1))
+    assert "p v1: its bundle is not the one that was registered" in glue("sign", cwd=project, code=4).stderr
+    with sqlite3.connect(project / "mlflow.db") as store:
+        words = "update model_version_tags set value = ? where key = 'glue.bundle_sha256'"
+        store.execute(words, [files.digest(bundle(project))])
+    store.close()
+    said = glue("sign", cwd=project, code=4).stderr
+    assert "p v1: its bundle is not the one that was signed: input_example.json" in said
+    assert "p has none of this number" in glue("sign", "9", cwd=project, code=2).stderr
+    config = project / "glue.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("  sign: ../glue.key\n", ""))
+    assert "registry.sign is not set, so there is no key to sign with" in glue("sign", cwd=project, code=2).stderr
+    config.write_text(text.replace("../glue.key", "${NO_KEY_HERE}"))
+    assert "NO_KEY_HERE" in glue("sign", cwd=project, code=2).stderr
+    config.write_text(text.replace("../glue.key", "../glue.pub"))
+    assert "is no private key in PEM" in glue("sign", cwd=project, code=2).stderr

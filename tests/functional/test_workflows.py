@@ -32,8 +32,8 @@ PULL = {"pull_request": {"number": 5, "base": {"sha": "main"}, "head": {"repo": 
 class Repository:
     """A project that is pushed to a bare repository, and what GitHub would make of its workflows."""
 
-    def __init__(self, folder: Path, glue: Glue, secrets: dict[str, str], ci: str = "{env: prod}") -> None:
-        self.folder, self.glue, self.secrets, self.ci = folder, glue, secrets, ci
+    def __init__(self, folder: Path, glue: Glue, warm: Path, secrets: dict[str, str], ci: str = "{env: prod}") -> None:
+        self.folder, self.glue, self.warm, self.secrets, self.ci = folder, glue, warm, secrets, ci
         self.work, self.origin, self.runs = folder / "project", folder / "origin.git", 0
         palmerpenguins.load_penguins().to_csv(folder / "penguins.csv", index=False)
         glue("init", "project", "--data", "penguins.csv", "--target", "species", cwd=folder)
@@ -82,7 +82,9 @@ class Repository:
         base = self.git("rev-parse", "main").strip()
         if event and "pull_request" in event:
             event["pull_request"] = {**event["pull_request"], "base": {"sha": base}}
-        runner = Runner(self.folder / f"run{self.runs}", self.origin, ref, event or {}, self.secrets)
+        runner = Runner(
+            self.folder / f"run{self.runs}", self.origin, ref, event or {}, self.secrets, self.warm / "glue"
+        )
         if broken:  # a command that fails
             (runner.folder / "bin" / broken).symlink_to("/bin/false")
         return runner.run(name, **inputs), runner
@@ -365,7 +367,7 @@ def test_a_push_trains_only_what_passes_its_tests(tmp_path: Path) -> None:
     assert asked == "run --pull --push --until evaluate\n" and runner.asked == []  # nothing is registered
 
 
-def test_the_pull_request_of_an_adopted_repository_is_green(tmp_path: Path, glue: Glue) -> None:
+def test_the_pull_request_of_an_adopted_repository_is_green(tmp_path: Path, glue: Glue, warm: Path) -> None:
     """Its own code is not held to a style that it did not choose, nor is a folder without tests a failure."""
     work = tmp_path / "work"
     (work / "tests").mkdir(parents=True)
@@ -391,16 +393,16 @@ def test_the_pull_request_of_an_adopted_repository_is_green(tmp_path: Path, glue
     subprocess.run(["git", "clone", "-q", "--bare", str(work), str(tmp_path / "origin.git")], check=True)
     sha = subprocess.run([*git, "rev-parse", "main"], check=True, capture_output=True, text=True).stdout.strip()
     event = {"pull_request": {**PULL["pull_request"], "base": {"sha": sha}}}
-    runner = Runner(tmp_path / "run", tmp_path / "origin.git", "main", event, {})
+    runner = Runner(tmp_path / "run", tmp_path / "origin.git", "main", event, {}, warm / "glue")
     job = runner.run("glue-test")["pipeline"]
     assert job.result == "success", job.log
     assert {job.steps[name] for name in ("Lint", "Run", "Test", "Report")} == {"success"}
 
 
-def test_pull_requests_and_training(tmp_path: Path, glue: Glue, empty_store: Path) -> None:
+def test_pull_requests_and_training(tmp_path: Path, glue: Glue, warm: Path, empty_store: Path) -> None:
     """The short form: the DVC remote is a folder, the registry a database file."""
     store = f"sqlite:///{shutil.copy(empty_store, tmp_path)}"
-    there = Repository(tmp_path, glue, {"DVC_REMOTE_URL": str(tmp_path / "remote"), "MLFLOW_TRACKING_URI": store})
+    there = Repository(tmp_path, glue, warm, {"DVC_REMOTE_URL": str(tmp_path / "remote"), "MLFLOW_TRACKING_URI": store})
     check_refused(there)
     check_monitoring(there, check_training(there, store), store)
 
@@ -457,10 +459,12 @@ def wait_for(port: int, log: Path) -> None:
 
 
 @pytest.mark.long
-def test_with_an_s3_server_and_an_mlflow_server(tmp_path: Path, glue: Glue, servers: dict[str, str]) -> None:
+def test_with_an_s3_server_and_an_mlflow_server(
+    tmp_path: Path, glue: Glue, warm: Path, servers: dict[str, str]
+) -> None:
     """The long form: what a team has."""
     names = [name for name in servers if name.startswith("AWS_")]
-    there = Repository(tmp_path, glue, servers, f"{{env: prod, secrets: [{', '.join(names)}]}}")
+    there = Repository(tmp_path, glue, warm, servers, f"{{env: prod, secrets: [{', '.join(names)}]}}")
     check_refused(there)
     check_good(there)
     version = check_training(there, servers["MLFLOW_TRACKING_URI"])

@@ -51,11 +51,14 @@ class Runner:
     ref: str
     event: dict[str, Any]
     secrets: dict[str, str]
+    glue: Path | None = None  # another `glue` than the installed one
 
     def __post_init__(self) -> None:
         (self.folder / "bin").mkdir(parents=True)
         (self.folder / "bin/gh").write_text(GH)
         (self.folder / "bin/gh").chmod(0o755)
+        if self.glue:
+            (self.folder / "bin/glue").symlink_to(self.glue)
         self.artifacts = self.folder / "artifacts"
         self.needs: dict[str, Job] = {}
 

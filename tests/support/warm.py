@@ -2,7 +2,7 @@
 
 A cold `glue run` spends most of its time importing; the suite makes some hundreds. From `main` on the copy does what
 a new process does. What only a new process shows (what is imported when, that each module imports what it needs) is
-held by the tests that start one: the main job, README, accidents, imports.
+held by the tests that start one: the main job, accidents, imports, no telemetry.
 """
 
 from __future__ import annotations
@@ -13,10 +13,17 @@ import gc
 import importlib
 import json
 import logging
+import multiprocessing
 import os
 import pkgutil
+import select
 import socket
+import subprocess
 import sys
+import traceback
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 TOOLS = """
 dvc.repo dvc.stage mlflow.sklearn great_expectations sklearn.ensemble sklearn.pipeline sklearn.linear_model skops.io
@@ -70,32 +77,82 @@ def _make_stores_by_copy() -> None:
     utils._initialize_tables = copy
 
 
+def fork_apart() -> None:
+    """What a command does in a process of its own is done in a copy of this one, and not in one that imports again."""
+    from mlops_glue.adapters import evidently
+
+    def paint() -> None:
+        os.closerange(3, 1 << 10)  # one is of `Popen`, which waits for its end
+        with open(1, "w", closefd=False) as sys.stdout:
+            try:
+                evidently.wait()
+            except Exception:
+                traceback.print_exc()
+                os._exit(1)
+        os._exit(0)
+
+    def painter(_: list[str], **streams: Any) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["false"], preexec_fn=paint, **streams)
+
+    evidently.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": painter})  # type: ignore[assignment]
+    context = multiprocessing.get_context
+    multiprocessing.get_context = lambda method=None: context("fork")  # type: ignore[assignment]
+
+
+def make_store(folder: Path) -> None:
+    """MLflow's database without a run in it."""
+    from mlops_glue.adapters.mlflow import Store
+
+    if (pid := os.fork()) == 0:
+        os.chdir(folder)  # it keeps where it was made
+        Store(Path(), None)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
 def serve(asked: socket.socket) -> None:
-    """Answers one request after another; returns in the copy, which then runs the command."""
+    """Answers requests, several at once; returns in the copy, which then runs the command. It ends with its stdin."""
+    running: dict[int, tuple[int, socket.socket]] = {}
     while True:
-        data, files, _, _ = socket.recv_fds(asked, 1 << 20, 2)
-        if not data:
-            os._exit(0)
-        request = json.loads(data)
-        pid = os.fork()
-        if pid == 0:
-            asked.close()
-            os.dup2(files[0], 1)
-            os.dup2(files[1], 2)
-            os.chdir(request["cwd"])
-            os.environ.clear()
-            os.environ.update(request["env"])
-            sys.argv = ["glue", *request["words"]]
-            return
-        for file in files:
-            os.close(file)
-        _, status = os.waitpid(pid, 0)
-        asked.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        for ready in select.select([0, asked, *running], [], [])[0]:
+            if ready == 0:
+                os._exit(0)
+            if ready is not asked:
+                pid, asking = running.pop(ready)
+                os.close(ready)
+                with contextlib.suppress(OSError), asking:  # who asked may have ended
+                    asking.sendall(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
+                continue
+            asking = asked.accept()[0]
+            data, files, _, _ = socket.recv_fds(asking, 1 << 20, 3)
+            if not data:  # who asked has ended
+                asking.close()
+                continue
+            request = json.loads(data)
+            if request["words"][:1] == ["monitor"] and "--no-page" not in request["words"]:
+                with contextlib.suppress(ImportError):  # it takes seconds, and few need it
+                    importlib.import_module("evidently.presets")
+            if (pid := os.fork()) == 0:
+                for file in (asked, asking, *(other for _, other in running.values())):
+                    file.close()
+                for at, stream in enumerate(files):
+                    os.dup2(stream, at)
+                os.closerange(3, 1 << 10)
+                os.chdir(request["cwd"])
+                os.environ.clear()
+                os.environ.update(request["env"])
+                sys.argv = ["glue", *request["words"]]
+                return
+            running[os.pidfd_open(pid)] = pid, asking
+            for stream in files:
+                os.close(stream)
 
 
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of the tests
     ready()
+    fork_apart()
+    make_store(Path(sys.argv[2]))
     from mlops_glue.cli import main
 
     gc.freeze()

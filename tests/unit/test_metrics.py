@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as m
 
-from mlops_glue import metrics
+from mlops_glue import formulas, metrics
 from mlops_glue.metrics import METRICS
 from tests.support.outcomes import outcomes
 
@@ -32,25 +33,62 @@ KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("regression", "rmse"): lambda y, p, q: m.root_mean_squared_error(y, p),
     ("regression", "mae"): lambda y, p, q: m.mean_absolute_error(y, p),
     ("regression", "median_absolute_error"): lambda y, p, q: m.median_absolute_error(y, p),
+    ("binary", "balanced_accuracy"): lambda y, p, q: m.balanced_accuracy_score(y, p),
+    ("binary", "matthews_corrcoef"): lambda y, p, q: m.matthews_corrcoef(y, p),
+    ("binary", "cohen_kappa"): lambda y, p, q: m.cohen_kappa_score(y, p),
+    ("binary", "jaccard"): lambda y, p, q: m.jaccard_score(y, p, zero_division=0),
+    ("binary", "f2"): lambda y, p, q: m.fbeta_score(y, p, beta=2, zero_division=0),
+    ("binary", "f0.5"): lambda y, p, q: m.fbeta_score(y, p, beta=0.5, zero_division=0),
+    ("multiclass", "matthews_corrcoef"): lambda y, p, q: m.matthews_corrcoef(y, p),
+    ("multiclass", "cohen_kappa"): lambda y, p, q: m.cohen_kappa_score(y, p),
+    ("multiclass", "precision_macro"): lambda y, p, q: m.precision_score(y, p, average="macro", zero_division=0),
+    ("multiclass", "recall_macro"): lambda y, p, q: m.recall_score(y, p, average="macro", zero_division=0),
+    ("multiclass", "precision_weighted"): lambda y, p, q: m.precision_score(y, p, average="weighted", zero_division=0),
+    ("multiclass", "f1_weighted"): lambda y, p, q: m.f1_score(y, p, average="weighted", zero_division=0),
+    ("multiclass", "top_2_accuracy"): lambda y, p, q: m.top_k_accuracy_score(y, q, k=2, labels=[0, 1, 2]),
+    ("regression", "mean_absolute_percentage_error"): lambda y, p, q: m.mean_absolute_percentage_error(y, p),
+    ("regression", "root_mean_squared_log_error"): lambda y, p, q: m.root_mean_squared_log_error(y, p),
+    ("regression", "max_error"): lambda y, p, q: m.max_error(y, p),
+    ("regression", "explained_variance"): lambda y, p, q: m.explained_variance_score(y, p),
+    ("regression", "mean_poisson_deviance"): lambda y, p, q: m.mean_poisson_deviance(y, p),
+    ("regression", "mean_gamma_deviance"): lambda y, p, q: m.mean_gamma_deviance(y, p),
+    ("regression", "mean_pinball_loss_0.9"): lambda y, p, q: m.mean_pinball_loss(y, p, alpha=0.9),
 }
 
 
+def known(task: str, name: str) -> metrics.Metric:
+    found = metrics.find(task, name)
+    assert found is not None
+    return found
+
+
 def test_every_metric_is_held_against_scikit_learn() -> None:
-    assert set(KNOWN) == {(task, name) for task, names in METRICS.items() for name in names}
+    """But for those at a number of rows, which it does not have: they are done by hand below."""
+    for task in metrics.TASKS:
+        held = {name for of, name in KNOWN if of == task}
+        assert {*METRICS[task], *metrics.MORE[task]} <= held
+        for family in metrics.FAMILIES[task]:
+            assert "_at_" in family.example or any(re.fullmatch(family.pattern, name) for name in held), family
+            assert metrics.find(task, family.example) is not None
+
+
+def made_of(task: str, name: str, rows: int, seed: int) -> tuple[Any, Any, Any]:
+    truth, label, probability = outcomes(task, rows, seed)
+    return (abs(truth), abs(label), None) if name in POSITIVE else (truth, label, probability)
 
 
 @pytest.mark.parametrize(("task", "name"), KNOWN)
 @pytest.mark.parametrize("seed", range(5))
 def test_it_has_the_value_of_scikit_learn(task: str, name: str, seed: int) -> None:
-    made = outcomes(task, 200, seed)
-    value = metrics.compute(metrics.METRICS[task][name], *made)
+    made = made_of(task, name, 200, seed)
+    value = metrics.compute(known(task, name), *made)
     assert value == pytest.approx(KNOWN[task, name](*made), rel=1e-12)
 
 
 @pytest.mark.parametrize(("task", "name"), [key for key in KNOWN if key[0] != "regression"])
 def test_equal_probabilities_missing_classes_and_nan(task: str, name: str) -> None:
     classes = {"binary": 2, "multiclass": 3}[task]
-    metric = metrics.METRICS[task][name]
+    metric = known(task, name)
     rng = np.random.default_rng(9)
     probability = rng.integers(1, 4, (300, classes)).astype(np.float64)
     probability /= probability.sum(axis=1, keepdims=True)
@@ -75,7 +113,7 @@ def test_equal_probabilities_missing_classes_and_nan(task: str, name: str) -> No
 @pytest.mark.parametrize("name", ["f1", "precision", "recall", "accuracy", "brier"])
 def test_without_a_positive_anywhere_it_is_as_scikit_learn_has_it(name: str) -> None:
     nothing, probability = np.zeros(20, np.int64), np.tile([0.9, 0.1], (20, 1))
-    value = metrics.compute(metrics.METRICS["binary"][name], nothing, nothing, probability)
+    value = metrics.compute(known("binary", name), nothing, nothing, probability)
     assert value == pytest.approx(KNOWN["binary", name](nothing, nothing, probability), rel=1e-12)
 
 
@@ -100,19 +138,23 @@ def test_as_good_is_better_or_equal_but_for_a_tie(higher: bool) -> None:
         assert not metrics.is_at_least(value, other, higher_is_better=higher)
 
 
-LESS_IS_BETTER = {"log_loss", "brier", "rmse", "mae", "median_absolute_error"}
+LESS_IS_BETTER = {"log_loss", "brier", "rmse", "mae", "median_absolute_error"} | {
+    *("mean_absolute_percentage_error", "root_mean_squared_log_error", "max_error", "mean_poisson_deviance"),
+    *("mean_gamma_deviance", "mean_pinball_loss_0.9"),
+}
 
 
-OF_PROBABILITIES = {"roc_auc", "average_precision", "log_loss", "brier", "roc_auc_ovr"}
+OF_PROBABILITIES = {"roc_auc", "average_precision", "log_loss", "brier", "roc_auc_ovr", "top_2_accuracy"}
+POSITIVE = {"mean_poisson_deviance", "mean_gamma_deviance", "root_mean_squared_log_error"}  # of values above 0
 
 
 @pytest.mark.parametrize(("task", "name"), KNOWN)
 def test_which_way_is_better_and_what_it_is_of(task: str, name: str) -> None:
     """A metric of probabilities has a value where labels are none; one of labels, where probabilities are none."""
-    metric = metrics.METRICS[task][name]
+    metric = known(task, name)
     assert metric.higher_is_better is (name not in LESS_IS_BETTER)
     assert metric.of_label is (name not in OF_PROBABILITIES)
-    truth, label, probability = outcomes(task, 50, 1)
+    truth, label, probability = made_of(task, name, 50, 1)
     assert not np.isnan(metrics.compute(metric, truth, label, probability))
     nothing = np.full(50, np.nan)
     of_others = (label, None) if metric.of_label else (nothing, probability)
@@ -142,7 +184,7 @@ def test_a_loss_is_finite_and_within_the_precision_of_its_type(rows: Any, clip: 
 
 @pytest.mark.parametrize("name", ["brier", "log_loss"])
 def test_what_is_no_probability_has_no_loss(name: str) -> None:
-    metric, truth = metrics.METRICS["binary"][name], np.array([0, 1, 1])
+    metric, truth = known("binary", name), np.array([0, 1, 1])
     for wrong in (-1e-9, 1 + 1e-9):
         probability = np.array([[1 - wrong, wrong], [0.5, 0.5], [0.0, 1.0]])
         assert np.isnan(metrics.compute(metric, truth, truth, probability))
@@ -169,5 +211,57 @@ def test_where_one_side_does_not_vary_there_is_no_order_of_numbers(which: int) -
 
 
 def test_a_confusion_has_the_true_classes_in_its_rows_and_those_that_nobody_saw() -> None:
-    found = metrics.confusion(np.array([0, 0, 0, 2, 2]), np.array([1, 1, 0, 2, 1]), 4)
+    found = formulas.confusion(np.array([0, 0, 0, 2, 2]), np.array([1, 1, 0, 2, 1]), 4)
     assert found.tolist() == [[1, 2, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
+
+
+def test_precision_and_recall_among_the_first_rows_by_hand() -> None:
+    truth, share = np.array([1, 0, 1, 1, 0, 0]), np.array([0.9, 0.8, 0.5, 0.5, 0.5, 0.1])
+
+    def value(name: str) -> float:
+        return metrics.compute(known("binary", name), truth, truth, np.column_stack([1 - share, share]))
+
+    assert [value(f"precision_at_{k}") for k in (1, 2, 5, 6)] == [1, 0.5, 0.6, 0.5]
+    assert value("precision_at_3") == pytest.approx((1 + 2 / 3) / 3)  # one of three that tie
+    assert [value(f"recall_at_{k}") for k in (1, 2, 5, 6)] == pytest.approx([1 / 3, 1 / 3, 1, 1])
+    assert np.isnan(value("precision_at_7")) and np.isnan(value("recall_at_7"))
+    assert value("precision_at_33.4%") == value("precision_at_2") and value("recall_at_1%") == value("recall_at_1")
+    nothing = np.zeros(6, int)
+    assert metrics.compute(known("binary", "recall_at_2"), nothing, nothing, np.column_stack([1 - share, share])) == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        *(("binary", name) for name in ("f", "f0", "f-1", "f02", "f1.", "precision_at_0", "precision_at_1.5", "F2")),
+        *(("binary", name) for name in ("precision_at_100%", "precision_at_0%", "recall_at_101%", "top_3_accuracy")),
+        *(("multiclass", name) for name in ("f2", "top_0_accuracy", "top_1.5_accuracy", "precision_at_5")),
+        *(("regression", f"mean_pinball_loss_{a}") for a in ("0", "1", "1.5", "", "-0.1", "0.5 ")),
+    ],
+)
+def test_what_is_no_metric(task: str, name: str) -> None:
+    assert metrics.find(task, name) is None
+
+
+def test_all_names_are_found() -> None:
+    for task in metrics.TASKS:
+        assert all(metrics.find(task, name) for name in metrics.names([task]))
+    every = metrics.names(metrics.TASKS)
+    assert every == sorted(set(every)) and set(metrics.ALSO_CALLED).isdisjoint(every)
+    assert all(any(metrics.find(task, name) for task in metrics.TASKS) for name in metrics.ALSO_CALLED.values())
+
+
+@pytest.mark.parametrize("task", metrics.TASKS)
+def test_where_there_are_losses_their_mean_moves_with_the_metric(task: str) -> None:
+    """So the difference of two models in the metric is that of the means, up to its sign."""
+    for name in metrics.names([task]):
+        metric = known(task, name)
+        if metric.losses is None:
+            continue
+        one, other = made_of(task, "mean_gamma_deviance", 80, 1), made_of(task, "mean_gamma_deviance", 80, 2)
+        if task != "regression":
+            one, other = made_of(task, name, 80, 1), made_of(task, name, 80, 2)
+        other = (one[0], *other[1:])
+        gain = metrics.compute(metric, *one) - metrics.compute(metric, *other)
+        lost = float(np.mean(metric.losses(*other).astype(float) - metric.losses(*one)))
+        assert (gain if metric.higher_is_better else -gain) == pytest.approx(lost), name

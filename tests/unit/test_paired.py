@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from mlops_glue import paired
+from mlops_glue.metrics import METRICS
+
+AUC = METRICS["binary"]["roc_auc"]
 
 
 def outcome(truth: Any, score: Any) -> paired.Outcome:
@@ -22,12 +25,12 @@ def test_a_slice_that_falls_is_found_and_few_rows_are_not_judged() -> None:
     truth[slices == "one class"] = 1
     score = 2 * truth + rng.normal(size=len(slices))
     worse = np.where(slices == "bad", rng.normal(size=len(slices)), score + 0.1 * rng.normal(size=len(slices)))
-    found = paired.by_slice("binary", "roc_auc", {"c": slices}, outcome(truth, worse), outcome(truth, score), 0)
+    found = paired.by_slice("binary", AUC, {"c": slices}, outcome(truth, worse), outcome(truth, score), 0)
     assert [(one["value"], one["rows"]) for one in found] == [(None, 60), ("bad", 400), ("good", 400)]
     assert [one["value"] for one in found if one["high"] < -0.01] == ["bad"]
     good = slices == "good"
     one, other = (outcome(truth[good], made[good]) for made in (worse, score))
-    alone = paired.by_slice("binary", "roc_auc", {"c": slices[good]}, one, other, 0)
+    alone = paired.by_slice("binary", AUC, {"c": slices[good]}, one, other, 0)
     assert alone[0]["high"] - alone[0]["low"] < found[2]["high"] - found[2]["low"]  # it is one of one, not of three
 
 
@@ -37,5 +40,5 @@ def test_a_slice_that_falls_is_found_and_few_rows_are_not_judged() -> None:
 def test_a_holdout_is_too_small_where_it_would_miss_a_loss_that_matters(
     name: str, noticeable: float, small: bool
 ) -> None:
-    assert paired.is_too_small("binary", name, noticeable) is small
-    assert not paired.is_too_small("regression", "r2", 0.5)
+    assert paired.is_too_small("binary", METRICS["binary"][name], noticeable) is small
+    assert not paired.is_too_small("regression", METRICS["regression"]["r2"], 0.5)

@@ -87,3 +87,29 @@ def test_a_key_with_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         signing.sign(STATEMENT, private)
     monkeypatch.setenv("GLUE_KEY_PASSWORD", "secret")
     assert signing.verify(signing.sign(STATEMENT, private), public) == STATEMENT
+
+
+def test_a_key_signs_beside_another(tmp_path: Path) -> None:
+    first, second = made(tmp_path, "first"), made(tmp_path, "second", "ec")
+    envelope = signing.sign(STATEMENT, first[0])
+    assert signing.has_signed(envelope, first[0]) and not signing.has_signed(envelope, second[0])
+    both = json.loads(json.dumps(signing.add(envelope, second[0])))
+    assert signing.verify(both, first[1]) == signing.verify(both, second[1]) == signing.statement(both) == STATEMENT
+    keys = [
+        SSlibKey.from_crypto(serialization.load_pem_public_key(k[1].read_bytes()), s["keyid"])
+        for k, s in zip((first, second), both["signatures"], strict=True)
+    ]
+    assert len(Envelope.from_dict(both).verify(keys, 2)) == 2  # another verifier agrees
+    none: list[Any] = [
+        {},
+        [],
+        None,
+        "x",
+        {**both, "payloadType": "text"},
+        {**both, "payload": "é"},
+        {**both, "signatures": 3},
+    ]
+    for damaged in none:
+        for asked in (signing.statement, lambda e: signing.add(e, first[0]), lambda e: signing.has_signed(e, first[0])):
+            with pytest.raises(DataError, match="not a DSSE envelope"):
+                asked(damaged)

@@ -233,10 +233,16 @@ class Store(Runs):
         return bundle
 
     def attestation(self, model: str, version: int) -> str | None:
-        """The signed statement of a version's bundle, as text; None where there is none."""
+        """The signed statement of a version's bundle, as text; None where there is none.
+
+        Raises:
+            ToolError: it is not known whether there is one.
+        """
         run = self.client.get_model_version(model, str(version)).run_id
+        if not self.client.list_artifacts(run, ATTESTATION.partition("/")[0]):
+            return None
         with tempfile.TemporaryDirectory() as folder:
-            return self._attestation(run, Path(folder))
+            return self._download(run, ATTESTATION, Path(folder)).read_text(encoding="utf-8", errors="replace")
 
     def signature_digest(self, model: str, version: int) -> str | None:
         """The SHA-256 of that statement."""

@@ -28,7 +28,10 @@ from tests.support.configs import GOOD, TREE, load, problems
         ("train: {seed: -1}\n", "glue.yaml:7 train.seed: should be greater than or equal to 0, not -1"),
         ("train: {seed: 4294967296}\n", "glue.yaml:7 train.seed: should be less than 4294967296, not 4294967296"),
         ("features: {number: [y]}\n", "'y' is the target"),
-        ("monitor: {performance: {metric: f2}}\n", "glue.yaml:10 monitor.performance.metric: no metric 'f2' for a bin"),
+        (
+            "monitor: {performance: {metric: f_2}}\n",
+            "glue.yaml:10 monitor.performance.metric: no metric 'f_2' for a bin",
+        ),
         (
             "evaluate: {metrics: [f1]}\nmonitor: {performance: {metric: recall}}\n",
             "'recall' is not in evaluate.metrics",
@@ -44,6 +47,38 @@ from tests.support.configs import GOOD, TREE, load, problems
         ),
         ("monitor: {alerts: {webhooks: [{url: u, secret: plain}]}}\n", "name a variable of the environment"),
         ("monitor: {alerts: {cooldown: soon}}\n", "monitor.alerts.cooldown: should be a length of time like 90s"),
+        (
+            "monitor: {performance: {metric: f2}}\n",
+            "'f2' is not in evaluate.metrics, so it has no value on the holdout",
+        ),
+        ("evaluate: {metrics: [mcc]}\n", "no metric 'mcc' for a binary task (did you mean 'matthews_corrcoef'?)"),
+        ("evaluate: {metrics: [auc_score]}\n", "no metric 'auc_score' for a binary task (did you mean 'roc_auc'?)"),
+        ("evaluate: {metrics: [cost]}\n", "no metric 'cost' for a binary task (it needs evaluate.cost: {false_pos"),
+        (
+            "evaluate: {metrics: ['my:profit']}\n",
+            "no metric 'my:profit' for a binary task (one of your own: {function: my:profit, higher_is_better: true})",
+        ),
+        ("evaluate: {metrics: [{function: my:profit}]}\n", "evaluate.metrics.0.higher_is_better: is required"),
+        (
+            "evaluate: {metrics: [{function: profit, higher_is_better: true}]}\n",
+            "evaluate.metrics.0.function: should be module:function, not 'profit'",
+        ),
+        (
+            "evaluate: {metrics: [f1, {function: my:f1, higher_is_better: true}]}\n",
+            "evaluate.metrics: there is another metric 'f1'; give yours a {name: my_f1}",
+        ),
+        (
+            "evaluate: {metrics: [{function: 'a:g', higher_is_better: true}, "
+            "{function: 'b:g', higher_is_better: true}]}\n",
+            "evaluate.metrics: there is another metric 'g'; give yours a {name: my_g}",
+        ),
+        (
+            "evaluate: {cost: {false_positve: 1, false_negative: 2}}\n",
+            "evaluate.cost.false_positve: unknown key (did you mean 'false_positive'?)",
+        ),
+        ("evaluate: {cost: {false_positive: 1}}\n", "evaluate.cost.false_negative: is required"),
+        ("evaluate: {cost: 3}\n", "evaluate.cost: should be a section, with keys of its own, not 3"),
+        ("evaluate: {cost: {no: {yes: much}}}\n", "evaluate.cost.no.yes: should be a valid number, not 'much'"),
         ("evaluate: {decision_threshold: 1}\n", "decision_threshold: should be less than 1, not 1"),
         ("monitor: {drift: 3}\n", "monitor.drift: should be a section, with keys of its own"),
     ],

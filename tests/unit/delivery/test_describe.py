@@ -38,8 +38,15 @@ def test_the_first_line_says_how_good_it_is(limits: list[bool], said: str) -> No
     thresholds = [{"metric": "f1", "min": 0.1, "max": None, "met": met} for met in limits]
     report = {"metrics": {"f1": SCORE}, "thresholds": thresholds, "target": "y", "task": "binary", "model": "Tree"}
     lines = described(
-        "m v2", report | {"rows": 10, "train_rows": 40}, {"t": "0123456789abcdef"}, "no commit"
+        "m v2",
+        report | {"rows": 10, "train_rows": 40},
+        {"t": "0123456789abcdef"},
+        "no commit",
+        {"owner": "the birds\nteam", "intended_use": "x" * 500, "risks": None},
     ).splitlines()
+    assert "* Owner: the birds team" in lines and "The whole card: `glue card 2`." in lines
+    assert [len(line) for line in lines if line.startswith("* Intended use: ")] == [len("* Intended use: ") + 200]
+    assert not [line for line in lines if "Risks" in line]
     assert lines[0] == said and "m v2 predicts `y` (binary) by Tree." in lines
     assert any(line.startswith("| f1 | 0.6123 | 0.6000 to n/a | 0.5000 | ") for line in lines)
     assert lines[-1] == "Trained on 40 rows of t `0123456789ab`; no commit."

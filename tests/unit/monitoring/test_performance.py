@@ -265,7 +265,7 @@ def test_a_figure_says_what_it_is_of() -> None:
 def test_of_how_many_rows_a_figure_of_a_sample_is(total: int, said: int | None, tmp_path: Path) -> None:
     version = Version(1, YES_NO, Mock(), kept(tmp_path, YES_NO, roc_auc=(0.9, 0.8, 0.95)))
     config = Config.model_validate({"glue": 1, "project": "p"})
-    told = of_version(config, version, Joined(None, total), pa.table({"prediction": ["yes"] * 10}))
+    told = of_version(config, tmp_path, version, Joined(None, total), pa.table({"prediction": ["yes"] * 10}))
     assert (told["sampled"], told["target"], told["rows"]) == (said, None, total)
 
 
@@ -506,7 +506,8 @@ def test_rows_with_an_answer(columns: Any, wanted: list[bool]) -> None:
 def test_without_a_calibration_nothing_is_estimated(schema: Schema, tmp_path: Path) -> None:
     note = "not enough labels yet, so performance is unknown"
     kept(tmp_path, schema, accuracy=(0.9, 0.8, 1.0), r2=(0.9, 0.8, 1.0))
-    told = performance(schema, tmp_path, Performance(), "accuracy", Joined(None, 5), served(schema, 5)[0])
+    name = "accuracy" if schema.labels else "r2"
+    told = performance(schema, tmp_path, Performance(), name, Joined(None, 5), served(schema, 5)[0])
     assert {key: told[key] for key in ("estimated", "value", "low", "high", "note", "worse", "verdict")} == {
         **{"estimated": None, "value": None, "low": None, "high": None, "note": note, "worse": None},
         "verdict": "not enough data",

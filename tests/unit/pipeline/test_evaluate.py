@@ -37,6 +37,10 @@ CONFIG = Config.model_validate(
 )
 
 
+def by(task: str, name: str) -> tuple[str, metrics.Metric]:
+    return name, metrics.METRICS[task][name]
+
+
 @pytest.mark.parametrize(
     ("task", "name", "scoring"),
     [
@@ -50,7 +54,7 @@ def test_importances_are_scikit_learns_of_losses_as_of_scores(task: Any, name: s
     classes = [0, 1] if task == "binary" else None
     truth: Any = (SCORE > 0).astype(int).to_numpy() if classes else SCORE.to_numpy()
     model = (LogisticRegression() if classes else Ridge()).fit(FRAME, truth)
-    found = importances_of(CONFIG, Schema(task, "y", [], classes), model, FRAME, truth, name)
+    found = importances_of(CONFIG, Schema(task, "y", [], classes), model, FRAME, truth, by(task, name))
     wanted = permutation_importance(model, FRAME, truth, scoring=scoring, n_repeats=3, random_state=3)
     assert found is not None and [one["column"] for one in found] == ["a", "b", "c"]
     assert [one["mean"] for one in found] == pytest.approx(wanted.importances_mean.tolist())
@@ -371,7 +375,7 @@ def test_importances_are_of_few_columns_and_rows() -> None:
     schema = Schema("regression", "y", [])
     for count in (50, 51, 200, 201):
         model = Ridge(alpha=30).fit(wide.iloc[:, :count], truth)
-        found = importances_of(CONFIG, schema, model, wide.iloc[:, :count], truth, "r2")
+        found = importances_of(CONFIG, schema, model, wide.iloc[:, :count], truth, by("regression", "r2"))
         if count == 201:
             assert found is None
             continue
@@ -385,7 +389,7 @@ def test_importances_are_of_few_columns_and_rows() -> None:
     at = np.sort(np.random.default_rng(3).permutation(1200)[:1000])
     model = Ridge().fit(long, truth)
     wanted = permutation_importance(model, long.iloc[at], truth[at], scoring="r2", n_repeats=3, random_state=3)
-    found = importances_of(CONFIG, schema, model, long, truth, "r2")
+    found = importances_of(CONFIG, schema, model, long, truth, by("regression", "r2"))
     assert found is not None and [one["rows"] for one in found] == [1000, 1000]
     assert [one["mean"] for one in found] == pytest.approx(wanted.importances_mean.tolist())
 

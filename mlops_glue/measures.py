@@ -1,0 +1,111 @@
+"""What a project measures its model by: the metrics of `metrics`, functions of its own, and what mistakes cost.
+
+`find` is asked wherever a metric is computed: by evaluate, by the comparison of a candidate with the champion, and by
+the monitor. What a metric of the project's own, or the cost, was when a version was evaluated, its `definition` says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import metrics
+from mlops_glue.config import Config, Cost, OwnMetric
+from mlops_glue.errors import ConfigError, StageError, brief, project_lines
+from mlops_glue.layout import CONFIG
+from mlops_glue.metrics import Metric
+from mlops_glue.modules import code_of, import_callable, importable
+from mlops_glue.schema import Schema
+from mlops_glue.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
+COST = "cost"
+WHERE = f"{CONFIG} evaluate"
+
+
+def find(config: Config, schema: Schema, root: Path, name: str, where: str = WHERE) -> Metric:
+    """The metric of a name; `where` is the key of `glue.yaml` that holds it.
+
+    Raises:
+        ConfigError: the task has none such, or the project's own does not import.
+    """
+    own = config.evaluate.own.get(name)
+    if own is not None:
+        return _of_project(own, schema, root)
+    if name == COST and (matrix := costs(config, schema)) is not None:
+        import numpy as np
+
+        array = np.array(matrix)
+        return metrics.mean_of(lambda y, p, q: array[y, p])
+    found = metrics.find(schema.task, name)
+    if found is None:
+        raise ConfigError([f"{where}: {name!r} is no metric of a {schema.task} task"])
+    return found
+
+
+def definition(config: Config, schema: Schema, root: Path, name: str) -> str | None:
+    """What a metric is where its name alone does not say it: the hash of its code, or the costs. Else None."""
+    own = config.evaluate.own.get(name)
+    if own is None:
+        return json.dumps(costs(config, schema)) if name == COST else None
+    texts = [(root / file).read_bytes() for file in code_of([own.function], None, root)]
+    return f"{own.function} of the {own.needs} {hashlib.sha256(b''.join(texts)).hexdigest()[:12]}"
+
+
+def costs(config: Config, schema: Schema) -> list[list[float]] | None:
+    """What a row costs, by true and predicted class in the schema's `class_order`; None where nothing says it.
+
+    Raises:
+        ConfigError: `evaluate.cost` does not fit the target's classes.
+    """
+    given, order = config.evaluate.cost, schema.class_order
+    if given is None:
+        return None
+    if schema.labels is None:
+        raise ConfigError([f"{WHERE}.cost: {schema.target!r} is a number; mistakes between classes have a cost"])
+    if isinstance(given, Cost):
+        if len(order) != 2:
+            problem = f"{schema.target!r} has {len(order)} classes, so costs go by true and predicted label"
+            raise ConfigError([f"{WHERE}.cost: {problem}"], hint=f"cost: {{{order[0]}: {{{order[1]}: 1, …}}, …}}")
+        return [[given.true_negative, given.false_positive], [given.false_negative, given.true_positive]]
+    for label in [*given, *(said for row in given.values() for said in row)]:
+        if label not in order:
+            near = did_you_mean(str(label), [str(one) for one in order])
+            raise ConfigError([f"{WHERE}.cost: {schema.target!r} has no {label!r} ({near})"])
+    missing = [(a, b) for a in order for b in order if a != b and b not in given.get(a, {})]
+    if missing:
+        problem = f"does not say what it costs that a {missing[0][0]!r} is taken for a {missing[0][1]!r}"
+        raise ConfigError([f"{WHERE}.cost: {problem}"])
+    return [[float(given[a].get(b, 0)) for b in order] for a in order]
+
+
+def _of_project(own: OwnMetric, schema: Schema, root: Path) -> Metric:
+    """A function of the project's own. It may sum over rows, so that no sample of them has fewer."""
+    import numpy as np
+
+    with importable(root):
+        function = import_callable(own.function, f"{WHERE}.metrics", "module:function")
+    order = schema.class_order
+    labels = np.array(order, object if order and isinstance(order[0], str) else None)
+    of_label = own.needs == "prediction" or schema.labels is None
+
+    def score(truth: Array, label: Array, probability: Any) -> float:
+        if schema.labels is None:
+            given = truth.copy(), label.copy()
+        else:
+            shares = probability[:, 1].copy() if len(order) == 2 else probability.copy()
+            given = labels[truth], labels[label] if of_label else shares
+        try:
+            with importable(root):
+                value = function(*given)
+            return float(value)
+        except Exception as error:
+            raise StageError(f"metric {own.function}: {brief(error)}{project_lines(error, root)}") from error
+
+    return Metric(score, own.higher_is_better, of_label, whole=True)

@@ -1,0 +1,29 @@
+"""How the process of `warm.py` is asked. It imports little, so the `glue` that `command` makes starts at once."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def ask(place: str, words: Sequence[str], cwd: str, env: Mapping[str, str], streams: Sequence[int]) -> int:
+    """Run `glue` with stdin, stdout and stderr; its exit code."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as warm:
+        warm.settimeout(600)
+        warm.connect(place)
+        socket.send_fds(warm, [json.dumps({"words": list(words), "cwd": cwd, "env": dict(env)}).encode()], streams)
+        return int(warm.recv(100))
+
+
+def command(file: Path, place: str) -> None:
+    """Write a program that asks it: `glue` for who finds that in PATH, a shell or DVC."""
+    lines = [
+        f"#!{sys.executable} -S",
+        f"import os, sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom asking import ask",
+        f"sys.exit(ask({place!r}, sys.argv[1:], os.getcwd(), os.environ, [0, 1, 2]) % 256)",
+    ]
+    file.write_text("\n".join(lines))
+    file.chmod(0o755)
