@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import metrics
-from mlops_glue.config import Config, Cost, OwnMetric
+from mlops_glue.config import ChosenThreshold, Config, Cost, OwnMetric
 from mlops_glue.errors import ConfigError, StageError, brief, project_lines
 from mlops_glue.layout import CONFIG
 from mlops_glue.metrics import Metric
 from mlops_glue.modules import code_of, import_callable, importable
-from mlops_glue.schema import Schema
+from mlops_glue.schema import Decision, Schema
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -83,6 +83,14 @@ def costs(config: Config, schema: Schema) -> list[list[float]] | None:
         problem = f"does not say what it costs that a {missing[0][0]!r} is taken for a {missing[0][1]!r}"
         raise ConfigError([f"{WHERE}.cost: {problem}"])
     return [[float(given[a].get(b, 0)) for b in order] for a in order]
+
+
+def given_decision(config: Config, schema: Schema) -> Decision | None:
+    """The decision that `glue.yaml` gives: a threshold, or the costs of classes; None where it is to be chosen."""
+    asked = config.evaluate.decision_threshold
+    if schema.task == "multiclass" and isinstance(asked, ChosenThreshold) and asked.words == COST:
+        return Decision(COST, costs=costs(config, schema))
+    return Decision("given", asked) if schema.task == "binary" and isinstance(asked, float) else None
 
 
 def _of_project(own: OwnMetric, schema: Schema, root: Path) -> Metric:

@@ -66,10 +66,18 @@ def lines(
     level: float | None = None,
     marker: str = "",
     top: float = 1.0,
+    wide: float | None = None,
+    mark: float | None = None,
+    right: tuple[Array, Array] | None = None,
 ) -> str:
-    """Curves in the square from 0 to `top`, at most ten; `diagonal` or `level` is what chance gives."""
+    """Curves in the square from 0 to `top`, at most ten; `diagonal` or `level` is what chance gives.
+
+    Where it is no square, the x axis ends at `wide`. `mark` is a place on the x axis; `right` is a curve with an axis
+    of its own, the mean cost of a row.
+    """
     out: list[str] = []
-    with _figure(title, x, y, out, margins=MARGINS) as axes:
+    margins = MARGINS if right is None else {**MARGINS, "right": 0.84}
+    with _figure(title, x, y, out, margins=margins) as axes:
         if diagonal:
             axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
         if level is not None:
@@ -77,8 +85,18 @@ def lines(
         for name, (across, up) in series.items():
             colour = {"color": BLUE} if len(series) == 1 else {}
             axes.plot(across, up, label=_plain(name), linewidth=1.6, marker=marker, markersize=4, **colour)
-        axes.set_xlim(-0.01 * top, 1.01 * top)
+        end = top if wide is None else wide
+        axes.set_xlim(-0.01 * end, 1.01 * end)
         axes.set_ylim(-0.01 * top, 1.01 * top)
+        if mark is not None:
+            axes.axvline(mark, color=GREY, linewidth=1.2, linestyle=":", label=f"{mark:.4g}")
+        if right is not None:
+            cost = axes.twinx()
+            cost.plot(*right, color=RED, linewidth=1.6)
+            cost.set_ylabel("cost of a row")
+            cost.spines["right"].set_visible(True)
+            cost.grid(visible=False)
+            axes.plot([], [], color=RED, label="cost (right)")
         if len(series) > 1:
             axes.legend()
     return out[0]

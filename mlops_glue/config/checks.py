@@ -140,9 +140,27 @@ def _meant(name: str, known: list[str]) -> str:
 
 
 def _decision(config: Config) -> Iterator[Problem]:
-    task = config.data.labels.task
-    if config.evaluate.decision_threshold is not None and task not in (None, "binary"):
-        yield ("evaluate", "decision_threshold"), f"is of two classes, and data.labels.task is {task}"
+    """A threshold that the task does not have, or that nothing chooses."""
+    task, evaluate, chosen = config.data.labels.task, config.evaluate, config.evaluate.chosen
+    where = ("evaluate", "decision_threshold")
+    costs_alone = chosen is not None and chosen.by == "cost" and chosen.words == "cost"
+    if evaluate.decision_threshold is not None and task not in (None, "binary"):
+        if task == "regression":
+            yield where, "is of classes, and data.labels.task is regression"
+            return
+        if not costs_alone:
+            yield where, "of several classes there is no threshold, but {by: cost}: the class of the least cost"
+    if chosen is None:
+        return
+    own, metric = evaluate.own.get(chosen.by), metrics.find("binary", chosen.by)
+    if chosen.by == "cost":
+        if evaluate.cost is None:
+            yield (*where, "by"), f"'cost' ({_meant('cost', [])})"
+    elif own is None and metric is None:
+        known = [*metrics.names(["binary"]), *evaluate.own]
+        yield (*where, "by"), f"no metric {chosen.by!r} of two classes ({_meant(chosen.by, known)})"
+    elif (metric is not None and not metric.of_label) or (own is not None and own.needs == "probability"):
+        yield (*where, "by"), f"{chosen.by!r} takes the probabilities, so that no threshold makes it better"
 
 
 def _monitor(config: Config) -> Iterator[Problem]:

@@ -79,6 +79,32 @@ class Cost(Section):
     true_negative: float = 0.0
 
 
+class ChosenThreshold(Section):
+    """How the threshold is chosen, on cross-validated probabilities of the training rows (`tune.folds`)."""
+
+    by: str = Field(
+        description="the metric that the labels make best: f1, f2, matthews_corrcoef, cost, one of your own; recall, "
+        "with min_precision; precision, with min_recall. Of several classes `cost` alone: the least expected one",
+        json_schema_extra=NAMES,
+    )
+    min_precision: Share | None = Field(default=None, description="a threshold with less is none")
+    min_recall: Share | None = Field(default=None, description="a threshold with less is none")
+
+    @model_validator(mode="after")
+    def _not_trivial(self) -> ChosenThreshold:
+        for by, least in (("recall", "min_precision"), ("precision", "min_recall")):
+            if self.by == by and getattr(self, least) is None:
+                raise ValueError(f"{by} alone is no choice: give {least} too")
+        return self
+
+    @property
+    def words(self) -> str:
+        """The choice in one line."""
+        limits = {"precision": self.min_precision, "recall": self.min_recall}
+        least = [f"a {name} of at least {limit:g}" for name, limit in limits.items() if limit is not None]
+        return f"{self.by} at {' and '.join(least)}" if least else self.by
+
+
 class Evaluate(Section):
     """The metrics of the holdout, and their limits."""
 
@@ -94,10 +120,13 @@ class Evaluate(Section):
         description="what a mistake costs: {false_positive: 1, false_negative: 10}, or by true and predicted label: "
         "{cat: {dog: 1, bird: 5}, …}; the metric `cost` is the mean of a row",
     )
-    decision_threshold: Share | None = Field(
+    decision_threshold: (
+        Annotated[Annotated[Share, Tag("plain")] | Annotated[ChosenThreshold, Tag("section")], NAMED] | None
+    ) = Field(
         default=None,
-        description="two classes: the positive one (data.labels.positive) is said from this probability on; "
-        "default: the model's own choice, as a rule 0.5",
+        description="two classes: the positive one (data.labels.positive) is said from this probability on; or how it "
+        "is chosen: {by: f2}, {by: cost}, {by: recall, min_precision: 0.9}; default: the model's own choice, as a "
+        "rule 0.5",
     )
 
     @property
@@ -109,6 +138,11 @@ class Evaluate(Section):
         """The names of what is measured, the limits apart; `default` where none is named."""
         named = [metric if isinstance(metric, str) else metric.called for metric in self.metrics] or default
         return list(dict.fromkeys([*named, *(["cost"] if self.cost is not None else [])]))
+
+    @property
+    def chosen(self) -> ChosenThreshold | None:
+        """How the threshold is chosen, where it is not given."""
+        return self.decision_threshold if isinstance(self.decision_threshold, ChosenThreshold) else None
 
     @property
     def imports(self) -> list[str | None]:

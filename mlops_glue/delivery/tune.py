@@ -171,8 +171,20 @@ def _job(config: configs.Config, root: Path, options: Options) -> _Job:
         timeout_s = configs.span(settings.timeout).total_seconds() if settings.timeout else float("inf")
     code = {file: files.sha256(root / file) for file in code_of([config.train.estimator], None, root)}
     data = {name: files.sha256(root / name) for name in (layout.TRAIN, layout.COLUMNS)}
-    means = measures.definition(config, _schema(root), root, metric)
-    of = [config.train.model_dump(), config.split.model_dump(), space, metric, means, settings.folds, code, data]
+    means, decided = measures.definition(config, _schema(root), root, metric), str(config.evaluate.decision_threshold)
+    if config.evaluate.chosen and measures.find(config, _schema(root), root, metric).of_label and task == "binary":
+        log.info("%s is of the model's own labels here: glue run chooses the threshold afterwards", metric)
+    of = [
+        config.train.model_dump(),
+        config.split.model_dump(),
+        space,
+        metric,
+        means,
+        decided,
+        settings.folds,
+        code,
+        data,
+    ]
     study = hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()[:16]
     trials = options.trials or settings.trials
     return _Job(config, root, study, metric, space, trials, timeout_s, options.processes, config.train.seed)

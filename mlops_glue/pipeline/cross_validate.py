@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import files, layout, metrics
+from mlops_glue import files, layout, measures, metrics
 from mlops_glue.config import Config
 from mlops_glue.paired import Outcome
-from mlops_glue.pipeline import evaluate
+from mlops_glue.pipeline.outcome import outcome
 from mlops_glue.pipeline.split import folds, training_rows
 from mlops_glue.pipeline.train import build, chosen, fitted, threads_for, xy
 from mlops_glue.schema import Schema
@@ -32,7 +32,7 @@ class Rows:
     Attributes:
         features: a frame of shape (rows, columns).
         target: an array of shape (rows,).
-        schema: of the columns.
+        schema: of the columns, with the decision, where `glue.yaml` gives one.
     """
 
     table: pa.Table
@@ -44,6 +44,7 @@ class Rows:
 def read(config: Config, root: Path) -> Rows:
     """What stage train learns from."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
+    schema = replace(schema, decision=measures.given_decision(config, schema))
     table = training_rows(config, root)
     return Rows(table, *xy(table, schema), schema)
 
@@ -72,7 +73,7 @@ def predictions(config: Config, rows: Rows, of: list[Fold]) -> Iterator[Outcome]
         )
         some = rows.features.iloc[held]
         with threads_for(some):
-            label, probability = evaluate.outcome(chosen(model), rows.schema, some)
+            label, probability = outcome(chosen(model), rows.schema, some)
         yield rows.schema.class_indices(rows.target[held]), label, probability
 
 

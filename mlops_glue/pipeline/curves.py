@@ -34,6 +34,27 @@ def curves(truth: Array, probability: Array, classes: int) -> dict[str, dict[int
     return out
 
 
+def by_threshold(truth: Array, score: Array, costs: list[list[float]] | None) -> dict[str, tuple[Array, Array]]:
+    """The points of `precision`, `recall` and, where costs are known, `cost` by threshold, about 300 each.
+
+    The truth is of class indices, and the score that of class 1; the cost is the mean of a row.
+    """
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(score[order])), len(order) - 1)  # of each run of equal scores
+    at, hits = score[order][last], np.cumsum(truth[order])[last]
+    said, positives, rows = last + 1, int(truth.sum()), len(truth)
+    out = {"precision": _thin(at, hits / said), "recall": _thin(at, hits / max(positives, 1))}
+    if costs is not None:
+        (neither, false_positive), (false_negative, both) = costs
+        wrong = said - hits
+        total = both * hits + false_positive * wrong + false_negative * (positives - hits)
+        total = total + neither * (rows - positives - wrong)
+        span = float(np.ptp(total)) or 1.0  # so that it weighs as much as a share
+        across, up = _thin(at, total / span)
+        out["cost"] = across, up * span / rows
+    return out
+
+
 def _thin(across: Array, up: Array, most: int = MAX_POINTS) -> tuple[Array, Array]:
     """Points evenly spaced along the curve, so that a steep part keeps its shape."""
     path = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(across)) + np.abs(np.diff(up)))])

@@ -12,11 +12,11 @@ import numpy as np
 from mlops_glue import bootstrap, files, layout, measures, metrics, paired, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config, Threshold
-from mlops_glue.errors import StageError
 from mlops_glue.pipeline import evaluation, plots, score_warnings
 from mlops_glue.pipeline.decision import with_decision
 from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score, Slice
 from mlops_glue.pipeline.ingest import check_columns
+from mlops_glue.pipeline.outcome import outcome
 from mlops_glue.pipeline.split import training_rows
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
 from mlops_glue.schema import Schema
@@ -43,7 +43,7 @@ def evaluate(config: Config, root: Path) -> None:
     names, limits = config.evaluate.measured(list(metrics.METRICS[schema.task])), config.evaluate.thresholds
     known = {name: measures.find(config, schema, root, name) for name in dict.fromkeys([*names, *limits])}
     seen, learnt = xy(training_rows(config, root), schema)
-    schema = with_decision(config, schema, model)
+    schema = with_decision(config, root, schema, model)
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
@@ -87,7 +87,9 @@ def evaluate(config: Config, root: Path) -> None:
     report["warnings"] += score_warnings.first_metric(first, report, higher_is_better=known[first].higher_is_better)
     losses = {name: scores[name] for name in others if not known[name].higher_is_better}
     report["warnings"] += score_warnings.other_losses(losses)
-    drawn = plots.of_outcome(schema, truth, label, probability) | plots.of_importances(importances, len(truth))
+    drawn = plots.of_outcome(schema, truth, label, probability)
+    drawn |= plots.of_threshold(schema, measures.costs(config, schema), truth, probability)
+    drawn |= plots.of_importances(importances, len(truth))
     _write(root, report, drawn, None if schema.labels is None else schema.class_order[-1])
 
 
@@ -110,35 +112,6 @@ def _write(root: Path, report: Evaluation, drawn: dict[str, str], positive: Any)
         layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn, "positive": positive}
     )
     files.write_text(root / layout.EVALUATION / "report.html", page)
-
-
-def outcome(
-    model: Any, schema: Schema, features: pd.DataFrame | Array, *, with_label: bool = True
-) -> tuple[Array, Array | None]:
-    """What a model predicts, in the form that `metrics` takes: class indices and probabilities, or values and None.
-
-    Without the label, where the model has probabilities, the class indices mean nothing.
-    """
-    certain = not hasattr(model, "predict_proba")
-    with_label = with_label and schema.decision is None
-    if with_label or certain or schema.labels is None:
-        predicted = np.ravel(model.predict(features))
-        if schema.labels is None:
-            return predicted, None
-        try:
-            label = schema.class_indices(predicted)
-        except KeyError as error:
-            raise StageError(
-                f"{kind_of(model)} predicts {error.args[0]!r}, which is none of the target's classes",
-                hint="train.estimator: a classifier, whose predict gives labels",
-            ) from None
-    else:
-        label = np.zeros(len(features), np.int64)
-    if certain:
-        return label, np.eye(len(schema.labels))[label]  # a model without probabilities is certain
-    probability = np.zeros((len(label), len(schema.labels)))
-    probability[:, schema.class_indices(model.classes_)] = model.predict_proba(features)
-    return label if schema.decision is None else schema.decision.classes(probability), probability
 
 
 def threshold(name: str, limit: Threshold, value: float) -> Limit:

@@ -9,7 +9,7 @@ import numpy as np
 
 from mlops_glue import formulas, tables
 from mlops_glue.adapters import matplotlib
-from mlops_glue.pipeline.curves import curves
+from mlops_glue.pipeline import curves
 from mlops_glue.pipeline.evaluation import Importance
 from mlops_glue.schema import Schema
 
@@ -35,6 +35,22 @@ def of_outcome(schema: Schema, truth: Array, label: Array, probability: Array | 
     return plots
 
 
+def of_threshold(
+    schema: Schema, costs: list[list[float]] | None, truth: Array, probability: Array | None
+) -> dict[str, str]:
+    """Threshold against precision, recall and cost, where a threshold or costs of two classes are asked for."""
+    threshold = None if schema.decision is None else schema.decision.threshold
+    asked = schema.task == "binary" and (threshold is not None or costs is not None)
+    if not asked or probability is None or np.isin(probability, (0, 1)).all() or len(np.unique(truth)) < 2:
+        return {}
+    found = curves.by_threshold(truth, probability[:, 1], costs)
+    cost = found.pop("cost", None)
+    title, mark = f"Threshold of {schema.class_order[-1]}", threshold or 0.5
+    wide = min(1.0, 1.1 * max(mark, float(probability[:, 1].max())))
+    plot = matplotlib.lines(title, "threshold", "share", found, wide=wide, mark=mark, right=cost)
+    return {"threshold": plot}
+
+
 def of_importances(importances: Sequence[Importance] | None, rows: int) -> dict[str, str]:
     """The twenty greatest importances, of a holdout of so many rows."""
     if not importances:
@@ -55,7 +71,7 @@ def _curves(names: list[str], truth: Array, probability: Array) -> dict[str, str
     frequent = np.argsort(-np.bincount(truth, minlength=len(names)), kind="stable")[:MAX_CURVES]
     roc, precision_recall, calibration = (
         {names[at]: points for at, points in found.items() if at in frequent}
-        for found in curves(truth, probability, len(names)).values()
+        for found in curves.curves(truth, probability, len(names)).values()
     )
     is_binary = len(names) == 2
     of = f" of {names[1]}" if is_binary else part(len(frequent), len(names), "classes")

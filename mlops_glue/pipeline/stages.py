@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mlops_glue import layout
 from mlops_glue.config import Config, path_of
@@ -71,6 +72,14 @@ def _retrained(config: Config, *paths: str) -> list[str]:
     return list(paths) if config.split.fresh_after else []
 
 
+Key = TypeVar("Key", str, str | None)
+
+
+def _refits(config: Config, *keys: Key) -> list[Key]:
+    """What decides how the estimator is cross-validated, where a threshold is chosen by that."""
+    return list(keys) if config.evaluate.chosen is not None else []
+
+
 def _featurize_deps(config: Config, root: Path) -> list[str]:
     if not config.features.use:
         return [layout.TABLE, layout.VALIDATION]
@@ -124,11 +133,12 @@ STAGES = (
         deps=lambda config, root: [
             *(layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
             *_retrained(config, layout.FRESH, layout.LEARNED),
-            *code_of(config.evaluate.imports, None, root),
+            *code_of([*config.evaluate.imports, *_refits(config, config.train.estimator)], None, root),
         ],
         params=lambda config: [
             *("project", "data.labels.source", f"data.sources.{config.data.labels.source}.entity", "evaluate"),
             *("features.use", "split.by", "split.fresh_after", "train.estimator", "train.seed"),
+            *_refits(config, "train.params", "train.preprocess", "tune.folds"),
         ],
         outs=lambda config, root: [layout.EVALUATION],
         metrics=layout.METRICS,

@@ -60,7 +60,7 @@ def _schema(columns: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | N
 
 def _outcome(model: Path, schema: Schema, holdout: pa.Table) -> paired.Outcome:
     from mlops_glue.adapters import skops
-    from mlops_glue.pipeline.evaluate import outcome
+    from mlops_glue.pipeline.outcome import outcome
     from mlops_glue.pipeline.train import threads_for, xy
 
     features, target = xy(holdout, schema)

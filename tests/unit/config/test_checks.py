@@ -79,6 +79,14 @@ from tests.support.configs import GOOD, TREE, load, problems
         ("evaluate: {cost: {false_positive: 1}}\n", "evaluate.cost.false_negative: is required"),
         ("evaluate: {cost: 3}\n", "evaluate.cost: should be a section, with keys of its own, not 3"),
         ("evaluate: {cost: {no: {yes: much}}}\n", "evaluate.cost.no.yes: should be a valid number, not 'much'"),
+        (
+            "evaluate: {decision_threshold: {by: roc_auc}}\n",
+            "evaluate.decision_threshold.by: 'roc_auc' takes the probabilities, so that no threshold makes it better",
+        ),
+        ("evaluate: {decision_threshold: {by: mcc}}\n", "no metric 'mcc' of two classes (did you mean 'matthews_"),
+        ("evaluate: {decision_threshold: {by: cost}}\n", "'cost' (it needs evaluate.cost: {false_positive: 1, fa"),
+        ("evaluate: {decision_threshold: {by: recall}}\n", "recall alone is no choice: give min_precision too"),
+        ("evaluate: {decision_threshold: {min_recall: 0.5}}\n", "evaluate.decision_threshold.by: is required"),
         ("evaluate: {decision_threshold: 1}\n", "decision_threshold: should be less than 1, not 1"),
         ("monitor: {drift: 3}\n", "monitor.drift: should be a section, with keys of its own"),
     ],
@@ -162,3 +170,23 @@ def test_features_of_feast_are_checked_against_the_rest(tmp_path: Path) -> None:
         "7 data.sources.u.timestamp: one column says when a feature was so",
     ]
     assert load(tmp_path, TREE + "features: {use: a_service, transform: 'a:b'}\n").features.use == "a_service"
+
+
+@pytest.mark.parametrize(
+    ("task", "threshold", "said"),
+    [
+        ("regression", "0.2", "is of classes, and data.labels.task is regression"),
+        ("regression", "{by: cost}", "is of classes, and data.labels.task is regression"),
+        ("multiclass", "0.2", "of several classes there is no threshold, but {by: cost}: the class of the least cost"),
+        ("multiclass", "{by: f1}", "of several classes there is no threshold, but {by: cost}"),
+        ("multiclass", "{by: cost, min_recall: 0.2}", "of several classes there is no threshold, but {by: cost}"),
+        ("multiclass", "{by: cost}", ""),
+    ],
+)
+def test_who_has_a_threshold(tmp_path: Path, task: str, threshold: str, said: str) -> None:
+    cost = "" if task == "regression" else ", cost: {a: {b: 1}}"
+    text = GOOD.replace("task: binary", f"task: {task}") + f"evaluate: {{decision_threshold: {threshold}{cost}}}\n"
+    if said:
+        assert f"10 evaluate.decision_threshold: {said}" in problems(tmp_path, text)[0]
+    else:
+        load(tmp_path, text)

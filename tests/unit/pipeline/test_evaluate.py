@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from sklearn.dummy import DummyRegressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -20,8 +20,9 @@ from mlops_glue import bootstrap, files, layout, metrics, tables
 from mlops_glue.adapters import matplotlib, skops
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
-from mlops_glue.pipeline.evaluate import by_value, importances_of, outcome, threshold
+from mlops_glue.pipeline.evaluate import by_value, importances_of, threshold
 from mlops_glue.pipeline.evaluate import evaluate as run
+from mlops_glue.pipeline.outcome import outcome
 from mlops_glue.schema import Column, Schema
 
 RNG = np.random.default_rng(0)
@@ -317,8 +318,48 @@ def test_labels_are_decided_by_a_threshold_wherever_they_count(tmp_path: Path, u
     assert scores["f1"]["value"] == pytest.approx(f1_score(truth, share >= 0.2)) != f1_score(truth, share >= 0.5)
     assert scores["f1"]["trivial"] == pytest.approx(f1_score(truth, np.ones(100)))
     assert scores["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, share))
+    assert undrawn[-2:] == ["Threshold", "Permutation"] and len(undrawn) == 6
+    page = (tmp_path / layout.EVALUATION / "report.html").read_text()
+    assert "no is said from a probability of 0.2000 on, as <code>evaluate.decision_threshold</code> gives it" in page
     odd = test[layout.ROW].to_numpy() % 2 == 1
     assert report["slices"][1]["metrics"]["f1"] == pytest.approx(f1_score(truth[odd], share[odd] >= 0.2))
+
+
+def test_costs_are_measured_and_drawn_and_a_choice_is_told(tmp_path: Path, undrawn: list[str]) -> None:
+    evaluate = {
+        "metrics": ["f1"],
+        "cost": {"false_positive": 1, "false_negative": 5},
+        "decision_threshold": {"by": "cost"},
+    }
+    train = {"estimator": "sklearn.linear_model.LogisticRegression", "preprocess": False, "seed": 3}
+    split = {"by": "random"}
+    config = written(tmp_path, "binary", LogisticRegression(), evaluate=evaluate, train=train, split=split)
+    run(config, tmp_path)
+    report = report_of(tmp_path)
+    assert list(report["metrics"]) == ["f1", "cost"] and report["decision"]["by"] == "cost"
+    score = report["metrics"]["cost"]
+    assert score["definition"] == "[[0.0, 1.0], [5.0, 0.0]]" and score["higher_is_better"] is False
+    assert score["value"] < score["trivial"] and "definition" not in report["metrics"]["f1"]
+    page = (tmp_path / layout.EVALUATION / "report.html").read_text()
+    assert "chosen by cost on 200 training rows, each predicted by a model that has not seen it" in page
+    before = report["decision"]
+    test = tables.read_parquet(tmp_path / layout.TEST)
+    tables.write_parquet(tmp_path / layout.TEST, test.slice(50))
+    run(config, tmp_path)
+    assert report_of(tmp_path)["decision"] == before  # the holdout has no part in it
+
+
+@pytest.mark.parametrize(("threshold", "way_out"), [(None, "{by: f1}}"), (0.001, "decision_threshold decides so")])
+def test_a_model_that_says_one_class_alone_is_told(
+    tmp_path: Path, undrawn: list[str], threshold: float | None, way_out: str
+) -> None:
+    always = DummyClassifier(strategy="prior")
+    evaluate = {"metrics": ["log_loss"], "decision_threshold": threshold}
+    run(written(tmp_path, "binary", always, evaluate=evaluate), tmp_path)
+    said = report_of(tmp_path)["warnings"]
+    label = "yes" if threshold is None else "no"
+    (told,) = (line for line in said if line.startswith(f"the model says y '{label}' of every row of the holdout, and"))
+    assert told.endswith(way_out) and " of 100 are otherwise" in told
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""A threshold is chosen on training rows alone, and is the best there is; what cannot be chosen is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, fbeta_score, precision_score, recall_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+from mlops_glue import files, layout, metrics, tables
+from mlops_glue.config import ChosenThreshold, Config
+from mlops_glue.errors import CheckFailed, ConfigError, StageError
+from mlops_glue.pipeline import curves
+from mlops_glue.pipeline.decision import best, candidates, with_decision
+from mlops_glue.schema import Column, Decision, Schema
+
+SCHEMA = Schema("binary", "y", [Column("a", "number"), Column("b", "number")], ["no", "yes"], "yes")
+ROWS = 400
+
+
+def config(evaluate: dict[str, Any], **more: Any) -> Config:
+    labels = {"source": "t", "target": "y"}
+    train = {"estimator": "sklearn.linear_model.LogisticRegression", "preprocess": False, "seed": 3}
+    data = {"sources": {"t": {"path": "t.csv"}}, "labels": labels}
+    return Config.model_validate({"glue": 1, "project": "p", "data": data, "train": train, "evaluate": evaluate} | more)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Training rows, and a holdout that cannot be read."""
+    folder, rng = tmp_path_factory.mktemp("project"), np.random.default_rng(1)
+    table = {name: rng.normal(size=ROWS).astype(np.float32) for name in "ab"}
+    target = np.where(table["a"] + rng.normal(size=ROWS) > 1, "yes", "no").astype(object)
+    more = {layout.ROW: np.arange(ROWS), layout.TIMESTAMP_COLUMN: np.arange(ROWS)[::-1].astype("datetime64[s]")}
+    more[layout.ENTITY_COLUMN] = np.arange(ROWS) // 4
+    tables.write_parquet(folder / layout.TRAIN, pa.table({**more, **table, "target:y": pa.array(target)}))
+    (folder / layout.TEST).write_bytes(b"nobody reads it")
+    files.write_json(folder / layout.COLUMNS, {"schema": SCHEMA.to_dict()})
+    return folder
+
+
+def unseen(root: Path) -> tuple[Any, Any]:
+    """The truth of the training rows, and what models that have not seen them say."""
+    frame = tables.read_parquet(root / layout.TRAIN).to_pandas()
+    folds = StratifiedKFold(5, shuffle=True, random_state=3)
+    model, features = LogisticRegression(random_state=3), frame[["a", "b"]]
+    share = cross_val_predict(model, features, frame["target:y"], cv=folds, method="predict_proba")[:, 1]
+    return (frame["target:y"] == "yes").to_numpy().astype(int), share
+
+
+def chosen(root: Path, asked: Any, **more: Any) -> Decision:
+    found = with_decision(config({"decision_threshold": asked, **more}), root, SCHEMA, LogisticRegression()).decision
+    assert found is not None
+    return found
+
+
+def test_it_is_the_best_of_all_thresholds_on_rows_that_the_models_had_not_seen(root: Path) -> None:
+    truth, share = unseen(root)
+    for by, score in (("f1", f1_score), ("f2", lambda y, p: fbeta_score(y, p, beta=2))):
+        found = chosen(root, {"by": by})
+        assert (found.by, found.rows, found.costs) == (by, ROWS, None) and found.threshold is not None
+        of_all = max(score(truth, share >= one) for one in share)
+        assert score(truth, share >= found.threshold) == pytest.approx(of_all)
+        assert abs(share / found.threshold - 1).min() > 1e-6  # no row is at the threshold
+    cost = {"false_positive": 1, "false_negative": 10}
+    found = chosen(root, {"by": "cost"}, cost=cost)
+
+    def paid(threshold: float) -> float:
+        said = share >= threshold
+        return float((1 * (said & (truth == 0)) + 10 * (~said & (truth == 1))).mean())
+
+    assert found.threshold is not None and paid(found.threshold) == pytest.approx(min(paid(one) for one in share))
+    assert found.threshold < 0.3  # one of eleven, where the model is calibrated
+
+
+def test_recall_at_a_precision_and_precision_at_a_recall(root: Path) -> None:
+    truth, share = unseen(root)
+    found = chosen(root, {"by": "recall", "min_precision": 0.7})
+    assert found.by == "recall at a precision of at least 0.7" and found.threshold is not None
+    assert precision_score(truth, share >= found.threshold) >= 0.7
+    fit = [recall_score(truth, share >= t) for t in share if precision_score(truth, share >= t) >= 0.7]
+    assert recall_score(truth, share >= found.threshold) == pytest.approx(max(fit))
+    found = chosen(root, {"by": "precision", "min_recall": 0.6})
+    assert found.threshold is not None and recall_score(truth, share >= found.threshold) >= 0.6
+    with pytest.raises(CheckFailed, match=r"of at least 0\.99 and a recall of at least 0\.9 on .* rows: none has both"):
+        chosen(root, {"by": "recall", "min_precision": 0.99, "min_recall": 0.9})
+
+
+@pytest.mark.parametrize("by", ["time", "entity"])
+def test_folds_are_taken_as_the_holdout_is(root: Path, by: str) -> None:
+    more = {"split": {"by": by}}
+    found = with_decision(config({"decision_threshold": {"by": "f1"}}, **more), root, SCHEMA, LogisticRegression())
+    assert found.decision is not None and found.decision.rows == (ROWS if by == "entity" else 5 * (ROWS // 6))
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"]])
+def test_of_several_classes_the_least_cost_decides(tmp_path: Path, labels: list[str]) -> None:
+    birds = Schema("multiclass", "y", labels=labels)
+    cost = {one: {other: 5 * (one == "c") + 1 for other in labels if other != one} for one in labels}
+    known = config({"cost": cost, "decision_threshold": {"by": "cost"}})
+    found = with_decision(known, tmp_path, birds, LogisticRegression())  # nothing is read
+    assert found.decision == Decision("cost", costs=[[0, 1, 1], [1, 0, 1], [6, 6, 0]])
+    for asked in ({"by": "f1"}, 0.3):
+        with pytest.raises(ConfigError, match=r"two classes have a threshold; of several classes: \{by: cost\}"):
+            with_decision(config({"cost": cost, "decision_threshold": asked}), tmp_path, birds, LogisticRegression())
+
+
+def test_what_does_not_depend_on_a_threshold_chooses_none(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"evaluate\.decision_threshold\.by: 'roc_auc' takes the probabilities"):
+        chosen(root, {"by": "roc_auc"})
+    with pytest.raises(ConfigError, match=r"evaluate\.decision_threshold\.by: 'rmse' is no metric of a binary task"):
+        chosen(root, {"by": "rmse"})
+    with pytest.raises(StageError, match="gives no probabilities"):
+        with_decision(config({"decision_threshold": {"by": "f1"}}), root, SCHEMA, object())
+    assert with_decision(config({}), root, SCHEMA, object()) is SCHEMA
+
+
+def test_thresholds_lie_halfway_below_positives() -> None:
+    score, truth = np.array([0.1, 0.2, 0.2, 0.6, 0.9]), np.array([0, 1, 0, 0, 1])
+    assert candidates(truth, score) == pytest.approx([0.15, 0.75, 0.95])
+    close = np.array([0.5, 0.5 * (1 + 1e-7), 0.8])  # a rounding apart: they are one
+    assert candidates(np.array([0, 1, 1]), close) == pytest.approx([0.25, 0.65, 0.9])
+    assert candidates(np.array([1, 1]), np.array([0.0, 1.0])) == [0.5]
+    assert candidates(np.array([1]), np.array([np.nan])) == []
+    many = np.random.default_rng(0).random(5000)
+    found = candidates(np.ones(5000, int), many)
+    assert len(found) == 501 and found == sorted(found) and found[0] < 0.001 and found[-1] > 0.99
+
+
+def test_of_equal_values_the_highest_threshold_is_taken_and_no_value_is_none() -> None:
+    truth, score = np.array([0, 1, 0, 1]), np.array([0.2, 0.4, 0.6, 0.8])
+    probability = np.column_stack([1 - score, score])
+    always, never = metrics.Metric(lambda y, p, q: 1.0), metrics.Metric(lambda y, p, q: float("nan"))
+    assert best(always, truth, probability, ChosenThreshold(by="x")) == pytest.approx(0.9)
+    with pytest.raises(CheckFailed, match=r"no threshold has recall at .*: the most is a precision of 0\.5000$"):
+        best(always, truth, probability[:, ::-1] * 0.9, ChosenThreshold(by="recall", min_precision=0.99))
+    with pytest.raises(CheckFailed, match="no threshold has x on the training rows: x has no value"):
+        best(never, truth, probability, ChosenThreshold(by="x"))
+    least = metrics.Metric(lambda y, p, q: float(p.sum()), higher_is_better=False)
+    assert best(least, truth, probability, ChosenThreshold(by="x")) == pytest.approx(0.9)
+
+
+def test_the_curve_by_hand() -> None:
+    truth, score = np.array([0, 1, 0, 1]), np.array([0.2, 0.4, 0.4, 0.8])
+    found = curves.by_threshold(truth, score, [[0, 1], [10, -1]])
+    for name, wanted in {
+        "precision": [(0.8, 1), (0.4, 2 / 3), (0.2, 0.5)],
+        "recall": [(0.8, 0.5), (0.4, 1), (0.2, 1)],
+        "cost": [(0.8, 9 / 4), (0.4, -1 / 4), (0.2, 0)],
+    }.items():
+        assert np.column_stack(found[name]).ravel() == pytest.approx(np.ravel(wanted)), name
+    assert set(curves.by_threshold(truth, score, None)) == {"precision", "recall"}
