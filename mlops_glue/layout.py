@@ -72,7 +72,8 @@ ROW = "glue_row"  # the row's number in the ingested table
 SPLIT_COLUMN = "glue_split"
 TIMESTAMP_COLUMN = "glue_timestamp"
 ENTITY_COLUMN = "glue_entity"
-OWN_COLUMNS = {ROW, SPLIT_COLUMN, TIMESTAMP_COLUMN, ENTITY_COLUMN, "prediction"}
+WEIGHT_COLUMN = "glue_weight"
+OWN_COLUMNS = {ROW, SPLIT_COLUMN, TIMESTAMP_COLUMN, ENTITY_COLUMN, WEIGHT_COLUMN, "prediction"}
 
 
 def find_root(start: Path | None = None) -> Path:

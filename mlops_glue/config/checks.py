@@ -170,6 +170,8 @@ def _monitor(config: Config) -> Iterator[Problem]:
     if monitor.on_alert and monitor.labels is None and monitor.retrain.data == "append":
         problem = "takes labelled rows of the log: monitor.labels says where the truth is; or retrain: {data: reread}"
         yield ("monitor", "on_alert"), problem
+    elif monitor.on_alert and monitor.retrain.data == "append" and config.train.weight is not None:
+        yield ("train", "weight"), "is not in the log, whose rows a retraining adds: monitor: {retrain: {data: reread}}"
 
 
 def _feast(config: Config, root: Path) -> Iterator[Problem]:
@@ -192,12 +194,16 @@ def _feast(config: Config, root: Path) -> Iterator[Problem]:
 
 
 def _columns(config: Config) -> Iterator[Problem]:
-    """Columns of `features` that cannot be features, or are listed twice."""
+    """Columns of `features` that cannot be features, or are listed twice; a weight that can be none."""
+    if config.train.weight == config.data.labels.target:
+        yield ("train", "weight"), f"{config.train.weight!r} is the target"
     lists = {kind: getattr(config.features, kind) for kind in ("number", "category", "boolean", "datetime")}
     listed_in = dict.fromkeys(config.features.exclude, "exclude")
     for kind, column in ((kind, column) for kind, columns in lists.items() for column in columns):
         if column == config.data.labels.target:
             yield ("features", kind), f"{column!r} is the target"
+        elif column == config.train.weight:
+            yield ("features", kind), f"{column!r} is train.weight, and so no feature"
         elif column in OWN_COLUMNS:
             yield ("features", kind), f"{column!r} is a name that glue uses; rename the column"
         elif column in listed_in:

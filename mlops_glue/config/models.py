@@ -24,6 +24,7 @@ from mlops_glue.config.fields import (
 )
 from mlops_glue.config.monitoring import Monitor
 from mlops_glue.config.serving import Serve
+from mlops_glue.config.training import Train
 from mlops_glue.config.tuning import Tune
 from mlops_glue.layout import INGESTED, JOINED, TABLE
 
@@ -111,15 +112,6 @@ class Split(Section):
         default=[],
         description="written by a retraining: its fresh rows are those after this many rows of the table, or this time",
     )
-
-
-class Train(Section):
-    """The estimator."""
-
-    estimator: str | None = Field(default=None, description="import path of a class, or module:function of your own")
-    params: dict[str, Any] = {}
-    preprocess: bool = Field(True, description="false: the estimator takes the columns as they are")
-    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0  # NumPy takes no other
 
 
 class Package(Section):

@@ -138,7 +138,7 @@ def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.
     names = tables.column_names(root / config.source.path)
     if names is not None:
         try:
-            sections = ("data", "features") if config.features.use else ("data", "features", "evaluate")
+            sections = ("data", "features", "train", *(() if config.features.use else ("evaluate",)))
             ingest.check_columns(config, {config.data.labels.source: names}, *sections)
         except ConfigError as error:
             raise configs.located(root, error) from error

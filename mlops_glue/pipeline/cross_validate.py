@@ -12,6 +12,7 @@ import numpy as np
 from mlops_glue import files, layout, measures, metrics
 from mlops_glue.config import Config
 from mlops_glue.paired import Outcome
+from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.outcome import outcome
 from mlops_glue.pipeline.split import folds, training_rows
 from mlops_glue.pipeline.train import build, chosen, fitted, threads_for, xy
@@ -63,6 +64,7 @@ def with_params(config: Config, params: dict[str, Any]) -> Config:
 
 def predictions(config: Config, rows: Rows, of: list[Fold]) -> Iterator[Outcome]:
     """For each fold its truth, and what a model that was trained on the other rows predicts of it."""
+    beside = Beside(config, rows.table)
     for learned, held in of:
         features = rows.features.iloc[learned]
         model, _ = fitted(
@@ -70,6 +72,7 @@ def predictions(config: Config, rows: Rows, of: list[Fold]) -> Iterator[Outcome]
             features,
             rows.target[learned],
             classes=rows.schema.labels is not None,
+            beside=beside,
         )
         some = rows.features.iloc[held]
         with threads_for(some):

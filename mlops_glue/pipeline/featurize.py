@@ -13,6 +13,7 @@ from mlops_glue.dates import infer_day_first, timestamps_utc
 from mlops_glue.encoding import encode
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.parsing import column_as_text
+from mlops_glue.pipeline.fitting import weights_of
 from mlops_glue.pipeline.ingest import KINDS, check_columns
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.precision import float32_fit
@@ -32,14 +33,14 @@ log = logging.getLogger(__name__)
 
 
 def featurize(config: Config, root: Path) -> None:
-    """Write `features.parquet` (`glue_row`, encoded features, target, entity and timestamp) and `columns.json`."""
+    """Write `features.parquet` (`glue_row`, encoded features, target, weight, entity, timestamp) and `columns.json`."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
     table = tables.read_parquet(root / layout.TABLE)
     labels, source = config.data.labels, config.source
-    check_columns(config, {labels.source: table.column_names}, "features")
+    check_columns(config, {labels.source: table.column_names}, "features", "train")
     joined: dict[str, str] = {}
     if config.features.use:
         table, joined = _with_features(config, root, table)
@@ -69,6 +70,8 @@ def featurize(config: Config, root: Path) -> None:
         out[layout.TIMESTAMP_COLUMN] = timestamps_utc(table, source.timestamps)
     if source.entity is not None:
         out[layout.ENTITY_COLUMN] = column_as_text(table.column(source.entity), source.entity)
+    if config.train.weight is not None:
+        out[layout.WEIGHT_COLUMN] = weights_of(table, config.train.weight, schema, source.path, rows.to_numpy())
     facts = [_describe(c, encoded) for c in schema.columns]
     classes = _classes(truth, task, labels.target)
     if labels.positive is not None and labels.positive not in (classes or []):
@@ -159,7 +162,7 @@ def choose_columns(config: Config, table: pa.Table, joined: dict[str, str], take
     kinds: dict[str, Any] = {c: k for k in KINDS for c in getattr(chosen, k)}
     kinds |= {column: kind for column, kind in joined.items() if column not in chosen.exclude}
     if not kinds:
-        apart = {config.data.labels.target, config.source.entity, *chosen.exclude, *taken}
+        apart = {config.data.labels.target, config.source.entity, config.train.weight, *chosen.exclude, *taken}
         apart |= {c for c in config.source.timestamps if isinstance(config.source.timestamp, str)}
         kinds = {p.name: p.kind for p in profile(table) if p.kind is not None and p.name not in apart}
     if both := sorted(taken & kinds.keys()):

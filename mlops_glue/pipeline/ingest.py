@@ -66,7 +66,7 @@ def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
 def check_columns(config: Config, columns: Mapping[str, list[str]], *sections: str) -> None:
     """Check that tables have every column that sections of `glue.yaml` name; all problems at once.
 
-    The columns are those of the tables to check, by source; a section is `data`, `features` or `evaluate`.
+    The columns are those of the tables to check, by source; a section is `data`, `features`, `train` or `evaluate`.
 
     Raises:
         ConfigError: a column is missing.
@@ -94,5 +94,7 @@ def _named(config: Config, section: str) -> Iterator[tuple[str, str, str]]:
     elif section == "features":
         for kind in KINDS:
             yield from ((labels, f"features.{kind}.{at}", c) for at, c in enumerate(getattr(config.features, kind)))
+    elif section == "train":
+        yield from ((labels, "train.weight", column) for column in [config.train.weight] if column is not None)
     else:
         yield from ((labels, f"evaluate.slices.{at}", column) for at, column in enumerate(config.evaluate.slices))

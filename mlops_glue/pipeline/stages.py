@@ -92,7 +92,7 @@ def _featurize_params(config: Config) -> list[str]:
     features = ("number", "category", "boolean", "datetime", "exclude", "use", "repo")
     checks = ("transform", "unmatched", "delay", "inexact_store")
     seed = ["train.seed"] if config.features.transform is not None else []  # a transform may draw random numbers
-    return ["data.labels", "data.sources", *(f"features.{key}" for key in (*features, *checks)), *seed]
+    return ["data.labels", "data.sources", "train.weight", *(f"features.{key}" for key in (*features, *checks)), *seed]
 
 
 def _featurize_outs(config: Config, root: Path) -> list[str]:

@@ -17,8 +17,9 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import older_rows, refit
+from mlops_glue.pipeline import fitting, older_rows, refit
 from mlops_glue.pipeline.execute import set_seeds
+from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
 from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
@@ -46,17 +47,18 @@ def train(config: Config, root: Path) -> None:
     table = tables.read_parquet(root / layout.TRAIN)
     features, target = xy(table, schema)
     classes = schema.labels is not None
-    model = build(config, schema, features)
+    model, beside = build(config, schema, features), Beside(config, table)
     in_doubt, params = refit.is_in_doubt(model), refit.params(model)
     try:
         started = time.perf_counter()
-        model, caught = fitted(model, features, target, classes=classes)
+        model, caught = fitted(model, features, target, classes=classes, beside=beside)
         fit_s = time.perf_counter() - started
         if config.split.fresh_after:
-            kept = _with_older(config, root, table, (chosen(model), features, target), classes=classes)
+            kept = _with_older(root, beside, (chosen(model), features, target), classes=classes)
             if not kept.all():
                 features, target = features[kept], target[kept]
-                model, caught = fitted(build(config, schema, features), features, target, classes=classes)
+                anew = build(config, schema, features)
+                model, caught = fitted(anew, features, target, classes=classes, beside=beside)
     except GlueError:
         raise
     except Exception as error:
@@ -72,31 +74,30 @@ def train(config: Config, root: Path) -> None:
     skops.save(model, path)
     set_seeds(config.train.seed)
     in_doubt = in_doubt or refit.params(build(config, schema, features)) != params
-    differs = _fit_twice(config, schema, (features, target), fit_s) if in_doubt else None
+    differs = _fit_twice(beside, schema, (features, target), fit_s) if in_doubt else None
     if differs is not None:
         log.warning("warning: %s", f"{kind_of(model)}: the {refit.described(differs)}")
     files.write_json(root / layout.REFIT, {"difference": differs})
 
 
-def _fit_twice(config: Config, schema: Schema, learn: tuple[pd.DataFrame, Array], fit_s: float) -> float | None:
+def _fit_twice(beside: Beside, schema: Schema, learn: tuple[pd.DataFrame, Array], fit_s: float) -> float | None:
     """By how much two fits of a sample differ, with as many threads as all rows have; None where none is seen."""
 
     def fit(features: pd.DataFrame, target: Array) -> Estimator:
-        model = build(config, schema, features)
-        return fitted(model, features, target, classes=schema.labels is not None, like=learn[0])[0]
+        model, classes = build(beside.config, schema, features), schema.labels is not None
+        return fitted(model, features, target, classes=classes, like=learn[0], beside=beside)[0]
 
-    return refit.difference(fit, *learn, config.train.seed, fit_s)
+    return refit.difference(fit, *learn, beside.config.train.seed, fit_s)
 
 
-def _with_older(
-    config: Config, root: Path, table: pa.Table, learn: tuple[Estimator, pd.DataFrame, Array], *, classes: bool
-) -> Array:
+def _with_older(root: Path, beside: Beside, learn: tuple[Estimator, pd.DataFrame, Array], *, classes: bool) -> Array:
     """For each training row whether it is learned from, shape (rows,); `learned.json` says how many are not."""
 
     def fit(model: Estimator, features: pd.DataFrame, target: Array) -> Estimator:
-        return fitted(model, features, target, classes=classes)[0]
+        return fitted(model, features, target, classes=classes, beside=beside)[0]
 
-    batch = batches(config.split.fresh_after, table)
+    config = beside.config
+    batch = batches(config.split.fresh_after, beside.table)
     first, losses = older_rows.first_batch(*learn, batch, fit, config.train.seed)
     kept = batch >= first
     after = config.split.fresh_after[first - 1 :] if first else []
@@ -106,11 +107,17 @@ def _with_older(
 
 
 def fitted(
-    model: Estimator, features: pd.DataFrame, target: Array, *, classes: bool, like: pd.DataFrame | None = None
+    model: Estimator,
+    features: pd.DataFrame,
+    target: Array,
+    *,
+    classes: bool,
+    like: pd.DataFrame | None = None,
+    beside: Beside | None = None,
 ) -> tuple[Estimator, list[warnings.WarningMessage]]:
     """The fitted model, and what it warned of. Where it refuses the labels, it is fitted on class indices.
 
-    It has the threads that features `like` these get, by default its own.
+    It has the threads that features `like` these get, by default its own, and of `beside` what `fitting` says.
 
     XGBoost takes only 0 … k-1. Whether an estimator does is not known in advance, so it is tried.
     """
@@ -120,7 +127,7 @@ def fitted(
     refused: Exception | None = None
     caught: list[warnings.WarningMessage] = []
     try:
-        caught = _fit(model, features, target, like)
+        caught = _fit(model, features, target, like, beside)
         kept = not classes or np.array_equal(getattr(model, "classes_", known), known)  # CatBoost makes text of True
         # a search leaves out candidates that refuse the labels
         if kept and (are_indices or not any(w.category.__name__ == "FitFailedWarning" for w in caught)):
@@ -131,7 +138,7 @@ def fitted(
         refused = error
     try:
         by_index = _by_index(model)
-        return by_index, _fit(by_index, features, target, like)
+        return by_index, _fit(by_index, features, target, like, beside)
     except Exception:
         if refused is not None:
             raise refused from None  # the labels are not what is wrong
@@ -139,12 +146,12 @@ def fitted(
 
 
 def _fit(
-    model: Estimator, features: pd.DataFrame, target: Array, like: pd.DataFrame | None
+    model: Estimator, features: pd.DataFrame, target: Array, like: pd.DataFrame | None, beside: Beside | None
 ) -> list[warnings.WarningMessage]:
     with warnings.catch_warnings(record=True) as caught, threads_for(features if like is None else like):
         warnings.simplefilter("default")
         _stop_late(model, target)
-        model.fit(features, target)
+        fitting.fit(model, features, target, beside)
     return caught
 
 
@@ -237,13 +244,14 @@ def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     """The unfitted pipeline.
 
     Raises:
-        ConfigError: the estimator does not import, is none, or does not take a parameter.
+        ConfigError: the estimator does not import, is none, or does not take a parameter or what its fit is to have.
     """
     from sklearn.pipeline import Pipeline
 
     path = config.train.estimator or DEFAULT[schema.task]
     estimator = _estimator(path, dict(config.train.params), config.train.seed)
     _check_kind(estimator, schema.task)
+    fitting.check(config, estimator)
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
         return estimator
     return Pipeline([("prepare", _prepare(schema, estimator, features, config.train.seed)), ("estimator", estimator)])

@@ -59,7 +59,7 @@ validation: {{shop: [{{expect_column_values_to_not_be_null: {{column: x}}}}]}}
 features: {KINDS}
 evaluate: {GATES}
 split: {{by: random, test_size: 0.3}}
-train: {{estimator: sklearn.tree.DecisionTreeClassifier, params: {{max_depth: 2}}, seed: 1}}
+train: {{estimator: sklearn.tree.DecisionTreeClassifier, params: {{max_depth: 2}}, seed: 1, weight: worth}}
 package: {{require: null}}
 """,
     "regression": f"""{ONE}  labels: {{source: shop, target: x, task: regression}}
@@ -68,7 +68,7 @@ train: {{seed: 1}}
 """,
     "own": f"""{ONE}  labels: {{source: shop, target: y}}
 split: {{by: time, fresh_after: [200]}}
-train: {{estimator: "ours:build", params: {{C: 2.0}}, preprocess: true}}
+train: {{estimator: "ours:build", params: {{C: 2.0}}, preprocess: true, weight: worth}}
 """,
     "features": f"""{EVENTS}
 features: {{repo: repo, use: ["customers:balance", "spent:balance"], transform: "ours:transform", delay: 1s}}
@@ -92,6 +92,7 @@ def made(folder: Path, text: str) -> Path:
     x = rng.normal(size=300).round(4)
     events = pd.DataFrame({"customer": np.arange(300) % 20, "at": at, "x": x, "noise": rng.normal(size=300)})
     events["town"], events["known"] = rng.choice(["Ulm", "Bonn"], 300), rng.random(300) < 0.5
+    events["worth"] = rng.integers(0, 3, 300)
     events["y"] = np.where(x + 0.3 * rng.normal(size=300) > 0, "yes", "no")
     events = pd.concat([events.head(30), events])  # copies, of which evaluate tells
     events.to_csv(folder / "events.csv", index=False)

@@ -32,6 +32,12 @@ from tests.support.configs import GOOD, TREE, load, problems
             "monitor: {performance: {metric: f_2}}\n",
             "glue.yaml:10 monitor.performance.metric: no metric 'f_2' for a bin",
         ),
+        ("train: {weight: y}\n", "glue.yaml:7 train.weight: 'y' is the target"),
+        ("train: {weight: w}\nfeatures: {number: [w]}\n", "features.number: 'w' is train.weight, and so no feature"),
+        (
+            "train: {weight: w}\nmonitor: {on_alert: [retrain], labels: {path: a, id: b}}\n",
+            "train.weight: is not in the log, whose rows a retraining adds: monitor: {retrain: {data: reread}}",
+        ),
         (
             "evaluate: {metrics: [f1]}\nmonitor: {performance: {metric: recall}}\n",
             "'recall' is not in evaluate.metrics",

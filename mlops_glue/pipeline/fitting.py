@@ -1,0 +1,168 @@
+"""What `fit` takes besides features and target: weights of the rows.
+
+It reaches the estimators that know it. For the others it is refused before the fit, with the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import layout
+from mlops_glue.config import Config
+from mlops_glue.encoding import as_numbers
+from mlops_glue.errors import ConfigError, DataError
+from mlops_glue.parsing import InvalidValue
+from mlops_glue.schema import Column, Schema
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+Array = np.ndarray[Any, Any]
+Estimator = Any  # of scikit-learn, which has no types
+WEIGHT = "sample_weight"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside the features and the target of the training rows.
+
+    Attributes:
+        config: says what of it `fit` is given.
+        table: of the training rows. A frame of features says by its index which of them it has: 0 is the first.
+    """
+
+    config: Config
+    table: pa.Table
+
+    def weight(self, features: pd.DataFrame) -> Array | None:
+        """The weight of each row of some features, float64 of shape (rows,); None: all rows weigh the same.
+
+        Raises:
+            DataError: all are 0.
+        """
+        column = self.config.train.weight
+        if column is None:
+            return None
+        weight: Array = self.table.column(layout.WEIGHT_COLUMN).to_numpy()[features.index.to_numpy()]
+        if not (weight > 0).any():
+            raise DataError(f"weight {column!r} is 0 in all {len(weight):,} rows that are to be learned from")
+        return weight
+
+
+def fit(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside | None) -> None:
+    """Fit a model, and give it what of `beside` it is to have."""
+    weight = None if beside is None else beside.weight(features)
+    model.fit(features, target, **({} if weight is None else {weight_key(model): weight}))
+
+
+def check(config: Config, model: Estimator) -> None:
+    """Raise where an unfitted model cannot take what `train` in `glue.yaml` asks for.
+
+    Raises:
+        ConfigError: says why it cannot.
+    """
+    if config.train.weight is not None:
+        weight_key(model)
+
+
+def weight_key(model: Estimator) -> str:
+    """The argument of `fit` that takes the weights: `sample_weight`, through a pipeline `step__sample_weight`.
+
+    Where one estimator holds another, both have to take it.
+
+    Raises:
+        ConfigError: it takes none.
+    """
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.ensemble import (
+        BaggingClassifier,
+        BaggingRegressor,
+        StackingClassifier,
+        StackingRegressor,
+        VotingClassifier,
+        VotingRegressor,
+    )
+    from sklearn.utils.validation import has_fit_parameter
+
+    if hasattr(model, "steps"):
+        sampler = next((step for _, step in model.steps if hasattr(step, "fit_resample")), None)
+        if sampler is not None:
+            raise _refused(f"{_name(sampler)} makes other rows, which have no weights")
+        name, last = model.steps[-1]
+        return f"{name}__{weight_key(last)}"
+    if is_search(model):
+        _of_all(model, _candidates(model))
+        return weight_key(model.estimator)
+    if isinstance(model, TransformedTargetRegressor):
+        return WEIGHT if model.regressor is None else weight_key(model.regressor)
+    if isinstance(model, VotingClassifier | VotingRegressor | StackingClassifier | StackingRegressor):
+        parts = [part for _, part in model.estimators if hasattr(part, "fit")]
+        return _of_all(model, [*parts, getattr(model, "final_estimator", None)])
+    if not has_fit_parameter(model, WEIGHT):
+        raise _refused(f"fit of {_name(model)} takes no {WEIGHT}")
+    draws = isinstance(model, BaggingClassifier | BaggingRegressor)  # rows, by their weights
+    return WEIGHT if draws else _of_all(model, [getattr(model, "estimator", None)])
+
+
+def is_search(model: Estimator) -> bool:
+    """Is it a search for parameters, such as `GridSearchCV`, unfitted or fitted?"""
+    from sklearn.model_selection import GridSearchCV
+
+    return isinstance(model, GridSearchCV.__base__)
+
+
+def _candidates(search: Estimator) -> list[Estimator]:
+    """The estimators that a search puts in the place of one another; a transformer is none."""
+    grid = getattr(search, "param_grid", None) or getattr(search, "param_distributions", None) or {}
+    values = [each for one in (grid if isinstance(grid, list) else [grid]) for each in one.values()]
+    listed = [value for each in values if isinstance(each, list | tuple) for value in each]
+    return [value for value in listed if hasattr(value, "fit") and hasattr(value, "predict")]
+
+
+def _of_all(model: Estimator, parts: list[Estimator]) -> str:
+    """What the parts take, where that is `sample_weight`: it is handed to them by this name."""
+    for part in parts:
+        if hasattr(part, "fit") and weight_key(part) != WEIGHT:
+            raise _refused(f"{_name(model)} hands no weights to the steps of a {_name(part)} in it")
+    return WEIGHT
+
+
+def _refused(reason: str) -> ConfigError:
+    return ConfigError(
+        [f"{layout.CONFIG} train.weight: {reason}"],
+        hint="another estimator; or leave train.weight out, and list the column in features.exclude",
+    )
+
+
+def _name(model: Estimator) -> str:
+    return type(model).__name__
+
+
+def weights_of(table: pa.Table, name: str, schema: Schema, where: str, rows: Array) -> Array:
+    """The weights in a column of a table, float64 of shape (rows,); `rows` has the number of each, from 0.
+
+    Raises:
+        DataError: one is null, infinite or below 0, or is no number; or all are 0.
+    """
+    values = table.column(name)
+    hint = "a weight is a number, 0 or more; a row of weight 0 is not learned from"
+    try:
+        found = as_numbers(values, Column(name, "number", str(values.type)), schema)
+    except InvalidValue as error:
+        found, odd, reason = np.zeros(0), error.row, error.reason
+    except (ValueError, NotImplementedError) as error:  # Arrow's errors are among these
+        raise DataError(f"{where}: train.weight {name!r}: {error}", hint=hint) from None
+    else:
+        wrong = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+        odd, reason = (int(wrong[0]) if len(wrong) else -1), "is no weight"
+    if odd >= 0:
+        value = values[odd].as_py()
+        shown = "null" if value is None else f"{value!r:.80}"
+        raise DataError(f"{where}: train.weight {name!r}, row {int(rows[odd]) + 1}: {shown} {reason}", hint=hint)
+    if not (found > 0).any():
+        raise DataError(f"{where}: train.weight {name!r} is 0 in every row", hint=hint)
+    return found
