@@ -52,6 +52,9 @@ class Serve(Section):
     cors: list[Annotated[str, Field(pattern=ORIGIN)]] = Field(
         default=[], description="origins whose pages may send requests: https://example.org"
     )
+    explain: bool = Field(
+        default=False, description="answer /predict?explain=true, of at most 100 rows, with what each column adds"
+    )
     max_rows: PositiveInt = Field(default=1000, description="rows in a request")
     max_body_bytes: PositiveInt = 8 << 20
     max_in_flight: PositiveInt = Field(default=256, description="concurrent requests; more get a 503")

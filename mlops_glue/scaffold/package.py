@@ -111,7 +111,7 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
 def requirement_names(made: Path, config: configs.Config) -> list[str]:
     """The packages that the server in the folder imports."""
     log = _log_place(config)
-    names = [*NEEDS, *(LOG_NEEDS if log else ())]
+    names = [*NEEDS, *(LOG_NEEDS if log else ()), *(("pyarrow",) if config.serve.explain else ())]
     names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
     if (model := made / "bundle" / "model.skops").is_file():
         names += [*SKOPS_NEEDS, *skops.packages(model)]

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +17,12 @@ from mlops_glue.errors import DataError, GlueError
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
 from mlops_glue.serving.contract import Contract, without_looked_up
-from mlops_glue.serving.fields import json_key
+from mlops_glue.serving.fields import Rows, json_key
 
+if TYPE_CHECKING:
+    from mlops_glue.explanation import Explainer
+
+MAX_EXPLAINED = 100  # rows of a request: each costs as much as hundreds that are only scored
 WARM_UP = 20  # runs before the first request, which would be slow
 
 Scores = tuple[list[Any], list[list[float]] | None]  # predictions, and for classes the probabilities of each label
@@ -80,6 +84,11 @@ class Model:
         self.schema, self.features, self.format = self._bundle.schema, self._bundle.features, self._bundle.format
         self.contract = Contract(self.schema, self.features, options or Serve())
         self.answers = Answers(self.schema)
+        self._explainer: Explainer | None = None
+        if options is not None and options.explain:
+            from mlops_glue.explanation import Explainer  # it needs Arrow, to read the background
+
+            self._explainer = Explainer(self._bundle, folder)
 
     def score(self, inputs: Inputs) -> Scores:
         """Predictions and, for classes, probabilities in the order of the labels.
@@ -96,6 +105,26 @@ class Model:
             unknown = np.isnan(probability).any(axis=1).tolist()
             predictions = [None if is_nan else label for label, is_nan in zip(predictions, unknown, strict=True)]
         return predictions, probability.tolist()
+
+    @property
+    def explains(self) -> bool:
+        """May a request ask for explanations?"""
+        return self._explainer is not None
+
+    def explain(self, rows: Rows) -> list[dict[str, Any]]:
+        """By row the `base` and the `contributions` of each column, null where one is no number; see `Explainer`."""
+        assert self._explainer is not None
+        found = self._explainer.explain(self.contract.matrices(rows))
+        return [
+            {
+                "base": base if math.isfinite(base) else None,
+                "contributions": {
+                    name: value if math.isfinite(value) else None
+                    for name, value in zip(found.columns, values, strict=True)
+                },
+            }
+            for base, values in zip(found.base.tolist(), found.contributions.tolist(), strict=True)
+        ]
 
     def about(self) -> dict[str, Any]:
         """What is served, for JSON; `decision` where the labels are not simply the model's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,12 +11,13 @@ from mlops_glue.schema import Schema
 from mlops_glue.serving.contract import without_looked_up
 from mlops_glue.serving.diagnose import LISTED
 from mlops_glue.serving.fields import JSON_NAMES, json_key
-from mlops_glue.serving.model import Model
+from mlops_glue.serving.model import MAX_EXPLAINED, Model
 from mlops_glue.serving.responses import STATUSES, Problem
 
 COMPONENTS = "#/components/schemas/{name}"
 MAX_SHARE = 1.000001  # float32 of a sum
 SHARE = {"type": ["number", "null"], "minimum": 0, "maximum": MAX_SHARE}
+OPTIONAL = ("probabilities", "explanation")  # of an answer
 ABOUT = {"model_version": {"type": "integer"}, "request_id": {"type": "string"}}
 
 JsonSchema = dict[str, Any]
@@ -42,10 +44,13 @@ def operation(model: Model) -> JsonSchema:
         lists = [[row[name] for name in order] for row in rows]
         summary = f"values alone, in the order of the columns: {', '.join(order)}"
         examples["lists"] = {"summary": summary, "value": {LISTED: lists}}
+    why = {"name": "explain", "in": "query", "schema": {"type": "boolean", "default": False}}
+    why["description"] = f"true: with what each column adds to the answer, for at most {MAX_EXPLAINED} rows"
     body = {"schema": {"anyOf": [_ref(name) for name in bodies]}, "examples": examples}
     answer = {"schema": {"anyOf": [_ref(name) for name in answers]}}
     return {
         "summary": f"Predict {model.schema.target}",
+        "parameters": [why] if model.explains else [],
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
             "200": {"description": "Predictions", "content": {"application/json": answer}},
@@ -57,11 +62,16 @@ def operation(model: Model) -> JsonSchema:
 def schemas(model: Model, max_rows: int) -> JsonSchema:
     """The components that `operation` names."""
     row, answer = model.contract.json_schema, _answer(model.schema)
+    if model.explains:
+        number = {"type": ["number", "null"]}
+        columns = dict.fromkeys([column.name for column in model.schema.columns], number)
+        contributions = {"type": "object", "properties": columns}
+        answer["explanation"] = _object({"base": number, "contributions": contributions})
     components = {
         "Row": row,
         "Rows": _object({"rows": _array(_ref("Row"), 1, max_rows)}) | {"additionalProperties": False},
-        "Answer": _object(answer, optional="probabilities"),
-        "OneAnswer": _object({**answer, **ABOUT}, optional="probabilities"),
+        "Answer": _object(answer, optional=OPTIONAL),
+        "OneAnswer": _object({**answer, **ABOUT}, optional=OPTIONAL),
         "Answers": _object({"predictions": _array(_ref("Answer")), **ABOUT}),
         **msgspec.json.schema_components([Problem], ref_template=COMPONENTS)[1],
     }
@@ -74,7 +84,7 @@ def schemas(model: Model, max_rows: int) -> JsonSchema:
         plain = {"prediction": answer["prediction"]} | ({"probability": SHARE} if "probabilities" in answer else {})
         either = {name: {"anyOf": [of_row, _array(of_row)]} for name, of_row in plain.items()}
         whole = {**either, "predictions": _array(_ref("Answer")), **ABOUT}
-        components["PlainAnswer"] = _object(whole, optional="probability")
+        components["PlainAnswer"] = _object(whole, optional=("probability",))
     return components
 
 
@@ -91,8 +101,8 @@ def _answer(schema: Schema) -> JsonSchema:
     return {"prediction": label, "probabilities": shares}
 
 
-def _object(properties: JsonSchema, *, optional: str = "") -> JsonSchema:
-    required = [name for name in properties if name != optional]
+def _object(properties: JsonSchema, *, optional: Sequence[str] = ()) -> JsonSchema:
+    required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from typing import Any
+from urllib.parse import parse_qs
 
 from mlops_glue.serving.access_log import AccessLog
 from mlops_glue.serving.batch import Batch, Request
@@ -12,6 +13,7 @@ from mlops_glue.serving.bodies import Bodies
 from mlops_glue.serving.fields import UNSET, Invalid, Malformed, Rows
 from mlops_glue.serving.lookup import NotReached
 from mlops_glue.serving.metrics import Counters
+from mlops_glue.serving.model import MAX_EXPLAINED
 from mlops_glue.serving.responses import ApiKeys, Receive, Refused, Scope, encode
 from mlops_glue.serving.settings import Settings
 from mlops_glue.serving.slots import LoadedModel, ModelSlots
@@ -61,11 +63,27 @@ class Predictor:
             raise Refused(503, "too many requests at once", headers=[(b"retry-after", b"1")])
         self.in_flight += 1
         try:
-            return await self._answer_whole(body, request_id, caller_id)
+            explain = bool(scope["query_string"]) and self._asks_why(scope["query_string"])
+            return await self._answer_whole(body, request_id, caller_id, explain=explain)
         finally:
             self.in_flight -= 1
 
-    async def _answer_whole(self, body: bytes, request_id: str, caller_id: str | None) -> tuple[bytes, int]:
+    def _asks_why(self, query: bytes) -> bool:
+        """Does the request ask for explanations?
+
+        Raises:
+            Refused: this server gives none.
+        """
+        asked = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["false"])[-1].lower()
+        if asked not in ("true", "false"):
+            raise Refused(400, "explain is true or false")
+        if asked == "true" and not self._options.explain:
+            raise Refused(400, "this server explains nothing; serve: {explain: true} in glue.yaml lets it")
+        return asked == "true"
+
+    async def _answer_whole(
+        self, body: bytes, request_id: str, caller_id: str | None, *, explain: bool
+    ) -> tuple[bytes, int]:
         """The answer to a body that has arrived whole."""
         loaded, canary = self._slots.champion, self._slots.canary
         try:
@@ -75,6 +93,8 @@ class Predictor:
                     loaded, rows = canary, canary.model.contract.decode(body, rows.order)
                 except (Malformed, Invalid):
                     self._counters.add("glue_canary_fallbacks_total")
+            if explain and len(rows.values) > MAX_EXPLAINED:
+                raise Refused(413, f"explain=true takes at most {MAX_EXPLAINED} rows")
             await self._look_up(loaded, rows, request_id)
             request = Request(rows, request_id, caller_id)
             predictions, probabilities = await self._batch.score(loaded, request)
@@ -86,6 +106,9 @@ class Predictor:
             self._start_shadow(self._slots.shadow, request, body)
         model = loaded.model
         answers = model.answers.by_row(predictions, probabilities)
+        if explain:
+            for answer, why in zip(answers, await asyncio.to_thread(model.explain, rows), strict=True):
+                answer["explanation"] = why
         whole: dict[str, Any] = answers[0] if rows.bare else {"predictions": answers}
         if rows.order is not None:
             whole = model.answers.plain(predictions, probabilities) | whole

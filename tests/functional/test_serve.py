@@ -386,6 +386,40 @@ def test_it_ends_what_it_is_at(project: Path) -> None:
     assert set(statuses) == {200}
 
 
+@contextlib.contextmanager
+def explaining(project: Path) -> Iterator[None]:
+    before = with_serve(project, "{explain: true}")
+    try:
+        yield
+    finally:
+        (project / "glue.yaml").write_text(before)
+
+
+def test_an_answer_is_taken_apart_where_that_is_allowed(project: Path) -> None:
+    row = row_of(project)
+    with serving(project) as (url, _):
+        status, why = ask(url, "/predict?explain=true", row)
+        assert status == 400 and "serve: {explain: true}" in why["detail"]
+        assert ask(url, "/predict?explain=false&other=1", row)[0] == 200
+    with explaining(project), serving(project) as (url, _):
+        plain = ask(url, "/predict", row)[1]
+        assert "explanation" not in plain
+        for body, of in ((row, lambda got: got), ({"rows": [row, row]}, lambda got: got["predictions"][1])):
+            status, got = ask(url, "/predict?explain=true", body)
+            answer = of(got)
+            why = answer["explanation"]
+            assert status == 200 and answer["probabilities"] == plain["probabilities"]
+            assert set(why["contributions"]) == set(row)
+            added = why["base"] + sum(why["contributions"].values())
+            assert added == pytest.approx(plain["probabilities"][plain["prediction"]], abs=1e-5)
+        document = ask(url, "/openapi.json")[1]
+        assert document["paths"]["/predict"]["post"]["parameters"][0]["name"] == "explain"
+        assert "explanation" in document["components"]["schemas"]["Answer"]["properties"]
+        assert ask(url, "/predict?explain=perhaps", row)[0] == 400
+        assert ask(url, "/predict?explain=true", {"rows": [row] * 101})[0] == 413
+        assert ask(url, "/predict", {"rows": [row] * 101})[0] == 200
+
+
 @pytest.mark.parametrize("examples", [60, pytest.param(1200, marks=pytest.mark.long)])
 def test_the_openapi_document_is_true(examples: int, project: Path, tmp_path: Path) -> None:
     """schemathesis, all checks on; `examples` for each operation and phase."""
