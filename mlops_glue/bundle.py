@@ -14,23 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mlops_glue import files, layout
+from mlops_glue import files, layout, trusted
 from mlops_glue.adapters import onnx_files
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import TASKS
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Decision, Schema
+from mlops_glue.trusted import Trusted
 
 MODELS = ("model.onnx", "model.skops")
 JSON_OBJECTS = ("parity.json", "signature.json", layout.HOLDOUT)
-MODEL_FILES = {*MODELS, "schema.json", "features.json"}
+MODEL_FILES = {*MODELS, "schema.json", "features.json", trusted.FILE}
 FILES = {*MODEL_FILES, layout.SAMPLE, *JSON_OBJECTS, "input_example.json"}
 MAX_JSON_BYTES = 64 << 20
 MAX_TABLE_BYTES = 1 << 30  # on disk and in memory
 MAX_ROWS = 1_000_000  # of a table, and of the example
 MAX_COLUMNS = 50_000
 MAX_ARCHIVE_MEMBERS = 100_000
-Record = TypeVar("Record", Schema, FeatureList)
+Record = TypeVar("Record", Schema, FeatureList, Trusted)
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Contents:
     features: FeatureList | None
     examples: list[dict[str, Any]]
     model: Path
+    trust: Trusted  # the code that it runs; of an ONNX model none
 
 
 def check(folder: Path, digest: str | None = None, *, others: bool = False) -> Contents:
@@ -48,7 +50,7 @@ def check(folder: Path, digest: str | None = None, *, others: bool = False) -> C
 
     In order: the folder and its files, the digest, the model (`onnx_files`: only ONNX's own operators, no functions,
     training, sparse or external tensors, at most 100,000 nodes and 1 GiB; of skops the unpacked archive), the JSON
-    files, the schema's types and rules, the features, the examples.
+    files, the schema's types and rules, the features, the examples, the form of `trust.json`.
 
     Its digest is that recorded when it was registered, None where it comes from no registry. The folder of an MLflow
     model has `others`, which are ignored.
@@ -74,7 +76,18 @@ def check(folder: Path, digest: str | None = None, *, others: bool = False) -> C
             raise _invalid(folder / name, "it is not an object")
     schema, listed = _schema(folder), folder / "features.json"
     features = _record(FeatureList, listed) if listed.is_file() else None
-    return Contents(schema, features, [] if others else _examples(folder), model)
+    return Contents(schema, features, [] if others else _examples(folder), model, _trust(folder, model))
+
+
+def _trust(folder: Path, model: Path) -> Trusted:
+    """What `trust.json` says of a model in skops form. Whether it may be loaded is not for the bundle to say."""
+    path = folder / trusted.FILE
+    if not path.is_file():
+        return Trusted()
+    made = _record(Trusted, path)
+    if model.suffix == ".onnx" or not made.names:
+        raise _invalid(path, "the model has no code")
+    return made
 
 
 def check_table(folder: Path) -> None:

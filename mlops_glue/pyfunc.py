@@ -21,7 +21,7 @@ class RawRows:
     """A logged model, of a folder with `schema.json` and `model.onnx` or `model.skops`, like a bundle."""
 
     def __init__(self, folder: Path) -> None:
-        self.bundle = Bundle(folder, others=True)
+        self.bundle = Bundle(folder, others=True, trust=None)  # MLflow runs the code in this folder: this module
 
     def predict(self, rows: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """`prediction` and, for classes, `probability_<label>`, with the index of the rows.

@@ -90,6 +90,7 @@ class Servable:
     digest: str
     fingerprint: str = ""
     lookup: dict[str, Any] | None = None  # how its features are found, where it has some in Feast
+    trust: list[str] = field(default_factory=list)  # whose code may run, by whoever serves it: `package.trust`
 
     def to_dict(self) -> dict[str, Any]:
         """Built-ins only, for JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from mlops_glue import bundle
 from mlops_glue.adapters import onnx, skops
 from mlops_glue.errors import DataError
+from mlops_glue.trusted import described_form
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,13 +22,33 @@ Array = np.ndarray[Any, Any]
 class Bundle:
     """The model of one version, loaded from its folder after `bundle.check` has accepted it."""
 
-    def __init__(self, folder: Path, threads: int = 1, digest: str | None = None, *, others: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        threads: int = 1,
+        digest: str | None = None,
+        *,
+        others: bool = False,
+        trust: Sequence[str] | None = (),
+    ) -> None:
+        """Load it. What `trust` names may run, which is for whoever loads it to say; None: all that the bundle names.
+
+        Raises:
+            DataError: the folder is no bundle, or it runs code that is not trusted.
+        """
         contents = bundle.check(folder, digest, others=others)
+        if trust is not None:
+            contents.trust.check(trust)
+        self.runs_code = contents.trust.names
+        self.form = described_form(contents.model.suffix[1:], ", ".join(self.runs_code))
         self.schema, self.features, self.examples = contents.schema, contents.features, contents.examples
         self.format = contents.model.suffix.removeprefix(".")
         is_onnx = self.format == "onnx"
         self._run = onnx.runner(onnx.session(contents.model, threads)) if is_onnx else None
-        self._estimator: Any = None if is_onnx else skops.load(contents.model)
+        self._estimator: Any = None
+        if not is_onnx:
+            with contents.trust.importable():
+                self._estimator = skops.load(contents.model, contents.trust.names)
 
     def lacks(self, table: pa.Table) -> bool:
         """Do the raw rows lack features that come from Feast?"""

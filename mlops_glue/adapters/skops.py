@@ -6,11 +6,12 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mlops_glue.errors import DataError, ToolError
+from mlops_glue.errors import DataError, ToolError, brief
 from mlops_glue.modules import packages_of_modules
 
 # The exact types that scikit-learn's own models need in addition to skops' built-in list (seen on skops 0.16). The list
@@ -64,29 +65,52 @@ TRUSTED = [
 ]
 
 
-def save(model: Any, path: Path) -> None:
+def save(model: Any, path: Path, trust: Sequence[str] = ()) -> None:
     """Write an estimator; equal models give equal bytes.
 
     Raises:
-        ToolError: it holds a type that is not on the trusted list, so nothing could load it safely.
+        ToolError: it holds a type that is neither on the list nor trusted, so nothing could load it safely.
     """
-    import skops.io
-
-    try:
-        data = skops.io.dumps(model)
-        unknown = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
-    except Exception as error:
-        raise ToolError(f"the model cannot be kept in skops form: {error}") from error
-    if unknown:
+    data = dumped(model)
+    if unknown := [name for name in foreign(data) if name not in trust]:
         raise ToolError(
             f"the model holds {unknown[0]}, which is not on the list of types that are safe to load",
-            hint="build it from scikit-learn's own classes",
+            hint=f"package: {{trust: [{', '.join([*trust, *unknown])}]}} if you trust it",
         )
     path.write_bytes(canonical(data))
 
 
-def load(path: Path) -> Any:
-    """Load an estimator, if every type in it is trusted.
+def dumped(model: Any) -> bytes:
+    """An estimator as skops keeps it.
+
+    Raises:
+        ToolError: it cannot.
+    """
+    import skops.io
+
+    try:
+        data: bytes = skops.io.dumps(model)
+    except Exception as error:
+        raise ToolError(f"the model cannot be kept in skops form: {brief(error, 200)}") from error
+    return data
+
+
+def foreign(data: bytes) -> list[str]:
+    """The types in a kept estimator that are not on the list, sorted.
+
+    Raises:
+        ToolError: it cannot be read.
+    """
+    import skops.io
+
+    try:
+        return sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
+    except Exception as error:
+        raise ToolError(f"the model cannot be kept in skops form: {brief(error, 200)}") from error
+
+
+def load(path: Path, trust: Sequence[str] = ()) -> Any:
+    """Load an estimator, if every type in it is on the list or trusted.
 
     Raises:
         DataError: the file is no skops file, or holds another type.
@@ -94,7 +118,7 @@ def load(path: Path) -> Any:
     import skops.io
 
     try:
-        return skops.io.load(path, trusted=TRUSTED)
+        return skops.io.load(path, trusted=[*TRUSTED, *trust])
     except Exception as error:
         raise DataError(f"{path.name}: is not a model that is safe to load: {type(error).__name__}") from error
 
@@ -155,6 +179,10 @@ def packages(path: Path) -> dict[str, str]:
     with zipfile.ZipFile(path) as archive:
         schema = archive.read("schema.json").decode()
     names = re.findall(r'"__module__": ("(?:[^"\\]|\\.)*")', schema)
-    modules = {json.loads(name).partition(".")[0] for name in names}
+    return distributions({json.loads(name).partition(".")[0] for name in names})
+
+
+def distributions(modules: Iterable[str]) -> dict[str, str]:
+    """The installed packages, with their versions, that bring top-level modules."""
     installed = packages_of_modules()
     return {name: version(name) for name in sorted({name for module in modules for name in installed.get(module, [])})}

@@ -49,7 +49,7 @@ def explain(
     config = configs.load(root, env, needs=configs.A_MODEL, tables=False)
     with tempfile.TemporaryDirectory() as scratch:
         chosen, folder = _model(root, config, version, Path(scratch))
-        bundle = Bundle(folder, threads=os.cpu_count() or 1)
+        bundle = Bundle(folder, threads=os.cpu_count() or 1, trust=config.package.trust)
         explainer = explanation.Explainer(bundle, folder)
         held = sample_part(tables.read_parquet(folder / layout.SAMPLE), "test")
         some = held.take(tables.evenly_spaced(held.num_rows, AVERAGED))
@@ -130,7 +130,7 @@ def _score(
     refused: list[DataError] = []
     with tempfile.TemporaryDirectory() as scratch:
         chosen, folder = _model(root, config, version, Path(scratch))
-        bundle = Bundle(folder, threads=os.cpu_count() or 1)
+        bundle = Bundle(folder, threads=os.cpu_count() or 1, trust=config.package.trust)
         score = _explaining(bundle, folder) if explained else None
         for source, target in zip(inputs, outputs, strict=True):
             name = streams.get(source, str(source))
@@ -144,7 +144,7 @@ def _score(
             for warning in score_files.unseen_warnings(bundle, rows, unseen):
                 console.progress(f"warning: {name}: {warning}")
             written = streams.get(target, str(target))
-            model = f"{config.model_name} v{chosen} ({bundle.format})"
+            model = f"{config.model_name} v{chosen} ({bundle.form})"
             console.progress(f"{written}: {console.rows(rows)} {'explained' if explained else 'scored'} by {model}")
     return refused
 

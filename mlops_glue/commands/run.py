@@ -74,6 +74,8 @@ def print_delivery(delivery: Delivery, evaluation: Evaluation, parity: dict[str,
     """What became of the version, and what comes next."""
     if parity["format"] != "onnx":
         console.result(f"the model is kept in skops form: {parity['reason']}")
+    if parity.get("runs_code"):
+        console.result(f"wherever it is loaded it runs code of {', '.join(parity['runs_code'])}")
     if "fresh" in evaluation:
         console.result(f"{describe.fresh_rows(evaluation['fresh'])}: all of the above is of the rows held out")
     version, champion, previous = delivery["version"], delivery["champion"], delivery["previous"]

@@ -86,7 +86,7 @@ def _check(settings: Settings, *, as_json: bool) -> int:
         console.result_json({**model.about(), "example": model.examples, "answers": answers})
         return 0
     console.result(
-        f"{model.name} v{model.version} ({model.format}) can be served: {len(answers)} example rows are scored"
+        f"{model.name} v{model.version} ({model.form}) can be served: {len(answers)} example rows are scored"
     )
     for line in _field_lines(model):
         console.result(line)
@@ -105,7 +105,7 @@ def _announce(settings: Settings, model: Model, url: str) -> None:
         reason = settings.registry_error
         console.progress(f"the registry could not be asked ({reason}); this is what was served last")
     workers = f", {options.workers} workers" if options.workers > 1 else ""
-    console.progress(f"{model.name} v{model.version} ({model.format}) on {url}{workers}; its pages: {url}/docs")
+    console.progress(f"{model.name} v{model.version} ({model.form}) on {url}{workers}; its pages: {url}/docs")
     if options.prediction_log is not None:
         console.progress(f"answered predictions are kept in {redacted(options.prediction_log)}")
         for warning in _log_warnings(model, options.log):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, layout
+from mlops_glue import console, files, layout, trusted
 from mlops_glue.adapters import dvc
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.delivery.record import Delivery, last_delivery
@@ -36,6 +36,8 @@ def status(*, as_json: bool = False, env: str | None = None) -> int:
         console.result(f"{name:<12} {'changed: ' + ', '.join(why[:3]) if why else _unchanged(name, upstream)}")
     for line in _delivered(config, delivered, champion, problem):
         console.result(line)
+    if (trust := root / layout.BUNDLE / trusted.FILE).is_file():
+        console.result(f"the model here runs code of {', '.join(files.read_json(trust)['names'])}")
     if failed is not None:
         console.result(f"the last run failed{failed['where']}: {failed['problem']}")
     return 0

@@ -15,6 +15,7 @@ FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$"  # as browsers send it: without a path or a slash
 IMAGE = r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$"
+IMPORT_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 CRON_NUMBERS = (
     r"[0-5]?\d",
     r"1?\d|2[0-3]",
@@ -28,6 +29,7 @@ PATTERN_HELP = {
     FUNCTION: "should be module:function",
     IMAGE: "should be host/owner/name in small letters, without a tag: that is the model's version",
     CRON: "should be five fields of cron: minute (0-59) hour (0-23) day (1-31) month (1-12, JAN) weekday (0-6, MON)",
+    IMPORT_PATH: "should be the whole name of a class or function, like my_module.MyTransformer",
     SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
     TIMESTAMP: "should be a moment of UTC like 2026-11-28T12:00:00",
     WINDOW: "should be a length of time like 12h, 7d or 4w",

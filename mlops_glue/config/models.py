@@ -11,6 +11,7 @@ from mlops_glue.config.evaluating import Evaluate
 from mlops_glue.config.fields import (
     CRON,
     IMAGE,
+    IMPORT_PATH,
     Delay,
     Fraction,
     Section,
@@ -118,6 +119,11 @@ class Package(Section):
     """What the bundle must be."""
 
     require: Literal["onnx"] | None = Field(default=None, description="onnx: refuse a model that ONNX cannot express")
+    trust: list[Annotated[str, Field(pattern=IMPORT_PATH)]] = Field(
+        default=[],
+        description="classes and functions, each by its whole name, whose code may run where the model is loaded: of "
+        "your own modules, which then travel in the bundle, or of installed packages",
+    )
 
 
 class Registry(Section):

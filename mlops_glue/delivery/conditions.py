@@ -75,7 +75,7 @@ class Candidate:
     @cached_property
     def model(self) -> Bundle:
         """The candidate's model."""
-        return Bundle(self.bundle)
+        return Bundle(self.bundle, trust=self.config.package.trust)
 
     def fetched(self, version: int) -> Bundle:
         """Another version's model.
@@ -85,7 +85,8 @@ class Candidate:
         """
         folder = self.scratch / f"v{version}"
         folder.mkdir(exist_ok=True)
-        return Bundle(brought(self.store, self.root, self.config.model_name, version, folder))
+        found = brought(self.store, self.root, self.config.model_name, version, folder)
+        return Bundle(found, trust=self.config.package.trust)
 
 
 def judge(candidate: Candidate) -> tuple[Comparison | None, list[Condition]]:

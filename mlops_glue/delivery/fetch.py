@@ -32,6 +32,7 @@ def opened(root: Path, config: configs.Config, *, create: bool = True) -> Store:
     from mlops_glue.delivery import audit
 
     store = Store(root, configs.tracking_uri(config), create=create)
+    store.trust = config.package.trust
     store.record_move = audit.recorder(root, config.audit.remote, config.ci.environment)
     if config.serve.verify is not None:
         from mlops_glue.delivery import signature
@@ -125,7 +126,8 @@ def kept(root: Path, config: configs.Config, version: int, folder: Path, digest:
             shutil.rmtree(old, ignore_errors=True)
     from mlops_glue import feature_stores
 
-    return Servable(version, str(target), digest, fingerprint, feature_stores.lookup_of(config, root, target))
+    lookup = feature_stores.lookup_of(config, root, target)
+    return Servable(version, str(target), digest, fingerprint, lookup, config.package.trust)
 
 
 def feature_list_of(store: Store, model: str, version: int) -> FeatureList | None:

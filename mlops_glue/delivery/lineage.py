@@ -15,6 +15,7 @@ from mlops_glue.delivery.condition import Condition
 from mlops_glue.delivery.history import Decision
 from mlops_glue.errors import GlueError
 from mlops_glue.records import FeatureList
+from mlops_glue.trusted import RUNS_CODE
 
 FORMAT = 1
 
@@ -94,7 +95,12 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
         committed=git.commit_with(root, "dvc.lock", lock) if lock is not None else None,
         stages=_stages(lock),
         features=sorted(features.columns.values()) if features is not None else [],
-        bundle={"sha256": tags.get(BUNDLE_DIGEST), "format": tags.get("glue.format"), "files": digests},
+        bundle={
+            "sha256": tags.get(BUNDLE_DIGEST),
+            "format": tags.get("glue.format"),
+            "runs_code": tags.get(RUNS_CODE),
+            "files": digests,
+        },
         metrics=entry["metrics"],
         decisions=history.decisions(tags),
         conditions=evidence[-1]["conditions"] if evidence else [],

@@ -20,13 +20,14 @@ from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
 from mlops_glue.errors import ConfigError
 from mlops_glue.modules import copy_package
-from mlops_glue.pipeline import evaluation
+from mlops_glue.pipeline import evaluation, trusting
 from mlops_glue.pipeline.evaluation import Evaluation
 from mlops_glue.pipeline.fingerprint import hashes
 from mlops_glue.pipeline.split import training_rows
 from mlops_glue.records import FeatureList, UsedTable
 from mlops_glue.schema import Schema
 from mlops_glue.secrets import redacted
+from mlops_glue.trusted import RUNS_CODE, Trusted
 
 NEWEST = "glue.newest"  # tag: the time of the latest row that the version was made of
 ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime", "skl2onnx")
@@ -47,7 +48,6 @@ def publish(
         store.repair_bundle(name, found, root / layout.BUNDLE)
         return found, False
     report = evaluation.read(root / layout.EVALUATION)
-    model = skops.load(root / layout.MODEL)
     rows = of_last_run(root, training_rows(config, root))
     md5 = hashes(root)
     used = _tables(config, root, md5)
@@ -56,7 +56,10 @@ def publish(
     trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
     record, patch = provenance.collect(config, root, dirty=revision[1], remote=_remote(config, root))
     tags |= {provenance.TREE: record.code["tree"], provenance.MAKER: audit.identity(record.actor)}
-    with tempfile.TemporaryDirectory() as folder:
+    trust = trusting.trusted(config, root)
+    # MLflow writes the model anew, and looks its classes up for that
+    with tempfile.TemporaryDirectory() as folder, trust.importable():
+        model = skops.load(root / layout.MODEL, trust.names)
         rows.write(Path(folder) / FILE)
         made = store.publish(
             name,
@@ -78,19 +81,25 @@ def publish(
                 },
                 took_s=took_s,
             ),
-            model_files=ModelFiles(
-                estimator=model,
-                trusted=skops.TRUSTED,
-                bundle=root / layout.BUNDLE,
-                code=Path(folder) / "code",
-                loader=copy_package("mlops_glue.pyfunc", Path(__file__).parents[2], Path(folder) / "code"),
-                requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL).items()],
-            ),
+            model_files=_model_files(root, model, trust, Path(folder) / "code"),
             describe=lambda name: described(name, report, of_data, _commit(*revision), config.card.model_dump()),
         )
     if config.registry.sign is not None:
         store.record_signature(name, made)
     return made, True
+
+
+def _model_files(root: Path, model: Any, trust: Trusted, code: Path) -> ModelFiles:
+    """What MLflow's logged model is made of; its code is copied into a folder."""
+    return ModelFiles(
+        estimator=model,
+        trusted=[*skops.TRUSTED, *trust.names],
+        bundle=root / layout.BUNDLE,
+        code=code,
+        loader=copy_package("mlops_glue.pyfunc", Path(__file__).parents[2], code),
+        requirements=[f"{name}=={pin}" for name, pin in needed(root / layout.MODEL, trust).items()],
+        modules=trust.modules,
+    )
 
 
 def _tags(
@@ -102,6 +111,7 @@ def _tags(
     tags = {
         "glue.version": __version__,
         "glue.format": parity["format"],
+        RUNS_CODE: ", ".join(parity.get("runs_code", [])),
         "glue.parity": str(parity["faithful"]).lower(),
         BUNDLE_DIGEST: files.digest(root / layout.BUNDLE),
         "glue.thresholds_met": str(all(t["met"] for t in report["thresholds"])).lower(),
@@ -181,10 +191,10 @@ def _commit(commit: str | None, dirty: bool) -> str:
     return f"git commit `{commit[:12]}`{' and changes that are not committed' * dirty}"
 
 
-def needed(model: Path) -> dict[str, str]:
+def needed(model: Path, trust: Trusted | None = None) -> dict[str, str]:
     """What loads the model, with the versions that are installed: what forms it was kept in need, and what it is of."""
     out = {}
     for package in ENVIRONMENT:
         with contextlib.suppress(PackageNotFoundError):
             out[package] = version(package)
-    return out | skops.packages(model)
+    return out | skops.packages(model) | skops.distributions(trust.imports() if trust is not None else ())

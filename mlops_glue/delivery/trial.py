@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,14 +29,14 @@ def brought(store: Store, root: Path, model: str, version: int, folder: Path) ->
     """
     found = store.download_bundle(model, version, folder)
     try:
-        bundle.check(found)
+        bundle.check(found).trust.check(store.trust)
     except DataError as error:
         raise DataError(f"{model} v{version}: {error.message}", hint=error.hint) from error
-    answers(root, found, files.digest(found), model, version)
+    answers(root, found, files.digest(found), model, version, trust=store.trust)
     return found
 
 
-def answers(root: Path, folder: Path, digest: str, model: str, version: int) -> None:
+def answers(root: Path, folder: Path, digest: str, model: str, version: int, *, trust: Sequence[str] = ()) -> None:
     """Its example is scored in time; asked once for each digest, as that takes half a second.
 
     Raises:
@@ -54,6 +55,7 @@ def answers(root: Path, folder: Path, digest: str, model: str, version: int) -> 
         model,
         str(version),
         str(deadline),
+        *trust,
     ]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode == -signal.SIGALRM:

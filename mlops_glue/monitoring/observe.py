@@ -201,7 +201,7 @@ def observe_table(source: Source, path: Path, number: int | None, now: datetime)
 
     tables.find_table(f"--current {path}", path)
     version = source.load(source.number(number))
-    bundle = Bundle(version.folder)
+    bundle = Bundle(version.folder, trust=source.config.package.trust)
     monitor, sample = DriftMonitor(version), RowSample(PAGE_ROWS)
     types = version.schema.types | (bundle.features.types if bundle.features else {})
     for raw in pieces_of(path, types, version.schema.decimal):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import bootstrap, files, layout, measures, metrics, paired, tables
-from mlops_glue.adapters import skops
 from mlops_glue.config import Config, Threshold
 from mlops_glue.pipeline import evaluation, plots, score_warnings
 from mlops_glue.pipeline.decision import with_decision
@@ -19,6 +18,7 @@ from mlops_glue.pipeline.ingest import check_columns
 from mlops_glue.pipeline.outcome import outcome
 from mlops_glue.pipeline.split import training_rows
 from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
+from mlops_glue.pipeline.trusting import load_model
 from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def evaluate(config: Config, root: Path) -> None:
         ConfigError: `glue.yaml` names a metric that the task does not have.
     """
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
-    model = skops.load(root / layout.MODEL)
+    model = load_model(config, root)
     features, target = xy(tables.read_parquet(root / layout.TEST), schema)
     names, limits = config.evaluate.measured(list(metrics.METRICS[schema.task])), config.evaluate.thresholds
     known = {name: measures.find(config, schema, root, name) for name in dict.fromkeys([*names, *limits])}

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import files, layout, tables
-from mlops_glue.adapters import onnx, skl2onnx, skops
+from mlops_glue import files, layout, tables, trusted
+from mlops_glue.adapters import onnx, skl2onnx
 from mlops_glue.config import Config
 from mlops_glue.dates import as_datetime
 from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.parsing import clean_words, is_text
-from mlops_glue.pipeline import evaluation, reference
+from mlops_glue.pipeline import evaluation, reference, trusting
 from mlops_glue.pipeline.split import training_rows
 from mlops_glue.pipeline.train import threads_for, xy
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
+from mlops_glue.trusted import NOTHING, Trusted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,14 +46,15 @@ def package(config: Config, root: Path) -> None:
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     evaluated = evaluation.read(root / layout.EVALUATION)
     schema = replace(schema, decision=evaluation.decision_of(evaluated))
-    model = skops.load(root / layout.MODEL)
+    trust = trusting.trusted(config, root)
+    model = trusting.load_model(config, root)
     learned = training_rows(config, root)
     parts = {"train": learned, "test": tables.read_parquet(root / layout.TEST)}
     features, _ = xy(parts["test"], schema)
     if schema.labels is not None and len(learnt := np.asarray(model.classes_).tolist()) < len(schema.labels):
         schema = replace(schema, trained=learnt)
     folder = root / layout.BUNDLE
-    parity = kept(model, root / layout.MODEL, schema, features, folder, require=config.package.require)
+    parity = kept(model, root / layout.MODEL, schema, features, folder, trust, require=config.package.require)
     names, keys = [c.name for c in schema.columns], []
     if config.features.use:
         features_used = files.read_json(root / layout.FEATURE_LIST)
@@ -63,7 +65,7 @@ def package(config: Config, root: Path) -> None:
     example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
     probabilities = hasattr(model, "predict_proba")
     describe_bundle(folder, schema, parity, example_rows(example, schema), probabilities=probabilities)
-    sample = reference.sample(Bundle(folder), raw.select(names), parts)
+    sample = reference.sample(Bundle(folder, trust=config.package.trust), raw.select(names), parts)
     tables.write_parquet(folder / layout.SAMPLE, sample)
     holdout = reference.holdout(evaluated, sample, schema)
     files.write_json(folder / layout.HOLDOUT, holdout)
@@ -80,9 +82,18 @@ def describe_bundle(
 
 
 def kept(
-    model: Any, path: Path, schema: Schema, features: pd.DataFrame, folder: Path, *, require: str | None = None
+    model: Any,
+    path: Path,
+    schema: Schema,
+    features: pd.DataFrame,
+    folder: Path,
+    trust: Trusted = NOTHING,
+    *,
+    require: str | None = None,
 ) -> Parity:
     """Put a model into a bundle: `model.onnx` where that is faithful on the encoded holdout, else its skops file.
+
+    With the skops file goes `trust.json`, where it holds classes or functions that are trusted by name.
 
     Returns:
         The proof.
@@ -95,6 +106,8 @@ def kept(
         made = skl2onnx.export(model, len(schema.numeric), len(schema.text))
         with threads_for(features):
             parity = compare(model, made, schema, features)
+        if not parity["faithful"] and (known := skl2onnx.known_limit(model)) is not None:
+            parity["reason"] += f"; {known}"
     except ToolError as error:
         parity = {"faithful": False, "reason": error.message}
     parity["format"] = "onnx" if parity["faithful"] else "skops"
@@ -108,6 +121,9 @@ def kept(
         (folder / "model.onnx").write_bytes(made)
     else:
         shutil.copy(path, folder / "model.skops")
+        if (own := trusting.within(trust, path)) is not None:
+            files.write_json(folder / trusted.FILE, asdict(own))
+            parity["runs_code"] = own.names
     return parity
 
 
@@ -162,7 +178,9 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
         equal = float(np.mean(labels == wanted))
         record["equal_labels"] = equal
         faithful, reason = equal >= LABELS_EQUAL, f"{equal:.4%} of the labels are equal"
-        if hasattr(model, "predict_proba"):
+        if hasattr(model, "predict_proba") and got[1].shape != (len(every), len(model.classes_)):
+            faithful, reason = False, f"it gives probabilities of shape {got[1].shape}"
+        elif hasattr(model, "predict_proba"):
             p99 = float(np.quantile(np.abs(got[1] - model.predict_proba(every)).max(axis=1), 0.99))
             record["p99_probability_difference"] = p99
             if p99 > PROBABILITY_P99:

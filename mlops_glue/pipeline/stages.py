@@ -47,9 +47,9 @@ class Stage:
 
 
 def import_paths(config: Config) -> list[str | None]:
-    """The code that the stages run by import path: the estimator, the transform where features are joined, metrics."""
+    """The code that the stages run by import path: the estimator, what is trusted in it, the transform, metrics."""
     transform = config.features.transform if config.features.use else None
-    return [config.train.estimator, transform, *config.evaluate.imports]
+    return [config.train.estimator, *config.package.trust, transform, *config.evaluate.imports]
 
 
 def feature_repo(config: Config) -> str | None:
@@ -124,8 +124,11 @@ STAGES = (
     ),
     Stage(
         "train",
-        deps=lambda config, root: [layout.COLUMNS, layout.TRAIN, *code_of([config.train.estimator], None, root)],
-        params=lambda config: ["split.fresh_after", "train"],
+        deps=lambda config, root: [
+            *(layout.COLUMNS, layout.TRAIN),
+            *code_of([config.train.estimator, *config.package.trust], None, root),
+        ],
+        params=lambda config: ["package.trust", "split.fresh_after", "train"],
         outs=lambda config, root: [layout.MODEL, layout.REFIT, *_retrained(config, layout.LEARNED)],
     ),
     Stage(
@@ -133,11 +136,13 @@ STAGES = (
         deps=lambda config, root: [
             *(layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
             *_retrained(config, layout.FRESH, layout.LEARNED),
-            *code_of([*config.evaluate.imports, *_refits(config, config.train.estimator)], None, root),
+            *code_of(
+                [*config.evaluate.imports, *config.package.trust, *_refits(config, config.train.estimator)], None, root
+            ),
         ],
         params=lambda config: [
             *("project", "data.labels.source", f"data.sources.{config.data.labels.source}.entity", "evaluate"),
-            *("features.use", "split.by", "split.fresh_after", "train.estimator", "train.seed"),
+            *("features.use", "package.trust", "split.by", "split.fresh_after", "train.estimator", "train.seed"),
             *_refits(config, "train.params", "train.preprocess", "tune.folds"),
         ],
         outs=lambda config, root: [layout.EVALUATION],
@@ -150,6 +155,7 @@ STAGES = (
             *_joined(config, layout.FEATURE_LIST),
             *(layout.COLUMNS, layout.EVALUATION, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
             *_retrained(config, layout.LEARNED),
+            *code_of([*config.package.trust], None, root),
         ],
         params=lambda config: ["features.use", "package", "split.fresh_after"],
         outs=lambda config, root: [layout.BUNDLE],

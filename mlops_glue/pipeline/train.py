@@ -17,7 +17,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import fitting, older_rows, refit
+from mlops_glue.pipeline import fitting, older_rows, refit, trusting
 from mlops_glue.pipeline.execute import set_seeds
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
@@ -48,6 +48,9 @@ def train(config: Config, root: Path) -> None:
     features, target = xy(table, schema)
     classes = schema.labels is not None
     model, beside = build(config, schema, features), Beside(config, table)
+    trust = trusting.checked(
+        config, root, model, (features, target), lambda *rows: fitted(*rows, classes=classes, beside=beside)[0]
+    )
     in_doubt, params = refit.is_in_doubt(model), refit.params(model)
     try:
         started = time.perf_counter()
@@ -71,7 +74,7 @@ def train(config: Config, root: Path) -> None:
     model = chosen(model)
     path = root / layout.MODEL
     path.parent.mkdir(parents=True, exist_ok=True)
-    skops.save(model, path)
+    skops.save(model, path, trust.names)
     set_seeds(config.train.seed)
     in_doubt = in_doubt or refit.params(build(config, schema, features)) != params
     differs = _fit_twice(beside, schema, (features, target), fit_s) if in_doubt else None
@@ -128,7 +131,7 @@ def fitted(
     caught: list[warnings.WarningMessage] = []
     try:
         caught = _fit(model, features, target, like, beside)
-        kept = not classes or np.array_equal(getattr(model, "classes_", known), known)  # CatBoost makes text of True
+        kept = not classes or np.array_equal(getattr(model, "classes_", known), known)  # else it made others of them
         # a search leaves out candidates that refuse the labels
         if kept and (are_indices or not any(w.category.__name__ == "FitFailedWarning" for w in caught)):
             return model, caught
@@ -320,7 +323,8 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Estimator:
         raise ConfigError(
             [f"{where}: {path!r} gives the class {estimator.__name__}; let it return {estimator.__name__}()"]
         )
-    if not hasattr(estimator, "fit") or not hasattr(estimator, "predict"):
+    # an unfitted StackingClassifier without a last estimator of its own says that it cannot predict; its class can
+    if not hasattr(estimator, "fit") or not (hasattr(estimator, "predict") or hasattr(type(estimator), "predict")):
         raise ConfigError([f"{where}: {path!r} gives {type(estimator).__name__}, which has no fit and predict"])
     return estimator
 

@@ -17,6 +17,7 @@ from mlops_glue.delivery import describe, history
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.errors import GlueError, first_line
 from mlops_glue.pipeline.evaluation import higher_is_better
+from mlops_glue.trusted import RUNS_CODE, described_form
 
 EVALUATION = f"{layout.EVALUATION}/evaluation.json"
 RESULT = "result.json"  # of a validation, in its folder
@@ -232,5 +233,5 @@ def _version(entry: Mapping[str, Any], *, was_champion: bool) -> Version:
         refused=refused,
         commit=tags.get("mlflow.source.git.commit"),
         dirty=tags.get("glue.git_dirty") == "true",
-        format=tags.get("glue.format"),
+        format=described_form(tags["glue.format"], tags.get(RUNS_CODE)) if "glue.format" in tags else None,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from mlops_glue.delivery import audit, describe
 from mlops_glue.delivery.lineage import Lineage
 from mlops_glue.pipeline.refit import described
+from mlops_glue.trusted import described_form
 
 SHOWN = 12  # characters of a hash
 
@@ -37,7 +38,8 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
         yield from _of_making(made, found)
     yield _line("run", f"{found.run}, fingerprint {(found.fingerprint or '')[:SHOWN]}")
     yield _line("metrics", ", ".join(f"{name} {value:.4f}" for name, value in sorted(found.metrics.items())))
-    yield _line("bundle", f"{found.bundle['format']}, sha256 {found.bundle['sha256']}")
+    form = described_form(found.bundle["format"], found.bundle["runs_code"])
+    yield _line("bundle", f"{form}, sha256 {found.bundle['sha256']}")
     yield from _of_promotion(found)
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mlops_glue import files, layout, paired, tables
+from mlops_glue import config as configs
+from mlops_glue import files, layout, paired, tables, trusted
 from mlops_glue.errors import DataError, GlueError, first_line
 from mlops_glue.report import facts
 from mlops_glue.schema import Schema
+from mlops_glue.trusted import Trusted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,8 +48,10 @@ def same_rows(root: Path, base: BaseRevision) -> SameRows:
         raise DataError(f"{base.name} has no model")
     row, row_before = (table.column(layout.ROW).to_numpy() for table in (held, before))
     order = np.argsort(row_before)[np.searchsorted(np.sort(row_before), row)]
-    mine = _outcome(root / layout.MODEL, schema, held)
-    theirs = _outcome(model, other, before.take(order))
+    allowed = configs.load(root, needs=(), tables=False).package.trust
+    brought = base.file(layout.BUNDLE) if allowed else None  # each with the code of its own revision
+    mine = _outcome(root / layout.MODEL, schema, held, _trust(root / layout.BUNDLE, allowed))
+    theirs = _outcome(model, other, before.take(order), _trust(brought, allowed))
     return SameRows(mine, theirs, held.column(layout.ROW), schema)
 
 
@@ -58,15 +62,24 @@ def _schema(columns: Mapping[str, Any] | None, evaluation: Mapping[str, Any] | N
     return Schema.from_dict(columns["schema"] | {"decision": evaluation.get("decision")})
 
 
-def _outcome(model: Path, schema: Schema, holdout: pa.Table) -> paired.Outcome:
+def _trust(bundle: Path | None, allowed: list[str]) -> Trusted:
+    """The code of a model, by its bundle, where `package.trust` names it here."""
+    if bundle is None or not (bundle / trusted.FILE).is_file():
+        return trusted.NOTHING
+    found = Trusted.from_dict(files.read_json(bundle / trusted.FILE))
+    found.check(allowed)
+    return found
+
+
+def _outcome(model: Path, schema: Schema, holdout: pa.Table, trust: Trusted) -> paired.Outcome:
     from mlops_glue.adapters import skops
     from mlops_glue.pipeline.outcome import outcome
     from mlops_glue.pipeline.train import threads_for, xy
 
     features, target = xy(holdout, schema)
     try:
-        with threads_for(features):
-            return schema.class_indices(target), *outcome(skops.load(model), schema, features)
+        with threads_for(features), trust.importable():
+            return schema.class_indices(target), *outcome(skops.load(model, trust.names), schema, features)
     except GlueError:
         raise
     except Exception as error:  # an estimator may raise anything, as where its package is another by now

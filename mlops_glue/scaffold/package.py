@@ -19,11 +19,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout
+from mlops_glue import files, layout, trusted
 from mlops_glue.adapters import git, skops
 from mlops_glue.delivery import fetch
 from mlops_glue.errors import MissingExtra, ToolError, UsageError
 from mlops_glue.scaffold import manifest, package_folder, undo
+from mlops_glue.trusted import Trusted
 
 NEEDS = (
     *("click", "fastapi", "fastapi-offline", "uvicorn", "httptools", "uvloop"),
@@ -103,6 +104,7 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
         "fingerprint": found.fingerprint,
         "online_store": online and {"project": online["project"]},
         "serve": config.serve.model_dump(),
+        "trust": config.package.trust,
     }
     files.write_json(made / "serve.json", about)
     return about
@@ -114,7 +116,9 @@ def requirement_names(made: Path, config: configs.Config) -> list[str]:
     names = [*NEEDS, *(LOG_NEEDS if log else ()), *(("pyarrow",) if config.serve.explain else ())]
     names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
     if (model := made / "bundle" / "model.skops").is_file():
-        names += [*SKOPS_NEEDS, *skops.packages(model)]
+        brought = model.with_name(trusted.FILE)
+        own = Trusted.from_dict(files.read_json(brought)).imports() if brought.is_file() else set()
+        names += [*SKOPS_NEEDS, *skops.packages(model), *skops.distributions(own)]
     return names
 
 

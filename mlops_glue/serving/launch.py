@@ -91,7 +91,9 @@ def package(
     if about["online_store"]:
         path = online_store or str(folder / "online_store.db")
         store = {"type": "embedded", "options": {**about["online_store"], "path": path}}
-    first = Servable(about["version"], str(folder / "bundle"), about["digest"], about["fingerprint"], store)
+    first = Servable(
+        about["version"], str(folder / "bundle"), about["digest"], about["fingerprint"], store, about["trust"]
+    )
     with tempfile.TemporaryDirectory(prefix="glue-serve-") as scratch:
         root, spool = Path(state or os.environ.get("GLUE_STATE") or scratch), None
         if not check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -69,15 +70,28 @@ class Model:
         name: of the registered model.
         version: its number.
         options: the section `serve`, of which the limits of a request hold here.
+        trust: what of the bundle's own code may run, by name.
 
     Raises:
         DataError: the folder is not what was registered, or holds what a bundle does not.
     """
 
-    def __init__(self, folder: Path, digest: str, *, name: str, version: int, options: Serve | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        digest: str,
+        *,
+        name: str,
+        version: int,
+        options: Serve | None = None,
+        trust: Sequence[str] = (),
+    ) -> None:
         self.name, self.version, self.digest = name, version, digest
         self.loaded_at = time.time()
-        self._bundle = Bundle(folder, 1, digest)  # one thread: requests run at the same time in several processes
+        # one thread: requests run at the same time in several processes
+        self._bundle = Bundle(folder, 1, digest, trust=trust)
+        self.runs_code = self._bundle.runs_code
+        self.form = self._bundle.form
         self.examples = self._bundle.examples
         if not self.examples:
             raise DataError(f"{folder.name}/input_example.json: is missing, or holds no row")
@@ -133,6 +147,7 @@ class Model:
             "name": self.name,
             "version": self.version,
             "format": self.format,
+            "runs_code": self.runs_code,
             "digest": self.digest,
             "task": self.schema.task,
             "target": self.schema.target,

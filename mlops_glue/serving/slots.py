@@ -33,8 +33,14 @@ def load(settings: Settings, version: Servable) -> Model:
     Raises:
         GlueError: it is not what was registered, or cannot be loaded.
     """
-    options = settings.options
-    return Model(Path(version.folder), version.digest, name=settings.name, version=version.version, options=options)
+    return Model(
+        Path(version.folder),
+        version.digest,
+        name=settings.name,
+        version=version.version,
+        options=settings.options,
+        trust=version.trust,
+    )
 
 
 class LoadedModel:

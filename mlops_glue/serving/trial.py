@@ -12,14 +12,14 @@ from pathlib import Path
 from mlops_glue.errors import GlueError, brief, memory_error
 
 
-def main(folder: str, digest: str, name: str, version: str, deadline_s: str) -> int:
+def main(folder: str, digest: str, name: str, version: str, deadline_s: str, *trust: str) -> int:
     """Load the bundle and score its example; returns the exit code, and writes what is wrong in one line."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, float(deadline_s))
     from mlops_glue.serving.model import Model
 
     try:
-        Model(Path(folder), digest, name=name, version=int(version)).self_test()
+        Model(Path(folder), digest, name=name, version=int(version), trust=trust).self_test()
     except Exception as error:
         cause = memory_error(error) or error
         sys.stderr.write(f"error: {cause.message if isinstance(cause, GlueError) else brief(cause)}\n")

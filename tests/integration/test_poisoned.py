@@ -30,7 +30,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from mlops_glue import files
 from mlops_glue.adapters import onnx as room
-from mlops_glue.adapters import onnx_files
+from mlops_glue.adapters import onnx_files, skl2onnx
 from mlops_glue.bundle import check, check_table
 from mlops_glue.config import Config
 from mlops_glue.delivery import fetch, trial
@@ -51,7 +51,7 @@ def bundle(tmp_path: Path) -> Path:
     folder = tmp_path / "bundle"
     folder.mkdir()
     model = LogisticRegression().fit(X, Y)
-    (folder / "model.onnx").write_bytes(room.export(Pipeline([("m", model)]), 3, 0))
+    (folder / "model.onnx").write_bytes(skl2onnx.export(Pipeline([("m", model)]), 3, 0))
     columns = [Column(name, "number", "double") for name in "abc"]
     files.write_json(folder / "schema.json", Schema("binary", "y", columns, [0, 1]).to_dict())
     files.write_json(folder / "input_example.json", [{"a": 1.0, "b": 2.0, "c": 3.0}])
@@ -360,7 +360,7 @@ def test_forests_send_null_where_scikit_learn_does(estimator: object, bundle: Pa
     model = Pipeline([("m", estimator)]).fit(X, Y)
     asked = X.copy()
     asked[np.random.default_rng(1).random(asked.shape) < 0.3] = np.nan
-    made = room.export(model, 3, 0)
+    made = skl2onnx.export(model, 3, 0)
     (bundle / "model.onnx").write_bytes(made)
     onnx_files.check_file(bundle / "model.onnx")
     got = room.runner(room.session(made))({"number": asked})
@@ -396,7 +396,7 @@ def test_who_predicts_and_who_watches_tries_it_too(
     endless(bundle)
     monkeypatch.setenv("GLUE_TRIAL_TIMEOUT_S", "3")
     config = Config.model_validate({"glue": 1, "project": "m"})
-    store = Mock()
+    store = Mock(trust=[])
     store.champion.return_value, store.download_bundle.return_value = 1, bundle
     with pytest.raises(DataError, match="m v1: does not answer"):
         fetch.of_registry(store, tmp_path, config, None, tmp_path)

@@ -18,6 +18,7 @@ from mlops_glue.pipeline.package import kept
 from mlops_glue.pipeline.train import chosen, fitted
 from mlops_glue.schema import Column, Schema
 from mlops_glue.scoring import Bundle
+from mlops_glue.trusted import Trusted
 
 
 def endless(folder: Path) -> None:
@@ -59,13 +60,19 @@ def made(labels: list[Any] | None, seed: int, rows: int = 90) -> tuple[pd.DataFr
     return frame, np.array(labels)[at], Schema(task, "y", columns, labels)
 
 
-def through(folder: Path, estimator: Any, frame: pd.DataFrame, target: Any, schema: Schema) -> tuple[Any, Bundle]:
+def through(
+    folder: Path, estimator: Any, frame: pd.DataFrame, target: Any, schema: Schema, trust: Trusted | None = None
+) -> tuple[Any, Bundle]:
     """The fitted estimator, and the bundle that comes of it."""
+    trust = trust or Trusted()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model, _ = fitted(estimator, frame, target, classes=schema.labels is not None)
         model = chosen(model)
-        skops.save(model, folder / "kept.skops")
-        kept(skops.load(folder / "kept.skops"), folder / "kept.skops", schema, frame, folder / "bundle")
+        skops.save(model, folder / "kept.skops", trust.names)
+        with trust.importable():
+            loaded = skops.load(folder / "kept.skops", trust.names)
+        parity = kept(loaded, folder / "kept.skops", schema, frame, folder / "bundle", trust)
     files.write_json(folder / "bundle" / "schema.json", schema.to_dict())
-    return model, Bundle(folder / "bundle")
+    files.write_json(folder / "bundle" / "parity.json", parity)
+    return model, Bundle(folder / "bundle", trust=trust.names)

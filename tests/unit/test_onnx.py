@@ -17,7 +17,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor, StackingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from mlops_glue.adapters import onnx as room
@@ -91,8 +91,10 @@ def test_what_cannot_be_exported_or_run_is_told_in_one_line(tmp_path: Path) -> N
     class Own(LinearRegression):
         pass
 
+    with pytest.raises(ToolError, match=r"^ONNX has no form of .+\.Own: with another") as refused:
+        skl2onnx.export(make_pipeline(StandardScaler(), Own()).fit(X, Y), 3, 0)
     with pytest.raises(ToolError, match=r"^ONNX export: \w+: ") as refused:
-        skl2onnx.export(make_pipeline(FunctionTransformer(np.sin), Own()).fit(X, Y), 3, 0)
+        skl2onnx.export(make_pipeline(FunctionTransformer(np.sin), LinearRegression()).fit(X, Y), 3, 0)
     assert "\n" not in refused.value.message and len(refused.value.message) <= 250
     (tmp_path / "m.onnx").write_bytes(b"none")
     for given in (b"none", tmp_path / "m.onnx"):
@@ -171,7 +173,9 @@ def test_types_that_are_not_safe_are_neither_written_nor_loaded(tmp_path: Path) 
         skops.save(Custom().fit(X, Y), path)
     said = f"the model holds {Custom.__module__}.Custom, which is not on the list of types that are safe to load"
     assert refused.value.message == said and not path.exists()
-    assert refused.value.hint == "build it from scikit-learn's own classes"
+    assert refused.value.hint == f"package: {{trust: [{Custom.__module__}.Custom]}} if you trust it"
+    skops.save(Custom().fit(X, Y), path, [f"{Custom.__module__}.Custom"])
+    assert skops.load(path, [f"{Custom.__module__}.Custom"]).predict(X).shape == (200,)
     with pytest.raises(ToolError, match=r"^the model cannot be kept in skops form: "):
         skops.save((one for one in [1]), path)
     path.write_bytes(skops_io.dumps(Custom().fit(X, Y)))

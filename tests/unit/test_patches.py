@@ -21,6 +21,9 @@ ALLOWED = {
     ("adapters/feast/definitions.py", "sys.modules.update"): (
         "The modules of the project come back, after a feature repository with modules of the same names was read."
     ),
+    ("trusted.py", "sys.modules.update"): (
+        "What had the names of a model's modules comes back, once they are loaded from the bundle."
+    ),
     ("pipeline/train.py", "_estimator_type"): "CatBoost's estimators say their kind by nothing else.",
     ("terminal.py", "_StreamWrapper__wrapped"): "colorama wraps the streams and removes every colour.",
 }

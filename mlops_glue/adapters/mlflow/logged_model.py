@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ class ModelFiles:
     code: Path  # a folder with the code that loads the bundle
     loader: str  # the module in it that does
     requirements: list[str]  # of pip
+    modules: dict[str, str] = field(default_factory=dict)  # the project's own that the estimator needs: text by name
 
 
 class RawRowsFlavor:
@@ -34,18 +35,25 @@ class RawRowsFlavor:
 
     __name__ = "mlflow.sklearn"
 
-    def __init__(self, bundle: Path, code: Path, loader: str) -> None:
-        self._bundle, self._code, self._loader = bundle, code, loader
+    def __init__(self, model: ModelFiles) -> None:
+        self._bundle, self._code, self._loader = model.bundle, model.code, model.loader
+        self._modules = model.modules
 
     def save_model(self, path: str, mlflow_model: Any, *, validate_serving_input: bool = False, **options: Any) -> None:
         """Write the model; `Model.log` calls this, and means the flag for itself."""
         import mlflow
 
         mlflow.sklearn.save_model(path=path, mlflow_model=mlflow_model, **options)
-        for file in ("schema.json", "model.onnx"):  # a model in skops form was written by mlflow.sklearn
+        for file in ("schema.json", "model.onnx", "trust.json"):  # a model in skops form was written by mlflow.sklearn
             if (self._bundle / file).is_file():
                 shutil.copy(self._bundle / file, path)
         shutil.copytree(self._code, Path(path) / "code")
+        for module, text in self._modules.items():  # `mlflow.sklearn` imports them from there
+            part = Path(path) / "code" / Path(*module.split("."))
+            is_package = any(name.startswith(f"{module}.") for name in self._modules)
+            files.write_text(part / "__init__.py" if is_package else part.with_suffix(".py"), text)
+        if self._modules:
+            mlflow_model.flavors["sklearn"]["code"] = "code"
         flavor = mlflow_model.flavors["python_function"]
         flavor |= {"loader_module": self._loader, "code": "code"}
         for key in ("model_path", "predict_fn"):  # scikit-learn's
@@ -65,7 +73,7 @@ def log_model(run: str, name: str, model: ModelFiles) -> Any:
         artifact_path=None,
         name=name,
         run_id=run,
-        flavor=RawRowsFlavor(model.bundle, model.code, model.loader),
+        flavor=RawRowsFlavor(model),
         sk_model=model.estimator,
         signature=signature_of(files.read_json(model.bundle / "signature.json")),
         input_example=pd.DataFrame(files.read_json(model.bundle / "input_example.json")),

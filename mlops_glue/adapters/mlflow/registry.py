@@ -7,7 +7,7 @@ import re
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,10 +40,12 @@ class Store(Runs):
             has it, and more fields of `audit.Move` by their names; it returns the id of the entry. With the alias None
             it is called after a version was signed.
         check_bundle: is called with a bundle that was downloaded and its signed statement, and refuses it by DataError.
+        trust: classes and functions whose code may run here, by import path.
     """
 
     record_move: Callable[..., str] | None = None
     check_bundle: Callable[[Path, str | None], None] | None = None
+    trust: Sequence[str] = ()
 
     def find_version(self, model: str, fingerprint: str) -> int | None:
         """The version that a result was registered as, or None."""

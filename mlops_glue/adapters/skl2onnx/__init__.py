@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue.adapters.skl2onnx import converters
+from mlops_glue.adapters.skl2onnx import advice, converters
 from mlops_glue.adapters.skl2onnx.twins import twin
 from mlops_glue.errors import GlueError, ToolError, brief
 
@@ -28,7 +28,7 @@ def export(model: Any, numeric: int, text: int) -> bytes:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
-    types = []
+    types, parts = [], dict[int, Any]()
     if numeric:
         types.append(("number", FloatTensorType([None, numeric])))
     if text:
@@ -36,7 +36,6 @@ def export(model: Any, numeric: int, text: int) -> bytes:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            parts: dict[int, Any] = {}
             model = twin(model, parts)
             converters.register({type(part).__module__.partition(".")[0] for part in parts.values()})
             options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
@@ -46,12 +45,20 @@ def export(model: Any, numeric: int, text: int) -> bytes:
     except GlueError:
         raise
     except Exception as error:
-        raise ToolError(f"ONNX export: {brief(error, 200)}") from error
+        known = advice.reason(error) or advice.advice(parts.values())
+        raise ToolError(known or f"ONNX export: {brief(error, 200)}") from error
     _route_missing(made, model)
     if options is None and hasattr(model, "classes_"):
         del made.graph.output[1:]  # scores, or a list of dicts: no probabilities
     made.opset_import.sort(key=lambda o: o.domain)  # skl2onnx leaves them in the order of a set
     return made.SerializeToString(deterministic=True)  # type: ignore[no-any-return]
+
+
+def known_limit(model: Any) -> str | None:
+    """Why a model's ONNX form is not faithful, and what would have one; None: nothing is known of its kind."""
+    parts: dict[int, Any] = {}
+    twin(model, parts)
+    return advice.advice(parts.values())
 
 
 def _route_missing(made: Any, model: Any) -> None:

@@ -98,6 +98,16 @@ def linear(model: Part) -> Part:
     return new
 
 
+def by_score(model: Part) -> Part:
+    """The label by the sign of the score, or the greatest: skl2onnx cannot have this one at the end of a pipeline."""
+    from sklearn.linear_model import SGDClassifier
+
+    new = SGDClassifier()
+    new.coef_, new.intercept_, new.classes_ = model.coef_, np.ravel(model.intercept_), model.classes_
+    new.n_features_in_ = model.coef_.shape[1]
+    return new
+
+
 def nameless(model: Part) -> Part:
     """The converter takes trees whose features are called f0, f1 and so on."""
     booster = copy.deepcopy(model.get_booster())
@@ -145,6 +155,7 @@ TWINS: dict[str, Callable[[Part], Part]] = {
     "sklearn.compose._column_transformer.ColumnTransformer": by_position,
     "sklearn.ensemble._voting.VotingClassifier": flat,
     "sklearn.discriminant_analysis.LinearDiscriminantAnalysis": linear,
+    "sklearn.svm._classes.LinearSVC": by_score,
     "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor": with_link,
     "catboost.core.CatBoostClassifier": with_integers,
     "catboost.core.CatBoostRegressor": catboost_with_link,

@@ -24,9 +24,9 @@ from mlops_glue.serving import score_files
 class Model:
     """It says nothing of what it is given."""
 
-    schema, features, format = Schema("regression", "y"), None, "onnx"
+    schema, features, format, form = Schema("regression", "y"), None, "onnx", "onnx"
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, trust: tuple[str, ...] = ()) -> None:
         pass
 
     def scored(self, typed: Any, carried: Any, **_: Any) -> Any:

@@ -117,6 +117,8 @@ NOW = "glue.verdict."
 class Registry:
     """A registry in memory: what the store of MLflow does, without its second for each test."""
 
+    trust: tuple[str, ...] = ()
+
     def __init__(self, folder: Path) -> None:
         self.folder, self.aliases, self.noted = folder, dict[str, int](), list[tuple[int, str, str]]()
         self.of: dict[int, dict[str, str]] = {1: {}, 2: {}, 3: {}}

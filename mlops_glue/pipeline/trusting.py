@@ -1,0 +1,160 @@
+"""What of an estimator is trusted by name, checked before a long fit: what could not be loaded is not trained."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlops_glue import layout
+from mlops_glue.adapters import skops
+from mlops_glue.config import Config
+from mlops_glue.errors import ConfigError, GlueError, brief
+from mlops_glue.modules import import_callable, project_files
+from mlops_glue.pipeline.older_rows import Array, Estimator, Fit
+from mlops_glue.trusted import Trusted, is_installed, resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WHERE = f"{layout.CONFIG} package.trust"
+SAMPLE_ROWS = 200
+
+
+def trusted(config: Config, root: Path) -> Trusted:
+    """What `package.trust` names, and the project's modules behind it as they are now."""
+    names, modules = [], {}
+    for path in config.package.trust:
+        own = project_files(path, root)
+        names.append(path if own else resolve(path) or path)
+        modules.update({_module(file): (root / file).read_text(encoding="utf-8") for file in own})
+    return Trusted(names, modules)
+
+
+def load_model(config: Config, root: Path) -> Any:
+    """The estimator that `train` has kept."""
+    trust = trusted(config, root)
+    with trust.importable():
+        return skops.load(root / layout.MODEL, trust.names)
+
+
+def within(trust: Trusted, model: Path) -> Trusted | None:
+    """The part of it that a kept model holds; None: none, so it runs no code but that of its tools."""
+    names = skops.foreign(model.read_bytes())
+    own = {name.partition(".")[0] for name in names} & {module.partition(".")[0] for module in trust.modules}
+    return Trusted(names, trust.modules if own else {}) if names else None
+
+
+def checked(config: Config, root: Path, model: Estimator, rows: tuple[pd.DataFrame, Array], fit: Fit) -> Trusted:
+    """What is trusted, after everything that can be known before the fit was looked at.
+
+    The unfitted estimator must hold nothing else. Where it holds code by name, it is fitted on a few rows, kept,
+    loaded as a server would, and must predict the same.
+
+    Args:
+        config: with `package.trust`.
+        root: the project.
+        model: the unfitted estimator; it is not changed.
+        rows: features and target of the training rows.
+        fit: `(model, features, target) -> fitted model`.
+
+    Raises:
+        ConfigError: the list names what is not there, or lacks something; or the model could not be loaded elsewhere.
+        ToolError: the estimator cannot be kept at all.
+    """
+    trust = trusted(config, root)
+    _check_names(config, trust, root)
+    if not _refuse_others(config, trust, copy.deepcopy(model)):
+        return trust
+    few = _few(rows[1])
+    features, target = rows[0][few], rows[1][few]
+    try:
+        small = fit(copy.deepcopy(model), features, target)
+        wanted = np.ravel(small.predict(features))
+    except Exception:  # so few rows may be too few for it; the fit itself will tell
+        return trust
+    _refuse_others(config, trust, small)
+    problem = f"{layout.CONFIG} train.estimator: could not be loaded where it is served"
+    with tempfile.TemporaryDirectory() as folder:
+        skops.save(small, Path(folder) / "model.skops", trust.names)
+        try:
+            with trust.importable():
+                loaded = skops.load(Path(folder) / "model.skops", trust.names)
+            said = np.ravel(loaded.predict(features))
+        except Exception as error:
+            cause = error.__cause__ if isinstance(error, GlueError) and error.__cause__ is not None else error
+            hint = "let it need nothing but its arguments, its attributes and the modules it imports"
+            raise ConfigError([f"{problem}: {brief(cause)}"], hint=hint) from error
+    if not np.array_equal(said, wanted, equal_nan=wanted.dtype.kind == "f"):
+        problem = f"{layout.CONFIG} train.estimator: predicts otherwise once it was kept and loaded"
+        raise ConfigError([problem], hint="let fit keep what it learns in attributes of the object")
+    return trust
+
+
+def _few(target: Array) -> Array:
+    """Some rows of each class, or the first ones, as a mask of shape (rows,)."""
+    _, codes = np.unique(target, return_inverse=True)
+    most = max(5, SAMPLE_ROWS // (codes.max() + 1))
+    if codes.max() >= SAMPLE_ROWS // 2:
+        return np.arange(len(target)) < SAMPLE_ROWS
+    taken = np.zeros(len(target), bool)
+    for code in range(codes.max() + 1):
+        taken[np.flatnonzero(codes == code)[:most]] = True
+    return taken
+
+
+def _module(file: str) -> str:
+    """The name by which a file of the project is imported."""
+    return ".".join(Path(file).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _check_names(config: Config, trust: Trusted, root: Path) -> None:
+    """Each name is of a class or function, and what the project's modules import is imported at once."""
+    for path in config.package.trust:
+        found = import_callable(path, WHERE, "package.module.Class")
+        known = f"{found.__module__}.{getattr(found, '__qualname__', '')}"
+        if project_files(path, root) and path != known:
+            raise ConfigError([f"{WHERE}: {path} is {known}"], hint=f"package: {{trust: [{known}]}}")
+    for name, text in trust.modules.items():
+        if is_installed(top := name.partition(".")[0]):
+            raise ConfigError([f"{WHERE}: {top} is the name of an installed module too"], hint=f"rename {top}.py")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                _check_inner(name, node, {module.partition(".")[0] for module in trust.modules})
+
+
+def _check_inner(module: str, function: ast.AST, own: set[str]) -> None:
+    """The modules can be imported while the model is loaded, not when a function runs later."""
+    for node in ast.walk(function):
+        named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        named += [node.module or module] if isinstance(node, ast.ImportFrom) else []
+        if taken := [name for name in named if name.partition(".")[0] in own]:
+            line = getattr(node, "lineno", 0)
+            hint = "at the top of its module"
+            raise ConfigError([f"{WHERE}: {module}, line {line}, imports {taken[0]} inside a function"], hint=hint)
+
+
+def _refuse_others(config: Config, trust: Trusted, model: Estimator) -> list[str]:
+    """The names in a model that are trusted by name alone.
+
+    Raises:
+        ConfigError: it holds others.
+    """
+    found = skops.foreign(skops.dumped(model))
+    unknown = [name for name in found if name not in trust.names]
+    if nameless := [name for name in unknown if "<" in name]:
+        raise ConfigError(
+            [f"{layout.CONFIG} train.estimator: holds {nameless[0]}, which has no name to load it by"],
+            hint="def a function at the top of a module, and package: {trust: [module.function]}",
+        )
+    if unknown:
+        problem = f"holds {', '.join(unknown)}, whose code would run wherever the model is loaded"
+        listed = ", ".join([*config.package.trust, *unknown])
+        raise ConfigError(
+            [f"{layout.CONFIG} train.estimator: {problem}"], hint=f"package: {{trust: [{listed}]}} if you trust it"
+        )
+    return found
