@@ -93,6 +93,19 @@ class Schema:
         place = {label: at for at, label in enumerate(self.class_order)}
         return np.array([place[value] for value in values.tolist()])
 
+    @property
+    def decides(self) -> str:
+        """The decision in words, and how it came about; empty without one."""
+        if self.decision is None:
+            return ""
+        what, how = "the class with the least expected cost is said", "as evaluate.decision_threshold gives it"
+        if self.decision.threshold is not None:
+            what = f"{self.class_order[-1]!r} is said from a probability of {self.decision.threshold:.4g} on"
+        if self.decision.rows is not None:
+            rows = f"{self.decision.rows:,} training rows"
+            how = f"chosen by {self.decision.by} on {rows}, each predicted by a model that has not seen it"
+        return f"{what}, {how}"
+
     def decided(self, probability: NDArray[Any], labels: Sequence[Any]) -> NDArray[Any]:
         """The label of each row, shape (rows,), by `decision`; every way to score goes through here.
 

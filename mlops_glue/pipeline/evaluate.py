@@ -90,7 +90,7 @@ def evaluate(config: Config, root: Path) -> None:
     drawn = plots.of_outcome(schema, truth, label, probability)
     drawn |= plots.of_threshold(schema, measures.costs(config, schema), truth, probability)
     drawn |= plots.of_importances(importances, len(truth))
-    _write(root, report, drawn, None if schema.labels is None else schema.class_order[-1])
+    _write(root, report, drawn, schema.decides)
 
 
 def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, Array | None], seed: int) -> Score:
@@ -102,14 +102,14 @@ def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, 
     return {"value": value, "low": low, "high": high, "trivial": metrics.compute(metric, truth, *constant)}
 
 
-def _write(root: Path, report: Evaluation, drawn: dict[str, str], positive: Any) -> None:
-    """Write the report as JSON and as a page, its numbers, and its plots by name; `positive` is the last class."""
+def _write(root: Path, report: Evaluation, drawn: dict[str, str], decides: str) -> None:
+    """Write the report as JSON and as a page, its numbers, and its plots by name; `decides` is its decision."""
     files.write_json(root / layout.METRICS, {name: score["value"] for name, score in report["metrics"].items()})
     for name, svg in drawn.items():
         files.write_text(root / layout.PLOTS / f"{name}.svg", svg)
     evaluation.write(root / layout.EVALUATION, report)
     page = files.render(
-        layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn, "positive": positive}
+        layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn, "decides": decides}
     )
     files.write_text(root / layout.EVALUATION / "report.html", page)
 

@@ -74,6 +74,7 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
         "made": made,
         "card": card,
         "parity": parity,
+        "decides": schema.decides,
         "unknown": UNKNOWN,
         "columns": [
             {"name": column.name, "kind": column.kind, "importance": describe.number(importances.get(column.name))}

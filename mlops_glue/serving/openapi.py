@@ -90,12 +90,11 @@ def schemas(model: Model, max_rows: int) -> JsonSchema:
 
 def _answer(schema: Schema) -> JsonSchema:
     """What is answered for one row."""
-    labels, decision = schema.labels, schema.decision
+    labels = schema.labels
     if labels is None:
         return {"prediction": {"type": ["number", "null"], "description": "null: the model gives no number"}}
     how = "null: the model gives no number for such values"
-    if decision is not None and decision.threshold is not None:
-        how = f"{schema.class_order[-1]!r} from a probability of {decision.threshold:.6g} on; {how}"
+    how = "; ".join(filter(None, [how, schema.decides]))
     label = {"type": [JSON_NAMES[type(labels[0])], "null"], "enum": [*labels, None], "description": how}
     shares = {"type": "object", "properties": dict.fromkeys([json_key(name) for name in labels], SHARE)}
     return {"prediction": label, "probabilities": shares}

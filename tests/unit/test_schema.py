@@ -382,3 +382,16 @@ def test_without_a_decision_a_schema_is_written_as_ever() -> None:
     for decision in (None, Decision("f2", 0.25, rows=80), Decision("cost", costs=[[0.0, 1.0], [2.0, 0.0]])):
         known = replace(SCHEMA, labels=["a", "b"], decision=decision)
         assert Schema.from_dict(json.loads(json.dumps(known.to_dict()))) == known
+
+
+def test_a_decision_in_words() -> None:
+    known = Schema("binary", "y", [], ["no", "yes"], "yes")
+    assert known.decides == ""
+    given = replace(known, decision=Decision("given", 0.2))
+    assert given.decides == "'yes' is said from a probability of 0.2 on, as evaluate.decision_threshold gives it"
+    assert replace(known, decision=Decision("f2", 0.12345, rows=2400)).decides == (
+        "'yes' is said from a probability of 0.1235 on, chosen by f2 on 2,400 training rows, each predicted by a model "
+        "that has not seen it"
+    )
+    cost = replace(known, decision=Decision("cost", costs=[[0.0, 1.0], [1.0, 0.0]]))
+    assert cost.decides.startswith("the class with the least expected cost is said, as ")

@@ -320,7 +320,7 @@ def test_labels_are_decided_by_a_threshold_wherever_they_count(tmp_path: Path, u
     assert scores["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, share))
     assert undrawn[-2:] == ["Threshold", "Permutation"] and len(undrawn) == 6
     page = (tmp_path / layout.EVALUATION / "report.html").read_text()
-    assert "no is said from a probability of 0.2000 on, as <code>evaluate.decision_threshold</code> gives it" in page
+    assert "&#39;no&#39; is said from a probability of 0.2 on, as evaluate.decision_threshold gives it" in page
     odd = test[layout.ROW].to_numpy() % 2 == 1
     assert report["slices"][1]["metrics"]["f1"] == pytest.approx(f1_score(truth[odd], share[odd] >= 0.2))
 
