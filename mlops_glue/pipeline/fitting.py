@@ -15,6 +15,7 @@ from mlops_glue.config import Config
 from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.parsing import InvalidValue
+from mlops_glue.pipeline import by_column
 from mlops_glue.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -56,7 +57,14 @@ class Beside:
 def fit(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside | None) -> None:
     """Fit a model, and give it what of `beside` it is to have."""
     weight = None if beside is None else beside.weight(features)
-    model.fit(features, target, **({} if weight is None else {weight_key(model): weight}))
+    more = {} if weight is None else {weight_key(model): weight}
+    if not by_column.constraints(model):
+        model.fit(features, target, **more)
+        return
+    (_, prepare), (name, estimator) = model.steps
+    prepared = prepare.fit_transform(features, target)
+    by_column.place(model, list(features.columns), prepared.shape[1])
+    estimator.fit(prepared, target, **{key.removeprefix(f"{name}__"): value for key, value in more.items()})
 
 
 def check(config: Config, model: Estimator) -> None:

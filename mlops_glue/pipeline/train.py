@@ -17,7 +17,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import fitting, older_rows, refit, trusting
+from mlops_glue.pipeline import by_column, fitting, older_rows, refit, trusting
 from mlops_glue.pipeline.execute import set_seeds
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
@@ -257,7 +257,10 @@ def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     fitting.check(config, estimator)
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
         return estimator
-    return Pipeline([("prepare", _prepare(schema, estimator, features, config.train.seed)), ("estimator", estimator)])
+    prepare = _prepare(schema, estimator, features, config.train.seed)
+    model = Pipeline([("prepare", prepare), ("estimator", estimator)])
+    by_column.check(config, schema, model)
+    return model
 
 
 def kind_of_class(path: str) -> str | None:

@@ -114,7 +114,7 @@ def test_what_takes_no_weights_is_refused_with_the_reason(reason: str) -> None:
 
 
 def test_a_pipeline_that_draws_other_rows_is_refused() -> None:
-    class Sampler(StandardScaler):
+    class Sampler:
         def fit_resample(self) -> None: ...
 
     with pytest.raises(ConfigError, match="Sampler makes other rows, which have no weights"):
