@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mlops_glue.config import Config
+from mlops_glue.delivery.compare import measured
 from mlops_glue.errors import ConfigError, StageError
 from mlops_glue.measures import costs, definition, find
 from mlops_glue.metrics import METRICS, compute
@@ -161,3 +162,18 @@ def test_all_others_are_those_of_metrics(tmp_path: Path) -> None:
     assert find(config(), VALUE, tmp_path, "rmse") is METRICS["regression"]["rmse"]
     assert config().evaluate.measured(["r2", "rmse"]) == ["r2", "rmse"]
     assert config(metrics=["f2", "f2", "f1"]).evaluate.measured(["r2"]) == ["f2", "f1"]
+
+
+def test_models_are_compared_by_what_they_cost(tmp_path: Path) -> None:
+    """The mean of the rows' differences by hand, and the slack is of what the champion saves."""
+    rng = np.random.default_rng(0)
+    truth, label, other = (rng.integers(0, 2, 200) for _ in range(3))
+    known = config(cost={"false_positive": 1, "false_negative": 4})
+    promoted = known.model_copy(update={"promote": known.promote.model_copy(update={"metric": "cost"})})
+    evaluation: Any = {"metrics": {"cost": {"trivial": 2.5}}}
+    found = measured(promoted, tmp_path, YES_NO, evaluation, ((truth, label, None), (truth, other, None)))
+    paid = np.array([[0, 1], [4, 0]])
+    saved = paid[truth, other] - paid[truth, label]
+    assert found["gain"] == pytest.approx(saved.mean()) and found["method"] == "paired t"
+    assert found["slack"] == pytest.approx(0.01 * (2.5 - paid[truth, other].mean()))
+    assert found["metric"] == "cost" and found["too_small"] is False

@@ -582,3 +582,19 @@ def test_where_there_is_nothing_to_estimate_from(rows: Any, note: str | None, tm
     told = performance(YES_NO, tmp_path, Performance(), None, Joined(None, 9), sampled)
     assert [told[key] for key in ("estimated", "value", "low", "high", "worse")] == [None] * 5
     assert told.get("note") == note and told["rows"] == 9
+
+
+def test_a_metric_of_the_projects_own_is_compared_with_what_it_was(tmp_path: Path) -> None:
+    kept(tmp_path, YES_NO, profit=(1.0, 0.9, 1.1))
+    path = tmp_path / layout.HOLDOUT
+    before = files.read_json(path)
+    before["metrics"]["profit"]["definition"] = "as it was"
+    files.write_json(path, before)
+    metric = metrics.Metric(lambda y, p, q: float((y == p).sum()), whole=True)
+    rows, truth = served(YES_NO, 300)
+    asked = (YES_NO, tmp_path, Performance(metric="profit"), None, labelled(rows, truth), None)
+    told = performance(*asked, (metric, "as it was"))
+    assert told["value"] == (rows["prediction"].to_numpy() == truth).sum() and told["verdict"] == "ok"
+    for own, said in (((metric, "as it is"), "is not what it was"), (None, "is no metric of a binary task")):
+        with pytest.raises(DataError, match=f"monitor.performance: profit {said}"):
+            performance(*asked, own)

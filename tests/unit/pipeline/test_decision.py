@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from mlops_glue import files, layout, metrics, tables
 from mlops_glue.config import ChosenThreshold, Config
 from mlops_glue.errors import CheckFailed, ConfigError, StageError
-from mlops_glue.pipeline import curves
+from mlops_glue.pipeline import curves, plots
 from mlops_glue.pipeline.decision import best, candidates, with_decision
+from mlops_glue.pipeline.stages import import_paths, named
 from mlops_glue.schema import Column, Decision, Schema
 
 SCHEMA = Schema("binary", "y", [Column("a", "number"), Column("b", "number")], ["no", "yes"], "yes")
@@ -155,3 +157,38 @@ def test_the_curve_by_hand() -> None:
     }.items():
         assert np.column_stack(found[name]).ravel() == pytest.approx(np.ravel(wanted)), name
     assert set(curves.by_threshold(truth, score, None)) == {"precision", "recall"}
+
+
+def test_the_plot_is_drawn_where_a_threshold_or_costs_are_asked_for() -> None:
+    """With the threshold marked, and the same bytes each time."""
+    rng, costs = np.random.default_rng(0), [[0.0, 1.0], [10.0, 0.0]]
+    score = rng.random(300)
+    truth, probability = (rng.random(300) < score).astype(int), np.column_stack([1 - score, score])
+    decided = replace(SCHEMA, decision=Decision("f1", 0.3125))
+    drawn = plots.of_threshold(decided, costs, truth, probability)
+    assert list(drawn) == ["threshold"] and drawn == plots.of_threshold(decided, costs, truth, probability)
+    for text in ("Threshold of yes", "precision", "recall", "cost of a row", "0.3125"):
+        assert f">{text}<" in drawn["threshold"]
+    assert ">cost of a row<" not in plots.of_threshold(decided, None, truth, probability)["threshold"]
+    assert ">0.5<" in plots.of_threshold(SCHEMA, costs, truth, probability)["threshold"]
+    assert plots.of_threshold(SCHEMA, None, truth, probability) == {}
+    assert plots.of_threshold(decided, None, truth, (probability > 0.5).astype(float)) == {}  # it is always certain
+    assert plots.of_threshold(decided, None, truth * 0, probability) == {}
+
+
+def test_evaluate_depends_on_what_it_measures_and_refits_by(tmp_path: Path) -> None:
+    (tmp_path / "my_metrics.py").write_text("import rates\n")
+    (tmp_path / "rates.py").write_text("")
+    (tmp_path / "model.py").write_text("")
+    stage, own = named("evaluate"), {"function": "my_metrics:profit", "higher_is_better": True}
+    train = {"train": {"estimator": "model:build"}}
+    plain, metric = config({}, **train), config({"metrics": [own]}, **train)
+    given, chosen = (config({"decision_threshold": how}, **train) for how in (0.2, {"by": "f1"}))
+    code = {"my_metrics.py", "rates.py"}
+    assert set(stage.deps(metric, tmp_path)) - set(stage.deps(plain, tmp_path)) == code
+    assert stage.deps(given, tmp_path) == stage.deps(plain, tmp_path)
+    assert set(stage.deps(chosen, tmp_path)) - set(stage.deps(plain, tmp_path)) == {"model.py"}
+    assert stage.params(plain) == stage.params(metric) == stage.params(given)
+    more = set(stage.params(chosen)) - set(stage.params(plain))
+    assert more == {"train.params", "train.preprocess", "tune.folds"}
+    assert "my_metrics:profit" in import_paths(metric) and "my_metrics:profit" not in import_paths(plain)
