@@ -59,6 +59,7 @@ class Metric:
     of_label: bool = True  # does it use the label? Otherwise it uses the probabilities alone
     losses: Callable[[Array, Array, Any], Array] | None = None  # of each row, where it is (or falls with) their mean
     whole: bool = False  # of some of the rows it would be something else, so that no sample has fewer
+    of_count: bool = False  # of so many rows, so that it compares only models on tables of one size
 
 
 def mean_of(losses: Callable[[Array, Array, Any], Array], *, of_label: bool = True) -> Metric:
@@ -254,4 +255,4 @@ def _at_top(size: Callable[[int], float], *, of_positives: bool) -> Metric:
         whole = truth.sum() if of_positives else k
         return float(hits / whole) if whole else 0.0
 
-    return Metric(score, of_label=False, whole=True)
+    return Metric(score, of_label=False, whole=True, of_count=True)

@@ -127,6 +127,10 @@ def _metrics(config: Config) -> Iterator[Problem]:
     if is_known and (task or evaluate.metrics) and performance.metric not in measured:
         problem = f"{performance.metric!r} is not in evaluate.metrics, so it has no value on the holdout"
         yield ("monitor", "performance", "metric"), problem
+    watched = performance.metric or (config.promote.metric if config.monitor.labels is not None else None)
+    if watched is not None and (found := metrics.find("binary", watched)) is not None and found.of_count:
+        problem = f"{watched!r} is of so many rows, and a window has more or fewer than the holdout"
+        yield ("monitor", "performance", "metric"), f"{problem} (precision_at_5% can be compared)"
 
 
 def _meant(name: str, known: list[str]) -> str:

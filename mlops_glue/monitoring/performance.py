@@ -80,6 +80,9 @@ def performance(
     found = own[0] if own is not None else metrics.find(schema.task, name)
     if found is None:
         raise DataError(f"monitor.performance: {name} is no metric of a {schema.task} task")
+    if found.of_count:
+        problem = f"monitor.performance: {name} is of so many rows, and a window has more or fewer than the holdout"
+        raise DataError(problem, hint="monitor: {performance: {metric: precision_at_5%}}, in evaluate.metrics too")
     record: dict[str, Any] = {
         "metric": name,
         "labelled": joined.labelled,

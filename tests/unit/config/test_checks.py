@@ -57,6 +57,14 @@ from tests.support.configs import GOOD, TREE, load, problems
             "monitor: {performance: {metric: f2}}\n",
             "'f2' is not in evaluate.metrics, so it has no value on the holdout",
         ),
+        (
+            "evaluate: {metrics: [recall_at_50]}\nmonitor: {performance: {metric: recall_at_50}}\n",
+            "monitor.performance.metric: 'recall_at_50' is of so many rows, and a window has more or fewer than the",
+        ),
+        (
+            "promote: {metric: recall_at_50}\nmonitor: {labels: {path: a, id: b}}\n",
+            "monitor.performance.metric: 'recall_at_50' is of so many rows",
+        ),
         ("evaluate: {metrics: [mcc]}\n", "no metric 'mcc' for a binary task (did you mean 'matthews_corrcoef'?)"),
         ("evaluate: {metrics: [auc_score]}\n", "no metric 'auc_score' for a binary task (did you mean 'roc_auc'?)"),
         ("evaluate: {metrics: [cost]}\n", "no metric 'cost' for a binary task (it needs evaluate.cost: {false_pos"),

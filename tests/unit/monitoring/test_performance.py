@@ -598,3 +598,13 @@ def test_a_metric_of_the_projects_own_is_compared_with_what_it_was(tmp_path: Pat
     for own, said in (((metric, "as it is"), "is not what it was"), (None, "is no metric of a binary task")):
         with pytest.raises(DataError, match=f"monitor.performance: profit {said}"):
             performance(*asked, own)
+
+
+def test_what_is_of_so_many_rows_is_not_compared_with_a_holdout_of_another_size(tmp_path: Path) -> None:
+    kept(tmp_path, YES_NO, **{"precision_at_20": (1.0, 0.9, 1.0), "precision_at_5%": (1.0, 0.9, 1.0)})
+    rows, truth = served(YES_NO, 300)
+    joined = labelled(rows, truth)
+    with pytest.raises(DataError, match="precision_at_20 is of so many rows"):
+        performance(YES_NO, tmp_path, Performance(metric="precision_at_20"), None, joined, None)
+    told = performance(YES_NO, tmp_path, Performance(metric="precision_at_5%"), None, joined, None)
+    assert told["low"] <= told["value"] <= told["high"]
