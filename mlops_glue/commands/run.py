@@ -67,6 +67,8 @@ def print_metrics(evaluation: Evaluation) -> None:
         console.result(
             f"the intervals are of {drawn['samples']} bootstrap samples of {drawn['rows']:,} rows, narrowed to all"
         )
+    if "decision" in evaluation:
+        console.result(describe.decision(evaluation["decision"]))
     console.result()
 
 

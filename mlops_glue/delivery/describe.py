@@ -140,6 +140,14 @@ def fresh_rows(fresh: Fresh) -> str:
     return f"{counts}; {fresh['older_left_out']:,} older rows are left out, with which fresh ones are predicted worse"
 
 
+def decision(made: Mapping[str, Any]) -> str:
+    """What the labels of an evaluation were decided by."""
+    if made["threshold"] is None:
+        return "labels by the least expected cost"
+    how = "as given" if made["rows"] is None else f"chosen by {made['by']} on {made['rows']:,} training rows"
+    return f"decision threshold {made['threshold']:.4g}, {how}"
+
+
 def stays(champion: int | None) -> str:
     """Who is champion after a refusal."""
     return f"v{champion} stays champion" if champion else "there is no champion"

@@ -140,7 +140,7 @@ def _newest(config: Config, root: Path) -> str:
 def _params(config: Config, root: Path, model: Any, report: Evaluation, of_data: dict[str, str]) -> dict[str, Any]:
     """What may differ between two versions, by the keys of `glue.yaml`: MLflow's page of a comparison shows it."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
-    limits = config.evaluate.thresholds.items()
+    limits, decision = config.evaluate.thresholds.items(), report.get("decision", {})
     return {
         "train.estimator": config.train.estimator or "default",
         "train.seed": config.train.seed,
@@ -153,6 +153,7 @@ def _params(config: Config, root: Path, model: Any, report: Evaluation, of_data:
         "split.train_rows": report["train_rows"],
         "split.holdout_rows": report["rows"],
         **{f"evaluate.thresholds.{name}.{k}": v for name, limit in limits for k, v in limit if v is not None},
+        **{f"evaluate.decision_{key}": decision[key] for key in ("threshold", "by") if decision.get(key) is not None},
     }
 
 

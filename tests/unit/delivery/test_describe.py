@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mlops_glue.delivery.describe import decided, described, parameters, verdict
+from mlops_glue.delivery.describe import decided, decision, described, parameters, verdict
 from mlops_glue.delivery.history import Verdict
+from mlops_glue.schema import Decision
 
 
 def test_every_parameter_of_a_model_is_named_as_scikit_learn_names_it() -> None:
@@ -81,3 +83,15 @@ def test_a_verdict_says_who_is_champion(
     champion: int | None, previous: int | None, refused: list[str], same_as: int | None, expected: list[str]
 ) -> None:
     assert verdict("m", Verdict(2, champion, previous, refused), same_as) == expected
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (Decision("given", 0.2), "decision threshold 0.2, as given"),
+        (Decision("f2", 0.117748, rows=2400), "decision threshold 0.1177, chosen by f2 on 2,400 training rows"),
+        (Decision("cost", costs=[[0.0, 1.0], [2.0, 0.0]]), "labels by the least expected cost"),
+    ],
+)
+def test_what_decides_a_label_is_told(made: Decision, said: str) -> None:
+    assert decision(asdict(made)) == said
