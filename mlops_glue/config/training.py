@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
-from mlops_glue.config.fields import Section
+from mlops_glue.config.fields import Section, Share
+
+
+class EarlyStopping(Section):
+    """Boosting ends where rows that it is not fitted on are no longer predicted better."""
+
+    rounds: PositiveInt = Field(default=50, description="that many rounds without a gain, and the best one is taken")
+    share: Share = Field(
+        default=0.1,
+        description="of the training rows, by which it is seen; taken as the holdout is (split.by), never from it",
+    )
 
 
 class Train(Section):
@@ -19,5 +29,8 @@ class Train(Section):
         default=None,
         description="column of the labels' table with the weight of each row in the fit (numbers, not below 0); "
         "it is no feature, and metrics are not weighted",
+    )
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="of XGBoost, LightGBM and CatBoost; scikit-learn's boosting has it in its params"
     )
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0  # NumPy takes no other

@@ -1,4 +1,4 @@
-"""What `fit` takes besides features and target: weights of the rows.
+"""What `fit` takes besides features and target: weights of the rows, and rows that tell boosting when to stop.
 
 It reaches the estimators that know it. For the others it is refused before the fit, with the reason.
 """
@@ -15,7 +15,7 @@ from mlops_glue.config import Config
 from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.parsing import InvalidValue
-from mlops_glue.pipeline import by_column
+from mlops_glue.pipeline import by_column, early_stopping
 from mlops_glue.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ class Beside:
     config: Config
     table: pa.Table
 
+    def of(self, features: pd.DataFrame) -> pa.Table:
+        """The rows of some features, with glue's own columns alone."""
+        own = [name for name in self.table.column_names if name in layout.OWN_COLUMNS]
+        return self.table.select(own).take(features.index.to_numpy())
+
     def weight(self, features: pd.DataFrame) -> Array | None:
         """The weight of each row of some features, float64 of shape (rows,); None: all rows weigh the same.
 
@@ -48,7 +53,7 @@ class Beside:
         column = self.config.train.weight
         if column is None:
             return None
-        weight: Array = self.table.column(layout.WEIGHT_COLUMN).to_numpy()[features.index.to_numpy()]
+        weight: Array = self.of(features).column(layout.WEIGHT_COLUMN).to_numpy()
         if not (weight > 0).any():
             raise DataError(f"weight {column!r} is 0 in all {len(weight):,} rows that are to be learned from")
         return weight
@@ -57,14 +62,58 @@ class Beside:
 def fit(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside | None) -> None:
     """Fit a model, and give it what of `beside` it is to have."""
     weight = None if beside is None else beside.weight(features)
+    if beside is not None and beside.config.train.early_stopping is not None:
+        _fit_until(model, features, target, beside)
+        return
     more = {} if weight is None else {weight_key(model): weight}
     if not by_column.constraints(model):
         model.fit(features, target, **more)
         return
-    (_, prepare), (name, estimator) = model.steps
-    prepared = prepare.fit_transform(features, target)
-    by_column.place(model, list(features.columns), prepared.shape[1])
+    name, estimator = model.steps[-1]
+    prepared = _prepared(model, features, target)
     estimator.fit(prepared, target, **{key.removeprefix(f"{name}__"): value for key, value in more.items()})
+
+
+def _fit_until(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside) -> None:
+    """Fit all of a model on most of the rows; the others tell its boosting when to stop."""
+    from sklearn.base import clone
+    from sklearn.ensemble import VotingClassifier
+    from sklearn.frozen import FrozenEstimator
+
+    stopping = beside.config.train.early_stopping
+    assert stopping is not None
+    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    classes = hasattr(last, "predict_proba")
+    apart = early_stopping.rows_apart(beside.config, beside.of(features), target, classes=classes)
+    rest = features[~apart]
+    learned = _prepared(model, rest, target[~apart])
+    seen = model[:-1].transform(features[apart]) if len(getattr(model, "steps", [])) > 1 else features[apart]
+    weights = beside.weight(rest), beside.weight(features[apart])
+    if not isinstance(last, VotingClassifier):
+        rows = (learned, target[~apart], weights[0]), (seen, target[apart], weights[1])
+        early_stopping.fit(last, stopping.rounds, *rows)
+        return
+    # a vote of one, which encodes the labels, hands no rows to see it by on
+    name, inner = last.estimators[0][0], clone(last.estimators[0][1])
+    index = np.searchsorted(np.unique(target[~apart]), target)
+    rows = (learned, index[~apart], weights[0]), (seen, index[apart], weights[1])
+    early_stopping.fit(inner, stopping.rounds, *rows)
+    last.set_params(estimators=[(name, FrozenEstimator(inner))])
+    last.fit(learned, target[~apart])
+    last.estimators = [(name, inner)]
+    last.estimators_, last.named_estimators_[name] = [inner], inner
+
+
+def _prepared(model: Estimator, features: pd.DataFrame, target: Array) -> Any:
+    """What the last step of a model is fitted on, after the others were."""
+    if len(getattr(model, "steps", [])) < 2:
+        return features
+    before = model[:-1]
+    prepared = before.fit_transform(features, target)
+    model.steps[:-1] = before.steps  # with a memory they are others
+    if by_column.constraints(model):
+        by_column.place(model, list(features.columns), prepared.shape[1])
+    return prepared
 
 
 def check(config: Config, model: Estimator) -> None:
@@ -73,6 +122,7 @@ def check(config: Config, model: Estimator) -> None:
     Raises:
         ConfigError: says why it cannot.
     """
+    early_stopping.check(config, model)
     if config.train.weight is not None:
         weight_key(model)
 

@@ -209,9 +209,18 @@ def late_entities(whom: Array, many: int, trained: set[Any], held: set[Any]) -> 
 
 def _first_holdout(config: Config, table: pa.Table, task: str) -> Array:
     """For each row of a table that no retraining has added to whether it is held out, shape (rows,)."""
+    strata = None if task == "regression" else table.column(f"target:{config.data.labels.target}").to_numpy()
+    return set_apart(config, table, strata, config.split.test_size)
+
+
+def set_apart(config: Config, table: pa.Table, strata: Array | None, size: float) -> Array:
+    """For each row whether it is in a share of them that is taken as `split.by` says, shape (rows,).
+
+    The share has the latest rows, whole entities, or rows by chance, of which each of the strata has its part.
+    """
     from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-    rows, size, seed = np.arange(table.num_rows), config.split.test_size, config.train.seed
+    rows, seed = np.arange(table.num_rows), config.train.seed
     if config.split.by == "time":
         when = table.column(layout.TIMESTAMP_COLUMN).to_numpy()
         return late(when, len(when) - min(int(len(when) * (1 - size)), len(when) - 1))
@@ -219,9 +228,7 @@ def _first_holdout(config: Config, table: pa.Table, task: str) -> Array:
         groups = table.column(layout.ENTITY_COLUMN).to_numpy()
         _, test = next(GroupShuffleSplit(test_size=size, random_state=seed).split(rows, groups=groups))
     else:
-        strata = None
-        if task != "regression":
-            strata = table.column(f"target:{config.data.labels.target}").to_numpy()
+        if strata is not None:
             _, counts = np.unique(strata, return_counts=True)
             if counts.min() < 2 or len(counts) > size * len(rows):
                 strata = None  # a class with one row cannot be on both sides

@@ -20,6 +20,12 @@ from mlops_glue.modules import code_of
 FORMAT = 9  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
 
 
+REFITTED = (
+    "early_stopping",
+    "params",
+    "preprocess",
+    "weight",
+)  # of `train`, besides the estimator and seed
 Paths = Callable[[Config, Path], list[str]]  # from the config and the project folder, to which they are relative
 
 
@@ -100,6 +106,11 @@ def _featurize_outs(config: Config, root: Path) -> list[str]:
     return [layout.FEATURES, layout.COLUMNS, *_joined(config, layout.JOINED, layout.FEATURE_LIST, *tables)]
 
 
+def _taken_as_the_holdout(config: Config) -> list[str]:
+    """What says how rows are set apart, where training does so."""
+    return ["split.by"] if config.train.early_stopping else []
+
+
 STAGES = (
     Stage(
         "ingest",
@@ -128,7 +139,7 @@ STAGES = (
             *(layout.COLUMNS, layout.TRAIN),
             *code_of([config.train.estimator, *config.package.trust], None, root),
         ],
-        params=lambda config: ["package.trust", "split.fresh_after", "train"],
+        params=lambda config: ["package.trust", *_taken_as_the_holdout(config), "split.fresh_after", "train"],
         outs=lambda config, root: [layout.MODEL, layout.REFIT, *_retrained(config, layout.LEARNED)],
     ),
     Stage(
@@ -143,7 +154,7 @@ STAGES = (
         params=lambda config: [
             *("project", "data.labels.source", f"data.sources.{config.data.labels.source}.entity", "evaluate"),
             *("features.use", "package.trust", "split.by", "split.fresh_after", "train.estimator", "train.seed"),
-            *_refits(config, "train.params", "train.preprocess", "tune.folds"),
+            *_refits(config, *(f"train.{key}" for key in REFITTED), "tune.folds"),
         ],
         outs=lambda config, root: [layout.EVALUATION],
         metrics=layout.METRICS,
