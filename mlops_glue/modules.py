@@ -101,12 +101,16 @@ def versions(paths: list[str | None], code: list[str], root: Path) -> dict[str, 
     For a package whose name is not that of its module: the time and size of its file. The stages run the import paths
     and the files behind them, `code`, as `code_of` gives them.
     """
+    found = {name: installed(name) for name in {*COMPUTES, *imported(paths, code, root) - {"sklearn"}}}
+    return {name: version for name, version in sorted(found.items()) if version is not None}
+
+
+def imported(paths: list[str | None], code: list[str], root: Path) -> set[str]:
+    """The top-level modules of others that import paths and the project's files behind them import."""
     named = [path.replace(":", ".") for path in paths if path]
     named += [name for file in code if file.endswith(".py") for name in _imports(root / file, root)]
-    tops = {name.partition(".")[0] for name in named} - sys.stdlib_module_names
     own = {Path(file).parts[0].removesuffix(".py") for file in code}
-    found = {name: installed(name) for name in {*COMPUTES, *tops - own - {"", "sklearn"}}}
-    return {name: version for name, version in sorted(found.items()) if version is not None}
+    return {name.partition(".")[0] for name in named} - sys.stdlib_module_names - own - {""}
 
 
 def installed(name: str) -> str | None:

@@ -255,6 +255,8 @@ def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     estimator = _estimator(path, dict(config.train.params), config.train.seed)
     _check_kind(estimator, schema.task)
     fitting.check(config, estimator)
+    if isinstance(estimator, Pipeline) or config.train.preprocess:
+        _check_base(estimator)
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
         return estimator
     prepare = _prepare(schema, estimator, features, config.train.seed)
@@ -298,6 +300,22 @@ def _check_kind(estimator: Estimator, task: str) -> None:
     if kind is not None and kind != ("regressor" if task == "regression" else "classifier"):
         problem = f"{kind_of(estimator)} is a {kind.replace('_', ' ')}, the task is {task}"
         raise ConfigError([f"{layout.CONFIG} train.estimator: {problem.replace('a outlier', 'an outlier')}"])
+
+
+def _check_base(estimator: Estimator) -> None:
+    """A pipeline asks its last step for what `BaseEstimator` has.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    if not hasattr(last, "__sklearn_tags__"):
+        kind = type(last).__name__
+        problem = f"{kind} is no BaseEstimator of scikit-learn, as the last step of a pipeline is"
+        raise ConfigError(
+            [f"{layout.CONFIG} train.estimator: {problem}"],
+            hint=f"class {kind}(ClassifierMixin, BaseEstimator), or RegressorMixin; or train: {{preprocess: false}}",
+        )
 
 
 def _estimator(path: str, params: dict[str, Any], seed: int) -> Estimator:

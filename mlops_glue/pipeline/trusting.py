@@ -68,7 +68,7 @@ def checked(config: Config, root: Path, model: Estimator, rows: tuple[pd.DataFra
     """
     trust = trusted(config, root)
     _check_names(config, trust, root)
-    if not _refuse_others(config, trust, copy.deepcopy(model)):
+    if not _refuse_others(config, trust, model):
         return trust
     few = _few(rows[1])
     features, target = rows[0][few], rows[1][few]

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from mlops_glue import __version__, files, layout
+from mlops_glue import __version__, files, layout, modules
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc, git
 from mlops_glue.errors import ConfigError
+from mlops_glue.pipeline import stages
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
@@ -28,6 +29,7 @@ PYTHON_VERSION = re.compile(r"\s*(?:cpython-?)?(3\.\d+)")
 WORKFLOWS = ("test", "train", "deploy", "monitor")
 EXTRA_OF = {"s3": "s3", "gs": "gcs", "azure": "azure"}  # by the scheme of the remote
 WHEEL = r"^\./vendor/mlops_glue-([^-]+)-.*?\.whl"  # where no index has this glue
+BOOSTERS = {"xgboost", "lightgbm", "catboost"}  # modules of the extra `boosters`
 CLOUD_OF = {"aws": "s3", "gcp": "gcs", "azure": "azure"}
 
 
@@ -73,6 +75,9 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
     for_data = {*configs.references(learnt), *of_feast, *config.ci.secrets}
     # no job serves, so none needs the keys of those who ask
     used = configs.references(chosen.model_dump(exclude={"environments": True, "ci": True, "serve": {"api_keys"}}))
+    code = stages.import_paths(config)
+    imported = modules.imported(code, modules.code_of(code, None, root), root)
+    extras = sorted({*_extras(config, chosen), *({"boosters"} if imported & BOOSTERS else set())})
     folder = "" if root == top else f"{root.relative_to(top).as_posix()}/"
     return {
         **config.ci.model_dump(exclude={"secrets"}),
@@ -89,7 +94,8 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
         "folder": folder,
         "prefix": prefix(root, top),
         "project": config.project,
-        "extras": _extras(config, chosen),
+        "extras": extras,
+        "packages": _packages(imported - BOOSTERS, extras),
         "version": __version__,
         "wheel": (root / "vendor" / f"mlops_glue-{__version__}-py3-none-any.whl").is_file(),
     }
@@ -143,6 +149,16 @@ def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
     if chosen.monitor.labels is not None and chosen.monitor.labels.url is not None:
         found.add("postgres")
     return sorted(found)
+
+
+def _packages(imported: set[str], extras: list[str]) -> list[str]:
+    """The packages that the project's own code imports, but those that glue brings with these extras."""
+    needs = [Requirement(text) for text in importlib.metadata.requires("mlops-glue") or []]
+    brought = [n for n in needs if n.marker is None or any(n.marker.evaluate({"extra": e}) for e in extras)]
+    of_glue = {canonicalize_name(need.name) for need in brought}
+    brings = modules.packages_of_modules()
+    found = {canonicalize_name(name) for module in imported for name in brings.get(module, [])}
+    return sorted(found - of_glue - {"mlops-glue", "scipy"})
 
 
 def unlocked(root: Path, name: str) -> str | None:
