@@ -21,6 +21,7 @@ from mlops_glue.pipeline import by_column, fitting, older_rows, refit, trusting
 from mlops_glue.pipeline.execute import set_seeds
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
+from mlops_glue.pipeline.preprocess import preprocessing
 from mlops_glue.pipeline.split import batches
 from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
@@ -37,8 +38,6 @@ DEFAULT = {
 UPKEEP = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)  # for those who maintain the estimator
 log = logging.getLogger(__name__)
 FEW_CELLS = 500_000  # rows x columns
-MAX_VALUES, MIN_ROWS = 500, 5  # values of a category that get a column each, and rows that each needs
-ONE_HOT = 32  # a category of so many values gets a column for each of them
 
 
 def train(config: Config, root: Path) -> None:
@@ -259,7 +258,7 @@ def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
         _check_base(estimator)
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
         return estimator
-    prepare = _prepare(schema, estimator, features, config.train.seed)
+    prepare = preprocessing(schema, estimator, features, config.train.seed)
     model = Pipeline([("prepare", prepare), ("estimator", estimator)])
     by_column.check(config, schema, model)
     return model
@@ -348,56 +347,3 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Estimator:
     if not hasattr(estimator, "fit") or not (hasattr(estimator, "predict") or hasattr(type(estimator), "predict")):
         raise ConfigError([f"{where}: {path!r} gives {type(estimator).__name__}, which has no fit and predict"])
     return estimator
-
-
-def _prepare(schema: Schema, estimator: Estimator, features: pd.DataFrame, seed: int) -> Estimator:
-    """One-hot for few values, target or ordinal encoding for many; imputing and scaling only where it is needed.
-
-    Columns are addressed by position, so that the ONNX model can take them as two matrices.
-    """
-    import numpy as np
-    from sklearn.base import clone
-    from sklearn.compose import ColumnTransformer
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
-    from sklearn.utils import get_tags
-
-    count = len(schema.numeric)
-    steps: list[Estimator] = []
-    if not get_tags(estimator).input_tags.allow_nan:
-        steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
-    # a scaler in front of trees moves rows across thresholds in float32; a search may hold trees
-    unscaled = ("sklearn.tree", "sklearn.ensemble", "sklearn.model_selection", "lightgbm", "xgboost", "catboost")
-    inside = [
-        estimator,
-        *getattr(estimator, "get_params", dict)().values(),
-    ]  # of what calibrates, or transforms the target
-    scaled = not any(type(part).__module__.startswith(unscaled) for part in inside)
-    if scaled:
-        steps.append(StandardScaler())
-    parts: list[tuple[str, Estimator, list[int]]] = []
-    if count:
-        parts.append(("number", make_pipeline(*steps) if steps else "passthrough", list(range(count))))
-    distinct = {at: features.iloc[:, at].nunique() for at in range(count, features.shape[1])}
-    few = [at for at, n in distinct.items() if n <= ONE_HOT]
-    many = [at for at, n in distinct.items() if n > ONE_HOT]
-    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
-    if few:
-        parts.append(("category", clone(one_hot), few))
-    if many:
-        # given, because it would take whole numbers for classes and make a column for each
-        kind = "continuous" if schema.task == "regression" else "binary"
-        encoder: Estimator = TargetEncoder(target_type=kind, random_state=seed)
-        if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder, and no infrequent categories
-            encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
-            if scaled:  # a linear model makes nothing of an order by name
-                encoder = one_hot.set_params(categories=[_frequent(features.iloc[:, at]) for at in many])
-        parts.append(("many_values", encoder, many))
-    return ColumnTransformer(parts)
-
-
-def _frequent(values: pd.Series[str]) -> list[str]:
-    """The values that have enough rows to learn from, in order; the others are all zeros."""
-    counts = values.value_counts()
-    return sorted(counts[counts >= MIN_ROWS].index[:MAX_VALUES]) or [counts.index[0]]

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue.errors import MissingExtra
 from mlops_glue.parsing import as_text, is_text
+from mlops_glue.pipeline.preprocess import ONE_HOT
 from mlops_glue.pipeline.profile import Profile
-from mlops_glue.pipeline.train import DEFAULT, ONE_HOT
+from mlops_glue.pipeline.train import DEFAULT
 from mlops_glue.tables import is_number
 from mlops_glue.words import TRUE
 

@@ -39,6 +39,7 @@ ROOMS = {
         "pipeline/curves.py",
         "pipeline/fitting.py",
         "pipeline/split.py",
+        "pipeline/preprocess.py",
         "pipeline/train.py",
     },
     "fastapi": {"serving/app.py"},
