@@ -8,6 +8,7 @@ import inspect
 import logging
 import time
 import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ DEFAULT = {
 }
 UPKEEP = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)  # for those who maintain the estimator
 log = logging.getLogger(__name__)
+VERBOSITY = {"verbose", "verbosity", "silent", "logging_level", "verbose_eval"}  # of CatBoost and LightGBM
 FEW_CELLS = 500_000  # rows x columns
 
 
@@ -317,6 +319,18 @@ def _check_base(estimator: Estimator) -> None:
         )
 
 
+def _silence(path: str, accepted: Mapping[str, Any], params: dict[str, Any]) -> None:
+    """CatBoost and LightGBM print a line for each round, or for each split in vain, where nobody says otherwise."""
+    if "allow_writing_files" in accepted:
+        params.setdefault("allow_writing_files", False)  # CatBoost leaves a folder of logs wherever it runs
+    if VERBOSITY & set(params):
+        return
+    if "allow_writing_files" in accepted:
+        params["verbose"] = False
+    elif path.startswith("lightgbm."):
+        params["verbose"] = -1
+
+
 def _estimator(path: str, params: dict[str, Any], seed: int) -> Estimator:
     name = path.replace(":", ".").rpartition(".")[2]
     where = f"{layout.CONFIG} train.estimator"
@@ -329,10 +343,7 @@ def _estimator(path: str, params: dict[str, Any], seed: int) -> Estimator:
                 raise ConfigError([f"{layout.CONFIG} train.params.{param}: {name} does not take it ({suggestion})"])
     if "random_state" in accepted and not {"random_state", "random_seed"} & set(params):
         params["random_state"] = seed
-    if "allow_writing_files" in accepted:  # CatBoost leaves a folder of logs wherever it runs, and prints each round
-        params.setdefault("allow_writing_files", False)
-        if not {"verbose", "silent", "logging_level", "verbose_eval"} & set(params):
-            params["verbose"] = False
+    _silence(path, accepted, params)
     try:
         estimator = make(**params)
     except Exception as error:
