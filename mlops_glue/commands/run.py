@@ -64,9 +64,10 @@ def print_metrics(evaluation: Evaluation) -> None:
     console.table(rows, head)
     drawn = evaluation["intervals"]
     if drawn["rows"] < evaluation["rows"]:
-        console.result(
-            f"the intervals are of {drawn['samples']} bootstrap samples of {drawn['rows']:,} rows, narrowed to all"
-        )
+        whole = [name for name, score in evaluation["metrics"].items() if score.get("whole")]
+        of_all = f"; those of {', '.join(whole)} are of samples of all rows" if whole else ""
+        samples = f"{drawn['samples']} bootstrap samples of {drawn['rows']:,} rows"
+        console.result(f"the intervals are of {samples}, narrowed to all{of_all}")
     if "decision" in evaluation:
         console.result(describe.decision(evaluation["decision"]))
     console.result()

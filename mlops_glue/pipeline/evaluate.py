@@ -51,9 +51,7 @@ def evaluate(config: Config, root: Path) -> None:
     importances = importances_of(config, schema, model, features, truth, (names[0], known[names[0]]))
     constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
     scores = {name: _score(metric, predicted, constant, config.train.seed) for name, metric in known.items()}
-    for name, score in scores.items():
-        if (definition := measures.definition(config, schema, root, name)) is not None:
-            score["definition"], score["higher_is_better"] = definition, known[name].higher_is_better
+    _tell_apart(scores, known, {name: measures.definition(config, schema, root, name) for name in known})
     report: Evaluation = {
         "project": config.project,
         "target": schema.target,
@@ -100,6 +98,15 @@ def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, 
     samples = bootstrap.bootstrap(metric, *predicted, seed)
     low, high = bootstrap.interval(value, samples, len(truth), whole=metric.whole)
     return {"value": value, "low": low, "high": high, "trivial": metrics.compute(metric, truth, *constant)}
+
+
+def _tell_apart(scores: dict[str, Score], known: dict[str, metrics.Metric], definitions: dict[str, str | None]) -> None:
+    """Add what the names alone do not say: what is measured, which way is better, and of how many rows samples are."""
+    for name, score in scores.items():
+        if (definition := definitions[name]) is not None:
+            score["definition"], score["higher_is_better"] = definition, known[name].higher_is_better
+        if known[name].whole:
+            score["whole"] = True
 
 
 def _write(root: Path, report: Evaluation, drawn: dict[str, str], decides: str) -> None:

@@ -28,6 +28,7 @@ class Score(TypedDict):
     trivial: float
     definition: NotRequired[str]  # of one that its name alone does not say, as `measures.definition` gives it
     higher_is_better: NotRequired[bool]  # of the same
+    whole: NotRequired[bool]  # its interval is of samples of all rows, however many there are
 
 
 class Limit(TypedDict):
