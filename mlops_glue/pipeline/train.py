@@ -18,7 +18,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import by_column, fitting, older_rows, refit, trusting
+from mlops_glue.pipeline import by_column, class_weights, fitting, older_rows, refit, trusting
 from mlops_glue.pipeline.execute import set_seeds
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
@@ -141,7 +141,7 @@ def fitted(
             raise
         refused = error
     try:
-        by_index = _by_index(model)
+        by_index = _by_index(model, known.tolist())
         return by_index, _fit(by_index, features, target, like, beside)
     except Exception:
         if refused is not None:
@@ -159,7 +159,7 @@ def _fit(
     return caught
 
 
-def _by_index(model: Estimator) -> Estimator:
+def _by_index(model: Estimator, labels: list[Any]) -> Estimator:
     """The same, unfitted, whose last estimator is given class indices and whose predictions are labels.
 
     A vote of one is scikit-learn's own way to it: `VotingClassifier` encodes the labels and decodes what wins, so the
@@ -171,6 +171,7 @@ def _by_index(model: Estimator) -> Estimator:
 
     new = clone(model)
     last = new.steps[-1][1] if isinstance(new, Pipeline) else new
+    class_weights.by_index(last, labels)
     how = "soft" if hasattr(last, "predict_proba") else "hard"
     vote = VotingClassifier([("estimator", last)], voting=how, flatten_transform=False)
     return Pipeline([*new.steps[:-1], (new.steps[-1][0], vote)]) if isinstance(new, Pipeline) else vote
@@ -256,6 +257,7 @@ def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     estimator = _estimator(path, dict(config.train.params), config.train.seed)
     _check_kind(estimator, schema.task)
     fitting.check(config, estimator)
+    class_weights.check(config, schema, estimator)
     if isinstance(estimator, Pipeline) or config.train.preprocess:
         _check_base(estimator)
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
