@@ -14,14 +14,15 @@ from typing import Any
 from mlops_glue.errors import DataError, ToolError, brief
 from mlops_glue.modules import packages_of_modules
 
-# The exact types that scikit-learn's own models need in addition to skops' built-in list (seen on skops 0.16). The list
-# inside a file is never consulted.
+KEEPS = "let fit learn into NumPy arrays, plain values and objects of named classes: a data frame cannot be kept"
 SPLITS = ("KFold", "StratifiedKFold", "GroupKFold", "ShuffleSplit", "StratifiedShuffleSplit", "TimeSeriesSplit")
 SCORES = ("accuracy", "balanced_accuracy", "f1", "fbeta", "precision", "recall", "jaccard", "cohen_kappa")
 SELECTORS = ("f_classif", "f_regression", "chi2", "r_regression")
 KERNELS = ("ConstantKernel", "DotProduct", "Matern", "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel")
 LINKS = ("link.Interval", "link.LogitLink", "link.MultinomialLogit")
 LOSSES = ("HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "HalfTweedieLossIdentity")
+# The exact types that scikit-learn's own models need in addition to skops' built-in list (seen on skops 0.16). The list
+# inside a file is never consulted.
 TRUSTED = [
     "collections.OrderedDict",
     "numpy.dtype",
@@ -91,7 +92,7 @@ def dumped(model: Any) -> bytes:
     try:
         data: bytes = skops.io.dumps(model)
     except Exception as error:
-        raise ToolError(f"the model cannot be kept in skops form: {brief(error, 200)}") from error
+        raise ToolError(f"the model cannot be kept in skops form: {brief(error, 200)}", hint=KEEPS) from error
     return data
 
 

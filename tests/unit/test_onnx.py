@@ -14,15 +14,23 @@ import skops.io as skops_io
 from onnx import TensorProto, helper
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor, StackingClassifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
+from xgboost import XGBClassifier
 
 from mlops_glue.adapters import onnx as room
 from mlops_glue.adapters import onnx_files, skl2onnx, skops
-from mlops_glue.errors import DataError, ToolError
+from mlops_glue.errors import DataError, MissingExtra, ToolError
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 3)).astype(np.float32)
@@ -280,3 +288,29 @@ def test_fields_of_every_form_are_passed_over(tmp_path: Path) -> None:
             onnx_files.check_file(path)
     path.write_bytes(long + far)
     assert refusal(path) == "model.onnx: is no ONNX file: it has no node"
+
+
+def test_what_converts_a_booster_is_asked_for_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To keep the model in skops form without it would make another model on another machine."""
+    from mlops_glue.adapters.skl2onnx import converters
+
+    monkeypatch.setattr(converters, "find_spec", lambda name: None)
+    assert skl2onnx.export(LinearRegression().fit(X, Y), 3, 0)
+    model = XGBClassifier(n_estimators=2).fit(X, Y)
+    with pytest.raises(MissingExtra, match="onnxmltools is not installed") as told:
+        skl2onnx.export(make_pipeline(StandardScaler(), model), 3, 0)
+    assert told.value.hint == 'pip install "mlops-glue[boosters]"'
+
+
+def test_an_export_leaves_the_model_as_it_was() -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame(X, columns=list("abc"))
+    inner = VotingClassifier([("x", XGBClassifier(n_estimators=2)), ("l", LinearDiscriminantAnalysis())], voting="soft")
+    model = make_pipeline(make_column_transformer(("passthrough", ["c", "a"]), ("drop", slice("b", "b"))), inner)
+    model.fit(frame, Y == 1)
+    before = skops_io.dumps(model)
+    assert skl2onnx.export(model, 3, 0) == skl2onnx.export(model, 3, 0)
+    assert skops.canonical(skops_io.dumps(model)) == skops.canonical(before)
+    got = room.runner(room.session(skl2onnx.export(model, 3, 0)))({"number": X})
+    np.testing.assert_allclose(got[1], model.predict_proba(frame), atol=1e-5)

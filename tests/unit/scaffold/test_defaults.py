@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pytest
 
+from mlops_glue.config import Config
+from mlops_glue.errors import MissingExtra
 from mlops_glue.pipeline.profile import profile
+from mlops_glue.pipeline.train import build, fitted
 from mlops_glue.scaffold import defaults
+from mlops_glue.schema import Column, Schema
 
 
 def _small(table: pa.Table, task: str) -> bool:
@@ -90,3 +99,46 @@ def test_a_category_of_many_values_is_one_column() -> None:
     for values, small in ((400, True), (30, False)):
         wide = {f"c{at}": [f"v{v}" for v in rng.integers(0, values, 2000)] for at in range(20)}
         assert _small(pa.table(wide | {"y": rng.normal(size=2000)}), "regression") is small
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("library", defaults.BOOSTERS)
+def test_a_library_is_given_parameters_that_it_takes(library: str, task: str, tmp_path: Path) -> None:
+    """And it writes nothing where it is fitted, and prints nothing."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=150).astype(np.float32)})
+    ends = [0.0, 0.9][: 1 if task == "binary" else 2]
+    target = frame["x"].to_numpy(float) if task == "regression" else np.digitize(frame["x"], ends)
+    table = pa.table({"x": frame["x"], "y": target})
+    path, params = defaults.booster(library, table, "y", task)
+    kind = "regressor" if task == "regression" else "classifier"
+    assert path.startswith(f"{library}.") and path.lower().endswith(kind)
+    assert 200 in params.values() and 0.05 in params.values()
+    labels = None if task == "regression" else sorted(set(target.tolist()))
+    schema = Schema(task, "y", [Column("x", "number")], labels=labels)
+    config = Config.model_validate(
+        {
+            "glue": 1,
+            "project": "p",
+            "data": {"labels": {"source": "t", "target": "y"}, "sources": {"t": {"path": "t.csv"}}},
+            "train": {"estimator": path, "params": params},
+        }
+    )
+    with contextlib.chdir(tmp_path), contextlib.redirect_stdout(io.StringIO()) as said:
+        model, _ = fitted(build(config, schema, frame), frame, target, classes=labels is not None)
+    assert not list(tmp_path.iterdir()) and not said.getvalue()
+    assert np.asarray(model.predict(frame)).ravel().shape == (150,)
+
+
+def test_of_a_big_table_the_steps_are_greater_and_of_many_classes_the_rounds_fewer() -> None:
+    many = pa.table({"y": [f"c{n % 100}" for n in range(20_000)]})
+    for library in defaults.BOOSTERS:
+        _, params = defaults.booster(library, many, "y", "multiclass")
+        assert params["learning_rate"] == 0.1 and 20 in params.values() and 200 not in params.values()
+
+
+def test_a_library_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defaults, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="catboost is not installed") as told:
+        defaults.booster("catboost", pa.table({"y": [1, 0]}), "y", "binary")
+    assert told.value.hint == 'pip install "mlops-glue[boosters]"'
