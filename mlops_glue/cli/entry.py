@@ -22,7 +22,10 @@ from mlops_glue.errors import UsageError
 
 GROUPS: dict[str, tuple[click.Command, ...]] = {
     "Start": (start.init, start.adopt, start.assess),
-    "Work": (work.run, work.tune, work.status, work.why, work.report, work.doctor, work.track, work.upgrade),
+    "Work": (
+        *(work.run, work.tune, work.compare, work.status, work.why),
+        *(work.report, work.doctor, work.track, work.upgrade),
+    ),
     "Deliver": (
         *(deliver.promote, deliver.rollback, deliver.predict, deliver.explain, deliver.serve),
         *(deliver.package, deliver.materialize, deliver.ci),

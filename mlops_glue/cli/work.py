@@ -1,4 +1,4 @@
-"""Commands of daily work on a project: run, tune, status, why, report, doctor, track, upgrade, stage."""
+"""Commands of daily work on a project: run, tune, compare, status, why, report, doctor, track, upgrade, stage."""
 
 from __future__ import annotations
 
@@ -59,6 +59,28 @@ def tune() -> None:
     \b
     glue tune --trials 50 --timeout 10m
     glue tune --apply && glue run
+    """
+
+
+@click.command()
+@click.argument("what", metavar="[A B ...]", nargs=-1)
+@click.option(
+    "--output", metavar="FILE", type=FILE, help="Write it there as a page too, with the curves in one picture."
+)
+@json_option
+@env_option
+@calls("compare")
+def compare() -> None:
+    """Show versions side by side. A is the base.
+
+    Each is a version (3), an alias, an MLflow run, a git commit or branch, or a JSON file of metrics. Default the
+    champion, and the challenger or the last version; one alone is compared with the champion. Parameters, data, code,
+    size, latency, and metrics on the rows of the holdout here that none was trained on.
+
+    \b
+    glue compare
+    glue compare 3 5 --output compare.html
+    glue compare main HEAD scores.json
     """
 
 

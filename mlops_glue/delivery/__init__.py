@@ -13,4 +13,7 @@ champion or than the anchor, and under `promote.rule: better` what is not better
 
 `history` keeps decisions, `audit` every move of an alias and every signature, which `adapters.mlflow.Store` asks to be
 recorded; `audit_check` holds the record against the registry. `lineage` and `reproduce` read what was recorded.
+
+`sides` says what the words of `glue compare` stand for, and what is recorded of each; `side_by_side` what differs, and
+what one holdout shows of all of them, by `compare.measured`.
 """

@@ -91,7 +91,7 @@ def compare(candidate: Candidate, champion: int, other: Bundle) -> Pair:
     if other.schema.class_order != schema.class_order or other.schema.task != schema.task:
         raise Incomparable(f"it predicts {other.schema.task} {other.schema.labels or ''}")
     completed = with_features(config, root, other, raw, "holdout", as_defined_now=True)
-    mine, theirs = _predicted(bundle, raw, truth), _predicted(other, completed, truth)
+    mine, theirs = predicted(bundle, raw, truth), predicted(other, completed, truth)
     order = bootstrap.ranking(schema.task, theirs, config.train.seed) if config.split.fresh_after else None
     found = measured(config, root, schema, candidate.evaluation, (mine, theirs))
     comparison: Comparison = {
@@ -104,10 +104,18 @@ def compare(candidate: Candidate, champion: int, other: Bundle) -> Pair:
 
 
 def measured(
-    config: Config, root: Path, schema: Schema, evaluation: Evaluation, pair: tuple[paired.Outcome, paired.Outcome]
+    config: Config,
+    root: Path,
+    schema: Schema,
+    evaluation: Evaluation,
+    pair: tuple[paired.Outcome, paired.Outcome],
+    name: str | None = None,
 ) -> Measured:
-    """What the rows show of two models, by the metric that is promoted by; `evaluation` is of the first one."""
-    name = config.promote.metric or metrics.default(schema.task)
+    """What the rows show of two models by a metric, by default the one that is promoted by.
+
+    `evaluation` is of the first one.
+    """
+    name = name or main_metric(config, schema.task)
     metric = measures.find(config, schema, root, name, f"{layout.CONFIG} promote.metric")
     gain = paired.difference(metric, *pair, config.train.seed, config.promote.confidence)
     score, other_score = (metrics.compute(metric, *outcome) for outcome in pair)
@@ -127,6 +135,11 @@ def measured(
         "finding": paired.finding(gain, slack),
         "rows": gain.rows,
     }
+
+
+def main_metric(config: Config, task: str) -> str:
+    """The metric that is promoted by."""
+    return config.promote.metric or metrics.default(task)
 
 
 def latencies_ms(models: Sequence[Bundle]) -> list[float]:
@@ -171,7 +184,7 @@ def _trained_on(candidate: Candidate, champion: int, holdout: Array) -> Array | 
     return seen
 
 
-def _predicted(bundle: Bundle, raw: pa.Table, truth: Array) -> tuple[Array, Array, Array | None]:
+def predicted(bundle: Bundle, raw: pa.Table, truth: Array) -> tuple[Array, Array, Array | None]:
     """Truth, label and probability in the form that `metrics` takes."""
     value, probability = bundle.predict(raw, where="holdout")
     if bundle.schema.labels is None:

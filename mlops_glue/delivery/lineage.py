@@ -78,7 +78,7 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
     tags, evidence = entry["tags"], history.promotions(store, model, version)
     with tempfile.TemporaryDirectory() as scratch:
         folder = into or Path(scratch)
-        made = _provenance(store, model, version, folder)
+        made = provenance.of_version(store, model, version, folder)
         lock = _text(store, model, version, "dvc.lock", folder)
         bundle = store.download_bundle(model, version, folder)
         listed = bundle / "features.json"
@@ -91,7 +91,7 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
         run=entry["run"],
         fingerprint=tags.get(FINGERPRINT),
         aliases=entry["aliases"],
-        provenance=made,
+        provenance=asdict(made[0]) if made is not None else None,
         committed=git.commit_with(root, "dvc.lock", lock) if lock is not None else None,
         stages=_stages(lock),
         features=sorted(features.columns.values()) if features is not None else [],
@@ -110,14 +110,6 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
 
 def _is_of(move: dict[str, Any], model: str, version: int) -> bool:
     return move["model"] == model and version in (move["version"], move["previous"])
-
-
-def _provenance(store: Store, model: str, version: int, folder: Path) -> dict[str, Any] | None:
-    try:
-        record, _ = provenance.read(store.download_artifact(model, version, provenance.FOLDER, folder))
-    except (GlueError, OSError):
-        return None
-    return asdict(record)
 
 
 def _text(store: Store, model: str, version: int, name: str, folder: Path) -> str | None:

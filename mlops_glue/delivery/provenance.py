@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,12 @@ from mlops_glue.config import Config, Source, path_of
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.delivery.audit import actor
 from mlops_glue.delivery.commit import inputs
+from mlops_glue.errors import GlueError
 from mlops_glue.modules import packages
 from mlops_glue.pipeline.fingerprint import hashes
+
+if TYPE_CHECKING:
+    from mlops_glue.adapters.mlflow import Store
 
 FOLDER = "provenance"  # of the run's artifacts
 FILE, PATCH = "provenance.json", "code.patch"
@@ -144,6 +148,14 @@ def read(folder: Path) -> tuple[Provenance, bytes]:
     found = files.read_json(folder / FILE)
     data = [Data(**table) for table in found.pop("data")]
     return Provenance(**found, data=data), (folder / PATCH).read_bytes()
+
+
+def of_version(store: Store, model: str, version: int, into: Path) -> tuple[Provenance, bytes] | None:
+    """What `read` gives of a version, by way of a folder of the caller's; None for one that has no record."""
+    try:
+        return read(store.download_artifact(model, version, FOLDER, into))
+    except (GlueError, OSError):
+        return None
 
 
 def code_paths(config: Config, root: Path) -> list[str]:

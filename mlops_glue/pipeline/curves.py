@@ -18,20 +18,37 @@ def curves(truth: Array, probability: Array, classes: int) -> dict[str, dict[int
     Calibration has ten bins of equally many rows. Classes that the holdout lacks have no curve.
     """
     from sklearn.calibration import calibration_curve
-    from sklearn.metrics import precision_recall_curve, roc_curve
+    from sklearn.metrics import precision_recall_curve
 
     out: dict[str, dict[int, tuple[Array, Array]]] = {"roc": {}, "precision_recall": {}, "calibration": {}}
     for at in [1] if classes == 2 else range(classes):
         is_it, score = truth == at, probability[:, at]
-        if is_it.all() or not is_it.any():
+        if (found := roc(is_it, score)) is None:
             continue
-        false_positive, true_positive, _ = roc_curve(is_it, score)
         precision, recall, _ = precision_recall_curve(is_it, score)
         happened, predicted = calibration_curve(is_it, np.clip(score, 0, 1), n_bins=10, strategy="quantile")
-        out["roc"][at] = _thin(false_positive, true_positive)
+        out["roc"][at] = found
         out["precision_recall"][at] = _thin(recall, precision)
         out["calibration"][at] = predicted, happened
     return out
+
+
+def roc(is_it: Array, score: Array) -> tuple[Array, Array] | None:
+    """False and true positive rate at every threshold, thinned to 300; None where all rows are of one class."""
+    from sklearn.metrics import roc_curve
+
+    if is_it.all() or not is_it.any():
+        return None
+    false_positive, true_positive, _ = roc_curve(is_it, score)
+    return _thin(false_positive, true_positive)
+
+
+def within(error: Array) -> tuple[Array, Array]:
+    """The share of rows by absolute error, thinned to 300 (the REC curve of Bi and Bennett 2003)."""
+    size = np.sort(np.abs(error[np.isfinite(error)]))
+    scale = float(size[-1]) if len(size) and size[-1] else 1.0  # so that it weighs as much as the share
+    across, up = _thin(size / scale, np.arange(1, len(size) + 1) / len(error))
+    return across * scale, up
 
 
 def by_threshold(truth: Array, score: Array, costs: list[list[float]] | None) -> dict[str, tuple[Array, Array]]:

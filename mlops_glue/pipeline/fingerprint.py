@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mlops_glue.adapters import dvc
 from mlops_glue.config import Config
@@ -14,8 +16,12 @@ from mlops_glue.pipeline.stages import NAMES, feature_repo, import_paths
 
 def fingerprint(root: Path) -> str:
     """SHA-256 over the `dvc.lock` entries of glue's stages: what was computed, from what, with which parameters."""
-    lock = dvc.locked(root)
-    entries = {name: lock.get(name) for name in NAMES}
+    return of_lock(dvc.locked(root))
+
+
+def of_lock(stages: Mapping[str, Any]) -> str:
+    """The same of the stages of any `dvc.lock`."""
+    entries = {name: stages.get(name) for name in NAMES}
     return hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,29 @@ def of_outcome(schema: Schema, truth: Array, label: Array, probability: Array | 
         counts = formulas.confusion(truth, label, len(names))
         plots["confusion"] = matplotlib.matrix("Confusion matrix", names, counts)
     return plots
+
+
+def of_models(schema: Schema, outcomes: Mapping[str, tuple[Array, Array, Array | None]]) -> str | None:
+    """Several models on the same rows in one picture, by name; None where there is nothing to draw.
+
+    ROC curves for classes, of more than two the classes pooled (the micro-average); for values how many rows are
+    predicted within an error. The outcomes are as `metrics` takes them.
+    """
+    if schema.labels is None:
+        found = {name: curves.within(truth - value) for name, (truth, value, _) in outcomes.items()}
+        # one value far off would press all else to the left
+        wide = max((float(np.interp(0.98, up, across)) for across, up in found.values() if len(up)), default=0.0)
+        return matplotlib.lines("Rows within an error", "absolute error", "share of rows", found, wide=wide or 1.0)
+    pooled, drawn = len(schema.class_order) > 2, dict[str, tuple[Array, Array]]()
+    for name, (truth, _, probability) in outcomes.items():
+        if probability is None or np.isin(probability, (0, 1)).all():  # hard labels have no curve
+            continue
+        is_it = (truth[:, None] == np.arange(len(schema.class_order))).ravel() if pooled else truth == 1
+        points = curves.roc(is_it, probability.ravel() if pooled else probability[:, 1])
+        drawn |= {name: points} if points is not None else {}
+    title = "ROC, the classes pooled" if pooled else f"ROC of {schema.class_order[-1]}"
+    rates = ("false positive rate", "true positive rate")
+    return matplotlib.lines(title, *rates, drawn, diagonal=True) if drawn else None
 
 
 def of_threshold(

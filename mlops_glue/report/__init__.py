@@ -2,5 +2,5 @@
 
 `facts` reads what the stages, the registry and the monitor left, once; `project` and `pipeline` make the page of it,
 `pull_request` the report on a change (`base`: the other commit), `card` the model card, `lineage` where a version
-comes from, `health` what `glue doctor` finds.
+comes from, `health` what `glue doctor` finds, `side_by_side` the tables of `glue compare`.
 """

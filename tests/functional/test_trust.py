@@ -139,6 +139,35 @@ def test_each_version_knows_its_code_data_and_maker(history: dict[str, Any], glu
     assert glue("lineage", "--mermaid", cwd=root).stdout.startswith("flowchart LR\n")
 
 
+def test_versions_are_compared_on_rows_that_none_was_trained_on(history: dict[str, Any], glue: Glue) -> None:
+    """The holdout here is v3's, and so v2's; v1 was trained on some of it."""
+    root = history["root"]
+    (root / "scores.json").write_text('{"log_loss": 0.5}')
+    told = glue("compare", "1", "2", history["late"], "scores.json", "--json", "--output", "side.html", cwd=root)
+    (root / "scores.json").unlink()
+    found = json.loads(told.stdout)
+    assert [side["name"] for side in found["sides"]] == ["v1", "v2", "v3", "scores.json"]
+    assert found["params"]["train.params.max_iter"][1:] == ["7", "7", None]
+    held = found["held"]
+    assert held["trained_on"] > 0 and held["rows"] >= 20 and not held["unknown"]
+    assert held["rows"] + held["trained_on"] == found["sides"][2]["holdout"]["rows"]
+    first, second = found["beside"]
+    for one, other in zip(first["metrics"], second["metrics"], strict=True):  # v2 and v3 are the same model
+        assert {**one, "metric": ""} == {**other, "metric": ""} and one["rows"] == held["rows"]
+    assert first["metrics"][0]["metric"] == "log_loss" and first["metrics"][0]["low"] < first["metrics"][0]["high"]
+    of_v2, of_v3 = ("\n".join(one["stat"]) for one in found["code"])
+    assert " model.py " in of_v3 and " model.py " not in of_v2
+    assert [side["data"].get("penguins", {}).get("rows") for side in found["sides"]] == [344, 314, 314, None]
+    assert found["sizes"]["v1"]["latency_ms"] > 0 and found["sizes"]["v1"]["form"] == "onnx"
+    page = (root / "side.html").read_text()
+    assert "<svg" in page and "ROC, the classes pooled" in page and "<script" not in page
+    (root / "side.html").unlink()
+    said = glue("compare", cwd=root).stdout
+    assert said.startswith("v3: log_loss ") and "Parameters that differ\n" in said and "\nmodel.py" not in said
+    refused = glue("compare", "1", "7", cwd=root, code=2).stderr
+    assert refused == "error: 7: p has no such version\nhint: there are: '1', '2', '3'\n"
+
+
 def state(root: Path) -> tuple[str, ...]:
     looked = ("status --porcelain", "for-each-ref", "worktree list", "stash list")
     cache = sorted(f"{path} {path.stat().st_mtime_ns}" for path in (root / ".dvc/cache").rglob("*") if path.is_file())

@@ -159,3 +159,23 @@ def test_what_a_killed_one_left_is_forgotten_and_nothing_of_others(repository: P
         pass
     listed = git(repository, "worktree", "list")
     assert "code-killed" not in listed and "alive" in listed and "theirs" in listed
+
+
+def test_two_codes_are_compared_as_they_ran(repository: Path) -> None:
+    committed = git_code.snapshot(repository / "sub", ["a.py", "b.py"])
+    (repository / "sub/a.py").write_text("a = 2\n")
+    (repository / "sub/new.py").write_text("n = 1\n")
+    changed = git_code.snapshot(repository / "sub", ["a.py", "b.py", "new.py"])
+    (repository / "sub/a.py").write_text("a = 3\n")
+    later = git_code.snapshot(repository / "sub", ["a.py", "b.py", "new.py"])
+    before = state(repository)
+    found = [line.split("|")[0].strip() for line in git_code.changes(repository / "sub", committed, later).splitlines()]
+    assert found[:2] == ["sub/a.py", "sub/new.py"] and found[2].startswith("2 files changed")
+    lines = git_code.changes(repository / "sub", changed, later).splitlines()
+    assert len(lines) == 2 and lines[0].startswith(" sub/a.py | 2 +-")
+    assert git_code.changes(repository / "sub", later, later) == ""
+    assert state(repository) == before
+    with pytest.raises(ToolError, match=r"commit ffff.* is not in this repository"):
+        git_code.changes(repository, git_code.Code("f" * 40, "", b""), later)
+    with pytest.raises(ToolError, match="was not recorded"):
+        git_code.changes(repository, git_code.UNKNOWN, later)

@@ -119,6 +119,11 @@ def commit_hash(root: Path, name: str) -> str | None:
     return None if name.startswith("-") else _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
 
 
+def names(root: Path) -> list[str]:
+    """The branches and tags, those of remotes included."""
+    return (_git(root, "for-each-ref", "--format=%(refname:short)") or "").splitlines()
+
+
 def commit_with(root: Path, path: str, text: str) -> str | None:
     """The first commit of any branch in which a file of the folder has this text; None where there is none."""
     blob = _run(root, "hash-object", "--stdin", stdin=text)

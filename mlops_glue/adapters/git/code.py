@@ -78,6 +78,36 @@ def snapshot(root: Path, paths: Iterable[str]) -> Code:
     return Code(commit, tree, patch, changed.decode().split("\0")[:-1], left_out, prefix)
 
 
+def changes(root: Path, before: Code, after: Code) -> str:
+    """`git diff --stat` from one code to another, each as it ran, with what was never committed.
+
+    Raises:
+        ToolError: a commit is not in the repository, or the code was not recorded.
+    """
+    with _private(root) as (env, _):
+        trees = [_tree(root, code, env) for code in (before, after)]
+        between = ("--stat=100", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames")
+        return _git(root, "diff", *between, *trees, env=env).decode(errors="replace").rstrip()
+
+
+def _tree(root: Path, code: Code, env: Mapping[str, str]) -> str:
+    """The tree of a code, made in the index of `env`."""
+    if code.commit is None and not code.patch:
+        raise ToolError("the code was not recorded")
+    _git(root, "read-tree", _there(root, code.commit) if code.commit else "--empty", env=env)
+    if code.patch:
+        _git(_top(root), "apply", "--cached", "--binary", "--whitespace=nowarn", "-", env=env, stdin=code.patch)
+    return _word(root, "write-tree", env=env)
+
+
+def _there(root: Path, commit: str) -> str:
+    """A commit that the repository has."""
+    if run(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
+        problem = f"commit {commit} is not in this repository"
+        raise ToolError(problem, hint="git fetch --all --tags --unshallow")
+    return commit
+
+
 @contextmanager
 def restored(root: Path, code: Code) -> Iterator[Path]:
     """A worktree of the code in a temporary folder; it is removed with the block.
@@ -97,11 +127,9 @@ def restored(root: Path, code: Code) -> Iterator[Path]:
             into.mkdir()
             _git(root, "init", "--quiet", str(into))
         else:
-            if run(root, "cat-file", "-e", f"{code.commit}^{{commit}}").returncode:
-                problem = f"commit {code.commit} is not in this repository"
-                raise ToolError(problem, hint="git fetch --all --tags --unshallow")
+            there = _there(root, code.commit)
             _forget_killed(root)
-            _git(root, "worktree", "add", "--quiet", "--detach", str(into), code.commit)
+            _git(root, "worktree", "add", "--quiet", "--detach", str(into), there)
         try:
             if code.patch:
                 _git(into, "apply", "--index", "--binary", "--whitespace=nowarn", "-", stdin=code.patch)

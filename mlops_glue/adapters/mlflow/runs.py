@@ -16,6 +16,7 @@ from mlops_glue import layout, processes
 from mlops_glue.adapters.mlflow.connection import Connection
 from mlops_glue.adapters.mlflow.database import PLACE_TAG
 from mlops_glue.adapters.mlflow.errors import translate_errors
+from mlops_glue.errors import ToolError
 from mlops_glue.records import UsedTable
 from mlops_glue.secrets import SECRET, redacted
 
@@ -119,6 +120,21 @@ class Runs(Connection):
             self._log_and_end(self._create_run(experiment, child, own), logged)
         self._log_and_end(run, top)
         return str(run)
+
+    def logged(self, run: str) -> Logged | None:
+        """What a run shows; None where there is no such run."""
+        try:
+            data = self.client.get_run(run).data
+        except ToolError as error:
+            if getattr(error.__cause__, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+        return Logged(dict(data.params), dict(data.metrics), dict(data.tags))
+
+    def run_ids(self, experiment: str) -> list[str]:
+        """The ids of the latest thousand runs of an experiment, newest first."""
+        found = self.client.get_experiment_by_name(experiment)
+        return [run.info.run_id for run in self.client.search_runs([found.experiment_id])] if found else []
 
     def _log_and_end(self, run: str, logged: Logged) -> None:
         self._log_params(run, _clean(logged.params))

@@ -86,3 +86,10 @@ def test_a_calibration_is_a_sigmoid_of_few_rows_and_isotonic_of_many(rows: int) 
 def test_where_it_always_or_never_happened_the_score_is_left_as_it_is(rows: int, always: bool) -> None:
     across, up = curves.calibration(np.full(rows, always), np.linspace(0, 1, rows))
     assert np.interp([0, 0.2, 0.7, 1], across, up) == pytest.approx([0, 0.2, 0.7, 1])
+
+
+def test_rows_within_an_error_are_counted() -> None:
+    error = np.array([3.0, -1.0, 0.0, np.nan])
+    across, up = curves.within(error)
+    assert across.tolist() == [0, 1, 3] and up.tolist() == [0.25, 0.5, 0.75]
+    assert [len(points) for points in curves.within(np.zeros(1))] == [1, 1]

@@ -1,0 +1,53 @@
+"""`glue compare`: versions, runs, commits or files of metrics side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlops_glue import config as configs
+from mlops_glue import console, files, layout
+from mlops_glue.delivery.fetch import read_only
+from mlops_glue.delivery.side_by_side import SideBySide, side_by_side
+from mlops_glue.delivery.sides import resolve
+from mlops_glue.report import side_by_side as report
+from mlops_glue.scaffold.outputs import check_outputs
+
+
+def compare(
+    what: Sequence[str] = (), *, output: str | None = None, as_json: bool = False, env: str | None = None
+) -> int:
+    """Print what differs, and what the holdout shows; with `output` write it as a page too."""
+    root = layout.find_root()
+    config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
+    if output is not None:
+        check_outputs(root, [Path(output)], config)
+    store = read_only(root, config)
+    found = side_by_side(config, root, store, resolve(config, root, store, what), draw=output is not None)
+    if output is not None:
+        files.write_text(Path(output), report.page(found, config))
+        console.progress(f"wrote {output}")
+    if as_json:
+        console.result_json(files.json_value(report.record(found)))
+    else:
+        _tell(found)
+    return 0
+
+
+def _tell(found: SideBySide) -> None:
+    for line in report.headlines(found):
+        console.result(line)
+    for at, table in enumerate(report.all_tables(found)):
+        if at or found.beside:
+            console.result()
+        console.result(table.title)
+        if table.rows:
+            console.table(table.rows, table.head)
+        for note in table.notes:
+            console.result(note)
+    for said, lines in report.code(found):
+        console.result()
+        for line in [said, *lines]:
+            console.result(line)
+    for problem in found.problems if found.beside else []:
+        console.progress(problem)

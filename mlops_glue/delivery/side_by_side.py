@@ -1,0 +1,281 @@
+"""Versions, runs and files of metrics side by side: what differs, and what one holdout shows of all of them.
+
+The first one is the base. Models are held against it on the same rows, those of the holdout on disk that none of them
+was trained on; of what is no model, and where that cannot be done, there are the recorded metrics alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from mlops_glue import layout, metrics, paired, tables
+from mlops_glue.adapters.git import code as git_code
+from mlops_glue.delivery.compare import Measured, latencies_ms, main_metric, measured, predicted
+from mlops_glue.delivery.complete import with_features
+from mlops_glue.delivery.rows import version_rows
+from mlops_glue.delivery.sides import Side
+from mlops_glue.delivery.trial import brought
+from mlops_glue.errors import ConfigError, DataError, GlueError, UsageError, first_line
+from mlops_glue.pipeline.evaluation import Evaluation
+from mlops_glue.schema import Schema
+from mlops_glue.scoring import Bundle
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlops_glue.adapters.mlflow import Store
+    from mlops_glue.config import Config
+
+Array = np.ndarray[Any, Any]
+UNDEFINED = "not defined"
+
+
+@dataclass(frozen=True)
+class Size:
+    """What it takes to serve a version."""
+
+    form: str  # onnx, or skops and whose code it runs
+    model_bytes: int
+    bundle_bytes: int
+    latency_ms: float | None  # the median of a row, in this process; None: it could not be measured
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The code of one, as it ran, beside that of the base."""
+
+    name: str
+    base: str
+    stat: list[str]  # the lines of `git diff --stat`; none: it is the same code
+    problem: str | None = None  # why it is not known
+
+
+@dataclass(frozen=True)
+class Held:
+    """The rows on which models are held against each other."""
+
+    rows: int
+    trained_on: int  # rows of the holdout that one of them was trained on, and that are left out
+    unknown: list[str]  # of which it is not known what they were trained on
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One model beside the base on those rows: the base is what `Measured` calls the champion."""
+
+    name: str
+    metrics: list[Measured]  # the one that is promoted by first
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Everything that is known of them together."""
+
+    model: str
+    sides: list[Side]  # the base first
+    params: dict[str, list[str | None]]  # those that differ, in the order of the sides
+    code: list[Changed]  # of each that is no file, beside the first of them
+    held: Held | None
+    beside: list[Beside]
+    problems: list[str]  # why something was not measured on these rows
+    sizes: dict[str, Size]
+    plot: str | None = field(default=None)  # all models on the same rows, as SVG
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that could be loaded, by the name of their side, and why others could not."""
+
+    bundles: dict[str, Bundle]
+    folders: dict[str, Path]
+    problems: list[str]
+
+
+def side_by_side(config: Config, root: Path, store: Store | None, sides: list[Side], *, draw: bool) -> SideBySide:
+    """Compare them; `draw` makes the picture too.
+
+    Raises:
+        UsageError: two of them predict something else.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        models = _loaded(config, root, store, sides, Path(folder))
+        _check_same_target(sides, models)
+        sizes, slow = _sizes(models)
+        held, outcomes, problems = _outcomes(config, root, store, sides, models)
+        beside, undone = _beside(config, root, sides, models, outcomes)
+        plot = None
+        if draw and beside:
+            from mlops_glue.pipeline import plots
+
+            plot = plots.of_models(models.bundles[next(iter(outcomes))].schema, outcomes)
+    having = [side for side in sides if side.run is not None]  # a file has no code
+    return SideBySide(
+        model=config.model_name,
+        sides=sides,
+        params=differing(sides),
+        code=[_changed(root, having[0], other) for other in having[1:]],
+        held=held if beside else None,
+        beside=beside,
+        problems=[*models.problems, *problems, *undone, *slow],
+        sizes=sizes,
+        plot=plot,
+    )
+
+
+def differing(sides: Sequence[Side]) -> dict[str, list[str | None]]:
+    """The parameters that are not the same in all of those that have any."""
+    having = [side.params for side in sides if side.params]
+    names = dict.fromkeys(name for params in having for name in params)
+    differ = [name for name in names if len({params.get(name) for params in having}) > 1]
+    return {name: [side.params.get(name) for side in sides] for name in differ}
+
+
+def _loaded(config: Config, root: Path, store: Store | None, sides: Sequence[Side], scratch: Path) -> Models:
+    models = Models({}, {}, [])
+    for side in sides:
+        if side.version is None or store is None:
+            continue
+        folder = scratch / side.name
+        folder.mkdir()
+        try:
+            found = brought(store, root, config.model_name, side.version, folder)
+            models.bundles[side.name] = Bundle(found, trust=config.package.trust)
+            models.folders[side.name] = found
+        except GlueError as error:
+            models.problems.append(f"{side.name} cannot be loaded: {error.message}")
+    return models
+
+
+def _check_same_target(sides: Sequence[Side], models: Models) -> None:
+    known: list[tuple[Side, str, str]] = []
+    for side in sides:
+        if side.name in models.bundles:
+            schema = models.bundles[side.name].schema
+            known.append((side, schema.target, schema.task))
+        elif side.evaluation is not None:
+            known.append((side, side.evaluation["target"], side.evaluation["task"]))
+    for side, target, task in known[1:]:
+        base, of_base, task_of_base = known[0]
+        if (target, task) != (of_base, task_of_base):
+            problem = f"{side.name} predicts {target!r} ({task}), and {base.name} {of_base!r} ({task_of_base})"
+            raise UsageError(f"{problem}: they cannot be compared", hint=f"glue lineage {side.version}")
+
+
+def _sizes(models: Models) -> tuple[dict[str, Size], list[str]]:
+    """Size and latency of each model, and why the latency is not known."""
+    names, problems = list(models.bundles), list[str]()
+    latency: list[float | None] = [None] * len(names)
+    try:
+        latency = [*latencies_ms([models.bundles[name] for name in names])] if names else []
+    except GlueError as error:
+        problems.append(f"the latency could not be measured: {error.message}")
+    sizes = {}
+    for name, took in zip(names, latency, strict=True):
+        bundle, folder = models.bundles[name], models.folders[name]
+        every = {path.name: path.stat().st_size for path in folder.iterdir()}
+        sizes[name] = Size(bundle.form, every[f"model.{bundle.format}"], sum(every.values()), took)
+    return sizes, problems
+
+
+def _outcomes(
+    config: Config, root: Path, store: Store | None, sides: Sequence[Side], models: Models
+) -> tuple[Held | None, dict[str, paired.Outcome], list[str]]:
+    """What each model makes of the same rows, and why one does not."""
+    names = [side for side in sides if side.name in models.bundles]
+    if len(names) < 2 or store is None:
+        return None, {}, []
+    schema = models.bundles[names[0].name].schema
+    try:
+        held, raw, truth = _rows(config, root, store, names, schema)
+    except (GlueError, OSError, ValueError) as error:  # Arrow's errors are ValueErrors
+        why = error.message if isinstance(error, GlueError) else first_line(error)
+        return None, {}, [f"not compared on the same rows: {why}"]
+    outcomes: dict[str, paired.Outcome] = {}
+    problems = []
+    for side in names:
+        model = models.bundles[side.name]
+        try:
+            if model.schema.class_order != schema.class_order:
+                raise DataError(f"it predicts {model.schema.class_order}, and {names[0].name} {schema.class_order}")
+            complete = with_features(config, root, model, raw, "holdout", as_defined_now=True)
+            outcomes[side.name] = predicted(model, complete, truth)
+        except GlueError as error:
+            problems.append(f"{side.name} could not be scored on this holdout: {error.message}")
+    return held, outcomes, problems
+
+
+def _rows(
+    config: Config, root: Path, store: Store, sides: Sequence[Side], schema: Schema
+) -> tuple[Held, pa.Table, Array]:
+    """The rows of the holdout that none of the versions was trained on, raw, and the target in them.
+
+    Raises:
+        DataError: the holdout is not here, or has another target, or too few such rows.
+    """
+    path, target = root / layout.TEST, f"target:{schema.target}"
+    if not path.is_file() or not (root / layout.TABLE).is_file():
+        raise DataError(f"there is no holdout here ({layout.TEST}): glue run makes it, dvc pull brings it")
+    if target not in tables.parquet_shape(path)[1]:
+        raise DataError(f"the holdout here is of another target than {schema.target!r}")
+    holdout = tables.read_parquet(path, [layout.ROW, target])
+    at, table = holdout.column(layout.ROW).to_numpy(), tables.read_parquet(root / layout.TABLE)
+    seen, unknown, most = np.zeros(len(at), bool), list[str](), ("", 0)
+    for side in sides:
+        rows = version_rows(store, config.model_name, cast(int, side.version))
+        trained = rows.seen(table) if rows is not None else None
+        if trained is None:
+            unknown.append(side.name)
+            continue
+        seen |= trained[at]
+        most = max(most, (side.name, int(trained[at].sum())), key=lambda one: one[1])
+    if (left := int((~seen).sum())) < metrics.MIN_ROWS:
+        problem = f"{most[0]} was trained on {most[1]:,} of the {len(at):,} rows of this holdout"
+        raise DataError(f"{problem}, and {left:,} that none was trained on are too few to compare on")
+    held = holdout.filter(~seen)
+    raw = tables.read_parquet(root / config.rows).take(held.column(layout.ROW))
+    return Held(left, int(seen.sum()), unknown), raw, held.column(target).to_numpy()
+
+
+def _beside(
+    config: Config, root: Path, sides: Sequence[Side], models: Models, outcomes: dict[str, paired.Outcome]
+) -> tuple[list[Beside], list[str]]:
+    """Each model beside the base, by every metric; and which metrics could not be asked."""
+    base, problems, found = sides[0].name, list[str](), []
+    if base not in outcomes:
+        return [], []
+    task = models.bundles[base].schema.task
+    asked = [main_metric(config, task), *config.evaluate.measured(list(metrics.METRICS[task]))]
+    asked += config.evaluate.thresholds
+    for side in sides[1:]:
+        if side.name not in outcomes:
+            continue
+        report = side.evaluation or cast(Evaluation, {"metrics": {}})
+        pair, rows = (outcomes[side.name], outcomes[base]), []
+        for name in dict.fromkeys(asked):
+            try:
+                one = measured(config, root, models.bundles[base].schema, report, pair, name)
+            except (GlueError, ConfigError) as error:
+                problems.append(f"{name}: {error}")
+                continue
+            rows.append({**one, "finding": UNDEFINED} if np.isnan(one["gain"]) else one)
+        found.append(Beside(side.name, rows))
+    return found, list(dict.fromkeys(problems))
+
+
+def _changed(root: Path, base: Side, other: Side) -> Changed:
+    missing = next((side.name for side in (base, other) if side.code is None), None)
+    if missing is not None:
+        return Changed(other.name, base.name, [], f"the code of {missing} is not recorded")
+    assert base.code is not None and other.code is not None
+    if base.code.tree and base.code.tree == other.code.tree:
+        return Changed(other.name, base.name, [])
+    try:
+        return Changed(other.name, base.name, git_code.changes(root, base.code, other.code).splitlines())
+    except GlueError as error:
+        return Changed(other.name, base.name, [], error.message)

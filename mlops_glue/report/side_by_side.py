@@ -1,0 +1,229 @@
+"""`glue compare`: its tables, for a terminal and for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from mlops_glue import __version__, files, layout
+from mlops_glue.config import Config
+from mlops_glue.delivery import describe
+from mlops_glue.delivery.compare import Measured
+from mlops_glue.delivery.describe import number
+from mlops_glue.delivery.side_by_side import Held, SideBySide
+from mlops_glue.delivery.sides import Recorded, Side
+
+LONGEST = 40  # characters of a parameter in a table
+MOST_LINES = 20  # of what git says of two codes
+SHORT = 12  # characters of a hash
+FEATURES = "features"  # the parameter that lists the columns of a model
+ABSENT = "–"
+
+
+class Table(NamedTuple):
+    """Rows of text below a title."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def record(found: SideBySide) -> dict[str, Any]:
+    """Everything that is known, for `--json`; the code that ran and the picture apart."""
+    out = asdict(found)
+    del out["plot"]
+    for side in out["sides"]:
+        del side["code"], side["evaluation"]
+    for one in out["beside"]:
+        for measured in one["metrics"]:
+            measured["value"], measured["base"] = measured.pop("candidate"), measured.pop("champion")
+    return out
+
+
+def headlines(found: SideBySide) -> list[str]:
+    """A sentence for each model that was held against the base, by the metric that is promoted by."""
+    base = found.sides[0].name
+    return [f"{one.name}: {describe.shown(one.metrics[0], base)}" for one in found.beside if one.metrics]
+
+
+def all_tables(found: SideBySide) -> Iterator[Table]:
+    """Every table that has something to say."""
+    names = [side.name for side in found.sides]
+    yield Table(f"{found.model}: what is compared", ["", *names], _identity(found.sides), [])
+    if found.beside and found.held is not None:
+        yield _measured(found)
+    if (recorded := _recorded(found)) is not None:
+        yield recorded
+    params = [[name, *_values(name, values)] for name, values in found.params.items()]
+    if params:
+        yield Table("Parameters that differ", ["parameter", *names], params, [])
+    elif sum(bool(side.params) for side in found.sides) > 1:
+        yield Table("Parameters", [], [], ["All parameters are the same."])
+    if data := _data(found.sides):
+        yield Table("Data", ["table", *names], data, [])
+    if found.sizes:
+        yield _sizes(found)
+
+
+def _identity(sides: list[Side]) -> list[list[str]]:
+    """What each is, and what was typed for it; lines that say nothing of any are left out."""
+    lines = {
+        "asked for as": [", ".join(_words(side)) for side in sides],
+        "alias": [", ".join(side.aliases) for side in sides],
+        "registered": [side.created[:16].replace("T", " ") if side.created else "" for side in sides],
+        "run": [(side.run or "")[:SHORT] for side in sides],
+        "commit": [_commit(side) for side in sides],
+        "trained on": [f"{side.evaluation['train_rows']:,} rows" if side.evaluation else "" for side in sides],
+        "model": [side.evaluation["model"] if side.evaluation else "" for side in sides],
+    }
+    return [[name, *(cell or ABSENT for cell in cells)] for name, cells in lines.items() if any(cells)]
+
+
+def _words(side: Side) -> list[str]:
+    """The words that do not name it already."""
+    return [word for word in side.given if word not in (side.name, str(side.version), side.run)]
+
+
+def _commit(side: Side) -> str:
+    if side.commit is None:
+        return ""
+    return f"{side.commit[:SHORT]}{' and changes' if side.dirty else ''}"
+
+
+def _measured(found: SideBySide) -> Table:
+    """Each metric of each model beside the base's, with the interval of the gain."""
+    base, held = found.sides[0].name, found.held
+    assert held is not None
+    rows = [
+        [one["metric"], beside.name, number(one["champion"]), number(one["candidate"]), *_gain(one)]
+        for beside in found.beside
+        for one in beside.metrics
+    ]
+    level = found.beside[0].metrics[0]["confidence"] if found.beside[0].metrics else 0.9
+    head = ["metric", "of", f"base {base}", "value", "gain", f"{level:.0%} interval", "finding"]
+    note = (
+        "The gain is positive where it is better, whichever way the metric runs; each interval is of one metric alone."
+    )
+    return Table(f"Metrics on the same {held.rows:,} rows of the holdout here", head, rows, [*_left_out(held), note])
+
+
+def _gain(one: Measured) -> list[str]:
+    return [number(one["gain"], "+"), f"{number(one['low'], '+')} to {number(one['high'], '+')}", one["finding"]]
+
+
+def _left_out(held: Held) -> Iterator[str]:
+    if held.trained_on:
+        yield f"{held.trained_on:,} rows of the holdout are left out: one of the models was trained on them."
+    if held.unknown:
+        yield f"It is not known which rows {', '.join(held.unknown)} was trained on: some of these may be among them."
+
+
+def _recorded(found: SideBySide) -> Table | None:
+    """The metrics as they were when each was made; None where all were measured on the same rows."""
+    compared = {found.sides[0].name, *(one.name for one in found.beside)} if found.beside else set()
+    if all(side.name in compared for side in found.sides):
+        return None
+    names = dict.fromkeys(name for side in found.sides for name in side.metrics)
+    rows = [[name, *(_score(side.metrics.get(name)) for side in found.sides)] for name in names]
+    hashes = {side.holdout.get("md5") for side in found.sides}
+    same = len(hashes) == 1 and None not in hashes
+    which = "All are of the same holdout." if same else "They need not be of the same rows: a difference may be theirs."
+    notes = [*(f"{problem[0].upper()}{problem[1:]}." for problem in found.problems), which]
+    return Table("Metrics as they were recorded, with 95 % intervals", ["metric", *_names(found)], rows, notes)
+
+
+def _names(found: SideBySide) -> list[str]:
+    return [side.name for side in found.sides]
+
+
+def _score(score: Recorded | None) -> str:
+    if score is None:
+        return ABSENT
+    ends = f" ({number(score['low'])} to {number(score['high'])})" if score["low"] is not None else ""
+    return f"{number(score['value'])}{ends}"
+
+
+def _values(name: str, values: list[str | None]) -> list[str]:
+    """A parameter of each; of the list of columns what differs from the base's."""
+    if name != FEATURES or values[0] is None:
+        return [_short(value) for value in values]
+    base = values[0].split(", ")
+    cells = [f"{len(base)} columns"]
+    for value in values[1:]:
+        own = value.split(", ") if value is not None else []
+        changed = [f"+{one}" for one in own if one not in base] + [f"-{one}" for one in base if one not in own]
+        cells.append(ABSENT if value is None else _short(f"{len(own)}: {' '.join(changed) or 'the same'}"))
+    return cells
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return ABSENT
+    line = " ".join(value.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def _data(sides: list[Side]) -> list[list[str]]:
+    """Rows and hash of each table, and of the holdout that was measured on then."""
+    every = [{**side.data, "(holdout)": side.holdout} for side in sides]
+    names = dict.fromkeys(name for tables in every for name in tables)
+    rows = [[name, *(_table(tables.get(name)) for tables in every)] for name in names]
+    return [row for row in rows if set(row[1:]) != {ABSENT}]
+
+
+def _table(table: dict[str, Any] | None) -> str:
+    if not table or not table.get("md5"):
+        return ABSENT
+    rows = f"{table['rows']:,} rows, " if table["rows"] is not None else ""
+    return f"{rows}md5 {table['md5'][:SHORT]}"
+
+
+def _sizes(found: SideBySide) -> Table:
+    sizes = [found.sizes.get(name) for name in _names(found)]
+    lines = {
+        "format": [size.form if size else ABSENT for size in sizes],
+        "model": [_bytes(size.model_bytes) if size else ABSENT for size in sizes],
+        "bundle": [_bytes(size.bundle_bytes) if size else ABSENT for size in sizes],
+        "one row": [f"{size.latency_ms:.3g} ms" if size and size.latency_ms is not None else ABSENT for size in sizes],
+    }
+    note = "One row is the median time of the packaged model on this machine, without the way of a request."
+    return Table("Size and latency", ["", *_names(found)], [[name, *cells] for name, cells in lines.items()], [note])
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
+
+
+def code(found: SideBySide) -> Iterator[tuple[str, list[str]]]:
+    """What git says of the code of each beside the base's: a sentence, and the lines of `git diff --stat`."""
+    for one in found.code:
+        if one.problem is not None:
+            yield f"Code of {one.name}: {one.problem}.", []
+        elif not one.stat:
+            yield f"Code of {one.name}: the same as that of {one.base}.", []
+        else:
+            more = len(one.stat) - MOST_LINES
+            cut = [*one.stat[: MOST_LINES - 1], f" … and {more} more", one.stat[-1]] if more > 0 else one.stat
+            yield f"Code from {one.base} to {one.name}, as each ran:", cut
+
+
+def page(found: SideBySide, config: Config) -> str:
+    """The same as a page that needs no server, no network and no script."""
+    values = {
+        "project": config.project,
+        "target": config.data.labels.target if config.data is not None else None,
+        "names": _names(found),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "glue": __version__,
+        "headlines": headlines(found),
+        "problems": found.problems if found.beside else [],
+        "tables": list(all_tables(found)),
+        "code": list(code(found)),
+        "plot": found.plot[found.plot.index("<svg") :] if found.plot else None,
+        "held": found.held,
+    }
+    text = files.render(layout.templates() / "report" / "compare.html", values)
+    return "\n".join(line for line in text.splitlines() if line.strip()) + "\n"
