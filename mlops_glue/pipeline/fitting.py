@@ -1,4 +1,4 @@
-"""What `fit` takes besides features and target: weights of the rows, and rows that tell boosting when to stop.
+"""What `fit` takes besides features and target: weights of the rows, rows that tell boosting when to stop, folds.
 
 It reaches the estimators that know it. For the others it is refused before the fit, with the reason.
 """
@@ -15,7 +15,7 @@ from mlops_glue.config import Config
 from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.parsing import InvalidValue
-from mlops_glue.pipeline import by_column, early_stopping
+from mlops_glue.pipeline import by_column, early_stopping, inner_folds
 from mlops_glue.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -61,6 +61,19 @@ class Beside:
 
 def fit(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside | None) -> None:
     """Fit a model, and give it what of `beside` it is to have."""
+    search = None if beside is None else inner_folds.search_in(model)
+    if beside is None or search is None:
+        _fit(model, features, target, beside)
+        return
+    given = search.cv
+    search.set_params(cv=inner_folds.as_split(beside.config, beside.of(features), target, search))
+    try:
+        _fit(model, features, target, beside)
+    finally:
+        search.set_params(cv=given)
+
+
+def _fit(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside | None) -> None:
     weight = None if beside is None else beside.weight(features)
     if beside is not None and beside.config.train.early_stopping is not None:
         _fit_until(model, features, target, beside)

@@ -106,11 +106,6 @@ def _featurize_outs(config: Config, root: Path) -> list[str]:
     return [layout.FEATURES, layout.COLUMNS, *_joined(config, layout.JOINED, layout.FEATURE_LIST, *tables)]
 
 
-def _taken_as_the_holdout(config: Config) -> list[str]:
-    """What says how rows are set apart, where training does so."""
-    return ["split.by"] if config.train.early_stopping else []
-
-
 STAGES = (
     Stage(
         "ingest",
@@ -139,7 +134,7 @@ STAGES = (
             *(layout.COLUMNS, layout.TRAIN),
             *code_of([config.train.estimator, *config.package.trust], None, root),
         ],
-        params=lambda config: ["package.trust", *_taken_as_the_holdout(config), "split.fresh_after", "train"],
+        params=lambda config: ["package.trust", "split.by", "split.fresh_after", "train"],
         outs=lambda config, root: [layout.MODEL, layout.REFIT, *_retrained(config, layout.LEARNED)],
     ),
     Stage(

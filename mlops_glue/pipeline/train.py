@@ -18,7 +18,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import by_column, class_weights, fitting, older_rows, refit, trusting
+from mlops_glue.pipeline import by_column, class_weights, fitting, inner_folds, older_rows, refit, trusting
 from mlops_glue.pipeline.execute import set_seeds
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
@@ -52,6 +52,8 @@ def train(config: Config, root: Path) -> None:
     trust = trusting.checked(
         config, root, model, (features, target), lambda *rows: fitted(*rows, classes=classes, beside=beside)[0]
     )
+    if (said := inner_folds.described(config, model)) is not None:
+        log.info(said)
     in_doubt, params = refit.is_in_doubt(model), refit.params(model)
     try:
         started = time.perf_counter()

@@ -38,6 +38,7 @@ ROOMS = {
         "adapters/skl2onnx/",
         "pipeline/curves.py",
         "pipeline/fitting.py",
+        "pipeline/inner_folds.py",
         "pipeline/split.py",
         "pipeline/preprocess.py",
         "pipeline/train.py",
