@@ -35,9 +35,8 @@ class RawRowsFlavor:
 
     __name__ = "mlflow.sklearn"
 
-    def __init__(self, model: ModelFiles) -> None:
-        self._bundle, self._code, self._loader = model.bundle, model.code, model.loader
-        self._modules = model.modules
+    def __init__(self, bundle: Path, code: Path, loader: str, modules: dict[str, str] | None = None) -> None:
+        self._bundle, self._code, self._loader, self._modules = bundle, code, loader, modules or {}
 
     def save_model(self, path: str, mlflow_model: Any, *, validate_serving_input: bool = False, **options: Any) -> None:
         """Write the model; `Model.log` calls this, and means the flag for itself."""
@@ -73,7 +72,7 @@ def log_model(run: str, name: str, model: ModelFiles) -> Any:
         artifact_path=None,
         name=name,
         run_id=run,
-        flavor=RawRowsFlavor(model),
+        flavor=RawRowsFlavor(model.bundle, model.code, model.loader, model.modules),
         sk_model=model.estimator,
         signature=signature_of(files.read_json(model.bundle / "signature.json")),
         input_example=pd.DataFrame(files.read_json(model.bundle / "input_example.json")),
