@@ -216,7 +216,7 @@ def _rows(
     """The rows of the holdout that none of the versions was trained on, raw, and the target in them.
 
     Raises:
-        DataError: the holdout is not here, or has another target, or too few such rows.
+        DataError: the holdout is not here, or has another target or other classes, or too few such rows.
     """
     path, target = root / layout.TEST, f"target:{schema.target}"
     if not path.is_file() or not (root / layout.TABLE).is_file():
@@ -238,8 +238,20 @@ def _rows(
         problem = f"{most[0]} was trained on {most[1]:,} of the {len(at):,} rows of this holdout"
         raise DataError(f"{problem}, and {left:,} that none was trained on are too few to compare on")
     held = holdout.filter(~seen)
+    _check_truth(held.column(target).to_numpy(), schema)
     raw = tables.read_parquet(root / config.rows).take(held.column(layout.ROW))
     return Held(left, int(seen.sum()), unknown), raw, held.column(target).to_numpy()
+
+
+def _check_truth(truth: Array, schema: Schema) -> None:
+    """Is the target in these rows what the models were made to predict?"""
+    if schema.labels is None:
+        if not np.issubdtype(truth.dtype, np.number):
+            raise DataError(f"{schema.target!r} is no number in the holdout here, and these models predict one")
+    elif new := [value for value in dict.fromkeys(truth.tolist()) if value not in schema.class_order]:
+        raise DataError(
+            f"the holdout here has rows where {schema.target!r} is {new[0]!r}, which the base does not know"
+        )
 
 
 def _beside(

@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 
 SHORT = 8  # digits of a run or a commit
 OF_DATA = "data."  # parameters of a run: the MD5 of a table
+LIKE = 'a file of metrics is like {"roc_auc": 0.91}'
 FILES = (".json", ".yaml", ".yml")
 
 
 class Recorded(TypedDict):
-    """A metric when it was measured; the interval is None where there is none."""
+    """A metric when it was measured; None where it is not defined, or has no interval."""
 
-    value: float
+    value: float | None
     low: float | None
     high: float | None
 
@@ -233,14 +234,14 @@ def _numbers(file: Path) -> dict[str, float]:
     try:
         leaves = flatten(files.read_yaml(file))
     except (YAMLError, OSError, ValueError) as error:
-        raise UsageError(f"{file}: cannot be read: {first_line(error)}", hint='{"roc_auc": 0.91}') from None
+        raise UsageError(f"{file}: cannot be read: {first_line(error)}", hint=LIKE) from None
     found = {
         ".".join(key): float(value)
         for key, value in leaves.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
     if not found:
-        raise UsageError(f"{file}: holds no metric, which is a name with a number", hint='{"roc_auc": 0.91}')
+        raise UsageError(f"{file}: holds no metric, which is a name with a number", hint=LIKE)
     return found
 
 

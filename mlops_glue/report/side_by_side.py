@@ -128,11 +128,25 @@ def _recorded(found: SideBySide) -> Table | None:
         return None
     names = dict.fromkeys(name for side in found.sides for name in side.metrics)
     rows = [[name, *(_score(side.metrics.get(name)) for side in found.sides)] for name in names]
+    head = ["metric", *_names(found)]
+    if len(found.sides) == 2:
+        head.append("difference")
+        for row in rows:
+            row.append(_difference(*(side.metrics.get(row[0]) for side in found.sides)))
     hashes = {side.holdout.get("md5") for side in found.sides}
     same = len(hashes) == 1 and None not in hashes
     which = "All are of the same holdout." if same else "They need not be of the same rows: a difference may be theirs."
     notes = [*(f"{problem[0].upper()}{problem[1:]}." for problem in found.problems), which]
-    return Table("Metrics as they were recorded, with 95 % intervals", ["metric", *_names(found)], rows, notes)
+    if any(score["low"] is not None for side in found.sides for score in side.metrics.values()):
+        notes.append("In brackets stands the 95 % interval.")
+    return Table("Metrics as they were recorded", head, rows, notes)
+
+
+def _difference(base: Recorded | None, other: Recorded | None) -> str:
+    """The second less the first, whichever way the metric runs: without their rows nobody knows how sure it is."""
+    if base is None or other is None or base["value"] is None or other["value"] is None:
+        return ABSENT
+    return number(other["value"] - base["value"], "+")
 
 
 def _names(found: SideBySide) -> list[str]:

@@ -106,9 +106,11 @@ def test_what_was_not_measured_together_stands_as_it_was_recorded() -> None:
     (table,) = (table for table in all_tables(alone) if "recorded" in table.title)
     assert table.rows == [["roc_auc", *["0.8000 (0.7000 to 0.9000)"] * 2, "0.7500"]]
     assert table.notes[0] == "Not compared on the same rows: there is no holdout here."
-    assert table.notes[-1].startswith("They need not be of the same rows")
+    assert table.notes[1].startswith("They need not be of the same rows") and "95 %" in table.notes[-1]
     same = [table for table in all_tables(replace(alone, sides=[A, B])) if "recorded" in table.title]
-    assert same[0].notes[-1] == "All are of the same holdout."
+    assert same[0].notes[1] == "All are of the same holdout."
+    files_alone = list(all_tables(replace(alone, sides=[FILE, A], problems=[])))[1]
+    assert files_alone.head == ["metric", "s.json", "v1", "difference"] and files_alone.rows[0][-1] == "+0.0500"
     assert not any("recorded" in table.title for table in all_tables(FOUND))
     assert any("recorded" in table.title for table in all_tables(replace(FOUND, sides=[A, B, FILE])))
 
