@@ -52,7 +52,7 @@ def headlines(found: SideBySide) -> list[str]:
 def all_tables(found: SideBySide) -> Iterator[Table]:
     """Every table that has something to say."""
     names = [side.name for side in found.sides]
-    yield Table(f"{found.model}: what is compared", ["", *names], _identity(found.sides), [])
+    yield Table(f"{found.model}: what is compared", ["what", *names], _identity(found.sides), [])
     if found.beside and found.held is not None:
         yield _measured(found)
     if (recorded := _recorded(found)) is not None:
@@ -204,7 +204,9 @@ def _sizes(found: SideBySide) -> Table:
         "one row": [f"{size.latency_ms:.3g} ms" if size and size.latency_ms is not None else ABSENT for size in sizes],
     }
     note = "One row is the median time of the packaged model on this machine, without the way of a request."
-    return Table("Size and latency", ["", *_names(found)], [[name, *cells] for name, cells in lines.items()], [note])
+    return Table(
+        "Size and latency", ["what", *_names(found)], [[name, *cells] for name, cells in lines.items()], [note]
+    )
 
 
 def _bytes(size: int) -> str:
@@ -238,6 +240,7 @@ def page(found: SideBySide, config: Config) -> str:
         "code": list(code(found)),
         "plot": found.plot[found.plot.index("<svg") :] if found.plot else None,
         "held": found.held,
+        "drawn": [found.sides[0].name, *(one.name for one in found.beside)],
     }
     text = files.render(layout.templates() / "report" / "compare.html", values)
     return "\n".join(line for line in text.splitlines() if line.strip()) + "\n"

@@ -147,6 +147,7 @@ def test_the_page_is_whole_and_runs_nothing(tmp_path: Path) -> None:
     tags = Tags()
     tags.feed(text)
     assert tags.found.count("h1") == 1 and "svg" in tags.found and "script" not in tags.found
+    assert text.count("<th scope=") > 10 and "<th>" not in text and "></th>" not in text
     assert tags.found.count("table") == 5 and "v3 cannot be loaded" in text and "&lt;script&gt;" in text
     assert '<td class="ok">better</td>' in text
     without = page(replace(FOUND, beside=[], held=None), load(tmp_path, GOOD))
