@@ -26,7 +26,6 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClas
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
-from xgboost import XGBClassifier
 
 from mlops_glue.adapters import onnx as room
 from mlops_glue.adapters import onnx_files, skl2onnx, skops
@@ -294,9 +293,10 @@ def test_what_converts_a_booster_is_asked_for_where_it_is_needed(monkeypatch: py
     """To keep the model in skops form without it would make another model on another machine."""
     from mlops_glue.adapters.skl2onnx import converters
 
+    xgboost = pytest.importorskip("xgboost")  # the lowest versions are tried without
     monkeypatch.setattr(converters, "find_spec", lambda name: None)
     assert skl2onnx.export(LinearRegression().fit(X, Y), 3, 0)
-    model = XGBClassifier(n_estimators=2).fit(X, Y)
+    model = xgboost.XGBClassifier(n_estimators=2).fit(X, Y)
     with pytest.raises(MissingExtra, match="onnxmltools is not installed") as told:
         skl2onnx.export(make_pipeline(StandardScaler(), model), 3, 0)
     assert told.value.hint == 'pip install "mlops-glue[boosters]"'
@@ -305,8 +305,11 @@ def test_what_converts_a_booster_is_asked_for_where_it_is_needed(monkeypatch: py
 def test_an_export_leaves_the_model_as_it_was() -> None:
     import pandas as pd
 
+    xgboost = pytest.importorskip("xgboost")
     frame = pd.DataFrame(X, columns=list("abc"))
-    inner = VotingClassifier([("x", XGBClassifier(n_estimators=2)), ("l", LinearDiscriminantAnalysis())], voting="soft")
+    inner = VotingClassifier(
+        [("x", xgboost.XGBClassifier(n_estimators=2)), ("l", LinearDiscriminantAnalysis())], voting="soft"
+    )
     model = make_pipeline(make_column_transformer(("passthrough", ["c", "a"]), ("drop", slice("b", "b"))), inner)
     model.fit(frame, Y == 1)
     before = skops_io.dumps(model)
