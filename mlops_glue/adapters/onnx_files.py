@@ -45,7 +45,13 @@ REFUSED = {
 
 
 def check_file(path: Path) -> None:
-    """Refuse an ONNX file that could read other files, run code, or take all memory, before onnxruntime sees it.
+    """The same as `check` of a file, of which no more is read than is allowed."""
+    _check_size(path.name, path.stat().st_size)
+    check(path.read_bytes(), path.name)
+
+
+def check(data: bytes, name: str = "model.onnx") -> None:
+    """Refuse an ONNX model that could read other files, run code, or take all memory, before onnxruntime sees it.
 
     The package `onnx` is not installed where a model is served, but protobuf comes with onnxruntime.
 
@@ -54,14 +60,18 @@ def check_file(path: Path) -> None:
     """
     from google.protobuf.message import DecodeError
 
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise DataError(f"{path.name}: has {size:,} bytes; the limit is {MAX_BYTES:,}")
+    _check_size(name, len(data))
     try:
-        model = _model_class().FromString(path.read_bytes())
+        model = _model_class().FromString(data)
     except DecodeError:
-        raise DataError(f"{path.name}: is no ONNX file") from None
+        raise DataError(f"{name}: is no ONNX file") from None
     if _checked(model, 0) == 0:
-        raise DataError(f"{path.name}: is no ONNX file: it has no node")
+        raise DataError(f"{name}: is no ONNX file: it has no node")
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise DataError(f"{name}: has {size:,} bytes; the limit is {MAX_BYTES:,}")
 
 
 def _checked(message: Message, nodes: int) -> int:

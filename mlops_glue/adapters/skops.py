@@ -53,6 +53,7 @@ TRUSTED = [
     "sklearn.utils._bunch.Bunch",
     "sklearn.utils._metadata_requests.MetadataRequest",
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
+    *(f"mlops_glue.pipeline.own_onnx.Onnx{name}" for name in ("Classifier", "Regressor")),  # their ONNX is checked
     "catboost.core.CatBoostClassifier",
     "catboost.core.CatBoostRegressor",
     "lightgbm.basic.Booster",

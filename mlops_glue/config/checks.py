@@ -38,6 +38,7 @@ def cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[Proble
         return
     for name, source in config.data.sources.items() if tables else ():
         yield from _table(name, source, root)
+    yield from _train(config)
     yield from _validation(config)
     yield from _metrics(config)
     yield from _decision(config)
@@ -85,6 +86,13 @@ def _table(name: str, source: Source, root: Path) -> Iterator[Problem]:
         yield location, f"{source.path!r} is not there ({hint})"
     elif file.stat().st_size == 0:
         yield location, f"{source.path!r} is empty"
+
+
+def _train(config: Config) -> Iterator[Problem]:
+    if config.train.onnx is not None and config.train.estimator is not None:
+        yield ("train", "onnx"), "there is train.estimator too: leave one of them out"
+    if config.train.onnx is not None and config.train.early_stopping is not None:
+        yield ("train", "early_stopping"), "is of boosting; a function of train.onnx stops as it likes"
 
 
 def _validation(config: Config) -> Iterator[Problem]:

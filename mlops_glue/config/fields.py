@@ -12,6 +12,7 @@ SPAN = r"^[1-9][0-9]{0,4}[smhdw]$"
 WINDOW = r"^[1-9][0-9]{0,4}[hdw]$"
 TIMESTAMP = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?$"
 FUNCTION = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+OWN_ONNX = r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*|[^/:.][^:]*(\.onnx|\.keras|\.h5|/))$"
 VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$"  # as browsers send it: without a path or a slash
 IMAGE = r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$"
@@ -30,6 +31,7 @@ PATTERN_HELP = {
     IMAGE: "should be host/owner/name in small letters, without a tag: that is the model's version",
     CRON: "should be five fields of cron: minute (0-59) hour (0-23) day (1-31) month (1-12, JAN) weekday (0-6, MON)",
     IMPORT_PATH: "should be the whole name of a class or function, like my_module.MyTransformer",
+    OWN_ONNX: "should be module:function, or a file of the project (.onnx, .keras), or a folder/",
     SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
     TIMESTAMP: "should be a moment of UTC like 2026-11-28T12:00:00",
     WINDOW: "should be a length of time like 12h, 7d or 4w",

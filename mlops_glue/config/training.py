@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from mlops_glue.config.fields import Section, Share
+from mlops_glue.config.fields import OWN_ONNX, Section, Share
 
 
 class EarlyStopping(Section):
@@ -23,6 +23,12 @@ class Train(Section):
     """The estimator."""
 
     estimator: str | None = Field(default=None, description="import path of a class, or module:function of your own")
+    onnx: Annotated[str, Field(pattern=OWN_ONNX)] | None = Field(
+        default=None,
+        description="module:function of your own that returns an ONNX model of any framework, instead of an estimator; "
+        "or what a stage of your own makes of artifacts/split/train.parquet: .onnx, .keras, or the folder/ of "
+        "a SavedModel",
+    )
     params: dict[str, Any] = {}
     preprocess: bool = Field(True, description="false: the estimator takes the columns as they are")
     weight: str | None = Field(
@@ -34,3 +40,18 @@ class Train(Section):
         default=None, description="of XGBoost, LightGBM and CatBoost; scikit-learn's boosting has it in its params"
     )
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0  # NumPy takes no other
+
+    @property
+    def onnx_file(self) -> str | None:
+        """The file that `onnx` names, if it names one."""
+        return None if self.onnx is None or ":" in self.onnx else self.onnx.rstrip("/")
+
+    @property
+    def named(self) -> str | None:
+        """What the model is made by, as the user has named it; None: glue's default estimator."""
+        return self.onnx or self.estimator
+
+    @property
+    def code(self) -> str | None:
+        """The import path that is run, if any."""
+        return self.estimator if self.onnx_file is not None else self.named

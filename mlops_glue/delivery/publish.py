@@ -142,7 +142,7 @@ def _params(config: Config, root: Path, model: Any, report: Evaluation, of_data:
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     limits, decision = config.evaluate.thresholds.items(), report.get("decision", {})
     return {
-        "train.estimator": config.train.estimator or "default",
+        "train.estimator": config.train.named or "default",
         "train.seed": config.train.seed,
         **{f"train.params.{name}": value for name, value in (parameters(model) | config.train.params).items()},
         **{f"data.{name}": md5 for name, md5 in of_data.items()},

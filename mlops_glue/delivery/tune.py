@@ -126,8 +126,9 @@ def tune(config: configs.Config, root: Path, options: Options, progress: Progres
         proof = study.fact(f"proof of {best.number}", lambda: asdict(_proof(config, job, rows, best)))
     gain = paired.Difference(**proof)
     changes: dict[str, Any] = {f"train.params.{name}": value for name, value in best.params.items()}
-    if job.config.train.estimator != config.train.estimator:
+    if job.config.train.named != config.train.named:
         changes = {"train.estimator": job.config.train.estimator, "train.params": best.params}
+        changes |= {"train.onnx": None} if config.train.onnx is not None else {}
     tuned = Tuned(
         *(
             job.metric,
@@ -159,17 +160,17 @@ def _best(trials: list[Trial], *, higher_is_better: bool) -> Trial:
 def _job(config: configs.Config, root: Path, options: Options) -> _Job:
     task, settings = _task(root), config.tune
     estimator, space = searched(config, options.estimator, task)
-    own = config.train.estimator or DEFAULT[task]
+    own = config.train.named or DEFAULT[task]
     if estimator != own:
         if options.estimator is None:
             log.info("%s has no search space (tune.space may name its arguments), so %s is tried", own, estimator)
-        other = config.train.model_copy(update={"estimator": estimator, "params": {}})
+        other = config.train.model_copy(update={"estimator": estimator, "onnx": None, "params": {}})
         config = config.model_copy(update={"train": other})
     metric = config.promote.metric or config.evaluate.measured([metrics.default(task)])[0]
     timeout_s = options.timeout_s
     if timeout_s is None:
         timeout_s = configs.span(settings.timeout).total_seconds() if settings.timeout else float("inf")
-    code = {file: files.sha256(root / file) for file in code_of([config.train.estimator], None, root)}
+    code = {file: files.sha256(root / file) for file in code_of([config.train.code], None, root)}
     data = {name: files.sha256(root / name) for name in (layout.TRAIN, layout.COLUMNS)}
     means, decided = measures.definition(config, _schema(root), root, metric), str(config.evaluate.decision_threshold)
     if config.evaluate.chosen and measures.find(config, _schema(root), root, metric).of_label and task == "binary":
@@ -198,7 +199,7 @@ def searched(config: configs.Config, estimator: str | None, task: str) -> tuple[
     Raises:
         UsageError: none is known for the estimator that was asked for.
     """
-    own = config.train.estimator or DEFAULT[task]
+    own = config.train.named or DEFAULT[task]
     if config.tune.space and estimator is None:
         return own, {name: value.model_dump(exclude_none=True) for name, value in config.tune.space.items()}
     space = spaces.of_class(estimator or own)
@@ -221,7 +222,7 @@ def _task(root: Path) -> str:
 
 
 def _estimator(config: configs.Config, root: Path) -> str:
-    return config.train.estimator or DEFAULT[_task(root)]
+    return config.train.named or DEFAULT[_task(root)]
 
 
 def _search(job: _Job, study: Study, progress: Progress) -> None:

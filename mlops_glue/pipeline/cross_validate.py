@@ -11,6 +11,7 @@ import numpy as np
 
 from mlops_glue import files, layout, measures, metrics
 from mlops_glue.config import Config
+from mlops_glue.errors import ConfigError
 from mlops_glue.paired import Outcome
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.outcome import outcome
@@ -43,7 +44,16 @@ class Rows:
 
 
 def read(config: Config, root: Path) -> Rows:
-    """What stage train learns from."""
+    """What stage train learns from.
+
+    Raises:
+        ConfigError: the model is a file, which nothing trains again without a part of the rows.
+    """
+    if config.train.onnx_file is not None:
+        raise ConfigError(
+            [f"{layout.CONFIG} train.onnx: {config.train.onnx_file} is a file, and cannot be cross-validated"],
+            hint="train: {onnx: module:function}",
+        )
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     schema = replace(schema, decision=measures.given_decision(config, schema))
     table = training_rows(config, root)

@@ -56,7 +56,7 @@ def evaluate(config: Config, root: Path) -> None:
         "project": config.project,
         "target": schema.target,
         "task": schema.task,
-        "estimator": config.train.estimator or DEFAULT[schema.task],
+        "estimator": config.train.named or DEFAULT[schema.task],
         "model": kind_of(model),
         "split": config.split.by,
         "train_rows": len(learnt),

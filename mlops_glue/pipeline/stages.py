@@ -55,7 +55,7 @@ class Stage:
 def import_paths(config: Config) -> list[str | None]:
     """The code that the stages run by import path: the estimator, what is trusted in it, the transform, metrics."""
     transform = config.features.transform if config.features.use else None
-    return [config.train.estimator, *config.package.trust, transform, *config.evaluate.imports]
+    return [config.train.code, *config.package.trust, transform, *config.evaluate.imports]
 
 
 def feature_repo(config: Config) -> str | None:
@@ -132,7 +132,8 @@ STAGES = (
         "train",
         deps=lambda config, root: [
             *(layout.COLUMNS, layout.TRAIN),
-            *code_of([config.train.estimator, *config.package.trust], None, root),
+            *([config.train.onnx_file] if config.train.onnx_file is not None else []),
+            *code_of([config.train.code, *config.package.trust], None, root),
         ],
         params=lambda config: ["package.trust", "split.by", "split.fresh_after", "train"],
         outs=lambda config, root: [layout.MODEL, layout.REFIT, *_retrained(config, layout.LEARNED)],
@@ -143,12 +144,13 @@ STAGES = (
             *(layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
             *_retrained(config, layout.FRESH, layout.LEARNED),
             *code_of(
-                [*config.evaluate.imports, *config.package.trust, *_refits(config, config.train.estimator)], None, root
+                [*config.evaluate.imports, *config.package.trust, *_refits(config, config.train.code)], None, root
             ),
         ],
         params=lambda config: [
             *("project", "data.labels.source", f"data.sources.{config.data.labels.source}.entity", "evaluate"),
             *("features.use", "package.trust", "split.by", "split.fresh_after", "train.estimator", "train.seed"),
+            *(["train.onnx"] if config.train.onnx is not None else []),
             *_refits(config, *(f"train.{key}" for key in REFITTED), "tune.folds"),
         ],
         outs=lambda config, root: [layout.EVALUATION],

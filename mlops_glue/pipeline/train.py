@@ -18,7 +18,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import by_column, class_weights, fitting, inner_folds, older_rows, refit, trusting
+from mlops_glue.pipeline import by_column, class_weights, fitting, inner_folds, older_rows, own_onnx, refit, trusting
 from mlops_glue.pipeline.execute import set_seeds
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
@@ -68,7 +68,7 @@ def train(config: Config, root: Path) -> None:
     except GlueError:
         raise
     except Exception as error:
-        estimator = config.train.estimator or DEFAULT[schema.task]
+        estimator = config.train.named or DEFAULT[schema.task]
         raise StageError(f"{estimator}: fit failed: {brief(error)}{project_lines(error, root)}") from error
     for line in dict.fromkeys(
         f"{w.category.__name__}: {w.message}" for w in caught if not issubclass(w.category, UPKEEP)
@@ -129,6 +129,8 @@ def fitted(
     """
     import numpy as np
 
+    if isinstance(model, own_onnx.OnnxRegressor):
+        return model, _fit(model, features, target, like, beside)
     are_indices = np.array_equal(known := np.unique(target), np.arange(len(known))) if classes else True
     refused: Exception | None = None
     caught: list[warnings.WarningMessage] = []
@@ -255,6 +257,8 @@ def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     """
     from sklearn.pipeline import Pipeline
 
+    if config.train.onnx is not None:
+        return own_onnx.estimator(config, schema)
     path = config.train.estimator or DEFAULT[schema.task]
     estimator = _estimator(path, dict(config.train.params), config.train.seed)
     _check_kind(estimator, schema.task)

@@ -103,6 +103,8 @@ def _repository(root: Path, config: Config) -> Iterator[Finding]:
             f"{layout.CONFIG} train.estimator: {config.train.estimator} is a {kind}, and data.labels.task is {task}"
         )
         yield Finding("problem", problem, f"task: {'regression' if kind == 'regressor' else 'binary, or multiclass'}")
+    if config.train is not None and config.train.onnx is not None:
+        yield Finding("ok", f"the model is ONNX of yours, by {config.train.onnx}")
     if not git.is_work_tree(root):
         yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
 
