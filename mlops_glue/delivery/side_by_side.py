@@ -53,7 +53,7 @@ class Changed:
     name: str
     base: str
     stat: list[str]  # the lines of `git diff --stat`; none: it is the same code
-    problem: str | None = None  # why it is not known
+    problem: str | None = None  # why it is not known, or not in full
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,9 @@ def _changed(root: Path, base: Side, other: Side) -> Changed:
     assert base.code is not None and other.code is not None
     if base.code.tree and base.code.tree == other.code.tree:
         return Changed(other.name, base.name, [])
+    lost = [side.name for side in (base, other) if side.dirty and side.code is not None and not side.code.tree]
+    why = f"what {' and '.join(lost)} had beside the commit is not recorded" if lost else None
     try:
-        return Changed(other.name, base.name, git_code.changes(root, base.code, other.code).splitlines())
+        return Changed(other.name, base.name, git_code.changes(root, base.code, other.code).splitlines(), why)
     except GlueError as error:
         return Changed(other.name, base.name, [], error.message)

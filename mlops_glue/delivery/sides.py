@@ -142,11 +142,20 @@ def stands_for(place: Place, word: str) -> list[str]:
             return [f"v{aliased}"]
         if (commit := git.commit_hash(place.root, word)) is not None:
             return _of_commit(place, word, commit)
-    if number is not None:
-        what = f"{place.model} has no such version"
-        raise UsageError(f"{word}: {what}", hint=did_you_mean("", [str(one) for one in sorted(place.tags)]))
+    raise _unknown(place, word, is_number=number is not None)
+
+
+def _unknown(place: Place, word: str, *, is_number: bool) -> UsageError:
+    """What is wrong with a word that stands for nothing."""
+    if is_number and not place.tags:
+        return UsageError(f"{word}: {place.model} has no version yet", hint="glue run")
+    if is_number:
+        versions = [str(one) for one in sorted(place.tags)]
+        return UsageError(f"{word}: {place.model} has no such version", hint=did_you_mean("", versions))
+    if Path(word).is_file():
+        return UsageError(f"{word}: is no file of metrics, which ends in {', '.join(FILES)}", hint=LIKE)
     known = ["champion", CHALLENGER, *git.names(place.root)]
-    raise UsageError(f"{word}: is no version, run, file or commit", hint=did_you_mean(word, known))
+    return UsageError(f"{word}: is no version, run, file or commit", hint=did_you_mean(word, known))
 
 
 def _run(place: Place, run: str) -> str:

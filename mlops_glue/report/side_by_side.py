@@ -216,14 +216,15 @@ def _bytes(size: int) -> str:
 def code(found: SideBySide) -> Iterator[tuple[str, list[str]]]:
     """What git says of the code of each beside the base's: a sentence, and the lines of `git diff --stat`."""
     for one in found.code:
-        if one.problem is not None:
-            yield f"Code of {one.name}: {one.problem}.", []
+        if one.problem is not None and not one.stat:
+            yield f"Code of {one.name} beside {one.base}: {one.problem}.", []
         elif not one.stat:
             yield f"Code of {one.name}: the same as that of {one.base}.", []
         else:
             more = len(one.stat) - MOST_LINES
             cut = [*one.stat[: MOST_LINES - 1], f" … and {more} more", one.stat[-1]] if more > 0 else one.stat
-            yield f"Code from {one.base} to {one.name}, as each ran:", cut
+            how = "as each ran" if one.problem is None else one.problem
+            yield f"Code from {one.base} to {one.name}, {how}:", cut
 
 
 def page(found: SideBySide, config: Config) -> str:

@@ -121,7 +121,8 @@ def commit_hash(root: Path, name: str) -> str | None:
 
 def names(root: Path) -> list[str]:
     """The branches and tags, those of remotes included."""
-    return (_git(root, "for-each-ref", "--format=%(refname:short)") or "").splitlines()
+    places = ("refs/heads", "refs/tags", "refs/remotes")
+    return (_git(root, "for-each-ref", "--format=%(refname:short)", *places) or "").splitlines()
 
 
 def commit_with(root: Path, path: str, text: str) -> str | None:

@@ -16,6 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from mlops_glue import files, layout, tables
+from mlops_glue.adapters.git.code import Code
 from mlops_glue.adapters.mlflow import Store
 from mlops_glue.config import Config
 from mlops_glue.delivery import trial
@@ -162,6 +163,19 @@ def test_another_task_is_refused(project: Project) -> None:
     with pytest.raises(UsageError, match=r"v4 predicts 'y' \(regression\), and v1 'y' \(binary\)") as error:
         project.compare(1, 4)
     assert error.value.hint == "glue lineage 4"
+
+
+def test_changes_that_were_not_recorded_are_not_taken_for_none(project: Project) -> None:
+    commit = Code("c" * 40, "", b"")
+    run = Side("run 1", [], run="1" * 32, commit=commit.commit, dirty=True, code=commit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlops_glue.adapters.git.code.changes", lambda *_: "")
+        found = side_by_side(
+            project.config, project.root, None, [run, replace(run, name="run 2", dirty=False)], draw=False
+        )
+    assert [(one.name, one.base, one.stat, one.problem) for one in found.code] == [
+        ("run 2", "run 1", [], "what run 1 had beside the commit is not recorded")
+    ]
 
 
 def test_without_a_holdout_nothing_is_measured(project: Project) -> None:

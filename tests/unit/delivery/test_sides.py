@@ -85,6 +85,7 @@ def test_a_word_stands_for_versions_a_run_or_a_file(place: Place) -> None:
         ("champoin", "champoin: is no version, run, file or commit", "did you mean 'champion'?"),
         ("score.json", "score.json: no such file", "did you mean 'scores.json'?"),
         ("0a" * 15 + "0b", "the registry has no such run", f"did you mean '{OF_A_VERSION}'?"),
+        ("dvc.lock", "dvc.lock: is no file of metrics", "a file of metrics is like"),
         ("HEAD~1", "no version was made of this commit", "there are: '"),
         ("--all", "--all: is no version, run, file or commit", "there are: 'champion', 'challenger', 'main'"),
     ],
@@ -104,7 +105,7 @@ def test_what_a_word_stands_for_is_never_guessed(place: Place, word: str, said: 
         (["1"], [1, 2, 3], None, "v1: m has no champion"),
         ([], [1], 1, "m has one version alone"),
         ([], [], None, "m has no version yet"),
-        (["1"], [], None, "1: m has no such version"),
+        (["1"], [], None, "1: m has no version yet"),
     ],
 )
 def test_one_alone_is_not_compared(

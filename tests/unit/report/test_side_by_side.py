@@ -122,7 +122,9 @@ def test_long_lists_of_changed_files_are_cut() -> None:
     (same,) = code(replace(FOUND, code=[Changed("v2", "v1", [])]))
     (unknown,) = code(replace(FOUND, code=[Changed("v2", "v1", [], "git is not installed")]))
     assert same == ("Code of v2: the same as that of v1.", [])
-    assert unknown == ("Code of v2: git is not installed.", [])
+    assert unknown == ("Code of v2 beside v1: git is not installed.", [])
+    ((lost, shown),) = code(replace(FOUND, code=[Changed("v2", "v1", lines[-1:], "what v2 had is not recorded")]))
+    assert lost == "Code from v1 to v2, what v2 had is not recorded:" and shown == lines[-1:]
 
 
 class Tags(HTMLParser):
