@@ -198,4 +198,6 @@ def needed(model: Path, trust: Trusted | None = None) -> dict[str, str]:
     for package in ENVIRONMENT:
         with contextlib.suppress(PackageNotFoundError):
             out[package] = version(package)
-    return out | skops.packages(model) | skops.distributions(trust.imports() if trust is not None else ())
+    out |= skops.packages(model) | skops.distributions(trust.imports() if trust is not None else ())
+    out.pop("mlops-glue", None)  # of what it needs of glue, its own code is there
+    return out

@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
 from mlops_glue.adapters import skops
+from mlops_glue.delivery.publish import needed
 from mlops_glue.errors import GlueError
 from mlops_glue.pipeline import own_onnx
 from mlops_glue.pipeline.package import kept
@@ -130,6 +131,7 @@ def test_it_is_kept_packaged_and_copied(tmp_path: Path) -> None:
     parity = kept(loaded, tmp_path / "model.skops", THREE, frame, tmp_path / "bundle", require="onnx")
     assert (parity["format"], parity["own"]) == ("onnx", True)
     assert (tmp_path / "bundle/model.onnx").read_bytes() == fitted.model
+    assert "mlops-glue" not in needed(tmp_path / "model.skops")  # it is no requirement of a logged model: on no index
 
 
 WRONG = {
