@@ -50,7 +50,7 @@ def train(config: Config, root: Path) -> None:
     classes = schema.labels is not None
     model, beside = build(config, schema, features), Beside(config, table)
     trust = trusting.checked(
-        config, root, model, (features, target), lambda *rows: fitted(*rows, classes=classes, beside=beside)[0]
+        config, root, model, (features, target), lambda *rows: chosen(fitted(*rows, classes=classes, beside=beside)[0])
     )
     if (said := inner_folds.described(config, model)) is not None:
         log.info(said)

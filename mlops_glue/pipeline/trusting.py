@@ -68,7 +68,7 @@ def checked(config: Config, root: Path, model: Estimator, rows: tuple[pd.DataFra
     """
     trust = trusted(config, root)
     _check_names(config, trust, root)
-    if not _refuse_others(config, trust, model):
+    if not _refuse_others(config, trust, _to_keep(model)):
         return trust
     few = _few(rows[1])
     features, target = rows[0][few], rows[1][few]
@@ -136,6 +136,17 @@ def _check_inner(module: str, function: ast.AST, own: set[str]) -> None:
             line = getattr(node, "lineno", 0)
             hint = "at the top of its module"
             raise ConfigError([f"{WHERE}: {module}, line {line}, imports {taken[0]} inside a function"], hint=hint)
+
+
+def _to_keep(model: Estimator) -> Any:
+    """What of an unfitted model may be kept: of a search what it tries, not how it chooses."""
+    if hasattr(model, "steps"):
+        return [*(step for _, step in model.steps[:-1]), _to_keep(model.steps[-1][1])]
+    grids = getattr(model, "param_grid", None) or getattr(model, "param_distributions", None)
+    if grids is None:
+        return model
+    values = [value for grid in ([grids] if isinstance(grids, dict) else grids) for value in grid.values()]
+    return [_to_keep(model.estimator), [list(value) for value in values if not hasattr(value, "rvs")]]
 
 
 def _refuse_others(config: Config, trust: Trusted, model: Estimator) -> list[str]:

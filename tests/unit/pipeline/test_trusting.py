@@ -66,6 +66,8 @@ def build():
     return {what}
 """
 
+SEARCH = "import own_steps; from sklearn.model_selection import GridSearchCV"
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Path]:
@@ -130,6 +132,19 @@ def test_what_is_not_trusted_is_told_before_the_fit(project: Path) -> None:
     assert refused.value.message == said
     assert refused.value.hint == "package: {trust: [own_steps.double, own_steps.Clip]} if you trust it"
     assert fits() == [] and not (project / layout.MODEL).exists()
+
+
+def test_how_a_search_chooses_is_not_kept(project: Path) -> None:
+    """As in the model.py of glue init."""
+    search = "GridSearchCV(LogisticRegression(), {'C': [1, 2]}, refit=lambda found: 1, cv=2)"
+    train.train(config_of(project, search, [], SEARCH), project)
+    assert (project / layout.MODEL).exists()
+
+
+def test_what_a_search_may_choose_is_looked_at(project: Path) -> None:
+    holds = "GridSearchCV(make_pipeline(own_steps.Clip(), LogisticRegression()), {'logisticregression__C': [1]}, cv=2)"
+    with pytest.raises(ConfigError, match=r"holds own_steps\.Clip, whose code"):
+        train.train(config_of(project, holds, [], SEARCH), project)
 
 
 def test_a_model_without_own_code_has_none(project: Path) -> None:
