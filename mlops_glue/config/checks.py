@@ -93,6 +93,8 @@ def _train(config: Config) -> Iterator[Problem]:
         yield ("train", "onnx"), "there is train.estimator too: leave one of them out"
     if config.train.onnx is not None and config.train.early_stopping is not None:
         yield ("train", "early_stopping"), "is of boosting; a function of train.onnx stops as it likes"
+    if config.train.onnx is not None and config.train.categories == "native":
+        yield ("train", "categories"), "is of glue's preprocessing, and train.onnx has its own"
 
 
 def _validation(config: Config) -> Iterator[Problem]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from mlops_glue.config.fields import OWN_ONNX, Section, Share
 
@@ -31,6 +31,11 @@ class Train(Section):
     )
     params: dict[str, Any] = {}
     preprocess: bool = Field(True, description="false: the estimator takes the columns as they are")
+    categories: Literal["encoded", "native"] = Field(
+        default="encoded",
+        description="native: as the estimator's own, of HistGradientBoosting, XGBoost, LightGBM and CatBoost; "
+        "encoded: a column for each value, or a number where there are many",
+    )
     weight: str | None = Field(
         default=None,
         description="column of the labels' table with the weight of each row in the fit (numbers, not below 0); "
@@ -55,3 +60,9 @@ class Train(Section):
     def code(self) -> str | None:
         """The import path that is run, if any."""
         return self.estimator if self.onnx_file is not None else self.named
+
+    @model_validator(mode="after")
+    def _prepared(self) -> Train:
+        if self.categories == "native" and not self.preprocess:
+            raise ValueError("categories: native is a form of preprocessing, and preprocess is false")
+        return self

@@ -93,7 +93,9 @@ def fit(
     of = library(estimator)
     more: dict[str, Any] = {} if weight is None else {"sample_weight": weight}
     if of == "catboost":
-        seen = importlib.import_module("catboost").Pool(some, truth, weight=heavy)
+        seen = importlib.import_module("catboost").Pool(
+            some, truth, weight=heavy, cat_features=estimator.get_params().get("cat_features")
+        )
         estimator.fit(features, target, eval_set=seen, early_stopping_rounds=rounds, use_best_model=True, **more)
         return
     if weight is not None:

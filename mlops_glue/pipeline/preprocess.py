@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlops_glue.pipeline.native import PART, Form
 from mlops_glue.pipeline.older_rows import Estimator
 from mlops_glue.schema import Schema
 
@@ -14,8 +15,12 @@ MAX_VALUES, MIN_ROWS = 500, 5  # values of a category that get a column each, an
 ONE_HOT = 32  # a category of so many values gets a column for each of them
 
 
-def preprocessing(schema: Schema, estimator: Estimator, features: pd.DataFrame, seed: int) -> Estimator:
+def preprocessing(
+    schema: Schema, estimator: Estimator, features: pd.DataFrame, seed: int, native: Form | None = None
+) -> Estimator:
     """One-hot for few values, target or ordinal encoding for many; imputing and scaling only where it is needed.
+
+    Categories of a `native` form come next to the numbers, as a number for each value, or as they are.
 
     Columns are addressed by position, so that the ONNX model can take them as two matrices.
     """
@@ -44,8 +49,12 @@ def preprocessing(schema: Schema, estimator: Estimator, features: pd.DataFrame, 
     if count:
         parts.append(("number", make_pipeline(*steps) if steps else "passthrough", list(range(count))))
     distinct = {at: features.iloc[:, at].nunique() for at in range(count, features.shape[1])}
-    few = [at for at, n in distinct.items() if n <= ONE_HOT]
-    many = [at for at, n in distinct.items() if n > ONE_HOT]
+    own = [at for at, n in distinct.items() if native is not None and n <= native.most]
+    if native is not None and own:
+        unknown = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan}
+        parts.append((PART, "passthrough" if native.as_text else OrdinalEncoder(**unknown, dtype=np.float32), own))
+    few = [at for at, n in distinct.items() if n <= ONE_HOT and at not in own]
+    many = [at for at, n in distinct.items() if n > ONE_HOT and at not in own]
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float32)
     if few:
         parts.append(("category", clone(one_hot), few))

@@ -20,12 +20,7 @@ from mlops_glue.modules import code_of
 FORMAT = 9  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
 
 
-REFITTED = (
-    "early_stopping",
-    "params",
-    "preprocess",
-    "weight",
-)  # of `train`, besides the estimator and seed
+REFITTED = ("categories", "early_stopping", "params", "preprocess", "weight")  # of `train`: with what it is fitted
 Paths = Callable[[Config, Path], list[str]]  # from the config and the project folder, to which they are relative
 
 

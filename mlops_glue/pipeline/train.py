@@ -18,7 +18,17 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
 from mlops_glue.modules import import_callable
-from mlops_glue.pipeline import by_column, class_weights, fitting, inner_folds, older_rows, own_onnx, refit, trusting
+from mlops_glue.pipeline import (
+    by_column,
+    class_weights,
+    fitting,
+    inner_folds,
+    native,
+    older_rows,
+    own_onnx,
+    refit,
+    trusting,
+)
 from mlops_glue.pipeline.execute import set_seeds
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
@@ -266,9 +276,12 @@ def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     class_weights.check(config, schema, estimator)
     if isinstance(estimator, Pipeline) or config.train.preprocess:
         _check_base(estimator)
+    form = native.form_of(estimator) if config.train.categories == "native" else None
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
         return estimator
-    prepare = preprocessing(schema, estimator, features, config.train.seed)
+    prepare = preprocessing(schema, estimator, features, config.train.seed, form)
+    if form is not None:
+        native.tell(estimator, prepare)
     model = Pipeline([("prepare", prepare), ("estimator", estimator)])
     by_column.check(config, schema, model)
     return model

@@ -37,6 +37,8 @@ def export(model: Any, numeric: int, text: int) -> bytes:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             model = twin(model, parts)
+            if (endless := advice.endless(parts.values())) is not None:
+                raise ToolError(endless)
             converters.register({type(part).__module__.partition(".")[0] for part in parts.values()})
             options = {id(model): {"zipmap": False}} if hasattr(model, "predict_proba") else None
             made = convert_sklearn(

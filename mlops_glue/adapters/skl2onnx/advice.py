@@ -24,6 +24,16 @@ def advice(parts: Iterable[Part]) -> str | None:
     return None
 
 
+def endless(parts: Iterable[Part]) -> str | None:
+    """Why an export would take hours: onnxmltools (1.16) makes a node, and a copy of what is below, for each value."""
+    for part in parts:
+        params = part.get_params(deep=False) if hasattr(part, "get_params") else {}
+        if "c" in (params.get("feature_types") or ()) or params.get("categorical_column") is not None:
+            name = type(part).__name__
+            return f"{name}'s own categories have no ONNX form of bearable size: train: {{categories: encoded}} has one"
+    return None
+
+
 def reason(error: Exception) -> str | None:
     """What skl2onnx or CatBoost says at length, in few words; None for anything else."""
     text = str(error)

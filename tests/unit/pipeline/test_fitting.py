@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from lightgbm import LGBMClassifier
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
@@ -26,7 +25,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
-from xgboost import XGBClassifier
 
 from mlops_glue import layout
 from mlops_glue.config import Config
@@ -36,6 +34,8 @@ from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.train import build, chosen, fitted
 from mlops_glue.schema import Column, Schema
 
+LGBMClassifier = pytest.importorskip("lightgbm").LGBMClassifier  # the lowest versions are tried without
+XGBClassifier = pytest.importorskip("xgboost").XGBClassifier
 ROWS = 120
 
 
