@@ -169,6 +169,11 @@ def render(
     return environment.get_template(template.name).render(values)
 
 
+def one_line(text: str) -> str:
+    """A text as one line that says nothing to a terminal: line ends and control characters as their escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def yaml_text(value: str) -> str:
     """A string as a YAML scalar: plain where every reader takes it for a string, else quoted as in JSON."""
     plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*", value)

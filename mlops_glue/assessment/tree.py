@@ -8,6 +8,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from mlops_glue import files
 from mlops_glue.source import NOTEBOOK_BYTES
 
 FILE_BYTES = 512 << 10  # of one file; a greater one is not text that people wrote
@@ -90,7 +91,7 @@ def _is_skipped(name: str, folder: str) -> bool:
 def printable(path: str) -> str:
     """A path as one line of text, whatever bytes its name has."""
     text = path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return files.one_line(text)
 
 
 def is_test(path: str) -> bool:

@@ -9,7 +9,7 @@ from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.deliver import materialized
-from mlops_glue.delivery.fetch import read_only
+from mlops_glue.delivery.fetch import must_exist, read_only
 from mlops_glue.delivery.record import note_champion
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline.session import project_lock
@@ -32,7 +32,8 @@ def promote(
 ) -> int:
     """Move the champion alias where every condition holds, or another alias to any sound version."""
     if force and not reason:
-        raise UsageError("--force needs a reason, which is recorded", hint="glue promote 7 --force --reason 'why'")
+        of = f" {version}" if version is not None else ""
+        raise UsageError("--force needs a reason, which is recorded", hint=f"glue promote{of} --force --reason 'why'")
     root, config, store = _opened(env)
     from mlops_glue.delivery import promote as promotion
 
@@ -60,6 +61,8 @@ def rollback(to: int | None = None, *, reason: str | None = None, as_json: bool 
     from mlops_glue.delivery import promote as promotion
 
     with project_lock(root):
+        if to is not None:
+            must_exist(config.model_name, to, store.versions(config.model_name))
         champion, before = promotion.rollback(store, config.model_name, to, reason)
         note_champion(root, config, champion)
         materialized(config, root, store, console.stage)

@@ -117,7 +117,7 @@ def approvers(root: Path, environment: str) -> list[str]:
 
 
 def described(moved: Mapping[str, Any]) -> str:
-    """A move in a line: when, which alias, from where to where, how, by whom and why."""
+    """A move in one line, whatever its reason is: when, which alias, from where to where, how, by whom and why."""
     reason = f": {moved['reason']}" if moved["reason"] else ""
     who = moved["actor"]
     reviewed = f", reviewed by {who['reviewers']}" if who.get("reviewers") else ""
@@ -127,9 +127,9 @@ def described(moved: Mapping[str, Any]) -> str:
     if moved["evidence"]:
         how += f" (evidence {moved['evidence'][:12]})"
     if moved["alias"] is None:
-        return f"{moved['time'][:19]} v{moved['version']}, {how}"
+        return files.one_line(f"{moved['time'][:19]} v{moved['version']}, {how}")
     before, after = (f"v{version}" if version else "none" for version in (moved["previous"], moved["version"]))
-    return f"{moved['time'][:19]} {moved['alias']} {before} -> {after}, {how}"
+    return files.one_line(f"{moved['time'][:19]} {moved['alias']} {before} -> {after}, {how}")
 
 
 def record(root: Path, made: Move, remote: str | None = None) -> Entry:
@@ -206,9 +206,30 @@ def readable(record: str) -> list[Entry]:
     """The entries of a record, without lines that are none."""
     found = []
     for line in record.splitlines():
-        with contextlib.suppress(ValueError, TypeError):
-            found.append(Entry(**json.loads(line)))
+        with contextlib.suppress(ValueError):
+            found.append(parsed(line))
     return found
+
+
+def parsed(line: str) -> Entry:
+    """An entry, of its line.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        found = Entry(**json.loads(line))
+        content = found.content
+        known = isinstance(content["actor"], dict) and all(
+            isinstance(content[name], str) or (content[name] is None and name in ("alias", "reason", "evidence"))
+            for name in ("model", "alias", "event", "reason", "evidence", "time", "command")
+        )
+        numbers = all(isinstance(content[name], int | None) for name in ("version", "previous"))
+        if known and numbers and isinstance(found.id, str) and isinstance(found.chain, str):
+            return found
+    except (KeyError, TypeError) as error:
+        raise ValueError("no entry") from error
+    raise ValueError("no entry")
 
 
 def text(root: Path) -> str:

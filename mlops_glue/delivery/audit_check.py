@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mlops_glue.adapters.mlflow import ENTRY, REGISTRY
 from mlops_glue.delivery import history
-from mlops_glue.delivery.audit import Entry, chained, readable
+from mlops_glue.delivery.audit import Entry, chained, parsed, readable
 from mlops_glue.delivery.history import digest
+from mlops_glue.errors import ToolError
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -51,9 +51,19 @@ def registered(store: Store, model: str, record: str) -> Registered:
         store.get_model_tag(model, REGISTRY),
         {version: [value for key, value in of.items() if key.startswith(ENTRY)] for version, of in tags.items()},
         store.aliases(model),
-        {version: history.evidence(of) for version, of in tags.items()},
+        {version: history.evidence(of, _kept(store, model, version, of)) for version, of in tags.items()},
         {version: store.signature_digest(model, version) for version in sorted(signed & tags.keys())},
     )
+
+
+def _kept(store: Store, model: str, version: int, tags: Mapping[str, str]) -> list[str] | None:
+    """The hash of each list of conditions in a version's `promotion.json`; None where no entry is about the version."""
+    if not any(key.startswith(ENTRY) for key in tags):
+        return None
+    try:
+        return [digest(one["conditions"]) for one in history.promotions(store, model, version)]
+    except ToolError:  # cannot be read, or was replaced by what is none
+        return []
 
 
 def of_registry(entries: Sequence[Entry], model: str, known: Registered) -> list[Entry]:
@@ -67,21 +77,27 @@ def of_registry(entries: Sequence[Entry], model: str, known: Registered) -> list
     ]
 
 
-def problems(record: str, known: Registered, model: str) -> list[str]:
+def problems(record: str, known: Registered, model: str, *, is_there: bool = True) -> list[str]:
     """What is wrong: an entry, a decision or a signature edited, removed, added or reordered; a move in no entry.
 
     Args:
         record: what `audit.text` gives.
         known: by the registry, as it is now.
         model: the registered model.
+        is_there: whether there is a registry; without one the entries alone can be looked at.
     """
     found, numbered = _chain_problems(record)
+    if not is_there:
+        where = "set tracking.uri, in glue.yaml, to the registry that they speak of"
+        unseen = f"the entries ({len(numbered)}) were held against no registry, as none is here: {where}"
+        return [*found, unseen] if numbered else found
     own = of_registry([entry for _, entry in numbered], model, known)
     ours = [(number, entry) for number, entry in numbered if entry in own]
-    ids = {entry.id for entry in own}
+    ids, lost = {entry.id for entry in own}, set()
     for version, pinned in known.pinned.items():
         missing = [entry[:12] for entry in pinned if entry not in ids]
         where = "was removed, or is on another machine (audit: {remote: origin} shares the record)"
+        lost |= {version for _ in missing[:1]}
         found += [f"v{version}: entry {entry}, which the registry knows, {where}" for entry in missing]
     for number, entry in ours:
         to = entry.content.get("version")
@@ -90,7 +106,7 @@ def problems(record: str, known: Registered, model: str) -> list[str]:
     moves = [(number, entry) for number, entry in ours if not _is_signature(entry)]
     found += [*_evidence(moves, known), *_signatures(ours, known)]
     if moves or any(of not in ids for pinned in known.pinned.values() for of in pinned):
-        found += _aliases(moves, known)  # else they are older than the record, which begins with the next move
+        found += _aliases(moves, known, lost)  # else they are older than the record, which begins with the next move
     return found
 
 
@@ -105,7 +121,7 @@ def _evidence(moves: Numbered, known: Registered) -> Iterator[str]:
         if evidence and version is not None and evidence not in known.evidence.get(version, [evidence]):
             yield (
                 f"entry {number}: the decision that v{version} was moved on, {evidence[:12]}, "
-                "is not in the registry any more: its record was changed, replaced or removed"
+                "is not in the registry any more: its record, or its part of promotion.json, was changed or removed"
             )
 
 
@@ -118,12 +134,13 @@ def _signatures(ours: Numbered, known: Registered) -> Iterator[str]:
             yield f"entry {number}: the signature of v{version} {gone} since"
 
 
-def _aliases(moves: Numbered, known: Registered) -> Iterator[str]:
-    """An alias that was moved by other means than glue, now or between two entries."""
+def _aliases(moves: Numbered, known: Registered, lost: Collection[int]) -> Iterator[str]:
+    """An alias that was moved by other means than glue, now or between two entries; `lost`: versions without theirs."""
     last: dict[str, int | None] = {entry.content["alias"]: entry.content.get("version") for _, entry in moves}
     for alias, version in known.aliases.items():
         if last.get(alias) != version:
-            yield f"alias {alias} is at v{version}, and no entry says so: it was moved outside glue"
+            how = "its entry is missing, or it" if version in lost else "it"
+            yield f"alias {alias} is at v{version}, and no entry says so: {how} was moved outside glue"
     for alias, former in last.items():
         if former and alias not in known.aliases:
             yield f"alias {alias} was taken off v{former} outside glue"
@@ -142,8 +159,8 @@ def _chain_problems(record: str) -> tuple[list[str], Numbered]:
     found, read, chain = [], [], ""
     for number, line in enumerate(record.splitlines(), 1):
         try:
-            entry = Entry(**json.loads(line))
-        except (ValueError, TypeError):
+            entry = parsed(line)
+        except ValueError:
             found.append(f"entry {number}: cannot be read")
             continue
         read.append((number, entry))

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue import files
+
 if TYPE_CHECKING:
     from mlops_glue.delivery.compare import Comparison, Measured
     from mlops_glue.delivery.condition import Condition
@@ -129,7 +131,7 @@ def decided(verdict: Decision) -> str:
     else:
         against = f": {compared(verdict['compared'])}" if verdict["compared"] else ""
         decision = f"**{verdict['alias']}**{against}"
-    return f"* {when}, glue {verdict['by']}: {decision}"[:LONGEST]
+    return files.one_line(f"* {when}, glue {verdict['by']}: {decision}")[:LONGEST]
 
 
 def fresh_rows(fresh: Fresh) -> str:

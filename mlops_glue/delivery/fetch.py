@@ -22,6 +22,8 @@ from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
+
+NOWHERE = "glue run; in a clone set tracking.uri, in glue.yaml, to the registry that has its versions"
 KEPT = 3  # bundles of former versions
 KEPT_S = 3600.0  # and those that somebody may still serve: whoever does touches them
 
@@ -75,13 +77,29 @@ def chosen_version(store: Store | None, root: Path, config: configs.Config, vers
     if store is None or chosen is None:
         last = record.last_delivery(root, config)
         refused = f": v{last['version']} was refused: {last['refused'][0]}" if last and last["refused"] else ""
-        raise UsageError(f"{config.model_name} has no champion{refused}", hint="glue run, or glue predict --version N")
-    if version is not None and version not in (there := store.versions(config.model_name)):
-        raise UsageError(
-            f"--version {version}: {config.model_name} has none of this number",
-            hint=did_you_mean("", list(map(str, there))),
-        )
+        there = store.versions(config.model_name) if store is not None else []
+        if version is not None:
+            must_exist(config.model_name, version, there)
+        hint = f"glue promote VERSION; {_listed(there)}" if there else NOWHERE
+        raise UsageError(f"{config.model_name} has no champion{refused}", hint=hint)
+    if version is not None:
+        must_exist(config.model_name, version, store.versions(config.model_name))
     return store, chosen
+
+
+def must_exist(model: str, version: int, there: list[int]) -> None:
+    """A version that somebody names is one of those that there are.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if version not in there:
+        hint = _listed(there) if there else NOWHERE
+        raise UsageError(f"version {version}: {model} has none of this number", hint=hint)
+
+
+def _listed(versions: list[int]) -> str:
+    return did_you_mean("", list(map(str, versions)))
 
 
 def fetch(store: Store, root: Path, config: configs.Config, version: int, scratch: Path) -> Servable:

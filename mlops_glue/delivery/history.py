@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
-from mlops_glue.errors import UsageError
+from mlops_glue.errors import ToolError, UsageError
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 VERDICT = "glue.verdict."  # tags of a version: a decision each, by its time
 ROLLED_BACK = "glue.rolled_back"  # tag of a version: when it was rolled back
 PROMOTION = "promotion.json"  # artifact of the version's run
+ALWAYS = {"time", "alias", "by", "champion", "refused", "compared"}  # in each decision
 STAMP = "%Y%m%dT%H%M%S%f"
 
 
@@ -56,21 +57,52 @@ class Promotion(Decision):
 
 
 def decisions(tags: Mapping[str, str]) -> list[Decision]:
-    """The decisions on a version, in order."""
-    return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(VERDICT)]
+    """The decisions on a version, in order.
 
-
-def evidence(tags: Mapping[str, str]) -> list[str]:
-    """The hash of each record that a version was, or was not, promoted on, in order: what an audit entry refers to.
-
-    The SHA-256 of the record as canonical JSON. Whatever is added to what a decision rests on is added here.
+    Raises:
+        ToolError: somebody wrote over one.
     """
     found = []
     for key in sorted(tags):
         if key.startswith(VERDICT):
-            with contextlib.suppress(ValueError):  # somebody wrote over it
-                found.append(digest(json.loads(tags[key])))
+            made = _decision(tags[key])
+            if made is None or not made.keys() >= ALWAYS:
+                raise ToolError(f"the registry's tag {key} is no decision: somebody wrote over it", hint="glue audit")
+            found.append(cast("Decision", made))
     return found
+
+
+def _decision(text: str) -> dict[str, Any] | None:
+    """What a tag says; None where somebody wrote over it."""
+    with contextlib.suppress(ValueError):
+        made = json.loads(text)
+        return made if isinstance(made, dict) else None
+    return None
+
+
+def evidence(tags: Mapping[str, str], kept: Collection[str] | None = None) -> list[str]:
+    """The hash of each record that a version was, or was not, promoted on, in order: what an audit entry refers to.
+
+    The SHA-256 of the record as canonical JSON, in which the hash of its conditions is. Whatever is added to what a
+    decision rests on is added here.
+
+    Args:
+        tags: of the version.
+        kept: the hash of each list of conditions in its `promotion.json`; a decision whose conditions are not there is
+            left out. None: nobody looked.
+    """
+    made = [_decision(tags[key]) for key in sorted(tags) if key.startswith(VERDICT)]
+    return [
+        digest(one)
+        for one in made
+        if one is not None and (kept is None or one.get("conditions_sha256") in (None, *kept))
+    ]
+
+
+def conditions_of(decision: Decision, kept: Sequence[Promotion]) -> list[Condition]:
+    """The conditions of a decision, in what `promotion.json` keeps; none where they are not there as they were."""
+    named = decision.get("conditions_sha256")
+    return next((one["conditions"] for one in kept if named and digest(one["conditions"]) == named), [])
 
 
 def digest(record: Any) -> str:
@@ -125,9 +157,17 @@ def keep(
 
 
 def promotions(store: Store, name: str, version: int) -> list[Promotion]:
-    """Every decision on a version with its conditions, in order; those of a former glue are not there."""
+    """Every decision on a version with its conditions, in order; those of a former glue are not there.
+
+    Raises:
+        ToolError: somebody wrote over the file.
+    """
     text = store.read_artifact(name, version, PROMOTION)
-    return json.loads(text) if text is not None else []
+    with contextlib.suppress(ValueError):
+        found = json.loads(text) if text is not None else []
+        if isinstance(found, list) and all(isinstance(one, dict) and "conditions" in one for one in found):
+            return found
+    raise ToolError(f"{PROMOTION} of {name} v{version} is not what glue wrote: somebody replaced it", hint="glue audit")
 
 
 def champions(store: Store, name: str) -> list[int]:

@@ -75,7 +75,8 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
         GlueError: the registry does not have it, or does not answer.
     """
     entry = store.description(model, version)
-    tags, evidence = entry["tags"], history.promotions(store, model, version)
+    tags, kept = entry["tags"], history.promotions(store, model, version)
+    decisions = history.decisions(tags)
     with tempfile.TemporaryDirectory() as scratch:
         folder = into or Path(scratch)
         made = provenance.of_version(store, model, version, folder)
@@ -102,8 +103,8 @@ def lineage(root: Path, store: Store, model: str, version: int, into: Path | Non
             "files": digests,
         },
         metrics=entry["metrics"],
-        decisions=history.decisions(tags),
-        conditions=evidence[-1]["conditions"] if evidence else [],
+        decisions=decisions,
+        conditions=history.conditions_of(decisions[-1], kept) if decisions else [],
         moves=[move.content for move in audit.entries(root) if _is_of(move.content, model, version)],
     )
 

@@ -16,12 +16,12 @@ from mlops_glue.delivery import audit, history, provenance
 from mlops_glue.delivery.condition import Condition, condition, refusals
 from mlops_glue.delivery.conditions import ANCHOR, Candidate, becomes_anchor, judge
 from mlops_glue.delivery.describe import decided
+from mlops_glue.delivery.fetch import must_exist
 from mlops_glue.delivery.history import Verdict, champions
 from mlops_glue.delivery.record import last_delivery
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import ToolError, UsageError
 from mlops_glue.pipeline import evaluation
-from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -164,9 +164,7 @@ def candidate_version(root: Path, config: Config, store: Store, version: int | N
     if not versions:
         raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
     if version is not None:
-        if version not in versions:
-            hint = did_you_mean("", list(map(str, versions)))
-            raise UsageError(f"{version}: {config.model_name} has no such version", hint=hint)
+        must_exist(config.model_name, version, versions)
         return version
     challenger = store.get_alias(config.model_name, CHALLENGER) if alias == "champion" else None
     if challenger is not None:

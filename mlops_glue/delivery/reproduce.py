@@ -183,9 +183,11 @@ def _bring(
     for table in record.data:
         found = files.sha256(project / table.path)
         if found != table.sha256:
+            kept = f"files/md5/{table.md5[:2]}/{table.md5[2:]}"
             raise CheckFailed(
                 f"{table.path} is not what was recorded: its SHA-256 is {found}, and {table.sha256} was trained on",
-                hint="the file in DVC's cache is damaged: remove it, and dvc pull",
+                hint=f"{kept} in DVC's cache, or else that in its remote, is damaged: "
+                f"remove it, and glue reproduce {version} takes the other one",
             )
     if push:
         log.info("%s: sent to %s", ", ".join(wanted) or "nothing", redacted(dvc.send(root, wanted, remote)))

@@ -18,6 +18,7 @@ from mlops_glue.modules import COMPUTES
 from mlops_glue.pipeline import evaluation
 from mlops_glue.pipeline.evaluation import Evaluation
 from mlops_glue.pipeline.refit import described
+from mlops_glue.report.lineage import changed
 from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
         "found": found,
         "report": report,
         "made": made,
+        "changed": changed(made["code"]) if made else "",
         "card": card,
         "parity": parity,
         "decides": schema.decides,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from mlops_glue import files
 from mlops_glue.delivery import audit, describe
 from mlops_glue.delivery.lineage import Lineage
 from mlops_glue.pipeline.refit import described
@@ -28,7 +28,7 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
         yield _line("data", f"{table['path']}: {table['rows']:,} rows, {len(table['columns'])} columns{span}")
         yield _line("", f"md5 {table['md5']}  sha256 {table['sha256']}")
     if made.get("data"):
-        yield _line("kept in", made["remote"] or "DVC's cache alone: data.remote is not set")
+        yield _line("kept in", made["remote"] or "DVC's cache alone when it was made: data.remote was not set")
     for name, stage in found.stages.items():
         outs = ", ".join(f"{path} {(md5 or '')[:SHOWN]}" for path, md5 in stage["outs"].items())
         yield _line("stage", f"{name}: {outs}")
@@ -64,8 +64,8 @@ def _of_prediction(row: dict[str, Any]) -> Iterator[str]:
 
 def _of_making(made: dict[str, Any], found: Lineage) -> Iterator[str]:
     code, environment = made["code"], made["environment"]
-    changed = f" and {len(code['changed'])} changed files, which are kept" if code["dirty"] else ""
-    yield _line("code", f"commit {code['commit'] or 'none'}{changed}, tree {code['tree'][:SHOWN]}")
+    kept = ", kept with the run" if code["dirty"] else ""
+    yield _line("code", f"commit {code['commit'] or 'none'}{changed(code)}{kept}; tree {code['tree'][:SHOWN]}")
     yield _line("committed", found.committed or "no commit has its dvc.lock yet")
     lock = f", {environment['lock']['path']}" if environment["lock"] else ""
     yield _line("made with", f"Python {environment['python']}, glue {environment['glue']}{lock}, seed {made['seed']}")
@@ -75,8 +75,14 @@ def _of_making(made: dict[str, Any], found: Lineage) -> Iterator[str]:
     yield _line("made by", f"{actor}: {made['command']} at {made['time']}")
 
 
+def changed(code: dict[str, Any]) -> str:
+    """How many files were not as in the commit."""
+    many = len(code["changed"])
+    return f" and {many} changed {'file' if many == 1 else 'files'}" if code["dirty"] else ""
+
+
 def _line(name: str, value: str) -> str:
-    return f"  {name:<11}{value}"
+    return f"  {name:<11}{files.one_line(value)}"
 
 
 def mermaid(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
@@ -87,7 +93,7 @@ def mermaid(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
     def node(label: str, shape: str = '["{}"]') -> str:
         if label not in names:
             names[label] = f"n{len(names)}"
-            return names[label] + shape.format(re.sub(r'["\n]', " ", label))
+            return names[label] + shape.format(files.one_line(label).replace('"', " "))
         return names[label]
 
     made = found.provenance or {}
@@ -102,7 +108,8 @@ def mermaid(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
     version = node(f"{found.model} v{found.version}", '[["{}"]]')
     yield f"  {node(_bundle(found))} --> {version}"
     if made:
-        yield f"  {node('commit ' + str(made['code']['commit'] or 'none')[:SHOWN])} -.-> {version.split('[')[0]}"
+        commit = f"commit {str(made['code']['commit'] or 'none')[:SHOWN]}{changed(made['code'])}"
+        yield f"  {node(commit)} -.-> {version.split('[')[0]}"
     for alias in found.aliases:
         yield f"  {version.split('[')[0]} --> {node('alias ' + alias, '{{{{{}}}}}')}"
     if row is not None:

@@ -243,6 +243,8 @@ def test_a_card_states_facts_alone(history: dict[str, Any], glue: Glue) -> None:
     assert card.data.pipeline_tag == "tabular-classification"
     assert {result.metric_type for result in card.data.eval_results} >= {"log_loss", "accuracy"}
     assert "| signature | yes |  |  |  |" in text
+    assert "\n* **Bundle:** SHA-256" in text and "| limit | detail |" in text
+    assert " changed files, tree " in glue("card", "2", cwd=root).stdout  # v2 was made before they were committed
     assert "* **Owner:** *not stated*" in text and "`glue reproduce 1`" in text
     config = root / "glue.yaml"
     before = config.read_text()
@@ -285,7 +287,17 @@ def test_what_is_done_by_hand_in_mlflow_is_found(history: dict[str, Any], glue: 
     client.set_model_version_tag("p", "1", key, before.replace('"alias": "champion"', '"alias": "champion", "x": 1'))
     said = glue("audit", cwd=root, code=1).stdout
     assert "wrong: entry 1: the decision that v1 was moved on" in said
+    client.set_model_version_tag("p", "1", key, "[]")
+    assert f"the registry's tag {key} is no decision" in glue("lineage", "1", cwd=root, code=4).stderr
     client.set_model_version_tag("p", "1", key, before)
+    run = client.get_model_version("p", "1").run_id
+    kept = json.loads(mlflow.artifacts.load_text(f"runs:/{run}/promotion.json"))
+    changed = [{**kept[0], "conditions": [{**kept[0]["conditions"][0], "holds": False}]}]
+    for text in (json.dumps(changed), "no JSON"):
+        client.log_text(run, text, "promotion.json")
+        said = glue("audit", cwd=root, code=1).stdout
+        assert "wrong: entry 1: the decision that v1 was moved on" in said and "its part of promotion.json" in said
+    client.log_text(run, json.dumps(kept), "promotion.json")
     assert glue("audit", cwd=root).stdout == whole
 
 
@@ -311,6 +323,10 @@ def test_a_prediction_leads_back_to_the_raw_file(history: dict[str, Any], glue: 
     assert (root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).is_file()
     text = glue("lineage", "--request", request, cwd=root).stdout
     assert text.startswith(f"request {request}, row 0, answered ") and "bill_length_mm = 51.25" in text and md5 in text
+    done = glue("lineage", "--request", request, "--row", "1", cwd=root, code=2)
+    assert f"--row 1: request {request} has one row, counted from 0" in done.stderr
+    done = glue("lineage", "2", "--request", request, cwd=root, code=2)
+    assert f"version 2: request {request} was answered by v1" in done.stderr
     done = glue("lineage", "--request", "nobody-1", cwd=root, code=4)
     assert "has no request 'nobody-1'" in done.stderr
 

@@ -250,3 +250,42 @@ def test_no_secret_is_recorded(project: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_aliases_that_are_older_than_the_record_are_no_problem() -> None:
     assert problems("", Registered(pinned={1: [], 2: []}, aliases={"champion": 2}), "m") == []
+
+
+def test_a_decision_whose_conditions_were_replaced_is_found(project: Path) -> None:
+    """As in `promotion.json` of its run: by the hash in the decision."""
+    conditions = [{"name": "threshold auc", "holds": True, "value": 0.8, "limit": 0.7, "detail": ""}]
+    decision = {"alias": "champion", "refused": [], "conditions_sha256": history.digest(conditions)}
+    tags = {"glue.verdict.1": json.dumps(decision)}
+    entry = moved(project, 1, evidence=history.evidence(tags)[-1])
+    known = Registered(pinned={1: [entry.id]}, aliases={"champion": 1})
+    for change, is_found in (({}, False), ({"value": 0.9}, True), ({"holds": None}, True)):
+        kept = [history.digest([conditions[0] | change])]
+        evidence = {1: history.evidence(tags, kept)}
+        found = problems(audit.text(project), replace(known, evidence=evidence), "m")
+        assert bool(found) == is_found, change
+        assert all("its part of promotion.json" in line for line in found)
+
+
+@pytest.mark.parametrize("line", ["[1]", "7", '{"id": "a", "chain": "b", "content": 7}', "{}", "no JSON"])
+def test_a_line_that_is_no_entry_is_found(project: Path, line: str) -> None:
+    entry = moved(project, 1)
+    known = Registered(pinned={1: [entry.id]}, aliases={"champion": 1})
+    record = audit.text(project)
+    assert problems(record + line + "\n", known, "m") == ["entry 2: cannot be read"]
+    for missing in entry.content.keys() - {"registry"}:
+        content = {key: value for key, value in entry.content.items() if key != missing}
+        thin = json.dumps({"id": "a", "chain": "b", "content": content})
+        assert problems(f"{record}{thin}\n", known, "m") == ["entry 2: cannot be read"], missing
+
+
+def test_a_reason_is_one_line_and_forges_none(project: Path) -> None:
+    entry = moved(project, 1, reason="fine\nm  2026-01-01 champion v1 -> v2\x1b[2K")
+    assert audit.described(entry.content).endswith(r": fine\nm  2026-01-01 champion v1 -> v2\x1b[2K")
+
+
+def test_without_a_registry_entries_are_not_called_whole(project: Path) -> None:
+    moved(project, 1)
+    (problem,) = problems(audit.text(project), Registered(), "m", is_there=False)
+    assert problem.startswith("the entries (1) were held against no registry")
+    assert problems("", Registered(), "m", is_there=False) == []
