@@ -190,27 +190,6 @@ def test_a_version_is_made_again_byte_by_byte(history: dict[str, Any], glue: Glu
     assert {subject["name"] for subject in statement["subject"]} >= {f"p/v{version}/model.onnx"}
 
 
-def test_the_monitor_and_a_job_make_versions_that_a_fresh_clone_makes_again(later: dict[str, Any], glue: Glue) -> None:
-    """The clone has neither DVC's cache nor artifacts: what git has, the remote, and the registry elsewhere."""
-    clone = later["clone"]
-    made = {version: lineage(glue, clone, version)["provenance"] for version in (4, 5)}
-    assert made[4]["command"].startswith("glue monitor") and made[4]["code"]["dirty"]
-    assert made[4]["data"][0]["rows"] == 2 * 314 == 2 * made[5]["data"][0]["rows"] / 2
-    assert made[5]["actor"]["ci"] == "octo" and made[5]["actor"]["run"] == "42" and not made[5]["code"]["dirty"]
-    assert not (clone / ".dvc/cache").exists() and not (clone / "data/raw/penguins.csv").exists()
-    done = glue("reproduce", "4", "--level", "bytes", cwd=clone)
-    assert done.stdout.splitlines()[-1] == "p v4 is reproduced: bytes" and "differs" not in done.stdout
-    assert git(clone, "status", "--porcelain") == "" and not (clone / ".dvc/cache/files").exists()
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("place", ["root", "clone"])
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
-def test_every_version_is_made_again_anywhere(later: dict[str, Any], glue: Glue, version: int, place: str) -> None:
-    done = glue("reproduce", str(version), "--level", "bytes", cwd=later[place])
-    assert "differs" not in done.stdout
-
-
 def test_data_that_is_damaged_or_gone_is_named(history: dict[str, Any], glue: Glue) -> None:
     root = history["root"]
     table = lineage(glue, root, 1)["provenance"]["data"][0]
@@ -341,3 +320,25 @@ def test_without_git_a_version_is_made_and_its_code_is_not_known(
     assert lineage(glue, root, 1)["provenance"]["code"]["tree"] == ""
     assert "1 entry, and the chain is whole" in glue("audit", cwd=root).stdout
     assert "git was not installed then" in glue("reproduce", "1", cwd=root, code=4).stderr
+
+
+# `later` changes the project of `history`: what is above must come before
+def test_the_monitor_and_a_job_make_versions_that_a_fresh_clone_makes_again(later: dict[str, Any], glue: Glue) -> None:
+    """The clone has neither DVC's cache nor artifacts: what git has, the remote, and the registry elsewhere."""
+    clone = later["clone"]
+    made = {version: lineage(glue, clone, version)["provenance"] for version in (4, 5)}
+    assert made[4]["command"].startswith("glue monitor") and made[4]["code"]["dirty"]
+    assert made[4]["data"][0]["rows"] == 2 * 314 == 2 * made[5]["data"][0]["rows"] / 2
+    assert made[5]["actor"]["ci"] == "octo" and made[5]["actor"]["run"] == "42" and not made[5]["code"]["dirty"]
+    assert not (clone / ".dvc/cache").exists() and not (clone / "data/raw/penguins.csv").exists()
+    done = glue("reproduce", "4", "--level", "bytes", cwd=clone)
+    assert done.stdout.splitlines()[-1] == "p v4 is reproduced: bytes" and "differs" not in done.stdout
+    assert git(clone, "status", "--porcelain") == "" and not (clone / ".dvc/cache/files").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("place", ["root", "clone"])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+def test_every_version_is_made_again_anywhere(later: dict[str, Any], glue: Glue, version: int, place: str) -> None:
+    done = glue("reproduce", str(version), "--level", "bytes", cwd=later[place])
+    assert "differs" not in done.stdout
