@@ -270,7 +270,8 @@ def test_what_is_done_by_hand_in_mlflow_is_found(history: dict[str, Any], glue: 
     assert f"the registry's tag {key} is no decision" in glue("lineage", "1", cwd=root, code=4).stderr
     client.set_model_version_tag("p", "1", key, before)
     run = client.get_model_version("p", "1").run_id
-    kept = json.loads(mlflow.artifacts.load_text(f"runs:/{run}/promotion.json"))
+    place = mlflow.artifacts.download_artifacts(run_id=run, artifact_path="promotion.json", tracking_uri=store)
+    kept = json.loads(Path(place).read_text())
     changed = [{**kept[0], "conditions": [{**kept[0]["conditions"][0], "holds": False}]}]
     for text in (json.dumps(changed), "no JSON"):
         client.log_text(run, text, "promotion.json")
