@@ -144,8 +144,8 @@ STAGES = (
         ],
         params=lambda config: [
             *("project", "data.labels.source", f"data.sources.{config.data.labels.source}.entity", "evaluate"),
-            *("features.use", "package.trust", "split.by", "split.fresh_after", "train.estimator", "train.seed"),
-            *(["train.onnx"] if config.train.onnx is not None else []),
+            *("features.use", "package.trust", "split.by", "split.fresh_after", "train.estimator"),
+            *("train.onnx", "train.seed"),
             *_refits(config, *(f"train.{key}" for key in REFITTED), "tune.folds"),
         ],
         outs=lambda config, root: [layout.EVALUATION],
