@@ -53,6 +53,9 @@ def deliver(
         verdict = to_alias(config, root, store, version, alias=alias)
         stage.outcome = "refused" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
         stage.reasons = [stays(verdict.champion) if verdict.refused else alias]
+    conditions = verdict.conditions
+    if not conditions and before is not None and (before["fingerprint"], before["champion"]) == (fingerprint, version):
+        conditions = before.get("conditions", [])  # it became champion by these, and was not judged again
     online, kept_in = _online(config, root, store, on_stage, refused=bool(verdict.refused))
     digest = store.tags(model, version).get(BUNDLE_DIGEST)
     delivery: record.Delivery = {
@@ -66,7 +69,7 @@ def deliver(
         "previous": verdict.previous,
         "refused": verdict.refused,
         "comparison": verdict.comparison,
-        "conditions": verdict.conditions,
+        "conditions": conditions,
         "same_as": same_as(store, model, version, verdict.previous),
         "fresh": evaluation.read(root / layout.EVALUATION).get("fresh"),
         "online": online,

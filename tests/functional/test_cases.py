@@ -382,10 +382,12 @@ def _data(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], No
     return edit
 
 
-def _code(body: str) -> Callable[[Path], None]:
+def _code(body: str, trust: str = "") -> Callable[[Path], None]:
     def edit(root: Path) -> None:
         (root / "mine.py").write_text(body)
         _yaml("estimator: model:build", "estimator: mine:build")(root)
+        if trust:
+            _yaml("trust: []", f"trust: [{trust}]")(root)
 
     return edit
 
@@ -486,7 +488,11 @@ MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
         2,
         ["ValueError: so", "mine.py:2 in build: return deep()", "mine.py:4 in deep: raise ValueError('so')"],
     ),
-    "code that raises when it fits": (_code(FAILS), 4, ["ZeroDivisionError", "mine.py:5 in go: return 1 / 0"]),
+    "code that raises when it fits": (
+        _code(FAILS, trust="mine.Mine"),
+        4,
+        ["ZeroDivisionError", "mine.py:5 in go: return 1 / 0"],
+    ),
     "code that exits": (_code("import sys\nsys.exit(0)\n"), 4, ["sys.exit"]),
     "a target renamed": (_data(lambda t: t.rename(columns={"y": "z"})), 2, ["data.labels.target"]),
     "a column gone": (_data(lambda t: t.drop(columns="noise")), 2, ["features.number.1: no column 'noise'"]),

@@ -20,7 +20,13 @@ def git(root: Path, *words: str) -> str:
 def state(root: Path) -> tuple[str, ...]:
     index = (root / ".git/index").read_bytes().hex() if (root / ".git/index").exists() else ""
     objects = git(root, "count-objects", "-v")
-    return index, objects, git(root, "status", "--porcelain"), git(root, "for-each-ref"), git(root, "worktree", "list")
+    return (
+        index,
+        objects,
+        git(root, "--no-optional-locks", "status", "--porcelain"),
+        git(root, "for-each-ref"),
+        git(root, "worktree", "list"),
+    )
 
 
 @pytest.fixture

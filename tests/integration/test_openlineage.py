@@ -43,6 +43,7 @@ def lineage(provenance: Any = MADE) -> Lineage:
         bundle={},
         metrics={},
         decisions=[],
+        conditions=[],
         moves=[],
     )
 

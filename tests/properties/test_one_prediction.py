@@ -88,6 +88,7 @@ def test_every_way_to_score_says_the_same(tmp_path: Path, seed: int, glue: Glue,
     label, probability = Bundle(tmp_path / layout.BUNDLE).predict(pa.Table.from_pandas(frame))
     found["Bundle"] = probability[:, 1], label
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.set_registry_uri(None)  # what a test before this one has set stays, and is of another store
     found["pyfunc"] = in_columns(mlflow.pyfunc.load_model("models:/t@champion").predict(frame))
     wanted, labels = found["HTTP"]
     assert len(set(wanted)) > 5  # the model looks at the rows

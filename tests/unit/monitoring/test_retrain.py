@@ -48,7 +48,8 @@ class Registry:
         return list(range(1, len(self._refused) + 2))
 
     def tags(self, _: str, version: int) -> dict[str, str]:
-        return {"glue.verdict.1": '{"by": "run", "refused": ["it is worse"]}'} if self._refused[version - 2] else {}
+        decision = dict.fromkeys(["time", "alias", "champion", "compared"]) | {"by": "run", "refused": ["it is worse"]}
+        return {"glue.verdict.1": json.dumps(decision)} if self._refused[version - 2] else {}
 
 
 def state(**kept: Any) -> State:

@@ -190,5 +190,12 @@ def test_evaluate_depends_on_what_it_measures_and_refits_by(tmp_path: Path) -> N
     assert set(stage.deps(chosen, tmp_path)) - set(stage.deps(plain, tmp_path)) == {"model.py"}
     assert stage.params(plain) == stage.params(metric) == stage.params(given)
     more = set(stage.params(chosen)) - set(stage.params(plain))
-    assert more == {"train.early_stopping", "train.params", "train.preprocess", "train.weight", "tune.folds"}
+    assert more == {
+        "train.categories",
+        "train.early_stopping",
+        "train.params",
+        "train.preprocess",
+        "train.weight",
+        "tune.folds",
+    }
     assert "my_metrics:profit" in import_paths(metric) and "my_metrics:profit" not in import_paths(plain)
