@@ -134,17 +134,17 @@ class Study:
             try:
                 for fold, score in enumerate(scores(params)):
                     found.append(score)
-                    trial.report(_mean(found), fold)
+                    trial.report(mean_score(found), fold)
                     if trial.should_prune() or time.monotonic() >= deadline:
                         state = optuna.trial.TrialState.PRUNED
                         break
-                if math.isnan(_mean(found)):
+                if math.isnan(mean_score(found)):
                     raise ValueError("the metric is not defined on any fold")
             except Exception as error:
                 trial.set_user_attr("why", brief(error))
                 state = optuna.trial.TrialState.FAIL
             is_complete = state is optuna.trial.TrialState.COMPLETE
-            self._study.tell(trial, _mean(found) if is_complete else None, state=None if is_complete else state)
+            self._study.tell(trial, mean_score(found) if is_complete else None, state=None if is_complete else state)
             on_trial(self.trials()[-1])
 
 
@@ -163,7 +163,7 @@ def _rounded(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
-def _mean(scores: list[float]) -> float:
-    """Without the folds on which the metric is not defined; NaN where it is on none."""
+def mean_score(scores: list[float]) -> float:
+    """The mean over the folds, without those on which the metric is not defined; NaN where it is on none."""
     known = [score for score in scores if not math.isnan(score)]
     return math.fsum(known) / len(known) if known else math.nan

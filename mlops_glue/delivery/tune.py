@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import math
 import multiprocessing
 import os
 import time
@@ -21,7 +22,7 @@ from typing import Any
 from mlops_glue import config as configs
 from mlops_glue import files, layout, measures, metrics, paired
 from mlops_glue.adapters.mlflow import Logged
-from mlops_glue.adapters.optuna import Scores, Study, Trial
+from mlops_glue.adapters.optuna import Scores, Study, Trial, mean_score
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import ConfigError, StageError, UsageError
 from mlops_glue.modules import code_of
@@ -279,9 +280,8 @@ def _try_parameters(job: _Job, study: Study, timeout_s: float, on_trial: Callabl
 def _baseline(config: configs.Config, job: _Job, rows: cross_validate.Rows) -> float | None:
     """The mean score of what `glue.yaml` has now, on the folds of the search."""
     folds = cross_validate.folds_of(config, rows, job.seed)
-    found = list(cross_validate.scores(config, rows, job.how, folds))
-    known = [score for score in found if score == score]
-    return sum(known) / len(known) if known else None
+    mean = mean_score(list(cross_validate.scores(config, rows, job.how, folds)))
+    return None if math.isnan(mean) else mean
 
 
 def _proof(config: configs.Config, job: _Job, rows: cross_validate.Rows, best: Trial) -> paired.Difference:
