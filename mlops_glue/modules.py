@@ -131,8 +131,13 @@ def installed(name: str) -> str | None:
 def packages() -> Mapping[str, str]:
     """What is installed: names as PyPI compares them, with versions, in order; read once, for it takes long."""
     found = (one.metadata for one in metadata.distributions())  # each time it is asked for, it is parsed
-    plain = {re.sub(r"[-_.]+", "-", one["Name"]).lower(): one["Version"] for one in found if one["Name"]}
+    plain = {plain_name(one["Name"]): one["Version"] for one in found if one["Name"]}
     return dict(sorted(plain.items()))
+
+
+def plain_name(package: str) -> str:
+    """The name of a package as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 @cache

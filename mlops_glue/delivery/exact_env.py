@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """How an environment differs from the recorded one, in what results depend on."""
     out = [f"{key} {then[key]}, here {now[key]}" for key in ("python", "glue", "machine") if then[key] != now[key]]
-    for package in COMPUTES:
+    for package in sorted({*then.get("computes", COMPUTES), *now.get("computes", [])}):
         versions = then["packages"].get(package), now["packages"].get(package)
         if versions[0] != versions[1]:
             out.append(f"{package} {versions[0] or 'absent'}, here {versions[1] or 'absent'}")

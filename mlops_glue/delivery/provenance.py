@@ -21,7 +21,8 @@ from mlops_glue.dates import timestamps_utc
 from mlops_glue.delivery.audit import actor
 from mlops_glue.delivery.commit import inputs
 from mlops_glue.errors import GlueError
-from mlops_glue.modules import packages
+from mlops_glue.modules import packages, packages_of_modules, plain_name
+from mlops_glue.pipeline import fingerprint
 from mlops_glue.pipeline.fingerprint import hashes
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ class Provenance:
         command: as it was typed.
         actor: who typed it, and where.
         code: the commit, the tree of what ran, the files that differ from the commit, and those too big to be kept.
-        environment: Python, platform, packages, the lock file's hash, threads and kernels of the libraries.
+        environment: Python, platform, packages and which of them compute, the lock file's hash, threads and kernels of
+            the libraries.
         seed: of the pipeline.
         data: the raw tables.
         remote: of DVC, without credentials.
@@ -177,6 +179,13 @@ def environment(config: Config, root: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         "machine": platform.machine(),
         "packages": dict(packages()),
+        "computes": sorted(
+            {
+                plain_name(package)
+                for name in fingerprint.packages(config, root)  # of a module or of its package
+                for package in packages_of_modules().get(name, [name])
+            }
+        ),
         "lock": {"path": config.ci.requirements, "sha256": files.sha256(lock)} if lock.is_file() else None,
         "libraries": sorted(({key: found.get(key) for key in keys} for found in threadpool_info()), key=str),
         "variables": {name: os.environ[name] for name in THREADS if name in os.environ},

@@ -65,7 +65,8 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
     importances = {entry["column"]: entry["mean"] for entry in report["importances"] or []}
     names = list(report["metrics"])
     made = found.provenance
-    packages = {name: made["environment"]["packages"].get(name) for name in COMPUTES} if made else {}
+    where = made["environment"] if made else {"packages": {}, "computes": []}
+    packages = {name: where["packages"].get(name) for name in where.get("computes", COMPUTES)}
     values = {
         "front": _front(found, report, card, title),
         "title": title,

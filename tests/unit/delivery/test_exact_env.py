@@ -38,6 +38,16 @@ def test_differences_are_those_that_results_depend_on() -> None:
     assert sorted(told[1:-1]) == ["numpy 2.3.0, here 2.4.0", "scikit-learn 1.7.2, here absent"]
 
 
+def test_a_package_that_the_estimator_comes_from_counts() -> None:
+    then, now = copy.deepcopy(THEN), copy.deepcopy(THEN)
+    then["computes"] = now["computes"] = ["numpy", "xgboost-cpu"]
+    then["packages"]["xgboost-cpu"], now["packages"]["xgboost-cpu"] = "3.2.0", "3.4.1"
+    assert exact_env.differences(then, now) == ["xgboost-cpu 3.2.0, here 3.4.1"]
+    now["computes"] = ["numpy", "xgboost"]  # the same module of another package
+    now["packages"] = now["packages"] | {"xgboost": "3.2.0", "xgboost-cpu": None}
+    assert exact_env.differences(then, now) == ["xgboost absent, here 3.2.0", "xgboost-cpu 3.2.0, here absent"]
+
+
 @pytest.fixture
 def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Put a `uv` on the path that fails where its words match; the file of what it was asked."""
