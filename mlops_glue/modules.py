@@ -83,10 +83,12 @@ def code_of(paths: list[str | None], repo: str | None, root: Path) -> list[str]:
 def copy_package(import_path: str, root: Path, into: Path) -> str:
     """Copy the files behind an import path of a package; returns the import path of the copy.
 
-    Its name has a hash of their text, so one process can import copies that differ, and the package itself.
+    Only files of the package itself: where it is installed, `root` is site-packages, which has those of all others too.
+    The copy's name has a hash of their text, so one process can import copies that differ, and the package itself.
     """
     package, _, module = import_path.partition(".")
-    texts = {path: (root / path).read_text(encoding="utf-8") for path in project_files(import_path, root)}
+    files = _files_behind([import_path], root, inside=package)
+    texts = {path: (root / path).read_text(encoding="utf-8") for path in files}
     name = f"{package}_{hashlib.sha256(repr(texts).encode()).hexdigest()[:12]}"
     for path, text in texts.items():
         target = into / name / Path(path).relative_to(package)
@@ -146,11 +148,11 @@ def packages_of_modules() -> Mapping[str, list[str]]:
     return metadata.packages_distributions()
 
 
-def _files_behind(waiting: list[str], root: Path) -> list[str]:
+def _files_behind(waiting: list[str], root: Path, inside: str = "") -> list[str]:
     found: set[Path] = set()
     while waiting:
         for file in _files_of(waiting.pop(), root):
-            if file not in found:
+            if file not in found and file.is_relative_to(root / inside):
                 found.add(file)
                 waiting += _imports(file, root)
     return sorted(f.relative_to(root).as_posix() for f in found)

@@ -182,12 +182,14 @@ def test_a_copy_of_other_code_has_another_name(tmp_path: Path) -> None:
     for value in ("1", "2", "1"):
         (tmp_path / value / "p").mkdir(parents=True, exist_ok=True)
         (tmp_path / value / "p" / "__init__.py").write_text("")
-        (tmp_path / value / "p" / "a.py").write_text("from p import b\nx = b.x\n")
+        (tmp_path / value / "p" / "a.py").write_text("import q\nfrom p import b\nx = b.x\n")
+        (tmp_path / value / "q.py").write_text("")  # another package of the same site-packages stays there
         (tmp_path / value / "p" / "b.py").write_text(f"x = {value}\n")
         names.append(copy_package("p.a", tmp_path / value, tmp_path / "out"))
     assert names[0] == names[2] != names[1]
     for name, value in zip(names, (1, 2), strict=False):
         package = name.split(".")[0]
         text = (tmp_path / "out" / package / "a.py").read_text()
-        assert text.startswith(f"from {package} import b")
+        assert text.startswith(f"import q\nfrom {package} import b")
+        assert not list((tmp_path / "out").rglob("q.py"))
         assert (tmp_path / "out" / package / "b.py").read_text() == f"x = {value}\n"
