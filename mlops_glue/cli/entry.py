@@ -15,10 +15,11 @@ from collections.abc import Sequence
 
 import click
 
-from mlops_glue import __version__, errors, telemetry
+from mlops_glue import errors, telemetry
 from mlops_glue.cli import deliver, start, trust, watch, work
 from mlops_glue.cli.options import traceback_option
 from mlops_glue.errors import UsageError
+from mlops_glue.version import __version__
 
 GROUPS: dict[str, tuple[click.Command, ...]] = {
     "Start": (start.init, start.adopt, start.assess),

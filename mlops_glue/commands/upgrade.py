@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 
-from mlops_glue import __version__, console, layout
+from mlops_glue import console, layout
 from mlops_glue.scaffold import upgrade as scaffold
 from mlops_glue.scaffold.merge import CHANGES, read
+from mlops_glue.version import __version__
 
 
 def upgrade(*, check: bool = False, dry_run: bool = False, as_json: bool = False) -> int:

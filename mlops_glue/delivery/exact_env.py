@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import __version__
 from mlops_glue.errors import ToolError
 from mlops_glue.modules import COMPUTES
+from mlops_glue.version import __version__
 
 log = logging.getLogger(__name__)
 

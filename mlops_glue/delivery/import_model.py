@@ -14,11 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlops_glue import __version__, files, layout, tables
 from mlops_glue import config as configs
+from mlops_glue import files, layout, tables
 from mlops_glue.adapters import git
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import DataError, UsageError
+from mlops_glue.version import __version__
 
 ROWS = 10_000  # of the table that the ONNX form is proved on
 BUNDLE = "bundle"  # the folder that `convert` makes

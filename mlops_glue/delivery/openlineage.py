@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from mlops_glue import __version__
 from mlops_glue.delivery.lineage import Lineage
+from mlops_glue.version import __version__
 
 SPEC = "https://openlineage.io/spec"
 PRODUCER = f"https://github.com/mlops-glue/mlops_glue/tree/v{__version__}"

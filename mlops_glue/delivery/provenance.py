@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import __version__, files, layout, tables
+from mlops_glue import files, layout, tables
 from mlops_glue.adapters import git
 from mlops_glue.adapters.git import code as git_code
 from mlops_glue.config import Config, Source, path_of
@@ -24,6 +24,7 @@ from mlops_glue.errors import GlueError
 from mlops_glue.modules import packages, packages_of_modules, plain_name
 from mlops_glue.pipeline import fingerprint
 from mlops_glue.pipeline.fingerprint import hashes
+from mlops_glue.version import __version__
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store

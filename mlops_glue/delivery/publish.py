@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import __version__, files, layout, tables
+from mlops_glue import files, layout, tables
 from mlops_glue.adapters import dvc, skops
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, ModelFiles, RunContent, Store
 from mlops_glue.config import Config, path_of, remote_url, resolve
@@ -28,6 +28,7 @@ from mlops_glue.records import FeatureList, UsedTable
 from mlops_glue.schema import Schema
 from mlops_glue.secrets import redacted
 from mlops_glue.trusted import RUNS_CODE, Trusted
+from mlops_glue.version import __version__
 
 NEWEST = "glue.newest"  # tag: the time of the latest row that the version was made of
 ENVIRONMENT = ("scikit-learn", "numpy", "pandas", "pyarrow", "skops", "onnx", "onnxruntime", "skl2onnx")

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from mlops_glue import __version__
 from mlops_glue.delivery.provenance import Provenance
 from mlops_glue.delivery.reproduce import Proof
+from mlops_glue.version import __version__
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"

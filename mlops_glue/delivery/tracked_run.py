@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlops_glue import __version__
 from mlops_glue import config as configs
 from mlops_glue.adapters import dvc, git
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import GlueError, UsageError, brief
 from mlops_glue.files import read_yaml
 from mlops_glue.processes import run_in_foreground
+from mlops_glue.version import __version__
 
 PARAMS = ("params.yaml", "params.yml")
 METRICS = ("metrics.json", "metrics.yaml", "metrics.yml", "dvclive/metrics.json")

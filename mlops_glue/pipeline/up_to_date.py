@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import __version__, files, layout
+from mlops_glue import files, layout
 from mlops_glue.modules import code_of, versions
+from mlops_glue.version import __version__
 
 FORMAT = 5
 CLOCK_S = 0.05  # a file that changed so recently may change again without a new stamp: file systems' clocks are coarse

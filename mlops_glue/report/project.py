@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mlops_glue import __version__, files, layout, tables
 from mlops_glue import config as configs
+from mlops_glue import files, layout, tables
 from mlops_glue.adapters import dvc
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.commit import revision
@@ -21,6 +21,7 @@ from mlops_glue.errors import first_line
 from mlops_glue.monitoring.history import past
 from mlops_glue.report import facts
 from mlops_glue.report.pipeline import Pipeline, pipeline
+from mlops_glue.version import __version__
 
 MOST_ROWS = 100  # of a table on the page
 MOST_RUNS = 20  # of the monitor

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from mlops_glue import __version__, files, layout
+from mlops_glue import files, layout
 from mlops_glue.config import Config
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.compare import Measured
 from mlops_glue.delivery.describe import number
 from mlops_glue.delivery.side_by_side import Held, SideBySide
 from mlops_glue.delivery.sides import Recorded, Side
+from mlops_glue.version import __version__
 
 LONGEST = 40  # characters of a parameter in a table
 MOST_LINES = 20  # of what git says of two codes

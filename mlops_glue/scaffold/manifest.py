@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_glue import __version__, files, layout
+from mlops_glue import files, layout
 from mlops_glue.errors import UsageError
+from mlops_glue.version import __version__
 
 Answers = dict[str, dict[str, Any]]  # by template folder: what its templates take
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlops_glue import __version__, files, layout
+from mlops_glue import files, layout
 from mlops_glue.adapters import git
 from mlops_glue.errors import CheckFailed
 from mlops_glue.scaffold import manifest, undo
 from mlops_glue.scaffold.manifest import Part
+from mlops_glue.version import __version__
 
 OURS = "yours"  # the name of the user's side in the marks of a conflict
 CHANGES = ("new", "updated", "merged", "conflict", "removed")

@@ -15,10 +15,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mlops_glue import __version__, files
+from mlops_glue import files
 from mlops_glue.errors import UsageError
 from mlops_glue.scaffold import manifest, undo
 from mlops_glue.scaffold.merge import File, check_resolved, merge, write
+from mlops_glue.version import __version__
 
 MERGED, WRITTEN = "package", "written"  # the parts of the record
 EMPTY = manifest.Part(__version__, {}, {})

@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from mlops_glue import __version__, layout
 from mlops_glue import config as configs
+from mlops_glue import layout
 from mlops_glue.adapters import git
 from mlops_glue.errors import GlueError, UsageError, brief
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.scaffold import manifest, workflows
 from mlops_glue.scaffold.manifest import Part
 from mlops_glue.scaffold.merge import CHANGES, File, after, check_resolved, merge, read, written
+from mlops_glue.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from mlops_glue import __version__, files, layout, modules
 from mlops_glue import config as configs
+from mlops_glue import files, layout, modules
 from mlops_glue.adapters import dvc, git
 from mlops_glue.errors import ConfigError
 from mlops_glue.pipeline import stages
+from mlops_glue.version import __version__
 
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet

@@ -13,10 +13,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 
-from mlops_glue import __version__
 from mlops_glue.config import Serve
 from mlops_glue.serving import openapi
 from mlops_glue.serving.model import Model
+from mlops_glue.version import __version__
 
 ROUTES = {"/", "/health", "/ready", "/metrics", "/model", "/docs", "/openapi.json"}
 FILES = "/docs/files/"

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mlops_glue import __version__
+from mlops_glue.version import __version__
 from tests.support.github import project
 from tests.support.project import Glue
 

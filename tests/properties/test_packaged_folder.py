@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mlops_glue import __version__, layout
+from mlops_glue import layout
 from mlops_glue.errors import UsageError
 from mlops_glue.scaffold import manifest, package_folder
+from mlops_glue.version import __version__
 from tests.support.faults import Killed, KilledError, at_work
 
 BUILT = ["bundle/a.onnx", "bundle/b.json", "code/x/m.py", "code/n.py", "serve.json", "wheels/README"]
