@@ -122,12 +122,9 @@ def _print_version(record: Record, version: Verdict) -> None:
     line = wording.headline(f"{record['model']} v{version['version']}{former}", version)
     bad = f": {wording.named(version['verdict'])}" if version["verdict"] in ALERTING else ""
     console.result(line, good=": ok", bad=bad)
-    performance = version["performance"]
-    lines = [*wording.drifted_columns(version), wording.sampled(version)]
-    if performance is not None:
-        lines += [wording.performance(performance), wording.label_drift(performance), wording.label_delay(performance)]
-    for line in filter(None, lines):
+    for line in wording.details(version):
         console.result(f"  {line}")
+    performance = version["performance"]
     for problem in performance["problems"] if performance is not None else ():
         console.progress(f"labels: {problem}")
 

@@ -9,9 +9,9 @@ from typing import Any
 from mlops_glue import console, files, layout, modules
 from mlops_glue.delivery import describe
 from mlops_glue.delivery import run as runs
-from mlops_glue.delivery.history import Verdict
 from mlops_glue.delivery.record import Delivery
 from mlops_glue.pipeline.evaluation import Evaluation
+from mlops_glue.report import run as report
 from mlops_glue.scaffold.commit import due, undo
 
 
@@ -34,8 +34,7 @@ def run(options: runs.Options, *, as_json: bool = False, env: str | None = None)
         for reason in done.refused:  # a job keeps the JSON in a file
             console.progress(f"refused: {reason}")
     else:
-        print_metrics(done.evaluation)
-        print_delivery(done.delivery, done.evaluation, parity)
+        _print(done.evaluation, done.delivery, parity)
         _print_git(root, done.delivery)
     return 1 if done.refused else 0
 
@@ -49,43 +48,16 @@ def _warn_of_packages(packages: dict[str, str]) -> None:
             console.progress(f"warning: {made}: glue run --force makes it anew")
 
 
-def print_metrics(evaluation: Evaluation) -> None:
-    """The table of metrics, with the thresholds."""
-    thresholds = {threshold["metric"]: threshold for threshold in evaluation["thresholds"]}
-    rows = []
-    for name, score in evaluation["metrics"].items():
-        threshold = thresholds.get(name)
-        bounds = "" if threshold is None else describe.bounds(threshold)
-        verdict = "" if threshold is None else "met" if threshold["met"] else "MISSED"
-        numbers = map(describe.number, (score["value"], score["low"], score["high"], score["trivial"]))
-        rows.append([name, *numbers, bounds, verdict])
-    head = [f"holdout, {evaluation['rows']:,} rows", "value", "95 % low", "high", "trivial", "threshold", ""]
+def _print(evaluation: Evaluation, delivery: Delivery, parity: dict[str, Any]) -> None:
+    """The metrics, what became of the version, and what comes next."""
+    table = report.metrics(evaluation)
     console.result()
-    console.table(rows, head)
-    drawn = evaluation["intervals"]
-    if drawn["rows"] < evaluation["rows"]:
-        whole = [name for name, score in evaluation["metrics"].items() if score.get("whole")]
-        of_all = f"; those of {', '.join(whole)} are of samples of all rows" if whole else ""
-        samples = f"{drawn['samples']} bootstrap samples of {drawn['rows']:,} rows"
-        console.result(f"the intervals are of {samples}, narrowed to all{of_all}")
-    if "decision" in evaluation:
-        console.result(describe.decision(evaluation["decision"]))
+    console.table(table.rows, table.head)
+    for note in table.notes:
+        console.result(note)
     console.result()
-
-
-def print_delivery(delivery: Delivery, evaluation: Evaluation, parity: dict[str, Any]) -> None:
-    """What became of the version, and what comes next."""
-    if parity["format"] != "onnx":
-        console.result(f"the model is kept in skops form: {parity['reason']}")
-    if parity.get("runs_code"):
-        console.result(f"wherever it is loaded it runs code of {', '.join(parity['runs_code'])}")
-    if "fresh" in evaluation:
-        console.result(f"{describe.fresh_rows(evaluation['fresh'])}: all of the above is of the rows held out")
-    version, champion, previous = delivery["version"], delivery["champion"], delivery["previous"]
-    verdict = Verdict(version, champion, previous, delivery["refused"], delivery["comparison"])
-    for line in describe.verdict(delivery["model"], verdict, delivery["same_as"]):
+    for line in report.outcome(delivery, evaluation, parity):
         console.result(line, good="is champion", bad="refused")
-    console.result(f"reports  {layout.EVALUATION}/report.html  {layout.VALIDATION}/report.html")
     console.result("next     glue report   glue serve   glue predict IN OUT   mlflow ui   dvc dag")
 
 

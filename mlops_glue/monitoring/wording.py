@@ -32,6 +32,14 @@ def share_of_drift(verdict: Verdict) -> str:
     return f"{share:.0%} of columns drifted {allowed}"
 
 
+def details(version: Verdict) -> list[str]:
+    """Lines on what drifted of a version, and how it performs."""
+    lines, record = [*drifted_columns(version), sampled(version)], version["performance"]
+    if record is not None:
+        lines += [performance(record), label_drift(record), label_delay(record)]
+    return [line for line in lines if line]
+
+
 def drifted_columns(verdict: Verdict) -> list[str]:
     """A line for each that drifted, the prediction first, then the weightiest."""
     drifted = {name: verdict["columns"][name] for name in verdict["drifted"]}

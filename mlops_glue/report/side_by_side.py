@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlops_glue import files, layout
 from mlops_glue.config import Config
@@ -14,6 +14,7 @@ from mlops_glue.delivery.compare import Measured
 from mlops_glue.delivery.describe import number
 from mlops_glue.delivery.side_by_side import Held, SideBySide
 from mlops_glue.delivery.sides import Recorded, Side
+from mlops_glue.report.table import Table
 from mlops_glue.version import __version__
 
 LONGEST = 40  # characters of a parameter in a table
@@ -21,15 +22,6 @@ MOST_LINES = 20  # of what git says of two codes
 SHORT = 12  # characters of a hash
 FEATURES = "features"  # the parameter that lists the columns of a model
 ABSENT = "–"
-
-
-class Table(NamedTuple):
-    """Rows of text below a title."""
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
-    notes: list[str]
 
 
 def record(found: SideBySide) -> dict[str, Any]:

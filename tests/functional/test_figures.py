@@ -17,10 +17,9 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import console, files, layout
 from mlops_glue.adapters import matplotlib
-from mlops_glue.commands import run
 from mlops_glue.delivery import describe
 from mlops_glue.pipeline import execute, plots, stages
-from mlops_glue.report import facts
+from mlops_glue.report import facts, run
 from mlops_glue.report import project as page
 from mlops_glue.report import pull_request as report
 from mlops_glue.report.pipeline import Pipeline
@@ -81,9 +80,9 @@ def said_by_run(root: Path, capsys: pytest.CaptureFixture[str]) -> str:
     evaluation = evaluation_of(root)
     for line in describe.warnings(evaluation, published=True):
         console.progress(f"warning: {line}")
-    run.print_metrics(evaluation)
-    run.print_delivery(told, evaluation, parity)
-    return "".join(capsys.readouterr())
+    table = run.metrics(evaluation)
+    console.table(table.rows, table.head)
+    return "\n".join(["".join(capsys.readouterr()), *table.notes, *run.outcome(told, evaluation, parity)])
 
 
 def evaluation_of(root: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from mlops_glue.commands import status
 from mlops_glue.errors import ToolError
+from mlops_glue.report import status as report
 
 REASONS = {"ingest": [], "split": ["split.seed 1 -> 2"], "train": [], "evaluate": ["a", "b", "c", "d"], "package": []}
 UPSTREAM = {"train": ["split"], "package": ["split", "evaluate"]}
@@ -34,7 +35,7 @@ def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     monkeypatch.setattr(status.layout, "find_root", lambda: tmp_path)
     monkeypatch.setattr(status.configs, "load", config)
-    monkeypatch.setattr(status, "_pending", lambda _: (REASONS, UPSTREAM))
+    monkeypatch.setattr(report, "pending", lambda *_: (REASONS, UPSTREAM))
     (tmp_path / ".glue").mkdir()
     return tmp_path
 
@@ -102,7 +103,7 @@ def test_of_another_environment_the_registry_is_asked(
     champion: int | None, said: str, capsys: pytest.CaptureFixture[str], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (project / ".glue/delivery.json").write_text(json.dumps(DELIVERY))  # without one
-    monkeypatch.setattr(status, "read_only", lambda *_: SimpleNamespace(champion=lambda _: champion))
+    monkeypatch.setattr(report, "read_only", lambda *_: SimpleNamespace(champion=lambda _: champion))
     assert after_the_stages(capsys, "prod") == [said]
 
 
@@ -112,6 +113,6 @@ def test_a_registry_that_does_not_answer_leaves_the_stages(
     def away(*_: Any) -> None:
         raise ToolError("MLflow does not answer")
 
-    monkeypatch.setattr(status, "read_only", away)
+    monkeypatch.setattr(report, "read_only", away)
     said = "the champion of p in environment prod is not known: MLflow does not answer"
     assert after_the_stages(capsys, "prod") == [said]

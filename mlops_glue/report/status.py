@@ -1,0 +1,113 @@
+"""What would run and the exact cause, what is champion, and how the last run ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlops_glue import config as configs
+from mlops_glue import files, layout, trusted
+from mlops_glue.adapters import dvc
+from mlops_glue.delivery.fetch import read_only
+from mlops_glue.delivery.record import Delivery, last_delivery
+from mlops_glue.errors import GlueError
+from mlops_glue.pipeline import dvc_yaml
+from mlops_glue.pipeline.session import last_failure
+from mlops_glue.report import facts
+
+Causes = dict[str, list[str]]  # by stage
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a project.
+
+    Attributes:
+        stages: why each would run; nothing where it would not.
+        after: by stage, those whose output would have to change for it to run.
+        delivery: what the last run delivered.
+        champion: the version; None where there is none, or it is not known.
+        problem: why the champion is not known.
+        failed: where and how the last run failed.
+    """
+
+    stages: Causes = field(default_factory=dict)
+    after: Causes = field(default_factory=dict)
+    delivery: Delivery | None = None
+    champion: int | None = None
+    problem: str | None = None
+    failed: dict[str, Any] | None = None
+
+
+def status(root: Path, config: configs.Config) -> Status:
+    """Find it out; of what has no pipeline, the registry's champion alone. Nothing is written."""
+    if config.data is None:
+        store = read_only(root, config)
+        return Status(champion=store.champion(config.model_name) if store is not None else None)
+    reasons, upstream = pending(root, config.environment)
+    delivered = last_delivery(root, config)
+    champion, problem = _champion(root, config, delivered)
+    return Status(reasons, upstream, delivered, champion, problem, last_failure(root))
+
+
+def pending(root: Path, env: str | None) -> tuple[Causes, Causes]:
+    """Why each stage would run, and those whose output would have to change for it to run."""
+    dvc_yaml.check_merged(root)
+    # nothing is written here: DVC reads the stages as the next run will define them
+    return dvc.pending(root, dvc_yaml.stale(configs.load(root, env), root))
+
+
+def lines(found: Status, root: Path, config: configs.Config) -> Iterator[str]:
+    """The same in words."""
+    if config.data is None:
+        only = configs.only_does(config)
+        if only is not None and not only[0].startswith("serves"):
+            yield f"this project only {only[0]}. Next: {only[1]}"
+        else:
+            yield f"champion of {config.model_name}: {f'v{found.champion}' if found.champion else 'none'}"
+        return
+    for name, why in found.stages.items():
+        yield f"{name:<12} {'changed: ' + ', '.join(why[:3]) if why else unchanged(name, found.after)}"
+    yield from _delivered(config, found)
+    if (trust := root / layout.BUNDLE / trusted.FILE).is_file():
+        yield f"the model here runs code of {', '.join(files.read_json(trust)['names'])}"
+    if found.failed is not None:
+        yield f"the last run failed{found.failed['where']}: {found.failed['problem']}"
+
+
+def unchanged(stage: str, upstream: Causes) -> str:
+    """That a stage would not run, and what would make it."""
+    before = upstream.get(stage)
+    return f"unchanged; would run if the output of {' or '.join(before)} changes" if before else "unchanged"
+
+
+def _champion(root: Path, config: configs.Config, delivered: Delivery | None) -> tuple[int | None, str | None]:
+    """The champion, and what is wrong with the registry; of what was delivered here, without asking the registry."""
+    if delivered is not None:
+        problem = facts.database_problem(root / layout.TRACKING_DB) if config.tracking.uri is None else None
+        return delivered["champion"], problem and f"{layout.TRACKING_DB} {problem}"
+    if config.tracking.uri is None and not (root / layout.DELIVERY).is_file():
+        return None, None
+    try:
+        store = read_only(root, config)
+        return (None if store is None else store.champion(config.model_name)), None
+    except GlueError as error:
+        return None, error.message
+
+
+def _delivered(config: configs.Config, found: Status) -> Iterator[str]:
+    """Who is champion, and why the last version is not."""
+    where = f" in environment {config.environment}" if config.environment else ""
+    of, named = f"{config.model_name}{where}", f"v{found.champion}" if found.champion else "none"
+    if found.problem is not None:
+        before = f"; after the last run it was {named}: see glue doctor" if found.delivery is not None else ""
+        yield f"the champion of {of} is not known: {found.problem}{before}"
+    elif found.delivery is None:
+        yield f"champion of {of}: {named}" if found.champion else f"nothing delivered yet{where}"
+    else:
+        last = found.delivery["version"]
+        yield f"champion of {of}: {named}; last version: v{last}"
+        if last != found.champion:
+            yield from (f"v{last} was refused: {reason}" for reason in found.delivery["refused"])
