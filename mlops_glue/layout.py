@@ -46,6 +46,7 @@ FRESH = "artifacts/split/fresh.json"  # with fresh rows: how many there are, are
 LEARNED = "artifacts/train/learned.json"  # with fresh rows: how many older ones are left out, and what says so
 MODEL = "artifacts/train/model.skops"
 REFIT = "artifacts/train/refit.json"  # the largest difference of a prediction between two fits; null: none was seen
+SCALE = "artifacts/train/scale.json"  # with `train.target`: on which scale the target is learned, and why
 METRICS = "artifacts/evaluate/metrics.json"
 PLOTS = "artifacts/evaluate/plots"
 EVALUATION = "artifacts/evaluate/report"

@@ -95,6 +95,12 @@ def _train(config: Config) -> Iterator[Problem]:
         yield ("train", "early_stopping"), "is of boosting; a function of train.onnx stops as it likes"
     if config.train.onnx is not None and config.train.categories == "native":
         yield ("train", "categories"), "is of glue's preprocessing, and train.onnx has its own"
+    if config.train.target != "as_is":
+        task = config.data.labels.task
+        if config.train.onnx is not None:
+            yield ("train", "target"), "is of an estimator; a function of train.onnx may take the logarithm itself"
+        elif task not in (None, "regression"):
+            yield ("train", "target"), f"{config.train.target} is of numbers, and data.labels.task is {task}"
 
 
 def _validation(config: Config) -> Iterator[Problem]:

@@ -36,6 +36,11 @@ class Train(Section):
         description="native: as the estimator's own, of HistGradientBoosting, XGBoost, LightGBM and CatBoost; "
         "encoded: a column for each value, or a number where there are many",
     )
+    target: Literal["as_is", "log", "auto"] = Field(
+        default="as_is",
+        description="of a regression. log: fitted on log1p of the target; predictions are of the target itself. auto: "
+        "that, where cross-validation of the training rows (tune.folds) shows that promote.metric becomes better",
+    )
     weight: str | None = Field(
         default=None,
         description="column of the labels' table with the weight of each row in the fit (numbers, not below 0); "

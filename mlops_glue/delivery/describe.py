@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files
+from mlops_glue.pipeline.evaluation import scale_in_words
 
 if TYPE_CHECKING:
     from mlops_glue.delivery.compare import Comparison, Measured
@@ -34,6 +35,7 @@ def described(
             "",
             f"{named} predicts `{report['target']}` ({report['task']}) by {report['model']}.",
             "",
+            *([f"The model is {scale_in_words(report['scale'])}.", ""] if "scale" in report else []),
             f"| holdout, {report['rows']:,} rows | value | 95 % interval | trivial | threshold |",
             "|---|---|---|---|---|",
             *(f"| {' | '.join(row)} |" for row in cells),
@@ -104,7 +106,11 @@ def parameters(model: Any) -> dict[str, Any]:
 
     Those of the estimator that glue put preprocessing in front of are named as it names them.
     """
+    from mlops_glue.pipeline import log_target
+
     found: dict[str, Any] = {}
+    if (inner := log_target.inside(model)) is not None:
+        return {"target": "log1p", **parameters(inner)}
     if hasattr(model, "steps") and [name for name, _ in model.steps] == ["prepare", "estimator"]:
         found = {f"prepare__{name}": value for name, value in parameters(model.steps[0][1]).items()}
         model = model.steps[-1][1]

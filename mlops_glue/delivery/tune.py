@@ -26,7 +26,8 @@ from mlops_glue.adapters.optuna import Scores, Study, Trial, mean_score
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import ConfigError, StageError, UsageError
 from mlops_glue.modules import code_of
-from mlops_glue.pipeline import cross_validate, execute, spaces
+from mlops_glue.pipeline import cross_validate, execute, spaces, target_scale
+from mlops_glue.pipeline.evaluation import scale_in_words
 from mlops_glue.pipeline.session import project_lock
 from mlops_glue.pipeline.train import DEFAULT
 from mlops_glue.processes import end_with_parent
@@ -114,6 +115,10 @@ def tune(config: configs.Config, root: Path, options: Options, progress: Progres
         StageError: no trial could be fitted.
         ToolError: another search is at work in this project.
     """
+    if config.train.target != "as_is":
+        with contextlib.chdir(root), execute.isolated(root, config.train.seed):
+            config, scale = target_scale.settled(config, root)
+        log.info("%s", scale_in_words(scale))
     job = _job(config, root, options)
     lock = project_lock(root, layout.TUNING_LOCK, waits=False)
     with lock, contextlib.chdir(root), execute.isolated(root, config.train.seed):

@@ -11,7 +11,7 @@ import numpy as np
 
 from mlops_glue import bootstrap, files, layout, measures, metrics, paired, tables
 from mlops_glue.config import Config, Threshold
-from mlops_glue.pipeline import evaluation, plots, score_warnings
+from mlops_glue.pipeline import evaluation, plots, score_warnings, target_scale
 from mlops_glue.pipeline.decision import with_decision
 from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score, Slice
 from mlops_glue.pipeline.ingest import check_columns
@@ -71,6 +71,9 @@ def evaluate(config: Config, root: Path) -> None:
     }
     if schema.decision is not None:
         report["decision"] = asdict(schema.decision)
+    if (scale := target_scale.of_holdout(config, root, predicted)) is not None:
+        report["scale"] = scale
+        report["warnings"] += score_warnings.low_sum(scale)
     if config.split.fresh_after:
         order = bootstrap.ranking(schema.task, predicted, config.train.seed)
         fresh = files.read_json(root / layout.FRESH) | files.read_json(root / layout.LEARNED)
@@ -115,8 +118,10 @@ def _write(root: Path, report: Evaluation, drawn: dict[str, str], decides: str) 
     for name, svg in drawn.items():
         files.write_text(root / layout.PLOTS / f"{name}.svg", svg)
     evaluation.write(root / layout.EVALUATION, report)
+    of_scale = evaluation.scale_in_words(report["scale"]) if "scale" in report else ""
     page = files.render(
-        layout.templates() / "report" / "evaluation.html", {**report, "plots": drawn, "decides": decides}
+        layout.templates() / "report" / "evaluation.html",
+        {**report, "plots": drawn, "decides": decides, "of_scale": of_scale},
     )
     files.write_text(root / layout.EVALUATION / "report.html", page)
 

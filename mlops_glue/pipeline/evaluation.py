@@ -73,6 +73,32 @@ class Fresh(TypedDict):
     order: Ranking
 
 
+class Compared(TypedDict):
+    """What folds of the training rows show of both scales."""
+
+    metric: str
+    folds: int
+    log: float
+    as_is: float
+    gain: float  # of the logarithm; above 0 is better whichever way the metric runs
+    low: float
+    high: float
+    level: float
+    log_sum: float  # the sum of the predictions over that of the truth
+    as_is_sum: float
+
+
+class Scale(TypedDict):
+    """The scale that was taken, and why."""
+
+    target: str
+    asked: str
+    taken: str  # log or as_is
+    why: NotRequired[str]  # where the rows leave no choice
+    compared: NotRequired[Compared]
+    holdout_sum: NotRequired[float]  # of the holdout, the sum of the predictions over that of the truth
+
+
 class Evaluation(TypedDict):
     """A model on its holdout."""
 
@@ -92,6 +118,7 @@ class Evaluation(TypedDict):
     leaks: NotRequired[list[str]]  # which of the warnings say that the holdout knows too much; a former glue's has none
     warnings: list[str]
     fresh: NotRequired[Fresh]
+    scale: NotRequired[Scale]  # of the target, where `train.target` asks for one
     decision: NotRequired[dict[str, Any]]  # a `schema.Decision`; without one the model's own
 
 
@@ -124,3 +151,34 @@ def slice_values(config: Config, rows: pa.Table) -> dict[str, np.ndarray[Any, An
 
     columns = [name for name in dict.fromkeys(config.evaluate.slices) if name in rows.column_names]
     return {name: column_as_text(rows.column(name), name).fill_null("").to_numpy() for name in columns}
+
+
+def scale_in_words(scale: Mapping[str, Any]) -> str:
+    """The scale of the target and why it was taken, in a sentence."""
+    log, plain, found = f"log1p({scale['target']})", f"{scale['target']} as it is", scale.get("compared")
+    is_log = scale["taken"] == "log"
+    taken, other = (log, plain) if is_log else (plain, log)
+    text, sums = f"fitted on {taken}", ""
+    if found is None:
+        text += f": {scale['why']}" if "why" in scale else ", as train.target asks"
+    else:
+        mine, theirs = (found["log"], found["as_is"]) if is_log else (found["as_is"], found["log"])
+        text += (
+            f": in {found['folds']} folds of the training rows {found['metric']} is {_figure(mine)}, and "
+            f"{_figure(theirs)} on {other} (the logarithm gains {_figure(found['gain'])}, "
+            f"{found['level']:.0%} interval {_figure(found['low'])} to {_figure(found['high'])})"
+        )
+        own, others = (found[key] for key in (("log_sum", "as_is_sum") if is_log else ("as_is_sum", "log_sum")))
+        sums = f"{_share(own)} of the truth there ({_share(others)} on {other})"
+    if "holdout_sum" in scale:
+        sums += f"{', and to ' if sums else ''}{_share(scale['holdout_sum'])}{'' if sums else ' of the truth'}"
+        sums += " on the holdout"
+    return f"{text}; its predictions add up to {sums}" if sums else text
+
+
+def _figure(value: float | None) -> str:
+    return "n/a" if value is None or value != value else f"{value:.5g}"
+
+
+def _share(value: float | None) -> str:
+    return "n/a" if value is None or value != value else f"{value:.1%}"

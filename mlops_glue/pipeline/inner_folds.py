@@ -9,6 +9,7 @@ import numpy as np
 from mlops_glue import layout
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
+from mlops_glue.pipeline import log_target
 from mlops_glue.pipeline.split import folds
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def search_in(model: Estimator) -> Estimator | None:
     from sklearn.linear_model import ElasticNetCV, LassoCV, LogisticRegressionCV
     from sklearn.model_selection import GridSearchCV
 
+    model = log_target.bare(model)
     while hasattr(model, "steps"):
         model = model.steps[-1][1]
     if isinstance(model, VotingClassifier) and len(model.estimators) == 1:

@@ -10,12 +10,13 @@ import numpy as np
 
 from mlops_glue import metrics
 from mlops_glue.config import Config
-from mlops_glue.pipeline.evaluation import Evaluation, Score
+from mlops_glue.pipeline.evaluation import Evaluation, Scale, Score
 from mlops_glue.pipeline.leakage import NO_DUPLICATES, Array, Part, duplicate_rows, target_leakage
 from mlops_glue.schema import Schema
 
 PERFECT = 0.999  # of a metric whose best value is 1
 ALONE = 0.9  # share of all importances that one column has
+LOW_SUM = 0.95  # of the truth's
 GOOD_R2 = 0.95  # from here on a column that has the order of the target may be the reason
 
 
@@ -106,3 +107,13 @@ def other_losses(losses: Mapping[str, Score]) -> Iterator[str]:
         value, trivial = score["value"], score["trivial"]
         if value > trivial and not metrics.is_at_least(value, trivial, higher_is_better=False):
             yield (f"{name} {value:.4f} is worse than the trivial predictor's {trivial:.4f}, and decides nothing here")
+
+
+def low_sum(scale: Scale) -> Iterator[str]:
+    """Predictions of a model of the logarithm that add up to clearly less than the truth."""
+    if scale["taken"] == "log" and scale["holdout_sum"] < LOW_SUM:
+        yield (
+            f"predictions of the holdout add up to {scale['holdout_sum']:.1%} of the truth: a model of "
+            f"log1p({scale['target']}) is about the middle of a row, not its mean; where sums matter, "
+            "train.target: as_is, of counts with a poisson loss"
+        )

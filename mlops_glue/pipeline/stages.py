@@ -73,6 +73,25 @@ def _retrained(config: Config, *paths: str) -> list[str]:
     return list(paths) if config.split.fresh_after else []
 
 
+def _scaled(config: Config, *paths: str) -> list[str]:
+    """The paths, where the scale of the target is asked for."""
+    return list(paths) if config.train.target != "as_is" else []
+
+
+def _scale_params(config: Config) -> list[str]:
+    """What decides on the scale of the target, where cross-validation does."""
+    if config.train.target != "auto":
+        return []
+    own = ["evaluate.metrics"] if config.promote.metric in config.evaluate.own else []
+    return [*own, "promote.confidence", "promote.metric", "tune.folds"]
+
+
+def _scale_code(config: Config) -> list[str | None]:
+    """The project's own metric, where it decides on that."""
+    own = config.evaluate.own.get(config.promote.metric or "")
+    return [own.function] if config.train.target == "auto" and own is not None else []
+
+
 Key = TypeVar("Key", str, str | None)
 
 
@@ -128,16 +147,24 @@ STAGES = (
         deps=lambda config, root: [
             *(layout.COLUMNS, layout.TRAIN),
             *([config.train.onnx_file] if config.train.onnx_file is not None else []),
-            *code_of([config.train.code, *config.package.trust], None, root),
+            *code_of([config.train.code, *config.package.trust, *_scale_code(config)], None, root),
         ],
-        params=lambda config: ["package.trust", "split.by", "split.fresh_after", "train"],
-        outs=lambda config, root: [layout.MODEL, layout.REFIT, *_retrained(config, layout.LEARNED)],
+        params=lambda config: [
+            *("package.trust", "split.by", "split.fresh_after", "train"),
+            *_scale_params(config),
+        ],
+        outs=lambda config, root: [
+            *(layout.MODEL, layout.REFIT),
+            *_retrained(config, layout.LEARNED),
+            *_scaled(config, layout.SCALE),
+        ],
     ),
     Stage(
         "evaluate",
         deps=lambda config, root: [
             *(layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
             *_retrained(config, layout.FRESH, layout.LEARNED),
+            *_scaled(config, layout.SCALE),
             *code_of(
                 [*config.evaluate.imports, *config.package.trust, *_refits(config, config.train.code)], None, root
             ),
@@ -146,6 +173,7 @@ STAGES = (
             *("project", "data.labels.source", f"data.sources.{config.data.labels.source}.entity", "evaluate"),
             *("features.use", "package.trust", "split.by", "split.fresh_after", "train.estimator"),
             *("train.onnx", "train.seed"),
+            *_scaled(config, "train.target"),
             *_refits(config, *(f"train.{key}" for key in REFITTED), "tune.folds"),
         ],
         outs=lambda config, root: [layout.EVALUATION],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
 import logging
 import time
@@ -21,8 +20,10 @@ from mlops_glue.modules import import_callable
 from mlops_glue.pipeline import (
     by_column,
     class_weights,
+    evaluation,
     fitting,
     inner_folds,
+    log_target,
     native,
     older_rows,
     own_onnx,
@@ -62,6 +63,9 @@ def train(config: Config, root: Path) -> None:
     trust = trusting.checked(
         config, root, model, (features, target), lambda *rows: chosen(fitted(*rows, classes=classes, beside=beside)[0])
     )
+    if config.train.target != "as_is":
+        config = _on_scale(config, root)
+        model, beside = build(config, schema, features), Beside(config, table)
     if (said := inner_folds.described(config, model)) is not None:
         log.info(said)
     in_doubt, params = refit.is_in_doubt(model), refit.params(model)
@@ -94,6 +98,16 @@ def train(config: Config, root: Path) -> None:
     if differs is not None:
         log.warning("warning: %s", f"{kind_of(model)}: the {refit.described(differs)}")
     files.write_json(root / layout.REFIT, {"difference": differs})
+
+
+def _on_scale(config: Config, root: Path) -> Config:
+    """The config with the scale of the target settled; `scale.json` says why."""
+    from mlops_glue.pipeline import target_scale  # it trains, too
+
+    config, scale = target_scale.settled(config, root)
+    log.info("%s", evaluation.scale_in_words(scale))
+    files.write_json(root / layout.SCALE, scale)
+    return config
 
 
 def _fit_twice(beside: Beside, schema: Schema, learn: tuple[pd.DataFrame, Array], fit_s: float) -> float | None:
@@ -141,6 +155,9 @@ def fitted(
 
     if isinstance(model, own_onnx.OnnxRegressor):
         return model, _fit(model, features, target, like, beside)
+    if (inner := log_target.inside(model)) is not None:
+        made, warned = fitted(inner, features, np.log1p(target), classes=False, like=like, beside=beside)
+        return log_target.fitted_around(made, features, target), warned
     are_indices = np.array_equal(known := np.unique(target), np.arange(len(known))) if classes else True
     refused: Exception | None = None
     caught: list[warnings.WarningMessage] = []
@@ -232,6 +249,9 @@ def chosen(model: Estimator) -> Estimator:
     """A fitted search replaced by the estimator that it chose: what is kept and packaged needs no candidates."""
     from sklearn.pipeline import Pipeline
 
+    if (inner := log_target.inside(model)) is not None:
+        model.regressor = model.regressor_ = chosen(inner)
+        return model
     if hasattr(model, "best_estimator_"):
         return chosen(model.best_estimator_)
     if isinstance(model, Pipeline) and hasattr(model.steps[-1][1], "best_estimator_"):
@@ -253,6 +273,7 @@ def _vote_of_one(model: Estimator) -> Estimator | None:
 
 def kind_of(model: Estimator) -> str:
     """The class name of the last estimator in a pipeline."""
+    model = log_target.bare(model)
     while hasattr(model, "steps"):
         model = model.steps[-1][1]
     vote = _vote_of_one(model)
@@ -260,11 +281,16 @@ def kind_of(model: Estimator) -> str:
 
 
 def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
-    """The unfitted pipeline.
+    """The unfitted pipeline, around which stands the logarithm of the target where `train.target` is log.
 
     Raises:
         ConfigError: the estimator does not import, is none, or does not take a parameter or what its fit is to have.
     """
+    model = _pipeline(config, schema, features)
+    return log_target.around(model) if config.train.target == "log" else model
+
+
+def _pipeline(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     from sklearn.pipeline import Pipeline
 
     if config.train.onnx is not None:
@@ -274,6 +300,7 @@ def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     _check_kind(estimator, schema.task)
     fitting.check(config, estimator)
     class_weights.check(config, schema, estimator)
+    log_target.check(config, schema, estimator)
     if isinstance(estimator, Pipeline) or config.train.preprocess:
         _check_base(estimator)
     form = native.form_of(estimator) if config.train.categories == "native" else None
@@ -285,26 +312,6 @@ def build(config: Config, schema: Schema, features: pd.DataFrame) -> Estimator:
     model = Pipeline([("prepare", prepare), ("estimator", estimator)])
     by_column.check(config, schema, model)
     return model
-
-
-def kind_of_class(path: str) -> str | None:
-    """`classifier` or `regressor`, by an estimator's class, or its name where it is not installed; None: neither."""
-    from sklearn.base import ClassifierMixin, RegressorMixin
-
-    module, _, name = path.rpartition(".")
-    try:
-        made = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        return next((kind for kind in ("classifier", "regressor") if name.lower().endswith(kind)), None)
-    kinds = {"classifier": ClassifierMixin, "regressor": RegressorMixin}
-    of = [kind for kind, base in kinds.items() if isinstance(made, type) and issubclass(made, base)]
-    return of[0] if len(of) == 1 else getattr(made, "_estimator_type", None)  # CatBoost's have no such base
-
-
-def unfit_kind(path: str, task: str | None) -> str | None:
-    """The kind of an estimator's class, where it is not the one that the task needs."""
-    kind = kind_of_class(path)
-    return kind if task is not None and kind is not None and (kind == "regressor") != (task == "regression") else None
 
 
 def _check_kind(estimator: Estimator, task: str) -> None:

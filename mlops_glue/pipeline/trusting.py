@@ -15,6 +15,7 @@ from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, brief
 from mlops_glue.modules import import_callable, project_files
+from mlops_glue.pipeline import log_target
 from mlops_glue.pipeline.older_rows import Array, Estimator, Fit
 from mlops_glue.trusted import Trusted, is_installed, resolve
 
@@ -140,6 +141,7 @@ def _check_inner(module: str, function: ast.AST, own: set[str]) -> None:
 
 def _to_keep(model: Estimator) -> Any:
     """What of an unfitted model may be kept: of a search what it tries, not how it chooses."""
+    model = log_target.bare(model)
     if hasattr(model, "steps"):
         return [*(step for _, step in model.steps[:-1]), _to_keep(model.steps[-1][1])]
     grids = getattr(model, "param_grid", None) or getattr(model, "param_distributions", None)

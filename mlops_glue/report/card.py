@@ -78,6 +78,7 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
         "card": card,
         "parity": parity,
         "decides": schema.decides,
+        "scale": evaluation.scale_in_words(report["scale"]) if "scale" in report else "",
         "unknown": UNKNOWN,
         "columns": [
             {"name": column.name, "kind": column.kind, "importance": describe.number(importances.get(column.name))}

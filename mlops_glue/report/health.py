@@ -20,8 +20,8 @@ from mlops_glue.delivery.record import last_delivery
 from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.pipeline import dvc_yaml
+from mlops_glue.pipeline.class_kind import unfit_kind
 from mlops_glue.pipeline.session import at_work, last_failure
-from mlops_glue.pipeline.train import unfit_kind
 from mlops_glue.report import facts
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from mlops_glue import layout
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.history import Verdict
 from mlops_glue.delivery.record import Delivery
-from mlops_glue.pipeline.evaluation import Evaluation
+from mlops_glue.pipeline.evaluation import Evaluation, scale_in_words
 from mlops_glue.report.table import Table
 
 
@@ -36,6 +36,8 @@ def _notes(evaluation: Evaluation) -> Iterator[str]:
         yield f"the intervals are of {samples}, narrowed to all{of_all}"
     if "decision" in evaluation:
         yield describe.decision(evaluation["decision"])
+    if "scale" in evaluation:
+        yield scale_in_words(evaluation["scale"])
 
 
 def outcome(delivery: Delivery, evaluation: Evaluation, parity: dict[str, Any]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from mlops_glue.adapters import dvc, git
 from mlops_glue.assessment.tree import printable
 from mlops_glue.errors import GlueError
 from mlops_glue.pipeline import dvc_yaml
-from mlops_glue.pipeline.train import unfit_kind
+from mlops_glue.pipeline.class_kind import unfit_kind
 from mlops_glue.scaffold import feast, manifest, merge
 from mlops_glue.scaffold.adopted_repository import Repository, look
 from mlops_glue.scaffold.choose import Choice, choose

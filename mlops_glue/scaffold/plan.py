@@ -11,8 +11,8 @@ from mlops_glue import layout
 from mlops_glue.errors import DataError
 from mlops_glue.files import yaml_text
 from mlops_glue.metrics import METRICS
+from mlops_glue.pipeline.class_kind import kind_of_class
 from mlops_glue.pipeline.profile import Profile, infer_task
-from mlops_glue.pipeline.train import kind_of_class
 from mlops_glue.scaffold import checks, defaults, feature_repo, infer
 from mlops_glue.scaffold.feature_repo import NewView
 from mlops_glue.scaffold.infer import Request, Table

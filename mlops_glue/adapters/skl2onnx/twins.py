@@ -85,6 +85,16 @@ def flat(vote: Part) -> Part:
     return vote
 
 
+def within(model: Part) -> Part:
+    """A transformed target around a pipeline, put around its last step: a converter has one input, which a step has."""
+    if not hasattr(model.regressor_, "steps"):
+        return model
+    pipeline, new = copy.copy(model.regressor_), copy.copy(model)
+    new.regressor_ = pipeline.steps[-1][1]
+    pipeline.steps = [*pipeline.steps[:-1], (pipeline.steps[-1][0], new)]
+    return pipeline
+
+
 def linear(model: Part) -> Part:
     """A discriminant of two classes has its probability by a sigmoid of the score, as a logistic regression does.
 
@@ -153,6 +163,7 @@ def _exponential(model: Part) -> Part:
 
 TWINS: dict[str, Callable[[Part], Part]] = {
     "sklearn.compose._column_transformer.ColumnTransformer": by_position,
+    "sklearn.compose._target.TransformedTargetRegressor": within,
     "sklearn.ensemble._voting.VotingClassifier": flat,
     "sklearn.discriminant_analysis.LinearDiscriminantAnalysis": linear,
     "sklearn.svm._classes.LinearSVC": by_score,

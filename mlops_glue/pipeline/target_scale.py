@@ -1,0 +1,78 @@
+"""On which scale a regression is fitted: as `train.target` says, or as cross-validation of the training rows shows.
+
+The metric that is promoted by decides. The logarithm makes a model of about the middle of a row's target, not of its
+mean: absolute and relative errors become smaller, squared ones hardly ever, and sums too low. So it has to be asked
+for, and the sum is reported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlops_glue import files, layout, measures, metrics, paired
+from mlops_glue.config import Config
+from mlops_glue.errors import ConfigError
+from mlops_glue.paired import Outcome
+from mlops_glue.pipeline import cross_validate, log_target
+from mlops_glue.pipeline.evaluation import Compared, Scale
+
+
+def settled(config: Config, root: Path) -> tuple[Config, Scale]:
+    """The config with `train.target` log or as_is, and why.
+
+    Raises:
+        ConfigError: log is asked for, and the target has values of which there is none.
+    """
+    rows, asked = cross_validate.read(config, root), config.train.target
+    scale: Scale = {"target": rows.schema.target, "asked": asked, "taken": asked}
+    log_target.check(config, rows.schema, None)
+    why = log_target.refused(rows.schema, rows.target)
+    if asked == "log" and why is not None:
+        raise ConfigError([f"{log_target.WHERE}: {why}"], hint="leave train.target out")
+    if why is not None:
+        scale |= {"taken": "as_is", "why": why}
+    elif asked == "auto":
+        found = _compared(config, root, rows)
+        scale |= {"taken": "log" if found["low"] > 0 else "as_is", "compared": found}
+    return _with(config, scale["taken"]), scale
+
+
+def _with(config: Config, taken: str) -> Config:
+    return config.model_copy(update={"train": config.train.model_copy(update={"target": taken})})
+
+
+def _compared(config: Config, root: Path, rows: cross_validate.Rows) -> Compared:
+    name = config.promote.metric or metrics.default(rows.schema.task)
+    metric = measures.find(config, rows.schema, root, name, f"{layout.CONFIG} promote.metric")
+    folds = cross_validate.folds_of(config, rows, config.train.seed)
+    log, as_is = (
+        cross_validate.together(cross_validate.predictions(_with(config, taken), rows, folds))
+        for taken in ("log", "as_is")
+    )
+    gain = paired.difference(metric, log, as_is, config.train.seed, config.promote.confidence)
+    return {
+        "metric": name,
+        "folds": len(folds),
+        "log": metrics.compute(metric, *log),
+        "as_is": metrics.compute(metric, *as_is),
+        "gain": gain.value,
+        "low": gain.low,
+        "high": gain.high,
+        "level": gain.level,
+        "log_sum": sum_of(log),
+        "as_is_sum": sum_of(as_is),
+    }
+
+
+def sum_of(predicted: Outcome) -> float:
+    """The sum of the predictions over that of the truth; NaN where that is 0."""
+    whole = float(predicted[0].sum())
+    return float(predicted[1].sum()) / whole if whole else float("nan")
+
+
+def of_holdout(config: Config, root: Path, predicted: Outcome) -> Scale | None:
+    """What train has settled, with the sum of the holdout; None: nothing was asked for."""
+    if config.train.target == "as_is":
+        return None
+    scale: Scale = files.read_json(root / layout.SCALE)
+    return {**scale, "holdout_sum": sum_of(predicted)}
