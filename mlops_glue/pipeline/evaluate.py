@@ -88,10 +88,17 @@ def evaluate(config: Config, root: Path) -> None:
     report["warnings"] += score_warnings.first_metric(first, report, higher_is_better=known[first].higher_is_better)
     losses = {name: scores[name] for name in others if not known[name].higher_is_better}
     report["warnings"] += score_warnings.other_losses(losses)
+    _write(root, report, _drawn(config, schema, predicted, importances), schema.decides)
+
+
+def _drawn(
+    config: Config, schema: Schema, predicted: Predicted, importances: list[Importance] | None
+) -> dict[str, str]:
+    """The plots by name, as SVG."""
+    truth, label, probability = predicted
     drawn = plots.of_outcome(schema, truth, label, probability)
     drawn |= plots.of_threshold(schema, measures.costs(config, schema), truth, probability)
-    drawn |= plots.of_importances(importances, len(truth))
-    _write(root, report, drawn, schema.decides)
+    return drawn | plots.of_importances(importances, len(truth))
 
 
 def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, Array | None], seed: int) -> Score:
