@@ -28,8 +28,15 @@ def open_live(config: Config, root: Path, *, replay_in: Path | None = None) -> R
 
     With `replay_in` the registry is in that scratch folder, and the online store holds a project of its own.
     """
-    online = configs.resolve(config.features.online_store, "features.online_store")
-    return _repository(config, root, online=online, scratch=replay_in, replay=replay_in is not None)
+    return _repository(config, root, **_live(config), scratch=replay_in, replay=replay_in is not None)
+
+
+def _live(config: Config) -> dict[str, Any]:
+    """What takes the place of the online store and of the registry that `feature_store.yaml` names."""
+    return {
+        "online": configs.resolve(config.features.online_store, "features.online_store"),
+        "registry": configs.resolve(config.features.registry, "features.registry"),
+    }
 
 
 def _repository(config: Config, root: Path, **options: Any) -> Repository:
@@ -39,8 +46,7 @@ def _repository(config: Config, root: Path, **options: Any) -> Repository:
 
 def stores(config: Config, root: Path) -> Stores:
     """The stores of the repository, as this environment has them. Imports no Feast."""
-    online = configs.resolve(config.features.online_store, "features.online_store")
-    return read_stores(root, config.features.repo, online)
+    return read_stores(root, config.features.repo, **_live(config))
 
 
 def lookup_of(config: Config, root: Path, bundle: Path) -> dict[str, Any] | None:

@@ -40,7 +40,8 @@ def _materialize(root: Path, env: str | None, *, force: bool) -> dict[str, str]:
         raise UsageError(f"{layout.CONFIG} features.use names no feature of Feast's: there is nothing to materialize")
     with project_lock(root):
         dvc_yaml.sync(config, root)
-        dvc.reproduce(root, execute.in_process(config, root), console.stage, until="featurize")
+        stages, variables = execute.in_process(config, root), execute.variables(config)
+        dvc.reproduce(root, stages, console.stage, until="featurize", variables=variables)
         store = read_only(root, config)
         if store is None or store.champion(config.model_name) is None:
             raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")

@@ -36,8 +36,8 @@ def cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[Proble
     if labels.source not in sources:
         yield ("data", "labels", "source"), f"no source {labels.source!r} ({did_you_mean(labels.source, sources)})"
         return
-    for name, source in config.data.sources.items() if tables else ():
-        yield from _table(name, source, root)
+    if tables:
+        yield from missing_tables(config, root)
     yield from _train(config)
     yield from _validation(config)
     yield from _metrics(config)
@@ -75,6 +75,12 @@ def _ci(config: Config) -> Iterator[Problem]:
     login = registry_of(ci.image)
     if login in ("aws", "gcp", "azure") and ci.cloud != login:
         yield ("ci", "image"), f"its registry takes a login of {login}'s (ci: {{cloud: {login}}})"
+
+
+def missing_tables(config: Config, root: Path) -> Iterator[Problem]:
+    """The tables of `data.sources` that are not there, or empty."""
+    for name, source in config.data.sources.items() if config.data is not None else ():
+        yield from _table(name, source, root)
 
 
 def _table(name: str, source: Source, root: Path) -> Iterator[Problem]:

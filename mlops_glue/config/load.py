@@ -7,14 +7,15 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from mlops_glue import secrets
-from mlops_glue.config.checks import cross_checks
+from mlops_glue.config.checks import cross_checks, missing_tables
+from mlops_glue.config.environments import doubled_paths, in_environment, merged, misplaced_keys
 from mlops_glue.config.fields import PATTERN_HELP, VARIABLE
-from mlops_glue.config.models import ENVIRONMENT_KEYS, Config
+from mlops_glue.config.models import Config, known_keys
 from mlops_glue.config.parse import Location, Problem, parse, read
 from mlops_glue.config.references import references
 from mlops_glue.errors import ConfigError, UsageError
@@ -50,9 +51,14 @@ def load(
     document = parse(read(root / CONFIG) if text is None else text.removeprefix("\ufeff"))
     values = document.values
     secrets.note(references(values))
-    config, problems = validate(values, root, tables=tables)
+    env = os.environ.get("GLUE_ENV") if env is None else env
+    config, problems = validate(values, root, tables=tables and not env)
     if config is not None:
         problems += _environment_problems(config, root, problems)
+    if config is not None and tables and env and not problems:
+        own = ("environments", env)  # its tables count, and those that it puts elsewhere are wrong in its own lines
+        for location, problem in missing_tables(in_environment(config, env), root):
+            problems.append(((*own, *location) if (*own, *location) in document.lines else location, problem))
     only = only_does(config) if config is not None and needs and not problems else None
     if only is not None and not (needs == A_MODEL and only[0].startswith("serves")):
         raise UsageError(f"this project only {only[0]}: {CONFIG} has no data and no train", hint=only[1])
@@ -60,7 +66,7 @@ def load(
     if problems or config is None:
         shown = sorted({(document.line(problem[0]), _worded(problem)) for problem in problems})
         raise ConfigError([f"{CONFIG}:{line} {text}" for line, text in shown])
-    return in_environment(config, os.environ.get("GLUE_ENV") if env is None else env)
+    return in_environment(config, env)
 
 
 def validate(values: dict[str, Any], root: Path, *, tables: bool) -> tuple[Config | None, list[Problem]]:
@@ -76,61 +82,15 @@ def validate(values: dict[str, Any], root: Path, *, tables: bool) -> tuple[Confi
     return config, list(cross_checks(config, root, tables=tables))
 
 
-def in_environment(config: Config, env: str | None) -> Config:
-    """The config, loaded without an environment, as it is in one.
-
-    Raises:
-        ConfigError: there is no such environment.
-    """
-    if not env:
-        return config
-    if env not in config.environments:
-        raise ConfigError([f"{CONFIG} environments: no {env!r} ({did_you_mean(env, list(config.environments))})"])
-    merged = Config.model_validate(_merged(config, env))
-    merged._environment = env
-    return merged
-
-
 def _environment_problems(config: Config, root: Path, known: list[Problem]) -> Iterator[Problem]:
     """What is wrong with the config in each environment, and is not known already."""
-    for env, sections in config.environments.items():
-        misplaced = list(_misplaced_keys(env, sections))
-        yield from misplaced
-        for location, text in [] if misplaced else validate(_merged(config, env), root, tables=False)[1]:
-            if (location, text) not in known:
-                yield ("environments", env, *location), text
-
-
-def _misplaced_keys(env: str, sections: dict[str, Any]) -> Iterator[Problem]:
-    """What an environment cannot change, or nothing knows."""
-    for name, section in sections.items():
-        is_open = name in ENVIRONMENT_KEYS and isinstance(section, dict)
-        for location in [(name, key) for key in section] if is_open else [(name,)]:
-            allowed = ENVIRONMENT_KEYS[name] if is_open else tuple(ENVIRONMENT_KEYS)
-            *outer, key = location
-            if key in allowed:
-                continue
-            problem = "is the same in every environment; only where things live may differ"
-            if key not in _known_keys(tuple(outer)):
-                problem = f"unknown key ({did_you_mean(str(key), list(allowed))})"
-            yield ("environments", env, *location), problem
-
-
-def _merged(config: Config, env: str) -> dict[str, Any]:
-    merged: dict[str, Any] = _over(config.model_dump(exclude_unset=True), config.environments[env])
-    return merged
-
-
-def _over(below: Any, above: Any) -> Any:
-    """A mapping over another one, key by key at every depth.
-
-    A store of another type takes nothing from the one below: its options differ.
-    """
-    if not isinstance(below, dict) or not isinstance(above, dict):
-        return above
-    if above.get("type", below.get("type")) != below.get("type"):
-        return above
-    return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
+    found = list(misplaced_keys(config))
+    yield from found or doubled_paths(config)
+    for env in config.environments:
+        if not any(location[1] == env for location, _ in found):
+            for location, text in validate(merged(config, env), root, tables=False)[1]:
+                if (location, text) not in known:
+                    yield ("environments", env, *location), text
 
 
 def only_does(config: Config) -> tuple[str, str] | None:
@@ -167,7 +127,7 @@ def _pydantic_problem(values: dict[str, Any], error: ErrorDetails) -> Problem:
     """One error of pydantic's, with the location that the file has."""
     location, value = _in_file(values, error)
     if error["type"] == "extra_forbidden":
-        return location, f"unknown key ({did_you_mean(str(location[-1]), _known_keys(location[:-1]))})"
+        return location, f"unknown key ({did_you_mean(str(location[-1]), known_keys(location[:-1]))})"
     if error["type"] == "missing":
         return location, "is required"
     pattern = error.get("ctx", {}).get("pattern")
@@ -189,21 +149,3 @@ def _in_file(values: Any, error: ErrorDetails) -> tuple[Location, Any]:
         with contextlib.suppress(LookupError, TypeError):
             location, values = (*location, part), values[part]
     return ((*location, error["loc"][-1]), None) if error["type"] == "missing" else (location, values)
-
-
-def _known_keys(location: Location) -> list[str]:
-    """The keys of the section at a location, empty where it has no model."""
-    annotation: Any = Config
-    for part in location:
-        model = _model_in(annotation)
-        field = model.model_fields.get(part) if model is not None else None
-        annotation = field.annotation if field is not None else annotation  # an item of a list, or a name of the user's
-    model = _model_in(annotation)
-    return list(model.model_fields) if model is not None else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model in an annotation such as `dict[str, Source]` or `Canary | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)

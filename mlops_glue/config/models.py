@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
 
 from mlops_glue.config.evaluating import Evaluate
 from mlops_glue.config.fields import (
@@ -74,6 +75,9 @@ class Stores(Section):
     online_store: dict[str, Any] | None = Field(default=None, description="type: redis, postgres, …, with its options")
     offline_store: dict[str, Any] | None = Field(
         default=None, description="type: duckdb, postgres, …, with its options"
+    )
+    registry: str | dict[str, Any] | None = Field(
+        default=None, description="Feast's own registry: a path, or registry_type: sql with its path, as ${NAME}"
     )
 
 
@@ -244,14 +248,12 @@ class Card(Section):
     oversight: str | None = Field(default=None, description="who decides on a prediction, and may overrule it")
 
 
-# Where things live may differ by environment, what is learned cannot: by section, the keys that may differ.
-ENVIRONMENT_KEYS = {
-    "data": ("remote",),
-    "tracking": tuple(Tracking.model_fields),
-    "features": tuple(Stores.model_fields),
-    "serve": tuple(Serve.model_fields),
-    "monitor": tuple(Monitor.model_fields),
-}
+# What an environment may change: where things live. A dotted key stands for all that is below it, * for a name of the
+# user's. No stage depends on any of them, but for the path of a table, of which DVC compares the content.
+PLACES = (
+    *("data.remote", "data.sources.*.path", "features.online_store", "features.offline_store", "features.registry"),
+    *("tracking", "registry.sign", "serve", "monitor", "compute", "lineage", "audit"),
+)
 
 
 class Config(Section):
@@ -309,12 +311,44 @@ def path_of(config: Config, source: str) -> str:
     return TABLE if source == config.data.labels.source else f"{INGESTED}/{source}.parquet"
 
 
+def known_keys(location: Sequence[Any]) -> list[str]:
+    """The keys of the section at a location, empty where it has no model."""
+    annotation: Any = Config
+    for part in location:
+        model = _model_in(annotation)
+        field = model.model_fields.get(part) if model is not None else None
+        annotation = field.annotation if field is not None else annotation  # an item of a list, or a name of the user's
+    model = _model_in(annotation)
+    return list(model.model_fields) if model is not None else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation such as `dict[str, Source]` or `Canary | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)
+
+
 def json_schema() -> str:
     """The JSON Schema of `glue.yaml`, for editors."""
     schema = Config.model_json_schema()
-    closed, in_environment = {"type": "object", "additionalProperties": False}, {}
-    for name, keys in ENVIRONMENT_KEYS.items():
-        known = schema["$defs"][name.capitalize()]["properties"]
-        in_environment[name] = {**closed, "properties": {key: known[key] for key in keys}}
-    schema["properties"]["environments"]["additionalProperties"] = {**closed, "properties": in_environment}
+    environment = _closed({})
+    for place in PLACES:
+        *sections, last = place.split(".")
+        known, into = schema["properties"], environment
+        for section in sections:
+            if section == "*":
+                into["additionalProperties"] = into = into["additionalProperties"] or _closed({})
+                known = known["additionalProperties"]
+            else:
+                into = into["properties"].setdefault(section, _closed({}))
+                known = known[section]
+            known = schema["$defs"][known["$ref"].rpartition("/")[2]]["properties"] if "$ref" in known else known
+        if last in known:
+            into["properties"][last] = known[last]
+    schema["properties"]["environments"]["additionalProperties"] = environment
     return json.dumps(schema, indent=1) + "\n"
+
+
+def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "properties": properties}

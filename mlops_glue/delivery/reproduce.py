@@ -99,6 +99,7 @@ def reproduce(
         with git_code.restored(root, code) as tree:
             project = tree / code.prefix
             _bring(config, root, project, record, folder / "cache", version, push=push)
+            made = _as_made(project, record)
             environment = exact_env.build(record.environment, folder / "env") if exactly else None
             here = provenance.environment(config, root)
             unlike = [] if exactly else exact_env.differences(record.environment, here)
@@ -106,14 +107,14 @@ def reproduce(
             if environment is None:
                 refuse_other_format(before, version, record.environment["glue"])
             if environment is None and here["variables"] == record.environment["variables"]:
-                here_run = execute.in_process(configs.load(project), project) if dvc.in_process_supported() else {}
-                dvc.reproduce(project, here_run, on_stage, force=True)
+                here_run = execute.in_process(made, project) if dvc.in_process_supported() else {}
+                dvc.reproduce(project, here_run, on_stage, force=True, variables=execute.variables(made))
             else:
                 with _variables(record, environment):
-                    dvc.reproduce(project, {}, on_stage, force=True)
+                    dvc.reproduce(project, {}, on_stage, force=True, variables=execute.variables(made))
             checks = [
                 *_hashes(before, dvc.locked(project)),
-                *_models(bundle, project),
+                *_models(bundle, project, made),
                 _metrics(evaluation, project, record.refit),
             ]
             rebuilt = files.sha256s(project / layout.BUNDLE)
@@ -193,6 +194,13 @@ def _bring(
         log.info("%s: sent to %s", ", ".join(wanted) or "nothing", redacted(dvc.send(root, wanted, remote)))
 
 
+def _as_made(project: Path, record: Provenance) -> configs.Config:
+    """The recorded config in the environment that has the tables where they were, and not in one of this shell."""
+    config, paths = configs.load(project, "", tables=False), {table.name: table.path for table in record.data}
+    every = [config, *(configs.in_environment(config, env) for env in config.environments)]
+    return next((one for one in every if {n: s.path for n, s in one.data.sources.items()} == paths), config)
+
+
 def _where_else(record: Provenance, version: int) -> str:
     """Where a table may still be that is in neither the cache here nor the remote."""
     made = f"in the clone of {record.actor.get('host', 'the machine')} that made it: glue reproduce {version} --push"
@@ -225,7 +233,7 @@ def _hashes(then: dict[str, Any], now: dict[str, Any]) -> list[Check]:
     return out
 
 
-def _models(bundle: Path, project: Path) -> list[Check]:
+def _models(bundle: Path, project: Path, config: configs.Config) -> list[Check]:
     """The bundles byte by byte, and by what they predict of the holdout."""
     rebuilt = project / layout.BUNDLE
     then, now = files.sha256s(bundle), files.sha256s(rebuilt)
@@ -235,18 +243,16 @@ def _models(bundle: Path, project: Path) -> list[Check]:
     detail = f"{model} sha256 {then.get(model, 'absent')[:16]}"
     if unlike:
         detail += f"; {', '.join(unlike)} differ"
-    trust = configs.load(project).package.trust if unlike else []
-    both = [Bundle(folder, trust=trust) for folder in (bundle, rebuilt)] if unlike else []
-    worst = _difference(both[0], both[1], project) if both else 0.0
+    both = [Bundle(folder, trust=config.package.trust) for folder in (bundle, rebuilt)] if unlike else []
+    worst = _difference(both[0], both[1], project, config) if both else 0.0
     predicted = f"the largest difference on the holdout is {worst:.2g} (at most {TOLERANCE:g})"
     return [Check("bytes", same, detail), Check("predictions", worst <= TOLERANCE, predicted)]
 
 
-def _difference(then: Bundle, now: Bundle, project: Path) -> float:
+def _difference(then: Bundle, now: Bundle, project: Path, config: configs.Config) -> float:
     """The largest difference of a prediction on the holdout; infinite where a label differs, or the contract."""
     if then.schema.labels != now.schema.labels or then.schema.task != now.schema.task:
         return float("inf")
-    config = configs.load(project)
     rows = tables.read_parquet(project / layout.TEST, [layout.ROW]).column(layout.ROW)
     raw = tables.read_parquet(project / config.rows).take(rows)
     try:

@@ -174,7 +174,12 @@ def _reproduce(
     try:
         with group("pipeline"):
             dvc.reproduce(
-                root, in_process, event, until=options.until, force=options.force, pull=options.pull, remote=remote
+                *(root, in_process, event),
+                until=options.until,
+                force=options.force,
+                pull=options.pull,
+                remote=remote,
+                variables=execute.variables(config),
             )
     except GlueError:
         if len(recorder.ended) > 1 and recorder.ended[-1].outcome == "failed":

@@ -32,6 +32,11 @@ def in_process(config: Config, root: Path) -> dict[str, Callable[[], None]]:
     return {stage.command: partial(run_stage, stage, config, root) for stage in STAGES}
 
 
+def variables(config: Config) -> dict[str, str]:
+    """What a stage finds in its environment where it runs in a process of its own: which environment of ours it is."""
+    return {"GLUE_ENV": config.environment} if config.environment else {}
+
+
 def run_stage(stage: Stage, config: Config, root: Path) -> None:
     """Run one stage in this process.
 

@@ -15,14 +15,23 @@ from mlops_glue.pipeline.stages import NAMES, feature_repo, import_paths
 
 
 def fingerprint(root: Path) -> str:
-    """SHA-256 over the `dvc.lock` entries of glue's stages: what was computed, from what, with which parameters."""
+    """SHA-256 over the `dvc.lock` entries of glue's stages: what was computed, from what, with which parameters.
+
+    Of the raw tables the content counts and not the place, which may be another one in each environment.
+    """
     return of_lock(dvc.locked(root))
 
 
 def of_lock(stages: Mapping[str, Any]) -> str:
     """The same of the stages of any `dvc.lock`."""
     entries = {name: stages.get(name) for name in NAMES}
+    if raw := entries[NAMES[0]]:
+        entries[NAMES[0]] = {**raw, "deps": sorted(map(_without_place, raw.get("deps", [])))}
     return hashlib.sha256(json.dumps(entries, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _without_place(dep: Mapping[str, Any]) -> str:
+    return json.dumps({key: value for key, value in dep.items() if key != "path"}, sort_keys=True, default=str)
 
 
 def hashes(root: Path) -> dict[str, str]:

@@ -109,6 +109,11 @@ def _repository(root: Path, config: Config) -> Iterator[Finding]:
         yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
 
 
+def in_environment(command: str, config: Config) -> str:
+    """A command of glue's, as it is typed for the environment of a config."""
+    return f"{command} --env {config.environment}" if config.environment else command
+
+
 def _passwords(node: Any, key: str = "") -> Iterator[str]:
     """The keys whose URL has one."""
     if isinstance(node, dict | list):
@@ -122,8 +127,9 @@ def _pipeline(root: Path, config: Config) -> Iterator[Finding]:
     if config.data is None:
         yield Finding("ok", "no data and no train: what is here has no pipeline")
         return
+    again = in_environment("glue run", config)
     if not dvc_yaml.is_current(config, root):
-        yield Finding("note", f"dvc.yaml is older than {layout.CONFIG}", "glue run")
+        yield Finding("note", f"dvc.yaml is not yet what {layout.CONFIG} says", again)
     changed = dvc.changed_data(root)
     for path, what in changed.items():
         yield Finding("note", f"{path}: {what} since DVC tracked it", f"dvc add {path.removesuffix('.dvc')}")
@@ -131,7 +137,7 @@ def _pipeline(root: Path, config: Config) -> Iterator[Finding]:
     reasons = {name: why for name, why in stages.items() if why}
     for name, why in list(reasons.items())[:1]:
         more = f", and {len(reasons) - 1} more stages" if len(reasons) > 1 else ""
-        yield Finding("note", f"{name} would run: {why[0]}{more}", "glue run")
+        yield Finding("note", f"{name} would run: {why[0]}{more}", again)
     if not reasons and not changed:
         yield Finding("ok", f"{len(stages)} stages agree with dvc.lock and the files")
 
@@ -171,7 +177,7 @@ def of_champion(root: Path, config: Config, store: Store) -> Iterator[Finding]:
     delivered = last_delivery(root, config)
     if delivered is not None and delivered["version"] not in store.versions(name):
         gone = f"{name} v{delivered['version']} was published and is gone from the registry"
-        yield Finding("problem", gone, "glue run")
+        yield Finding("problem", gone, in_environment("glue run", config))
     if champion is None:
         if config.data is not None:
             has_versions = bool(store.versions(name))
@@ -188,7 +194,7 @@ def of_champion(root: Path, config: Config, store: Store) -> Iterator[Finding]:
 
 
 def _no_champion(config: Config, has_versions: bool, refused: list[str]) -> Finding:
-    again = f"glue run --env {config.environment}" if config.environment else "glue run"
+    again = in_environment("glue run", config)
     where = f" in environment {config.environment}" if config.environment else ""
     what = f"{config.model_name} {'has no champion' if has_versions else 'is not published yet'}{where}"
     if refused:

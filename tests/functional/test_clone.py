@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -68,12 +69,22 @@ def test_a_remote_out_of_variables_is_named_in_this_clone_alone(
     assert glue("status", cwd=before).stdout.count(" unchanged") == 7
 
 
-def test_an_environment_may_have_a_remote_of_its_own(before: Path, glue: Glue, tmp_path: Path) -> None:
+def test_an_environment_has_its_remote_and_its_tables_elsewhere(before: Path, glue: Glue, tmp_path: Path) -> None:
+    """The same content is the same result: it is read again, and nothing that comes of it is made or published anew."""
+    raw = Path(re.search(r"path: (\S+)", (before / "glue.yaml").read_text())[1])  # type: ignore[index]
+    (tmp_path / "lake").mkdir()
+    (before / raw).rename(tmp_path / "lake" / raw.name)
     edit(before / "glue.yaml", "  labels:\n", "  remote: ../store\n  labels:\n")
+    table = f"{raw.stem}: {{path: ../lake/{raw.name}}}"
     with (before / "glue.yaml").open("a") as file:
-        file.write("environments:\n  prod:\n    data: {remote: ../store-of-prod}\n")
-    glue("run", "--env", "prod", "--push", cwd=before)
+        file.write(f"environments:\n  prod:\n    data: {{remote: ../store-of-prod, sources: {{{table}}}}}\n")
+    done = glue("run", "--env", "prod", "--push", "--subprocess", cwd=before).stderr
+    assert re.findall(r"^(\w+) \.* ?(executed|restored)", done, re.MULTILINE) == [("ingest", "executed")]
+    assert re.search(r"publish \.* unchanged", done) and f"to {tmp_path}/store-of-prod" in done
     assert (tmp_path / "store-of-prod").is_dir() and not (tmp_path / "store").exists()
     assert "remote" not in (before / ".dvc/config").read_text()
+    assert "data.sources" in glue("status", cwd=before, code=2).stderr  # here the table is gone
+    assert glue("status", "--env", "prod", cwd=before).stdout.count(" unchanged") == 7
+    (tmp_path / "lake" / raw.name).rename(before / raw)
     glue("run", cwd=before)
     assert "url = ../../store\n" in (before / ".dvc/config").read_text()

@@ -19,7 +19,8 @@ from mlops_glue import config as configs
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError
 
-ALLOWED = {"tracking": configs.Tracking, "features": configs.Stores, "serve": configs.Serve, "monitor": configs.Monitor}
+WHOLE = [place for place in configs.PLACES if place in configs.Config.model_fields]
+ALLOWED = {name: type(configs.Config.model_fields[name].default) for name in WHOLE} | {"features": configs.Stores}
 BASE: dict[str, Any] = {
     "glue": 1,
     "project": "p",
@@ -41,6 +42,7 @@ POOL: tuple[Any, ...] = (
     *(
         {"type": "redis"},
         {"type": "sqlite", "path": "a"},
+        {"registry_type": "sql", "path": "p"},
         {"path": "b"},
         [{"url": "https://h/x"}],
         [{"url": "ftp://h"}],
@@ -78,7 +80,7 @@ def merged(below: Any, above: Any) -> Any:
     """What the documentation says: key by key; a store of another type as a whole."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
-    if "type" in above and above["type"] != below.get("type"):
+    if any(kind in above and above[kind] != below.get(kind) for kind in ("type", "registry_type")):
         return above
     return {key: merged(below.get(key), above[key]) if key in above else below[key] for key in {**below, **above}}
 
@@ -188,7 +190,7 @@ def test_an_environment_is_as_one_file(seed: int, valid: dict[tuple[str, ...], l
 
 def test_what_is_learned_is_the_same_everywhere() -> None:
     for name, field in Config.model_fields.items():
-        if name in ALLOWED or name == "data":  # of whose keys the remote alone is a place
+        if name in ALLOWED or name in ("data", "registry"):  # of whose keys some are places
             continue
         value = BASE.get(name, {})
         tree = {**BASE, "environments": {"prod": {name: value}}}
@@ -198,7 +200,7 @@ def test_what_is_learned_is_the_same_everywhere() -> None:
         reason = "is the same in every environment; only where things live may differ"
         assert f"glue.yaml:{at} environments.prod.{name}: {reason}" in problems, (field, problems)
     of_features = [("features", key) for key in ("transform", "use", "repo", "number", "unmatched")]
-    for name, key in [*of_features, ("data", "sources"), ("data", "labels")]:
+    for name, key in [*of_features, ("registry", "model"), ("data", "labels")]:
         problems = outcome({**BASE, "environments": {"prod": {name: {key: "x"}}}}, "")[1]
         assert [one.partition(" ")[2].partition(":")[0] for one in problems] == [f"environments.prod.{name}.{key}"]
         assert "is the same in every environment" in problems[0]

@@ -50,6 +50,7 @@ def reproduce(
     force: bool = False,
     pull: bool = False,
     remote: str | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> None:
     """Run the stages that have changed, as `dvc repro` does.
 
@@ -61,6 +62,7 @@ def reproduce(
         force: run unchanged stages too.
         pull: bring results that the run-cache knows from the remote, instead of making them again.
         remote: takes the place of the one in DVC's own config.
+        variables: of the environment of the stages that run as subprocesses.
 
     Raises:
         GlueError: a stage that ran in this process raised it.
@@ -90,7 +92,7 @@ def reproduce(
             event(name, outcome, time.perf_counter() - started, why)
             return done
 
-        with _commands(in_process, executed, event):
+        with _commands(in_process, executed, event, dict(variables or {})):
             repo.reproduce(targets=[until] if until else None, force=force, pull=pull, repro_fn=repro)
 
 
@@ -139,7 +141,9 @@ def _repair_after_kill(repo: Repo) -> None:
 
 
 @contextlib.contextmanager
-def _commands(in_process: Mapping[str, Callable[[], None]], executed: set[str], event: Event) -> Iterator[None]:
+def _commands(
+    in_process: Mapping[str, Callable[[], None]], executed: set[str], event: Event, variables: dict[str, str]
+) -> Iterator[None]:
     """Replace what runs the command of a stage, and note which stages it ran."""
     from dvc.stage import run as dvc_run
     from dvc.stage.exceptions import StageCmdFailedError
@@ -152,7 +156,7 @@ def _commands(in_process: Mapping[str, Callable[[], None]], executed: set[str], 
         run = in_process.get(stage.cmd) if isinstance(stage.cmd, str) and not dry else None
         if run is None:
             event(stage.addressing, "outside", 0.0, [])
-            original(stage, dry=dry, run_env=run_env)
+            original(stage, dry=dry, run_env={**(run_env or {}), **variables})
             return
         environment = dict(os.environ)
         try:

@@ -59,6 +59,7 @@ class Repository:
         folder: of the repository, relative to the project.
         online: options that replace `online_store` of `feature_store.yaml`; its variables are filled in.
         offline: the same for `offline_store`.
+        registry: the same for `registry`.
         scratch: a folder for a registry and an online store of its own; None uses the configured ones.
         replay: with a scratch folder, use the configured online store all the same, under a project name of its own.
         inexact: accept an offline store that is known to lose or mis-value rows.
@@ -75,6 +76,7 @@ class Repository:
         *,
         online: dict[str, Any] | None = None,
         offline: dict[str, Any] | None = None,
+        registry: str | dict[str, Any] | None = None,
         scratch: Path | None = None,
         replay: bool = False,
         inexact: bool = False,
@@ -83,7 +85,7 @@ class Repository:
         from mlops_glue.adapters.feast import definitions
 
         self._root, self.folder = root, root / folder
-        found = stores.read_stores(root, folder, online)
+        found = stores.read_stores(root, folder, online, registry)
         if scratch is not None:
             found = stores.in_scratch(found, scratch, replay=replay)
         self.online_file, self._embedded = found.online_file, found.embedded

@@ -62,8 +62,10 @@ class Stores:
         return None if self.online["type"] != "redis" or versioned or own_keys else parse_address(self.online)
 
 
-def read_stores(root: Path, folder: str, online: dict[str, Any] | None = None) -> Stores:
-    """Read `feature_store.yaml`; `online` takes the place of its online store.
+def read_stores(
+    root: Path, folder: str, online: dict[str, Any] | None = None, registry: str | dict[str, Any] | None = None
+) -> Stores:
+    """Read `feature_store.yaml`; `online` takes the place of its online store, `registry` that of its registry.
 
     Raises:
         ConfigError: it cannot be read.
@@ -77,6 +79,8 @@ def read_stores(root: Path, folder: str, online: dict[str, Any] | None = None) -
         settings = dict(YAML(typ="safe", pure=True).load(text) or {})
     except (OSError, YAMLError, ValueError) as error:
         raise ConfigError([f"{path.relative_to(root)}: cannot be read: {brief(error)}"]) from error
+    if registry is not None:
+        settings["registry"] = registry
     options: Any = online or settings.get("online_store") or {"type": ONLINE, "path": ONLINE_PATH}
     options = {"type": options} if isinstance(options, str) else dict(options)
     return Stores(root / folder, settings.get("project", re.sub(r"\W", "_", root.name)), options, settings)

@@ -121,3 +121,66 @@ def test_an_environment_lies_over_the_rest_key_by_key(tmp_path: Path, monkeypatc
 )
 def test_what_is_wrong_with_an_environment(tmp_path: Path, more: str, said: list[str]) -> None:
     assert problems(tmp_path, TREE + more, env="") == said
+
+
+def test_an_environment_has_its_tables_elsewhere(tmp_path: Path) -> None:
+    """The content may be another one, the meaning is not; those of no environment need not be there."""
+    (tmp_path / "big.csv").write_text("x,y\n1,0\n")
+    over = "environments: {prod: {data: {sources: {t: {path: big.csv}}, remote: 's3://b'}}}\n"
+    text = TREE.replace("t.csv", "small.csv") + over
+    made = load(tmp_path, text, env="prod").data
+    source = made.sources["t"]
+    assert (source.path, source.entity, source.timestamp, made.remote) == ("big.csv", "who", "at", "s3://b")
+    assert problems(tmp_path, text, env="") == ["5 data.sources.t.path: 'small.csv' is not there (no such file)"]
+    missing = TREE + over.replace("big", "bih")
+    hint = "did you mean 'big.csv'?"
+    at = "8 environments.prod.data.sources.t.path"
+    assert problems(tmp_path, missing, env="prod") == [f"{at}: 'bih.csv' is not there ({hint})"]
+    assert load(tmp_path, missing, env="").data.sources["t"].path == "t.csv"
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        ("{t: {entity: x}}", "t.entity: is the same in every environment; only where things live may differ"),
+        ("{t: {pth: x}}", "t.pth: unknown key (did you mean 'path'?)"),
+        ("{tt: {path: x}}", "tt: unknown key (did you mean 't'?)"),
+        ("{t: {path: 1}}", "t.path: should be a valid string, not 1"),
+        ("{t: 5}", "t: should be a section, with keys of its own, not 5"),
+        ("{t: {path: ./t.csv}}", None),
+        ("{t: {path: x}, u: {path: y}}", None),
+        ("{t: {path: x}, u: {path: ./x}}", "u.path: './x' is the table 't' already"),
+    ],
+)
+def test_what_of_a_table_an_environment_may_change(tmp_path: Path, places: str, said: str | None) -> None:
+    text = TREE.replace("  labels:", "    u: {path: u.csv}\n  labels:")
+    text += f"environments:\n  prod: {{data: {{sources: {places}}}}}\n"
+    (tmp_path / "u.csv").write_text("a\n1\n")
+    if said is None:
+        load(tmp_path, text, env="")
+    else:
+        assert problems(tmp_path, text, env="") == [f"10 environments.prod.data.sources.{said}"]
+
+
+def test_feast_s_registry_is_a_place(tmp_path: Path) -> None:
+    text = TREE + (
+        "features: {registry: {path: data/r.db, cache_ttl_seconds: 5}}\n"
+        "environments:\n"
+        "  prod: {features: {registry: {registry_type: sql, path: '${R}'}}}\n"
+        "  near: {features: {registry: {path: b.db}}, registry: {sign: key.pem}, audit: {remote: origin}}\n"
+        "  file: {features: {registry: c.db}}\n"
+    )
+    registry = {env: load(tmp_path, text, env=env).features.registry for env in ("", "prod", "near", "file")}
+    assert registry[""] == {"path": "data/r.db", "cache_ttl_seconds": 5}
+    assert registry["prod"] == {"registry_type": "sql", "path": "${R}"}
+    assert registry["near"] == {"path": "b.db", "cache_ttl_seconds": 5} and registry["file"] == "c.db"
+
+
+def test_the_example_of_the_documentation_is_sound(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/environments.md").read_text(encoding="utf-8")
+    (tmp_path / "feature_repo").mkdir()
+    (tmp_path / "feature_repo/feature_store.yaml").write_text("project: p\n")
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    text = TREE.replace("    t: {", "    transactions: {").replace("source: t", "source: transactions")
+    made = load(tmp_path, f"{text}features: {{use: [v:f]}}\n{example}", env="prod", tables=False)
+    assert made.serve.log.hash == ["customer_id"] and made.audit.remote == "origin"

@@ -137,9 +137,13 @@ def test_the_schema_for_editors_is_json() -> None:
     schema = json.loads(text)
     assert set(schema["properties"]) == set(config.Config.model_fields)
     in_environment = schema["properties"]["environments"]["additionalProperties"]["properties"]
-    assert set(in_environment) == {"data", "tracking", "features", "serve", "monitor"}
-    assert set(in_environment["features"]["properties"]) == {"online_store", "offline_store"}
-    assert set(in_environment["serve"]["properties"]) == set(config.Serve.model_fields)
+    sections = {place.partition(".")[0] for place in config.PLACES}
+    assert set(in_environment) == sections & set(config.Config.model_fields)
+    assert set(in_environment["features"]["properties"]) == {"online_store", "offline_store", "registry"}
+    assert in_environment["serve"] == schema["properties"]["serve"]
+    data = in_environment["data"]["properties"]
+    assert set(data) == {"remote", "sources"}
+    assert set(data["sources"]["additionalProperties"]["properties"]) == {"path"}
 
 
 @pytest.mark.parametrize(
