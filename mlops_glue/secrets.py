@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 from urllib.parse import quote, unquote
 
 NOT_TEXT = "surrogateescape"  # how Python holds bytes that are no text in this locale
@@ -50,6 +51,23 @@ def redacted(text: str, *urls: str) -> str:
     if "://" in text:
         text = QUERY_IN_URL.sub(r"\1?***", USER_IN_URL.sub(r"\1***@", text))
     return text
+
+
+def masked(value: Any, key: str = "") -> Any:
+    """Built-ins of a config, as they may be shown: a password, or what may be one, is `***`; `${NAME}` stays.
+
+    A text is a password where its key says so, or a URL or an option around it does. `key` is that of the value.
+    """
+    if isinstance(value, dict):
+        return {name: masked(inner, str(name)) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(inner, key) for inner in value]
+    if not isinstance(value, str) or REFERENCE.fullmatch(value):
+        return value
+    if SECRET.search(key):
+        return "***"
+    is_place = value.partition("://")[0].partition("+")[0].lower() in PLACES  # what its path says is a name
+    return redacted(value) if is_place else redacted(value, value)
 
 
 def _secret_variables() -> Iterator[tuple[str, str]]:

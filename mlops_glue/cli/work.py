@@ -1,4 +1,4 @@
-"""Commands of daily work on a project: run, tune, compare, status, why, report, doctor, track, upgrade, stage."""
+"""Commands of daily work: run, tune, compare, status, why, report, doctor, config, track, upgrade, stage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlops_glue.cli.options import FILE, calls, complete_stage, env_option, json_option
+from mlops_glue.cli.options import FILE, calls, complete_environment, complete_stage, env_option, json_option
 from mlops_glue.errors import UsageError
 
 
@@ -145,6 +145,21 @@ def doctor() -> None:
 
     \b
     glue doctor --json
+    """
+
+
+@click.command()
+@click.argument("action", metavar="show|diff", type=click.Choice(["show", "diff"]))
+@click.argument("names", metavar="[ENV ENV]", nargs=-1, shell_complete=complete_environment)
+@json_option
+@env_option
+@calls("config")
+def config() -> None:
+    """Show each value and where it comes from. Secrets are masked; diff: what differs between environments.
+
+    \b
+    glue config show --env prod
+    glue config diff dev prod
     """
 
 

@@ -9,7 +9,8 @@ loaded config holds none.
 """
 
 from mlops_glue.config.checks import registry_of
-from mlops_glue.config.edit import dumped, overridden
+from mlops_glue.config.edit import dumped, one_line, overridden
+from mlops_glue.config.effective import Value, differences, effective
 from mlops_glue.config.environments import in_environment
 from mlops_glue.config.evaluating import ChosenThreshold, Cost, OwnMetric, Threshold
 from mlops_glue.config.fields import WINDOW, Section, span

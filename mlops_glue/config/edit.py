@@ -64,7 +64,7 @@ def _splice(text: str, path: list[str], value: Any) -> str:
         (key_node, node), depth = found[0], depth + 1
     for part in reversed(path[depth:]):
         value = {part: value}
-    new = _one_line(value)
+    new = one_line(value)
     is_new_key = depth < len(path) and isinstance(node, MappingNode) and bool(node.value)
     if is_new_key and node.flow_style:
         end = node.end_mark.index - 1
@@ -91,7 +91,7 @@ def _end(node: Any, text: str) -> int:
     return _end(last[1] if isinstance(last, tuple) else last, text)
 
 
-def _one_line(value: Any) -> str:
+def one_line(value: Any) -> str:
     """A value in YAML's flow style, quoted where it must be."""
     from ruamel.yaml import YAML
 
