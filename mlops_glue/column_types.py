@@ -5,7 +5,7 @@ Whether a model takes the column as a number, a category, a boolean or a time is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -90,13 +90,19 @@ def equal_numbers(values: pa.ChunkedArray, decimal: str = ".") -> tuple[str, str
     return first, second
 
 
-def decimal_sign(columns: Sequence[pa.ChunkedArray]) -> str:
-    """The decimal sign of a table: a comma where a column is numbers only with commas, and none only with points."""
-    texts = [clean_words(column) for column in columns if is_text(column.type)]
-    with_comma = [words for words in texts if pc.any(pc.match_substring(words, ",")).as_py()]
+def decimal_sign(columns: Iterable[pa.ChunkedArray]) -> str:
+    """The decimal sign of a table: a comma where a column is numbers only with commas, and none only with points.
+
+    The columns are gone over twice where one may have commas.
+    """
+
+    def texts() -> Iterator[pa.ChunkedArray]:
+        return (clean_words(column) for column in columns if is_text(column.type))
+
+    with_comma = (words for words in texts() if pc.any(pc.match_substring(words, ",")).as_py())
     if not any(_are_numbers_only_with(",", words, ".") for words in with_comma):
         return "."
-    return "." if any(_are_numbers_only_with(".", words, ",") for words in texts) else ","
+    return "." if any(_are_numbers_only_with(".", words, ",") for words in texts()) else ","
 
 
 def _are_numbers_only_with(sign: str, values: pa.ChunkedArray, other: str) -> bool:

@@ -30,7 +30,12 @@ WRITE_WHOLE = "write it as a whole number, or as text"
 
 
 def encode(
-    table: pa.Table, schema: Schema, *, where: str = "input", rows: Sequence[int] | None = None, hint: str | None = None
+    table: pa.Table,
+    schema: Schema,
+    *,
+    where: str = "input",
+    rows: Sequence[int] | NDArray[np.integer[Any]] | None = None,
+    hint: str | None = None,
 ) -> Encoded:
     """Encoded columns by name, each of shape (rows,): float32, or object holding str.
 

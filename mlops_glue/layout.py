@@ -43,6 +43,7 @@ COLUMNS = "artifacts/featurize/columns.json"
 TRAIN = "artifacts/split/train.parquet"
 TEST = "artifacts/split/test.parquet"
 FRESH = "artifacts/split/fresh.json"  # with fresh rows: how many there are, are trained on, and are held out
+SAMPLED = "artifacts/split/sampled.json"  # with train.rows: how many rows are trained on, and of how many
 LEARNED = "artifacts/train/learned.json"  # with fresh rows: how many older ones are left out, and what says so
 MODEL = "artifacts/train/model.skops"
 REFIT = "artifacts/train/refit.json"  # the largest difference of a prediction between two fits; null: none was seen

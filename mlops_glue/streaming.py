@@ -35,12 +35,12 @@ Pieces = Iterator[tuple["pa.Table", "pa.Table"]]
 
 
 def suffix(path: Path) -> str:
-    """The table format by name: one of `SUFFIXES`.
+    """The table format by name: one of `SUFFIXES`. A folder is one of Parquet files.
 
     Raises:
         DataError: it is none of them.
     """
-    found = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
+    found = next((s for s in SUFFIXES if path.name.lower().endswith(s)), ".parquet" if path.is_dir() else None)
     if found is None:
         raise DataError(f"{path}: not a table that glue reads", hint=f"one of {', '.join(SUFFIXES)}")
     return found
@@ -52,22 +52,27 @@ def batches(
     decimal: str = ".",
     verbatim: bool = False,
     optional: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
     done: Progress = lambda share: None,
 ) -> Pieces:
     """A file in pieces: each as the model reads it, and as it is copied to the output.
 
     For the model, every value of a CSV file is the text in the file: the model's schema says what it means. The copy is
     that text where it is `verbatim`, else values of types that are those of the whole file and keep them distinct.
-    Rows of jsonl may leave out the `optional` columns.
+    Rows of jsonl may leave out the `optional` columns. Of Parquet files, only `columns` are read where they are given.
+    A folder of Parquet files is gone through in the order of their names.
 
     Raises:
         DataError: the file cannot be read.
     """
     kind, rows = suffix(path), 0
+    if path.is_dir():
+        yield from _folder_batches(path, verbatim, columns)
+        return
     if kind.startswith(".csv"):
         pieces = _csv_batches(path, decimal, verbatim, done)
     elif kind == ".parquet":
-        pieces = _parquet_batches(path, verbatim, done)
+        pieces = _parquet_batches(path, verbatim, columns, done)
     else:
         pieces = _json_batches(path, optional, done)
     while True:
@@ -105,13 +110,61 @@ def _readable_errors(path: Path) -> Iterator[None]:
         raise DataError(message, hint=hint if cause else None) from error
 
 
-def _parquet_batches(path: Path, verbatim: bool, done: Progress) -> Pieces:
+def parquet_files(path: Path) -> list[Path]:
+    """A Parquet file, or those in a folder by their names; what begins with a dot or an underscore is none.
+
+    Raises:
+        DataError: the folder has none.
+    """
+    if not path.is_dir():
+        return [path]
+    names = (p.relative_to(path) for p in path.rglob("*") if p.name.lower().endswith(".parquet") and p.is_file())
+    found = [path / name for name in sorted(names) if not any(part.startswith((".", "_")) for part in name.parts)]
+    if not found:
+        raise DataError(f"{path}: is a folder without Parquet files")
+    return found
+
+
+def parquet_schema(path: Path) -> pa.Schema:
+    """That of a Parquet file, or of all in a folder, as the pieces for the model have it.
+
+    Raises:
+        DataError: a file cannot be read, repeats a column name, or holds a column of another type than the others.
+    """
+    found: list[pa.Schema] = []
+    for file in parquet_files(path):
+        with _readable_errors(file):
+            schema = with_plain_types(pq.read_schema(file).empty_table()).schema
+        _check_names(file, schema.names)
+        try:
+            found = [pa.unify_schemas([*found, schema], promote_options="permissive") if found else schema]
+        except pa.ArrowException as error:
+            raise DataError(f"{file}: is not of the types of the files before it: {first_line(error)}") from None
+    return found[0]
+
+
+def _folder_batches(path: Path, verbatim: bool, columns: Sequence[str] | None) -> Pieces:
+    """Those of its files; one without rows may be among them."""
+    rows = 0
+    for file in parquet_files(path):
+        with _readable_errors(file):
+            if pq.read_metadata(file).num_rows == 0:
+                continue
+        for piece in batches(file, verbatim=verbatim, columns=columns):
+            rows += piece[0].num_rows
+            yield piece
+    if rows == 0:
+        raise DataError(f"{path}: its files have no rows")
+
+
+def _parquet_batches(path: Path, verbatim: bool, columns: Sequence[str] | None, done: Progress) -> Pieces:
     rows = 0
     with pq.ParquetFile(path, **PARQUET_OPTIONS) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
             rows += batch.num_rows
             done(rows / max(file.metadata.num_rows, 1))
             piece = pa.Table.from_batches([batch])
+            piece = piece if columns is None else piece.select(columns)  # of `a` Arrow reads `a.b` too
             typed = with_plain_types(piece)
             yield typed, typed if verbatim else piece
 

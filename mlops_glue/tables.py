@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mlops_glue import csv_format, parsing
-from mlops_glue.column_types import decimal_sign, equal_numbers, parse_column
+from mlops_glue import csv_format, parsing, row_groups
 from mlops_glue.csv_format import CsvFormat
 from mlops_glue.errors import DataError, UsageError, first_line
 from mlops_glue.files import atomic, json_value
-from mlops_glue.parsing import is_text
+from mlops_glue.reading import Reading, reading_facts, reading_notes
 from mlops_glue.streaming import SUFFIXES, batches, suffix
 from mlops_glue.suggest import did_you_mean
 from mlops_glue.words import MAX_EXACT_INTEGER
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, a larger one as a sample
 SAMPLE_ROWS = 200_000
-READING_KEY = b"glue.read"  # metadata of a table: how its text was read
 
 
 def find_table(name: str, *places: Path) -> Path:
@@ -92,39 +90,12 @@ def read_or_sample(file: Path, notes: list[str], keys: tuple[str, ...] = ()) -> 
 
 
 def _parsed(path: Path, pieces: list[pa.Table], keys: Sequence[str]) -> pa.Table:
-    """The pieces of a file as one table: null words become null and, in a CSV file, numbers become numbers.
-
-    Its metadata holds the decimal sign, and by column the words that were read as null and two texts that became one
-    number.
-    """
-    table, infer = pa.concat_tables(pieces, promote_options="permissive"), suffix(path).startswith(".csv")
-    sign, columns = decimal_sign(table.columns), []
-    nulls: dict[str, dict[str, int]] = {}
-    alike: dict[str, tuple[str, str]] = {}
-    for name, raw in zip(table.column_names, table.columns, strict=True):
-        values = raw
-        if is_text(raw.type):
-            values = parse_column(raw, sign, key=name in keys) if infer else parsing.with_nulls(raw)
-            if pa.types.is_floating(values.type) and (pair := equal_numbers(raw, sign)):
-                alike[name] = pair
-            if is_text(values.type) and (found := parsing.count_null_words(raw)):
-                nulls[name] = found
-        columns.append(values)
-    fields = [table.schema.field(at).with_type(values.type) for at, values in enumerate(columns)]
-    about = json.dumps({"decimal": sign, "nulls": nulls, "alike": alike}, sort_keys=True)
-    return pa.table(columns, schema=pa.schema(fields, {READING_KEY: about}))
-
-
-def reading_facts(table: pa.Table) -> dict[str, Any]:
-    """How the text of a table was read: `decimal` sign, `nulls` and `alike` by column."""
-    found: dict[str, Any] = json.loads((table.schema.metadata or {}).get(READING_KEY, b"{}"))
-    return {"decimal": ".", "nulls": {}, "alike": {}, **found}
-
-
-def reading_notes(table: pa.Table, name: str) -> list[str]:
-    """What a user should know about the values of a table that was read."""
-    alike = [f"of {column!r} {first} and {second}" for column, (first, second) in reading_facts(table)["alike"].items()]
-    return [f"{name}: texts that are equal as numbers: {', '.join(alike)}"] if alike else []
+    """The pieces of a file as one table: null words become null and, in a CSV file, numbers become numbers."""
+    table = pa.concat_tables(pieces, promote_options="permissive")
+    made: list[pa.ChunkedArray] = []
+    infer = suffix(path).startswith(".csv")
+    reading = Reading.of(table.schema, table.column, infer=infer, keys=keys, made=made)
+    return pa.table(made, schema=reading.schema)
 
 
 def column_names(path: Path) -> list[str] | None:
@@ -154,12 +125,8 @@ def parquet_shape(path: Path) -> tuple[int, dict[str, str]]:
 
 def write_parquet(path: Path, table: pa.Table) -> None:
     """Parquet, atomically; timestamps in microseconds, which every tool of the stack reads."""
-    # a dictionary of fractions, which hardly repeat, makes a file larger and takes four times as long
-    repeated = [field.name for field in table.schema if not pa.types.is_floating(field.type)]
-    with atomic(path) as temporary:
-        pq.write_table(
-            table, temporary, use_dictionary=repeated, coerce_timestamps="us", allow_truncated_timestamps=True
-        )
+    with row_groups.writing(path) as file:
+        file.write(table)
 
 
 def append_rows(path: Path, rows: pa.Table) -> None:

@@ -49,6 +49,10 @@ class Train(Section):
     early_stopping: EarlyStopping | None = Field(
         default=None, description="of XGBoost, LightGBM and CatBoost; scikit-learn's boosting has it in its params"
     )
+    rows: PositiveInt | None = Field(
+        default=None,
+        description="train on at most so many of the training rows, drawn by chance; the holdout keeps all of its rows",
+    )
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0  # NumPy takes no other
 
     @property

@@ -14,6 +14,7 @@ from mlops_glue.monitoring.drift import DriftMonitor, Version
 from mlops_glue.monitoring.wording import Verdict
 from mlops_glue.pipeline.featurize import column_of
 from mlops_glue.pipeline.profile import STEADY, Profile, find_timestamp, infer_task, profile
+from mlops_glue.reading import reading_facts
 from mlops_glue.schema import Kind, Schema
 from mlops_glue.suggest import did_you_mean
 
@@ -46,7 +47,7 @@ def as_version(path: Path, table: pa.Table) -> tuple[Version, dict[str, str]]:
     when = find_timestamp(profiles)  # differs between any two periods, and is no drift
     clock = [when] if isinstance(when, str) else when or []
     kinds = {p.name: p.kind or steady(p, table.column(p.name)) for p in profiles if p.name not in clock}
-    decimal = tables.reading_facts(table)["decimal"]
+    decimal = reading_facts(table)["decimal"]
     columns = [column_of(name, kind, table.column(name), decimal) for name, kind in kinds.items() if kind is not None]
     if not columns:
         raise DataError(f"{path}: no column is left to compare", hint=did_you_mean("", names))

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import column_types, files, layout, parsing, tables
+import numpy as np
+
+from mlops_glue import column_types, files, layout, parsing, row_groups, tables
 from mlops_glue.config import Config, path_of
 from mlops_glue.dates import infer_day_first, timestamps_utc
-from mlops_glue.encoding import encode
+from mlops_glue.encoding import Encoded, encode
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.parsing import column_as_text
 from mlops_glue.pipeline.fitting import weights_of
 from mlops_glue.pipeline.ingest import KINDS, check_columns
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.precision import float32_fit
+from mlops_glue.reading import reading_facts
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Column, Kind, Schema
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -30,49 +33,38 @@ if TYPE_CHECKING:
     from mlops_glue.pipeline import transform
 
 log = logging.getLogger(__name__)
+Array = np.ndarray[Any, Any]
+Read = Callable[..., "pa.Table"]  # the labelled rows of columns, by name
+MAX_CATEGORIES = 1000  # that are listed
 
 
 def featurize(config: Config, root: Path) -> None:
-    """Write `features.parquet` (`glue_row`, encoded features, target, weight, entity, timestamp) and `columns.json`."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    """Write `features.parquet` (`glue_row`, encoded features, target, weight, entity, timestamp) and `columns.json`.
 
-    table = tables.read_parquet(root / layout.TABLE)
-    labels, source = config.data.labels, config.source
-    check_columns(config, {labels.source: table.column_names}, "features", "train")
-    joined: dict[str, str] = {}
-    if config.features.use:
-        table, joined = _with_features(config, root, table)
-    target = table.column(labels.target)
-    rows = pa.array(np.arange(table.num_rows, dtype=np.int64))
-    known = pc.is_valid(target)
-    if pa.types.is_floating(target.type):
-        known = pc.and_(known, pc.is_finite(target))
-    known = pc.fill_null(known, False)
-    unlabelled = table.num_rows - int(pc.sum(known).as_py() or 0)
-    table, rows = table.filter(known), rows.filter(known.combine_chunks())
-    target = table.column(labels.target)
-    if table.num_rows == 0:
+    A column at a time decides how it is read; the rows are then encoded in pieces.
+    """
+    labels = config.data.labels
+    check_columns(config, {labels.source: row_groups.empty(root / layout.TABLE).column_names}, "features", "train")
+    joined = _with_features(config, root) if config.features.use else {}
+    path = root / config.rows
+    known = _known(tables.read_parquet(path, [labels.target]).column(0))
+    if not known.any():
         raise DataError(f"target {labels.target!r} has no values")
+
+    def read(*names: str) -> pa.Table:
+        table = tables.read_parquet(path, list(names))
+        return table if known.all() else table.filter(known)
+
+    target = read(labels.target).column(0)
     task = labels.task or infer_task(target)
     truth = as_target(target, task, labels.target)
-    columns = choose_columns(config, table, joined, outputs(truth, task))
-    schema = Schema(task, labels.target, columns, decimal=tables.reading_facts(table)["decimal"])
+    del target
+    head = row_groups.empty(path)
+    columns = choose_columns(config, head.column_names, read, joined, outputs(truth, task))
+    schema = Schema(task, labels.target, columns, decimal=reading_facts(head)["decimal"])
     if not schema.columns:
         raise DataError("no column is left to learn from", hint=f"see features in {layout.CONFIG}")
-    hint = f"put it right or leave it empty, or list the column under another kind or exclude: {layout.CONFIG} features"
-    encoded = encode(table, schema, where=source.path, rows=rows.to_numpy(), hint=hint)
-    out: dict[str, pa.Array | pa.ChunkedArray | np.ndarray[Any, Any]] = {layout.ROW: rows}
-    out |= {name: encoded[name] for name in (*schema.numeric, *schema.text)}
-    out[f"target:{labels.target}"] = truth
-    if source.timestamps:
-        out[layout.TIMESTAMP_COLUMN] = timestamps_utc(table, source.timestamps)
-    if source.entity is not None:
-        out[layout.ENTITY_COLUMN] = column_as_text(table.column(source.entity), source.entity)
-    if config.train.weight is not None:
-        out[layout.WEIGHT_COLUMN] = weights_of(table, config.train.weight, schema, source.path, rows.to_numpy())
-    facts = [_describe(c, encoded) for c in schema.columns]
+    facts = _write(config, root, schema, known, truth, read)
     classes = _classes(truth, task, labels.target)
     if labels.positive is not None and labels.positive not in (classes or []):
         suggestion = did_you_mean(str(labels.positive), [str(c) for c in classes or []])
@@ -80,18 +72,105 @@ def featurize(config: Config, root: Path) -> None:
             [f"{layout.CONFIG} data.labels.positive: the target has no {labels.positive!r} ({suggestion})"]
         )
     schema = replace(schema, columns=facts, labels=classes, positive=labels.positive if task == "binary" else None)
-    tables.write_parquet(root / layout.FEATURES, pa.table(out))
+    unlabelled = len(known) - int(known.sum())
     files.write_json(root / layout.COLUMNS, {"schema": schema.to_dict(), "unlabelled": unlabelled})
 
 
-def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Table, dict[str, str]]:
-    """The labels' table with the features of Feast, and the kind of each of these; written to `joined.parquet` too."""
+def _known(target: pa.ChunkedArray) -> Array:
+    """Which rows have a target, shape (rows,)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = pc.is_valid(target)
+    if pa.types.is_floating(target.type):
+        known = pc.and_(known, pc.is_finite(target))
+    return np.asarray(pc.fill_null(known, False).to_numpy())
+
+
+class _Facts:
+    """What encoded rows show of their columns, as they come by."""
+
+    def __init__(self, columns: list[Column]) -> None:
+        self._columns = columns
+        self._seen: dict[str, set[str]] = {column.name: set() for column in columns}
+        self._ends: dict[str, list[float]] = {column.name: [] for column in columns}
+        self._nullable: set[str] = set()
+
+    def add(self, encoded: Encoded) -> None:
+        for column in self._columns:
+            values, name = encoded[column.inputs[0]], column.name
+            if column.kind == "category":
+                is_null = values == ""
+                if len(self._seen[name]) <= MAX_CATEGORIES:
+                    self._seen[name].update(values[~is_null])
+            else:
+                is_null = np.isnan(values)
+                if not is_null.all():
+                    self._ends[name] += [float(np.nanmin(values)), float(np.nanmax(values))]
+            if is_null.any():
+                self._nullable.add(name)
+
+    def columns(self) -> list[Column]:
+        """The columns with their categories or ends, and whether they have nulls."""
+        return [self._described(column) for column in self._columns]
+
+    def _described(self, column: Column) -> Column:
+        nullable = column.name in self._nullable
+        if column.kind == "category":
+            seen = sorted(self._seen[column.name])
+            return replace(column, nullable=nullable, categories=seen if len(seen) <= MAX_CATEGORIES else None)
+        ends = self._ends[column.name]
+        low, high = (column.base + of(ends) if ends else None for of in (min, max))
+        return replace(column, nullable=nullable, minimum=low, maximum=high)
+
+
+def _write(
+    config: Config,
+    root: Path,
+    schema: Schema,
+    known: Array,
+    truth: pa.ChunkedArray,
+    read: Read,
+) -> list[Column]:
+    """Write the encoded rows, with what stands beside them; the columns as the rows show them."""
+    import pyarrow as pa
+
+    source, facts, first, at = config.source, _Facts(schema.columns), 0, 0
+    of_target, weight, named = f"target:{schema.target}", None, config.train.weight
+    if named is not None:
+        weight = weights_of(read(named), named, schema, source.path, np.flatnonzero(known))
+    hint = f"put it right or leave it empty, or list the column under another kind or exclude: {layout.CONFIG} features"
+    when = timestamps_utc(read(*source.timestamps), source.timestamps) if source.timestamps else None
+    needed = dict.fromkeys([*(c.name for c in schema.columns), *filter(None, [source.entity])])
+    with row_groups.writing(root / layout.FEATURES, combined=True) as file:
+        for piece in row_groups.pieces(root / config.rows, [*needed]):
+            rows = first + np.flatnonzero(known[first : first + piece.num_rows])
+            labelled, here = piece.take(rows - first), slice(at, at + len(rows))
+            first, at = first + piece.num_rows, here.stop
+            encoded = encode(labelled, schema, where=source.path, rows=rows, hint=hint)
+            facts.add(encoded)
+            out: dict[str, Any] = {layout.ROW: rows}
+            out |= {name: encoded[name] for name in (*schema.numeric, *schema.text)}
+            out[of_target] = truth[here]
+            if when is not None:
+                out[layout.TIMESTAMP_COLUMN] = when[here]
+            if source.entity is not None:
+                out[layout.ENTITY_COLUMN] = column_as_text(labelled.column(source.entity), source.entity)
+            if weight is not None:
+                out[layout.WEIGHT_COLUMN] = weight[here]
+            file.write(pa.table(out))
+    return facts.columns()
+
+
+def _with_features(config: Config, root: Path) -> dict[str, str]:
+    """Write the labels' table with the features of Feast, `joined.parquet`; the kind of each of these."""
     import tempfile
 
     from mlops_glue import feature_stores
     from mlops_glue import features as feast
     from mlops_glue.pipeline import join, transform
 
+    table = tables.read_parquet(root / layout.TABLE)
     made: transform.Tables = {}
     if config.features.transform is not None:
         function = transform.load(config, root)
@@ -122,7 +201,7 @@ def _with_features(config: Config, root: Path, table: pa.Table) -> tuple[pa.Tabl
         join.check(config, root, join.Join(repository, features, table, when, rows, joined))
     tables.write_parquet(root / layout.JOINED, rows)
     files.write_json(root / layout.FEATURE_LIST, features.to_dict())
-    return rows, feast.kinds(features)
+    return feast.kinds(features)
 
 
 def _raw(config: Config, name: str, table: pa.Table) -> pd.DataFrame:
@@ -152,8 +231,12 @@ def outputs(target: pa.ChunkedArray, task: str) -> set[str]:
     return {"prediction", *(f"probability_{label}" for label in labels)}
 
 
-def choose_columns(config: Config, table: pa.Table, joined: dict[str, str], taken: set[str]) -> list[Column]:
+def choose_columns(
+    config: Config, names: list[str], read: Read, joined: dict[str, str], taken: set[str]
+) -> list[Column]:
     """The config's lists and what Feast joined, or, where all are empty, every usable column by its inferred kind.
+
+    The columns of the table have `names`, and are read one at a time.
 
     Raises:
         ConfigError: a column has one of the names `taken`, which `glue predict` writes.
@@ -164,14 +247,19 @@ def choose_columns(config: Config, table: pa.Table, joined: dict[str, str], take
     if not kinds:
         apart = {config.data.labels.target, config.source.entity, config.train.weight, *chosen.exclude, *taken}
         apart |= {c for c in config.source.timestamps if isinstance(config.source.timestamp, str)}
-        kinds = {p.name: p.kind for p in profile(table) if p.kind is not None and p.name not in apart}
+        found = (profile(read(name))[0] for name in names if name not in apart)
+        kinds = {p.name: p.kind for p in found if p.kind is not None}
     if both := sorted(taken & kinds.keys()):
         raise ConfigError(
             [f"{layout.CONFIG} features: {both[0]!r} is what glue predict calls a column of its own"],
             hint="rename the column in the table, or leave it out of features",
         )
-    decimal = tables.reading_facts(table)["decimal"]
-    return [column_of(name, kinds[name], table.column(name), decimal) for name in table.column_names if name in kinds]
+    columns = []
+    for name in names:
+        if name in kinds:
+            values = read(name)
+            columns.append(column_of(name, kinds[name], values.column(0), reading_facts(values)["decimal"]))
+    return columns
 
 
 def column_of(name: str, kind: Kind, values: pa.ChunkedArray, decimal: str) -> Column:
@@ -230,7 +318,7 @@ def shown(values: list[Any], most: int = 5) -> str:
 def _classes(target: pa.ChunkedArray, task: str, name: str) -> list[Any] | None:
     if task == "regression":
         return None
-    classes = sorted(set(target.to_pylist()))
+    classes = sorted(target.unique().to_pylist())
     if len(classes) < 2:
         raise DataError(f"the target has one class only: {classes[0]!r}", hint="a model needs two to tell apart")
     if task == "binary" and len(classes) > 2:
@@ -239,17 +327,3 @@ def _classes(target: pa.ChunkedArray, task: str, name: str) -> list[Any] | None:
             hint=f"mend the table, or data: {{labels: {{task: multiclass}}}} in {layout.CONFIG}",
         )
     return classes
-
-
-def _describe(column: Column, encoded: dict[str, np.ndarray[Any, Any]]) -> Column:
-    import numpy as np
-
-    values = encoded[column.inputs[0]]
-    if column.kind == "category":
-        seen = sorted(set(values) - {""})
-        few = seen if len(seen) <= 1000 else None
-        return replace(column, nullable=bool((values == "").any()), categories=few)
-    null = bool(np.isnan(values).any())
-    some = not np.isnan(values).all()
-    low, high = (column.base + float(of(values)) if some else None for of in (np.nanmin, np.nanmax))
-    return replace(column, nullable=null, minimum=low, maximum=high)

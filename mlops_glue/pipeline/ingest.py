@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mlops_glue import layout, tables
+import numpy as np
+
+from mlops_glue import layout, row_groups
 from mlops_glue.config import Config, Source, path_of
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import ConfigError, DataError
+from mlops_glue.raw_table import RawTable
+from mlops_glue.reading import Reading, reading_notes
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
+Array = np.ndarray[Any, Any]
 SINCE_EVER = "event_timestamp"  # the clock of a table that has none
 KINDS = ("number", "category", "boolean", "datetime")
 
@@ -29,38 +35,59 @@ def ingest(config: Config, root: Path) -> None:
     Raises:
         ConfigError: `glue.yaml` names a column that a table does not have.
     """
-    labels = config.data.labels.source
     keys = [source.entity for source in config.data.sources.values() if source.entity is not None]
-    sources = {name: tables.read_table(root / source.path, keys) for name, source in config.data.sources.items()}
-    check_columns(config, {name: table.column_names for name, table in sources.items()}, "data")
-    for name, table in sources.items():
-        for note in tables.reading_notes(table, config.data.sources[name].path):
-            log.warning("warning: %s", note)
-        if name != labels:
-            table = _with_clock(table, config.data.sources[name], name)
-        tables.write_parquet(root / path_of(config, name), table)
+    with contextlib.ExitStack() as stack:
+        raw: dict[str, RawTable] = {}
+        for name, source in config.data.sources.items():
+            raw[name] = stack.enter_context(contextlib.closing(RawTable(root / source.path, root / layout.STATE)))
+        check_columns(config, {name: table.schema.names for name, table in raw.items()}, "data")
+        for name, table in raw.items():
+            _write(config, root, name, table, keys)
 
 
-def _with_clock(table: pa.Table, source: Source, name: str) -> pa.Table:
-    import numpy as np
+def _write(config: Config, root: Path, name: str, raw: RawTable, keys: list[str]) -> None:
+    """Write a source, piece by piece."""
+    source = config.data.sources[name]
+    reading, pieces = raw.read(keys)
+    for note in reading_notes(reading.schema.empty_table(), source.path):
+        log.warning("warning: %s", note)
+    clocks = {} if name == config.data.labels.source else _clocks(source, reading, raw)
+    at = 0
+    with row_groups.writing(root / path_of(config, name)) as file:
+        for piece in pieces:
+            here = slice(at, at := at + piece.num_rows)
+            for column, when in clocks.items():
+                piece = _with(piece, column, when[here])
+            file.write(piece)
+
+
+def _clocks(source: Source, reading: Reading, raw: RawTable) -> dict[str, Array]:
+    """The columns of a source of features that say when, in UTC: datetime64[us] of shape (rows,)."""
     import pyarrow as pa
 
     if isinstance(source.timestamp, list):  # which no feature has
-        return table
+        return {}
     if not source.timestamps:
-        if SINCE_EVER in table.column_names:
-            return table
-        return table.append_column(
-            SINCE_EVER, pa.array(np.zeros(table.num_rows, "datetime64[us]")).cast(pa.timestamp("us", "UTC"))
-        )
+        if SINCE_EVER in reading.schema.names:
+            return {}
+        rows = len(raw.column(reading.schema.names[0]))
+        return {SINCE_EVER: np.zeros(rows, "datetime64[us]")}
+    found = {}
     for column in filter(None, (*source.timestamps, source.created)):
         try:
-            found = timestamps_utc(table, [column])
+            found[column] = timestamps_utc(reading.apply(pa.table({column: raw.column(column)})), [column])
         except DataError as error:  # the labels' table may have a clock of the same name
             raise DataError(f"{source.path}: {error.message}", hint=error.hint) from None
-        when = pa.array(found).cast(pa.timestamp("us", "UTC"))
-        table = table.set_column(table.column_names.index(column), column, when)
-    return table
+    return found
+
+
+def _with(table: pa.Table, column: str, when: Array) -> pa.Table:
+    import pyarrow as pa
+
+    values = pa.array(when).cast(pa.timestamp("us", "UTC"))
+    if column not in table.column_names:
+        return table.append_column(column, values)
+    return table.set_column(table.column_names.index(column), column, values)
 
 
 def check_columns(config: Config, columns: Mapping[str, list[str]], *sections: str) -> None:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from mlops_glue import column_types, dates, layout, parsing
 from mlops_glue.column_types import INDEX_KEY
 from mlops_glue.precision import Float32Fit, float32_fit
+from mlops_glue.reading import reading_facts
 from mlops_glue.schema import Kind
-from mlops_glue.tables import is_number, reading_facts
+from mlops_glue.tables import is_number
 from mlops_glue.words import FALSE, TRUE
 
 if TYPE_CHECKING:

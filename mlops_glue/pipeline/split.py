@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import files, layout, tables
+from mlops_glue import files, layout, row_groups, tables
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError
 from mlops_glue.metrics import MIN_FRESH_ROWS, MIN_ROWS
+from mlops_glue.parsing import is_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,26 +30,52 @@ Array = np.ndarray[Any, Any]
 def split(config: Config, root: Path) -> None:
     """Write `train.parquet` and `test.parquet`, in which every feature row is at most once.
 
-    With fresh rows also `fresh.json`: how many there are and what became of them.
+    With fresh rows also `fresh.json`: how many there are and what became of them; with `train.rows` `sampled.json`.
 
     Raises:
         DataError: one side would have no row, or one class only; no fresh row would be trained on.
     """
-    table = tables.read_parquet(root / layout.FEATURES)
+    path, of_target = root / layout.FEATURES, f"target:{config.data.labels.target}"
+    known = row_groups.empty(path).column_names
+    deciding = [name for name in known if name in (*layout.OWN_COLUMNS, of_target)]
+    table = tables.read_parquet(path, deciding)  # who is held out does not depend on the features
     task = files.read_json(root / layout.COLUMNS)["schema"]["task"]
     bounds = config.split.fresh_after
     batch = batches(bounds, table)
     held = _held_out(config, table, task, batch)
     last = batch == len(bounds)
     test, train = held & last, ~held
+    if config.train.rows is not None:
+        train = _sampled(config, root, train)
     _check(config, table, task, test, train)
     if bounds:
         counts = {"rows": int(last.sum()), "trained": int((train & last).sum()), "held_out": int(test.sum())}
         if not counts["trained"]:
             raise DataError(f"split: none of the {counts['rows']:,} fresh rows would be trained on")
         files.write_json(root / layout.FRESH, counts)
-    tables.write_parquet(root / layout.TRAIN, table.take(np.flatnonzero(train)))
-    tables.write_parquet(root / layout.TEST, table.take(np.flatnonzero(test)))
+    del table
+    first = 0
+    with (
+        row_groups.writing(root / layout.TRAIN, combined=True) as learned,
+        row_groups.writing(root / layout.TEST, combined=True) as measured,
+    ):
+        for piece in row_groups.pieces(path):
+            here = slice(first, first := first + piece.num_rows)
+            for part, file in ((train, learned), (test, measured)):
+                file.write(piece.take(np.flatnonzero(part[here])))
+
+
+def _sampled(config: Config, root: Path, train: Array) -> Array:
+    """At most `train.rows` of the training rows, by chance; `sampled.json` says of how many."""
+    rows, of = config.train.rows, int(train.sum())
+    assert rows is not None
+    if rows < of:
+        kept = np.random.default_rng(config.train.seed).choice(np.flatnonzero(train), rows, replace=False)
+        train = np.zeros(len(train), bool)
+        train[kept] = True
+        log.info(f"training on a sample: {rows:,} of {of:,} rows (train.rows)")
+    files.write_json(root / layout.SAMPLED, {"rows": min(rows, of), "of": of})
+    return train
 
 
 def _check(config: Config, table: pa.Table, task: str, test: Array, train: Array) -> None:
@@ -63,9 +90,9 @@ def _check(config: Config, table: pa.Table, task: str, test: Array, train: Array
     if held < MIN_ROWS:
         log.warning("warning: %s: what is measured on it is by chance; %s", size, more)
     if task != "regression":
-        learnt = set(table.column(f"target:{config.data.labels.target}").filter(train).to_pylist())
+        learnt = table.column(f"target:{config.data.labels.target}").filter(train).unique()
         if len(learnt) < 2:
-            raise DataError(f"split: the training rows hold one class only: {learnt.pop()!r}")
+            raise DataError(f"split: the training rows hold one class only: {learnt[0].as_py()!r}")
 
 
 def training_rows(config: Config, root: Path) -> pa.Table:
@@ -98,7 +125,7 @@ def folds(
         return [(order[before], order[after]) for before, after in TimeSeriesSplit(count).split(order)]
     if config.split.by == "entity":
         kind = GroupKFold
-        groups = np.unique(table.column(layout.ENTITY_COLUMN).to_numpy(), return_inverse=True)[1]
+        groups = _numbers(table.column(layout.ENTITY_COLUMN))
         _check_folds(int(groups.max()) + 1, count, "entities")
     elif classes and np.unique(target, return_counts=True)[1].min() >= count:
         kind = StratifiedKFold
@@ -148,7 +175,7 @@ def _held_out(config: Config, table: pa.Table, task: str, batch: Array) -> Array
     by, size = config.split.by, config.split.test_size
     held = np.zeros(table.num_rows, bool)
     when = table.column(layout.TIMESTAMP_COLUMN).to_numpy() if by == "time" else np.arange(table.num_rows)
-    whom = table.column(layout.ENTITY_COLUMN).to_numpy() if by == "entity" else None
+    whom = _numbers(table.column(layout.ENTITY_COLUMN)) if by == "entity" else None
     first = np.flatnonzero(batch == 0)
     if len(first):
         held[first] = _first_holdout(config, table.take(first), task)
@@ -209,8 +236,21 @@ def late_entities(whom: Array, many: int, trained: set[Any], held: set[Any]) -> 
 
 def _first_holdout(config: Config, table: pa.Table, task: str) -> Array:
     """For each row of a table that no retraining has added to whether it is held out, shape (rows,)."""
-    strata = None if task == "regression" else table.column(f"target:{config.data.labels.target}").to_numpy()
+    strata = None if task == "regression" else _numbers(table.column(f"target:{config.data.labels.target}"))
     return set_apart(config, table, strata, config.split.test_size)
+
+
+def _numbers(values: pa.ChunkedArray) -> Array:
+    """Text as the place of each value among all in order, from 0, which takes less memory; all else as it is."""
+    import pyarrow.compute as pc
+
+    if not is_text(values.type):
+        return np.asarray(values.to_numpy())
+    coded = pc.dictionary_encode(values, "encode").combine_chunks()
+    place = np.empty(len(coded.dictionary), np.int64)
+    place[pc.sort_indices(coded.dictionary).to_numpy()] = np.arange(len(place))
+    numbers: Array = place[coded.indices.to_numpy(zero_copy_only=False)]
+    return numbers
 
 
 def set_apart(config: Config, table: pa.Table, strata: Array | None, size: float) -> Array:
@@ -225,7 +265,7 @@ def set_apart(config: Config, table: pa.Table, strata: Array | None, size: float
         when = table.column(layout.TIMESTAMP_COLUMN).to_numpy()
         return late(when, len(when) - min(int(len(when) * (1 - size)), len(when) - 1))
     if config.split.by == "entity":
-        groups = table.column(layout.ENTITY_COLUMN).to_numpy()
+        groups = _numbers(table.column(layout.ENTITY_COLUMN))
         _, test = next(GroupShuffleSplit(test_size=size, random_state=seed).split(rows, groups=groups))
     else:
         if strata is not None:
@@ -233,4 +273,6 @@ def set_apart(config: Config, table: pa.Table, strata: Array | None, size: float
             if counts.min() < 2 or len(counts) > size * len(rows):
                 strata = None  # a class with one row cannot be on both sides
         _, test = train_test_split(rows, test_size=size, random_state=seed, stratify=strata)
-    return np.isin(rows, test)
+    held = np.zeros(len(rows), bool)
+    held[test] = True
+    return held

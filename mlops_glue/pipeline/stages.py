@@ -92,6 +92,11 @@ def _scale_code(config: Config) -> list[str | None]:
     return [own.function] if config.train.target == "auto" and own is not None else []
 
 
+def _sampled(config: Config, *names: str) -> list[str]:
+    """The paths or keys, where a sample of the training rows is trained on."""
+    return list(names) if config.train.rows is not None else []
+
+
 Key = TypeVar("Key", str, str | None)
 
 
@@ -139,8 +144,12 @@ STAGES = (
     Stage(
         "split",
         deps=lambda config, root: [layout.COLUMNS, layout.FEATURES],
-        params=lambda config: ["data.labels.target", "split", "train.seed"],
-        outs=lambda config, root: [layout.TRAIN, layout.TEST, *_retrained(config, layout.FRESH)],
+        params=lambda config: ["data.labels.target", "split", "train.seed", *_sampled(config, "train.rows")],
+        outs=lambda config, root: [
+            *(layout.TRAIN, layout.TEST),
+            *_retrained(config, layout.FRESH),
+            *_sampled(config, layout.SAMPLED),
+        ],
     ),
     Stage(
         "train",
@@ -165,6 +174,7 @@ STAGES = (
             *(layout.COLUMNS, layout.MODEL, config.rows, layout.TEST, layout.TRAIN),
             *_retrained(config, layout.FRESH, layout.LEARNED),
             *_scaled(config, layout.SCALE),
+            *_sampled(config, layout.SAMPLED),
             *code_of(
                 [*config.evaluate.imports, *config.package.trust, *_refits(config, config.train.code)], None, root
             ),

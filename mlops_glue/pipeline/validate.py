@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mlops_glue import files, layout, tables
+from mlops_glue import files, layout, row_groups, tables
 from mlops_glue.config import Config, path_of
 from mlops_glue.errors import CheckFailed
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mlops_glue.pipeline import expectations
 
 MAX_VALUES = 10  # of an argument that are shown
 log = logging.getLogger(__name__)
@@ -30,7 +28,7 @@ def validate(config: Config, root: Path) -> None:
     failed: list[str] = []
     for name in dict.fromkeys([labels, *config.validation]):
         folder = root / layout.VALIDATION / ("" if name == labels else name)
-        failed += _validated(name, config, tables.read_parquet(root / path_of(config, name)), folder)
+        failed += _validated(name, config, root / path_of(config, name), folder)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         name = failed[0].partition(":")[0]
@@ -38,7 +36,7 @@ def validate(config: Config, root: Path) -> None:
         raise CheckFailed(failed[0] + more, hint=f"see {page}; the limits are in {layout.CONFIG} validation.{name}")
 
 
-def _validated(name: str, config: Config, table: pa.Table, folder: Path) -> list[str]:
+def _validated(name: str, config: Config, path: Path, folder: Path) -> list[str]:
     """Write the reports of one table; what failed, as text."""
     wanted: list[dict[str, dict[str, Any]]] = [
         {e: {}} if isinstance(e, str) else e for e in config.validation.get(name, [])
@@ -49,13 +47,16 @@ def _validated(name: str, config: Config, table: pa.Table, folder: Path) -> list
     if wanted:
         from mlops_glue.adapters import great_expectations as gx
 
-        records, result, suite = gx.validate(
-            tables.to_pandas(table), wanted, name, f"{layout.CONFIG} validation.{name}"
-        )
+        validation = gx.Validation(wanted, name, f"{layout.CONFIG} validation.{name}")
+        if expectations.is_large(path):
+            expectations.run(validation, wanted, path)
+        else:
+            validation.run(tables.to_pandas(tables.read_parquet(path)))
+        records, result, suite = validation.results(row_groups.empty(path).column_names)
     failed = [r for r in records if not r["success"] and (r["severity"] == "critical" or not r["ran"])]
     files.write_json(folder / "result.json", result)
     files.write_json(folder / "suite.json", suite)
-    shown = {"table": name, "rows": table.num_rows, "results": sorted(records, key=lambda r: r["success"])}
+    shown = {"table": name, "rows": row_groups.rows(path), "results": sorted(records, key=lambda r: r["success"])}
     files.write_text(folder / "report.html", files.render(layout.templates() / "report" / "validation.html", shown))
     for record in records:
         if not record["success"] and record not in failed:

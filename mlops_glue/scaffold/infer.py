@@ -12,9 +12,10 @@ from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.pipeline.featurize import as_target, outputs
 from mlops_glue.pipeline.profile import Profile, find_timestamp, infer_task, profile, unread
+from mlops_glue.reading import reading_facts
 from mlops_glue.scaffold.feast import FeastView
 from mlops_glue.suggest import did_you_mean
-from mlops_glue.tables import read_or_sample, reading_facts
+from mlops_glue.tables import read_or_sample
 
 if TYPE_CHECKING:
     import pyarrow as pa

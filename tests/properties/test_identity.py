@@ -22,6 +22,7 @@ from mlops_glue.parsing import as_text
 from mlops_glue.pipeline.featurize import column_of
 from mlops_glue.pipeline.profile import profile
 from mlops_glue.precision import float32_fit
+from mlops_glue.reading import reading_notes
 from mlops_glue.schema import Schema
 from mlops_glue.serving.contract import Contract
 from mlops_glue.words import EPOCH, MICROSECOND, to_micros
@@ -98,7 +99,7 @@ def test_texts_that_become_one_number_are_told(
     equal = {(one, other) for at, one in enumerate(words) for of, other in enumerate(words) if values[at] == values[of]}
     pairs = {pair for pair in equal if pair[0] != pair[1]}
     for said in (found.reason, caplog.text):
-        notes = " ".join([*tables.reading_notes(read, file.name), said])
+        notes = " ".join([*reading_notes(read, file.name), said])
         assert any(f"{one} and {other}" in notes for one, other in pairs) == bool(pairs), (notes, pairs)
     if name == "exponents" and pairs:
         assert pairs <= {("1e5", "10E4"), ("10E4", "1e5")}
@@ -113,7 +114,7 @@ def test_of_many_rows_one_that_becomes_another_is_told(tmp_path: Path) -> None:
     rows = "".join(f"{one}, {other}\n" for one, other in zip(versions, measured, strict=True))
     (tmp_path / "t.csv").write_text(f"version,measured\n{rows}")
     said = f"t.csv: texts that are equal as numbers: of 'version' {versions[0]} and {versions[0]}0"
-    assert tables.reading_notes(tables.read_table(tmp_path / "t.csv"), "t.csv") == [said]
+    assert reading_notes(tables.read_table(tmp_path / "t.csv"), "t.csv") == [said]
 
 
 def test_a_text_that_may_be_a_code_stays_text(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ ROOMS = {
     "dvc": {"adapters/dvc/"},
     "networkx": {"adapters/dvc/"},
     "mlflow": {"adapters/mlflow/"},
-    "great_expectations": {"adapters/great_expectations.py"},
+    "great_expectations": {"adapters/great_expectations/"},
     "onnxruntime": {"adapters/onnx.py"},
     "skl2onnx": {"adapters/skl2onnx/"},
     "onnx": {"adapters/skl2onnx/converters.py", "adapters/onnx_graph.py"},
@@ -29,10 +29,10 @@ ROOMS = {
         f"adapters/feast/{name}.py"
         for name in ("definitions", "offline", "online", "parquet_source", "registry", "repository")
     },
-    "duckdb": {"adapters/feast/offline.py", "adapters/sql.py"},
+    "duckdb": {"adapters/feast/offline.py", "adapters/great_expectations/dialect.py", "adapters/sql.py"},
     "psycopg": {"adapters/sql.py"},
     "optuna": {"adapters/optuna.py"},
-    "sqlalchemy": {"adapters/optuna.py"},
+    "sqlalchemy": {"adapters/great_expectations/dialect.py", "adapters/optuna.py"},
     "cryptography": {"adapters/signing.py"},
     "apprise": {"adapters/apprise.py"},
     "requests": {"adapters/webhook.py", "adapters/openlineage.py", "adapters/github.py", "adapters/mlflow/errors.py"},

@@ -91,7 +91,13 @@ def test_a_column_of_predictions_is_no_feature_of_the_config() -> None:
         }
     )
     with pytest.raises(ConfigError) as refused:
-        choose_columns(config, table, {}, outputs(pa.chunked_array([["no", "yes"]]), "binary"))
+        choose_columns(
+            config,
+            table.column_names,
+            lambda name: table.select([name]),
+            {},
+            outputs(pa.chunked_array([["no", "yes"]]), "binary"),
+        )
     assert "features: 'probability_yes' is what glue predict calls a column of its own" in refused.value.problems[0]
 
 

@@ -1,4 +1,4 @@
-"""Great Expectations: a list of expectations against a frame. Nothing that did not run counts as passed."""
+"""Great Expectations: expectations against a frame or a Parquet file. Nothing that did not run counts as passed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import gc
 import io
 import logging
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import telemetry
@@ -41,35 +43,82 @@ def load() -> None:
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
 
 
+class Validation:
+    """Expectations that are checked against the rows of a table, or some of them against some of its columns."""
+
+    def __init__(self, expectations: list[Expectation], name: str, where: str = "expectations") -> None:
+        """Check the expectations themselves. Their arguments may hold a `severity`: critical, warning or info.
+
+        Args:
+            expectations: in the order of the records.
+            name: the table's name.
+            where: what the list is called in an error.
+
+        Raises:
+            MissingExtra: Great Expectations is not installed.
+            ConfigError: an expectation does not exist or does not take its arguments.
+        """
+        load()
+        self._expectations, self._name, self._built = expectations, name, _built(expectations, where)
+        self._runs: list[dict[str, Any]] = []
+        self._by_position: dict[int, dict[str, Any]] = {}
+
+    def run(self, rows: pd.DataFrame | Path, positions: Sequence[int] | None = None) -> list[int]:
+        """Check those at some positions, by default all; which of them could not run.
+
+        The rows are a frame, or a Parquet file that DuckDB reads. What is checked again has the later result.
+
+        Raises:
+            ToolError: Great Expectations failed.
+        """
+        chosen = [self._built[at] for at in (range(len(self._built)) if positions is None else positions)]
+        result = _evaluated(rows, chosen, self._name)
+        self._runs.append(result)
+        found = {entry["expectation_config"]["meta"]["glue_id"]: entry for entry in result["results"]}
+        self._by_position |= found
+        return [position for position, entry in found.items() if _errors(entry)]
+
+    def results(self, columns: list[str]) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+        """What was found; the table has these columns.
+
+        Returns:
+            One record for each expectation in the order given (expectation, kwargs, severity, ran, success, observed),
+            and the result and the suite as Great Expectations writes them, without times, ids and tracebacks.
+
+        Raises:
+            ToolError: Great Expectations evaluated fewer than were given.
+        """
+        import great_expectations as gx
+
+        asked, found = len(self._expectations), self._by_position
+        if len(found) != asked:
+            raise ToolError(f"{self._name}: {asked} expectations were given and {len(found)} evaluated")
+        results = [found[position] for position in range(asked)]
+        records = [_record(wanted, got, columns) for wanted, got in zip(self._expectations, results, strict=True)]
+        whole = self._runs[0] if len(self._runs) == 1 else self._runs[0] | _summary(records)
+        suite = gx.ExpectationSuite(name=self._name, expectations=self._built).to_json_dict()
+        return records, whole | {"meta": {}, "results": [_without_run(got) for got in results]}, suite
+
+
 def validate(
     frame: pd.DataFrame, expectations: list[Expectation], name: str, where: str = "expectations"
 ) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
-    """Check a frame against expectations, whose arguments may hold a `severity`: critical (default), warning or info.
+    """All expectations against a frame: `Validation.results`."""
+    validation = Validation(expectations, name, where)
+    validation.run(frame)
+    return validation.results([*frame.columns])
 
-    Args:
-        frame: the rows.
-        expectations: in the order of the records.
-        name: the table's name.
-        where: what the list is called in an error.
 
-    Returns:
-        One record for each expectation in the order given (expectation, kwargs, severity, ran, success, observed), and
-        the result and the suite as Great Expectations writes them, without times, ids and tracebacks.
-
-    Raises:
-        MissingExtra: Great Expectations is not installed.
-        ConfigError: an expectation does not exist or does not take its arguments.
-        ToolError: Great Expectations evaluated fewer than were given.
-    """
-    load()
-    result, suite = _evaluated(frame, _built(expectations, where), name)
-    by_id = {entry["expectation_config"]["meta"]["glue_id"]: entry for entry in result["results"]}
-    if len(by_id) != len(expectations):
-        raise ToolError(f"{name}: {len(expectations)} expectations were given and {len(by_id)} evaluated")
-    results = [by_id[position] for position in range(len(expectations))]
-    columns = [*frame.columns]
-    records = [_record(wanted, got, columns) for wanted, got in zip(expectations, results, strict=True)]
-    return records, result | {"meta": {}, "results": [_without_run(got) for got in results]}, suite
+def _summary(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What Great Expectations says of all expectations together."""
+    met = sum(record["success"] for record in records)
+    statistics = {
+        "evaluated_expectations": len(records),
+        "successful_expectations": met,
+        "unsuccessful_expectations": len(records) - met,
+        "success_percent": 100 * met / len(records),
+    }
+    return {"success": met == len(records), "statistics": statistics}
 
 
 def _built(expectations: list[Expectation], where: str) -> list[Any]:
@@ -107,20 +156,28 @@ def _refusal(error: Exception) -> str:
     return listed or first_line(error)
 
 
-def _evaluated(frame: pd.DataFrame, expectations: list[Any], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The result and the suite, as built-ins."""
+def _evaluated(rows: pd.DataFrame | Path, expectations: list[Any], name: str) -> dict[str, Any]:
+    """The result, as built-ins."""
     import great_expectations as gx
 
+    suite = gx.ExpectationSuite(name=name, expectations=expectations)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.ExitStack() as stack:
             warnings.simplefilter("ignore")
             context = gx.get_context(mode="ephemeral")
             context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
-            asset = context.data_sources.add_pandas("glue").add_dataframe_asset(name)
-            definition = asset.add_batch_definition_whole_dataframe("whole")
-            suite = gx.ExpectationSuite(name=name, expectations=expectations)
-            batch = definition.get_batch(batch_parameters={"dataframe": frame})
-            return batch.validate(suite, result_format="BASIC").to_json_dict(), suite.to_json_dict()
+            if isinstance(rows, Path):
+                from mlops_glue.adapters.great_expectations.dialect import VIEW, database
+
+                source = context.data_sources.add_sql("glue", connection_string=stack.enter_context(database(rows)))
+                table = source.add_table_asset(name, table_name=VIEW)
+                batch = table.add_batch_definition_whole_table("whole").get_batch()
+            else:
+                asset = context.data_sources.add_pandas("glue").add_dataframe_asset(name)
+                definition = asset.add_batch_definition_whole_dataframe("whole")
+                batch = definition.get_batch(batch_parameters={"dataframe": rows})
+            result: dict[str, Any] = batch.validate(suite, result_format="BASIC").to_json_dict()
+            return result
     except Exception as error:
         raise ToolError(f"Great Expectations: {type(error).__name__}: {str(error)[:MAX_ERROR]}") from error
 
