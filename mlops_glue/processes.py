@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -37,6 +38,19 @@ def run_apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
             return other.submit(work, *arguments).result()
         except BrokenProcessPool as error:
             raise ToolError(f"the process that {does} was ended") from error
+
+
+def free_memory() -> int | None:
+    """Bytes that this process may still take, by the system and its control group; None where neither says."""
+    found = []
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        found.append(1024 * int(re.findall(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M)[0]))
+    group = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))  # "max": no limit
+        cache = int(re.findall(r"^inactive_file (\d+)", (group / "memory.stat").read_text(), re.M)[0])
+        found.append(limit - used + cache)
+    return max(min(found), 0) if found else None
 
 
 def end_with_parent(parent: int) -> None:

@@ -39,7 +39,8 @@ def size(path: Path) -> int:
 def _width(kind: pa.DataType) -> int:
     """Bytes of a value; of a text as long as an identifier."""
     try:
-        return max(kind.bit_width // 8, 1)
+        width: int = max(kind.bit_width // 8, 1)
+        return width
     except ValueError:
         return 24
 

@@ -16,6 +16,7 @@ from mlops_glue.trusted import described_form
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PIECE_ROWS = 1 << 18  # that are predicted at a time
 Array = np.ndarray[Any, Any]
 
 
@@ -67,6 +68,14 @@ class Bundle:
         For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape (rows, classes)
         in the order of `schema.labels`. For regression: float64 values and None.
         """
+        if table.num_rows > PIECE_ROWS:  # what is made of them takes memory too
+            parts = [slice(at, at + PIECE_ROWS) for at in range(0, table.num_rows, PIECE_ROWS)]
+            said = [
+                self.predict(table[part], where=where, rows=None if rows is None else rows[part], see=see)
+                for part in parts
+            ]
+            values, probabilities = zip(*said, strict=True)
+            return np.concatenate(values), None if probabilities[0] is None else np.concatenate(probabilities)
         inputs = self.encoded(table, where=where, rows=rows)
         if see is not None:
             see(inputs)

@@ -17,6 +17,7 @@ VARIABLE = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$"  # as browsers send it: without a path or a slash
 IMAGE = r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$"
 IMPORT_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
+MEMORY = r"^[1-9][0-9]{0,5}(\.[0-9])?(MiB|GiB)$"
 CRON_NUMBERS = (
     r"[0-5]?\d",
     r"1?\d|2[0-3]",
@@ -32,6 +33,7 @@ PATTERN_HELP = {
     CRON: "should be five fields of cron: minute (0-59) hour (0-23) day (1-31) month (1-12, JAN) weekday (0-6, MON)",
     IMPORT_PATH: "should be the whole name of a class or function, like my_module.MyTransformer",
     OWN_ONNX: "should be module:function, or a file of the project (.onnx, .keras), or a folder/",
+    MEMORY: "should be an amount of memory like 800MiB or 6GiB",
     SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
     TIMESTAMP: "should be a moment of UTC like 2026-11-28T12:00:00",
     WINDOW: "should be a length of time like 12h, 7d or 4w",
@@ -49,6 +51,11 @@ def span(text: str) -> timedelta:
     """The length of time that a `Span` such as `24h` stands for."""
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[text[-1]]
     return timedelta(**{unit: int(text[:-1])})
+
+
+def bytes_of(text: str) -> int:
+    """How many bytes an amount of memory such as `6GiB` is."""
+    return int(float(text[:-3]) * {"MiB": 1 << 20, "GiB": 1 << 30}[text[-3:]])
 
 
 def _not_champion(alias: str) -> str:

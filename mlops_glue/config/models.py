@@ -13,6 +13,7 @@ from mlops_glue.config.fields import (
     CRON,
     IMAGE,
     IMPORT_PATH,
+    MEMORY,
     Delay,
     Fraction,
     Section,
@@ -22,6 +23,7 @@ from mlops_glue.config.fields import (
     Task,
     Timestamp,
     Variable,
+    bytes_of,
     span,
 )
 from mlops_glue.config.monitoring import Monitor
@@ -181,6 +183,21 @@ class Tracking(Section):
     uri: str | None = Field(default=None, description="default: mlflow.db in the project")
 
 
+class Compute(Section):
+    """Where work is done, and what it may take."""
+
+    memory: Annotated[str, Field(pattern=MEMORY)] | None = Field(
+        default=None,
+        description="that a fit may take, such as 6GiB; what would take more is refused before it begins; "
+        "null: four fifths of what is free",
+    )
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory` in bytes."""
+        return None if self.memory is None else bytes_of(self.memory)
+
+
 class Ci(Section):
     """The workflows of GitHub Actions that `glue ci` writes."""
 
@@ -276,6 +293,7 @@ class Config(Section):
     tracking: Tracking = Tracking()
     serve: Serve = Serve()
     monitor: Monitor = Monitor()
+    compute: Compute = Compute()
     ci: Ci = Ci()
     lineage: Lineage = Lineage()
     audit: Audit = Audit()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 import pyarrow as pa
 
-from mlops_glue import bootstrap, layout, measures, metrics, paired, tables
+from mlops_glue import bootstrap, layout, measures, metrics, paired, row_groups, tables
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.rows import version_rows
 from mlops_glue.errors import GlueError, brief
@@ -86,7 +86,7 @@ def compare(candidate: Candidate, champion: int, other: Bundle) -> Pair:
     held = tables.read_parquet(root / layout.TEST, [layout.ROW, f"target:{schema.target}"])
     seen = _trained_on(candidate, champion, held.column(layout.ROW).to_numpy())
     rows = held if seen is None else held.filter(~seen)
-    raw = tables.read_parquet(root / config.rows).take(rows.column(layout.ROW))
+    raw = row_groups.take(root / config.rows, rows.column(layout.ROW).to_numpy())
     truth = rows.column(f"target:{schema.target}").to_numpy()
     if other.schema.class_order != schema.class_order or other.schema.task != schema.task:
         raise Incomparable(f"it predicts {other.schema.task} {other.schema.labels or ''}")
@@ -180,7 +180,7 @@ def _skill(evaluation: Evaluation, name: str, champion: float, *, higher: bool) 
 def _trained_on(candidate: Candidate, champion: int, holdout: Array) -> Array | None:
     """For each row of the holdout whether the champion was trained on it; None where that is not known."""
     of_champion = version_rows(candidate.store, candidate.config.model_name, champion)
-    found = None if of_champion is None else of_champion.seen(tables.read_parquet(candidate.root / layout.TABLE))
+    found = None if of_champion is None else of_champion.seen(candidate.root / layout.TABLE)
     if found is None:
         return None
     seen = found[holdout]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files
-from mlops_glue.pipeline.evaluation import scale_in_words
+from mlops_glue.pipeline.evaluation import scale_in_words, trained_on
 
 if TYPE_CHECKING:
     from mlops_glue.delivery.compare import Comparison, Measured
@@ -44,7 +44,7 @@ def described(
             *[""] * any(stated.values()),
             f"The whole card: `glue card {named.rpartition(' v')[2]}`.",
             "",
-            f"Trained on {report['train_rows']:,} rows of {data}; {commit}.",
+            f"Trained on {trained_on(report)} of {data}; {commit}.",
         ]
     )
 

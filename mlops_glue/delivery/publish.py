@@ -49,7 +49,7 @@ def publish(
         store.repair_bundle(name, found, root / layout.BUNDLE)
         return found, False
     report = evaluation.read(root / layout.EVALUATION)
-    rows = of_last_run(root, training_rows(config, root))
+    rows = of_last_run(root, training_rows(config, root, [layout.ROW]))
     md5 = hashes(root)
     used = _tables(config, root, md5)
     of_data = {table.name: table.md5 for table in used if table.use == "training"}
@@ -152,6 +152,7 @@ def _params(config: Config, root: Path, model: Any, report: Evaluation, of_data:
         "split.by": config.split.by,
         "split.test_size": config.split.test_size,
         "split.train_rows": report["train_rows"],
+        **({"split.sampled_of": report["sampled_of"]} if "sampled_of" in report else {}),
         "split.holdout_rows": report["rows"],
         **{f"evaluate.thresholds.{name}.{k}": v for name, limit in limits for k, v in limit if v is not None},
         **{f"evaluate.decision_{key}": decision[key] for key in ("threshold", "by") if decision.get(key) is not None},

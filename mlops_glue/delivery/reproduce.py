@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout, tables
+from mlops_glue import files, layout, row_groups, tables
 from mlops_glue.adapters import dvc
 from mlops_glue.adapters.git import code as git_code
 from mlops_glue.adapters.mlflow import Store
@@ -254,7 +254,7 @@ def _difference(then: Bundle, now: Bundle, project: Path, config: configs.Config
     if then.schema.labels != now.schema.labels or then.schema.task != now.schema.task:
         return float("inf")
     rows = tables.read_parquet(project / layout.TEST, [layout.ROW]).column(layout.ROW)
-    raw = tables.read_parquet(project / config.rows).take(rows)
+    raw = row_groups.take(project / config.rows, rows.to_numpy())
     try:
         (value, probability), (other, other_probability) = then.predict(raw), now.predict(raw)
     except DataError:

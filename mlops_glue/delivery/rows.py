@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import layout, tables
+from mlops_glue import layout, row_groups, tables
 from mlops_glue.parsing import as_text
 
 if TYPE_CHECKING:
@@ -32,16 +32,20 @@ class Rows:
     ids: Array  # what `identities` gives, shape (rows,)
     trained: Array  # whether each row was trained on, shape (rows,)
 
-    def seen(self, table: pa.Table) -> Array | None:
-        """For each row of a table whether it was trained on; None where a column of then is not there."""
-        if not set(self.columns) <= set(table.column_names):
+    def seen(self, table: pa.Table | Path) -> Array | None:
+        """For each row of a table, or of a Parquet file, whether it was trained on.
+
+        None where a column of then is not there.
+        """
+        head = row_groups.empty(table) if isinstance(table, Path) else table
+        if not set(self.columns) <= set(head.column_names):
             return None
-        return np.isin(identities(table.select(self.columns)), self.ids[self.trained])
+        return np.isin(identities(table, self.columns), self.ids[self.trained])
 
     def begin(self, table: pa.Table) -> bool:
         """Are these rows the first ones of a table, unchanged and in the same order?"""
         same = set(self.columns) <= set(table.column_names) and len(self.ids) <= table.num_rows
-        return same and bool((identities(table.select(self.columns))[: len(self.ids)] == self.ids).all())
+        return same and bool((identities(table, self.columns)[: len(self.ids)] == self.ids).all())
 
     def write(self, path: Path) -> None:
         """Write `FILE`."""
@@ -60,10 +64,11 @@ class Rows:
 
 def of_last_run(root: Path, train: pa.Table) -> Rows:
     """The rows of the project's last run; `train`: those that were trained on."""
-    table = tables.read_parquet(root / layout.TABLE)
-    trained = np.zeros(table.num_rows, bool)
+    path = root / layout.TABLE
+    ids = identities(path)
+    trained = np.zeros(len(ids), bool)
     trained[train.column(layout.ROW).to_numpy()] = True
-    return Rows(table.column_names, identities(table), trained)
+    return Rows(row_groups.empty(path).column_names, ids, trained)
 
 
 def version_rows(store: Store, model: str, version: int) -> Rows | None:
@@ -74,17 +79,26 @@ def version_rows(store: Store, model: str, version: int) -> Rows | None:
         return Rows.read(store.download_artifact(model, version, FOLDER, Path(folder)) / FILE)
 
 
-def identities(table: pa.Table) -> Array:
+def identities(table: pa.Table | Path, columns: list[str] | None = None) -> Array:
     """A number for each row by what stands in it; of equal rows the second has another one. Shape (rows,), uint64.
+
+    The rows are those of a table or of a Parquet file, by some columns of it or by all.
 
     A row keeps its number where rows are added after it, also where a column of whole numbers becomes one of
     floating-point numbers by a null in the new rows.
     """
     import pandas as pd
 
-    out = np.zeros(table.num_rows, np.uint64)
-    for name in table.column_names:
-        out = (out ^ pd.util.hash_array(_canonical(table.column(name)))) * MULTIPLY
+    def of(piece: pa.Table) -> Array:
+        found = np.zeros(piece.num_rows, np.uint64)
+        for name in piece.column_names:
+            found = (found ^ pd.util.hash_array(_canonical(piece.column(name)))) * MULTIPLY
+        return found
+
+    if isinstance(table, Path):
+        out = np.concatenate([np.zeros(0, np.uint64), *map(of, row_groups.pieces(table, columns))])
+    else:
+        out = of(table if columns is None else table.select(columns))
     copies = pd.Series(out).groupby(out).cumcount().to_numpy().astype(np.uint64)
     return (out ^ copies) * MULTIPLY
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mlops_glue import layout, metrics, paired, tables
+from mlops_glue import layout, metrics, paired, row_groups, tables
 from mlops_glue.adapters.git import code as git_code
 from mlops_glue.delivery.compare import Measured, latencies_ms, main_metric, measured, predicted
 from mlops_glue.delivery.complete import with_features
@@ -224,11 +224,11 @@ def _rows(
     if target not in tables.parquet_shape(path)[1]:
         raise DataError(f"the holdout here is of another target than {schema.target!r}")
     holdout = tables.read_parquet(path, [layout.ROW, target])
-    at, table = holdout.column(layout.ROW).to_numpy(), tables.read_parquet(root / layout.TABLE)
+    at = holdout.column(layout.ROW).to_numpy()
     seen, unknown, most = np.zeros(len(at), bool), list[str](), ("", 0)
     for side in sides:
         rows = version_rows(store, config.model_name, cast(int, side.version))
-        trained = rows.seen(table) if rows is not None else None
+        trained = rows.seen(root / layout.TABLE) if rows is not None else None
         if trained is None:
             unknown.append(side.name)
             continue
@@ -239,7 +239,7 @@ def _rows(
         raise DataError(f"{problem}, and {left:,} that none was trained on are too few to compare on")
     held = holdout.filter(~seen)
     _check_truth(held.column(target).to_numpy(), schema)
-    raw = tables.read_parquet(root / config.rows).take(held.column(layout.ROW))
+    raw = row_groups.take(root / config.rows, held.column(layout.ROW).to_numpy())
     return Held(left, int(seen.sum()), unknown), raw, held.column(target).to_numpy()
 
 

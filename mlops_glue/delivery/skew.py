@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlops_glue import feature_skew, feature_stores, layout, tables
+from mlops_glue import feature_skew, feature_stores, layout, row_groups, tables
 from mlops_glue import features as feast
 from mlops_glue.adapters.feast.repository import Repository
 from mlops_glue.config import Config
@@ -61,7 +61,7 @@ def _sample(config: Config, root: Path, features: FeatureList) -> tuple[list[_Re
     holdout = tables.read_parquet(root / layout.TEST, [layout.ROW, layout.TIMESTAMP_COLUMN])
     order = np.argsort(holdout.column(layout.TIMESTAMP_COLUMN).to_numpy(), kind="stable")
     places = holdout.column(layout.ROW).take(order[tables.evenly_spaced(len(order), ROWS)])
-    sample = tables.read_parquet(root / layout.JOINED).take(places)
+    sample = row_groups.take(root / layout.JOINED, places.to_numpy())
     times = timestamps_utc(sample, config.source.timestamps, features.day_first)
     keys = sample.select(features.asked_by).to_pylist()
     trained = sample.select([*features.columns]).to_pylist()

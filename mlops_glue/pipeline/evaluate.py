@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import bootstrap, files, layout, measures, metrics, paired, tables
+from mlops_glue import bootstrap, files, layout, measures, metrics, paired, row_groups, tables
 from mlops_glue.config import Config, Threshold
 from mlops_glue.pipeline import evaluation, plots, score_warnings, target_scale
 from mlops_glue.pipeline.decision import with_decision
@@ -42,7 +42,8 @@ def evaluate(config: Config, root: Path) -> None:
     features, target = xy(tables.read_parquet(root / layout.TEST), schema)
     names, limits = config.evaluate.measured(list(metrics.METRICS[schema.task])), config.evaluate.thresholds
     known = {name: measures.find(config, schema, root, name) for name in dict.fromkeys([*names, *limits])}
-    seen, learnt = xy(training_rows(config, root), schema)
+    learned = training_rows(config, root, [f"target:{schema.target}"]).column(0)
+    learnt = learned.to_numpy()
     schema = with_decision(config, root, schema, model)
     truth = schema.class_indices(target)
     with threads_for(features):
@@ -66,9 +67,15 @@ def evaluate(config: Config, root: Path) -> None:
         "thresholds": [threshold(name, limit, scores[name]["value"]) for name, limit in limits.items()],
         "slices": _slices(config, root, {name: known[name] for name in names}, predicted),
         "importances": importances,
-        "leaks": (leaks := [*score_warnings.leakage(config, schema, (seen, learnt), (features, target), label)]),
+        "leaks": (
+            leaks := [
+                *score_warnings.leakage(config, schema, (_Learned(config, root), learnt), (features, target), label)
+            ]
+        ),
         "warnings": [*leaks],
     }
+    if config.train.rows is not None and (of := files.read_json(root / layout.SAMPLED)["of"]) > len(learnt):
+        report["sampled_of"] = of
     if schema.decision is not None:
         report["decision"] = asdict(schema.decision)
     if (scale := target_scale.of_holdout(config, root, predicted)) is not None:
@@ -81,7 +88,7 @@ def evaluate(config: Config, root: Path) -> None:
     of_probability = [name for name in scores if not known[name].of_label]
     if schema.labels is not None and not hasattr(model, "predict_proba") and of_probability:
         report["warnings"].append(score_warnings.hard_labels(schema, report["model"], of_probability))
-    classes = set(learnt.tolist() if schema.labels else [])
+    classes = set(learned.unique().to_pylist() if schema.labels else [])
     report["warnings"] += score_warnings.missing_classes(schema, truth, classes, scores)
     report["warnings"] += score_warnings.one_class(schema, truth, label)
     first, *others = names
@@ -99,6 +106,16 @@ def _drawn(
     drawn = plots.of_outcome(schema, truth, label, probability)
     drawn |= plots.of_threshold(schema, measures.costs(config, schema), truth, probability)
     return drawn | plots.of_importances(importances, len(truth))
+
+
+class _Learned:
+    """The features of the training rows, of which each is read when it is asked for."""
+
+    def __init__(self, config: Config, root: Path) -> None:
+        self._config, self._root = config, root
+
+    def __getitem__(self, name: str) -> Any:
+        return training_rows(self._config, self._root, [name]).column(0)
 
 
 def _score(metric: metrics.Metric, predicted: Predicted, constant: tuple[Array, Array | None], seed: int) -> Score:
@@ -215,7 +232,7 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], predic
         return []
     check_columns(config, {config.data.labels.source: tables.column_names(root / config.rows) or []}, "evaluate")
     rows = tables.read_parquet(root / layout.TEST, [layout.ROW]).column(layout.ROW)
-    table = tables.read_parquet(root / config.rows, list(dict.fromkeys(config.evaluate.slices))).take(rows)
+    table = row_groups.take(root / config.rows, rows.to_numpy(), list(dict.fromkeys(config.evaluate.slices)))
     return [
         {"column": column, **one}
         for column, values in evaluation.slice_values(config, table).items()

@@ -109,6 +109,7 @@ class Evaluation(TypedDict):
     model: str
     split: str
     train_rows: int
+    sampled_of: NotRequired[int]  # how many training rows there were, of which train.rows is a sample
     rows: int
     metrics: dict[str, Score]
     intervals: dict[str, int]
@@ -151,6 +152,12 @@ def slice_values(config: Config, rows: pa.Table) -> dict[str, np.ndarray[Any, An
 
     columns = [name for name in dict.fromkeys(config.evaluate.slices) if name in rows.column_names]
     return {name: column_as_text(rows.column(name), name).fill_null("").to_numpy() for name in columns}
+
+
+def trained_on(report: Mapping[str, Any]) -> str:
+    """How many rows the model was trained on, and of how many they are a sample."""
+    rows, of = report["train_rows"], report.get("sampled_of")
+    return f"{rows:,} rows" if of is None else f"{rows:,} rows, a sample of {of:,} (train.rows)"
 
 
 def scale_in_words(scale: Mapping[str, Any]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,26 @@ import pandas as pd
 from mlops_glue.schema import Schema
 
 Array = np.ndarray[Any, Any]
-Part = tuple[pd.DataFrame, Array]  # encoded features and target of the training rows, or of the holdout
+
+
+class Values(Protocol):
+    """The values of a column."""
+
+    def __getitem__(self, which: slice, /) -> Any:
+        """Some of them."""
+
+    def to_numpy(self) -> Any:
+        """All of them."""
+
+
+class Columns(Protocol):
+    """Encoded features by name: a frame, or what reads a column when it is asked for it."""
+
+    def __getitem__(self, name: str, /) -> Values:
+        """A column."""
+
+
+Part = tuple[Columns, Array]  # encoded features and target of the training rows, or of the holdout
 SCREENED_ROWS = 2000  # in which most columns show that they are not the target
 MIN_ROWS = 30  # of a column that is judged
 MIN_NULLS = 5  # rows with null, and without, for null itself to be judged
@@ -34,7 +54,7 @@ def target_leakage(schema: Schema, train: Part, test: Part, *, good: bool) -> li
     screened, every = _codes(train[1][::step], schema), None
     for column in schema.columns:
         for name in column.inputs:
-            if explain_leak(train[0][name].to_numpy()[::step], screened, good) is None:
+            if explain_leak(train[0][name][::step].to_numpy(), screened, good) is None:
                 continue
             every = every or _codes(np.concatenate([train[1], test[1]]), schema)
             values = np.concatenate([train[0][name].to_numpy(), test[0][name].to_numpy()])
@@ -117,7 +137,7 @@ class Duplicates(NamedTuple):
 NO_DUPLICATES = Duplicates(0, 0, 0)
 
 
-def duplicate_rows(train: Part, test: Part) -> Duplicates:
+def duplicate_rows(train: Part, test: tuple[pd.DataFrame, Array]) -> Duplicates:
     """How many rows of the holdout are duplicates of training rows, the target included; 0 where they are few.
 
     Where columns have few values, rows are equal by chance. Duplicates are not: hardly any row differs from such a pair
@@ -127,28 +147,37 @@ def duplicate_rows(train: Part, test: Part) -> Duplicates:
     """
     (learnt, seen), (held, truth) = train, test
     enough = max(MIN_DUPLICATES, MAX_DUPLICATE_SHARE * len(truth))
-    parts = [(learnt[name].to_numpy(), held[name].to_numpy()) for name in learnt.columns] + [(seen, truth)]
-    parts.sort(key=lambda part: part[0].dtype == object)  # numbers are quicker, and mostly tell rows apart
-    drawn = np.random.default_rng(0).integers(1 << 62, size=len(parts)).astype(np.uint64)
+
+    def is_text(name: str | None) -> bool:
+        return bool((truth if name is None else held[name]).dtype == object)
+
+    # numbers are quicker, and mostly tell rows apart; None is the target
+    names: list[str | None] = sorted([*held.columns, None], key=is_text)
+    drawn = np.random.default_rng(0).integers(1 << 62, size=len(names)).astype(np.uint64)
     factors = drawn * np.uint64(2) + np.uint64(1)
-    hashes: list[Array] = []
+
+    def hashed(at: int) -> Array:
+        name = names[at]
+        values = np.concatenate((seen, truth) if name is None else (learnt[name].to_numpy(), held[name].to_numpy()))
+        made = pd.util.hash_array(pd.factorize(values)[0] if values.dtype == object else values)
+        return np.asarray(made * factors[at])
+
     total: Array = np.zeros(len(seen) + len(truth), np.uint64)
     equal: Array = np.arange(len(truth))
-    for at, (part, factor) in enumerate(zip(parts, factors, strict=True)):
-        values = np.concatenate(part)
-        hashes.append(pd.util.hash_array(pd.factorize(values)[0] if values.dtype == object else values) * factor)
-        total += hashes[-1]
-        numbers_end = values.dtype != object and at + 1 < len(parts) and parts[at + 1][0].dtype == object
-        if at + 1 == len(parts) or numbers_end:
+    for at, name in enumerate(names):
+        total += hashed(at)
+        numbers_end = at + 1 < len(names) and is_text(names[at + 1]) and not is_text(name)
+        if at + 1 == len(names) or numbers_end:
             equal = np.flatnonzero(pd.Series(total[len(seen) :]).isin(total[: len(seen)]))
             if len(equal) < enough:
                 return NO_DUPLICATES
     examined = len(seen) + equal[:: 1 + len(equal) // EXAMINED_PAIRS]
-    rows = round(len(equal) * float((_expected(hashes, total, examined) < MAX_EXPECTED).mean()))
+    expected = _expected(map(hashed, range(len(names))), total, examined)
+    rows = round(len(equal) * float((expected < MAX_EXPECTED).mean()))
     return Duplicates(rows if rows >= enough else 0, len(examined), len(equal))
 
 
-def _expected(hashes: list[Array], total: Array, examined: Array) -> Array:
+def _expected(hashes: Iterable[Array], total: Array, examined: Array) -> Array:
     """How many rows should be equal by chance to each that is examined, shape (examined,).
 
     The hashes are those of each column, and their sum tells rows apart, all of shape (rows,).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,16 @@ from mlops_glue.schema import Schema
 if TYPE_CHECKING:
     import pandas as pd
 
+PIECE_ROWS = 1 << 18  # that a model predicts at a time
 Array = np.ndarray[Any, Any]
+
+
+def in_pieces(predict: Callable[[Any], Any], features: pd.DataFrame | Array) -> Array:
+    """What a model says of encoded rows, which it is given in pieces: what it makes of them takes memory too."""
+    if len(features) <= PIECE_ROWS:
+        return np.asarray(predict(features))
+    parts = [slice(at, at + PIECE_ROWS) for at in range(0, len(features), PIECE_ROWS)]
+    return np.concatenate([predict(features[part]) for part in parts])
 
 
 def outcome(
@@ -26,7 +36,7 @@ def outcome(
     certain = not hasattr(model, "predict_proba")
     with_label = with_label and schema.decision is None
     if with_label or certain or schema.labels is None:
-        predicted = np.ravel(model.predict(features))
+        predicted = np.ravel(in_pieces(model.predict, features))
         if schema.labels is None:
             return predicted, None
         try:
@@ -41,5 +51,5 @@ def outcome(
     if certain:
         return label, np.eye(len(schema.labels))[label]  # a model without probabilities is certain
     probability = np.zeros((len(label), len(schema.labels)))
-    probability[:, schema.class_indices(model.classes_)] = model.predict_proba(features)
+    probability[:, schema.class_indices(model.classes_)] = in_pieces(model.predict_proba, features)
     return label if schema.decision is None else schema.decision.classes(probability), probability

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import files, layout, tables, trusted
+from mlops_glue import files, layout, row_groups, tables, trusted
 from mlops_glue.adapters import onnx, skl2onnx
 from mlops_glue.config import Config
 from mlops_glue.dates import as_datetime
@@ -17,6 +18,7 @@ from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.parsing import clean_words, is_text
 from mlops_glue.pipeline import evaluation, reference, trusting
+from mlops_glue.pipeline.outcome import PIECE_ROWS, in_pieces
 from mlops_glue.pipeline.own_onnx import OnnxRegressor
 from mlops_glue.pipeline.split import training_rows
 from mlops_glue.pipeline.train import threads_for, xy
@@ -49,9 +51,11 @@ def package(config: Config, root: Path) -> None:
     schema = replace(schema, decision=evaluation.decision_of(evaluated))
     trust = trusting.trusted(config, root)
     model = trusting.load_model(config, root)
-    learned = training_rows(config, root)
-    parts = {"train": learned, "test": tables.read_parquet(root / layout.TEST)}
-    features, _ = xy(parts["test"], schema)
+    carried = [layout.ROW, f"target:{schema.target}"]
+    held = tables.read_parquet(root / layout.TEST)
+    features, _ = xy(held, schema)
+    parts = {"train": training_rows(config, root, carried), "test": held.select(carried)}
+    del held
     if schema.labels is not None and len(learnt := np.asarray(model.classes_).tolist()) < len(schema.labels):
         schema = replace(schema, trained=learnt)
     folder = root / layout.BUNDLE
@@ -62,11 +66,12 @@ def package(config: Config, root: Path) -> None:
         files.write_json(folder / "features.json", features_used)
         listed = FeatureList.from_dict(features_used)
         keys = [key for key in listed.asked_by if key not in names]
-    raw = tables.read_parquet(root / config.rows, names + keys)
-    example = raw.take(parts["train"].column(layout.ROW).slice(0, 3))
+    first = parts["train"].column(layout.ROW).slice(0, 3)
+    example = row_groups.take(root / config.rows, first.to_numpy(), names + keys)
     probabilities = hasattr(model, "predict_proba")
     describe_bundle(folder, schema, parity, example_rows(example, schema), probabilities=probabilities)
-    sample = reference.sample(Bundle(folder, trust=config.package.trust), raw.select(names), parts)
+    raw = partial(row_groups.take, root / config.rows, columns=names)
+    sample = reference.sample(Bundle(folder, trust=config.package.trust), raw, parts)
     tables.write_parquet(folder / layout.SAMPLE, sample)
     holdout = reference.holdout(evaluated, sample, schema)
     files.write_json(folder / layout.HOLDOUT, holdout)
@@ -158,13 +163,10 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
     import pandas as pd
 
     every = pd.concat([features, *awkward_rows(model, features, schema)], ignore_index=True)
-    wanted = np.ravel(model.predict(every))
-    inputs = {}
-    if schema.numeric:
-        inputs["number"] = every[schema.numeric].to_numpy(np.float32)
-    if schema.text:
-        inputs["text"] = every[schema.text].to_numpy(object)
-    got = onnx.runner(onnx.session(made))(inputs)
+    wanted = np.ravel(in_pieces(model.predict, every))
+    live = onnx.runner(onnx.session(made))
+    pieces = [live(_inputs(every[at : at + PIECE_ROWS], schema)) for at in range(0, len(every), PIECE_ROWS)]
+    got = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     record: Parity = {"rows": len(every), "holdout_rows": len(features)}
     if schema.task == "regression":
         scale = float(np.std(wanted[: len(features)])) or 1.0  # extremes have one that hides every difference
@@ -179,18 +181,30 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
     else:
         labels = np.ravel(got[0]).astype(wanted.dtype)
         if schema.decision is not None:
-            wanted, labels = (schema.decided(p, model.classes_.tolist()) for p in (model.predict_proba(every), got[1]))
+            wanted, labels = (
+                schema.decided(p, model.classes_.tolist()) for p in (in_pieces(model.predict_proba, every), got[1])
+            )
         equal = float(np.mean(labels == wanted))
         record["equal_labels"] = equal
         faithful, reason = equal >= LABELS_EQUAL, f"{equal:.4%} of the labels are equal"
         if hasattr(model, "predict_proba") and got[1].shape != (len(every), len(model.classes_)):
             faithful, reason = False, f"it gives probabilities of shape {got[1].shape}"
         elif hasattr(model, "predict_proba"):
-            p99 = float(np.quantile(np.abs(got[1] - model.predict_proba(every)).max(axis=1), 0.99))
+            p99 = float(np.quantile(np.abs(got[1] - in_pieces(model.predict_proba, every)).max(axis=1), 0.99))
             record["p99_probability_difference"] = p99
             if p99 > PROBABILITY_P99:
                 faithful, reason = False, f"p99 of the difference in probability is {p99:.2g}"
     return {**record, "faithful": bool(faithful), "reason": "" if faithful else reason}
+
+
+def _inputs(rows: pd.DataFrame, schema: Schema) -> onnx.Inputs:
+    """Encoded rows as an ONNX model takes them."""
+    inputs = {}
+    if schema.numeric:
+        inputs["number"] = rows[schema.numeric].to_numpy(np.float32)
+    if schema.text:
+        inputs["text"] = rows[schema.text].to_numpy(object)
+    return inputs
 
 
 def awkward_rows(model: Any, features: pd.DataFrame, schema: Schema) -> list[pd.DataFrame]:

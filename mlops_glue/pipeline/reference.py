@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,19 +19,23 @@ if TYPE_CHECKING:
 
     from mlops_glue.pipeline.evaluation import Evaluation, Importance
 
+Array = np.ndarray[Any, Any]
 SAMPLE_ROWS = 5000  # of each part
 MLFLOW_TYPES = {"number": "double", "category": "string", "boolean": "boolean", "datetime": "datetime"}
 
 
-def sample(bundle: Bundle, raw: pa.Table, parts: dict[str, pa.Table]) -> pa.Table:
-    """Raw columns, target, `glue_split` (train or test), then what `glue predict` would add; rows spread evenly."""
+def sample(bundle: Bundle, take: Callable[[Array], pa.Table], parts: dict[str, pa.Table]) -> pa.Table:
+    """Raw columns, target, `glue_split` (train or test), then what `glue predict` would add; rows spread evenly.
+
+    The raw rows of some numbers are what `take` gives; the parts have the number and the target of each row.
+    """
     import pyarrow as pa
 
     pieces = []
     for part, table in parts.items():
         at = tables.evenly_spaced(table.num_rows, SAMPLE_ROWS)
         chosen = table.take(at)
-        rows = raw.take(chosen.column(layout.ROW))
+        rows = take(chosen.column(layout.ROW).to_numpy())
         carried = rows.append_column(bundle.schema.target, chosen.column(f"target:{bundle.schema.target}"))
         carried = carried.append_column(layout.SPLIT_COLUMN, pa.array([part] * len(at)))
         pieces.append(bundle.scored(rows, carried, where=part))

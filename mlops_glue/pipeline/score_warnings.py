@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,13 +14,18 @@ from mlops_glue.pipeline.evaluation import Evaluation, Scale, Score
 from mlops_glue.pipeline.leakage import NO_DUPLICATES, Array, Part, duplicate_rows, target_leakage
 from mlops_glue.schema import Schema
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 PERFECT = 0.999  # of a metric whose best value is 1
 ALONE = 0.9  # share of all importances that one column has
 LOW_SUM = 0.95  # of the truth's
 GOOD_R2 = 0.95  # from here on a column that has the order of the target may be the reason
 
 
-def leakage(config: Config, schema: Schema, train: Part, test: Part, label: Array) -> Iterator[str]:
+def leakage(
+    config: Config, schema: Schema, train: Part, test: tuple[pd.DataFrame, Array], label: Array
+) -> Iterator[str]:
     """What the metrics may owe their goodness to: a column that is the target, rows that training has seen."""
     r2 = metrics.METRICS["regression"]["r2"]
     good = schema.labels is None and metrics.compute(r2, test[1], label, None) > GOOD_R2

@@ -95,11 +95,16 @@ def _check(config: Config, table: pa.Table, task: str, test: Array, train: Array
             raise DataError(f"split: the training rows hold one class only: {learnt[0].as_py()!r}")
 
 
-def training_rows(config: Config, root: Path) -> pa.Table:
-    """What the last run's model was trained on: a retraining may have left older rows out."""
-    table = tables.read_parquet(root / layout.TRAIN)
+def training_rows(config: Config, root: Path, columns: list[str] | None = None) -> pa.Table:
+    """What the last run's model was trained on, all columns or some: a retraining may have left older rows out."""
+    table = tables.read_parquet(root / layout.TRAIN, columns)
     bounds = files.read_json(root / layout.LEARNED)["after"] if config.split.fresh_after else []
-    return table.filter(np.any([_is_after(bound, table) for bound in bounds], axis=0)) if bounds else table
+    if not bounds:
+        return table
+    when = tables.read_parquet(
+        root / layout.TRAIN, [layout.ROW, *([layout.TIMESTAMP_COLUMN] if config.source.timestamps else [])]
+    )
+    return table.filter(np.any([_is_after(bound, when) for bound in bounds], axis=0))
 
 
 def folds(

@@ -24,6 +24,7 @@ from mlops_glue.pipeline import (
     fitting,
     inner_folds,
     log_target,
+    memory,
     native,
     older_rows,
     own_onnx,
@@ -56,8 +57,10 @@ FEW_CELLS = 500_000  # rows x columns
 def train(config: Config, root: Path) -> None:
     """Fit on `train.parquet`; write `model.skops`, and `refit.json`, which says whether a second fit differs."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
+    memory.check(config, root, schema, config.train.named or DEFAULT[schema.task])
     table = tables.read_parquet(root / layout.TRAIN)
     features, target = xy(table, schema)
+    table = table.select([name for name in table.column_names if name in layout.OWN_COLUMNS])  # the rest is a copy now
     classes = schema.labels is not None
     model, beside = build(config, schema, features), Beside(config, table)
     trust = trusting.checked(

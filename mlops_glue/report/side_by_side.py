@@ -14,6 +14,7 @@ from mlops_glue.delivery.compare import Measured
 from mlops_glue.delivery.describe import number
 from mlops_glue.delivery.side_by_side import Held, SideBySide
 from mlops_glue.delivery.sides import Recorded, Side
+from mlops_glue.pipeline.evaluation import trained_on
 from mlops_glue.report.table import Table
 from mlops_glue.version import __version__
 
@@ -69,7 +70,7 @@ def _identity(sides: list[Side]) -> list[list[str]]:
         "registered": [side.created[:16].replace("T", " ") if side.created else "" for side in sides],
         "run": [(side.run or "")[:SHORT] for side in sides],
         "commit": [_commit(side) for side in sides],
-        "trained on": [f"{side.evaluation['train_rows']:,} rows" if side.evaluation else "" for side in sides],
+        "trained on": [trained_on(side.evaluation) if side.evaluation else "" for side in sides],
         "model": [side.evaluation["model"] if side.evaluation else "" for side in sides],
     }
     return [[name, *(cell or ABSENT for cell in cells)] for name, cells in lines.items() if any(cells)]

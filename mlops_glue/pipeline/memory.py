@@ -1,0 +1,64 @@
+"""How much memory a fit takes is known before it begins: what cannot fit is refused then, with the ways out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlops_glue import layout, row_groups
+from mlops_glue.config import Config
+from mlops_glue.errors import StageError
+from mlops_glue.pipeline.preprocess import ONE_HOT
+from mlops_glue.processes import free_memory
+from mlops_glue.schema import Schema
+
+# Bytes of a fit for each cell of the encoded matrix: the rows as Arrow and as a frame, what preprocessing makes of it,
+# and what the estimator makes of that. Measured with 1 to 4 million rows (docs/scale.md); of others the most is taken.
+CELL_BYTES = {"HistGradientBoosting": 32, "XGB": 20, "LGBM": 24}
+OTHERS = 40
+MAY_USE = 0.8  # of what is free
+
+
+def check(config: Config, root: Path, schema: Schema, estimator: str) -> None:
+    """Raise where the training rows would need more memory than there is.
+
+    Raises:
+        StageError: says how much, and what can be done.
+    """
+    rows, columns = row_groups.rows(root / layout.TRAIN), encoded_columns(config, schema)
+    free = free_memory()
+    limit = config.compute.memory_bytes or (None if free is None else int(MAY_USE * free))
+    a_row = columns * cell_bytes(estimator)
+    if limit is None or rows * a_row <= limit:
+        return
+    fits = int(limit / a_row)
+    fits -= fits % 10 ** max(len(str(fits)) - 2, 0)
+    name = estimator.rpartition(".")[2]
+    source = "compute.memory" if config.compute.memory else f"{MAY_USE:.0%} of what is free"
+    raise StageError(
+        f"train: {name} would take about {in_gib(rows * a_row)} for {rows:,} rows of {columns} encoded columns, "
+        f"and {in_gib(limit)} may be used ({source})",
+        hint=f"train: {{rows: {fits}}} in {layout.CONFIG} learns from a sample of the rows, and says so; "
+        "or fewer features; or a machine with more memory; compute: {memory: 8GiB} says what may be used",
+    )
+
+
+def encoded_columns(config: Config, schema: Schema) -> int:
+    """How many columns the estimator sees, at most."""
+    encodes = config.train.preprocess and config.train.categories == "encoded"
+    of_text = 0
+    for column in schema.columns:
+        if column.kind == "category":
+            few = column.categories is not None and len(column.categories) <= ONE_HOT
+            of_text += len(column.categories or []) if encodes and few else 1
+    return len(schema.numeric) + of_text
+
+
+def cell_bytes(estimator: str) -> int:
+    """Bytes of a fit for each cell of the encoded matrix."""
+    name = estimator.rpartition(".")[2]
+    return next((size for start, size in CELL_BYTES.items() if name.startswith(start)), OTHERS)
+
+
+def in_gib(size: int) -> str:
+    """Bytes for a reader."""
+    return f"{size / 2**30:.1f} GiB"
