@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import math
@@ -12,7 +13,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,21 @@ def _copy_owner_and_mode(before: os.stat_result, file: Path) -> None:
 def _in_dvc_cache(place: Path) -> bool:
     """Is the path in DVC's cache? Files of the project may be links into it, and its content never changes."""
     return bool(re.search(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?$", place.as_posix()))
+
+
+@contextlib.contextmanager
+def swept(targets: Sequence[Path]) -> Iterator[None]:
+    """Afterwards remove what processes on other machines, which write the targets with `atomic`, left half-written."""
+
+    def temporaries() -> set[Path]:
+        return {found for path in targets for found in path.parent.glob(f".{glob.escape(path.name)}.*.tmp")}
+
+    before = temporaries()
+    try:
+        yield
+    finally:
+        for path in temporaries() - before:
+            path.unlink(missing_ok=True)
 
 
 def leftovers(root: Path) -> list[Path]:

@@ -6,24 +6,15 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, layout
-from mlops_glue.delivery.complete import with_features
+from mlops_glue import console, engine, files, layout
 from mlops_glue.delivery.fetch import as_run_left_it, of_registry, read_only
 from mlops_glue.errors import DataError, UsageError, combined
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.serving import score_files
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from mlops_glue.explanation import Explained
-    from mlops_glue.scoring import Bundle
 
 AVERAGED = 200  # rows of the holdout
 
@@ -64,16 +55,8 @@ def explain(
         f"{config.model_name} v{chosen}: how far each column moves {what}, on average of {some.num_rows} rows"
     )
     console.table([[name, f"{mean:.4g}"] for name, mean in order], ["column", "mean |contribution|"])
-    _warn_of_gap(found, f"{config.model_name} v{chosen}")
+    score_files.warn_of_gap(found, f"{config.model_name} v{chosen}")
     return 0
-
-
-def _warn_of_gap(found: Explained, what: str) -> None:
-    if not found.holds:
-        console.progress(
-            f"warning: {what}: base and contributions miss the answer by up to {found.gap:.2g}: "
-            "the model does not answer alike each time"
-        )
 
 
 def predict(
@@ -122,49 +105,43 @@ def _score(
     explained: bool,
 ) -> list[DataError]:
     """Score each file; returns what is wrong with those that cannot be scored."""
-    from mlops_glue.scoring import Bundle
-
     root = layout.find_root()
     config = configs.load(root, env, needs=configs.A_MODEL)
     check_outputs(root, [path for path in outputs if path not in streams], config)
     refused: list[DataError] = []
     with tempfile.TemporaryDirectory() as scratch:
         chosen, folder = _model(root, config, version, Path(scratch))
-        bundle = Bundle(folder, threads=os.cpu_count() or 1, trust=config.package.trust)
-        score = _explaining(bundle, folder) if explained else None
-        for source, target in zip(inputs, outputs, strict=True):
-            name = streams.get(source, str(source))
-            with console.progress_bar(streams.get(source, source.name)) as progress:
-                complete = partial(with_features, config, root, bundle, where=source)
-                try:
-                    rows, unseen = score_files.score_file(bundle, source, target, progress, complete, score)
-                except DataError as error:
-                    refused.append(DataError(error.message.replace(str(source), name), hint=error.hint))
-                    continue
-            for warning in score_files.unseen_warnings(bundle, rows, unseen):
+        scorer = score_files.Scorer(config, root, folder, explained)
+        model = f"{config.model_name} v{chosen} ({scorer.bundle.form})"
+        pairs = list(zip(inputs, outputs, strict=True))
+        for (source, target), scored in zip(pairs, _each(scorer, pairs, streams), strict=True):
+            name, written = streams.get(source, str(source)), streams.get(target, str(target))
+            if (error := scored.refused) is not None:
+                refused.append(DataError(error.message.replace(str(source), name), hint=error.hint))
+                continue
+            for warning in scored.warnings:
                 console.progress(f"warning: {name}: {warning}")
-            written = streams.get(target, str(target))
-            model = f"{config.model_name} v{chosen} ({bundle.form})"
-            console.progress(f"{written}: {console.rows(rows)} {'explained' if explained else 'scored'} by {model}")
+            console.progress(
+                f"{written}: {console.rows(scored.rows)} {'explained' if explained else 'scored'} by {model}"
+            )
     return refused
+
+
+def _each(
+    scorer: score_files.Scorer, pairs: list[tuple[Path, Path]], streams: dict[Path, str]
+) -> Iterator[score_files.Scored]:
+    """What becomes of each file; several are scored by the engine of `compute`."""
+    if scorer.config.compute.engine == "local" or len(pairs) == 1:
+        for source, target in pairs:
+            with console.progress_bar(streams.get(source, source.name)) as progress:
+                scored = scorer(source, target, progress)
+            yield scored
+        return
+    with files.swept([target for _, target in pairs]), engine.opened(scorer.config) as bind:
+        yield from bind(scorer.elsewhere())(pairs)
 
 
 def _model(root: Path, config: configs.Config, version: int | None, scratch: Path) -> tuple[int, Path]:
     """The champion, or the version that is asked for, and its bundle."""
     last = as_run_left_it(root, config, version)
     return last or of_registry(read_only(root, config), root, config, version, scratch)
-
-
-def _explaining(bundle: Bundle, folder: Path) -> Callable[..., pa.Table]:
-    """What scores a piece of a file and adds the contributions."""
-    from mlops_glue import explanation
-
-    explainer = explanation.Explainer(bundle, folder)
-
-    def score(typed: pa.Table, carried: pa.Table, **options: Any) -> pa.Table:
-        scored = bundle.scored(typed, carried, **options)
-        found = explainer.explain(bundle.encoded(typed))
-        _warn_of_gap(found, options["where"])
-        return explanation.appended(scored, found)
-
-    return score

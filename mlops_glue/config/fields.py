@@ -18,6 +18,8 @@ ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^/\s]+)$"  # as browsers send it: with
 IMAGE = r"^[a-z0-9][a-z0-9.-]*\.[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$"
 IMPORT_PATH = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$"
 MEMORY = r"^[1-9][0-9]{0,5}(\.[0-9])?(MiB|GiB)$"
+# `ray://` is none: a broken connection loses its work
+RAY = r"^(auto|local|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}|\$\{[A-Za-z_]\w*\})$"
 CRON_NUMBERS = (
     r"[0-5]?\d",
     r"1?\d|2[0-3]",
@@ -34,6 +36,7 @@ PATTERN_HELP = {
     IMPORT_PATH: "should be the whole name of a class or function, like my_module.MyTransformer",
     OWN_ONNX: "should be module:function, or a file of the project (.onnx, .keras), or a folder/",
     MEMORY: "should be an amount of memory like 800MiB or 6GiB",
+    RAY: "should be auto, local, HOST:PORT or ${NAME}",
     SPAN: "should be a length of time like 90s, 15m, 12h, 7d or 4w",
     TIMESTAMP: "should be a moment of UTC like 2026-11-28T12:00:00",
     WINDOW: "should be a length of time like 12h, 7d or 4w",

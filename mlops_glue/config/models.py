@@ -14,6 +14,7 @@ from mlops_glue.config.fields import (
     IMAGE,
     IMPORT_PATH,
     MEMORY,
+    RAY,
     Delay,
     Fraction,
     Section,
@@ -184,8 +185,16 @@ class Tracking(Section):
 
 
 class Compute(Section):
-    """Where work is done, and what it may take."""
+    """Where work is done, and what it may take. The results are the same everywhere."""
 
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="ray: a Ray cluster works on many files; it needs the extra `ray`"
+    )
+    address: Annotated[str, Field(pattern=RAY)] = Field(
+        default="auto",
+        description="of ray: HOST:PORT; auto, the cluster that this machine is a node of; local, one is started here",
+    )
+    timeout_s: PositiveFloat = Field(default=30.0, description="of ray: within it the cluster has to answer")
     memory: Annotated[str, Field(pattern=MEMORY)] | None = Field(
         default=None,
         description="that a fit may take, such as 6GiB; what would take more is refused before it begins; "
@@ -291,9 +300,9 @@ class Config(Section):
     registry: Registry = Registry()
     promote: Promote = Promote()
     tracking: Tracking = Tracking()
+    compute: Compute = Compute()
     serve: Serve = Serve()
     monitor: Monitor = Monitor()
-    compute: Compute = Compute()
     ci: Ci = Ci()
     lineage: Lineage = Lineage()
     audit: Audit = Audit()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, streaming, tables
-from mlops_glue.errors import UsageError
+from mlops_glue.config import Config
+from mlops_glue.delivery.complete import with_features
+from mlops_glue.errors import DataError, UsageError
 from mlops_glue.scoring import Bundle
 from mlops_glue.serving.unseen import UnseenValues
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mlops_glue.explanation import Explained
+
+log = logging.getLogger(__name__)
 OUTPUTS = (".csv", ".csv.gz", ".parquet")
 MANY = 0.05  # share of a column's values that is worth a warning
 SHOWN = 5  # categories in a warning
@@ -51,6 +60,89 @@ def inputs_and_outputs(source: Path, target: Path) -> tuple[list[Path], list[Pat
     if same is not None:
         raise UsageError(f"{same}: is input and output at once")
     return inputs, outputs
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What has become of a file: why it cannot be scored, or its rows and what is odd about them."""
+
+    rows: int = 0
+    warnings: tuple[str, ...] = ()
+    refused: DataError | None = None
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores files with one model.
+
+    Attributes:
+        config: with the trust of whoever loads the model.
+        root: of the project.
+        folder: the model's bundle.
+        explained: add the contributions of the columns.
+    """
+
+    config: Config
+    root: Path
+    folder: Path
+    explained: bool = False
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The model. With one thread: what it answers depends, in the last digit, on how many there are."""
+        return Bundle(self.folder, trust=self.config.package.trust)
+
+    @cached_property
+    def _score(self) -> Callable[..., pa.Table]:
+        return _explaining(self.bundle, self.folder) if self.explained else self.bundle.scored
+
+    def __call__(self, source: Path, target: Path, progress: Callable[[float], None] = lambda share: None) -> Scored:
+        """Score one file; `progress` is called with the share that is read."""
+        complete = partial(with_features, self.config, self.root, self.bundle, where=source)
+        try:
+            rows, unseen = score_file(self.bundle, source, target, progress, complete, self._score)
+        except DataError as error:
+            return Scored(refused=error)
+        return Scored(rows, tuple(unseen_warnings(self.bundle, rows, unseen)))
+
+    def elsewhere(self) -> Callable[[tuple[Path, Path]], Scored]:
+        """The same for a pair of paths, in a process of another machine: it takes the bundle with it."""
+        contents = {path.name: path.read_bytes() for path in self.folder.iterdir() if path.is_file()}
+        return partial(_unpacked, self.config, self.root, contents, self.explained)
+
+
+def _unpacked(
+    config: Config, root: Path, contents: dict[str, bytes], explained: bool, pair: tuple[Path, Path]
+) -> Scored:
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, content in contents.items():
+            Path(scratch, name).write_bytes(content)
+        return Scorer(config, root, Path(scratch), explained)(*pair)
+
+
+def _explaining(bundle: Bundle, folder: Path) -> Callable[..., pa.Table]:
+    """What scores a piece of a file and adds the contributions."""
+    from mlops_glue import explanation
+
+    explainer = explanation.Explainer(bundle, folder)
+
+    def score(typed: pa.Table, carried: pa.Table, **options: Any) -> pa.Table:
+        scored = bundle.scored(typed, carried, **options)
+        found = explainer.explain(bundle.encoded(typed))
+        warn_of_gap(found, options["where"])
+        return explanation.appended(scored, found)
+
+    return score
+
+
+def warn_of_gap(found: Explained, what: str) -> None:
+    """Log where contributions do not add up to the answer."""
+    if not found.holds:
+        log.warning(
+            "warning: %s: base and contributions miss the answer by up to %.2g: "
+            "the model does not answer alike each time",
+            *(what, found.gap),
+        )
 
 
 def score_file(

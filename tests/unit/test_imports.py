@@ -33,6 +33,7 @@ ROOMS = {
     "psycopg": {"adapters/sql.py"},
     "optuna": {"adapters/optuna.py"},
     "sqlalchemy": {"adapters/great_expectations/dialect.py", "adapters/optuna.py"},
+    "ray": {"adapters/ray.py"},
     "cryptography": {"adapters/signing.py"},
     "apprise": {"adapters/apprise.py"},
     "requests": {"adapters/webhook.py", "adapters/openlineage.py", "adapters/github.py", "adapters/mlflow/errors.py"},

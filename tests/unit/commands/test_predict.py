@@ -13,7 +13,6 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_glue import scoring
 from mlops_glue.commands import predict
 from mlops_glue.config import Config
 from mlops_glue.errors import DataError, GlueError, ToolError
@@ -26,7 +25,7 @@ class Model:
 
     schema, features, format, form = Schema("regression", "y"), None, "onnx", "onnx"
 
-    def __init__(self, folder: Path, threads: int, trust: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, threads: int = 1, trust: tuple[str, ...] = ()) -> None:
         pass
 
     def scored(self, typed: Any, carried: Any, **_: Any) -> Any:
@@ -39,7 +38,7 @@ class Model:
 @pytest.fixture(autouse=True)
 def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One that has a model."""
-    monkeypatch.setattr(scoring, "Bundle", Model)
+    monkeypatch.setattr(score_files, "Bundle", Model)
     monkeypatch.setattr(predict.layout, "find_root", lambda: tmp_path)
     config = Config.model_validate({"glue": 1, "project": "m"})
     monkeypatch.setattr(predict.configs, "load", lambda *_, **__: config)

@@ -28,6 +28,7 @@ environments:
   near: {}
   prod:
     tracking: {uri: prod.db}
+    compute: {engine: ray, address: 'head:6379'}
     serve: {workers: 2, cors: [], log: {rotate_s: 7.0}}
     features: {online_store: {connection_string: 'h:2', more: {b: 3}}}
   other:
@@ -49,6 +50,7 @@ def test_an_environment_lies_over_the_rest_key_by_key(tmp_path: Path, monkeypatc
     for env in ("prod", None):  # by the variable where nothing is said
         made = load(tmp_path, text, env=env)
         assert (made.serve.port, made.serve.workers, made.tracking.uri) == (8001, 2, "prod.db")
+        assert (made.compute.engine, made.compute.address) == ("ray", "head:6379")
         assert (made.serve.cors, made.serve.log.omit, made.serve.log.rotate_s) == ([], ["x"], 7.0)
         assert made.features.online_store == base | {"connection_string": "h:2", "more": {"a": 1, "b": 3}}
     made = load(tmp_path, text, env="other")

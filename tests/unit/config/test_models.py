@@ -151,6 +151,11 @@ def test_the_schema_for_editors_is_json() -> None:
     [
         ("    t: {", "    a.b: {path: t.csv}\n    t: {", "a table's name has letters, digits, _, - and spaces alone"),
         ("train: {}", "train: {}\nmonitor: {alerts: {webhooks: [{url: 'ftp://h'}]}}", "is no http:// or https:// URL"),
+        (
+            "train: {}",
+            "train: {}\ncompute: {address: 'ray://h:1'}",
+            "should be auto, local, HOST:PORT or ${NAME}",
+        ),
     ],
 )
 def test_what_a_name_or_an_address_may_be(tmp_path: Path, old: str, new: str, said: str) -> None:

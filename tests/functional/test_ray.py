@@ -1,0 +1,135 @@
+"""Work on a Ray cluster of two nodes: the results of the local engine, and one of the nodes may die."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import ray.cluster_utils
+
+from mlops_glue.adapters import ray as adapter
+from mlops_glue.errors import DataError, ToolError
+from tests.support.project import Glue
+
+FILES = 10
+
+
+class Nodes:
+    """A cluster whose head has one CPU, and nodes with one that can be killed."""
+
+    def __init__(self) -> None:
+        head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20}
+        self._cluster = ray.cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+        self.address: str = self._cluster.address
+        self._node: Any = None
+
+    def add(self) -> None:
+        """A second node, unless there is one."""
+        if self._node is None:
+            self._node = self._cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+
+    def kill(self) -> None:
+        """End the second node as a power cut does, with the processes that work on it."""
+        os.kill(self._node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+        self._cluster.remove_node(self._node, allow_graceful=False)
+        self._node = None
+
+    def stop(self) -> None:
+        self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Nodes]:
+    before = dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as short:  # it holds paths of sockets
+        os.environ.update(HOME=short, RAY_TMPDIR=short, RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
+        made = Nodes()
+        yield made
+        made.stop()
+        assert not Path(short, ".ray").exists()  # a token that later clusters would take
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def asked(item: int) -> tuple[int, str, str]:
+    logging.getLogger("mlops_glue.any").warning("of %d", item)
+    if item < 0:
+        raise DataError(f"{item}: below zero", hint="above")
+    return item, str(Path.cwd()), os.environ["ASKED"]
+
+
+def test_results_come_in_order_with_logs_and_errors(
+    nodes: Nodes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nodes.add()
+    before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+    with contextlib.chdir(tmp_path), adapter.cluster(nodes.address, 60.0, {"ASKED": "yes"}) as bind:
+        run = bind(asked)
+        assert list(run(range(5))) == [(item, str(tmp_path), "yes") for item in range(5)]
+        assert [record.getMessage() for record in caplog.records][:5] == [f"of {item}" for item in range(5)]
+        with pytest.raises(DataError, match="-1: below zero") as caught:
+            list(run([1, -1]))
+        assert caught.value.hint == "above"
+        with pytest.raises(ToolError, match=r"Ray: FileNotFoundError: .*nowhere"):
+            list(bind(os.stat)(["nowhere"]))
+    assert {name: value for name, value in os.environ.items() if name.startswith("RAY_")} == before
+
+
+def test_who_does_not_answer_is_named_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            pytest.raises(ToolError, match=rf"^Ray at {address}: no answer within 2 s$"),
+            adapter.cluster(address, 2, {}),
+        ):
+            pass
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory: pytest.TempPathFactory, glue: Glue, new_penguins: Path) -> Path:
+    """A folder with a project that has a champion, and tables to score."""
+    folder = tmp_path_factory.mktemp("ray")
+    shutil.copytree(new_penguins, folder, dirs_exist_ok=True)
+    glue("run", cwd=folder / "project")
+    table = pd.read_csv(folder / "penguins.csv")
+    (folder / "in").mkdir()
+    for number in range(FILES):
+        many = pd.concat([table] * (60 + number), ignore_index=True)
+        many.assign(row=range(len(many))).to_csv(folder / "in" / f"{number}.csv", index=False)
+    return folder
+
+
+def test_scoring_outlives_a_node(scored: Path, nodes: Nodes, glue: Glue) -> None:
+    glue("predict", "../in", "../local", cwd=scored / "project")
+    nodes.add()
+    with (scored / "project" / "glue.yaml").open("a") as file:
+        file.write(f"\nenvironments: {{prod: {{compute: {{engine: ray, address: '{nodes.address}'}}}}}}\n")
+    words = ["glue", "predict", "../in", "../there", "--env", "prod"]
+    out = scored / "there"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, cwd=scored / "project", text=True, **pipes) as process:
+        until(lambda: len(list(out.glob("*.parquet"))) >= 2, process)
+        nodes.kill()
+        printed, said = process.communicate(timeout=120)
+    assert (process.returncode, printed) == (0, ""), said
+    there, here = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (out, scored / "local"))
+    assert there == here and len(there) == FILES  # each row once, nothing half-written
+    assert [line.split(":")[0] for line in said.splitlines()] == [f"../there/{name}" for name in sorted(there)]
+
+
+def until(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    while not done():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
