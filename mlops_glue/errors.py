@@ -61,6 +61,11 @@ class GlueError(Exception):
         super().__init__(self.message)
         self.hint = hint
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the problem and its hint, as the command line does, and no traceback."""
+        hint = [f"hint: {redacted(self.hint)}"] if self.hint else []
+        return [*(f"error: {line}" for line in self.message.splitlines()), *hint]
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled between processes without a constructor: those of the subclasses take other arguments."""
         return copyreg.__newobj__, (type(self), self.message), self.__dict__  # type: ignore[attr-defined]

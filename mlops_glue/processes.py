@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,12 @@ FORWARDED = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT),
 )
+
+
+def command_line() -> str:
+    """How this process was started: `glue …`, or what runs the Python API."""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["glue", *sys.argv[1:]]) if name == "glue" else f"the Python API in {name or 'a session'}"
 
 
 def run_apart(work: Callable[..., T], *arguments: Any, does: str) -> T:

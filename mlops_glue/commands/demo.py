@@ -33,7 +33,7 @@ REQUEST_ROWS = 200
 MADE = "data artifacts monitoring mlruns mlartifacts node_modules __pycache__ .* dvc.yaml dvc.lock *.db"
 MOST_BYTES = 1 << 20  # of a file that is copied: code, not data
 WAIT_S = 60.0
-GLUE = [sys.executable, "-c", "import sys; from mlops_glue.cli import main; main(sys.argv[1:])"]
+GLUE = [sys.executable, "-c", "import sys; sys.argv[0] = 'glue'; from mlops_glue.cli import main; main()"]
 
 
 def demo_drift() -> int:

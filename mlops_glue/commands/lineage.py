@@ -8,7 +8,6 @@ from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.delivery.fetch import chosen_version, read_only
 from mlops_glue.delivery.lineage import lineage as collect
-from mlops_glue.errors import UsageError
 from mlops_glue.monitoring import requests
 from mlops_glue.report import lineage as report
 
@@ -27,14 +26,7 @@ def lineage(
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
     answered = None
     if request is not None:
-        rows = requests.find(config, root, request)
-        answered = next((one for one in rows if one["glue_row"] == row), None)
-        if answered is None:
-            there = f"rows {rows[0]['glue_row']} to {rows[-1]['glue_row']}" if len(rows) > 1 else "one row"
-            raise UsageError(f"--row {row}: request {request} has {there}, counted from 0", hint="--row 0")
-        if version not in (None, answered["glue_version"]):
-            problem = f"version {version}: request {request} was answered by v{answered['glue_version']}"
-            raise UsageError(problem, hint=f"glue lineage --request {request}")
+        answered = requests.answered(config, root, request, version, row)
         version = answered["glue_version"]
     store, chosen = chosen_version(read_only(root, config), root, config, version)
     found = collect(root, store, config.model_name, chosen)

@@ -19,18 +19,16 @@ def run(options: runs.Options, *, as_json: bool = False, env: str | None = None)
     """Run what changed, publish the result, promote it where it may be. Returns 1 where a check said no."""
     root = layout.find_root()
     done = runs.run(root, env or os.environ.get("GLUE_ENV"), options, console.stage, console.fold)
-    stages = [vars(result) for result in done.stages]
     for line in describe.warnings(done.evaluation, published=done.delivery is not None):
         console.progress(f"warning: {line}")
     if done.delivery is None or done.evaluation is None:
         if as_json:
-            console.result_json({"stages": stages})
+            console.result_json(report.record(done, {}))
         return 0
     parity = files.read_json(root / layout.BUNDLE / "parity.json")
     _warn_of_packages(done.delivery["packages"])
     if as_json:
-        metrics = done.evaluation["metrics"]
-        console.result_json({"stages": stages, **done.delivery, "format": parity["format"], "metrics": metrics})
+        console.result_json(report.record(done, parity))
         for reason in done.refused:  # a job keeps the JSON in a file
             console.progress(f"refused: {reason}")
     else:

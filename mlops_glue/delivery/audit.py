@@ -15,8 +15,6 @@ import logging
 import os
 import platform
 import re
-import shlex
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -28,6 +26,7 @@ from mlops_glue.adapters import git, github
 from mlops_glue.adapters.git import ref as git_ref
 from mlops_glue.delivery.history import digest
 from mlops_glue.errors import ToolError
+from mlops_glue.processes import command_line
 from mlops_glue.secrets import redacted
 
 log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def move(
     root: Path, model: str, alias: str | None, version: int | None, previous: int | None, event: str, **more: Any
 ) -> Move:
     """A move that is made now, by whoever runs this process; no secret stays in what was typed."""
-    now, command = datetime.now(UTC).isoformat(timespec="microseconds"), shlex.join(["glue", *sys.argv[1:]])
+    now, command = datetime.now(UTC).isoformat(timespec="microseconds"), command_line()
     known = {"reason": None, "evidence": None, "actor": actor(root), "time": now} | more
     reason = redacted(known.pop("reason") or "") or None
     return Move(model, alias, version, previous, event, reason=reason, command=redacted(command), **known)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
-import sys
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +22,7 @@ from mlops_glue.errors import GlueError
 from mlops_glue.modules import packages, packages_of_modules, plain_name
 from mlops_glue.pipeline import fingerprint
 from mlops_glue.pipeline.fingerprint import hashes
+from mlops_glue.processes import command_line
 from mlops_glue.version import __version__
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class Provenance:
     Attributes:
         format: of this record.
         time: when it was recorded, in ISO 8601, UTC.
-        command: as it was typed.
+        command: as it was typed, or what ran the Python API.
         actor: who typed it, and where.
         code: the commit, the tree of what ran, the files that differ from the commit, and those too big to be kept.
         environment: Python, platform, packages and which of them compute, the lock file's hash, threads and kernels of
@@ -121,7 +120,7 @@ def collect(config: Config, root: Path, *, dirty: bool, remote: str | None) -> t
     return Provenance(
         format=FORMAT,
         time=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=shlex.join(["glue", *sys.argv[1:]]),
+        command=command_line(),
         actor=actor(root),
         code=known,
         environment=environment(config, root),

@@ -9,8 +9,17 @@ from mlops_glue import layout
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.history import Verdict
 from mlops_glue.delivery.record import Delivery
+from mlops_glue.delivery.run import RunResult
 from mlops_glue.pipeline.evaluation import Evaluation, scale_in_words
 from mlops_glue.report.table import Table
+
+
+def record(done: RunResult, parity: dict[str, Any]) -> dict[str, Any]:
+    """What `--json` prints; of a run that delivered nothing the stages alone."""
+    stages = [vars(result) for result in done.stages]
+    if done.delivery is None or done.evaluation is None:
+        return {"stages": stages}
+    return {"stages": stages, **done.delivery, "format": parity["format"], "metrics": done.evaluation["metrics"]}
 
 
 def metrics(evaluation: Evaluation) -> Table:

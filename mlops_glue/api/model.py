@@ -1,0 +1,151 @@
+"""A version of a model in Python: the same answers as `glue predict` and `glue explain` write."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Collection
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import config as configs
+from mlops_glue import tables
+from mlops_glue.errors import DataError, UsageError
+from mlops_glue.serving import score_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = Any  # a data frame, an Arrow table, a mapping of columns, a sequence of mappings, or the path of a table
+THE_ROWS = "the rows"
+ANSWER = ("prediction", "probability_", "contribution_", "base")  # how the names of what is added begin
+
+
+class Model:
+    """One version, loaded from its checked bundle.
+
+    Rows are a pandas frame, an Arrow table, a mapping of columns, a sequence of mappings, or the path of a table. They
+    have the raw columns of the training data, in any order; other columns are left alone. Features that the rows lack
+    come from Feast, as for `glue predict`.
+
+    Attributes:
+        name: of the registered model.
+        version: its number.
+        form: `onnx` or `skops`, and whose code it runs.
+    """
+
+    def __init__(self, config: configs.Config, root: Path, version: int, folder: Path) -> None:
+        """`folder` holds the bundle; nobody may write to it while the model is used."""
+        self.name, self.version = config.model_name, version
+        self._score, self._explain = (score_files.Scorer(config, root, folder, explained) for explained in (False, True))
+        self._schema, self.form = self._score.bundle.schema, self._score.bundle.form
+
+    @property
+    def schema(self) -> pd.DataFrame:
+        """The columns that the model takes: name, kind, type, nulls in training, categories, smallest and largest."""
+        import pandas as pd
+
+        keys = ("name", "kind", "dtype", "nullable", "categories", "minimum", "maximum")
+        columns = [asdict(column) for column in self._schema.columns]
+        return pd.DataFrame([{key: column[key] for key in keys} for column in columns]).set_index("name")
+
+    def predict(self, rows: Rows) -> pd.Series[Any]:
+        """The label, or the number, of each row; None where the model gives no answer.
+
+        Returns:
+            A series with the index of the frame.
+
+        Raises:
+            DataError: the rows lack a column, or a value cannot be read.
+        """
+        return self._scored(rows, self._score)["prediction"]
+
+    def predict_proba(self, rows: Rows) -> pd.DataFrame:
+        """The probability of each class, a column for each label, with the index of the frame.
+
+        Raises:
+            UsageError: the model predicts a number, or gives no probabilities.
+            DataError: the rows lack a column, or a value cannot be read.
+        """
+        schema = self._schema
+        if schema.labels is None:
+            raise UsageError(f"{self.name} predicts a number: it has no probabilities", hint="model.predict(rows)")
+        scored = self._scored(rows, self._score)
+        names = {f"probability_{label}": label for label in schema.labels}
+        if not set(names) <= set(scored.columns):
+            raise UsageError(f"{self.name} gives no probabilities", hint="model.predict(rows)")
+        return scored[list(names)].rename(columns=names)
+
+    def explain(self, rows: Rows) -> pd.DataFrame:
+        """How much each column adds to the answer of each row: `base`, then a column for each raw column.
+
+        The base and the contributions add up to the probability of the positive class, of several classes to that of
+        the predicted one, or to the number.
+
+        Raises:
+            DataError: the rows lack a column, or a value cannot be read.
+        """
+        found = self._scored(rows, self._explain)
+        names = {f"contribution_{column.name}": column.name for column in self._schema.columns}
+        return found[["base", *names]].rename(columns=names)
+
+    def _scored(self, rows: Rows, score: score_files.Scorer) -> pd.DataFrame:
+        """What is added to the rows, as `glue predict` adds it to those of a file."""
+        with tempfile.TemporaryDirectory() as folder:
+            source, target = Path(folder, "rows.parquet"), Path(folder, "scored.parquet")
+            source, index = written(rows, source, {column.name for column in self._schema.columns})
+            done = score(source, target)
+            if done.refused is not None:
+                raise DataError(done.refused.message.replace(str(source), THE_ROWS), hint=done.refused.hint)
+            for warning in done.warnings:
+                warnings.warn(warning, stacklevel=3)
+            scored = tables.to_pandas(tables.read_parquet(target))
+        if index is not None:
+            scored.index = index
+        return scored
+
+    def __repr__(self) -> str:
+        """Its name, version and form."""
+        return f"{self.name} v{self.version} ({self.form}), predicts {self._schema.target!r}"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<p>{escape(repr(self))}</p>{self.schema.to_html(border=0)}"
+
+
+def written(rows: Rows, path: Path, takes: Collection[str] = ()) -> tuple[Path, Any]:
+    """Rows as a file: their own, or `path`, which is written without answers that were added to them before.
+
+    Args:
+        rows: as `Model` takes them.
+        path: a Parquet file.
+        takes: columns that are kept, whatever their name.
+
+    Returns:
+        The file, and the index of a frame.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: they are no table.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(rows, str | PathLike):
+        tables.find_table(str(rows), Path(rows))
+        return Path(rows), None
+    try:
+        frame = rows if isinstance(rows, pd.DataFrame | pa.Table) else pd.DataFrame(rows)
+        names = list(frame.column_names if isinstance(frame, pa.Table) else map(str, frame.columns))
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise DataError(f"{THE_ROWS}: two columns are named {twice!r}", hint="rename one of them")
+        table = frame if isinstance(frame, pa.Table) else pa.Table.from_pandas(frame, preserve_index=False)
+    except (ValueError, TypeError, NotImplementedError) as error:  # Arrow's errors are among these
+        why = "; ".join(map(str, error.args))
+        raise DataError(f"{THE_ROWS}: {why}", hint="give each column values of one type") from None
+    kept = [name for name in table.column_names if name in takes or not name.startswith(ANSWER)]
+    tables.write_parquet(path, table.select(kept))
+    return path, None if isinstance(frame, pa.Table) else frame.index

@@ -1,0 +1,202 @@
+"""A project in Python: what `glue run`, `status`, `compare`, `monitor` and `lineage` do, and what they print."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_glue import config as configs
+from mlops_glue import console, files, layout, telemetry
+from mlops_glue.api.answer import Answer
+from mlops_glue.api.model import Model, Rows, written
+from mlops_glue.delivery import describe, fetch
+from mlops_glue.delivery import run as runs
+from mlops_glue.delivery.lineage import lineage
+from mlops_glue.delivery.side_by_side import side_by_side
+from mlops_glue.delivery.sides import resolve
+from mlops_glue.errors import UsageError
+from mlops_glue.monitoring import requests, wording
+from mlops_glue.monitoring.run import run as monitor
+from mlops_glue.monitoring.window import Window, of_log
+from mlops_glue.report import facts
+from mlops_glue.report import lineage as lineages
+from mlops_glue.report import run as run_report
+from mlops_glue.report import side_by_side as comparisons
+from mlops_glue.report import status as statuses
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Project:
+    """A folder with a `glue.yaml`, which is read anew at each call.
+
+    Attributes:
+        root: the folder.
+        env: the environment of `glue.yaml`; None for none.
+    """
+
+    def __init__(self, path: str | PathLike[str] = ".", env: str | None = None) -> None:
+        """The project at or above `path`.
+
+        Raises:
+            UsageError: there is none.
+            ConfigError: its `glue.yaml` is not valid.
+        """
+        telemetry.off()
+        self.root, self.env = layout.find_root(Path(path)), env or os.environ.get("GLUE_ENV")
+        self._config(needs=())
+
+    def _config(self, needs: tuple[str, ...] = configs.A_MODEL) -> configs.Config:
+        return configs.load(self.root, self.env, tables=False, needs=needs)
+
+    def load(self, version: int | str = "champion") -> Model:
+        """A version of the model, by number or alias.
+
+        Raises:
+            UsageError: there is no such version.
+            DataError: its bundle is not what was registered.
+        """
+        config = self._config()
+        folder = Path(tempfile.mkdtemp(prefix="glue-model-"))
+        try:
+            number = version if isinstance(version, int) else self._of_alias(config, version)
+            last = fetch.as_run_left_it(self.root, config, number)
+            chosen, bundle = last or fetch.of_registry(
+                fetch.read_only(self.root, config), self.root, config, number, folder / "registered"
+            )
+            own = folder / "bundle"  # a later run writes to the project's
+            shutil.copytree(bundle, own)
+            model = Model(config, self.root, chosen, own)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)
+        return model
+
+    def _of_alias(self, config: configs.Config, alias: str) -> int | None:
+        """The number behind an alias; None: the champion, which is looked for more quickly."""
+        if alias == "champion":
+            return None
+        store = fetch.read_only(self.root, config)
+        there = store.aliases(config.model_name) if store is not None else {}
+        if alias not in there:
+            hint = f"one of {', '.join(sorted(there))}, or a number" if there else fetch.NOWHERE
+            raise UsageError(f"{config.model_name} has no alias {alias!r}", hint=hint)
+        return there[alias]
+
+    def run(self, *, set: Mapping[str, Any] | None = None, **options: Any) -> Answer:
+        """What `glue run` does; its stages are printed as they end.
+
+        Args:
+            set: keys of `glue.yaml`, such as `{"train.params.max_iter": 300}`, and what they are set to first.
+            **options: of `delivery.run.Options`: `force`, `until`, `publish`, `promote`, `pull`, `push`.
+
+        Returns:
+            The record. A model that is refused is one, too: its key `refused` says why.
+
+        Raises:
+            GlueError: a stage failed, or a table is not valid.
+        """
+        overrides = {key: str(value) for key, value in (set or {}).items()}
+        done = runs.run(self.root, self.env, runs.Options(overrides=overrides, **options), console.stage)
+        lines = [f"warning: {line}" for line in describe.warnings(done.evaluation, published=done.delivery is not None)]
+        if done.delivery is None or done.evaluation is None:
+            return Answer(run_report.record(done, {}), lines)
+        parity = files.read_json(self.root / layout.BUNDLE / "parity.json")
+        lines += run_report.outcome(done.delivery, done.evaluation, parity)
+        return Answer(run_report.record(done, parity), lines, [run_report.metrics(done.evaluation)])
+
+    def status(self) -> Answer:
+        """What would run and why, the champion, and how the last run ended."""
+        config = self._config(needs=())
+        found = statuses.status(self.root, config)
+        return Answer(asdict(found), statuses.lines(found, self.root, config))
+
+    def versions(self) -> pd.DataFrame:
+        """The registered versions, newest first: a row each, with its state, metrics, commit and why it was refused.
+
+        Raises:
+            GlueError: the registry cannot be read.
+        """
+        import pandas as pd
+
+        found = facts.registry(self._config(), self.root)
+        if found.problem is not None:
+            raise UsageError(f"the registry cannot be read: {found.problem}", hint="glue doctor")
+        rows = [asdict(version) for version in found.versions]
+        names = ["version", "created", "state", "refused", "commit", "dirty", "format"]
+        frame = pd.DataFrame([{name: row[name] for name in names} | row["metrics"] for row in rows])
+        return frame.set_index("version") if rows else pd.DataFrame(columns=names[1:])
+
+    def compare(self, *what: int | str) -> Answer:
+        """Versions, runs, commits or files of metrics side by side; without any the last version and the champion.
+
+        Raises:
+            GlueError: one of them is not to be found, or they predict something else.
+        """
+        config = self._config()
+        store = fetch.read_only(self.root, config)
+        sides = resolve(config, self.root, store, [str(one) for one in what])
+        found = side_by_side(config, self.root, store, sides, draw=True)
+        record = files.json_value(comparisons.record(found))
+        return Answer(
+            record, [*comparisons.headlines(found), *found.problems], comparisons.all_tables(found), found.plot
+        )
+
+    def monitor(self, rows: Rows = None, *, last: str | None = None, version: int | None = None) -> Answer:
+        """Compare rows, or without any a window of the prediction log, with what the version was trained on.
+
+        As `glue monitor` does, it sends alerts and retrains where `monitor` of `glue.yaml` asks for that.
+
+        Args:
+            rows: as `Model` takes them.
+            last: the length of the window, such as `7d`.
+            version: the only one that counts; by default all that answered, or for `rows` the champion.
+
+        Raises:
+            GlueError: nothing could be compared.
+        """
+        config, now = self._config(), datetime.now(UTC)
+        train = partial(runs.run, on_stage=console.stage)
+        with tempfile.TemporaryDirectory() as folder:
+            window: Window | Path
+            if rows is None:
+                window = of_log(config, self.root, now, last=last, since=None, rows=None)
+            else:
+                window, _ = written(rows, Path(folder, "rows.parquet"))
+            found, problems = monitor(
+                config, self.root, now, window, version, page=False, on_verdict=lambda _: None, train=train
+            )
+        lines = [str(problem) for problem in (*found["problems"], *problems)]
+        for one in found["versions"]:
+            lines.append(wording.headline(f"{found['model']} v{one['version']}", one))
+            lines += [f"  {line}" for line in wording.details(one)]
+        return Answer(found, lines)
+
+    def lineage(self, version: int | None = None, *, request: str | None = None) -> Answer:
+        """Where a version comes from, or the one that answered a request; by default the champion.
+
+        Raises:
+            GlueError: there is no such version or request.
+        """
+        config = self._config()
+        answered = requests.answered(config, self.root, request, version) if request is not None else None
+        number = answered["glue_version"] if answered is not None else version
+        store, chosen = fetch.chosen_version(fetch.read_only(self.root, config), self.root, config, number)
+        found = lineage(self.root, store, config.model_name, chosen)
+        return Answer({**asdict(found), "prediction": answered}, lineages.text(found, answered))
+
+    def __repr__(self) -> str:
+        """Its model and folder."""
+        where = f", environment {self.env}" if self.env else ""
+        return f"{self._config(needs=()).model_name} in {self.root}{where}"
