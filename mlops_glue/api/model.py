@@ -39,7 +39,9 @@ class Model:
     def __init__(self, config: configs.Config, root: Path, version: int, folder: Path) -> None:
         """`folder` holds the bundle; nobody may write to it while the model is used."""
         self.name, self.version = config.model_name, version
-        self._score, self._explain = (score_files.Scorer(config, root, folder, explained) for explained in (False, True))
+        self._score, self._explain = (
+            score_files.Scorer(config, root, folder, explained) for explained in (False, True)
+        )
         self._schema, self.form = self._score.bundle.schema, self._score.bundle.form
 
     @property
