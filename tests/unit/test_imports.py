@@ -29,6 +29,7 @@ ROOMS = {
         f"adapters/feast/{name}.py"
         for name in ("definitions", "offline", "online", "parquet_source", "registry", "repository")
     },
+    "typeguard": {"adapters/feast/type_checks.py"},
     "duckdb": {"adapters/feast/offline.py", "adapters/great_expectations/dialect.py", "adapters/sql.py"},
     "psycopg": {"adapters/sql.py"},
     "optuna": {"adapters/optuna.py"},

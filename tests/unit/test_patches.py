@@ -21,6 +21,10 @@ ALLOWED = {
     ("adapters/feast/definitions.py", "sys.modules.update"): (
         "The modules of the project come back, after a feature repository with modules of the same names was read."
     ),
+    ("adapters/feast/type_checks.py", "typeguard.typechecked ="): (
+        "Feast is imported in two seconds instead of five, and its classes check the types of their arguments all the "
+        "same. Where Feast no longer uses it, nothing is changed (tests/unit/test_type_checks.py)."
+    ),
     ("trusted.py", "sys.modules.update"): (
         "What had the names of a model's modules comes back, once they are loaded from the bundle."
     ),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import telemetry
 from mlops_glue.adapters.feast import stores
+from mlops_glue.adapters.feast.type_checks import prepared_at_first_call
 from mlops_glue.errors import ConfigError, GlueError, MissingExtra, ToolError, brief
 from mlops_glue.records import FeatureView
 from mlops_glue.suggest import did_you_mean
@@ -294,7 +295,7 @@ class Repository:
 def _import_feast() -> Any:
     telemetry.off()
     try:
-        with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+        with contextlib.redirect_stdout(None), contextlib.redirect_stderr(None), prepared_at_first_call():
             import feast
     except ImportError as error:
         raise MissingExtra("feast", "features") from error
