@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -28,6 +29,9 @@ for _name in [name for name in os.environ if name == "CI" or name.startswith("GI
     del os.environ[_name]  # what is tested behaves as on a laptop, until a test says that it runs in a job
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup; what is started here is to be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+WARM = "GLUE_TEST_WARM"  # where the process is that the workers share
+SHARED = pytest.StashKey[contextlib.ExitStack]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,10 +66,33 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     os.environ.update(before)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """The workers of pytest-xdist share one process of `warm.py`, which imports while they collect."""
+    folder = config.stash[SHARED].enter_context(tempfile.TemporaryDirectory())
+    os.environ[WARM] = str(config.stash[SHARED].enter_context(_warm(Path(folder))))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[SHARED] = contextlib.ExitStack()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[SHARED].close()
+
+
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a `glue` for PATH that asks the process of `warm.py`, its socket, and an empty store."""
-    folder = tmp_path_factory.mktemp("warm")
+    if WARM in os.environ:
+        yield Path(os.environ[WARM])
+        return
+    with _warm(tmp_path_factory.mktemp("warm")) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _warm(folder: Path) -> Iterator[Path]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as its:
         its.bind(str(folder / "socket"))
         its.listen()
@@ -151,4 +178,20 @@ def new_penguins(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_sto
 def penguins(tmp_path: Path, new_penguins: Path) -> Path:
     """A project on the penguins, initialised and not yet run."""
     shutil.copytree(new_penguins, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "project"
+
+
+@pytest.fixture(scope="session")
+def once_run_penguins(tmp_path_factory: pytest.TempPathFactory, new_penguins: Path, glue: Glue) -> Path:
+    """The same folder, the project run and then moved, so that no copy finds a bundle where it was made."""
+    there, kept = tmp_path_factory.mktemp("ran"), tmp_path_factory.mktemp("ran") / "kept"
+    shutil.copytree(new_penguins, there, dirs_exist_ok=True)
+    glue("run", cwd=there / "project")
+    return there.rename(kept)
+
+
+@pytest.fixture
+def ran_penguins(tmp_path: Path, once_run_penguins: Path) -> Path:
+    """A project on the penguins with a champion."""
+    shutil.copytree(once_run_penguins, tmp_path, dirs_exist_ok=True)
     return tmp_path / "project"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from mlops_glue.adapters import evidently
 from mlops_glue.adapters.evidently import Painter
 from mlops_glue.drift import distribution, drift_methods
 from mlops_glue.encoding import encode
 from mlops_glue.errors import DataError, ToolError
 from mlops_glue.schema import Column, Schema
+from tests.support.warm import forked_painter
 
 SCHEMA = Schema("regression", "y", [Column("x", "number"), Column("word", "category"), Column("yes", "boolean")])
 
@@ -102,6 +105,14 @@ def test_the_page_shows_what_was_computed_and_opens_offline(tmp_path: Path) -> N
     assert not re.search(r"<(script|link|img)\b[^>]{0,200}\b(src|href)=.https?:", page)
 
 
+@pytest.fixture
+def _here_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that draws is a copy of this one, where Evidently is imported once."""
+    importlib.import_module("evidently.presets")
+    monkeypatch.setattr(evidently, "subprocess", forked_painter())
+
+
+@pytest.mark.usefixtures("_here_already")
 def test_one_value_near_the_end_of_float32_is_drawn(tmp_path: Path) -> None:
     """A request may hold it: the page of a whole window is not lost by that."""
     reference, current = rows(500, 0), rows(300, 1)
@@ -110,6 +121,7 @@ def test_one_value_near_the_end_of_float32_is_drawn(tmp_path: Path) -> None:
         assert painter.draw(tmp_path / "report.html", reference, current, SCHEMA, judged(reference, current)) > 1e6
 
 
+@pytest.mark.usefixtures("_here_already")
 def test_what_it_cannot_draw_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     columns = judged(rows(500, 0), rows(300, 1))
     with Painter() as painter, pytest.raises(DataError, match="column 'x' is missing"):

@@ -2,7 +2,7 @@
 
 A cold `glue run` spends most of its time importing; the suite makes some hundreds. From `main` on the copy does what
 a new process does. What only a new process shows (what is imported when, that each module imports what it needs) is
-held by the tests that start one: the main job, accidents, imports, no telemetry.
+held by the tests that start one: the main job, accidents, imports.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import pkgutil
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -40,10 +41,13 @@ def ready() -> None:
 
     What the installed versions do not have is left to later.
     """
-    for name in TOOLS.split():
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
     import mlops_glue
+    from mlops_glue.adapters.feast.type_checks import prepared_at_first_call
+
+    with prepared_at_first_call():  # as glue imports Feast
+        for name in TOOLS.split():
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 
     for module in pkgutil.walk_packages(mlops_glue.__path__, "mlops_glue."):
         importlib.import_module(module.name)
@@ -77,8 +81,8 @@ def _make_stores_by_copy() -> None:
     utils._initialize_tables = copy
 
 
-def fork_apart() -> None:
-    """What a command does in a process of its own is done in a copy of this one, and not in one that imports again."""
+def forked_painter() -> Any:
+    """For `subprocess` in the adapter of Evidently, whose process is then a copy of this one."""
     from mlops_glue.adapters import evidently
 
     def paint() -> None:
@@ -94,7 +98,14 @@ def fork_apart() -> None:
     def painter(_: list[str], **streams: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(["false"], preexec_fn=paint, **streams)
 
-    evidently.subprocess = SimpleNamespace(**{**vars(subprocess), "Popen": painter})  # type: ignore[assignment]
+    return SimpleNamespace(**{**vars(subprocess), "Popen": painter})
+
+
+def fork_apart() -> None:
+    """What a command does in a process of its own is done in a copy of this one, and not in one that imports again."""
+    from mlops_glue.adapters import evidently
+
+    evidently.subprocess = forked_painter()
     context = multiprocessing.get_context
     multiprocessing.get_context = lambda method=None: context("fork")  # type: ignore[assignment]
 
@@ -111,14 +122,23 @@ def make_store(folder: Path) -> None:
 
 
 def serve(asked: socket.socket) -> None:
-    """Answers requests, several at once; returns in the copy, which then runs the command. It ends with its stdin."""
+    """Answers requests, several at once; returns in the copy, which then runs the command. It ends with its stdin.
+
+    A copy is killed when who asked is: a test that kills the `glue` of `asking.command` kills the command.
+    """
     running: dict[int, tuple[int, socket.socket]] = {}
+    waiting: dict[socket.socket, int] = {}
     while True:
-        for ready in select.select([0, asked, *running], [], [])[0]:
+        for ready in select.select([0, asked, *running, *waiting], [], [])[0]:
             if ready == 0:
                 os._exit(0)
+            if ready in waiting:
+                signal.pidfd_send_signal(waiting.pop(ready), signal.SIGKILL)
+            if ready is not asked and ready not in running:
+                continue
             if ready is not asked:
                 pid, asking = running.pop(ready)
+                waiting.pop(asking, None)
                 os.close(ready)
                 with contextlib.suppress(OSError), asking:  # who asked may have ended
                     asking.sendall(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
@@ -133,8 +153,8 @@ def serve(asked: socket.socket) -> None:
                 with contextlib.suppress(ImportError):  # it takes seconds, and few need it
                     importlib.import_module("evidently.presets")
             if (pid := os.fork()) == 0:
-                for file in (asked, asking, *(other for _, other in running.values())):
-                    file.close()
+                for each in (asked, asking, *(other for _, other in running.values())):
+                    each.close()
                 for at, stream in enumerate(files):
                     os.dup2(stream, at)
                 os.closerange(3, 1 << 10)
@@ -143,7 +163,8 @@ def serve(asked: socket.socket) -> None:
                 os.environ.update(request["env"])
                 sys.argv = ["glue", *request["words"]]
                 return
-            running[os.pidfd_open(pid)] = pid, asking
+            file = os.pidfd_open(pid)
+            running[file], waiting[asking] = (pid, asking), file
             for stream in files:
                 os.close(stream)
 
