@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 
-def until(true: Callable[[], Any], seconds: float = 60) -> Any:
-    """Wait for something that comes."""
+def until(true: Callable[[], Any], seconds: float = 60, pause: float = 0.1) -> Any:
+    """Wait for something that comes; a look is `pause` seconds after the one before."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
             if found := true():
                 return found
-        time.sleep(0.1)
+        time.sleep(pause)
     raise AssertionError("it did not come")
 
 
@@ -66,7 +66,7 @@ def serving(root: Path, *words: str, env: dict[str, str] | None = None) -> Itera
             _until(lambda: _ready(url), process)
             yield url, process.pid
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)  # as ^C: nobody is told to go elsewhere before it ends
             process.wait(30)
 
 
