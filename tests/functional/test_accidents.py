@@ -92,33 +92,36 @@ def check_whole(root: Path) -> None:
     assert not (root / ".glue" / "running").exists()
 
 
-def _killed(come: Callable[[], object], wanted: tuple[str, str], fresh: Path, scratch: Path, glue: Glue) -> None:
-    """A cold run ends when something has come, and the next one is as if it had not been."""
-    shutil.copytree(fresh, scratch)
+def _killed(come: Callable[[], object], root: Path, command: str = "glue") -> None:
+    """A run ends when something has come."""
     process = subprocess.Popen(
-        ["glue", "run"], cwd=scratch, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [command, "run"], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     come()
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    glue("run", cwd=scratch)
-    assert result(scratch, glue) == wanted
-    check_whole(scratch)
-    assert glue("doctor", cwd=scratch).stdout.endswith("No problems found\n")
-    shutil.rmtree(scratch)
+
+
+def _as_if_it_had_not_been(wanted: tuple[str, str], root: Path, glue: Glue) -> None:
+    """The next run makes what a run makes that was never killed."""
+    glue("run", cwd=root)
+    assert result(root, glue) == wanted
+    check_whole(root)
+    assert glue("doctor", cwd=root).stdout.endswith("No problems found\n")
 
 
 def test_killed_in_a_stage_in_the_making_of_the_store_and_at_publishing(
-    fresh: Path, ran: Path, tmp_path: Path, glue: Glue
+    fresh: Path, ran: Path, glue: Glue, warm: Path
 ) -> None:
-    scratch, wanted = tmp_path / "copy", result(ran, glue)
-    for there in (
-        lambda: "artifacts/validation" in (scratch / ".dvc/tmp/rwlock").read_text(),
-        lambda: any(scratch.glob(".mlflow.db.*.tmp")),
-        lambda: any(scratch.glob("mlartifacts/**/MLmodel")),
+    """One after the other: a run that is killed goes on from where the one before it was."""
+    for there, command in (
+        (lambda: "artifacts/" in (fresh / ".dvc/tmp/rwlock").read_text(), str(warm / "glue")),
+        (lambda: any(fresh.glob(".mlflow.db.*.tmp")), "glue"),  # which takes some time in a new process alone
+        (lambda: any(fresh.glob("mlartifacts/**/MLmodel")), str(warm / "glue")),
     ):
-        _killed(partial(until, there, 120), wanted, fresh, scratch, glue)
+        _killed(partial(until, there, 120, 0.01), fresh, command)
+    _as_if_it_had_not_been(result(ran, glue), fresh, glue)
 
 
 @pytest.mark.long
@@ -132,7 +135,10 @@ def test_killed_at_fifty_moments_and_run_again(fresh: Path, tmp_path: Path, glue
     check_whole(scratch)
     shutil.rmtree(scratch)
     for at in range(50):  # spread over the run, each at random within its part
-        _killed(partial(time.sleep, (at + rng.random()) / 50 * duration), wanted, fresh, scratch, glue)
+        shutil.copytree(fresh, scratch)
+        _killed(partial(time.sleep, (at + rng.random()) / 50 * duration), scratch)
+        _as_if_it_had_not_been(wanted, scratch, glue)
+        shutil.rmtree(scratch)
 
 
 @pytest.mark.parametrize("half", ["", '{"read": {', "\0"])
@@ -147,10 +153,10 @@ def test_killed_while_dvc_wrote_who_reads_and_writes(half: str, fresh: Path, glu
     assert "rwlock" not in glue("doctor", cwd=fresh, code=None).stdout
 
 
-def _two_at_once(root: Path, glue: Glue) -> None:
+def _two_at_once(root: Path, warm: Path) -> None:
+    words = [str(warm / "glue"), "run"]
     both = [
-        subprocess.Popen(["glue", "run"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen(words, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
     said = [process.communicate(timeout=300)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
@@ -160,7 +166,7 @@ def _two_at_once(root: Path, glue: Glue) -> None:
 
 
 @pytest.mark.parametrize("pairs", [1, pytest.param(10, marks=pytest.mark.long)])
-def test_two_runs_at_once(pairs: int, fresh: Path, tmp_path: Path, glue: Glue) -> None:
+def test_two_runs_at_once(pairs: int, fresh: Path, tmp_path: Path, glue: Glue, warm: Path) -> None:
     for pair in range(pairs):
         root = tmp_path / f"pair{pair}"
         shutil.copytree(fresh, root)
@@ -168,7 +174,7 @@ def test_two_runs_at_once(pairs: int, fresh: Path, tmp_path: Path, glue: Glue) -
             glue("run", cwd=root)
             (root / ".glue" / "unchanged.json").unlink()
             shutil.rmtree(root / "artifacts" / "train")
-        _two_at_once(root, glue)
+        _two_at_once(root, warm)
 
 
 def test_one_that_waits_too_long_says_for_what(fresh: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,21 +234,22 @@ def test_a_folder_that_may_not_be_written(fresh: Path, glue: Glue) -> None:
     assert "hint: may you write there?" in done.stderr
 
 
-def test_no_canary_is_told_or_written(stored: Path, glue: Glue, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_canary_is_told_or_written(stored: Path, glue: Glue, warm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["AWS_SECRET_ACCESS_KEY", "MLFLOW_TRACKING_PASSWORD", "REDIS_URL", "GITHUB_TOKEN", "DATABASE_URL", "STORE"]
     for at, name in enumerate(names):
         monkeypatch.setenv(name, f"https://user:hushhush{at}@127.0.0.1:9/x")
     monkeypatch.setenv("STORE", f"sqlite:///{stored.as_posix()}/elsewhere.db?timeout=hushhush5")
     done = glue("run", cwd=stored)
     said = done.stdout + done.stderr
-    for words in (["status"], ["why", "train"], ["doctor"], ["run", "--force"]):
+    for words in (["status"], ["why", "train"], ["doctor"], ["run", "--force", "--until", "ingest"]):
         ran = glue(*words, cwd=stored)
         said += ran.stdout + ran.stderr
     (stored / "glue.yaml").write_text((stored / "glue.yaml").read_text() + "\ntracking:\n  uri: ${DATABASE_URL}\n")
     for words, code in ((["run"], 4), (["doctor"], 1)):
         ran = glue(*words, cwd=stored, code=code)
         said += ran.stdout + ran.stderr
-    traced = subprocess.run(["glue", "--traceback", "run"], cwd=stored, capture_output=True, text=True, check=False)
+    words = [str(warm / "glue"), "--traceback", "run"]
+    traced = subprocess.run(words, cwd=stored, capture_output=True, text=True, check=False)
     assert traced.returncode != 0
     said += traced.stdout
     assert "hushhush" not in said

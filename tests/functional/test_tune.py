@@ -7,7 +7,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -77,9 +76,9 @@ def test_the_holdout_is_not_read(project: Path) -> None:
     assert len(found.trials) == 3 and found.rows == 480
 
 
-def test_a_killed_search_goes_on(project: Path) -> None:
-    words = ["-c", "from mlops_glue.cli import main; main()", "tune", "--trials", "100000", "--processes", "2"]
-    process = subprocess.Popen([sys.executable, *words], cwd=project, stdout=subprocess.DEVNULL)
+def test_a_killed_search_goes_on(project: Path, warm: Path) -> None:
+    words = [str(warm / "glue"), "tune", "--trials", "100000", "--processes", "2"]
+    process = subprocess.Popen(words, cwd=project, stdout=subprocess.DEVNULL)
     done = states(project)
     while done["COMPLETE"] + done["PRUNED"] < 3:
         assert process.poll() is None
