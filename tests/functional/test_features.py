@@ -32,19 +32,23 @@ from tests.support.project import CHEAP, Glue, Ran
 from tests.support.server import POSTGRES, REDIS, is_listening, until
 
 
-@pytest.fixture
-def project(tmp_path: Path, inside: Callable[..., Ran], empty_store: Path) -> Path:
-    """Two tables, initialised and not run."""
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+    """Two tables, initialised and not run: to be copied."""
+    folder = tmp_path_factory.mktemp("features")
     customers, events = tables()
-    customers.to_csv(tmp_path / "customers.csv", index=False)
-    events.to_csv(tmp_path / "events.csv", index=False)
+    customers.to_csv(folder / "customers.csv", index=False)
+    events.to_csv(folder / "events.csv", index=False)
     both = ["--data", "customers.csv", "--data", "events.csv"]
-    code, _, err = inside(
-        "init", "p", *both, "--entity", "customer_id", "--timestamp", "at", "--target", "y", cwd=tmp_path
-    )
-    assert code == 0, err
-    shutil.copy(empty_store, tmp_path / "p")
-    return tmp_path / "p"
+    glue("init", "p", *both, "--entity", "customer_id", "--timestamp", "at", "--target", "y", cwd=folder)
+    shutil.copy(empty_store, folder / "p")
+    return folder / "p"
+
+
+@pytest.fixture
+def project(new: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(new, tmp_path / "p")
 
 
 def with_transform(root: Path, code: str = TRANSFORM) -> None:
@@ -239,10 +243,10 @@ def test_from_tables_to_a_filled_store(project: Path, inside: Callable[..., Ran]
     assert joined["town"].tolist() == as_of(project)["town"].tolist()
 
     # as Feast has it, without glue
-    said = subprocess.run(
-        ["feast", "feature-views", "list"], cwd=project / "feature_repo", capture_output=True, text=True
-    )
-    assert said.returncode == 0 and "customers" in said.stdout and "spent" in said.stdout, said.stderr
+    from feast import FeatureStore  # late: seconds
+
+    found = FeatureStore(repo_path=str(project / "feature_repo")).list_feature_views()
+    assert {view.name for view in found} == {"customers", "spent"}
     events = pd.read_csv(project / "data/raw/events.csv")
     mine = events[events["customer_id"] == 7]["amount"]
     bundle = json.loads((project / "artifacts/bundle/features.json").read_text())
@@ -340,11 +344,11 @@ def test_a_definition_that_changed_after_training_is_not_served(project: Path, i
     assert "v1 stays champion" in out and "warning: the online store is left as it is" in err
 
 
-def _killed_while_filling(root: Path, glue: Glue, moments: list[Callable[[], object]]) -> None:
+def _killed_while_filling(root: Path, glue: Glue, command: str, moments: list[Callable[[], object]]) -> None:
     for come in moments:
         for path in (*(root / "feature_repo/data").iterdir(), root / ".glue/materialized.json"):
             path.unlink()
-        words = ["glue", "materialize"]
+        words = [command, "materialize"]
         process = subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True, start_new_session=True)
         assert process.stderr is not None
         for line in process.stderr:
@@ -363,11 +367,13 @@ def _killed_while_filling(root: Path, glue: Glue, moments: list[Callable[[], obj
         assert row["customers__balance"] == pd.read_csv(root / "data/raw/customers.csv")["balance"].iloc[-43]
 
 
-@pytest.fixture
-def filled(project: Path, inside: Callable[..., Ran]) -> Path:
-    edit(project / DEFINITIONS, ("timedelta(days=20)", "timedelta(0)"))
-    assert inside("run", *CHEAP, cwd=project)[0] == 0
-    return project
+@pytest.fixture(scope="module")
+def filled(new: Path, glue: Glue) -> Path:
+    """Run once: each test leaves its online store as it was."""
+    root = shutil.copytree(new, new.with_name("filled"))
+    edit(root / DEFINITIONS, ("timedelta(days=20)", "timedelta(0)"))
+    glue("run", *CHEAP, cwd=root)
+    return root
 
 
 def test_what_the_doctor_says_mends_a_damaged_store(filled: Path, inside: Callable[..., Ran]) -> None:
@@ -389,14 +395,14 @@ def test_what_the_doctor_says_mends_a_damaged_store(filled: Path, inside: Callab
     assert (code, "new.csv: timestamp at: 1 of 2 rows have none" in err, "split:" in err) == (4, True, False), err
 
 
-def test_killed_while_the_store_is_filled(filled: Path, glue: Glue) -> None:
+def test_killed_while_the_store_is_filled(filled: Path, glue: Glue, warm: Path) -> None:
     file = filled / "feature_repo/data/online.db"
-    _killed_while_filling(filled, glue, [lambda: until(file.exists)])
+    _killed_while_filling(filled, glue, str(warm / "glue"), [lambda: until(file.exists, pause=0.01)])
 
 
 @pytest.mark.long
 def test_killed_at_many_moments_while_the_store_is_filled(filled: Path, glue: Glue) -> None:
-    _killed_while_filling(filled, glue, [partial(time.sleep, at / 2) for at in range(1, 21)])
+    _killed_while_filling(filled, glue, "glue", [partial(time.sleep, at / 2) for at in range(1, 21)])
 
 
 def _free_port() -> int:

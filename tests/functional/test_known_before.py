@@ -28,7 +28,7 @@ from tests.support.feature_project import edit
 from tests.support.project import Glue
 from tests.support.server import JSON, serving
 
-SMALL = (("3_000, 200_000, 240", "400, 7_500, 240"),)  # customers, transactions and days
+SMALL = (("3_000, 200_000, 240", "400, 5_200, 240"),)  # customers, transactions and days
 FEATURES = "artifacts/featurize/tables/transaction_features.parquet"
 MICROSECOND = timedelta(microseconds=1)
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -133,7 +133,7 @@ def test_a_row_of_the_very_moment_is_refused(fraud: Path, tmp_path: Path, glue: 
     done = glue("run", cwd=root, code=1)
     said = re.search(
         r"skew: transaction_features:transaction_count_7d of customer_id (C\d+) at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) is "
-        r"(\S+) in training and (\S+) from the online store just before \(([\d,]+) of 7,500 label rows\)",
+        r"(\S+) in training and (\S+) from the online store just before \(([\d,]+) of 5,200 label rows\)",
         done.stderr,
     )
     assert said is not None, done.stderr

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import textwrap
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -399,29 +402,24 @@ def test_readers_do_not_fail_while_a_view_is_written(tmp_path: Path) -> None:
     assert all(len(set(values)) <= 1 for values in seen_values)  # a batch is seen whole
 
 
-KILLED = """
-import sys
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_feast_stores import NOW, config, fill
-from feast import FeatureStore
-store = FeatureStore(config=config(Path({root!r})))
-print("ready", flush=True)
-for _ in range(1000):
-    {work}
-"""
-
-
-def kill_during(root: Path, work: str, after: float) -> None:
-    code = KILLED.format(tests=str(Path(__file__).parent), root=str(root), work=work)
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code], cwd=root, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    time.sleep(after)
-    process.kill()
-    process.wait()
+def kill_during(root: Path, work: Callable[[FeatureStore], object], after: float) -> None:
+    """Another process does the work again and again, until it is killed."""
+    reading, writing = os.pipe()
+    if (pid := os.fork()) == 0:
+        with contextlib.suppress(BaseException):
+            store = FeatureStore(config=config(root))
+            os.write(writing, b"ready")
+            for _ in range(1000):
+                work(store)
+        os._exit(1)
+    os.close(writing)
+    try:
+        assert os.read(reading, 5) == b"ready"
+        time.sleep(after)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        os.close(reading)
 
 
 def test_a_kill_during_materialise_leaves_a_store_that_reads_and_fills(tmp_path: Path) -> None:
@@ -429,7 +427,7 @@ def test_a_kill_during_materialise_leaves_a_store_that_reads_and_fills(tmp_path:
     write(tmp_path, "a", {"id": range(rows), "x": range(rows), "at": [NOW - timedelta(hours=1)] * rows})
     store = fresh(tmp_path, [view("a", PLAIN)])
     for after in (0.4, 0.8):
-        kill_during(tmp_path, "fill(store, NOW - timedelta(days=1), NOW)", after)
+        kill_during(tmp_path, lambda store: fill(store, NOW - timedelta(days=1), NOW), after)
         again = FeatureStore(config=config(tmp_path))
         got = read(again, ["a:x"], [0, 1, rows - 1])[0]["x"]
         assert all(value in (None, want) for value, want in zip(got, [0, 1, rows - 1], strict=True))
@@ -442,7 +440,7 @@ def test_a_kill_while_the_registry_is_written_leaves_it_whole(tmp_path: Path) ->
     write(tmp_path, "a", {"id": [1], "x": [4], "at": hours(1)})
     fresh(tmp_path, [view("a", PLAIN), *(view(f"v{i}", PLAIN) for i in range(60))])
     for after in (0.05, 0.3):
-        kill_during(tmp_path, "store.registry.commit()", after)
+        kill_during(tmp_path, lambda store: store.registry.commit(), after)
         assert len(FeatureStore(config=config(tmp_path)).list_feature_views()) == 61
 
 
@@ -499,14 +497,12 @@ def test_feasts_own_command_line_works_on_a_repository_with_our_stores(tmp_path:
     (tmp_path / "definitions.py").write_text(DEFINITIONS)
     write(tmp_path, "a", {"id": [1, 2], "x": [4, 5], "at": hours(1, 2)})
 
-    def feast(*words: str) -> str:
-        done = subprocess.run(["feast", *words], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    feast("apply")
-    assert "a  " in feast("feature-views", "list")
-    feast("materialize", "2020-01-01T00:00:00", NOW.strftime("%Y-%m-%dT%H:%M:%S"))
+    until = NOW.strftime("%Y-%m-%dT%H:%M:%S")
+    calls = ["apply"], ["feature-views", "list"], ["materialize", "2020-01-01T00:00:00", until]
+    code = f"from feast.cli.cli import cli\nfor words in {calls}:\n    cli(words, standalone_mode=False)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "a  " in done.stdout
     assert read(FeatureStore(repo_path=str(tmp_path)), ["a:x"], [2, 1])[0]["x"] == [5, 4]
     FeatureStore(repo_path=str(tmp_path)).teardown()
     assert not (tmp_path / "data/online.db").exists()
