@@ -24,12 +24,11 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 @pytest.fixture
-def before(penguins: Path, glue: Glue) -> Path:
+def before(ran_penguins: Path) -> Path:
     """A project whose metrics are not in DVC's cache by `dvc.yaml`, as glue defined it before, run and committed."""
-    glue("run", cwd=penguins)
-    edit(penguins / "dvc.yaml", "metrics.json\n", "metrics.json:\n          cache: false\n")
-    sh("git add . && git commit -qm first", penguins)
-    return penguins
+    edit(ran_penguins / "dvc.yaml", "metrics.json\n", "metrics.json:\n          cache: false\n")
+    sh("git add . && git commit -qm first", ran_penguins)
+    return ran_penguins
 
 
 def test_a_second_clone_is_whole_after_a_bare_dvc_pull(before: Path, glue: Glue, tmp_path: Path) -> None:

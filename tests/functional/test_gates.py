@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,19 @@ MUTATIONS: dict[str, tuple[Callable[[Path], None], int, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Path:
+    """A project that was never run: to be copied."""
+    folder = tmp_path_factory.mktemp("gates")
+    table(200).to_csv(folder / "t.csv", index=False)
+    glue("init", "p", "--data", "t.csv", "--target", "y", cwd=folder)
+    return folder / "p"
+
+
 @pytest.fixture
-def project(tmp_path: Path, inside: Callable[..., Ran]) -> Path:
-    table(200).to_csv(tmp_path / "t.csv", index=False)
-    assert inside("init", "p", "--data", "t.csv", "--target", "y", cwd=tmp_path)[0] == 0
-    return tmp_path / "p"
+def project(new: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(new, tmp_path / "p")
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from mlops_glue import config
-from tests.support.project import Glue
+from tests.support.project import CHEAP, Glue
 
 ROWS = 120
 
@@ -64,7 +64,7 @@ def test_names_and_values_that_look_like_something_else(tmp_path: Path, glue: Gl
     assert made.data.labels.positive == "yes"
     assert made.features.number == ["yes", "1e5", 'say "hi": [a, {b}] # no', "a.b", "index", "padded", "$mo^th$"]
     assert made.features.category == ["ünïcode ☃"]
-    told = json.loads(glue("run", "--json", cwd=tmp_path / "true").stdout)
+    told = json.loads(glue("run", "--json", *CHEAP, cwd=tmp_path / "true").stdout)
     assert told["champion"] == 1
     glue("predict", "data/raw/no: table.csv", "out.csv", cwd=tmp_path / "true")
     assert set(pd.read_csv(tmp_path / "true" / "out.csv")["prediction"]) == {"yes", "no"}
@@ -122,7 +122,7 @@ def test_an_existing_repository_keeps_what_it_has(tmp_path: Path, glue: Glue) ->
     assert config.load(tmp_path).source.path == "data/t.csv"
     assert "data/t.csv.dvc" not in after  # git has it
     assert "data/raw/t.csv" not in after
-    assert json.loads(glue("run", "--json", cwd=tmp_path).stdout)["champion"] == 1
+    assert json.loads(glue("run", "--json", *CHEAP, cwd=tmp_path).stdout)["champion"] == 1
     again = everything(tmp_path)
     glue("init", "--data", "data/t.csv", "--target", "target: no", cwd=tmp_path)
     assert {k: v for k, v in everything(tmp_path).items() if ".dvc/tmp" not in k} == {

@@ -163,7 +163,7 @@ def test_its_twins_with_a_poisoned_feed(shop: Path, glue: Glue) -> None:
     """Labels turned round, labels by chance with no threshold that would find them, and too few rows to judge by."""
     now, before = champion(glue, shop), state(shop)
     weights = AFTER if now > 1 else BEFORE
-    turned = customers(4000, 3, weights)
+    turned = customers(1500, 3, weights)
     turned["bought"] = ~turned["bought"]
     done = train_again(shop, logged(turned, "turned", 10))
     assert done["outcome"] == "refused" and "their labels turn round what was known" in done["reason"], done

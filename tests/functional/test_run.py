@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -62,14 +63,13 @@ def test_each_distinct_result_is_one_run_and_one_version_and_a_worse_one_is_refu
     glue("predict", "data/raw/penguins.csv", "out.csv", "--version", "3", cwd=penguins, code=2)
 
 
-def test_predict_tells_of_columns_that_hold_what_training_did_not_have(penguins: Path, glue: Glue) -> None:
-    glue("run", cwd=penguins)
-    other = pd.read_csv(penguins / "data/raw/penguins.csv")
+def test_predict_tells_of_columns_that_hold_what_training_did_not_have(ran_penguins: Path, glue: Glue) -> None:
+    other = pd.read_csv(ran_penguins / "data/raw/penguins.csv")
     other["body_mass_g"] /= 1000
     other["sex"] = other.sex.str.upper()
     other.loc[:10, "island"] = "Atlantis"  # few
-    other.to_csv(penguins / "other.csv", index=False)
-    said = glue("predict", "other.csv", "out.csv", cwd=penguins).stderr.splitlines()
+    other.to_csv(ran_penguins / "other.csv", index=False)
+    said = glue("predict", "other.csv", "out.csv", cwd=ran_penguins).stderr.splitlines()
     mass, sex = other.body_mass_g.count(), other.sex.count()
     assert said[:-1] == [
         f"warning: other.csv: column 'body_mass_g': {mass} of {len(other)} values are none that training had "
@@ -77,28 +77,30 @@ def test_predict_tells_of_columns_that_hold_what_training_did_not_have(penguins:
         f"warning: other.csv: column 'sex': {sex} of {len(other)} values are none that training had "
         "(it had female, male)",
     ]
-    assert len(pd.read_csv(penguins / "out.csv")) == len(other)
+    assert len(pd.read_csv(ran_penguins / "out.csv")) == len(other)
 
 
-def test_what_is_written_takes_the_place_of_nothing_that_the_project_has(penguins: Path, glue: Glue) -> None:
-    glue("run", cwd=penguins)
+def test_what_is_written_takes_the_place_of_nothing_that_the_project_has(ran_penguins: Path, glue: Glue) -> None:
     for out in ("data/raw/penguins.csv", "artifacts/split/test.parquet", ".glue/x.csv", "mlartifacts/x.csv"):
-        before = (penguins / out).read_bytes() if (penguins / out).is_file() else None
-        said = glue("predict", "../penguins.csv", out, cwd=penguins, code=2).stderr
+        before = (ran_penguins / out).read_bytes() if (ran_penguins / out).is_file() else None
+        said = glue("predict", "../penguins.csv", out, cwd=ran_penguins, code=2).stderr
         assert said.startswith(f"error: {out}: is the project's own, which stays as it is\n")
-        assert ((penguins / out).read_bytes() if (penguins / out).is_file() else None) == before
+        assert ((ran_penguins / out).read_bytes() if (ran_penguins / out).is_file() else None) == before
     who = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run([*who, "commit", "-qm", "all", "--allow-empty"], cwd=penguins, check=True)
+    subprocess.run([*who, "commit", "-qm", "all", "--allow-empty"], cwd=ran_penguins, check=True)
     for out in ("glue.yaml", "data/raw/penguins.csv", "mlflow.db"):
-        before = (penguins / out).read_bytes()
+        before = (ran_penguins / out).read_bytes()
         for more in ([], ["--pr", "--base", "HEAD"]):
-            assert f"error: {out}: is the" in glue("report", *more, "--output", out, cwd=penguins, code=2).stderr
-        assert (penguins / out).read_bytes() == before
-    glue("predict", "../penguins.csv", "data/raw/scored.csv", cwd=penguins)
-    glue("predict", "../penguins.csv", "data/raw/scored.csv", cwd=penguins)  # its own it may write again
+            assert f"error: {out}: is the" in glue("report", *more, "--output", out, cwd=ran_penguins, code=2).stderr
+        assert (ran_penguins / out).read_bytes() == before
+    glue("predict", "../penguins.csv", "data/raw/scored.csv", cwd=ran_penguins)
+    glue("predict", "../penguins.csv", "data/raw/scored.csv", cwd=ran_penguins)  # its own it may write again
 
 
-def test_in_subprocesses_and_by_dvc_it_is_the_same(penguins: Path, glue: Glue) -> None:
+def test_in_subprocesses_and_by_dvc_it_is_the_same(
+    penguins: Path, glue: Glue, warm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{warm}{os.pathsep}{os.environ['PATH']}")  # each stage's own process is a quick one
     glue("run", "--no-publish", cwd=penguins)
     lock = (penguins / "dvc.lock").read_bytes()
     told = json.loads(glue("run", "--until", "split", "--force", "--subprocess", "--json", cwd=penguins).stdout)

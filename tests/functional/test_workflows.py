@@ -253,11 +253,17 @@ exit "$exit"
         ("4", ["retrain"], ""),
     ],
 )
-def test_what_the_monitor_says_is_heard(tmp_path: Path, code: str, on_alert: list[str], outcome: str) -> None:
+def test_what_the_monitor_says_is_heard(
+    tmp_path: Path, glue: Glue, code: str, on_alert: list[str], outcome: str
+) -> None:
     """Only drift opens an issue; it trains only where `on_alert` asks for it and the limits allow it. A script with the
     exit codes stands for the command, which is run by `check_monitoring`."""
     origin, work = tmp_path / "origin.git", tmp_path / "work"
-    committed(work, origin, {"secrets": ["TOKEN"]}, lambda text: text.replace("[retrain]", json.dumps(on_alert), 1))
+
+    def edited(text: str) -> str:
+        return text.replace("[retrain]", json.dumps(on_alert), 1)
+
+    committed(glue, work, origin, {"secrets": ["TOKEN"]}, edited)
     runner = with_stand_in(Runner(tmp_path / "run", origin, "main", {}, {"TOKEN": "s"}), MONITOR)
     (tmp_path / "run/bin/exit").write_text(code)
     (tmp_path / "run/bin/outcome").write_text(outcome)
@@ -296,7 +302,7 @@ esac
 """
 
 
-def committed(work: Path, origin: Path, ci: dict[str, Any], edit: Callable[[str], str] = str) -> None:
+def committed(glue: Glue, work: Path, origin: Path, ci: dict[str, Any], edit: Callable[[str], str] = str) -> None:
     """A project with its workflows, pushed; no tool of it is run here."""
     project(work, ci)
     (work / "glue.yaml").write_text(edit((work / "glue.yaml").read_text()))
@@ -305,7 +311,7 @@ def committed(work: Path, origin: Path, ci: dict[str, Any], edit: Callable[[str]
     named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run(["git", "init", "-q", "-b", "main", str(work)], check=True)
     subprocess.run([*named, "add", "-A"], cwd=work, check=True)
-    subprocess.run(["glue", "ci"], cwd=work, check=True, capture_output=True)
+    glue("ci", cwd=work)
     (work / "requirements.lock").write_text(lock("click"))
     subprocess.run([*named, "add", "-A"], cwd=work, check=True)
     subprocess.run([*named, "commit", "-qm", "all"], cwd=work, check=True)
@@ -319,9 +325,9 @@ def with_stand_in(runner: Runner, script: str, name: str = "glue") -> Runner:
     return runner
 
 
-def test_what_is_deployed_where(tmp_path: Path) -> None:
+def test_what_is_deployed_where(tmp_path: Path, glue: Glue) -> None:
     """Staging before anything is promoted, then production; what fails there is taken back, the alias with it."""
-    committed(tmp_path / "work", tmp_path / "origin.git", {"secrets": ["TOLD"], **COMMANDS})
+    committed(glue, tmp_path / "work", tmp_path / "origin.git", {"secrets": ["TOLD"], **COMMANDS})
 
     def deployed(version: str) -> tuple[dict[str, Job], list[str], list[str]]:
         told = tmp_path / f"told{version}"
@@ -354,8 +360,8 @@ def test_what_is_deployed_where(tmp_path: Path) -> None:
 RED = "#!/bin/sh\nexit 1\n"
 
 
-def test_a_push_trains_only_what_passes_its_tests(tmp_path: Path) -> None:
-    committed(tmp_path / "work", tmp_path / "origin.git", {"secrets": ["TOKEN"]})
+def test_a_push_trains_only_what_passes_its_tests(tmp_path: Path, glue: Glue) -> None:
+    committed(glue, tmp_path / "work", tmp_path / "origin.git", {"secrets": ["TOKEN"]})
     runner = Runner(tmp_path / "run", tmp_path / "origin.git", "main", {}, {"TOKEN": "s"})
     jobs = with_stand_in(with_stand_in(runner, STANDS_IN), RED, "pytest").run("train")
     assert {name: job.result for name, job in jobs.items()} == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
@@ -37,10 +38,19 @@ def sound(file: Path) -> bool:
 def test_many_processes_make_one_store(tmp_path: Path, place: str) -> None:
     roots = [tmp_path / name for name in ("a", "b", "c")] if place else [tmp_path] * 3
     uri = f"sqlite:///{tmp_path}/{quote(place)}?timeout=20" if place else ""
-    words = [[sys.executable, "-c", OPEN, str(root), uri] for root in roots]
-    started = [subprocess.Popen(one, stderr=subprocess.PIPE, text=True) for one in words]
-    ended = [(process.communicate()[1], process.returncode) for process in started]
-    assert [code for _, code in ended] == [0, 0, 0], ended
+    forks = multiprocessing.get_context("fork")
+    together = forks.Barrier(len(roots))
+
+    def open_store(root: Path) -> None:
+        together.wait()
+        Store(root, uri or None)
+
+    started = [forks.Process(target=open_store, args=[root]) for root in roots]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0, 0, 0]
     file = tmp_path / (place or "mlflow.db")
     assert sound(file)
     mine = {".ü 1%41.db.lock", file.name} if place else {".glue", "mlflow.db"}

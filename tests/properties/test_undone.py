@@ -56,9 +56,10 @@ def repository(root: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["no git", "git", "dvc"])
 def test_init_is_undone_wherever_it_fails(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = repository(tmp_path / "made", kind)
     at, failed = 1, 0
     while True:
-        root = repository(tmp_path / f"r{at}", kind)
+        root = shutil.copytree(made, tmp_path / f"r{at}", symlinks=True)
         monkeypatch.chdir(root)
         before, refused = state(root), Refused(root, at)
         try:
