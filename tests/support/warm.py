@@ -87,7 +87,11 @@ def forked_painter() -> Any:
 
     def paint() -> None:
         os.closerange(3, 1 << 10)  # one is of `Popen`, which waits for its end
-        with open(1, "w", closefd=False) as sys.stdout:
+        with (
+            open(0, closefd=False) as sys.stdin,
+            open(1, "w", closefd=False) as sys.stdout,
+            open(2, "w", buffering=1, closefd=False) as sys.stderr,
+        ):
             try:
                 evidently.wait()
             except Exception:

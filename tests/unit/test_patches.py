@@ -28,7 +28,7 @@ ALLOWED = {
     ("trusted.py", "sys.modules.update"): (
         "What had the names of a model's modules comes back, once they are loaded from the bundle."
     ),
-    ("pipeline/train.py", "_estimator_type"): "CatBoost's estimators say their kind by nothing else.",
+    ("pipeline/class_kind.py", "_estimator_type"): "CatBoost's estimators say their kind by nothing else.",
     ("terminal.py", "_StreamWrapper__wrapped"): "colorama wraps the streams and removes every colour.",
 }
 
