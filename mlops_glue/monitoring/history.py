@@ -25,6 +25,10 @@ GAUGES = {
     "column_distance": "Distance of a column from what the version was trained on.",
     "column_threshold": "Distance from which a column counts as drifted.",
     "column_null_share": "Share of nulls in a column.",
+    "performance": "The metric on the rows of the window; estimated where too few of them have a label.",
+    "performance_low": "The lower end of its 95 % interval.",
+    "performance_high": "The upper end of its 95 % interval.",
+    "performance_holdout": "The same metric on the holdout.",
 }
 
 
@@ -85,6 +89,12 @@ def gauges(record: Record) -> str:
         labels = {**run, "version": str(version["version"])}
         samples += [(key, labels, version[key]) for key in ("rows", "drift_share")]
         samples.append(("prediction_distance", labels, (version["prediction"] or {}).get("distance")))
+        measured = version["performance"]
+        if measured is not None and measured["value"] is not None:
+            of_metric = {**labels, "metric": measured["metric"], "estimated": str(measured["estimated"]).lower()}
+            samples.append(("performance", of_metric, measured["value"]))
+            samples += [(f"performance_{end}", of_metric, measured[end]) for end in ("low", "high")]
+            samples.append(("performance_holdout", of_metric, measured["holdout"]["value"]))
         for name, column in version["columns"].items():
             of_column = {**labels, "column": name}
             samples += [(f"column_{key}", of_column, column[key]) for key in ("distance", "threshold", "null_share")]

@@ -15,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from mlops_glue.monitoring.history import past
+from mlops_glue.monitoring.history import GAUGES, past
 from tests.support.project import Glue
 from tests.support.server import ask, serving
 
@@ -101,6 +102,10 @@ def test_what_was_served_is_quiet_and_told_everywhere(project: Path, glue: Glue)
     gauges = (project / "monitoring/metrics.prom").read_text()
     assert 'glue_monitor_verdict{model="p",env="",verdict="ok"} 1\n' in gauges
     assert 'glue_monitor_column_distance{model="p",env="",version="1",column="spend"}' in gauges
+    families = {family.name: family for family in text_string_to_metric_families(gauges)}
+    assert families.keys() == {f"glue_monitor_{name}" for name in GAUGES}
+    (sample,) = families["glue_monitor_performance"].samples
+    assert sample.labels["estimated"] == "true" and sample.value == pytest.approx(one["performance"]["value"])
     row = json.loads((project / "monitoring/history.jsonl").read_text().splitlines()[-1])
     assert (row["verdict"], row["versions"], row["rows"]) == ("ok", [1], 1500)
     assert row["estimated"] and row["low"] < row["value"] < row["high"] and row["labelled"] == 0

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import distribution
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 import yaml
 
 from mlops_glue import layout
+from mlops_glue.monitoring.history import GAUGES
 from mlops_glue.serving.metrics import HELP
 from tests.support.project import Glue, on_penguins
 from tests.support.server import ask, free_port, until
@@ -208,7 +210,7 @@ def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: G
         subprocess.run(schema, check=True, capture_output=True)
         compose = yaml.safe_load((deploy / "compose.yml").read_text())
         assert re.fullmatch("[a-z0-9][a-z0-9_-]*", compose["name"])
-        (scraped,) = yaml.safe_load((deploy / "prometheus.yml").read_text())["scrape_configs"]
+        scraped, _ = yaml.safe_load((deploy / "prometheus.yml").read_text())["scrape_configs"]
         read = scraped.get("authorization", {}).get("credentials_file")
         secrets = compose["services"]["prometheus"].get("secrets", [])
         mounted = {compose["secrets"][one["source"]]["environment"]: one["target"] for one in secrets}
@@ -235,10 +237,12 @@ def invalid(path: Path) -> bool:
     return done.returncode != 0
 
 
-def test_what_is_watched_is_what_is_told(packed: Path) -> None:
-    """Every metric of the alerts and of the dashboard is one that /metrics has, or can have."""
+def test_what_is_watched_is_what_is_exported(packed: Path) -> None:
+    """Every metric of the alerts and of the dashboard is one that /metrics or the monitor has, or can have."""
     asked = set(re.findall(r"glue_\w+", "".join((packed / "deploy" / name).read_text() for name in WATCHING)))
     port, there = free_port(), {*HELP, *(f"{name}_bucket" for name in HELP)}
+    there |= {f"glue_monitor_{name}" for name in GAUGES}
+    there |= {"glue_log_lag_seconds", "glue_log_waiting_segments"}  # of a server with a log
 
     def missing(url: str) -> set[str]:
         told = re.findall(r"^# TYPE (glue_\w+)", ask(url, "/metrics")[1], re.MULTILINE)
@@ -251,6 +255,22 @@ def test_what_is_watched_is_what_is_told(packed: Path) -> None:
 
     served([sys.executable, str(packed), "--port", str(port)], port, dict(os.environ), look)
     assert asked and asked <= there, asked - there
+
+
+def test_the_dashboard_says_what_each_panel_means(packed: Path) -> None:
+    dashboard = json.loads((packed / "deploy/grafana/dashboard.json").read_text())
+    rows = [panel for panel in dashboard["panels"] if panel["type"] == "row"]
+    panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+    assert len(rows) == 3 and len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+    assert all(panel["description"] and panel["fieldConfig"]["defaults"]["unit"] for panel in panels)
+    ends = sorted((p["gridPos"]["y"], p["gridPos"]["y"] + p["gridPos"]["h"]) for p in dashboard["panels"])
+    assert all(later[0] in (first[0], first[1]) or later[0] >= first[1] for first, later in pairwise(ends))
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    names = {one["name"] for one in dashboard["templating"]["list"]}
+    assert {name for expr in asked for name in re.findall(r"\$(\w+)", expr)} == names == {"model", "instance"}
+    shown = set(re.findall(r"glue_\w+", " ".join(asked)))
+    all_series = {*HELP, *(f"glue_monitor_{name}" for name in GAUGES)}
+    assert all_series <= {*shown, "glue_monitor_column_threshold"}, all_series - shown
 
 
 def buildah(*words: str, cwd: Path | None = None) -> str:
