@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from mlops_glue.errors import ToolError
 
 T = TypeVar("T")
+FORK = "fork" if sys.platform == "linux" else "spawn"  # how a process starts that takes over what this one has imported
 FORWARDED = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT),
@@ -28,10 +29,10 @@ def command_line() -> str:
     return shlex.join(["glue", *sys.argv[1:]]) if name == "glue" else f"the Python API in {name or 'a session'}"
 
 
-def run_apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
+def run_apart(work: Callable[..., T], *arguments: Any, does: str, start: str = "spawn") -> T:
     """Call a module's function in a new process, so that nothing that it imports or changes stays in this one.
 
-    Arguments and result are pickled. `does` says what the function does, for the error.
+    Arguments and result are pickled. `does` says what the function does, for the error; `start` how the process starts.
 
     Raises:
         ToolError: the process was ended.
@@ -40,7 +41,7 @@ def run_apart(work: Callable[..., T], *arguments: Any, does: str) -> T:
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent, (os.getpid(),)) as other:
+    with ProcessPoolExecutor(1, get_context(start), end_with_parent, (os.getpid(),)) as other:
         try:
             return other.submit(work, *arguments).result()
         except BrokenProcessPool as error:

@@ -15,7 +15,9 @@ from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, secrets
+from mlops_glue.bundle import MODELS
 from mlops_glue.errors import UsageError
+from mlops_glue.processes import FORK, run_apart
 from mlops_glue.records import Servable
 from mlops_glue.serving import http_server, initial
 from mlops_glue.serving.initial import follow_registry
@@ -158,17 +160,25 @@ def run(settings: Settings, announce: Callable[[Model, str], None]) -> int:
         files.write_text(settings.state / f"registry{PROBLEM}", reason + "\n")
     with http_server.listen(options.host, options.port) as listening:
         # before any worker loads it: what is wrong is reported once, in one line
-        model = load(settings, settings.first)
-        model.self_test()
-        announce(model, http_server.url_of(*listening.getsockname()[:2]))
-        del model
-        gc.collect()
+        arguments = settings, announce, http_server.url_of(*listening.getsockname()[:2])
+        if (Path(settings.first.folder) / MODELS[0]).is_file():
+            _try_model(*arguments)
+            gc.collect()
+        else:  # an estimator may start threads of OpenMP, and a fork of a process that has them waits for them for ever
+            run_apart(_try_model, *arguments, does="loads the model", start=FORK)
         workers = [
             ManagedProcess(f"worker {n + 1}", http_server.run_worker, (settings, listening))
             for n in range(options.workers)
         ]
         supervisor = Supervisor(workers, _sidecars(settings), settings.state)
         return supervisor.run(options.drain_s, options.shutdown_s)
+
+
+def _try_model(settings: Settings, announce: Callable[[Model, str], None], url: str) -> None:
+    """Load it, score its example, and say that it is served."""
+    model = load(settings, settings.first)
+    model.self_test()
+    announce(model, url)
 
 
 def _sidecars(settings: Settings) -> list[ManagedProcess]:

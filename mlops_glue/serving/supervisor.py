@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from mlops_glue.processes import FORK
 from mlops_glue.serving.backoff import Backoff
 from mlops_glue.serving.settings import STARTED
 
@@ -49,7 +49,7 @@ class Supervisor:
     def __init__(self, workers: Sequence[ManagedProcess], sidecars: Sequence[ManagedProcess], state: Path) -> None:
         self._workers, self._sidecars, self._children = workers, sidecars, [*workers, *sidecars]
         self._started = state / STARTED
-        self._context: Any = get_context("fork" if sys.platform == "linux" else "spawn")
+        self._context: Any = get_context(FORK)
         self._signals: list[int] = []  # that ask it to stop
 
     def run(self, drain_s: float, shutdown_s: float) -> int:

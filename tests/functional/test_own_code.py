@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from tests.support.project import Glue
+from tests.support.server import ask, serving
 
 STEPS = """import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -21,7 +22,7 @@ class Clip(TransformerMixin, BaseEstimator):
     def transform(self, X):
         return np.clip(X, *self.bounds_)
 """
-MODEL = """import xgboost
+MODEL = """import lightgbm
 from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 
@@ -30,7 +31,7 @@ from steps import Clip
 
 def build(random_state=None):
     columns = make_column_transformer((Clip(), ["bill_length_mm", "bill_depth_mm", "flipper_length_mm"]))
-    return make_pipeline(columns, xgboost.XGBClassifier(n_estimators=8, max_depth=3, n_jobs=1, random_state=0))
+    return make_pipeline(columns, lightgbm.LGBMClassifier(n_estimators=8, n_jobs=2, verbose=-1, random_state=0))
 """
 
 
@@ -65,9 +66,13 @@ def test_own_code_from_the_check_to_a_folder_that_serves_it(penguins: Path, glue
 
     glue("package", "../serving", cwd=penguins)
     needs = (penguins.parent / "serving" / "requirements.txt").read_text()
-    assert "xgboost-cpu==" in needs and "scikit-learn==" in needs
+    assert "lightgbm==" in needs and "scikit-learn==" in needs
     checked = json.loads(glue("serve", "--folder", "../serving", "--check", "--json", cwd=penguins).stdout)
     assert (checked["format"], checked["runs_code"]) == ("skops", ["steps.Clip"])
+
+    with serving(penguins, "--folder", "../serving", env={"OMP_NUM_THREADS": "2"}) as (url, _):  # OpenMP and fork
+        row = json.loads((penguins / "artifacts/bundle/input_example.json").read_text())[0]
+        assert ask(url, "/predict", row)[1]["prediction"] == before["prediction"][0]
 
     edit(penguins / "glue.yaml", "trust: [steps.Clip]", "trust: []")  # whoever does not trust it runs none of it
     for words in (("predict", "../penguins.csv", "../none.csv"), ("serve", "--check")):
