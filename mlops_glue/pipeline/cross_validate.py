@@ -16,7 +16,8 @@ from mlops_glue.paired import Outcome
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.outcome import outcome
 from mlops_glue.pipeline.split import folds, training_rows
-from mlops_glue.pipeline.train import build, chosen, fitted, threads_for, xy
+from mlops_glue.pipeline.threads import threads_for
+from mlops_glue.pipeline.train import build, chosen, fitted, xy
 from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score,
 from mlops_glue.pipeline.ingest import check_columns
 from mlops_glue.pipeline.outcome import outcome
 from mlops_glue.pipeline.split import training_rows
-from mlops_glue.pipeline.train import DEFAULT, kind_of, threads_for, trivial, xy
+from mlops_glue.pipeline.threads import threads_for
+from mlops_glue.pipeline.train import DEFAULT, kind_of, trivial, xy
 from mlops_glue.pipeline.trusting import load_model
 from mlops_glue.schema import Schema
 

@@ -21,7 +21,8 @@ from mlops_glue.pipeline import evaluation, reference, trusting
 from mlops_glue.pipeline.outcome import PIECE_ROWS, in_pieces
 from mlops_glue.pipeline.own_onnx import OnnxRegressor
 from mlops_glue.pipeline.split import training_rows
-from mlops_glue.pipeline.train import threads_for, xy
+from mlops_glue.pipeline.threads import threads_for
+from mlops_glue.pipeline.train import xy
 from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import logging
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +34,7 @@ from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
 from mlops_glue.pipeline.preprocess import preprocessing
 from mlops_glue.pipeline.split import batches
+from mlops_glue.pipeline.threads import limit_lightgbm, threads_for
 from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
 
@@ -51,7 +50,6 @@ DEFAULT = {
 UPKEEP = (FutureWarning, DeprecationWarning, PendingDeprecationWarning)  # for those who maintain the estimator
 log = logging.getLogger(__name__)
 VERBOSITY = {"verbose", "verbosity", "silent", "logging_level", "verbose_eval"}  # of CatBoost and LightGBM
-FEW_CELLS = 500_000  # rows x columns
 
 
 def train(config: Config, root: Path) -> None:
@@ -189,6 +187,7 @@ def _fit(
     with warnings.catch_warnings(record=True) as caught, threads_for(features if like is None else like):
         warnings.simplefilter("default")
         _stop_late(model, target)
+        limit_lightgbm(model, features if like is None else like)
         fitting.fit(model, features, target, beside)
     return caught
 
@@ -221,16 +220,6 @@ def _stop_late(model: Estimator, target: Array) -> None:
         if rare[1] < 2:
             last.set_params(early_stopping=False)
             warnings.warn(f"no early stopping: the training rows have one row of class {rare[0]!r}", stacklevel=2)
-
-
-def threads_for(features: pd.DataFrame) -> AbstractContextManager[object]:
-    """One thread of OpenMP and of BLAS where there is little to do: short parallel parts crawl on a busy machine."""
-    from threadpoolctl import threadpool_limits
-
-    if features.size >= FEW_CELLS:
-        return contextlib.nullcontext()
-    limits: AbstractContextManager[object] = threadpool_limits(1)  # from now until the block ends
-    return limits
 
 
 def trivial(schema: Schema, target: Array) -> Estimator:

@@ -74,7 +74,8 @@ def _trust(bundle: Path | None, allowed: list[str]) -> Trusted:
 def _outcome(model: Path, schema: Schema, holdout: pa.Table, trust: Trusted) -> paired.Outcome:
     from mlops_glue.adapters import skops
     from mlops_glue.pipeline.outcome import outcome
-    from mlops_glue.pipeline.train import threads_for, xy
+    from mlops_glue.pipeline.threads import threads_for
+    from mlops_glue.pipeline.train import xy
 
     features, target = xy(holdout, schema)
     try:

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
 
 from mlops_glue.adapters import skops
-from mlops_glue.pipeline.train import threads_for
+from mlops_glue.pipeline.threads import threads_for
 from mlops_glue.schema import Schema
 from tests.support.project import Glue
 from tests.support.reference import REFERENCES, Reference
