@@ -7,7 +7,7 @@ and a category is one column, not one for each of its values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import numpy as np
 from mlops_glue import layout, tables
 from mlops_glue.drift import sample_part
 from mlops_glue.errors import DataError
+from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Inputs = dict[str, Array]
+Score = Callable[[Inputs], tuple[Array, Array | None]]  # of encoded rows, in the form that `metrics` takes
 BACKGROUND = 25  # rows of the training data: a column that is not known yet has their values
 TOLERANCE = 1e-4  # of a probability, or of the spread of the values: float32 rounds so much in a sum
 MAX_CELLS = 2_000_000  # of rows that the model scores together
@@ -55,26 +57,18 @@ class Explainer:
     """Explains the answers of one model.
 
     Args:
-        bundle: the model.
-        folder: of its bundle, which holds rows of the training data.
+        schema: of the model.
+        score: the model: class indices and probabilities in the order of `schema.class_order`, or values and None.
+        background: encoded rows of the training data; at most `BACKGROUND` of them are taken.
         seed: of the orders and of the background.
-
-    Raises:
-        DataError: the bundle has no such rows.
     """
 
-    def __init__(self, bundle: Bundle, folder: Path, seed: int = 0) -> None:
-        self._bundle, schema = bundle, bundle.schema
+    def __init__(self, schema: Schema, score: Score, background: Inputs, seed: int = 0) -> None:
+        self._schema, self._score = schema, score
         self.columns = [column.name for column in schema.columns]
-        try:
-            sample = sample_part(tables.read_parquet(folder / layout.SAMPLE), "train")
-        except OSError as error:
-            raise DataError(
-                f"{layout.SAMPLE}: is missing in the bundle, so there is nothing to compare with"
-            ) from error
         rng = np.random.default_rng(seed)
-        rows = np.sort(rng.permutation(sample.num_rows)[:BACKGROUND])
-        self._background = bundle.encoded(sample.select(self.columns).take(rows), where=layout.SAMPLE)
+        rows = np.sort(rng.permutation(len(next(iter(background.values()))))[:BACKGROUND])
+        self._background = {kind: matrix[rows] for kind, matrix in background.items()}
         at = {name: number for number, column in enumerate(schema.columns) for name in column.inputs}
         self._owner = {"number": [at[n] for n in schema.numeric], "text": [at[n] for n in schema.text]}
         self._known, self._order = _chains(len(self.columns), len(rows), rng)
@@ -116,17 +110,31 @@ class Explainer:
 
     def _answers(self, inputs: Inputs, chosen: Array | None = None) -> tuple[Array, Array]:
         """What is explained of each row, float64, and the number of its class."""
-        value, probability = self._bundle.score(inputs)
-        labels = self._bundle.schema.labels
-        if labels is None:
-            return value.astype(np.float64), np.zeros(len(value), np.int64)
+        value, probability = self._score(inputs)
         if probability is None:
-            probability = np.eye(len(labels))[[labels.index(label) for label in value.tolist()]]
-        if chosen is None and len(labels) == 2:
-            chosen = np.full(len(value), labels.index(self._bundle.schema.class_order[-1]))
-        elif chosen is None:
-            chosen = np.array([labels.index(label) for label in value.tolist()], np.int64)
+            return value.astype(np.float64), np.zeros(len(value), np.int64)
+        if chosen is None:
+            chosen = np.ones(len(value), np.int64) if len(self._schema.class_order) == 2 else value.astype(np.int64)
         return probability[np.arange(len(value)), chosen].astype(np.float64), chosen
+
+
+def of_bundle(bundle: Bundle, folder: Path, seed: int = 0) -> Explainer:
+    """Of a packaged model, whose folder holds rows of the training data.
+
+    Raises:
+        DataError: the bundle has no such rows.
+    """
+    try:
+        sample = sample_part(tables.read_parquet(folder / layout.SAMPLE), "train")
+    except OSError as error:
+        raise DataError(f"{layout.SAMPLE}: is missing in the bundle, so there is nothing to compare with") from error
+
+    def score(inputs: Inputs) -> tuple[Array, Array | None]:
+        value, probability = bundle.score(inputs)
+        return (value, None) if bundle.schema.labels is None else bundle.indices(value, probability)
+
+    columns = [column.name for column in bundle.schema.columns]
+    return Explainer(bundle.schema, score, bundle.encoded(sample.select(columns), where=layout.SAMPLE), seed)
 
 
 def appended(scored: pa.Table, explained: Explained) -> pa.Table:

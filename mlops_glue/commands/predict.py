@@ -41,7 +41,7 @@ def explain(
     with tempfile.TemporaryDirectory() as scratch:
         chosen, folder = _model(root, config, version, Path(scratch))
         bundle = Bundle(folder, threads=os.cpu_count() or 1, trust=config.package.trust)
-        explainer = explanation.Explainer(bundle, folder)
+        explainer = explanation.of_bundle(bundle, folder)
         held = sample_part(tables.read_parquet(folder / layout.SAMPLE), "test")
         some = held.take(tables.evenly_spaced(held.num_rows, AVERAGED))
         found = explainer.explain(bundle.encoded(some.select(explainer.columns)))
@@ -55,6 +55,8 @@ def explain(
         f"{config.model_name} v{chosen}: how far each column moves {what}, on average of {some.num_rows} rows"
     )
     console.table([[name, f"{mean:.4g}"] for name, mean in order], ["column", "mean |contribution|"])
+    if found.holds:
+        console.result(f"base and contributions add up to each answer, within {found.gap:.1g}")
     score_files.warn_of_gap(found, f"{config.model_name} v{chosen}")
     return 0
 

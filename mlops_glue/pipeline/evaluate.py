@@ -12,6 +12,7 @@ import numpy as np
 from mlops_glue import bootstrap, files, layout, measures, metrics, paired, row_groups, tables
 from mlops_glue.config import Config, Threshold
 from mlops_glue.pipeline import evaluation, plots, score_warnings, target_scale
+from mlops_glue.pipeline.contributions import contributions_of
 from mlops_glue.pipeline.decision import with_decision
 from mlops_glue.pipeline.evaluation import Evaluation, Importance, Limit, Score, Slice
 from mlops_glue.pipeline.ingest import check_columns
@@ -43,14 +44,13 @@ def evaluate(config: Config, root: Path) -> None:
     features, target = xy(tables.read_parquet(root / layout.TEST), schema)
     names, limits = config.evaluate.measured(list(metrics.METRICS[schema.task])), config.evaluate.thresholds
     known = {name: measures.find(config, schema, root, name) for name in dict.fromkeys([*names, *limits])}
-    learned = training_rows(config, root, [f"target:{schema.target}"]).column(0)
-    learnt = learned.to_numpy()
+    columns = _Learned(config, root)
+    learnt = columns[f"target:{schema.target}"].to_numpy()
     schema = with_decision(config, root, schema, model)
     truth = schema.class_indices(target)
     with threads_for(features):
         label, probability = outcome(model, schema, features)
     predicted = truth, label, probability
-    importances = importances_of(config, schema, model, features, truth, (names[0], known[names[0]]))
     constant = outcome(trivial(schema, learnt), schema, np.zeros((len(truth), 1)))
     scores = {name: _score(metric, predicted, constant, config.train.seed) for name, metric in known.items()}
     _tell_apart(scores, known, {name: measures.definition(config, schema, root, name) for name in known})
@@ -67,12 +67,9 @@ def evaluate(config: Config, root: Path) -> None:
         "intervals": {"samples": bootstrap.SAMPLES, "rows": bootstrap.sample_rows(len(truth))},
         "thresholds": [threshold(name, limit, scores[name]["value"]) for name, limit in limits.items()],
         "slices": _slices(config, root, {name: known[name] for name in names}, predicted),
-        "importances": importances,
-        "leaks": (
-            leaks := [
-                *score_warnings.leakage(config, schema, (_Learned(config, root), learnt), (features, target), label)
-            ]
-        ),
+        "importances": importances_of(config, schema, model, features, truth, (names[0], known[names[0]])),
+        "contributions": contributions_of(schema, model, columns, features, config.train.seed),
+        "leaks": (leaks := [*score_warnings.leakage(config, schema, (columns, learnt), (features, target), label)]),
         "warnings": [*leaks],
     }
     if config.train.rows is not None and (of := files.read_json(root / layout.SAMPLED)["of"]) > len(learnt):
@@ -89,24 +86,22 @@ def evaluate(config: Config, root: Path) -> None:
     of_probability = [name for name in scores if not known[name].of_label]
     if schema.labels is not None and not hasattr(model, "predict_proba") and of_probability:
         report["warnings"].append(score_warnings.hard_labels(schema, report["model"], of_probability))
-    classes = set(learned.unique().to_pylist() if schema.labels else [])
+    classes = set(columns[f"target:{schema.target}"].unique().to_pylist() if schema.labels else [])
     report["warnings"] += score_warnings.missing_classes(schema, truth, classes, scores)
     report["warnings"] += score_warnings.one_class(schema, truth, label)
     first, *others = names
     report["warnings"] += score_warnings.first_metric(first, report, higher_is_better=known[first].higher_is_better)
-    losses = {name: scores[name] for name in others if not known[name].higher_is_better}
-    report["warnings"] += score_warnings.other_losses(losses)
-    _write(root, report, _drawn(config, schema, predicted, importances), schema.decides)
+    report["warnings"] += score_warnings.other_losses({n: scores[n] for n in others if not known[n].higher_is_better})
+    _write(root, report, _drawn(config, schema, predicted, report), schema.decides)
 
 
-def _drawn(
-    config: Config, schema: Schema, predicted: Predicted, importances: list[Importance] | None
-) -> dict[str, str]:
+def _drawn(config: Config, schema: Schema, predicted: Predicted, report: Evaluation) -> dict[str, str]:
     """The plots by name, as SVG."""
     truth, label, probability = predicted
     drawn = plots.of_outcome(schema, truth, label, probability)
     drawn |= plots.of_threshold(schema, measures.costs(config, schema), truth, probability)
-    return drawn | plots.of_importances(importances, len(truth))
+    drawn |= plots.of_importances(report["importances"], len(truth))
+    return drawn | plots.of_contributions(report.get("contributions"), schema, len(truth))
 
 
 class _Learned:

@@ -61,6 +61,15 @@ class Importance(TypedDict):
     rows: int
 
 
+class Contributions(TypedDict):
+    """How far each column moves the answer; see `explanation`."""
+
+    columns: dict[str, float]  # mean of |contribution|, the greatest first
+    rows: int  # of the holdout
+    gap: float  # how far base and contributions miss the answer, at most
+    holds: bool  # that is no more than rounding makes
+
+
 class Fresh(TypedDict):
     """What became of the rows that a retraining added, and of the older ones."""
 
@@ -116,6 +125,7 @@ class Evaluation(TypedDict):
     thresholds: list[Limit]
     slices: list[Slice]
     importances: list[Importance] | None  # the greatest first; None: there are too many columns
+    contributions: NotRequired[Contributions | None]  # None: there are too many columns; a former glue's has none
     leaks: NotRequired[list[str]]  # which of the warnings say that the holdout knows too much; a former glue's has none
     warnings: list[str]
     fresh: NotRequired[Fresh]

@@ -10,7 +10,7 @@ import numpy as np
 from mlops_glue import formulas, tables
 from mlops_glue.adapters import matplotlib
 from mlops_glue.pipeline import curves
-from mlops_glue.pipeline.evaluation import Importance
+from mlops_glue.pipeline.evaluation import Contributions, Importance
 from mlops_glue.schema import Schema
 
 MAX_CURVES = 10  # classes with a curve of their own
@@ -83,6 +83,18 @@ def of_importances(importances: Sequence[Importance] | None, rows: int) -> dict[
     title = "Permutation importances" + part(top[0]["rows"], rows, "rows")
     mean, std = np.array([column["mean"] for column in top]), np.array([column["std"] for column in top])
     return {"importances": matplotlib.bars(title, axis, names, mean, std)}
+
+
+def of_contributions(found: Contributions | None, schema: Schema, rows: int) -> dict[str, str]:
+    """How far each of the 20 columns with the most moves the answer."""
+    if found is None:
+        return {}
+    of = schema.class_order[-1] if schema.task == "binary" else "the predicted class"
+    axis = f"mean |contribution| to {'the value' if schema.labels is None else f'the probability of {of}'}"
+    names = list(found["columns"])[:20]
+    values = np.array([found["columns"][name] for name in names])
+    title = "Contributions (Shapley values)" + part(found["rows"], rows, "rows")
+    return {"contributions": matplotlib.bars(title, axis, names, values, np.zeros(len(names)))}
 
 
 def part(shown: int, of: int, what: str) -> str:

@@ -100,9 +100,9 @@ class Model:
         self.answers = Answers(self.schema)
         self._explainer: Explainer | None = None
         if options is not None and options.explain:
-            from mlops_glue.explanation import Explainer  # it needs Arrow, to read the background
+            from mlops_glue.explanation import of_bundle  # it needs Arrow, to read the background
 
-            self._explainer = Explainer(self._bundle, folder)
+            self._explainer = of_bundle(self._bundle, folder)
 
     def score(self, inputs: Inputs) -> Scores:
         """Predictions and, for classes, probabilities in the order of the labels.

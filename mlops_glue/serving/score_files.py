@@ -124,7 +124,7 @@ def _explaining(bundle: Bundle, folder: Path) -> Callable[..., pa.Table]:
     """What scores a piece of a file and adds the contributions."""
     from mlops_glue import explanation
 
-    explainer = explanation.Explainer(bundle, folder)
+    explainer = explanation.of_bundle(bundle, folder)
 
     def score(typed: pa.Table, carried: pa.Table, **options: Any) -> pa.Table:
         scored = bundle.scored(typed, carried, **options)

@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression
 
 from mlops_glue import layout, tables
 from mlops_glue.errors import DataError
-from mlops_glue.explanation import Explainer, appended
+from mlops_glue.explanation import Explainer, appended, of_bundle
 from mlops_glue.scoring import Bundle
 from tests.support import models
 
@@ -27,7 +27,7 @@ def explained(folder: Path, estimator: Any, labels: list[Any] | None) -> tuple[A
     rows = pa.Table.from_pandas(frame[:25])
     sample = rows.append_column(layout.SPLIT_COLUMN, pa.array(["train"] * 25))
     tables.write_parquet(folder / "bundle" / layout.SAMPLE, sample)
-    return model, frame, bundle, Explainer(bundle, folder / "bundle")
+    return model, frame, bundle, of_bundle(bundle, folder / "bundle")
 
 
 def test_a_linear_model_is_its_coefficients(tmp_path: Path) -> None:
@@ -90,4 +90,4 @@ def test_what_cannot_be_explained(tmp_path: Path) -> None:
     assert empty.contributions.shape == (0, 3) and empty.holds
     (tmp_path / "bundle" / layout.SAMPLE).unlink()
     with pytest.raises(DataError, match=r"reference.parquet: is missing in the bundle"):
-        Explainer(bundle, tmp_path / "bundle")
+        of_bundle(bundle, tmp_path / "bundle")

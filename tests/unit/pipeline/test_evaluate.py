@@ -202,8 +202,8 @@ def test_all_that_evaluate_writes(tmp_path: Path, undrawn: list[str]) -> None:
         name: pytest.approx(values[name]) for name in report["metrics"]
     }
     drawn_files = {path.stem: path.read_text() for path in (tmp_path / layout.PLOTS).iterdir()}
-    assert undrawn == ["ROC", "Precision", "Calibration", "Confusion", "Permutation"]
-    names = ["roc", "precision_recall", "calibration", "confusion", "importances"]
+    assert undrawn == ["ROC", "Precision", "Calibration", "Confusion", "Permutation", "Contributions"]
+    names = ["roc", "precision_recall", "calibration", "confusion", "importances", "contributions"]
     assert drawn_files == {name: f"<svg>{title}</svg>" for name, title in zip(names, undrawn, strict=True)}
     page = (tmp_path / layout.EVALUATION / "report.html").read_text()
     assert "<title>p.q: evaluation</title>" in page and all(
@@ -229,7 +229,7 @@ def test_rows_that_are_in_both_sides_are_warned_of(
     assert report["warnings"] == ([wanted] if rows and by == "random" else [])
     assert report["estimator"] == "sklearn.ensemble.HistGradientBoostingRegressor" and report["model"] == "Ridge"
     assert list(report["metrics"]) == ["r2", "rmse", "mae", "median_absolute_error"] and report["slices"] == []
-    assert undrawn == ["Prediction", "Residuals", "Permutation"]
+    assert undrawn == ["Prediction", "Residuals", "Permutation", "Contributions"]
 
 
 def test_where_there_is_an_entity_the_way_out_is_to_split_by_it(tmp_path: Path, undrawn: list[str]) -> None:
@@ -279,7 +279,7 @@ def test_a_model_without_probabilities_is_taken_for_certain_and_that_is_said(
         f"LinearSVC gives no probabilities: {unsure} take each label for certain; "
         f"promote: {{metric: {'f1' if task == 'binary' else 'accuracy'}}} takes the labels alone"
     )
-    assert undrawn == ["Confusion", "Permutation"]
+    assert undrawn == ["Confusion", "Permutation", "Contributions"]
     (tmp_path / "n").mkdir()
     of_labels = {"evaluate": {"metrics": ["accuracy"]}}
     run(written(tmp_path / "n", task, LinearSVC(), **of_labels), tmp_path / "n")
@@ -318,7 +318,7 @@ def test_labels_are_decided_by_a_threshold_wherever_they_count(tmp_path: Path, u
     assert scores["f1"]["value"] == pytest.approx(f1_score(truth, share >= 0.2)) != f1_score(truth, share >= 0.5)
     assert scores["f1"]["trivial"] == pytest.approx(f1_score(truth, np.ones(100)))
     assert scores["roc_auc"]["value"] == pytest.approx(roc_auc_score(truth, share))
-    assert undrawn[-2:] == ["Threshold", "Permutation"] and len(undrawn) == 6
+    assert undrawn[-3:] == ["Threshold", "Permutation", "Contributions"] and len(undrawn) == 7
     page = (tmp_path / layout.EVALUATION / "report.html").read_text()
     assert "&#39;no&#39; is said from a probability of 0.2 on, as evaluate.decision_threshold gives it" in page
     odd = test[layout.ROW].to_numpy() % 2 == 1
