@@ -115,6 +115,10 @@ class ToolError(GlueError):
     exit_code = 4
 
 
+class Unreachable(ToolError):
+    """A server does not answer, or not within its time: what it was asked may have been done, or not."""
+
+
 class StageError(GlueError):
     """A stage (or the user's code in it) raised."""
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.delivery import record
-from mlops_glue.delivery.deliver import materialized
-from mlops_glue.delivery.fetch import read_only
+from mlops_glue.delivery.deliver import refreshed
 from mlops_glue.errors import UsageError
 from mlops_glue.pipeline import up_to_date
 from mlops_glue.pipeline.session import project_lock
@@ -42,11 +41,7 @@ def _materialize(root: Path, env: str | None, *, force: bool) -> dict[str, str]:
         dvc_yaml.sync(config, root)
         stages, variables = execute.in_process(config, root), execute.variables(config)
         dvc.reproduce(root, stages, console.stage, until="featurize", variables=variables)
-        store = read_only(root, config)
-        if store is None or store.champion(config.model_name) is None:
-            raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")
-        views, _ = materialized(config, root, store, console.stage, force=force)
-    return views
+        return refreshed(config, root, console.stage, force=force)
 
 
 def _as_before(root: Path, env: str | None) -> dict[str, str] | None:

@@ -182,6 +182,7 @@ class Tracking(Section):
     """Where MLflow keeps runs and models."""
 
     uri: str | None = Field(default=None, description="default: mlflow.db in the project")
+    timeout_s: PositiveFloat = Field(default=10.0, description="for a server to answer; then the command ends")
 
 
 class Compute(Section):

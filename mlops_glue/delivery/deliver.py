@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
 from mlops_glue.adapters import git
-from mlops_glue.delivery import record
+from mlops_glue.delivery import known, record
 from mlops_glue.delivery.commit import revision
 from mlops_glue.delivery.describe import stays
-from mlops_glue.delivery.fetch import feature_list_of, opened
-from mlops_glue.errors import DataError, GlueError
+from mlops_glue.delivery.fetch import opened, read_only
+from mlops_glue.errors import DataError, GlueError, Unreachable, UsageError
 from mlops_glue.pipeline import evaluation
 from mlops_glue.pipeline.session import OnStage, staged
+from mlops_glue.records import FeatureList
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
@@ -122,11 +124,54 @@ def same_as(store: Store, model: str, version: int, champion: int | None) -> int
 
 
 def materialized(
-    config: configs.Config, root: Path, store: Store, on_stage: OnStage, *, force: bool = False
+    config: configs.Config, root: Path, store: Store, on_stage: OnStage
 ) -> tuple[dict[str, str], list[str]]:
     """Fill the online store for the champion: the outcome of each view, and the files that keep a record of it."""
     champion = store.champion(config.model_name) if config.features.use else None
-    features = feature_list_of(store, config.model_name, champion) if champion is not None else None
+    features = _features_of(config, root, store, champion) if champion is not None else None
+    return _filled(config, root, features, on_stage)
+
+
+def refreshed(config: configs.Config, root: Path, on_stage: OnStage, *, force: bool) -> dict[str, str]:
+    """The same for a schedule: while the registry does not answer, for the champion that this machine knows.
+
+    Raises:
+        UsageError: there is no champion.
+        Unreachable: the registry does not answer, and none is known here.
+    """
+    try:
+        store = read_only(root, config)
+        champion = store.champion(config.model_name) if store is not None else None
+        if store is None or champion is None:
+            raise UsageError(f"{config.model_name} has no champion: nobody takes these features yet", hint="glue run")
+        features = _features_of(config, root, store, champion)
+    except Unreachable as error:
+        last = known.champion(root, config)
+        if last is None:
+            raise
+        taken = f"the features are those of v{last.version}, which was champion at {last.asked}"
+        log.warning("warning: %s: %s", error.message, taken)
+        features = _listed(last.bundle)
+    return _filled(config, root, features, on_stage, force=force)[0]
+
+
+def _features_of(config: configs.Config, root: Path, store: Store, champion: int) -> FeatureList | None:
+    """What the champion takes from Feast; its bundle is kept for when the registry is away."""
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = store.download_bundle(config.model_name, champion, Path(folder))
+        known.note(root, config, champion, bundle)
+        known.note_champion(root, config, champion)
+        return _listed(bundle)
+
+
+def _listed(bundle: Path) -> FeatureList | None:
+    path = bundle / "features.json"
+    return FeatureList.from_dict(files.read_json(path)) if path.is_file() else None
+
+
+def _filled(
+    config: configs.Config, root: Path, features: FeatureList | None, on_stage: OnStage, *, force: bool = False
+) -> tuple[dict[str, str], list[str]]:
     if features is None:
         return {}, []
     from mlops_glue.delivery.materialize import materialize

@@ -33,7 +33,7 @@ def opened(root: Path, config: configs.Config, *, create: bool = True) -> Store:
     from mlops_glue.adapters.mlflow import Store
     from mlops_glue.delivery import audit
 
-    store = Store(root, configs.tracking_uri(config), create=create)
+    store = Store(root, configs.tracking_uri(config), create=create, timeout_s=config.tracking.timeout_s)
     store.trust = config.package.trust
     store.record_move = audit.recorder(root, config.audit.remote, config.ci.environment)
     if config.serve.verify is not None:
@@ -124,7 +124,16 @@ def fetch(store: Store, root: Path, config: configs.Config, version: int, scratc
 
 
 def kept(root: Path, config: configs.Config, version: int, folder: Path, digest: str, fingerprint: str) -> Servable:
-    """A copy that no run and nobody else writes to; former ones but the last few are removed."""
+    """A copy that no run and nobody else writes to, and how its features are looked up."""
+    target = kept_folder(root, version, folder, digest)
+    from mlops_glue import feature_stores
+
+    lookup = feature_stores.lookup_of(config, root, target)
+    return Servable(version, str(target), digest, fingerprint, lookup, config.package.trust)
+
+
+def kept_folder(root: Path, version: int, folder: Path, digest: str) -> Path:
+    """A copy of a bundle that no run and nobody else writes to; former ones but the last few are removed."""
     place = root / layout.SERVED
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     place.chmod(0o700)
@@ -142,10 +151,7 @@ def kept(root: Path, config: configs.Config, version: int, folder: Path, digest:
     for old in former[:-KEPT]:
         if time.time() - old.stat().st_mtime > KEPT_S:
             shutil.rmtree(old, ignore_errors=True)
-    from mlops_glue import feature_stores
-
-    lookup = feature_stores.lookup_of(config, root, target)
-    return Servable(version, str(target), digest, fingerprint, lookup, config.package.trust)
+    return target
 
 
 def feature_list_of(store: Store, model: str, version: int) -> FeatureList | None:

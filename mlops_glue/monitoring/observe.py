@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import config as configs
 from mlops_glue import tables
 from mlops_glue.bundle import check_table
+from mlops_glue.delivery import known
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.fetch import chosen_version
 from mlops_glue.delivery.trial import brought
-from mlops_glue.errors import ConfigError, DataError, GlueError
+from mlops_glue.errors import ConfigError, DataError, GlueError, Unreachable
 from mlops_glue.files import read_json
 from mlops_glue.monitoring import labels, performance
 from mlops_glue.monitoring.drift import DriftMonitor, Version
@@ -78,8 +79,18 @@ class Source:
     scratch: Path
 
     def number(self, version: int | None) -> int:
-        """The version that is asked for, which must exist, or the champion's number."""
-        return chosen_version(self.store, self.root, self.config, version)[1]
+        """The version that is asked for, which must exist, or the champion; in an outage the last known one."""
+        try:
+            number = chosen_version(self.store, self.root, self.config, version)[1]
+        except Unreachable:
+            if version is not None:
+                return version  # its bundle is known here, or it cannot be loaded
+            if (last := known.champion(self.root, self.config)) is None:
+                raise
+            return last.version
+        if version is None:
+            known.note_champion(self.root, self.config, number)
+        return number
 
     def load(self, number: int) -> Version:
         """A version with its reference.
@@ -90,11 +101,22 @@ class Source:
         folder = self.scratch / f"v{number}"
         folder.mkdir(exist_ok=True)
         try:
-            bundle = brought(self.store, self.root, self.config.model_name, number, folder)
+            bundle = self._bring(number, folder)
             check_table(bundle)
             return Version.of(number, bundle)
         except GlueError as error:
             raise DataError(f"v{number} cannot be compared with: {error.message}", hint=error.hint) from error
+
+    def _bring(self, number: int, folder: Path) -> Path:
+        """The bundle from the registry, which is kept; in an outage the one that is kept."""
+        try:
+            bundle = brought(self.store, self.root, self.config.model_name, number, folder)
+        except Unreachable:
+            if (kept := known.bundle_of(self.root, self.config, number)) is None:
+                raise
+            return kept
+        known.note(self.root, self.config, number, bundle)
+        return bundle
 
 
 def observe_log(source: Source, window: Window, only: int | None) -> Observed:

@@ -18,6 +18,7 @@ import numpy as np
 from mlops_glue import config as configs
 from mlops_glue import layout, tables
 from mlops_glue.adapters.evidently import Painter
+from mlops_glue.delivery import known
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.drift import prediction_column, sample_part
 from mlops_glue.errors import GlueError
@@ -71,16 +72,20 @@ def run(
             observed = observe_log(source, rows, version)
         answering = {own.version.number for own in observed.versions}
         if isinstance(rows, Window) and version is None:
-            answering = _answering_versions(store, config, observed)
+            answering = _answering_versions(store, config, root, observed)
         record = _findings(config, now, observed, answering)
+        if store.away is not None:
+            by = "the versions are compared with as this machine knows them, and this run is not logged there"
+            record["problems"].append(f"{store.away.message}: {by}")
         on_verdict(record)
         problems = observed.failed
         with _noted(problems):
             _draw(root, observed, record, painter)
         with _noted(problems):
             alert(config, root, store, record, now)
-        with _noted(problems):
-            _log_runs(config, root, store, record)
+        if store.away is None:
+            with _noted(problems):
+                _log_runs(config, root, store, record)
         with _noted(problems):
             history.keep(root, record)
     if "retrain" in config.monitor.on_alert and record["verdict"] in ALERTING:  # after the lock: training takes long
@@ -126,11 +131,14 @@ def combine_verdicts(record: Record, answering: set[int], *, target: bool) -> No
     record["performance"] = next((version["performance"] for version in current if version["performance"]), None)
 
 
-def _answering_versions(store: Store, config: configs.Config, observed: Observed) -> set[int]:
+def _answering_versions(store: Store, config: configs.Config, root: Path, observed: Observed) -> set[int]:
     """The versions that still answer: what a former one was asked is reported, and alarms nobody."""
     aliases = ["champion", *([config.serve.canary.alias] if config.serve.canary else [])]
     try:
-        return {number for alias in aliases if (number := store.get_alias(config.model_name, alias)) is not None}
+        found = {alias: store.get_alias(config.model_name, alias) for alias in aliases}
+        if (champion := found["champion"]) is not None:
+            known.note_champion(root, config, champion)
+        return {number for number in found.values() if number is not None}
     except GlueError as error:  # the registry is gone since the bundles came
         observed.problems.append(f"every version counts, as it is not known which one answers: {error.message}")
         return {rows.version.number for rows in observed.versions}

@@ -95,6 +95,8 @@ def follow_registry(settings: Settings, at_once: bool) -> None:
     def ask(alias: str) -> int | None:
         if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
             raise ToolError(f"{layout.TRACKING_DB} is not there")  # SQLite would make an empty one
+        if stores and stores[0].away is not None:
+            stores.clear()
         if not stores:
             stores.append(fetch.opened(root, config, create=False))
         return stores[0].get_alias(config.model_name, alias)

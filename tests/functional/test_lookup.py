@@ -214,3 +214,38 @@ def test_keys_are_in_the_example_and_not_in_the_reference(filled: Path) -> None:
     assert "customer_id" in json.loads((bundle / "input_example.json").read_text())[0]
     assert set(columns) < set(pq.read_schema(bundle / "reference.parquet").names)
     assert "customer_id" not in pq.read_schema(bundle / "reference.parquet").names
+
+
+def test_a_registry_that_does_not_answer(
+    filled: Path, glue: Glue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes connections and says nothing: each command asks once, and what is on a schedule goes on."""
+    text = (filled / CONFIG).read_text()
+    (filled / CONFIG).write_text(f"{text}environments: {{o: {{tracking: {{uri: '${{WHERE}}', timeout_s: 1}}}}}}\n")
+    table, here = "artifacts/featurize/joined.parquet", f"sqlite:///{filled}/mlflow.db"
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        frozen.setblocking(False)
+        away = f"http://127.0.0.1:{frozen.getsockname()[1]}"
+
+        def run(*words: str, where: str = away, code: int | None = 0) -> str:
+            monkeypatch.setenv("WHERE", where)
+            done = glue(*words, "--env", "o", cwd=filled, code=code)
+            asked = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    frozen.accept()[0].close()
+                    asked += 1
+            assert asked == (where == away), (words, asked)
+            return done.stdout + done.stderr
+
+        answers = "error: MLflow: ${WHERE} does not answer: timed out\nhint: is it up? glue doctor"
+        assert answers in run("materialize", code=4)
+        run("materialize", where=here)
+        run("monitor", "--current", table, "--no-page", where=here, code=None)
+        assert "does not answer: timed out: the features are those of v1, which was champion at 2" in run("materialize")
+        said = run("monitor", "--current", table, "--no-page", code=None)
+        assert re.search(r"as this machine knows them, and this run is not logged there\n", said)
+        assert re.search(r"^p v1, 600 rows: ", said, re.MULTILINE) and "error: " not in said
+        assert answers in run("promote", "1", code=4)
+        assert answers in run("predict", table, str(tmp_path / "out.csv"), code=4)
+        assert answers in run("run", code=4) and not (tmp_path / "out.csv").exists()

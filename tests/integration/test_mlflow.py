@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from mlops_glue import processes, secrets
 from mlops_glue.adapters.mlflow import Store, connection, database, runs
 from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.adapters.mlflow.registry import with_line
-from mlops_glue.errors import ToolError
+from mlops_glue.errors import ToolError, Unreachable
 
 OPEN = (
     "import sys; from pathlib import Path; from mlops_glue.adapters.mlflow import Store;"
@@ -239,14 +240,38 @@ def test_a_run_that_fails_says_so_and_the_names_say_which_it_was(tmp_path: Path,
     )
 
 
-def test_a_server_that_does_not_answer_is_asked_twice_unless_the_user_says_otherwise(
+def test_a_server_that_does_not_answer_is_asked_once_unless_the_user_says_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
     for name in names:
         monkeypatch.delenv(name, raising=False)
-    connection.quiet()
-    assert [os.environ[name] for name in names] == ["1", "10"]
+    connection.quiet(2.5)
+    assert [os.environ[name] for name in names] == ["0", "3"]
     monkeypatch.setenv(names[0], "7")
     connection.quiet()
     assert os.environ[names[0]] == "7"
+
+
+def test_a_database_that_does_not_answer_is_asked_once() -> None:
+    """MLflow would wait for ever, and try ten times."""
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        port = frozen.getsockname()[1]
+        with pytest.raises(Unreachable, match=r"its database .postgresql. cannot be reached"):
+            database.check_answers(f"postgresql+psycopg://me:canary@127.0.0.1:{port}/d", 1)
+    with pytest.raises(Unreachable) as caught:
+        database.check_answers(f"postgresql+psycopg://me:canary@127.0.0.1:{port}/d", 1)
+    assert "canary" not in str(caught.value)
+
+
+def test_a_server_that_did_not_answer_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as frozen:
+        store = Store(tmp_path, f"http://127.0.0.1:{frozen.getsockname()[1]}", create=False)
+        for _ in range(2):
+            with pytest.raises(Unreachable, match="does not answer: timed out"):
+                store.champion("m")
+        frozen.accept()[0].close()
+        frozen.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            frozen.accept()

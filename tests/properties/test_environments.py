@@ -37,7 +37,7 @@ NEEDED: dict[tuple[str, ...], dict[str, Any]] = {  # what a section cannot be wi
 }
 POOL: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1, 2, 500, 70000, 0.0, 0.25, 0.5, 1.0, 1.5, 3.5, "", "x", "champion", "other", "7d"),
-    *("90s", "4w", "${KEY}", "s3://bucket/place", "refuse", "allow", "serve", "equal", "reread", "f1", "nonsense"),
+    *("90s", "4w", "${KEY}", "s3://bucket/place", "refuse", "allow", "serve", "equal", "reread", "f1", "ray"),
     *("glue_caller_id", "who", [], ["x"], ["${KEY}"], ["who"], ["retrain"], ["https://example.org"], {}),
     *(
         {"type": "redis"},

@@ -6,6 +6,7 @@ MLflow's own creation is neither concurrent- nor crash-safe, so the file is made
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import sqlite3
@@ -13,8 +14,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from mlops_glue import layout
-from mlops_glue.adapters.mlflow.errors import translate_errors
-from mlops_glue.errors import causes
+from mlops_glue.adapters.mlflow.errors import IS_IT_UP, translate_errors
+from mlops_glue.errors import Unreachable, causes, first_line
 
 LOCK_S = 300
 PLACE_TAG = "glue.artifacts"  # tag of an experiment whose artifacts lie in the project: its folder, as a URI
@@ -42,6 +43,30 @@ def file_of(uri: str) -> Path | None:
 def uri_of(file: Path) -> str:
     """The SQLite URI of a file."""
     return f"sqlite:///{quote(file.absolute().as_posix())}"
+
+
+def check_answers(uri: str, timeout_s: float) -> None:
+    """Connect once to a database that is no file; MLflow itself tries ten times, and waits for ever.
+
+    Raises:
+        Unreachable: it does not answer in time.
+    """
+    kind = uri.partition("://")[0].partition("+")[0]
+    if kind not in ("postgresql", "postgres", "mysql"):
+        return
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        engine = create_engine(uri, connect_args={"connect_timeout": math.ceil(timeout_s)})
+        engine.connect().close()
+        engine.dispose()
+    except OperationalError as error:  # its text has the address; a wrong password is one too
+        raise Unreachable(
+            f"MLflow: its database ({kind}) cannot be reached: {first_line(error)}", hint=IS_IT_UP
+        ) from error
+    except Exception:  # noqa: S110 - a driver that is not installed, a wrong URI: MLflow says so
+        pass
 
 
 def create(path: Path, lock: Path) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from io import StringIO
 from urllib.parse import urlsplit
 
-from mlops_glue.errors import DISK_FULL, GlueError, ToolError, causes, first_line
+from mlops_glue.errors import DISK_FULL, GlueError, ToolError, Unreachable, causes, first_line
 
 MAX_MESSAGE = 300  # characters
+IS_IT_UP = "is it up? glue doctor; a slow server gets more time: tracking: {timeout_s: 60}"
 
 
 @contextlib.contextmanager
@@ -18,6 +19,7 @@ def translate_errors() -> Iterator[None]:
     """Raise MLflow's exceptions as one line without credentials, and drop what MLflow prints.
 
     Raises:
+        Unreachable: its server does not answer.
         ToolError: MLflow, its database or its server could not do the work.
     """
     try:
@@ -29,8 +31,10 @@ def translate_errors() -> Iterator[None]:
         chain = list(causes(error))
         if any(map(_is_full, chain)):
             message, hint = f"the disk is full: {_describe(error)}", "make room, then again"
+        elif (away := _unreachable(chain)) is not None:
+            raise Unreachable(f"MLflow: {away}", hint=IS_IT_UP) from error
         else:
-            message, hint = _unreachable(chain) or _describe(error), None
+            message, hint = _describe(error), None
         raise ToolError(f"MLflow: {message}", hint=hint) from error
 
 
@@ -51,6 +55,11 @@ def _unreachable(chain: list[BaseException]) -> str | None:
             reason = (system[-1].strerror or first_line(system[-1])) if system else type(error).__name__
             return f"{url.scheme}://{url.netloc} does not answer: {reason}"
     return None
+
+
+def was_closed(error: BaseException) -> bool:
+    """Was the connection closed under a request, as that of an idle client is by a server or a proxy?"""
+    return any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in causes(error))
 
 
 def _is_full(error: BaseException) -> bool:

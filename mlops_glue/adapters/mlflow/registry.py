@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files, layout
-from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.adapters.mlflow.logged_model import ModelFiles, log_model
 from mlops_glue.adapters.mlflow.runs import NOTE, RunContent, Runs
 from mlops_glue.errors import DataError, ToolError
@@ -181,7 +180,7 @@ class Store(Runs):
         """Does the logged model declare its inputs and outputs?"""
         from mlflow.models import get_model_info
 
-        with translate_errors():
+        with self.asked():
             return get_model_info(f"models:/{model}/{version}").signature is not None
 
     def download_artifact(self, model: str, version: int, name: str, into: Path) -> Path:
@@ -207,7 +206,7 @@ class Store(Runs):
     def _download(self, run: str, name: str, into: Path) -> Path:
         from mlflow.artifacts import download_artifacts
 
-        with translate_errors():
+        with self.asked():
             return Path(download_artifacts(run_id=run, artifact_path=name, dst_path=str(into), tracking_uri=self.uri))
 
     def download_bundle(self, model: str, version: int, into: Path) -> Path:
@@ -289,7 +288,7 @@ class Store(Runs):
         elif int(version) not in (known := self.versions(model)):
             raise DataError(f"{model} has no version {version} (versions: {', '.join(map(str, known)) or 'none'})")
         uri = f"models:/{model}/{version}"
-        with translate_errors():
+        with self.asked():
             folder = Path(download_artifacts(uri, dst_path=str(into)))
         if not (folder / "MLmodel").is_file():
             raise DataError(f"{uri}: has no MLmodel")
@@ -310,7 +309,7 @@ class Store(Runs):
         `find_version` finds the version by its fingerprint. `describe` makes the description of a name like "churn v3".
         """
         tags = {**content.tags, FINGERPRINT: fingerprint}
-        with translate_errors(), warnings.catch_warnings():
+        with self.asked(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             name = f"{model} v{max(self.versions(model), default=0) + 1}"
             description = describe(name)[:MAX_DESCRIPTION]

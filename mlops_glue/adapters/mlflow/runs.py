@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from mlops_glue import layout, processes
 from mlops_glue.adapters.mlflow.connection import Connection
 from mlops_glue.adapters.mlflow.database import PLACE_TAG
-from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.errors import ToolError
 from mlops_glue.records import UsedTable
 from mlops_glue.secrets import SECRET, redacted
@@ -183,7 +182,7 @@ class Runs(Connection):
         if self.client.get_experiment_by_name(name) is None:
             where = (self.root / layout.TRACKING_ARTIFACTS).as_uri() if self.is_local else None
             self.client.create_experiment(name, artifact_location=where, tags={PLACE_TAG: where} if where else None)
-        with translate_errors():
+        with self.asked():
             return str(mlflow.set_experiment(name).experiment_id)
 
     def _log_content(self, run: str, content: RunContent) -> None:
