@@ -1,8 +1,8 @@
 """The distribution of a column in a reference, and how far other rows are from it.
 
 The distances are Evidently's: for numbers the Wasserstein distance divided by the reference's standard deviation
-(`wasserstein`), for categories and booleans the Jensen-Shannon distance with natural logarithms (`jensenshannon`).
-Both leave nulls out; those are judged by their share.
+(`wasserstein`), for categories and booleans the Jensen-Shannon distance with natural logarithms (`jensenshannon`); of
+free text the latter of its words (`words`). All leave nulls out; those are judged by their share.
 
 One broken row is no drift. A value farther beyond the reference's range than `MARGIN` standard deviations counts as
 exactly that far away, and as many of such rows as are `few` are left out of the distance. A column that had only one
@@ -12,7 +12,7 @@ value has no standard deviation: it is judged by the share of other values, as a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,14 +24,15 @@ from mlops_glue import files, layout, tables
 from mlops_glue.encoding import encode
 from mlops_glue.errors import DataError, first_line
 from mlops_glue.parsing import as_text
-from mlops_glue.schema import DATE_PARTS, Schema
+from mlops_glue.schema import Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Array = np.ndarray[Any, Any]
-Method = Literal["wasserstein", "jensenshannon"]
+Method = Literal["wasserstein", "jensenshannon", "words"]
 
+METHODS: dict[str, Method] = {"number": "wasserstein", "text": "words"}  # by kind; of all others jensenshannon
 MIN_COUNT = 5  # rows of a value; with fewer its share is not known (the rule of thumb of the chi-square test)
 LEAST_SPREAD = 0.001  # Evidently's least standard deviation
 MARGIN = 3.0  # standard deviations beyond the reference's range
@@ -157,41 +158,49 @@ class Categories:
         counts: rows by value; 0 of a value that training had and the reference's rows do not.
         nulls: rows without a value.
         complete: are all values of training among them, so that any other is unseen?
+        words: are they the words of texts? Then a row counts as one, as `count_words` has it.
     """
 
-    counts: dict[str, int]
+    counts: Mapping[str, float]
     nulls: int = 0
     complete: bool = True
+    words: bool = False
 
     @classmethod
     def of(cls, values: Array, listed: Sequence[str] | None = ()) -> Categories:
         """From a column, as `count` takes it; `listed` are values of training that it may lack, None: not known."""
         counts = count(values)
-        nulls = counts.pop("", 0)
+        nulls = round(counts.pop("", 0))
         return cls(dict.fromkeys(listed or (), 0) | counts, nulls, listed is not None)
+
+    @classmethod
+    def of_words(cls, texts: Array) -> Categories:
+        """From the words of free text."""
+        counts = count_words(texts)
+        return cls(counts, round(counts.pop("")), complete=False, words=True)
 
     @property
     def known(self) -> int:
         """Rows with a value."""
-        return sum(self.counts.values())
+        return round(sum(self.counts.values()))
 
     @property
     def method(self) -> Method:
         """The distance by which the column is judged."""
-        return "jensenshannon"
+        return "words" if self.words else "jensenshannon"
 
     def compare(self, values: Array) -> Difference:
         """The difference of a column from this one, as `count` takes it."""
-        counts = count(values)
-        nulls = counts.pop("", 0)
-        known = sum(counts.values())
+        counts = count_words(values) if self.words else count(values)
+        nulls = round(counts.pop("", 0))
+        known = round(sum(counts.values()))
         distance = None
         if known and self.known:
             distance = float(jensen_shannon(self._shares(self.counts), self._shares(counts)))
         new = sum(rows for value, rows in counts.items() if value not in self.counts)
         return Difference(distance, known, nulls, new / max(known, 1) if self.complete else None)
 
-    def _shares(self, counts: dict[str, int]) -> Array:
+    def _shares(self, counts: Mapping[str, float]) -> Array:
         """Values that the reference hardly has count as one, together with those that it lacks."""
         frequent = [counts.get(value, 0) for value, rows in self.counts.items() if rows >= MIN_COUNT]
         total = sum(counts.values())
@@ -252,7 +261,7 @@ def jensen_shannon(one: Array, two: Array) -> Array:
     return np.asarray(np.sqrt(np.maximum(sum(parts) / 2, 0.0)))
 
 
-def count(values: Array) -> dict[str, int]:
+def count(values: Array) -> dict[str, float]:
     """How often each value occurs, of text, or of floats that are whole numbers; "" is null."""
     if values.dtype == object:
         return dict(Counter(values.tolist()))
@@ -260,16 +269,23 @@ def count(values: Array) -> dict[str, int]:
     return {"" if np.isnan(v) else str(int(v)): int(n) for v, n in zip(found, counts, strict=True)}
 
 
+def count_words(texts: Array) -> dict[str, float]:
+    """How often each word occurs, scaled so that a row with words counts as one; "" has the rows without."""
+    counts = Counter(word for text in texts.tolist() for word in text.split())
+    nulls = int((texts == "").sum())
+    scale = (len(texts) - nulls) / max(counts.total(), 1)
+    return {"": float(nulls)} | {word: number * scale for word, number in counts.items()}
+
+
 def drift_methods(schema: Schema) -> dict[str, Method]:
     """The encoded columns of a model, and the distance that each is judged by."""
     out: dict[str, Method] = {}
     for column in schema.columns:
         if column.kind == "datetime":
-            out |= {
-                f"{column.name}.{part}": "wasserstein" if part == "days" else "jensenshannon" for part in DATE_PARTS
-            }
+            out |= dict.fromkeys(column.inputs, "jensenshannon")
+            out[column.inputs[0]] = "wasserstein"  # days
         else:
-            out[column.name] = "wasserstein" if column.kind == "number" else "jensenshannon"
+            out[column.name] = METHODS.get(column.kind, "jensenshannon")
     return out
 
 
@@ -306,6 +322,8 @@ def predictions(schema: Schema, table: pa.Table) -> Array | None:
 
 def distribution(values: Array, method: Method, listed: Sequence[str] | None = ()) -> Distribution:
     """Of a reference's encoded column; `listed` as `Categories.of` takes it."""
+    if method == "words":
+        return Categories.of_words(values)
     return Categories.of(values, listed) if method == "jensenshannon" else Numbers.of(values)
 
 

@@ -1,8 +1,8 @@
 """The one encoding that training, batch scoring and evaluation share; `serving.encoder` does the same for requests.
 
-Numbers, booleans and dates become float32 (null is NaN), categories become text (null is the empty string), because
-ONNX has no null text and tree exports are exact only when training saw the same float32 values. A date column `d`
-becomes `d.days` (days since 1970-01-01 UTC), `d.month`, `d.weekday` (Monday is 0) and `d.hour`.
+Numbers, booleans and dates become float32 (null is NaN), categories become text (null is the empty string), and free
+text its words. ONNX has no null text, and tree exports are exact only when training saw the same float32 values. A date
+column `d` becomes `d.days` (days since 1970-01-01 UTC), `d.month`, `d.weekday` (Monday is 0) and `d.hour`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mlops_glue.parsing import InvalidValue
 from mlops_glue.precision import as_float32
 from mlops_glue.schema import Column, Schema
 from mlops_glue.suggest import did_you_mean
-from mlops_glue.words import INEXACT_INTEGER, NUMBER, canonical_category, format_number
+from mlops_glue.words import INEXACT_INTEGER, NUMBER, canonical_category, format_number, words_of
 
 Encoded = dict[str, NDArray[Any]]  # by name of the encoded column: shape (rows,)
 NUMERIC = ("int", "uint", "double", "float", "halffloat", "decimal")  # how Arrow's names of numeric types begin
@@ -86,6 +86,8 @@ def matrices(encoded: Encoded, schema: Schema) -> Encoded:
 def _encode_column(values: pa.ChunkedArray, column: Column, schema: Schema) -> list[NDArray[Any]]:
     if column.kind == "category":
         return [_categories(values, column, schema)]
+    if column.kind == "text":
+        return [np.array([words_of(text) for text in _categories(values, column, schema)], object)]
     if column.kind == "number":
         return [as_float32(as_numbers(values, column, schema), column.base)]
     if column.kind == "boolean":

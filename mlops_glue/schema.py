@@ -11,7 +11,9 @@ from mlops_glue.words import NULLS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Kind = Literal["number", "category", "boolean", "datetime"]
+Kind = Literal["number", "category", "boolean", "datetime", "text"]
+TEXTUAL = ("category", "text")  # kinds that the model is given as text
+TEXT_CELLS = 300  # values that a model makes of a text, about: so many rows fit into memory at a time
 RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
 ROUNDING = 1e-6  # relative: a forest sums its trees in float32 in ONNX, and 0.7 there is just below 0.7
@@ -123,12 +125,22 @@ class Schema:
     @property
     def numeric(self) -> list[str]:
         """Encoded float32 columns, in order."""
-        return [i for c in self.columns if c.kind != "category" for i in c.inputs]
+        return [i for c in self.columns if c.kind not in TEXTUAL for i in c.inputs]
 
     @property
     def text(self) -> list[str]:
         """Encoded text columns, in order."""
-        return [c.name for c in self.columns if c.kind == "category"]
+        return [c.name for c in self.columns if c.kind in TEXTUAL]
+
+    @property
+    def free_text(self) -> list[str]:
+        """Those of `text` that hold the words of free text."""
+        return [c.name for c in self.columns if c.kind == "text"]
+
+    @property
+    def cells(self) -> int:
+        """How many values a row takes in a model, about."""
+        return len(self.numeric) + len(self.text) + TEXT_CELLS * len(self.free_text)
 
     @property
     def types(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ module, which needs no Arrow.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -31,6 +32,12 @@ NOTATIONS = [
 ]
 MONTHS = ["january", "february", "march", "april", "may", "june"]
 MONTHS += ["july", "august", "september", "october", "november", "december"]
+# A word of free text is a run of letters, digits and underscores; a letter of Chinese or Japanese, which part no words,
+# and a picture are words of their own. The marks of Hebrew, Arabic, Indian and Thai vowels belong to their words.
+ALONE = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u2600-\u27bf\U0001f000-\U0001faff"
+MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0900-\u0dff\u0e31-\u0e4e"
+WORD = re.compile(rf"[{ALONE}]|(?:[^\W{ALONE}]|[{MARKS}])+")
+MOST_WORDS = 300  # different ones of a text, which the model is given
 EPOCH = datetime(1970, 1, 1)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -51,6 +58,18 @@ def canonical_category(value: str, dtype: str) -> str:
             return plain if dtype not in ("double", "float") else format_number(float(plain))
         return format_number(float(value)) if re.fullmatch(NUMBER, value) and not re.match(CODE, value) else value
     return value
+
+
+def words_of(text: str) -> str:
+    """The different words of free text in the order of the text, parted by blanks: in small letters, at most 300.
+
+    Letters are compared as Unicode has it (NFKC, case folded). Text without a word is empty.
+    """
+    if text.isascii():  # quicker, and the same
+        found = re.findall(r"\w+", text.lower(), re.ASCII)
+    else:
+        found = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(list(dict.fromkeys(found))[:MOST_WORDS])
 
 
 def format_number(value: float) -> str:

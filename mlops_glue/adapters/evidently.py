@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 METHODS = {
     "wasserstein": "Wasserstein distance (normed)",
     "jensenshannon": "Jensen-Shannon distance",
+    "words": "Jensen-Shannon distance of the words",
 }
+DRAWN = ("wasserstein", "jensenshannon")
 MAX_COLUMNS = 60  # that Evidently draws; each takes some 100 kB
 MAX_NAMED = 8  # drifted columns in the head of a page
 MAX_ERROR = 300  # characters
@@ -91,7 +93,11 @@ class Painter:
             DataError: a sample lacks a column of the schema.
             ToolError: Evidently could not draw it.
         """
-        measured = {name: column for name, column in columns.items() if column["distance"] is not None}
+        measured = {
+            name: column
+            for name, column in columns.items()
+            if column["distance"] is not None and column["method"] in DRAWN
+        }
         ranked = sorted(measured, key=lambda name: (not measured[name]["drifted"], -measured[name].get("weight", 1.0)))
         drawn = {name: measured[name] for name in ranked[:MAX_COLUMNS]}
         with files.atomic(page) as temporary:

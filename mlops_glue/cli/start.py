@@ -19,6 +19,9 @@ from mlops_glue.errors import UsageError
 @click.option("--entity", multiple=True, help="The column that identifies whom a row is about; may be given again.")
 @click.option("--task", type=TASKS, help="Taken from the target if not given.")
 @click.option("--estimator", type=ESTIMATORS, help="Whose gradient boosting; default by the table's size.")
+@click.option(
+    "--text/--no-text", default=True, help="Learn from the words of free text too (default), or leave it out."
+)
 @click.option("--template", type=click.Choice(["fraud"]), help="A project with data; default where no table is.")
 @dry_run_option
 @calls("init")

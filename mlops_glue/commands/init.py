@@ -28,6 +28,7 @@ def init(
     entity: tuple[str, ...] = (),
     task: str | None = None,
     estimator: str | None = None,
+    text: bool = True,
     dry_run: bool = False,
 ) -> int:
     """Read the tables, infer, and write what is missing; nothing that is there is overwritten."""
@@ -44,7 +45,8 @@ def init(
         if target is not None:
             files = [find_table(f"--data {name}", Path(name)).resolve() for name in data]
             library = None if estimator == "default" else estimator
-            answers, notes = plan(Request(root, files, target, timestamp, entity, task, library=library))
+            request = Request(root, files, target, timestamp, entity, task, library=library, text=text)
+            answers, notes = plan(request)
         else:
             files = generate_tables(template or "fraud", Path(scratch))
             answers, notes = plan(Request(root, files, "is_fraud", "event_timestamp", ("customer_id",), preset=FRAUD))

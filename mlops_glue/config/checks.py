@@ -13,6 +13,7 @@ from mlops_glue.layout import OWN_COLUMNS, RESERVED
 from mlops_glue.suggest import did_you_mean, suggestion
 
 PIPELINE = ("data", "train", "validation", "features", "split", "evaluate")  # sections of no use without data and train
+KINDS = ("number", "category", "boolean", "datetime", "text")
 REGISTRY_LOGINS = {
     "ghcr.io": "ghcr",
     ".amazonaws.com": "aws",
@@ -223,7 +224,7 @@ def _columns(config: Config) -> Iterator[Problem]:
     """Columns of `features` that cannot be features, or are listed twice; a weight that can be none."""
     if config.train.weight == config.data.labels.target:
         yield ("train", "weight"), f"{config.train.weight!r} is the target"
-    lists = {kind: getattr(config.features, kind) for kind in ("number", "category", "boolean", "datetime")}
+    lists = {kind: getattr(config.features, kind) for kind in KINDS}
     listed_in = dict.fromkeys(config.features.exclude, "exclude")
     for kind, column in ((kind, column) for kind, columns in lists.items() for column in columns):
         if column == config.data.labels.target:

@@ -87,7 +87,7 @@ class Stores(Section):
 class Features(Stores):
     """Which columns the model sees: those of the labels' table by kind, and those that `use` joins from Feast.
 
-    A column in no list is left out, unless all four lists and `use` are empty.
+    A column in no list is left out, unless all five lists and `use` are empty.
     """
 
     transform: str | None = Field(default=None, description="module:function: raw tables in, feature tables out")
@@ -103,6 +103,10 @@ class Features(Stores):
     category: list[str] = []
     boolean: list[str] = []
     datetime: list[str] = []
+    text: list[str] = Field(
+        default=[],
+        description="columns of free text, of which the model sees the words: each has a column, if frequent",
+    )
     exclude: list[str] = Field(default=[], description="columns that the model must not see")
 
     @property

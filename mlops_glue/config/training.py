@@ -36,6 +36,11 @@ class Train(Section):
         description="native: as the estimator's own, of HistGradientBoosting, XGBoost, LightGBM and CatBoost; "
         "encoded: a column for each value, or a number where there are many",
     )
+    words: PositiveInt | None = Field(
+        default=None,
+        description="of each column of features.text, so many words get a column; default up to 300, fewer where rows "
+        "are few or very many",
+    )
     target: Literal["as_is", "log", "auto"] = Field(
         default="as_is",
         description="of a regression. log: fitted on log1p of the target; predictions are of the target itself. auto: "

@@ -176,7 +176,8 @@ def importances_of(
         return sign * np.array(values)
 
     repeats = 3 if features.shape[1] <= 50 else 1
-    losses = shuffled_losses(features.iloc[at], score, repeats, config.train.seed)
+    several = max(1, MAX_CELLS // max(repeats * len(at) * schema.cells, 1))
+    losses = shuffled_losses(features.iloc[at], score, repeats, config.train.seed, several)
     named: list[Importance] = [
         {"column": column, "metric": name, "mean": float(mean), "std": float(std), "rows": len(at)}
         for column, (mean, std) in zip(features.columns, losses, strict=True)
@@ -185,7 +186,7 @@ def importances_of(
 
 
 def shuffled_losses(
-    features: pd.DataFrame, score: Callable[[pd.DataFrame, int], Array], repeats: int, seed: int
+    features: pd.DataFrame, score: Callable[[pd.DataFrame, int], Array], repeats: int, seed: int, several: int = 1
 ) -> Array:
     """Mean and standard deviation of the score that is lost where each column is shuffled, shape (columns, 2).
 
@@ -198,6 +199,7 @@ def shuffled_losses(
             copies of the rows, one below the other.
         repeats: permutations of each column.
         seed: of the permutations.
+        several: columns that are shuffled for one score.
     """
     rows, count = features.shape
     # scikit-learn draws a seed from the seed
@@ -208,7 +210,6 @@ def shuffled_losses(
         orders.append(orders[-1][shuffle])  # each permutation continues the last one
     shuffled = np.concatenate(orders[1:])
     whole = float(score(features, 1)[0])
-    several = max(1, MAX_CELLS // max(repeats * features.size, 1))  # columns at a time
     out = np.empty((count, 2))
     for first in range(0, count, several):
         columns = range(first, min(first + several, count))

@@ -22,7 +22,7 @@ from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.precision import float32_fit
 from mlops_glue.reading import reading_facts
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Column, Kind, Schema
+from mlops_glue.schema import TEXTUAL, Column, Kind, Schema
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -99,9 +99,9 @@ class _Facts:
     def add(self, encoded: Encoded) -> None:
         for column in self._columns:
             values, name = encoded[column.inputs[0]], column.name
-            if column.kind == "category":
+            if column.kind in TEXTUAL:
                 is_null = values == ""
-                if len(self._seen[name]) <= MAX_CATEGORIES:
+                if column.kind == "category" and len(self._seen[name]) <= MAX_CATEGORIES:
                     self._seen[name].update(values[~is_null])
             else:
                 is_null = np.isnan(values)
@@ -119,6 +119,8 @@ class _Facts:
         if column.kind == "category":
             seen = sorted(self._seen[column.name])
             return replace(column, nullable=nullable, categories=seen if len(seen) <= MAX_CATEGORIES else None)
+        if column.kind == "text":
+            return replace(column, nullable=nullable)
         ends = self._ends[column.name]
         low, high = (column.base + of(ends) if ends else None for of in (min, max))
         return replace(column, nullable=nullable, minimum=low, maximum=high)

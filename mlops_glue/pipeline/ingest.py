@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Array = np.ndarray[Any, Any]
 SINCE_EVER = "event_timestamp"  # the clock of a table that has none
-KINDS = ("number", "category", "boolean", "datetime")
+KINDS = ("number", "category", "boolean", "datetime", "text")
 
 
 def ingest(config: Config, root: Path) -> None:

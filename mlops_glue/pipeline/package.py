@@ -27,6 +27,7 @@ from mlops_glue.records import FeatureList
 from mlops_glue.schema import Schema
 from mlops_glue.scoring import Bundle
 from mlops_glue.trusted import NOTHING, Trusted
+from mlops_glue.words import words_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 LABELS_EQUAL = 0.999
 PROBABILITY_P99 = 0.001
+ODD_TEXT = "Words NEVER seen: Straße, \u0130stanbul, \u4e2d\u6587, na\u00efve \U0001f600\n12,5 % it's"
 Parity = dict[str, Any]  # `parity.json`: is the ONNX form faithful, by which numbers, and the form that is kept
 
 
@@ -223,7 +225,7 @@ def awkward_rows(model: Any, features: pd.DataFrame, schema: Schema) -> list[pd.
         far[name] = np.float32(1e30)
     for name in schema.text:
         null[name] = ""
-        unseen[name] = "a value never seen"
+        unseen[name] = words_of(ODD_TEXT) if name in schema.free_text else "a value never seen"
     parts += [null.copy(), far.copy(), unseen.copy()]  # each in one piece again: pandas joins column by column else
     for name in schema.numeric[:50]:
         row = start.head(1).copy()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlops_glue.config.training import Train
+from mlops_glue.pipeline import free_text
 from mlops_glue.pipeline.native import PART, Form
 from mlops_glue.pipeline.older_rows import Estimator
 from mlops_glue.schema import Schema
@@ -11,12 +13,12 @@ from mlops_glue.schema import Schema
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_VALUES, MIN_ROWS = 500, 5  # values of a category that get a column each, and rows that each needs
+MAX_VALUES = 500  # of a category, that get a column each
 ONE_HOT = 32  # a category of so many values gets a column for each of them
 
 
 def preprocessing(
-    schema: Schema, estimator: Estimator, features: pd.DataFrame, seed: int, native: Form | None = None
+    schema: Schema, estimator: Estimator, features: pd.DataFrame, train: Train, native: Form | None = None
 ) -> Estimator:
     """One-hot for few values, target or ordinal encoding for many; imputing and scaling only where it is needed.
 
@@ -38,17 +40,15 @@ def preprocessing(
         steps.append(SimpleImputer(strategy="median", keep_empty_features=True))
     # a scaler in front of trees moves rows across thresholds in float32; a search may hold trees
     unscaled = ("sklearn.tree", "sklearn.ensemble", "sklearn.model_selection", "lightgbm", "xgboost", "catboost")
-    inside = [
-        estimator,
-        *getattr(estimator, "get_params", dict)().values(),
-    ]  # of what calibrates, or transforms the target
+    inside = [estimator, *getattr(estimator, "get_params", dict)().values()]  # of what calibrates, or the like
     scaled = not any(type(part).__module__.startswith(unscaled) for part in inside)
     if scaled:
         steps.append(StandardScaler())
     parts: list[tuple[str, Estimator, list[int]]] = []
     if count:
         parts.append(("number", make_pipeline(*steps) if steps else "passthrough", list(range(count))))
-    distinct = {at: features.iloc[:, at].nunique() for at in range(count, features.shape[1])}
+    categories = [at for at in range(count, features.shape[1]) if features.columns[at] not in schema.free_text]
+    distinct = {at: features.iloc[:, at].nunique() for at in categories}
     own = [at for at, n in distinct.items() if native is not None and n <= native.most]
     if native is not None and own:
         unknown = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan}
@@ -61,16 +61,17 @@ def preprocessing(
     if many:
         # given, because it would take whole numbers for classes and make a column for each
         kind = "continuous" if schema.task == "regression" else "binary"
-        encoder: Estimator = TargetEncoder(target_type=kind, random_state=seed)
+        encoder: Estimator = TargetEncoder(target_type=kind, random_state=train.seed)
         if schema.task == "multiclass":  # skl2onnx has no multiclass TargetEncoder, and no infrequent categories
             encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, dtype=np.float32)
             if scaled:  # a linear model makes nothing of an order by name
                 encoder = one_hot.set_params(categories=[_frequent(features.iloc[:, at]) for at in many])
         parts.append(("many_values", encoder, many))
-    return ColumnTransformer(parts)
+    words = free_text.parts(schema, features, train.words)
+    return ColumnTransformer([*parts, *words], **({"sparse_threshold": 0} if words else {}))
 
 
 def _frequent(values: pd.Series[str]) -> list[str]:
     """The values that have enough rows to learn from, in order; the others are all zeros."""
     counts = values.value_counts()
-    return sorted(counts[counts >= MIN_ROWS].index[:MAX_VALUES]) or [counts.index[0]]
+    return sorted(counts[counts >= free_text.MIN_ROWS].index[:MAX_VALUES]) or [counts.index[0]]

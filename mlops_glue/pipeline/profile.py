@@ -9,6 +9,7 @@ are kept in the model's schema, so CSV, Parquet, JSON Lines and requests agree.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from mlops_glue.precision import Float32Fit, float32_fit
 from mlops_glue.reading import reading_facts
 from mlops_glue.schema import Kind
 from mlops_glue.tables import is_number
-from mlops_glue.words import FALSE, TRUE
+from mlops_glue.words import FALSE, TRUE, words_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,6 +32,8 @@ GROUPED = r"\d+([.,' ]\d{3})*([.,]\d+)?"  # digits, however thousands and decima
 UNNAMED = re.compile(r"^(unnamed: \d+|__index_level_\d+__)$", re.IGNORECASE)  # pandas' names for what has none
 SIGNED = rf"^\(?[-+]?([A-Z]{{0,3}}\p{{Sc}})?\s?[-+]?{GROUPED}\s?([%‰°\p{{Sc}}]|[A-Za-zµ°²³/]{{1,6}})?\)?$"
 MOSTLY = 0.9
+PROSE = "free text; its words can be learned from: features.text"
+WORDS_OF_PROSE, MOSTLY_SHARED = 5, 0.5  # different words of a text, and the share of them that other texts have too
 STEADY = ("constant", "one value only", "no values")  # reasons to leave out what tells a model nothing
 
 
@@ -44,6 +47,7 @@ class Profile:
     distinct: int
     nulls: int
     whole: bool = False  # holds whole numbers
+    prose: bool = False  # is left out, and its words may tell a model something
 
     def left_out(self, reason: str) -> Profile:
         """The column is left out."""
@@ -142,13 +146,19 @@ def _text(column: Profile, values: pa.ChunkedArray, decimal: str) -> Profile:
     if distinct > 0.3 * present and distinct > 50 and ID_NAME.search(column.name):
         return column.left_out("identifier: many values, few rows of each")
     if (distinct > 0.5 * present and distinct > 50) or (distinct == present and present > 20):
-        return column.left_out(
-            (f"{codes}: most values are different" if codes else "")
-            or no_date
-            or _meant(counted, numeric)
-            or "identifier or free text: nearly every value is different"
-        )
+        known = (f"{codes}: most values are different" if codes else "") or no_date or _meant(counted, numeric)
+        if not known and _is_prose(words):
+            return replace(column.left_out(PROSE), prose=True)
+        return column.left_out(known or "identifier or free text: nearly every value is different")
     return column.kept("category", codes or no_date or _meant(counted, numeric))
+
+
+def _is_prose(texts: pa.StringArray) -> bool:
+    """Do the texts have some words each, and mostly such as others have too? Names and addresses hardly do."""
+    found = [words_of(text).split() for text in texts[:1000].to_pylist()]
+    rows = Counter(word for words in found for word in words)
+    alone = len([word for word, count in rows.items() if count == 1])
+    return rows.total() >= WORDS_OF_PROSE * len(found) and alone <= (1 - MOSTLY_SHARED) * rows.total()
 
 
 def _codes(words: pa.StringArray) -> str:

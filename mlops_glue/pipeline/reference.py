@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 SAMPLE_ROWS = 5000  # of each part
-MLFLOW_TYPES = {"number": "double", "category": "string", "boolean": "boolean", "datetime": "datetime"}
+MLFLOW_TYPES = {
+    "number": "double",
+    "category": "string",
+    "boolean": "boolean",
+    "datetime": "datetime",
+    "text": "string",
+}
 
 
 def sample(bundle: Bundle, take: Callable[[Array], pa.Table], parts: dict[str, pa.Table]) -> pa.Table:

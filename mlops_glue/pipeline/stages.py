@@ -114,7 +114,7 @@ def _featurize_deps(config: Config, root: Path) -> list[str]:
 
 def _featurize_params(config: Config) -> list[str]:
     """Of `features` these are the keys that decide what is learned; the others say where it is stored."""
-    features = ("number", "category", "boolean", "datetime", "exclude", "use", "repo")
+    features = ("number", "category", "boolean", "datetime", "text", "exclude", "use", "repo")
     checks = ("transform", "unmatched", "delay", "inexact_store")
     seed = ["train.seed"] if config.features.transform is not None else []  # a transform may draw random numbers
     return ["data.labels", "data.sources", "train.weight", *(f"features.{key}" for key in (*features, *checks)), *seed]

@@ -298,7 +298,7 @@ def _pipeline(config: Config, schema: Schema, features: pd.DataFrame) -> Estimat
     form = native.form_of(estimator) if config.train.categories == "native" else None
     if isinstance(estimator, Pipeline) or not config.train.preprocess:
         return estimator
-    prepare = preprocessing(schema, estimator, features, config.train.seed, form)
+    prepare = preprocessing(schema, estimator, features, config.train, form)
     if form is not None:
         native.tell(estimator, prepare)
     model = Pipeline([("prepare", prepare), ("estimator", estimator)])

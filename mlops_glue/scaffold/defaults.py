@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue.errors import MissingExtra
 from mlops_glue.parsing import as_text, is_text
+from mlops_glue.pipeline.free_text import ROWS_OF_A_WORD
 from mlops_glue.pipeline.preprocess import ONE_HOT
 from mlops_glue.pipeline.profile import Profile
 from mlops_glue.pipeline.train import DEFAULT
@@ -169,6 +170,7 @@ def is_small(table: pa.Table, profiles: list[Profile], target: str, task: str) -
     width = sum(
         p.distinct if p.kind == "category" and p.distinct <= ONE_HOT else 1 for p in profiles if p.kind is not None
     )
+    width += sum(rows // ROWS_OF_A_WORD for p in profiles if p.kind == "text")
     if task != "regression":
         counts = table.column(target).drop_null().value_counts().field("counts").to_pylist()
         classes = len(counts)

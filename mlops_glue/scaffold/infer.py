@@ -24,6 +24,7 @@ SEASON = re.compile(r"(?i)^(year|quarter|month|week|week_?of_?year|day_?of_?year
 CREATED = re.compile(r"(?i)^(created|ingested|inserted|loaded|recorded|known)(_?(at|on|time|timestamp|date))?$")
 SEASON_DAYS = 2 * 365  # a table over less time has no month twice
 PREDICTION = "glue predict calls a column of its own so; rename it, and it can be a feature"
+WORDS = "free text, of which the words are learned from; --no-text leaves it out"
 LATER_MONTHS = "the holdout is of later months than the training rows"
 
 
@@ -41,6 +42,7 @@ class Request:
     in_place: Path | None = None  # tables below this folder are not copied; None: those below the project folder
     estimator: tuple[str, dict[str, Any]] | None = None  # import path and arguments
     library: str | None = None  # of `defaults.BOOSTERS`, whose estimator it is to be
+    text: bool = False  # are words of free text features?
     drops: Mapping[str, str] = field(default_factory=dict)  # columns of the labels' table to leave out, with the reason
     feast: Sequence[FeastView] = ()  # views of the other tables in a Feast repository
 
@@ -133,6 +135,8 @@ def _check_options(request: Request, rows: pa.Table, file: Path, timestamp: str 
 def features(request: Request, label: Table) -> list[Profile]:
     """The columns of the labels' table that a model may see; those left out have a reason and no kind."""
     columns = [p for p in label.usable if p.name != request.target]
+    if request.text:
+        columns = [p.kept("text", WORDS) if p.prose else p for p in columns]
     reasons = dict.fromkeys(_seasons(label, columns), LATER_MONTHS)
     reasons |= dict.fromkeys(_predictions(request, label), PREDICTION)
     reasons |= request.drops

@@ -19,7 +19,7 @@ from mlops_glue.scaffold.infer import Request, Table
 from mlops_glue.scaffold.manifest import Answers
 from mlops_glue.tables import WHOLE_BYTES
 
-KINDS = ("number", "category", "boolean", "datetime")
+KINDS = ("number", "category", "boolean", "datetime", "text")
 MOST_NOTES = 20  # columns that are named one by one
 FRAUD: dict[str, Any] = {  # what the fraud template knows better than its tables show
     "project": "fraud_detection",

@@ -17,7 +17,7 @@ import msgspec
 from mlops_glue.adapters.onnx import Inputs
 from mlops_glue.config import Serve
 from mlops_glue.records import FeatureList
-from mlops_glue.schema import Schema
+from mlops_glue.schema import TEXTUAL, Schema
 from mlops_glue.serving.diagnose import Diagnosis
 from mlops_glue.serving.encoder import Encoder
 from mlops_glue.serving.fields import UNSET, Field, Row, Rows
@@ -141,7 +141,7 @@ def _fields(schema: Schema, features: FeatureList | None, options: Serve) -> lis
     """First the columns that become numbers, then the categories, then the keys of features."""
     looked_up = features.columns if features else {}
     fields = []
-    for column in sorted(schema.columns, key=lambda column: column.kind == "category"):
+    for column in sorted(schema.columns, key=lambda column: column.kind in TEXTUAL):
         is_looked_up = column.name in looked_up
         fields.append(
             Field(

@@ -9,23 +9,24 @@ import numpy as np
 
 from mlops_glue.adapters.onnx import Inputs
 from mlops_glue.precision import as_float32
+from mlops_glue.schema import TEXTUAL
 from mlops_glue.serving.fields import HUGE, Field, Invalid, Row, as_micros, as_truth, date_parts, problem
 
 INFINITE = (float("inf"), float("-inf"))
 
 
 class Encoder:
-    """Encodes the rows of one model, whose fields are first those that become numbers, then the categories."""
+    """Encodes the rows of one model, whose fields are first those that become numbers, then the texts."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
-        self._numbers = [field for field in fields if field.kind != "category"]
-        self._texts = [field for field in fields if field.kind == "category"]
+        self._numbers = [field for field in fields if field.kind not in TEXTUAL]
+        self._texts = [field for field in fields if field.kind in TEXTUAL]
         self._known = [field.known for field in self._texts]
         bases = np.array([f.column.base for f in self._numbers if f.column for _ in f.column.inputs], np.float64)
         self._bases = bases if bases.any() else None
         # most models: a value of JSON is the input itself
         self._is_plain = all(f.kind == "number" or f.types == (bool,) for f in self._numbers)
-        self._is_plain &= all(f.types == (str,) for f in self._texts)
+        self._has_words = all(f.types == (str,) and f.kind == "category" for f in self._texts)
 
     def matrices(self, rows: list[Row]) -> Inputs:
         """What the model takes, as `schema.matrices`: `number` float32 (rows, n) and `text` object (rows, m).
@@ -68,8 +69,8 @@ class Encoder:
         return out
 
     def _encode_texts(self, row: Row) -> list[str]:
-        if not self._is_plain:
-            return [field.category(value) for field, value in zip(self._texts, row, strict=True)]
+        if not self._has_words:
+            return [field.text(value) for field, value in zip(self._texts, row, strict=True)]
         # most values are words of the training data
         fields = zip(row, self._known, self._texts, strict=True)
         return [value if value in known else field.word(value) for value, known, field in fields]

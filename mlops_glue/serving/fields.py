@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import msgspec
 import numpy as np
 
-from mlops_glue.schema import Column
+from mlops_glue.schema import TEXTUAL, Column
 from mlops_glue.words import (
     FALSE,
     INEXACT_INTEGER,
@@ -22,6 +22,7 @@ from mlops_glue.words import (
     format_number,
     parse_boolean,
     to_micros,
+    words_of,
 )
 
 UNSET = msgspec.UNSET  # the request did not give the field
@@ -85,7 +86,7 @@ class Field:
     """One field of a row."""
 
     name: str
-    kind: str  # number, boolean, datetime, category; key: of an entity, or what is only known at request time
+    kind: str  # number, boolean, datetime, category, text; key: of an entity, or what is only known at request time
     dtype: str = ""  # Arrow's name of its type in training
     nullable: bool = True  # it may be null, or left out
     is_looked_up: bool = False  # in the online store, where the request does not give it
@@ -123,7 +124,7 @@ class Field:
             return (float, int)
         if self.kind == "boolean":
             return (bool,) if is_bool else (bool, float, int) if self.is_whole or fraction else (bool, str)
-        if self.kind == "category":
+        if self.kind in TEXTUAL:
             return (float, int, str) if self.is_whole or fraction else (bool, str) if is_bool else (str,)
         if self.kind == "key":
             return (int,) if self.is_whole else (float, int) if fraction else (bool,) if is_bool else (str,)
@@ -159,7 +160,9 @@ class Field:
             schema["description"] = f"in training from {column.minimum:g} to {column.maximum:g}"
         if column is not None and column.categories and len(column.categories) <= MAX_LISTED:
             schema["description"] = "in training: " + ", ".join(column.categories)
-        if self.kind == "category" and self.is_never_null:
+        if self.kind == "text":
+            schema["description"] = "free text: the model sees its words"
+        if self.kind in TEXTUAL and self.is_never_null:
             words = "|".join(
                 re.sub(r"([][\\^$.|?*+(){}])", r"\\\1", word) for word in self.nulls
             )  # as ECMA-262 escapes
@@ -186,7 +189,7 @@ class Field:
         """Is there a value of the right type that `value_problem` refuses?"""
         is_limited = not self.takes_unseen and bool(self.known)
         has_words = self.kind == "datetime" or (self.kind == "boolean" and self.types != (bool,))
-        has_whole_numbers = self.kind in ("key", "category") and int in self.types
+        has_whole_numbers = self.kind in ("key", *TEXTUAL) and int in self.types
         return is_limited or has_words or has_whole_numbers or self.is_never_null
 
     def value_problem(self, value: Any) -> str | None:
@@ -214,8 +217,12 @@ class Field:
             return "" if value is None or value in self.nulls else value
         return clean_word(value, self.nulls) or ""
 
+    def text(self, value: Any) -> str:
+        """Any value of a category, or of free text, as the model knows it; empty is null."""
+        return words_of(self.category(value)) if self.kind == "text" else self.category(value)
+
     def category(self, value: Any) -> str:
-        """Any value of a category as the model knows it; empty is null."""
+        """Any value as the text that it stands for; empty is null."""
         if value is None:
             return ""
         if isinstance(value, str):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from mlops_glue.adapters.onnx import Inputs
-from mlops_glue.schema import Schema
+from mlops_glue.schema import TEXTUAL, Schema
 
 
 class UnseenValues:
     """Numbers beyond the range of the training data, categories that it did not have, nulls where it had none."""
 
     def __init__(self, schema: Schema) -> None:
-        inputs = [name for column in schema.columns if column.kind != "category" for name in column.inputs]
+        inputs = schema.numeric
         ranged = [c for c in schema.columns if c.kind == "number" and c.minimum is not None]
         self._numbers = [column.name for column in ranged]
         self._positions = np.array([inputs.index(name) for name in self._numbers], np.int64)
@@ -20,7 +20,7 @@ class UnseenValues:
         ends = np.array([(c.minimum, c.maximum) for c in ranged], np.float64).reshape(-1, 2)
         self._low, self._high = (ends - bases[:, None]).astype(np.float32).T  # as they are encoded
         self._never_null = np.array([not column.nullable for column in ranged], bool)
-        text = [column for column in schema.columns if column.kind == "category"]
+        text = [column for column in schema.columns if column.kind in TEXTUAL]
         self._known = [
             (at, column.name, frozenset([*column.categories, *[""] * column.nullable]))
             for at, column in enumerate(text)

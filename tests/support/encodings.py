@@ -36,6 +36,9 @@ def row_of(r: random.Random, how: dict[str, str]) -> Row:
         "code": code,
         "ok": r.random() < 0.5,
         "at": date,
+        "note": f"{r.choice(WORDS)}{r.choice(PARTED)}{r.choice(WORDS)} It's 😀 {r.choice(WORDS)}"[
+            r.choice([0, 0, 9]) :
+        ],
         "y": r.choice(["no", "yes"]),
     }
     return {name: None if name != "y" and r.random() < 0.15 else value for name, value in row.items()}
@@ -67,7 +70,7 @@ def write_jsonl(path: Path, rows: list[Row], how: dict[str, str], r: random.Rand
 
 
 def said(row: Row, how: dict[str, str], r: random.Random) -> Row:
-    texts = ["town", "code", "at", *(["ok"] if how["yes"] == "yes no" else [])]
+    texts = ["town", "code", "at", "note", *(["ok"] if how["yes"] == "yes no" else [])]
     return row | {n: r.choice(NULL_WORDS) for n in texts if row.get(n) is None and n in row and r.random() < 0.5}
 
 
@@ -102,7 +105,7 @@ def trained_on(folder: Path, seed: int) -> Trained:
         write_csv(folder / name, rows, how, *form, r)
     else:
         {"jsonl": write_jsonl, "parquet": write_parquet}[form](folder / name, rows, how, r)
-    kinds = "number: [half, count, ms], category: [town, code], boolean: [ok], datetime: [at]"
+    kinds = "number: [half, count, ms], category: [town, code], boolean: [ok], datetime: [at], text: [note]"
     (folder / layout.CONFIG).write_text(
         f"glue: 1\nproject: t\ndata: {{sources: {{t: {{path: {name}}}}}, labels: {{source: t, target: y}}}}\n"
         f"features: {{{kinds}}}\ntrain: {{}}\n"
@@ -120,6 +123,9 @@ FORMS = [(delimiter, sign) for delimiter in ",;\t|" for sign in ".,"]
 
 
 NULL_WORDS = ["", "NA", " NA ", "n/a", "?", ".", "null", "None", "  "]
+
+
+PARTED = [" ", "\n", ", ", "\u3000", "-STRASSE ", " ﬁ"]
 
 
 WORDS = ["Köln", " Kiel", "a,b", "a;b", "x\ty", 'say "hi"', "1,2", "O|o", "true", "0", "naïve ", "日本"]

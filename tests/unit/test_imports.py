@@ -43,6 +43,7 @@ ROOMS = {
         "pipeline/class_kind.py",
         "pipeline/curves.py",
         "pipeline/fitting.py",
+        "pipeline/free_text.py",
         "pipeline/inner_folds.py",
         "pipeline/log_target.py",
         "pipeline/split.py",

@@ -93,6 +93,13 @@ def _discretiser(model: Part) -> str | None:
     return None
 
 
+def _vectorizer(model: Part) -> str | None:
+    if getattr(model, "token_pattern", None) == "[^ ]+" and type(model).__name__ == "CountVectorizer":
+        return None
+    kind = type(model).__name__
+    return f"the words of {kind} have no exact ONNX form: features: {{text: [COLUMN]}}, without it, has one"
+
+
 def _dispatch(rules: dict[str, Callable[[Part], str | None]]) -> dict[str, Callable[[Part], str | None]]:
     return {name: rule for names, rule in rules.items() for name in names.split()}
 
@@ -105,6 +112,7 @@ RULES = _dispatch(
         "CalibratedClassifierCV": _calibrated,
         "TransformedTargetRegressor": _target,
         "KNeighborsClassifier KNeighborsRegressor": _neighbours,
+        "CountVectorizer TfidfVectorizer HashingVectorizer": _vectorizer,
         "KBinsDiscretizer": _discretiser,
     }
 )

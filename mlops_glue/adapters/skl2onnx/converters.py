@@ -23,11 +23,14 @@ def register(packages: set[str]) -> None:
         MissingExtra: `onnxmltools` is not installed. To keep such a model in skops form would depend on the machine.
     """
     from sklearn.compose import TransformedTargetRegressor
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
     from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 
     _register(TransformedTargetRegressor, "GlueTransformedTargetRegressor", transformed_target)
     _register(FixedThresholdClassifier, "GlueFixedThresholdClassifier", with_threshold)
     _register(TunedThresholdClassifierCV, "GlueTunedThresholdClassifier", with_threshold)  # skl2onnx's forgets it
+    for kind in (CountVectorizer, TfidfVectorizer):  # skl2onnx's cut words otherwise, by an operator that is not ONNX's
+        _register(kind, f"Glue{kind.__name__}", presence)
     if packages & {"xgboost", "lightgbm"} and find_spec("onnxmltools") is None:
         raise MissingExtra("onnxmltools", "boosters")
     for name, boosters in (("xgboost", _xgboost), ("lightgbm", _lightgbm), ("catboost", _catboost)):
@@ -63,7 +66,9 @@ def _register(kind: type, alias: str, convert: Any, options: dict[str, Any] | No
     from skl2onnx import update_registered_converter
     from skl2onnx.common import shape_calculator
 
-    if alias.endswith("Classifier"):
+    if alias.endswith("Vectorizer"):
+        shapes, known = words_shape, {}
+    elif alias.endswith("Classifier"):
         shapes, known = shape_calculator.calculate_linear_classifier_output_shapes, OPTIONS | (options or {})
     else:
         shapes, known = shape_calculator.calculate_linear_regressor_output_shapes, options or {}
@@ -111,6 +116,58 @@ def catboost(scope: Any, operator: Any, container: Any) -> None:
     values["name"] = scope.get_unique_operator_name("CatBoost")
     outputs = [one.full_name for one in operator.outputs]
     container.add_node(tree.op_type, [operator.inputs[0].full_name], outputs, op_domain="ai.onnx.ml", **values)
+
+
+def presence(scope: Any, operator: Any, container: Any) -> None:
+    """Which words of a vocabulary a text has, of texts whose words are parted by blanks: 0 or 1, by ONNX's operators.
+
+    An empty text is added at the end, and its row taken away: TfIdfVectorizer takes no table without rows.
+
+    Raises:
+        NotImplementedError: the texts are cut into words in another way, or the words are weighed.
+    """
+    model = operator.raw_operator
+    same = {"analyzer": "word", "lowercase": False, "token_pattern": "[^ ]+", "ngram_range": (1, 1), "binary": True}
+    own = ("preprocessor", "tokenizer", "strip_accents", "stop_words")
+    params = model.get_params()
+    if type(model).__name__ != "CountVectorizer" or any(params[name] != value for name, value in same.items()):
+        raise NotImplementedError("words that are cut or weighed by the vectorizer itself")
+    if any(params[name] is not None for name in own):
+        raise NotImplementedError("words that are cut by the vectorizer itself")
+    words = model.get_feature_names_out().tolist()
+
+    def constant(name: str, kind: int, values: list[Any]) -> str:
+        full = scope.get_unique_variable_name(name)
+        container.add_initializer(full, kind, [len(values)], values)
+        return str(full)
+
+    def node(kind: str, inputs: list[str], outputs: list[str], version: int, **options: Any) -> list[str]:
+        name = scope.get_unique_operator_name(kind)
+        container.add_node(kind, inputs, outputs, op_version=version, name=name, **options)
+        return outputs
+
+    flat, rows, split, lengths, found = (scope.get_unique_variable_name(f"words_{name}") for name in "abcde")
+    node("Reshape", [operator.inputs[0].full_name, constant("flat", 7, [-1])], [flat], 14)  # 7 is int64, 8 is text
+    node("Concat", [flat, constant("none", 8, [b""])], [rows], 13, axis=0)
+    node("StringSplit", [rows], [split, lengths], 20, delimiter=" ")
+    node(
+        "TfIdfVectorizer",
+        [split],
+        [found],
+        9,
+        **{"mode": "TF", "min_gram_length": 1, "max_gram_length": 1, "max_skip_count": 0, "ngram_counts": [0]},
+        ngram_indexes=list(range(len(words))),
+        pool_strings=words,
+    )
+    ends = [constant(name, 7, [value]) for name, value in (("first", 0), ("last", -1), ("axis", 0))]
+    node("Slice", [found, *ends], [operator.outputs[0].full_name], 13)
+
+
+def words_shape(operator: Any) -> None:
+    """A row for each text, a column for each word."""
+    from skl2onnx.common.data_types import FloatTensorType
+
+    operator.outputs[0].type = FloatTensorType([None, len(operator.raw_operator.vocabulary_)])
 
 
 def transformed_target(scope: Any, operator: Any, container: Any) -> None:
