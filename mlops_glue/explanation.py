@@ -85,7 +85,7 @@ class Explainer:
     def _pieces(self, inputs: Inputs) -> Iterator[tuple[slice, Inputs]]:
         """As many rows at a time as fit, with where they are."""
         rows = len(next(iter(inputs.values())))
-        width = self._bundle.schema.cells
+        width = self._schema.cells
         several = max(1, MAX_CELLS // (len(self._known) * width))
         for start in range(0, max(rows, 1), several):  # of no rows one empty piece
             at = slice(start, min(start + several, rows))

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["number", "category", "boolean", "datetime", "text"]
 TEXTUAL = ("category", "text")  # kinds that the model is given as text
-TEXT_CELLS = 300  # values that a model makes of a text, about: so many rows fit into memory at a time
+TEXT_CELLS = 300  # values that a model makes of a text, about
+PIECE_ROWS, TEXT_PIECE_ROWS = 1 << 18, 1 << 14  # that are predicted at a time: what is made of them takes memory too
 RAW_TYPES = ("int64", "double", "string", "bool")
 DATE_PARTS = ("days", "month", "weekday", "hour")
 ROUNDING = 1e-6  # relative: a forest sums its trees in float32 in ONNX, and 0.7 there is just below 0.7
@@ -136,6 +137,11 @@ class Schema:
     def free_text(self) -> list[str]:
         """Those of `text` that hold the words of free text."""
         return [c.name for c in self.columns if c.kind == "text"]
+
+    @property
+    def piece_rows(self) -> int:
+        """How many rows are predicted at a time."""
+        return TEXT_PIECE_ROWS if self.free_text else PIECE_ROWS
 
     @property
     def cells(self) -> int:

@@ -16,7 +16,6 @@ from mlops_glue.trusted import described_form
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PIECE_ROWS = 1 << 18  # that are predicted at a time
 Array = np.ndarray[Any, Any]
 
 
@@ -68,8 +67,9 @@ class Bundle:
         For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape (rows, classes)
         in the order of `schema.labels`. For regression: float64 values and None.
         """
-        if table.num_rows > PIECE_ROWS:  # what is made of them takes memory too
-            parts = [slice(at, at + PIECE_ROWS) for at in range(0, table.num_rows, PIECE_ROWS)]
+        size = self.schema.piece_rows
+        if table.num_rows > size:
+            parts = [slice(at, at + size) for at in range(0, table.num_rows, size)]
             said = [
                 self.predict(table[part], where=where, rows=None if rows is None else rows[part], see=see)
                 for part in parts

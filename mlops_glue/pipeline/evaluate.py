@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -72,17 +72,8 @@ def evaluate(config: Config, root: Path) -> None:
         "leaks": (leaks := [*score_warnings.leakage(config, schema, (columns, learnt), (features, target), label)]),
         "warnings": [*leaks],
     }
-    if config.train.rows is not None and (of := files.read_json(root / layout.SAMPLED)["of"]) > len(learnt):
-        report["sampled_of"] = of
-    if schema.decision is not None:
-        report["decision"] = asdict(schema.decision)
-    if (scale := target_scale.of_holdout(config, root, predicted)) is not None:
-        report["scale"] = scale
-        report["warnings"] += score_warnings.low_sum(scale)
-    if config.split.fresh_after:
-        order = bootstrap.ranking(schema.task, predicted, config.train.seed)
-        fresh = files.read_json(root / layout.FRESH) | files.read_json(root / layout.LEARNED)
-        report["fresh"] = fresh | {"order": order}
+    report |= _where_asked(config, root, schema, predicted, len(learnt))
+    report["warnings"] += score_warnings.low_sum(report.get("scale"))
     of_probability = [name for name in scores if not known[name].of_label]
     if schema.labels is not None and not hasattr(model, "predict_proba") and of_probability:
         report["warnings"].append(score_warnings.hard_labels(schema, report["model"], of_probability))
@@ -93,6 +84,22 @@ def evaluate(config: Config, root: Path) -> None:
     report["warnings"] += score_warnings.first_metric(first, report, higher_is_better=known[first].higher_is_better)
     report["warnings"] += score_warnings.other_losses({n: scores[n] for n in others if not known[n].higher_is_better})
     _write(root, report, _drawn(config, schema, predicted, report), schema.decides)
+
+
+def _where_asked(config: Config, root: Path, schema: Schema, predicted: Predicted, learnt: int) -> Evaluation:
+    """What the report has only where `glue.yaml` asks for it; `learnt` is the number of training rows."""
+    more: dict[str, Any] = {}
+    if config.train.rows is not None and (of := files.read_json(root / layout.SAMPLED)["of"]) > learnt:
+        more["sampled_of"] = of
+    if schema.decision is not None:
+        more["decision"] = asdict(schema.decision)
+    if (scale := target_scale.of_holdout(config, root, predicted)) is not None:
+        more["scale"] = scale
+    if config.split.fresh_after:
+        order = bootstrap.ranking(schema.task, predicted, config.train.seed)
+        fresh = files.read_json(root / layout.FRESH) | files.read_json(root / layout.LEARNED)
+        more["fresh"] = fresh | {"order": order}
+    return cast(Evaluation, more)
 
 
 def _drawn(config: Config, schema: Schema, predicted: Predicted, report: Evaluation) -> dict[str, str]:

@@ -27,14 +27,17 @@ def vocabulary(texts: pd.Series[str], most: int | None) -> list[str]:
 
     Args:
         texts: the words of each row.
-        most: so many at most; None: as many as the rows bear.
+        most: as `columns` takes it.
     """
     rows = len(texts)
-    if most is None:
-        most = max(LEAST_WORDS, min(MOST_WORDS, rows // ROWS_OF_A_WORD, MOST_CELLS // max(rows, 1)))
     counts = Counter(word for text in texts for word in text.split(" ") if word)
     known = {word: count for word, count in counts.items() if MIN_ROWS <= count < rows}
-    return sorted(sorted(known, key=lambda word: (-known[word] * (rows - known[word]), word))[:most])
+    return sorted(sorted(known, key=lambda word: (-known[word] * (rows - known[word]), word))[: columns(rows, most)])
+
+
+def columns(rows: int, most: int | None) -> int:
+    """How many words of a text get a column at most: as many as `train.words` says, or as the rows bear."""
+    return most or max(LEAST_WORDS, min(MOST_WORDS, rows // ROWS_OF_A_WORD, MOST_CELLS // max(rows, 1)))
 
 
 def parts(schema: Schema, features: pd.DataFrame, most: int | None) -> list[tuple[str, Any, int]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from mlops_glue import layout, row_groups
 from mlops_glue.config import Config
 from mlops_glue.errors import StageError
+from mlops_glue.pipeline import free_text
 from mlops_glue.pipeline.preprocess import ONE_HOT
 from mlops_glue.processes import free_memory
 from mlops_glue.schema import Schema
@@ -24,7 +25,8 @@ def check(config: Config, root: Path, schema: Schema, estimator: str) -> None:
     Raises:
         StageError: says how much, and what can be done.
     """
-    rows, columns = row_groups.rows(root / layout.TRAIN), encoded_columns(config, schema)
+    rows = row_groups.rows(root / layout.TRAIN)
+    columns = encoded_columns(config, schema, rows)
     free = free_memory()
     limit = config.compute.memory_bytes or (None if free is None else int(MAY_USE * free))
     a_row = columns * cell_bytes(estimator)
@@ -42,15 +44,16 @@ def check(config: Config, root: Path, schema: Schema, estimator: str) -> None:
     )
 
 
-def encoded_columns(config: Config, schema: Schema) -> int:
-    """How many columns the estimator sees, at most."""
+def encoded_columns(config: Config, schema: Schema, rows: int) -> int:
+    """How many columns the estimator sees, at most, of so many rows."""
     encodes = config.train.preprocess and config.train.categories == "encoded"
     of_text = 0
     for column in schema.columns:
         if column.kind == "category":
             few = column.categories is not None and len(column.categories) <= ONE_HOT
             of_text += len(column.categories or []) if encodes and few else 1
-    return len(schema.numeric) + of_text
+    words = free_text.columns(rows, config.train.words) if config.train.preprocess else 1
+    return len(schema.numeric) + of_text + words * len(schema.free_text)
 
 
 def cell_bytes(estimator: str) -> int:

@@ -55,7 +55,8 @@ def tell(estimator: Estimator, prepare: Estimator) -> None:
         return
     of = library(inner)
     if of == "xgboost":  # all of its categories are its own: none has too many values
-        inner.set_params(enable_categorical=True, feature_types=["q"] * before + ["c"] * count)
+        words = [word for _, how, _ in prepare.transformers for word in getattr(how, "vocabulary", None) or ()]
+        inner.set_params(enable_categorical=True, feature_types=["q"] * before + ["c"] * count + ["q"] * len(words))
     elif of == "lightgbm":  # by another name LightGBM (4.7) warns of it, and obeys
         inner.set_params(categorical_column=places)
     else:

@@ -14,15 +14,14 @@ from mlops_glue.schema import Schema
 if TYPE_CHECKING:
     import pandas as pd
 
-PIECE_ROWS = 1 << 18  # that a model predicts at a time
 Array = np.ndarray[Any, Any]
 
 
-def in_pieces(predict: Callable[[Any], Any], features: pd.DataFrame | Array) -> Array:
+def in_pieces(predict: Callable[[Any], Any], features: pd.DataFrame | Array, schema: Schema) -> Array:
     """What a model says of encoded rows, which it is given in pieces: what it makes of them takes memory too."""
-    if len(features) <= PIECE_ROWS:
+    if len(features) <= schema.piece_rows:
         return np.asarray(predict(features))
-    parts = [slice(at, at + PIECE_ROWS) for at in range(0, len(features), PIECE_ROWS)]
+    parts = [slice(at, at + schema.piece_rows) for at in range(0, len(features), schema.piece_rows)]
     return np.concatenate([predict(features[part]) for part in parts])
 
 
@@ -36,7 +35,7 @@ def outcome(
     certain = not hasattr(model, "predict_proba")
     with_label = with_label and schema.decision is None
     if with_label or certain or schema.labels is None:
-        predicted = np.ravel(in_pieces(model.predict, features))
+        predicted = np.ravel(in_pieces(model.predict, features, schema))
         if schema.labels is None:
             return predicted, None
         try:
@@ -51,5 +50,5 @@ def outcome(
     if certain:
         return label, np.eye(len(schema.labels))[label]  # a model without probabilities is certain
     probability = np.zeros((len(label), len(schema.labels)))
-    probability[:, schema.class_indices(model.classes_)] = in_pieces(model.predict_proba, features)
+    probability[:, schema.class_indices(model.classes_)] = in_pieces(model.predict_proba, features, schema)
     return label if schema.decision is None else schema.decision.classes(probability), probability

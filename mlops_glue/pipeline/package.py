@@ -18,7 +18,7 @@ from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import CheckFailed, ToolError
 from mlops_glue.parsing import clean_words, is_text
 from mlops_glue.pipeline import evaluation, reference, trusting
-from mlops_glue.pipeline.outcome import PIECE_ROWS, in_pieces
+from mlops_glue.pipeline.outcome import in_pieces
 from mlops_glue.pipeline.own_onnx import OnnxRegressor
 from mlops_glue.pipeline.split import training_rows
 from mlops_glue.pipeline.threads import threads_for
@@ -166,9 +166,10 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
     import pandas as pd
 
     every = pd.concat([features, *awkward_rows(model, features, schema)], ignore_index=True)
-    wanted = np.ravel(in_pieces(model.predict, every))
+    wanted = np.ravel(in_pieces(model.predict, every, schema))
     live = onnx.runner(onnx.session(made))
-    pieces = [live(_inputs(every[at : at + PIECE_ROWS], schema)) for at in range(0, len(every), PIECE_ROWS)]
+    size = schema.piece_rows
+    pieces = [live(_inputs(every[at : at + size], schema)) for at in range(0, len(every), size)]
     got = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     record: Parity = {"rows": len(every), "holdout_rows": len(features)}
     if schema.task == "regression":
@@ -185,7 +186,8 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
         labels = np.ravel(got[0]).astype(wanted.dtype)
         if schema.decision is not None:
             wanted, labels = (
-                schema.decided(p, model.classes_.tolist()) for p in (in_pieces(model.predict_proba, every), got[1])
+                schema.decided(p, model.classes_.tolist())
+                for p in (in_pieces(model.predict_proba, every, schema), got[1])
             )
         equal = float(np.mean(labels == wanted))
         record["equal_labels"] = equal
@@ -193,7 +195,7 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
         if hasattr(model, "predict_proba") and got[1].shape != (len(every), len(model.classes_)):
             faithful, reason = False, f"it gives probabilities of shape {got[1].shape}"
         elif hasattr(model, "predict_proba"):
-            p99 = float(np.quantile(np.abs(got[1] - in_pieces(model.predict_proba, every)).max(axis=1), 0.99))
+            p99 = float(np.quantile(np.abs(got[1] - in_pieces(model.predict_proba, every, schema)).max(axis=1), 0.99))
             record["p99_probability_difference"] = p99
             if p99 > PROBABILITY_P99:
                 faithful, reason = False, f"p99 of the difference in probability is {p99:.2g}"

@@ -114,9 +114,9 @@ def other_losses(losses: Mapping[str, Score]) -> Iterator[str]:
             yield (f"{name} {value:.4f} is worse than the trivial predictor's {trivial:.4f}, and decides nothing here")
 
 
-def low_sum(scale: Scale) -> Iterator[str]:
+def low_sum(scale: Scale | None) -> Iterator[str]:
     """Predictions of a model of the logarithm that add up to clearly less than the truth."""
-    if scale["taken"] == "log" and scale["holdout_sum"] < LOW_SUM:
+    if scale is not None and scale["taken"] == "log" and scale["holdout_sum"] < LOW_SUM:
         yield (
             f"predictions of the holdout add up to {scale['holdout_sum']:.1%} of the truth: a model of "
             f"log1p({scale['target']}) is about the middle of a row, not its mean; where sums matter, "

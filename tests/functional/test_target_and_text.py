@@ -19,10 +19,7 @@ def homes() -> pd.DataFrame:
     size, town = rng.normal(size=ROWS).round(3), rng.choice(["Ulm", "Bonn", "Kiel"], size=ROWS)
     view = rng.choice(["Straßenblick", "海", "😀"], size=ROWS)
     price = np.exp(3 + size + (view == "海") + rng.normal(0, 0.5, ROWS)).round(2)
-    about = [
-        f"{rng.choice(FILLERS)} flat, {' '.join(rng.choice(FILLERS, 5))} - {word} No{at}"
-        for at, word in enumerate(view)
-    ]
+    about = [f"Flat, {' '.join(rng.choice(FILLERS, 6))} - {word} No{at}" for at, word in enumerate(view)]
     return pd.DataFrame({"size": size, "town": town, "about": about, "price": price})
 
 

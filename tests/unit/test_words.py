@@ -20,6 +20,7 @@ from mlops_glue.adapters import onnx_files
 from mlops_glue.config.training import Train
 from mlops_glue.drift import Categories
 from mlops_glue.encoding import encode, matrices
+from mlops_glue.pipeline import native
 from mlops_glue.pipeline.free_text import MOST_WORDS, vocabulary
 from mlops_glue.pipeline.preprocess import preprocessing
 from mlops_glue.pipeline.profile import PROSE, profile
@@ -147,3 +148,14 @@ def test_prose_is_told_from_names_and_codes() -> None:
     found = {p.name: p for p in profile(pa.table({"prose": prose, "name": names}))}
     assert found["prose"].prose and found["prose"].kind is None and found["prose"].reason == PROSE
     assert not found["name"].prose and "identifier or free text" in found["name"].reason
+
+
+def test_words_stand_beside_an_estimators_own_categories() -> None:
+    xgboost = pytest.importorskip("xgboost")
+    frame, _ = rows(100)
+    model = xgboost.XGBClassifier()
+    prepare = preprocessing(SCHEMA, model, frame, Train(), native.form_of(model))
+    native.tell(model, prepare)
+    words = len(prepare.transformers[-1][1].vocabulary)
+    assert [name for name, *_ in prepare.transformers] == ["number", native.PART, "words of note"]
+    assert words > 5 and model.feature_types == ["q", "c", *["q"] * words]

@@ -30,9 +30,12 @@ def config(**more: Any) -> Config:
 
 
 def test_a_category_of_few_values_is_a_column_for_each() -> None:
-    assert memory.encoded_columns(config(), SCHEMA) == 1 + 4 + 5 + 1
-    assert memory.encoded_columns(config(train={"categories": "native"}), SCHEMA) == 1 + 4 + 1 + 1
-    assert memory.encoded_columns(config(train={"preprocess": False}), SCHEMA) == 1 + 4 + 1 + 1
+    assert memory.encoded_columns(config(), SCHEMA, 99) == 1 + 4 + 5 + 1
+    text = Schema("binary", "y", [Column("x", "number"), Column("note", "text")], [0, 1])
+    assert memory.encoded_columns(config(), text, 1_000) == 1 + 100
+    assert memory.encoded_columns(config(train={"words": 7}), text, 1_000) == 1 + 7
+    assert memory.encoded_columns(config(train={"categories": "native"}), SCHEMA, 99) == 1 + 4 + 1 + 1
+    assert memory.encoded_columns(config(train={"preprocess": False}), SCHEMA, 99) == 1 + 4 + 1 + 1
 
 
 def test_what_does_not_fit_is_refused_with_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
