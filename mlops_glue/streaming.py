@@ -125,6 +125,11 @@ def parquet_files(path: Path) -> list[Path]:
     return found
 
 
+def size(path: Path) -> int:
+    """Bytes of a table's file, or of the Parquet files in a folder."""
+    return sum(file.stat().st_size for file in parquet_files(path))
+
+
 def parquet_schema(path: Path) -> pa.Schema:
     """That of a Parquet file, or of all in a folder, as the pieces for the model have it.
 

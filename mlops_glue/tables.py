@@ -22,7 +22,7 @@ from mlops_glue.csv_format import CsvFormat
 from mlops_glue.errors import DataError, UsageError, first_line
 from mlops_glue.files import atomic, json_value
 from mlops_glue.reading import Reading, reading_facts, reading_notes
-from mlops_glue.streaming import SUFFIXES, batches, suffix
+from mlops_glue.streaming import SUFFIXES, batches, parquet_files, size, suffix
 from mlops_glue.suggest import did_you_mean
 from mlops_glue.words import MAX_EXACT_INTEGER
 
@@ -33,8 +33,10 @@ WHOLE_BYTES = 256 << 20  # a table up to this size is read whole, a larger one a
 SAMPLE_ROWS = 200_000
 
 
-def find_table(name: str, *places: Path) -> Path:
-    """The first place that is a file; `name` is what the command line calls it.
+def find_table(name: str, *places: Path, folders: bool = False) -> Path:
+    """The first place that is a file, or, where `folders` may be tables, a folder of Parquet files.
+
+    `name` is what the command line calls it.
 
     Raises:
         UsageError: none of them is.
@@ -43,6 +45,8 @@ def find_table(name: str, *places: Path) -> Path:
     if found is not None:
         return found
     folder = next((path for path in places if path.is_dir()), None)
+    if folder is not None and folders and any(folder.rglob("*.parquet")):
+        return folder
     if folder is not None:
         raise UsageError(f"{name}: is a folder, not a table", hint=did_you_mean("", _tables_in(folder)))
     parent = places[0].parent
@@ -73,14 +77,14 @@ def sample(path: Path, rows: int, keys: Sequence[str] = ()) -> pa.Table:
     parts, step = [], 0
     for piece, _ in batches(path, verbatim=True):
         if step == 0:
-            step = max(1, round(path.stat().st_size / max(piece.nbytes, 1) * piece.num_rows / rows))
+            step = max(1, round(size(path) / max(piece.nbytes, 1) * piece.num_rows / rows))
         parts.append(piece.take(list(range(0, piece.num_rows, step))))
     return _parsed(path, parts, keys)
 
 
 def read_or_sample(file: Path, notes: list[str], keys: tuple[str, ...] = ()) -> pa.Table:
     """A table, or a sample of a large one; how it was read is added to the notes. `keys` as in `read_table`."""
-    if file.stat().st_size <= WHOLE_BYTES:
+    if size(file) <= WHOLE_BYTES:
         table = read_table(file, keys)
         notes += reading_notes(table, file.name)
         return table
@@ -103,7 +107,7 @@ def column_names(path: Path) -> list[str] | None:
     kind = suffix(path)
     try:
         if kind == ".parquet":
-            return list(pq.read_schema(path).names)
+            return list(pq.read_schema(parquet_files(path)[0]).names)
         return None if kind == ".jsonl" else CsvFormat.of(path, whole=False).names
     except (DataError, OSError, ValueError):
         return None  # reading the table reports the error

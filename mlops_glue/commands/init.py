@@ -43,7 +43,12 @@ def init(
         _check_no_tables(directory, root)
     with tempfile.TemporaryDirectory() as scratch:
         if target is not None:
-            files = [find_table(f"--data {name}", Path(name)).resolve() for name in data]
+            files = [find_table(f"--data {name}", Path(name), folders=True).resolve() for name in data]
+            outside = next((file for file in files if file.is_dir() and not file.is_relative_to(root)), None)
+            if outside is not None:
+                why = "a folder is not copied, and this one is outside of the project"
+                move = f"mkdir -p {directory}/{layout.RAW} && mv {outside} {directory}/{layout.RAW}/"
+                raise UsageError(f"--data {outside.name}: {why}", hint=move)
             library = None if estimator == "default" else estimator
             request = Request(root, files, target, timestamp, entity, task, library=library, text=text)
             answers, notes = plan(request)

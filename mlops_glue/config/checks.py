@@ -86,7 +86,10 @@ def missing_tables(config: Config, root: Path) -> Iterator[Problem]:
 
 def _table(name: str, source: Source, root: Path) -> Iterator[Problem]:
     location, file = ("data", "sources", name, "path"), root / source.path
-    if not file.is_file():
+    if file.is_dir():
+        if not any(file.rglob("*.parquet")):
+            yield location, f"{source.path!r} is a folder without Parquet files"
+    elif not file.is_file():
         siblings = sorted(path.name for path in file.parent.iterdir()) if file.parent.is_dir() else []
         is_tracked = Path(f"{file}.dvc").is_file()
         hint = "run: dvc pull" if is_tracked else suggestion(file.name, siblings) or "no such file"

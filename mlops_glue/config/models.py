@@ -39,7 +39,9 @@ ABSENT: Any = None  # for the type checker: `load` refuses a config without this
 class Source(Section):
     """One raw table."""
 
-    path: str = Field(description="csv, csv.gz, parquet or jsonl, relative to the project")
+    path: str = Field(
+        description="csv, csv.gz, parquet or jsonl, or a folder of Parquet files, relative to the project"
+    )
     entity: str | None = Field(default=None, description="column that identifies whom or what a row is about")
     timestamp: str | Annotated[list[str], Field(min_length=3, max_length=5)] | None = Field(
         default=None, description="column with the time, or those of year, month, day and, if any, hour and minute"

@@ -23,6 +23,7 @@ from mlops_glue.modules import packages, packages_of_modules, plain_name
 from mlops_glue.pipeline import fingerprint
 from mlops_glue.pipeline.fingerprint import hashes
 from mlops_glue.processes import command_line
+from mlops_glue.streaming import size
 from mlops_glue.version import __version__
 
 if TYPE_CHECKING:
@@ -196,7 +197,17 @@ def _data(name: str, source: Source, root: Path, ingested: str, md5: str) -> Dat
     raw, table = root / source.path, root / ingested
     rows, columns = tables.parquet_shape(table)
     first, last = _span(table, source) if source.timestamps else (None, None)
-    return Data(name, source.path, md5, files.sha256(raw), raw.stat().st_size, rows, columns, first, last)
+    return Data(
+        name,
+        source.path,
+        md5,
+        files.digest(raw) if raw.is_dir() else files.sha256(raw),
+        size(raw),
+        rows,
+        columns,
+        first,
+        last,
+    )
 
 
 def _span(table: Path, source: Source) -> tuple[str | None, str | None]:

@@ -44,6 +44,9 @@ def as_source(config: Config, root: Path, answered: list[pa.Table]) -> pa.Table:
             hint="monitor: {retrain: {data: reread}}",
         )
     path = root / config.source.path
+    if path.is_dir():
+        problem = f"{config.source.path} is a folder, to which no rows are added"
+        raise DataError(problem, hint="monitor: {retrain: {data: reread}}")
     whole = cache(partial(tables.read_table, path))  # perhaps nobody asks
     schema = pq.read_schema(path) if streaming.suffix(path) == ".parquet" else whole().schema
     types = {field.name: field.type for field in schema}

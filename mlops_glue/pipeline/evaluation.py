@@ -167,7 +167,7 @@ def slice_values(config: Config, rows: pa.Table) -> dict[str, np.ndarray[Any, An
 def trained_on(report: Mapping[str, Any]) -> str:
     """How many rows the model was trained on, and of how many they are a sample."""
     rows, of = report["train_rows"], report.get("sampled_of")
-    return f"{rows:,} rows" if of is None else f"{rows:,} rows, a sample of {of:,} (train.rows)"
+    return f"{rows:,} rows" if of in (None, rows) else f"{rows:,} rows, a sample of {of:,} (train.rows)"
 
 
 def scale_in_words(scale: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Kind = Any  # pa.DataType, which has no types
-LARGE_BYTES = 1 << 30  # in memory, by the file's footer; a smaller table is one frame
+LARGE_BYTES = 256 << 20  # in memory, by the file's footer; a smaller table is one frame
 COUNTED = {"column", "mostly", "severity"}  # the arguments of all that count rows
 ENDS = {"min_value", "max_value", "strict_min", "strict_max"}
 

@@ -17,6 +17,7 @@ from mlops_glue.scaffold import checks, defaults, feature_repo, infer
 from mlops_glue.scaffold.feature_repo import NewView
 from mlops_glue.scaffold.infer import Request, Table
 from mlops_glue.scaffold.manifest import Answers
+from mlops_glue.streaming import size
 from mlops_glue.tables import WHOLE_BYTES
 
 KINDS = ("number", "category", "boolean", "datetime", "text")
@@ -67,7 +68,7 @@ def plan(request: Request) -> tuple[Answers, list[str]]:
     if request.preset or named or (request.root / "model.py").exists():
         is_small = False
     else:
-        whole = label.file.stat().st_size <= WHOLE_BYTES
+        whole = size(label.file) <= WHOLE_BYTES
         is_small = whole and defaults.is_small(label.rows, columns, request.target, task)
     if is_small:  # it gets a model.py that cross-validates several models
         project |= {"estimator": "model:build", "params": flow({})}

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlops_glue import csv_format, streaming, tables
+from mlops_glue.errors import DataError
 
 PACKED = gzip.compress("".join(f"{i},{i * 7919 % 10007}\n" for i in range(1000)).encode(), mtime=0)
 
@@ -101,3 +102,20 @@ def test_a_header_that_begins_with_a_tab_is_read_in_pieces_too(tmp_path: Path) -
     ((piece, _),) = streaming.batches(tmp_path / "t.csv")
     assert piece.to_pydict() == {"": ["0", "1"], "a": ["1", "2"], "b": ["x", "y"]}
     assert tables.read_table(tmp_path / "t.csv").to_pydict() == {"": [0, 1], "a": [1, 2], "b": ["x", "y"]}
+
+
+def test_a_folder_is_its_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "days"
+    for name, first in (("b/2.parquet", 2), ("a.parquet", 0), ("_old.parquet", 9), (".tmp/x.parquet", 9)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"x": [first, first + 1], "y": pa.nulls(2)}), folder / name)
+    pq.write_table(pa.table({"x": pa.array([], pa.float64()), "y": pa.array([], pa.string())}), folder / "c.parquet")
+    assert [piece.column("x").to_pylist() for piece, _ in streaming.batches(folder)] == [[0, 1], [2, 3]]
+    assert streaming.parquet_schema(folder).field("x").type == pa.float64()
+    assert tables.read_table(folder).column("x").to_pylist() == [0, 1, 2, 3]
+    pq.write_table(pa.table({"x": ["7"]}), folder / "d.parquet")
+    with pytest.raises(DataError, match=r"d.parquet: is not of the types of the files before it"):
+        streaming.parquet_schema(folder)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="is a folder without Parquet files"):
+        list(streaming.batches(tmp_path / "none"))
