@@ -99,8 +99,18 @@ def identities(table: pa.Table | Path, columns: list[str] | None = None) -> Arra
         out = np.concatenate([np.zeros(0, np.uint64), *map(of, row_groups.pieces(table, columns))])
     else:
         out = of(table if columns is None else table.select(columns))
-    copies = pd.Series(out).groupby(out).cumcount().to_numpy().astype(np.uint64)
-    return (out ^ copies) * MULTIPLY
+    return (out ^ _copies(out)) * MULTIPLY
+
+
+def _copies(values: Array) -> Array:
+    """How many equal values are before each, shape (rows,), uint64."""
+    order, at = np.argsort(values, kind="stable"), np.arange(len(values), dtype=np.uint64)
+    ordered = values[order]
+    is_first = np.ones(len(values), bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    found = np.empty_like(at)
+    found[order] = at - np.maximum.accumulate(np.where(is_first, at, np.uint64(0)))
+    return found
 
 
 def _canonical(values: pa.ChunkedArray) -> Array:

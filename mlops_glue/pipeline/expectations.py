@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,7 @@ def run(validation: Validation, wanted: list[Expectation], path: Path) -> None:
             which = ", ".join(dict.fromkeys(kind for at in positions for kind in wanted[at]))
             log.info(f"{which}: takes the whole table into memory")
         validation.run(tables.to_pandas(tables.read_parquet(path, [*columns])), positions)
+        gc.collect()  # Great Expectations keeps the frame in a circle
 
 
 def columns_of(expectation: Expectation, names: list[str]) -> tuple[str, ...]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import layout, row_groups
+from mlops_glue import layout, row_groups, streaming
 from mlops_glue.config import Config, Source, path_of
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import ConfigError, DataError
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
+LARGE_BYTES = 256 << 20  # of all tables; of smaller ones nothing is said
+PARQUET_SHARE = {".parquet": 1.0, ".csv": 0.5, ".csv.gz": 1.5, ".jsonl": 0.3}  # of a file's size, as Parquet
+ARTIFACTS_SHARE = 2.7  # the tables of ingest, featurize and split, to the first one (docs/scale.md)
 Array = np.ndarray[Any, Any]
 SINCE_EVER = "event_timestamp"  # the clock of a table that has none
 KINDS = ("number", "category", "boolean", "datetime", "text")
@@ -35,6 +40,7 @@ def ingest(config: Config, root: Path) -> None:
     Raises:
         ConfigError: `glue.yaml` names a column that a table does not have.
     """
+    _announce_disk(config, root)
     keys = [source.entity for source in config.data.sources.values() if source.entity is not None]
     with contextlib.ExitStack() as stack:
         raw: dict[str, RawTable] = {}
@@ -43,6 +49,22 @@ def ingest(config: Config, root: Path) -> None:
         check_columns(config, {name: table.schema.names for name, table in raw.items()}, "data")
         for name, table in raw.items():
             _write(config, root, name, table, keys)
+
+
+def _announce_disk(config: Config, root: Path) -> None:
+    """Before large tables are copied: how much disk they take, and how much there is."""
+    sizes = {source.path: streaming.size(root / source.path) for source in config.data.sources.values()}
+    if sum(sizes.values()) < LARGE_BYTES:
+        return
+    as_parquet = math.fsum(size * PARQUET_SHARE[streaming.suffix(root / path)] for path, size in sizes.items())
+    needed, free = ARTIFACTS_SHARE * as_parquet / 2**30, shutil.disk_usage(root).free / 2**30
+    level = logging.WARNING if 2 * needed > free else logging.INFO
+    log.log(
+        level,
+        f"{'warning: ' * (level == logging.WARNING)}the tables take about {needed:.1f} GiB in {layout.ARTIFACTS}, and "
+        f"as much again in DVC's cache, where that copies (dvc config cache.type reflink,hardlink,copy: it links); "
+        f"{free:.1f} GiB are free",
+    )
 
 
 def _write(config: Config, root: Path, name: str, raw: RawTable, keys: list[str]) -> None:
