@@ -58,6 +58,10 @@ class Train(Section):
         default=None,
         description="train on at most so many of the training rows, drawn by chance; the holdout keeps all of its rows",
     )
+    stream: bool = Field(
+        default=False,
+        description="XGBoost learns from all training rows, in pieces: their matrix is never in memory",
+    )
     seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0  # NumPy takes no other
 
     @property

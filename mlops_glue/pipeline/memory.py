@@ -16,6 +16,7 @@ from mlops_glue.schema import Schema
 # and what the estimator makes of that. Measured with 1 to 4 million rows (docs/scale.md); of others the most is taken.
 CELL_BYTES = {"HistGradientBoosting": 32, "XGB": 20, "LGBM": 24}
 OTHERS = 40
+STREAMED = 8  # of `train.stream`: XGBoost's own matrix, and the columns of text
 MAY_USE = 0.8  # of what is free
 
 
@@ -29,7 +30,7 @@ def check(config: Config, root: Path, schema: Schema, estimator: str) -> None:
     columns = encoded_columns(config, schema, rows)
     free = free_memory()
     limit = config.compute.memory_bytes or (None if free is None else int(MAY_USE * free))
-    a_row = columns * cell_bytes(estimator)
+    a_row = columns * (STREAMED if config.train.stream else cell_bytes(estimator))
     if limit is None or rows * a_row <= limit:
         return
     fits = int(limit / a_row)
@@ -40,7 +41,8 @@ def check(config: Config, root: Path, schema: Schema, estimator: str) -> None:
         f"train: {name} would take about {in_gib(rows * a_row)} for {rows:,} rows of {columns} encoded columns, "
         f"and {in_gib(limit)} may be used ({source})",
         hint=f"train: {{rows: {fits}}} in {layout.CONFIG} learns from a sample of the rows, and says so; "
-        "or fewer features; or a machine with more memory; compute: {memory: 8GiB} says what may be used",
+        "of xgboost.XGBClassifier and XGBRegressor train: {stream: true} learns from all, in pieces; "
+        "compute: {memory: 8GiB} says what may be used",
     )
 
 

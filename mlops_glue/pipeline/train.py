@@ -27,6 +27,7 @@ from mlops_glue.pipeline import (
     older_rows,
     own_onnx,
     refit,
+    streamed,
     trusting,
 )
 from mlops_glue.pipeline.execute import set_seeds
@@ -56,6 +57,9 @@ def train(config: Config, root: Path) -> None:
     """Fit on `train.parquet`; write `model.skops`, and `refit.json`, which says whether a second fit differs."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     memory.check(config, root, schema, config.train.named or DEFAULT[schema.task])
+    if config.train.stream:
+        streamed.train(config, root, schema, build)
+        return
     table = tables.read_parquet(root / layout.TRAIN)
     features, target = xy(table, schema)
     table = table.select([name for name in table.column_names if name in layout.OWN_COLUMNS])  # the rest is a copy now

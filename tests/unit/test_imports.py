@@ -19,7 +19,7 @@ ROOMS = {
     "tensorflow": {"adapters/tf2onnx.py"},
     "tf2onnx": {"adapters/tf2onnx.py"},
     "onnxmltools": {"adapters/skl2onnx/converters.py"},
-    "xgboost": {"adapters/skl2onnx/converters.py"},
+    "xgboost": {"adapters/skl2onnx/converters.py", "adapters/xgboost.py"},
     "lightgbm": {"adapters/skl2onnx/converters.py"},
     "catboost": {"adapters/skl2onnx/converters.py"},
     "skops": {"adapters/skops.py"},
