@@ -54,7 +54,7 @@ def ingest(config: Config, root: Path) -> None:
 def _announce_disk(config: Config, root: Path) -> None:
     """Before large tables are copied: how much disk they take, and how much there is."""
     sizes = {source.path: streaming.size(root / source.path) for source in config.data.sources.values()}
-    if sum(sizes.values()) < LARGE_BYTES:
+    if math.fsum(sizes.values()) < LARGE_BYTES:
         return
     as_parquet = math.fsum(size * PARQUET_SHARE[streaming.suffix(root / path)] for path, size in sizes.items())
     needed, free = ARTIFACTS_SHARE * as_parquet / 2**30, shutil.disk_usage(root).free / 2**30

@@ -37,7 +37,9 @@ def split(config: Config, root: Path) -> None:
     """
     path, of_target = root / layout.FEATURES, f"target:{config.data.labels.target}"
     known = row_groups.empty(path).column_names
-    deciding = [name for name in known if name in (*layout.OWN_COLUMNS, of_target)]
+    by = {"time": layout.TIMESTAMP_COLUMN, "entity": layout.ENTITY_COLUMN}.get(config.split.by)
+    when = layout.TIMESTAMP_COLUMN if config.split.fresh_after else None
+    deciding = [name for name in known if name in (layout.ROW, of_target, by, when)]
     table = tables.read_parquet(path, deciding)  # who is held out does not depend on the features
     task = files.read_json(root / layout.COLUMNS)["schema"]["task"]
     bounds = config.split.fresh_after
@@ -183,7 +185,8 @@ def _held_out(config: Config, table: pa.Table, task: str, batch: Array) -> Array
     whom = _numbers(table.column(layout.ENTITY_COLUMN)) if by == "entity" else None
     first = np.flatnonzero(batch == 0)
     if len(first):
-        held[first] = _first_holdout(config, table.take(first), task)
+        some = table if len(first) == len(held) else table.take(first)
+        held[first] = _first_holdout(config, some, task)
     for number in range(1, len(config.split.fresh_after) + 1):
         fresh = np.flatnonzero(batch == number)
         if not len(fresh):  # those of an older retraining may be gone from the table

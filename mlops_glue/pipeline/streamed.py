@@ -96,8 +96,6 @@ def head(root: Path, schema: Schema, target: Array) -> tuple[pd.DataFrame, Array
 
 def fit(root: Path, schema: Schema, model: Estimator, first: tuple[pd.DataFrame, Array], target: Array) -> None:
     """Fit a pipeline of preprocessing and XGBoost on all training rows; `first` and `target` as above."""
-    from sklearn.preprocessing import TargetEncoder
-
     (_, prepare), (_, estimator) = model.steps
     prepare.fit(*first)
     whole: dict[str, Array] = {}
@@ -105,7 +103,7 @@ def fit(root: Path, schema: Schema, model: Estimator, first: tuple[pd.DataFrame,
         if name not in ("number", "remainder"):  # they learn from all rows, of their columns alone
             names = [first[0].columns[at] for at in columns]
             texts = tables.read_parquet(root / layout.TRAIN, names).to_pandas()
-            if isinstance(part, TargetEncoder):  # whose training rows are encoded by each other
+            if type(part).__name__ == "TargetEncoder":  # whose training rows are encoded by each other
                 whole[name] = part.fit_transform(texts, target)
             else:
                 part.fit(texts, target)

@@ -33,7 +33,7 @@ ROOMS = {
     "duckdb": {"adapters/feast/offline.py", "adapters/great_expectations/dialect.py", "adapters/sql.py"},
     "psycopg": {"adapters/sql.py"},
     "optuna": {"adapters/optuna.py"},
-    "sqlalchemy": {"adapters/great_expectations/dialect.py", "adapters/optuna.py"},
+    "sqlalchemy": {"adapters/great_expectations/dialect.py", "adapters/mlflow/database.py", "adapters/optuna.py"},
     "ray": {"adapters/ray.py"},
     "cryptography": {"adapters/signing.py"},
     "apprise": {"adapters/apprise.py"},
