@@ -24,7 +24,7 @@ HEAD_ROWS = 1000
 NEEDS = "another way is train: {rows: N}, a sample"
 
 
-def check(config: Config, model: Estimator) -> None:
+def check(config: Config, schema: Schema, model: Estimator) -> None:
     """Raise where an unfitted model cannot learn from pieces.
 
     Raises:
@@ -39,8 +39,8 @@ def check(config: Config, model: Estimator) -> None:
         problem = "goes with preprocess: true, categories: encoded, and without constraints by column"
     elif train.weight is not None or train.early_stopping is not None or config.split.fresh_after:
         problem = "goes without weight, early_stopping and split.fresh_after"
-    elif train.target != "as_is":
-        problem = "goes with target: as_is"
+    elif train.target != "as_is" or schema.free_text:
+        problem = "goes with target: as_is, and without features.text"
     if problem is not None:
         raise ConfigError([f"{layout.CONFIG} train.stream: {problem}"], hint=NEEDS)
 
@@ -55,7 +55,7 @@ def train(config: Config, root: Path, schema: Schema, build: Callable[..., Estim
     target = target_of(root, schema)
     first = head(root, schema, target)
     model = build(config, schema, first[0])
-    check(config, model)
+    check(config, schema, model)
     trust = trusting.checked(config, root, model, first, lambda some, *rows: some.fit(*rows))
     try:
         fit(root, schema, model, first, target)
