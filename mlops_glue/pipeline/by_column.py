@@ -16,6 +16,7 @@ from mlops_glue.suggest import did_you_mean
 
 Estimator = Any  # of scikit-learn, which has no types
 PARAMS = ("monotonic_cst", "monotone_constraints")  # of scikit-learn; of XGBoost, LightGBM and CatBoost
+OF_TEXT = ("xgboost.", "catboost.")  # a CatBoost that was given a list cannot be cloned
 FIRST = "number"  # what the part of the preprocessing is called that the numbers go through
 
 
@@ -24,7 +25,7 @@ def constraints(model: Estimator) -> dict[str, Any]:
     if not _is_prepared(model):
         return {}
     params = model.get_params(deep=True).items()
-    # text is XGBoost's own form, which may be shorter than the columns are many
+    # text is XGBoost's and CatBoost's own form, which may be shorter than the columns are many
     return {name: value for name, value in params if _constrains(name) and not isinstance(value, str | None)}
 
 
@@ -43,7 +44,7 @@ def place(model: Estimator, columns: list[str], width: int) -> None:
         else:
             continue
         owner = params[name.rpartition("__")[0]]
-        if any(base.__module__.startswith("xgboost.") for base in type(owner).__mro__):
+        if any(base.__module__.startswith(OF_TEXT) for base in type(owner).__mro__):
             model.set_params(**{name: f"({','.join(map(str, signs))})"})
         else:
             model.set_params(**{name: signs + [0] * (width - count)})

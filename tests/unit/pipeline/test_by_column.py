@@ -20,6 +20,7 @@ from mlops_glue.schema import Column, Schema
 
 pytest.importorskip("xgboost")  # the lowest versions are tried without
 pytest.importorskip("lightgbm")
+pytest.importorskip("catboost")
 ROWS = 300
 NAMES = ["noise", "age"]
 SCHEMA = Schema("binary", "y", [*(Column(name, "number", "double") for name in NAMES), Column("town", "category")])
@@ -55,6 +56,7 @@ CASES = {
     "sklearn.ensemble.RandomForestClassifier": ("monotonic_cst", {"n_estimators": 10}),
     "xgboost.XGBClassifier": ("monotone_constraints", {"n_estimators": 20}),
     "lightgbm.LGBMClassifier": ("monotone_constraints", {"n_estimators": 20, "verbose": -1}),
+    "catboost.CatBoostClassifier": ("monotone_constraints", {"iterations": 20}),
 }
 
 
