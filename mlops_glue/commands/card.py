@@ -15,7 +15,7 @@ def card(version: int | None = None, *, output: str | None = None, env: str | No
     """Print the card, or write it: as HTML where the file's name ends with .html, else as Markdown."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False, needs=configs.A_MODEL)
-    store, chosen = chosen_version(read_only(root, config), root, config, version)
+    store, chosen = chosen_version(read_only(root, config), root, config, version, "glue card")
     with tempfile.TemporaryDirectory() as folder:
         text = report.of_version(config, root, store, chosen, Path(folder))
     if output is None:

@@ -28,7 +28,7 @@ def lineage(
     if request is not None:
         answered = requests.answered(config, root, request, version, row)
         version = answered["glue_version"]
-    store, chosen = chosen_version(read_only(root, config), root, config, version)
+    store, chosen = chosen_version(read_only(root, config), root, config, version, "glue lineage")
     found = collect(root, store, config.model_name, chosen)
     if as_json:
         console.result_json({**asdict(found), "prediction": answered})

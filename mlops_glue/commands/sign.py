@@ -16,7 +16,7 @@ def sign(version: int | None = None, *, env: str | None = None) -> int:
         raise UsageError(
             "registry.sign is not set, so there is no key to sign with", hint="registry: {sign: ../glue.key}"
         )
-    store, chosen = chosen_version(read_only(root, config), root, config, version)
+    store, chosen = chosen_version(read_only(root, config), root, config, version, "glue sign")
     from mlops_glue.delivery import signature
 
     key = root / configs.resolve(config.registry.sign, "registry.sign")

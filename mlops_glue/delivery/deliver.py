@@ -55,6 +55,8 @@ def deliver(
         verdict = to_alias(config, root, store, version, alias=alias)
         stage.outcome = "refused" if verdict.refused else "unchanged" if verdict.previous == version else "executed"
         stage.reasons = [stays(verdict.champion) if verdict.refused else alias]
+    if promote and alias == "challenger" and not verdict.refused:
+        log.info("v%s waits for somebody else than who made it: glue promote %s --approve", version, version)
     conditions = verdict.conditions
     if not conditions and before is not None and (before["fingerprint"], before["champion"]) == (fingerprint, version):
         conditions = before.get("conditions", [])  # it became champion by these, and was not judged again

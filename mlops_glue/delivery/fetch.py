@@ -67,8 +67,12 @@ def of_registry(
     return chosen, brought(store, root, config.model_name, chosen, folder)
 
 
-def chosen_version(store: Store | None, root: Path, config: configs.Config, version: int | None) -> tuple[Store, int]:
+def chosen_version(
+    store: Store | None, root: Path, config: configs.Config, version: int | None, like: str = "--version"
+) -> tuple[Store, int]:
     """The champion, or the version that is asked for; and the registry, which is there then.
+
+    `like` is what a version is typed after, for the hint.
 
     Raises:
         UsageError: there is none.
@@ -80,7 +84,7 @@ def chosen_version(store: Store | None, root: Path, config: configs.Config, vers
         there = store.versions(config.model_name) if store is not None else []
         if version is not None:
             must_exist(config.model_name, version, there)
-        hint = f"glue promote VERSION; {_listed(there)}" if there else NOWHERE
+        hint = f"{like} {there[-1]}, or glue promote {there[-1]}; {_listed(there)}" if there else NOWHERE
         raise UsageError(f"{config.model_name} has no champion{refused}", hint=hint)
     if version is not None:
         must_exist(config.model_name, version, store.versions(config.model_name))

@@ -225,7 +225,10 @@ class Store(Runs):
             where = f"{layout.TRACKING_ARTIFACTS}/{found.run_id}"
             raise DataError(f"{model} v{version}: its bundle cannot be read from {where}") from error
         if found.tags.get(BUNDLE_DIGEST) != files.digest(bundle):
-            raise DataError(f"{model} v{version}: its bundle is not the one that was registered")
+            raise DataError(
+                f"{model} v{version}: its bundle is not the one that was registered",
+                hint=f"glue reproduce {version} makes it again from its record; glue rollback leaves it",
+            )
         if self.check_bundle is not None:
             try:
                 self.check_bundle(bundle, self._attestation(found.run_id, into))
