@@ -4,7 +4,8 @@
     python benchmarks/models.py LGBMClassifier SVC    # those whose path ends so
 
 The library's own form is the fitted scikit-learn pipeline on a pandas frame. The other two are what `glue` packages:
-ONNX where that is faithful, and skops. All answer the same encoded rows, one thread each, in one process and in turns.
+ONNX where that is faithful, and skops; `explain` is what `/predict?explain=true` adds to a row.
+All answer the same encoded rows, one thread each, in one process and in turns.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from mlops_glue import files
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
+from mlops_glue.explanation import Explainer
 from mlops_glue.pipeline.package import kept
 from mlops_glue.pipeline.train import build, chosen, fitted
 from mlops_glue.schema import Column, Schema
@@ -108,6 +110,20 @@ def asked(model: Any, schema: Schema, bundles: dict[str, Bundle], frame: pd.Data
     }
 
 
+def explain_ms(bundle: Bundle, schema: Schema) -> float:
+    """The median time that the contributions of one row take; of a slow form of fewer calls."""
+
+    def matrices(frame: pd.DataFrame) -> dict[str, Any]:
+        return {"number": frame[schema.numeric].to_numpy(np.float32), "text": frame[schema.text].to_numpy(object)}
+
+    def score(inputs: dict[str, Any]) -> Any:
+        value, probability = bundle.score(inputs)
+        return (value, None) if schema.labels is None else bundle.indices(value, probability)
+
+    explainer, row = Explainer(schema, score, matrices(rows_of(100, 5))), matrices(rows_of(1, 3))
+    return 1e3 * seconds({"explain": lambda: explainer.explain(row)}, 5 if bundle.format == "skops" else 50)["explain"]
+
+
 def main() -> None:
     """Print a line for each estimator and form."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -115,7 +131,9 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     os.chdir(tempfile.mkdtemp())  # CatBoost writes
-    head = f"{'one row':>10} {'x library':>9} {'x default':>9} {'rows/s':>11} {'x library':>9} {'size':>8}"
+    head = (
+        f"{'one row':>10} {'x library':>9} {'x default':>9} {'rows/s':>11} {'x library':>9} {'size':>8} {'explain':>9}"
+    )
     print(f"{'estimator':<32} {'form':<8} {head}")
     for task, paths in ESTIMATORS.items():
         default = None
@@ -126,6 +144,7 @@ def main() -> None:
                 model, schema, bundles = made(path, task, Path(folder))
                 one = seconds(asked(model, schema, bundles, rows_of(1, 3)), CALLS)
                 many = seconds(asked(model, schema, bundles, rows_of(MANY, 4)), 5)
+                explain = {form: explain_ms(bundle, schema) for form, bundle in bundles.items()}
                 size = {
                     form: (Path(folder) / at / f"model.{form}").stat().st_size
                     for form, at in (("onnx", "kept"), ("skops", "skops"))
@@ -140,7 +159,7 @@ def main() -> None:
                     f"{path.rpartition('.')[2]:<32} {form:<8} {1e6 * one[form]:>7,.0f} us "
                     f"{one['library'] / one[form]:>8.1f}x {one[form] / default:>8.2f}x "
                     f"{MANY / many[form]:>11,.0f} {many['library'] / many[form]:>8.1f}x "
-                    f"{size.get(form, 0) / 1e3:>5,.0f} kB{note}"
+                    f"{size.get(form, 0) / 1e3:>5,.0f} kB {explain.get(form, 0):>6,.1f} ms{note}"
                 )
 
 
