@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 from mlops_glue.config import Config, references, resolve
@@ -15,18 +14,18 @@ Bind = Callable[[Callable[[Any], Any]], Callable[..., Iterator[Any]]]
 
 
 @contextlib.contextmanager
-def opened(config: Config) -> Iterator[Bind]:
-    """What turns a function into a `map` of it: here one item after the other, each when its result is wanted.
+def opened(config: Config) -> Iterator[Bind | None]:
+    """What turns a function into a `map` of it on the cluster; None where `compute` says that work is done here.
 
-    On a cluster function and items are pickled, all items are submitted at once, and one of a machine that dies is done
-    again: the function may run more than once for an item. Afterwards the cluster is left.
+    Function and items are pickled, all items are submitted at once, and one of a machine that dies is done again: the
+    function may run more than once for an item. Afterwards the cluster is left.
 
     Raises:
         MissingExtra: Ray is not installed.
         ToolError: the cluster does not answer.
     """
     if config.compute.engine == "local":
-        yield lambda work: partial(map, work)
+        yield None
         return
     from mlops_glue.adapters import ray
 
@@ -35,3 +34,21 @@ def opened(config: Config) -> Iterator[Bind]:
     address = resolve(config.compute.address, "compute.address")
     with ray.cluster(address, config.compute.timeout_s, variables) as bind:
         yield bind
+
+
+@contextlib.contextmanager
+def scikit_learn(config: Config) -> Iterator[None]:
+    """In the block, what scikit-learn does in parallel is done on the cluster, where `compute` says so.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        ToolError: the cluster does not answer.
+    """
+    with opened(config) as bind:
+        if bind is None:
+            yield
+            return
+        from mlops_glue.adapters import ray
+
+        with ray.scikit_learn():
+            yield

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue.errors import MissingExtra, brief
+from mlops_glue.errors import GlueError, MissingExtra, brief
 
 if TYPE_CHECKING:
     import optuna
@@ -107,7 +107,8 @@ class Study:
         *,
         trials: int,
         deadline: float,
-        on_trial: Callable[[Trial], None],
+        on_trial: Callable[[], None],
+        at_once: int = 1,
     ) -> None:
         """Try parameters until so many trials have ended, of all processes and all times, or the deadline has come.
 
@@ -116,7 +117,8 @@ class Study:
             scores: gives the score of each fold for parameters; an exception makes the trial a failed one.
             trials: how many there are to be.
             deadline: by `time.monotonic`; a trial that is at work is given up at the end of its fold.
-            on_trial: is called with each that ends here.
+            on_trial: is called when one has ended here.
+            at_once: how many are begun, knowing nothing of each other, before the first of them is waited for.
         """
         import optuna
 
@@ -124,28 +126,38 @@ class Study:
         is_at_work = optuna.trial.TrialState.RUNNING
         while time.monotonic() < deadline:
             at_work = len(self._study.get_trials(deepcopy=False, states=[is_at_work]))
-            if len(self.trials()) + at_work >= trials:
+            begun = []
+            for _ in range(min(at_once, trials - len(self.trials()) - at_work)):
+                trial = self._study.ask(drawn_from)
+                params = {name: _rounded(value) for name, value in trial.params.items()}
+                trial.set_user_attr("params", params)
+                begun.append((trial, scores(params)))
+            if not begun:
                 return
-            trial = self._study.ask(drawn_from)
-            params = {name: _rounded(value) for name, value in trial.params.items()}
-            trial.set_user_attr("params", params)
-            found: list[float] = []
-            state = optuna.trial.TrialState.COMPLETE
-            try:
-                for fold, score in enumerate(scores(params)):
-                    found.append(score)
-                    trial.report(mean_score(found), fold)
-                    if trial.should_prune() or time.monotonic() >= deadline:
-                        state = optuna.trial.TrialState.PRUNED
-                        break
-                if math.isnan(mean_score(found)):
-                    raise ValueError("the metric is not defined on any fold")
-            except Exception as error:
-                trial.set_user_attr("why", brief(error))
-                state = optuna.trial.TrialState.FAIL
-            is_complete = state is optuna.trial.TrialState.COMPLETE
-            self._study.tell(trial, mean_score(found) if is_complete else None, state=None if is_complete else state)
-            on_trial(self.trials()[-1])
+            for trial, of in begun:
+                self._end(trial, of, deadline)
+                on_trial()
+
+    def _end(self, trial: optuna.Trial, scores: Iterator[float], deadline: float) -> None:
+        """Take the scores of a trial, until it is given up."""
+        from optuna.trial import TrialState
+
+        found: list[float] = []
+        state = TrialState.COMPLETE
+        try:
+            for fold, score in enumerate(scores):
+                found.append(score)
+                trial.report(mean_score(found), fold)
+                if trial.should_prune() or time.monotonic() >= deadline:
+                    state = TrialState.PRUNED
+                    break
+            if math.isnan(mean_score(found)):
+                raise ValueError("the metric is not defined on any fold")
+        except Exception as error:
+            trial.set_user_attr("why", error.message if isinstance(error, GlueError) else brief(error))
+            state = TrialState.FAIL
+        is_complete = state is TrialState.COMPLETE
+        self._study.tell(trial, mean_score(found) if is_complete else None, state=None if is_complete else state)
 
 
 def _distribution(of: Mapping[str, Any]) -> optuna.distributions.BaseDistribution:

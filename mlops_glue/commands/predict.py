@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -133,14 +134,15 @@ def _each(
     scorer: score_files.Scorer, pairs: list[tuple[Path, Path]], streams: dict[Path, str]
 ) -> Iterator[score_files.Scored]:
     """What becomes of each file; several are scored by the engine of `compute`."""
-    if scorer.config.compute.engine == "local" or len(pairs) == 1:
+    work = engine.opened(scorer.config) if len(pairs) > 1 else contextlib.nullcontext()
+    with files.swept([target for _, target in pairs]), work as bind:
+        if bind is not None:
+            yield from bind(scorer.elsewhere())(pairs)
+            return
         for source, target in pairs:
             with console.progress_bar(streams.get(source, source.name)) as progress:
                 scored = scorer(source, target, progress)
             yield scored
-        return
-    with files.swept([target for _, target in pairs]), engine.opened(scorer.config) as bind:
-        yield from bind(scorer.elsewhere())(pairs)
 
 
 def _model(root: Path, config: configs.Config, version: int | None, scratch: Path) -> tuple[int, Path]:

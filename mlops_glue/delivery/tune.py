@@ -16,11 +16,12 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout, measures, metrics, paired
+from mlops_glue import engine, files, layout, measures, metrics, paired
 from mlops_glue.adapters.mlflow import Logged
 from mlops_glue.adapters.optuna import Scores, Study, Trial, mean_score
 from mlops_glue.delivery.compare import main_metric
@@ -46,7 +47,7 @@ class Options:
     Attributes:
         trials: how many sets of parameters are tried, of all calls together.
         timeout_s: start no trial after so long.
-        processes: that search at once.
+        processes: that search at once; on a cluster the trials that are at work at once.
         estimator: another one than that of `glue.yaml`.
     """
 
@@ -122,15 +123,15 @@ def tune(config: configs.Config, root: Path, options: Options, progress: Progres
         log.info("%s", scale_in_words(scale))
     job = _job(config, root, options)
     lock = project_lock(root, layout.TUNING_LOCK, waits=False)
-    with lock, contextlib.chdir(root), execute.isolated(root, config.train.seed):
+    with lock, contextlib.chdir(root), execute.isolated(root, config.train.seed), engine.opened(config) as bind:
         study = job.open()
         study.fail_dead()
-        _search(job, study, progress)
+        _search(job, study, progress, bind)
         trials = study.trials()
         best = _best(trials, higher_is_better=job.how.higher_is_better)
         rows = cross_validate.read(config, root)
-        baseline = study.fact("baseline", lambda: _baseline(config, job, rows))
-        proof = study.fact(f"proof of {best.number}", lambda: asdict(_proof(config, job, rows, best)))
+        baseline = study.fact("baseline", lambda: _baseline(config, job, rows, bind))
+        proof = study.fact(f"proof of {best.number}", lambda: asdict(_proof(config, job, rows, best, bind)))
     gain = paired.Difference(**proof)
     changes: dict[str, Any] = {f"train.params.{name}": value for name, value in best.params.items()}
     if job.config.train.named != config.train.named:
@@ -232,16 +233,16 @@ def _estimator(config: configs.Config, root: Path) -> str:
     return config.train.named or DEFAULT[_task(root)]
 
 
-def _search(job: _Job, study: Study, progress: Progress) -> None:
-    """Search here and in the other processes; those end with this one."""
+def _search(job: _Job, study: Study, progress: Progress, bind: engine.Bind | None) -> None:
+    """Search on the cluster; or here and in the other processes, which end with this one."""
     spawn = multiprocessing.get_context("spawn")
     others = [
         spawn.Process(target=_work, args=(job, number, time.time() + job.timeout_s, os.getpid()))
-        for number in range(1, job.processes)
+        for number in range(1, job.processes if bind is None else 1)
     ]
     better = max if job.how.higher_is_better else min
 
-    def on_trial(_: Trial) -> None:
+    def on_trial() -> None:
         ended = study.trials()
         values = [trial.value for trial in ended if trial.value is not None]
         if not values and len(ended) >= HOPELESS and all(trial.why is not None for trial in ended):
@@ -251,7 +252,7 @@ def _search(job: _Job, study: Study, progress: Progress) -> None:
     try:
         for other in others:
             other.start()
-        _try_parameters(job, study, job.timeout_s, on_trial)
+        _try_parameters(job, study, job.timeout_s, on_trial, bind)
         for other in others:
             other.join()
     finally:
@@ -266,35 +267,55 @@ def _work(job: _Job, number: int, until: float, parent: int) -> None:
     os.chdir(job.root)
     with execute.isolated(job.root, job.seed):
         study = _Job(**{**vars(job), "seed": job.seed + number}).open()
-        _try_parameters(job, study, until - time.time(), lambda _: None)
+        _try_parameters(job, study, until - time.time(), lambda: None)
 
 
-def _try_parameters(job: _Job, study: Study, timeout_s: float, on_trial: Callable[[Trial], None]) -> None:
+def _try_parameters(
+    job: _Job, study: Study, timeout_s: float, on_trial: Callable[[], None], bind: engine.Bind | None = None
+) -> None:
     from threadpoolctl import threadpool_limits
 
     rows = cross_validate.read(job.config, job.root)
     folds, how = cross_validate.folds_of(job.config, rows, job.seed), job.how
+    run = _run(job, rows, folds, bind)
 
     def scores(params: dict[str, Any]) -> Any:
-        return cross_validate.scores(cross_validate.with_params(job.config, params), rows, how, folds)
+        return cross_validate.scores(cross_validate.with_params(job.config, params), rows, how, folds, run)
 
     each: Scores = scores
     with threadpool_limits(max(1, (os.cpu_count() or 1) // job.processes)):
-        study.search(job.space, each, trials=job.trials, deadline=time.monotonic() + timeout_s, on_trial=on_trial)
+        study.search(
+            job.space,
+            each,
+            trials=job.trials,
+            deadline=time.monotonic() + timeout_s,
+            on_trial=on_trial,
+            at_once=1 if bind is None else job.processes,
+        )
 
 
-def _baseline(config: configs.Config, job: _Job, rows: cross_validate.Rows) -> float | None:
+def _run(
+    job: _Job, rows: cross_validate.Rows, folds: list[cross_validate.Fold], bind: engine.Bind | None
+) -> cross_validate.Run | None:
+    """How the folds are worked on; None: here."""
+    return bind(partial(cross_validate.elsewhere, job.root, rows, folds)) if bind is not None else None
+
+
+def _baseline(config: configs.Config, job: _Job, rows: cross_validate.Rows, bind: engine.Bind | None) -> float | None:
     """The mean score of what `glue.yaml` has now, on the folds of the search."""
     folds = cross_validate.folds_of(config, rows, job.seed)
-    mean = mean_score(list(cross_validate.scores(config, rows, job.how, folds)))
+    mean = mean_score(list(cross_validate.scores(config, rows, job.how, folds, _run(job, rows, folds, bind))))
     return None if math.isnan(mean) else mean
 
 
-def _proof(config: configs.Config, job: _Job, rows: cross_validate.Rows, best: Trial) -> paired.Difference:
+def _proof(
+    config: configs.Config, job: _Job, rows: cross_validate.Rows, best: Trial, bind: engine.Bind | None
+) -> paired.Difference:
     """What the best trial gains on `glue.yaml` as it is, on folds that the search has not seen."""
     folds = cross_validate.folds_of(config, rows, job.seed + 1)
+    run = _run(job, rows, folds, bind)
     mine, theirs = (
-        cross_validate.together(cross_validate.predictions(each, rows, folds))
+        cross_validate.together(cross_validate.predictions(each, rows, folds, run))
         for each in (cross_validate.with_params(job.config, best.params), config)
     )
     return paired.difference(job.how, mine, theirs, seed=job.seed, level=config.promote.confidence)

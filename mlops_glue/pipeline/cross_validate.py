@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ import numpy as np
 
 from mlops_glue import files, layout, measures, metrics
 from mlops_glue.config import Config
-from mlops_glue.errors import ConfigError
+from mlops_glue.errors import ConfigError, GlueError, StageError, brief
 from mlops_glue.paired import Outcome
+from mlops_glue.pipeline.execute import isolated, set_seeds
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.outcome import outcome
 from mlops_glue.pipeline.split import folds, training_rows
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Fold = tuple[Array, Array]  # numbers of the rows that are trained on, and of those that are predicted
+Run = Callable[[Iterable[tuple[Config, int]]], Iterator[Outcome]]  # `predicted`, wherever that is
 
 
 @dataclass(frozen=True)
@@ -73,27 +76,51 @@ def with_params(config: Config, params: dict[str, Any]) -> Config:
     return config.model_copy(update={"train": train})
 
 
-def predictions(config: Config, rows: Rows, of: list[Fold]) -> Iterator[Outcome]:
-    """For each fold its truth, and what a model that was trained on the other rows predicts of it."""
-    beside = Beside(config, rows.table)
-    for learned, held in of:
-        features = rows.features.iloc[learned]
-        model, _ = fitted(
-            build(config, rows.schema, features),
-            features,
-            rows.target[learned],
-            classes=rows.schema.labels is not None,
-            beside=beside,
-        )
-        some = rows.features.iloc[held]
-        with threads_for(some):
-            label, probability = outcome(chosen(model), rows.schema, some)
-        yield rows.schema.class_indices(rows.target[held]), label, probability
+def predicted(rows: Rows, of: list[Fold], task: tuple[Config, int]) -> Outcome:
+    """Of the fold with a number its truth, and what a model that was trained on the other rows predicts."""
+    config, number = task
+    learned, held = of[number]
+    set_seeds(config.train.seed)  # whatever was fitted before, here or on another machine
+    features = rows.features.iloc[learned]
+    model, _ = fitted(
+        build(config, rows.schema, features),
+        features,
+        rows.target[learned],
+        classes=rows.schema.labels is not None,
+        beside=Beside(config, rows.table),
+    )
+    some = rows.features.iloc[held]
+    with threads_for(some):
+        label, probability = outcome(chosen(model), rows.schema, some)
+    return rows.schema.class_indices(rows.target[held]), label, probability
 
 
-def scores(config: Config, rows: Rows, metric: metrics.Metric, of: list[Fold]) -> Iterator[float]:
+def elsewhere(root: Path, rows: Rows, of: list[Fold], task: tuple[Config, int]) -> Outcome:
+    """The same in a process of its own, which finds the project at `root`.
+
+    Raises:
+        StageError: it cannot be fitted.
+    """
+    with isolated(root, task[0].train.seed):
+        try:
+            return predicted(rows, of, task)
+        except GlueError:
+            raise
+        except Exception as error:
+            raise StageError(brief(error)) from error
+
+
+def predictions(config: Config, rows: Rows, of: list[Fold], run: Run | None = None) -> Iterator[Outcome]:
+    """For each fold what `predicted` gives: one after the other when it is wanted, or as `run` does it."""
+    run = run or partial(map, partial(predicted, rows, of))
+    return run([(config, number) for number in range(len(of))])
+
+
+def scores(
+    config: Config, rows: Rows, metric: metrics.Metric, of: list[Fold], run: Run | None = None
+) -> Iterator[float]:
     """The metric of each fold."""
-    return (metrics.compute(metric, *found) for found in predictions(config, rows, of))
+    return (metrics.compute(metric, *found) for found in predictions(config, rows, of, run))
 
 
 def together(outcomes: Iterator[Outcome]) -> Outcome:

@@ -19,8 +19,13 @@ import pandas as pd
 import pytest
 import ray.cluster_utils
 
+from mlops_glue import config as configs
+from mlops_glue import layout
 from mlops_glue.adapters import ray as adapter
+from mlops_glue.delivery import tune
 from mlops_glue.errors import DataError, ToolError
+from mlops_glue.pipeline import execute
+from mlops_glue.pipeline.stages import STAGES
 from tests.support.project import Glue
 
 FILES = 10
@@ -127,6 +132,49 @@ def test_scoring_outlives_a_node(scored: Path, nodes: Nodes, glue: Glue) -> None
     there, here = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in (out, scored / "local"))
     assert there == here and len(there) == FILES  # each row once, nothing half-written
     assert [line.split(":")[0] for line in said.splitlines()] == [f"../there/{name}" for name in sorted(there)]
+
+
+def test_a_search_outlives_a_node_and_finds_what_it_finds_here(
+    scored: Path, nodes: Nodes, tools: None, tmp_path: Path
+) -> None:
+    """The model is the project's own code; each fold is a task."""
+    nodes.add()
+    found = []
+    for address in (None, nodes.address):
+        root = Path(shutil.copytree(scored / "project", tmp_path / f"{address is None}", symlinks=True))
+        text = (root / "glue.yaml").read_text().partition("\nenvironments:")[0]
+        engine = "" if address is None else f"compute: {{engine: ray, address: '{address}'}}\n"
+        (root / "glue.yaml").write_text(f"{text}\ntune: {{folds: 3, space: {{max_iter: [2, 30]}}}}\n{engine}")
+
+        def progress(ended: int, *_: object, here: bool = address is None) -> None:
+            if ended == 2 and not here:
+                nodes.kill()
+
+        found.append(tune.tune(configs.load(root), root, tune.Options(trials=4), progress))
+    here, there = ([(t.params, t.value, t.outcome) for t in each.trials] for each in found)
+    assert here == there and {outcome for *_, outcome in here} <= {"complete", "pruned"}
+    assert (found[0].best.number, found[0].gain) == (found[1].best.number, found[1].gain)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "RandomForestClassifier(6, max_depth=3, random_state=random_state)",
+        "GridSearchCV(RandomForestClassifier(2, random_state=random_state), {'max_depth': [2, 3]}, cv=2)",
+    ],
+)
+def test_a_forest_and_a_search_have_the_same_bytes(scored: Path, nodes: Nodes, tmp_path: Path, model: str) -> None:
+    nodes.add()
+    root = Path(shutil.copytree(scored / "project", tmp_path / "project", symlinks=True))
+    imports = "from sklearn.ensemble import RandomForestClassifier\nfrom sklearn.model_selection import GridSearchCV\n"
+    (root / "model.py").write_text(f"{imports}\n\ndef build(random_state=None):\n    return {model}\n")
+    text = (root / "glue.yaml").read_text().partition("\nenvironments:")[0]
+    made = []
+    for engine in ("", f"\ncompute: {{engine: ray, address: '{nodes.address}'}}\n"):
+        (root / "glue.yaml").write_text(text + engine)
+        execute.run_stage(next(stage for stage in STAGES if stage.name == "train"), configs.load(root), root)
+        made.append((root / layout.MODEL).read_bytes())
+    assert made[0] == made[1]
 
 
 def until(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:
