@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout, trusted
+from mlops_glue import files, layout, modules, trusted
 from mlops_glue.adapters import git, skops
 from mlops_glue.delivery import fetch
 from mlops_glue.errors import MissingExtra, ToolError, UsageError
@@ -70,6 +70,10 @@ def write(
         online = (made / "online_store.db").is_file()
         values = {**deployment(config, about), "hashed": hashed, "wheels": wheels, "online": online}
         texts = manifest.rendered(layout.templates() / "serving", values, ("<<", ">>"))  # users may edit these
+        if config.compute.engine != "ray":
+            del texts["deploy/ray.yml"]
+        elif values["ray"] is None:
+            raise MissingExtra("ray", "ray")
         for path, text in texts.items():
             files.write_text(made / path, text)
         paths = [*texts, *BUILT]
@@ -197,6 +201,7 @@ def deployment(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
         "grace": round(config.serve.drain_s + config.serve.shutdown_s) + 10,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "mlflow": distribution("mlflow").version,
+        "ray": modules.installed("ray"),
         "requirements": config.ci.requirements,
         "jobs": jobs,
         "asks": "://" in _log_place(config),  # another service, while it serves

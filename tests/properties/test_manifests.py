@@ -7,6 +7,7 @@ import string
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,16 @@ def test_every_name_makes_valid_manifests(name: str) -> None:
             jobs = [one for one in documents if one["kind"] == "CronJob"]
             specs = [one["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0] for one in jobs]
             assert [one["env"] for one in specs] == [[{"name": "GLUE_ENV", "value": "on"}]] * 2
+        elif path.name == "ray.yml":  # what the schema of KubeRay's RayJob asks for, and pods that Kubernetes takes
+            (job,) = documents
+            assert (job["apiVersion"], job["kind"], job["metadata"]["name"]) == ("ray.io/v1", "RayJob", f"{dns}-score")
+            cluster = job["spec"]["rayClusterSpec"]
+            groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+            assert {"groupName", "minReplicas", "maxReplicas"} <= set(groups[1])
+            for group in groups:
+                assert group["rayStartParams"] is not None
+                pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": group["template"]["spec"]}
+                kubernetes_validate.validate(pod, "1.32", strict=True)
         elif path.name == "prometheus.yml":
             assert [one["job_name"] for one in documents[0]["scrape_configs"]] == [dns]
         elif path.name == "alerts.yml":
@@ -108,8 +119,6 @@ def test_names_that_lose_something_stay_apart(one: str, other: str) -> None:
 
 
 def test_kubernetes_takes_them(tmp_path: Path) -> None:
-    import kubernetes_validate
-
     for name in ("2024", "on", "null", "1e3", "Übung", "x" * 80, "UPPER.Case_1"):
         for document in yaml.safe_load_all(files.render(FOLDER / "kubernetes.yml", of(name), ("<<", ">>"))):
             kubernetes_validate.validate(document, "1.32", strict=True)
