@@ -67,6 +67,18 @@ def cluster(address: str, timeout_s: float, variables: Mapping[str, str]) -> Ite
                 ray.shutdown()
 
 
+@contextlib.contextmanager
+def scikit_learn() -> Iterator[None]:
+    """In the block, which is one of `cluster`, joblib has what scikit-learn does in parallel done on the nodes."""
+    from joblib import parallel_backend
+    from ray.util.joblib import register_ray
+
+    register_ray()
+    each = {"num_cpus": 1, "max_restarts": RETRIES, "max_task_retries": RETRIES}
+    with parallel_backend("ray", ray_remote_args=each):
+        yield
+
+
 def _mapped(task: Any, work: ray.ObjectRef[Any]) -> Callable[[Iterable[Any]], Iterator[Any]]:
     return lambda items: _in_order([task.remote(work, item) for item in items])
 

@@ -149,12 +149,13 @@ def canonical(data: bytes) -> bytes:
     return out.getvalue()
 
 
-def renumber(node: Any, ids: dict[int, int], members: dict[str, str]) -> dict[str, str]:
+def renumber(node: Any, ids: dict[int | str, int], members: dict[str, str]) -> dict[str, str]:
     """Replace the memory addresses and the member names of a skops schema by numbers, in the order of reading.
 
-    Two nodes with the same address get the same number, so what is shared stays shared. The order of a set differs
-    between processes, so its parts are sorted by their content. The node is changed; `ids` and `members` are what was
-    replaced so far, and `members` is returned.
+    Two nodes with the same address get the same number, so what is shared stays shared. So do equal constants: whether
+    Python shares them depends on the process that a part of the model was fitted in. The order of a set differs between
+    processes, so its parts are sorted by their content. The node is changed; `ids` and `members` are what was replaced
+    so far, and `members` is returned.
     """
     if isinstance(node, list):
         for part in node:
@@ -163,7 +164,8 @@ def renumber(node: Any, ids: dict[int, int], members: dict[str, str]) -> dict[st
         if node.get("__loader__") == "SetNode":
             node["content"].sort(key=_content)
         if isinstance(address := node.get("__id__"), int):
-            node["__id__"] = ids.setdefault(address, len(ids) + 1)
+            is_constant = node.get("__loader__") == "JsonNode" and isinstance(node.get("content"), str)
+            node["__id__"] = ids.setdefault(node["content"] if is_constant else address, len(ids) + 1)
         if isinstance(node.get("__loader__"), str) and isinstance(file := node.get("file"), str):
             node["file"] = members.setdefault(file, f"{len(members) + 1}.{file.rpartition('.')[2]}")
         for part in node.values():

@@ -35,6 +35,7 @@ from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.older_rows import Array, Estimator
 from mlops_glue.pipeline.preprocess import preprocessing
 from mlops_glue.pipeline.split import batches
+from mlops_glue.pipeline.spread import spread
 from mlops_glue.pipeline.threads import limit_lightgbm, threads_for
 from mlops_glue.schema import Schema
 from mlops_glue.suggest import did_you_mean
@@ -76,7 +77,8 @@ def train(config: Config, root: Path) -> None:
     in_doubt, params = refit.is_in_doubt(model), refit.params(model)
     try:
         started = time.perf_counter()
-        model, caught = fitted(model, features, target, classes=classes, beside=beside)
+        with spread(config, model):
+            model, caught = fitted(model, features, target, classes=classes, beside=beside)
         fit_s = time.perf_counter() - started
         if config.split.fresh_after:
             kept = _with_older(root, beside, (chosen(model), features, target), classes=classes)
