@@ -1,18 +1,20 @@
 """A folder scored here and on Ray: run `python benchmarks/cluster.py [--files 12] [--rows 100000] [--price 0.05]`.
 
-Measured: `glue predict` of a folder with the local engine, and on a Ray cluster of one and of two nodes. Each node has
-one CPU, and all are processes of this machine: no network is measured, and two nodes gain nothing where two CPUs are
-not free. Each is measured twice, with two small files for what it costs before the first row.
+Measured: `glue predict` of a folder with the local engine, and on a Ray cluster of one and of two nodes, in seconds of
+the clock; each with two small files too, for what it costs before the first row. Each node has one CPU, and all are
+processes of this machine: no network is measured, and on a busy machine two nodes gain nothing. The load is printed.
 
-Computed from that, and marked so: on how many rows a cluster of so many CPUs overtakes one process, if each CPU scores
-as fast as that of one node; and the price of a million rows at `--price` dollars for an hour of a CPU (the default is
-about that of a general-purpose machine on demand, divided by its CPUs).
+Computed from that, and marked so: on how many rows a cluster overtakes one process, if each of its CPUs scores as many
+rows in a second as one process does in a second of CPU time, for it runs the same function; and the price of a million
+rows at `--price` dollars for an hour of a CPU (the default is about that of a general-purpose machine on demand,
+divided by its CPUs).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -37,13 +39,13 @@ def main() -> None:
         os.environ.update(HOME=folder, RAY_TMPDIR=folder, RAY_USAGE_STATS_ENABLED="0", RAY_worker_niceness="0")
         root = project(Path(folder), options.files, options.rows)
         rows = options.files * options.rows
-        found = {"one process": measured(root, "", rows)}
+        found = {"one process": measured(root, "")}
         node = {"num_cpus": 1, "object_store_memory": 100 << 20}
         cluster = ray.cluster_utils.Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
         engine = f"compute: {{engine: ray, address: '{cluster.address}'}}\n"
-        found["Ray, one node"] = measured(root, engine, rows)
+        found["Ray, one node"] = measured(root, engine)
         cluster.add_node(**node)
-        found["Ray, two nodes"] = measured(root, engine, rows)
+        found["Ray, two nodes"] = measured(root, engine)
         cluster.shutdown()
     show(found, rows, options.price)
 
@@ -69,34 +71,42 @@ def project(folder: Path, files: int, rows: int) -> Path:
     return folder / "project"
 
 
-def glue(*words: str, cwd: Path) -> float:
-    """Seconds that a command takes."""
-    started = time.perf_counter()
+def glue(*words: str, cwd: Path) -> tuple[float, float]:
+    """Seconds of the clock and of CPU time that a command takes."""
+    started, before = time.perf_counter(), cpu_s()
     subprocess.run(["glue", *words], cwd=cwd, check=True, capture_output=True)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, cpu_s() - before
 
 
-def measured(root: Path, engine: str, rows: int) -> tuple[float, float]:
-    """Seconds before the first row, and rows a second from then on."""
+def cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def measured(root: Path, engine: str) -> list[tuple[float, float]]:
+    """Both for a folder of few rows, and for the one of many."""
     plain = (root / "glue.yaml").read_text(encoding="utf-8")
     (root / "glue.yaml").write_text(f"{plain}\n{engine}", encoding="utf-8")
-    few, many = (glue("predict", f"../{name}", "../out", cwd=root) for name in ("few", "many"))
+    found = [glue("predict", f"../{name}", "../out", cwd=root) for name in ("few", "many")]
     (root / "glue.yaml").write_text(plain, encoding="utf-8")
-    return few, rows / max(many - few, 1e-9)
+    return found
 
 
-def show(found: dict[str, tuple[float, float]], rows: int, price: float) -> None:
+def show(found: dict[str, list[tuple[float, float]]], rows: int, price: float) -> None:
     """The tables, as Markdown."""
-    (start, rate), (joins, each) = found["one process"], found["Ray, one node"]
-    print(f"| measured, {rows:,} rows of {COLUMNS} columns | s before the first row | rows/s |\n|---|---|---|")
-    for name, (before, speed) in found.items():
-        print(f"| {name} | {before:.1f} | {speed:,.0f} |")
-    print("\n| computed: CPUs | overtakes one process at | an hour scores | $ per million rows |\n|---|---|---|---|")
-    print(f"| 1, one process | | {3600 * rate:,.0f} rows | {price / 3600 * 1e6 / rate:.6f} |")
-    for cpus in (2, 4, 16, 64):
-        gain = 1 / rate - 1 / (cpus * each)
-        from_rows = f"{max(joins - start, 0) / gain:,.0f} rows" if gain > 0 else "never"
-        print(f"| {cpus}, Ray | {from_rows} | {3600 * cpus * each:,.0f} rows | {price / 3600 * 1e6 / each:.6f} |")
+    load = f"load {os.getloadavg()[1]:.0f} on {os.cpu_count()} CPUs"
+    print(f"| measured, {rows:,} rows of {COLUMNS} columns, {load} | {2 * SMALL} rows | all rows |\n|---|---|---|")
+    for name, times in found.items():
+        print(f"| {name} | {times[0][0]:.1f} s | {times[1][0]:.1f} s |")
+    (few, many), joins = found["one process"], found["Ray, one node"][0][0] - found["one process"][0][0]
+    rate = rows / (many[1] - few[1])
+    head = f"computed, {rate:,.0f} rows in a second of CPU time"
+    print(f"\n| {head} | overtakes at | rows in an hour | $ per million rows |")
+    print("|---|---|---|---|")
+    for cpus in (1, 2, 4, 16, 64):
+        name = "one process" if cpus == 1 else f"Ray, {cpus} CPUs"
+        overtakes = f"{joins * rate / (1 - 1 / cpus):,.0f} rows" if cpus > 1 else ""
+        print(f"| {name} | {overtakes} | {3600 * cpus * rate:,.0f} | {price / 3600 * 1e6 / rate:.6f} |")
 
 
 if __name__ == "__main__":

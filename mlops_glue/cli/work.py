@@ -47,7 +47,12 @@ def run(overrides: tuple[str, ...], as_json: bool, env: str | None, **options: A
 @click.command()
 @click.option("--trials", type=click.IntRange(min=1), help="How many sets of parameters; default tune.trials, 50.")
 @click.option("--timeout", metavar="SPAN", help="Start no trial after so long: 90s, 15m, 2h.")
-@click.option("--processes", type=click.IntRange(min=1), default=1, help="That search at once; default 1.")
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    help="That search at once; of Ray: trials.",
+)
 @click.option("--estimator", metavar="CLASS", help="Another one than that of glue.yaml: lightgbm.LGBMClassifier.")
 @click.option("--apply", is_flag=True, help="Write the winner into glue.yaml, where it is better.")
 @json_option

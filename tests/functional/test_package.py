@@ -199,7 +199,7 @@ def test_the_dockerfile_has_no_finding(packed: Path, tmp_path: Path) -> None:
 def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: Glue) -> None:
     text = (project / "glue.yaml").read_text()
     keyed = text.replace("serve:\n", 'serve:\n  api_keys: ["${GLUE_API_KEY}"]\n', 1)
-    keyed += "\nci: {image: ghcr.io/acme/penguins}\nenvironments: {prod: {}}\n"
+    keyed += "\nci: {image: ghcr.io/acme/penguins}\nenvironments: {prod: {compute: {engine: ray}}}\n"
     for name, config, words in (("open", text, ()), ("keyed", keyed, ("--env", "prod"))):
         (project / "glue.yaml").write_text(config)
         glue("package", str(tmp_path / name), *words, cwd=project)
@@ -216,6 +216,7 @@ def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: G
         mounted = {compose["secrets"][one["source"]]["environment"]: one["target"] for one in secrets}
         assert mounted == ({"GLUE_API_KEY": read} if name == "keyed" else {}) and (read is None) == (name == "open")
         subprocess.run(["hadolint", deploy / "jobs.Dockerfile"], check=True)
+        assert (deploy / "ray.yml").is_file() == (name == "keyed")
         found = list(yaml.safe_load_all((deploy / "kubernetes.yml").read_text()))
         kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "CronJob"}
         assert {one["kind"] for one in found} == kinds
