@@ -26,7 +26,8 @@ from feast.type_map import feast_value_type_to_python_type
 from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 from mlops_glue.adapters.feast import redis as direct
-from mlops_glue.adapters.feast.redis import Address, RedisReader
+from mlops_glue.adapters.feast.redis import RedisReader
+from mlops_glue.adapters.feast.redis_servers import Servers, parse_servers
 from mlops_glue.errors import ToolError
 from mlops_glue.records import FeatureView as Listed
 
@@ -108,7 +109,7 @@ def test_it_reads_what_feast_reads(store: FeatureStore) -> None:
     asked_by = ["whom", "id", "a", "c"]
     whom = [(row["who"], row["id"], row["a"], row["c"]) for row in rows]
     whom += [("nobody", 10**6, 2**40, 1), (None, None, None, 1), whom[3]]
-    reader = RedisReader(Address(HOST, PORT, db=1), store.project, listed, asked_by, refs, 5.0)
+    reader = RedisReader(Servers("redis", ((HOST, PORT),), {"db": 1}), store.project, listed, asked_by, refs, 5.0)
     got = asyncio.run(reader.read(whom, int(NOW.timestamp() * 1e6)))
     known = [n for n, key in enumerate(whom) if None not in key and key[2] < 2**31]
     entities = [dict(zip(("who", "id", "a", "c"), whom[n], strict=True)) for n in known]
@@ -157,13 +158,19 @@ def test_values_are_decoded_as_feast_does() -> None:
 
 
 def test_what_only_feast_reads() -> None:
-    def at(text: str, **other: str) -> Address | None:
-        return direct.parse_address({"type": "redis", "connection_string": text, **other})
+    def at(text: str, **other: str) -> Servers | None:
+        return parse_servers({"type": "redis", "connection_string": text, **other})
 
-    assert at("h:1") == Address("h", 1)
-    assert at('h:1,db=3,username=u,password="s"') == Address("h", 1, "u", "s", 3)
-    assert at("h:1,ssl=true") is None and at("h:1,h:2") is None and at("redis://h:1/0") is None
-    assert at("h:1", redis_type="redis_cluster") is None and at("h:1", client="glide") is None
+    assert at("h:1") == Servers("redis", (("h", 1),), {})
+    options = {"db": 3, "username": "u", "password": "s"}
+    assert at('h:1,db=3,username=u,password="s"') == Servers("redis", (("h", 1),), options)
+    assert at("h:1,ssl=true") == Servers("redis", (("h", 1),), {"ssl": True})
+    two = (("h", 1), ("i", 2))
+    assert at("h:1,i:2", redis_type="redis_cluster") == Servers("redis_cluster", two, {})
+    sentinels = at("h:1,i:2,db=1", redis_type="redis_sentinel", sentinel_master="m")
+    assert sentinels == Servers("redis_sentinel", two, {"db": 1}, "m")
+    assert at("h:1,h:2") is None and at("redis://h:1/0") is None and at("h:1,ssl=true,ssl_cert_reqs=x") is None
+    assert at("h:1", client="glide") is None and at("h:1,health_check_interval=1") is None
     whole = Listed("v", {"id": "who"}, {}, 0.0, "", types={"id": "INT64"})
     assert direct.can_read(whole, {"who": "int32"}) and not direct.can_read(whole, {"who": "double"})
     assert not direct.can_read(Listed("v", {"id": "who"}, {}, 0.0, ""), {"who": "int64"})  # of a bundle of before
@@ -191,7 +198,7 @@ async def server(
 
 def reader_at(port: int, timeout_s: float = 0.25) -> RedisReader:
     one = Listed("v", {"id": "id"}, {"n": "number"}, 0.0, "", of="v", types={"id": "INT64"})
-    return RedisReader(Address("127.0.0.1", port), "p", [one], ["id"], ["v:n"], timeout_s)
+    return RedisReader(Servers("redis", (("127.0.0.1", port),), {}), "p", [one], ["id"], ["v:n"], timeout_s)
 
 
 SEVEN = b"*2\r\n$2\r\n\x08\x01\r\n$2\r\n\x20\x07\r\n"
@@ -249,7 +256,8 @@ def test_a_server_that_is_late_refuses_or_is_gone() -> None:
 
 def test_a_password_that_is_wrong(store: FeatureStore) -> None:
     one = Listed("v", {"id": "id"}, {"n": "number"}, 0.0, "", of="v", types={"id": "INT64"})
-    for at in (Address(HOST, PORT, password="canary"), Address(HOST, PORT, db=10_000)):
+    for options in ({"password": "canary"}, {"db": 10_000}):
+        at = Servers("redis", ((HOST, PORT),), options)
         with pytest.raises(ToolError, match="refuses the user") as told:
             asyncio.run(RedisReader(at, "p", [one], ["id"], ["v:n"], 5.0).read([(1,)], 0))
         assert "canary" not in str(told.value)

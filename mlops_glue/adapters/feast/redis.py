@@ -12,45 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any
 
+from mlops_glue.adapters.feast.redis_servers import Command, Route, Servers
 from mlops_glue.errors import MissingExtra, ToolError
 from mlops_glue.records import FeatureView
 
-PARAMETERS = {"db", "username", "password", "socket_timeout", "socket_connect_timeout", "socket_keepalive"}
 STRING, INT32, INT64 = 2, 3, 4  # as Feast numbers the types of keys
 NULL_TIME = -(1 << 63)
 
-Command = tuple[bytes, ...]
 Entity = tuple[Any, ...]  # by what a row is asked, in the order of `asked_by`
-
-
-@dataclass(frozen=True)
-class Address:
-    """One server of Redis."""
-
-    host: str
-    port: int
-    username: str | None = None
-    password: str | None = None
-    db: int = 0
-
-
-def parse_address(store: dict[str, Any]) -> Address | None:
-    """Where Feast's options of the online store say that Redis is; None for clusters, sentinels and TLS."""
-    if store.get("redis_type", "redis") != "redis" or store.get("client", "redis") != "redis":
-        return None
-    first, *rest = str(store.get("connection_string", "localhost:6379")).split(",")
-    given = dict(option.partition("=")[::2] for option in rest)
-    host, _, port = first.rpartition(":")
-    if not host or not port.isdigit() or not set(given) <= PARAMETERS or not given.get("db", "0").isdigit():
-        return None
-    # Feast reads a value as JSON where it is some
-    secrets = {name: given[name].strip('"') for name in ("username", "password") if name in given}
-    return Address(host, int(port), **secrets, db=int(given.get("db", "0")))
 
 
 def can_read(view: FeatureView, columns: dict[str, str]) -> bool:
@@ -68,7 +41,7 @@ class RedisReader:
     """Reads the features of a model, all of a request at once.
 
     Args:
-        address: of the server.
+        servers: where Redis is.
         project: its name in Feast.
         views: of the model.
         asked_by: the columns of the entities that `read` takes, in their order.
@@ -78,7 +51,7 @@ class RedisReader:
 
     def __init__(
         self,
-        address: Address,
+        servers: Servers,
         project: str,
         views: list[FeatureView],
         asked_by: list[str],
@@ -89,8 +62,10 @@ class RedisReader:
             import hiredis  # noqa: F401 - reported at the start, and not by the first request
         except ImportError as error:
             raise MissingExtra("hiredis", "redis") from error
-        self._address, self._timeout_s, self._width = address, timeout_s, len(columns)
-        self._idle: list[_Connection] = []  # each serves one request at a time, and is kept
+        self._servers, self._route = servers, Route(servers, timeout_s)
+        self._timeout_s, self._width = timeout_s, len(columns)
+        # by server; each serves one request at a time, and is kept
+        self._idle: dict[tuple[str, int], list[_Connection]] = {}
         same_entity: dict[tuple[tuple[str, int], ...], list[FeatureView]] = {}
         for view in views:
             keys = tuple((key, asked_by.index(view.keys[key])) for key in sorted(view.keys))
@@ -116,35 +91,79 @@ class RedisReader:
         return [found[entity] for entity in entities]
 
     async def size(self) -> int | None:
-        """How many keys its database has; None where the server does not tell this user.
+        """How many keys its database has; None where a server does not tell this user.
 
         Raises:
-            ToolError: the server cannot be reached, or does not answer in time.
+            ToolError: a server cannot be reached, or does not answer in time.
         """
-        (reply,) = await self._ask([(b"DBSIZE",)])
-        return reply if isinstance(reply, int) else None
+        replies = await self._in_time(self._sizes)
+        return sum(replies) if all(isinstance(reply, int) for reply in replies) else None
+
+    async def _sizes(self) -> list[Any]:
+        return [(await self._ask_at(place, [(b"DBSIZE",)]))[0] for place in await self._route.every()]
 
     async def _ask(self, commands: list[Command]) -> list[Any]:
+        return await self._in_time(lambda: self._ask_each(commands))
+
+    async def _in_time(self, work: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+        """Work, a second time where keys may have gone to another server."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                while self._idle:
-                    try:
-                        return await self._ask_on(self._idle.pop(), commands)
-                    except ConnectionError:
-                        continue  # it was closed while it was idle
-                return await self._ask_on(await _Connection.open(self._address), commands)
+                try:
+                    return await work()
+                except OSError:
+                    if not self._route.can_change:
+                        raise
+                await self._route.forget()
+                return await work()
         except TimeoutError:
+            await self._route.forget()
             raise ToolError("Redis does not answer in time") from None
         except OSError as error:
             raise ToolError(f"Redis cannot be reached: {type(error).__name__}") from error
 
-    async def _ask_on(self, connection: _Connection, commands: list[Command]) -> list[Any]:
+    async def _ask_each(self, commands: list[Command]) -> list[Any]:
+        """The replies to commands, each from the server that has its key.
+
+        Raises:
+            OSError: a server cannot be reached, or has the key no more.
+        """
+        places = await self._route.of(commands)
+        if len(set(places)) == 1 and not self._route.can_change:
+            return await self._ask_at(places[0], commands)
+        by_place: dict[tuple[str, int], list[int]] = {}
+        for at, place in enumerate(places):
+            by_place.setdefault(place, []).append(at)
+        asked = [self._ask_at(place, [commands[at] for at in some]) for place, some in by_place.items()]
+        replies: list[Any] = [None] * len(commands)
+        for some, got in zip(by_place.values(), await asyncio.gather(*asked), strict=True):
+            for at, reply in zip(some, got, strict=True):
+                replies[at] = reply
+        for at, reply in enumerate(replies):
+            moved, _, to = str(reply).rpartition(" ") if isinstance(reply, Exception) else ("", "", "")
+            if moved.startswith("MOVED ") and self._route.can_change:
+                raise ConnectionResetError
+            if moved.startswith("ASK "):  # its slot is on its way to another server
+                host, _, port = to.rpartition(":")
+                replies[at] = (await self._ask_at((host, int(port)), [(b"ASKING",), commands[at]]))[1]
+        return replies
+
+    async def _ask_at(self, place: tuple[str, int], commands: list[Command]) -> list[Any]:
+        idle = self._idle.setdefault(place, [])
+        while idle:
+            try:
+                return await self._ask_on(idle, idle.pop(), commands)
+            except ConnectionError:
+                continue  # it was closed while it was idle
+        return await self._ask_on(idle, await _Connection.open(self._servers, place), commands)
+
+    async def _ask_on(self, idle: list[_Connection], connection: _Connection, commands: list[Command]) -> list[Any]:
         try:
             replies = await connection.ask(commands)
         except BaseException:
             connection.close()  # another request must not get a late reply
             raise
-        self._idle.append(connection)
+        idle.append(connection)
         return replies
 
 
@@ -199,15 +218,11 @@ class _Connection:
         self._pack = hiredis.pack_command
 
     @classmethod
-    async def open(cls, address: Address) -> _Connection:
+    async def open(cls, servers: Servers, place: tuple[str, int]) -> _Connection:
         """Connect, and say who it is and which database is meant."""
-        made = cls(*await asyncio.open_connection(address.host, address.port))
-        greeting: list[Command] = [(b"SELECT", str(address.db).encode())] if address.db else []
-        if address.password is not None:
-            user = [address.username.encode()] if address.username else []
-            greeting.insert(0, (b"AUTH", *user, address.password.encode()))
+        made = cls(*await asyncio.open_connection(*place, ssl=servers.tls))
         try:
-            if any(isinstance(reply, Exception) for reply in await made.ask(greeting)):
+            if any(isinstance(reply, Exception) for reply in await made.ask(servers.greeting)):
                 raise ToolError("Redis refuses the user, the password or the database")
         except BaseException:
             made.close()

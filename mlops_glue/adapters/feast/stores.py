@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlops_glue.adapters.feast.redis import Address, parse_address
+from mlops_glue.adapters.feast.redis_servers import Servers, parse_servers
 from mlops_glue.errors import ConfigError, brief
 
 PACKAGE = "mlops_glue.adapters.feast"
@@ -54,12 +54,12 @@ class Stores:
         return self.folder / self.online.get("path", ONLINE_PATH) if self.online["type"] == ONLINE else None
 
     @property
-    def redis(self) -> Address | None:
+    def redis(self) -> Servers | None:
         """Where Redis is, if it can be read without Feast; None: it cannot, or another store is configured."""
         registry = self.settings.get("registry")
         versioned = isinstance(registry, dict) and registry.get("enable_online_feature_view_versioning")
         own_keys = self.settings.get("entity_key_serialization_version", 3) != 3
-        return None if self.online["type"] != "redis" or versioned or own_keys else parse_address(self.online)
+        return None if self.online["type"] != "redis" or versioned or own_keys else parse_servers(self.online)
 
 
 def read_stores(
