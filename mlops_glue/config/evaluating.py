@@ -34,8 +34,8 @@ NAMED, PRICED = Discriminator(_is_section), Discriminator(_is_by_label)  # only 
 class Threshold(Section):
     """A limit that a metric must meet."""
 
-    min: float | None = None
-    max: float | None = None
+    min: float | None = Field(default=None, description="the least that is good enough")
+    max: float | None = Field(default=None, description="the most that is good enough")
 
     @model_validator(mode="after")
     def _one_limit(self) -> Threshold:
@@ -75,8 +75,8 @@ class Cost(Section):
 
     false_positive: float = Field(description="the positive class is said, and it is the other one")
     false_negative: float = Field(description="the other class is said, and it is the positive one")
-    true_positive: float = 0.0
-    true_negative: float = 0.0
+    true_positive: float = Field(default=0.0, description="the positive class is said, and is right")
+    true_negative: float = Field(default=0.0, description="the other class is said, and is right")
 
 
 class ChosenThreshold(Section):
@@ -113,7 +113,11 @@ class Evaluate(Section):
         description="scikit-learn's names, with a number in some: f2, precision_at_100, mean_pinball_loss_0.9; "
         "or {function: my_metrics:profit, higher_is_better: true}",
     )
-    thresholds: dict[str, Threshold] = Field(default={}, json_schema_extra={"propertyNames": NAMES})
+    thresholds: dict[str, Threshold] = Field(
+        default={},
+        description="by metric: the limit that a model must meet",
+        json_schema_extra={"propertyNames": NAMES},
+    )
     slices: list[str] = Field(default=[], description="columns to report the metrics by")
     cost: Annotated[Annotated[Cost, Tag("section")] | Annotated[ByLabel, Tag("labels")], PRICED] | None = Field(
         default=None,

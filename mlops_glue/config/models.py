@@ -28,6 +28,7 @@ from mlops_glue.config.fields import (
     span,
 )
 from mlops_glue.config.monitoring import Monitor
+from mlops_glue.config.names import EXPECTATIONS
 from mlops_glue.config.serving import Serve
 from mlops_glue.config.training import Train
 from mlops_glue.config.tuning import Tune
@@ -70,8 +71,8 @@ class Data(Section):
 
     remote: str | None = Field(default=None, description="DVC remote: s3://…, gs://…, azure://…, ssh://… or a folder")
 
-    sources: dict[TableName, Source] = Field(min_length=1)
-    labels: Labels
+    sources: dict[TableName, Source] = Field(min_length=1, description="the tables, each by a name of your own")
+    labels: Labels = Field(description="which of them has the target, and which column it is")
 
 
 class Stores(Section):
@@ -101,10 +102,10 @@ class Features(Stores):
         description="how long after its time a row of features reaches the online store: seconds, or 90s, 5m, 1h",
     )
     inexact_store: bool = Field(default=False, description="true: accept an offline store that loses or changes rows")
-    number: list[str] = []
-    category: list[str] = []
-    boolean: list[str] = []
-    datetime: list[str] = []
+    number: list[str] = Field(default=[], description="columns that are numbers: amounts, counts, ages")
+    category: list[str] = Field(default=[], description="columns whose values are names: towns, codes, yes and no")
+    boolean: list[str] = Field(default=[], description="columns of true and false")
+    datetime: list[str] = Field(default=[], description="columns that say when")
     text: list[str] = Field(
         default=[],
         description="columns of free text, of which the model sees the words: each has a column, if frequent",
@@ -121,7 +122,7 @@ class Split(Section):
     """How the holdout is taken."""
 
     by: Literal["random", "time", "entity"] = Field(default="random", description="random is stratified for classes")
-    test_size: Share = 0.2
+    test_size: Share = Field(default=0.2, description="share of the rows that are held out")
     fresh_after: list[PositiveInt | Timestamp] = Field(
         default=[],
         description="written by a retraining: its fresh rows are those after this many rows of the table, or this time",
@@ -142,7 +143,9 @@ class Package(Section):
 class Registry(Section):
     """The name in the MLflow registry."""
 
-    model: Annotated[str, Field(pattern=r"^[^/:']+$")] | None = None  # MLflow takes no other
+    model: Annotated[str, Field(pattern=r"^[^/:']+$")] | None = Field(  # MLflow takes no other
+        default=None, description="the registered model; null: the project's name"
+    )
     sign: str | None = Field(
         default=None,
         description="a private key in PEM, as a path or ${NAME} of one: new versions are signed with it, older ones by "
@@ -153,7 +156,7 @@ class Registry(Section):
 class Promote(Section):
     """How a candidate is compared with the champion."""
 
-    metric: str | None = None
+    metric: str | None = Field(default=None, description="one of evaluate.metrics; null: the first one of the task")
     rule: Literal["not_worse", "better"] = Field(
         default="not_worse", description="what the holdout must show: that the candidate is not worse, or is better"
     )
@@ -289,14 +292,18 @@ PLACES = (
 )
 
 
+_NAME: Any = {"anyOf": [{"enum": EXPECTATIONS}, {"type": "string"}]}  # an editor completes those of the list
+EXPECTATION = Field(json_schema_extra={"propertyNames": _NAME})
+
+
 class Config(Section):
     """The whole of `glue.yaml`."""
 
     glue: Literal[1] = Field(description="version of this file's format")
-    project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    project: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="its name, and the model's")]
     data: Data = Field(default=ABSENT, description="the tables; with `train` it makes the pipeline")
     train: Train = Field(default=ABSENT, description="the estimator; without both, glue only serves")
-    validation: dict[str, list[str | dict[str, dict[str, Any]]]] = Field(
+    validation: dict[str, list[str | Annotated[dict[str, dict[str, Any]], EXPECTATION]]] = Field(
         {}, description="by table: Great Expectations, by their own names"
     )
     features: Features = Features()

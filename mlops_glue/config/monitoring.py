@@ -58,7 +58,7 @@ class Alerts(Section):
     """Who gets alerts: when an incident begins, when it becomes worse, when it is over."""
 
     channels: list[str] = Field(default=[], description="Apprise URLs (mailto://…, slack://…), as ${NAME}")
-    webhooks: list[Webhook] = []
+    webhooks: list[Webhook] = Field(default=[], description="addresses that get them as signed JSON")
     cooldown: Span = Field(default="24h", description="between two alerts about one incident")
     timeout_s: PositiveFloat = Field(default=20.0, description="for all channels, with all attempts")
 
@@ -101,7 +101,7 @@ class Monitor(Section):
     last: Window = Field(default="7d", description="the window: 12h, 7d or 4w")
     min_rows: PositiveInt = Field(default=200, description="with fewer rows there is no verdict")
     drift: Drift = Drift()
-    labels: LabelTable | None = None
+    labels: LabelTable | None = Field(default=None, description="where the truth arrives, for the performance")
     performance: Performance = Performance()
     on_alert: list[Literal["retrain"]] = Field(default=[], description="what is done besides alerting")
     alerts: Alerts = Alerts()

@@ -33,16 +33,16 @@ class PredictionLog(Section):
 class Canary(Section):
     """A share of the requests is answered by another version."""
 
-    alias: Alias = "challenger"
+    alias: Alias = Field(default="challenger", description="of the version that gets a share of the requests")
     share: Share = Field(description="of the entities, or of the requests where a model has none")
 
 
 class Serve(Section):
     """The champion over HTTP. Limits are per worker."""
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0: all of the machine's")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(default=8000, description="0: any that is free")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(default=1, description="processes; one for each core")
     unseen: Literal["allow", "refuse"] = Field(
         default="allow", description="whether a category that training did not have is answered"
     )
@@ -56,7 +56,7 @@ class Serve(Section):
         default=False, description="answer /predict?explain=true, of at most 100 rows, with what each column adds"
     )
     max_rows: PositiveInt = Field(default=1000, description="rows in a request")
-    max_body_bytes: PositiveInt = 8 << 20
+    max_body_bytes: PositiveInt = Field(default=8 << 20, description="a longer request is refused with 413")
     max_in_flight: PositiveInt = Field(default=256, description="concurrent requests; more get a 503")
     timeout_s: PositiveFloat = Field(default=10.0, description="for the whole request to arrive")
     lookup_timeout_s: PositiveFloat = Field(default=0.2, description="for the online store to answer")
@@ -75,6 +75,6 @@ class Serve(Section):
     shadow: Alias | None = Field(
         default=None, description="this version scores every request as well, and answers none"
     )
-    canary: Canary | None = None
+    canary: Canary | None = Field(default=None, description="another version gets a share of the requests")
     prediction_log: str | None = Field(default=None, description="folder or fsspec URL of every answered prediction")
     log: PredictionLog = PredictionLog()

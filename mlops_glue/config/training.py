@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from mlops_glue.config.fields import OWN_ONNX, Section, Share
+from mlops_glue.config.names import ESTIMATORS
 
 
 class EarlyStopping(Section):
@@ -22,14 +23,18 @@ class EarlyStopping(Section):
 class Train(Section):
     """The estimator."""
 
-    estimator: str | None = Field(default=None, description="import path of a class, or module:function of your own")
+    estimator: str | None = Field(
+        default=None,
+        description="import path of a class, or module:function of your own",
+        examples=ESTIMATORS,
+    )
     onnx: Annotated[str, Field(pattern=OWN_ONNX)] | None = Field(
         default=None,
         description="module:function of your own that returns an ONNX model of any framework, instead of an estimator; "
         "or what a stage of your own makes of artifacts/split/train.parquet: .onnx, .keras, or the folder/ of "
         "a SavedModel",
     )
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = Field(default={}, description="of the estimator, by their own names")
     preprocess: bool = Field(True, description="false: the estimator takes the columns as they are")
     categories: Literal["encoded", "native"] = Field(
         default="encoded",
@@ -62,7 +67,9 @@ class Train(Section):
         default=False,
         description="XGBoost learns from all training rows, in pieces: their matrix is never in memory",
     )
-    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0  # NumPy takes no other
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = Field(  # NumPy takes no other
+        default=0, description="of the split and of every stage's random numbers"
+    )
 
     @property
     def onnx_file(self) -> str | None:

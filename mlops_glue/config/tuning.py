@@ -14,12 +14,14 @@ Scalar = bool | int | float | str | None
 class Range(Section):
     """The values that a parameter may have: numbers from one to another, whole where both are, or one of several."""
 
-    low: int | float | None = None
-    high: int | float | None = None
+    low: int | float | None = Field(default=None, description="the smallest value")
+    high: int | float | None = Field(default=None, description="the largest value")
     log: bool | None = Field(
         default=None, description="search by ratio; default where low is above 0 and high ten times it"
     )
-    choices: Annotated[list[Scalar], Field(min_length=1)] | None = None
+    choices: Annotated[list[Scalar], Field(min_length=1)] | None = Field(
+        default=None, description="the values to choose from, instead of low and high"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Range:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from mlops_glue import tables
 from mlops_glue.adapters import great_expectations
+from mlops_glue.config.names import EXPECTATIONS
 
 
 def test_records_say_what_was_observed(tools: None) -> None:
@@ -32,3 +33,10 @@ def test_long_keys_with_a_null_are_not_twins(tools: None) -> None:
     wanted = [{"expect_column_values_to_be_unique": {"column": name}} for name in table.column_names]
     records, _, _ = great_expectations.validate(tables.to_pandas(table), wanted, "t")
     assert [one["success"] for one in records] == [True, False]
+
+
+def test_an_editor_completes_the_expectations_that_there_are() -> None:
+    from great_expectations.expectations.registry import list_registered_expectation_implementations
+
+    own = {name for name in list_registered_expectation_implementations() if name in EXPECTATIONS}
+    assert own == set(EXPECTATIONS)

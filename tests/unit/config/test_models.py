@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from mlops_glue import config
@@ -144,6 +146,50 @@ def test_the_schema_for_editors_is_json() -> None:
     data = in_environment["data"]["properties"]
     assert set(data) == {"remote", "sources"}
     assert set(data["sources"]["additionalProperties"]["properties"]) == {"path"}
+
+
+def test_an_editor_explains_every_key_and_completes_names() -> None:
+    schema = json.loads(config.json_schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for section in (schema, *schema["$defs"].values()):
+        for key, about in section.get("properties", {}).items():
+            of_section = schema["$defs"].get(about.get("$ref", "").rpartition("/")[2], {})
+            assert about.get("description") or of_section.get("description"), key
+    estimator = schema["$defs"]["Train"]["properties"]["estimator"]
+    assert "lightgbm.LGBMClassifier" in estimator["examples"]
+    (expectation,) = [kind for kind in _items(schema, "validation")["anyOf"] if kind.get("type") == "object"]
+    assert "expect_column_values_to_be_unique" in expectation["propertyNames"]["anyOf"][0]["enum"]
+
+
+def _items(schema: dict[str, Any], key: str) -> dict[str, Any]:
+    found: dict[str, Any] = schema["properties"][key]["additionalProperties"]["items"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"serve": {"workerz": 3}}, ["serve"]),
+        ({"evaluate": {"thresholds": {"roc_auc": 0.8}}}, ["evaluate", "thresholds", "roc_auc"]),
+        ({"validation": {"t": [3]}}, ["validation", "t", 0]),
+        ({"environments": {"prod": {"train": {"seed": 1}}}}, ["environments", "prod"]),
+        ({"glue": 2}, ["glue"]),
+    ],
+)
+def test_an_editor_finds_what_glue_refuses(change: dict[str, Any], path: list[Any]) -> None:
+    valid = {
+        "glue": 1,
+        "project": "p",
+        "data": {"sources": {"t": {"path": "t.csv"}}, "labels": {"source": "t", "target": "y"}},
+        "train": {"estimator": "mine:build"},
+        "validation": {"t": ["expect_my_own", {"expect_column_values_to_be_unique": {"column": "a"}}]},
+        "evaluate": {"metrics": ["f2", "roc_auc"], "thresholds": {"roc_auc": {"min": 0.8}}},
+        "environments": {"prod": {"serve": {"port": 80}}},
+    }
+    validator = jsonschema.Draft202012Validator(json.loads(config.json_schema()))
+    assert not list(validator.iter_errors(valid))
+    (found,) = validator.iter_errors(valid | change)
+    assert list(found.absolute_path) == path
 
 
 @pytest.mark.parametrize(
