@@ -25,6 +25,7 @@ LOSSES = ("HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError", "HalfTw
 # inside a file is never consulted.
 TRUSTED = [
     "collections.OrderedDict",
+    "functools.partial",  # its function and arguments are looked for on the list, too
     "numpy.dtype",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
@@ -53,6 +54,7 @@ TRUSTED = [
     "sklearn.utils._bunch.Bunch",
     "sklearn.utils._metadata_requests.MetadataRequest",
     "sklearn.utils._metadata_requests.MethodMetadataRequest",
+    "sklearn.utils.validation.check_array",
     *(f"mlops_glue.pipeline.own_onnx.Onnx{name}" for name in ("Classifier", "Regressor")),  # their ONNX is checked
     "catboost.core.CatBoostClassifier",
     "catboost.core.CatBoostRegressor",

@@ -66,9 +66,8 @@ def test_it_stops_and_is_kept(path: str, labels: tuple[Any, Any], weight: str | 
     model = chosen(found)
     assert 0 < rounds_of(model) < 100
     assert set(model.predict(frame)) == set(labels)
-    trust = skops.foreign(skops.dumped(model))
-    skops.save(model, tmp_path / "m.skops", trust)
-    kept = skops.load(tmp_path / "m.skops", trust)
+    skops.save(model, tmp_path / "m.skops")
+    kept = skops.load(tmp_path / "m.skops")
     np.testing.assert_array_equal(kept.predict_proba(frame), model.predict_proba(frame))
     again, _ = fitted(model, frame.iloc[50:], target[50:], classes=True, beside=Beside(settings, own))
     assert rounds_of(again) < 100
