@@ -233,7 +233,7 @@ def _columns(config: Config) -> Iterator[Problem]:
         if column == config.data.labels.target:
             yield ("features", kind), f"{column!r} is the target"
         elif column == config.train.weight:
-            yield ("features", kind), f"{column!r} is train.weight, and so no feature"
+            yield ("features", kind), f"{column!r} is train.weight, and so no feature: remove it from this list"
         elif column in OWN_COLUMNS:
             yield ("features", kind), f"{column!r} is a name that glue uses; rename the column"
         elif column in listed_in:

@@ -33,7 +33,10 @@ from tests.support.configs import GOOD, TREE, load, problems
             "glue.yaml:10 monitor.performance.metric: no metric 'f_2' for a bin",
         ),
         ("train: {weight: y}\n", "glue.yaml:7 train.weight: 'y' is the target"),
-        ("train: {weight: w}\nfeatures: {number: [w]}\n", "features.number: 'w' is train.weight, and so no feature"),
+        (
+            "train: {weight: w}\nfeatures: {number: [w]}\n",
+            "features.number: 'w' is train.weight, and so no feature: remove it from this list",
+        ),
         (
             "train: {weight: w}\nmonitor: {on_alert: [retrain], labels: {path: a, id: b}}\n",
             "train.weight: is not in the log, whose rows a retraining adds: monitor: {retrain: {data: reread}}",
