@@ -85,6 +85,21 @@ def costs(config: Config, schema: Schema) -> list[list[float]] | None:
     return [[float(given[a].get(b, 0)) for b in order] for a in order]
 
 
+def check_decision(config: Config, task: str) -> None:
+    """Raise where rows of this task are not decided by a threshold, and `glue.yaml` asks for one.
+
+    Raises:
+        ConfigError: names the target and its task.
+    """
+    asked = config.evaluate.decision_threshold
+    by_cost = isinstance(asked, ChosenThreshold) and asked.words == COST
+    if asked is None or task == "binary" or (task == "multiclass" and by_cost):
+        return
+    but = "; of several classes: {by: cost}" if task == "multiclass" else ""
+    problem = f"{config.data.labels.target!r} is the target of a {task} task; two classes have a threshold{but}"
+    raise ConfigError([f"{WHERE}.decision_threshold: {problem}"])
+
+
 def given_decision(config: Config, schema: Schema) -> Decision | None:
     """The decision that `glue.yaml` gives: a threshold, or the costs of classes; None where it is to be chosen."""
     asked = config.evaluate.decision_threshold

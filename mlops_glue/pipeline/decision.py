@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlops_glue import layout, measures, metrics
+from mlops_glue import measures, metrics
 from mlops_glue.config import ChosenThreshold, Config
 from mlops_glue.errors import CheckFailed, ConfigError, StageError
 from mlops_glue.metrics import Metric
@@ -20,7 +20,7 @@ from mlops_glue.pipeline import cross_validate
 from mlops_glue.pipeline.train import kind_of
 from mlops_glue.schema import Decision, Schema
 
-WHERE = f"{layout.CONFIG} evaluate.decision_threshold"
+WHERE = f"{measures.WHERE}.decision_threshold"
 MAX_CANDIDATES = 500
 LEAST_GAP = 1e-5  # relative: scores that are closer count as one, which no threshold parts
 Array = np.ndarray[Any, Any]
@@ -37,11 +37,7 @@ def with_decision(config: Config, root: Path, schema: Schema, model: Any) -> Sch
     asked = config.evaluate.decision_threshold
     if asked is None:
         return schema
-    by_cost = isinstance(asked, ChosenThreshold) and asked.words == measures.COST
-    if schema.task != "binary" and not (schema.task == "multiclass" and by_cost):
-        but = "; of several classes: {by: cost}" if schema.task == "multiclass" else ""
-        problem = f"{schema.target!r} is the target of a {schema.task} task; two classes have a threshold{but}"
-        raise ConfigError([f"{WHERE}: {problem}"])
+    measures.check_decision(config, schema.task)
     if not hasattr(model, "predict_proba"):
         raise StageError(
             f"{kind_of(model)} gives no probabilities, and evaluate.decision_threshold decides by them",

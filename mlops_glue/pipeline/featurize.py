@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlops_glue import column_types, files, layout, parsing, row_groups, tables
+from mlops_glue import column_types, files, layout, measures, parsing, row_groups, tables
 from mlops_glue.config import Config, path_of
 from mlops_glue.dates import infer_day_first, timestamps_utc
 from mlops_glue.encoding import Encoded, encode
@@ -57,6 +57,7 @@ def featurize(config: Config, root: Path) -> None:
 
     target = read(labels.target).column(0)
     task = labels.task or infer_task(target)
+    measures.check_decision(config, task)
     truth = as_target(target, task, labels.target)
     del target
     head = row_groups.empty(path)

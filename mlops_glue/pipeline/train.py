@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import files, layout, tables
+from mlops_glue import files, layout, measures, tables
 from mlops_glue.adapters import skops
 from mlops_glue.config import Config
 from mlops_glue.errors import ConfigError, GlueError, StageError, brief, project_lines
@@ -57,6 +57,7 @@ VERBOSITY = {"verbose", "verbosity", "silent", "logging_level", "verbose_eval"} 
 def train(config: Config, root: Path) -> None:
     """Fit on `train.parquet`; write `model.skops`, and `refit.json`, which says whether a second fit differs."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
+    measures.check_decision(config, schema.task)  # the threshold may have come after featurize
     memory.check(config, root, schema, config.train.named or DEFAULT[schema.task])
     if config.train.stream:
         streamed.train(config, root, schema, build)

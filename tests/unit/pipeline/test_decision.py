@@ -18,7 +18,9 @@ from mlops_glue.config import ChosenThreshold, Config
 from mlops_glue.errors import CheckFailed, ConfigError, StageError
 from mlops_glue.pipeline import curves, plots
 from mlops_glue.pipeline.decision import best, candidates, with_decision
+from mlops_glue.pipeline.featurize import featurize
 from mlops_glue.pipeline.stages import import_paths, named
+from mlops_glue.pipeline.train import train
 from mlops_glue.schema import Column, Decision, Schema
 
 SCHEMA = Schema("binary", "y", [Column("a", "number"), Column("b", "number")], ["no", "yes"], "yes")
@@ -110,6 +112,17 @@ def test_of_several_classes_the_least_cost_decides(tmp_path: Path, labels: list[
     for asked in ({"by": "f1"}, 0.3):
         with pytest.raises(ConfigError, match=r"two classes have a threshold; of several classes: \{by: cost\}"):
             with_decision(config({"cost": cost, "decision_threshold": asked}), tmp_path, birds, LogisticRegression())
+
+
+def test_a_task_that_is_inferred_is_refused_a_threshold_before_the_fit(tmp_path: Path) -> None:
+    said = r"evaluate\.decision_threshold: 'y' is the target of a regression task; two classes have a threshold"
+    asked = config({"decision_threshold": 0.2})
+    tables.write_parquet(tmp_path / layout.TABLE, pa.table({"a": np.arange(99.0), "y": np.arange(99) / 7}))
+    with pytest.raises(ConfigError, match=said):
+        featurize(asked, tmp_path)
+    featurize(config({}), tmp_path)  # the threshold comes later
+    with pytest.raises(ConfigError, match=said):
+        train(asked, tmp_path)
 
 
 def test_what_does_not_depend_on_a_threshold_chooses_none(root: Path) -> None:
