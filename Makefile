@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all lint bench lock build smoke lowest mutants
+.PHONY: demo test test-all lint docs bench lock build smoke lowest mutants
 $(BIN)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
@@ -27,11 +27,14 @@ test: $(BIN)/.installed  ## the whole suite
 test-all: $(BIN)/.installed  ## and the long forms
 	$(BIN)/python -m pytest -n 2
 
-lint: $(BIN)/.installed
+lint: $(BIN)/.installed docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(BIN)/.installed  ## the site, in .site; a dead link, or an option or a key without a text, fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f docs/site/mkdocs.yml
 
 bench: $(BIN)/.installed
 	for file in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$file; done

@@ -165,9 +165,9 @@ def test_what_the_workflows_may(variants: Path) -> None:
             assert "MLFLOW_TRACKING_URI" not in text and "REDIS_URL" not in text
 
 
-def test_the_readme_pins_actions_as_the_workflows_do() -> None:
+def test_the_docs_pin_actions_as_the_workflows_do() -> None:
     pins = (ROOT / "templates/ci/actions.txt").read_text()
-    used = re.findall(r"- uses: ([\w./-]+)@(\w+) # (\S+)", (ROOT / "README.md").read_text())
+    used = re.findall(r"- uses: ([\w./-]+)@(\w+) # (\S+)", (ROOT / "docs/lineage.md").read_text())
     assert used
     assert all(f"{name} {version} {commit}" in pins for name, commit, version in used)
 

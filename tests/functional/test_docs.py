@@ -16,12 +16,13 @@ import pytest
 from mlops_glue.cli import glue as group
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+LISTED = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
 COMMANDS = {name: command for name, command in group.commands.items() if not command.hidden}
 
 
 def test_the_tutorial_runs(tmp_path: Path, warm: Path) -> None:
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", TUTORIAL, re.DOTALL)
     lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     assert len(lines) > 10
     script = "set -e\n" + "\n".join(f"echo '>>>' {shlex.quote(line)}\n{line}" for line in lines)
@@ -58,7 +59,7 @@ def _windows_see_only_the_past(table: pd.DataFrame) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_is_documented_and_has_an_example(name: str) -> None:
     command = COMMANDS[name]
-    row = next(line for line in README.splitlines() if line.startswith(f"| `glue {name}"))
+    row = next(line for line in LISTED.splitlines() if line.startswith(f"| `glue {name}"))
     for option in command.params:
         if isinstance(option, click.Option) and not option.hidden:  # what every command takes stands with `glue`
             assert any(word in row for word in option.opts), option.opts
@@ -68,7 +69,7 @@ def test_each_command_is_documented_and_has_an_example(name: str) -> None:
 def test_what_every_command_takes_is_documented_once() -> None:
     hidden = {name: [o.opts for o in c.params if getattr(o, "hidden", False)] for name, c in COMMANDS.items()}
     assert all(opts == [["--traceback"]] for opts in hidden.values()), hidden
-    assert README.count("`--traceback`") == 1
+    assert LISTED.count("`--traceback`") == 1
 
 
 def test_the_help_of_the_group_names_every_command() -> None:
@@ -80,3 +81,12 @@ def test_the_help_of_the_group_names_every_command() -> None:
 def test_the_targets_of_make_are_there() -> None:
     for target in ("demo", "test", "test-all", "lint", "bench", "lock", "build", "smoke", "lowest"):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    nav = (ROOT / "docs/site/mkdocs.yml").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert {page for page in pages if page not in nav} == set()
+    assert {page for page in re.findall(r"docs/([\w-]+\.md)", text) if page not in pages} == set()
