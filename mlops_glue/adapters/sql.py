@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
+from mlops_glue.secrets import redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+ANSWER_S = 5
 CONNECT_S = 10
 STATEMENT_S = 600
 
@@ -35,6 +37,30 @@ def query(url: str, text: str, root: Path) -> pa.Table:
         reason = _reason(error)
         hint = "does the query run there?" if reason else "is the database up, and is the URL right?"
         raise ToolError(f"{kind}: {type(error).__name__}{reason}", hint=hint) from error
+
+
+def check_answers(place: str | dict[str, Any], key: str) -> None:
+    """Connect to a PostgreSQL, by its URL or by Feast's options of a store, and ask it something. `key` names it.
+
+    Raises:
+        ToolError: it cannot be connected to.
+    """
+    if isinstance(place, str) and not place.startswith(("postgresql", "postgres:")):
+        return
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingExtra("psycopg", "postgres") from error
+    names = {"host": "host", "port": "port", "database": "dbname", "user": "user", "password": "password"}
+    more = {name: place[ours] for ours, name in names.items() if ours in place} if isinstance(place, dict) else {}
+    url = f"postgresql://{place.partition('://')[2]}" if isinstance(place, str) else ""
+    try:
+        with psycopg.connect(url, connect_timeout=ANSWER_S, **more) as connection:
+            connection.execute("select 1")
+    except Exception as error:  # its text may quote what holds a password
+        said = f": {str(error).splitlines()[0][:200]}" if isinstance(error, psycopg.OperationalError) else ""
+        problem = redacted(f"{key}: PostgreSQL cannot be connected to{said}", url)
+        raise ToolError(problem, hint="psql, with the same user and address, from here") from error
 
 
 def _reason(error: Exception) -> str:

@@ -146,10 +146,11 @@ def report(show: bool, pr: bool, base: str, pages: str | None, output: str | Non
 @env_option
 @calls("doctor")
 def doctor() -> None:
-    """Check the installation and the project. Exit 1 when something is wrong.
+    """Check the installation and the project. Connects to each store and server; exit 1 when something is wrong.
 
     \b
     glue doctor --json
+    glue doctor --env prod
     """
 
 

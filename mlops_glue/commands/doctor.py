@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mlops_glue import console, layout
 from mlops_glue.errors import UsageError
-from mlops_glue.report.health import Finding, of_installation, of_project
+from mlops_glue.report.finding import Finding
+from mlops_glue.report.health import of_installation, of_project
 
 
 def doctor(*, as_json: bool = False, env: str | None = None) -> int:

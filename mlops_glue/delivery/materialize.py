@@ -70,6 +70,21 @@ def materialize(
     return outcomes, [layout.MATERIALIZED, *inside]
 
 
+def empty_views(root: Path, repository: Repository, features: FeatureList) -> list[str]:
+    """The views of which the online store has nothing, or nothing younger than the TTL, for a sample of entities."""
+    import pyarrow as pa
+
+    empty = []
+    for view in (view.plain for view in features.views if view.path is not None and view.keys):
+        source = feast.source_rows(root, view, list(view.keys))
+        keys = source.take(pa.array(tables.evenly_spaced(source.num_rows, SAMPLE))).to_pylist()
+        use = [f"{view.name}:{feature}" for feature in view.features]
+        got = repository.read(use, [view], keys, datetime.now(UTC))
+        if keys and all(value is None for row in got for value in row.values()):
+            empty.append(view.name)
+    return empty
+
+
 State = Callable[[datetime], list[int]]
 
 

@@ -6,8 +6,8 @@ import importlib.metadata
 import platform
 import re
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,26 +21,22 @@ from mlops_glue.delivery.trial import brought
 from mlops_glue.errors import DataError, GlueError
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.class_kind import unfit_kind
+from mlops_glue.pipeline.fingerprint import fingerprint
 from mlops_glue.pipeline.session import at_work, last_failure
+from mlops_glue.pipeline.stages import NAMES
 from mlops_glue.report import facts
+from mlops_glue.report.finding import Finding, in_environment
+from mlops_glue.report.places import of_places, within
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store
 
+PART_S = 120.0  # of what glue itself looks at; it imports tools and reads the whole project
 MATERIALIZE = "glue materialize --force"
 # in a URL, and not as ${NAME}: in front of the host, or signed in the query
 PASSWORD = re.compile(
     r"://[^/@\s:]*:[^/@\s${}]+@|://\S*[?&](\w*(sig|signature|token|key|password|secret))=[^&\s${}]+", re.I
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. `fix` is what to type; a problem makes the exit code 1, a note does not."""
-
-    level: str  # ok, note, problem
-    what: str
-    fix: str | None = None
 
 
 def of_installation(extras: tuple[str, ...]) -> Iterator[Finding]:
@@ -79,12 +75,21 @@ def of_project(root: Path, env: str | None) -> list[Finding]:
     except GlueError as error:  # what comes after needs a config that loads
         return _as_findings(error)
     found: list[Finding] = []
-    for part in (_repository, _pipeline, of_last_run, _registry, of_features):
+    away: set[str] = set()  # sections whose servers do not answer: to ask them more would only take longer
+    for part, needs in PARTS.items():
         try:
-            found += part(root, config)
+            if part is of_places:
+                places, away = of_places(root, config)
+                found += places
+            elif not away & needs:
+                found += within(PART_S, part.__name__.strip("_"), partial(_list, part, root, config))
         except GlueError as error:
             found += _as_findings(error)
     return found
+
+
+def _list(part: Part, root: Path, config: Config) -> list[Finding]:
+    return list(part(root, config))
 
 
 def _as_findings(error: GlueError) -> list[Finding]:
@@ -107,11 +112,6 @@ def _repository(root: Path, config: Config) -> Iterator[Finding]:
         yield Finding("ok", f"the model is ONNX of yours, by {config.train.onnx}")
     if not git.is_work_tree(root):
         yield Finding("note", "not in a git repository: versions will not lead back to a commit", "git init")
-
-
-def in_environment(command: str, config: Config) -> str:
-    """A command of glue's, as it is typed for the environment of a config."""
-    return f"{command} --env {config.environment}" if config.environment else command
 
 
 def _passwords(node: Any, key: str = "") -> Iterator[str]:
@@ -178,6 +178,10 @@ def of_champion(root: Path, config: Config, store: Store) -> Iterator[Finding]:
     if delivered is not None and delivered["version"] not in store.versions(name):
         gone = f"{name} v{delivered['version']} was published and is gone from the registry"
         yield Finding("problem", gone, in_environment("glue run", config))
+    has_result = config.data is not None and set(NAMES) <= dvc.locked(root).keys()
+    if has_result and champion is not None and store.find_version(name, fingerprint(root)) is None:
+        where = f" in environment {config.environment}" if config.environment else ""
+        yield Finding("note", f"the result here is not published{where}", in_environment("glue run", config))
     if champion is None:
         if config.data is not None:
             has_versions = bool(store.versions(name))
@@ -225,13 +229,32 @@ def of_features(root: Path, config: Config) -> Iterator[Finding]:
     live = feature_stores.open_live(config, root)
     file = live.online_file
     if taken is not None and file is not None and not file.exists():
-        yield Finding("problem", f"the online store {file} is not there", "glue materialize")
+        yield Finding("problem", f"the online store {file} is not there", in_environment("glue materialize", config))
         return
     if file is not None and file.exists() and (problem := facts.database_problem(file, thorough=True)) is not None:
         yield Finding("problem", f"{file} {problem}", f"rm {file}*; glue materialize")
         return
     live.check()
     if taken is not None and feature_stores.is_empty(config, root, taken):
-        yield Finding("problem", "the online store is empty: no entity has features", MATERIALIZE)
+        yield Finding(
+            "problem", "the online store is empty: no entity has features", in_environment(MATERIALIZE, config)
+        )
         return
     yield Finding("ok", "the feature registry and the online store can be read")
+    if taken is not None:
+        from mlops_glue.delivery.materialize import empty_views
+
+        for view in empty_views(root, live, taken):
+            what = f"of some entities the online store has nothing in {view}, or only what is older than its TTL"
+            yield Finding("note", what, in_environment(MATERIALIZE, config))
+
+
+Part = Callable[[Path, Config], Any]  # gives findings
+PARTS: dict[Part, set[str]] = {  # with the sections whose servers they ask
+    _repository: set(),
+    _pipeline: set(),
+    of_last_run: set(),
+    of_places: set(),
+    _registry: {"tracking"},
+    of_features: {"tracking", "features"},
+}

@@ -2,7 +2,7 @@
 
 from mlops_glue.adapters.dvc.changes import differences
 from mlops_glue.adapters.dvc.lock import REGENERATE_LOCK, REGENERATE_STAGES, locked
-from mlops_glue.adapters.dvc.remote import default_remote, get, has_remote, name_remote, pull, push, send
+from mlops_glue.adapters.dvc.remote import default_remote, get, has_remote, name_remote, pull, push, send, try_remote
 from mlops_glue.adapters.dvc.reproduce import in_process_supported, reproduce
 from mlops_glue.adapters.dvc.restore import restore
 from mlops_glue.adapters.dvc.status import changed_data, pending, status
@@ -30,4 +30,5 @@ __all__ = [
     "restore",
     "send",
     "status",
+    "try_remote",
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -106,6 +108,28 @@ def push(root: Path, remote: str | None) -> str:
         with contextlib.suppress(RunCacheNotSupported):  # `dvc push --run-cache` would count it as sent each time
             repo.stage_cache.push(None)
         return f"pushed {_files(repo.push())} to {where}"
+
+
+def try_remote(root: Path, remote: str | None) -> tuple[str, int | None]:
+    """Write a file of no bytes to the remote, and remove it; of a folder only look whether that would do.
+
+    Returns:
+        The folder or URL of the remote, and how many bytes are free in a folder.
+
+    Raises:
+        ToolError: there is no remote, it does not answer, or takes no file.
+    """
+    with open_repo(root, remote) as repo, remote_errors():
+        where, there = _check_remote(repo), repo.cloud.get_remote_odb()
+        if there.fs.protocol == "local":
+            folder = next(place for place in (Path(there.path), *Path(there.path).parents) if place.exists())
+            if not os.access(folder, os.W_OK):
+                raise ToolError(f"DVC's remote {where}: {folder} takes no file", hint=f"chmod u+w {folder}")
+            return where, shutil.disk_usage(folder).free
+        probe = there.fs.join(there.path, f"glue-doctor-{uuid.uuid4().hex}")
+        there.fs.pipe_file(probe, b"")
+        there.fs.remove(probe)
+        return where, None
 
 
 def send(root: Path, kept: dict[str, str], remote: str | None) -> str:

@@ -6,7 +6,9 @@ import contextlib
 import getpass
 import json
 import re
+import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +186,26 @@ class Runs(Connection):
             self.client.create_experiment(name, artifact_location=where, tags={PLACE_TAG: where} if where else None)
         with self.asked():
             return str(mlflow.set_experiment(name).experiment_id)
+
+    def try_artifacts(self, experiment: str) -> str:
+        """Write a small file where the artifacts of an experiment's next run will lie, and remove it; that place.
+
+        Raises:
+            ToolError: the store does not take it.
+        """
+        from mlflow.artifacts import list_artifacts
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        known = self.client.get_experiment_by_name(experiment) or self.client.get_experiment("0")
+        where = f"{known.artifact_location}/glue-doctor-{uuid.uuid4().hex}"
+        with self.asked(), tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "probe"
+            file.write_bytes(b"glue doctor")
+            store = get_artifact_repository(where)
+            store.log_artifact(str(file))
+            list_artifacts(artifact_uri=where)
+            store.delete_artifacts()
+        return str(known.artifact_location)
 
     def _log_content(self, run: str, content: RunContent) -> None:
         """Log everything but the metrics."""

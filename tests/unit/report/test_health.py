@@ -11,7 +11,9 @@ import pytest
 from mlops_glue import config as configs
 from mlops_glue import feature_stores, features, files, layout
 from mlops_glue.config import Config
+from mlops_glue.delivery import materialize
 from mlops_glue.report import health
+from mlops_glue.report.finding import Finding
 
 
 @pytest.mark.parametrize("empty", [True, False])
@@ -23,10 +25,12 @@ def test_an_online_store_that_holds_nothing_is_found(empty: bool, tmp_path: Path
     monkeypatch.setattr(feature_stores, "open_live", Mock(return_value=Mock(online_file=None)))
     monkeypatch.setattr(health, "feature_list_of", Mock())
     monkeypatch.setattr(feature_stores, "is_empty", lambda *_: empty)
+    monkeypatch.setattr(materialize, "empty_views", lambda *_: ["v"])
     config = Config.model_validate({"glue": 1, "project": "p", "features": {"use": "service"}})
     told = {one.what for one in health.of_features(tmp_path, config)}
     assert ("the online store is empty: no entity has features" in told) is empty
     assert ("the feature registry and the online store can be read" in told) is not empty
+    assert any("has nothing in v, or only what is older" in one for one in told) is not empty
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,7 @@ def test_before_the_first_run_in_an_environment_nothing_is_gone(
     delivered = {"model": "p", "env": "prod" if env is None else None, "version": 1, "champion": 1, "refused": []}
     files.write_json(tmp_path / layout.DELIVERY, delivered)  # by a run in the other one
     store = Mock(champion=lambda _: None, dead_runs=lambda _: [], versions=lambda _: versions)
-    assert list(health.of_champion(tmp_path, config, store)) == [health.Finding("note", said, fix)]
+    assert list(health.of_champion(tmp_path, config, store)) == [Finding("note", said, fix)]
 
 
 def test_a_project_whose_last_run_failed_is_not_sound(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ def test_a_project_whose_last_run_failed_is_not_sound(tmp_path: Path) -> None:
     files.write_json(tmp_path / layout.LAST_RUN, last)
     (found,) = health.of_last_run(tmp_path, Mock())
     said = "the last glue run failed at publish: MLflow: no room"
-    assert found == health.Finding("problem", said, "glue run")
+    assert found == Finding("problem", said, "glue run")
     files.write_json(tmp_path / layout.LAST_RUN, last | {"hint": "see artifacts/validation/report.html"})
     assert [one.fix for one in health.of_last_run(tmp_path, Mock())] == ["see artifacts/validation/report.html"]
     files.write_json(tmp_path / layout.LAST_RUN, last | {"problem": None})

@@ -1,0 +1,181 @@
+"""Does each place that `glue.yaml` names answer, and take what glue brings there? Each has a time limit."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from mlops_glue import config as configs
+from mlops_glue import layout
+from mlops_glue.config import Config
+from mlops_glue.delivery.fetch import opened
+from mlops_glue.errors import GlueError, Unreachable
+from mlops_glue.report.finding import Finding, in_environment
+from mlops_glue.secrets import redacted
+
+LIMIT_S = 10.0  # of one place
+MAX_SKEW_S = 30.0  # S3 refuses what is signed 15 minutes off; the times of runs and alerts are wrong before
+MIN_FREE = 1 << 30  # bytes
+
+Result = TypeVar("Result")
+
+
+def within(limit_s: float, what: str, work: Callable[[], Result]) -> Result:
+    """The result of work in a thread of its own. One that does not end in time is left behind.
+
+    Raises:
+        Unreachable: it does not end in time.
+        Exception: what the work raised.
+    """
+    done: list[Result] = []
+    failed: list[Exception] = []
+    streams = sys.stdout, sys.stderr
+
+    def run() -> None:
+        try:
+            done.append(work())
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if thread.is_alive():
+        sys.stdout, sys.stderr = streams  # tools are silenced while they work
+        raise Unreachable(f"{what} does not answer within {limit_s:g} s")
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+def of_places(root: Path, config: Config) -> tuple[list[Finding], set[str]]:
+    """What is found of each place; and the sections whose servers do not answer."""
+    found: list[Finding] = []
+    away: set[str] = set()
+    looks = {_remote: "data", _databases: "features", _mlflow: "tracking", _artifacts: "", _log: "", _alerts: ""}
+    for look, section in looks.items():
+        if look is _artifacts and "tracking" in away:
+            continue
+        try:
+            found += look(root, config)
+        except GlueError as error:
+            check = f"is it up, and is the address right? {in_environment('glue config show', config)}"
+            fix = error.hint if error.hint and not isinstance(error, Unreachable) else check
+            found += [Finding("problem", line, fix) for line in error.message.splitlines()]
+            away.add(section)
+    return found, away
+
+
+def _remote(root: Path, config: Config) -> Iterator[Finding]:
+    from mlops_glue.adapters import dvc
+
+    if config.data is None or (config.data.remote is None and not dvc.has_remote(root)):
+        return
+    url = configs.remote_url(config)
+    where, free = within(LIMIT_S, "data.remote: DVC's remote", lambda: dvc.try_remote(root, url))
+    room = f", {free / 1e9:,.1f} GB free" if free is not None else ""
+    if free is not None and free < MIN_FREE:
+        yield Finding(
+            "problem", f"data.remote: {redacted(where)} is nearly full{room}", f"df -h {where}; dvc gc --cloud"
+        )
+    else:
+        yield Finding("ok", f"data.remote: {redacted(where)} answers and takes files{room}")
+
+
+def _databases(root: Path, config: Config) -> Iterator[Finding]:
+    """Every PostgreSQL: Feast would wait for one that hangs."""
+    from mlops_glue.adapters import sql
+
+    for key, place in _postgres(config):
+        place = configs.resolve(place, key)
+        within(LIMIT_S, f"{key}: PostgreSQL", lambda place=place, key=key: sql.check_answers(place, key))  # type: ignore[misc]
+        yield Finding("ok", f"{key}: PostgreSQL answers")
+
+
+def _postgres(config: Config) -> Iterator[tuple[str, Any]]:
+    features, labels = config.features, config.monitor.labels
+    for key in ("online_store", "offline_store"):
+        store = getattr(features, key)
+        if store is not None and store.get("type") == "postgres":
+            yield f"features.{key}", store
+    if isinstance(features.registry, dict) and features.registry.get("registry_type") == "sql":
+        yield "features.registry", features.registry["path"]
+    if labels is not None and labels.url is not None:
+        yield "monitor.labels.url", labels.url
+
+
+def _mlflow(root: Path, config: Config) -> Iterator[Finding]:
+    uri = configs.tracking_uri(config)
+    if uri is None or not uri.startswith(("http://", "https://")):
+        return
+    from mlops_glue.adapters.mlflow import server
+
+    server.ready()
+    found = server.look(uri, config.model_name, min(config.tracking.timeout_s, LIMIT_S))
+    clock = "" if found.skew_s is None else f", its clock is {abs(found.skew_s):.0f} s from this one's"
+    yield Finding("ok", f"tracking.uri: MLflow {found.version} answers in {found.took_s * 1000:.0f} ms{clock}")
+    if not found.may_write:
+        problem = "tracking.uri: MLflow takes no changes from here: it refuses the user, or lets him read alone"
+        yield Finding("problem", problem, "export MLFLOW_TRACKING_USERNAME=… MLFLOW_TRACKING_PASSWORD=…")
+    if found.skew_s is not None and abs(found.skew_s) > MAX_SKEW_S:
+        ahead = "ahead of" if found.skew_s > 0 else "behind"
+        problem = f"tracking.uri: the server's clock is {abs(found.skew_s):.0f} s {ahead} this machine's"
+        yield Finding("problem", problem, "timedatectl set-ntp true, on the one that is wrong")
+    theirs, ours = found.version.split("."), found.ours.split(".")
+    if theirs[:2] != ours[:2]:
+        level = "note" if theirs[0] == ours[0] else "problem"
+        yield Finding(
+            level,
+            f"tracking.uri: MLflow {found.version} there, {found.ours} here",
+            f"pip install mlflow=={found.version}",
+        )
+
+
+def _artifacts(root: Path, config: Config) -> Iterator[Finding]:
+    if config.tracking.uri is None:
+        return
+    store = opened(root, config, create=False)
+    where = within(LIMIT_S, "MLflow's artifact store", lambda: store.try_artifacts(config.project))
+    yield Finding("ok", f"MLflow's artifact store {redacted(where)} takes files, and gives them back")
+
+
+def _log(root: Path, config: Config) -> Iterator[Finding]:
+    if config.serve.prediction_log is None:
+        return
+    to = configs.resolve(config.serve.prediction_log, "serve.prediction_log")
+    if "://" not in to:
+        return  # a folder of the project
+    from mlops_glue.adapters.fsspec import Folder
+
+    def work() -> None:
+        folder, name = Folder(to), f"glue-doctor-{uuid4().hex}"
+        with tempfile.NamedTemporaryFile() as file:
+            folder.put(Path(file.name), name)
+        folder.remove(name)
+
+    within(LIMIT_S, "serve.prediction_log", work)
+    yield Finding("ok", f"serve.prediction_log: {redacted(to)} answers and takes files")
+
+
+def _alerts(root: Path, config: Config) -> Iterator[Finding]:
+    """The form of each address; nothing is sent."""
+    from urllib.parse import urlsplit
+
+    alerts = config.monitor.alerts
+    named = [(f"monitor.alerts.webhooks.{at}.url", hook.url) for at, hook in enumerate(alerts.webhooks)]
+    test = in_environment("glue monitor --test-alert", config)
+    for key, url in named:
+        parts = urlsplit(configs.resolve(url, key))
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            yield Finding("problem", f"{layout.CONFIG} {key}: is no http:// or https:// URL", f"then: {test}")
+    channels = [("monitor.alerts.channels", channel) for channel in alerts.channels]
+    for key, url in channels:
+        if "://" not in configs.resolve(url, key):
+            yield Finding("problem", f"{layout.CONFIG} {key}: {url} is no URL", f"mailto://…, slack://…; then: {test}")
+    if named or channels:
+        yield Finding("ok", f"monitor.alerts: nothing was sent; {test} sends to each of {len(named) + len(channels)}")
