@@ -27,10 +27,18 @@ def on_config(config: Any) -> Any:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill the places that a page leaves for what is generated."""
-    for place, make in {"<!-- keys -->": keys, "<!-- metrics -->": all_metrics}.items():
+    for place, make in {"<!-- keys -->": keys, "<!-- metrics -->": all_metrics, "<!-- options -->": options}.items():
         if place in markdown:
             markdown = markdown.replace(place, "\n".join(make()))
     return markdown
+
+
+def options() -> Iterator[str]:
+    """What `--help` prints of each command."""
+    for name, command in glue.commands.items():
+        if not command.hidden:
+            text = command.get_help(click.Context(command, info_name=f"glue {name}", max_content_width=100))
+            yield from (f"## glue {name}", "", "```text", text, "```", "")
 
 
 def keys() -> Iterator[str]:
