@@ -15,7 +15,7 @@ from mlops_glue.config import Config
 from mlops_glue.encoding import as_numbers
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.parsing import InvalidValue
-from mlops_glue.pipeline import by_column, early_stopping, inner_folds
+from mlops_glue.pipeline import by_column, early_stopping, inner_folds, weight_routing
 from mlops_glue.schema import Column, Schema
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Estimator = Any  # of scikit-learn, which has no types
 WEIGHT = "sample_weight"
+ROUTED = "routed"  # to the steps of pipelines inside, which take it by no name of their own
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,15 @@ def _fit(model: Estimator, features: pd.DataFrame, target: Array, beside: Beside
     if beside is not None and beside.config.train.early_stopping is not None:
         _fit_until(model, features, target, beside)
         return
-    more = {} if weight is None else {weight_key(model): weight}
+    key = None if weight is None else weight_key(model)
+    if key == ROUTED:
+        with weight_routing.routed(model):
+            _fit_all(model, features, target, {WEIGHT: weight})
+    else:
+        _fit_all(model, features, target, {} if key is None else {key: weight})
+
+
+def _fit_all(model: Estimator, features: pd.DataFrame, target: Array, more: dict[str, Any]) -> None:
     if not by_column.constraints(model):
         model.fit(features, target, **more)
         return
@@ -143,7 +152,7 @@ def check(config: Config, model: Estimator) -> None:
 def weight_key(model: Estimator) -> str:
     """The argument of `fit` that takes the weights: `sample_weight`, through a pipeline `step__sample_weight`.
 
-    Where one estimator holds another, both have to take it.
+    Where one estimator holds another, both have to take it. `ROUTED` stands for what `weight_routing` brings there.
 
     Raises:
         ConfigError: it takes none.
@@ -164,10 +173,10 @@ def weight_key(model: Estimator) -> str:
         if sampler is not None:
             raise _refused(f"{_name(sampler)} makes other rows, which have no weights")
         name, last = model.steps[-1]
-        return f"{name}__{weight_key(last)}"
+        return _through(name, weight_key(last))
     if is_search(model):
-        _of_all(model, _candidates(model))
-        return weight_key(model.estimator)
+        listed = _of_all(model, weight_routing.candidates(model))
+        return ROUTED if listed == ROUTED else weight_key(model.estimator)
     if isinstance(model, TransformedTargetRegressor):
         return WEIGHT if model.regressor is None else weight_key(model.regressor)
     if isinstance(model, VotingClassifier | VotingRegressor | StackingClassifier | StackingRegressor):
@@ -179,6 +188,10 @@ def weight_key(model: Estimator) -> str:
     return WEIGHT if draws else _of_all(model, [getattr(model, "estimator", None)])
 
 
+def _through(step: str, key: str) -> str:
+    return key if key == ROUTED else f"{step}__{key}"
+
+
 def is_search(model: Estimator) -> bool:
     """Is it a search for parameters, such as `GridSearchCV`, unfitted or fitted?"""
     from sklearn.model_selection import GridSearchCV
@@ -186,20 +199,14 @@ def is_search(model: Estimator) -> bool:
     return isinstance(model, GridSearchCV.__base__)
 
 
-def _candidates(search: Estimator) -> list[Estimator]:
-    """The estimators that a search puts in the place of one another; a transformer is none."""
-    grid = getattr(search, "param_grid", None) or getattr(search, "param_distributions", None) or {}
-    values = [each for one in (grid if isinstance(grid, list) else [grid]) for each in one.values()]
-    listed = [value for each in values if isinstance(each, list | tuple) for value in each]
-    return [value for value in listed if hasattr(value, "fit") and hasattr(value, "predict")]
-
-
 def _of_all(model: Estimator, parts: list[Estimator]) -> str:
-    """What the parts take, where that is `sample_weight`: it is handed to them by this name."""
-    for part in parts:
-        if hasattr(part, "fit") and weight_key(part) != WEIGHT:
-            raise _refused(f"{_name(model)} hands no weights to the steps of a {_name(part)} in it")
-    return WEIGHT
+    """What the parts take, where that is `sample_weight`: it is handed to them by this name; else `ROUTED`."""
+    others = [part for part in parts if hasattr(part, "fit") and weight_key(part) != WEIGHT]
+    if not others:
+        return WEIGHT
+    if not weight_routing.can_reach(model):
+        raise _refused(f"{_name(model)} hands no weights to the steps of a {_name(others[0])} in it")
+    return ROUTED
 
 
 def _refused(reason: str) -> ConfigError:

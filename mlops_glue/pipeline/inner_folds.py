@@ -50,8 +50,8 @@ def described(config: Config, model: Estimator) -> str | None:
 def as_split(config: Config, table: pa.Table, target: Array, search: Estimator) -> Any:
     """The `cv` that a search is to have: its own, or the rows of each fold.
 
-    A number of folds is taken as `split.by` says. Folds by group have the entities for groups, and `TimeSeriesSplit`
-    has the rows in the order of their time.
+    A number of folds is taken as `split.by` says, by chance with `train.seed`. Folds by group have the entities for
+    groups, and `TimeSeriesSplit` has the rows in the order of their time.
 
     Args:
         config: with `split.by`.
@@ -67,10 +67,8 @@ def as_split(config: Config, table: pa.Table, target: Array, search: Estimator) 
     cv, name = search.cv, type(search).__name__
     rows = np.arange(len(target))
     if _are_by_number(cv):
-        if config.split.by == "random":
-            return cv
         try:
-            classes = hasattr(search, "predict_proba")
+            classes = target.dtype.kind != "f"
             return folds(config, table, target, cv or DEFAULT_FOLDS, config.train.seed, classes=classes)
         except DataError as error:
             raise DataError(f"{name}: {error.message}", hint="fewer folds: cv=2 where the search is made") from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from runpy import run_path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import skops.io
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
@@ -67,6 +69,8 @@ TAKE = {
     "a search of a pipeline": GridSearchCV(PIPE, {"logisticregression__C": [1.0]}, cv=2),
     "a search in a pipeline": make_pipeline(StandardScaler(), SEARCH),
     "a vote": VotingClassifier([("a", LogisticRegression()), ("b", "drop")]),
+    "a vote of pipelines": VotingClassifier([("a", PIPE)]),
+    "a search among pipelines": GridSearchCV(make_pipeline(PIPE), {"pipeline": [PIPE, LogisticRegression()]}, cv=2),
     "a stack": StackingClassifier([("a", LogisticRegression())], cv=2),
     "calibrated": CalibratedClassifierCV(DecisionTreeClassifier(max_depth=2), cv=2),
     "of drawn rows": BaggingClassifier(KNeighborsClassifier(), n_estimators=2, random_state=0),
@@ -83,9 +87,9 @@ REFUSED = {
         GridSearchCV(make_pipeline(LogisticRegression()), [{"logisticregression": [KNeighborsClassifier()]}]),
         TransformedTargetRegressor(KNeighborsClassifier()),
     ],
-    "VotingClassifier hands no weights to the steps of a Pipeline in it": [VotingClassifier([("a", PIPE)])],
-    "GridSearchCV hands no weights to the steps of a Pipeline in it": [
-        GridSearchCV(make_pipeline(PIPE), {"pipeline": [PIPE, LogisticRegression()]})
+    "AdaBoostClassifier hands no weights to the steps of a Pipeline in it": [AdaBoostClassifier(PIPE)],
+    "VotingClassifier hands no weights to the steps of a Pipeline in it": [
+        VotingClassifier([("a", make_pipeline(AdaBoostClassifier()))]),
     ],
     "fit of OneVsRestClassifier takes no sample_weight": [OneVsRestClassifier(LogisticRegression())],
     "fit of FixedThresholdClassifier takes no sample_weight": [FixedThresholdClassifier(LogisticRegression())],
@@ -111,6 +115,21 @@ def test_what_takes_no_weights_is_refused_with_the_reason(reason: str) -> None:
             fitting.check(config({"weight": "w"}), model)
         assert caught.value.problems == [f"glue.yaml train.weight: {reason}"]
         fitting.check(config({}), model)
+
+
+def test_the_models_of_init_take_weights_into_their_pipelines() -> None:
+    for kind in ("classifier", "regressor"):
+        build_it = run_path(str(layout.templates() / kind / "model.py"))["build"]
+        assert fitting.weight_key(make_pipeline(StandardScaler(), build_it())) == fitting.ROUTED
+
+
+def test_what_brings_weights_into_pipelines_is_not_kept() -> None:
+    """skops cannot save it, and the scores of a search are as the user wrote them."""
+    frame, target = rows()
+    search = GridSearchCV(make_pipeline(PIPE), {"pipeline": [PIPE]}, scoring="f1", cv=2)
+    found, _ = fitted(search, frame, target, classes=True, beside=weighted(np.ones(ROWS)))
+    assert search.scoring == "f1" and skops.io.dumps(chosen(found))
+    assert not any("_metadata_request" in vars(part) for part in (PIPE[-1], search.best_estimator_[-1][-1]))
 
 
 def test_a_pipeline_that_draws_other_rows_is_refused() -> None:

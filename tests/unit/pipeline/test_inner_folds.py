@@ -75,6 +75,11 @@ def test_a_number_of_folds_is_taken_as_the_holdout_is(cv: Any) -> None:
     assert all({n % 9 for n in fitted_on}.isdisjoint({n % 9 for n in judged}) for fitted_on, judged in whole)
 
 
+def test_folds_by_chance_are_drawn_and_not_blocks_of_the_table() -> None:
+    judged = [judged for _, judged in seen(3, "random")[:3]]
+    assert all(max(rows) - min(rows) > ROWS / 2 for rows in judged) and judged == [j for _, j in seen(3, "random")[:3]]
+
+
 @pytest.mark.parametrize("by", ["random", "time", "entity"])
 def test_folds_by_group_have_the_entities_and_those_of_time_the_order(by: str) -> None:
     whole = seen(GroupKFold(3), by)[:3]
@@ -84,7 +89,7 @@ def test_folds_by_group_have_the_entities_and_those_of_time_the_order(by: str) -
 
 def test_what_the_user_chose_otherwise_stays() -> None:
     other = KFold(2)
-    for cv, by in ((other, "time"), ([(np.arange(5), np.arange(5, 9))], "entity"), (3, "random"), (None, "random")):
+    for cv, by in ((other, "time"), ([(np.arange(5), np.arange(5, 9))], "entity")):
         assert inner_folds.as_split(config(by), own(), rows()[1], GridSearchCV(Recorder(), {}, cv=cv)) is cv
 
 
