@@ -212,7 +212,7 @@ A, B = ({"name": name, "kind": "number", "dtype": "double"} for name in "ab")
         (changed(columns=[A, A]), "two columns have the same name"),
         (
             changed(columns=[A | {"kind": "image"}]),
-            "columns.0.kind: Input should be 'number', 'category', 'boolean' or",
+            "columns.0.kind: Input should be 'number', 'category', 'boolean', ",
         ),
         (changed(columns=[A | {"base": float("inf")}]), "base is not a number"),
         (changed(columns=[A, B | {"base": float("nan")}]), "base is not a number"),
