@@ -45,6 +45,7 @@ ROOMS = {
         "pipeline/fitting.py",
         "pipeline/free_text.py",
         "pipeline/inner_folds.py",
+        "pipeline/weight_routing.py",
         "pipeline/log_target.py",
         "pipeline/split.py",
         "pipeline/preprocess.py",
