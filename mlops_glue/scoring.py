@@ -119,8 +119,7 @@ class Bundle:
 
         names = (("number", self.schema.numeric), ("text", self.schema.text))
         frame = pd.concat([pd.DataFrame(inputs[kind], columns=of) for kind, of in names if of], axis=1)
-        out = [np.asarray(self._estimator.predict(frame))]
-        return [*out, self._estimator.predict_proba(frame)] if hasattr(self._estimator, "predict_proba") else out
+        return skops.outputs(self._estimator, frame, decided=self.schema.decision is not None)
 
     def scored(self, typed: pa.Table, carried: pa.Table, *, where: str = "input", **options: Any) -> pa.Table:
         """The `carried` columns of raw rows, then `prediction` and, for classes, `probability_<label>`.

@@ -9,16 +9,20 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlops_glue.errors import DataError, ToolError, brief
 from mlops_glue.modules import packages_of_modules
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KEEPS = "let fit learn into NumPy arrays, plain values and objects of named classes: a data frame cannot be kept"
 SPLITS = ("KFold", "StratifiedKFold", "GroupKFold", "ShuffleSplit", "StratifiedShuffleSplit", "TimeSeriesSplit")
 SCORES = ("accuracy", "balanced_accuracy", "f1", "fbeta", "precision", "recall", "jaccard", "cohen_kappa")
 SELECTORS = ("f_classif", "f_regression", "chi2", "r_regression")
 KERNELS = ("ConstantKernel", "DotProduct", "Matern", "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel")
+ARGMAX = ("CalibratedClassifierCV", "ExtraTreesClassifier", "RandomForestClassifier")
 LINKS = ("link.Interval", "link.LogitLink", "link.MultinomialLogit")
 LOSSES = ("HalfBinomialLoss", "HalfMultinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "HalfTweedieLossIdentity")
 # The exact types that scikit-learn's own models need in addition to skops' built-in list (seen on skops 0.16). The list
@@ -192,3 +196,33 @@ def distributions(modules: Iterable[str]) -> dict[str, str]:
     """The installed packages, with their versions, that bring top-level modules."""
     installed = packages_of_modules()
     return {name: version(name) for name in sorted({name for module in modules for name in installed.get(module, [])})}
+
+
+def outputs(model: Any, frame: pd.DataFrame, *, decided: bool) -> list[Any]:
+    """The labels or values of a loaded estimator, shape (rows,), and of a classifier its probabilities.
+
+    What stands for the labels is 0 where others are `decided` by the probabilities. The rows are predicted once where
+    the labels follow from these.
+    """
+    import numpy as np
+
+    if not hasattr(model, "predict_proba"):
+        return [np.asarray(model.predict(frame))]
+    probability = model.predict_proba(frame)
+    if decided:
+        return [np.zeros(len(probability)), probability]
+    if _says_the_most_probable(model):
+        return [model.classes_[probability.argmax(axis=1)], probability]
+    return [np.asarray(model.predict(frame)), probability]
+
+
+def _says_the_most_probable(model: Any) -> bool:
+    """Is `predict` nothing but the argmax of `predict_proba`, by scikit-learn's own code?"""
+    while _of_sklearn(model) == "Pipeline":
+        model = model.steps[-1][1]
+    return _of_sklearn(model) in ARGMAX or (_of_sklearn(model) == "VotingClassifier" and model.voting == "soft")
+
+
+def _of_sklearn(model: Any) -> str | None:
+    """The name of a class of scikit-learn's; None: it is another's."""
+    return type(model).__name__ if type(model).__module__.startswith("sklearn.") else None
