@@ -7,7 +7,7 @@ that ask for it. The requests are removed after the fit, as skops cannot save th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from typing import Any
 
@@ -19,6 +19,7 @@ REQUEST = "_metadata_request"  # where scikit-learn keeps what an estimator asks
 def can_reach(model: Estimator) -> bool:
     """Do all predictors in an unfitted model that take weights get them by routing?"""
     from sklearn import config_context
+    from sklearn.model_selection import GridSearchCV
 
     try:
         with config_context(enable_metadata_routing=True):
@@ -26,6 +27,8 @@ def can_reach(model: Estimator) -> bool:
                 part.get_metadata_routing()
                 if _takes_weights(part) and not hasattr(part, "set_fit_request"):
                     return False
+                if _judges(part) and not isinstance(part, GridSearchCV.__base__):
+                    return False  # such as LogisticRegressionCV, whose default score asks for the weights
     except (AttributeError, NotImplementedError):  # not of scikit-learn; or of it, and without routing
         return False
     return True
@@ -37,15 +40,15 @@ def routed(model: Estimator) -> Iterator[None]:
     from sklearn import config_context
 
     parts = [*_parts(model)]
-    judges = [part for part in parts if hasattr(part, "cv") and getattr(part, "scoring", None) is not None]
-    scorings = [(part, part.scoring) for part in judges]
+    scorings = [(part, part.scoring) for part in parts if _judges(part)]
     with config_context(enable_metadata_routing=True):
         try:
             for part in parts:
                 if _takes_weights(part):
                     part.set_fit_request(sample_weight=hasattr(part, "predict"))
                 if hasattr(part, "set_score_request"):
-                    part.set_score_request(sample_weight=False)
+                    with suppress(TypeError):  # its score takes none, or hands them to a scorer
+                        part.set_score_request(sample_weight=False)
             for part, scoring in scorings:
                 part.scoring = _unweighted(scoring)
             yield
@@ -70,6 +73,14 @@ def _parts(model: Estimator) -> Iterator[Estimator]:
             yield part
             for candidate in candidates(part):
                 yield from _parts(candidate)
+
+
+def _judges(part: Estimator) -> bool:
+    """Does it compare what it fits by a score that it names?"""
+    from sklearn.linear_model import LogisticRegressionCV
+
+    named = hasattr(part, "cv") and getattr(part, "scoring", None) is not None
+    return named or isinstance(part, LogisticRegressionCV)
 
 
 def _takes_weights(part: Estimator) -> bool:

@@ -20,7 +20,7 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV, Ridge
 from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -90,6 +90,7 @@ REFUSED = {
     "AdaBoostClassifier hands no weights to the steps of a Pipeline in it": [AdaBoostClassifier(PIPE)],
     "VotingClassifier hands no weights to the steps of a Pipeline in it": [
         VotingClassifier([("a", make_pipeline(AdaBoostClassifier()))]),
+        VotingClassifier([("a", make_pipeline(LogisticRegressionCV()))]),
     ],
     "fit of OneVsRestClassifier takes no sample_weight": [OneVsRestClassifier(LogisticRegression())],
     "fit of FixedThresholdClassifier takes no sample_weight": [FixedThresholdClassifier(LogisticRegression())],
