@@ -92,9 +92,9 @@ def _scale_code(config: Config) -> list[str | None]:
     return [own.function] if config.train.target == "auto" and own is not None else []
 
 
-def _sampled(config: Config, *names: str) -> list[str]:
-    """The paths or keys, where a sample of the training rows is trained on."""
-    return list(names) if config.train.rows is not None else []
+def _sampled(config: Config, *paths: str) -> list[str]:
+    """The paths, where a sample of the training rows is trained on."""
+    return list(paths) if config.train.rows is not None else []
 
 
 Key = TypeVar("Key", str, str | None)
@@ -144,7 +144,7 @@ STAGES = (
     Stage(
         "split",
         deps=lambda config, root: [layout.COLUMNS, layout.FEATURES],
-        params=lambda config: ["data.labels.target", "split", "train.seed", *_sampled(config, "train.rows")],
+        params=lambda config: ["data.labels.target", "split", "train.rows", "train.seed"],
         outs=lambda config, root: [
             *(layout.TRAIN, layout.TEST),
             *_retrained(config, layout.FRESH),
@@ -182,8 +182,7 @@ STAGES = (
         params=lambda config: [
             *("project", "data.labels.source", f"data.sources.{config.data.labels.source}.entity", "evaluate"),
             *("features.use", "package.trust", "split.by", "split.fresh_after", "train.estimator"),
-            *("train.onnx", "train.seed"),
-            *_scaled(config, "train.target"),
+            *("train.onnx", "train.rows", "train.seed", "train.target"),
             *_refits(config, *(f"train.{key}" for key in REFITTED), "tune.folds"),
         ],
         outs=lambda config, root: [layout.EVALUATION],
