@@ -74,7 +74,8 @@ def scikit_learn() -> Iterator[None]:
     from ray.util.joblib import register_ray
 
     register_ray()
-    each = {"num_cpus": 1, "max_restarts": RETRIES, "max_task_retries": RETRIES}
+    # one that asks for a processor would wait for ever where a node has just died whose processors still count
+    each = {"num_cpus": 0, "scheduling_strategy": "SPREAD", "max_restarts": RETRIES, "max_task_retries": RETRIES}
     with parallel_backend("ray", ray_remote_args=each):
         yield
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -26,9 +26,9 @@ ANSWER = ("prediction", "probability_", "contribution_", "base")  # how the name
 class Model:
     """One version, loaded from its checked bundle.
 
-    Rows are a pandas frame, an Arrow table, a mapping of columns, a sequence of mappings, or the path of a table. They
-    have the raw columns of the training data, in any order; other columns are left alone. Features that the rows lack
-    come from Feast, as for `glue predict`.
+    Rows are a pandas frame, an Arrow table, a mapping of columns or of one row, a sequence of mappings, or the path of
+    a table. They have the raw columns of the training data, in any order; other columns are left alone. Features that
+    the rows lack come from Feast, as for `glue predict`.
 
     Attributes:
         name: of the registered model.
@@ -140,6 +140,8 @@ def written(rows: Rows, path: Path, takes: Collection[str] = ()) -> tuple[Path, 
         tables.find_table(str(rows), Path(rows))
         return Path(rows), None
     try:
+        if isinstance(rows, Mapping) and all(value is None or pd.api.types.is_scalar(value) for value in rows.values()):
+            rows = [rows]  # one of them
         frame = rows if isinstance(rows, pd.DataFrame | pa.Table) else pd.DataFrame(rows)
         names = list(frame.column_names if isinstance(frame, pa.Table) else map(str, frame.columns))
         if twice := next((name for name in names if names.count(name) > 1), None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -69,7 +70,7 @@ class Project:
         config = self._config()
         folder = Path(tempfile.mkdtemp(prefix="glue-model-"))
         try:
-            number = version if isinstance(version, int) else self._of_alias(config, version)
+            number = int(version) if str(version).isdigit() else self._of_alias(config, str(version))
             last = fetch.as_run_left_it(self.root, config, number)
             chosen, bundle = last or fetch.of_registry(
                 fetch.read_only(self.root, config), self.root, config, number, folder / "registered"
@@ -98,7 +99,8 @@ class Project:
         """What `glue run` does; its stages are printed as they end.
 
         Args:
-            set: keys of `glue.yaml`, such as `{"train.params.max_iter": 300}`, and what they are set to first.
+            set: keys of `glue.yaml`, such as `{"train.params.max_iter": 300}`, and what they are set to first: text,
+                numbers, booleans, None, lists and dicts.
             **options: of `delivery.run.Options`: `force`, `until`, `publish`, `promote`, `pull`, `push`.
 
         Returns:
@@ -107,7 +109,7 @@ class Project:
         Raises:
             GlueError: a stage failed, or a table is not valid.
         """
-        overrides = {key: str(value) for key, value in (set or {}).items()}
+        overrides = _as_yaml(set or {})
         done = runs.run(self.root, self.env, runs.Options(overrides=overrides, **options), console.stage)
         lines = [f"warning: {line}" for line in describe.warnings(done.evaluation, published=done.delivery is not None)]
         if done.delivery is None or done.evaluation is None:
@@ -178,6 +180,7 @@ class Project:
                 config, self.root, now, window, version, page=False, on_verdict=lambda _: None, train=train
             )
         lines = [str(problem) for problem in (*found["problems"], *problems)]
+        lines += [wording.too_few(found)] if found["verdict"] == "not enough data" else []
         for one in found["versions"]:
             lines.append(wording.headline(f"{found['model']} v{one['version']}", one))
             lines += [f"  {line}" for line in wording.details(one)]
@@ -200,3 +203,20 @@ class Project:
         """Its model and folder."""
         where = f", environment {self.env}" if self.env else ""
         return f"{self._config(needs=()).model_name} in {self.root}{where}"
+
+
+def _as_yaml(values: Mapping[str, Any]) -> dict[str, str]:
+    """Values as YAML, in which JSON's form keeps what each is.
+
+    Raises:
+        UsageError: one is of no such type.
+    """
+    if not isinstance(values, Mapping):
+        raise UsageError(f"set={values!r}: is no mapping", hint='run(set={"train.seed": 1})')
+    found = {}
+    for key, value in values.items():
+        try:
+            found[key] = json.dumps(value, default=lambda scalar: scalar.item(), ensure_ascii=False)
+        except (TypeError, ValueError, AttributeError):
+            raise UsageError(f"set: {key} is a {type(value).__name__}, which {layout.CONFIG} cannot hold") from None
+    return found

@@ -33,7 +33,7 @@ def _materialize(root: Path, env: str | None, *, force: bool) -> dict[str, str]:
     from mlops_glue.adapters import dvc
     from mlops_glue.pipeline import dvc_yaml, execute
 
-    dvc_yaml.check_merged(root)
+    dvc_yaml.check_readable(root)
     config = configs.load(root, env)
     if not config.features.use:
         raise UsageError(f"{layout.CONFIG} features.use names no feature of Feast's: there is nothing to materialize")

@@ -109,8 +109,7 @@ def _print_verdict(record: Record) -> None:
     for version in record["versions"]:
         _print_version(record, version)
     if record["verdict"] == "not enough data":
-        least = f"a verdict needs {record['min_rows']:,} (monitor.min_rows)"
-        console.result(f"not enough data: {wording.count_rows(record['rows'])} in the window, {least}")
+        console.result(wording.too_few(record))
         if not record["rows"]:
             console.progress("serve.prediction_log has no rows of this window: did glue serve answer requests in it?")
     console.flush()

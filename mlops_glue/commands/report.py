@@ -28,7 +28,7 @@ def report(*, output: str | None = None, show: bool = False, as_json: bool = Fal
     config = configs.load(root, env, tables=False)
     if not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
         raise UsageError(f"nothing has run in {root.name} yet, so there is nothing to report", hint="glue run")
-    dvc_yaml.check_merged(root)
+    dvc_yaml.check_readable(root)
     target = Path(output) if output is not None else root / layout.REPORT
     if target.is_dir():
         target /= "index.html"
@@ -82,7 +82,7 @@ def report_change(
     outputs = [Path(output)] if output else []
     check_outputs(root, outputs)
     try:
-        dvc_yaml.check_merged(root)
+        dvc_yaml.check_readable(root)
         config = configs.load(root, env, tables=False)
         check_outputs(root, outputs, config)
     except ConfigError as error:

@@ -162,7 +162,7 @@ def _metrics(config: Config) -> Iterator[Problem]:
 def _meant(name: str, known: list[str]) -> str:
     """How a metric is written that others call by this name."""
     if ":" in name:
-        return f"one of your own: {{function: {name}, higher_is_better: true}}"
+        return f'one of your own: {{function: "{name}", higher_is_better: true}}'
     if name == "cost":
         return "it needs evaluate.cost: {false_positive: 1, false_negative: 10}"
     also = metrics.ALSO_CALLED.get(name.removeprefix("neg_").removesuffix("_score"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any
 
-from mlops_glue.config.parse import parse, read
+from mlops_glue.config.parse import COLON, parse, read
 from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.layout import CONFIG
 
@@ -94,8 +94,15 @@ def _end(node: Any, text: str) -> int:
 def one_line(value: Any) -> str:
     """A value in YAML's flow style, quoted where it must be."""
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import SafeRepresenter
 
+    class Quoting(SafeRepresenter):
+        def represent_str(self, data: str) -> Any:
+            return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if COLON.search(data) else None)
+
+    Quoting.add_representer(str, Quoting.represent_str)
     yaml: Any = YAML(typ="safe", pure=True)
+    yaml.Representer = Quoting
     yaml.default_flow_style, yaml.width, yaml.allow_unicode = True, 1 << 16, True
     yaml.sort_base_mapping_type_on_output = False
     return dumped(yaml, {"_": value}).strip().removeprefix("{_: ").removesuffix("}")

@@ -111,7 +111,7 @@ class Evaluate(Section):
     metrics: list[Annotated[Annotated[MetricName, Tag("plain")] | Annotated[OwnMetric, Tag("section")], NAMED]] = Field(
         default=[],
         description="scikit-learn's names, with a number in some: f2, precision_at_100, mean_pinball_loss_0.9; "
-        "or {function: my_metrics:profit, higher_is_better: true}",
+        'or {function: "my_metrics:profit", higher_is_better: true}',
     )
     thresholds: dict[str, Threshold] = Field(
         default={},

@@ -6,6 +6,7 @@ other tags are refused.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mlops_glue.layout import CONFIG
 
 KEY_TYPES = {"str", "int", "float", "bool"}
 TYPES = {*KEY_TYPES, "null", "timestamp", "map", "seq"}
+COLON = re.compile(r":(?![\s,\[\]{}])|:$")  # that DVC's parser, libyaml, does not take in [..] or {..} without quotes
 NOT_OF_TYPE = (ValueError, LookupError, TypeError, ArithmeticError)  # raised for 2024-02-30, !!int x
 
 Location = tuple[Any, ...]  # the keys and list positions that lead to a value
@@ -27,14 +29,17 @@ class Document:
 
     values: Any = None
     lines: dict[Location, int] = field(default_factory=dict)
+    strict: bool = False  # refuse what DVC does not take
 
     def line(self, location: Location) -> int:
         """The line of a value, or of the nearest section around it that is in the text."""
         around = (location[:depth] for depth in range(len(location), 0, -1))
         return next((self.lines[place] for place in around if place in self.lines), 1)
 
-    def note_lines(self, node: Any, location: Location, constructor: Any, seen: set[int]) -> None:
-        """Note the line of everything below a node of the YAML tree.
+    def note_lines(
+        self, node: Any, location: Location, constructor: Any, seen: set[int], *, in_flow: bool = False
+    ) -> None:
+        """Note the line of everything below a node of the YAML tree; `in_flow`: it stands in [..] or {..}.
 
         Raises:
             ConfigError: the tree holds what JSON does not have, or a value that is not what it looks like.
@@ -44,6 +49,7 @@ class Document:
         if _type(node) not in TYPES:
             raise _refused(node, f"tag {node.tag} is not taken")
         seen.add(id(node))
+        in_flow = in_flow or bool(getattr(node, "flow_style", False))
         items: list[tuple[Any, Any, Any]] = []  # key or position, the node where it begins, the node of its value
         if _type(node) == "map":
             items = [(key.value, key, value) for key, value in node.value]
@@ -57,16 +63,20 @@ class Document:
         for part, start, value in items:
             if start is not value and _type(start) not in KEY_TYPES:
                 raise _refused(start, "is not YAML: a key is a text or a number")
+            for scalar in (start, value):
+                if in_flow and self.strict and getattr(scalar, "style", "") is None and COLON.search(scalar.value):
+                    problem = f"has {scalar.value} in [..] or {{..}} without quotes, which DVC cannot read"
+                    raise _refused(scalar, problem, f'write "{scalar.value}"')
             self.lines[*location, part] = start.start_mark.line + 1
-            self.note_lines(value, (*location, part), constructor, seen)
+            self.note_lines(value, (*location, part), constructor, seen, in_flow=in_flow)
 
 
 def _type(node: Any) -> str:
     return str(node.tag).removeprefix("tag:yaml.org,2002:")
 
 
-def _refused(node: Any, problem: str) -> ConfigError:
-    return ConfigError([f"{CONFIG}:{node.start_mark.line + 1} {problem}"])
+def _refused(node: Any, problem: str, hint: str | None = None) -> ConfigError:
+    return ConfigError([f"{CONFIG}:{node.start_mark.line + 1} {problem}"], hint=hint)
 
 
 def read(path: Path) -> str:
@@ -98,8 +108,8 @@ def refuse_conflict_markers(name: str, text: str) -> None:
             raise ConfigError([f"{name}:{number} holds both sides of a git merge"], hint=hint)
 
 
-def parse(text: str) -> Document:
-    """Parse a text whose top level is a mapping.
+def parse(text: str, *, strict: bool = False) -> Document:
+    """Parse a text whose top level is a mapping; `strict` where DVC is to read it too.
 
     Raises:
         ConfigError: it is not such YAML; the message has the line.
@@ -107,7 +117,7 @@ def parse(text: str) -> Document:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    yaml, document = YAML(typ="safe", pure=True), Document()
+    yaml, document = YAML(typ="safe", pure=True), Document(strict=strict)
     try:
         root = yaml.compose(text)
         if root is not None:

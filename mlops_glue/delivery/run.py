@@ -80,7 +80,7 @@ def run(
         raise UsageError(f"--until: no stage {options.until!r}", hint=did_you_mean(options.until, list(stages.NAMES)))
     if options.until == stages.NAMES[-1]:
         options = replace(options, until=None)  # that is everything: evaluate is beside it, not before it
-    dvc_yaml.check_merged(root)
+    dvc_yaml.check_readable(root)
     if options.pull:
         _pull(root, env)
     config, text = _configured(root, env, options)

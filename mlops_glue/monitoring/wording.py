@@ -32,6 +32,12 @@ def share_of_drift(verdict: Verdict) -> str:
     return f"{share:.0%} of columns drifted {allowed}"
 
 
+def too_few(record: Record) -> str:
+    """That a window has too few rows for a verdict."""
+    least = f"a verdict needs {record['min_rows']:,} (monitor.min_rows)"
+    return f"not enough data: {count_rows(record['rows'])} in the window, {least}"
+
+
 def details(version: Verdict) -> list[str]:
     """Lines on what drifted of a version, and how it performs."""
     lines, record = [*drifted_columns(version), sampled(version)], version["performance"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlops_glue import files, layout
 from mlops_glue.adapters import dvc
-from mlops_glue.config import Config, dumped, references, refuse_conflict_markers, remote_url
+from mlops_glue.config import Config, dumped, parse, references, refuse_conflict_markers, remote_url
 from mlops_glue.errors import ConfigError, first_line
 from mlops_glue.pipeline.stages import NAMES, STAGES
 from mlops_glue.suggest import did_you_mean
@@ -79,15 +79,18 @@ def check_names(root: Path) -> None:
     _parse(_read(root))
 
 
-def check_merged(root: Path) -> None:
-    """Check that no file that says what to run holds both sides of a git merge.
+def check_readable(root: Path) -> None:
+    """Check that no file that says what to run holds both sides of a git merge, and that DVC takes the YAML of ours.
 
     Raises:
-        ConfigError: one does.
+        ConfigError: with the line.
     """
     for name in (layout.CONFIG, "dvc.yaml", "dvc.lock"):
         if (root / name).is_file():
-            refuse_conflict_markers(name, (root / name).read_text(encoding="utf-8", errors="replace"))
+            text = (root / name).read_text(encoding="utf-8-sig", errors="replace")
+            refuse_conflict_markers(name, text)
+            if name == layout.CONFIG:
+                parse(text, strict=True)
 
 
 def name_remote(config: Config, root: Path) -> None:

@@ -70,7 +70,7 @@ def _packages(extras: tuple[str, ...]) -> Iterator[Finding]:
 def of_project(root: Path, env: str | None) -> list[Finding]:
     """Findings about the config, the repository, the pipeline, the registry and the features."""
     try:
-        dvc_yaml.check_merged(root)
+        dvc_yaml.check_readable(root)
         config = configs.load(root, env, needs=())
     except GlueError as error:  # what comes after needs a config that loads
         return _as_findings(error)

@@ -54,7 +54,7 @@ def status(root: Path, config: configs.Config) -> Status:
 
 def pending(root: Path, env: str | None) -> tuple[Causes, Causes]:
     """Why each stage would run, and those whose output would have to change for it to run."""
-    dvc_yaml.check_merged(root)
+    dvc_yaml.check_readable(root)
     # nothing is written here: DVC reads the stages as the next run will define them
     return dvc.pending(root, dvc_yaml.stale(configs.load(root, env), root))
 

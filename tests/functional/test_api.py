@@ -78,6 +78,7 @@ def test_rows_come_in_many_forms(root: Path, frame: pd.DataFrame, tmp_path: Path
         again,
     ):
         assert list(model.predict(rows)) == wanted
+    assert list(model.predict(frame.iloc[0].to_dict())) == wanted[:1]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.predict(frame.assign(island="Atlantis"))
@@ -120,6 +121,17 @@ def test_a_project_answers_as_its_commands_do(root: Path, frame: pd.DataFrame, g
     second = project.run(set={"train.params.max_iter": 11})
     assert second["version"] == 2 and "max_iter: 11" in (root / "glue.yaml").read_text()
     assert "log_loss" in repr(second) and "<table" in second._repr_html_()
+    with pytest.raises(UsageError, match=r"train\.params is a dict, which"):
+        project.run(set={"train.params": {"max_iter": object()}})
+    with pytest.raises(UsageError, match="is no mapping"):
+        project.run(set="train.seed=1")  # type: ignore[arg-type]
+    project.run(
+        set={"card.owner": "# 1.50", "train.params.random_state": None, "train.params.max_iter": np.int64(11)},
+        publish=False,
+    )
+    text = (root / "glue.yaml").read_text()
+    assert '"# 1.50"' in text or "'# 1.50'" in text
+    assert "random_state: null" in text and "max_iter: 11" in text
     versions = project.versions()
     assert list(versions.index) == [2, 1] and versions.loc[2, "log_loss"] == second["metrics"]["log_loss"]["value"]
     side = project.compare(1, 2)

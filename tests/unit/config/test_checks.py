@@ -73,7 +73,8 @@ from tests.support.configs import GOOD, TREE, load, problems
         ("evaluate: {metrics: [cost]}\n", "no metric 'cost' for a binary task (it needs evaluate.cost: {false_pos"),
         (
             "evaluate: {metrics: ['my:profit']}\n",
-            "no metric 'my:profit' for a binary task (one of your own: {function: my:profit, higher_is_better: true})",
+            "no metric 'my:profit' for a binary task (one of your own: "
+            '{function: "my:profit", higher_is_better: true})',
         ),
         ("evaluate: {metrics: [{function: my:profit}]}\n", "evaluate.metrics.0.higher_is_better: is required"),
         (

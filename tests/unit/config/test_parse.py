@@ -6,8 +6,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from mlops_glue import config
+from mlops_glue.config.edit import one_line
+from mlops_glue.config.parse import parse
 from mlops_glue.errors import ConfigError, UsageError
 from tests.support.configs import TREE, load
 
@@ -67,3 +70,26 @@ def test_the_tags_of_yaml_itself_are_read(tmp_path: Path) -> None:
         tmp_path, TREE.replace("train: {}", "train: {params: {a: !!str 1, b: !!float 2, c: !!map {d: !!seq [1]}}}")
     )
     assert made.train.params == {"a": "1", "b": 2.0, "c": {"d": [1]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("glue: 1\na: [x, my:profit]\n", 2),
+        ("glue: 1\na: {b: https://x.org}\n", 2),
+        ("glue: 1\na:\n  {b: [s3://x/y]}\n", 3),
+        ("glue: 1\na: {b:c: 1}\n", 2),
+    ],
+)
+def test_what_dvc_does_not_take_is_refused_where_it_is_to_read_it(text: str, line: int) -> None:
+    assert parse(text).values["glue"] == 1
+    with pytest.raises(ConfigError, match=rf"glue.yaml:{line} has .* without quotes, which DVC cannot read") as caught:
+        parse(text, strict=True)
+    assert caught.value.hint is not None and caught.value.hint.startswith('write "')
+
+
+def test_what_set_writes_dvc_takes() -> None:
+    value = {"function": "my:profit", "at": ["s3://b/p", "a b"], "on": "2024-01-01 10:00:00", "n": 1}
+    text = f"a: {one_line(value)}\nb: [\"x:y\", 'https://z', plain]\nc: my:block\n"
+    assert parse(text, strict=True).values["a"] == value
+    assert YAML(typ="safe").load(text)["a"] == value  # libyaml, as DVC uses it
