@@ -24,6 +24,7 @@ PLACES = {  # schemes whose hosts and paths are buckets, databases and folders; 
     *("s3", "gs", "gcs", "abfs", "abfss", "az", "azure", "adl", "hdfs", "file", "ssh", "sftp", "memory", "local"),
     *("postgresql", "postgres", "mysql", "sqlite", "duckdb", "redis", "rediss"),
 }
+FILES = ("file", "sqlite", "duckdb")  # of them, whose paths are of this machine, and no secret
 MIN_LENGTH = 4  # in characters; shorter values occur in any text
 MIN_LENGTH_ANYWHERE = 8  # shorter values are replaced as whole words only
 
@@ -113,6 +114,8 @@ def _secret_parts(value: str) -> Iterator[str]:
         key, _, text = option.partition("=")
         if SECRET.search(key) or _is_token(text):
             yield text
+    if scheme.partition("+")[0].lower() in FILES:
+        return
     is_place = scheme.partition("+")[0].lower() in PLACES
     segments = path.split("/")
     yield from (

@@ -78,6 +78,12 @@ class Cost(Section):
     true_positive: float = Field(default=0.0, description="the positive class is said, and is right")
     true_negative: float = Field(default=0.0, description="the other class is said, and is right")
 
+    @model_validator(mode="after")
+    def _tells_apart(self) -> Cost:
+        if not any((self.false_positive, self.false_negative, self.true_positive, self.true_negative)):
+            raise ValueError("every cost is 0, so that no decision is better than another")
+        return self
+
 
 class ChosenThreshold(Section):
     """How the threshold is chosen, on cross-validated probabilities of the training rows (`tune.folds`)."""

@@ -154,7 +154,7 @@ def _unknown(place: Place, word: str, *, is_number: bool) -> UsageError:
         return UsageError(f"{word}: {place.model} has no such version", hint=did_you_mean("", versions))
     if Path(word).is_file():
         return UsageError(f"{word}: is no file of metrics, which ends in {', '.join(FILES)}", hint=LIKE)
-    known = ["champion", CHALLENGER, *git.names(place.root)]
+    known = [name for name in ("champion", CHALLENGER, *git.names(place.root)) if name != word]
     return UsageError(f"{word}: is no version, run, file or commit", hint=did_you_mean(word, known))
 
 

@@ -95,7 +95,7 @@ def test_every_name_makes_valid_manifests(name: str) -> None:
                 pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": group["template"]["spec"]}
                 kubernetes_validate.validate(pod, "1.32", strict=True)
         elif path.name == "prometheus.yml":
-            assert [one["job_name"] for one in documents[0]["scrape_configs"]] == [dns]
+            assert [one["job_name"] for one in documents[0]["scrape_configs"]] == [dns, "monitor"]
         elif path.name == "alerts.yml":
             rules = documents[0]["groups"][0]
             assert rules["name"] == dns and rules["rules"][0]["expr"] == f'up{{job="{dns}"}} == 0'

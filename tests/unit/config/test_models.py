@@ -196,6 +196,11 @@ def test_an_editor_finds_what_glue_refuses(change: dict[str, Any], path: list[An
     ("old", "new", "said"),
     [
         ("    t: {", "    a.b: {path: t.csv}\n    t: {", "a table's name has letters, digits, _, - and spaces alone"),
+        (
+            "train: {}",
+            "train: {}\nevaluate: {cost: {false_positive: 0, false_negative: 0}}",
+            "every cost is 0, so that no decision is better than another",
+        ),
         ("train: {}", "train: {}\nmonitor: {alerts: {webhooks: [{url: 'ftp://h'}]}}", "is no http:// or https:// URL"),
         (
             "train: {}",
