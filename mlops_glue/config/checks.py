@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlops_glue import metrics
-from mlops_glue.config.models import Config, Source
+from mlops_glue.config.models import KINDS, Config, Source
 from mlops_glue.config.parse import Location, Problem
 from mlops_glue.layout import OWN_COLUMNS, RESERVED
 from mlops_glue.suggest import did_you_mean, suggestion
 
 PIPELINE = ("data", "train", "validation", "features", "split", "evaluate")  # sections of no use without data and train
-KINDS = ("number", "category", "boolean", "datetime", "text")
 REGISTRY_LOGINS = {
     "ghcr.io": "ghcr",
     ".amazonaws.com": "aws",

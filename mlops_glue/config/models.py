@@ -87,6 +87,9 @@ class Stores(Section):
     )
 
 
+KINDS = ("number", "category", "boolean", "datetime", "text")  # the lists of columns in `features`
+
+
 class Features(Stores):
     """Which columns the model sees: those of the labels' table by kind, and those that `use` joins from Feast.
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import column_types, files, layout, measures, parsing, row_groups, tables
-from mlops_glue.config import Config, path_of
+from mlops_glue.config import KINDS, Config, path_of
 from mlops_glue.dates import infer_day_first, timestamps_utc
 from mlops_glue.encoding import Encoded, encode
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.parsing import column_as_text
 from mlops_glue.pipeline.fitting import weights_of
-from mlops_glue.pipeline.ingest import KINDS, check_columns
+from mlops_glue.pipeline.ingest import check_columns
 from mlops_glue.pipeline.profile import infer_task, profile
 from mlops_glue.precision import float32_fit
 from mlops_glue.reading import reading_facts

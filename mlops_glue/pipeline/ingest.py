@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlops_glue import layout, row_groups, streaming
-from mlops_glue.config import Config, Source, path_of
+from mlops_glue.config import KINDS, Config, Source, path_of
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import ConfigError, DataError
 from mlops_glue.raw_table import RawTable
@@ -29,7 +29,6 @@ PARQUET_SHARE = {".parquet": 1.0, ".csv": 0.5, ".csv.gz": 1.5, ".jsonl": 0.3}  #
 ARTIFACTS_SHARE = 2.7  # the tables of ingest, featurize and split, to the first one (docs/scale.md)
 Array = np.ndarray[Any, Any]
 SINCE_EVER = "event_timestamp"  # the clock of a table that has none
-KINDS = ("number", "category", "boolean", "datetime", "text")
 
 
 def ingest(config: Config, root: Path) -> None:

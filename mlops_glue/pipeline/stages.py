@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mlops_glue import layout
-from mlops_glue.config import Config, path_of
+from mlops_glue.config import KINDS, Config, path_of
 from mlops_glue.modules import code_of
 
 FORMAT = 9  # part of every stage's command: raise it when a stage's output changes, and DVC runs it again
@@ -114,7 +114,7 @@ def _featurize_deps(config: Config, root: Path) -> list[str]:
 
 def _featurize_params(config: Config) -> list[str]:
     """Of `features` these are the keys that decide what is learned; the others say where it is stored."""
-    features = ("number", "category", "boolean", "datetime", "text", "exclude", "use", "repo")
+    features = (*KINDS, "exclude", "use", "repo")
     checks = ("transform", "unmatched", "delay", "inexact_store")
     seed = ["train.seed"] if config.features.transform is not None else []  # a transform may draw random numbers
     return ["data.labels", "data.sources", "train.weight", *(f"features.{key}" for key in (*features, *checks)), *seed]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import layout
+from mlops_glue.config import KINDS
 from mlops_glue.errors import DataError
 from mlops_glue.files import yaml_text
 from mlops_glue.metrics import METRICS
@@ -20,7 +21,6 @@ from mlops_glue.scaffold.manifest import Answers
 from mlops_glue.streaming import size
 from mlops_glue.tables import WHOLE_BYTES
 
-KINDS = ("number", "category", "boolean", "datetime", "text")
 MOST_NOTES = 20  # columns that are named one by one
 FRAUD: dict[str, Any] = {  # what the fraud template knows better than its tables show
     "project": "fraud_detection",
