@@ -85,6 +85,11 @@ def costs(config: Config, schema: Schema) -> list[list[float]] | None:
     return [[float(given[a].get(b, 0)) for b in order] for a in order]
 
 
+def main_metric(config: Config, task: str) -> str:
+    """The metric that is promoted by."""
+    return config.promote.metric or metrics.default(task)
+
+
 def check_decision(config: Config, task: str) -> None:
     """Raise where rows of this task are not decided by a threshold, and `glue.yaml` asks for one.
 

@@ -115,7 +115,7 @@ def measured(
 
     `evaluation` is of the first one.
     """
-    name = name or main_metric(config, schema.task)
+    name = name or measures.main_metric(config, schema.task)
     metric = measures.find(config, schema, root, name, f"{layout.CONFIG} promote.metric")
     gain = paired.difference(metric, *pair, config.train.seed, config.promote.confidence)
     score, other_score = (metrics.compute(metric, *outcome) for outcome in pair)
@@ -135,11 +135,6 @@ def measured(
         "finding": paired.finding(gain, slack),
         "rows": gain.rows,
     }
-
-
-def main_metric(config: Config, task: str) -> str:
-    """The metric that is promoted by."""
-    return config.promote.metric or metrics.default(task)
 
 
 def latencies_ms(models: Sequence[Bundle]) -> list[float]:

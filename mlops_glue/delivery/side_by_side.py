@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mlops_glue import layout, metrics, paired, row_groups, tables
+from mlops_glue import layout, measures, metrics, paired, row_groups, tables
 from mlops_glue.adapters.git import code as git_code
-from mlops_glue.delivery.compare import Measured, latencies_ms, main_metric, measured, predicted
+from mlops_glue.delivery.compare import Measured, latencies_ms, measured, predicted
 from mlops_glue.delivery.complete import with_features
 from mlops_glue.delivery.rows import version_rows
 from mlops_glue.delivery.sides import Side
@@ -262,7 +262,7 @@ def _beside(
     if base not in outcomes:
         return [], []
     task = models.bundles[base].schema.task
-    asked = [main_metric(config, task), *config.evaluate.measured(list(metrics.METRICS[task]))]
+    asked = [measures.main_metric(config, task), *config.evaluate.measured(list(metrics.METRICS[task]))]
     asked += config.evaluate.thresholds
     for side in sides[1:]:
         if side.name not in outcomes:

@@ -24,7 +24,6 @@ from mlops_glue import config as configs
 from mlops_glue import engine, files, layout, measures, metrics, paired
 from mlops_glue.adapters.mlflow import Logged
 from mlops_glue.adapters.optuna import Scores, Study, Trial, mean_score
-from mlops_glue.delivery.compare import main_metric
 from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import ConfigError, StageError, UsageError
 from mlops_glue.modules import code_of
@@ -174,7 +173,7 @@ def _job(config: configs.Config, root: Path, options: Options) -> _Job:
             log.info("%s has no search space (tune.space may name its arguments), so %s is tried", own, estimator)
         other = config.train.model_copy(update={"estimator": estimator, "onnx": None, "params": {}})
         config = config.model_copy(update={"train": other})
-    metric = main_metric(config, task)
+    metric = measures.main_metric(config, task)
     timeout_s = options.timeout_s
     if timeout_s is None:
         timeout_s = configs.span(settings.timeout).total_seconds() if settings.timeout else float("inf")

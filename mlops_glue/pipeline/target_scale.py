@@ -42,7 +42,7 @@ def _with(config: Config, taken: str) -> Config:
 
 
 def _compared(config: Config, root: Path, rows: cross_validate.Rows) -> Compared:
-    name = config.promote.metric or metrics.default(rows.schema.task)
+    name = measures.main_metric(config, rows.schema.task)
     metric = measures.find(config, rows.schema, root, name, f"{layout.CONFIG} promote.metric")
     folds = cross_validate.folds_of(config, rows, config.train.seed)
     log, as_is = (
