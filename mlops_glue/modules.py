@@ -132,14 +132,11 @@ def installed(name: str) -> str | None:
 @cache
 def packages() -> Mapping[str, str]:
     """What is installed: names as PyPI compares them, with versions, in order; read once, for it takes long."""
+    from packaging.utils import canonicalize_name
+
     found = (one.metadata for one in metadata.distributions())  # each time it is asked for, it is parsed
-    plain = {plain_name(one["Name"]): one["Version"] for one in found if one["Name"]}
+    plain: dict[str, str] = {canonicalize_name(one["Name"]): one["Version"] for one in found if one["Name"]}
     return dict(sorted(plain.items()))
-
-
-def plain_name(package: str) -> str:
-    """The name of a package as PyPI compares it."""
-    return re.sub(r"[-_.]+", "-", package).lower()
 
 
 @cache

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from packaging.utils import canonicalize_name
 
 from mlops_glue import files, layout, tables
 from mlops_glue.adapters import git
@@ -19,7 +20,7 @@ from mlops_glue.dates import timestamps_utc
 from mlops_glue.delivery.audit import actor
 from mlops_glue.delivery.commit import inputs
 from mlops_glue.errors import GlueError
-from mlops_glue.modules import packages, packages_of_modules, plain_name
+from mlops_glue.modules import packages, packages_of_modules
 from mlops_glue.pipeline import fingerprint
 from mlops_glue.pipeline.fingerprint import hashes
 from mlops_glue.processes import command_line
@@ -182,7 +183,7 @@ def environment(config: Config, root: Path) -> dict[str, Any]:
         "packages": dict(packages()),
         "computes": sorted(
             {
-                plain_name(package)
+                canonicalize_name(package)
                 for name in fingerprint.packages(config, root)  # of a module or of its package
                 for package in packages_of_modules().get(name, [name])
             }
