@@ -138,10 +138,10 @@ class Schema:
         """Those of `text` that hold the words of free text."""
         return [c.name for c in self.columns if c.kind == "text"]
 
-    @property
-    def piece_rows(self) -> int:
-        """How many rows are predicted at a time."""
-        return TEXT_PIECE_ROWS if self.free_text else PIECE_ROWS
+    def pieces(self, rows: int) -> list[slice]:
+        """Which of so many rows are predicted at a time; of none one empty piece."""
+        size = TEXT_PIECE_ROWS if self.free_text else PIECE_ROWS
+        return [slice(at, at + size) for at in range(0, max(rows, 1), size)]
 
     @property
     def cells(self) -> int:

@@ -67,12 +67,10 @@ class Bundle:
         For classes: the label as the user wrote it, shape (rows,), and probabilities float32 of shape (rows, classes)
         in the order of `schema.labels`. For regression: float64 values and None.
         """
-        size = self.schema.piece_rows
-        if table.num_rows > size:
-            parts = [slice(at, at + size) for at in range(0, table.num_rows, size)]
+        if len(pieces := self.schema.pieces(table.num_rows)) > 1:
             said = [
                 self.predict(table[part], where=where, rows=None if rows is None else rows[part], see=see)
-                for part in parts
+                for part in pieces
             ]
             values, probabilities = zip(*said, strict=True)
             return np.concatenate(values), None if probabilities[0] is None else np.concatenate(probabilities)

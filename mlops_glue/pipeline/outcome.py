@@ -19,10 +19,8 @@ Array = np.ndarray[Any, Any]
 
 def in_pieces(predict: Callable[[Any], Any], features: pd.DataFrame | Array, schema: Schema) -> Array:
     """What a model says of encoded rows, which it is given in pieces: what it makes of them takes memory too."""
-    if len(features) <= schema.piece_rows:
-        return np.asarray(predict(features))
-    parts = [slice(at, at + schema.piece_rows) for at in range(0, len(features), schema.piece_rows)]
-    return np.concatenate([predict(features[part]) for part in parts])
+    pieces = schema.pieces(len(features))
+    return np.asarray(predict(features)) if len(pieces) == 1 else np.concatenate([predict(features[p]) for p in pieces])
 
 
 def outcome(

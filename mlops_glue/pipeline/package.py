@@ -168,8 +168,7 @@ def compare(model: Any, made: bytes, schema: Schema, features: pd.DataFrame) -> 
     every = pd.concat([features, *awkward_rows(model, features, schema)], ignore_index=True)
     wanted = np.ravel(in_pieces(model.predict, every, schema))
     live = onnx.runner(onnx.session(made))
-    size = schema.piece_rows
-    pieces = [live(_inputs(every[at : at + size], schema)) for at in range(0, len(every), size)]
+    pieces = [live(_inputs(every[part], schema)) for part in schema.pieces(len(every))]
     got = [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
     record: Parity = {"rows": len(every), "holdout_rows": len(features)}
     if schema.task == "regression":
