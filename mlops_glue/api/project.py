@@ -71,10 +71,7 @@ class Project:
         folder = Path(tempfile.mkdtemp(prefix="glue-model-"))
         try:
             number = int(version) if str(version).isdigit() else self._of_alias(config, str(version))
-            last = fetch.as_run_left_it(self.root, config, number)
-            chosen, bundle = last or fetch.of_registry(
-                fetch.read_only(self.root, config), self.root, config, number, folder / "registered"
-            )
+            chosen, bundle = fetch.as_left_or_registered(self.root, config, number, folder / "registered")
             own = folder / "bundle"  # a later run writes to the project's
             shutil.copytree(bundle, own)
             model = Model(config, self.root, chosen, own)
@@ -125,7 +122,7 @@ class Project:
         return Answer(asdict(found), statuses.lines(found, self.root, config))
 
     def versions(self) -> pd.DataFrame:
-        """The registered versions, newest first: a row each, with its state, metrics, commit and why it was refused.
+        """The newest 20 versions, the latest first: a row each, with its state, metrics, commit and why it was refused.
 
         Raises:
             GlueError: the registry cannot be read.
@@ -182,7 +179,7 @@ class Project:
         lines = [str(problem) for problem in (*found["problems"], *problems)]
         lines += [wording.too_few(found)] if found["verdict"] == "not enough data" else []
         for one in found["versions"]:
-            lines.append(wording.headline(f"{found['model']} v{one['version']}", one))
+            lines.append(wording.of_version(found, one))
             lines += [f"  {line}" for line in wording.details(one)]
         return Answer(found, lines)
 

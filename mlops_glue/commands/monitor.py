@@ -117,10 +117,8 @@ def _print_verdict(record: Record) -> None:
 
 def _print_version(record: Record, version: Verdict) -> None:
     """What drifted of a version, and how it performs."""
-    former = " (retired)" if version["former"] else ""
-    line = wording.headline(f"{record['model']} v{version['version']}{former}", version)
     bad = f": {wording.named(version['verdict'])}" if version["verdict"] in ALERTING else ""
-    console.result(line, good=": ok", bad=bad)
+    console.result(wording.of_version(record, version), good=": ok", bad=bad)
     for line in wording.details(version):
         console.result(f"  {line}")
     performance = version["performance"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mlops_glue import config as configs
 from mlops_glue import console, engine, files, layout
-from mlops_glue.delivery.fetch import as_run_left_it, of_registry, read_only
+from mlops_glue.delivery.fetch import as_left_or_registered
 from mlops_glue.errors import DataError, UsageError, combined
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.serving import score_files
@@ -40,7 +40,7 @@ def explain(
     root = layout.find_root()
     config = configs.load(root, env, needs=configs.A_MODEL, tables=False)
     with tempfile.TemporaryDirectory() as scratch:
-        chosen, folder = _model(root, config, version, Path(scratch))
+        chosen, folder = as_left_or_registered(root, config, version, Path(scratch))
         bundle = Bundle(folder, threads=os.cpu_count() or 1, trust=config.package.trust)
         explainer = explanation.of_bundle(bundle, folder)
         held = sample_part(tables.read_parquet(folder / layout.SAMPLE), "test")
@@ -113,7 +113,7 @@ def _score(
     check_outputs(root, [path for path in outputs if path not in streams], config)
     refused: list[DataError] = []
     with tempfile.TemporaryDirectory() as scratch:
-        chosen, folder = _model(root, config, version, Path(scratch))
+        chosen, folder = as_left_or_registered(root, config, version, Path(scratch))
         scorer = score_files.Scorer(config, root, folder, explained)
         model = f"{config.model_name} v{chosen} ({scorer.bundle.form})"
         pairs = list(zip(inputs, outputs, strict=True))
@@ -143,9 +143,3 @@ def _each(
             with console.progress_bar(streams.get(source, source.name)) as progress:
                 scored = scorer(source, target, progress)
             yield scored
-
-
-def _model(root: Path, config: configs.Config, version: int | None, scratch: Path) -> tuple[int, Path]:
-    """The champion, or the version that is asked for, and its bundle."""
-    last = as_run_left_it(root, config, version)
-    return last or of_registry(read_only(root, config), root, config, version, scratch)

@@ -13,7 +13,7 @@ from mlops_glue.adapters import git
 from mlops_glue.delivery import known, record
 from mlops_glue.delivery.commit import revision
 from mlops_glue.delivery.describe import stays
-from mlops_glue.delivery.fetch import opened, read_only
+from mlops_glue.delivery.fetch import features_in, opened, read_only
 from mlops_glue.errors import DataError, GlueError, Unreachable, UsageError
 from mlops_glue.pipeline import evaluation
 from mlops_glue.pipeline.session import OnStage, staged
@@ -153,7 +153,7 @@ def refreshed(config: configs.Config, root: Path, on_stage: OnStage, *, force: b
             raise
         taken = f"the features are those of v{last.version}, which was champion at {last.asked}"
         log.warning("warning: %s: %s", error.message, taken)
-        features = _listed(last.bundle)
+        features = features_in(last.bundle)
     return _filled(config, root, features, on_stage, force=force)[0]
 
 
@@ -163,12 +163,7 @@ def _features_of(config: configs.Config, root: Path, store: Store, champion: int
         bundle = store.download_bundle(config.model_name, champion, Path(folder))
         known.note(root, config, champion, bundle)
         known.note_champion(root, config, champion)
-        return _listed(bundle)
-
-
-def _listed(bundle: Path) -> FeatureList | None:
-    path = bundle / "features.json"
-    return FeatureList.from_dict(files.read_json(path)) if path.is_file() else None
+        return features_in(bundle)
 
 
 def _filled(

@@ -59,6 +59,16 @@ def as_run_left_it(root: Path, config: configs.Config, version: int | None) -> t
     return (last["version"], root / layout.BUNDLE) if is_champion and version in (None, last["version"]) else None
 
 
+def as_left_or_registered(root: Path, config: configs.Config, version: int | None, folder: Path) -> tuple[int, Path]:
+    """The champion, or the version that is asked for, and its bundle: the last run's, else the registry's in `folder`.
+
+    Raises:
+        GlueError: there is none, or it is not what was registered.
+    """
+    left = as_run_left_it(root, config, version)
+    return left or of_registry(read_only(root, config), root, config, version, folder)
+
+
 def of_registry(
     store: Store | None, root: Path, config: configs.Config, version: int | None, folder: Path
 ) -> tuple[int, Path]:
@@ -116,13 +126,12 @@ def fetch(store: Store, root: Path, config: configs.Config, version: int, scratc
 
     folder = brought(store, root, config.model_name, version, scratch)
     tags = store.tags(config.model_name, version)
-    listed = folder / "features.json"
-    if listed.is_file():
+    taken = features_in(folder)
+    if taken is not None:
         from mlops_glue import feature_stores, features
 
         with tempfile.TemporaryDirectory() as registry:
             repository = feature_stores.open_repository(config, root, Path(registry))
-            taken = FeatureList.from_dict(files.read_json(listed))
             features.check_definitions(repository, taken, features.transform_hash(config, root))
     return kept(root, config, version, folder, tags[BUNDLE_DIGEST], tags[FINGERPRINT])
 
@@ -161,5 +170,10 @@ def kept_folder(root: Path, version: int, folder: Path, digest: str) -> Path:
 def feature_list_of(store: Store, model: str, version: int) -> FeatureList | None:
     """Which features of a version come from Feast, by its bundle; None if none do."""
     with tempfile.TemporaryDirectory() as folder:
-        path = store.download_bundle(model, version, Path(folder)) / "features.json"
-        return FeatureList.from_dict(files.read_json(path)) if path.is_file() else None
+        return features_in(store.download_bundle(model, version, Path(folder)))
+
+
+def features_in(bundle: Path) -> FeatureList | None:
+    """Which features of a bundle come from Feast; None if none do."""
+    listed = bundle / "features.json"
+    return FeatureList.from_dict(files.read_json(listed)) if listed.is_file() else None

@@ -19,6 +19,12 @@ def headline(name: str, verdict: Verdict) -> str:
     return f"{name}, {count_rows(verdict['rows'])}: {named(verdict['verdict'])}{share}"
 
 
+def of_version(record: Record, version: Verdict) -> str:
+    """The headline of a version."""
+    former = " (retired)" if version["former"] else ""
+    return headline(f"{record['model']} v{version['version']}{former}", version)
+
+
 def named(verdict: str) -> str:
     """The word of a verdict."""
     return "performance dropped" if verdict == "performance" else verdict

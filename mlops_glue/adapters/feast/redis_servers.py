@@ -47,9 +47,7 @@ class Servers:
         if not get("ssl"):
             return None
         context = ssl.create_default_context(cafile=get("ssl_ca_certs"), capath=get("ssl_ca_path"))
-        required = REQUIRED[
-            str(get("ssl_cert_reqs") or "none").lower() if "ssl_cert_reqs" in self.options else "required"
-        ]
+        required = REQUIRED[_certificate(self.options)]
         context.check_hostname = bool(get("ssl_check_hostname", True)) and required != ssl.CERT_NONE
         context.verify_mode = required
         if (certificate := get("ssl_certfile")) is not None:
@@ -78,12 +76,13 @@ def parse_servers(store: dict[str, Any]) -> Servers | None:
         return None
     nodes = tuple((host, int(port)) for host, _, port in places)
     sound = set(options) <= PARAMETERS and str(options.get("db", 0)).isdigit() and (len(nodes) == 1 or kind != "redis")
-    required = str(options.get("ssl_cert_reqs") or "none").lower()
-    return (
-        Servers(kind, nodes, options, store.get("sentinel_master", "mymaster"))
-        if sound and required in REQUIRED
-        else None
-    )
+    sound = sound and _certificate(options) in REQUIRED
+    return Servers(kind, nodes, options, store.get("sentinel_master", "mymaster")) if sound else None
+
+
+def _certificate(options: dict[str, Any]) -> str:
+    """Whether the server has to show a certificate, as redis-py names it."""
+    return str(options.get("ssl_cert_reqs", "required") or "none").lower()
 
 
 def _value(text: str) -> Any:

@@ -42,7 +42,7 @@ def project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(predict.layout, "find_root", lambda: tmp_path)
     config = Config.model_validate({"glue": 1, "project": "m"})
     monkeypatch.setattr(predict.configs, "load", lambda *_, **__: config)
-    monkeypatch.setattr(predict, "as_run_left_it", lambda *_: (1, tmp_path))
+    monkeypatch.setattr(predict, "as_left_or_registered", lambda *_: (1, tmp_path))
 
 
 def test_every_table_that_cannot_be_read_is_told_and_the_others_are_scored(tmp_path: Path) -> None:
