@@ -5,7 +5,8 @@ metrics, access log and prediction log, whose segments become Parquet each secon
 FastAPI and joblib code of the guides; `mlflow models serve` of the same estimator, logged by `mlflow.sklearn` (what glue
 registers is quicker there, as it runs in ONNX); a constant answer by Starlette, which is the ceiling), `lookup` (the
 fraud template, features by entity from the embedded store and from Redis: glue serve, and servers that make Feast's own
-call for each request), `log` (what the prediction log costs) and `soak` (ten minutes at half of what it can do).
+call for each request), `explain` (the same forest, asked with and without `?explain=true`), `log` (what the prediction
+log costs) and `soak` (ten minutes at half of what it can do).
 
 Needs `wrk` (Debian: apt-get install wrk). The server has core 0, the client core 1. Requests per CPU-second count the
 CPU time of the server's processes, which a noisy machine changes least; contestants take turns, medians are printed.
@@ -28,7 +29,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -351,6 +352,22 @@ def model(folder: Path, seconds: float, count: int) -> None:
     limit("seconds from the command to ready", statistics.median(restarts), "<=", 1.5)
 
 
+def explain(folder: Path, seconds: float, count: int) -> None:
+    """What `/predict?explain=true` costs: one row of 20 numbers, with the log."""
+    root, port = forest(folder), free_port()
+    config = (root / "glue.yaml").read_text()
+    (root / "glue.yaml").write_text(config.replace("\nserve:", "\nserve:\n  explain: true", 1))
+    row = json.dumps(json.loads((root / "artifacts/bundle/input_example.json").read_text())[0]).encode()
+    with running("glue serve", ["glue", "serve", "--port", str(port)], port, "/predict", row, root) as server:
+        time.sleep(20)  # as above
+        asked = replace(server, name="with ?explain=true", url=f"{server.url}?explain=true")
+        got = rounds([server, asked], count, seconds, folder)
+        print("\nrandom forest, one row and its explanation, 16 connections")
+        tell([server, asked], got)
+        each = got[server.name]["per_cpu"] / got[asked.name]["per_cpu"]
+        print(f"  an explained row costs as much CPU as {each:.0f} that are only scored")
+
+
 def soak(folder: Path, seconds: float, count: int) -> None:
     """Memory and errors over `150 * seconds` (ten minutes)."""
     root = forest(folder)
@@ -460,7 +477,7 @@ def lookup(folder: Path, seconds: float, count: int) -> None:
 
 def main() -> None:
     """Run the parts that are asked for, or all."""
-    parts = {"model": model, "lookup": lookup, "log": log, "soak": soak}
+    parts = {"model": model, "lookup": lookup, "explain": explain, "log": log, "soak": soak}
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
     asked.add_argument("--seconds", type=float, default=4)

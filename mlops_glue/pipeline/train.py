@@ -58,6 +58,7 @@ def train(config: Config, root: Path) -> None:
     """Fit on `train.parquet`; write `model.skops`, and `refit.json`, which says whether a second fit differs."""
     schema = Schema.from_dict(files.read_json(root / layout.COLUMNS)["schema"])
     measures.check_decision(config, schema.task)  # the threshold may have come after featurize
+    measures.costs(config, schema)  # before a long fit, and not after it
     memory.check(config, root, schema, config.train.named or DEFAULT[schema.task])
     if config.train.stream:
         streamed.train(config, root, schema, build)

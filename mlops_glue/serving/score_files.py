@@ -203,6 +203,6 @@ def unseen_warnings(bundle: Bundle, rows: int, counts: Counter[str]) -> list[str
                 known = f"{column.minimum:,.7g} to {column.maximum:,.7g}"
             warnings.append(
                 f"column {column.name!r}: {counts[column.name]:,} of {rows:,} values are none that training had "
-                f"(it had {known})"
+                f"(it had {known}{'' if column.nullable else ', and no null'})"
             )
     return warnings

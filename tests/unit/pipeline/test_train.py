@@ -10,6 +10,7 @@ import pytest
 
 from mlops_glue import files, layout, tables
 from mlops_glue.config import Config
+from mlops_glue.errors import ConfigError
 from mlops_glue.pipeline import train
 from mlops_glue.schema import Column, Schema
 
@@ -45,3 +46,18 @@ def test_a_class_of_one_row_is_told_once(
     told = [one.getMessage() for one in caplog.records if "no early stopping" in one.getMessage()]
     assert len(told) == said, told
     assert all("the training rows have one row of class 'seldom'" in one for one in told)
+
+
+def test_costs_that_do_not_fit_the_labels_are_refused_before_the_fit(tmp_path: Path) -> None:
+    schema = Schema("binary", "y", [Column("x", "number")], ["no", "yes"], "yes")
+    files.write_json(tmp_path / layout.COLUMNS, {"schema": schema.to_dict()})  # there are no rows to be fitted on
+    config = Config.model_validate(
+        {
+            "glue": 1,
+            "project": "p",
+            "data": {"sources": {"t": {"path": "t.csv"}}, "labels": {"source": "t", "target": "y"}},
+            "evaluate": {"cost": {"no": {"yes": 1}, "yes": {"noo": 10}}},
+        }
+    )
+    with pytest.raises(ConfigError, match=r"evaluate.cost: 'y' has no 'noo' \(did you mean 'no'\?\)"):
+        train.train(config, tmp_path)
