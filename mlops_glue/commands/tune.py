@@ -48,7 +48,8 @@ def tune(
     for line in difflib.unified_diff(*lines, f"a/{layout.CONFIG}", f"b/{layout.CONFIG}", lineterm="", n=1):
         console.result(line)
     if found.finding != "better":
-        why = "what looked best is worse on other folds" if found.finding == "worse" else "chance alone would do as much"
+        worse = found.finding == "worse"
+        why = "what looked best is worse on other folds" if worse else "chance alone would do as much"
         console.progress(f"{layout.CONFIG} stays: {why}")
     elif written:
         console.progress(f"wrote {layout.CONFIG}: glue run trains and judges it on the holdout")
