@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or
 STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of its place
 SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
 MOST_NAME = 40
+SHIPS_S = 35  # a server that ends has so long to ship its prediction log
 BUILT = ("serve.json", "requirements.txt", layout.GENERATED)  # that git has, besides what is merged
 LEFT_OUT = ("templates", "__pycache__")
 # one package of a lock file: its name, version and hashes
@@ -198,7 +200,9 @@ def deployment(config: configs.Config, about: dict[str, Any]) -> dict[str, Any]:
         "image": config.ci.image or dns,
         "port": config.serve.port,
         "keys": [key[2:-1] for key in config.serve.api_keys],
-        "grace": round(config.serve.drain_s + config.serve.shutdown_s) + 10,
+        "grace": round(config.serve.drain_s + config.serve.shutdown_s) + SHIPS_S,
+        "max_body": config.serve.max_body_bytes,
+        "read_timeout": ceil(config.serve.timeout_s) + 2,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "mlflow": distribution("mlflow").version,
         "ray": modules.installed("ray"),

@@ -170,7 +170,7 @@ def run(settings: Settings, announce: Callable[[Model, str], None]) -> int:
             ManagedProcess(f"worker {n + 1}", http_server.run_worker, (settings, listening))
             for n in range(options.workers)
         ]
-        supervisor = Supervisor(workers, _sidecars(settings), settings.state)
+        supervisor = Supervisor(workers, _sidecars(settings), settings.state, listening)
         return supervisor.run(options.drain_s, options.shutdown_s)
 
 

@@ -113,6 +113,17 @@ class Disconnected(Exception):
     """The client is gone: there is nobody to answer."""
 
 
+def closing(send: Send) -> Send:
+    """Sends answers after which their connection ends, so that the next request of its client goes to another host."""
+
+    async def send_closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
+        await send(message)
+
+    return send_closing
+
+
 async def send_whole(
     send: Send, status: int, headers: list[Header], body: bytes, read_on: Receive | None = None
 ) -> None:

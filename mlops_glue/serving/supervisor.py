@@ -1,7 +1,8 @@
 """The processes of one server: workers that answer, and sidecars that ask the registry and ship the prediction log.
 
-A process that dies is replaced. To stop, /ready says no first, then the workers answer what they have, then the log is
-shipped. On Linux a worker is a fork of a process that has imported everything and loaded no model.
+A process that dies is replaced. To stop, /ready says no first and each answer ends its connection, then nobody is
+accepted and the workers answer what they have, then the log is shipped. On Linux a worker is a fork of a process that
+has imported everything and loaded no model.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 QUICK_S = 5.0  # a process that ended sooner is not started again at once
 FIRST_S, LONGEST_S = 0.1, 10.0  # between two starts of such a process
 SIDECARS_S = 30.0  # for the log to be shipped at the end
+UNHEARD_S = 0.5  # a worker has heard a signal by then: uvicorn looks for one ten times a second
 LOOK_S = 0.1  # between two looks at the processes and signals
 STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -44,9 +47,23 @@ class ManagedProcess:
 
 
 class Supervisor:
-    """Processes that live and end together."""
+    """Processes that live and end together.
 
-    def __init__(self, workers: Sequence[ManagedProcess], sidecars: Sequence[ManagedProcess], state: Path) -> None:
+    Args:
+        workers: accept connections on `listening`.
+        sidecars: do not, but hold it open as forks do.
+        state: the folder that the processes share.
+        listening: is closed for all of them at the end.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[ManagedProcess],
+        sidecars: Sequence[ManagedProcess],
+        state: Path,
+        listening: socket.socket,
+    ) -> None:
+        self._listening = listening
         self._workers, self._sidecars, self._children = workers, sidecars, [*workers, *sidecars]
         self._started = state / STARTED
         self._context: Any = get_context(FORK)
@@ -110,18 +127,36 @@ class Supervisor:
         signals, end = len(self._signals), time.monotonic() + drain_s
         while time.monotonic() < end and len(self._signals) == signals:  # a second signal ends the waiting
             time.sleep(LOOK_S)
-        _terminate(self._workers, shutdown_s + 2)
-        _terminate(self._sidecars, SIDECARS_S)
+        _terminate(self._workers)
+        _join(self._workers, UNHEARD_S)
+        with contextlib.suppress(OSError):  # nobody accepts any more: who connects is refused, and does not wait
+            self._listening.shutdown(socket.SHUT_RDWR)
+        _end(self._workers, shutdown_s + 2)
+        _terminate(self._sidecars)
+        _end(self._sidecars, SIDECARS_S)
 
 
-def _terminate(children: Sequence[ManagedProcess], seconds: float) -> None:
-    """End them in time, or kill them."""
-    processes = [child.process for child in children if child.process is not None]
-    for process in processes:
+def _processes(children: Sequence[ManagedProcess]) -> list[BaseProcess]:
+    return [child.process for child in children if child.process is not None]
+
+
+def _terminate(children: Sequence[ManagedProcess]) -> None:
+    """Ask them to end."""
+    for process in _processes(children):
         process.terminate()
+
+
+def _join(children: Sequence[ManagedProcess], seconds: float) -> None:
+    """Wait until all have ended, or for so long."""
     end = time.monotonic() + seconds
-    for process in processes:
+    for process in _processes(children):
         process.join(max(0.0, end - time.monotonic()))
+
+
+def _end(children: Sequence[ManagedProcess], seconds: float) -> None:
+    """Let them end in time, or kill them."""
+    _join(children, seconds)
+    for process in _processes(children):
         process.kill()
         process.join()
 

@@ -32,6 +32,7 @@ from mlops_glue.serving.responses import (
     Refused,
     Scope,
     Send,
+    closing,
     encode,
     send_refused,
     send_whole,
@@ -63,7 +64,7 @@ class Worker:
         self.batch = Batch(log, self.counters, refuse=options.log.full == "refuse")
         self._keys = ApiKeys(options.api_keys)
         self.predictor = Predictor(settings, self.slots, self.batch, self.counters, self.log, self._keys)
-        self.draining = False  # the end is near: /ready says no, and everything is still answered
+        self.draining = False  # /ready says no; everything is still answered, and each answer ends its connection
         self._id_prefix = f"{time.time_ns() // 1_000_000:x}{os.urandom(4).hex()}"
         self._id_numbers = itertools.count(1)
         self._answered: list[Answered] = []  # requests to /predict, not yet counted
@@ -95,6 +96,7 @@ class Worker:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
+            send = closing(send) if self.draining else send
             await (self._predict if scope["path"] == "/predict" else self._page)(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

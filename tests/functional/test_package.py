@@ -210,6 +210,8 @@ def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: G
         subprocess.run(schema, check=True, capture_output=True)
         compose = yaml.safe_load((deploy / "compose.yml").read_text())
         assert re.fullmatch("[a-z0-9][a-z0-9_-]*", compose["name"])
+        assert compose["services"]["server"]["deploy"] == {"replicas": 3}
+        assert "ports" not in compose["services"]["server"]  # nginx has it, and asks all three
         scraped, _ = yaml.safe_load((deploy / "prometheus.yml").read_text())["scrape_configs"]
         read = scraped.get("authorization", {}).get("credentials_file")
         secrets = compose["services"]["prometheus"].get("secrets", [])
@@ -220,6 +222,7 @@ def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: G
         found = list(yaml.safe_load_all((deploy / "kubernetes.yml").read_text()))
         kinds = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "CronJob"}
         assert {one["kind"] for one in found} == kinds
+        check_rollout(found[0]["spec"])
         (job,) = (one for one in found if one["kind"] == "CronJob")
         (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
         prod = [{"name": "GLUE_ENV", "value": "prod"}]
@@ -231,6 +234,16 @@ def test_compose_and_kubernetes_are_valid(project: Path, tmp_path: Path, glue: G
     one["spec"]["scedule"] = "0 0 * * *"
     (tmp_path / "one.yml").write_text(yaml.safe_dump(one))
     assert invalid(tmp_path / "one.yml")
+
+
+def check_rollout(deployment: dict[str, Any]) -> None:
+    """No pod goes before another is ready, and each may answer what it has: 5 s of preStop, 1 of drain_s, 30, 30."""
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    pod = deployment["template"]["spec"]
+    (server,) = pod["containers"]
+    assert server["readinessProbe"]["httpGet"]["path"] == "/ready"
+    assert server["lifecycle"]["preStop"] == {"exec": {"command": ["sleep", "5"]}}
+    assert pod["terminationGracePeriodSeconds"] >= 5 + 1 + 30 + 30
 
 
 def invalid(path: Path) -> bool:
