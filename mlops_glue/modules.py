@@ -84,6 +84,7 @@ def copy_package(import_path: str, root: Path, into: Path) -> str:
     """Copy the files behind an import path of a package; returns the import path of the copy.
 
     Only files of the package itself: where it is installed, `root` is site-packages, which has those of all others too.
+    What the functions of its `__init__` import, which are its interface, is not behind a module of it.
     The copy's name has a hash of their text, so one process can import copies that differ, and the package itself.
     """
     package, _, module = import_path.partition(".")
@@ -147,11 +148,12 @@ def packages_of_modules() -> Mapping[str, list[str]]:
 
 def _files_behind(waiting: list[str], root: Path, inside: str = "") -> list[str]:
     found: set[Path] = set()
+    interface = root / inside / "__init__.py" if inside else None
     while waiting:
         for file in _files_of(waiting.pop(), root):
             if file not in found and file.is_relative_to(root / inside):
                 found.add(file)
-                waiting += _imports(file, root)
+                waiting += _imports(file, root, at_once=file == interface)
     return sorted(f.relative_to(root).as_posix() for f in found)
 
 
@@ -167,14 +169,15 @@ def _files_of(dotted: str, root: Path) -> Iterator[Path]:
             yield base / "__init__.py"
 
 
-def _imports(file: Path, root: Path) -> list[str]:
+def _imports(file: Path, root: Path, *, at_once: bool = False) -> list[str]:
+    """The import paths in a file; `at_once`: only those that its own import follows without a condition."""
     try:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):
         return []  # the import itself reports it
     package = file.relative_to(root).parent.parts
     out = []
-    for node in ast.walk(tree):
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             out += [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+WIDE = 4.6  # inches
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "glue",  # ids inside the SVG
     "svg.fonttype": "none",  # text stays text: small, searchable
@@ -31,14 +32,14 @@ BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
 
 @contextmanager
 def _figure(title: str, x: str, y: str, out: list[str], height: float = 3.6, margins: Any = None) -> Iterator[Any]:
-    """An empty plot with these margins; to find them from the labels takes as long again as to draw."""
+    """An empty plot with these margins; to have Matplotlib find them takes as long again as to draw."""
     import io
 
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, height), layout=None if margins else "constrained")
+        figure = Figure(figsize=(WIDE, height), layout=None if margins else "constrained")
         if margins:
             figure.subplots_adjust(**margins)
         axes = figure.add_subplot()
@@ -49,6 +50,20 @@ def _figure(title: str, x: str, y: str, out: list[str], height: float = 3.6, mar
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     out.append(text.getvalue())
+
+
+def _margins_for(names: Sequence[str], height: float, y: str = "", *, upright: bool = False) -> dict[str, float]:
+    """The margins for names at the ticks of the y axis and, where they stand `upright`, of the x axis too."""
+    import matplotlib
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    with matplotlib.rc_context(STYLE):
+        font = FontProperties(size=8)
+        widths = [text_to_path.get_text_width_height_descent(name, font, ismath=False)[0] for name in names]
+    longest, across, up = max(widths, default=0.0), WIDE * 72, height * 72  # in points
+    left, bottom = longest + (30 if y else 12), 30 + (longest if upright else 12)
+    return {"left": min(left / across, 0.65), "right": 0.97, "bottom": bottom / up, "top": 1 - 24 / up}
 
 
 def _plain(text: str) -> str:
@@ -108,11 +123,12 @@ def matrix(title: str, labels: list[str], counts: Array) -> str:
 
     out: list[str] = []
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    size = len(labels)
-    with _figure(title, "predicted", "true", out, height=min(3.6 + max(size - 8, 0) * 0.2, 8)) as axes:
+    size, shown = len(labels), [_plain(label)[:14] for label in labels]
+    height = min(3.6 + max(size - 8, 0) * 0.2, 8)
+    margins = _margins_for(shown, height, "true", upright=size > 4)
+    with _figure(title, "predicted", "true", out, height, margins) as axes:
         axes.grid(False)
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        shown = [_plain(label)[:14] for label in labels]
         axes.set_xticks(range(size), shown, rotation=0 if size <= 4 else 90, fontsize=8)
         axes.set_yticks(range(size), shown, fontsize=8)
         for row in range(size) if size <= 12 else []:
@@ -138,10 +154,11 @@ def points(title: str, x: str, y: str, across: Array, up: Array, *, diagonal: bo
 def bars(title: str, x: str, names: list[str], values: Array, errors: Array) -> str:
     """Horizontal bars, the longest on top."""
     out: list[str] = []
-    with _figure(title, x, "", out, height=max(2.0, 0.9 + 0.24 * len(names))) as axes:
+    shown, height = [_plain(name) for name in names], max(2.0, 0.9 + 0.24 * len(names))
+    with _figure(title, x, "", out, height, _margins_for(shown, height)) as axes:
         colours = [BLUE if value >= 0 else RED for value in values]
         axes.barh(range(len(names)), values, xerr=errors, color=colours, error_kw={"ecolor": GREY, "elinewidth": 1})
-        axes.set_yticks(range(len(names)), [_plain(name) for name in names], fontsize=8)
+        axes.set_yticks(range(len(names)), shown, fontsize=8)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
     return out[0]

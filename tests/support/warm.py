@@ -32,6 +32,10 @@ skl2onnx onnxruntime pandas pyarrow.dataset feast matplotlib.pyplot
 dvc.cachemgr dvc.data_cloud dvc.dirs dvc.lock dvc.repo.artifacts dvc.repo.index dvc.repo.metrics dvc.repo.params
 dvc.repo.plots dvc.repo.stage dvc.rwlock dvc.scm dvc.utils.strictyaml dulwich.ignore filelock git networkx pyarrow.csv
 mlflow.store.tracking.sqlalchemy_workspace_store mlflow.store.model_registry.sqlalchemy_workspace_store
+dvc.repo.datasets dvc.repo.graph dvc.repo.trie dvc_data.hashfile.db.local dvc_data.hashfile.status dulwich.index
+configobj
+matplotlib.backends.backend_svg narwhals._pandas_like.dataframe pandas.core.methods.to_dict
+mlflow.models.display_utils mlflow.tracing.processor.otel IPython.core.interactiveshell IPython.display
 mlflow.pyfunc.scoring_server mlflow.tracing.processor.base_mlflow alembic.command pydantic.dataclasses
 """
 
