@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 unexport PYTHONDONTWRITEBYTECODE  # where it is set, each start of glue would compile all of glue again
 
-.PHONY: demo test test-all lint docs bench lock build smoke lowest mutants
+.PHONY: demo test test-all lint docs pictures bench lock build smoke lowest mutants
 $(BIN)/.installed: pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
@@ -37,6 +37,9 @@ lint: $(BIN)/.installed docs
 
 docs: $(BIN)/.installed  ## the site, in .site; a dead link, or an option or a key without a text, fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet -f docs/site/mkdocs.yml
+
+pictures: $(BIN)/.installed  ## those of the README, of a real run; needs Chromium
+	$(BIN)/python docs/site/pictures.py
 
 bench: $(BIN)/.installed
 	for file in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$file; done

@@ -1,15 +1,23 @@
-"""What the site's pages generate when they are built, so that it is never another than the code: keys and metrics."""
+"""What the site's pages generate when they are built, so that it is never another than the code: keys, metrics, rooms.
+
+Questions that a newcomer has (`questions.toml`) must be answered by the site's own search, else the build fails.
+"""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from mlops_glue import config, metrics
 from mlops_glue.cli import glue
+
+ROOT = Path(__file__).parents[2]
+ROW, GAP, CHARACTER = 30, 6, 8.4  # pixels of the picture of the rooms: a layer, between two, a letter
 
 
 def on_config(config: Any) -> Any:
@@ -27,9 +35,10 @@ def on_config(config: Any) -> Any:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill the places that a page leaves for what is generated."""
-    for place, make in {"<!-- keys -->": keys, "<!-- metrics -->": all_metrics, "<!-- options -->": options}.items():
-        if place in markdown:
-            markdown = markdown.replace(place, "\n".join(make()))
+    made = {"keys": keys, "metrics": all_metrics, "options": options, "rooms": rooms}
+    for place, make in made.items():
+        if f"<!-- {place} -->" in markdown:
+            markdown = markdown.replace(f"<!-- {place} -->", "\n".join(make()))
     return markdown
 
 
@@ -105,3 +114,31 @@ def all_metrics() -> Iterator[str]:
     yield from ("| metric | tasks | better |", "|---|---|---|")
     for name, (tasks, higher) in sorted(found.items()):
         yield f"| `{name}` | {', '.join(tasks)} | {'higher' if higher else 'lower'} |"
+
+
+def rooms() -> Iterator[str]:
+    """The layers of the package, of import-linter's contract, as a picture."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [
+        [name.strip().removeprefix("mlops_glue.") for name in layer.split("|")]
+        for layer in next(contract for contract in contracts if contract["name"] == "Layers")["layers"]
+    ]
+    height = len(layers) * (ROW + GAP)
+    label = "The rooms of the package in layers, from the command line above to secrets and suggestions below"
+    yield f'<svg viewBox="0 0 760 {height}" role="img" aria-label="{label}" class="rooms">'
+    for number, names in enumerate(layers):
+        widths = [len(name) * CHARACTER + 26 for name in names]
+        x, y = (760 - sum(widths) - 10 * (len(names) - 1)) / 2, number * (ROW + GAP)
+        for name, width in zip(names, widths, strict=True):
+            package = (ROOT / "mlops_glue" / name).is_dir()
+            border = ' stroke="currentColor" stroke-width="1.5"' if package else ""
+            yield (
+                f'<rect x="{x:.0f}" y="{y + 1}" width="{width:.0f}" height="{ROW - 2}" rx="4" '
+                f'fill="currentColor" fill-opacity="{0.10 if package else 0.05}"{border}/>'
+                f'<text x="{x + width / 2:.0f}" y="{y + ROW * 0.66:.0f}" text-anchor="middle" font-family="monospace" '
+                f'font-size="14" fill="currentColor">{name}{"/" if package else ""}</text>'
+            )
+            x += width + 10
+    yield "</svg>"

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mlops_glue import config as configs
 from mlops_glue import console, files, layout
 from mlops_glue.assessment import judge
 from mlops_glue.assessment.capabilities import CAPABILITIES, RUBRIC, SOURCES
 from mlops_glue.assessment.evidence import Answer, Evidence
 from mlops_glue.assessment.scan import collect
 from mlops_glue.assessment.tree import printable
-from mlops_glue.errors import UsageError
+from mlops_glue.errors import GlueError, UsageError
+
+if TYPE_CHECKING:
+    from mlops_glue.report.success import Measure
 
 FORMAT = 2  # of --json
 NEXT = 5  # steps that are shown; the strategy page has them all
@@ -124,7 +128,21 @@ def _render(template: str, root: Path, evidence: Evidence, answers: dict[str, An
             for section, tests in RUBRIC.items()
         },
         "notes": judge.notes(evidence),
+        "measures": _measures(root, evidence) if template == "strategy.md" else [],
         "sources": SOURCES.values(),
         "cell": lambda text: text.replace("|", "\\|").replace("<", "&lt;"),
     }
     return files.render(layout.templates() / "assessment" / template, values)
+
+
+def _measures(root: Path, evidence: Evidence) -> list[Measure]:
+    """The measures of success of the repository's project of glue."""
+    from mlops_glue.report import success  # with the registry, which only the page asks
+
+    if "glue" not in evidence.facts:
+        return success.unknown("no project of glue is here")
+    project = (root / evidence.facts["glue"]).parent
+    try:
+        return success.collect(configs.load(project, tables=False, needs=configs.A_MODEL), project)
+    except GlueError as error:
+        return success.unknown(error.message.splitlines()[0])

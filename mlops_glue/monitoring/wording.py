@@ -115,7 +115,7 @@ def label_delay(record: Performance) -> str:
     """How long labels take; "" where that is not known."""
     if not record["lag_s"]:
         return ""
-    median, ninetieth = (_duration(seconds) for seconds in record["lag_s"])
+    median, ninetieth = (duration(seconds) for seconds in record["lag_s"])
     return f"labels come after {median}, nine of ten within {ninetieth}"
 
 
@@ -133,7 +133,8 @@ def count_rows(number: int) -> str:
     return f"{number:,} row{'s' * (number != 1)}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`3.0 days`, `5.0 hours`, `40 s`."""
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if abs(seconds) >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

@@ -79,7 +79,7 @@ def test_the_help_of_the_group_names_every_command() -> None:
 
 
 def test_the_targets_of_make_are_there() -> None:
-    for target in ("demo", "test", "test-all", "lint", "bench", "lock", "build", "smoke", "lowest"):
+    for target in ("demo", "test", "test-all", "lint", "docs", "pictures", "bench", "lock", "build", "smoke", "lowest"):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 

@@ -10,6 +10,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 
 from mlops_glue.adapters.git import command
@@ -117,6 +118,12 @@ def tracked_files(root: Path) -> set[str] | None:
 def commit_hash(root: Path, name: str) -> str | None:
     """The hash of the commit that a name stands for; None if git knows none."""
     return None if name.startswith("-") else _git(root, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+
+
+def commit_time(root: Path, commit: str) -> datetime | None:
+    """When a commit was made, by its hash; None if git does not have it."""
+    found = commit_hash(root, commit) and _git(root, "show", "--no-patch", "--format=%cI", f"{commit}^{{commit}}")
+    return datetime.fromisoformat(found) if found else None
 
 
 def names(root: Path) -> list[str]:
