@@ -6,6 +6,7 @@ Questions that a newcomer has (`questions.toml`) must be answered by the site's 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,18 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         if f"<!-- {place} -->" in markdown:
             markdown = markdown.replace(f"<!-- {place} -->", "\n".join(make()))
     return markdown
+
+
+def on_post_build(config: Any, **_: Any) -> None:
+    """Refuse a page that loads anything from elsewhere: the site reads, and searches, without a network.
+
+    Raises:
+        ValueError: names it.
+    """
+    for page in Path(config["site_dir"]).rglob("*.html"):
+        found = re.search(r"""(?:\bsrc=|rel="stylesheet"[^>]*href=)["'](?:https?:)?//[^"']*""", page.read_text("utf-8"))
+        if found:
+            raise ValueError(f"{page.name} needs a network: {found[0]}")
 
 
 def options() -> Iterator[str]:
