@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import re
@@ -13,7 +14,11 @@ import click
 import pandas as pd
 import pytest
 
+from mlops_glue import layout
+from mlops_glue.adapters import webhook
 from mlops_glue.cli import glue as group
+from mlops_glue.delivery.fetch import must_exist
+from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, UsageError
 
 ROOT = Path(__file__).parents[2]
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
@@ -90,3 +95,38 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
     pages = {path.name for path in (ROOT / "docs").glob("*.md")}
     assert {page for page in pages if page not in nav} == set()
     assert {page for page in re.findall(r"docs/([\w-]+\.md)", text) if page not in pages} == set()
+
+
+def test_every_error_has_its_entry(tmp_path: Path) -> None:
+    """The page of errors is read from the code: what is really raised is found there, with hint and exit code."""
+    spec = importlib.util.spec_from_file_location("errors_page", ROOT / "docs/site/errors.py")
+    assert spec is not None and spec.loader is not None
+    page = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(page)
+    entries = list(page.raised())
+    assert len(entries) > 450 and {entry.code for entry in entries} == {1, 2, 4}
+    for raises in (
+        lambda: layout.find_root(tmp_path),
+        lambda: must_exist("m", 9, [1, 2]),
+        lambda: webhook.send("http://127.0.0.1:1", b"", "id", None),
+        lambda: _raise(MissingExtra("apprise", "alerts")),
+    ):
+        with pytest.raises(GlueError) as raised:
+            raises()
+        said = raised.value
+        fits = [e for e in entries if _like(e.message, said.message) and _like(e.hint, said.hint or "")]
+        assert any(entry.code == said.exit_code for entry in fits), said.message
+    shown = "\n".join(page.page())
+    assert all(f"| {code} |" in shown for code in (1, 2, 4))
+    codes = {GlueError.exit_code, CheckFailed.exit_code, UsageError.exit_code, 0, 3, 130}
+    trouble = (ROOT / "docs/trouble.md").read_text(encoding="utf-8")
+    assert codes == {int(code) for code in re.findall(r"^\| (\d+) \|", trouble, re.MULTILINE)}
+
+
+def _raise(error: GlueError) -> None:
+    raise error
+
+
+def _like(entry: str, said: str) -> bool:
+    """Is a text what an entry says, with something for each `…`?"""
+    return re.fullmatch(".*".join(map(re.escape, entry.split("…"))), said, re.DOTALL) is not None
