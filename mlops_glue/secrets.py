@@ -54,6 +54,16 @@ def redacted(text: str, *urls: str) -> str:
     return text
 
 
+def has_password(url: str) -> bool:
+    """Does a URL hold a password that is no reference?"""
+    match = URL.fullmatch(REFERENCE.sub("", url))
+    _, _, password = (match[2] or "").partition(":") if match else ("", "", "")
+    options = re.split(r"[&;]", (match[5] or "") if match else "")
+    return bool(password) or any(
+        SECRET.search(name) and value for name, _, value in (o.partition("=") for o in options)
+    )
+
+
 def masked(value: Any, key: str = "") -> Any:
     """Built-ins of a config, as they may be shown: a password, or what may be one, is `***`; `${NAME}` stays.
 

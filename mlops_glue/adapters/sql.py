@@ -1,12 +1,17 @@
-"""A query's result as a table, from PostgreSQL (psycopg) or from a DuckDB file."""
+"""A query's rows from PostgreSQL (psycopg) or DuckDB: as one table, or in pieces of exact types and in one order."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import tempfile
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError
+from mlops_glue.errors import DataError, GlueError, MissingExtra, ToolError, first_line
 from mlops_glue.secrets import redacted
 
 if TYPE_CHECKING:
@@ -15,6 +20,16 @@ if TYPE_CHECKING:
 ANSWER_S = 5
 CONNECT_S = 10
 STATEMENT_S = 600
+GRACE_S = 5  # that a server has to say itself that a statement took too long
+PIECE_ROWS = 1 << 15
+MEMORY = "1GB"  # of DuckDB, which spills beyond
+DECIMALS = 38  # digits of Arrow's decimal128
+EXACT = {  # DuckDB's types of which Arrow has the same
+    *("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
+    *("DECIMAL", "FLOAT", "DOUBLE", "VARCHAR", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE"),
+}
+CONNECTION = ("OperationalError", "ConnectionTimeout")  # of psycopg: it did not come about, or broke
+TEXT, UUID, NUMERIC = (25, 1043, 1042, 19), 2950, 1700  # PostgreSQL's numbers of types, which never change
 
 
 def query(url: str, text: str, root: Path) -> pa.Table:
@@ -26,17 +41,32 @@ def query(url: str, text: str, root: Path) -> pa.Table:
         DataError: the URL is of another kind, or its file does not exist.
         ToolError: the database does not answer, or refuses the query.
     """
-    kind = url.partition("://")[0]
-    if kind not in ("postgresql", "postgres", "duckdb"):
-        raise DataError("is no postgresql:// or duckdb:// URL", hint="postgresql://user:password@host/database")
-    try:
+    kind = _kind(url)
+    with _translated(kind, url):
         return _duckdb(url, text, root) if kind == "duckdb" else _postgres(url, text)
-    except GlueError:
-        raise
-    except Exception as error:  # each driver has its own, and quotes the URL in some
-        reason = _reason(error)
-        hint = "does the query run there?" if reason else "is the database up, and is the URL right?"
-        raise ToolError(f"{kind}: {type(error).__name__}{reason}", hint=hint) from error
+
+
+def rows(url: str, text: str, root: Path, limit_s: float) -> Iterator[pa.Table]:
+    """The rows of a SELECT in pieces; the first piece has no rows. Nothing is written.
+
+    They come sorted by all columns, from the first to the last, nulls at the end, text by its bytes: the same rows are
+    in the same order whatever the plan of the database is. The query is asked as a table of its own, and so can only be
+    a SELECT; PostgreSQL is asked in a read-only transaction. `duckdb://` without a file reads files by their paths from
+    `root`.
+
+    Args:
+        url: as in `query`.
+        text: the query.
+        root: the project.
+        limit_s: for the database to give the next rows.
+
+    Raises:
+        DataError: also: a column has a type that no table of ours keeps exactly, or the name of another one.
+        ToolError: the database does not answer in time, or refuses the query.
+    """
+    kind, text = _kind(url), text.strip().rstrip(";")
+    with _translated(kind, url, "is it one SELECT that runs there? it is asked as: select * from (QUERY) as q"):
+        yield from _duckdb_rows(url, text, root) if kind == "duckdb" else _postgres_rows(url, text, limit_s)
 
 
 def check_answers(place: str | dict[str, Any], key: str) -> None:
@@ -63,45 +93,230 @@ def check_answers(place: str | dict[str, Any], key: str) -> None:
         raise ToolError(problem, hint="psql, with the same user and address, from here") from error
 
 
-def _reason(error: Exception) -> str:
-    """Why the database refuses the query; nothing about the connection, which could hold secrets."""
+def _kind(url: str) -> str:
+    kind = url.partition("://")[0]
+    if kind not in ("postgresql", "postgres", "duckdb"):
+        raise DataError("is no postgresql:// or duckdb:// URL", hint="postgresql://user:password@host/database")
+    return kind
+
+
+@contextlib.contextmanager
+def _translated(kind: str, url: str, refused: str = "does the query run there?") -> Iterator[None]:
+    """Each driver has its own errors, and quotes the URL in some; `refused` is the hint where it refuses a query."""
+    try:
+        yield
+    except (GlueError, GeneratorExit):
+        raise
+    except Exception as error:
+        reason = _reason(error, url)
+        connected = reason and type(error).__name__ not in CONNECTION
+        hint = refused if connected else "is the database up, and is the URL right?"
+        raise ToolError(f"{kind}: {type(error).__name__}{reason}", hint=hint) from error
+
+
+def _reason(error: Exception, url: str) -> str:
+    """Why the database refuses the query, or the connection; nothing of the URL, which holds secrets."""
     message = getattr(getattr(error, "diag", None), "message_primary", None)
+    if message is None and type(error).__name__ in CONNECTION:
+        message = redacted(str(error).strip().splitlines()[0], url)
     if message is None and type(error).__module__.startswith(("duckdb", "_duckdb")):
         message = str(error).splitlines()[0]
     return f": {message[:200]}" if message else ""
 
 
 def _postgres(url: str, text: str) -> pa.Table:
-    try:
-        import psycopg
-    except ImportError as error:
-        raise MissingExtra("psycopg", "postgres") from error
     import pyarrow as pa
 
     options = f"-c default_transaction_read_only=on -c statement_timeout={STATEMENT_S * 1000}"
     # a cursor takes one query, and no command; COPY ... TO PROGRAM is not held back by a read-only transaction
-    with (
-        psycopg.connect(url, connect_timeout=CONNECT_S, options=options) as connection,
-        connection.cursor(name="glue") as cursor,
-    ):
-        cursor.execute(text)  # type: ignore[arg-type]
+    with _connect(url, options=options) as connection, connection.cursor(name="glue") as cursor:
+        cursor.execute(text)
         names = [column.name for column in cursor.description or []]
-        rows = cursor.fetchall()
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+        found = cursor.fetchall()
+    columns = zip(*found, strict=True) if found else [()] * len(names)
     return pa.table({name: pa.array(list(values)) for name, values in zip(names, columns, strict=True)})
 
 
-def _duckdb(url: str, text: str, root: Path) -> pa.Table:
+def _connect(url: str, **options: Any) -> Any:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingExtra("psycopg", "postgres") from error
+    return psycopg.connect(url, connect_timeout=CONNECT_S, **options)
+
+
+def _postgres_rows(url: str, text: str, limit_s: float) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    with _connect(url, fallback_application_name="glue") as connection, _Watch(connection, limit_s) as watch:
+        connection.read_only = True
+        connection.execute(f"set statement_timeout = {max(int(limit_s * 1000), 1)}")
+        found = watch(lambda: connection.execute(f"select * from (\n{text}\n) as q limit 0", binary=True).description)
+        schema = _schema([(column.name, _arrow_type(column), column.type_display) for column in found])
+        texts = {column.name for column in found if column.type_code in TEXT}
+        uuids = {column.name for column in found if column.type_code == UUID}
+        yield schema.empty_table()
+        with connection.cursor(name="glue", binary=True) as cursor:
+            watch(lambda: cursor.execute(_sorted(text, schema.names, texts, uuids)))
+            while piece := watch(lambda: cursor.fetchmany(PIECE_ROWS)):
+                columns = zip(schema, zip(*piece, strict=True), strict=True)
+                yield pa.table([_array(field, values) for field, values in columns], schema=schema)
+
+
+def _arrow_type(column: Any) -> pa.DataType | None:
+    """The type that holds all values of a PostgreSQL type, and no others; None where there is none."""
+    import pyarrow as pa
+
+    if column.type_code == NUMERIC:
+        digits, places = column.precision, column.scale
+        fits = digits is not None and 0 <= places <= digits <= DECIMALS
+        return pa.decimal128(digits, places) if fits else None
+    types = {16: pa.bool_(), 21: pa.int16(), 23: pa.int32(), 20: pa.int64(), 700: pa.float32(), 701: pa.float64()}
+    types |= {1082: pa.date32(), 1083: pa.time64("us"), 1114: pa.timestamp("us"), 1184: pa.timestamp("us", "UTC")}
+    return types.get(column.type_code, pa.string() if column.type_code in (*TEXT, UUID) else None)
+
+
+def _array(field: pa.Field, values: Sequence[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowInvalid, ValueError, OverflowError) as error:  # NaN among decimals
+        raise DataError(f"column {field.name!r}: {first_line(error, 120)}", hint=_cast_it(field.name)) from error
+
+
+class _Watch:
+    """Closes a connection whose server does not answer: one that is frozen keeps no time limit of its own."""
+
+    def __init__(self, connection: Any, limit_s: float) -> None:
+        self._connection, self._limit_s = connection, limit_s
+
+    def __enter__(self) -> _Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, work: Any) -> Any:
+        """The result of one step.
+
+        Raises:
+            ToolError: it took too long.
+        """
+        import psycopg
+
+        late = threading.Event()
+        timer = threading.Timer(self._limit_s + GRACE_S, self._close, [late])
+        timer.start()
+        try:
+            return work()
+        except psycopg.errors.QueryCanceled as error:
+            raise self._too_long() from error
+        except psycopg.DataError as error:  # a value that Python has no object for, such as infinity
+            if error.diag.message_primary is not None:
+                raise
+            raise DataError(f"postgresql: {first_line(error, 120)}", hint="leave such rows out, or cast it") from error
+        except psycopg.OperationalError as error:
+            if not late.is_set():
+                raise
+            raise self._too_long() from error
+        finally:
+            timer.cancel()
+
+    def _close(self, late: threading.Event) -> None:
+        late.set()
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as its:
+            its.shutdown(socket.SHUT_RDWR)
+
+    def _too_long(self) -> ToolError:
+        problem = f"postgresql: no more rows within {self._limit_s:g} s"
+        return ToolError(problem, hint="timeout_s beside the query gives it longer")
+
+
+def _schema(columns: list[tuple[str, pa.DataType | None, str]]) -> pa.Schema:
+    """The columns by name, type and what the database calls it.
+
+    Raises:
+        DataError: a name stands there twice, or a type is none that is kept exactly.
+    """
+    import pyarrow as pa
+
+    names = [name for name, _, _ in columns]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise DataError(f"two columns are called {twice[0]!r}", hint=f"select … as {twice[0]}_2")
+    for name, kind, shown in columns:
+        if kind is None:
+            raise DataError(f"column {name!r} is {shown}, which is not kept exactly", hint=_cast_it(name))
+    return pa.schema([(name, kind) for name, kind, _ in columns])
+
+
+def _cast_it(name: str) -> str:
+    return f"cast it in the query: {_quoted(name)}::numeric(18, 4), ::double precision, ::text; or leave it out"
+
+
+def _sorted(text: str, names: Sequence[str], texts: set[str], casts: set[str]) -> str:
+    columns = ", ".join(f"q.{_quoted(n)}::text as {_quoted(n)}" if n in casts else f"q.{_quoted(n)}" for n in names)
+    order = ", ".join(f'q.{_quoted(n)} collate "C"' if n in texts else f"q.{_quoted(n)}" for n in names)
+    return f"select {columns} from (\n{text}\n) as q order by {order}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+@contextlib.contextmanager
+def _database(url: str, root: Path, **config: Any) -> Iterator[Any]:
+    """A DuckDB file, opened to be read, or none; it spills to a new folder."""
     try:
         import duckdb
     except ImportError as error:
         raise MissingExtra("duckdb", "features") from error
-    path = root / url.partition("://")[2][1:]  # as SQLAlchemy has it: three slashes and a path in the project, or four
-    if not path.is_file():
+    name = url.partition("://")[2][1:]  # as SQLAlchemy has it: three slashes and a path in the project, or four
+    path = root / name
+    if name and not path.is_file():
         raise DataError(f"duckdb: {path.name}: no such file", hint="duckdb:///labels.db is in the project")
+    with tempfile.TemporaryDirectory() as spill:
+        # a name that is no table would else be looked for among the variables here
+        config |= {"temp_directory": spill, "python_enable_replacements": False}
+        with duckdb.connect(str(path) if name else ":memory:", read_only=bool(name), config=config) as connection:
+            yield connection
+
+
+def _duckdb(url: str, text: str, root: Path) -> pa.Table:
     # without access to other files a query can neither write one nor read what is not in the database; DuckDB makes an
     # exception for the folder that it spills to, so that is a new one
-    with tempfile.TemporaryDirectory() as spill:
-        closed = {"enable_external_access": False, "lock_configuration": True, "temp_directory": spill}
-        with duckdb.connect(str(path), read_only=True, config=closed) as connection:
-            return connection.sql(text).to_arrow_table()
+    with _database(url, root, enable_external_access=False, lock_configuration=True) as connection:
+        return connection.sql(text).to_arrow_table()
+
+
+def _duckdb_rows(url: str, text: str, root: Path) -> Iterator[pa.Table]:
+    import duckdb
+    import pyarrow as pa
+
+    with _database(url, root, memory_limit=MEMORY, file_search_path=str(root)) as connection:
+        connection.execute("set TimeZone = 'UTC'; set lock_configuration = true")
+        if [statement.type for statement in connection.extract_statements(text)] != [duckdb.StatementType.SELECT]:
+            raise DataError("duckdb: the query is not one SELECT", hint="COPY, INSERT and the like are not run")
+        # first as a table: asked by itself, a WITH that writes would be done
+        found = connection.sql(f"select * from (\n{text}\n) as q limit 0").to_arrow_table().schema
+        asked = connection.sql(text)  # which has the names as they are written
+        shown = dict(zip(asked.columns, map(str, asked.types), strict=True))
+        columns = zip(asked.columns, found, strict=True)
+        schema = _schema([(name, _kept(shown[name], field.type), shown[name]) for name, field in columns])
+        texts = {name for name, kind in shown.items() if kind.startswith("VARCHAR")}
+        casts = {name for name, kind in shown.items() if kind == "UUID" or kind.startswith("ENUM")}
+        yield schema.empty_table()
+        for piece in connection.sql(_sorted(text, schema.names, texts, casts)).to_arrow_reader(PIECE_ROWS):
+            yield pa.Table.from_batches([piece]).cast(schema)
+
+
+def _kept(shown: str, kind: pa.DataType) -> pa.DataType | None:
+    """As `_arrow_type`, of a type of DuckDB and what that becomes in Arrow."""
+    import pyarrow as pa
+
+    name = shown.partition("(")[0].partition(" COLLATE")[0]
+    if name in ("UUID", "ENUM"):
+        return pa.string()
+    if name in ("TIMESTAMP_S", "TIMESTAMP_MS"):
+        return pa.timestamp("us")
+    return kind if name in EXACT and not shown.endswith("]") else None

@@ -23,6 +23,7 @@ def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:
 
 @click.command()
 @click.option("--force", is_flag=True, help="Run every stage, changed or not.")
+@click.option("--refresh", is_flag=True, help="Read the queries of data.sources again.")
 @click.option("--until", metavar="STAGE", help="Stop after this stage.", shell_complete=complete_stage)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of glue.yaml first.")
 @click.option("--no-publish", "publish", is_flag=True, default=True, flag_value=False, help="Leave the registry alone.")

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mlops_glue import metrics
-from mlops_glue.config.models import KINDS, Config, Source
+from mlops_glue.config.data import Source
+from mlops_glue.config.models import KINDS, Config
 from mlops_glue.config.parse import Location, Problem
 from mlops_glue.layout import OWN_COLUMNS, RESERVED
+from mlops_glue.secrets import has_password
 from mlops_glue.suggest import did_you_mean, suggestion
 
 PIPELINE = ("data", "train", "validation", "features", "split", "evaluate")  # sections of no use without data and train
@@ -36,6 +38,7 @@ def cross_checks(config: Config, root: Path, *, tables: bool) -> Iterator[Proble
     if labels.source not in sources:
         yield ("data", "labels", "source"), f"no source {labels.source!r} ({did_you_mean(labels.source, sources)})"
         return
+    yield from _queries(config)
     if tables:
         yield from missing_tables(config, root)
     yield from _train(config)
@@ -77,10 +80,23 @@ def _ci(config: Config) -> Iterator[Problem]:
         yield ("ci", "image"), f"its registry takes a login of {login}'s (ci: {{cloud: {login}}})"
 
 
+def _queries(config: Config) -> Iterator[Problem]:
+    for name, source in config.data.sources.items():
+        url = source.url or ""
+        if url and not url.startswith(("postgresql://", "postgres://", "duckdb://", "${")):
+            yield ("data", "sources", name, "url"), "is no postgresql:// or duckdb:// URL"
+        elif has_password(url):
+            yield (
+                ("data", "sources", name, "url"),
+                "has a password in it; put the URL into a variable, and name it: ${NAME}",
+            )
+
+
 def missing_tables(config: Config, root: Path) -> Iterator[Problem]:
-    """The tables of `data.sources` that are not there, or empty."""
+    """The tables of `data.sources` that are not there, or empty; what a query gives is there once it is read."""
     for name, source in config.data.sources.items() if config.data is not None else ():
-        yield from _table(name, source, root)
+        if source.query is None:
+            yield from _table(name, source, root)
 
 
 def _table(name: str, source: Source, root: Path) -> Iterator[Problem]:
@@ -198,6 +214,9 @@ def _monitor(config: Config) -> Iterator[Problem]:
         yield ("monitor", "labels", "entity"), f"{monitor.labels.entity!r} is not in the log as it is; give id instead"
     if monitor.on_alert and monitor.labels is None and monitor.retrain.data == "append":
         problem = "takes labelled rows of the log: monitor.labels says where the truth is; or retrain: {data: reread}"
+        yield ("monitor", "on_alert"), problem
+    elif monitor.on_alert and monitor.retrain.data == "append" and config.source.query is not None:
+        problem = "adds rows of the log to the labels' table, which a query gives: monitor: {retrain: {data: reread}}"
         yield ("monitor", "on_alert"), problem
     elif monitor.on_alert and monitor.retrain.data == "append" and config.train.weight is not None:
         yield ("train", "weight"), "is not in the log, whose rows a retraining adds: monitor: {retrain: {data: reread}}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr
 
+from mlops_glue.config.data import Data, Source
 from mlops_glue.config.evaluating import Evaluate
 from mlops_glue.config.fields import (
     CRON,
@@ -20,8 +21,6 @@ from mlops_glue.config.fields import (
     Section,
     Share,
     ShellCommand,
-    TableName,
-    Task,
     Timestamp,
     Variable,
     bytes_of,
@@ -35,44 +34,6 @@ from mlops_glue.config.tuning import Tune
 from mlops_glue.layout import INGESTED, JOINED, TABLE
 
 ABSENT: Any = None  # for the type checker: `load` refuses a config without this section unless `needs` says otherwise
-
-
-class Source(Section):
-    """One raw table."""
-
-    path: str = Field(
-        description="csv, csv.gz, parquet or jsonl, or a folder of Parquet files, relative to the project"
-    )
-    entity: str | None = Field(default=None, description="column that identifies whom or what a row is about")
-    timestamp: str | Annotated[list[str], Field(min_length=3, max_length=5)] | None = Field(
-        default=None, description="column with the time, or those of year, month, day and, if any, hour and minute"
-    )
-    created: str | None = Field(
-        default=None, description="column with the time at which the row became known, if later"
-    )
-
-    @property
-    def timestamps(self) -> list[str]:
-        """The columns with the time: none, one, or the parts of a date."""
-        return [self.timestamp] if isinstance(self.timestamp, str) else self.timestamp or []
-
-
-class Labels(Section):
-    """What the model learns to predict."""
-
-    source: str = Field(description="the table that holds the target")
-    target: str = Field(description="the column to predict")
-    task: Task | None = Field(default=None, description="default: inferred from the target")
-    positive: str | int | bool | None = Field(default=None, description="binary: the class whose probability is ranked")
-
-
-class Data(Section):
-    """Where the tables are and which column is predicted."""
-
-    remote: str | None = Field(default=None, description="DVC remote: s3://…, gs://…, azure://…, ssh://… or a folder")
-
-    sources: dict[TableName, Source] = Field(min_length=1, description="the tables, each by a name of your own")
-    labels: Labels = Field(description="which of them has the target, and which column it is")
 
 
 class Stores(Section):
@@ -290,7 +251,8 @@ class Card(Section):
 # What an environment may change: where things live. A dotted key stands for all that is below it, * for a name of the
 # user's. No stage depends on any of them, but for the path of a table, of which DVC compares the content.
 PLACES = (
-    *("data.remote", "data.sources.*.path", "features.online_store", "features.offline_store", "features.registry"),
+    *("data.remote", "data.sources.*.path", "data.sources.*.url"),
+    *("features.online_store", "features.offline_store", "features.registry"),
     *("tracking", "registry.sign", "serve", "monitor", "compute", "lineage", "audit"),
 )
 

@@ -21,7 +21,7 @@ from mlops_glue.delivery.audit import actor
 from mlops_glue.delivery.commit import inputs
 from mlops_glue.errors import GlueError
 from mlops_glue.modules import packages, packages_of_modules
-from mlops_glue.pipeline import fingerprint
+from mlops_glue.pipeline import fingerprint, queries
 from mlops_glue.pipeline.fingerprint import hashes
 from mlops_glue.processes import command_line
 from mlops_glue.streaming import size
@@ -54,6 +54,7 @@ class Data:
         columns: the Arrow type of each.
         first: the earliest time in it, in ISO 8601, UTC; None where no column has the time.
         last: the latest.
+        query: that gave it: `query`, `url` without secrets, `read` (when, UTC), `rows` and `md5`; None where none did.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Data:
     columns: dict[str, str]
     first: str | None
     last: str | None
+    query: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,7 @@ def _data(name: str, source: Source, root: Path, ingested: str, md5: str) -> Dat
         columns,
         first,
         last,
+        queries.recorded(root, source.path, md5),
     )
 
 

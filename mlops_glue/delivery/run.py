@@ -33,6 +33,7 @@ class Options:
     """What a run is asked for; by default everything that has changed, published and promoted."""
 
     force: bool = False  # run every stage
+    refresh: bool = False  # read the queries of the tables again
     until: str | None = None  # stop after this stage
     overrides: Mapping[str, str] = field(default_factory=dict)  # keys of `glue.yaml` that are set first
     publish: bool = True
@@ -74,7 +75,7 @@ def run(
     last = up_to_date.load(root, env) if options == Options() else None
     if last is not None:
         return _nothing_changed(root, last, on_stage)
-    from mlops_glue.pipeline import dvc_yaml, stages
+    from mlops_glue.pipeline import dvc_yaml, queries, stages
 
     if options.until is not None and options.until not in stages.NAMES:
         raise UsageError(f"--until: no stage {options.until!r}", hint=did_you_mean(options.until, list(stages.NAMES)))
@@ -85,6 +86,8 @@ def run(
         _pull(root, env)
     config, text = _configured(root, env, options)
     with session.project_lock(root), session.marked(root), session.recorded(root, on_stage) as recorder:
+        queries.read(config, root, recorder, again=options.refresh)
+        _check_columns(config, root)
         snapshots = _reproduce(config, root, options, text, recorder, group)
         results = list(recorder.ended)
         if options.until is not None or not options.publish:
@@ -123,18 +126,26 @@ def _pull(root: Path, env: str | None) -> None:
 
 
 def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.Config, str | None]:
-    """The configuration, and the text that `glue.yaml` is to have; None where it stays.
+    """The configuration, and the text that `glue.yaml` is to have; None where it stays."""
+    from mlops_glue import config as configs
+
+    text = configs.overridden(root, dict(options.overrides)) if options.overrides else None
+    config = configs.load(root, env, text=text)
+    if config.source.query is None:
+        _check_columns(config, root)
+    return config, text
+
+
+def _check_columns(config: configs.Config, root: Path) -> None:
+    """The labels' table has every column that `glue.yaml` names. That is said now, not after minutes of training.
 
     Raises:
-        ConfigError: it is not sound, or names a column that the labels' table does not have. That is said now, not
-            after minutes of training.
+        ConfigError: it lacks one.
     """
     from mlops_glue import config as configs
     from mlops_glue import tables
     from mlops_glue.pipeline import ingest
 
-    text = configs.overridden(root, dict(options.overrides)) if options.overrides else None
-    config = configs.load(root, env, text=text)
     names = tables.column_names(root / config.source.path)
     if names is not None:
         try:
@@ -142,7 +153,6 @@ def _configured(root: Path, env: str | None, options: Options) -> tuple[configs.
             ingest.check_columns(config, {config.data.labels.source: names}, *sections)
         except ConfigError as error:
             raise configs.located(root, error) from error
-    return config, text
 
 
 def _reproduce(

@@ -118,6 +118,9 @@ def _retrain(
     why = limits.why_not(config.monitor.retrain, state, counted, now)
     if why is not None:
         return _result("skipped", why)
+    if config.source.query is not None and config.split.by != "time":
+        problem = f"{config.source.path}: a query that is read again does not say which of its rows are fresh"
+        raise DataError(problem, hint="split: {by: time}")
     state = limits.save(store, config.model_name, state, began=datetime.now(UTC))
     path, appends = root / config.source.path, config.monitor.retrain.data == "append"
     fresh = retrain_rows.as_source(config, root, new) if appends else None
@@ -186,7 +189,9 @@ def _known_until(config: configs.Config, root: Path, store: Store) -> int | str:
 def _run(config: configs.Config, root: Path, train: Train, overrides: dict[str, str] | None = None) -> dict[str, Any]:
     """Run the pipeline and deliver; what came of the candidate."""
     try:
-        result = train(root, config.environment, Options(overrides=overrides or {}))
+        queried = any(source.query is not None for source in config.data.sources.values())
+        again = queried and config.monitor.retrain.data == "reread"
+        result = train(root, config.environment, Options(overrides=overrides or {}, refresh=again))
     except CheckFailed as error:
         return _result("refused", error.message)
     except GlueError as error:

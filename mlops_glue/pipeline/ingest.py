@@ -16,6 +16,7 @@ from mlops_glue import layout, row_groups, streaming
 from mlops_glue.config import KINDS, Config, Source, path_of
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import ConfigError, DataError
+from mlops_glue.pipeline import queries
 from mlops_glue.raw_table import RawTable
 from mlops_glue.reading import Reading, reading_notes
 from mlops_glue.suggest import did_you_mean
@@ -38,7 +39,9 @@ def ingest(config: Config, root: Path) -> None:
 
     Raises:
         ConfigError: `glue.yaml` names a column that a table does not have.
+        DataError: a file does not hold the rows of its query as it stands.
     """
+    queries.check(config, root)
     _announce_disk(config, root)
     keys = [source.entity for source in config.data.sources.values() if source.entity is not None]
     with contextlib.ExitStack() as stack:

@@ -27,6 +27,8 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
         span = f", {table['first']} to {table['last']}" if table["first"] else ""
         yield _line("data", f"{table['path']}: {table['rows']:,} rows, {len(table['columns'])} columns{span}")
         yield _line("", f"md5 {table['md5']}  sha256 {table['sha256']}")
+        if query := table.get("query"):
+            yield _line("", f"{query['rows']:,} rows read {query['read']} from {query['url']}: {query['query']}")
     if made.get("data"):
         yield _line("kept in", made["remote"] or "DVC's cache alone when it was made: data.remote was not set")
     for name, stage in found.stages.items():

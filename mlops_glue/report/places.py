@@ -107,6 +107,9 @@ def _postgres(config: Config) -> Iterator[tuple[str, Any]]:
         yield "features.registry", features.registry["path"]
     if labels is not None and labels.url is not None:
         yield "monitor.labels.url", labels.url
+    for name, source in config.data.sources.items() if config.data is not None else ():
+        if source.url is not None:
+            yield f"data.sources.{name}.url", source.url
 
 
 def _mlflow(root: Path, config: Config) -> Iterator[Finding]:

@@ -147,7 +147,8 @@ def _extras(config: configs.Config, chosen: configs.Config) -> list[str]:
         found |= {kind} & {"redis", "postgres"}
     if chosen.monitor.alerts.channels:
         found.add("alerts")
-    if chosen.monitor.labels is not None and chosen.monitor.labels.url is not None:
+    labels = chosen.monitor.labels
+    if any(place is not None and place.url is not None for place in (labels, *chosen.data.sources.values())):
         found.add("postgres")
     return sorted(found)
 

@@ -6,11 +6,12 @@ from mlops_glue.adapters.dvc.remote import default_remote, get, has_remote, name
 from mlops_glue.adapters.dvc.reproduce import in_process_supported, reproduce
 from mlops_glue.adapters.dvc.restore import restore
 from mlops_glue.adapters.dvc.status import changed_data, pending, status
-from mlops_glue.adapters.dvc.track import add, init, metrics, pointer
+from mlops_glue.adapters.dvc.track import about, add, init, keep, metrics, pointer
 
 __all__ = [
     "REGENERATE_LOCK",
     "REGENERATE_STAGES",
+    "about",
     "add",
     "changed_data",
     "default_remote",
@@ -19,6 +20,7 @@ __all__ = [
     "has_remote",
     "in_process_supported",
     "init",
+    "keep",
     "locked",
     "metrics",
     "name_remote",

@@ -8,12 +8,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue import files
 from mlops_glue.adapters.dvc.repository import open_repo, silence
 from mlops_glue.errors import MissingExtra, ToolError
 
 if TYPE_CHECKING:
     from dvc.output import Output
     from dvc.repo import Repo
+
+META = "glue"  # the key of ours in a `.dvc` file
 
 
 def init(root: Path, *, git: bool) -> None:
@@ -50,6 +53,25 @@ def add(root: Path, path: str) -> None:
     with open_repo(root) as repo:
         if _output_of(repo, root, path) is None:
             repo.add(path)
+
+
+def keep(root: Path, path: str, about: dict[str, Any]) -> None:
+    """Let DVC track a file as it is now. `path.dvc` says what it is, in `meta`, which DVC keeps and does not read."""
+    with open_repo(root) as repo:
+        (stage,) = repo.add(path)
+        stage.meta = {**(stage.meta or {}), META: {**about, "md5": stage.outs[0].hash_info.value}}
+        stage.dump()
+
+
+def about(root: Path, path: str) -> dict[str, Any] | None:
+    """What `keep` was told of a file, and the MD5 that it had; None of one that was not tracked so."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        found = files.read_yaml(root / f"{path}.dvc")
+        return dict(found["meta"][META])
+    except (OSError, LookupError, TypeError, YAMLError):
+        return None
 
 
 def _output_of(repo: Repo, root: Path, path: str) -> Output | None:

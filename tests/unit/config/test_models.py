@@ -145,7 +145,7 @@ def test_the_schema_for_editors_is_json() -> None:
     assert in_environment["serve"] == schema["properties"]["serve"]
     data = in_environment["data"]["properties"]
     assert set(data) == {"remote", "sources"}
-    assert set(data["sources"]["additionalProperties"]["properties"]) == {"path"}
+    assert set(data["sources"]["additionalProperties"]["properties"]) == {"path", "url"}
 
 
 def test_an_editor_explains_every_key_and_completes_names() -> None:
