@@ -25,7 +25,7 @@ APPENDED = ".glue/appended.parquet"  # the rows of the prediction log that the l
 BEFORE = ".glue/before"  # during a retraining: the files that it changes, as they were
 UNCHANGED = ".glue/unchanged.json"
 LAST_RUN = ".glue/last_run.json"  # the outcome of each stage, how long it took, and how the run ended
-RUNNING = ".glue/running"  # the id of a run's process; of a dead process: the run was killed
+RUNNING = ".glue/running"  # a run's process, and its stage with when it began; of a dead process: the run was killed
 
 ADOPTED = "glue"  # folder of an adopted repository that holds all that glue writes
 
@@ -56,7 +56,6 @@ HOLDOUT = "holdout.json"  # in a bundle: metrics, weights and calibration that t
 SAMPLE = "reference.parquet"  # in a bundle: rows that the monitor compares with
 
 REPORT = "reports/index.html"  # git-ignored: what `glue report` writes
-CARD = "reports/card-v{}.html"  # beside it, the champion's
 
 MONITORING = "monitoring"  # git-ignored: what `glue monitor` found
 LATEST = "monitoring/latest.json"

@@ -1,4 +1,4 @@
-"""Matplotlib: four kinds of plot as SVG text. The same data gives the same bytes: no date, no random ids."""
+"""Matplotlib: five kinds of plot as SVG text. The same data gives the same bytes: no date, no random ids."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8,
 }
-MARGINS = {"left": 0.14, "right": 0.98, "bottom": 0.14, "top": 0.92}  # of the figure; for labels from 0 to 1
+MARGINS = {"left": 0.16, "right": 0.98, "bottom": 0.14, "top": 0.92}  # of the figure; for labels from 0 to 1
+LONGEST = 54  # characters of a title or a label
 BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
 
 
@@ -43,8 +44,10 @@ def _figure(title: str, x: str, y: str, out: list[str], height: float = 3.6, mar
         if margins:
             figure.subplots_adjust(**margins)
         axes = figure.add_subplot()
-        axes.set_title(_plain(title))
-        axes.set_xlabel(_plain(x))
+        # names of columns leave the plot little room: what stands around it ends where it does
+        around: dict[str, Any] = {} if margins else {"fontsize": 9, "x": 0.98, "ha": "right"}
+        axes.set_title(_plain(title), **around)
+        axes.set_xlabel(_plain(x), **around)
         axes.set_ylabel(_plain(y))
         yield axes
         text = io.StringIO()
@@ -68,7 +71,7 @@ def _margins_for(names: Sequence[str], height: float, y: str = "", *, upright: b
 
 def _plain(text: str) -> str:
     """A name as it is: Matplotlib would read $…$ as a formula; long ones are cut."""
-    return (text if len(text) <= 40 else text[:39] + "…").replace("$", r"\$")
+    return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
 def lines(
@@ -118,7 +121,7 @@ def lines(
 
 
 def matrix(title: str, labels: list[str], counts: Array) -> str:
-    """A confusion matrix, shape (classes, classes): rows are true, coloured by share of the row."""
+    """A confusion matrix, shape (classes, classes): rows are true; counts, and their shares of the row as colour."""
     import numpy as np
 
     out: list[str] = []
@@ -134,7 +137,8 @@ def matrix(title: str, labels: list[str], counts: Array) -> str:
         for row in range(size) if size <= 12 else []:
             for column in range(size):
                 colour = "white" if share[row, column] > 0.6 else "#222"
-                axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour, fontsize=8)
+                text = f"{counts[row, column]:,}\n{share[row, column]:.1%}"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8 if size <= 6 else 6)
     return out[0]
 
 
@@ -161,4 +165,35 @@ def bars(title: str, x: str, names: list[str], values: Array, errors: Array) -> 
         axes.set_yticks(range(len(names)), shown, fontsize=8)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
+    return out[0]
+
+
+def over_time(
+    title: str,
+    y: str,
+    times: list[Any],
+    series: dict[str, list[float]],
+    limits: dict[str, float],
+    *,
+    share: bool = False,
+    band: tuple[list[float], list[float]] | None = None,
+) -> str:
+    """Lines over time, NaN where nothing is known; `limits` are levels by their name, `band` is around the first line.
+
+    A `share` has an axis of percent, from 0 to 100.
+    """
+    out: list[str] = []
+    with _figure(title, "time (UTC)", y, out) as axes:
+        if band is not None:
+            axes.fill_between(times, *band, color=BLUE, alpha=0.15, linewidth=0)
+        for name, values in series.items():
+            colour = {"color": BLUE} if len(series) == 1 else {}
+            axes.plot(times, values, label=_plain(name), marker="o", markersize=3, linewidth=1.4, **colour)
+        for name, level in limits.items():
+            axes.axhline(level, color=RED, linewidth=1, linestyle="--", label=_plain(name))
+        if share:
+            axes.set_ylim(0, 1.02)
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axes.tick_params(axis="x", labelrotation=30, labelsize=8)
+        axes.legend()
     return out[0]

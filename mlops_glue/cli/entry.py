@@ -25,7 +25,7 @@ GROUPS: dict[str, tuple[click.Command, ...]] = {
     "Start": (start.init, start.adopt, start.assess),
     "Work": (
         *(work.run, work.tune, work.compare, work.status, work.why),
-        *(work.report, work.doctor, work.config, work.track, work.upgrade),
+        *(work.report, work.ui, work.doctor, work.config, work.track, work.upgrade),
     ),
     "Deliver": (
         *(deliver.promote, deliver.rollback, deliver.predict, deliver.explain, deliver.serve),

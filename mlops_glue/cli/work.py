@@ -1,4 +1,4 @@
-"""Commands of daily work: run, tune, compare, status, why, report, doctor, config, track, upgrade, stage."""
+"""Commands of daily work: run, tune, compare, status, why, report, ui, doctor, config, track, upgrade, stage."""
 
 from __future__ import annotations
 
@@ -117,7 +117,12 @@ def why() -> None:
 
 
 @click.command()
-@click.option("--output", metavar="FILE", type=FILE, help="Default reports/index.html; of --pr the standard output.")
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=FILE,
+    help="Default reports/index.html, the others beside it; of --pr the standard output.",
+)
 @click.option("--open", "show", is_flag=True, help="Open the page in a browser.")
 @click.option("--pr", is_flag=True, help="Instead: what a change does to data, metrics and contract, as Markdown.")
 @click.option("--base", default="origin/main", show_default=True, help="With --pr: the commit to compare with.")
@@ -125,7 +130,7 @@ def why() -> None:
 @json_option
 @env_option
 def report(show: bool, pr: bool, base: str, pages: str | None, output: str | None, **options: Any) -> int:
-    """Write a page that shows the state of the project. With --pr what a change does; exit 1: it should not be merged.
+    """Write pages that show the state of the project. With --pr what a change does; exit 1: it should not be merged.
 
     \b
     glue report --open
@@ -140,6 +145,22 @@ def report(show: bool, pr: bool, base: str, pages: str | None, output: str | Non
     from mlops_glue.commands.report import report_change
 
     return report_change(base=base, output=output, pages=pages, **options)
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8010, show_default=True, help="0 takes a free one.")
+@click.option("--insecure", is_flag=True, help="Listen where others can ask: nobody needs a key.")
+@click.option("--open", "show", is_flag=True, help="Open it in a browser.")
+@env_option
+@calls("ui")
+def ui() -> None:
+    """Show the project in a browser, as it is now. Each page loads itself anew; it only reads, on this machine alone.
+
+    \b
+    glue ui --open
+    glue ui --port 9000
+    """
 
 
 @click.command()

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from mlops_glue import config as configs
-from mlops_glue import console, files, layout
+from mlops_glue import console, files, layout, pages
 from mlops_glue.delivery.fetch import chosen_version, read_only
 from mlops_glue.report import card as report
 
@@ -21,7 +21,10 @@ def card(version: int | None = None, *, output: str | None = None, env: str | No
     if output is None:
         console.result(text)
         return 0
-    page = report.html(text, f"{config.model_name} v{chosen}") if output.endswith((".html", ".htm")) else text
-    files.write_text(Path(output), page)
+    if output.endswith((".html", ".htm")):
+        frame = pages.Frame(config.project, [f"{config.model_name} v{chosen}"])
+        title = f"model card of v{chosen}"
+        text = pages.render("text.html", frame, title, {"body": report.html(text), "problem": None})
+    files.write_text(Path(output), text)
     console.progress(f"wrote {output}")
     return 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from mlops_glue import config as configs
-from mlops_glue import console, files, layout
+from mlops_glue import console, files, layout, pages
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.delivery.side_by_side import SideBySide, side_by_side
 from mlops_glue.delivery.sides import resolve
@@ -25,7 +26,14 @@ def compare(
     store = read_only(root, config)
     found = side_by_side(config, root, store, resolve(config, root, store, what), draw=output is not None)
     if output is not None:
-        files.write_text(Path(output), report.page(found, config))
+        target = Path(output)
+        frame = pages.Frame(
+            config.project,
+            [f"model {config.model_name}"],
+            datetime.now(UTC).isoformat(timespec="seconds"),
+            pages.links(target.resolve().parent, "compare") if target.stem == "compare" else (),
+        )
+        files.write_text(target, report.page(found, frame))
         console.progress(f"wrote {output}")
     if as_json:
         console.result_json(files.json_value(report.record(found)))

@@ -1,20 +1,20 @@
-"""`glue report`: a page of where a project stands; with `--pr` what a change does, for a pull request."""
+"""`glue report`: pages of where a project stands; with `--pr` what a change does, for a pull request."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import webbrowser
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 from mlops_glue import config as configs
-from mlops_glue import console, files, layout
+from mlops_glue import console, files, layout, pages
 from mlops_glue.adapters import git
-from mlops_glue.delivery.fetch import chosen_version, read_only
-from mlops_glue.errors import ConfigError, GlueError, UsageError
+from mlops_glue.errors import ConfigError, UsageError
 from mlops_glue.pipeline import dvc_yaml
-from mlops_glue.report import card, project, pull_request
+from mlops_glue.report import project, pull_request, site
 from mlops_glue.report.base import BaseRevision
 from mlops_glue.scaffold.outputs import check_outputs
 from mlops_glue.scaffold.workflows import prefix
@@ -23,23 +23,21 @@ WHERE_BASE_IS = "git log --oneline, for one that it has; git fetch --unshallow b
 
 
 def report(*, output: str | None = None, show: bool = False, as_json: bool = False, env: str | None = None) -> int:
-    """Write the page, or print what it is made of."""
+    """Write the pages, or print what the first one is made of."""
     root = layout.find_root()
     config = configs.load(root, env, tables=False)
     if not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
         raise UsageError(f"nothing has run in {root.name} yet, so there is nothing to report", hint="glue run")
     dvc_yaml.check_readable(root)
     target = Path(output) if output is not None else root / layout.REPORT
-    if target.is_dir():
+    if target.is_dir() or target.suffix not in (".html", ".htm"):
         target /= "index.html"
-    check_outputs(root, [target], config)
     found = project.collect(config, root)
     if as_json:
         console.result_json(asdict(found))
         return 0
-    if output is None and found.registry.champion is not None:
-        _write_card(config, root, found.registry.champion.version)
-    files.write_text(target, project.render(found, root, target))
+    for path, text in _checked(site.written(site.Source(config, root, found), target), root, config):
+        files.write_text(path, text)
     for problem in found.problems():
         console.progress(problem)
     console.result(os.path.relpath(target))
@@ -48,18 +46,18 @@ def report(*, output: str | None = None, show: bool = False, as_json: bool = Fal
     return 0
 
 
-def _write_card(config: configs.Config, root: Path, version: int) -> None:
-    """The champion's card, for the page to link to; what its registry cannot give is told, and the page has no link."""
-    store, _ = chosen_version(read_only(root, config), root, config, version)
-    target = root / layout.CARD.format(version)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            text = card.of_version(config, root, store, version, Path(folder))
-    except GlueError as error:
-        target.unlink(missing_ok=True)
-        console.progress(f"no model card: {error.message}")
-    else:
-        files.write_text(target, card.html(text, f"{config.model_name} v{version}"))
+def _checked(made: Iterable[tuple[Path, str]], root: Path, config: configs.Config) -> list[tuple[Path, str]]:
+    """The pages, none of which takes the place of a file that is not glue's.
+
+    Raises:
+        UsageError: one would.
+    """
+    found = list(made)
+    check_outputs(root, [path for path, _ in found], config)
+    for path, _ in found:
+        if path.exists() and not (path.is_file() and pages.is_ours(path)):
+            raise UsageError(f"{path} is no page of glue's, so it stays", hint="glue report --output a_new_folder")
+    return found
 
 
 def open_page(page: Path) -> None:

@@ -74,7 +74,7 @@ def _installed(folder: str | None) -> Iterator[None]:
 
 def _check(settings: Settings, *, as_json: bool) -> int:
     """Load the bundle, score its example, print the contract."""
-    from mlops_glue.serving import http_server
+    from mlops_glue.serving.listening import url_of
     from mlops_glue.serving.slots import load
 
     try:
@@ -91,7 +91,7 @@ def _check(settings: Settings, *, as_json: bool) -> int:
     for line in _field_lines(model):
         console.result(line)
     options = settings.options
-    url = http_server.url_of(options.host, options.port)
+    url = url_of(options.host, options.port)
     request = _curl(model, url, settings)
     console.result(f"{settings.command}, then  {request}")
     console.result(f"answers  {json.dumps(answers[0])}")

@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files
+from mlops_glue.pages import bounds as bounds
+from mlops_glue.pages import number as number
 from mlops_glue.pipeline.evaluation import scale_in_words, trained_on
 
 if TYPE_CHECKING:
@@ -71,12 +73,6 @@ def score_cells(name: str, score: Score, limit: Limit | None) -> list[str]:
     return [name, value, f"{low} to {high}", trivial, mark]
 
 
-def bounds(threshold: Limit) -> str:
-    """What a threshold asks for: `min 0.8`, or both ends."""
-    ends = {"min": threshold["min"], "max": threshold["max"]}
-    return ", ".join(f"{end} {limit}" for end, limit in ends.items() if limit is not None)
-
-
 def missed(thresholds: Iterable[Limit]) -> list[str]:
     """A sentence for each threshold that the model does not meet."""
     return [
@@ -94,11 +90,6 @@ def warnings(evaluation: Evaluation | None, *, published: bool) -> list[str]:
         return []
     refused = [] if published else [f"{line}: it would be refused" for line in missed(evaluation["thresholds"])]
     return [*evaluation["warnings"], *refused]
-
-
-def number(value: float | None, sign: str = "") -> str:
-    """A metric with four digits, and with `sign` "+" its sign; n/a where it is not defined."""
-    return "n/a" if value is None or value != value else format(value, f"{sign}z.4f")
 
 
 def parameters(model: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from mlops_glue import bootstrap, files, layout, measures, metrics, paired, row_groups, tables
+from mlops_glue import bootstrap, files, layout, measures, metrics, pages, paired, row_groups, tables
 from mlops_glue.config import Config, Threshold
 from mlops_glue.pipeline import evaluation, plots, score_warnings, target_scale
 from mlops_glue.pipeline.contributions import contributions_of
@@ -146,10 +146,16 @@ def _write(root: Path, report: Evaluation, drawn: dict[str, str], decides: str) 
         files.write_text(root / layout.PLOTS / f"{name}.svg", svg)
     evaluation.write(root / layout.EVALUATION, report)
     of_scale = evaluation.scale_in_words(report["scale"]) if "scale" in report else ""
-    page = files.render(
-        layout.templates() / "report" / "evaluation.html",
-        {**report, "plots": drawn, "decides": decides, "of_scale": of_scale},
-    )
+    shown = [pages.plot(name, svg[svg.index("<svg") :]) for name, svg in drawn.items()]
+    values = {
+        "evaluation": report,
+        "drawn": shown,
+        "decides": decides,
+        "of_scale": of_scale,
+        "stale": [],
+        "failed": None,
+    }
+    page = pages.render("evaluation.html", pages.Frame(report["project"]), "evaluation", values | {"champion": None})
     files.write_text(root / layout.EVALUATION / "report.html", page)
 
 

@@ -61,10 +61,14 @@ def of_models(schema: Schema, outcomes: Mapping[str, tuple[Array, Array, Array |
 def of_threshold(
     schema: Schema, costs: list[list[float]] | None, truth: Array, probability: Array | None
 ) -> dict[str, str]:
-    """Threshold against precision, recall and cost, where a threshold or costs of two classes are asked for."""
+    """Threshold against precision, recall and cost, for two classes."""
     threshold = None if schema.decision is None else schema.decision.threshold
-    asked = schema.task == "binary" and (threshold is not None or costs is not None)
-    if not asked or probability is None or np.isin(probability, (0, 1)).all() or len(np.unique(truth)) < 2:
+    if (
+        schema.task != "binary"
+        or probability is None
+        or np.isin(probability, (0, 1)).all()
+        or len(np.unique(truth)) < 2
+    ):
         return {}
     found = curves.by_threshold(truth, probability[:, 1], costs)
     cost = found.pop("cost", None)

@@ -36,14 +36,16 @@ class StageResult:
 class Recorder:
     """An `OnStage` that passes each event on and keeps how the stages ended."""
 
-    def __init__(self, on_stage: OnStage, took: dict[str, float]) -> None:
-        self._on_stage = on_stage
+    def __init__(self, on_stage: OnStage, took: dict[str, float], mark: Path | None = None) -> None:
+        self._on_stage, self._mark = on_stage, mark
         self.ended: list[StageResult] = []  # in this run
         self.took = took  # seconds that each stage ran when it last did, in this run or a former one
 
     def __call__(self, name: str, outcome: str, seconds: float, reasons: list[str]) -> None:
         """Pass a stage's event on; keep it where the stage has ended."""
         self._on_stage(name, outcome, seconds, reasons)
+        if not outcome and self._mark is not None:
+            self._mark.write_text(f"{os.getpid()} {time.time():.0f} {name}\n")
         if outcome in OUTCOMES:
             self.ended.append(StageResult(name, outcome, round(seconds, 3), reasons))
             if outcome not in (*DID_NOT_RUN, "failed"):
@@ -128,6 +130,16 @@ def marked(root: Path) -> Iterator[None]:
         mark.unlink(missing_ok=True)
 
 
+def running(root: Path) -> tuple[str, float] | None:
+    """The stage that a run is at, "" before the first, and since when in seconds of the epoch; None: none runs."""
+    try:
+        process, since, stage = [*(root / layout.RUNNING).read_text(encoding="utf-8").split(maxsplit=2), "0", ""][:3]
+        os.kill(int(process), 0)
+        return stage.strip(), float(since)
+    except (OSError, ValueError):  # there is none, or it was killed
+        return None
+
+
 @contextlib.contextmanager
 def recorded(root: Path, on_stage: OnStage) -> Iterator[Recorder]:
     """Write `last_run.json` when the block ends: how each stage and the run ended, for `glue report` and `doctor`.
@@ -140,7 +152,7 @@ def recorded(root: Path, on_stage: OnStage) -> Iterator[Recorder]:
     with contextlib.suppress(OSError, ValueError, LookupError):  # there was no run yet, or the file is damaged
         took = files.read_json(path)["took"]
     started, problem, hint = datetime.now(UTC), None, None
-    recorder = Recorder(on_stage, took)
+    recorder = Recorder(on_stage, took, root / layout.RUNNING if (root / layout.RUNNING).is_file() else None)
     try:
         yield recorder
     except BaseException as error:

@@ -9,7 +9,7 @@ from typing import Any
 from mlops_glue import files, layout, row_groups, tables
 from mlops_glue.config import Config, path_of
 from mlops_glue.errors import CheckFailed
-from mlops_glue.pipeline import expectations
+from mlops_glue.pipeline import expectations, validated
 
 MAX_VALUES = 10  # of an argument that are shown
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def validate(config: Config, root: Path) -> None:
     labels = config.data.labels.source
     failed: list[str] = []
     for name in dict.fromkeys([labels, *config.validation]):
-        folder = root / layout.VALIDATION / ("" if name == labels else name)
+        folder = validated.folder(root, name, labels)
         failed += _validated(name, config, root / path_of(config, name), folder)
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
@@ -56,8 +56,8 @@ def _validated(name: str, config: Config, path: Path, folder: Path) -> list[str]
     failed = [r for r in records if not r["success"] and (r["severity"] == "critical" or not r["ran"])]
     files.write_json(folder / "result.json", result)
     files.write_json(folder / "suite.json", suite)
-    shown = {"table": name, "rows": row_groups.rows(path), "results": sorted(records, key=lambda r: r["success"])}
-    files.write_text(folder / "report.html", files.render(layout.templates() / "report" / "validation.html", shown))
+    page = validated.page(config.project, name, row_groups.rows(path), result)
+    files.write_text(folder / "report.html", page)
     for record in records:
         if not record["success"] and record not in failed:
             log.warning("%s: %s", record["severity"], format_failure(name, record))

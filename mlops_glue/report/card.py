@@ -38,12 +38,15 @@ def of_version(config: Config, root: Path, store: Store, version: int, folder: P
     Raises:
         GlueError: the registry does not have it, or does not answer.
     """
-    name = config.model_name
-    found = lineage(root, store, name, version, folder)
+    return of_lineage(config, store, lineage(root, store, config.model_name, version, folder), folder)
+
+
+def of_lineage(config: Config, store: Store, found: Lineage, folder: Path) -> str:
+    """The card of a version whose lineage, and bundle, was brought into `folder`."""
     bundle = folder / "bundle"
     return markdown(
         found,
-        evaluation.read(store.download_artifact(name, version, "evaluation", folder)),
+        evaluation.read(store.download_artifact(found.model, found.version, "evaluation", folder)),
         Schema.from_dict(files.read_json(bundle / "schema.json")),
         files.read_json(bundle / "parity.json"),
         config.card,
@@ -100,8 +103,8 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
     return files.render(layout.templates() / "card" / "card.md", values)
 
 
-def html(text: str, title: str) -> str:
-    """The card as a page that runs no script: each table can be scrolled, and its columns have headers."""
+def html(text: str) -> str:
+    """The card's body as HTML, without its title: each table can be scrolled, and its columns have headers."""
     from markdown_it import MarkdownIt
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text.split("---\n", 2)[2])
@@ -119,14 +122,7 @@ def html(text: str, title: str) -> str:
 
     # in the text itself `<` is escaped: these are the renderer's own
     body = re.sub(r"<h\d>(.*?)</h\d>|</?table>", in_region, body).replace("<th>", '<th scope="col">')
-    style = (layout.templates() / "report" / "style.css").read_text(encoding="utf-8")
-    escaped = title.replace("&", "&amp;").replace("<", "&lt;")
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{escaped}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n"
-    )
+    return body.partition("</h1>")[2]  # the page has its own
 
 
 def _front(found: Lineage, report: Evaluation, card: Card, title: str) -> str:

@@ -12,17 +12,17 @@ from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout
-from mlops_glue.adapters import great_expectations
 from mlops_glue.delivery import describe, history
 from mlops_glue.delivery.fetch import read_only
-from mlops_glue.errors import GlueError, first_line
+from mlops_glue.errors import GlueError
+from mlops_glue.pipeline import validated
 from mlops_glue.pipeline.evaluation import higher_is_better
+from mlops_glue.pipeline.validated import Expectation
 from mlops_glue.trusted import RUNS_CODE, described_form
 
 EVALUATION = f"{layout.EVALUATION}/evaluation.json"
 RESULT = "result.json"  # of a validation, in its folder
 MOST_VERSIONS = 20
-LONGEST = 120  # characters of an argument or an observed value
 
 Evaluation = Mapping[str, Any]  # as `evaluate` writes it
 
@@ -42,19 +42,6 @@ class Metric:
     base: float | None  # of another commit
     difference: float | None  # from that
     higher_is_better: bool
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """What an expectation found."""
-
-    met: bool
-    outcome: str  # met, DID NOT RUN or FAILED
-    severity: str
-    column: str
-    expectation: str
-    arguments: str
-    observed: str
 
 
 @dataclass(frozen=True)
@@ -160,32 +147,7 @@ def metrics(
 def expectations(folder: Path) -> list[Expectation] | None:
     """What the validation in a folder found, what is not met first; None where there was none."""
     result = read_json(folder / RESULT)
-    if result is None:
-        return None
-    return sorted((_expectation(entry) for entry in result["results"]), key=lambda expectation: expectation.met)
-
-
-def _expectation(entry: Mapping[str, Any]) -> Expectation:
-    """From an entry of Great Expectations' result."""
-    config, found = entry["expectation_config"], entry.get("result") or {}
-    raised = (entry.get("exception_info") or {}).get("exception_message")
-    observed = first_line(Exception(raised)) if raised else great_expectations.observed(found)
-    met = bool(entry["success"]) and not raised
-    arguments = {key: value for key, value in config["kwargs"].items() if key != "column"}
-    return Expectation(
-        met=met,
-        outcome="met" if met else "DID NOT RUN" if raised else "FAILED",
-        severity=config.get("severity", "critical"),
-        column=config["kwargs"].get("column", ""),
-        expectation=config["type"].removeprefix("expect_").replace("_", " "),
-        arguments=", ".join(f"{key} {_cut(value)}" for key, value in arguments.items()),
-        observed=_cut(observed),
-    )
-
-
-def _cut(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return validated.expectations(result) if result is not None else None
 
 
 def registry(config: configs.Config, root: Path) -> Registry:

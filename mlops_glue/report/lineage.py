@@ -9,6 +9,7 @@ from mlops_glue import files
 from mlops_glue.delivery import audit, describe
 from mlops_glue.delivery.lineage import Lineage
 from mlops_glue.pipeline.refit import described
+from mlops_glue.report.table import Table
 from mlops_glue.trusted import described_form
 
 SHOWN = 12  # characters of a hash
@@ -43,6 +44,18 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
     form = described_form(found.bundle["format"], found.bundle["runs_code"])
     yield _line("bundle", f"{form}, sha256 {found.bundle['sha256']}")
     yield from _of_promotion(found)
+
+
+def table(found: Lineage) -> Table:
+    """The same as a table, a line without a name under the one before it."""
+    rows: list[list[str]] = []
+    for line in list(text(found))[1:]:
+        name, value = line[2:13].strip(), line[13:]
+        if name or not rows:
+            rows.append([name or "data", value])
+        else:
+            rows[-1][1] += f"; {value}"
+    return Table(f"{found.model} v{found.version}, registered {found.created}", ["What", "It is"], rows, [])
 
 
 def _of_promotion(found: Lineage) -> Iterator[str]:

@@ -1,39 +1,28 @@
-"""`glue report`: one page of where a project stands, that needs no server, no network and no script."""
+"""Where a project stands: all that `glue report --json` prints, and the pages show."""
 
 from __future__ import annotations
 
-import base64
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, tables
 from mlops_glue.adapters import dvc
-from mlops_glue.delivery import describe
 from mlops_glue.delivery.commit import revision
 from mlops_glue.delivery.record import Delivery, last_delivery
 from mlops_glue.errors import first_line
 from mlops_glue.monitoring.history import past
-from mlops_glue.report import facts
+from mlops_glue.pipeline import validated
+from mlops_glue.report import facts, success
 from mlops_glue.report.pipeline import Pipeline, pipeline
+from mlops_glue.report.success import Measure
+from mlops_glue.secrets import redacted
 from mlops_glue.version import __version__
 
-MOST_ROWS = 100  # of a table on the page
-MOST_RUNS = 20  # of the monitor
-PLOT_BYTES = 500_000  # a plot that is larger is not on the page
-PLOTS = {  # what each shows, for who does not see it
-    "roc": "ROC curve: true against false positive rate, at every threshold",
-    "precision_recall": "Precision against recall, at every threshold",
-    "calibration": "Calibration: the observed share against the predicted probability; on the diagonal they agree",
-    "confusion": "Confusion matrix: how many rows of each true class were predicted as which",
-    "prediction": "Predicted against true values; on the diagonal they agree",
-    "residuals": "Residuals: true minus predicted, against predicted; around zero they are good",
-}
+MOST_RUNS = 200  # of the monitor
 
 
 @dataclass(frozen=True)
@@ -45,8 +34,16 @@ class DataTable:
     rows: int | None
     columns: int | None
     md5: str
-    expectations: list[facts.Expectation] | None
-    report: str  # of its validation, from the project folder
+    expectations: list[validated.Expectation] | None
+
+
+@dataclass(frozen=True)
+class Log:
+    """The prediction log."""
+
+    to: str | None = None  # without secrets; None: what is asked is not kept
+    newest: str | None = None  # when its newest file was written, where it is a folder of this machine; ISO 8601, UTC
+    waiting: int = 0  # files of this machine that are not there yet
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,8 @@ class Project:
     registry: facts.Registry
     main: str | None  # the metric that is promoted by
     monitoring: Monitoring
+    log: Log = field(default_factory=Log)
+    measures: list[Measure] = field(default_factory=list)
 
     def problems(self) -> list[str]:
         """What could not be read."""
@@ -114,6 +113,8 @@ def collect(config: configs.Config, root: Path) -> Project:
         registry=registry,
         main=config.promote.metric or next(iter(measured), None),
         monitoring=_monitoring(config, root),
+        log=_log(config, root),
+        measures=success.collect(config, root),
     )
 
 
@@ -125,7 +126,6 @@ def _tables(config: configs.Config, root: Path) -> list[DataTable]:
             shape = tables.parquet_shape(root / configs.path_of(config, name))
         except (OSError, ValueError):  # Arrow's errors are ValueErrors: there is no such file, or it was cut short
             shape = None
-        folder = layout.VALIDATION if name == config.data.labels.source else f"{layout.VALIDATION}/{name}"
         found.append(
             DataTable(
                 name=name,
@@ -133,8 +133,7 @@ def _tables(config: configs.Config, root: Path) -> list[DataTable]:
                 rows=shape[0] if shape else None,
                 columns=len(shape[1]) if shape else None,
                 md5=md5.get(source.path, ""),
-                expectations=facts.expectations(root / folder),
-                report=f"{folder}/report.html",
+                expectations=facts.expectations(validated.folder(root, name, config.data.labels.source)),
             )
         )
     return found
@@ -163,6 +162,21 @@ def _monitoring(config: configs.Config, root: Path) -> Monitoring:
     return Monitoring(log, None, latest, runs, versions)
 
 
+def _log(config: configs.Config, root: Path) -> Log:
+    """Where the log is and how far it is behind; nothing elsewhere is asked."""
+    to = config.serve.prediction_log
+    if to is None:
+        return Log()
+    spool, folder = root / layout.SPOOL, root / to
+    waiting = sum(path.is_file() for path in spool.iterdir()) if spool.is_dir() else 0
+    newest = None
+    if "://" not in to and not configs.references(to) and folder.is_dir():
+        days = sorted(folder.glob("date=*"))
+        times = [path.stat().st_mtime for path in days[-1].iterdir()] if days else []
+        newest = datetime.fromtimestamp(max(times), UTC).isoformat(timespec="seconds") if times else None
+    return Log(redacted(to), newest, waiting)
+
+
 def _columns(version: Mapping[str, Any], runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What a version was asked, by column: the prediction, then what drifted, then by weight; and the run before."""
     own = [run for run in runs if run["versions"][:1] == [version["version"]]]
@@ -175,65 +189,3 @@ def _columns(version: Mapping[str, Any], runs: list[dict[str, Any]]) -> list[dic
         prediction = {**version["prediction"], "name": "prediction", "weight": None}
         rows.insert(0, {**prediction, "before": before["prediction_drift"]})
     return rows
-
-
-def render(project: Project, root: Path, target: Path) -> str:
-    """The page as HTML; `target` is where it will be, so that its links go from there."""
-    filters: dict[str, Callable[..., Any]] = {
-        "n": describe.number,
-        "when": _when,
-        "percent": _percent,
-        "seconds": _seconds,
-        "compared": describe.compared,
-        "cells": describe.condition_cells,
-    }
-    champion = project.registry.champion
-    card = layout.CARD.format(champion.version) if champion is not None else None
-    values = {
-        **vars(project),
-        "plots": _plots(root, project),
-        "links": _links(root, target, card),
-        "card": card,
-        "most": MOST_ROWS,
-    }
-    text = files.render(layout.templates() / "report" / "index.html", values, filters=filters)
-    return "\n".join(line for line in text.splitlines() if line.strip()) + "\n"
-
-
-def _plots(root: Path, project: Project) -> list[dict[str, Any]]:
-    """Those of the evaluation, as images in the page: no script in them runs, no id of one is another's."""
-    found = []
-    numbers = ", ".join(f"{metric.name} {describe.number(metric.value)}" for metric in project.metrics)
-    for name, alt in PLOTS.items():
-        path = root / layout.PLOTS / f"{name}.svg"
-        if path.is_file():
-            data = path.read_bytes()
-            source = f"data:image/svg+xml;base64,{base64.b64encode(data).decode()}" if len(data) <= PLOT_BYTES else None
-            found.append({"name": name, "alt": f"{alt}. {numbers}", "source": source})
-    return found
-
-
-def _links(root: Path, target: Path, card: str | None) -> dict[str, str]:
-    """From the page to what exists, by path in the project; nothing from a page that lies outside."""
-    folder = target.resolve().parent
-    if not folder.is_relative_to(root):
-        return {}
-    wanted = [f"{layout.EVALUATION}/report.html", layout.PAGE, card or ""]
-    wanted += [p.relative_to(root).as_posix() for p in (root / layout.VALIDATION).rglob("report.html")]
-    existing = [path for path in wanted if (root / path).is_file()]
-    return {path: quote(Path(os.path.relpath(root / path, folder)).as_posix()) for path in existing}
-
-
-def _when(text: str | None) -> str:
-    """A time as people read it, in UTC."""
-    return "" if not text else datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.1f} s" if value < 60 else f"{value / 60:.0f} min"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
-from mlops_glue import files, layout
-from mlops_glue.config import Config
+from mlops_glue import pages
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.compare import Measured
 from mlops_glue.delivery.describe import number
@@ -16,7 +14,6 @@ from mlops_glue.delivery.side_by_side import Held, SideBySide
 from mlops_glue.delivery.sides import Recorded, Side
 from mlops_glue.pipeline.evaluation import trained_on
 from mlops_glue.report.table import Table
-from mlops_glue.version import __version__
 
 LONGEST = 40  # characters of a parameter in a table
 MOST_LINES = 20  # of what git says of two codes
@@ -221,21 +218,18 @@ def code(found: SideBySide) -> Iterator[tuple[str, list[str]]]:
             yield f"Code from {one.base} to {one.name}, {how}:", cut
 
 
-def page(found: SideBySide, config: Config) -> str:
-    """The same as a page that needs no server, no network and no script."""
+def page(found: SideBySide, frame: pages.Frame) -> str:
+    """The same as a page."""
+    names = _names(found)
+    of = ", ".join([names[0], *(one.name for one in found.beside)])
+    alt = f"One curve for each of {of}, on the same rows; the numbers stand in the tables"
     values = {
-        "project": config.project,
-        "target": config.data.labels.target if config.data is not None else None,
-        "names": _names(found),
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "glue": __version__,
         "headlines": headlines(found),
         "problems": found.problems if found.beside else [],
         "tables": list(all_tables(found)),
         "code": list(code(found)),
-        "plot": found.plot[found.plot.index("<svg") :] if found.plot else None,
+        "drawn": [pages.plot("models", found.plot[found.plot.index("<svg") :], alt)] if found.plot else [],
         "held": found.held,
-        "drawn": [found.sides[0].name, *(one.name for one in found.beside)],
+        "problem": None,
     }
-    text = files.render(layout.templates() / "report" / "compare.html", values)
-    return "\n".join(line for line in text.splitlines() if line.strip()) + "\n"
+    return pages.render("compare.html", frame, f"{', '.join(names)}; {names[0]} is the base", values)

@@ -1,9 +1,7 @@
-"""Uvicorn as a worker runs it: the listening socket, and HTTP/1.1 that sends an answer in one packet."""
+"""Uvicorn as a worker runs it: HTTP/1.1 that sends an answer in one packet."""
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import socket
 from typing import Any
 
@@ -11,48 +9,12 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from mlops_glue.errors import UsageError, system_error
 from mlops_glue.serving.app import with_cors
+from mlops_glue.serving.listening import BACKLOG
 from mlops_glue.serving.settings import Settings
 from mlops_glue.serving.worker import Worker
 
-BACKLOG = 2048
 KEEP_ALIVE_S = 30
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one.
-
-    Raises:
-        UsageError: the port is taken, or the address is none of this machine's.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-        listening.set_inheritable(True)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"port {port} of {host} is taken", hint=f"glue serve --port {port + 1}") from None
-        if error.errno is None or isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise UsageError(f"--host {host}: is no address of this machine", hint="--host 127.0.0.1") from None
-        raise system_error(error) from None
-    return listening
-
-
-def url_of(host: str, port: int) -> str:
-    """An address as a URL."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Is it reached from this machine alone?"""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def run_worker(settings: Settings, listening: socket.socket) -> None:

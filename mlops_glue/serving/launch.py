@@ -21,6 +21,7 @@ from mlops_glue.processes import FORK, run_apart
 from mlops_glue.records import Servable
 from mlops_glue.serving import http_server, initial
 from mlops_glue.serving.initial import follow_registry
+from mlops_glue.serving.listening import is_loopback, listen, url_of
 from mlops_glue.serving.model import Model
 from mlops_glue.serving.settings import PROBLEM, Settings
 from mlops_glue.serving.ship import ship
@@ -129,7 +130,7 @@ def check_open(options: configs.Serve, insecure: bool) -> None:
     Raises:
         UsageError: others may ask, and nothing asks them for a key.
     """
-    if not http_server.is_loopback(options.host) and not options.api_keys and not insecure:
+    if not is_loopback(options.host) and not options.api_keys and not insecure:
         raise UsageError(
             f"--host {options.host} is open to others, and serve.api_keys in {layout.CONFIG} names no key",
             hint="serve: {api_keys: ['${GLUE_API_KEY}']}; or --insecure where a proxy asks for keys",
@@ -158,9 +159,9 @@ def run(settings: Settings, announce: Callable[[Model, str], None]) -> int:
     if settings.registry_error is not None:  # the process that follows the registry removes this when it can ask
         reason = f"the registry could not be asked: {settings.registry_error}; this is what was served last"
         files.write_text(settings.state / f"registry{PROBLEM}", reason + "\n")
-    with http_server.listen(options.host, options.port) as listening:
+    with listen(options.host, options.port) as listening:
         # before any worker loads it: what is wrong is reported once, in one line
-        arguments = settings, announce, http_server.url_of(*listening.getsockname()[:2])
+        arguments = settings, announce, url_of(*listening.getsockname()[:2])
         if (Path(settings.first.folder) / MODELS[0]).is_file():
             _try_model(*arguments)
             gc.collect()

@@ -19,7 +19,7 @@ from mlops_glue import console, files, layout
 from mlops_glue.adapters import matplotlib
 from mlops_glue.delivery import describe
 from mlops_glue.pipeline import execute, plots, stages
-from mlops_glue.report import facts, run
+from mlops_glue.report import facts, run, site
 from mlops_glue.report import project as page
 from mlops_glue.report import pull_request as report
 from mlops_glue.report.pipeline import Pipeline
@@ -106,6 +106,7 @@ def said_by_page(root: Path, _: Any, *, former: bool = False) -> str:
     if former:
         for key in ("method", "noticeable", "finding", "gain"):
             comparison.pop(key)
+        evaluation |= {"warnings": []}
         evaluation.pop("intervals")
         for one in (*evaluation["importances"], *evaluation["slices"]):
             one.pop("rows" if "mean" in one else "values")
@@ -120,7 +121,7 @@ def said_by_page(root: Path, _: Any, *, former: bool = False) -> str:
         commit=None,
         dirty=False,
         pipeline=Pipeline(NOW, None, None, [], [], []),
-        data=[page.DataTable("t", "t.csv", None, None, "", None, "")],
+        data=[page.DataTable("t", "t.csv", None, None, "", None)],
         evaluation=evaluation,
         metrics=facts.metrics(evaluation),
         slices=facts.slices(evaluation),
@@ -129,7 +130,8 @@ def said_by_page(root: Path, _: Any, *, former: bool = False) -> str:
         main=None,
         monitoring=page.Monitoring(False),
     )
-    return page.render(project, root, root / "index.html")
+    source = site.Source(configs.load(root), root, project)
+    return site.page("index", source, []) + site.page("evaluation", source, [])
 
 
 def said_by_plots(root: Path, _: Any) -> str:
@@ -169,12 +171,12 @@ CASES: dict[str, tuple[Callable[..., str], list[str]]] = {
     ),
     "the evaluation's report": (
         said_by_evaluation,
-        ["100 samples of 5,000 of its 6,000 rows, narrowed to all of them", "The 50 values with the most rows, of 60"],
+        ["100 samples of 5,000 of its 6,000 rows, narrowed to all of them", "the 50 values with the most rows of 60"],
     ),
     "the page": (
         said_by_page,
         [
-            "100 bootstrap samples of 5,000 rows, narrowed to all",
+            "100 samples of 5,000 of its 6,000 rows, narrowed to all of them",
             "confidence (1,000 bootstrap samples of 5,000 of the 6,000 rows",
             "is shuffled (1,000 of the 6,000 rows of the holdout)",
             "By code, the 50 values with the most rows of 60",

@@ -1,4 +1,4 @@
-"""`glue report`: the page, of projects in any state, for who sees it and who hears it; and what is never on it."""
+"""`glue report`: the pages, of projects in any state, for who sees it and who hears it; and what is never on it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ import pytest
 from mlops_glue import files, layout
 from mlops_glue.assessment.scan import collect
 from mlops_glue.monitoring import history
+from mlops_glue.pages import NAMES
 from tests.support.project import Glue
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(2)>'
 VOID = {"meta", "link", "br", "img", "hr", "input"}
+ADDRESSES = {f"{name}.html" for name in NAMES}
 
 
 class Page(HTMLParser):
@@ -94,9 +96,13 @@ def made(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path
 
 
 @pytest.fixture(scope="module")
-def page(made: Path, glue: Glue) -> Page:
-    """Its page."""
-    return report(glue, made)
+def pages(made: Path, glue: Glue) -> dict[str, Page]:
+    """Its pages by name; the comparison was made apart."""
+    (made / "reports").mkdir()
+    glue("compare", "1", layout.METRICS, "--output", "reports/compare.html", cwd=made)
+    report(glue, made)
+    glue("compare", "1", layout.METRICS, "--output", "reports/compare.html", cwd=made)  # with links to the others
+    return {path.stem: Page(path) for path in (made / "reports").iterdir()}
 
 
 @pytest.fixture
@@ -106,43 +112,71 @@ def root(made: Path, tmp_path: Path) -> Path:
 
 
 def report(glue: Glue, root: Path, *words: str) -> Page:
+    """Write the pages; the text of the first is that of all."""
     glue("report", *words, cwd=root)
-    return Page(root / "reports/index.html")
+    page = Page(root / "reports/index.html")
+    for name in ("data", "validation", "evaluation", "monitoring"):
+        page.text += Page(root / f"reports/{name}.html").text
+    return page
 
 
-def test_the_page(page: Page) -> None:
-    assert len(page.html) < 3_000_000
-    said = page.said()
-    for text in (
-        "project v1 is champion",
-        "roc_auc",
-        "95 % interval",
-        "Drift in 300 rows",
-        "became champion",
-        "mlflow ui",
+def test_the_pages_say_what_is_known_and_of_what(pages: dict[str, Page]) -> None:
+    said = {name: page.said() for name, page in pages.items()}
+    for name, text in (
+        ("index", "project v1 is champion."),
+        ("index", "became champion"),
+        ("index", "mlflow ui"),
+        ("data", "y is taken as binary with 2 classes. 400 rows have one"),
+        ("data", "plain number 0.0%"),
+        ("validation", "Expectations of rows"),
+        ("evaluation", "95 % interval"),
+        ("compare", "v1, artifacts/evaluate/metrics.json; v1 is the base"),
+        ("monitoring", "Drift in 300 rows"),
+        ("monitoring", "project v1"),
+        ("lineage", "project v1, champion"),
+        ("lineage", "data/raw/rows.csv: 400 rows"),
+        ("card", "Intended use"),
     ):
-        assert text in said
-    assert said.count("executed") >= 9 and "first run" in said
-    # semantic, and told to who does not see it
+        assert text in said[name], (name, text)
+    for name, text in said.items():
+        assert "written 20" in text and text.startswith("project: "), name
+        assert "git commit" in text or name == "compare", name
+    assert set(pages) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_whole_and_told_to_who_does_not_see_it(name: str, pages: dict[str, Page]) -> None:
+    page = pages[name]
+    assert len(page.html) < 3_000_000
     assert page.of("html")[0]["lang"] == "en" and len(page.of("h1")) == len(page.of("main")) == 1
     levels = [int(tag[1]) for tag, _ in page.elements if tag in ("h1", "h2", "h3", "h4")]
     assert all(after <= before + 1 for before, after in pairwise(levels))
-    assert len(page.of("table")) == len(page.of("caption")) > 6
     assert all(th["scope"] in ("row", "col") for th in page.of("th"))
-    assert len(page.of("img")) == 4 and all(len(img["alt"] or "") > 30 for img in page.of("img"))
-    assert not page.of("svg")
+    assert all(len(img["alt"] or "") > 30 for img in page.of("img"))
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.of("svg"))
     assert all(one["tabindex"] == "0" and one["aria-label"] for one in page.of("div") if one.get("role") == "region")
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     for one in page.of("section"):
-        assert one["aria-labelledby"] in ids
+        assert one.get("aria-labelledby", ids[0]) in ids
+    (here,) = [link for link in page.of("a") if link.get("aria-current") == "page"]
+    assert here["href"] == f"{name}.html" and len([a for a in page.of("a") if a["href"] in ADDRESSES]) >= len(NAMES)
     for link in page.of("a"):
         target = link["href"] or ""
         assert target[1:] in ids if target.startswith("#") else (page.path.parent / unquote(target)).is_file()
 
 
-def test_nothing_is_run_or_asked_for(made: Path, page: Page) -> None:
-    assert SCRIPT in page.text and IMAGE in page.text
+def test_charts_are_where_they_belong(pages: dict[str, Page]) -> None:
+    assert len(pages["evaluation"].of("img")) == 7
+    assert len(pages["data"].of("svg")) == 2 and "Graph" not in pages["data"].html
+    assert "validate reads ingest" in (pages["index"].of("svg")[0]["aria-label"] or "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_run_or_asked_for(name: str, made: Path, pages: dict[str, Page]) -> None:
+    page = pages[name]
+    if name in ("data", "evaluation", "monitoring", "card"):
+        assert SCRIPT in page.text
     assert not page.of("script", "link", "iframe", "object", "base", "form")
     for _, attributes in page.elements:
         assert not any(name.startswith("on") for name in attributes)
@@ -153,6 +187,18 @@ def test_nothing_is_run_or_asked_for(made: Path, page: Page) -> None:
     assert str(made) not in page.html
 
 
+def test_a_file_of_others_is_not_replaced(root: Path, glue: Glue) -> None:
+    other = root / "mine"
+    other.mkdir()
+    (other / "data.html").write_text("<p>mine</p>")
+    done = glue("report", "--output", "mine", cwd=root, code=2)
+    assert done.stderr.splitlines() == [
+        "error: mine/data.html is no page of glue's, so it stays",
+        "hint: glue report --output a_new_folder",
+    ]
+    assert [path.name for path in other.iterdir()] == ["data.html"]
+
+
 def test_a_refused_model_and_a_page_elsewhere(root: Path, tmp_path: Path, glue: Glue) -> None:
     glue("run", "--set", "evaluate.thresholds.roc_auc={min: 0.999}", cwd=root, code=1)
     glue("report", "--output", str(tmp_path / "page.html"), cwd=root)
@@ -160,7 +206,7 @@ def test_a_refused_model_and_a_page_elsewhere(root: Path, tmp_path: Path, glue: 
     said = page.said()
     assert "project v2 was refused. v1 stays champion." in said and "misses threshold min 0.999" in said
     assert "MISSED" in said and "promote refused" in said and "ingest unchanged" in said
-    assert all((link["href"] or "").startswith("#") for link in page.of("a"))  # no path of this machine
+    assert all("/" not in (link["href"] or "") for link in page.of("a"))  # no path of this machine
 
 
 def test_what_is_out_of_date_and_performance_over_time(root: Path, glue: Glue) -> None:
@@ -217,7 +263,7 @@ def test_without_a_registry_git_or_a_whole_history(root: Path, glue: Glue, monke
     (root / "reports").mkdir(exist_ok=True)
     done = glue("report", "--output", "reports", cwd=root)  # a folder
     page = Page(root / "reports/index.html")
-    assert "The registry could not be read" in page.said() and "outside git" in page.said()
+    assert "The registry could not be read" in page.said() and "Outside git" in page.said()
     assert "monitoring cannot be read" in page.said() and "monitoring cannot be read" in done.stderr
     assert "S3CRET" not in page.html and "S3CRET" not in done.stderr
 

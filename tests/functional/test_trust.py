@@ -242,15 +242,15 @@ def test_a_card_states_facts_alone(history: dict[str, Any], glue: Glue) -> None:
     page = (root / "card.html").read_text()
     assert page.startswith("<!doctype html>") and "<td>log_loss</td>" in page
     glue("report", cwd=root)
-    assert 'href="card-v1.html">Model card of v1</a>' in (root / "reports/index.html").read_text()
-    linked = (root / "reports/card-v1.html").read_text()
+    assert 'href="card.html">Model card</a>' in (root / "reports/index.html").read_text()
+    linked = (root / "reports/card.html").read_text()
     for text in (page, linked):
         levels = [int(level) for level in re.findall(r"<h(\d)>", text)]
         assert levels[0] == 1 and levels.count(1) == 1
         assert all(after - before <= 1 for before, after in itertools.pairwise(levels))  # none is left out
         assert "<th>" not in text and text.count("<th scope=") > 10 and not re.search(r"<th[^>]*></th>", text)
         assert text.count("<table>") == text.count('class="scroll" tabindex="0" role="region" aria-label="') > 2
-        assert '<html lang="en">' in text and "<title>p v1</title>" in text and "<script" not in text
+        assert '<html lang="en">' in text and "<title>p: model card of v1</title>" in text and "<script" not in text
 
 
 def test_what_is_done_by_hand_in_mlflow_is_found(history: dict[str, Any], glue: Glue) -> None:

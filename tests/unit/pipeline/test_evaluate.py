@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score, log_loss, roc_auc_score
 from sklearn.svm import LinearSVC
 
-from mlops_glue import bootstrap, files, layout, metrics, tables
+from mlops_glue import bootstrap, files, layout, metrics, pages, tables
 from mlops_glue.adapters import matplotlib, skops
 from mlops_glue.config import Config, Threshold
 from mlops_glue.errors import ConfigError, StageError
@@ -202,12 +203,12 @@ def test_all_that_evaluate_writes(tmp_path: Path, undrawn: list[str]) -> None:
         name: pytest.approx(values[name]) for name in report["metrics"]
     }
     drawn_files = {path.stem: path.read_text() for path in (tmp_path / layout.PLOTS).iterdir()}
-    assert undrawn == ["ROC", "Precision", "Calibration", "Confusion", "Permutation", "Contributions"]
-    names = ["roc", "precision_recall", "calibration", "confusion", "importances", "contributions"]
+    assert undrawn == ["ROC", "Precision", "Calibration", "Confusion", "Threshold", "Permutation", "Contributions"]
+    names = ["roc", "precision_recall", "calibration", "confusion", "threshold", "importances", "contributions"]
     assert drawn_files == {name: f"<svg>{title}</svg>" for name, title in zip(names, undrawn, strict=True)}
     page = (tmp_path / layout.EVALUATION / "report.html").read_text()
     assert "<title>p.q: evaluation</title>" in page and all(
-        f'<figure aria-label="{name}">{drawn_files[name]}' in page for name in names
+        f'alt="{html.escape(pages.SHOWN[name])}"' in page for name in names
     )
     assert f"{values['roc_auc']:.4f}" in page
 

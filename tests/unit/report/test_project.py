@@ -1,4 +1,4 @@
-"""The page of a project, made of facts by hand: every section of it can be rendered."""
+"""The pages of a project, made of facts by hand: every section of them can be rendered."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any
 
 from mlops_glue.report.facts import Expectation, Metric, Registry, Slices, Version
 from mlops_glue.report.pipeline import Pipeline, Stage
-from mlops_glue.report.project import DataTable, Monitoring, Project, render
+from mlops_glue.report.project import DataTable, Log, Monitoring, Project
+from mlops_glue.report.site import Source, page
+from mlops_glue.report.success import Measure
+from tests.support.configs import GOOD, load
 
 NOW = "2024-05-06T07:08:09+00:00"
 MARKUP = "<script>alert(1)</script>"
 EVALUATION: dict[str, Any] = {
+    "target": "y",
     "task": "binary",
     "model": "LogisticRegression",
     "estimator": "sklearn.linear_model.LogisticRegression",
@@ -22,6 +26,12 @@ EVALUATION: dict[str, Any] = {
     "split": "time",
     "intervals": {"rows": 50, "samples": 100},
     "importances": [{"column": MARKUP, "metric": "roc_auc", "mean": 0.2, "std": 0.01, "rows": 50}],
+    "metrics": {"roc_auc": {"value": 0.91, "low": 0.88, "high": 0.94, "trivial": 0.5}},
+    "thresholds": [{"metric": "roc_auc", "value": 0.91, "min": 0.8, "max": None, "met": True}],
+    "slices": [
+        {"column": "city", "value": None, "rows": 10, "metrics": {"roc_auc": 0.8, "f1": None}, "values": 60},
+    ],
+    "warnings": [f"column {MARKUP}"],
 }
 COLUMN = {
     "drifted": True,
@@ -74,7 +84,6 @@ PROJECT = Project(
                 Expectation(False, "FAILED", "critical", "a", "values to not be null", "mostly 1", "3 of 500"),
                 Expectation(True, "met", "critical", "b", "to exist", "", ""),
             ],
-            "artifacts/validation/report.html",
         )
     ],
     evaluation=EVALUATION,
@@ -86,20 +95,28 @@ PROJECT = Project(
     monitoring=Monitoring(
         True, None, LATEST, [RUN], [{"version": 2, "rows": 300, "columns": [{**COLUMN, "name": "a", "before": 0.1}]}]
     ),
+    log=Log("s3://bucket/log", NOW, 3),
+    measures=[Measure("lead_time", "lead time", None, "s", "n/a: no commit")],
 )
+OF_FACTS = ("index", "data", "validation", "evaluation", "monitoring")
 
 
-def text_of(project: Project) -> str:
-    """What the page says, with one space between words."""
+def htmls(project: Project, folder: Path) -> list[str]:
+    source = Source(load(folder, GOOD), folder, project)
+    return [page(name, source, []) for name in OF_FACTS]
+
+
+def text_of(project: Project, folder: Path) -> str:
+    """What the pages say, with one space between words."""
     words: list[str] = []
     parser = HTMLParser()
     parser.handle_data = words.append  # type: ignore[method-assign]
-    parser.feed(render(project, Path("/nowhere"), Path("/elsewhere/index.html")))
+    parser.feed("".join(htmls(project, folder)))
     return " ".join(" ".join(words).split())
 
 
-def test_every_section_of_a_project_that_was_monitored() -> None:
-    text = text_of(PROJECT)
+def test_every_section_of_a_project_that_was_monitored(tmp_path: Path) -> None:
+    text = text_of(PROJECT, tmp_path)
     for part in (
         "m v3 was refused. v2 stays champion.",
         "train out of date 1 min params",
@@ -107,6 +124,10 @@ def test_every_section_of_a_project_that_was_monitored() -> None:
         "FAILED a values to not be null mostly 1 3 of 500",
         "roc_auc 0.9100 0.8800 to 0.9400 0.5000 0.9000 min 0.8 met",
         "By city, the 1 values with the most rows of 60 city Rows roc_auc f1 null 10 0.8000 n/a",
+        f"warning column {MARKUP}",
+        "m v3, not champion",
+        "lead time n/a: no commit",
+        "Predictions are kept in s3://bucket/log ; the newest file there is of 2024-05-06 07:08 UTC . 3 files of this",
         f"{MARKUP} 0.2000 0.0100",
         "v2 champion 0.9000 2024-05-06 07:08 aaaaaaaa + changes onnx",
         "2024-05-06 07:08 drift 300 1.0000 roc_auc (estimated) 0.7000 0.6000 to 0.8000",
@@ -114,15 +135,15 @@ def test_every_section_of_a_project_that_was_monitored() -> None:
         "roc_auc 0.7000 (0.6000 to 0.8000), by 25 labels",
     ):
         assert part in text, part
-    assert MARKUP not in render(PROJECT, Path("/nowhere"), Path("/elsewhere/index.html"))
+    assert all(MARKUP not in html for html in htmls(PROJECT, tmp_path))
 
 
-def test_a_project_of_which_little_is_known() -> None:
+def test_a_project_of_which_little_is_known(tmp_path: Path) -> None:
     empty = replace(
         PROJECT,
         commit=None,
         pipeline=Pipeline(None, None, "not known: no DVC", [], [], []),
-        data=[DataTable("t", "data/raw/t.csv", None, None, "", None, "artifacts/validation/report.html")],
+        data=[DataTable("t", "data/raw/t.csv", None, None, "", None)],
         evaluation=None,
         metrics=[],
         slices=[],
@@ -131,15 +152,16 @@ def test_a_project_of_which_little_is_known() -> None:
         main=None,
         monitoring=Monitoring(False, "monitoring cannot be read: no JSON"),
     )
-    text = text_of(empty)
+    text = text_of(empty, tmp_path)
     for part in (
         "No version was registered yet",
-        "Nothing was validated yet.",
+        "t was not validated yet.",
+        "The columns were not read yet.",
         "Nothing was evaluated yet.",
         "The registry could not be read: MLflow does not answer",
         "at ${MLFLOW_TRACKING_URI} : model",
         "monitoring cannot be read: no JSON",
-        "outside git or before the first commit",
+        "Outside git or before the first commit",
     ):
         assert part in text, part
     assert empty.problems() == [

@@ -1,0 +1,34 @@
+"""`glue ui`: the pages of a project in a browser, as they are now."""
+
+from __future__ import annotations
+
+import webbrowser
+
+from mlops_glue import config as configs
+from mlops_glue import console, layout
+from mlops_glue.errors import MissingExtra, UsageError
+from mlops_glue.serving.listening import asked_at, is_loopback, listen, url_of
+
+
+def ui(*, host: str, port: int, insecure: bool = False, show: bool = False, env: str | None = None) -> int:
+    """Serve them until a ^C."""
+    root = layout.find_root()
+    configs.load(root, env, tables=False)
+    local = is_loopback(host)
+    if not local and not insecure:
+        raise UsageError(
+            f"--host {host} is open to others, and glue ui asks nobody for a key",
+            hint=f"ssh -L {port}:127.0.0.1:{port} here, from there; or --insecure where a proxy asks for keys",
+        )
+    try:
+        from mlops_glue.report.ui import serve
+    except ImportError as error:
+        raise MissingExtra(str(error.name), "serving") from error
+    with listen(host, port, "glue ui") as listening:
+        at, number = listening.getsockname()[:2]
+        url = url_of(asked_at(at), number)
+        console.progress(f"{root.name} on {url}; it changes nothing, ^C ends it")
+        if show and not webbrowser.open(url):
+            console.progress("there is no browser here")
+        serve(root, env, listening, local=local)
+    return 0
