@@ -25,7 +25,7 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PAT
 os.environ.setdefault("GIT_CONFIG_GLOBAL", os.devnull)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # where every core has a worker, the threads of a fit wait for each other
 os.environ.pop("MLFLOW_TRACKING_URI", None)
-for _name in [name for name in os.environ if name == "CI" or name.startswith("GITHUB_")]:
+for _name in [name for name in os.environ if name == "CI" or name.startswith(("GITHUB_", "GITLAB_", "CI_"))]:
     del os.environ[_name]  # what is tested behaves as on a laptop, until a test says that it runs in a job
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup; what is started here is to be interrupted
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -128,13 +128,20 @@ def materialize() -> None:
 
 
 @click.command()
+@click.option(
+    "--for",
+    "service",
+    type=click.Choice(["github", "gitlab"]),
+    help="Where the jobs run; written to ci.service of glue.yaml.",
+)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when a file is not what glue.yaml says.")
 @json_option
 @calls("ci")
 def ci() -> None:
-    """Write GitHub Actions workflows and a Makefile.
+    """Write GitHub Actions workflows, or GitLab CI, and a Makefile.
 
     \b
     glue ci
+    glue ci --for gitlab
     glue ci --check
     """

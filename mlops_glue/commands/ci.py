@@ -1,4 +1,4 @@
-"""`glue ci`: the workflows of GitHub Actions, and a Makefile with the same commands, from `glue.yaml`."""
+"""`glue ci`: the jobs of GitHub Actions or GitLab CI, and a Makefile with the same commands, from `glue.yaml`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from mlops_glue import config as configs
 from mlops_glue import console, layout
 from mlops_glue.adapters import git
 from mlops_glue.scaffold import upgrade
+from mlops_glue.scaffold.merge import File
 from mlops_glue.scaffold.workflows import unlocked
 
 
-def ci(*, check: bool = False, as_json: bool = False) -> int:
+def ci(*, service: str | None = None, check: bool = False, as_json: bool = False) -> int:
     """Write what is missing or stale and merge what was edited. Returns 1 on a conflict.
 
-    With `check` nothing is written, and 1 says that something is to be.
+    With `check` nothing is written, and 1 says that something is to be. `service` is written to `ci.service`.
     """
     root = layout.find_root()
     config = configs.load(root, "", tables=False)
+    chosen = None
+    if service not in (None, config.ci.service):
+        chosen = configs.overridden(root, {"ci.service": service})
+        config = configs.load(root, "", tables=False, text=chosen)
     plan = upgrade.plan_workflows(root, config)
+    if chosen is not None:
+        plan = plan._replace(files=[File(layout.CONFIG, "updated", chosen), *plan.files])
     if not check:
         upgrade.write(plan)
     outcomes = {file.path: file.outcome for file in plan.files if file.text is not None or file in plan.changed}
@@ -31,28 +38,34 @@ def ci(*, check: bool = False, as_json: bool = False) -> int:
     else:
         for path, outcome in outcomes.items():
             console.result(f"{outcome:<9} {path}")
-        for line in _advice(root, config, {path.rpartition("/")[2] for path in outcomes}, lacking):
+        for line in _advice(root, config, lacking):
             console.progress(line)
     return 1 if plan.conflicts or (check and (plan.changed or lacking is not None)) else 0
 
 
-def _advice(root: Path, config: configs.Config, names: set[str], lacking: str | None) -> Iterator[str]:
+def _advice(root: Path, config: configs.Config, lacking: str | None) -> Iterator[str]:
     """What the files still need to do their work."""
+    on_github, there = config.ci.service == "github", configs.in_environment(config, config.ci.env)
+    train, deploy, monitor = (f"{n}.yml" if on_github else f"the job {n}" for n in ("train", "deploy", "monitor"))
     if lacking is not None:
         gap = f" and has no {lacking}" if lacking else ""
         yield f"{config.ci.requirements} is what the jobs install{gap}: make lock, then commit it"
-    if not any(name.endswith("train.yml") for name in names):
+    if there.tracking.uri is None:
         where = f"environments.{config.ci.env}.tracking.uri" if config.ci.env else "tracking.uri"
-        yield f"only tests, no train.yml: {where} is not set, and a job's own registry ends with its machine"
+        yield f"only tests, no {train}: {where} is not set, and a job's own registry ends with its machine"
         return
     if config.ci.deploy is None:
-        yield "deploy.yml promotes and packages, and deploys nothing: ci: {deploy: COMMAND}"
+        yield f"{deploy} promotes and packages, and deploys nothing: ci: {{deploy: COMMAND}}"
     if config.audit.remote is None:
-        yield "the audit record of what deploy.yml promotes ends with its machine: audit: {remote: origin} shares it"
+        yield f"the audit record of what {deploy} promotes ends with its machine: audit: {{remote: origin}} shares it"
     elif config.audit.remote != "origin" and "/" not in config.audit.remote:
         yield f"a job's clone has no remote {config.audit.remote}, where the record would be: audit: {{remote: origin}}"
     if git.lacks_branch(root, config.ci.branch):
-        yield f"train.yml waits for pushes to {config.ci.branch}, which git has not: ci: {{branch: NAME}}"
-    log = configs.in_environment(config, config.ci.env).serve.prediction_log or ""
-    if "://" not in log and not log.startswith("${") and any(name.endswith("monitor.yml") for name in names):
-        yield "monitor.yml reads serve.prediction_log; a folder of one machine no job sees: give it a URL"
+        yield f"{train} waits for pushes to {config.ci.branch}, which git has not: ci: {{branch: NAME}}"
+    if config.ci.schedule is None:
+        return
+    if not on_github:
+        yield f"GitLab keeps schedules itself: Build > Pipeline schedules > {config.ci.schedule}, for {monitor}"
+    log = there.serve.prediction_log or ""
+    if "://" not in log and not log.startswith("${"):
+        yield f"{monitor} reads serve.prediction_log; a folder of one machine no job sees: give it a URL"

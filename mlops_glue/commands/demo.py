@@ -100,7 +100,7 @@ def _copy(root: Path, config: configs.Config, scratch: Path) -> pa.Table:
 
 def run_glue(scratch: Path, *words: str) -> None:
     """Run a command in the scratch copy and print its answer; raise the error that ends it."""
-    env = {key: value for key, value in os.environ.items() if key not in ("GLUE_ENV", "GITHUB_ACTIONS")}
+    env = {key: value for key, value in os.environ.items() if key not in ("GLUE_ENV", "GITHUB_ACTIONS", "GITLAB_CI")}
     done = subprocess.run([*GLUE, *words], cwd=scratch, env=env, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1) or not done.stdout.strip():
         errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -76,7 +76,11 @@ def _ci(config: Config) -> Iterator[Problem]:
     if ci.rollback is not None and ci.deploy is None:
         yield ("ci", "rollback"), "needs ci.deploy, of which it takes back what that did"
     login = registry_of(ci.image)
-    if login in ("aws", "gcp", "azure") and ci.cloud != login:
+    if ci.service == "gitlab" and ci.cloud is not None:
+        yield ("ci", "cloud"), "is a login of GitHub's jobs; GitLab's have the keys as CI/CD variables (cloud: null)"
+    elif ci.service == "gitlab" and login in ("aws", "gcp", "azure"):
+        yield ("ci", "image"), f"its registry takes a login of {login}'s, which only jobs of GitHub make"
+    elif login in ("aws", "gcp", "azure") and ci.cloud != login:
         yield ("ci", "image"), f"its registry takes a login of {login}'s (ci: {{cloud: {login}}})"
 
 

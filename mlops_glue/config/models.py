@@ -182,8 +182,9 @@ class Compute(Section):
 
 
 class Ci(Section):
-    """The workflows of GitHub Actions that `glue ci` writes."""
+    """The jobs of GitHub Actions or GitLab CI that `glue ci` writes."""
 
+    service: Literal["github", "gitlab"] = Field(default="github", description="where the jobs run")
     python: Literal["3.11", "3.12", "3.13"] | None = Field(
         default=None,
         description="of the jobs; null: by .python-version, requires-python, else the one that runs glue ci",
@@ -196,9 +197,10 @@ class Ci(Section):
     )
     env: str | None = Field(default=None, description="the entry of `environments` that train, deploy and monitor use")
     environment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")] = Field(
-        default="production", description="GitHub's environment; its reviewers, if any, approve a deployment"
+        default="production",
+        description="the service's environment; its reviewers on GitHub, if any, approve a deployment",
     )
-    cloud: Literal["aws", "gcp", "azure"] | None = Field(default=None, description="where the jobs log in, by OIDC")
+    cloud: Literal["aws", "gcp", "azure"] | None = Field(default=None, description="where GitHub's jobs log in by OIDC")
     image: Annotated[str, Field(pattern=IMAGE)] | None = Field(
         default=None, description="name of the serving image: ghcr.io/owner/name; null: a package without Docker"
     )
@@ -217,7 +219,7 @@ class Ci(Section):
         default="17 5 * * *", description="when the monitor runs: cron, UTC; null: never"
     )
     secrets: list[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")]] = Field(
-        default=[], description="names of secrets that the jobs get besides those that this file refers to"
+        default=[], description="names of secrets that jobs of GitHub get besides those that this file refers to"
     )
 
 

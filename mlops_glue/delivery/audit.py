@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import files, layout
-from mlops_glue.adapters import git, github
+from mlops_glue.adapters import git, github, gitlab
 from mlops_glue.adapters.git import ref as git_ref
 from mlops_glue.delivery.history import digest
 from mlops_glue.errors import ToolError
@@ -89,15 +89,17 @@ def actor(root: Path) -> dict[str, str]:
     found = {"name": git.setting(root, "user.name"), "email": git.setting(root, "user.email"), "host": platform.node()}
     with contextlib.suppress(OSError, KeyError):  # a container may have no name for the user
         found["account"] = getpass.getuser()
-    return {key: value for key, value in found.items() if value} | github.job()
+    return {key: value for key, value in found.items() if value} | github.job() | gitlab.job()
 
 
 def identity(who: Mapping[str, str]) -> str:
     """The one name of an actor that counts: of the CI job's, else git's email, else the account of the machine.
 
-    Of an address that GitHub gives out it is the login, so that a person is the same at a laptop and in a job.
+    Of an address that GitHub or GitLab gives out it is the login: a person is the same at a laptop and in a job.
     """
-    email = re.sub(r"^(?:\d+\+)?([^@]+)@users\.noreply\.github\.com$", r"\1", who.get("email", ""))
+    email = who.get("email", "")
+    for given_out in (r"(?:\d+\+)?([^@]+)@users\.noreply\.github\.com", r"\d+-([^@]+)@users\.noreply\.gitlab\.com"):
+        email = re.sub(f"^{given_out}$", r"\1", email)
     return who.get("ci") or email or f"{who.get('account', 'somebody')}@{who.get('host', '')}"
 
 

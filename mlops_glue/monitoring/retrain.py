@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     from mlops_glue.pipeline.evaluation import Fresh
 
 log = logging.getLogger(__name__)
+JOBS = ("GITHUB_ACTIONS", "GITLAB_CI")  # "true" in a job of theirs
 Train = Callable[[Path, str | None, Options], RunResult]
 
 
 def retrain(
     config: configs.Config, root: Path, store: Store, labelled: list[pa.Table], now: datetime, train: Train
 ) -> dict[str, Any]:
-    """Train and deliver, where the limits allow it; in a job on GitHub: ask for train.yml.
+    """Train and deliver, where the limits allow it; in a job on GitHub or GitLab: ask for a job that trains.
 
     Returns:
         `outcome` is promoted, refused, unchanged, failed, skipped or asked; `reason` says why.
@@ -52,7 +53,7 @@ def retrain(
             if restored := retrain_rows.restore(root):
                 log.info("%s: restored as before a retraining that was killed", ", ".join(restored))
             state = limits.load(store, config.model_name)
-            if os.environ.get("GITHUB_ACTIONS") == "true":
+            if any(os.environ.get(name) == "true" for name in JOBS):
                 return _request_training(config, store, state, labelled, now)
             return _retrain(config, root, store, state, labelled, now, train)
     except Timeout:
@@ -64,7 +65,7 @@ def retrain(
 def _request_training(
     config: configs.Config, store: Store, state: limits.State, labelled: list[pa.Table], now: datetime
 ) -> dict[str, Any]:
-    """What the workflow of the monitor is to do: `asked` starts train.yml, which trains on the tables as they are."""
+    """What the job of the monitor is to do: `asked` starts the one that trains, on the tables as they are."""
     model, options = config.model_name, config.monitor.retrain.model_copy(update={"data": "reread"})
     new = labelled if state.began is None else limits.answered_after(labelled, state.began)
     counted = limits.count(new) if config.monitor.labels is not None else None
@@ -73,7 +74,7 @@ def _request_training(
     if why is not None:
         return _result("skipped", why)
     limits.save(store, model, state, began=now)
-    return _result("asked", "the workflow starts train.yml")
+    return _result("asked", "the job starts the one that trains")
 
 
 def _refused_in_a_row(store: Store, model: str, resumed: int) -> int:

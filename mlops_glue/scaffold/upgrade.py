@@ -111,7 +111,8 @@ def _of_workflows(root: Path, config: configs.Config, part: Part) -> tuple[list[
     top = git.top(root)
     if top is None:
         raise UsageError(f"{root} is in no git repository, and workflows belong to one", hint="git init")
-    made = workflows.workflow_files(config, root, top)
+    wanted = workflows.workflow_files(config, root, top)
+    made = {path: text for path, text in wanted.items() if text is not None or path in part.files}
     merged = [merge(root, path, part, text, mark=workflows.MARK) for path, text in made.items()]
     return merged, {"ci": after(part, merged, made)}
 

@@ -1,10 +1,11 @@
-"""The workflows of a project, made of its `glue.yaml`, and what their jobs install."""
+"""The jobs of a project on GitHub or GitLab, made of its `glue.yaml`, and what their jobs install."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -52,10 +53,14 @@ def workflow_files(config: configs.Config, root: Path, top: Path) -> dict[str, s
 
     asked = {"test": True, "train": values["tracked"], "deploy": values["tracked"]}
     asked["monitor"] = values["tracked"] and config.ci.schedule is not None
+    on_github = config.ci.service == "github"
     github = Path(os.path.relpath(top / ".github", root)).as_posix()
+    workflows = {f"{github}/workflows/{values['prefix']}{n}.yml": f"{n}.yml" for n in WORKFLOWS}
+    gitlab = top / f".gitlab/{values['prefix']}ci.yml" if values["prefix"] else top / ".gitlab-ci.yml"
     return {
-        **{f"{github}/workflows/{values['prefix']}{n}.yml": text(f"{n}.yml") if asked[n] else None for n in WORKFLOWS},
-        f"{github}/dependabot.yml": text("dependabot.yml"),
+        **{path: text(file) if on_github and asked[file[:-4]] else None for path, file in workflows.items()},
+        f"{github}/dependabot.yml": text("dependabot.yml") if on_github else None,
+        Path(os.path.relpath(gitlab, root)).as_posix(): None if on_github else text("gitlab.yml"),
         "Makefile": text("Makefile"),
         "requirements.in": text("requirements.in"),
     }
@@ -93,6 +98,7 @@ def _values(config: configs.Config, chosen: configs.Config, root: Path, top: Pat
         "tracked": chosen.tracking.uri is not None,
         "remote": remote,
         "folder": folder,
+        "cd": f"cd {shlex.quote(folder[:-1])}",
         "prefix": prefix(root, top),
         "project": config.project,
         "extras": extras,

@@ -20,11 +20,10 @@ from typing import Any
 import palmerpenguins
 import pytest
 
-from tests.support.github import Job, Runner, holds, project
+from tests.support.github import Job, Runner, holds, lock, project
 from tests.support.project import Glue
 from tests.support.server import free_port
 
-ROOT = Path(__file__).parents[2]
 POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
 PULL = {"pull_request": {"number": 5, "base": {"sha": "main"}, "head": {"repo": {"full_name": "acme/project"}}}}
 
@@ -88,13 +87,6 @@ class Repository:
         if broken:  # a command that fails
             (runner.folder / "bin" / broken).symlink_to("/bin/false")
         return runner.run(name, **inputs), runner
-
-
-def lock(package: str) -> str:
-    """What this repository's own lock file says of a package."""
-    found = re.search(rf"^{package}==.*?(?=^\S)", (ROOT / "requirements.lock").read_text(), re.MULTILINE | re.DOTALL)
-    assert found
-    return "\n".join(line for line in found.group(0).splitlines() if "# " not in line).rstrip(" \\\n") + "\n"
 
 
 def bad_data(there: Repository) -> Callable[[], None]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+ROOT = Path(__file__).parents[2]
 SHELL = ["bash", "--noprofile", "--norc", "-eo", "pipefail"]
 GH = """#!/bin/sh
 printf '%s\\n' "$*" >> "$GH_LOG"
@@ -210,6 +211,13 @@ def _value(expression: str, context: dict[str, Any], state: str) -> Any:
         parts[at] = parts[at].replace("&&", " and ").replace("||", " or ")
         parts[at] = re.sub(r"!(?!=)", " not ", parts[at])
     return eval("".join(parts).strip())  # of our own templates
+
+
+def lock(package: str) -> str:
+    """What this repository's own lock file says of a package."""
+    found = re.search(rf"^{package}==.*?(?=^\S)", (ROOT / "requirements.lock").read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    return "\n".join(line for line in found.group(0).splitlines() if "# " not in line).rstrip(" \\\n") + "\n"
 
 
 YAML = """\

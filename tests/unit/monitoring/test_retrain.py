@@ -286,7 +286,7 @@ def test_a_job_of_github_asks_within_the_limits(tmp_path: Path, monkeypatch: pyt
         return told["outcome"], told["reason"]
 
     assert ask(0, rows=1) == ("skipped", "1 new labelled rows, of 2 that it takes") and registry.text is None
-    assert ask(0) == ("asked", "the workflow starts train.yml")
+    assert ask(0) == ("asked", "the job starts the one that trains")
     assert ask(1.9) == (
         "skipped",
         "the last one began at 2026-11-25T12:00:00+00:00: not before 2026-11-25T14:00:00+00:00",

@@ -1,0 +1,23 @@
+"""GitLab CI: what a job knows of itself.
+
+Variables: https://docs.gitlab.com/ci/variables/predefined_variables/. Who starts a manual job is its user.
+"""
+
+from __future__ import annotations
+
+import os
+
+VARIABLES = {
+    "ci": "GITLAB_USER_LOGIN",
+    "run": "CI_PIPELINE_ID",
+    "repository": "CI_PROJECT_PATH",
+    "job": "CI_JOB_NAME",
+    "url": "CI_JOB_URL",
+}
+
+
+def job() -> dict[str, str]:
+    """Who started this job, and where to read of it; empty outside GitLab CI."""
+    if os.environ.get("GITLAB_CI") != "true":
+        return {}
+    return {key: os.environ[name] for key, name in VARIABLES.items() if os.environ.get(name)}
