@@ -9,14 +9,17 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mlops_glue import waiting
 from mlops_glue.errors import ToolError
 
 T = TypeVar("T")
 FORK = "fork" if sys.platform == "linux" else "spawn"  # how a process starts that takes over what this one has imported
+SENT_S = 5.0  # by then the result of another process has come
 FORWARDED = (
     *(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT),
     *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGCONT),
@@ -43,9 +46,20 @@ def run_apart(work: Callable[..., T], *arguments: Any, does: str, start: str = "
 
     with ProcessPoolExecutor(1, get_context(start), end_with_parent, (os.getpid(),)) as other:
         try:
-            return other.submit(work, *arguments).result()
+            return other.submit(_apart, work, *arguments).result()
         except BrokenProcessPool as error:
             raise ToolError(f"the process that {does} was ended") from error
+
+
+def _apart(work: Callable[..., T], *arguments: Any) -> T:
+    """In the other process, which does not wait at its end for a thread that waits for a server."""
+    try:
+        return work(*arguments)
+    finally:
+        if waiting.left_behind:
+            end = threading.Timer(SENT_S, os._exit, [0])
+            end.daemon = True
+            end.start()
 
 
 def free_memory() -> int | None:

@@ -1,19 +1,22 @@
-"""fsspec: a folder of files at any URL."""
+"""fsspec: a folder of files at any URL. One that says nothing for `waiting.answer_s` does not answer."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar, cast
 
-from mlops_glue.errors import MissingExtra, ToolError, brief
+from mlops_glue import waiting
+from mlops_glue.errors import GlueError, MissingExtra, ToolError, brief
 from mlops_glue.files import atomic
 from mlops_glue.secrets import redacted
 
 MAX_MESSAGE = 200  # characters
+Result = TypeVar("Result")
 
 
 class Folder:
@@ -21,6 +24,7 @@ class Folder:
 
     Raises:
         MissingExtra: what the URL needs is not installed.
+        Unreachable: it does not answer; so does each method.
         ToolError: it cannot be opened.
     """
 
@@ -39,11 +43,20 @@ class Folder:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except GlueError:
+            raise
         except ImportError as error:
             raise ToolError(f"{self.where}: {brief(error)}", hint="pip install what its file system needs") from error
         except Exception as error:  # each file system has its own
             line = redacted(f"{type(error).__name__}: {error}", self._url).splitlines()[0]  # it may quote the URL
             raise ToolError(f"{self.where}: {line[:MAX_MESSAGE]}") from error
+
+    def _answered(self, work: Callable[[], Result]) -> Result:
+        with self._translated():
+            if self._local:
+                return work()
+            hint = "is it up? glue doctor; a slow one gets more time: export GLUE_ANSWER_TIMEOUT_S=60"
+            return waiting.within(waiting.answer_s(), self.where, work, idle=True, hint=hint)
 
     def put(self, source: Path, name: str) -> None:
         """Copy a file into the folder; it appears under its name only when it is whole.
@@ -52,7 +65,8 @@ class Folder:
             ToolError: it could not be written.
         """
         target = f"{self._path.rstrip('/')}/{name}"
-        with self._translated():
+
+        def work() -> None:
             self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
             if self._local:
                 with atomic(Path(target)) as temporary:
@@ -60,28 +74,63 @@ class Folder:
             else:  # an object store shows only whole objects
                 self._files.put_file(str(source), target)
 
+        self._answered(work)
+
     def files(self) -> list[tuple[str, int, float]]:
         """Name, bytes and time (seconds since 1970) of each file, hidden ones too."""
-        with self._translated():
+
+        def work() -> dict[str, Any]:
             self._files.invalidate_cache()
-            found: dict[str, Any] = self._files.find(self._path, detail=True) if self._files.exists(self._path) else {}
-        start = len(self._path.rstrip("/")) + 1
+            return self._files.find(self._path, detail=True) if self._files.exists(self._path) else {}
+
+        found, start = self._answered(work), len(self._path.rstrip("/")) + 1
         return [(name[start:], int(details["size"] or 0), _modified(details)) for name, details in found.items()]
 
     def open(self, name: str) -> IO[bytes]:
-        """A file as a binary stream.
+        """A file as a binary stream, whose methods raise as these do.
 
         Raises:
             ToolError: it cannot be opened.
         """
-        with self._translated():
-            stream: IO[bytes] = self._files.open(f"{self._path.rstrip('/')}/{name}", "rb")
-            return stream
+        stream = self._answered(lambda: self._files.open(f"{self._path.rstrip('/')}/{name}", "rb"))
+        return cast(IO[bytes], stream if self._local else _Stream(stream, self._answered))
 
     def remove(self, name: str) -> None:
         """Remove a file; that another host did so first is as good."""
-        with self._translated(), contextlib.suppress(FileNotFoundError):
-            self._files.rm_file(f"{self._path.rstrip('/')}/{name}")
+
+        def work() -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self._files.rm_file(f"{self._path.rstrip('/')}/{name}")
+
+        self._answered(work)
+
+
+class _Stream(io.RawIOBase):
+    """A file of a store, which may stop to answer in the middle of it."""
+
+    def __init__(self, stream: IO[bytes], answered: Callable[[Callable[[], Any]], Any]) -> None:
+        self._stream, self._answered = stream, answered
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._answered(lambda: self._stream.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 def _modified(found: dict[str, Any]) -> float:

@@ -12,10 +12,11 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
-from mlops_glue import errors, telemetry
+from mlops_glue import errors, telemetry, waiting
 from mlops_glue.cli import deliver, start, trust, watch, work
 from mlops_glue.cli.options import traceback_option
 from mlops_glue.errors import UsageError
@@ -71,6 +72,15 @@ def _end() -> None:
     """Skip the interpreter's last garbage collection; DuckDB's binding reports a leak without it."""
     if "duckdb" not in sys.modules:
         gc.freeze()
+
+
+def _exit(code: int, *, is_command: bool) -> NoReturn:
+    """End; at once where a thread still waits for a server: the interpreter would wait for it."""
+    if waiting.left_behind and is_command:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _interrupted() -> int:
@@ -129,4 +139,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _interrupted() if errors.interrupted else console.failure(problem, traceback=settings["traceback"])
     if (colorama := sys.modules.get("colorama.initialise")) is not None:
         atexit.unregister(colorama.reset_all)  # it ends a terminal's output with an escape sequence, TERM=dumb or not
-    sys.exit(code if isinstance(code, int) else 0)
+    _exit(code if isinstance(code, int) else 0, is_command=arguments is None)

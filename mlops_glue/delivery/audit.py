@@ -174,6 +174,21 @@ def recorder(root: Path, remote: str | None, environment: str) -> Callable[..., 
     return record_move
 
 
+def last_champion(root: Path, remote: str | None) -> Callable[[str, str | None], int | None]:
+    """What `Store.recorded` is: the version of the last entry about a champion, of this machine or another."""
+
+    def recorded(model: str, registry: str | None) -> int | None:
+        if remote is not None:
+            share(root, remote)
+        moves = [entry.content for entry in entries(root)]
+        ours = [
+            one for one in moves if (one["model"], one["alias"], one.get("registry")) == (model, "champion", registry)
+        ]
+        return ours[-1]["version"] if ours else None
+
+    return recorded
+
+
 def _reviewed(environment: str) -> dict[str, str]:
     try:
         found = github.reviewers(environment)

@@ -36,6 +36,7 @@ def opened(root: Path, config: configs.Config, *, create: bool = True) -> Store:
     store = Store(root, configs.tracking_uri(config), create=create, timeout_s=config.tracking.timeout_s)
     store.trust = config.package.trust
     store.record_move = audit.recorder(root, config.audit.remote, config.ci.environment)
+    store.recorded = audit.last_champion(root, config.audit.remote)
     if config.serve.verify is not None:
         from mlops_glue.delivery import signature
 

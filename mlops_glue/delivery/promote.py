@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 EVALUATION = "evaluation"  # artifact folder of the run
 CHALLENGER = "challenger"
+TRIES = 5  # to judge by the champion that there is
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,23 @@ def promote(
     Raises:
         GlueError: the registry does not have what belongs to the version.
     """
+    name = config.model_name
+    for _ in range(TRIES):
+        champion = store.champion(name)
+        if champion == version:
+            return Verdict(version, champion, champion)
+        verdict = _judged(config, root, store, version, champion, by_person, alias)
+        if store.champion(name) == champion:
+            break
+        log.info("another machine has moved the champion meanwhile: v%d is judged again", version)
+    return decide(store, name, verdict, alias, by_person)
+
+
+def _judged(
+    config: Config, root: Path, store: Store, version: int, champion: int | None, by_person: Reason | None, alias: str
+) -> Verdict:
+    """What speaks against the candidate; nothing is moved."""
     name, own = config.model_name, root / layout.BUNDLE
-    champion = store.champion(name)
-    if champion == version:
-        return Verdict(version, champion, champion)
     tags = store.tags(name, version)
     is_last = not by_person or (own.is_dir() and tags.get(BUNDLE_DIGEST) == files.digest(own))
     with tempfile.TemporaryDirectory() as folder:
@@ -101,8 +115,7 @@ def promote(
         )
     if config.promote.approval == "required" and alias == "champion":
         conditions.append(_approved(config, root, tags, version, by_person))
-    verdict = Verdict(version, champion, champion, refusals(conditions), compared, conditions)
-    return decide(store, name, verdict, alias, by_person)
+    return Verdict(version, champion, champion, refusals(conditions), compared, conditions)
 
 
 def _approved(config: Config, root: Path, tags: Mapping[str, str], version: int, by_person: Reason | None) -> Condition:

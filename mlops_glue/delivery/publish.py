@@ -62,7 +62,7 @@ def publish(
     with tempfile.TemporaryDirectory() as folder, trust.importable():
         model = skops.load(root / layout.MODEL, trust.names)
         rows.write(Path(folder) / FILE)
-        made = store.publish(
+        made, new = store.publish(
             name,
             experiment=config.project,
             fingerprint=fingerprint,
@@ -85,9 +85,9 @@ def publish(
             model_files=_model_files(root, model, trust, Path(folder) / "code"),
             describe=lambda name: described(name, report, of_data, _commit(*revision), config.card.model_dump()),
         )
-    if config.registry.sign is not None:
+    if new and config.registry.sign is not None:
         store.record_signature(name, made)
-    return made, True
+    return made, new
 
 
 def _model_files(root: Path, model: Any, trust: Trusted, code: Path) -> ModelFiles:

@@ -26,7 +26,8 @@ from mlops_glue.pipeline.session import at_work, last_failure
 from mlops_glue.pipeline.stages import NAMES
 from mlops_glue.report import facts
 from mlops_glue.report.finding import Finding, in_environment
-from mlops_glue.report.places import of_places, within
+from mlops_glue.report.places import of_places
+from mlops_glue.waiting import within
 
 if TYPE_CHECKING:
     from mlops_glue.adapters.mlflow import Store

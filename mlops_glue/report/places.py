@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from mlops_glue import config as configs
@@ -17,40 +15,11 @@ from mlops_glue.delivery.fetch import opened
 from mlops_glue.errors import GlueError, Unreachable
 from mlops_glue.report.finding import Finding, in_environment
 from mlops_glue.secrets import redacted
+from mlops_glue.waiting import within
 
 LIMIT_S = 10.0  # of one place
 MAX_SKEW_S = 30.0  # S3 refuses what is signed 15 minutes off; the times of runs and alerts are wrong before
 MIN_FREE = 1 << 30  # bytes
-
-Result = TypeVar("Result")
-
-
-def within(limit_s: float, what: str, work: Callable[[], Result]) -> Result:
-    """The result of work in a thread of its own. One that does not end in time is left behind.
-
-    Raises:
-        Unreachable: it does not end in time.
-        Exception: what the work raised.
-    """
-    done: list[Result] = []
-    failed: list[Exception] = []
-    streams = sys.stdout, sys.stderr
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except Exception as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    if thread.is_alive():
-        sys.stdout, sys.stderr = streams  # tools are silenced while they work
-        raise Unreachable(f"{what} does not answer within {limit_s:g} s")
-    if failed:
-        raise failed[0]
-    return done[0]
 
 
 def of_places(root: Path, config: Config) -> tuple[list[Finding], set[str]]:

@@ -235,7 +235,7 @@ def test_a_registry_that_does_not_answer(
                 while True:
                     frozen.accept()[0].close()
                     asked += 1
-            assert asked == (where == away), (words, asked)
+            assert asked == (where != here), (words, asked)
             return done.stdout + done.stderr
 
         answers = "error: MLflow: ${WHERE} does not answer: timed out\nhint: is it up? glue doctor"
@@ -246,6 +246,10 @@ def test_a_registry_that_does_not_answer(
         said = run("monitor", "--current", table, "--no-page", code=None)
         assert re.search(r"as this machine knows them, and this run is not logged there\n", said)
         assert re.search(r"^p v1, 600 rows: ", said, re.MULTILINE) and "error: " not in said
+        database = away.replace("http://", "postgresql://me:canary@") + "/d"
+        said = run("monitor", "--current", table, "--no-page", where=database, code=None)
+        assert "its database (postgresql) cannot be reached" in said and "as this machine knows them" in said
+        assert re.search(r"^p v1, 600 rows: ", said, re.MULTILINE) and "canary" not in said
         assert answers in run("promote", "1", code=4)
         assert answers in run("predict", table, str(tmp_path / "out.csv"), code=4)
         assert answers in run("run", code=4) and not (tmp_path / "out.csv").exists()

@@ -6,10 +6,8 @@ import hashlib
 import json
 import re
 import shutil
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,11 @@ from mlops_glue.delivery.fetch import opened
 from mlops_glue.files import digest
 from mlops_glue.monitoring import retrain_limits as limits
 from tests.support.project import Glue
-from tests.support.server import ask, serving
+from tests.support.server import ask, hooked, serving
 
 SERVE = "{poll_s: 0.5, prediction_log: data/predictions, log: {rotate_s: 0.5}}"
 MONITOR = """{labels: {path: data/labels, id: request, row: row, target: bought}, performance: {metric: accuracy},
-  alerts: {webhooks: [{url: "http://127.0.0.1:PORT/", secret: "${HOOK_SECRET}"}], cooldown: 1s},
+  alerts: {webhooks: [{url: "HOOK", secret: "${HOOK_SECRET}"}], cooldown: 1s},
   on_alert: [retrain], retrain: {min_labelled: 500, cooldown: 1s, max_refused: 1}}
 """
 
@@ -47,30 +45,18 @@ def _at_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK_SECRET", "a secret")
 
 
-@pytest.fixture(scope="module")
-def hook() -> Iterator[ThreadingHTTPServer]:
-    """Takes alerts; `told` has the kind of each."""
-
-    class Taker(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            assert self.headers["webhook-signature"].startswith("v1,")
-            server.told.append(body)  # type: ignore[attr-defined]
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Taker)
-    server.told = []  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+Hook = tuple[str, list[dict[str, Any]]]  # the address of a webhook, and what it was told
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path, hook: ThreadingHTTPServer) -> Path:
+def hook() -> Iterator[Hook]:
+    """Takes alerts."""
+    with hooked() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path, hook: Hook) -> Path:
     """A project with a champion, whose log says what it was asked at once."""
     folder = tmp_path_factory.mktemp("shop")
     before = shoppers(500, 0)
@@ -80,7 +66,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path
     root = folder / "shop"
     shutil.copy(empty_store, root)
     text = (root / "glue.yaml").read_text()
-    text = f"{text[: text.index('serve:')]}serve: {SERVE}\nmonitor: {MONITOR}".replace("PORT", str(hook.server_port))
+    text = f"{text[: text.index('serve:')]}serve: {SERVE}\nmonitor: {MONITOR}".replace("HOOK", hook[0], 1)
     (root / "glue.yaml").write_text(text)
     (root / "data/labels").mkdir()
     learn = ["train.estimator=sklearn.linear_model.LogisticRegression", "promote.metric=accuracy"]
@@ -145,9 +131,10 @@ def forget(root: Path) -> None:
         (root / folder).mkdir()
 
 
-def test_the_loop(shop: Path, url: str, glue: Glue, hook: Any) -> None:
+def test_the_loop(shop: Path, url: str, glue: Glue, hook: Hook) -> None:
     forget(shop)
-    hook.told.clear()
+    alerts = hook[1]
+    alerts.clear()
     now = ask(url, body=ROW)[1]["model_version"]
     usual = shoppers(250, 1)
     assert traffic(shop, url, usual, usual["bought"]) == now
@@ -173,9 +160,9 @@ def test_the_loop(shop: Path, url: str, glue: Glue, hook: Any) -> None:
     after = monitor(glue, shop, 0)
     assert after["verdict"] == "ok", after
     assert [one["former"] for one in after["versions"] if one["version"] == now] == [True]
-    assert [one["type"] for one in hook.told] == ["opened", "resolved"]
+    assert [(one["type"], one["signed"][:3]) for one in alerts] == [("opened", "v1,"), ("resolved", "v1,")]
     for said in ("spends weight ", "accuracy 0.", "on the holdout 0.", "look: glue monitor"):
-        assert said in re.sub(" +", " ", hook.told[0]["text"])
+        assert said in re.sub(" +", " ", alerts[0]["text"])
     assert after["performance"]["labelled"] == 500 and after["performance"]["verdict"] == "ok"
 
 

@@ -21,7 +21,7 @@ import pytest
 from mlops_glue import processes, secrets
 from mlops_glue.adapters.mlflow import Store, connection, database, runs
 from mlops_glue.adapters.mlflow.errors import translate_errors
-from mlops_glue.adapters.mlflow.registry import with_line
+from mlops_glue.adapters.mlflow.store import with_line
 from mlops_glue.errors import ToolError, Unreachable
 
 OPEN = (
@@ -264,12 +264,19 @@ def test_a_database_that_does_not_answer_is_asked_once() -> None:
     assert "canary" not in str(caught.value)
 
 
-def test_a_server_that_did_not_answer_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [("http://", "does not answer: timed out"), ("postgresql://me:canary@", "database .* cannot be reached")],
+)
+def test_a_server_that_did_not_answer_is_not_asked_again(
+    uri: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it asked before it is needed."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     with socket.create_server(("127.0.0.1", 0)) as frozen:
-        store = Store(tmp_path, f"http://127.0.0.1:{frozen.getsockname()[1]}", create=False)
+        store = Store(tmp_path, f"{uri}127.0.0.1:{frozen.getsockname()[1]}", create=False, timeout_s=1)
         for _ in range(2):
-            with pytest.raises(Unreachable, match="does not answer: timed out"):
+            with pytest.raises(Unreachable, match=said):
                 store.champion("m")
         frozen.accept()[0].close()
         frozen.setblocking(False)

@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlops_glue.adapters.mlflow.registry import with_line
+from mlops_glue.adapters.mlflow.store import with_line
 from mlops_glue.delivery import history
 from mlops_glue.delivery.condition import former, of_bundle, of_parity, of_thresholds, refusals
 from mlops_glue.delivery.history import Verdict, champions

@@ -9,10 +9,12 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,27 @@ def with_serve(root: Path, options: str) -> str:
     before = (root / "glue.yaml").read_text()
     (root / "glue.yaml").write_text(f"{before[: before.index('serve:')]}serve: {options}\n")
     return before
+
+
+@contextlib.contextmanager
+def hooked() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """The address of a webhook, and what it was told."""
+    told: list[dict[str, Any]] = []
+
+    class Taker(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            told[-1]["signed"] = self.headers["webhook-signature"]
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", told
+    server.shutdown()
 
 
 def free_port() -> int:

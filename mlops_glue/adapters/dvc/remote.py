@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_glue.adapters.dvc.repository import REMOTE, open_repo
+from mlops_glue.adapters.dvc.repository import REMOTE, answered, open_repo
 from mlops_glue.errors import GlueError, ToolError, brief
 from mlops_glue.files import atomic
 
@@ -66,6 +66,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
+@answered
 def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
     """Bring every table that DVC tracks and no stage makes from the remote, and the run-cache.
 
@@ -95,6 +96,7 @@ def pull(root: Path, remote: str | None) -> tuple[str, list[str]]:
         return line, [path for paths in changed.values() for path in paths]
 
 
+@answered
 def push(root: Path, remote: str | None) -> str:
     """Send the tables, the results of the stages, and the run-cache to the remote; a line for people about it.
 
@@ -132,6 +134,7 @@ def try_remote(root: Path, remote: str | None) -> tuple[str, int | None]:
         return where, None
 
 
+@answered
 def send(root: Path, kept: dict[str, str], remote: str | None) -> str:
     """Send files that are in DVC's cache to its remote, also where no commit and no file of the project names them.
 
@@ -157,6 +160,7 @@ def send(root: Path, kept: dict[str, str], remote: str | None) -> str:
         return where
 
 
+@answered
 def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) -> None:
     """Copy files as they were in a commit, from the cache or the remote; those that it did not have are left out.
 

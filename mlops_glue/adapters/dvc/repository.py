@@ -7,11 +7,12 @@ import io
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from mlops_glue import telemetry
+from mlops_glue import telemetry, waiting
 from mlops_glue.adapters.dvc.lock import REGENERATE_LOCK, REGENERATE_STAGES
 from mlops_glue.errors import GlueError, MissingExtra, ToolError, causes, first_line
 
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 
 REMOTE = "glue"  # what `.dvc/config` calls the remote of the project's configuration
 MAX_MESSAGE = 1000  # characters of one of DVC's
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+
+def answered(work: Callable[P, Result]) -> Callable[P, Result]:
+    """A function that asks DVC's remote, which is given up where it says nothing for `waiting.answer_s`."""
+    hint = "is it up? glue doctor; a slow one gets more time: export GLUE_ANSWER_TIMEOUT_S=60"
+
+    @wraps(work)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> Result:
+        limit_s = waiting.answer_s()
+        return waiting.within(limit_s, "DVC's remote", lambda: work(*args, **kwargs), idle=True, hint=hint)
+
+    return limited
 
 
 def silence() -> None:

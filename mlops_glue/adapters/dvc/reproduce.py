@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue.adapters.dvc.lock import locked
-from mlops_glue.adapters.dvc.repository import open_repo
+from mlops_glue.adapters.dvc.repository import answered, open_repo
 from mlops_glue.adapters.dvc.status import dropped, reasons
 from mlops_glue.errors import GlueError
 
@@ -72,6 +72,8 @@ def reproduce(
         executed: set[str] = set()
         lock = locked(root)
         _repair_after_kill(repo)
+        if pull:
+            repo.cloud.pull = answered(repo.cloud.pull)
 
         def repro(stage: Stage, **options: Any) -> Stage | None:
             if stage.cmd is None:  # a file that DVC tracks

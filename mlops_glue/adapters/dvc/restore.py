@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from mlops_glue.adapters.dvc.remote import has_remote, remote_errors
-from mlops_glue.adapters.dvc.repository import open_repo
+from mlops_glue.adapters.dvc.repository import answered, open_repo
 from mlops_glue.errors import GlueError
 
 
@@ -45,16 +45,23 @@ def _fetch(root: Path, into: Path, wanted: dict[str, str], remote: str | None) -
     """The same, from the remote alone."""
     if remote is None and not has_remote(root):
         return dict.fromkeys(wanted, "DVC's cache lacks it, and DVC has no remote")
-    missing = {}
     try:
-        with open_repo(root, remote) as repo, remote_errors():
-            there = repo.cloud.get_remote_odb()
-            for path, md5 in wanted.items():
-                try:
-                    there.fs.get_file(there.oid_to_path(md5), str(into / path))
-                except FileNotFoundError:
-                    missing[path] = "neither DVC's cache nor its remote has it"
+        lost = _get(root, into, wanted, remote)
     except (GlueError, OSError) as error:
         why = f"DVC's cache lacks it, and the remote does not answer: {getattr(error, 'message', error)}"
         return dict.fromkeys(wanted, why)
-    return missing
+    return dict.fromkeys(lost, "neither DVC's cache nor its remote has it")
+
+
+@answered
+def _get(root: Path, into: Path, wanted: dict[str, str], remote: str | None) -> list[str]:
+    """Bring files from the remote; those that it does not have."""
+    lost = []
+    with open_repo(root, remote) as repo, remote_errors():
+        there = repo.cloud.get_remote_odb()
+        for path, md5 in wanted.items():
+            try:
+                there.fs.get_file(there.oid_to_path(md5), str(into / path))
+            except FileNotFoundError:
+                lost.append(path)
+    return lost

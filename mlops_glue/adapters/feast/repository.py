@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mlops_glue import telemetry
+from mlops_glue import telemetry, waiting
 from mlops_glue.adapters.feast import stores
 from mlops_glue.adapters.feast.type_checks import prepared_at_first_call
-from mlops_glue.errors import ConfigError, GlueError, MissingExtra, ToolError, brief
+from mlops_glue.errors import ConfigError, GlueError, MissingExtra, ToolError, Unreachable, brief, causes
 from mlops_glue.records import FeatureView
 from mlops_glue.suggest import did_you_mean
 
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 ROW = "glue_row"
 EVENT_TIMESTAMP = "event_timestamp"  # Feast's own name of the label rows' time
+QUERY_S = 600.0  # that an offline store on a server may take for a query
+SLOW = "is it up? glue doctor; a slow one gets more time: export GLUE_ANSWER_TIMEOUT_S=60"
+AWAY = {"ConnectionError", "ConnectionTimeout", "OperationalError", "TimeoutError"}  # of Redis, PostgreSQL, SQLAlchemy
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Repository:
         store = stores.offline_store(offline, found.settings, folder, local=local, inexact=inexact)
         self.offline = store if isinstance(store, str) else str(store.get("type", "dask"))
         self.exact = self.offline == stores.OFFLINE
+        self._is_served, self._fills_by_query = found.is_served, not local
         with _translate_errors("feature_store.yaml"), self._importable():
             config = feast.RepoConfig(
                 **{
@@ -108,9 +113,14 @@ class Repository:
                     "repo_path": self.folder,
                 }
             )
-            self._store = feast.FeatureStore(config=config)
-            # Feast refuses a view while it is filled, and after a kill of that: its values are those of before, or new
-            self._store.registry.serve_features_while_materializing = True
+
+            def connected() -> Any:
+                store = feast.FeatureStore(config=config)
+                # Feast refuses a view while it is filled, and after a kill: its values are those of before, or new
+                store.registry.serve_features_while_materializing = True
+                return store
+
+            self._store = self._answered("registry", connected)
 
     def _importable(self) -> contextlib.AbstractContextManager[None]:
         from mlops_glue.adapters.feast.definitions import importable
@@ -120,7 +130,14 @@ class Repository:
     def apply(self) -> None:
         """Write the definitions to the registry, and make what the online store needs for them."""
         with _translate_errors("apply"), self._importable():
-            self._store.apply([o for o in self._objects if getattr(o, "name", "") != "__dummy"], partial=True)
+            objects = [o for o in self._objects if getattr(o, "name", "") != "__dummy"]
+            self._answered("registry or online store", lambda: self._store.apply(objects, partial=True))
+
+    def _answered(self, what: str, work: Callable[[], Result], limit_s: float = 0.0) -> Result:
+        """Work with the registry and the online store, which may be servers: Feast would wait for ever."""
+        if not self._is_served:
+            return work()
+        return waiting.within(limit_s or waiting.answer_s(), f"Feast's {what}", work, idle=True, hint=SLOW)
 
     def replace_sources(self, path_of: Callable[[Path], Path]) -> None:
         """Put another path in the place of each file that a view reads, and let nothing grow old; for a replay."""
@@ -141,7 +158,7 @@ class Repository:
         from mlops_glue.adapters.feast.definitions import view_record
 
         record = partial(view_record, self._store, self._root)
-        wanted = self._projections(use)
+        wanted = self._answered("registry", lambda: self._projections(use))
         out: list[FeatureView] = []
         request: set[str] = set()
         for projection in wanted:
@@ -184,7 +201,8 @@ class Repository:
         return [known_views[name][features].projection for name, features in by_view.items()]
 
     def _view(self, name: str) -> Any:
-        return self._store.registry.get_any_feature_view(name, self._store.project)
+        store = self._store
+        return self._answered("registry", lambda: store.registry.get_any_feature_view(name, store.project))
 
     def clock(self, view: str) -> tuple[str, str | None]:
         """The columns of a view's source that say when a value happened, and when it was known."""
@@ -249,14 +267,16 @@ class Repository:
                     if is_plain(view):
                         EmbeddedOnlineStore().fill(self._store.config, view, start, end)
                         continue
-                self._store.materialize(start_date=start, end_date=end, feature_views=[view.name])
+                fill = partial(self._store.materialize, feature_views=[view.name])
+                limit_s = QUERY_S if self._fills_by_query else 0.0
+                self._answered("online store", partial(fill, start_date=start, end_date=end), limit_s)
 
     def read(
         self, use: list[str] | str, views: list[FeatureView], keys: list[dict[str, Any]], now: datetime
     ) -> list[dict[str, Any]]:
         """What the online store has for entities: `view__feature` of each, null where older than the TTL at `now`.
 
-        It may be called from several threads. A store that does not answer may be waited for many seconds.
+        It may be called from several threads.
 
         Raises:
             ToolError: the store does not answer.
@@ -264,7 +284,8 @@ class Repository:
         nobody = {c: _no_key(whole="INT" in v.types.get(k, "")) for v in views for k, c in v.keys.items()}
         rows = [{k: nobody.get(k) if value is None else value for k, value in key.items()} for key in keys]
         try:
-            got = self._store.get_online_features(features=self._asked(use), entity_rows=rows, full_feature_names=True)
+            asked = {"features": self._asked(use), "entity_rows": rows, "full_feature_names": True}
+            got = self._answered("online store", lambda: self._store.get_online_features(**asked))
         except Exception as error:
             raise _translated(error, "online store") from error
         values = got.to_dict()
@@ -284,7 +305,7 @@ class Repository:
             ToolError: it cannot, or does not.
         """
         with _translate_errors("registry"), self._importable():
-            self._store.list_all_feature_views()
+            self._answered("registry", self._store.list_all_feature_views)
 
     def teardown(self) -> None:
         """Take away what the online store and the registry hold of this project."""
@@ -322,8 +343,10 @@ def _translated(error: Exception, action: str) -> GlueError:
         cause = cause.__cause__
     if isinstance(cause, GlueError):
         return cause
+    kinds = {type(one).__name__ for one in causes(error)}
     pattern = r"(//[^/@\s:]*:)[^/@\s]+@|(password[=: '\"]+)[^\s,'\"]+"
-    return ToolError(f"Feast, {action}: " + re.sub(pattern, r"\1\2***", brief(cause, 240)))
+    text = f"Feast, {action}: " + re.sub(pattern, r"\1\2***", brief(cause, 240))
+    return Unreachable(text, hint=SLOW) if kinds & AWAY else ToolError(text)
 
 
 def _no_key(*, whole: bool) -> int | str:

@@ -54,6 +54,12 @@ class Stores:
         return self.folder / self.online.get("path", ONLINE_PATH) if self.online["type"] == ONLINE else None
 
     @property
+    def is_served(self) -> bool:
+        """Is the online store, or the registry, on a server?"""
+        registry = self.settings.get("registry")
+        return self.online_file is None or (isinstance(registry, dict) and "registry_type" in registry)
+
+    @property
     def redis(self) -> Servers | None:
         """Where Redis is, if it can be read without Feast; None: it cannot, or another store is configured."""
         registry = self.settings.get("registry")

@@ -8,18 +8,19 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mlops_glue import layout, telemetry
+from mlops_glue import layout, telemetry, waiting
 from mlops_glue.adapters.mlflow import database
-from mlops_glue.adapters.mlflow.errors import translate_errors, was_closed
+from mlops_glue.adapters.mlflow.errors import IS_IT_UP, translate_errors, was_closed
 from mlops_glue.errors import MissingExtra, ToolError, Unreachable
 
 if TYPE_CHECKING:
     import mlflow
 
 TIMEOUT_S = 10.0
-Asked = Callable[[], contextlib.AbstractContextManager[None]]
+LATE_S = 1.0  # after MLflow's own limit, which says more
+Result = TypeVar("Result")
 
 
 def quiet(timeout_s: float = TIMEOUT_S) -> None:
@@ -36,16 +37,18 @@ def quiet(timeout_s: float = TIMEOUT_S) -> None:
 
 
 class Client:
-    """MLflow's client, whose exceptions are raised as glue's; each call is made in a context of `asked`."""
+    """MLflow's client; each call is made by `Connection.asked`. It is made at the first: that asks a database."""
 
-    def __init__(self, client: mlflow.MlflowClient, asked: Asked) -> None:
-        self._client, self._asked = client, asked
+    def __init__(self, make: Callable[[], mlflow.MlflowClient], ask: Callable[[Callable[[], Any]], Any]) -> None:
+        self._make, self._ask = make, ask
+        self._client: mlflow.MlflowClient | None = None
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._client, name)
-
         def call(*args: Any, **kwargs: Any) -> Any:
-            with self._asked():
+            def work() -> Any:
+                if self._client is None:
+                    self.open()
+                method = getattr(self._client, name)
                 try:
                     return method(*args, **kwargs)
                 except Exception as error:
@@ -53,19 +56,24 @@ class Client:
                         raise
                     return method(*args, **kwargs)  # on a connection of its own
 
+            return self._ask(work)
+
         return call
+
+    def open(self) -> None:
+        """Make it now."""
+        self._client = self._make()
 
 
 class Connection:
     """MLflow's client for one tracking server or database, which also becomes MLflow's global one.
 
     Without a URI it is the project's own `mlflow.db`. `create` makes a database file that does not exist. A server has
-    `timeout_s` to answer a request. One that did not is not asked again: each error comes at once then, and another
-    `Connection` asks anew.
+    `timeout_s` to answer a request, and so have its database and the store of its artifacts where they are asked from
+    here. One that did not is not asked again: each error comes at once then, and another `Connection` asks anew.
 
     Raises:
         MissingExtra: MLflow is not installed.
-        Unreachable: the database's server does not answer.
         ToolError: the database is missing or broken.
     """
 
@@ -75,35 +83,54 @@ class Connection:
             import mlflow
         except ImportError as error:
             raise MissingExtra("mlflow", "pipeline") from error
-        self.root = root
+        self.root, self._timeout_s = root, timeout_s
         self.is_local = uri is None
         self.away: Unreachable | None = None
         self.uri = uri or database.uri_of(root / layout.TRACKING_DB)
-        file = database.file_of(self.uri)
+        self._file = file = database.file_of(self.uri)
         name = layout.TRACKING_DB if self.is_local else str(file)
         if file is not None and create:
             lock = root / layout.STATE / "mlflow.lock" if self.is_local else file.with_name(f".{file.name}.lock")
             database.create(file, lock)
         elif file is not None and not file.is_file():  # MLflow would create it, and its folder
             raise ToolError(f"{name} is not there")
-        elif file is None:
-            database.check_answers(self.uri, timeout_s)
         if self.is_local:
             database.follow_move(root)
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         quiet()  # importing mlflow sets the levels of its loggers
-        try:
-            with translate_errors():
-                self.client = Client(mlflow.MlflowClient(self.uri, self.uri), self.asked)
-        except ToolError as error:
-            if file is None:
-                raise
-            raise ToolError(f"{name}: {error.message}", hint=error.hint or database.remedy(error, name)) from error
+        self.client = Client(self._connected, self.ask)
+        if file is not None:
+            try:
+                self.ask(self.client.open)
+            except ToolError as error:
+                hint = error.hint or database.remedy(error, name)
+                raise ToolError(f"{name}: {error.message}", hint=hint) from error
+
+    def _connected(self) -> mlflow.MlflowClient:
+        import mlflow
+
+        if self._file is None:
+            database.check_answers(self.uri, self._timeout_s)
+        return mlflow.MlflowClient(self.uri, self.uri)
+
+    def ask(self, work: Callable[[], Result]) -> Result:
+        """The result of work that asks MLflow, its database or the store of its artifacts.
+
+        Raises:
+            Unreachable: one of them does not answer in time.
+            ToolError: it could not be done.
+        """
+        with self.asked():
+            if self._file is not None:
+                return work()
+            by_server = self.uri.startswith(("http://", "https://"))  # MLflow has a limit for that itself
+            what = f"MLflow: {'' if by_server else 'its database or '}the store of its artifacts"
+            return waiting.within(self._timeout_s + LATE_S, what, work, idle=True, hint=IS_IT_UP)
 
     @contextlib.contextmanager
     def asked(self) -> Iterator[None]:
-        """Around whatever asks MLflow: its errors as glue's, and nothing is asked of a server that did not answer."""
+        """Around what asks MLflow: its errors as glue's, and nothing is asked of a server that did not answer."""
         if self.away is not None:
             raise Unreachable(self.away.message, hint=self.away.hint) from self.away
         try:

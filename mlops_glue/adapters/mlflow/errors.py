@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import sys
 from collections.abc import Iterator
 from io import StringIO
 from urllib.parse import urlsplit
@@ -43,7 +44,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _unreachable(chain: list[BaseException]) -> str | None:
-    """Say that the server does not answer, and why; None if the error has another cause."""
+    """Say that a server does not answer, and why; None if the error has another cause."""
     from requests.exceptions import ConnectionError, RequestException, Timeout  # MLflow's HTTP client
 
     for error in chain:
@@ -54,7 +55,20 @@ def _unreachable(chain: list[BaseException]) -> str | None:
             ]
             reason = (system[-1].strerror or first_line(system[-1])) if system else type(error).__name__
             return f"{url.scheme}://{url.netloc} does not answer: {reason}"
+        if getattr(error, "connection_invalidated", False):  # SQLAlchemy's: the database has ended the connection
+            return f"its database does not answer: {first_line(error)}"
+        if (kind := _of_s3(error)) is not None:
+            return f"the store of its artifacts does not answer: {kind}"
     return None
+
+
+def _of_s3(error: BaseException) -> str | None:
+    """The name of an error of the connection to S3; None for any other."""
+    if "botocore" not in sys.modules:
+        return None
+    from botocore.exceptions import ConnectionError, HTTPClientError
+
+    return type(error).__name__ if isinstance(error, ConnectionError | HTTPClientError) else None
 
 
 def was_closed(error: BaseException) -> bool:

@@ -184,8 +184,7 @@ class Runs(Connection):
         if self.client.get_experiment_by_name(name) is None:
             where = (self.root / layout.TRACKING_ARTIFACTS).as_uri() if self.is_local else None
             self.client.create_experiment(name, artifact_location=where, tags={PLACE_TAG: where} if where else None)
-        with self.asked():
-            return str(mlflow.set_experiment(name).experiment_id)
+        return str(self.ask(lambda: mlflow.set_experiment(name)).experiment_id)
 
     def try_artifacts(self, experiment: str) -> str:
         """Write a small file where the artifacts of an experiment's next run will lie, and remove it; that place.
@@ -198,13 +197,17 @@ class Runs(Connection):
 
         known = self.client.get_experiment_by_name(experiment) or self.client.get_experiment("0")
         where = f"{known.artifact_location}/glue-doctor-{uuid.uuid4().hex}"
-        with self.asked(), tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "probe"
             file.write_bytes(b"glue doctor")
-            store = get_artifact_repository(where)
-            store.log_artifact(str(file))
-            list_artifacts(artifact_uri=where)
-            store.delete_artifacts()
+
+            def work() -> None:
+                store = get_artifact_repository(where)
+                store.log_artifact(str(file))
+                list_artifacts(artifact_uri=where)
+                store.delete_artifacts()
+
+            self.ask(work)
         return str(known.artifact_location)
 
     def _log_content(self, run: str, content: RunContent) -> None:

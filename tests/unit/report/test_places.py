@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import socket
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,8 +15,7 @@ import pytest
 
 from mlops_glue import config as configs
 from mlops_glue.config import Config
-from mlops_glue.errors import ToolError, Unreachable
-from mlops_glue.report.places import of_places, within
+from mlops_glue.report.places import of_places
 
 OURS = version("mlflow")
 BASE = {"glue": 1, "project": "p"}
@@ -28,23 +25,6 @@ def found(root: Path, **sections: Any) -> list[tuple[str, str, str | None]]:
     config = Config.model_validate({**BASE, "environments": {"prod": sections}})
     findings, _ = of_places(root, configs.in_environment(config, "prod"))
     return [(one.level, one.what, one.fix) for one in findings]
-
-
-def test_what_hangs_is_left_behind() -> None:
-    released = threading.Event()
-
-    def silenced() -> None:
-        with contextlib.redirect_stdout(io.StringIO()):
-            released.wait(20)
-
-    before = sys.stdout
-    with pytest.raises(Unreachable, match=r"the store does not answer within 0\.2 s"):
-        within(0.2, "the store", silenced)
-    assert sys.stdout is before
-    released.set()
-    with pytest.raises(ToolError, match="no"):
-        within(5, "it", lambda: (_ for _ in ()).throw(ToolError("no")))
-    assert within(5, "it", lambda: 7) == 7
 
 
 @contextlib.contextmanager
