@@ -13,7 +13,9 @@ from pathlib import Path
 import click
 import pandas as pd
 import pytest
+import yaml
 
+from mlops_glue import config as configs
 from mlops_glue import layout
 from mlops_glue.adapters import webhook
 from mlops_glue.cli import glue as group
@@ -95,6 +97,29 @@ def test_the_readme_is_short_and_leads_to_every_page() -> None:
     pages = {path.name for path in (ROOT / "docs").glob("*.md")}
     assert {page for page in pages if page not in nav} == set()
     assert {page for page in re.findall(r"docs/([\w-]+\.md)", text) if page not in pages} == set()
+
+
+PROJECT = """
+glue: 1
+project: p
+data: {sources: {t: {path: t.csv}}, labels: {source: t, target: y, task: binary, positive: "yes"}}
+train: {estimator: sklearn.linear_model.LogisticRegression}
+"""
+
+
+@pytest.mark.parametrize("page", ["alerts", "one-tool", "remote", "team", "threshold"])
+def test_what_a_page_says_of_glue_yaml_loads(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for name in re.findall(r"\$\{(\w+)\}", text):
+        monkeypatch.setenv(name, "https://example.org")
+    for block in blocks:
+        whole = yaml.safe_load(PROJECT)
+        for section, said in yaml.safe_load(block).items():
+            whole[section] = {**whole.get(section, {}), **said} if isinstance(said, dict) else said
+        (tmp_path / layout.CONFIG).write_text(yaml.safe_dump(whole, sort_keys=False))
+        assert configs.load(tmp_path, "", tables=False).project == whole["project"]
 
 
 def test_every_error_has_its_entry(tmp_path: Path) -> None:
