@@ -235,4 +235,4 @@ def test_the_jobs_really_run(tmp_path: Path, glue: Glue, warm: Path, empty_store
     import mlflow
 
     champion = mlflow.MlflowClient(store, store).get_model_version_by_alias("project", "champion")
-    assert champion.version == jobs["train"].variables["VERSION"] == "1"
+    assert str(champion.version) == jobs["train"].variables["VERSION"] == "1"
