@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -11,10 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, groupby
+from itertools import chain, count, groupby
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.support import warm as warm_process
 from tests.support.asking import ask, command
@@ -31,6 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # under nohup; what is st
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 WARM = "GLUE_TEST_WARM"  # where the process is that the workers share
+CACHES = count()
 SHARED = pytest.StashKey[contextlib.ExitStack]()
 
 
@@ -56,11 +59,19 @@ def _own_caches(tmp_path_factory: pytest.TempPathFactory) -> None:
     _dvc_in(tmp_path_factory.mktemp("dvc"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> None:
+    """What is imported so far is garbage never: each collection would look through it for half a second."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Each test has caches of its own; what it sets in the environment (MLflow does) ends with it."""
     before = dict(os.environ)
-    _dvc_in(tmp_path_factory.mktemp("dvc"))
+    # few tests make it; to make a folder for each of thousands, pytest would list those of all before it
+    _dvc_in(tmp_path_factory.getbasetemp() / "dvc-of-tests" / str(next(CACHES)))
     yield
     os.environ.clear()
     os.environ.update(before)
@@ -78,6 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    gc.unfreeze()  # what is left at the end of the process, libraries call a leak
     config.stash[SHARED].close()
 
 
@@ -159,6 +171,7 @@ def cold_glue() -> Glue:
 def tools() -> None:
     """The same as `warm.py`, in this process: it, too, forks for Great Expectations, which then is there already."""
     warm_process.ready()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -182,12 +195,18 @@ def penguins(tmp_path: Path, new_penguins: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def once_run_penguins(tmp_path_factory: pytest.TempPathFactory, new_penguins: Path, glue: Glue) -> Path:
-    """The same folder, the project run and then moved, so that no copy finds a bundle where it was made."""
-    there, kept = tmp_path_factory.mktemp("ran"), tmp_path_factory.mktemp("ran") / "kept"
-    shutil.copytree(new_penguins, there, dirs_exist_ok=True)
-    glue("run", cwd=there / "project")
-    return there.rename(kept)
+def once_run_penguins(warm: Path, new_penguins: Path, glue: Glue) -> Path:
+    """The same folder, the project run and then moved, so that no copy finds a bundle where it was made.
+
+    The workers of pytest-xdist share it.
+    """
+    kept = warm / "ran"
+    with FileLock(warm / "ran.lock"):
+        if not kept.exists():
+            there = Path(shutil.copytree(new_penguins, warm / "running"))
+            glue("run", cwd=there / "project")
+            there.rename(kept)
+    return kept
 
 
 @pytest.fixture

@@ -32,7 +32,9 @@ BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
 
 
 @contextmanager
-def _figure(title: str, x: str, y: str, out: list[str], height: float = 3.6, margins: Any = None) -> Iterator[Any]:
+def _figure(
+    title: str, x: str, y: str, out: list[str], height: float = 3.6, margins: Any = None, *, narrow: bool = False
+) -> Iterator[Any]:
     """An empty plot with these margins; to have Matplotlib find them takes as long again as to draw."""
     import io
 
@@ -45,8 +47,9 @@ def _figure(title: str, x: str, y: str, out: list[str], height: float = 3.6, mar
             figure.subplots_adjust(**margins)
         axes = figure.add_subplot()
         # names of columns leave the plot little room: what stands around it ends where it does
-        around: dict[str, Any] = {} if margins else {"fontsize": 9, "x": 0.98, "ha": "right"}
-        axes.set_title(_plain(title), **around)
+        around: dict[str, Any] = {"fontsize": 9, "x": 0.98, "ha": "right"} if narrow or not margins else {}
+        # at 1 it is anyway: for Matplotlib to look for overlaps is a quarter of the work
+        axes.set_title(_plain(title), y=1.0, **around)
         axes.set_xlabel(_plain(x), **around)
         axes.set_ylabel(_plain(y))
         yield axes
@@ -159,7 +162,7 @@ def bars(title: str, x: str, names: list[str], values: Array, errors: Array) -> 
     """Horizontal bars, the longest on top."""
     out: list[str] = []
     shown, height = [_plain(name) for name in names], max(2.0, 0.9 + 0.24 * len(names))
-    with _figure(title, x, "", out, height, _margins_for(shown, height)) as axes:
+    with _figure(title, x, "", out, height, _margins_for(shown, height), narrow=True) as axes:
         colours = [BLUE if value >= 0 else RED for value in values]
         axes.barh(range(len(names)), values, xerr=errors, color=colours, error_kw={"ecolor": GREY, "elinewidth": 1})
         axes.set_yticks(range(len(names)), shown, fontsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,11 +24,10 @@ HEAVY = ("pandas", "numpy", "pyarrow", "mlflow", "sklearn", "click", "dvc")
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory, new_penguins: Path, glue: Glue) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory, once_run_penguins: Path) -> Path:
     """A project with one version."""
     root = tmp_path_factory.mktemp("api") / "project"
-    shutil.copytree(new_penguins / "project", root, symlinks=True)
-    glue("run", cwd=root)
+    shutil.copytree(once_run_penguins / "project", root, symlinks=True)
     return root
 
 
@@ -145,12 +145,21 @@ def test_a_project_answers_as_its_commands_do(root: Path, frame: pd.DataFrame, g
     assert found["verdict"] == "drift" and "body_mass_g" in repr(found)
 
 
-def test_the_notebook_of_the_docs_runs(tmp_path: Path) -> None:
+def test_the_notebook_of_the_docs_runs(
+    tmp_path: Path, warm: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own `glue init` is a quick one, and MLflow's database is there, which takes seconds to make."""
     import nbformat
     from nbclient import NotebookClient
 
+    def with_store(**_: Any) -> None:
+        if not any(tmp_path.glob("*/mlflow.db")) and (tmp_path / "penguins/glue.yaml").exists():
+            shutil.copy(empty_store, tmp_path / "penguins")
+
+    monkeypatch.setenv("PATH", f"{warm}{os.pathsep}{os.environ['PATH']}")
     notebook = nbformat.read(Path(__file__).parents[2] / "docs/notebook.ipynb", as_version=4)
     nbformat.validate(notebook)
-    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=600, resources=resources, on_cell_executed=with_store).execute()
     shown = [str(output) for cell in notebook.cells for output in cell.get("outputs", [])]
     assert any("is champion" in output for output in shown) and any("sha256" in output for output in shown)

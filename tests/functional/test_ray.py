@@ -105,17 +105,37 @@ def test_who_does_not_answer_is_named_in_time() -> None:
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory, glue: Glue, new_penguins: Path) -> Path:
+def scored(tmp_path_factory: pytest.TempPathFactory, once_run_penguins: Path) -> Path:
     """A folder with a project that has a champion, and tables to score."""
     folder = tmp_path_factory.mktemp("ray")
-    shutil.copytree(new_penguins, folder, dirs_exist_ok=True)
-    glue("run", cwd=folder / "project")
+    shutil.copytree(once_run_penguins, folder, dirs_exist_ok=True)
     table = pd.read_csv(folder / "penguins.csv")
     (folder / "in").mkdir()
     for number in range(FILES):
         many = pd.concat([table] * (60 + number), ignore_index=True)
         many.assign(row=range(len(many))).to_csv(folder / "in" / f"{number}.csv", index=False)
     return folder
+
+
+def test_a_search_of_forests_finds_the_same_trees(scored: Path, nodes: Nodes, tmp_path: Path) -> None:
+    """Its candidates are spread, and then the trees of the best one."""
+    model = "GridSearchCV(RandomForestClassifier(4, random_state=random_state), {'max_depth': [2, 3]}, cv=2)"
+    nodes.add()
+    root = Path(shutil.copytree(scored / "project", tmp_path / "project", symlinks=True))
+    imports = "from sklearn.ensemble import RandomForestClassifier\nfrom sklearn.model_selection import GridSearchCV\n"
+    (root / "model.py").write_text(f"{imports}\n\ndef build(random_state=None):\n    return {model}\n")
+    text = (root / "glue.yaml").read_text().partition("\nenvironments:")[0]
+    made = []
+    for engine in ("", f"\ncompute: {{engine: ray, address: '{nodes.address}'}}\n"):
+        (root / "glue.yaml").write_text(text + engine)
+        execute.run_stage(next(stage for stage in STAGES if stage.name == "train"), configs.load(root), root)
+        made.append(skops.load(root / layout.MODEL).steps[-1][1])
+    here, there = made
+    assert here.get_params() == there.get_params()
+    for one, other in zip(here, there, strict=True):
+        kept = [tree.tree_.__getstate__() for tree in (one, other)]
+        assert kept[0]["nodes"].tobytes() == kept[1]["nodes"].tobytes()
+        assert np.array_equal(kept[0]["values"], kept[1]["values"])
 
 
 def test_scoring_outlives_a_node(scored: Path, nodes: Nodes, glue: Glue) -> None:
@@ -156,27 +176,6 @@ def test_a_search_outlives_a_node_and_finds_what_it_finds_here(
     here, there = ([(t.params, t.value, t.outcome) for t in each.trials] for each in found)
     assert here == there and {outcome for *_, outcome in here} <= {"complete", "pruned"}
     assert (found[0].best.number, found[0].gain) == (found[1].best.number, found[1].gain)
-
-
-def test_a_search_of_forests_finds_the_same_trees(scored: Path, nodes: Nodes, tmp_path: Path) -> None:
-    """Its candidates are spread, and then the trees of the best one."""
-    model = "GridSearchCV(RandomForestClassifier(4, random_state=random_state), {'max_depth': [2, 3]}, cv=2)"
-    nodes.add()
-    root = Path(shutil.copytree(scored / "project", tmp_path / "project", symlinks=True))
-    imports = "from sklearn.ensemble import RandomForestClassifier\nfrom sklearn.model_selection import GridSearchCV\n"
-    (root / "model.py").write_text(f"{imports}\n\ndef build(random_state=None):\n    return {model}\n")
-    text = (root / "glue.yaml").read_text().partition("\nenvironments:")[0]
-    made = []
-    for engine in ("", f"\ncompute: {{engine: ray, address: '{nodes.address}'}}\n"):
-        (root / "glue.yaml").write_text(text + engine)
-        execute.run_stage(next(stage for stage in STAGES if stage.name == "train"), configs.load(root), root)
-        made.append(skops.load(root / layout.MODEL).steps[-1][1])
-    here, there = made
-    assert here.get_params() == there.get_params()
-    for one, other in zip(here, there, strict=True):
-        kept = [tree.tree_.__getstate__() for tree in (one, other)]
-        assert kept[0]["nodes"].tobytes() == kept[1]["nodes"].tobytes()
-        assert np.array_equal(kept[0]["values"], kept[1]["values"])
 
 
 def until(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:

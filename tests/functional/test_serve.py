@@ -23,16 +23,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.support.project import Glue, on_penguins, row_of
+from tests.support.project import Glue, row_of
 from tests.support.server import JSON, answering, ask, serving, until, with_serve
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
-    """A project that has run, made once for this file."""
-    root = on_penguins(tmp_path_factory.mktemp("serve"), "p", glue, empty_store)
-    glue("run", cwd=root)
-    return root
+def project(tmp_path_factory: pytest.TempPathFactory, once_run_penguins: Path) -> Path:
+    """A project that has run, copied once for this file."""
+    return shutil.copytree(once_run_penguins, tmp_path_factory.mktemp("serve"), dirs_exist_ok=True) / "project"
 
 
 def test_what_is_printed_works(project: Path) -> None:
@@ -45,7 +43,7 @@ def test_what_is_printed_works(project: Path) -> None:
         assert said["model_version"] == 1 and said["request_id"]
         assert ask(url, "/health") == (200, {"status": "ok"})
         about = ask(url, "/model")[1]
-        assert (about["name"], about["version"], about["alias"]) == ("p", 1, "champion")
+        assert (about["name"], about["version"], about["alias"]) == ("project", 1, "champion")
         assert about["fingerprint"] == json.loads((project / ".glue/delivery.json").read_text())["fingerprint"]
         page = ask(url, "/docs")[1]
         assert ask(url, "/")[1] == page
@@ -138,7 +136,7 @@ def test_what_is_not_right_is_refused(project: Path) -> None:
             assert 'glue_unseen_values_total{column="island"} 1.0' in told
             assert 'glue_unseen_values_total{column="body_mass_g"} 1.0' in told
             assert 'glue_requests_total{route="/predict",status="422"} 3.0' in told
-            assert 'glue_model_info{model="p",version="1"} 1.0' in told
+            assert 'glue_model_info{model="project",version="1"} 1.0' in told
             assert "Atlantis" not in told
         log = [json.loads(one) for one in (project / "told.txt").read_text().splitlines() if one.startswith("{")]
         assert {"time", "request_id", "method", "path", "status", "ms", "rows"} == set(log[-1])

@@ -32,7 +32,7 @@ from mlops_glue.serving import initial
 from mlops_glue.serving.follow import Follower
 from mlops_glue.serving.settings import Settings
 from tests.support.models import endless
-from tests.support.project import Glue, on_penguins, row_of
+from tests.support.project import Glue, row_of
 from tests.support.server import JSON, answering, ask, serving, until, with_serve
 
 QUICK = "{poll_s: 0.5, prediction_log: data/predictions}"
@@ -40,10 +40,10 @@ SLOW = "{poll_s: 600, prediction_log: data/predictions}"  # the registry is not 
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, once_run_penguins: Path) -> Path:
     """A project with two good versions, and a third whose model was changed after it was registered."""
-    root = on_penguins(tmp_path_factory.mktemp("swap"), "p", glue, empty_store)
-    for seed in ("0", "1", "2"):
+    root = shutil.copytree(once_run_penguins, tmp_path_factory.mktemp("swap"), dirs_exist_ok=True) / "project"
+    for seed in ("1", "2"):
         glue("run", "--set", f"train.seed={seed}", cwd=root, code=None)
     with_serve(root, QUICK)
     (broken,) = (

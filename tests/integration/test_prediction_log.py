@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -22,7 +23,7 @@ from mlops_glue.errors import ToolError
 from mlops_glue.serving import segments
 from mlops_glue.serving.segments import FORMAT, About, Column, Segment
 from mlops_glue.serving.ship import retain, ship_once
-from tests.support.project import Glue, on_penguins, row_of
+from tests.support.project import Glue, row_of
 from tests.support.server import answering, ask, serving, with_serve
 
 FIELDS = [Column("amount", "number", "double"), Column("shop", "category", "string"), Column("at", "datetime", "")]
@@ -186,11 +187,9 @@ def test_old_files_are_removed(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, glue: Glue, empty_store: Path) -> Path:
-    """A project that has run, made once for this file."""
-    root = on_penguins(tmp_path_factory.mktemp("log"), "p", glue, empty_store)
-    glue("run", cwd=root)
-    return root
+def project(tmp_path_factory: pytest.TempPathFactory, once_run_penguins: Path) -> Path:
+    """A project that has run, copied once for this file."""
+    return shutil.copytree(once_run_penguins, tmp_path_factory.mktemp("log"), dirs_exist_ok=True) / "project"
 
 
 def test_fields_are_left_out_or_hashed(project: Path, glue: Glue) -> None:

@@ -219,18 +219,17 @@ def test_many_random_changes(done: Path, tmp_path: Path) -> None:
     _hold_against_each_other(done, tmp_path / "copy", 30 * len(CHANGES))
 
 
-def test_an_unchanged_run_imports_no_tool_and_says_the_same(penguins: Path, glue: Glue) -> None:
-    glue("run", cwd=penguins)
+def test_an_unchanged_run_imports_no_tool_and_says_the_same(done: Path, glue: Glue) -> None:
     code = (
         "import sys\nfrom mlops_glue.cli import main\n"
         "try: main(['run', '--json'])\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
     )
-    ran = subprocess.run([sys.executable, "-c", code], cwd=penguins, capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", code], cwd=done, capture_output=True, text=True, check=True)
     loaded = {m.split(".")[0] for m in ran.stderr.splitlines()[-1].split()}
     assert loaded & {"dvc", "mlflow", "sklearn", "pandas", "numpy", "pyarrow", "pydantic", "ruamel", "rich"} == set()
     fast = json.loads(ran.stdout)
-    (penguins / layout.UNCHANGED).unlink()
-    slow = json.loads(glue("run", "--json", cwd=penguins).stdout)
+    (done / layout.UNCHANGED).unlink()
+    slow = json.loads(glue("run", "--json", cwd=done).stdout)
     for one in (fast, slow):
         one.pop("previous")
         one["stages"] = [(s["stage"], s["outcome"]) for s in one["stages"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,12 @@ def wanted(draw: Any) -> list[dict[str, dict[str, Any]]]:
     made.append({"expect_column_values_to_be_in_type_list": {"column": "long", "type_list": ["int64", "float64"]}})
     made.append({"expect_column_pair_values_to_be_equal": {"column_A": "at", "column_B": "small"}})
     return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    gx.load()
+    gc.freeze()  # garbage is collected after each group of expectations
 
 
 # each example is two dozen queries: none is tried again to be made smaller
