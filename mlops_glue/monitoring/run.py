@@ -80,7 +80,7 @@ def run(
         on_verdict(record)
         problems = observed.failed
         with _noted(problems):
-            _draw(root, observed, record, painter)
+            _draw(config, root, observed, record, painter)
         with _noted(problems):
             alert(config, root, store, record, now)
         if store.away is None:
@@ -153,16 +153,18 @@ def _noted(problems: list[Exception]) -> Iterator[None]:
         problems.append(error)
 
 
-def _draw(root: Path, observed: Observed, record: Record, painter: Painter | None) -> None:
+def _draw(config: configs.Config, root: Path, observed: Observed, record: Record, painter: Painter | None) -> None:
     """Draw Evidently's page of the version with the most rows, and note in the record where it is."""
     record["page"] = None
     if painter is None or not observed.versions:
         return
     rows, verdict = observed.versions[0], record["versions"][0]
     columns = verdict["columns"] | ({"prediction": verdict["prediction"]} if verdict["prediction"] else {})
-    about = {"title": f"{record['model']} v{rows.version.number}"}
-    if (root / layout.REPORT).is_file():
-        about["back"] = os.path.relpath(root / layout.REPORT, (root / layout.PAGE).parent)
+    project = f"{config.project}: " if config.project != record["model"] else ""
+    about = {"title": f"{project}{record['model']} v{rows.version.number}"}
+    back = (root / layout.REPORT).with_name("monitoring.html")
+    if back.is_file():
+        about["back"] = os.path.relpath(back, (root / layout.PAGE).parent)
     if observed.since is not None:
         about["window"] = f"{observed.since:%Y-%m-%d %H:%M} to {observed.until:%Y-%m-%d %H:%M} UTC"
     reference, current = page_samples(rows.version, rows.sample)

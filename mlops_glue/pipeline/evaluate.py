@@ -246,20 +246,30 @@ def _slices(config: Config, root: Path, names: dict[str, metrics.Metric], predic
     return [
         {"column": column, **one}
         for column, values in evaluation.slice_values(config, table).items()
-        for one in by_value(values, names, *predicted)
+        for one in by_value(values, names, *predicted, seed=config.train.seed)
     ]
 
 
 def by_value(
-    values: Array, names: dict[str, metrics.Metric], truth: Array, label: Array, probability: Array | None
+    values: Array,
+    names: dict[str, metrics.Metric],
+    truth: Array,
+    label: Array,
+    probability: Array | None,
+    *,
+    seed: int,
 ) -> list[Slice]:
     """The metrics on the rows of each value, in the order of the values; of many those with the most rows.
 
-    A value is a text, empty for null; truth, label and probability are as `metrics` takes them.
+    A value is a text, empty for null; truth, label and probability are as `metrics` takes them. The first metric has
+    a 95 % interval, of bootstrap samples that `seed` draws.
     """
+    first = next(iter(names))
     out: list[Slice] = []
     for value, at, count in paired.groups(values):
         some = None if probability is None else probability[at]
         scores = {name: metrics.compute(metric, truth[at], label[at], some) for name, metric in names.items()}
-        out.append({"value": value, "rows": len(at), "metrics": scores, "values": count})
+        samples = bootstrap.bootstrap(names[first], truth[at], label[at], some, seed)
+        low, high = bootstrap.interval(scores[first], samples, len(at), whole=names[first].whole)
+        out.append({"value": value, "rows": len(at), "metrics": scores, "values": count, "low": low, "high": high})
     return out

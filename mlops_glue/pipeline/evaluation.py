@@ -49,6 +49,8 @@ class Slice(TypedDict):
     rows: int
     metrics: dict[str, float]
     values: int  # how many the column has
+    low: NotRequired[float]  # of the first metric the 95 % interval; a former glue's has none
+    high: NotRequired[float]
 
 
 class Importance(TypedDict):

@@ -230,6 +230,5 @@ def page(found: SideBySide, frame: pages.Frame) -> str:
         "code": list(code(found)),
         "drawn": [pages.plot("models", found.plot[found.plot.index("<svg") :], alt)] if found.plot else [],
         "held": found.held,
-        "problem": None,
     }
     return pages.render("compare.html", frame, f"{', '.join(names)}; {names[0]} is the base", values)

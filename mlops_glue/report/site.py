@@ -248,7 +248,7 @@ def _compare(source: Source) -> Made:
         found = side_by_side(config, root, store, resolve(config, root, store, ()), draw=True)
         return "compare.html", "", {"found": found}
     except GlueError as error:
-        return "compare.html", "comparison", {"problem": error.message, "hint": error.hint or ""}
+        return "text.html", "comparison", {"problem": error.message, "hint": error.hint or ""}
 
 
 MAKERS: dict[str, Callable[[Source], Made]] = {

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from mlops_glue import config as configs
@@ -166,6 +166,7 @@ def application(root: Path, env: str | None, *, local: bool) -> Any:
         Route("/live.json", live),
         Route("/live.js", live_script),
         Route("/evidently", evidently),
+        Route("/reports/{name}.html", lambda asked: RedirectResponse(f"/{asked.path_params['name']}.html")),
         Route("/{name}.html", page),
     ]
     return _checked(Starlette(routes=routes), local=local)

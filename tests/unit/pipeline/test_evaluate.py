@@ -71,7 +71,7 @@ def test_slices_are_of_the_most_frequent_values_by_hand() -> None:
     share = RNG.uniform(0.01, 0.99, len(values))
     label, probability = (share > 0.5).astype(int), np.column_stack([1 - share, share])
     names = {name: metrics.METRICS["binary"][name] for name in ("accuracy", "log_loss")}
-    found = by_value(values, names, truth, label, probability)
+    found = by_value(values, names, truth, label, probability, seed=0)
     assert [one["value"] for one in found] == sorted(f"v{at:02}" for at in np.flatnonzero(counts > 30))
     assert len(found) == 50 and {one["values"] for one in found} == {80}
     for one in found:
@@ -197,6 +197,9 @@ def test_all_that_evaluate_writes(tmp_path: Path, undrawn: list[str]) -> None:
     found = [
         (one["column"], one["value"], one["rows"], one["values"], one["metrics"]["f1"]) for one in report["slices"]
     ]
+    for one in report["slices"]:
+        assert (one["low"] is None) == (one["metrics"]["roc_auc"] is None)
+        assert one["low"] is None or one["low"] <= one["metrics"]["roc_auc"] <= one["high"]
     assert found == wanted and all(list(one["metrics"]) == ["roc_auc", "f1"] for one in report["slices"])
     assert report["warnings"] == [] and "fresh" not in report
     assert files.read_json(tmp_path / layout.METRICS) == {
