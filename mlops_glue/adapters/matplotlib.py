@@ -69,7 +69,7 @@ def _margins_for(names: Sequence[str], height: float, y: str = "", *, upright: b
         widths = [text_to_path.get_text_width_height_descent(name, font, ismath=False)[0] for name in names]
     longest, across, up = max(widths, default=0.0), WIDE * 72, height * 72  # in points
     left, bottom = longest + (30 if y else 12), 30 + (longest if upright else 12)
-    return {"left": min(left / across, 0.65), "right": 0.97, "bottom": bottom / up, "top": 1 - 24 / up}
+    return {"left": min(left / across, 0.85), "right": 0.97, "bottom": bottom / up, "top": 1 - 24 / up}
 
 
 def _plain(text: str) -> str:
