@@ -26,13 +26,15 @@ from mlops_glue.suggest import did_you_mean
 WRITE_KEYS = "write keys as in training: 12 and 0012 are two"
 
 
-def feature_list(config: Config, root: Path, repository: Repository, table: pa.Table) -> FeatureList:
+def feature_list(config: Config, root: Path, repository: Repository, schema: pa.Schema, times: pa.Table) -> FeatureList:
     """What `features.use` names, and the name of each among the model's columns, next to those of the labels' table.
+
+    Of that table the schema is asked for, and the columns with the time.
 
     Raises:
         ConfigError: a view, a feature or a key column is not there.
     """
-    asked, columns, clock = config.features.use, table.column_names, config.source.timestamp
+    asked, columns, clock = config.features.use, schema.names, config.source.timestamp
     views, request = repository.views(asked)
     keys = {column: f"view {view.name} is about" for view in views for column in view.keys.values()}
     _check_columns(config, {**dict.fromkeys(request, "an on-demand view takes"), **keys}, columns)
@@ -50,9 +52,9 @@ def feature_list(config: Config, root: Path, repository: Repository, table: pa.T
         columns=named,
         request=request,
         transform=transform_hash(config, root),
-        types={name: str(table.schema.field(name).type) for name in sorted(keys)},
-        day_first=isinstance(clock, str) and bool(infer_day_first(table.column(clock))),
-        request_types={name: str(table.schema.field(name).type) for name in sorted(request)},
+        types={name: str(schema.field(name).type) for name in sorted(keys)},
+        day_first=isinstance(clock, str) and bool(infer_day_first(times.column(clock))),
+        request_types={name: str(schema.field(name).type) for name in sorted(request)},
         delay_s=config.features.delay_s,
     )
 

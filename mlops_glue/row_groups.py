@@ -45,10 +45,10 @@ def _width(kind: pa.DataType) -> int:
         return 24
 
 
-def pieces(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The rows of a file in order, at most `PIECE_ROWS` at a time."""
+def pieces(path: Path, columns: Sequence[str] | None = None, most: int | None = None) -> Iterator[pa.Table]:
+    """The rows of a file in order, at most so many at a time; default `PIECE_ROWS`."""
     with pq.ParquetFile(path, **PARQUET_OPTIONS) as file:
-        for batch in file.iter_batches(PIECE_ROWS, columns=columns):
+        for batch in file.iter_batches(most or PIECE_ROWS, columns=columns):
             piece = pa.Table.from_batches([batch])
             yield piece if columns is None else piece.select(columns)  # of `a` Arrow reads `a.b` too
 

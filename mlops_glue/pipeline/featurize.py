@@ -166,25 +166,27 @@ def _write(
 
 
 def _with_features(config: Config, root: Path) -> dict[str, str]:
-    """Write the labels' table with the features of Feast, `joined.parquet`; the kind of each of these."""
+    """Write the labels' table with the features of Feast, `joined.parquet`, in pieces; the kind of each of these."""
     import tempfile
 
     from mlops_glue import feature_stores
     from mlops_glue import features as feast
-    from mlops_glue.pipeline import join, transform
+    from mlops_glue.pipeline import join, memory, transform
 
-    table = tables.read_parquet(root / layout.TABLE)
+    path = root / layout.TABLE
+    times = tables.read_parquet(path, config.source.timestamps)
     made: transform.Tables = {}
     if config.features.transform is not None:
+        memory.check_transform(config, root)
         function = transform.load(config, root)
         sources = {name: tables.read_parquet(root / path_of(config, name)) for name in config.data.sources}
         raw = {name: _raw(config, name, table) for name, table in sources.items()}
         made = function(raw)
         transform.write(root, made)
-    when = timestamps_utc(table, config.source.timestamps)
+    when = timestamps_utc(times, config.source.timestamps)
     with tempfile.TemporaryDirectory() as folder:
         repository = feature_stores.open_repository(config, root, Path(folder))
-        features = feast.feature_list(config, root, repository, table)
+        features = feast.feature_list(config, root, repository, row_groups.empty(path).schema, times)
         if not repository.exact:
             unchecked = "not checked whether any is of later than its label"
             store = f"offline store {repository.offline} does not say when a value that it joins was known"
@@ -193,16 +195,16 @@ def _with_features(config: Config, root: Path) -> dict[str, str]:
             clocks = _clocks(repository, features)
             if not clocks and all(view.path is not None for view in features.views):
                 up = "../" * len(Path(config.features.repo).parts)
-                path = f"{up}{layout.FEATURE_TABLES}/{next(iter(made))}.parquet"
+                file = f"{up}{layout.FEATURE_TABLES}/{next(iter(made))}.parquet"
                 raise ConfigError(
                     [f"{layout.CONFIG} features.transform: no view of features.use reads a table that it makes"],
-                    hint=f"in {config.features.repo}, of a view's source: path={path!r}",
+                    hint=f"in {config.features.repo}, of a view's source: path={file!r}",
                 )
             known = {name: transform.known_at(config, name, table) for name, table in sources.items()}
             transform.check_no_future(function, raw, known, made, clocks)
-        rows, joined = feast.joined(repository, features, table, when)
-        join.check(config, root, join.Join(repository, features, table, when, rows, joined))
-    tables.write_parquet(root / layout.JOINED, rows)
+            del sources, raw
+            made = {}  # the join reads the files
+        join.write(config, root, repository, features, when)
     files.write_json(root / layout.FEATURE_LIST, features.to_dict())
     return feast.kinds(features)
 

@@ -1,4 +1,4 @@
-"""What may be wrong with features that were joined to labels: nothing found, or the target found in them."""
+"""The labels joined with their features, and what may be wrong: nothing found, or the target found in them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_glue import feature_skew, layout, tables
+from mlops_glue import feature_skew, layout, row_groups, tables
 from mlops_glue import features as feast
 from mlops_glue.config import Config
 from mlops_glue.errors import CheckFailed
@@ -14,12 +14,14 @@ from mlops_glue.records import FeatureList, FeatureView
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
 
     from mlops_glue.adapters.feast.repository import Joined, Repository
 
     Array = np.ndarray[Any, Any]
 
+JOIN_ROWS = 1 << 20  # that are joined at a time: the sources are gone through for each
 FEW = 30  # rows, from which on a feature that tells the target without a mistake is no chance
 JUST_BEFORE_S = 1e-6  # the finest difference of two times
 
@@ -36,26 +38,53 @@ class Join:
     result: Joined  # what the join has found
 
 
-def check(config: Config, root: Path, join: Join) -> None:
-    """Check the features that labels were joined with.
+def write(config: Config, root: Path, repository: Repository, features: FeatureList, moments: Array) -> None:
+    """Write `joined.parquet`: the labels' table with its features, joined so many rows at a time, and checked.
+
+    The moments are those of all label rows.
 
     Raises:
         CheckFailed: too few were found, some are not known at the time of a request, or one is the target.
     """
-    _check_found(config, root, join)
-    check_before(join)
-    _check_no_target(join, config.data.labels.target, config.data.labels.task or "")
+    import numpy as np
+
+    path, fresh, at = root / layout.TABLE, root / layout.STATE / "joined.parquet", 0
+    whole = row_groups.rows(path) <= JOIN_ROWS
+    parts: dict[str, list[Array]] = {}
+    try:
+        with row_groups.writing(fresh, combined=not whole) as file:
+            for labels in [tables.read_parquet(path)] if whole else row_groups.pieces(path, most=JOIN_ROWS):
+                here = slice(at, at := at + labels.num_rows)
+                rows, result = feast.joined(repository, features, labels, moments[here])
+                check_before(Join(repository, features, labels, moments[here], rows, result))
+                for name, found in result.found.items():
+                    parts.setdefault(name, []).append(found)
+                file.write(rows)
+        every = {name: np.concatenate(found) for name, found in parts.items()}
+        _check_found(config, root, features, repository, moments, every)
+        _check_no_target(fresh, features, config.data.labels.target, config.data.labels.task or "")
+        (root / layout.JOINED).parent.mkdir(parents=True, exist_ok=True)
+        fresh.replace(root / layout.JOINED)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
-def _check_found(config: Config, root: Path, join: Join) -> None:
+def _check_found(
+    config: Config,
+    root: Path,
+    features: FeatureList,
+    repository: Repository,
+    moments: Array,
+    every: dict[str, Array],
+) -> None:
     """No view may find nothing for more than `features.unmatched` of the label rows; the likely cause is named."""
-    found = join.result.found
-    for view in join.features.views:
-        if view.name not in found:
+    for view in features.views:
+        if view.name not in every:
             continue
-        share = 1 - float(found[view.name].mean())
+        found = every[view.name]
+        share = 1 - float(found.mean())
         if share > config.features.unmatched:
-            cause = _cause(root, join, view, found[view.name])
+            cause = _cause(root, repository, view, moments, found)
             raise CheckFailed(
                 f"view {view.name} has nothing for {share:.1%} of the label rows, and at most "
                 f"{config.features.unmatched:.0%} may find nothing: {cause}",
@@ -63,18 +92,19 @@ def _check_found(config: Config, root: Path, join: Join) -> None:
             )
 
 
-def _cause(root: Path, join: Join, view: FeatureView, found: Array) -> str:
+def _cause(root: Path, repository: Repository, view: FeatureView, moments: Array, found: Array) -> str:
     """Why so many rows found nothing, by the rows of the source."""
     import pandas as pd
     import pyarrow as pa
 
     if view.path is None or not (root / view.path).is_file():
         return "its source cannot be looked at"
-    clock, _ = join.repository.clock(view.of)
+    clock, _ = repository.clock(view.of)
     source = tables.to_pandas(feast.source_rows(root, view, [*view.keys, clock]))
     source[clock] = pd.to_datetime(source[clock], utc=True)
-    asked = tables.to_pandas(pa.table({key: join.labels.column(column) for key, column in view.keys.items()}))
-    asked = asked.assign(asked_at=pd.to_datetime(join.moments, utc=True))[~found]
+    labels = tables.read_parquet(root / layout.TABLE, [*view.keys.values()])
+    asked = tables.to_pandas(pa.table({key: labels.column(column) for key, column in view.keys.items()}))
+    asked = asked.assign(asked_at=pd.to_datetime(moments, utc=True))[~found]
     keys = list(view.keys)
     if not keys:
         return f"the first row of {view.path} is of {source[clock].min()}"
@@ -127,21 +157,33 @@ def check_before(join: Join) -> None:
             )
 
 
-def _check_no_target(join: Join, target: str, task: str) -> None:
+def _check_no_target(path: Path, features: FeatureList, target: str, task: str) -> None:
     """No feature is the target in other words: each of its values goes with one of the target's, and vice versa."""
-    import pandas as pd
-
-    truth = join.rows.column(target).to_pandas()
-    for column, feature in join.features.columns.items():
-        both = pd.DataFrame({"feature": join.rows.column(column).to_pandas(), "target": truth}).dropna()
-        if len(both) < FEW or both["target"].nunique() < 2:
+    for column, feature in features.columns.items():
+        names = [column, target]
+        head = next(row_groups.pieces(path, names))
+        if _differ(_known(head, names), task):  # so they do in all rows
             continue
-        pairs = len(both.drop_duplicates())
-        if pairs == both["target"].nunique() == both["feature"].nunique():
-            if task == "regression" and not (both["feature"] == both["target"]).all():
-                continue  # two columns of numbers without a tie go with each other in any case
+        both = _known(tables.read_parquet(path, names), names)
+        if len(both) >= FEW and both["target"].nunique() > 1 and not _differ(both, task):
             raise CheckFailed(
                 f"feature {feature} is the target {target!r} in other words: each of its values goes "
                 "with one of the target's",
                 hint="take it from features.use, or compute it from what was known before",
             )
+
+
+def _known(rows: pa.Table, names: list[str]) -> pd.DataFrame:
+    """A feature and the target, where there are both."""
+    import pandas as pd
+
+    feature, target = (rows.column(name).to_pandas() for name in names)
+    return pd.DataFrame({"feature": feature, "target": target}).dropna()
+
+
+def _differ(both: pd.DataFrame, task: str) -> bool:
+    """Does a value of one go with two of the other? Numbers without a tie never do, and count where they are equal."""
+    pairs = len(both.drop_duplicates())
+    if not pairs == both["target"].nunique() == both["feature"].nunique():
+        return True
+    return task == "regression" and not (both["feature"] == both["target"]).all()

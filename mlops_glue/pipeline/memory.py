@@ -1,11 +1,11 @@
-"""How much memory a fit takes is known before it begins: what cannot fit is refused then, with the ways out."""
+"""How much memory a fit or a transform takes is known before it begins: what cannot fit is refused then."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from mlops_glue import layout, row_groups
-from mlops_glue.config import Config
+from mlops_glue.config import Config, path_of
 from mlops_glue.errors import StageError
 from mlops_glue.pipeline import free_text
 from mlops_glue.pipeline.preprocess import ONE_HOT
@@ -17,6 +17,7 @@ from mlops_glue.schema import Schema
 CELL_BYTES = {"HistGradientBoosting": 32, "XGB": 20, "LGBM": 24}
 OTHERS = 40
 STREAMED = 10  # of `train.stream`: XGBoost's own matrix, and the columns of text
+TRANSFORM = 4  # tables of a transform: as Arrow, as frames, as the copies that it gets, and as those of the check
 MAY_USE = 0.8  # of what is free
 
 
@@ -28,15 +29,13 @@ def check(config: Config, root: Path, schema: Schema, estimator: str) -> None:
     """
     rows = row_groups.rows(root / layout.TRAIN)
     columns = encoded_columns(config, schema, rows)
-    free = free_memory()
-    limit = config.compute.memory_bytes or (None if free is None else int(MAY_USE * free))
+    limit, source = _limit(config)
     a_row = columns * (STREAMED if config.train.stream else cell_bytes(estimator))
     if limit is None or rows * a_row <= limit:
         return
     fits = int(limit / a_row)
     fits -= fits % 10 ** max(len(str(fits)) - 2, 0)
     name = estimator.rpartition(".")[2]
-    source = "compute.memory" if config.compute.memory else f"{MAY_USE:.0%} of what is free"
     raise StageError(
         f"train: {name} would take about {in_gib(rows * a_row)} for {rows:,} rows of {columns} encoded columns, "
         f"and {in_gib(limit)} may be used ({source})",
@@ -44,6 +43,31 @@ def check(config: Config, root: Path, schema: Schema, estimator: str) -> None:
         "of xgboost.XGBClassifier and XGBRegressor train: {stream: true} learns from all, in pieces; "
         "compute: {memory: 8GiB} says what may be used",
     )
+
+
+def check_transform(config: Config, root: Path) -> None:
+    """Raise where the tables that `features.transform` gets whole would need more memory than there is.
+
+    Raises:
+        StageError: says how much, and what can be done.
+    """
+    needed = TRANSFORM * sum(row_groups.size(root / path_of(config, name)) for name in config.data.sources)
+    limit, source = _limit(config)
+    if limit is not None and needed > limit:
+        raise StageError(
+            f"featurize: features.transform {config.features.transform} gets whole tables, which would take about "
+            f"{in_gib(needed)}, and {in_gib(limit)} may be used ({source})",
+            hint="compute the features before, in a query for one, and let the views read that file: without "
+            "features.transform the join is in pieces; compute: {memory: 8GiB} says what may be used",
+        )
+
+
+def _limit(config: Config) -> tuple[int | None, str]:
+    """The bytes that may be used, where that is known, and what says so."""
+    if config.compute.memory_bytes is not None:
+        return config.compute.memory_bytes, "compute.memory"
+    free = free_memory()
+    return None if free is None else int(MAY_USE * free), f"{MAY_USE:.0%} of what is free"
 
 
 def encoded_columns(config: Config, schema: Schema, rows: int) -> int:

@@ -81,12 +81,17 @@ evaluate: {{slices: [customers__balance]}}
 NO_PARAM = {  # (stage, key): why what it reads is none of its params
     ("featurize", "features.offline_store"): "where the history is kept; what is learned from it is the same",
     ("featurize", "evaluate.decision_threshold"): "refused as soon as the task is known; what is learned is the same",
+    ("featurize", "compute.memory"): "a transform that would take more is refused; what it makes is the same",
     ("train", "compute.engine"): "where a forest is fitted; it is the same",
     ("train", "compute.memory"): "a fit that would take more is refused; what is learned is the same",
     ("train", "evaluate.decision_threshold"): "refused before the fit, as by featurize",
+    ("train", "evaluate.cost"): "refused before the fit where it does not fit the labels",
 }
+OF_A_QUERY = [("ingest", "url"), ("ingest", "timeout_s")]
+OF_A_QUERY += [("featurize", key) for key in ("url", "query", "timeout_s")]
 NOT_READ = {  # (stage, key): why it is among its params, as a part of a section, and not read
     ("ingest", "data.sources.*.path"): "read before the stage: the path is its dependency",
+    **{(stage, f"data.sources.*.{key}"): "of a query: read before the stages" for stage, key in OF_A_QUERY},
     ("train", "train.rows"): "split takes the sample",
     ("featurize", "train.seed"): "a transform that draws: around the stage NumPy is seeded with it",
 }

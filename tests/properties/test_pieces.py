@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 from mlops_glue import csv_format, files, layout, raw_table, row_groups, streaming, tables
 from mlops_glue.config import Config
-from mlops_glue.errors import DataError
+from mlops_glue.errors import CheckFailed, DataError, StageError
+from mlops_glue.pipeline import join, memory
 from mlops_glue.pipeline.featurize import featurize
 from mlops_glue.pipeline.ingest import ingest
 from mlops_glue.pipeline.split import split
+from tests.support import feature_project
 
 WORDS = ["", "NA", "red", "blue", " teal ", "1,5", "007", "12E3", "12000", "1.50", "1.5", "true", "2024-01-31"]
 KINDS = ["whole", "number", "word", "code", "date", "flag", "empty"]
@@ -121,6 +123,65 @@ def results(config: Config, root: Path) -> list[Any]:
     paths = (layout.FEATURES, layout.TRAIN, layout.TEST)
     made = [tables.read_parquet(root / path).combine_chunks() for path in paths]
     return [files.read_json(root / layout.COLUMNS), *(json.dumps(table.to_pylist(), default=str) for table in made)]
+
+
+REPOSITORY = """
+from datetime import timedelta
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast.types import Float64, String
+customer = Entity(name="customer", join_keys=["customer_id"], value_type=ValueType.INT64)
+schema = [Field(name="balance", dtype=Float64), Field(name="town", dtype=String)]
+source = FileSource(name="told", path="../artifacts/ingest/customers.parquet", timestamp_field="at")
+told = FeatureView(name="told", entities=[customer], ttl=timedelta(days=9), schema=schema, source=source)
+"""
+
+
+@pytest.mark.parametrize("delay", ["0", "1h"])
+def test_features_are_joined_in_pieces(delay: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bytes as of all rows at once; and what is wrong with the whole is told of the whole."""
+    customers, events = feature_project.tables()
+    customers.to_parquet(tmp_path / "customers.parquet")
+    events.to_parquet(tmp_path / "events.parquet")
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "repo/feature_store.yaml").write_text("project: shop\nprovider: local\n")
+    (tmp_path / "repo/definitions.py").write_text(REPOSITORY)
+    tables_of = {"path": "customers.parquet", "entity": "customer_id", "timestamp": "at"}
+    values: dict[str, Any] = {
+        "glue": 1,
+        "project": "p",
+        "data": {
+            "sources": {"events": {**tables_of, "path": "events.parquet"}, "customers": tables_of},
+            "labels": {"source": "events", "target": "y", "task": "binary"},
+        },
+        "features": {"repo": "repo", "use": ["told:balance", "told:town"], "number": ["amount"], "delay": delay},
+        "train": {},
+    }
+    values["features"]["delay"] = 0.0 if delay == "0" else delay
+    config = Config.model_validate(values)
+    ingest(config, tmp_path)
+
+    def made() -> list[bytes]:
+        featurize(config, tmp_path)
+        assert not [*(tmp_path / layout.STATE).iterdir()]
+        return [(tmp_path / path).read_bytes() for path in (layout.JOINED, layout.FEATURES, layout.FEATURE_LIST)]
+
+    whole = made()
+    monkeypatch.setattr(join, "JOIN_ROWS", 97)
+    assert made() == whole
+    few = Config.model_validate(values | {"features": values["features"] | {"unmatched": 0.01}})
+    missing = tables.read_parquet(tmp_path / layout.JOINED, ["balance"]).column(0).null_count
+    with pytest.raises(CheckFailed, match=rf"told has nothing for {missing / 600:.1%} of the label rows"):
+        featurize(few, tmp_path)
+
+
+def test_a_transform_that_would_not_fit_is_refused(tmp_path: Path) -> None:
+    tables.write_parquet(tmp_path / layout.TABLE, pa.table({"x": np.zeros(1 << 20), "at": np.zeros(1 << 20, "M8[us]")}))
+    data = {"sources": {"t": {"path": "t.csv", "timestamp": "at"}}, "labels": {"source": "t", "target": "x"}}
+    features = {"use": ["v:x"], "transform": "ours:build"}
+    values = {"glue": 1, "project": "p", "data": data, "train": {}, "features": features}
+    memory.check_transform(Config.model_validate(values), tmp_path)
+    with pytest.raises(StageError, match=r"ours:build gets whole tables, .* about 0\.1 GiB, and 0\.0 GiB may be used"):
+        memory.check_transform(Config.model_validate(values | {"compute": {"memory": "10MiB"}}), tmp_path)
 
 
 def test_rows_are_taken_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

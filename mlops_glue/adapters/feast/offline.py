@@ -34,6 +34,7 @@ from mlops_glue.suggest import did_you_mean
 
 EVENT_TIMESTAMP = "event_timestamp"
 MAX_TTL = timedelta(days=365 * 100_000)  # beyond any data, and its microseconds fit in 64 bits
+MEMORY = "1500MB"  # of DuckDB, which spills beyond
 UTC_TIME = pa.timestamp("us", "UTC")
 
 
@@ -291,7 +292,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         DataError: DuckDB complains about the data.
     """
-    settings = {"temp_directory": tempfile.gettempdir(), "preserve_insertion_order": False}
+    settings = {"memory_limit": MEMORY, "temp_directory": tempfile.gettempdir(), "preserve_insertion_order": False}
     with duckdb.connect(config=settings) as connection:
         connection.execute("SET TimeZone = 'UTC'")  # of text without a zone
         try:
