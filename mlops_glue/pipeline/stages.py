@@ -137,7 +137,7 @@ STAGES = (
         deps=lambda config, root: [
             path for name, path in _tables(config).items() if path == layout.TABLE or name in config.validation
         ],
-        params=lambda config: ["data.labels.source", "validation"],
+        params=lambda config: ["project", "data.labels.source", "validation"],
         outs=lambda config, root: [layout.VALIDATION],
     ),
     Stage("featurize", deps=_featurize_deps, params=_featurize_params, outs=_featurize_outs),
