@@ -47,7 +47,7 @@ def _figure(
             figure.subplots_adjust(**margins)
         axes = figure.add_subplot()
         # names of columns leave the plot little room: what stands around it ends where it does
-        around: dict[str, Any] = {"fontsize": 9, "x": 0.98, "ha": "right"} if narrow or not margins else {}
+        around: dict[str, Any] = {"fontsize": 9, "x": 0.98, "ha": "right"} if narrow else {}
         # at 1 it is anyway: for Matplotlib to look for overlaps is a quarter of the work
         axes.set_title(_plain(title), y=1.0, **around)
         axes.set_xlabel(_plain(x), **around)
@@ -185,6 +185,8 @@ def over_time(
 
     A `share` has an axis of percent, from 0 to 100.
     """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     out: list[str] = []
     with _figure(title, "time (UTC)", y, out) as axes:
         if band is not None:
@@ -197,6 +199,8 @@ def over_time(
         if share:
             axes.set_ylim(0, 1.02)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axes.tick_params(axis="x", labelrotation=30, labelsize=8)
+        places = AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
+        axes.xaxis.set_major_locator(places)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(places))  # type: ignore[no-untyped-call]
         axes.legend()
     return out[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import asdict, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -175,3 +176,23 @@ def test_facts_are_built_ins_for_json() -> None:
     assert found["pipeline"]["stages"][0]["outcome"] == "changed"
     assert found["registry"]["champion"]["version"] == 2
     assert found["data"][0]["expectations"][0]["met"] is False
+
+
+def test_what_the_monitor_found_is_drawn_over_time(tmp_path: Path) -> None:
+    version = {"threshold": 0.3, "columns": {"a": COLUMN}, "version": 2}
+    runs = [RUN | {"time": f"2024-05-{day:02d}T07:08:09+00:00", "columns": {"a": day / 10}} for day in (6, 5)]
+    runs.append(runs[0] | {"time": NOW, "columns": {}, "drift_share": None, "value": None, "low": None, "high": None})
+    monitoring = replace(PROJECT.monitoring, latest=LATEST | {"versions": [version]}, runs=runs)
+    source = Source(load(tmp_path, GOOD), tmp_path, replace(PROJECT, monitoring=monitoring), "evidently")
+    html = page("monitoring", source, [])
+    drawn = [b64decode(part.partition('"')[0]).decode() for part in html.split("data:image/svg+xml;base64,")[1:]]
+    assert len(drawn) == 3
+    for plot, words in zip(
+        drawn,
+        (["alert above 30%", "100%", "time (UTC)"], ["roc_auc, with its 95 % interval"], ["drift from 1"]),
+        strict=True,
+    ):
+        assert all(word in plot for word in words), words
+    assert '<a href="evidently">Evidently' in html
+    one_run = replace(PROJECT, monitoring=replace(monitoring, runs=runs[:1]))
+    assert "data:image" not in page("monitoring", Source(source.config, tmp_path, one_run), [])
