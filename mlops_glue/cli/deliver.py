@@ -138,7 +138,7 @@ def materialize() -> None:
 @json_option
 @calls("ci")
 def ci() -> None:
-    """Write GitHub Actions workflows, or GitLab CI, and a Makefile.
+    """Write jobs for GitHub or GitLab, and a Makefile.
 
     \b
     glue ci

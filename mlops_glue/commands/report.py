@@ -30,6 +30,7 @@ def report(*, output: str | None = None, show: bool = False, as_json: bool = Fal
         raise UsageError(f"nothing has run in {root.name} yet, so there is nothing to report", hint="glue run")
     dvc_yaml.check_readable(root)
     target = Path(output) if output is not None else root / layout.REPORT
+    check_outputs(root, [target], config)
     if target.is_dir() or target.suffix not in (".html", ".htm"):
         target /= "index.html"
     found = project.collect(config, root)

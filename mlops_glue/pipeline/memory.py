@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from mlops_glue import layout, row_groups
@@ -51,7 +52,8 @@ def check_transform(config: Config, root: Path) -> None:
     Raises:
         StageError: says how much, and what can be done.
     """
-    needed = TRANSFORM * sum(row_groups.size(root / path_of(config, name)) for name in config.data.sources)
+    sizes = [row_groups.size(root / path_of(config, name)) for name in config.data.sources]
+    needed = TRANSFORM * int(math.fsum(sizes))
     limit, source = _limit(config)
     if limit is not None and needed > limit:
         raise StageError(

@@ -371,7 +371,7 @@ def test_without_a_server_only_the_tests_are_written(tmp_path: Path, glue: Glue)
 
 def test_make_shows_the_commands(variants: Path) -> None:
     done = subprocess.run(["make"], cwd=variants / "v1", capture_output=True, text=True, check=True)
-    assert re.search(r"^train +train.yml: run", done.stdout, re.MULTILINE)
+    assert re.search(r"^train +.*register the result as challenger$", done.stdout, re.MULTILINE)
     done = subprocess.run(
         ["make", "-n", "--no-print-directory", "test", "train"],
         cwd=variants / "v1",

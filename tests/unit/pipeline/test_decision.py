@@ -172,8 +172,8 @@ def test_the_curve_by_hand() -> None:
     assert set(curves.by_threshold(truth, score, None)) == {"precision", "recall"}
 
 
-def test_the_plot_is_drawn_where_a_threshold_or_costs_are_asked_for() -> None:
-    """With the threshold marked, and the same bytes each time."""
+def test_the_plot_is_drawn_for_two_classes() -> None:
+    """With the threshold marked, or 0.5, and the same bytes each time."""
     rng, costs = np.random.default_rng(0), [[0.0, 1.0], [10.0, 0.0]]
     score = rng.random(300)
     truth, probability = (rng.random(300) < score).astype(int), np.column_stack([1 - score, score])
@@ -184,7 +184,8 @@ def test_the_plot_is_drawn_where_a_threshold_or_costs_are_asked_for() -> None:
         assert f">{text}<" in drawn["threshold"]
     assert ">cost of a row<" not in plots.of_threshold(decided, None, truth, probability)["threshold"]
     assert ">0.5<" in plots.of_threshold(SCHEMA, costs, truth, probability)["threshold"]
-    assert plots.of_threshold(SCHEMA, None, truth, probability) == {}
+    assert ">0.5<" in plots.of_threshold(SCHEMA, None, truth, probability)["threshold"]
+    assert plots.of_threshold(replace(SCHEMA, task="multiclass"), None, truth, probability) == {}
     assert plots.of_threshold(decided, None, truth, (probability > 0.5).astype(float)) == {}  # it is always certain
     assert plots.of_threshold(decided, None, truth * 0, probability) == {}
 
