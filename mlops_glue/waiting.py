@@ -23,6 +23,8 @@ from mlops_glue.errors import Unreachable
 
 Result = TypeVar("Result")
 ANSWER_S = 10.0
+VARIABLE = "GLUE_ANSWER_TIMEOUT_S"  # gives a store another time
+SLOW = f"is it up? glue doctor; a slow one gets more time: export {VARIABLE}=60"
 LOOK_S = 1.0  # between two looks at what has happened
 CPU_SHARE, SENT_BYTES = 0.03, 1 << 16  # less is a look or a retry, and no progress
 TCP_INFO_BYTES = 136  # of Linux's struct tcp_info, with bytes acknowledged and received at its end
@@ -30,9 +32,16 @@ TCP_INFO_BYTES = 136  # of Linux's struct tcp_info, with bytes acknowledged and 
 left_behind = False  # does a thread still wait? The end of the interpreter would wait for some of them
 
 
-def answer_s() -> float:
-    """How long a store may say nothing: 10 s, or `GLUE_ANSWER_TIMEOUT_S`. The registry has `tracking.timeout_s`."""
-    return float(os.environ.get("GLUE_ANSWER_TIMEOUT_S", ANSWER_S))
+def answered(what: str, work: Callable[[], Result], limit_s: float | None = None) -> Result:
+    """The result of work with a store, which may say nothing for `limit_s`; default `GLUE_ANSWER_TIMEOUT_S`, or 10.
+
+    The registry has `tracking.timeout_s`.
+
+    Raises:
+        Unreachable: it says nothing for so long.
+        Exception: what the work raised.
+    """
+    return within(limit_s or float(os.environ.get(VARIABLE, ANSWER_S)), what, work, idle=True, hint=SLOW)
 
 
 def within(

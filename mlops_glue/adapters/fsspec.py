@@ -1,4 +1,4 @@
-"""fsspec: a folder of files at any URL. One that says nothing for `waiting.answer_s` does not answer."""
+"""fsspec: a folder of files at any URL. One elsewhere has the time limit of a store."""
 
 from __future__ import annotations
 
@@ -53,10 +53,7 @@ class Folder:
 
     def _answered(self, work: Callable[[], Result]) -> Result:
         with self._translated():
-            if self._local:
-                return work()
-            hint = "is it up? glue doctor; a slow one gets more time: export GLUE_ANSWER_TIMEOUT_S=60"
-            return waiting.within(waiting.answer_s(), self.where, work, idle=True, hint=hint)
+            return work() if self._local else waiting.answered(self.where, work)
 
     def put(self, source: Path, name: str) -> None:
         """Copy a file into the folder; it appears under its name only when it is whole.

@@ -26,13 +26,11 @@ Result = TypeVar("Result")
 
 
 def answered(work: Callable[P, Result]) -> Callable[P, Result]:
-    """A function that asks DVC's remote, which is given up where it says nothing for `waiting.answer_s`."""
-    hint = "is it up? glue doctor; a slow one gets more time: export GLUE_ANSWER_TIMEOUT_S=60"
+    """A function that asks DVC's remote, with the time limit of a store."""
 
     @wraps(work)
     def limited(*args: P.args, **kwargs: P.kwargs) -> Result:
-        limit_s = waiting.answer_s()
-        return waiting.within(limit_s, "DVC's remote", lambda: work(*args, **kwargs), idle=True, hint=hint)
+        return waiting.answered("DVC's remote", lambda: work(*args, **kwargs))
 
     return limited
 

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 ROW = "glue_row"
 EVENT_TIMESTAMP = "event_timestamp"  # Feast's own name of the label rows' time
 QUERY_S = 600.0  # that an offline store on a server may take for a query
-SLOW = "is it up? glue doctor; a slow one gets more time: export GLUE_ANSWER_TIMEOUT_S=60"
 AWAY = {"ConnectionError", "ConnectionTimeout", "OperationalError", "TimeoutError"}  # of Redis, PostgreSQL, SQLAlchemy
 Result = TypeVar("Result")
 
@@ -133,11 +132,9 @@ class Repository:
             objects = [o for o in self._objects if getattr(o, "name", "") != "__dummy"]
             self._answered("registry or online store", lambda: self._store.apply(objects, partial=True))
 
-    def _answered(self, what: str, work: Callable[[], Result], limit_s: float = 0.0) -> Result:
+    def _answered(self, what: str, work: Callable[[], Result], limit_s: float | None = None) -> Result:
         """Work with the registry and the online store, which may be servers: Feast would wait for ever."""
-        if not self._is_served:
-            return work()
-        return waiting.within(limit_s or waiting.answer_s(), f"Feast's {what}", work, idle=True, hint=SLOW)
+        return waiting.answered(f"Feast's {what}", work, limit_s) if self._is_served else work()
 
     def replace_sources(self, path_of: Callable[[Path], Path]) -> None:
         """Put another path in the place of each file that a view reads, and let nothing grow old; for a replay."""
@@ -268,7 +265,7 @@ class Repository:
                         EmbeddedOnlineStore().fill(self._store.config, view, start, end)
                         continue
                 fill = partial(self._store.materialize, feature_views=[view.name])
-                limit_s = QUERY_S if self._fills_by_query else 0.0
+                limit_s = QUERY_S if self._fills_by_query else None
                 self._answered("online store", partial(fill, start_date=start, end_date=end), limit_s)
 
     def read(
@@ -346,7 +343,7 @@ def _translated(error: Exception, action: str) -> GlueError:
     kinds = {type(one).__name__ for one in causes(error)}
     pattern = r"(//[^/@\s:]*:)[^/@\s]+@|(password[=: '\"]+)[^\s,'\"]+"
     text = f"Feast, {action}: " + re.sub(pattern, r"\1\2***", brief(cause, 240))
-    return Unreachable(text, hint=SLOW) if kinds & AWAY else ToolError(text)
+    return Unreachable(text, hint=waiting.SLOW) if kinds & AWAY else ToolError(text)
 
 
 def _no_key(*, whole: bool) -> int | str:
