@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from mlops_glue.errors import Unreachable
+from mlops_glue.errors import Unreachable, UsageError
 
 Result = TypeVar("Result")
 ANSWER_S = 10.0
@@ -39,9 +39,21 @@ def answered(what: str, work: Callable[[], Result], limit_s: float | None = None
 
     Raises:
         Unreachable: it says nothing for so long.
+        UsageError: `GLUE_ANSWER_TIMEOUT_S` is no time.
         Exception: what the work raised.
     """
-    return within(limit_s or float(os.environ.get(VARIABLE, ANSWER_S)), what, work, idle=True, hint=SLOW)
+    return within(limit_s or _answer_s(), what, work, idle=True, hint=SLOW)
+
+
+def _answer_s() -> float:
+    text = os.environ.get(VARIABLE, "").strip()
+    try:
+        limit_s = float(text or ANSWER_S)
+    except ValueError:
+        limit_s = 0.0
+    if not limit_s > 0:  # nan is not
+        raise UsageError(f"{VARIABLE}={text}: should be seconds above 0", hint=f"export {VARIABLE}=60")
+    return limit_s
 
 
 def within(

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mlops_glue.errors import ToolError, Unreachable
-from mlops_glue.waiting import within
+from mlops_glue.errors import ToolError, Unreachable, UsageError
+from mlops_glue.waiting import answered, within
 
 LIMIT_S = 0.5
 
@@ -35,6 +35,15 @@ def test_what_hangs_is_left_behind() -> None:
     with pytest.raises(ToolError, match="no"):
         within(5, "it", lambda: (_ for _ in ()).throw(ToolError("no")))
     assert within(5, "it", lambda: 7) == 7
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan"])
+def test_a_limit_that_is_no_time_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLUE_ANSWER_TIMEOUT_S", text)
+    with pytest.raises(UsageError, match=f"GLUE_ANSWER_TIMEOUT_S={text}: should be seconds above 0"):
+        answered("the store", lambda: 7)
+    monkeypatch.setenv("GLUE_ANSWER_TIMEOUT_S", "60")
+    assert answered("the store", lambda: 7) == 7
 
 
 @pytest.fixture
