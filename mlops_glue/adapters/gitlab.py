@@ -16,8 +16,11 @@ VARIABLES = {
 }
 
 
+def is_job() -> bool:
+    """Does this process run in a job of GitLab CI?"""
+    return os.environ.get("GITLAB_CI") == "true"
+
+
 def job() -> dict[str, str]:
     """Who started this job, and where to read of it; empty outside GitLab CI."""
-    if os.environ.get("GITLAB_CI") != "true":
-        return {}
-    return {key: os.environ[name] for key, name in VARIABLES.items() if os.environ.get(name)}
+    return {key: os.environ[name] for key, name in VARIABLES.items() if os.environ.get(name)} if is_job() else {}

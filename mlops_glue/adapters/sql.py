@@ -148,7 +148,8 @@ def _connect(url: str, **options: Any) -> Any:
 def _postgres_rows(url: str, text: str, limit_s: float) -> Iterator[pa.Table]:
     import pyarrow as pa
 
-    with _connect(url, fallback_application_name="glue") as connection, _Watch(connection, limit_s) as watch:
+    with _connect(url, fallback_application_name="glue") as connection:
+        watch = _Watch(connection, limit_s)
         connection.read_only = True
         connection.execute(f"set statement_timeout = {max(int(limit_s * 1000), 1)}")
         found = watch(lambda: connection.execute(f"select * from (\n{text}\n) as q limit 0", binary=True).description)
@@ -190,12 +191,6 @@ class _Watch:
 
     def __init__(self, connection: Any, limit_s: float) -> None:
         self._connection, self._limit_s = connection, limit_s
-
-    def __enter__(self) -> _Watch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
     def __call__(self, work: Any) -> Any:
         """The result of one step.

@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from mlops_glue import errors, telemetry, waiting
+from mlops_glue import errors, telemetry
 from mlops_glue.cli import deliver, start, trust, watch, work
 from mlops_glue.cli.options import traceback_option
 from mlops_glue.errors import UsageError
@@ -76,7 +76,8 @@ def _end() -> None:
 
 def _exit(code: int, *, is_command: bool) -> NoReturn:
     """End; at once where a thread still waits for a server: the interpreter would wait for it."""
-    if waiting.left_behind and is_command:
+    waiting = sys.modules.get("mlops_glue.waiting")  # whatever has waited has imported it
+    if is_command and waiting is not None and waiting.left_behind:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mlops_glue import console, files, layout
 from mlops_glue.errors import CheckFailed, GlueError, MissingExtra, UsageError, first_line
 from mlops_glue.secrets import redacted
+from mlops_glue.serving.listening import asked_at, url_of
 from mlops_glue.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ def _installed(folder: str | None) -> Iterator[None]:
 
 def _check(settings: Settings, *, as_json: bool) -> int:
     """Load the bundle, score its example, print the contract."""
-    from mlops_glue.serving.listening import url_of
     from mlops_glue.serving.slots import load
 
     try:
@@ -136,8 +136,7 @@ def _curl(model: Model, url: str, settings: Settings) -> str:
         files.write_text(file, body + "\n")
         data = shlex.quote(f"@{os.path.relpath(file)}")
     key = " -H 'Authorization: Bearer KEY'" if settings.options.api_keys else ""
-    url = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")  # nobody can ask all addresses
-    return f"curl -s {url}/predict -H 'Content-Type: application/json'{key} -d {data}"
+    return f"curl -s {asked_at(url)}/predict -H 'Content-Type: application/json'{key} -d {data}"
 
 
 def _log_warnings(model: Model, log: PredictionLog) -> list[str]:

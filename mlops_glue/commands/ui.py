@@ -25,8 +25,7 @@ def ui(*, host: str, port: int, insecure: bool = False, show: bool = False, env:
     except ImportError as error:
         raise MissingExtra(str(error.name), "serving") from error
     with listen(host, port, "glue ui") as listening:
-        at, number = listening.getsockname()[:2]
-        url = url_of(asked_at(at), number)
+        url = asked_at(url_of(*listening.getsockname()[:2]))
         console.progress(f"{root.name} on {url}; it changes nothing, ^C ends it")
         if show and not webbrowser.open(url):
             console.progress("there is no browser here")

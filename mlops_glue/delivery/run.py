@@ -87,7 +87,8 @@ def run(
     config, text = _configured(root, env, options)
     with session.project_lock(root), session.marked(root), session.recorded(root, on_stage) as recorder:
         queries.read(config, root, recorder, again=options.refresh)
-        _check_columns(config, root)
+        if config.source.query is not None:  # its columns are known now
+            _check_columns(config, root)
         snapshots = _reproduce(config, root, options, text, recorder, group)
         results = list(recorder.ended)
         if options.until is not None or not options.publish:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_glue import config as configs
 from mlops_glue import layout, tables
-from mlops_glue.adapters import dvc
+from mlops_glue.adapters import dvc, github, gitlab
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.delivery.history import refusal
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from mlops_glue.pipeline.evaluation import Fresh
 
 log = logging.getLogger(__name__)
-JOBS = ("GITHUB_ACTIONS", "GITLAB_CI")  # "true" in a job of theirs
 Train = Callable[[Path, str | None, Options], RunResult]
 
 
@@ -53,7 +51,7 @@ def retrain(
             if restored := retrain_rows.restore(root):
                 log.info("%s: restored as before a retraining that was killed", ", ".join(restored))
             state = limits.load(store, config.model_name)
-            if any(os.environ.get(name) == "true" for name in JOBS):
+            if github.is_job() or gitlab.is_job():
                 return _request_training(config, store, state, labelled, now)
             return _retrain(config, root, store, state, labelled, now, train)
     except Timeout:

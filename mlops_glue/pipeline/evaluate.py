@@ -149,13 +149,14 @@ def _write(root: Path, report: Evaluation, drawn: dict[str, str], decides: str) 
     shown = [pages.plot(name, svg[svg.index("<svg") :]) for name, svg in drawn.items()]
     values = {
         "evaluation": report,
+        "champion": None,
         "drawn": shown,
         "decides": decides,
         "of_scale": of_scale,
         "stale": [],
         "failed": None,
     }
-    page = pages.render("evaluation.html", pages.Frame(report["project"]), "evaluation", values | {"champion": None})
+    page = pages.render("evaluation.html", pages.Frame(report["project"]), "evaluation", values)
     files.write_text(root / layout.EVALUATION / "report.html", page)
 
 

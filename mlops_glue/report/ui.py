@@ -124,7 +124,7 @@ class Ui:
         if source is None:
             return
         serve = source.config.serve
-        url = url_of(asked_at(serve.host), serve.port)
+        url = asked_at(url_of(serve.host, serve.port))
         try:
             with urllib.request.urlopen(f"{url}/ready", timeout=SERVER_S) as reply:  # noqa: S310 - http alone
                 said = json.loads(reply.read(1 << 16))

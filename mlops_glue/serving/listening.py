@@ -38,9 +38,9 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def asked_at(host: str) -> str:
-    """The address at which this machine asks a server that listens at `host`: nobody can ask all addresses."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing listens there
+def asked_at(url: str) -> str:
+    """The URL at which this machine asks a server that listens at one: nobody can ask all addresses."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def is_loopback(host: str) -> bool:
