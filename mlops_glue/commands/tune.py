@@ -9,9 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import console, files, layout
+from mlops_glue import console, files, layout, pages
 from mlops_glue.config.fields import PATTERN_HELP, SPAN
-from mlops_glue.delivery import describe
 from mlops_glue.delivery import run as runs
 from mlops_glue.delivery import tune as tuning
 from mlops_glue.errors import UsageError
@@ -60,7 +59,7 @@ def tune(
 
 def _print(found: tuning.Tuned) -> None:
     """The best trials beside what `glue.yaml` has now, and what the best one gains."""
-    number = describe.number
+    number = pages.number
     complete = [trial for trial in found.trials if trial.value is not None]
     others = {name: sum(t.outcome == name for t in found.trials) for name in ("pruned", "failed")}
     counts = ", ".join(f"{count} {name}" for name, count in others.items() if count)

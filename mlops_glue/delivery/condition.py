@@ -13,8 +13,9 @@ import numpy as np
 
 from mlops_glue import files, metrics, paired
 from mlops_glue.delivery import history
-from mlops_glue.delivery.describe import bounds, missed, number
+from mlops_glue.delivery.describe import missed
 from mlops_glue.metrics import Metric
+from mlops_glue.pages import bounds, number
 from mlops_glue.pipeline.evaluation import higher_is_better
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from mlops_glue import files
-from mlops_glue.pages import bounds as bounds
-from mlops_glue.pages import number as number
+from mlops_glue.pages import bounds, number
 from mlops_glue.pipeline.evaluation import scale_in_words, trained_on
 
 if TYPE_CHECKING:

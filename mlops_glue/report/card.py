@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
-from mlops_glue import files, layout
+from mlops_glue import files, layout, pages
 from mlops_glue.config.models import Card, Config
 from mlops_glue.delivery import audit, describe
 from mlops_glue.delivery.lineage import Lineage, lineage
@@ -84,7 +84,7 @@ def markdown(found: Lineage, report: Evaluation, schema: Schema, parity: Mapping
         "scale": evaluation.scale_in_words(report["scale"]) if "scale" in report else "",
         "unknown": UNKNOWN,
         "columns": [
-            {"name": column.name, "kind": column.kind, "importance": describe.number(importances.get(column.name))}
+            {"name": column.name, "kind": column.kind, "importance": pages.number(importances.get(column.name))}
             for column in schema.columns
         ],
         "metrics": [describe.score_cells(name, score, limits.get(name)) for name, score in report["metrics"].items()],
@@ -148,7 +148,7 @@ def _front(found: Lineage, report: Evaluation, card: Card, title: str) -> str:
 
 
 def _scores(metrics: Mapping[str, float | None], names: list[str]) -> list[str]:
-    return [describe.number(metrics.get(name)) for name in names]
+    return [pages.number(metrics.get(name)) for name in names]
 
 
 def _cell(text: Any) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mlops_glue import config as configs
-from mlops_glue import files, layout
-from mlops_glue.delivery import describe, history
+from mlops_glue import files, layout, pages
+from mlops_glue.delivery import history
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.errors import GlueError
 from mlops_glue.pipeline import validated
@@ -133,7 +133,7 @@ def metrics(
             Metric(
                 name=name,
                 **{key: score[key] for key in ("value", "low", "high", "trivial")},
-                threshold=describe.bounds(limits[name]) if name in limits else "",
+                threshold=pages.bounds(limits[name]) if name in limits else "",
                 met=limits[name]["met"] if name in limits else None,
                 champion=(champion or {}).get(name),
                 base=other,

@@ -18,6 +18,7 @@ from mlops_glue.delivery.condition import Condition
 from mlops_glue.delivery.record import last_delivery
 from mlops_glue.errors import GlueError
 from mlops_glue.monitoring.tables import compared
+from mlops_glue.pages import number
 from mlops_glue.pipeline import dvc_yaml, stages
 from mlops_glue.pipeline.evaluation import Evaluation, slice_values
 from mlops_glue.pipeline.fingerprint import fingerprint
@@ -244,7 +245,7 @@ def worse(rows: Sequence[facts.Metric], main: str, base: str) -> Condition:
     best = row.high if row.higher_is_better else row.low
     detail = ""
     if row.value is None or best is None or not is_at_least(best, row.base, higher_is_better=row.higher_is_better):
-        low, high, value, other = map(describe.number, (row.low, row.high, row.value, row.base))
+        low, high, value, other = map(number, (row.low, row.high, row.value, row.base))
         detail = f"{main} {value} ({low} to {high}) is worse than {other} of {base}"
     return condition.condition("base", not detail, detail, value=row.value, limit=row.base)
 
@@ -342,7 +343,7 @@ def render(change: Change, root: Path, marker: str, pages: str | None = None) ->
     values["images"] = sorted(p.name for p in (root / layout.PLOTS).glob("*.svg"))[:MOST_IMAGES] if pages else []
     values["finding"] = describe.shown(change.measured, change.against) if change.measured else ""
     values["cells"] = describe.condition_cells(change.conditions)
-    filters = {"md": as_text, "n": describe.number}
+    filters = {"md": as_text, "n": number}
     return shortened(files.render(layout.templates() / "report" / "pull_request.md", values, filters=filters))
 
 

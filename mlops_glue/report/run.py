@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mlops_glue import layout
+from mlops_glue import layout, pages
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.history import Verdict
 from mlops_glue.delivery.record import Delivery
@@ -28,9 +28,9 @@ def metrics(evaluation: Evaluation) -> Table:
     rows = []
     for name, score in evaluation["metrics"].items():
         threshold = thresholds.get(name)
-        bounds = "" if threshold is None else describe.bounds(threshold)
+        bounds = "" if threshold is None else pages.bounds(threshold)
         verdict = "" if threshold is None else "met" if threshold["met"] else "MISSED"
-        numbers = map(describe.number, (score["value"], score["low"], score["high"], score["trivial"]))
+        numbers = map(pages.number, (score["value"], score["low"], score["high"], score["trivial"]))
         rows.append([name, *numbers, bounds, verdict])
     head = [f"holdout, {evaluation['rows']:,} rows", "value", "95 % low", "high", "trivial", "threshold", ""]
     return Table("Metrics", head, rows, list(_notes(evaluation)))

@@ -9,9 +9,9 @@ from typing import Any
 from mlops_glue import pages
 from mlops_glue.delivery import describe
 from mlops_glue.delivery.compare import Measured
-from mlops_glue.delivery.describe import number
 from mlops_glue.delivery.side_by_side import Held, SideBySide
 from mlops_glue.delivery.sides import Recorded, Side
+from mlops_glue.pages import number
 from mlops_glue.pipeline.evaluation import trained_on
 from mlops_glue.report.table import Table
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from mlops_glue import cli, files, layout
+from mlops_glue import cli, files, layout, pages
 from mlops_glue.commands import report as command
 from mlops_glue.config import Config
-from mlops_glue.delivery import describe
 from mlops_glue.delivery.contract import contract, differences
 from mlops_glue.report.facts import Metric
 from mlops_glue.report.pull_request import MOST, as_text, refusals, shortened, worse
@@ -99,9 +98,7 @@ def test_a_comment_is_never_too_long() -> None:
         "url": None,
         "images": [],
     }
-    page = files.render(
-        layout.templates() / "report/pull_request.md", told, filters={"md": as_text, "n": describe.number}
-    )
+    page = files.render(layout.templates() / "report/pull_request.md", told, filters={"md": as_text, "n": pages.number})
     assert "Of code these are the 50 values with the most rows, of 60." in page
     assert "And 4900 more, which changed less." in page and "And 400 more." in page
     assert len(page) > MOST >= len(shortened(page)) > MOST - 2000
