@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +15,11 @@ from typing import Any
 import palmerpenguins
 import pytest
 
+from tests.support import team
 from tests.support.github import Job, Runner, holds, lock, project
 from tests.support.project import Glue
-from tests.support.server import free_port
+from tests.support.server import until
 
-POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
 PULL = {"pull_request": {"number": 5, "base": {"sha": "main"}, "head": {"repo": {"full_name": "acme/project"}}}}
 
 
@@ -417,43 +412,15 @@ def test_conditions_mean_what_github_means() -> None:
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
     """An S3 server (moto) with a bucket, and an MLflow server on PostgreSQL in a database of its own."""
-    import psycopg
-
-    name, s3, mlflow = f"glue_ci_{os.getpid()}", free_port(), free_port()
-    with psycopg.connect(f"postgresql://postgres@{POSTGRES}/test", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
-    store = f"postgresql+psycopg://postgres@{POSTGRES}/{name}"
-    places = ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "mlartifacts")]
-    commands = [
-        ["moto_server", "-H", "127.0.0.1", "-p", str(s3)],
-        ["mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow), "--workers", "1", *places],
-    ]
-    with (tmp_path / "servers.log").open("w") as log:
-        started = [subprocess.Popen(c, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True) for c in commands]
-    try:
-        for port in (s3, mlflow):
-            wait_for(port, tmp_path / "servers.log")
-        subprocess.run(
-            [sys.executable, "-c", "import boto3; boto3.client('s3', 'us-east-1').create_bucket(Bucket='dvc')"],
-            env={**os.environ, **keys},
-            check=True,
-        )
+    with (
+        team.database() as store,
+        team.s3(tmp_path) as s3,
+        team.mlflow(tmp_path, store, str(tmp_path / "mlartifacts"), serves=True) as mlflow,
+    ):
+        team.make_buckets(s3, "dvc")
+        until(lambda: team.is_up(mlflow))
+        keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
         yield {"DVC_REMOTE_URL": "s3://dvc/project", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}", **keys}
-    finally:
-        for process in started:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        with psycopg.connect(f"postgresql://postgres@{POSTGRES}/test", autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def wait_for(port: int, log: Path) -> None:
-    for _ in range(600):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.1)
-    raise AssertionError(log.read_text()[-2000:])
 
 
 @pytest.mark.long

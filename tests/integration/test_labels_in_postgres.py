@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from mlops_glue.config import LabelTable
 from mlops_glue.errors import ConfigError, GlueError
 from mlops_glue.monitoring.labels import read
+from tests.support.server import POSTGRES, postgres
 
-POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
 URL = f"postgresql://postgres:hidden@{POSTGRES}/test"
 
 
 @pytest.fixture
 def table() -> Iterator[str]:
     name = f"t{uuid.uuid4().hex[:12]}"
-    try:
-        connection = psycopg.connect(URL, autocommit=True, connect_timeout=2)
-    except psycopg.OperationalError:
-        pytest.skip(f"no postgres at {POSTGRES}")
-    with connection:
+    with postgres() as connection:
         connection.execute(f"create table {name} (id text, amount numeric(8, 2), at timestamptz, y boolean)")
         connection.execute(
             f"insert into {name} values ('r1', 1.50, '2026-11-01 12:00+02', true), ('r2', null, null, null)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import decimal
 import json
-import os
 import socket
 import subprocess
 import threading
@@ -26,8 +25,8 @@ from mlops_glue.adapters import sql
 from mlops_glue.errors import GlueError
 from mlops_glue.files import read_yaml
 from tests.support.project import Glue, table
+from tests.support.server import POSTGRES, postgres
 
-POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
 URL = f"postgresql://postgres:hidden@{POSTGRES}/test"
 LIMIT_S = 20.0
 
@@ -36,11 +35,7 @@ LIMIT_S = 20.0
 def schema() -> Iterator[str]:
     """A schema of its own with `support.project.table` as `rows`, and a user of its name who may not read it."""
     name = f"q{uuid.uuid4().hex[:12]}"
-    try:
-        connection = psycopg.connect(URL, autocommit=True, connect_timeout=2)
-    except psycopg.OperationalError:
-        pytest.skip(f"no postgres at {POSTGRES}")
-    with connection:
+    with postgres() as connection:
         connection.execute(f"create schema {name}")
         connection.execute(f"create table {name}.rows (id bigint, x double precision, noise real, town text, y text)")
         with connection.cursor() as cursor:

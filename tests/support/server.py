@@ -18,6 +18,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 
 def until(true: Callable[[], Any], seconds: float = 60, pause: float = 0.1) -> Any:
     """Wait for something that comes; a look is `pause` seconds after the one before."""
@@ -148,3 +150,16 @@ REDIS = os.environ.get("GLUE_TEST_REDIS", "127.0.0.1:6379")
 
 
 POSTGRES = os.environ.get("GLUE_TEST_POSTGRES", "127.0.0.1:5432")
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Any]:
+    """A connection to the database `test`, whose statements are committed at once; skipped where there is none."""
+    import psycopg
+
+    try:
+        connection = psycopg.connect(f"postgresql://postgres@{POSTGRES}/test", autocommit=True, connect_timeout=2)
+    except psycopg.OperationalError:
+        pytest.skip(f"no postgres at {POSTGRES}")
+    with connection:
+        yield connection

@@ -13,9 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import pytest
-
-from tests.support.server import POSTGRES, free_port, until
+from tests.support.server import POSTGRES, free_port, postgres, until
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "a",
@@ -30,14 +28,8 @@ HOST = "127.0.0.1"
 @contextlib.contextmanager
 def database() -> Iterator[str]:
     """A new database of PostgreSQL: what follows `postgresql://`."""
-    import psycopg
-
-    name, server = f"glue_{uuid.uuid4().hex[:12]}", f"postgresql://postgres@{POSTGRES}/test"
-    try:
-        connection = psycopg.connect(server, autocommit=True, connect_timeout=2)
-    except psycopg.OperationalError:
-        pytest.skip(f"no postgres at {POSTGRES}")
-    with connection:
+    name = f"glue_{uuid.uuid4().hex[:12]}"
+    with postgres() as connection:
         connection.execute(f"CREATE DATABASE {name}")
         try:
             yield f"postgres@{POSTGRES}/{name}"
@@ -84,11 +76,12 @@ def make_buckets(port: int, *buckets: str) -> None:
 
 
 @contextlib.contextmanager
-def mlflow(folder: Path, store: str, artifacts: str) -> Iterator[int]:
-    """An MLflow server on a database of PostgreSQL, whose clients bring artifacts to S3 themselves; its port."""
+def mlflow(folder: Path, store: str, artifacts: str, *, serves: bool = False) -> Iterator[int]:
+    """An MLflow server on a database of PostgreSQL; its port. Clients bring artifacts themselves, or it `serves`."""
     port = free_port()
-    places = ["--backend-store-uri", f"postgresql+psycopg://{store}", "--default-artifact-root", artifacts]
-    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
+    kept = ["--artifacts-destination"] if serves else ["--no-serve-artifacts", "--default-artifact-root"]
+    places = ["--backend-store-uri", f"postgresql+psycopg://{store}", *kept, artifacts]
+    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
     with process([*command, *places], folder):
         yield port
 
