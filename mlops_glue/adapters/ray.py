@@ -85,15 +85,13 @@ def _mapped(task: Any, work: ray.ObjectRef[Any]) -> Callable[[Iterable[Any]], It
 
 
 def _in_order(waiting: list[ray.ObjectRef[Any]]) -> Iterator[Any]:
-    import ray
+    """The results in order. What is left where the caller stops runs to its end, or to that of `cluster`.
 
-    try:
-        while waiting:
-            yield _result(waiting[0])
-            del waiting[0]  # Ray then drops what it has kept of it
-    finally:  # nobody wants the others
-        for other in waiting:
-            ray.cancel(other)
+    No `ray.cancel`: of a task that ends meanwhile it ends this process (ray-project/ray#54798).
+    """
+    while waiting:
+        yield _result(waiting[0])
+        del waiting[0]  # Ray then drops what it has kept of it
 
 
 def _result(of: ray.ObjectRef[Any]) -> Any:
