@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +117,10 @@ def imported(paths: list[str | None], code: list[str], root: Path) -> set[str]:
 
 def installed(name: str) -> str | None:
     """The version of a package, or the time and size of its file; None where it is not installed."""
-    try:
-        return metadata.version(name)
-    except (metadata.PackageNotFoundError, ValueError):
-        pass
+    plain = re.sub(r"[-_.]+", "-", name).lower()
+    for place in filter(Path.is_dir, map(Path, sys.path)):
+        if version := _in_folder(place, place.stat().st_mtime_ns).get(plain):
+            return version
     try:
         found = importlib.util.find_spec(name)
         at = Path(found.origin).stat() if found is not None and found.origin else None
@@ -131,8 +130,17 @@ def installed(name: str) -> str | None:
 
 
 @cache
+def _in_folder(place: Path, _changed_ns: int) -> Mapping[str, str]:
+    """The packages in a folder of `sys.path`, by the names of their folders: `importlib.metadata` parses files."""
+    found = (re.fullmatch(r"(.+)-([^-]+)\.(?:dist|egg)-info", one.name) for one in place.iterdir())
+    return {re.sub(r"[-_.]+", "-", one[1]).lower(): one[2] for one in found if one}
+
+
+@cache
 def packages() -> Mapping[str, str]:
     """What is installed: names as PyPI compares them, with versions, in order; read once, for it takes long."""
+    from importlib import metadata
+
     from packaging.utils import canonicalize_name
 
     found = (one.metadata for one in metadata.distributions())  # each time it is asked for, it is parsed
@@ -143,6 +151,8 @@ def packages() -> Mapping[str, str]:
 @cache
 def packages_of_modules() -> Mapping[str, list[str]]:
     """By top module, the installed packages that it comes from; read once, too."""
+    from importlib import metadata
+
     return metadata.packages_distributions()
 
 

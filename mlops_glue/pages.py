@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from mlops_glue import files, layout
 from mlops_glue.version import __version__
@@ -130,6 +129,8 @@ def is_ours(path: Path) -> bool:
 
 def address(path: Path, folder: Path) -> str:
     """Where a page in `folder` finds a file."""
+    from urllib.parse import quote
+
     return quote(Path(os.path.relpath(path, folder)).as_posix())
 
 

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, unquote
 
 NOT_TEXT = "surrogateescape"  # how Python holds bytes that are no text in this locale
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -94,6 +93,8 @@ def _as_word(form: str) -> re.Pattern[str]:
 
 def _forms(value: str) -> Iterator[str]:
     """A value as a whole and its secret parts, each as it is, quoted for a URL and not, and as Python writes it."""
+    from urllib.parse import quote, unquote
+
     for part in (value, value.strip(), *_secret_parts(value)):
         for form in (
             part,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
-import socket
 import struct
 import sys
 import threading
@@ -146,6 +145,8 @@ def _sockets() -> dict[str, tuple[int, int]] | None:
     """Of each TCP connection how many bytes the other side has taken and sent; None where the system does not tell."""
     if sys.platform != "linux":
         return None
+    import socket
+
     found = {}
     for place in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(OSError):  # it is closed by now, or no connection

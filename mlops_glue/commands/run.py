@@ -33,7 +33,7 @@ def run(options: runs.Options, *, as_json: bool = False, env: str | None = None)
             console.progress(f"refused: {reason}")
     else:
         _print(done.evaluation, done.delivery, parity)
-        _print_git(root, done.delivery)
+        _print_git(root, done.delivery, done.inputs)
     return 1 if done.refused else 0
 
 
@@ -59,9 +59,10 @@ def _print(evaluation: Evaluation, delivery: Delivery, parity: dict[str, Any]) -
     console.result("next     glue report   glue serve   glue predict IN OUT   mlflow ui   dvc dag")
 
 
-def _print_git(root: Path, delivery: Delivery) -> None:
+def _print_git(root: Path, delivery: Delivery, inputs: list[str] | None) -> None:
     """The commit that is due; of a model that was refused, how to have the files of before."""
     refused = bool(delivery["refused"])
-    command = undo(root) if refused else due(root, f"{delivery['model']} v{delivery['version']}")
+    message = f"{delivery['model']} v{delivery['version']}"
+    command = undo(root, inputs) if refused else due(root, message, inputs=inputs)
     if command is not None:
         console.result(f"{'undo' if refused else 'commit':<9}{command}")

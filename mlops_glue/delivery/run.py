@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_glue import files, layout
-from mlops_glue.delivery import record
+from mlops_glue.delivery import commit, record
 from mlops_glue.delivery.describe import stays
 from mlops_glue.errors import ConfigError, GlueError, UsageError, check_interrupted
 from mlops_glue.pipeline import evaluation, session, up_to_date
@@ -50,6 +50,7 @@ class RunResult:
     stages: list[StageResult]
     delivery: record.Delivery | None = None  # None: nothing was to be published
     evaluation: Evaluation | None = None  # None: it was not made
+    inputs: list[str] | None = None  # of a run in which nothing changed: as `commit.inputs` gives them
 
     @property
     def refused(self) -> list[str]:
@@ -111,7 +112,7 @@ def _nothing_changed(root: Path, last: LastRun, on_stage: OnStage) -> RunResult:
         if delivery["online"]:
             recorder("materialize", "unchanged", 0.0, [])
     delivery |= {"new": False, "previous": delivery["champion"]}
-    return RunResult(results, delivery, evaluation.read(root / layout.EVALUATION))
+    return RunResult(results, delivery, evaluation.read(root / layout.EVALUATION), last.inputs)
 
 
 def _pull(root: Path, env: str | None) -> None:
@@ -219,6 +220,7 @@ def _deliver(
             feature_repo=stages.feature_repo(config),
             stores=[layout.TRACKING_DB, *kept_in[:1]] if config.tracking.uri is None else None,
             required=kept_in,
+            inputs=sorted(commit.inputs(root)),
             env=config.environment,
         )
         up_to_date.record(root, *snapshots, last)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from mlops_glue import files, metrics
-from mlops_glue.schema import Decision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
     from mlops_glue.bootstrap import Ranking
     from mlops_glue.config import Config
+    from mlops_glue.schema import Decision
 
 FILE = "evaluation.json"  # in the folder of the report, and among the artifacts of a version's run
 
@@ -150,6 +150,8 @@ def higher_is_better(task: str, name: str, score: Mapping[str, Any]) -> bool:
 
 def decision_of(evaluation: Evaluation) -> Decision | None:
     """What the labels that were measured were decided by."""
+    from mlops_glue.schema import Decision
+
     return Decision(**evaluation["decision"]) if "decision" in evaluation else None
 
 

@@ -23,7 +23,7 @@ from mlops_glue import files, layout
 from mlops_glue.modules import code_of, versions
 from mlops_glue.version import __version__
 
-FORMAT = 5
+FORMAT = 6
 CLOCK_S = 0.05  # a file that changed so recently may change again without a new stamp: file systems' clocks are coarse
 MAX_ENTRIES = 20_000  # in the project's folders; beyond that DVC looks
 PLAIN_KEYS = {"cmd", "deps", "outs", "params", "metrics", "plots", "desc", "meta"}
@@ -40,6 +40,7 @@ class LastRun:
     feature_repo: str | None  # None: no features are joined
     stores: list[str] | None  # MLflow's database, and the record of the online store; None: MLflow is elsewhere
     required: list[str]  # further files that must exist: an online store, whose stamp changes when it is read
+    inputs: list[str]  # the files that a commit of the result has
     env: str | None
 
 

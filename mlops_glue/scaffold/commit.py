@@ -8,23 +8,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mlops_glue.adapters import git
-from mlops_glue.delivery.commit import WRITTEN, inputs
+from mlops_glue.delivery import commit
+from mlops_glue.delivery.commit import WRITTEN
 from mlops_glue.errors import GlueError
 
 OF_DVC = {".dvc/.gitignore", ".dvcignore"}
 
 
-def due(root: Path, message: str, written: Iterable[str] = ()) -> str | None:
+def due(root: Path, message: str, written: Iterable[str] = (), inputs: Iterable[str] | None = None) -> str | None:
     """What to type, where the project has something that a commit lacks; None outside git.
 
-    A file that git does not have is named only where it is known to be the project's, or was just `written`.
+    A file that git does not have is named only where it is known to be the project's, or was just `written`. Who has
+    the `inputs` of `delivery.commit` gives them: `dvc.lock` takes longer to read than all else here.
     """
     entries = git.uncommitted(root)
     if not entries:
         return None
     from mlops_glue.scaffold import manifest
 
-    known = {*WRITTEN, *OF_DVC, *inputs(root), *written}
+    known = {*WRITTEN, *OF_DVC, *(commit.inputs(root) if inputs is None else inputs), *written}
     with contextlib.suppress(GlueError):  # another command tells of a record that cannot be read
         known |= {path for part in manifest.load(root).values() for path in part.files}
     known |= {f"{Path(path).parent.as_posix()}/.gitignore" for path in known if path.endswith(".dvc")}
@@ -35,11 +37,11 @@ def due(root: Path, message: str, written: Iterable[str] = ()) -> str | None:
     return f"git add {' '.join(map(shlex.quote, named))} && git commit -m {shlex.quote(message)}"
 
 
-def undo(root: Path) -> str | None:
+def undo(root: Path, inputs: Iterable[str] | None = None) -> str | None:
     """What to type to have the commit's files and results again; None where that takes more than git."""
     if git.show(root, "HEAD", "dvc.lock") is None:
         return None
-    ours = {*WRITTEN, *inputs(root)}
+    ours = {*WRITTEN, *(commit.inputs(root) if inputs is None else inputs)}
     changed = sorted(path for path, new in git.uncommitted(root).items() if path in ours and not new)
     if not changed or any(path.endswith(".dvc") or git.show(root, "HEAD", path) is None for path in changed):
         return None

@@ -32,7 +32,7 @@ FILES = {
     "feast/deep/more.py": "",
     "seen/other.txt": "no stage reads this\n",
 }
-RUN = LastRun(["one", "two"], ["model:build", "build:run"], "feast", stores=["db"], required=[], env=None)
+RUN = LastRun(["one", "two"], ["model:build", "build:run"], "feast", stores=["db"], required=[], inputs=[], env=None)
 OWN = [layout.UNCHANGED, layout.DELIVERY]
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import sqlite3
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,7 +126,9 @@ def try_remote(root: Path, remote: str | None) -> tuple[str, int | None]:
             if not os.access(folder, os.W_OK):
                 raise ToolError(f"DVC's remote {where}: {folder} takes no file", hint=f"chmod u+w {folder}")
             return where, shutil.disk_usage(folder).free
-        probe = there.fs.join(there.path, f"glue-doctor-{uuid.uuid4().hex}")
+        from uuid import uuid4
+
+        probe = there.fs.join(there.path, f"glue-doctor-{uuid4().hex}")
         there.fs.pipe_file(probe, b"")
         there.fs.remove(probe)
         return where, None
@@ -181,6 +181,8 @@ def get(root: Path, rev: str, paths: list[str], into: Path, remote: str | None) 
 @contextlib.contextmanager
 def remote_errors() -> Iterator[None]:
     """Translate what the file system of a remote raises: each has exceptions of its own."""
+    import sqlite3
+
     from dvc.exceptions import DvcException
 
     try:

@@ -6,7 +6,6 @@ import contextlib
 import io
 import logging
 import os
-import sqlite3
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
@@ -53,6 +52,8 @@ def open_repo(root: Path, remote: str | None = None, dvc_yaml: str | None = None
         GlueError: the error of a stage that ran in this process.
         ToolError: DVC could not do its work.
     """
+    import sqlite3
+
     telemetry.off()
     try:
         from dvc.exceptions import DvcException
