@@ -71,7 +71,7 @@ def measured(command: list[str], where: Path, project: Path) -> tuple[LINE, int,
     return (peak / 2**20, seconds, disk / 2**20), process.returncode, said
 
 
-def project_of(folder: Path, million: float, estimator: str | None) -> dict[str, LINE]:
+def project_of(folder: Path, million: float, estimator: str | None, memory: str) -> dict[str, LINE]:
     rows, project = int(million * 1e6), folder / "project"
     raw = folder / "table.parquet"
     table(raw, rows)
@@ -94,6 +94,8 @@ def project_of(folder: Path, million: float, estimator: str | None) -> dict[str,
     edit(project, "      timestamp: at", "      entity: customer\n      timestamp: at")
     edit(project, "    - customer\n", "")
     edit(project, "roc_auc: {min: 0.55}", "roc_auc: {min: 0.4}")  # whatever is learned is to be published
+    with (project / "glue.yaml").open("a") as config:
+        config.write(f"\ncompute: {{memory: {memory}}}\n")
     if estimator:
         edit(project, "sklearn.ensemble.HistGradientBoostingClassifier", estimator)
     for step in STEPS[1:-1]:
@@ -122,6 +124,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None, help="for the tables and projects; emptied afterwards")
     parser.add_argument("--minutes", type=float, default=120, help="what would take longer is not run")
     parser.add_argument("--estimator", default=None, help="import path; default: glue's own")
+    parser.add_argument("--memory", default="3GiB", help="compute.memory: what a fit may take")
     asked = parser.parse_args()
     sizes: dict[float, dict[str, LINE]] = {}
     simulated: set[float] = set()
@@ -134,7 +137,7 @@ def main() -> None:
                 sizes[million] = line_through(sizes, million)
                 simulated.add(million)
                 continue
-            sizes[million] = project_of(Path(folder), million, asked.estimator)
+            sizes[million] = project_of(Path(folder), million, asked.estimator, asked.memory)
     names = [("~" if million in simulated else "") + f"{million:g} million" for million in sizes]
     print(f"\n| step | {' | '.join(names)} |\n|---|{'---|' * len(sizes)}")
     for step in [*STEPS, *AFTER]:
