@@ -114,6 +114,7 @@ def side_by_side(config: Config, root: Path, store: Store | None, sides: list[Si
             from mlops_glue.pipeline import plots
 
             plot = plots.of_models(models.bundles[next(iter(outcomes))].schema, outcomes)
+    left_out = [f"{side.name}: no numbers, so left out: {', '.join(side.left_out)}" for side in sides if side.left_out]
     having = [side for side in sides if side.run is not None]  # a file has no code
     return SideBySide(
         model=config.model_name,
@@ -122,7 +123,7 @@ def side_by_side(config: Config, root: Path, store: Store | None, sides: list[Si
         code=[_changed(root, having[0], other) for other in having[1:]],
         held=held if beside else None,
         beside=beside,
-        problems=[*models.problems, *problems, *undone, *slow],
+        problems=[*left_out, *models.problems, *problems, *undone, *slow],
         sizes=sizes,
         plot=plot,
     )

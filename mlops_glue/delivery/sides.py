@@ -61,6 +61,7 @@ class Side:
         holdout: the same of the rows that `metrics` are of.
         code: as it ran.
         evaluation: the whole of it.
+        left_out: what a file holds that is no number.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Side:
     holdout: dict[str, Any] = field(default_factory=dict)
     code: Code | None = None
     evaluation: Evaluation | None = None
+    left_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -225,15 +227,16 @@ def _champion(place: Place, words: Sequence[str], alone: str) -> str:
 def _side(place: Place, thing: str, given: list[str]) -> Side:
     """What is recorded of one of `stands_for`."""
     if thing.lower().endswith(FILES):
-        return Side(thing, given, metrics={name: _plain(value) for name, value in _numbers(Path(thing)).items()})
+        numbers, left_out = _numbers(Path(thing))
+        return Side(thing, given, metrics={name: _plain(value) for name, value in numbers.items()}, left_out=left_out)
     assert place.store is not None
     if not thing.startswith("v"):
         return _of_run(place.store, thing, given)
     return _of_version(place, place.store, int(thing[1:]), given)
 
 
-def _numbers(file: Path) -> dict[str, float]:
-    """The numbers of a file, by dotted name.
+def _numbers(file: Path) -> tuple[dict[str, float], list[str]]:
+    """The numbers of a file, by dotted name, and the names of what is none.
 
     Raises:
         UsageError: it has none, or cannot be read.
@@ -241,17 +244,17 @@ def _numbers(file: Path) -> dict[str, float]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        leaves = flatten(files.read_yaml(file))
+        leaves = {".".join(key): value for key, value in flatten(files.read_yaml(file)).items()}
     except (YAMLError, OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot be read: {first_line(error)}", hint=LIKE) from None
     found = {
-        ".".join(key): float(value)
-        for key, value in leaves.items()
+        name: float(value)
+        for name, value in leaves.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
     if not found:
         raise UsageError(f"{file}: holds no metric, which is a name with a number", hint=LIKE)
-    return found
+    return found, [name for name in leaves if name not in found]
 
 
 def _plain(value: float) -> Recorded:

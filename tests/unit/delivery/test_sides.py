@@ -122,7 +122,7 @@ def test_files_and_runs_have_metrics_alone(place: Place) -> None:
     (place.root / "a.json").write_text(json.dumps({"auc": 0.9, "deep": {"f1": 1}, "name": "x", "ok": True, "no": None}))
     a, run = resolve(place.config, place.root, place.store, ["a.json", OF_NONE])
     assert {name: score["value"] for name, score in a.metrics.items()} == {"auc": 0.9, "deep.f1": 1.0}
-    assert (a.run, a.version, a.params, a.code) == (None, None, {}, None)
+    assert (a.run, a.version, a.params, a.code, a.left_out) == (None, None, {}, None, ["name", "ok", "no"])
     assert (run.name, run.params, run.data) == ("run 0b0b0b0b", {"x": "1"}, {"t": {"rows": None, "md5": "ff"}})
     assert run.metrics == {"auc": {"value": 0.5, "low": None, "high": None}}
     for text in ("{]", "[1]", '{"a": "b"}'):
