@@ -73,5 +73,5 @@ lowest:  ## the main job on the lowest versions that pyproject.toml takes
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
-	  -e '.[pipeline,validation,features,serving,alerts]' 'pytest>=8.4' 'pytest-xdist>=3.8' 'palmerpenguins>=0.1.4' 'hypothesis>=6.140' 'pyyaml>=6.0.2'
+	  -e '.[pipeline,validation,features,serving,alerts,postgres,boosters,signing]' 'securesystemslib>=1.3' 'pytest>=8.4' 'pytest-xdist>=3.8' 'palmerpenguins>=0.1.4' 'hypothesis>=6.140' 'pyyaml>=6.0.2'
 	PATH="$(CURDIR)/$(LOWEST)/bin:$$PATH" $(LOWEST)/bin/python -m pytest -n 0 tests/unit tests/functional/test_main_job.py

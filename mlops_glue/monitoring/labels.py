@@ -13,7 +13,7 @@ from mlops_glue import config as configs
 from mlops_glue import parsing, streaming, tables
 from mlops_glue.config import LabelTable
 from mlops_glue.dates import as_datetime, infer_day_first
-from mlops_glue.errors import ConfigError, DataError, GlueError, combined
+from mlops_glue.errors import ConfigError, DataError, GlueError, MissingExtra, combined
 from mlops_glue.layout import CONFIG
 from mlops_glue.parsing import as_text, column_as_text
 from mlops_glue.schema import Schema
@@ -198,7 +198,7 @@ def _table(options: LabelTable, root: Path, needed: set[str], problems: list[str
 
         try:
             return sql.query(configs.resolve(options.url, f"{WHERE}.url"), str(options.query), root)
-        except ConfigError:
+        except (ConfigError, MissingExtra):
             raise
         except GlueError as error:
             raise type(error)(f"{WHERE}.url: {error.message}", hint=error.hint) from error

@@ -425,7 +425,7 @@ FAILS += "def build():\n    return Mine()\n"
 MISTAKES: dict[str, tuple[Callable[[Path], None], int, list[str]]] = {
     "a tab": (_yaml("  test_size", "\ttest_size"), 2, ["is not YAML: found character"]),
     "a wrong indent": (_yaml("  test_size", "   test_size"), 2, ["is not YAML"]),
-    "a key twice": (_yaml("split:", "project: p\nsplit:"), 2, ['is not YAML: found duplicate key "project"']),
+    "a key twice": (_yaml("split:", "project: p\nsplit:"), 2, ["has project a second time; line 3 has it too"]),
     "an unknown key": (
         _yaml("test_size", "tset_size"),
         2,

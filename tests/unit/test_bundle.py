@@ -52,7 +52,7 @@ def test_a_sound_one(bundle: Path) -> None:
     files.write_json(bundle / "input_example.json", [{"a": 1}, {"a": None}])
     for name in ("parity.json", "signature.json", "holdout.json"):
         files.write_json(bundle / name, {})
-    pq.write_table(pa.table({"a": [1]}), bundle / layout.SAMPLE)
+    pq.write_table(pa.table({"a": [1], "b": [1]}), bundle / layout.SAMPLE)
     found = check(bundle, files.digest(bundle))
     assert (found.features, found.examples) == (FEATURES, [{"a": 1}, {"a": None}])
     check_table(bundle)
@@ -121,7 +121,7 @@ def test_the_example_is_a_list_of_rows(value: Any, right: bool, bundle: Path, mo
 
 def test_files_have_limits(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON one, tables another; models one of their own."""
-    pq.write_table(pa.table({"a": [1]}), bundle / layout.SAMPLE)
+    pq.write_table(pa.table({"a": [1], "b": [1]}), bundle / layout.SAMPLE)
     sizes = {path.name: path.stat().st_size for path in bundle.iterdir()}
     assert sizes["schema.json"] < sizes[layout.SAMPLE]
     monkeypatch.setattr(bundles, "MAX_JSON_BYTES", sizes["schema.json"])

@@ -291,9 +291,10 @@ def test_fields_of_every_form_are_passed_over(tmp_path: Path) -> None:
 
 def test_what_converts_a_booster_is_asked_for_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """To keep the model in skops form without it would make another model on another machine."""
+    import xgboost
+
     from mlops_glue.adapters.skl2onnx import converters
 
-    xgboost = pytest.importorskip("xgboost")  # the lowest versions are tried without
     monkeypatch.setattr(converters, "find_spec", lambda name: None)
     assert skl2onnx.export(LinearRegression().fit(X, Y), 3, 0)
     model = xgboost.XGBClassifier(n_estimators=2).fit(X, Y)
@@ -304,8 +305,8 @@ def test_what_converts_a_booster_is_asked_for_where_it_is_needed(monkeypatch: py
 
 def test_an_export_leaves_the_model_as_it_was() -> None:
     import pandas as pd
+    import xgboost
 
-    xgboost = pytest.importorskip("xgboost")
     frame = pd.DataFrame(X, columns=list("abc"))
     inner = VotingClassifier(
         [("x", xgboost.XGBClassifier(n_estimators=2)), ("l", LinearDiscriminantAnalysis())], voting="soft"

@@ -42,7 +42,7 @@ TAKEN: list[tuple[Any, str, list[Any]]] = [
     (pa.ExtensionArray.from_storage(pa.json_(), of(WORDS, pa.string())), "category", WORDS),
     (of(NUMBERS, pa.int16()).dictionary_encode(), "number", NUMBERS),
     (of(MOMENTS, pa.timestamp("ns")).dictionary_encode(), "datetime", MOMENTS),
-    (of(NUMBERS, pa.float16()), "number", NUMBERS),
+    (of(NUMBERS, pa.float32()).cast(pa.float16()), "number", NUMBERS),
     *(
         (of([None if v is None else Decimal(v) for v in NUMBERS], kind), "number", NUMBERS)
         for kind in (pa.decimal32(5, 2), pa.decimal64(9, 2), pa.decimal128(20, 2), pa.decimal256(50, 2))

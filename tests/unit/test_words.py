@@ -151,7 +151,8 @@ def test_prose_is_told_from_names_and_codes() -> None:
 
 
 def test_words_stand_beside_an_estimators_own_categories() -> None:
-    xgboost = pytest.importorskip("xgboost")
+    import xgboost
+
     frame, _ = rows(100)
     model = xgboost.XGBClassifier()
     prepare = preprocessing(SCHEMA, model, frame, Train(), native.form_of(model))

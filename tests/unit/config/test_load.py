@@ -18,7 +18,7 @@ from tests.support.configs import GOOD, TREE, load, problems
         ("estimator:", "estimater:", "glue.yaml:8 train.estimater: unknown key (did you mean 'estimator'?)"),
         ("project: demo", "project: 7", "glue.yaml:2 project: should be a valid string, not 7"),
         ("project: demo\n", "", "glue.yaml:1 project: is required"),
-        ("project: demo", "project: demo\nproject: two", 'glue.yaml:3 is not YAML: found duplicate key "project"'),
+        ("project: demo", "project: demo\nproject: two", "glue.yaml:3 has project a second time; line 2 has it too"),
         ("  params", "\tparams", "glue.yaml:9 is not YAML: found character"),
         ("source: t,", "source: u,", "glue.yaml:6 data.labels.source: no source 'u'"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 
 from mlops_glue import tables
 from mlops_glue.config import LabelTable
-from mlops_glue.errors import ConfigError, DataError, GlueError
+from mlops_glue.errors import ConfigError, DataError, GlueError, MissingExtra
 from mlops_glue.monitoring.labels import KNOWN, TRUTH, Joined, Labels, in_words_of, join, read, word_of
 from mlops_glue.schema import Schema
 
@@ -137,6 +138,13 @@ def test_labels_that_cannot_be_read(options: LabelTable, said: str, tmp_path: Pa
     with pytest.raises(GlueError) as error:
         read(options, "y", tmp_path)
     assert said in str(error.value) and "hidden" not in str(error.value)
+
+
+def test_a_driver_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(MissingExtra, match="psycopg is not installed") as error:
+        read(LabelTable(url="postgresql://u@127.0.0.1:1/x", query="select 1", id="id"), "y", tmp_path)
+    assert error.value.hint == 'pip install "mlops-glue[postgres]"'
 
 
 def test_no_label_has_come_yet(tmp_path: Path) -> None:

@@ -18,9 +18,6 @@ from mlops_glue.pipeline import by_column
 from mlops_glue.pipeline.train import build, chosen, fitted
 from mlops_glue.schema import Column, Schema
 
-pytest.importorskip("xgboost")  # the lowest versions are tried without
-pytest.importorskip("lightgbm")
-pytest.importorskip("catboost")
 ROWS = 300
 NAMES = ["noise", "age"]
 SCHEMA = Schema("binary", "y", [*(Column(name, "number", "double") for name in NAMES), Column("town", "category")])

@@ -13,9 +13,6 @@ from mlops_glue.errors import ConfigError
 from mlops_glue.pipeline.train import build, chosen, fitted
 from mlops_glue.schema import Column, Schema
 
-pytest.importorskip("xgboost")  # the lowest versions are tried without
-pytest.importorskip("lightgbm")
-pytest.importorskip("catboost")
 ROWS = 300
 PATHS = {
     "sklearn.ensemble.HistGradientBoostingClassifier": ("class_weight", {"max_iter": 10}),

@@ -11,6 +11,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from xgboost import XGBClassifier
 
 from mlops_glue import layout
 from mlops_glue.adapters import skops
@@ -21,9 +22,6 @@ from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.train import build, chosen, fitted
 from mlops_glue.schema import Column, Schema
 
-XGBClassifier = pytest.importorskip("xgboost").XGBClassifier  # the lowest versions are tried without
-pytest.importorskip("lightgbm")
-pytest.importorskip("catboost")
 ROWS = 300
 MOST = 400  # rounds, if nothing stops them
 XGBOOST, LIGHTGBM, CATBOOST = "xgboost.XGBClassifier", "lightgbm.LGBMClassifier", "catboost.CatBoostClassifier"

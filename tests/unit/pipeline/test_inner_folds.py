@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, TimeSeriesSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from xgboost import XGBClassifier
 
 from mlops_glue import layout
 from mlops_glue.config import Config
@@ -21,7 +22,6 @@ from mlops_glue.pipeline import inner_folds
 from mlops_glue.pipeline.fitting import Beside
 from mlops_glue.pipeline.train import chosen, fitted
 
-XGBClassifier = pytest.importorskip("xgboost").XGBClassifier  # the lowest versions are tried without
 ROWS = 90
 
 

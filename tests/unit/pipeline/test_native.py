@@ -24,9 +24,6 @@ from mlops_glue.pipeline.train import build, chosen, fitted
 from mlops_glue.schema import Column, Schema
 from mlops_glue.trusted import Trusted
 
-pytest.importorskip("xgboost")  # the lowest versions are tried without
-pytest.importorskip("lightgbm")
-pytest.importorskip("catboost")
 ROWS = 400
 HIST = "sklearn.ensemble.HistGradientBoostingClassifier"
 PATHS = {

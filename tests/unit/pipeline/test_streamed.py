@@ -16,7 +16,6 @@ from mlops_glue.pipeline import train
 from mlops_glue.pipeline.trusting import load_model
 from mlops_glue.schema import Column, Schema
 
-pytest.importorskip("xgboost")
 ROWS = 1500
 
 

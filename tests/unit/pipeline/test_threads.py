@@ -15,7 +15,8 @@ from mlops_glue.pipeline.threads import FEW_CELLS, limit_lightgbm
 
 @pytest.mark.parametrize(("rows", "given", "has"), [(9, None, 1), (9, 2, 2), (FEW_CELLS // 2, None, None)])
 def test_lightgbm_has_one_thread_for_few_cells(rows: int, given: int | None, has: int | None) -> None:
-    lightgbm = pytest.importorskip("lightgbm")
+    import lightgbm
+
     inner, other = lightgbm.LGBMRegressor(n_jobs=given), LinearRegression()
     model = make_pipeline(StandardScaler(), VotingRegressor([("boosting", inner), ("linear", other)]))
     for each in (model, inner):
