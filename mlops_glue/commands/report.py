@@ -25,8 +25,8 @@ WHERE_BASE_IS = "git log --oneline, for one that it has; git fetch --unshallow b
 def report(*, output: str | None = None, show: bool = False, as_json: bool = False, env: str | None = None) -> int:
     """Write the pages, or print what the first one is made of."""
     root = layout.find_root()
-    config = configs.load(root, env, tables=False)
-    if not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
+    config = configs.load(root, env, tables=False, needs=configs.ANYTHING)
+    if config.data is not None and not (root / "dvc.lock").is_file() and not (root / layout.LAST_RUN).is_file():
         raise UsageError(f"nothing has run in {root.name} yet, so there is nothing to report", hint="glue run")
     dvc_yaml.check_readable(root)
     target = Path(output) if output is not None else root / layout.REPORT

@@ -13,7 +13,7 @@ from mlops_glue.serving.listening import asked_at, is_loopback, listen, url_of
 def ui(*, host: str, port: int, insecure: bool = False, show: bool = False, env: str | None = None) -> int:
     """Serve them until a ^C."""
     root = layout.find_root()
-    configs.load(root, env, tables=False)
+    configs.load(root, env, tables=False, needs=configs.ANYTHING)
     local = is_loopback(host)
     if not local and not insecure:
         raise UsageError(

@@ -15,7 +15,7 @@ from mlops_glue.config.effective import Value, differences, effective
 from mlops_glue.config.environments import in_environment
 from mlops_glue.config.evaluating import ChosenThreshold, Cost, OwnMetric, Threshold
 from mlops_glue.config.fields import WINDOW, Section, span
-from mlops_glue.config.load import A_MODEL, load, located, only_does, validate
+from mlops_glue.config.load import A_MODEL, ANYTHING, load, located, only_does, validate
 from mlops_glue.config.models import KINDS, PLACES, Config, Features, Stores, Tracking, json_schema, path_of
 from mlops_glue.config.monitoring import Alerts, Drift, LabelTable, Monitor, Performance, Retrain, Webhook
 from mlops_glue.config.parse import parse, refuse_conflict_markers

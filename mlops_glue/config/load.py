@@ -25,7 +25,7 @@ from mlops_glue.suggest import did_you_mean
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-A_MODEL = ("model",)  # for `needs` of `load`
+A_MODEL, ANYTHING = ("model",), ("anything",)  # for `needs` of `load`
 
 
 def load(
@@ -42,7 +42,8 @@ def load(
         root: the project folder.
         env: name of an entry of `environments`; default `GLUE_ENV`; "" for none, whatever is set.
         tables: must the tables be there? In a new clone they are not yet.
-        needs: sections that must be there, or `A_MODEL`: a pipeline or a registered model.
+        needs: sections that must be there; or `A_MODEL`: a pipeline or a registered model; or `ANYTHING` of what glue
+            does, even without a pipeline.
         text: what the file will hold; default what it holds.
 
     Raises:
@@ -60,7 +61,9 @@ def load(
         for location, problem in missing_tables(in_environment(config, env), root):
             problems.append(((*own, *location) if (*own, *location) in document.lines else location, problem))
     only = only_does(config) if config is not None and needs and not problems else None
-    if only is not None and not (needs == A_MODEL and only[0].startswith("serves")):
+    if needs == ANYTHING:
+        needs = () if only is not None else ("data", "train")
+    elif only is not None and not (needs == A_MODEL and only[0].startswith("serves")):
         raise UsageError(f"this project only {only[0]}: {CONFIG} has no data and no train", hint=only[1])
     problems += [((key,), "is required") for key in needs if key not in values and needs != A_MODEL]
     if problems or config is None:

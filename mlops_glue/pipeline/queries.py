@@ -60,6 +60,19 @@ def check(config: Config, root: Path) -> None:
             raise DataError(problem, hint="glue run, which reads it")
 
 
+def pending(config: Config, root: Path, text: str | None = None) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """`dvc.pending`, and first the queries, of which DVC knows nothing: a run reads one that is another than it was."""
+    why, upstream = dvc.pending(root, text)
+    if not sources(config):
+        return why, upstream
+    try:
+        check(config, root)
+    except DataError as error:
+        after = {name: ["query", *upstream.get(name, [])] for name, causes in why.items() if not causes}
+        return {"query": [error.message], **why}, after
+    return {"query": [], **why}, upstream
+
+
 def recorded(root: Path, path: str, md5: str) -> dict[str, Any] | None:
     """What was read into a file with this MD5: query, place, time, rows; None where no query gave it."""
     known = dvc.about(root, path)

@@ -14,6 +14,7 @@ from mlops_glue import files, layout, pages
 from mlops_glue.config.models import Card, Config
 from mlops_glue.delivery import audit, describe
 from mlops_glue.delivery.lineage import Lineage, lineage
+from mlops_glue.errors import DataError
 from mlops_glue.modules import COMPUTES
 from mlops_glue.pipeline import evaluation
 from mlops_glue.pipeline.evaluation import Evaluation
@@ -42,7 +43,14 @@ def of_version(config: Config, root: Path, store: Store, version: int, folder: P
 
 
 def of_lineage(config: Config, store: Store, found: Lineage, folder: Path) -> str:
-    """The card of a version whose lineage, and bundle, was brought into `folder`."""
+    """The card of a version whose lineage, and bundle, was brought into `folder`.
+
+    Raises:
+        DataError: it was not made by a run of glue, so nothing is known of its training.
+    """
+    if found.provenance is None:
+        problem = f"{found.model} v{found.version} has no card: it was made elsewhere, so its evaluation is not known"
+        raise DataError(problem, hint=f"glue lineage {found.version}")
     bundle = folder / "bundle"
     return markdown(
         found,

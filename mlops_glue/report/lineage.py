@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mlops_glue import files
+from mlops_glue import files, pages
 from mlops_glue.delivery import audit, describe
 from mlops_glue.delivery.lineage import Lineage
 from mlops_glue.pipeline.refit import described
@@ -23,7 +23,7 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
     aliases = f" ({', '.join(found.aliases)})" if found.aliases else ""
     yield f"{found.model} v{found.version}{aliases}, registered {found.created}"
     if not made:
-        yield "  it has no record of what it was made of: it was made by an older glue, or imported"
+        yield _line("made of", "not recorded: it was made elsewhere, or by an older glue")
     for table in made.get("data", []):
         span = f", {table['first']} to {table['last']}" if table["first"] else ""
         yield _line("data", f"{table['path']}: {table['rows']:,} rows, {len(table['columns'])} columns{span}")
@@ -40,7 +40,7 @@ def text(found: Lineage, row: dict[str, Any] | None = None) -> Iterator[str]:
     if made:
         yield from _of_making(made, found)
     yield _line("run", f"{found.run}, fingerprint {(found.fingerprint or '')[:SHOWN]}")
-    yield _line("metrics", ", ".join(f"{name} {value:.4f}" for name, value in sorted(found.metrics.items())))
+    yield _line("metrics", ", ".join(f"{name} {pages.number(value)}" for name, value in sorted(found.metrics.items())))
     form = described_form(found.bundle["format"], found.bundle["runs_code"])
     yield _line("bundle", f"{form}, sha256 {found.bundle['sha256']}")
     yield from _of_promotion(found)

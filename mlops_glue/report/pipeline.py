@@ -9,9 +9,8 @@ from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import layout
-from mlops_glue.adapters import dvc
 from mlops_glue.errors import GlueError
-from mlops_glue.pipeline import dvc_yaml
+from mlops_glue.pipeline import dvc_yaml, queries
 from mlops_glue.pipeline.session import DID_NOT_RUN
 from mlops_glue.report.facts import read_json
 
@@ -44,14 +43,16 @@ class Pipeline:
 
 
 def pipeline(config: configs.Config, root: Path) -> Pipeline:
-    """What the last run and DVC say of each stage."""
+    """What the last run and DVC say of each stage; nothing where there is no pipeline."""
+    if config.data is None:
+        return Pipeline(None, None, None, [], [], [])
     last = read_json(root / layout.LAST_RUN) or {"time": None, "problem": None, "stages": []}
     lines = {line["stage"]: line for line in last["stages"]}
     pending: Mapping[str, list[str] | None] = dict.fromkeys(dvc_yaml.definition(config, root))
     depending: Mapping[str, list[str]] = {}
     problem = None
     try:
-        pending, depending = dvc.pending(root, dvc_yaml.stale(config, root))
+        pending, depending = queries.pending(config, root, dvc_yaml.stale(config, root))
     except GlueError as error:
         problem = f"what has changed since is not known: {error.message}"
     delivery = DELIVERY if config.features.use else DELIVERY[:2]

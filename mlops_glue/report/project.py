@@ -63,7 +63,7 @@ class Project:
 
     project: str
     model: str
-    target: str
+    target: str | None  # None: it has no pipeline
     made: str
     glue: str
     env: str | None
@@ -98,7 +98,7 @@ def collect(config: configs.Config, root: Path) -> Project:
     return Project(
         project=config.project,
         model=config.model_name,
-        target=config.data.labels.target,
+        target=config.data.labels.target if config.data is not None else None,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         glue=__version__,
         env=config.environment,
@@ -121,7 +121,7 @@ def collect(config: configs.Config, root: Path) -> Project:
 def _tables(config: configs.Config, root: Path) -> list[DataTable]:
     md5 = {dep["path"]: str(dep.get("md5", "")) for stage in dvc.locked(root).values() for dep in stage.get("deps", [])}
     found = []
-    for name, source in config.data.sources.items():
+    for name, source in config.data.sources.items() if config.data is not None else ():
         try:
             shape = tables.parquet_shape(root / configs.path_of(config, name))
         except (OSError, ValueError):  # Arrow's errors are ValueErrors: there is no such file, or it was cut short

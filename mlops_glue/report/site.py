@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mlops_glue import config as configs
 from mlops_glue import layout, pages
 from mlops_glue.adapters import dvc
 from mlops_glue.config import Config
@@ -19,7 +20,7 @@ from mlops_glue.delivery.lineage import Lineage, lineage
 from mlops_glue.delivery.side_by_side import side_by_side
 from mlops_glue.delivery.sides import resolve
 from mlops_glue.errors import GlueError
-from mlops_glue.monitoring.wording import named
+from mlops_glue.monitoring.wording import named, share_of_drift
 from mlops_glue.pipeline import dvc_yaml
 from mlops_glue.pipeline.evaluation import decision_of, scale_in_words
 from mlops_glue.pipeline.validated import MOST
@@ -31,6 +32,7 @@ from mlops_glue.report.profile import profile
 from mlops_glue.report.project import Project
 
 WRITTEN = tuple(name for name in pages.NAMES if name != "compare")  # a comparison loads models: `glue compare` does
+OF_PIPELINE = ("data", "validation", "evaluation")
 Values = dict[str, Any]
 Made = tuple[str, str, Values]  # template, title, and what the template shows
 
@@ -46,7 +48,8 @@ class Source(NamedTuple):
 
 def page(name: str, source: Source, links: list[pages.Link], live: str | None = None) -> str:
     """One of `pages.NAMES`. A page of which nothing is known says what to type."""
-    template, title, values = MAKERS[name](source)
+    without = name in OF_PIPELINE and _only(source)
+    template, title, values = _unknown(name, *without) if without else MAKERS[name](source)
     project = source.project
     frame = pages.Frame(project.project, list(_facts(name, project)), project.made, links, live)
     if name == "compare" and "found" in values:
@@ -85,12 +88,15 @@ def _facts(name: str, project: Project) -> Iterator[str]:
         if name == "monitoring":
             versions = ", ".join(f"v{version['version']}" for version in project.monitoring.versions)
             yield f"{project.model} {versions}".strip()
+        elif project.target is None:
+            yield f"{project.model} v{champion.version}, champion" if champion else project.model
         elif delivery is None or "publish" in project.pipeline.behind:
             yield f"{project.model}: the result here is not registered"
         else:
             state = "champion" if delivery["champion"] == delivery["version"] else "not champion"
             yield f"{project.model} v{delivery['version']}, {state}"
-    yield f"predicts {project.target}"
+    if project.target is not None:
+        yield f"predicts {project.target}"
     if project.env:
         yield f"environment {project.env}"
     yield f"git commit {commit[:12]}{' and changes' if dirty else ''}" if commit else "no git commit"
@@ -98,9 +104,11 @@ def _facts(name: str, project: Project) -> Iterator[str]:
 
 def _index(source: Source) -> Made:
     project = source.project
-    stages = dvc.locked(source.root) or dvc_yaml.definition(source.config, source.root)
+    only = _only(source)
+    stages = {} if only else dvc.locked(source.root) or dvc_yaml.definition(source.config, source.root)
     wrong = {stage.name: stage.name in project.pipeline.behind for stage in project.pipeline.stages}
     values = {**vars(project), "graph": graph(_paths(stages), wrong), "most": MOST}
+    values |= {"only": only, "serves": serves(source.config)}
     return "index.html", "project", values
 
 
@@ -111,6 +119,28 @@ def _paths(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[
         return [entry["path"] if isinstance(entry, Mapping) and "path" in entry else str(entry) for entry in entries]
 
     return {name: {part: paths(stage.get(part, ())) for part in ("deps", "outs")} for name, stage in stages.items()}
+
+
+def _only(source: Source) -> tuple[str, str] | None:
+    """What a project without a pipeline does, and what to type next; None: it has a pipeline."""
+    only = configs.only_does(source.config)
+    return only and (f"This project only {only[0]}: {layout.CONFIG} has no data and no train.", only[1])
+
+
+def _unknown(name: str, problem: str, hint: str) -> Made:
+    return "text.html", pages.NAMES[name].lower(), {"problem": problem, "hint": hint}
+
+
+def serves(config: configs.Config) -> bool:
+    """Has it a model that may be served?"""
+    only = configs.only_does(config)
+    return only is None or only[0].startswith("serves")
+
+
+def _hint(source: Source, error: GlueError) -> str:
+    """What to type: where there is no pipeline, `glue run` does nothing."""
+    only, hint = _only(source), error.hint or ""
+    return only[1] if only and hint.startswith("glue run") else hint
 
 
 def _data(source: Source) -> Made:
@@ -166,8 +196,24 @@ def _monitoring(source: Source) -> Made:
     monitoring = source.project.monitoring
     values = {"monitoring": monitoring, "drawn": [], "evidently": source.evidently, "most": MOST}
     if monitoring.latest:
+        values["drifted"] = list(_drifted(monitoring.latest.get("versions", [])))
         values["drawn"] = [pages.plot(name, svg, name) for name, svg in _over_time(monitoring.latest, monitoring.runs)]
     return "monitoring.html", "monitoring", values
+
+
+def _drifted(versions: list[dict[str, Any]]) -> Iterator[str]:
+    """What made the verdict: the inputs of each version, and what it answered."""
+    for one in versions:
+        if one.get("drift_share") is not None:
+            answers = one["prediction"]
+            also = (
+                ""
+                if not answers
+                else ", and so did its predictions"
+                if answers["drifted"]
+                else "; its predictions did not"
+            )
+            yield f"v{one['version']}: {share_of_drift(one)}{also}."
 
 
 def _over_time(latest: Mapping[str, Any], runs: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -226,10 +272,10 @@ def _lineage(source: Source) -> Made:
     try:
         with _champion(source) as (_, found, _):
             drawn = graph(_paths({name: {**stage} for name, stage in found.stages.items()}))
-            values = {"facts": lineages.table(found), "graph": drawn, "version": found.version, "problem": None}
+            values = {"facts": lineages.table(found), "graph": drawn, "version": found.version}
             return "lineage.html", f"lineage of v{found.version}", values
     except GlueError as error:
-        return "lineage.html", "lineage", {"problem": error.message, "hint": error.hint or ""}
+        return _unknown("lineage", error.message, _hint(source, error))
 
 
 def _card(source: Source) -> Made:
@@ -238,7 +284,7 @@ def _card(source: Source) -> Made:
             text = card.of_lineage(source.config, store, found, folder)
             return "text.html", f"model card of v{found.version}", {"body": card.html(text), "problem": None}
     except GlueError as error:
-        return "text.html", "model card", {"problem": error.message, "hint": error.hint or ""}
+        return _unknown("card", error.message, _hint(source, error))
 
 
 def _compare(source: Source) -> Made:
@@ -248,7 +294,7 @@ def _compare(source: Source) -> Made:
         found = side_by_side(config, root, store, resolve(config, root, store, ()), draw=True)
         return "compare.html", "", {"found": found}
     except GlueError as error:
-        return "text.html", "comparison", {"problem": error.message, "hint": error.hint or ""}
+        return _unknown("compare", error.message, _hint(source, error))
 
 
 MAKERS: dict[str, Callable[[Source], Made]] = {

@@ -9,11 +9,10 @@ from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import files, layout, trusted
-from mlops_glue.adapters import dvc
 from mlops_glue.delivery.fetch import read_only
 from mlops_glue.delivery.record import Delivery, last_delivery
 from mlops_glue.errors import GlueError
-from mlops_glue.pipeline import dvc_yaml
+from mlops_glue.pipeline import dvc_yaml, queries
 from mlops_glue.pipeline.session import last_failure
 from mlops_glue.report import facts
 
@@ -56,7 +55,8 @@ def pending(root: Path, env: str | None) -> tuple[Causes, Causes]:
     """Why each stage would run, and those whose output would have to change for it to run."""
     dvc_yaml.check_readable(root)
     # nothing is written here: DVC reads the stages as the next run will define them
-    return dvc.pending(root, dvc_yaml.stale(configs.load(root, env), root))
+    config = configs.load(root, env)
+    return queries.pending(config, root, dvc_yaml.stale(config, root))
 
 
 def lines(found: Status, root: Path, config: configs.Config) -> Iterator[str]:

@@ -7,6 +7,7 @@ the run and the server are doing.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import threading
 import time
@@ -74,7 +75,7 @@ class Ui:
 
     def _made(self, name: str, now: str) -> str:
         if now != self._stamp or self._source is None:
-            config = configs.load(self._root, self._env, tables=False)
+            config = configs.load(self._root, self._env, tables=False, needs=configs.ANYTHING)
             self._deps = [dep["path"] for stage in dvc.locked(self._root).values() for dep in stage.get("deps", ())]
             evidently = "evidently" if (self._root / layout.PAGE).is_file() else None
             dvc_yaml.check_readable(self._root)
@@ -121,20 +122,36 @@ class Ui:
     def _server(self) -> Iterator[str]:
         """What the server of the project says of itself, if one answers."""
         source = self._source
-        if source is None:
+        if source is None or not site.serves(source.config):
             return
         serve = source.config.serve
         url = asked_at(url_of(serve.host, serve.port))
         try:
-            with urllib.request.urlopen(f"{url}/ready", timeout=SERVER_S) as reply:  # noqa: S310 - http alone
-                said = json.loads(reply.read(1 << 16))
-        except urllib.error.HTTPError:
-            yield f"the server at {url} is not ready"
-        except (OSError, ValueError):
+            with _asked(f"{url}/ready") as reply:
+                status, text = reply.status, reply.read(1 << 16)
+        except (OSError, http.client.HTTPException):
             yield f"no server answers at {url}"
+            return
+        said: Any = None
+        with contextlib.suppress(ValueError):
+            said = json.loads(text)
+        model, version = (said.get("model"), said.get("model_version")) if isinstance(said, dict) else (None, None)
+        if model is None:
+            yield f"what answers at {url} is no glue serve"
+        elif model != source.config.model_name:
+            yield f"the server at {url} is not this project's: it serves {model} v{version}"
+        elif status != 200:
+            yield f"the server at {url} is not ready"
         else:
-            degraded = "".join(f"; {problem}" for problem in said.get("degraded", []))
-            yield f"the server at {url} serves v{said.get('model_version')}{degraded}"
+            yield "; ".join([f"the server at {url} serves v{version}", *said.get("degraded", [])])
+
+
+def _asked(url: str) -> Any:
+    """An answer, whatever its status."""
+    try:
+        return urllib.request.urlopen(url, timeout=SERVER_S)  # noqa: S310 - http alone
+    except urllib.error.HTTPError as error:
+        return error
 
 
 def application(root: Path, env: str | None, *, local: bool) -> Any:

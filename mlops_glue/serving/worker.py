@@ -232,8 +232,9 @@ class Worker:
 
     def readiness(self) -> tuple[int, dict[str, Any]]:
         """The status of GET /ready, and its body."""
-        body = {"status": "ending" if self.draining else "ready", "model_version": self.model.version}
-        return 503 if self.draining else 200, {**body, "degraded": self.degraded()}
+        served = {"model": self.settings.name, "model_version": self.model.version}
+        body = {"status": "ending" if self.draining else "ready", **served, "degraded": self.degraded()}
+        return 503 if self.draining else 200, body
 
     def degraded(self) -> list[str]:
         """What is wrong while requests are answered nevertheless."""

@@ -187,7 +187,7 @@ def test_promote_and_rollback_are_followed(project: Path, glue: Glue) -> None:
         assert "v1 is champion; v2 was rolled back" in glue("rollback", cwd=project).stdout
         until(lambda: ask(url, body=row_of(project))[1]["model_version"] == 1)
         assert "v2 was rolled back at" in glue("run", cwd=project, code=1).stdout
-        assert ask(url, "/ready")[1] == {"status": "ready", "model_version": 1, "degraded": []}
+        assert ask(url, "/ready")[1] == {"status": "ready", "model": "project", "model_version": 1, "degraded": []}
         assert json.loads(glue("promote", "2", "--json", cwd=project).stdout)["champion"] == 2
         told = glue("promote", "1", cwd=project, code=1).stdout
         assert "v1 refused: holdout: that of v1 is not the one that is here" in told and "v2 stays champion" in told

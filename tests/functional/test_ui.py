@@ -114,14 +114,14 @@ def test_a_page_is_loaded_anew_when_something_has_changed_and_not_before(client:
 
 
 @contextmanager
-def ready(port: int, body: dict[str, object], status: int = 200) -> Iterator[None]:
+def ready(port: int, body: object, status: int = 200) -> Iterator[None]:
     """A server that says this of itself."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(json.dumps(body).encode())
+            self.wfile.write((body if isinstance(body, str) else json.dumps(body)).encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -135,12 +135,20 @@ def ready(port: int, body: dict[str, object], status: int = 200) -> Iterator[Non
 def test_what_the_server_says_of_itself_is_shown(client: TestClient, root: Path) -> None:
     client.get("/")
     port = int((root / layout.CONFIG).read_text().partition("port: ")[2].partition(",")[0])
-    with ready(port, {"model_version": 3, "degraded": ["the registry is gone"]}):
-        assert client.get("/live.json").json()["lines"] == [
-            f"the server at http://127.0.0.1:{port} serves v3; the registry is gone"
-        ]
-    with ready(port, {}, 503):
-        assert client.get("/live.json").json()["lines"] == [f"the server at http://127.0.0.1:{port} is not ready"]
+    url = f"http://127.0.0.1:{port}"
+    about = {"model": "shown", "model_version": 3, "degraded": []}
+    for body, status, line in (
+        (about, 200, f"the server at {url} serves v3"),
+        (about | {"degraded": ["the registry is gone"]}, 200, f"the server at {url} serves v3; the registry is gone"),
+        (about, 503, f"the server at {url} is not ready"),
+        (about | {"model": "theirs"}, 200, f"the server at {url} is not this project's: it serves theirs v3"),
+        ({"status": "ok"}, 200, f"what answers at {url} is no glue serve"),
+        ({}, 404, f"what answers at {url} is no glue serve"),
+        ([1], 200, f"what answers at {url} is no glue serve"),
+        ("<p>", 200, f"what answers at {url} is no glue serve"),
+    ):
+        with ready(port, body, status):
+            assert client.get("/live.json").json()["lines"] == [line]
 
 
 def test_a_project_that_has_not_run_has_pages_too(tmp_path: Path) -> None:
@@ -151,9 +159,24 @@ def test_a_project_that_has_not_run_has_pages_too(tmp_path: Path) -> None:
     without = [name for name, text in said.items() if "glue run" not in text]
     assert without == ["monitoring"] and "glue monitor" in said["monitoring"]
     assert "this page cannot be made" not in "".join(said.values())
-    (tmp_path / layout.CONFIG).write_text("glue: 1\nproject: only\ntracking: {uri: 'http://127.0.0.1:9'}\n")
-    assert "glue track" in fresh.get("/").text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["glue.yaml", "t.csv"]  # nothing was written
+
+
+def test_a_project_without_a_pipeline_has_pages_too(tmp_path: Path) -> None:
+    (tmp_path / layout.CONFIG).write_text("glue: 1\nproject: only\ntracking: {uri: null}\n")
+    shown = TestClient(application(tmp_path, None, local=True), base_url="http://localhost")
+    said = {name: shown.get(f"/{name}.html").text for name in pages.NAMES}
+    for name, text in said.items():
+        assert "glue track" in text or name == "monitoring", name
+        assert "glue run" not in text and "this page cannot be made" not in text, name
+    assert "This project only tracks: glue.yaml has no data and no train." in said["index"]
+    assert "Pipeline</b>" not in said["index"] and "What is served" not in said["index"]
+    assert shown.get("/live.json").json()["lines"] == []
+    (tmp_path / layout.CONFIG).write_text(f"glue: 1\nproject: only\nserve: {{port: {free_port()}}}\n")
+    assert "This project only serves only" in shown.get("/").text and "What is served" in shown.get("/").text
+    (tmp_path / layout.CONFIG).write_text("glue: 1\nproject: only\ntrain: {estimator: model:build}\n")
+    assert "data: is required" in shown.get("/").text
+    assert [path.name for path in tmp_path.iterdir()] == ["glue.yaml"]  # nothing was written
 
 
 def test_what_keeps_it_from_listening_is_one_line(root: Path, glue: Glue, tmp_path: Path) -> None:

@@ -284,7 +284,13 @@ def test_it_is_read_once_and_when_asked(project: Path, schema: str, glue: Glue) 
     config.write_text(config.read_text().replace("id < 1000", "id < 50"))
     repro = subprocess.run(["dvc", "repro", "ingest"], cwd=project, capture_output=True, text=True, check=False)
     assert repro.returncode and "does not hold the rows of data.sources.orders.query" in repro.stderr
+    status = glue("status", cwd=project).stdout.splitlines()
+    assert status[0].startswith("query        changed: data/raw/orders.parquet does not hold the rows of")
+    assert status[1].startswith("ingest       changed: data.sources.orders.query")
+    told = json.loads(glue("report", "--json", cwd=project).stdout)["pipeline"]
+    assert told["stages"][0]["name"] == "query" and {"query", "ingest", "publish"} <= set(told["behind"])
     assert "orders: 50 rows" in glue("run", "--until", "ingest", cwd=project).stderr
+    assert glue("why", "query", cwd=project).stdout == "unchanged\n"
     kept.unlink()
     done = glue("run", "--until", "ingest", cwd=project, code=4)
     assert "dvc pull data/raw/orders.parquet.dvc" in done.stderr
