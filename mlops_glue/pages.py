@@ -84,8 +84,16 @@ def plot(name: str, svg: str, alt: str = "") -> Plot:
 
 
 def number(value: float | None, sign: str = "") -> str:
-    """A metric with four digits, and with `sign` "+" its sign; n/a where it is not defined."""
-    return "n/a" if value is None or value != value else format(value, f"{sign}z.4f")
+    """A metric with four digits, and with `sign` "+" its sign; n/a where it is not defined.
+
+    Of what is large no digit behind the point is shown, and of what four digits would show as zero the first ones are;
+    below 1e-12 it is what rounding leaves of zero.
+    """
+    if value is None or value != value:
+        return "n/a"
+    size = abs(value)
+    form = "z.4f" if size < 1e-12 or 5e-5 <= size < 1e5 else ",.0f" if 1e5 <= size < 1e12 else ".4g"
+    return format(value, f"{sign}{form}")
 
 
 def bounds(threshold: Mapping[str, Any]) -> str:

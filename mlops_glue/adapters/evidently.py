@@ -212,4 +212,6 @@ def _drifted(columns: dict[str, dict[str, Any]], found: dict[str, Any]) -> str:
     ranked = sorted(weights, key=lambda name: -weights[name])
     named = ", ".join(f"{name} {weights[name]:.0%}" for name in ranked[:MAX_NAMED])
     share = f"{found['drift_share']:.0%} of the columns' weight drifted (alert above {found['threshold']:.0%})"
-    return share + (f": {named}" if named else "") + (" and others" if len(ranked) > MAX_NAMED else "")
+    more = " and others" if len(ranked) > MAX_NAMED else ""
+    prediction = "; so did the predictions" if columns.get("prediction", {}).get("drifted") else ""
+    return share + (f": {named}{more}" if named else "") + prediction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,8 @@ STYLE: dict[Any, Any] = {
     "legend.fontsize": 8,
 }
 MARGINS = {"left": 0.16, "right": 0.98, "bottom": 0.14, "top": 0.92}  # of the figure; for labels from 0 to 1
-LONGEST = 54  # characters of a title or a label
+LONGEST, LONGEST_NAME = 54, 28  # characters of a title or a label; of a name, which stands beside what is drawn
+MOST_INSIDE = 4  # entries of a legend
 BLUE, GREY, RED = "#2f6db5", "#9a9a9a", "#b5452f"
 
 
@@ -77,6 +79,12 @@ def _plain(text: str) -> str:
     return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
+def _name(text: str) -> str:
+    """The name of a column or a class, cut in the middle: many begin alike, and many end alike."""
+    half = LONGEST_NAME // 2
+    return _plain(text if len(text) <= LONGEST_NAME else f"{text[:half]}…{text[1 - half :]}")
+
+
 def lines(
     title: str,
     x: str,
@@ -97,15 +105,20 @@ def lines(
     of its own, the mean cost of a row.
     """
     out: list[str] = []
-    margins = MARGINS if right is None else {**MARGINS, "right": 0.84}
-    with _figure(title, x, y, out, margins=margins) as axes:
+    height, margins = 3.6, MARGINS if right is None else {**MARGINS, "right": 0.84}
+    if len(series) > MOST_INSIDE:  # a legend of more would hide the curves, so it stands below them
+        below = 0.2 * math.ceil(len(series) / 2)
+        edges = {"bottom": (MARGINS["bottom"] * height + below), "top": MARGINS["top"] * height + below}
+        height += below
+        margins = {**margins, **{edge: place / height for edge, place in edges.items()}}
+    with _figure(title, x, y, out, height, margins) as axes:
         if diagonal:
             axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
         if level is not None:
             axes.axhline(level, color=GREY, linewidth=1, linestyle="--")
         for name, (across, up) in series.items():
             colour = {"color": BLUE} if len(series) == 1 else {}
-            axes.plot(across, up, label=_plain(name), linewidth=1.6, marker=marker, markersize=4, **colour)
+            axes.plot(across, up, label=_name(name), linewidth=1.6, marker=marker, markersize=4, **colour)
         end = top if wide is None else wide
         axes.set_xlim(-0.01 * end, 1.01 * end)
         axes.set_ylim(-0.01 * top, 1.01 * top)
@@ -118,7 +131,9 @@ def lines(
             cost.spines["right"].set_visible(True)
             cost.grid(visible=False)
             axes.plot([], [], color=RED, label="cost (right)")
-        if len(series) > 1:
+        if len(series) > MOST_INSIDE:
+            axes.figure.legend(loc="lower center", ncols=2)
+        elif len(series) > 1:
             axes.legend()
     return out[0]
 
@@ -161,12 +176,13 @@ def points(title: str, x: str, y: str, across: Array, up: Array, *, diagonal: bo
 def bars(title: str, x: str, names: list[str], values: Array, errors: Array) -> str:
     """Horizontal bars, the longest on top."""
     out: list[str] = []
-    shown, height = [_plain(name) for name in names], max(2.0, 0.9 + 0.24 * len(names))
+    shown, height = [_name(name) for name in names], max(2.0, 0.9 + 0.24 * len(names))
     with _figure(title, x, "", out, height, _margins_for(shown, height), narrow=True) as axes:
         colours = [BLUE if value >= 0 else RED for value in values]
         axes.barh(range(len(names)), values, xerr=errors, color=colours, error_kw={"ecolor": GREY, "elinewidth": 1})
         axes.set_yticks(range(len(names)), shown, fontsize=8)
         axes.invert_yaxis()
+        axes.locator_params(axis="x", nbins=4)  # names leave little room for more
         axes.grid(axis="y", visible=False)
     return out[0]
 
@@ -193,14 +209,18 @@ def over_time(
             axes.fill_between(times, *band, color=BLUE, alpha=0.15, linewidth=0)
         for name, values in series.items():
             colour = {"color": BLUE} if len(series) == 1 else {}
-            axes.plot(times, values, label=_plain(name), marker="o", markersize=3, linewidth=1.4, **colour)
+            axes.plot(times, values, label=_name(name), marker="o", markersize=3, linewidth=1.4, **colour)
         for name, level in limits.items():
             axes.axhline(level, color=RED, linewidth=1, linestyle="--", label=_plain(name))
         if share:
             axes.set_ylim(0, 1.02)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        places = AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
+        # with the default of 5 at least it finds no place for 3 to 5 minutes, and warns
+        places = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
         axes.xaxis.set_major_locator(places)
         axes.xaxis.set_major_formatter(ConciseDateFormatter(places))  # type: ignore[no-untyped-call]
-        axes.legend()
+        if len(series) > 1:
+            axes.figure.legend(loc="outside lower center", ncols=2)
+        else:
+            axes.legend()
     return out[0]

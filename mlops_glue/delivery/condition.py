@@ -186,7 +186,7 @@ def beside(name: str, compared: Measured, rule: str, other: str, than: str = "")
     problem = "no difference is shown, and promote.rule asks for a better one"
     if compared["finding"] == "worse":
         problem = f"the candidate is worse{than}"
-    scores = f"{compared['metric']} {compared['candidate']:.4f}, {other} {compared['champion']:.4f}"
+    scores = f"{compared['metric']} {number(compared['candidate'])}, {other} {number(compared['champion'])}"
     return condition(name, False, f"{scores} on the same holdout: {problem}", value=value, limit=limit)
 
 
@@ -210,7 +210,7 @@ def of_slices(
     worst = min(found, key=lambda one: one["high"])
     fell = sorted((one for one in found if one["high"] < -slack), key=lambda one: one["high"])
     lines = [
-        f"{one['column']} = {one['value'] or 'null'} ({one['rows']:,} rows) by {-one['gain']:.4f} "
+        f"{one['column']} = {one['value'] or 'null'} ({one['rows']:,} rows) by {number(-one['gain'])} "
         f"({number(one['low'], '+')} to {number(one['high'], '+')})"
         for one in fell
     ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from mlops_glue.pages import number
+
 Verdict = dict[str, Any]  # of a version or a table, as `DriftMonitor.verdict` gives it
 Performance = dict[str, Any]  # of a version, as `performance.of_version` gives it
 Record = dict[str, Any]  # of a run, as `latest.json` keeps it
@@ -86,8 +88,8 @@ def performance(record: Performance | None) -> str:
     """Performance in a line; "" where nothing is known of it."""
     if record is None or record["value"] is None:
         return (record or {}).get("note") or ""
-    interval = f"{record['low']:.4f} to {record['high']:.4f}"
-    line = f"{record['metric']} {record['value']:.4f} ({interval}), on the holdout {record['holdout']['value']:.4f}"
+    value, low, high = (number(record[key]) for key in ("value", "low", "high"))
+    line = f"{record['metric']} {value} ({low} to {high}), on the holdout {number(record['holdout']['value'])}"
     sample = f" on a sample of {record['sampled']:,} of {record['rows']:,} rows" if record.get("sampled") else ""
     if record["estimated"]:
         return f"{line}; estimated from the model's own probabilities{sample}, no label went into it"

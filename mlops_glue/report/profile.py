@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 20_000  # rows of which histograms are
 BINS = 24
-MOST_VALUES = 6  # of a category
+MOST_VALUES, MOST_CLASSES = 6, 20  # that are shown of a category, of the target
 MOST = 100  # columns
 
 
@@ -126,8 +126,8 @@ def _day(days: float) -> str:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=days)).strftime("%Y-%m-%d")
 
 
-def _shares(counts: Mapping[str, int], rows: int) -> Shares:
-    first = Counter(counts).most_common(MOST_VALUES)
+def _shares(counts: Mapping[str, int], rows: int, most: int = MOST_VALUES) -> Shares:
+    first = Counter(counts).most_common(most)
     return Shares(first, sum(counts.values()) - sum(count for _, count in first), rows)
 
 
@@ -141,7 +141,7 @@ def _target(schema: Schema, path: Path, values: pa.ChunkedArray) -> Column:
     for piece in row_groups.pieces(path, [f"target:{name}"]):
         for entry in piece.column(0).value_counts().to_pylist():
             counts[str(entry["values"])] += entry["counts"]
-    return Column(name, "classes", "", 0.0, len(counts), shares=_shares(counts, sum(counts.values())))
+    return Column(name, "classes", "", 0.0, len(counts), shares=_shares(counts, sum(counts.values()), MOST_CLASSES))
 
 
 def _left_out(config: Config, root: Path, schema: Schema, names: list[str]) -> list[Column]:
