@@ -26,14 +26,16 @@ def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:
 @click.option("--refresh", is_flag=True, help="Read the queries of data.sources again.")
 @click.option("--until", metavar="STAGE", help="Stop after this stage.", shell_complete=complete_stage)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of glue.yaml first.")
-@click.option("--no-publish", "publish", is_flag=True, default=True, flag_value=False, help="Leave the registry alone.")
-@click.option("--no-promote", "promote", is_flag=True, default=True, flag_value=False, help="Only name a challenger.")
+@click.option("--no-publish", is_flag=True, help="Leave the registry alone.")
+@click.option("--no-promote", is_flag=True, help="Only name a challenger.")
 @click.option("--pull", is_flag=True, help="Bring tables and results from DVC's remote instead of making them again.")
 @click.option("--push", is_flag=True, help="Send tables and results to DVC's remote.")
 @click.option("--subprocess", is_flag=True, help="Run each stage in a process of its own.")
 @json_option
 @env_option
-def run(overrides: tuple[str, ...], as_json: bool, env: str | None, **options: Any) -> int:
+def run(
+    overrides: tuple[str, ...], no_publish: bool, no_promote: bool, as_json: bool, env: str | None, **options: Any
+) -> int:
     """Run what changed, then publish and promote it. Exit 1 when a check says no.
 
     \b
@@ -42,7 +44,8 @@ def run(overrides: tuple[str, ...], as_json: bool, env: str | None, **options: A
     from mlops_glue.commands.run import run
     from mlops_glue.delivery.run import Options
 
-    return run(Options(overrides=_pairs(overrides), **options), as_json=as_json, env=env)
+    asked = Options(overrides=_pairs(overrides), publish=not no_publish, promote=not no_promote, **options)
+    return run(asked, as_json=as_json, env=env)
 
 
 @click.command()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from mlops_glue import cli
@@ -60,6 +61,13 @@ def test_what_reads_the_registry_takes_an_environment() -> None:
             assert not called & opens, (name, module)
     assert {"status", "why", "report", "predict", "promote", "rollback", "serve", "monitor"} & without == set()
     assert {"package", "materialize", "doctor", "run", "track"} & without == set()
+
+
+def test_no_flag_has_a_value_of_its_own() -> None:
+    """Between click 8.3.0 and 8.3.2 one with `default=True, flag_value=False` is False where nobody gives it."""
+    every = [option for command in cli.glue.commands.values() for option in command.params]
+    flags = [option for option in every if isinstance(option, click.Option) and option.is_flag]
+    assert len(flags) > 20 and {option.flag_value for option in flags} == {True}
 
 
 def test_a_command_takes_the_options_that_are_passed_to_it() -> None:
