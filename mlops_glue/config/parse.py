@@ -67,10 +67,13 @@ class Document:
                 if in_flow and self.strict and getattr(scalar, "style", "") is None and COLON.search(scalar.value):
                     problem = f"has {scalar.value} in [..] or {{..}} without quotes, which DVC cannot read"
                     raise _refused(scalar, problem, f'write "{scalar.value}"')
-            if (first := self.lines.get((*location, part))) is not None:
-                raise _refused(start, f"has {part} a second time; line {first} has it too", "keep one of the two")
-            self.lines[*location, part] = start.start_mark.line + 1
+            self._note((*location, part), start)
             self.note_lines(value, (*location, part), constructor, seen, in_flow=in_flow)
+
+    def _note(self, place: Location, node: Any) -> None:
+        if (first := self.lines.get(place)) is not None:
+            raise _refused(node, f"has {place[-1]} a second time; line {first} has it too", "keep one of the two")
+        self.lines[place] = node.start_mark.line + 1
 
 
 def _type(node: Any) -> str:
