@@ -181,7 +181,12 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"q": yaml_text, "py": lambda text: json.dumps(text, ensure_ascii=False), **(filters or {})}
+    environment.filters |= {
+        "q": yaml_text,
+        "block": yaml_block,
+        "py": lambda text: json.dumps(text, ensure_ascii=False),
+        **(filters or {}),
+    }
     return environment.get_template(template.name).render(values)
 
 
@@ -198,6 +203,15 @@ def yaml_text(value: str) -> str:
         return value
     # a JSON string is a YAML string, except for the unprintable characters that JSON allows
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in json.dumps(value, ensure_ascii=False))
+
+
+def yaml_block(text: str, indent: int) -> str:
+    """As `yaml_text`; several lines stay lines, each behind so many blanks, where YAML reads them as they are."""
+    lines = text.split("\n")
+    plain = all(c.isprintable() or c == "\t" for line in lines for c in line)
+    if len(lines) == 1 or not plain or not lines[-1] or not lines[0] or lines[0][0].isspace():
+        return yaml_text(text)
+    return "\n".join(["|-", *(" " * indent + line if line else "" for line in lines)])
 
 
 def sha256(path: Path) -> str:

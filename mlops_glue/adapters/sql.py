@@ -65,7 +65,8 @@ def rows(url: str, text: str, root: Path, limit_s: float) -> Iterator[pa.Table]:
         ToolError: the database does not answer in time, or refuses the query.
     """
     kind, text = _kind(url), text.strip().rstrip(";")
-    with _translated(kind, url, "is it one SELECT that runs there? it is asked as: select * from (QUERY) as q"):
+    files = "; a file is named from the project's folder" if kind == "duckdb" else ""
+    with _translated(kind, url, f"is it one SELECT that runs there? it is asked as: select * from (QUERY) as q{files}"):
         yield from _duckdb_rows(url, text, root) if kind == "duckdb" else _postgres_rows(url, text, limit_s)
 
 

@@ -14,6 +14,8 @@ from mlops_glue.errors import UsageError
 @click.command()
 @click.argument("directory", default=".", type=FILE)
 @click.option("--data", multiple=True, metavar="FILE", type=FILE, help="A table; again for tables of features.")
+@click.option("--url", help="Of --query: '${NAME}' of a variable with postgresql://…; duckdb:///FILE; duckdb://.")
+@click.option("--query", metavar="SQL", help="A table that a SELECT gives: its text, or a file NAME.sql.")
 @click.option("--target", help="The column to predict.")
 @click.option("--timestamp", help="The time column, or year,month,day,hour; the holdout is then the latest rows.")
 @click.option("--entity", multiple=True, help="The column that identifies whom a row is about; may be given again.")
@@ -26,11 +28,12 @@ from mlops_glue.errors import UsageError
 @dry_run_option
 @calls("init")
 def init() -> None:
-    """Make a project from a table or a template. Nothing that is there is overwritten.
+    """Make a project from a table, query or template. Nothing that is there is overwritten.
 
     \b
     glue init churn --data customers.csv --target churn
     glue init churn --data customers.csv --target churn --estimator lightgbm
+    glue init churn --url '${DATABASE_URL}' --query churn.sql --target churn
     glue init fraud --template fraud
     """
 

@@ -1,10 +1,11 @@
-"""`glue init`: a project from a table or from a template."""
+"""`glue init`: a project from a table, a query or a template."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from mlops_glue import console, layout
@@ -12,9 +13,11 @@ from mlops_glue.errors import UsageError
 from mlops_glue.scaffold.infer import Request
 from mlops_glue.scaffold.new_project import NewProject, generate_tables
 from mlops_glue.scaffold.plan import FRAUD, plan
+from mlops_glue.scaffold.query import read
 from mlops_glue.streaming import SUFFIXES
 from mlops_glue.tables import find_table
 
+QUERY = "glue init churn --url '${DATABASE_URL}' --query 'select … from …' --target COLUMN"
 MOST_TABLES = 3  # that are named in a message
 
 
@@ -23,6 +26,8 @@ def init(
     data: tuple[str, ...],
     target: str | None,
     *,
+    url: str | None = None,
+    query: str | None = None,
     template: str | None = None,
     timestamp: str | None = None,
     entity: tuple[str, ...] = (),
@@ -33,30 +38,27 @@ def init(
 ) -> int:
     """Read the tables, infer, and write what is missing; nothing that is there is overwritten."""
     root = Path(directory).resolve()
-    if template is not None and data:
-        raise UsageError("--template brings its own tables: leave out --data, or --template")
-    if data and target is None:
-        raise UsageError("which column is to be predicted?", hint=f"glue init --data {data[0]} --target COLUMN")
-    if not data and (target or timestamp or entity or task or estimator):
-        raise UsageError("which table?", hint="glue init churn --data customers.csv --target churn")
-    if not data and template is None:
+    if (url is None) != (query is None):
+        raise UsageError("--url and --query go together", hint=QUERY)
+    table = QUERY if query is not None else f"glue init --data {data[0]} --target COLUMN" if data else None
+    _check_tables(table, target, template, others=bool(timestamp or entity or task or estimator))
+    if table is None and template is None:
         _check_no_tables(directory, root)
     with tempfile.TemporaryDirectory() as scratch:
+        queried = []
         if target is not None:
-            files = [find_table(f"--data {name}", Path(name), folders=True).resolve() for name in data]
-            outside = next((file for file in files if file.is_dir() and not file.is_relative_to(root)), None)
-            if outside is not None:
-                why = "a folder is not copied, and this one is outside of the project"
-                move = f"mkdir -p {directory}/{layout.RAW} && mv {outside} {directory}/{layout.RAW}/"
-                raise UsageError(f"--data {outside.name}: {why}", hint=move)
+            files = _find(data, directory, root)
+            if url is not None and query is not None:
+                queried = [read(root, url, query, Path(scratch))]
+                files = [queried[0].file, *files]
             library = None if estimator == "default" else estimator
             request = Request(root, files, target, timestamp, entity, task, library=library, text=text)
-            answers, notes = plan(request)
+            answers, notes = plan(replace(request, queries={one.file: one.source for one in queried}))
         else:
             files = generate_tables(template or "fraud", Path(scratch))
             answers, notes = plan(Request(root, files, "is_fraud", "event_timestamp", ("customer_id",), preset=FRAUD))
             answers |= {template or "fraud": {}, "feature_repo": {}}
-        project = NewProject(root, answers, files)
+        project = NewProject(root, answers, files, {one.file: one.about for one in queried})
         for line in (*notes, *project.kept()):
             console.progress(line)
         project.check()
@@ -69,6 +71,36 @@ def init(
     enter = None if root == Path.cwd() else f"cd {shlex.quote(directory)}"
     console.result(f"next     {' && '.join(filter(None, (enter, commit, 'glue run')))}")
     return 0
+
+
+def _check_tables(table: str | None, target: str | None, template: str | None, *, others: bool) -> None:
+    """A table and its target are there, or neither. `table`: how such a table is given, if one is; `others`: options.
+
+    Raises:
+        UsageError: one is there without the other.
+    """
+    if template is not None and table is not None:
+        option = "--query" if table == QUERY else "--data"
+        raise UsageError(f"--template brings its own tables: leave out {option}, or --template")
+    if table is not None and target is None:
+        raise UsageError("which column is to be predicted?", hint=table)
+    if table is None and (target or others):
+        raise UsageError("which table?", hint="glue init churn --data customers.csv --target churn")
+
+
+def _find(data: tuple[str, ...], directory: str, root: Path) -> list[Path]:
+    """The tables that lie in files.
+
+    Raises:
+        UsageError: one is not there, or is a folder that would have to be copied.
+    """
+    files = [find_table(f"--data {name}", Path(name), folders=True).resolve() for name in data]
+    outside = next((file for file in files if file.is_dir() and not file.is_relative_to(root)), None)
+    if outside is not None:
+        why = "a folder is not copied, and this one is outside of the project"
+        move = f"mkdir -p {directory}/{layout.RAW} && mv {outside} {directory}/{layout.RAW}/"
+        raise UsageError(f"--data {outside.name}: {why}", hint=move)
+    return files
 
 
 def _check_no_tables(directory: str, root: Path) -> None:

@@ -8,7 +8,7 @@ Secrets come only from `${NAME}` references. `resolve` replaces them at the mome
 loaded config holds none.
 """
 
-from mlops_glue.config.checks import registry_of
+from mlops_glue.config.checks import registry_of, url_problem
 from mlops_glue.config.data import Source
 from mlops_glue.config.edit import dumped, one_line, overridden
 from mlops_glue.config.effective import Value, differences, effective

@@ -86,14 +86,15 @@ def _ci(config: Config) -> Iterator[Problem]:
 
 def _queries(config: Config) -> Iterator[Problem]:
     for name, source in config.data.sources.items():
-        url = source.url or ""
-        if url and not url.startswith(("postgresql://", "postgres://", "duckdb://", "${")):
-            yield ("data", "sources", name, "url"), "is no postgresql:// or duckdb:// URL"
-        elif has_password(url):
-            yield (
-                ("data", "sources", name, "url"),
-                "has a password in it; put the URL into a variable, and name it: ${NAME}",
-            )
+        if source.url is not None and (problem := url_problem(source.url)) is not None:
+            yield ("data", "sources", name, "url"), problem
+
+
+def url_problem(url: str) -> str | None:
+    """What is wrong with the URL of a query, as it is written; None where nothing is."""
+    if not url.startswith(("postgresql://", "postgres://", "duckdb://", "${")):
+        return "is no postgresql:// or duckdb:// URL"
+    return "has a password in it; put the URL into a variable, and name it: ${NAME}" if has_password(url) else None
 
 
 def missing_tables(config: Config, root: Path) -> Iterator[Problem]:

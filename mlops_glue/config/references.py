@@ -22,7 +22,7 @@ def references(value: Any) -> list[str]:
 def resolve(value: Value, where: str) -> Value:
     """Replace each `${NAME}` in text, at any depth of built-ins. Nobody may keep or print the result.
 
-    `where` is the value's key in `glue.yaml`.
+    `where` is the value's key in `glue.yaml`, or an option of the command line.
 
     Raises:
         ConfigError: a variable is not set, or empty; the message has its name, never a value.
@@ -43,7 +43,8 @@ def _variable(name: str, where: str) -> str:
     if not value:
         # GitHub gives a job an empty text for a secret that does not exist, or that a fork does not get
         problem = f"environment variable {name} is {'not set' if value is None else 'empty'}"
-        raise ConfigError([f"{CONFIG} {where}: {problem}"], hint=f"export {name}=…")
+        place = where if where.startswith("--") else f"{CONFIG} {where}"
+        raise ConfigError([f"{place}: {problem}"], hint=f"export {name}=…")
     return value
 
 

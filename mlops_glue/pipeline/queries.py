@@ -98,19 +98,45 @@ def _is_due(root: Path, name: str, source: Source) -> bool:
     return False
 
 
-def _read(root: Path, name: str, source: Source) -> str:
-    """Read one query into its file; what came of it, in words."""
-    key = f"data.sources.{name}"
-    url = resolve(source.url or "", f"{key}.url")
-    path, fresh = root / source.path, root / layout.STATE / "query.parquet"
+def write(fresh: Path, source: Source, url: str, root: Path, key: str) -> dict[str, Any]:
+    """Write the rows of a query to a new file.
+
+    Args:
+        fresh: the file.
+        source: the query.
+        url: where it is asked, resolved.
+        root: the project.
+        key: what the query is called in messages.
+
+    Returns:
+        What the `.dvc` of its rows says of them.
+
+    Raises:
+        DataError: it gives no rows, or what is not kept exactly.
+        ToolError: the database does not answer in time, or refuses the query.
+    """
     about = {"query": _text(source), "url": masked(source.url, "url"), "read": _now(), "rows": 0}
     try:
-        with row_groups.writing(fresh, combined=True) as file:
+        # DuckDB looks for a file that a query reads first in the folder where it runs
+        folder = root if root.is_dir() else fresh.parent
+        with contextlib.chdir(folder), row_groups.writing(fresh, combined=True) as file:
             for piece in sql.rows(url, _text(source), root, source.timeout_s or LIMIT_S):
                 file.write(piece)
                 about["rows"] += piece.num_rows
         if not about["rows"]:
             raise DataError("the query gives no rows", hint="is it the right database, and does the query run there?")
+    except (DataError, ToolError) as error:
+        raise type(error)(redacted(f"{key}: {error.message}", url), hint=error.hint) from error
+    return about
+
+
+def _read(root: Path, name: str, source: Source) -> str:
+    """Read one query into its file; what came of it, in words."""
+    key = f"data.sources.{name}"
+    url = resolve(source.url or "", f"{key}.url")
+    path, fresh = root / source.path, root / layout.STATE / "query.parquet"
+    try:
+        about = write(fresh, source, url, root, key)
         same = path.is_file() and filecmp.cmp(fresh, path, shallow=False)
         known = dvc.about(root, source.path)
         if same and known is not None and known["query"] == about["query"]:
@@ -118,8 +144,6 @@ def _read(root: Path, name: str, source: Source) -> str:
         with _replaced(path, fresh):
             dvc.keep(root, source.path, about)
         return f"{name}: {about['rows']:,} rows{', as before' if same else ''}"
-    except (DataError, ToolError) as error:
-        raise type(error)(redacted(f"{key}: {error.message}", url), hint=error.hint) from error
     finally:
         fresh.unlink(missing_ok=True)
 

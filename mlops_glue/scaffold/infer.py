@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_glue.config import Source
 from mlops_glue.dates import timestamps_utc
 from mlops_glue.errors import DataError, UsageError
 from mlops_glue.pipeline.featurize import as_target, outputs
@@ -44,6 +45,7 @@ class Request:
     library: str | None = None  # of `defaults.BOOSTERS`, whose estimator it is to be
     text: bool = False  # are words of free text features?
     drops: Mapping[str, str] = field(default_factory=dict)  # columns of the labels' table to leave out, with the reason
+    queries: Mapping[Path, Source] = field(default_factory=dict)  # of the tables that a query gave
     feast: Sequence[FeastView] = ()  # views of the other tables in a Feast repository
 
 
@@ -79,6 +81,9 @@ def read_tables(request: Request, notes: list[str]) -> tuple[list[Table], Table]
     rows = {file: read_or_sample(file, notes, request.entities) for file in request.files}
     labels = next((f for f, table in rows.items() if request.target in table.column_names), request.files[0])
     tables = [_look(request, file, rows[file], file == labels, notes) for file in request.files]
+    names = [table.name for table in tables]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two tables are called {twice!r}", hint="rename one of the files")
     return tables, next(table for table in tables if table.file == labels)
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mlops_glue import config as configs
 from mlops_glue import layout
@@ -37,6 +38,7 @@ class NewProject:
     root: Path
     answers: Answers  # what the templates take
     sources: Sequence[Path]  # the tables, wherever they lie
+    queried: Mapping[Path, dict[str, Any]] = field(default_factory=dict)  # what is known of those that a query gave
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -103,7 +105,9 @@ class NewProject:
         if not (self.root / path).exists():
             with atomic(self.root / path) as temporary:
                 shutil.copyfile(source, temporary)
-        if not git.is_tracked(self.root, path):
+        if source in self.queried:
+            dvc.keep(self.root, path, self.queried[source])
+        elif not git.is_tracked(self.root, path):
             dvc.add(self.root, path)
 
 

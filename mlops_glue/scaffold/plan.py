@@ -144,6 +144,7 @@ def _default(request: Request, label: Table, task: str) -> tuple[str, dict[str, 
 
 def _source(request: Request, table: Table, target: str) -> dict[str, Any]:
     expectations = defaults.expectations(table.rows, table.profiles, target)
+    asked = request.queries.get(table.file)
     return {
         "name": table.name,
         "path": path_in(request.root, table.file, request.in_place),
@@ -151,6 +152,7 @@ def _source(request: Request, table: Table, target: str) -> dict[str, Any]:
         "timestamp": table.when,
         "created": table.created,
         "expectations": [flow(expectation)[1:-1] for expectation in expectations],
+        **({"url": asked.url, "query": asked.query} if asked is not None else {}),
     }
 
 

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mlops_glue import files
 from mlops_glue.errors import DataError
@@ -26,6 +28,15 @@ def test_a_digest_is_of_names_and_contents(tmp_path: Path) -> None:
     first = files.digest(tmp_path / "d")
     (tmp_path / "d" / "a").rename(tmp_path / "d" / "b")
     assert files.digest(tmp_path / "d") != first
+
+
+@given(st.lists(st.text(st.sampled_from("ab1 \t'\"#:-{}%|>\\\u00a0\u2028\x85\r☃")), max_size=5).map("\n".join))
+@example("select 1\n\n   \n\tfrom t -- x: #1\n    where a")
+@example(" first\nsecond")
+@example("\n")
+def test_lines_are_read_as_they_were_written(text: str) -> None:
+    made = f"a:\n  query: {files.yaml_block(text, 4)}\n  b: 1\n"
+    assert files.parse_yaml(made) == {"a": {"query": text, "b": 1}}
 
 
 def test_what_is_no_json_is_told_by_its_place(tmp_path: Path) -> None:
