@@ -156,7 +156,8 @@ def registry(config: configs.Config, root: Path) -> Registry:
     try:
         store = read_only(root, config)
         if store is None:
-            return Registry()
+            was_there = config.tracking.uri is None and (root / layout.DELIVERY).is_file()
+            return Registry(f"{layout.TRACKING_DB} is not there" if was_there else None)
         count, found = store.overview(config.model_name, MOST_VERSIONS)
         moves = list(reversed(store.champion_history(config.model_name) if found else []))
     except GlueError as error:

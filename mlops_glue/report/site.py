@@ -32,7 +32,7 @@ from mlops_glue.report.profile import profile
 from mlops_glue.report.project import Project
 
 WRITTEN = tuple(name for name in pages.NAMES if name != "compare")  # a comparison loads models: `glue compare` does
-OF_PIPELINE = ("data", "validation", "evaluation")
+OF_PIPELINE, OF_REGISTRY = ("data", "validation", "evaluation"), ("compare", "lineage", "card")
 Values = dict[str, Any]
 Made = tuple[str, str, Values]  # template, title, and what the template shows
 
@@ -48,8 +48,7 @@ class Source(NamedTuple):
 
 def page(name: str, source: Source, links: list[pages.Link], live: str | None = None) -> str:
     """One of `pages.NAMES`. A page of which nothing is known says what to type."""
-    without = name in OF_PIPELINE and _only(source)
-    template, title, values = _unknown(name, *without) if without else MAKERS[name](source)
+    template, title, values = _unknown(name, *found) if (found := _missing(name, source)) else MAKERS[name](source)
     project = source.project
     frame = pages.Frame(project.project, list(_facts(name, project)), project.made, links, live)
     if name == "compare" and "found" in values:
@@ -81,7 +80,8 @@ def _facts(name: str, project: Project) -> Iterator[str]:
     """Of which version and commit a page is."""
     champion, delivery = project.registry.champion, project.delivery
     if name in ("lineage", "card"):
-        yield f"{project.model} v{champion.version}, champion" if champion else f"{project.model} has no champion"
+        none = ": the champion is not known" if project.registry.problem else " has no champion"
+        yield f"{project.model} v{champion.version}, champion" if champion else f"{project.model}{none}"
         commit, dirty = (champion.commit, champion.dirty) if champion else (None, False)
     else:
         commit, dirty = project.commit, project.dirty
@@ -93,8 +93,8 @@ def _facts(name: str, project: Project) -> Iterator[str]:
         elif delivery is None or "publish" in project.pipeline.behind:
             yield f"{project.model}: the result here is not registered"
         else:
-            state = "champion" if delivery["champion"] == delivery["version"] else "not champion"
-            yield f"{project.model} v{delivery['version']}, {state}"
+            state = ", champion" if delivery["champion"] == delivery["version"] else ", not champion"
+            yield f"{project.model} v{delivery['version']}{'' if project.registry.problem else state}"
     if project.target is not None:
         yield f"predicts {project.target}"
     if project.env:
@@ -125,6 +125,14 @@ def _only(source: Source) -> tuple[str, str] | None:
     """What a project without a pipeline does, and what to type next; None: it has a pipeline."""
     only = configs.only_does(source.config)
     return only and (f"This project only {only[0]}: {layout.CONFIG} has no data and no train.", only[1])
+
+
+def _missing(name: str, source: Source) -> tuple[str, str] | None:
+    """Why a page cannot be made, and what to type: it is of a pipeline, or of a registry, and there is none."""
+    problem = source.project.registry.problem
+    if name in OF_REGISTRY and problem:
+        return f"The registry could not be read: {problem}", "glue doctor"
+    return _only(source) if name in OF_PIPELINE else None
 
 
 def _unknown(name: str, problem: str, hint: str) -> Made:

@@ -84,7 +84,8 @@ def test_a_registered_model_is_served_and_its_repository_stays_as_it_is(register
     assert "penguins v1 is champion; v2 was rolled back" in glue("rollback", cwd=top).stdout
     assert glue("status", cwd=top).stdout == "champion of penguins: v1\n"
     glue("doctor", cwd=top)
-    for command in ("run", "report", "ci", "materialize"):
+    assert "glue/reports/index.html" in glue("report", cwd=top).stdout
+    for command in ("run", "ci", "materialize"):
         said = glue(command, cwd=top, code=2).stderr
         assert "this project only serves " in said and "hint: glue serve" in said
     assert "nothing to bring" in glue("upgrade", cwd=top).stdout

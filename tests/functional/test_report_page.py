@@ -268,6 +268,18 @@ def test_without_a_registry_git_or_a_whole_history(root: Path, glue: Glue, monke
     assert "S3CRET" not in page.html and "S3CRET" not in done.stderr
 
 
+def test_a_registry_that_is_lost_and_a_clone(root: Path, glue: Glue) -> None:
+    (root / layout.TRACKING_DB).rename(root / "away.db")
+    said = report(glue, root).said()
+    assert "project v1 was champion after the last run." in said and "Champion not known" in said
+    for name in ("lineage", "card"):
+        said = Page(root / f"reports/{name}.html").said()
+        assert "project: the champion is not known" in said and "mlflow.db is not there glue doctor" in said
+    (root / "away.db").rename(root / layout.TRACKING_DB)
+    (root / layout.DELIVERY).unlink()
+    assert "project v1 is champion. No run in this folder has registered a version" in report(glue, root).said()
+
+
 def test_nothing_has_run_yet(penguins: Path, glue: Glue) -> None:
     done = glue("report", cwd=penguins, code=2)
     assert done.stderr.splitlines() == [
