@@ -50,7 +50,17 @@ class Document:
             raise _refused(node, f"tag {node.tag} is not taken")
         seen.add(id(node))
         in_flow = in_flow or bool(getattr(node, "flow_style", False))
-        for part, start, value in _items(node, constructor):
+        items: list[tuple[Any, Any, Any]] = []  # key or position, the node where it begins, the node of its value
+        if _type(node) == "map":
+            items = [(key.value, key, value) for key, value in node.value]
+        elif _type(node) == "seq":
+            items = [(at, item, item) for at, item in enumerate(node.value)]
+        else:
+            try:
+                constructor.construct_object(node)
+            except NOT_OF_TYPE as error:
+                raise _refused(node, f"is not YAML: {node.value[:40]!r}: {first_line(error)}") from None
+        for part, start, value in items:
             if start is not value and _type(start) not in KEY_TYPES:
                 raise _refused(start, "is not YAML: a key is a text or a number")
             for scalar in (start, value):
@@ -64,23 +74,6 @@ class Document:
         if (first := self.lines.get(place)) is not None:
             raise _refused(node, f"has {place[-1]} a second time; line {first} has it too", "keep one of the two")
         self.lines[place] = node.start_mark.line + 1
-
-
-def _items(node: Any, constructor: Any) -> list[tuple[Any, Any, Any]]:
-    """Of a map or a list each key or position, the node where it begins, and the node of its value.
-
-    Raises:
-        ConfigError: the node is a value that is not what it looks like.
-    """
-    if _type(node) == "map":
-        return [(key.value, key, value) for key, value in node.value]
-    if _type(node) == "seq":
-        return [(at, item, item) for at, item in enumerate(node.value)]
-    try:
-        constructor.construct_object(node)
-    except NOT_OF_TYPE as error:
-        raise _refused(node, f"is not YAML: {node.value[:40]!r}: {first_line(error)}") from None
-    return []
 
 
 def _type(node: Any) -> str:
