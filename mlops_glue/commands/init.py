@@ -59,7 +59,8 @@ def init(
             answers, notes = plan(Request(root, files, "is_fraud", "event_timestamp", ("customer_id",), preset=FRAUD))
             answers |= {template or "fraud": {}, "feature_repo": {}}
         project = NewProject(root, answers, files, {one.file: one.about for one in queried})
-        for line in (*notes, *project.kept()):
+        counts = [f"{one.source.path}: {one.about['rows']:,} rows" for one in queried]
+        for line in (*counts, *notes, *project.kept()):
             console.progress(line)
         project.check()
         if dry_run:

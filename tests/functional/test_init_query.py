@@ -77,6 +77,7 @@ def test_a_query_is_a_project_that_runs_without_the_database(
     before = everything(tmp_path)
     done = glue(*words, "--dry-run", cwd=tmp_path)
     assert everything(tmp_path) == before and "would write data/raw/orders.parquet\n" in done.stdout
+    assert done.stderr.startswith("data/raw/orders.parquet: 120 rows\n")
 
     glue(*words, cwd=tmp_path)
     root = tmp_path / "shop"
