@@ -183,6 +183,7 @@ def bars(title: str, x: str, names: list[str], values: Array, errors: Array) -> 
         axes.set_yticks(range(len(names)), shown, fontsize=8)
         axes.invert_yaxis()
         axes.locator_params(axis="x", nbins=4)  # names leave little room for more
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")  # a common factor would stand on the label
         axes.grid(axis="y", visible=False)
     return out[0]
 
