@@ -50,7 +50,9 @@ def test_a_command_is_tracked(tmp_path: Path, glue: Glue, empty_store: Path) -> 
     assert "--metrics scores.json: the command did not write it" in done.stderr
     assert "no such command" in glue("track", "--", "pyhton", "train.py", cwd=tmp_path, code=2).stderr
     assert "train.py: cannot be run" in glue("track", "--", "./train.py", cwd=tmp_path, code=2).stderr
-    for words in ("run", "why train", "report", "ci", "monitor", "serve", "promote"):
+    glue("report", cwd=tmp_path / "glue")
+    assert "This project only tracks" in (tmp_path / "glue/reports/index.html").read_text()
+    for words in ("run", "why train", "ci", "monitor", "serve", "promote"):
         said = glue(*words.split(), cwd=tmp_path / "glue", code=2).stderr
         assert "this project only tracks" in said and "hint: glue track -- python train.py" in said
     assert "this project only tracks. Next: glue track" in glue("status", cwd=tmp_path / "glue").stdout
