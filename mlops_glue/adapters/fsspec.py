@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar, cast
+from uuid import uuid4
 
 from mlops_glue import waiting
 from mlops_glue.errors import GlueError, MissingExtra, ToolError, brief
@@ -100,6 +102,17 @@ class Folder:
                 self._files.rm_file(f"{self._path.rstrip('/')}/{name}")
 
         self._answered(work)
+
+    def try_out(self) -> None:
+        """Put a file there, and remove it.
+
+        Raises:
+            ToolError: the folder takes no file.
+        """
+        name = f"glue-doctor-{uuid4().hex}"
+        with tempfile.NamedTemporaryFile() as file:
+            self.put(Path(file.name), name)
+        self.remove(name)
 
 
 class _Stream(io.RawIOBase):

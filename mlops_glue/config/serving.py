@@ -76,5 +76,7 @@ class Serve(Section):
         default=None, description="this version scores every request as well, and answers none"
     )
     canary: Canary | None = Field(default=None, description="another version gets a share of the requests")
-    prediction_log: str | None = Field(default=None, description="folder or fsspec URL of every answered prediction")
+    prediction_log: str | None = Field(
+        default=None, description="folder, fsspec URL or postgresql:// URL of every answered prediction"
+    )
     log: PredictionLog = PredictionLog()

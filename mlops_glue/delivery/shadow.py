@@ -9,8 +9,8 @@ import numpy as np
 
 from mlops_glue import config as configs
 from mlops_glue import layout, streaming
-from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import ToolError, first_line
+from mlops_glue.log_place import LogPlace, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +39,7 @@ def agreement(config: configs.Config, root: Path, champion: int, version: int, *
     import pyarrow as pa
 
     where = configs.resolve(config.serve.prediction_log or "", "serve.prediction_log")
-    folder = Folder(where if "://" in where else str(root / where))
+    folder = opened(where if "://" in where else str(root / where))
     by_version: dict[int, dict[str, str]] = {champion: {}, version: {}}
     for name, _, _ in folder.files():
         found = layout.LOGGED.search(name)
@@ -63,7 +63,7 @@ def agreement(config: configs.Config, root: Path, champion: int, version: int, *
     return Agreement(float(difference.mean()) if len(difference) else float("nan"), both.num_rows)
 
 
-def _read(folder: Folder, name: str, model: str, *, answered: bool) -> pa.Table | None:
+def _read(folder: LogPlace, name: str, model: str, *, answered: bool) -> pa.Table | None:
     """The predictions of a file that were answered, or were not; None where it is of another model."""
     import pyarrow as pa
     import pyarrow.compute as pc

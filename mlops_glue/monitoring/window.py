@@ -14,9 +14,9 @@ import numpy as np
 
 from mlops_glue import config as configs
 from mlops_glue import parsing, streaming
-from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import ToolError, UsageError, first_line
 from mlops_glue.layout import CONFIG, LOGGED
+from mlops_glue.log_place import LogPlace, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,7 +25,7 @@ FORMAT = 1  # of the prediction log
 AHEAD = timedelta(minutes=5)  # by which a clock may be ahead
 CELLS = 1 << 20  # of a piece
 UNREADABLE = (OSError, ValueError, KeyError, TypeError)  # Arrow's errors, and a table that is none of glue's
-File = tuple[Folder, str]  # where it is, and its name there
+File = tuple[LogPlace, str]  # where it is, and its name there
 
 
 def span(last: str) -> timedelta:
@@ -66,7 +66,7 @@ def of_log(
             hint="serve: {prediction_log: data/predictions}, or glue monitor --current FILE",
         )
     where = configs.resolve(config.serve.prediction_log, "serve.prediction_log")
-    folder = Folder(where if "://" in where else str(root / where))
+    folder = opened(where if "://" in where else str(root / where))
     begin = moment(since) if since is not None else None
     if begin is not None and begin > now:
         raise UsageError(f"--since {since}: is in the future", hint=f"it is {now.isoformat(timespec='seconds')}")
@@ -89,12 +89,12 @@ class Window:
         problems: what could not be taken, in words.
     """
 
-    folder: Folder
+    folder: LogPlace
     model: str
     since: datetime | None
     until: datetime
     rows: int | None = None
-    waiting: Folder | None = None
+    waiting: LogPlace | None = None
     problems: list[str] = field(default_factory=list)
 
     def files(self) -> dict[int, list[File]]:
@@ -140,7 +140,7 @@ class Window:
             except UNREADABLE as error:
                 self._problem(f"{name}: cannot be read: {first_line(error, 120)}")
 
-    def _of_file(self, folder: Folder, name: str, columns: list[str] | None) -> Iterator[pa.Table]:
+    def _of_file(self, folder: LogPlace, name: str, columns: list[str] | None) -> Iterator[pa.Table]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from mlops_glue import config as configs
 from mlops_glue import layout
@@ -122,16 +120,10 @@ def _log(root: Path, config: Config) -> Iterator[Finding]:
     to = configs.resolve(config.serve.prediction_log, "serve.prediction_log")
     if "://" not in to:
         return  # a folder of the project
-    from mlops_glue.adapters.fsspec import Folder
+    from mlops_glue.log_place import opened
 
-    def work() -> None:
-        folder, name = Folder(to), f"glue-doctor-{uuid4().hex}"
-        with tempfile.NamedTemporaryFile() as file:
-            folder.put(Path(file.name), name)
-        folder.remove(name)
-
-    within(LIMIT_S, "serve.prediction_log", work)
-    yield Finding("ok", f"serve.prediction_log: {redacted(to)} answers and takes files")
+    within(LIMIT_S, "serve.prediction_log", lambda: opened(to).try_out())
+    yield Finding("ok", f"serve.prediction_log: {redacted(to)} answers and takes rows")
 
 
 def _alerts(root: Path, config: Config) -> Iterator[Finding]:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from mlops_glue.adapters.fsspec import Folder
 from mlops_glue.errors import GlueError, first_line
+from mlops_glue.log_place import LogPlace, opened
 from mlops_glue.serving import segments
 from mlops_glue.serving.access_log import AccessLog
 from mlops_glue.serving.backoff import Backoff
@@ -53,7 +53,7 @@ def ship(settings: Settings, destination: str) -> None:
             if time.monotonic() >= retention_due and not is_last:
                 retention_due = time.monotonic() + RETENTION_S
                 options = settings.options.log
-                retain(Folder(destination), options.keep_days, options.keep_bytes)
+                retain(opened(destination), options.keep_days, options.keep_bytes)
             problem.unlink(missing_ok=True)
             backoff.succeed()
         except (GlueError, OSError) as error:
@@ -79,7 +79,7 @@ def ship_once(spool: Path, destination: str) -> int:
         with segments.locked(path) as stream:
             if stream is None:
                 continue
-            folder = folder or Folder(destination)
+            folder = folder or opened(destination)
             with tempfile.TemporaryDirectory(prefix=".ship-", dir=path.parent) as scratch:
                 rows += write_parquet(path, stream, Path(scratch))
                 for file in sorted(Path(scratch).rglob("*.parquet")):
@@ -110,7 +110,7 @@ def unshipped(spool: Path, folder: Path) -> list[str]:
     return problems
 
 
-def retain(folder: Folder, keep_days: float | None, keep_bytes: int | None) -> int:
+def retain(folder: LogPlace, keep_days: float | None, keep_bytes: int | None) -> int:
     """Remove files that are too old, then the oldest beyond the size; returns how many."""
     if keep_days is None and keep_bytes is None:
         return 0

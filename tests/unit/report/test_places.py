@@ -98,7 +98,7 @@ def test_the_log_and_the_addresses_of_alerts(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HOOK", "hooks.example.org/canary-secret")
     monitor = {"alerts": {"webhooks": [{"url": "${HOOK}"}, {"url": "https://h/x"}], "channels": ["slack"]}}
     told = found(tmp_path, serve={"prediction_log": "memory://log/of"}, monitor=monitor)
-    assert told[0] == ("ok", "serve.prediction_log: memory://log/of answers and takes files", None)
+    assert told[0] == ("ok", "serve.prediction_log: memory://log/of answers and takes rows", None)
     assert told[1][:2] == ("problem", "glue.yaml monitor.alerts.webhooks.0.url: is no http:// or https:// URL")
     assert told[2][:2] == ("problem", "glue.yaml monitor.alerts.channels: slack is no URL")
     assert told[3][1].endswith("glue monitor --test-alert --env prod sends to each of 3") and len(told) == 4

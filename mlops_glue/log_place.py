@@ -1,0 +1,19 @@
+"""Where a prediction log is: a folder, here or at a URL, or tables of PostgreSQL."""
+
+from __future__ import annotations
+
+from mlops_glue.adapters.adbc import LogTables
+from mlops_glue.adapters.fsspec import Folder
+
+LogPlace = Folder | LogTables
+SCHEMES = ("postgresql://", "postgres://")
+
+
+def opened(where: str) -> LogPlace:
+    """The log at a path or a URL.
+
+    Raises:
+        MissingExtra: what the URL needs is not installed.
+        ToolError: it cannot be opened.
+    """
+    return LogTables(where) if where.startswith(SCHEMES) else Folder(where)
