@@ -18,6 +18,7 @@ from mlops_glue.files import atomic
 from mlops_glue.secrets import redacted
 
 MAX_MESSAGE = 200  # characters
+AWAY = "is it up, and do its credentials hold? glue doctor"
 Result = TypeVar("Result")
 
 
@@ -42,7 +43,7 @@ class Folder:
         self._local = "file" in (self._files.protocol if isinstance(self._files.protocol, tuple) else ())
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, hint: str | None = None) -> Iterator[None]:
         try:
             yield
         except GlueError:
@@ -51,10 +52,10 @@ class Folder:
             raise ToolError(f"{self.where}: {brief(error)}", hint="pip install what its file system needs") from error
         except Exception as error:  # each file system has its own
             line = redacted(f"{type(error).__name__}: {error}", self._url).splitlines()[0]  # it may quote the URL
-            raise ToolError(f"{self.where}: {line[:MAX_MESSAGE]}") from error
+            raise ToolError(f"{self.where}: {line[:MAX_MESSAGE]}", hint=hint) from error
 
     def _answered(self, work: Callable[[], Result]) -> Result:
-        with self._translated():
+        with self._translated(None if self._local else AWAY):
             return work() if self._local else waiting.answered(self.where, work)
 
     def put(self, source: Path, name: str) -> None:

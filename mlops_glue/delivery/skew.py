@@ -18,7 +18,7 @@ from mlops_glue import features as feast
 from mlops_glue.adapters.feast.repository import Repository
 from mlops_glue.config import Config
 from mlops_glue.dates import timestamps_utc
-from mlops_glue.errors import ToolError
+from mlops_glue.errors import ToolError, Unreachable
 from mlops_glue.records import FeatureList
 
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -48,12 +48,17 @@ def replay(config: Config, root: Path, features: FeatureList) -> tuple[int, int,
         repository.replace_sources(lambda path: sampled_source(root, path, features, keys, Path(folder)))
         repository.apply()
         known = [request for request in requests if all(request.keys[name] is not None for name in features.keys)]
+        answers = True
         try:
             differences = [text for request in known for text in _differences(repository, features, request)]
             return len(known), rows, differences
+        except Unreachable:
+            answers = False  # to a teardown too
+            raise
         finally:
             with contextlib.suppress(ToolError):  # the replay itself reports a store that is down
-                repository.teardown()
+                if answers:
+                    repository.teardown()
 
 
 def _sample(config: Config, root: Path, features: FeatureList) -> tuple[list[_Request], int]:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -74,11 +75,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory, glue: Glue) -> Iterator[Shop]
         variables = stack.enter_context(pytest.MonkeyPatch.context())
         store, features = (stack.enter_context(team.database()) for _ in range(2))
         s3 = stack.enter_context(team.s3(folder))
-        mlflow = stack.enter_context(team.mlflow(folder, store, "s3://mlflow/runs"))
+        behind = team.Gate(POSTGRES)  # between MLflow and its database
+        through = store.replace(POSTGRES, f"{team.HOST}:{behind.port}")
+        mlflow = stack.enter_context(team.mlflow(folder, through, "s3://mlflow/runs"))
         stack.enter_context(redis_server(folder / "redis", port, *plain(port)))
         url, told = stack.enter_context(hooked())
         servers: dict[str, int | str] = {"s3": s3, "mlflow": mlflow, "redis": port, "registry": POSTGRES}
-        gates = {name: team.Gate(server) for name, server in servers.items()}
+        gates = {name: team.Gate(server) for name, server in servers.items()} | {"database": behind}
         at = {name: f"{team.HOST}:{gate.port}" for name, gate in gates.items()}
         places = {
             **team.KEYS,
@@ -259,3 +262,71 @@ def test_killed_at_one_request_after_another(arrives: bool, shop: Shop, glue: Gl
         if not published_although_killed(shop, glue, warm, f"killed_{arrives}_{number}", end):
             break
     assert number > 30
+
+
+WORDS = {  # what a team runs
+    "run": "run --set train.params.max_iter={n}",
+    "run --push": "run --push",
+    "promote": "promote 1 --force --reason test",
+    "status": "status",
+    "lineage": "lineage 1",
+    "predict": "predict data/raw/transactions.parquet scored.parquet",
+    "monitor": "monitor --no-page",
+    "materialize": "materialize --force",
+    "serve --check": "serve --check",
+}
+NUMBERS = itertools.count(30)
+
+
+@pytest.fixture(scope="module")
+def logged(shop: Shop) -> Shop:
+    """With a prediction log."""
+    with serving(shop.root, "--env", "prod", "--quiet") as (url, _):
+        assert ask(url, body={"rows": shop.rows})[0] == 200
+    return shop
+
+
+def note(*cells: object) -> None:
+    """A row of the table in docs/outages.md, where a file is named for it."""
+    if place := os.environ.get("GLUE_TEST_OUTAGES"):
+        with Path(place).open("a") as file:
+            file.write(f"| {' | '.join(map(str, cells))} |\n")
+
+
+def tried(shop: Shop, glue: Glue, words: str) -> tuple[int, float, list[str]]:
+    """Exit code, seconds, and what was said last; it is one line with a hint where the command fails."""
+    started = time.monotonic()
+    done = glue(*words.split(), "--env", "prod", cwd=shop.root, code=None)
+    took, said = time.monotonic() - started, done.stderr.splitlines()
+    assert done.returncode in (0, 1, 4), (words, said)
+    assert "Traceback" not in done.stderr
+    assert done.returncode != 4 or (said[-2].startswith("error: ") and said[-1].startswith("hint: ")), (words, said)
+    return done.returncode, took, said
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("away", ["mlflow", "database", "s3", "redis", "registry"])
+@pytest.mark.parametrize("accident", ["freeze", "shut", "restart"])
+def test_each_command_while_a_server_is_away(
+    accident: str, away: str, logged: Shop, glue: Glue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails in time with a line, or goes on; when the server is back, it does what it does."""
+    monkeypatch.setenv("GLUE_ANSWER_TIMEOUT_S", "5")
+    gate = logged.gates[away]
+    for name, template in WORDS.items():
+        words = template.format(n=next(NUMBERS))
+        if accident == "restart":
+            back = threading.Timer(2, gate.thaw)
+            threading.Timer(1, gate.shut).start()
+            back.start()
+        else:
+            getattr(gate, accident)()
+        try:
+            code, took, said = tried(logged, glue, words)
+        finally:
+            if accident == "restart":
+                back.join()
+            gate.thaw()
+        again = tried(logged, glue, words)[0]
+        note(away, accident, name, code, f"{took:.0f} s", again, said[-2] if code == 4 else "")
+        assert took < 100 and again in (0, 1), (name, code, said)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from mlops_glue.errors import DISK_FULL, GlueError, ToolError, Unreachable, causes, first_line
 
 MAX_MESSAGE = 300  # characters
+IN_ITS_LOG = "why stands in the log of MLflow's server; is its database up? glue doctor"
 IS_IT_UP = "is it up? glue doctor; a slow server gets more time: tracking: {timeout_s: 60}"
 
 
@@ -29,13 +30,14 @@ def translate_errors() -> Iterator[None]:
     except GlueError:
         raise
     except Exception as error:
+        hint: str | None
         chain = list(causes(error))
         if any(map(_is_full, chain)):
             message, hint = f"the disk is full: {_describe(error)}", "make room, then again"
         elif (away := _unreachable(chain)) is not None:
             raise Unreachable(f"MLflow: {away}", hint=IS_IT_UP) from error
         else:
-            message, hint = _describe(error), None
+            message, hint = _describe(error), IN_ITS_LOG if _is_of_server(error) else None
         raise ToolError(f"MLflow: {message}", hint=hint) from error
 
 
@@ -45,10 +47,10 @@ def _describe(error: BaseException) -> str:
 
 def _unreachable(chain: list[BaseException]) -> str | None:
     """Say that a server does not answer, and why; None if the error has another cause."""
-    from requests.exceptions import ConnectionError, RequestException, Timeout  # MLflow's HTTP client
+    from requests.exceptions import ConnectionError, RequestException, RetryError, Timeout  # MLflow's HTTP client
 
     for error in chain:
-        if isinstance(error, ConnectionError | Timeout) and error.request is not None:
+        if isinstance(error, ConnectionError | Timeout | RetryError) and error.request is not None:
             url = urlsplit(str(error.request.url))
             system = [
                 cause for cause in chain if isinstance(cause, OSError) and not isinstance(cause, RequestException)
@@ -60,6 +62,12 @@ def _unreachable(chain: list[BaseException]) -> str | None:
         if (kind := _of_s3(error)) is not None:
             return f"the store of its artifacts does not answer: {kind}"
     return None
+
+
+def _is_of_server(error: BaseException) -> bool:
+    """Did the server say that it cannot, and not that it is asked for what there is not?"""
+    status = getattr(error, "get_http_status_code", None)
+    return type(error).__name__ == "RestException" and status is not None and status() >= 500
 
 
 def _of_s3(error: BaseException) -> str | None:
