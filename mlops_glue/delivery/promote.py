@@ -173,9 +173,7 @@ def candidate_version(root: Path, config: Config, store: Store, version: int | N
     Raises:
         UsageError: there is no such version.
     """
-    versions = store.versions(config.model_name)
-    if not versions:
-        raise UsageError(f"{config.model_name} has no version yet", hint="glue run")
+    versions = _versions(store, config.model_name)
     if version is not None:
         must_exist(config.model_name, version, versions)
         return version
@@ -184,6 +182,18 @@ def candidate_version(root: Path, config: Config, store: Store, version: int | N
         return challenger
     last = last_delivery(root, config)
     return last["version"] if last and last["version"] in versions else versions[-1]
+
+
+def _versions(store: Store, name: str) -> list[int]:
+    """The versions that there are.
+
+    Raises:
+        UsageError: there are none.
+    """
+    versions = store.versions(name)
+    if not versions:
+        raise UsageError(f"{name} has no version yet", hint="glue run")
+    return versions
 
 
 def set_alias(root: Path, config: Config, store: Store, version: int, alias: str) -> None:
@@ -203,6 +213,7 @@ def rollback(store: Store, name: str, to: int | None = None, reason: str | None 
         UsageError: no such version was champion.
         GlueError: its bundle is not what was registered; the alias stays where it is.
     """
+    _versions(store, name)
     now = store.champion(name)
     chosen = history.rollback_target(name, champions(store, name), now, to)
     with tempfile.TemporaryDirectory() as scratch:

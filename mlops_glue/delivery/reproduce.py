@@ -21,7 +21,7 @@ from mlops_glue.adapters.git import code as git_code
 from mlops_glue.adapters.mlflow import Store
 from mlops_glue.delivery import exact_env, provenance
 from mlops_glue.delivery.provenance import Provenance
-from mlops_glue.errors import CheckFailed, ConfigError, DataError, GlueError, ToolError
+from mlops_glue.errors import CheckFailed, ConfigError, DataError, ToolError
 from mlops_glue.pipeline import evaluation as evaluations
 from mlops_glue.pipeline import execute, stages
 from mlops_glue.pipeline.refit import TOLERANCE
@@ -93,8 +93,8 @@ def reproduce(
     name = config.model_name
     with tempfile.TemporaryDirectory(prefix="glue-reproduce-") as scratch:
         folder = Path(scratch)
-        record, code = recorded(store, name, version, folder)
         bundle = store.download_bundle(name, version, folder / "registered")
+        record, code = recorded(store, name, version, folder)
         evaluation = store.download_artifact(name, version, "evaluation", folder / "registered")
         with git_code.restored(root, code) as tree:
             project = tree / code.prefix
@@ -149,7 +149,7 @@ def recorded(store: Store, name: str, version: int, into: Path) -> tuple[Provena
     try:
         folder = store.download_artifact(name, version, provenance.FOLDER, into)
         record, patch = provenance.read(folder)
-    except (GlueError, OSError) as error:
+    except (DataError, OSError) as error:
         problem = f"{name} v{version} has no record of what it was made of"
         raise DataError(
             problem, hint="it was made by an older glue, or imported; glue run makes one that has"

@@ -41,9 +41,11 @@ def share_of_drift(verdict: Verdict) -> str:
 
 
 def too_few(record: Record) -> str:
-    """That a window has too few rows for a verdict."""
+    """That a window has too few rows for a verdict; those of versions that answer no more do not count."""
     least = f"a verdict needs {record['min_rows']:,} (monitor.min_rows)"
-    return f"not enough data: {count_rows(record['rows'])} in the window, {least}"
+    counted = [version["rows"] for version in record["versions"] if not version["former"]]
+    of_former = " of versions that still answer" if len(counted) < len(record["versions"]) else ""
+    return f"not enough data: {count_rows(sum(counted))}{of_former} in the window, {least}"
 
 
 def details(version: Verdict) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
+import json
 import multiprocessing
 import os
 import shutil
@@ -12,17 +14,20 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from mlops_glue import processes, secrets
-from mlops_glue.adapters.mlflow import Store, connection, database, runs
+from mlops_glue import files, processes, secrets
+from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store, connection, database, runs
 from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.adapters.mlflow.store import with_line
-from mlops_glue.errors import ToolError, Unreachable
+from mlops_glue.errors import DataError, ToolError, Unreachable
 
 OPEN = (
     "import sys; from pathlib import Path; from mlops_glue.adapters.mlflow import Store;"
@@ -282,3 +287,80 @@ def test_a_server_that_did_not_answer_is_not_asked_again(
         frozen.setblocking(False)
         with pytest.raises(BlockingIOError):
             frozen.accept()
+
+
+@contextlib.contextmanager
+def answering(*statuses: int) -> Iterator[tuple[str, list[str]]]:
+    """The address of a server that answers so, one request after another; 0: it closes the connection instead."""
+    asked: list[str] = []
+    following = itertools.chain(statuses, itertools.repeat(200))
+
+    class Server(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            asked.append(self.path.partition("?")[0].rpartition("2.0/mlflow/")[2])
+            if (status := next(following)) == 0:
+                self.close_connection = True
+                return
+            body = json.dumps({"model_version": {"name": "m", "version": "3"}}).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_a_connection_that_was_closed_is_opened_anew_but_nothing_is_created_twice(tmp_path: Path) -> None:
+    with answering(200, 0, 200, 0) as (uri, asked):
+        store = Store(tmp_path, uri, create=False)
+        assert store.champion("m") == store.champion("m") == 3
+        assert asked == ["registered-models/alias"] * 3
+        with pytest.raises(Unreachable, match="does not answer: Remote end closed connection without response"):
+            store.client.create_run("1")
+        assert asked[3:] == ["runs/create"]
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_server_that_has_lost_its_database_does_not_answer(status: int, tmp_path: Path) -> None:
+    with answering(status) as (uri, asked):
+        store = Store(tmp_path, uri, create=False)
+        with pytest.raises(Unreachable, match=f"does not answer: too many {status} error responses"):
+            store.champion("m")
+        with pytest.raises(Unreachable):
+            store.champion("m")
+        assert len(asked) == 1
+
+
+def test_artifacts_that_the_store_has_lost_are_told_and_the_bundle_is_brought_back(
+    tmp_path: Path, empty_store: Path
+) -> None:
+    shutil.copy(empty_store, tmp_path)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/model").write_text("it")
+    store = Store(tmp_path, f"sqlite:///{tmp_path / empty_store.name}")
+    tags = {BUNDLE_DIGEST: files.digest(tmp_path / "b")}
+    store.register("m", experiment="e", fingerprint="f", tags=tags, bundle=tmp_path / "b")
+    found = store.download_bundle("m", 1, tmp_path / "before")
+    place = Path(store.client.get_run(store.client.get_model_version("m", "1").run_id).info.artifact_uri)
+    shutil.rmtree(place)
+    with pytest.raises(DataError, match=r"/artifacts/bundle is not there") as told:
+        store.download_bundle("m", 1, tmp_path / "lost")
+    assert told.value.hint is not None and "backup" in told.value.hint
+    with pytest.raises(DataError, match="its logged model cannot be read"):
+        store.has_signature("m", 1)
+    store.repair_bundle("m", 1, found)
+    assert (store.download_bundle("m", 1, tmp_path / "after") / "model").read_text() == "it"

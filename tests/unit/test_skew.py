@@ -14,7 +14,7 @@ import pytest
 from mlops_glue import layout, tables
 from mlops_glue.config import Config
 from mlops_glue.delivery import skew
-from mlops_glue.errors import ToolError
+from mlops_glue.errors import ToolError, Unreachable
 from mlops_glue.records import FeatureList, FeatureView
 
 CONFIG = Config.model_validate(
@@ -65,6 +65,29 @@ def test_twenty_rows_of_the_holdout_are_spread_over_its_time(
     hours = [round((one - datetime(2026, 1, 1, tzinfo=UTC)).total_seconds() / 3600) for one in store.filled]
     assert hours == np.arange(rows)[tables.evenly_spaced(rows, 20)].tolist()  # the earliest first, to the end
     assert max(np.diff(hours)) <= -(-rows // (many - 1))
+
+
+@pytest.mark.parametrize("error", [ToolError("no"), Unreachable("away")])
+def test_a_store_that_is_away_is_not_asked_to_let_go(
+    error: ToolError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go: list[bool] = []
+
+    class Away(Store):
+        def materialize(self, views: list[str], start: datetime, end: datetime) -> None:
+            raise error
+
+        def teardown(self) -> None:
+            let_go.append(True)
+
+    when = np.array(["2026-01-01"], "datetime64[us]")
+    joined = {"id": [1], "at": pa.array(when).cast(pa.timestamp("us", "UTC")), "x": [1.0]}
+    tables.write_parquet(tmp_path / layout.JOINED, pa.table(joined))
+    tables.write_parquet(tmp_path / layout.TEST, pa.table({layout.ROW: [0], layout.TIMESTAMP_COLUMN: when}))
+    monkeypatch.setattr(skew.feature_stores, "open_live", lambda *_, **__: Away())
+    with pytest.raises(type(error)):
+        skew.replay(CONFIG, tmp_path, FEATURES)
+    assert let_go == [True] * (type(error) is ToolError)
 
 
 HOUR = timedelta(hours=1)

@@ -307,7 +307,7 @@ class Repository:
     def teardown(self) -> None:
         """Take away what the online store and the registry hold of this project."""
         with _translate_errors("teardown"), self._importable():
-            self._store.teardown()
+            self._answered("online store", self._store.teardown)
 
 
 def _import_feast() -> Any:
@@ -343,7 +343,11 @@ def _translated(error: Exception, action: str) -> GlueError:
     kinds = {type(one).__name__ for one in causes(error)}
     pattern = r"(//[^/@\s:]*:)[^/@\s]+@|(password[=: '\"]+)[^\s,'\"]+"
     text = f"Feast, {action}: " + re.sub(pattern, r"\1\2***", brief(cause, 240))
-    return Unreachable(text, hint=waiting.SLOW) if kinds & AWAY else ToolError(text)
+    if kinds & AWAY:
+        return Unreachable(text, hint=waiting.SLOW)
+    return ToolError(
+        text, hint="glue materialize" if any(kind.endswith("NotFoundException") for kind in kinds) else None
+    )
 
 
 def _no_key(*, whole: bool) -> int | str:

@@ -52,7 +52,7 @@ class Client:
                 try:
                     return method(*args, **kwargs)
                 except Exception as error:
-                    if not was_closed(error):
+                    if name.startswith("create_") or not was_closed(error):  # what may have been created is not again
                         raise
                     return method(*args, **kwargs)  # on a connection of its own
 

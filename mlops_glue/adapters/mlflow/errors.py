@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from urllib.parse import urlsplit
 
 from mlops_glue.errors import DISK_FULL, GlueError, ToolError, Unreachable, causes, first_line
 
 MAX_MESSAGE = 300  # characters
-IN_ITS_LOG = "why stands in the log of MLflow's server; is its database up? glue doctor"
+IN_ITS_LOG = "why stands in the log of MLflow's server; is its database up? one made anew: restart the server"
 IS_IT_UP = "is it up? glue doctor; a slow server gets more time: tracking: {timeout_s: 60}"
 
 
@@ -53,9 +53,13 @@ def _unreachable(chain: list[BaseException]) -> str | None:
         if isinstance(error, ConnectionError | Timeout | RetryError) and error.request is not None:
             url = urlsplit(str(error.request.url))
             system = [
-                cause for cause in chain if isinstance(cause, OSError) and not isinstance(cause, RequestException)
+                one
+                for one in _with_arguments(chain)
+                if isinstance(one, OSError) and not isinstance(one, RequestException)
             ]
             reason = (system[-1].strerror or first_line(system[-1])) if system else type(error).__name__
+            if isinstance(error, RetryError):  # a server says so whose database is away, a proxy whose server is
+                reason = f"{first_line(chain[-1])}: what is behind it is away"
             return f"{url.scheme}://{url.netloc} does not answer: {reason}"
         if getattr(error, "connection_invalidated", False):  # SQLAlchemy's: the database has ended the connection
             return f"its database does not answer: {first_line(error)}"
@@ -66,8 +70,12 @@ def _unreachable(chain: list[BaseException]) -> str | None:
 
 def _is_of_server(error: BaseException) -> bool:
     """Did the server say that it cannot, and not that it is asked for what there is not?"""
-    status = getattr(error, "get_http_status_code", None)
-    return type(error).__name__ == "RestException" and status is not None and status() >= 500
+    code = getattr(error, "error_code", None)  # BAD_REQUEST is what its database says
+    return type(error).__name__ == "RestException" and code in (
+        "BAD_REQUEST",
+        "INTERNAL_ERROR",
+        "TEMPORARILY_UNAVAILABLE",
+    )
 
 
 def _of_s3(error: BaseException) -> str | None:
@@ -81,7 +89,13 @@ def _of_s3(error: BaseException) -> str | None:
 
 def was_closed(error: BaseException) -> bool:
     """Was the connection closed under a request, as that of an idle client is by a server or a proxy?"""
-    return any(isinstance(cause, ConnectionResetError | BrokenPipeError) for cause in causes(error))
+    return any(isinstance(one, ConnectionResetError | BrokenPipeError) for one in _with_arguments(causes(error)))
+
+
+def _with_arguments(chain: Iterable[BaseException]) -> Iterator[object]:
+    """Exceptions, each with what it was made of: urllib3 raises none from the system's, and holds it there."""
+    for error in chain:
+        yield from (error, *error.args)
 
 
 def _is_full(error: BaseException) -> bool:

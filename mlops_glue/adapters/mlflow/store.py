@@ -13,10 +13,11 @@ from mlops_glue import files, layout
 from mlops_glue.adapters.mlflow.logged_model import ModelFiles, log_model
 from mlops_glue.adapters.mlflow.registry import BUNDLE_DIGEST, FINGERPRINT, Registry
 from mlops_glue.adapters.mlflow.runs import NOTE, RunContent
-from mlops_glue.errors import DataError, ToolError
+from mlops_glue.errors import DataError, GlueError, ToolError, Unreachable
 
 MONITORED = "glue.monitored"  # tag of a version: the last run of the monitor
 ATTESTATION = "attestation/bundle.intoto.json"  # artifact of a run
+BACKUP = "bring the store of MLflow's artifacts back from its backup; glue run brings the bundle of its own version"
 MAX_DESCRIPTION = 5000  # characters that MLflow takes
 
 
@@ -35,7 +36,12 @@ class Store(Registry):
         """Does the logged model declare its inputs and outputs?"""
         from mlflow.models import get_model_info
 
-        return self.ask(lambda: get_model_info(f"models:/{model}/{version}").signature) is not None
+        try:
+            return self.ask(lambda: get_model_info(f"models:/{model}/{version}").signature) is not None
+        except ToolError as error:
+            if not isinstance(error, Unreachable):
+                raise DataError(f"{model} v{version}: its logged model cannot be read", hint=BACKUP) from error
+            raise
 
     def download_artifact(self, model: str, version: int, name: str, into: Path) -> Path:
         """Copy a folder of the version's run into a folder of the caller's."""
@@ -48,7 +54,7 @@ class Store(Registry):
             ToolError: the run's artifacts cannot be read.
         """
         run = self.client.get_model_version(model, str(version)).run_id
-        if name not in [file.path for file in self.client.list_artifacts(run)]:
+        if not self._has(run, name):
             return None
         with tempfile.TemporaryDirectory() as folder:
             return self._download(run, name, Path(folder)).read_text(encoding="utf-8")
@@ -61,7 +67,16 @@ class Store(Registry):
         from mlflow.artifacts import download_artifacts
 
         place = f"{self.client.get_run(run).info.artifact_uri}/{name}"  # by the run's id MLflow hides what went wrong
-        return Path(self.ask(lambda: download_artifacts(place, dst_path=str(into), tracking_uri=self.uri)))
+        try:
+            return Path(self.ask(lambda: download_artifacts(place, dst_path=str(into), tracking_uri=self.uri)))
+        except ToolError as error:
+            if isinstance(error, Unreachable) or self._has(run, name):
+                raise
+            raise DataError(f"{place} is not there", hint=BACKUP) from error
+
+    def _has(self, run: str, name: str) -> bool:
+        folder = name.rpartition("/")[0]
+        return name in [file.path for file in self.client.list_artifacts(run, folder or None)]
 
     def download_bundle(self, model: str, version: int, into: Path) -> Path:
         """Copy the bundle of a version into a folder of the caller's.
@@ -73,7 +88,7 @@ class Store(Registry):
         found = self.client.get_model_version(model, str(version))
         try:
             bundle = self._download(found.run_id, "bundle", into)
-        except ToolError as error:
+        except (DataError, ToolError) as error:
             if not self.is_local:
                 raise
             where = f"{layout.TRACKING_ARTIFACTS}/{found.run_id}"
@@ -118,7 +133,7 @@ class Store(Registry):
     def _attestation(self, run: str, into: Path) -> str | None:
         try:
             return self._download(run, ATTESTATION, into).read_text(encoding="utf-8")
-        except (ToolError, OSError, UnicodeDecodeError):
+        except (GlueError, OSError, UnicodeDecodeError):
             return None
 
     def repair_bundle(self, model: str, version: int, bundle: Path) -> None:

@@ -25,7 +25,7 @@ from mlops_glue.delivery.conditions import becomes_anchor
 from mlops_glue.delivery.history import Verdict, champions, decisions
 from mlops_glue.delivery.promote import Reason, move, promote, rollback
 from mlops_glue.delivery.rows import Rows, identities
-from mlops_glue.errors import DataError, ToolError
+from mlops_glue.errors import DataError, ToolError, UsageError
 from mlops_glue.records import FeatureList, FeatureView
 from mlops_glue.schema import Column, Schema
 
@@ -129,6 +129,10 @@ class Registry:
     def add_to_description(self, model: str, version: int, line: str) -> None:
         assert model == "p"
         self.lines.append((version, line))
+
+    def versions(self, model: str) -> list[int]:
+        assert model == "p"
+        return list(self.of)
 
     def champion(self, model: str) -> int | None:
         return self.get_alias(model, "champion")
@@ -697,6 +701,12 @@ def test_a_rollback_puts_the_champion_of_before_back_and_marks_the_one_that_goes
     at = datetime.fromisoformat(project.store.of[2]["glue.rolled_back"])
     assert abs(at - datetime.now(UTC)) < timedelta(minutes=10) and at.microsecond == 0
     assert "glue.rolled_back" not in project.store.of[1]
+
+
+def test_a_rollback_in_a_registry_that_was_emptied_says_so(project: Project) -> None:
+    project.store.of.clear()
+    with pytest.raises(UsageError, match="p has no version yet"):
+        rollback(project.store, "p")  # type: ignore[arg-type]
 
 
 def test_a_rollback_to_a_bundle_that_is_another_moves_nothing(project: Project) -> None:
