@@ -107,7 +107,7 @@ train: {estimator: sklearn.linear_model.LogisticRegression}
 """
 
 
-@pytest.mark.parametrize("page", ["alerts", "one-tool", "remote", "team", "threshold"])
+@pytest.mark.parametrize("page", ["alerts", "clean-up", "one-tool", "remote", "team", "threshold"])
 def test_what_a_page_says_of_glue_yaml_loads(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
