@@ -51,6 +51,9 @@ class Registry:
         before = self.descriptions.get(version)
         self.descriptions[version] = with_line(before, line) or before or ""
 
+    def versions(self, _: str) -> list[int]:
+        return sorted(self.of)
+
     def champion(self, _: str) -> int | None:
         return self.aliases.get("champion")
 
