@@ -346,8 +346,9 @@ def test_a_server_that_has_lost_its_database_does_not_answer(status: int, tmp_pa
 
 
 def test_artifacts_that_the_store_has_lost_are_told_and_the_bundle_is_brought_back(
-    tmp_path: Path, empty_store: Path
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # where MLflow puts the artifacts of such a database
     shutil.copy(empty_store, tmp_path)
     (tmp_path / "b").mkdir()
     (tmp_path / "b/model").write_text("it")
