@@ -287,7 +287,7 @@ def logged(shop: Shop) -> Shop:
 
 
 def note(*cells: object) -> None:
-    """A row of the table in docs/outages.md, where a file is named for it."""
+    """A row for the table in docs/environments.md, where a file is named for it."""
     if place := os.environ.get("GLUE_TEST_OUTAGES"):
         with Path(place).open("a") as file:
             file.write(f"| {' | '.join(map(str, cells))} |\n")
