@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from mlops_glue.adapters.adbc import LogTables
 from mlops_glue.adapters.fsspec import Folder
+from mlops_glue.errors import MissingExtra
 
 LogPlace = Folder | LogTables
 SCHEMES = ("postgresql://", "postgres://")
@@ -17,3 +20,13 @@ def opened(where: str) -> LogPlace:
         ToolError: it cannot be opened.
     """
     return LogTables(where) if where.startswith(SCHEMES) else Folder(where)
+
+
+def check_driver(where: str) -> None:
+    """Is the driver of a PostgreSQL here?
+
+    Raises:
+        MissingExtra: it is not.
+    """
+    if where.startswith(SCHEMES) and find_spec("adbc_driver_postgresql") is None:
+        raise MissingExtra("adbc-driver-postgresql", "postgres")

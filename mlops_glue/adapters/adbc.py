@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -24,8 +25,20 @@ if TYPE_CHECKING:
 FILES = "glue_log_files"
 MAKE = f"""CREATE TABLE IF NOT EXISTS {FILES}
 (name text PRIMARY KEY, bytes bigint, modified timestamptz, rows_in text, arrow_schema bytea)"""
-LOCK = "SELECT pg_advisory_xact_lock(712077101)"  # writers take turns: two cannot make one table at once
+LOCK = "SELECT pg_advisory_xact_lock(712077101)"  # whose turn it is to make a table: two cannot make one at once
+# of one transaction: what a host that froze or died holds is given up
+LIMITS = {
+    **{"statement_timeout": "600s", "idle_in_transaction_session_timeout": "60s"},
+    **{"tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"},
+}
+LIMIT = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in LIMITS.items())
 NAME_BYTES = 63  # of a name in PostgreSQL, which cuts longer ones
+OWN = ("", "glue_file", "tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")  # no names there, or PostgreSQL's own
+PAGE_BYTES, HEAD_BYTES = 8160, 64  # of a row at most, and what it has besides its values and a bit for each
+TEXT_BYTES, VALUE_BYTES = 24, 8  # that a value may take there: a longer text lies elsewhere
+ROW_BYTES = 48  # on disk, besides its values and the name of its file: its head, its share of the index
+# a secret with one of these signs is read as a host or a port, which an error quotes
+URL = re.compile(r"[a-z]+://([^@/?#]*@)?[^@]*")
 MAX_MESSAGE = 200  # characters
 Result = TypeVar("Result")
 
@@ -43,6 +56,9 @@ class LogTables:
             from adbc_driver_postgresql import dbapi
         except ImportError as error:
             raise MissingExtra("adbc-driver-postgresql", "postgres") from error
+        if URL.fullmatch(url) is None:
+            problem = "a prediction log's URL has a sign in its user or password that ends them"
+            raise ToolError(problem, hint="@ is %40 there, / is %2F, ? is %3F, # is %23")
         self.where, self._url, self._connect = redacted(url), url, dbapi.connect
 
     def put(self, source: Path, name: str) -> None:
@@ -55,27 +71,41 @@ class LogTables:
         import pyarrow.parquet as pq
 
         table = pq.read_table(source)
+        if _row_bytes(table.schema) > PAGE_BYTES:  # else what one request holds decides whether its file is taken
+            problem = f"{self.where}: {table.num_columns} columns are more than a row of PostgreSQL holds"
+            raise ToolError(problem, hint="such a model logs to a folder or an object store")
         rows = _storable(table)
         version = found[2] if (found := LOGGED.search(name)) else "0"
         into = f"predictions_v{version}_{sha256(str(rows.schema.remove_metadata()).encode()).hexdigest()[:8]}"
         rows = rows.append_column("glue_file", pa.array([name] * len(rows), pa.string()))
 
-        def work(cursor: Any) -> None:
+        def make(cursor: Any) -> None:
+            if _is_there(cursor, FILES) and _is_there(cursor, into):
+                return
             cursor.execute(LOCK)
             cursor.execute(MAKE)
-            _delete(cursor, name)
-            cursor.adbc_ingest(into, rows, mode="create_append")
+            cursor.adbc_ingest(into, rows.slice(0, 0), mode="create_append")
             cursor.execute(f"CREATE INDEX IF NOT EXISTS {into}_file ON {into} (glue_file)")
-            entry = (name, source.stat().st_size, into, table.schema.serialize().to_pybytes())
-            cursor.execute(f"INSERT INTO {FILES} VALUES ($1, $2, now(), $3, $4)", entry)
 
+        def work(cursor: Any) -> None:
+            n_bytes = table.nbytes + len(table) * (ROW_BYTES + len(name))
+            entry = (name, n_bytes, into, table.schema.serialize().to_pybytes())
+            # whoever sends the same file waits here for the other's end; the table is that of the rows that are there
+            claim = f"""INSERT INTO {FILES} VALUES ($1, $2, now(), $3, $4)
+            ON CONFLICT (name) DO UPDATE SET modified = now() RETURNING rows_in"""
+            cursor.execute(claim, entry)
+            cursor.execute(f"DELETE FROM {_quoted(cursor.fetchone()[0])} WHERE glue_file = $1", (name,))
+            cursor.adbc_ingest(into, rows, mode="append")
+            cursor.execute(f"UPDATE {FILES} SET bytes = $2, rows_in = $3, arrow_schema = $4 WHERE name = $1", entry)
+
+        self._done(make)  # by itself, so that nobody waits for the rows of another one's file
         self._done(work)
 
     def files(self) -> list[tuple[str, int, float]]:
-        """Name, bytes as a Parquet file and time (seconds since 1970) of each file."""
+        """Name, bytes (about those in the database) and time (seconds since 1970) of each file."""
 
         def work(cursor: Any) -> list[tuple[str, int, float]]:
-            if not _is_there(cursor):
+            if not _is_there(cursor, FILES):
                 return []
             cursor.execute(f"SELECT name, bytes, extract(epoch FROM modified)::float8 FROM {FILES}")
             return [(str(name), int(size), float(when)) for name, size, when in cursor.fetchall()]
@@ -111,8 +141,11 @@ class LogTables:
         """Delete a file's rows; that another host did so first is as good."""
 
         def work(cursor: Any) -> None:
-            cursor.execute(LOCK)
-            _delete(cursor, name)
+            if not _is_there(cursor, FILES):
+                return
+            cursor.execute(f"DELETE FROM {FILES} WHERE name = $1 RETURNING rows_in", (name,))
+            for (table,) in cursor.fetchall():
+                cursor.execute(f"DELETE FROM {_quoted(table)} WHERE glue_file = $1", (name,))
 
         self._done(work)
 
@@ -135,6 +168,7 @@ class LogTables:
 
         def done() -> Result:
             with self._connect(self._url) as connection, connection.cursor() as cursor:
+                cursor.execute(LIMIT)
                 result = work(cursor)
                 connection.commit()
                 return result
@@ -153,18 +187,15 @@ class LogTables:
             raise ToolError(f"{self.where}: {said[:MAX_MESSAGE]}", hint="glue doctor") from error
 
 
-def _is_there(cursor: Any) -> bool:
-    cursor.execute("SELECT to_regclass($1) IS NOT NULL", (FILES,))
+def _is_there(cursor: Any, table: str) -> bool:
+    cursor.execute("SELECT to_regclass($1) IS NOT NULL", (table,))
     return bool(cursor.fetchone()[0])
 
 
-def _delete(cursor: Any, name: str) -> None:
-    """Delete what has this name."""
-    if not _is_there(cursor):
-        return
-    cursor.execute(f"DELETE FROM {FILES} WHERE name = $1 RETURNING rows_in", (name,))
-    for (table,) in cursor.fetchall():
-        cursor.execute(f"DELETE FROM {_quoted(table)} WHERE glue_file = $1", (name,))
+def _row_bytes(schema: pa.Schema) -> int:
+    """What the longest row takes of a page."""
+    texts = [str(field.type) for field in schema].count("string")
+    return HEAD_BYTES + len(schema) // 8 + TEXT_BYTES * texts + VALUE_BYTES * (len(schema) - texts)
 
 
 def _quoted(name: str) -> str:
@@ -173,8 +204,8 @@ def _quoted(name: str) -> str:
 
 
 def _names(schema: pa.Schema) -> list[str]:
-    """The columns' names in PostgreSQL: `glue_column_7` for one that is too long there, or that two would have."""
-    fits = [len(name.encode()) <= NAME_BYTES and name != "glue_file" for name in schema.names]
+    """The columns' names in PostgreSQL: `glue_column_7` for one that is none there, or that two would have."""
+    fits = [len(n.encode()) <= NAME_BYTES and n not in OWN and "\0" not in n for n in schema.names]
     return [name if fit else f"glue_column_{at}" for at, (name, fit) in enumerate(zip(schema.names, fits, strict=True))]
 
 

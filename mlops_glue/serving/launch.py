@@ -17,6 +17,7 @@ from mlops_glue import config as configs
 from mlops_glue import files, layout, secrets
 from mlops_glue.bundle import MODELS
 from mlops_glue.errors import UsageError
+from mlops_glue.log_place import check_driver
 from mlops_glue.processes import FORK, run_apart
 from mlops_glue.records import Servable
 from mlops_glue.serving import http_server, initial
@@ -142,10 +143,11 @@ def prepared_spool(root: Path, options: configs.Serve) -> Path | None:
 
     Raises:
         ConfigError: a variable that the log refers to is not set; better known before anything is answered.
+        MissingExtra: what brings it there is not installed.
     """
     if options.prediction_log is None:
         return None
-    configs.resolve(options.prediction_log, "serve.prediction_log")
+    check_driver(configs.resolve(options.prediction_log, "serve.prediction_log"))
     if options.log.hash_key is not None:
         configs.resolve(options.log.hash_key, "serve.log.hash_key")
     spool = root / layout.SPOOL

@@ -18,12 +18,15 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from adbc_driver_manager import dbapi
 
-from mlops_glue.adapters.adbc import LogTables
+from mlops_glue.adapters.adbc import FILES, LogTables
 from mlops_glue.adapters.fsspec import Folder
+from mlops_glue.config import Serve
 from mlops_glue.errors import MissingExtra, ToolError, Unreachable
 from mlops_glue.log_place import opened
 from mlops_glue.serving import segments
+from mlops_glue.serving.launch import prepared_spool
 from mlops_glue.serving.segments import FORMAT, About, Column, Segment
 from mlops_glue.serving.ship import retain, ship_once
 from tests.support import team
@@ -96,6 +99,7 @@ def test_what_is_sent_again_is_there_once_and_versions_have_tables_of_their_own(
         place.put(file, NAME)
     assert rows_of(url, f"select count(*) from {table_of(url)}") == [(2,)]
     odd = {"A": [1], "a": [2], 'q"uote': ["it's"], "é" * 40: [3.5], "glue_file": ["x"], "select": [True]}
+    odd |= {name: [0.5] for name in ("xmin", "", "a\0b", "x" * 70 + "a", "x" * 70 + "b")}
     pq.write_table(pa.table(odd), file)
     place.put(file, NAME.replace("v7", "v8"))
     place.put(file, NAME.replace("v8", "v8-b"))
@@ -126,6 +130,42 @@ def test_shippers_that_are_killed_or_many_leave_each_row_once(url: str, tmp_path
     assert rows_of(url, f"select count(*), count(distinct glue_request_id) from {table_of(url)}") == [(7000, 7000)]
 
 
+def test_a_host_that_freezes_in_a_file_stops_no_other(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLUE_ANSWER_TIMEOUT_S", "2")
+    gate, ingest = team.Gate(POSTGRES), dbapi.Cursor.adbc_ingest
+    segment(tmp_path / "frozen", 0, 100, time.time())
+    for n in range(2):
+        segment(tmp_path / "other", 1000 + 100 * n, 100, time.time())
+
+    def freezes(cursor: Any, table: str, rows: Any, mode: str) -> Any:
+        if mode == "append":
+            gate.freeze()
+        return ingest(cursor, table, rows, mode=mode)
+
+    monkeypatch.setattr(dbapi.Cursor, "adbc_ingest", freezes)
+    with pytest.raises(Unreachable, match="does not answer within 2 s"):
+        ship_once(tmp_path / "frozen", url.replace(POSTGRES, f"127.0.0.1:{gate.port}"))
+    monkeypatch.undo()
+    assert ship_once(tmp_path / "other", url) == 200
+    gate.shut()
+    assert ship_once(tmp_path / "frozen", url) == 100
+    assert rows_of(url, f"select count(*), count(distinct glue_request_id) from {table_of(url)}") == [(300, 300)]
+
+
+def test_two_that_send_the_same_file_at_once_leave_it_once(url: str, tmp_path: Path) -> None:
+    """As a shipper does whose first attempt went on without it."""
+    for n in range(4):
+        pq.write_table(pa.table({f"x{n % 2}": [1.0] * 20_000}), tmp_path / f"{n}.parquet")
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            list(pool.map(lambda n: LogTables(url).put(tmp_path / f"{n}.parquet", NAME), range(4)))
+    tables = [name for (name,) in rows_of(url, "select tablename from pg_tables where tablename like 'predictions%'")]
+    counts = [rows_of(url, f"select count(*) from {name}")[0][0] for name in tables]
+    assert sorted(counts) == [0, 20_000] and pq.read_table(LogTables(url).open(NAME)).num_rows == 20_000
+
+
 def test_old_files_go(url: str, tmp_path: Path) -> None:
     for n in range(4):
         segment(tmp_path / "spool", n * 10, 10, 1_795_564_800.0 + n * 86_400)
@@ -135,7 +175,11 @@ def test_old_files_go(url: str, tmp_path: Path) -> None:
     assert sorted(name for name, _, _ in LogTables(url).files()) == [name for name, _ in sizes[2:]]
     assert rows_of(url, f"select count(*) from {table_of(url)}") == [(20,)]
     table = table_of(url)
-    assert retain(LogTables(url), 1e-9, None) == 2 and rows_of(url, f"select count(*) from {table}") == [(0,)]
+    pq.write_table(pa.table({"n": np.zeros(50_000), "s": ["red"] * 50_000}), tmp_path / "alike.parquet")
+    LogTables(url).put(tmp_path / "alike.parquet", NAME)
+    ((said, taken),) = rows_of(url, f"select bytes, pg_total_relation_size(rows_in) from {FILES} where name = '{NAME}'")
+    assert 0.7 < said / taken < 1.4  # which a column of one value has not as Parquet
+    assert retain(LogTables(url), 1e-9, None) == 3 and rows_of(url, f"select count(*) from {table}") == [(0,)]
 
 
 def test_a_database_that_is_away_frozen_or_read_only(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +188,10 @@ def test_a_database_that_is_away_frozen_or_read_only(url: str, tmp_path: Path, m
     with pytest.raises(ToolError, match="connection") as error:
         ship_once(tmp_path / "spool", nowhere)
     assert "hidden-word" not in f"{error.value} {error.value.hint}"
+    for wrong in ("u:a@hidden-word@127.0.0.1/x", "u:a/hidden-word@127.0.0.1/x", "u:hidden-word?a@127.0.0.1/x"):
+        with pytest.raises(ToolError, match="has a sign in its user or password that ends them") as error:
+            LogTables(f"postgresql://{wrong}")
+        assert "hidden" not in f"{error.value} {error.value.hint}"
     monkeypatch.setenv("GLUE_ANSWER_TIMEOUT_S", "2")
     gate, started = team.Gate(POSTGRES), time.monotonic()
     gate.freeze()
@@ -158,11 +206,14 @@ def test_a_database_that_is_away_frozen_or_read_only(url: str, tmp_path: Path, m
     assert ship_once(tmp_path / "spool", url) == 10
 
 
-def test_the_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_driver_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "adbc_driver_postgresql", None)
     with pytest.raises(MissingExtra, match="adbc-driver-postgresql") as error:
         opened("postgresql://u@127.0.0.1/x")
     assert error.value.hint == 'pip install "mlops-glue[postgres]"'
+    with pytest.raises(MissingExtra, match="adbc-driver-postgresql"):  # before anything is answered
+        prepared_spool(tmp_path, Serve(prediction_log="postgresql://u@127.0.0.1/x"))
+    assert prepared_spool(tmp_path, Serve(prediction_log="postgresql")) is not None  # a folder
 
 
 def test_a_wide_table_of_every_type(url: str, tmp_path: Path) -> None:
@@ -177,9 +228,16 @@ def test_a_wide_table_of_every_type(url: str, tmp_path: Path) -> None:
     assert got.schema.equals(pa.table(wide).schema) and got.drop(["f"]).equals(pa.table(wide).drop(["f"]))
     assert np.array_equal(got["f"].to_numpy(), wide["f"], equal_nan=True)
     pq.write_table(pa.table(wide | {f"m{n}": drawn.normal(size=rows) for n in range(300)}), tmp_path / "w.parquet")
-    with pytest.raises(ToolError, match="row is too big"):
+    with pytest.raises(ToolError, match="1204 columns are more than a row of PostgreSQL holds"):
         LogTables(url).put(tmp_path / "w.parquet", NAME)
     assert pq.read_table(LogTables(url).open(NAME)).num_rows == rows  # as it was
+    for most, value in ((320, "x" * 23), (400, "")):  # by the columns alone: no request decides whether a file is taken
+        pq.write_table(pa.table({f"c{n}": [value] for n in range(most)}), tmp_path / "w.parquet")
+        if value:  # texts of that length stay in the row
+            LogTables(url).put(tmp_path / "w.parquet", NAME)
+            continue
+        with pytest.raises(ToolError, match="400 columns are more"):
+            LogTables(url).put(tmp_path / "w.parquet", NAME)
 
 
 def test_a_server_writes_there_and_the_monitor_reads_it(
