@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from pathlib import Path
 
 from mlops_glue.adapters.adbc import LogTables
 from mlops_glue.adapters.fsspec import Folder
@@ -12,14 +13,16 @@ LogPlace = Folder | LogTables
 SCHEMES = ("postgresql://", "postgres://")
 
 
-def opened(where: str) -> LogPlace:
-    """The log at a path or a URL.
+def opened(where: str, root: Path = Path()) -> LogPlace:
+    """The log at a URL, or at a path from `root`.
 
     Raises:
         MissingExtra: what the URL needs is not installed.
         ToolError: it cannot be opened.
     """
-    return LogTables(where) if where.startswith(SCHEMES) else Folder(where)
+    if where.startswith(SCHEMES):
+        return LogTables(where)
+    return Folder(where if "://" in where else str(root / where))
 
 
 def check_driver(where: str) -> None:

@@ -39,7 +39,7 @@ def agreement(config: configs.Config, root: Path, champion: int, version: int, *
     import pyarrow as pa
 
     where = configs.resolve(config.serve.prediction_log or "", "serve.prediction_log")
-    folder = opened(where if "://" in where else str(root / where))
+    folder = opened(where, root)
     by_version: dict[int, dict[str, str]] = {champion: {}, version: {}}
     for name, _, _ in folder.files():
         found = layout.LOGGED.search(name)

@@ -66,7 +66,7 @@ def of_log(
             hint="serve: {prediction_log: data/predictions}, or glue monitor --current FILE",
         )
     where = configs.resolve(config.serve.prediction_log, "serve.prediction_log")
-    folder = opened(where if "://" in where else str(root / where))
+    folder = opened(where, root)
     begin = moment(since) if since is not None else None
     if begin is not None and begin > now:
         raise UsageError(f"--since {since}: is in the future", hint=f"it is {now.isoformat(timespec='seconds')}")

@@ -24,7 +24,6 @@ from mlops_glue import files, layout, modules, trusted
 from mlops_glue.adapters import git, skops
 from mlops_glue.delivery import fetch
 from mlops_glue.errors import MissingExtra, ToolError, UsageError
-from mlops_glue.log_place import SCHEMES
 from mlops_glue.scaffold import manifest, package_folder, undo
 from mlops_glue.trusted import Trusted
 
@@ -33,8 +32,10 @@ NEEDS = (
     *("onnxruntime", "numpy", "msgspec", "orjson", "prometheus-client"),
 )
 LOG_NEEDS = ("pyarrow", "fsspec")  # the prediction log becomes Parquet, here or at a URL
-SQL_LOG_NEEDS = ("pyarrow", "fsspec", "adbc-driver-postgresql")
-STORE_NEEDS = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}  # by the scheme of its place
+STORE_NEEDS = {  # by the scheme of its place
+    **{"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"},
+    **dict.fromkeys(("postgresql", "postgres"), "adbc-driver-postgresql"),
+}
 SKOPS_NEEDS = ("scikit-learn", "pandas", "skops", "pyarrow")  # of a model that ONNX cannot express
 MOST_NAME = 40
 SHIPS_S = 35  # a server that ends has so long to ship its prediction log
@@ -121,8 +122,7 @@ def _fill(made: Path, root: Path, config: configs.Config, env: str | None, versi
 def requirement_names(made: Path, config: configs.Config) -> list[str]:
     """The packages that the server in the folder imports."""
     log = _log_place(config)
-    needs = SQL_LOG_NEEDS if log.startswith(SCHEMES) else LOG_NEEDS
-    names = [*NEEDS, *(needs if log else ()), *(("pyarrow",) if config.serve.explain else ())]
+    names = [*NEEDS, *(LOG_NEEDS if log else ()), *(("pyarrow",) if config.serve.explain else ())]
     names += [need for scheme, need in STORE_NEEDS.items() if log.startswith(f"{scheme}://")]
     if (model := made / "bundle" / "model.skops").is_file():
         brought = model.with_name(trusted.FILE)
