@@ -23,10 +23,17 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """Below 55,536: a node of a cluster listens on 10,000 more, too."""
+    """One that is free, as is the one 10,000 above it, where a node of a cluster listens too.
+
+    Both lie below 32,768, where the system gives no port to a client.
+    """
     while True:
-        port = random.randrange(20_000, 32_000)  # where the system gives no port to clients
-        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+        port = random.randrange(10_000, 22_000)
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server((HOST, port)),
+            socket.create_server((HOST, port + 10_000)),
+        ):
             return port
 
 
@@ -40,7 +47,8 @@ def redis_server(folder: Path, port: int, *options: str) -> Iterator[None]:
         ["redis-server", *options], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        until(lambda: is_listening(port))
+        until(lambda: is_listening(port) or process.poll() is not None)
+        assert process.poll() is None, f"redis-server {options} ended with {process.returncode}"
         yield
     finally:
         process.kill()
