@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from skl2onnx._supported_operators import sklearn_operator_name_map as registered
 
 from mlops_glue import files
 from mlops_glue.config import Config
@@ -19,6 +20,7 @@ from tests.support.estimators import CASES, TARGETS, Case, page, rows
 from tests.support.models import through
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
+BOOSTERS = ("catboost", "lightgbm", "xgboost")
 
 
 def targets(case: Case) -> list[str]:
@@ -50,6 +52,13 @@ def model_of(case: str, schema: Schema, frame: pd.DataFrame) -> Any:
         }
     )
     return build(config, schema, frame)
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No case may live on a converter that another one registered."""
+    for kind in [kind for kind in registered if kind.__module__.partition(".")[0] in BOOSTERS]:
+        monkeypatch.delitem(registered, kind)
 
 
 @pytest.mark.parametrize(("name", "target"), chosen())

@@ -22,7 +22,8 @@ LOG_LINKS = ("poisson", "gamma")
 def twin(part: Part, made: dict[int, Part] | None = None) -> Part:
     """A copy of a fitted model with each part replaced by its twin, at any depth; arrays are shared with the model.
 
-    `made` has the twins so far by the identity of their models: what occurs twice is one thing in the twin too.
+    `made` has the twins so far by the identity of their models: what occurs twice is one thing in the twin too. The
+    copy that a twin was made of is there as well: the twin may hold it, and then its converter is needed.
     """
     made = {} if made is None else made
     if id(part) in made:
@@ -42,7 +43,9 @@ def twin(part: Part, made: dict[int, Part] | None = None) -> Part:
         if isinstance(classes, np.ndarray) and classes.dtype.kind == "b":
             new.classes_ = classes.astype(np.int64)  # ONNX has no boolean label; `scoring` gives it back
         twin_of = TWINS.get(f"{type(part).__module__}.{type(part).__name__}")
-        new = twin_of(new) if twin_of is not None and _is_fitted(part) else new
+        if twin_of is not None and _is_fitted(part):
+            made[id(new)] = new
+            new = twin_of(new)
     else:
         return part
     made[id(part)] = new
