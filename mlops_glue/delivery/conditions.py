@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +28,7 @@ from mlops_glue.delivery.condition import (
     of_validation,
 )
 from mlops_glue.delivery.trial import brought
-from mlops_glue.errors import ConfigError, GlueError
+from mlops_glue.errors import ConfigError, DataError, GlueError
 from mlops_glue.pipeline import evaluation as evaluations
 from mlops_glue.pipeline.fingerprint import hashes
 from mlops_glue.records import FeatureList
@@ -40,11 +39,10 @@ if TYPE_CHECKING:
     from mlops_glue.config import Config
     from mlops_glue.pipeline.evaluation import Evaluation
 
-log = logging.getLogger(__name__)
-
 ANCHOR = "glue.anchor"  # tag of the registered model: a version that no later champion may be worse than
 VALIDATION = "validation"  # artifact folder of a version's run
 NO_CHAMPION = "there is no champion"
+GONE = "gone"  # what was found of an anchor whose version, or bundle, is no longer there
 
 
 @dataclass(frozen=True)
@@ -176,35 +174,51 @@ def _on_the_same_rows(candidate: Candidate, champion: int, other: Bundle) -> tup
         return unknown(None if accepted else False, problem)
     compared, config = pair.comparison, candidate.config
     found = [beside("champion", compared, config.promote.rule, f"champion v{champion}")]
-    if (anchor := _beside_anchor(candidate, champion)) is None:
-        found.append(condition("anchor", None, "it is the champion, or can no longer be scored"))
-    else:
-        compared["anchor"] = anchor
-        found.append(beside("anchor", anchor, "not_worse", f"champion v{anchor['version']}", " than the anchor"))
+    found.append(_beside_anchor(candidate, champion, compared))
     values = evaluations.slice_values(config, pair.raw)
     schema, by = candidate.model.schema, compared["metric"]
     metric = measures.find(config, schema, candidate.root, by)
     return [*found, of_slices(config, schema.task, metric, compared, values, pair.mine, pair.theirs)], pair
 
 
-def _beside_anchor(candidate: Candidate, champion: int) -> Comparison | None:
-    """The comparison with the anchor: a row of champions, each a little worse than the last, goes no further than it.
+def _beside_anchor(candidate: Candidate, champion: int, compared: Comparison) -> Condition:
+    """Beside the anchor: a row of champions, each a little worse than the last, goes no further than it.
 
-    None where the champion is the anchor, or the anchor can no longer be scored on rows that it was not trained on.
+    `compared` gets the comparison. Where the anchor is gone a run is refused, and a person may go on without it. One
+    that is there, and can no longer be scored on rows that it was not trained on, decides nothing.
     """
-    anchor = candidate.store.get_model_tag(candidate.config.model_name, ANCHOR)
-    if anchor is None or int(anchor) in (champion, candidate.version):
-        return None
+    store, name, version = candidate.store, candidate.config.model_name, candidate.version
+    tag = store.get_model_tag(name, ANCHOR)
+    if tag is None or tag in (str(champion), str(version)):
+        return condition("anchor", None, "there is none" if tag is None else f"v{tag}, the anchor, is compared already")
+
+    def gone(why: str) -> Condition:
+        problem = f"anchor v{tag}, which no champion may be worse than, {why}"
+        way = f"glue promote {version} makes v{version} the anchor"
+        return condition("anchor", None if candidate.by_person else False, f"{problem}: {way}", value=GONE)
+
+    if tag not in map(str, store.versions(name)):
+        return gone("is no longer in the registry")
     try:
-        return compare(candidate, int(anchor), candidate.fetched(int(anchor))).comparison
+        other = candidate.fetched(int(tag))
+    except DataError as error:
+        return gone(f"cannot be loaded: {error.message}")
+    except GlueError as error:  # another time it may be
+        return condition("anchor", False, f"anchor v{tag} cannot be loaded: {error.message}")
+    try:
+        found = compare(candidate, int(tag), other).comparison
     except GlueError as error:
-        log.info("not compared with v%s, the anchor: %s", anchor, error.message)
-        return None
+        return condition("anchor", None, f"anchor v{tag} is not compared: {error.message}")
+    compared["anchor"] = found
+    return beside("anchor", found, "not_worse", f"champion v{tag}", " than the anchor")
 
 
-def becomes_anchor(compared: Comparison | None) -> bool:
-    """Is a new champion the one that later candidates are held against too: the first, or one that is surely better?"""
-    if compared is None:
+def becomes_anchor(compared: Comparison | None, conditions: Iterable[Condition] = ()) -> bool:
+    """Is a new champion the one that later candidates are held against too?
+
+    The first one is, and one that is surely better, and one that a person promotes where the anchor is gone.
+    """
+    if compared is None or any((one["name"], one["value"]) == ("anchor", GONE) for one in conditions):
         return True
     reference = compared.get("anchor", compared)
     return reference["low"] > reference["slack"]

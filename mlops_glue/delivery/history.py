@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
+from mlops_glue.adapters.mlflow import FINGERPRINT
 from mlops_glue.errors import ToolError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mlops_glue.delivery.condition import Condition
 
 VERDICT = "glue.verdict."  # tags of a version: a decision each, by its time
-ROLLED_BACK = "glue.rolled_back"  # tag of a version: when it was rolled back
+ROLLED_BACK = "glue.rolled_back"  # tag of a version: when it was rolled back; of the model, for each result: below
 PROMOTION = "promotion.json"  # artifact of the version's run
 ALWAYS = {"time", "alias", "by", "champion", "refused", "compared"}  # in each decision
 STAMP = "%Y%m%dT%H%M%S%f"
@@ -170,6 +171,26 @@ def promotions(store: Store, name: str, version: int) -> list[Promotion]:
     raise ToolError(f"{PROMOTION} of {name} v{version} is not what glue wrote: somebody replaced it", hint="glue audit")
 
 
+def note_rolled_back(store: Store, name: str, version: int, when: str) -> None:
+    """Mark a version, and its result in the registered model: the version may be deleted, and the result made again."""
+    store.tag(name, version, {ROLLED_BACK: when})
+    if result := store.tags(name, version).get(FINGERPRINT):
+        store.set_model_tag(name, f"{ROLLED_BACK}.{result}", f"{when} as v{version}")
+
+
+def forget_rolled_back(store: Store, name: str, version: int) -> None:
+    """A person has promoted it again."""
+    store.untag(name, version, ROLLED_BACK)
+    if result := store.tags(name, version).get(FINGERPRINT):
+        store.remove_model_tag(name, f"{ROLLED_BACK}.{result}")
+
+
+def rolled_back_before(store: Store, name: str, fingerprint: str) -> dict[str, str]:
+    """The tags of a new version by which its result stays rolled back, where it was that as another version."""
+    found = store.model_tags_of(name).get(f"{ROLLED_BACK}.{fingerprint}")
+    return {} if found is None else {ROLLED_BACK: found}
+
+
 def champions(store: Store, name: str) -> list[int]:
     """The versions that were champion and were not rolled back since, in order; the last one is champion now."""
     found: list[int] = []
@@ -189,11 +210,11 @@ def _up_to(line: list[int], version: int) -> list[int]:
     return line[: len(line) - line[::-1].index(version)]
 
 
-def rollback_target(name: str, former: list[int], now: int | None, to: int | None) -> int:
+def rollback_target(name: str, former: list[int], now: int | None, to: int | None, there: Collection[int]) -> int:
     """The version that a rollback puts back: the one that is named (`to`), or the last one of `champions` before.
 
     Raises:
-        UsageError: no such version was champion, or it is champion.
+        UsageError: no such version was champion, or it is champion, or is none of those that are still there.
     """
     before = [version for version in former if version != now]
     chosen = to if to is not None else (before[-1] if before else None)
@@ -203,4 +224,8 @@ def rollback_target(name: str, former: list[int], now: int | None, to: int | Non
         raise UsageError(f"{name} v{chosen} is champion already", hint="glue status")
     if chosen not in former:
         raise UsageError(f"{name} v{chosen} was never champion, or was rolled back", hint=f"glue promote {chosen}")
+    if chosen not in there:
+        left = [version for version in before if version in there]
+        hint = f"glue rollback {left[-1]}" if left else "glue promote VERSION"
+        raise UsageError(f"{name} v{chosen} was champion, and is no longer in the registry", hint=hint)
     return chosen

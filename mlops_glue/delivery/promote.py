@@ -157,9 +157,9 @@ def decide(store: Store, name: str, verdict: Verdict, alias: str, by_person: Rea
     if is_champion:
         for problem in verdict.refused:
             log.warning("warning: forced over this: %s", problem)
-        store.untag(name, version, history.ROLLED_BACK)
+        history.forget_rolled_back(store, name, version)
         move(store, name, version, by_person or Reason(), evidence=evidence)
-        if becomes_anchor(verdict.comparison):
+        if becomes_anchor(verdict.comparison, verdict.conditions):
             store.set_model_tag(name, ANCHOR, str(version))
         return replace(verdict, champion=version, refused=[])
     if not verdict.refused:
@@ -206,6 +206,8 @@ def set_alias(root: Path, config: Config, store: Store, version: int, alias: str
 def rollback(store: Store, name: str, to: int | None = None, reason: str | None = None) -> tuple[int, int | None]:
     """Put a former champion back; the one that goes is marked, so that no later run promotes it unasked.
 
+    If it was the anchor, the one that is put back is the anchor now.
+
     Returns:
         The champion now, and the one that went.
 
@@ -213,14 +215,16 @@ def rollback(store: Store, name: str, to: int | None = None, reason: str | None 
         UsageError: no such version was champion.
         GlueError: its bundle is not what was registered; the alias stays where it is.
     """
-    _versions(store, name)
+    there = _versions(store, name)
     now = store.champion(name)
-    chosen = history.rollback_target(name, champions(store, name), now, to)
+    chosen = history.rollback_target(name, champions(store, name), now, to, there)
     with tempfile.TemporaryDirectory() as scratch:
         store.download_bundle(name, chosen, Path(scratch))  # checks it
     if now is not None:
         store.add_to_description(name, now, f"* {_now()}, glue rollback: taken back, v{chosen} is champion")
-        store.tag(name, now, {history.ROLLED_BACK: _now()})
+        history.note_rolled_back(store, name, now, _now())
+        if store.get_model_tag(name, ANCHOR) == str(now):  # what was taken back is nothing to be held against
+            store.set_model_tag(name, ANCHOR, str(chosen))
     move(store, name, chosen, Reason(reason), "rollback")
     return chosen, now
 

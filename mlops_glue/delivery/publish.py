@@ -15,7 +15,7 @@ from mlops_glue import files, layout, tables
 from mlops_glue.adapters import dvc, skops
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, ModelFiles, RunContent, Store
 from mlops_glue.config import Config, path_of, remote_url, resolve
-from mlops_glue.delivery import audit, provenance, trial
+from mlops_glue.delivery import audit, history, provenance, trial
 from mlops_glue.delivery.describe import described, parameters
 from mlops_glue.delivery.rows import FILE, FOLDER, KNOWN, of_last_run
 from mlops_glue.errors import ConfigError
@@ -57,6 +57,7 @@ def publish(
     trial.known(root, tags[BUNDLE_DIGEST])  # it has just scored the holdout
     record, patch = provenance.collect(config, root, dirty=revision[1], remote=_remote(config, root))
     tags |= {provenance.TREE: record.code["tree"], provenance.MAKER: audit.identity(record.actor)}
+    tags |= history.rolled_back_before(store, name, fingerprint)
     trust = trusting.trusted(config, root)
     # MLflow writes the model anew, and looks its classes up for that
     with tempfile.TemporaryDirectory() as folder, trust.importable():

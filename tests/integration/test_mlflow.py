@@ -27,6 +27,7 @@ from mlops_glue import files, processes, secrets
 from mlops_glue.adapters.mlflow import BUNDLE_DIGEST, Store, connection, database, runs
 from mlops_glue.adapters.mlflow.errors import translate_errors
 from mlops_glue.adapters.mlflow.store import with_line
+from mlops_glue.delivery import history
 from mlops_glue.errors import DataError, ToolError, Unreachable
 
 OPEN = (
@@ -365,3 +366,22 @@ def test_artifacts_that_the_store_has_lost_are_told_and_the_bundle_is_brought_ba
         store.has_signature("m", 1)
     store.repair_bundle("m", 1, found)
     assert (store.download_bundle("m", 1, tmp_path / "after") / "model").read_text() == "it"
+
+
+def test_a_result_stays_rolled_back_in_the_registry_when_its_version_is_deleted(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_store, tmp_path)
+    (tmp_path / "b").mkdir()
+    store = Store(tmp_path, f"sqlite:///{tmp_path / empty_store.name}")
+    assert history.rolled_back_before(store, "m", "f") == {}  # there is no such model yet
+    for _ in range(2):
+        store.register("m", experiment="e", fingerprint="f", tags={}, bundle=tmp_path / "b")
+        history.note_rolled_back(store, "m", (version := store.versions("m")[-1]), "noon")
+        store.client.delete_model_version("m", str(version))
+        assert history.rolled_back_before(store, "m", "f") == {history.ROLLED_BACK: f"noon as v{version}"}
+    store.register("m", experiment="e", fingerprint="f", tags={}, bundle=tmp_path / "b")
+    for _ in range(2):
+        history.forget_rolled_back(store, "m", 3)
+        assert history.rolled_back_before(store, "m", "f") == {}

@@ -152,6 +152,20 @@ class Registry(Runs):
         value: str | None = self.client.get_registered_model(model).tags.get(key)
         return value
 
+    def model_tags_of(self, model: str) -> dict[str, str]:
+        """The tags of the registered model; none where there is no such model yet."""
+        try:
+            return dict(self.client.get_registered_model(model).tags)
+        except ToolError as error:
+            if getattr(error.__cause__, "error_code", None) == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+
+    def remove_model_tag(self, model: str, key: str) -> None:
+        """Remove a tag of the registered model, if it has it."""
+        if key in self.model_tags_of(model):
+            self.client.delete_registered_model_tag(model, key)
+
     def set_model_tag(self, model: str, key: str, value: str) -> None:
         """Set a tag of the registered model."""
         self.client.set_registered_model_tag(model, key, value)

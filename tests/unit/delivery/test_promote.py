@@ -151,6 +151,12 @@ class Registry:
     def set_model_tag(self, model: str, key: str, value: str) -> None:
         self.model_tags[key] = value
 
+    def model_tags_of(self, model: str) -> dict[str, str]:
+        return dict(self.model_tags)
+
+    def remove_model_tag(self, model: str, key: str) -> None:
+        self.model_tags.pop(key, None)
+
     def remove_alias(self, model: str, alias: str) -> None:
         assert model == "p"
         del self.aliases[alias]
@@ -448,6 +454,36 @@ def test_a_candidate_is_held_against_the_anchor_too(project: Project, monkeypatc
     assert project.promote().champion == 2
 
 
+@pytest.mark.parametrize("how", ["deleted", "damaged"])
+def test_without_its_anchor_a_run_is_refused_and_a_person_sets_a_new_one(project: Project, how: str) -> None:
+    champion_of(project)
+    project.other(3, "z")
+    project.store.model_tags["glue.anchor"] = "3"
+    if how == "deleted":
+        del project.store.of[3]
+        why = "is no longer in the registry"
+    else:
+        (project.store.folder / "3/bundle/schema.json").write_text("{}")
+        why = "cannot be loaded: p v3: its bundle is another"
+    said = f"anchor v3, which no champion may be worse than, {why}: glue promote 2 makes v2 the anchor"
+    assert project.promote().refused == [said] and project.store.model_tags["glue.anchor"] == "3"
+    found = project.promote(by_person=True)
+    told = condition_of(found, "anchor")
+    assert (told["holds"], told["value"], told["detail"]) == (None, "gone", said)
+    assert found.champion == 2 and project.store.model_tags["glue.anchor"] == "2"
+
+
+def test_an_anchor_that_does_not_come_now_is_no_anchor_that_is_gone(project: Project) -> None:
+    champion_of(project)
+    project.store.model_tags["glue.anchor"] = "3"
+    for by_person in (False, True):  # the registry has no artifact of it: it does not answer
+        assert project.promote(by_person=by_person).refused == ["anchor v3 cannot be loaded: v3 has no bundle"]
+    assert project.store.model_tags["glue.anchor"] == "3"
+    project.other(3, "z", labels=["no", "maybe", "yes"])
+    told = condition_of(project.promote(), "anchor")
+    assert told["holds"] is None and told["detail"].startswith("anchor v3 is not compared: it predicts binary")
+
+
 def test_the_champion_itself_is_asked_nothing(project: Project) -> None:
     project.store.aliases["champion"] = 2
     before = project.store.tags("p", 2)
@@ -695,12 +731,46 @@ def test_a_rollback_puts_the_champion_of_before_back_and_marks_the_one_that_goes
     champion_of(project)
     project.promote()
     assert champions(project.store, "p") == [1, 2]  # type: ignore[arg-type]
+    assert project.store.model_tags["glue.anchor"] == "2"
     assert rollback(project.store, "p") == (1, 2)  # type: ignore[arg-type]
+    assert project.store.model_tags["glue.anchor"] == "1"
     assert project.store.aliases == {"champion": 1} and champions(project.store, "p") == [1]  # type: ignore[arg-type]
     assert [one[:2] for one in project.store.noted] == [(1, "promote"), (2, "promote"), (1, "rollback")]
     at = datetime.fromisoformat(project.store.of[2]["glue.rolled_back"])
     assert abs(at - datetime.now(UTC)) < timedelta(minutes=10) and at.microsecond == 0
     assert "glue.rolled_back" not in project.store.of[1]
+
+
+def test_a_result_stays_rolled_back_when_its_version_is_deleted(project: Project) -> None:
+    champion_of(project)
+    project.store.of[2]["glue.fingerprint"] = "f2"
+    project.promote()
+    rollback(project.store, "p")  # type: ignore[arg-type]
+    when = project.store.of[2]["glue.rolled_back"]
+    assert history.rolled_back_before(project.store, "p", "f1") == {}  # type: ignore[arg-type]
+    again = history.rolled_back_before(project.store, "p", "f2")  # type: ignore[arg-type]
+    assert again == {"glue.rolled_back": f"{when} as v2"}
+    project.store.of[3] = {**project.store.of.pop(2), **again}
+    project.register(3, project.root / layout.BUNDLE)
+    assert project.promote(3).refused == [f"v3 was rolled back at {when} as v2: glue promote 3 takes it anew"]
+    project.evaluated(project.store.folder / "3/evaluation")
+    assert project.promote(3, by_person=True).champion == 3
+    assert history.rolled_back_before(project.store, "p", "f2") == {}  # type: ignore[arg-type]
+
+
+def test_a_rollback_to_a_version_that_was_deleted_says_what_is_left(project: Project) -> None:
+    project.other(1, "z")
+    project.store.noted = [(1, "promote", "then"), (3, "promote", "then"), (2, "promote", "then")]
+    project.store.aliases["champion"] = 2
+    del project.store.of[3]
+    with pytest.raises(UsageError, match="p v3 was champion, and is no longer in the registry") as error:
+        rollback(project.store, "p")  # type: ignore[arg-type]
+    assert error.value.hint == "glue rollback 1" and project.store.aliases == {"champion": 2}
+    assert "glue.rolled_back" not in project.store.of[2]
+    del project.store.of[1]
+    with pytest.raises(UsageError, match="v3 was champion, and is no longer") as error:
+        rollback(project.store, "p")  # type: ignore[arg-type]
+    assert error.value.hint == "glue promote VERSION"
 
 
 def test_a_rollback_in_a_registry_that_was_emptied_says_so(project: Project) -> None:
