@@ -1,4 +1,4 @@
-"""Every command and option of `glue`. A command's body is one lazy import and one call."""
+"""All commands and options of `glue`. A command's body is one lazy import and one call."""
 
 from mlops_glue.cli.entry import GROUPS, glue, main
 

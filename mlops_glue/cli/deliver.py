@@ -1,4 +1,4 @@
-"""Commands that bring a model to its users: promote, rollback, predict, explain, serve, package, materialize, ci."""
+"""Commands that deliver a model: promote, rollback, predict, explain, serve, package, materialize, ci."""
 
 from __future__ import annotations
 
@@ -9,20 +9,26 @@ from mlops_glue.cli.options import FILE, calls, env_option, json_option, version
 
 @click.command()
 @click.argument("version", type=int, required=False)
-@click.option("--alias", default="champion", help="Another alias, say challenger: any sound version may have it.")
-@click.option("--reason", metavar="TEXT", help="Why; the audit record keeps it.")
+@click.option(
+    "--alias",
+    default="champion",
+    help="Move another alias, such as challenger. Any version with an intact bundle may have it.",
+)
+@click.option("--reason", metavar="TEXT", help="Reason, stored in the audit record.")
 @click.option(
     "--approve",
     is_flag=True,
-    help="Approve what somebody else has made, for promote.approval; in GitHub Actions its reviewers do.",
+    help="Approve another user's version (promote.approval). In GitHub Actions, reviewers approve instead.",
 )
-@click.option("--force", is_flag=True, help="Promote what the rules refuse; needs --reason.")
-@click.option("--accept-contract-change", is_flag=True, help="Callers of the champion break, and you know it.")
+@click.option("--force", is_flag=True, help="Promote a version that the rules refuse; requires --reason.")
+@click.option("--accept-contract-change", is_flag=True, help="Promote even though this breaks the champion's callers.")
 @json_option
 @env_option
 @calls("promote")
 def promote() -> None:
-    """Make a version champion if the rules allow it. Default the challenger, else the last run's. Exit 1 if refused.
+    """Make a version champion if the rules allow it.
+
+    Default: the challenger, else the last run's version. Exits with 1 if the version is refused.
 
     \b
     glue promote 7
@@ -32,12 +38,14 @@ def promote() -> None:
 
 @click.command()
 @click.argument("to", metavar="[VERSION]", type=int, required=False)
-@click.option("--reason", metavar="TEXT", help="Why; the audit record keeps it.")
+@click.option("--reason", metavar="TEXT", help="Reason, stored in the audit record.")
 @json_option
 @env_option
 @calls("promote")
 def rollback() -> None:
-    """Put a former champion back. Default the one before; no run promotes the one that went, unless asked.
+    """Restore a former champion.
+
+    Default: the previous champion. Runs do not promote a version again after its rollback; `glue promote` does.
 
     \b
     glue rollback
@@ -47,12 +55,12 @@ def rollback() -> None:
 @click.command()
 @click.argument("source", metavar="IN", type=FILE)
 @click.argument("target", metavar="OUT", type=FILE)
-@click.option("--format", "kind", type=click.Choice(["csv", "jsonl", "parquet"]), help="Of standard input.")
+@click.option("--format", "kind", type=click.Choice(["csv", "jsonl", "parquet"]), help="Format of standard input.")
 @version_option
 @env_option
 @calls("predict")
 def predict() -> None:
-    """Score a file or a folder of files. - is standard input, or output.
+    """Score a file or a folder of files. Use - for standard input or output.
 
     \b
     glue predict new_customers.csv scored.parquet
@@ -68,7 +76,7 @@ def predict() -> None:
 @env_option
 @calls("predict")
 def explain() -> None:
-    """Show what each column adds to the answer. Of each row of a file; without one on average of the holdout.
+    """Show how much each column adds to the prediction. For each row of a file; default: the holdout's average.
 
     \b
     glue explain
@@ -77,16 +85,18 @@ def explain() -> None:
 
 
 @click.command()
-@click.option("--host", help="Address to listen on; default 127.0.0.1, which only this machine reaches.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Default 8000; 0 takes a free one.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Worker processes; default 1.")
+@click.option("--host", help="Address to listen on; default 127.0.0.1 (this machine only).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; default 8000; 0 picks a free port.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Number of worker processes; default 1.")
 @version_option
-@click.option("--check", is_flag=True, help="Load the model, score its example, print the contract; exit 1 if not.")
-@click.option("--insecure", is_flag=True, help="Take requests from other machines without an API key.")
-@click.option("--quiet", is_flag=True, help="No access log.")
-@click.option("--folder", type=FILE, help="Serve what `glue package` wrote there; no project is needed.")
-@click.option("--online-store", type=FILE, help="With --folder: the file with the features.")
-@click.option("--state", type=FILE, help="With --folder: a folder that stays, for the log until it is shipped.")
+@click.option(
+    "--check", is_flag=True, help="Load the model, score its example, print the contract. Exit with 1 on failure."
+)
+@click.option("--insecure", is_flag=True, help="Accept requests from other machines without an API key.")
+@click.option("--quiet", is_flag=True, help="Disable the access log.")
+@click.option("--folder", type=FILE, help="Serve a folder written by `glue package`; requires no project.")
+@click.option("--online-store", type=FILE, help="With --folder: file of the online feature store.")
+@click.option("--state", type=FILE, help="With --folder: persistent folder for log entries until they are shipped.")
 @json_option
 @env_option
 @calls("serve")
@@ -102,11 +112,11 @@ def serve() -> None:
 @click.command()
 @click.argument("target", metavar="DIR", type=FILE)
 @version_option
-@click.option("--wheels", is_flag=True, help="With the packages that it needs: no network to install or build.")
+@click.option("--wheels", is_flag=True, help="Include the required packages, to install or build without a network.")
 @env_option
 @calls("package")
 def package() -> None:
-    """Write a folder that serves without glue. It needs neither MLflow nor a registry; with a Dockerfile.
+    """Write a folder that serves without glue. Includes a Dockerfile; requires neither MLflow nor a registry.
 
     \b
     glue package serving
@@ -115,12 +125,12 @@ def package() -> None:
 
 
 @click.command()
-@click.option("--force", is_flag=True, help="Refill every view, changed or not.")
+@click.option("--force", is_flag=True, help="Refill every view, even if unchanged.")
 @json_option
 @env_option
 @calls("materialize")
 def materialize() -> None:
-    """Refresh the champion's features online. Fills the online store without training.
+    """Refresh the champion's online features. Fills the online store without training.
 
     \b
     glue materialize --env prod
@@ -132,13 +142,13 @@ def materialize() -> None:
     "--for",
     "service",
     type=click.Choice(["github", "gitlab"]),
-    help="Where the jobs run; written to ci.service of glue.yaml.",
+    help="CI service; stored as ci.service in glue.yaml.",
 )
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 when a file is not what glue.yaml says.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 if a file does not match glue.yaml.")
 @json_option
 @calls("ci")
 def ci() -> None:
-    """Write jobs for GitHub or GitLab, and a Makefile.
+    """Write CI jobs (GitHub, GitLab) and a Makefile.
 
     \b
     glue ci

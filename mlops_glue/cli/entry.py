@@ -1,4 +1,4 @@
-"""The `glue` command: its groups of commands, and how it ends."""
+"""The `glue` command: its groups of commands, and its exit codes."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ GROUPS: dict[str, tuple[click.Command, ...]] = {
 
 
 class Grouped(click.Group):
-    """Lists its commands in `GROUPS`."""
+    """List the commands by group, as in `GROUPS`."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Each group with its own title, the texts of all in one column."""
+        """Write each group under its title, with all help texts in one column."""
         widest = max(map(len, self.commands))
         for title, commands in GROUPS.items():
             with formatter.section(title):
@@ -69,14 +69,14 @@ for _command in (*(command for commands in GROUPS.values() for command in comman
 
 
 def _end() -> None:
-    """Skip the interpreter's last garbage collection; DuckDB's binding reports a leak without it."""
+    """Skip the interpreter's final garbage collection, unless DuckDB is loaded: it would report a leak."""
     if "duckdb" not in sys.modules:
         gc.freeze()
 
 
 def _exit(code: int, *, is_command: bool) -> NoReturn:
-    """End; at once where a thread still waits for a server: the interpreter would wait for it."""
-    waiting = sys.modules.get("mlops_glue.waiting")  # whatever has waited has imported it
+    """Exit; immediately if a thread still waits for a server, because the interpreter would wait for the thread."""
+    waiting = sys.modules.get("mlops_glue.waiting")  # imported by all code that waits
     if is_command and waiting is not None and waiting.left_behind:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -87,14 +87,14 @@ def _exit(code: int, *, is_command: bool) -> NoReturn:
 def _interrupted() -> int:
     from mlops_glue import console
 
-    console.progress("interrupted; what was done is kept")
+    console.progress("interrupted; completed work is kept")
     return 130
 
 
 def _pipe_closed(*, traceback: bool) -> int:
-    """End quietly, with a shell's code of SIGPIPE, where the reader is gone, as of `glue predict - - | head`."""
+    """Exit quietly with the shell's code for SIGPIPE if the reader has closed the pipe (`glue predict - - | head`)."""
     poll = select.poll()
-    poll.register(1, 0)  # no flag is needed to learn that the reader is gone
+    poll.register(1, 0)  # POLLERR and POLLHUP are reported without a flag
     if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
@@ -104,9 +104,9 @@ def _pipe_closed(*, traceback: bool) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `glue` and exit with the code of how it ended. Nobody sees a traceback without `--traceback`."""
+    """Run `glue` and exit with the matching code. Tracebacks are shown only with `--traceback`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    gc.set_threshold(100_000, 50)  # libraries are imported by the hundred thousand objects, none of them garbage
+    gc.set_threshold(100_000, 50)  # imports create hundreds of thousands of objects, none of them garbage
     atexit.register(_end)
     telemetry.off()
     settings = {"traceback": bool(os.environ.get("GLUE_TRACEBACK"))}
@@ -117,12 +117,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if importlib.util.find_spec("fcntl") is None:
             raise UsageError(
-                "glue runs on Linux, macOS and WSL: this system lacks their file locks", hint="wsl --install"
+                "glue runs on Linux, macOS and WSL: this system has no fcntl file locks", hint="wsl --install"
             )
         code = glue.main(words, prog_name="glue", standalone_mode=False, obj=settings)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit) as end:  # click turns the first into the second
-        if isinstance(end, SystemExit) and "_GLUE_COMPLETE" in os.environ:  # a shell's completion is done
+    except (BrokenPipeError, SystemExit) as end:  # click turns BrokenPipeError into SystemExit
+        if isinstance(end, SystemExit) and "_GLUE_COMPLETE" in os.environ:  # shell completion has finished
             raise
         code = _pipe_closed(traceback=settings["traceback"])
     except click.ClickException as problem:
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, click.exceptions.Abort) as stop:
         from mlops_glue import console
 
-        # click takes any EOFError for the end of the user's input
+        # click treats any EOFError as the end of the user's input
         failed = stop.__cause__ if isinstance(stop.__cause__, EOFError) else None
         code = console.failure(failed, traceback=settings["traceback"]) if failed is not None else _interrupted()
     except Exception as problem:
@@ -139,5 +139,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         code = _interrupted() if errors.interrupted else console.failure(problem, traceback=settings["traceback"])
     if (colorama := sys.modules.get("colorama.initialise")) is not None:
-        atexit.unregister(colorama.reset_all)  # it ends a terminal's output with an escape sequence, TERM=dumb or not
+        atexit.unregister(colorama.reset_all)  # it writes an escape sequence on exit, even with TERM=dumb
     _exit(code if isinstance(code, int) else 0, is_command=arguments is None)

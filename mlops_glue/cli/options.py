@@ -1,4 +1,4 @@
-"""Options and types that several commands share, and what a shell completes."""
+"""Options and types shared by several commands, and shell completion."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import click
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any] | click.Command)
 
-FILE = click.Path(readable=False)  # a shell completes it; the command itself reports what is wrong with it
+FILE = click.Path(readable=False)  # enables completion; the command itself checks the path
 ESTIMATORS = click.Choice(["default", "lightgbm", "xgboost", "catboost"])
 TASKS = click.Choice(["binary", "multiclass", "regression"])
 
 
 def calls(module: str) -> Callable[[Callable[[], None]], Callable[..., Any]]:
-    """Make the body of a command the function of its name in `mlops_glue.commands`, imported when it is called."""
+    """Run a command by calling the function of the same name in `mlops_glue.commands`, imported on the call."""
 
     def decorate(command: Callable[[], None]) -> Callable[..., Any]:
         @functools.wraps(command)
@@ -30,7 +30,7 @@ def calls(module: str) -> Callable[[Callable[[], None]], Callable[..., Any]]:
 
 
 def complete_stage(_: click.Context, __: click.Parameter, begun: str) -> list[Any]:
-    """The stages of `dvc.yaml`, with those that the user has added; before the first run glue's own."""
+    """Complete the stages of `dvc.yaml`, including the user's own; before the first run, glue's stages."""
     names: Iterable[str] = _keys("dvc.yaml", "stages")
     if not names:
         from mlops_glue.pipeline.stages import NAMES as names  # it imports pydantic
@@ -38,7 +38,7 @@ def complete_stage(_: click.Context, __: click.Parameter, begun: str) -> list[An
 
 
 def complete_environment(_: click.Context, __: click.Parameter, begun: str) -> list[Any]:
-    """The environments of `glue.yaml`."""
+    """Complete the environments of `glue.yaml`."""
     return [name for name in _keys("glue.yaml", "environments") if name.startswith(begun)]
 
 
@@ -47,26 +47,26 @@ def _keys(file: str, section: str) -> list[str]:
 
     try:
         return [str(name) for name in files.read_yaml(layout.find_root() / file)[section]]
-    except Exception:  # a shell shows whatever is printed amid the user's line
+    except Exception:  # an error message would appear in the middle of the user's command line
         return []
 
 
 env_option = click.option(
     "--env",
-    help="An entry of `environments` in glue.yaml; default GLUE_ENV.",
+    help="Environment in glue.yaml (`environments`); default: $GLUE_ENV.",
     shell_complete=complete_environment,
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-version_option = click.option("--version", type=int, help="A model version; default the champion.")
-dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+version_option = click.option("--version", type=int, help="Model version; default: the champion.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Show what would be written, but write nothing.")
 
 
 def traceback_option(*, hidden: bool = False) -> Callable[[Decorated], Decorated]:
-    """`--traceback`, of `glue` and of each of its commands: wherever it stands, `main` finds it in the context."""
+    """Add `--traceback` to `glue` or a command; `main` finds it in the context, wherever the user writes it."""
 
     def keep(context: click.Context, _: click.Parameter, given: bool) -> None:
         if given and context.obj is not None:
             context.obj["traceback"] = True
 
-    text = "Show the whole traceback of an error."
+    text = "Show the full traceback of an error."
     return click.option("--traceback", is_flag=True, expose_value=False, callback=keep, hidden=hidden, help=text)

@@ -1,4 +1,4 @@
-"""Commands that bring a project or a repository in: init, adopt, assess."""
+"""Commands that create or adopt a project, or assess a repository: init, adopt, assess."""
 
 from __future__ import annotations
 
@@ -13,22 +13,26 @@ from mlops_glue.errors import UsageError
 
 @click.command()
 @click.argument("directory", default=".", type=FILE)
-@click.option("--data", multiple=True, metavar="FILE", type=FILE, help="A table; again for tables of features.")
-@click.option("--url", help="Of --query: '${NAME}' of a variable with postgresql://…; duckdb:///FILE; duckdb://.")
-@click.option("--query", metavar="SQL", help="A table that a SELECT gives: its text, or a file NAME.sql.")
+@click.option("--data", multiple=True, metavar="FILE", type=FILE, help="A table. Repeat the option for feature tables.")
+@click.option("--url", help="Database of --query: '${NAME}' of a postgresql:// URL, duckdb:///FILE or duckdb://.")
+@click.option("--query", metavar="SQL", help="A SELECT that returns the table: the SQL, or a file NAME.sql.")
 @click.option("--target", help="The column to predict.")
-@click.option("--timestamp", help="The time column, or year,month,day,hour; the holdout is then the latest rows.")
-@click.option("--entity", multiple=True, help="The column that identifies whom a row is about; may be given again.")
-@click.option("--task", type=TASKS, help="Taken from the target if not given.")
-@click.option("--estimator", type=ESTIMATORS, help="Whose gradient boosting; default by the table's size.")
+@click.option("--timestamp", help="The time column, or year,month,day,hour. The holdout is then the latest rows.")
+@click.option("--entity", multiple=True, help="A column that identifies the subject of a row. Repeatable.")
+@click.option("--task", type=TASKS, help="The task; inferred from the target by default.")
+@click.option("--estimator", type=ESTIMATORS, help="Library for gradient boosting; by default chosen by table size.")
 @click.option(
-    "--text/--no-text", default=True, help="Learn from the words of free text too (default), or leave it out."
+    "--text/--no-text", default=True, help="Use the words of free-text columns (default), or leave these columns out."
 )
-@click.option("--template", type=click.Choice(["fraud"]), help="A project with data; default where no table is.")
+@click.option(
+    "--template",
+    type=click.Choice(["fraud"]),
+    help="Start from a template with its own data; the default if there is no table.",
+)
 @dry_run_option
 @calls("init")
 def init() -> None:
-    """Make a project from a table, query or template. Nothing that is there is overwritten.
+    """Create a project from a table, query or template. Never overwrites existing files.
 
     \b
     glue init churn --data customers.csv --target churn
@@ -40,23 +44,23 @@ def init() -> None:
 
 def _agree(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError("nobody is there to be asked", hint="glue adopt --yes")
+        raise UsageError("cannot ask for confirmation: standard input is not a terminal", hint="glue adopt --yes")
     return click.confirm(question)
 
 
 @click.command()
 @click.argument("path", default=".", type=FILE)
-@click.option("--data", metavar="FILE", type=FILE, help="The table to learn from; default the script's.")
-@click.option("--target", help="The column to predict; default the one that the training script takes apart.")
-@click.option("--task", type=TASKS, help="Default: the estimator's.")
-@click.option("--model", metavar="NAME/VERSION", help="Only serve this registered model; or NAME@ALIAS.")
-@click.option("--tracking", is_flag=True, help="Only track the repository's own commands, by glue track.")
-@click.option("--registry", metavar="URI", help="Where it is registered; default MLFLOW_TRACKING_URI, else mlflow.db.")
-@click.option("--trust", is_flag=True, help="Load the model even where that runs code of its own: a pickle.")
+@click.option("--data", metavar="FILE", type=FILE, help="The training table; default: the training script's.")
+@click.option("--target", help="The column to predict; default: the training script's target.")
+@click.option("--task", type=TASKS, help="The task; default: the estimator's.")
+@click.option("--model", metavar="NAME/VERSION", help="Only serve this registered model (or NAME@ALIAS).")
+@click.option("--tracking", is_flag=True, help="Only track the repository's own commands with glue track.")
+@click.option("--registry", metavar="URI", help="Registry of --model; default: MLFLOW_TRACKING_URI, else mlflow.db.")
+@click.option("--trust", is_flag=True, help="Load the model even if that runs its own code, as a pickle does.")
 @dry_run_option
-@click.option("--yes", is_flag=True, help="Write without asking.")
+@click.option("--yes", is_flag=True, help="Write without asking for confirmation.")
 def adopt(model: str | None, tracking: bool, yes: bool, dry_run: bool, **options: Any) -> int:
-    """Bring in an existing repository. Proposes a glue.yaml from what is there; its own files are not touched.
+    """Adopt an existing repository. Proposes a glue.yaml based on its contents; leaves its own files unchanged.
 
     \b
     glue adopt ../churn --dry-run
@@ -66,18 +70,18 @@ def adopt(model: str | None, tracking: bool, yes: bool, dry_run: bool, **options
     agree = _agree if not (yes or dry_run) else lambda _: not dry_run
     if tracking:
         if model is not None or any(options[name] for name in ("data", "target", "task", "registry", "trust")):
-            raise UsageError("--tracking takes only --dry-run and --yes", hint="glue adopt --tracking")
+            raise UsageError("--tracking can be combined only with --dry-run and --yes", hint="glue adopt --tracking")
         from mlops_glue.commands.adopt import adopt_tracking
 
         return adopt_tracking(options["path"], agree=agree)
     if model is not None:
         if options.pop("target") is not None or options.pop("task") is not None:
-            raise UsageError("--model brings what it predicts: leave out --target and --task, or --model")
+            raise UsageError("--model cannot be combined with --target and --task: the model defines both")
         from mlops_glue.commands.adopt import adopt_model
 
         return adopt_model(model=model, agree=agree, **options)
     if options.pop("registry") is not None or options.pop("trust"):
-        raise UsageError("--registry and --trust go with --model", hint="glue adopt --model churn/3")
+        raise UsageError("--registry and --trust require --model", hint="glue adopt --model churn/3")
     from mlops_glue.commands.adopt import adopt
 
     return adopt(agree=agree, **options)
@@ -86,11 +90,13 @@ def adopt(model: str | None, tracking: bool, yes: bool, dry_run: bool, **options
 @click.command()
 @click.argument("path", default=".", type=FILE)
 @click.option("--markdown", is_flag=True, help="Print the result as Markdown.")
-@click.option("--write", is_flag=True, help="Write a strategy page too: goals, owners to fill in, measures.")
-@click.option("--output", metavar="FILE", type=FILE, help="Write that page there; of --write alone mlops_strategy.md.")
+@click.option("--write", is_flag=True, help="Also write a strategy page: goals, owners to fill in, measures.")
+@click.option(
+    "--output", metavar="FILE", type=FILE, help="Write the strategy page to this file; default: mlops_strategy.md."
+)
 @json_option
 def assess(write: bool, output: str | None, **options: Any) -> int:
-    """Show what a repository has and lacks for MLOps. Each at file:line, with next steps; runs and changes nothing.
+    """Show what a repository has and lacks for MLOps. Cites file:line, lists next steps; runs and changes nothing.
 
     \b
     glue assess ../other_project

@@ -1,4 +1,4 @@
-"""Commands that answer where a model comes from: lineage, reproduce, card, sign, audit."""
+"""Commands that show where a model comes from: lineage, reproduce, card, sign, audit."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from mlops_glue.cli.options import FILE, calls, env_option, json_option
 
 @click.command()
 @click.argument("version", type=int, required=False)
-@click.option("--request", metavar="ID", help="Of one answered prediction, by its request id in the log.")
-@click.option("--row", type=click.IntRange(min=0), default=0, help="Which row of that request; default the first, 0.")
+@click.option("--request", metavar="ID", help="Show the lineage of one logged prediction, by request id.")
+@click.option("--row", type=click.IntRange(min=0), default=0, help="Row of the request, counted from 0; default 0.")
 @click.option("--mermaid", "as_mermaid", is_flag=True, help="Print a Mermaid flowchart.")
 @json_option
 @env_option
 @calls("lineage")
 def lineage() -> None:
-    """Show what a version was made of, and by whom.
+    """Show what a version was built from, and by whom.
 
-    Default the champion.
+    Default: the champion.
 
     \b
     glue lineage 7
@@ -33,19 +33,21 @@ def lineage() -> None:
     "--level",
     type=click.Choice(["metrics", "predictions", "bytes"]),
     default="predictions",
-    help="Exit 1 where the rebuild is less alike; default predictions.",
+    help="Exit with 1 if the rebuild does not reach this level; default predictions.",
 )
-@click.option("--exact-env", is_flag=True, help="Build the recorded Python and packages with uv first.")
-@click.option("--push", is_flag=True, help="Send its raw tables to DVC's remote, so that any clone can do the same.")
-@click.option("--output", metavar="FILE", type=FILE, help="Write the in-toto statement there.")
+@click.option("--exact-env", is_flag=True, help="First install the recorded Python and packages with uv.")
+@click.option(
+    "--push", is_flag=True, help="Push the raw tables to DVC's remote, so that any clone can reproduce the version."
+)
+@click.option("--output", metavar="FILE", type=FILE, help="Write the in-toto statement to this file.")
 @json_option
 @env_option
 @calls("reproduce")
 def reproduce() -> None:
-    """Make a version again, and compare the two.
+    """Rebuild a version and compare it with the original.
 
-    From its recorded code and data; the project stays as it is. The level that is reached: bytes (the model's file is
-    equal), predictions (equal on the holdout), metrics, or nothing.
+    Uses the recorded code and data; does not change the project. Reports the level reached: bytes (identical model
+    file), predictions (equal on the holdout), metrics, or nothing.
 
     \b
     glue reproduce 3
@@ -56,13 +58,15 @@ def reproduce() -> None:
 
 @click.command()
 @click.argument("version", type=int, required=False)
-@click.option("--output", metavar="FILE", type=FILE, help="Write it there: HTML where the name ends with .html.")
+@click.option(
+    "--output", metavar="FILE", type=FILE, help="Write the card to this file; as HTML if the name ends with .html."
+)
 @env_option
 @calls("card")
 def card() -> None:
     """Print the model card of a version.
 
-    Default the champion. It has facts alone: what nobody stated is empty.
+    Default: the champion. The card contains only facts; what nobody has stated stays empty.
 
     \b
     glue card 7 > README.md
@@ -75,9 +79,10 @@ def card() -> None:
 @env_option
 @calls("sign")
 def sign() -> None:
-    """Sign a version that has no signature, or add one.
+    """Sign a version, or add a signature.
 
-    Default the champion. By the key of registry.sign, which signs each new version anyhow; the audit record says so.
+    Default: the champion. Uses the key of registry.sign, which also signs each new version. The audit record notes
+    the signature.
 
     \b
     glue sign 3
@@ -91,7 +96,7 @@ def sign() -> None:
 def audit() -> None:
     """Show who moved which alias, and check the record.
 
-    Exit 1 where an entry, a decision or a signature was changed, or an alias moved outside glue.
+    Exits with 1 if an entry, a decision or a signature was changed, or if an alias was moved outside glue.
 
     \b
     glue audit

@@ -47,9 +47,9 @@ def test_two_tables(tables: Path, glue: Glue) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--reference", "january.csv"], "it goes with --current alone"),
-        (["--reference", "january.csv", "--current", "march.csv", "--last", "7d"], "it goes with --current alone"),
-        (["--reference", "january.csv", "--current", "march.csv", "--test-alert"], "it goes with --current alone"),
+        (["--reference", "january.csv"], "combine it only with --current"),
+        (["--reference", "january.csv", "--current", "march.csv", "--last", "7d"], "combine it only with --current"),
+        (["--reference", "january.csv", "--current", "march.csv", "--test-alert"], "combine it only with --current"),
         (["--reference", "no.csv", "--current", "march.csv"], "--reference no.csv: no such file"),
     ],
 )

@@ -191,7 +191,7 @@ def test_set_writes_the_file_and_keeps_its_comments(penguins: Path, glue: Glue) 
     assert re.search(r"max_iter: 7", after)
     assert re.findall(r"# .*", before) == re.findall(r"# .*", after)
     assert "unknown key" in glue("run", "--set", "train.parms.max_iter=7", cwd=penguins, code=2).stderr
-    assert "is not KEY=VALUE" in glue("run", "--set", "train.params", cwd=penguins, code=2).stderr
+    assert "should be KEY=VALUE" in glue("run", "--set", "train.params", cwd=penguins, code=2).stderr
     assert (penguins / "glue.yaml").read_text() == after
 
 
@@ -250,7 +250,7 @@ def test_an_interrupted_run_says_so_and_the_next_one_goes_on(penguins: Path, glu
             time.sleep(1)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted; what was done is kept")
+    assert (process.returncode, said.splitlines()[-1]) == (130, "interrupted; completed work is kept")
     assert "Traceback" not in said
     assert json.loads(glue("run", "--json", cwd=penguins).stdout)["champion"] == 1
 
@@ -265,5 +265,5 @@ def test_an_interrupt_that_a_library_swallows_is_one_all_the_same(penguins: Path
     )
     edit(penguins, "estimator: model:build", "estimator: mine:model")
     done = glue("run", cwd=penguins, code=130)
-    assert done.stderr.splitlines()[-1] == "interrupted; what was done is kept"
+    assert done.stderr.splitlines()[-1] == "interrupted; completed work is kept"
     assert "Traceback" not in done.stderr

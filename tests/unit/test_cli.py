@@ -102,7 +102,7 @@ def test_a_system_without_file_locks_is_told_in_a_line(
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name == "fcntl" else find(name, *more))
     with pytest.raises(SystemExit) as stop:
         cli.main(["serve"])
-    said = "error: glue runs on Linux, macOS and WSL: this system lacks their file locks\nhint: wsl --install\n"
+    said = "error: glue runs on Linux, macOS and WSL: this system has no fcntl file locks\nhint: wsl --install\n"
     assert (stop.value.code, capsys.readouterr().err) == (2, said)
 
 
