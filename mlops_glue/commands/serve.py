@@ -103,7 +103,7 @@ def _announce(settings: Settings, model: Model, url: str) -> None:
     options = settings.options
     if settings.registry_error is not None:
         reason = settings.registry_error
-        console.progress(f"the registry could not be asked ({reason}); this is what was served last")
+        console.progress(f"the registry could not be reached ({reason}); serving the last known version")
     workers = f", {options.workers} workers" if options.workers > 1 else ""
     console.progress(f"{model.name} v{model.version} ({model.form}) on {url}{workers}; its pages: {url}/docs")
     if options.prediction_log is not None:

@@ -1,17 +1,19 @@
 """The request path: what a worker runs. It imports neither pandas, scikit-learn nor MLflow.
 
-The way of a row, in order: `http_server` (uvicorn) -> `worker` (a request) -> `predict` (method, key, type, size) ->
-`bodies` (reads it) -> `contract` (decodes it by the model's fields; `diagnose` says what is wrong) -> `lookup` (online
-features) -> `batch` (encodes and scores the requests of one turn of the loop) -> `prediction_log` (omits and hashes)
--> `segments` (one frame with its CRC, written before the answer is sent) -> `ship`, a process beside the workers, with
-`log_table` (segments nobody holds become `date=…/….parquet`, then go). `app` has every other page.
+The path of a row: `http_server` (uvicorn) -> `worker` (one request) -> `predict` (checks method, key, type and size)
+-> `bodies` (reads the body) -> `contract` (decodes it by the model's fields; `diagnose` lists what is wrong with it) ->
+`lookup` (online features) -> `batch` (encodes and scores all requests of one turn of the event loop) ->
+`prediction_log` (omits and hashes columns) -> `segments` (appends one frame with its CRC before the answer is sent) ->
+`ship`, a separate process, which with `log_table` turns closed segments into `date=…/….parquet` and then deletes them.
+`app` serves every other page.
 
-The way of a model: `launch` starts `supervisor`, which starts the workers, `ship` and `follow`; `follow` asks the
-registry, fetches, checks and tries a version, and notes it; `slots` in each worker sees the note, loads the version
-beside the old one in a thread, and takes it with one assignment. A request ends with the model that it began with.
+The path of a model: `launch` starts `supervisor`, which starts the workers, `ship` and `follow`. `follow` polls the
+registry, fetches a version, checks it, tries it and writes a note. `slots` in each worker reads the note, loads the
+version in a thread while the old one keeps answering, and switches with one assignment. A request finishes with the
+model that it started with.
 
-Online features: `feature_stores.lookup_of` chooses where the model is fetched, `lookup.Lookup` makes it: glue's own
-SQLite file, where that is the store and no view is on demand; Redis read without Feast, where it is one plain server
-(no cluster, sentinel or TLS), its registry is not versioned, its keys are of version 3 and those of every view are
-plain integers or text; else Feast.
+Online features: `feature_stores.lookup_of` chooses the reader when the model is fetched, and `lookup.Lookup` builds it.
+It reads glue's own SQLite file if that is the store and no view is on demand. It reads Redis without Feast if every
+key is a plain integer or text, the keys have version 3 and the registry is not versioned. Otherwise it reads through
+Feast.
 """

@@ -1,6 +1,6 @@
-"""The lines that a server writes to stderr: JSON for programs, and a form for people where that is a terminal.
+"""The server's log on stderr: JSON lines, or a readable form if stderr is a terminal.
 
-No value of a request is in them.
+It never contains a value from a request.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ Answered = tuple[float, str, str, str, int, float, int]  # time, id, method, pat
 
 
 class AccessLog:
-    """Collects lines, with `requests` one for each request; they are written now and then, in order of time."""
+    """Collects lines and writes them in batches, in order of time; with `requests`, one line per request."""
 
     def __init__(self, *, requests: bool = True) -> None:
         self._requests, self._for_people = requests, sys.stderr.isatty()
         self._lines: list[tuple[float, str]] = []
 
     def request(self, answered: Answered) -> None:
-        """One line for a request that was answered."""
+        """Add the line of an answered request."""
         if self._requests:
             self._lines.append((answered[0], request_line(answered, for_people=self._for_people)))
 
     def note(self, **about: Any) -> None:
-        """One line that is about no request, or about what went wrong in one."""
+        """Add a line about the server, or about a failed request."""
         now = time.time()
         self._lines.append((now, note_line(now, about, for_people=self._for_people)))
 
     def bug(self, request_id: str, error: BaseException) -> None:
-        """Where it happened. The message of the exception may hold values of the request and is left out."""
+        """Log where an exception was raised. Its message may contain values from the request, so it is left out."""
         places = [f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
         self.note(request_id=request_id, bug=type(error).__name__, at=places)
 
     def flush(self) -> None:
-        """Write what was collected."""
+        """Write the collected lines."""
         lines, self._lines = self._lines, []
         if lines:
             with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ class AccessLog:
 
 
 def request_line(answered: Answered, *, for_people: bool) -> str:
-    """A request as JSON, or as people read it: `18:04:11  POST /predict  200  3 ms  12 rows`."""
+    """Format a request as JSON, or in the readable form: `18:04:11  POST /predict  200  3 ms  12 rows`."""
     at, _, method, path, status, seconds, rows = answered
     if not for_people:
         return LINE % (*answered[:5], 1000 * seconds, rows)
@@ -65,7 +65,7 @@ def request_line(answered: Answered, *, for_people: bool) -> str:
 
 
 def note_line(at: float, about: dict[str, Any], *, for_people: bool) -> str:
-    """A note as JSON, or as people read it."""
+    """Format a note as JSON or in the readable form."""
     if not for_people:
         return msgspec.json.encode({"time": round(at, 3), **about}).decode() + "\n"
     texts = {name: "; ".join(map(str, v)) if isinstance(v, list) else str(v) for name, v in about.items()}
@@ -77,5 +77,5 @@ def _clock(at: float) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without what a terminal would obey: a path is the sender's."""
+    """Replace control characters: the path comes from the client and must not control the terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

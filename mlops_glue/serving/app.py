@@ -1,4 +1,4 @@
-"""Every page but /predict, by FastAPI, and its OpenAPI document, which describes /predict from the model's schema."""
+"""Every page except /predict, with FastAPI, and an OpenAPI document that describes /predict from the model's schema."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mlops_glue.version import __version__
 ROUTES = {"/", "/health", "/ready", "/metrics", "/model", "/docs", "/openapi.json"}
 FILES = "/docs/files/"
 OPEN = {"/", "/health", "/ready", "/docs", f"{FILES}swagger-ui-bundle.js", f"{FILES}swagger-ui.css"}  # without a key
-# Every address is relative, so that the page works behind a proxy that takes a prefix away. A browser sends no key when
-# it opens a page, so the page itself is open and asks for the key of what it shows. A package has no templates, so it
-# is here.
+# Every URL is relative, so that the page works behind a proxy that strips a prefix. A browser sends no key when it
+# opens a page, so the page itself needs none and asks for the key itself. It is a constant here because a folder that
+# glue package writes has no templates.
 DOCS = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -63,13 +63,13 @@ def application(
     render_metrics: Callable[[], bytes],
     describe: Callable[[], About],
 ) -> FastAPI:
-    """The pages of one worker, which describe one version.
+    """Build the pages of one worker, which describe one model version.
 
     Args:
-        model: that version.
+        model: the version to describe.
         options: the section `serve`.
-        readiness: returns the status of /ready and its body.
-        render_metrics: returns Prometheus' text.
+        readiness: returns the status and body of /ready.
+        render_metrics: returns Prometheus' text format.
         describe: returns the body of /model.
     """
     secured = bool(options.api_keys)
@@ -82,27 +82,27 @@ def application(
         redoc_url=None,
     )
     app.mount(FILES[:-1], StaticFiles(packages=[("fastapi_offline", "static")]))
-    key = Security(HTTPBearer(scheme_name="key", auto_error=False))  # the worker has checked it; this documents it
+    key = Security(HTTPBearer(scheme_name="key", auto_error=False))  # for the document: the worker checks the key
     with_key: dict[str, Any] = {"dependencies": [key], "responses": openapi.problems(401)} if secured else {}
 
     page, headers = DOCS.replace("SECURED", str(secured).lower()), {"Content-Security-Policy": POLICY}
     app.add_route("/", lambda _: RedirectResponse("docs"))
     app.add_route("/docs", lambda _: HTMLResponse(page, headers=headers))
 
-    @app.get("/health", summary="The process answers")
+    @app.get("/health", summary="The process is alive")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/ready", summary="The model is loaded and warm; 503 when the server is about to end")
+    @app.get("/ready", summary="The model is loaded and warm; 503 while the server shuts down")
     async def ready(response: Response) -> About:
         response.status_code, body = readiness()
         return body
 
-    @app.get("/metrics", summary="For Prometheus; of all workers", response_class=Response, **with_key)
+    @app.get("/metrics", summary="Metrics of all workers, for Prometheus", response_class=Response, **with_key)
     async def metrics() -> Response:
         return Response(render_metrics(), media_type="text/plain; version=0.0.4")
 
-    @app.get("/model", summary="What is served", **with_key)
+    @app.get("/model", summary="The model that is served", **with_key)
     async def about() -> About:
         return describe()
 
@@ -121,7 +121,7 @@ def _document(app: FastAPI, model: Model, max_rows: int) -> dict[str, Any]:
 
 
 def with_cors(application: Any, origins: list[str]) -> Any:
-    """The application, which answers pages of these origins."""
+    """Wrap the application so that browser pages of these origins may call it."""
     if not origins:
         return application
     return CORSMiddleware(

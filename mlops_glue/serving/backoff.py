@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: twice as long after each failure, up to a limit."""
+"""Exponential backoff: the pause before the next attempt doubles after each failure, up to a limit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class Backoff:
     """The pauses between attempts of one kind.
 
     Args:
-        first_s: after the first failure.
-        longest_s: the limit.
+        first_s: the pause after the first failure.
+        longest_s: the longest pause.
     """
 
     def __init__(self, first_s: float, longest_s: float) -> None:
@@ -29,10 +29,10 @@ class Backoff:
         return time.monotonic() >= self._due
 
     def fail(self) -> None:
-        """An attempt has failed."""
+        """Record a failed attempt."""
         self.pause_s = min(2 * self.pause_s, self._longest_s) if self.failed else self._first_s
         self._due = time.monotonic() + self.pause_s
 
     def succeed(self) -> None:
-        """An attempt has succeeded: the next failure begins anew."""
+        """Record a success: the next failure starts with the first pause again."""
         self.pause_s = self._due = 0.0

@@ -1,4 +1,4 @@
-"""Requests that have arrived together are scored by one run of the model, and logged in one piece."""
+"""Scores requests that arrive together in one run of the model, and logs them in one write."""
 
 from __future__ import annotations
 
@@ -15,40 +15,42 @@ from mlops_glue.serving.prediction_log import PredictionLog
 from mlops_glue.serving.responses import Refused
 from mlops_glue.serving.slots import LoadedModel
 
-MAX_ROWS = 32  # of a request that waits for others; a longer one gains nothing by company
+MAX_ROWS = 32  # in a request that waits for others; a larger request gains nothing from sharing a run
 
 
 @dataclass(slots=True)
 class Request:
-    """A request that waits to be scored."""
+    """A request that is waiting to be scored."""
 
     rows: Rows
     request_id: str
     caller_id: str | None
-    answered: bool = True  # False: by a shadow
-    scores: asyncio.Future[Scores] = field(init=False)  # of `Batch.score`
+    answered: bool = True  # False: scored by a shadow
+    scores: asyncio.Future[Scores] = field(init=False)  # set by `Batch.score`
 
 
 class Batch:
-    """Scores and logs; with `refuse`, a request that cannot be logged is refused."""
+    """Scores and logs requests; with `refuse`, it refuses a request that cannot be logged."""
 
     def __init__(self, log: PredictionLog | None, counters: Counters, *, refuse: bool = True) -> None:
         self.log, self._counters, self._refuse = log, counters, refuse
-        self.problem: str | None = None  # of the log
+        self.problem: str | None = None  # with the log
         self._waiting: dict[LoadedModel, list[Request]] = {}
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        """Of this worker. To ask asyncio for it costs a system call each time, before Python 3.12."""
+        """The event loop of this worker. Before Python 3.12, asyncio makes a system call each time it is asked."""
         return asyncio.get_running_loop()
 
     def score(self, loaded: LoadedModel, request: Request) -> asyncio.Future[Scores]:
-        """Will be the predictions and probabilities of a request's rows, which are in the log by then.
+        """Return a future of the predictions and probabilities of a request's rows.
+
+        By the time it is done, the rows are in the prediction log.
 
         Raises:
-            Invalid: a number is too large, which is seen only now.
-            ToolError: the model cannot be run on them.
-            Refused: the prediction log cannot be written, so there is no answer.
+            Invalid: a number is too large, which only the encoder sees.
+            ToolError: the model failed on the rows.
+            Refused: the prediction log cannot be written, so the request must not be answered.
         """
         scores = request.scores = self._loop.create_future()
         if len(request.rows.values) > MAX_ROWS:
@@ -77,15 +79,15 @@ class Batch:
                 request.scores.set_result(scores)
 
     def _score(self, loaded: LoadedModel, requests: Sequence[Request]) -> list[tuple[Request, Scores]]:
-        """Those that could be scored; the others have failed."""
+        """Score the requests, and return those that succeeded; the futures of the others have an exception."""
         try:
             rows = Rows([row for request in requests for row in request.rows.values], bare=False)
             inputs = loaded.model.contract.matrices(rows)
             predictions, probabilities = loaded.model.score(inputs)
-            if requests[0].answered:  # nobody counts what a shadow sees
+            if requests[0].answered:  # a shadow's requests are not counted
                 loaded.unseen.see(inputs)
         except Exception as error:
-            if len(requests) > 1:  # perhaps because of one of them
+            if len(requests) > 1:  # perhaps only one of them is the cause
                 return [scored for request in requests for scored in self._score(loaded, [request])]
             _fail(requests[0], error)
             return []

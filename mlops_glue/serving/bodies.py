@@ -1,4 +1,4 @@
-"""Reads the bodies of requests, and keeps slow clients from taking the place of others."""
+"""Reads request bodies, and keeps slow clients from blocking the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlops_glue.serving.responses import CLOSE, Disconnected, Message, Receive, 
 
 
 class Bodies:
-    """The bodies that are on their way."""
+    """The bodies that are being received."""
 
     def __init__(self, options: Serve) -> None:
         self._options = options
@@ -20,17 +20,17 @@ class Bodies:
 
     @cached_property
     def _loop(self) -> asyncio.AbstractEventLoop:
-        """Of this worker. To ask asyncio for it costs a system call each time, before Python 3.12."""
+        """The event loop of this worker. Before Python 3.12, asyncio makes a system call each time it is asked."""
         return asyncio.get_running_loop()
 
     async def read(self, receive: Receive, request_id: str, started: float) -> bytes:
-        """The whole body, in time. Meanwhile the request takes no place from those that can be scored.
+        """Read a whole body. A request that is still arriving does not count towards `max_in_flight`.
 
-        Where too many are slow, the slowest gives way: what arrives at once is never refused because of them.
+        If too many bodies are arriving, the oldest is refused, so that slow clients never crowd out fast ones.
 
         Raises:
-            Refused: it is too large, or too late.
-            Disconnected: the client is gone.
+            Refused: the body is too large, or arrived too late.
+            Disconnected: the client has gone.
         """
         if len(self._arriving) >= self._options.max_in_flight:
             self._end(next(iter(self._arriving)))
@@ -42,7 +42,7 @@ class Bodies:
             if message.get("more_body") or message["type"] == "http.disconnect":
                 body = await self._rest(message, receive)
         except asyncio.CancelledError:
-            if request_id in self._arriving:  # the server ends
+            if request_id in self._arriving:  # the server is shutting down
                 raise
             if task is not None:
                 task.uncancel()
@@ -53,7 +53,7 @@ class Bodies:
         return body
 
     def check_size(self, size: int) -> None:
-        """Compare with the limit.
+        """Compare a size in bytes with the limit.
 
         Raises:
             Refused: it is too large.
@@ -73,7 +73,7 @@ class Bodies:
         return b"".join(parts)
 
     def end_slow(self) -> None:
-        """Refuse the requests whose bodies are late; called now and then."""
+        """Refuse requests whose bodies are late; called periodically."""
         latest = time.perf_counter() - self._options.timeout_s
         for request_id in [name for name, (_, started) in self._arriving.items() if started < latest]:
             self._end(request_id)

@@ -1,7 +1,8 @@
-"""What a request may hold, decoded and checked in compiled code.
+"""The rows that a request may contain, decoded and checked in compiled code.
 
-A request is `{"rows": [{…}, …]}` or one bare row. Types made from the model's schema decode it (msgspec). What they
-refuse is read a second time by `diagnose.py`, which names each row and field; that reading defines what is right.
+A request is `{"rows": [{…}, …]}` or a single bare row. msgspec decodes it with types built from the model's schema. If
+msgspec refuses the body, `diagnose.py` reads it again and names each row and field at fault. Where the two disagree,
+the second reading is right.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from mlops_glue.serving.encoder import Encoder
 from mlops_glue.serving.fields import UNSET, Field, Row, Rows
 
 MANY = re.compile(rb'\s*\{\s*"rows"\s*:\s*\[')
-UNSUPPORTED = re.compile(r'[\\"\x00-\x1f]')  # msgspec takes no field name with one of these
+UNSUPPORTED = re.compile(r'[\\"\x00-\x1f]')  # msgspec allows none of these in a field name
 
 
 class Contract:
     """The fields of a model's rows.
 
     Args:
-        schema: of the model.
-        features: those of its columns that Feast has; a row may leave them out, and gives the keys to look them up.
-        options: the section `serve`: how many rows, and whether a category may be new.
+        schema: the model's.
+        features: the columns that Feast stores. A row may leave them out and give the keys to look them up instead.
+        options: the section `serve`, for the row limit and for whether a category may be new.
     """
 
     def __init__(self, schema: Schema, features: FeatureList | None, options: Serve) -> None:
@@ -52,15 +53,15 @@ class Contract:
         self._decode_row, self._decode_rows = _decoders(self.fields)
 
     def decode(self, body: bytes, order: list[str] | None = None) -> Rows:
-        """The rows of a request.
+        """Decode the rows of a request.
 
         Args:
-            body: of the request.
-            order: of the values in a row without names, where it is another version's.
+            body: the request's.
+            order: the order of the values in a row without names, if it is another version's.
 
         Raises:
-            Malformed: it is not JSON.
-            Invalid: it has problems, and here they all are.
+            Malformed: the body is not JSON.
+            Invalid: the rows have problems; the exception lists them all.
         """
         rows = self._decode_quickly(body)
         if rows is None:
@@ -69,7 +70,7 @@ class Contract:
         return rows
 
     def _decode_quickly(self, body: bytes) -> Rows | None:
-        """None where the body needs the second reading."""
+        """Decode with msgspec; None if the body needs the second reading."""
         bare = MANY.match(body) is None
         try:
             rows = [self._decode_row(body)] if bare else self._decode_rows(body).rows
@@ -86,12 +87,12 @@ class Contract:
         return None if body.count(b":") != keys and _may_repeat(body, values, keys) else Rows(values, bare)
 
     def _with_nulls(self, row: Row) -> Row:
-        """What was not given is null, except for what is looked up."""
+        """Replace missing values by null, except for features that are looked up."""
         pairs = zip(row, self.fields, strict=True)
         return tuple([None if value is UNSET and not field.stays_unset else value for value, field in pairs])
 
     def from_dicts(self, rows: list[dict[str, Any]]) -> Rows:
-        """Rows that are Python values already.
+        """Decode rows that are Python values already.
 
         Raises:
             Invalid: as `decode`.
@@ -99,12 +100,12 @@ class Contract:
         return Rows(self._diagnosis.rows(rows, []), bare=False)
 
     def incomplete(self, rows: Rows) -> list[int]:
-        """The positions of rows that leave features to be looked up."""
+        """Return the positions of the rows that need a feature lookup."""
         features_of = self._get_features
         return [at for at, row in enumerate(rows.values) if UNSET in features_of(row)]
 
     def keys(self, rows: Rows, positions: list[int]) -> list[Row]:
-        """By what the features of these rows are looked up, in the order of `FeatureList.asked_by`."""
+        """Return the lookup keys of the rows at these positions, in the order of `FeatureList.asked_by`."""
         keys = [self._get_keys(rows.values[at]) for at in positions]
         if len(self._keys) == 1:
             return keys
@@ -121,10 +122,10 @@ class Contract:
             rows.values[at] = tuple(row)
 
     def matrices(self, rows: Rows) -> Inputs:
-        """What the model takes, as `schema.matrices`: `number` float32 (rows, n) and `text` object (rows, m).
+        """Return the model's inputs, as `schema.matrices`: `number` float32 (rows, n) and `text` object (rows, m).
 
         Raises:
-            Invalid: a number is infinite, which is seen only now.
+            Invalid: a number is infinite, which msgspec does not report.
         """
         return self._encoder.matrices(rows.values)
 
@@ -138,7 +139,7 @@ class Contract:
 
 
 def _fields(schema: Schema, features: FeatureList | None, options: Serve) -> list[Field]:
-    """First the columns that become numbers, then the categories, then the keys of features."""
+    """Return the fields: first columns that become numbers, then categories, then the keys of features."""
     looked_up = features.columns if features else {}
     fields = []
     for column in sorted(schema.columns, key=lambda column: column.kind in TEXTUAL):
@@ -164,7 +165,7 @@ def _fields(schema: Schema, features: FeatureList | None, options: Serve) -> lis
 
 
 def _decoders(fields: list[Field]) -> tuple[Callable[[bytes], Any], Callable[[bytes], Any]]:
-    """Of one row, and of many."""
+    """Return the decoders of a bare row and of a list of rows."""
     if any(UNSUPPORTED.search(field.name) for field in fields):
         return _refuse, _refuse
     specs: list[tuple[str, Any, Any]] = []
@@ -180,22 +181,23 @@ def _decoders(fields: list[Field]) -> tuple[Callable[[bytes], Any], Callable[[by
 
 
 def without_looked_up(rows: list[dict[str, Any]], features: FeatureList | None) -> list[dict[str, Any]]:
-    """Rows as a client sends them: without what is looked up, with the keys."""
+    """Return rows as a client sends them: with the keys, without the features that are looked up."""
     looked_up = features.columns if features else {}
     return [{name: value for name, value in row.items() if name not in looked_up} for row in rows]
 
 
 def _may_repeat(body: bytes, values: list[Row], keys: int) -> bool:
-    """May a key stand twice in one object, of which msgspec takes the last?
+    """Could an object contain a key twice? msgspec silently takes the last value.
 
-    There are as many colons as keys and in strings, unless a key, or the value that it had first, is not in the values.
+    The colons of the body are those after keys and those inside strings. If there are more, a key and its first value
+    are missing from the decoded values.
     """
     inside = sum([value.count(":") for row in values for value in row if type(value) is str])
     return body.count(b":") != keys + inside or b"\\" in body
 
 
 def _getter(positions: list[int]) -> Callable[[Row], Row]:
-    """Takes the values at these positions out of a row, as a tuple."""
+    """Return a function that takes the values at these positions out of a row, as a tuple."""
     if len(positions) > 1:
         return itemgetter(*positions)
     start, end = (positions[0], positions[0] + 1) if positions else (0, 0)
@@ -203,4 +205,4 @@ def _getter(positions: list[int]) -> Callable[[Row], Row]:
 
 
 def _refuse(body: bytes) -> Any:
-    raise ValueError("msgspec takes no struct with these names")
+    raise ValueError("msgspec allows no struct with these field names")

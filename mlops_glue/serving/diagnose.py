@@ -1,8 +1,8 @@
-"""What is wrong with a request: what the types of decoded rows do not say, and every problem of a refused body.
+"""Finds the problems of a request: values that types alone cannot check, and every fault of a body that was refused.
 
-A body that msgspec refuses is read a second time, by Python's parser: msgspec takes the last of two equal keys and does
-not say where a NaN stands. That reading also takes what clients of a plain FastAPI server send, rows without names:
-`{"features": [[…], …]}`.
+Python's parser reads a body again that msgspec refuses, because msgspec takes the last of two equal keys and does not
+report the place of a NaN. The second reading also accepts rows without names, as clients of a plain FastAPI server
+send them: `{"features": [[…], …]}`.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from mlops_glue.suggest import did_you_mean
 
 LISTED = "features"  # the key of rows without names
 MAX_PROBLEMS = 1000
-MAX_ORDER = 800  # characters of the column names in a problem
-MAX_DIGITS = 400  # of a whole number; a float has 309
-TWICE = "stands twice in one object"
+MAX_ORDER = 800  # characters of column names in a problem
+MAX_DIGITS = 400  # in an integer; the largest float has 309
+TWICE = "appears twice in one object"
 
 
 class Diagnosis:
@@ -49,10 +49,10 @@ class Diagnosis:
         self._are_all_sound = not self._checked and not self._needs
 
     def check(self, rows: Sequence[Row]) -> None:
-        """Find what is wrong with rows that have the right types.
+        """Check the values of rows that have the right types.
 
         Raises:
-            Invalid: something is.
+            Invalid: a value is not allowed.
         """
         if self._are_all_sound:
             return
@@ -61,14 +61,14 @@ class Diagnosis:
             raise Invalid(problems)
 
     def _is_sound(self, row: Row) -> bool:
-        """Has the row all keys and, where words are checked, words of the training data? Most need no closer look."""
+        """Does the row have all keys and only known categories? Most rows do, and need no closer check."""
         for at, known in self._sound:
             if row[at] not in known:
                 return False
         return not any(row[at] is UNSET for at in self._keys)
 
     def _value_problems(self, at: int, row: Row) -> Iterator[RowProblem]:
-        """What is wrong with a row that has the right types."""
+        """Yield the problems of a row that has the right types."""
         for position, field in self._checked:
             value = row[position]
             if value is not None and value is not UNSET and (reason := field.value_problem(value)):
@@ -82,11 +82,11 @@ class Diagnosis:
                         yield problem(at, key, f"is required to look up {column}, which is not given")
 
     def decode(self, body: bytes, order: list[str]) -> Rows:
-        """The rows of a request; `order` is that of the values in a row without names.
+        """Decode the rows of a request; `order` is the order of the values in a row without names.
 
         Raises:
-            Malformed: it is not JSON.
-            Invalid: it has problems, and here they all are.
+            Malformed: the body is not JSON.
+            Invalid: the rows have problems; the exception lists them all.
         """
         tree = _parse(body)
         if isinstance(tree, dict) and isinstance(tree.get("rows"), list):
@@ -97,11 +97,11 @@ class Diagnosis:
         return Rows(self.rows([tree], []), bare=True)
 
     def rows(self, rows: list[Any], problems: list[RowProblem]) -> list[Row]:
-        """Rows as Python has them from JSON.
+        """Decode rows that Python's parser has read.
 
         Args:
-            rows: each a dict, or what was sent in its place; UNSET stands for one whose problem is known.
-            problems: those that are known already.
+            rows: each a dict, or whatever was sent instead; UNSET for a row whose problem is already listed.
+            problems: the problems found so far.
 
         Raises:
             Invalid: there are problems.
@@ -131,7 +131,7 @@ class Diagnosis:
         return float(value) if field.kind == "number" and isinstance(value, int) else value
 
     def _field_problems(self, at: int, row: dict[str, Any]) -> Iterator[RowProblem]:
-        """Fields that are missing, unknown or of a wrong type."""
+        """Yield the fields that are missing, unknown or of the wrong type."""
         for name in getattr(row, "twice", ()):
             yield problem(at, name, TWICE)
         for name in row:
@@ -148,10 +148,10 @@ class Diagnosis:
                 yield problem(at, field.name, reason)
 
     def _problems_around(self, tree: dict[str, Any], key: str, rows: list[Any]) -> list[RowProblem]:
-        """What is wrong with the object that holds the rows.
+        """Return the problems of the object that contains the rows.
 
         Raises:
-            Invalid: the rows are too many.
+            Invalid: there are too many rows.
         """
         problems = [problem(None, name, TWICE) for name in getattr(tree, "twice", ())]
         problems += [problem(None, name, "unknown field") for name in tree if name != key]
@@ -161,7 +161,7 @@ class Diagnosis:
         return problems
 
     def _rows_without_names(self, tree: dict[str, Any], order: list[str]) -> list[Row]:
-        """Each value of a row, or of one row alone, gets the name at its position in the order."""
+        """Decode rows without names: each value belongs to the column at its position in the order."""
         given = tree[LISTED]
         refusal = None
         if self._features is not None:
@@ -193,7 +193,7 @@ class Diagnosis:
 
 
 def _needs(features: FeatureList) -> dict[str, list[str]]:
-    """By column: the keys and request columns without which it cannot be looked up."""
+    """Return, by column, the keys and request columns that its lookup needs."""
     views = {view.name: view for view in features.views}
     needs = {}
     for column, ref in features.columns.items():
@@ -204,7 +204,7 @@ def _needs(features: FeatureList) -> dict[str, list[str]]:
 
 
 class _RepeatingDict(dict[str, Any]):
-    """An object of JSON in which keys stand more than once: `twice` has them."""
+    """A JSON object with repeated keys, which `twice` lists."""
 
     twice: list[str]
 
@@ -228,10 +228,10 @@ def _fraction(digits: str) -> Any:
 
 
 def _parse(body: bytes) -> Any:
-    """JSON as Python reads it, with a place for NaN, for what is too large and for keys that repeat.
+    """Parse JSON, and keep track of NaN, of numbers that are too large and of repeated keys.
 
     Raises:
-        Malformed: it is not JSON.
+        Malformed: the body is not JSON.
     """
     try:
         return json.loads(

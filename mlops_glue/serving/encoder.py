@@ -1,4 +1,4 @@
-"""Decoded rows become the inputs of the model, exactly as training encoded its rows."""
+"""Encodes decoded rows as the model's inputs, exactly as training encoded its rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INFINITE = (float("inf"), float("-inf"))
 
 
 class Encoder:
-    """Encodes the rows of one model, whose fields are first those that become numbers, then the texts."""
+    """Encodes the rows of one model. Fields that become numbers come first, then the text fields."""
 
     def __init__(self, fields: Sequence[Field]) -> None:
         self._numbers = [field for field in fields if field.kind not in TEXTUAL]
@@ -24,15 +24,15 @@ class Encoder:
         self._known = [field.known for field in self._texts]
         bases = np.array([f.column.base for f in self._numbers if f.column for _ in f.column.inputs], np.float64)
         self._bases = bases if bases.any() else None
-        # most models: a value of JSON is the input itself
+        # for most models a JSON value is the input itself
         self._is_plain = all(f.kind == "number" or f.types == (bool,) for f in self._numbers)
         self._has_words = all(f.types == (str,) and f.kind == "category" for f in self._texts)
 
     def matrices(self, rows: list[Row]) -> Inputs:
-        """What the model takes, as `schema.matrices`: `number` float32 (rows, n) and `text` object (rows, m).
+        """Return the model's inputs, as `schema.matrices`: `number` float32 (rows, n) and `text` object (rows, m).
 
         Raises:
-            Invalid: msgspec has read a whole number of hundreds of digits as an infinite float.
+            Invalid: msgspec has read an integer of hundreds of digits as an infinite float.
         """
         split = len(self._numbers)
         inputs: Inputs = {}
@@ -40,9 +40,9 @@ class Encoder:
             numbers = [row[:split] if self._is_plain else self._encode_numbers(row) for row in rows]
             number = np.array(numbers, np.float32)
             flat = number.reshape(-1)
-            if not math.isfinite(flat.dot(flat)) and (infinite := np.isinf(number)).any():  # the quick answer is no
+            if not math.isfinite(flat.dot(flat)) and (infinite := np.isinf(number)).any():
                 self._check_finite(rows)
-                number[infinite] = np.nan  # beyond what a float32 holds, as in training
+                number[infinite] = np.nan  # beyond the range of a float32: null, as in training
             inputs["number"] = number if self._bases is None else as_float32(np.array(numbers, np.float64), self._bases)
         if self._texts:
             texts = [row[split : split + len(self._texts)] for row in rows]
@@ -71,6 +71,6 @@ class Encoder:
     def _encode_texts(self, row: Row) -> list[str]:
         if not self._has_words:
             return [field.text(value) for field, value in zip(self._texts, row, strict=True)]
-        # most values are words of the training data
+        # most values are categories of the training data
         fields = zip(row, self._known, self._texts, strict=True)
         return [value if value in known else field.word(value) for value, known, field in fields]

@@ -1,4 +1,4 @@
-"""One field of a row: which JSON values it takes, and what the model is given for them."""
+"""A field of a row: which JSON values it accepts, and what the model receives for them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ UNSET = msgspec.UNSET  # the request did not give the field
 JSON_NAMES = {float: "number", int: "integer", str: "string", bool: "boolean"}
 NAMES_OF_VALUES = {bool: "a boolean", str: "a string", list: "an array", dict: "an object", type(None): "null"}
 INT64 = (-(1 << 63), (1 << 63) - 1)
-MAX_WHOLE = (1 << 64) - 1  # that the prediction log can hold
-NOT_64_BITS = "must be a whole number of 64 bits"
+MAX_WHOLE = (1 << 64) - 1  # the largest integer that the prediction log can store
+NOT_64_BITS = "must be a 64-bit integer"
 HUGE = "is NaN, infinite or too large"
 MAX_LISTED = 50  # categories in a description
 
@@ -42,14 +42,14 @@ class Rows:
     """Decoded rows: the values of each in the order of `Contract.fields`; UNSET where a field was not given."""
 
     values: list[Row]
-    bare: bool  # one row that was not in a list
-    order: list[str] | None = None  # of the names, where the request had none
+    bare: bool  # a single row that was not in a list
+    order: list[str] | None = None  # of the column names, if the request had no names
 
 
 class RowProblem(TypedDict):
-    """One thing that is wrong with a request."""
+    """A problem of a request."""
 
-    row: int | None  # from 0; None: it is about the body as a whole
+    row: int | None  # from 0; None: the problem concerns the whole body
     field: str | None
     problem: str
 
@@ -59,7 +59,7 @@ class Malformed(Exception):
 
 
 class Invalid(Exception):
-    """Values that the model does not take."""
+    """Values that the model does not accept."""
 
     def __init__(self, problems: list[RowProblem]) -> None:
         super().__init__(f"{problems[0]['field']}: {problems[0]['problem']}")
@@ -67,33 +67,33 @@ class Invalid(Exception):
 
 
 class HugeNumber:
-    """Stands for a number of JSON that no float holds."""
+    """A JSON number that is too large for a float."""
 
 
 def problem(row: int | None, field: str | None, reason: str) -> RowProblem:
-    """One problem. The name of an unknown field is the sender's: it is cut, and what is no text in it is replaced."""
+    """Build a problem. The name of an unknown field comes from the client: it is shortened and made valid text."""
     name = field and field[:80].encode("utf-8", "replace").decode()
     return {"row": row, "field": name, "problem": reason}
 
 
 def name_of_value(value: Any) -> str:
-    """What kind of JSON a value is, with its article."""
+    """Return the JSON type of a value, with its article."""
     return NAMES_OF_VALUES.get(type(value), "a number")
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a row."""
+    """A field of a row."""
 
     name: str
-    kind: str  # number, boolean, datetime, category, text; key: of an entity, or what is only known at request time
+    kind: str  # number, boolean, datetime, category, text; key: of an entity, or known only at request time
     dtype: str = ""  # Arrow's name of its type in training
     nullable: bool = True  # it may be null, or left out
-    is_looked_up: bool = False  # in the online store, where the request does not give it
+    is_looked_up: bool = False  # in the online store, if the request leaves it out
     column: Column | None = None  # of the model
-    nulls: tuple[str, ...] = ()  # words that stand for null
+    nulls: tuple[str, ...] = ()  # words that mean null
     trims: bool = True  # are blanks around a word ignored?
-    takes_unseen: bool = True  # may a category be one that training did not have?
+    takes_unseen: bool = True  # may a category be new?
 
     @property
     def day_first(self) -> bool | None:
@@ -102,23 +102,23 @@ class Field:
 
     @cached_property
     def stays_unset(self) -> bool:
-        """Does it stay UNSET where it is not given? Any other field is null then."""
+        """Does the field stay UNSET if it is left out? Any other field becomes null."""
         return self.is_looked_up or self.kind == "key"
 
     @property
     def is_whole(self) -> bool:
-        """Was it a whole number in training?"""
+        """Was it an integer in training?"""
         return self.dtype.startswith(("int", "uint"))
 
     @cached_property
     def known(self) -> frozenset[str]:
-        """The categories of the training data; empty where they were too many to be kept."""
+        """The categories of the training data; empty if there were too many to keep."""
         column = self.column
         return frozenset(column.categories or ()) if column is not None and self.kind == "category" else frozenset()
 
     @cached_property
     def types(self) -> tuple[type, ...]:
-        """The Python types that its JSON values may have, null aside."""
+        """The Python types that its JSON values may have, apart from null."""
         fraction, is_bool = self.dtype in ("double", "float"), self.dtype == "bool"
         if self.kind == "number":
             return (float, int)
@@ -132,12 +132,12 @@ class Field:
 
     @property
     def type_names(self) -> list[str]:
-        """The same as JSON Schema calls them; a number may be whole."""
+        """The names of the types in JSON Schema; `number` includes integers."""
         return [JSON_NAMES[kind] for kind in self.types if kind is not int or float not in self.types]
 
     @property
     def is_never_null(self) -> bool:
-        """Is it refused where its word stands for null?"""
+        """Is a word that means null refused?"""
         return not self.nullable and self.column is not None and str in self.types
 
     @property
@@ -166,36 +166,36 @@ class Field:
             words = "|".join(
                 re.sub(r"([][\\^$.|?*+(){}])", r"\\\1", word) for word in self.nulls
             )  # as ECMA-262 escapes
-            blank = r"[\s\x1c-\x1f]*" if self.trims else ""  # what `str.strip` takes away
+            blank = r"[\s\x1c-\x1f]*" if self.trims else ""  # what `str.strip` removes
             schema["not"] = {"type": "string", "pattern": f"^{blank}({words}){blank}$"}
         return schema
 
     def type_problem(self, value: Any) -> str | None:
-        """Why a value of JSON is not of the field's type."""
+        """Return why a JSON value does not have the field's type; None if it does."""
         if value is None:
             return None if self.nullable else "must not be null"
         if isinstance(value, HugeNumber):
-            return f"{HUGE}; what is unknown is null" if self.nullable else HUGE
+            return f"{HUGE}; send null for an unknown value" if self.nullable else HUGE
         if not isinstance(value, self.types) or (isinstance(value, bool) and bool not in self.types):
             names = self.type_names
             article = "an" if names[0] == "integer" else "a"
             return f"must be {article} {' or '.join(names)}, not {name_of_value(value)}"
         if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-            return "is no text: it has half a surrogate pair"
+            return "is not valid text: it has half a surrogate pair"
         return None
 
     @property
     def needs_check(self) -> bool:
-        """Is there a value of the right type that `value_problem` refuses?"""
+        """Can `value_problem` refuse a value of the right type?"""
         is_limited = not self.takes_unseen and bool(self.known)
         has_words = self.kind == "datetime" or (self.kind == "boolean" and self.types != (bool,))
         has_whole_numbers = self.kind in ("key", *TEXTUAL) and int in self.types
         return is_limited or has_words or has_whole_numbers or self.is_never_null
 
     def value_problem(self, value: Any) -> str | None:
-        """Why the model does not take a value that has the right type and is not null."""
+        """Return why the model does not accept a value that has the right type and is not null; None if it does."""
         if self.column is not None and isinstance(value, str) and not self.word(value):
-            return None if self.nullable else "must not be null, and that is what this word says"
+            return None if self.nullable else "must not be null, and this word means null"
         if self.kind == "datetime":
             or_else = ", or as in training" if self.dtype == "string" else ""
             is_date = to_micros(value, self.day_first) is not None
@@ -212,17 +212,17 @@ class Field:
         return f"is not one of the {len(self.known)} categories of the training data"
 
     def word(self, value: str | None) -> str:
-        """Text as a category of the model; empty where it stands for null."""
+        """Return text as a category of the model; empty if it means null."""
         if value is None or not self.trims:
             return "" if value is None or value in self.nulls else value
         return clean_word(value, self.nulls) or ""
 
     def text(self, value: Any) -> str:
-        """Any value of a category, or of free text, as the model knows it; empty is null."""
+        """Return any value of a category or of free text as the model knows it; empty means null."""
         return words_of(self.category(value)) if self.kind == "text" else self.category(value)
 
     def category(self, value: Any) -> str:
-        """Any value as the text that it stands for; empty is null."""
+        """Return any value as its category; empty means null."""
         if value is None:
             return ""
         if isinstance(value, str):
@@ -233,7 +233,7 @@ class Field:
 
 
 def as_text(value: Any) -> str:
-    """One value as `schema.as_text` writes a column of them."""
+    """Return a value as text, as `schema.as_text` does for a column."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -242,18 +242,18 @@ def as_text(value: Any) -> str:
 
 
 def as_truth(value: Any) -> bool | None:
-    """True or false as in training; None where the value is neither."""
+    """Parse true or false as training does; None if the value is neither."""
     return None if value is None else parse_boolean(as_text(value).strip())
 
 
 def as_micros(value: Any, day_first: bool | None = False) -> int | None:
-    """Microseconds since 1970-01-01 UTC of whatever a row may have for a moment; a word for null is None."""
+    """Return microseconds since 1970-01-01 UTC of any form of a timestamp that a row may have; None for null."""
     text = value.isoformat() if isinstance(value, datetime) else value
     return to_micros(text, day_first) if isinstance(text, str) else text
 
 
 def date_parts(since: int | None) -> list[float | None]:
-    """The inputs that `schema` makes of a moment in microseconds: days since 1970, month, weekday, hour."""
+    """Return the model inputs of a timestamp in microseconds: days since 1970, month, weekday, hour."""
     if since is None:
         return [None] * 4
     when = np.datetime64(since, "us")
@@ -263,5 +263,5 @@ def date_parts(since: int | None) -> list[float | None]:
 
 
 def json_key(label: Any) -> str:
-    """A class as the name of a member in JSON."""
+    """Return a class label as a key of a JSON object."""
     return ("false", "true")[label] if isinstance(label, bool) else str(label)

@@ -1,6 +1,6 @@
-"""The process that asks the registry: each version that an alias names is fetched, checked and tried for the workers.
+"""The process that polls the registry. It fetches, checks and tries each version that an alias names.
 
-What it finds goes to the file `DESIRED`; what is wrong goes to a file of problems, which `/ready` shows.
+It writes the versions to the file `DESIRED` for the workers, and problems to a file that `/ready` shows.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from mlops_glue.serving.metrics import Counters
 from mlops_glue.serving.settings import DESIRED, PROBLEM, Settings
 from mlops_glue.serving.slots import read_desired
 
-FIRST_S, LONGEST_S = 10.0, 300.0  # between two trials of a version that could not be served
+FIRST_S, LONGEST_S = 10.0, 300.0  # between two attempts with a version that could not be served
 
 
 class Follower:
-    """Asks again and again which versions the aliases name.
+    """Polls the registry for the versions that the aliases name.
 
     Args:
-        settings: of the workers.
-        ask: returns the version under an alias, or None.
+        settings: the workers'.
+        ask: returns the version that an alias names, or None.
         bring: fetches, checks and tries a version.
         on_champion: called with each new champion.
     """
@@ -50,7 +50,7 @@ class Follower:
         self._failures: dict[int, tuple[Backoff, str]] = {}  # by version: when to try it again, and the reason
 
     def run(self, at_once: bool) -> None:
-        """Ask until the process that started this one is gone; `at_once`: before the first wait."""
+        """Poll until the parent process ends; with `at_once`, before the first wait."""
         poll_s = self._settings.options.poll_s
         due = time.monotonic() + (0.0 if at_once else poll_s)
         while os.getppid() == self._settings.parent:
@@ -61,13 +61,13 @@ class Follower:
             due = time.monotonic() + poll_s
 
     def look(self) -> None:
-        """Ask once for every alias."""
+        """Ask for every alias once."""
         problems = []
         for alias in self._aliases:
             try:
                 problem = self._look_at(alias)
             except Exception as error:
-                problem = f"the registry cannot be asked: {_reason(error)}"
+                problem = f"the registry cannot be reached: {_reason(error)}"
             problems += [problem] if problem else []
         for version in (*self._desired.values(), self._settings.first):
             with contextlib.suppress(OSError):
@@ -82,7 +82,7 @@ class Follower:
         self._log.flush()
 
     def _look_at(self, alias: str) -> str | None:
-        """Follow one alias; returns what is wrong with it."""
+        """Follow an alias; returns its problem, or None."""
         version, current = self._ask(alias), self._desired.get(alias)
         if version is None:
             if alias == "champion":

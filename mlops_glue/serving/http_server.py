@@ -1,4 +1,4 @@
-"""Uvicorn as a worker runs it: HTTP/1.1 that sends an answer in one packet."""
+"""Runs a worker in uvicorn, with an HTTP/1.1 protocol that sends each answer in one packet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEEP_ALIVE_S = 30
 
 
 def run_worker(settings: Settings, listening: socket.socket) -> None:
-    """A worker: one process that answers."""
+    """Run a worker: a process that answers requests."""
     config = uvicorn.Config(
         with_cors(Worker(settings), settings.options.cors),
         access_log=False,
@@ -30,13 +30,13 @@ def run_worker(settings: Settings, listening: socket.socket) -> None:
         lifespan="on",
         http=PlainHttp,
         ws="none",
-        proxy_headers=False,  # nothing here asks who the client is
+        proxy_headers=False,  # the client's address is not used
     )
     uvicorn.Server(config).run(sockets=[listening])
 
 
 class OnePacketTransport:
-    """A transport that sends the head of an answer with its body: one system call and one packet instead of two."""
+    """A transport that sends the head of an answer together with its body, in one system call and one packet."""
 
     def __init__(self, transport: Any) -> None:
         self._transport, self._head = transport, b""
@@ -45,7 +45,7 @@ class OnePacketTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """A head waits for what comes next, or for `flush`; "100 Continue" waits for nothing."""
+        """Write data. A head is held back until the next write or `flush`; "100 Continue" is sent immediately."""
         if not self._head and data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100"):
             self._head = data
         else:
@@ -53,38 +53,38 @@ class OnePacketTransport:
             self._transport.write(head + data)
 
     def flush(self) -> None:
-        """Send a head that no body follows, such as the answer to HEAD."""
+        """Send a head without a body, such as the answer to HEAD."""
         if self._head:
             self.write(b"")
 
     def close(self) -> None:
-        """Send what was written, and close."""
+        """Send everything that was written, and close."""
         self.flush()
         self._transport.close()
 
 
 class PlainHttp(HttpToolsProtocol):
-    """Uvicorn's HTTP/1.1, to which a request to upgrade (WebSocket, h2c) is one like any other: RFC 9110, 7.8.
+    """Uvicorn's HTTP/1.1 protocol, which ignores a request to upgrade (WebSocket, h2c), as RFC 9110, 7.8 allows.
 
-    Uvicorn itself passes such a request on without its body, or to a WebSocket that nobody serves,
-    which breaks its graceful end. Here the request begins anew without what asks for the upgrade.
+    Uvicorn itself passes such a request on without its body, or to a WebSocket handler that does not exist, which
+    breaks its graceful shutdown. This class parses the request again without the upgrade headers.
     """
 
     def connection_made(self, transport: Any) -> None:
-        """Send what is written in as few packets as possible."""
+        """Wrap the transport, so that an answer needs as few packets as possible."""
         self._one_packet = OnePacketTransport(transport)
         super().connection_made(self._one_packet)  # type: ignore[arg-type]
 
     def on_response_complete(self) -> None:
-        """Send a head that no body follows."""
+        """Send a head that has no body."""
         self._one_packet.flush()
         super().on_response_complete()
 
     def _should_upgrade(self) -> bool:
-        return True  # whoever calls this drops the request, which `data_received` takes up
+        return True  # the caller drops the request, and `data_received` parses it again
 
     def data_received(self, data: bytes) -> None:
-        """Parse; a request to upgrade once more, without that."""
+        """Parse data; a request to upgrade is parsed again without the upgrade headers."""
         self._unset_keepalive_if_required()
         while True:
             try:
@@ -93,7 +93,7 @@ class PlainHttp(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 method = self.parser.get_method()
                 if method == b"CONNECT":
-                    self.send_400_response("This is no proxy.")
+                    self.send_400_response("This server is not a proxy.")
                     return
                 headers = [(n, v) for n, v in self.headers if n not in (b"upgrade", b"http2-settings")]
                 head = b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode())

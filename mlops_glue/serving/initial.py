@@ -1,4 +1,4 @@
-"""What a server begins with, and the process that then follows the registry. What answers never imports MLflow."""
+"""Chooses the first version that a server serves, and then follows the registry. A worker never imports MLflow."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 def initial_version(
     root: Path, config: configs.Config, env: str | None, version: int | None
 ) -> tuple[Servable, str | None]:
-    """What is served first.
+    """Return the version to serve first.
 
     Returns:
-        The version, and why the registry could not be asked, where that was so: then it is what was served last.
+        The version, and why the registry could not be reached, or None. In that case the version is the one that was
+        served last.
 
     Raises:
         GlueError: there is no version that can be served.
@@ -40,8 +41,8 @@ def initial_version(
     if last is not None and last.get("model") != config.model_name:
         last = None
     if last is not None and stamp is not None and last.get("registry") == stamp:
-        # Nobody has written to the registry since it was asked; to import MLflow takes seconds. A model with features
-        # is fetched anew: their definitions lie outside the registry.
+        # The registry has not been written to since it was last read, and importing MLflow takes seconds. A model with
+        # features is fetched again, because their definitions are outside the registry.
         found = Servable(**last["servable"])
         if found.lookup is None and Path(found.folder).is_dir():
             return found, None
@@ -50,7 +51,7 @@ def initial_version(
     if left and delivery and delivery["digest"]:
         found = fetch.kept(root, config, *left, delivery["digest"], delivery["fingerprint"])
     else:
-        # MLflow and Feast are imported in a process of their own, which ends: what serves stays small
+        # a separate process imports MLflow and Feast and then ends, so that the server stays small
         try:
             found = run_apart(_fetch, root, env, version, does="asks the registry")
         except ToolError as error:
@@ -63,13 +64,13 @@ def initial_version(
 
 
 def _registry_stamp(root: Path, config: configs.Config) -> list[int] | None:
-    """Of the project's own registry; None where it is elsewhere, or so young that a write may not change it."""
+    """Return the stamp of the project's own registry; None if it is elsewhere, or too new to be unique."""
     found = up_to_date.stamp(root / layout.TRACKING_DB) if config.tracking.uri is None else None
     return found if found is not None and time.time_ns() - found[1] > up_to_date.CLOCK_S * 1e9 else None
 
 
 def _fetch(root: Path, env: str | None, version: int | None) -> Servable:
-    """In another process: from the registry."""
+    """Fetch a version from the registry; runs in another process."""
     config = configs.load(root, env, needs=configs.A_MODEL)
     store, chosen = fetch.chosen_version(fetch.opened(root, config, create=False), root, config, version)
     with tempfile.TemporaryDirectory() as scratch:
@@ -77,7 +78,7 @@ def _fetch(root: Path, env: str | None, version: int | None) -> Servable:
 
 
 def _remember(root: Path, env: str | None, model: str, version: Servable, registry: list[int] | None = None) -> None:
-    """For a start without the registry, and for one after which nobody has written to it."""
+    """Remember the version for a start without the registry, and for a start after which it has not changed."""
     last = {"model": model, "servable": version.to_dict(), "registry": registry}
     files.write_json(_last_served(root, env), last)
 
@@ -87,14 +88,14 @@ def _last_served(root: Path, env: str | None) -> Path:
 
 
 def follow_registry(settings: Settings, at_once: bool) -> None:
-    """In a process of its own, for ever: what the aliases name is fetched and tried, and left for the workers."""
+    """Fetch and try the versions that the aliases name, and leave them for the workers; runs until the server ends."""
     root, env = settings.root, settings.env
     config = configs.load(root, env, needs=configs.A_MODEL)
     stores: list[Store] = []
 
     def ask(alias: str) -> int | None:
         if config.tracking.uri is None and not (root / layout.TRACKING_DB).is_file():
-            raise ToolError(f"{layout.TRACKING_DB} is not there")  # SQLite would make an empty one
+            raise ToolError(f"{layout.TRACKING_DB} does not exist")  # SQLite would create an empty file
         if stores and stores[0].away is not None:
             stores.clear()
         if not stores:
@@ -105,5 +106,5 @@ def follow_registry(settings: Settings, at_once: bool) -> None:
         with tempfile.TemporaryDirectory(dir=settings.state) as scratch:
             return fetch.fetch(stores[0], root, config, version, Path(scratch))
 
-    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # the file may be another one next time
+    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # the file may be replaced between polls
     Follower(settings, ask, bring, partial(_remember, root, env, config.model_name)).run(at_once)

@@ -1,4 +1,4 @@
-"""How to install what a folder of `glue package` needs. It imports nothing that may be missing."""
+"""The command that installs the requirements of a packaged folder. It imports nothing that may be missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def install_hint(folder: Path) -> str:
-    """The command; with the folder's own wheels, where it has some, no network is needed."""
+    """Return the command. If the folder contains wheels, it needs no network."""
     words = ["pip", "install", "--requirement", str(folder / "requirements.txt")]
     if any((folder / "wheels").glob("*.whl")):
         words[2:2] = ["--no-index", "--find-links", str(folder / "wheels")]

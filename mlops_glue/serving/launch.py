@@ -1,4 +1,4 @@
-"""Starts a server: checks that it may listen, loads the first version once, and runs its processes."""
+"""Starts a server: checks that it may listen, loads the first version once, and runs the processes."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ log = logging.getLogger(__name__)
 def project(
     root: Path, given: dict[str, Any], version: int | None, env: str | None, *, check: bool, insecure: bool
 ) -> Iterator[Settings]:
-    """A version of the project's registry.
+    """Prepare to serve a version from the project's registry.
 
     Args:
         root: the project.
         given: options that replace those of the section `serve`.
-        version: a model version; default the champion, which is then followed.
+        version: a model version; by default the champion, which is then followed.
         env: an entry of `environments`.
-        check: nothing will listen.
-        insecure: others may ask without a key.
+        check: only check; the server will not listen.
+        insecure: allow requests from other machines without a key.
     """
     env = env or os.environ.get("GLUE_ENV")
     config = configs.load(root, env, needs=configs.A_MODEL)
@@ -72,21 +72,21 @@ def project(
 def package(
     folder: Path, given: dict[str, Any], online_store: str | None, state: str | None, *, check: bool, insecure: bool
 ) -> Iterator[Settings]:
-    """What `glue package` wrote: no project, no registry, no MLflow.
+    """Prepare to serve a folder that `glue package` wrote, without project, registry or MLflow.
 
     Args:
         folder: the package.
         given: options that replace those of its `serve.json`.
-        online_store: the file with the features; default the one in the folder.
-        state: a folder that stays.
-        check: nothing will listen. An image is checked while it is built, where no key is.
-        insecure: others may ask without a key.
+        online_store: the file with the features; by default the one in the folder.
+        state: a folder for data that must survive the process.
+        check: only check; the server will not listen. An image is checked during its build, when no key is set.
+        insecure: allow requests from other machines without a key.
 
     Raises:
-        UsageError: the folder is no package.
+        UsageError: the folder is not a package.
     """
     if not (folder / "serve.json").is_file():
-        raise UsageError(f"--folder {folder}: is no folder that glue package wrote", hint="glue package FOLDER")
+        raise UsageError(f"--folder {folder}: not a folder that glue package wrote", hint="glue package FOLDER")
     about = files.read_json(folder / "serve.json")
     secrets.note(configs.references(about["serve"]))
     # there is no registry to ask for other versions
@@ -105,45 +105,47 @@ def package(
             check_open(options, insecure)
             spool = prepared_spool(root, options)
             if options.prediction_log and root == Path(scratch) and not Path(options.prediction_log).is_absolute():
-                log.warning("warning: the prediction log ends with this process; a folder that stays: --state DIR")
+                log.warning("warning: the prediction log is lost when this process ends; to keep it: --state DIR")
         command = f"python {shlex.quote(str(folder))}"
         yield Settings(first, about["name"], Path(scratch), None, options, spool=spool, command=command, root=root)
 
 
 def check_keys(options: configs.Serve) -> None:
-    """Can each key be sent in a header? Space around it is no part of it: a mounted file ends with a line break.
+    """Check that a client can send each key in a header.
+
+    Surrounding space is ignored, because a mounted file ends with a newline.
 
     Raises:
         ConfigError: a variable is not set, or empty.
-        UsageError: its value is none that a client can send.
+        UsageError: a client cannot send its value.
     """
     for name in options.api_keys:
         key = configs.resolve(name, "serve.api_keys").strip()
         if not key or any(not "!" <= letter <= "~" for letter in key):
-            problem = "has a character that no header takes" if key else "is empty"
-            hint = f"export {name[2:-1]}=…: letters, digits and signs of ASCII, without a space"
+            problem = "has a character that is not allowed in a header" if key else "is empty"
+            hint = f"export {name[2:-1]}=…: ASCII letters, digits and punctuation, without spaces"
             raise UsageError(f"{layout.CONFIG} serve.api_keys: {name} {problem}", hint=hint)
 
 
 def check_open(options: configs.Serve, insecure: bool) -> None:
-    """Is it safe to listen there?
+    """Check that the address is safe to listen on.
 
     Raises:
-        UsageError: others may ask, and nothing asks them for a key.
+        UsageError: other machines could send requests without a key.
     """
     if not is_loopback(options.host) and not options.api_keys and not insecure:
         raise UsageError(
-            f"--host {options.host} is open to others, and serve.api_keys in {layout.CONFIG} names no key",
-            hint="serve: {api_keys: ['${GLUE_API_KEY}']}; or --insecure where a proxy asks for keys",
+            f"--host {options.host} is open to other machines, and serve.api_keys in {layout.CONFIG} names no key",
+            hint="serve: {api_keys: ['${GLUE_API_KEY}']}; or --insecure if a proxy checks keys",
         )
 
 
 def prepared_spool(root: Path, options: configs.Serve) -> Path | None:
-    """The folder where predictions wait to be shipped; None where they are not logged.
+    """Create the folder where predictions wait to be shipped; None if they are not logged.
 
     Raises:
-        ConfigError: a variable that the log refers to is not set; better known before anything is answered.
-        MissingExtra: what brings it there is not installed.
+        ConfigError: a variable that the log refers to is not set; it is checked before the first request.
+        MissingExtra: the driver of the log's destination is not installed.
     """
     if options.prediction_log is None:
         return None
@@ -156,18 +158,21 @@ def prepared_spool(root: Path, options: configs.Serve) -> Path | None:
 
 
 def run(settings: Settings, announce: Callable[[Model, str], None]) -> int:
-    """Answer until told to stop; returns the exit code. `announce` is called with the model and the server's URL."""
+    """Serve until a signal stops the server, and return the exit code.
+
+    `announce` is called with the model and the server's URL.
+    """
     options, settings = settings.options, replace(settings, parent=os.getpid())
-    if settings.registry_error is not None:  # the process that follows the registry removes this when it can ask
-        reason = f"the registry could not be asked: {settings.registry_error}; this is what was served last"
+    if settings.registry_error is not None:  # the process that follows the registry deletes the file when it succeeds
+        reason = f"the registry could not be reached: {settings.registry_error}; serving the last known version"
         files.write_text(settings.state / f"registry{PROBLEM}", reason + "\n")
     with listen(options.host, options.port) as listening:
-        # before any worker loads it: what is wrong is reported once, in one line
+        # before the workers load the model, so that a problem is reported once, in one line
         arguments = settings, announce, url_of(*listening.getsockname()[:2])
         if (Path(settings.first.folder) / MODELS[0]).is_file():
             _try_model(*arguments)
             gc.collect()
-        else:  # an estimator may start threads of OpenMP, and a fork of a process that has them waits for them for ever
+        else:  # an estimator may start OpenMP threads, and a fork of a process with such threads can hang
             run_apart(_try_model, *arguments, does="loads the model", start=FORK)
         workers = [
             ManagedProcess(f"worker {n + 1}", http_server.run_worker, (settings, listening))
@@ -178,14 +183,14 @@ def run(settings: Settings, announce: Callable[[Model, str], None]) -> int:
 
 
 def _try_model(settings: Settings, announce: Callable[[Model, str], None], url: str) -> None:
-    """Load it, score its example, and say that it is served."""
+    """Load the first version, score its example, and announce it."""
     model = load(settings, settings.first)
     model.self_test()
     announce(model, url)
 
 
 def _sidecars(settings: Settings) -> list[ManagedProcess]:
-    """The processes that do not answer: one asks the registry, one ships the log."""
+    """Return the processes that answer no requests: one follows the registry, one ships the log."""
     options, sidecars = settings.options, []
     has_others = bool(options.shadow or options.canary)
     if settings.alias is not None or has_others:

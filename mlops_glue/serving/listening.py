@@ -1,4 +1,4 @@
-"""Where a server listens."""
+"""The address that a server listens on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BACKLOG = 2048
 
 
 def listen(host: str, port: int, command: str = "glue serve") -> socket.socket:
-    """A listening socket; port 0 takes a free one. `command` is what the hint of a taken port types.
+    """Open a listening socket; port 0 chooses a free port. `command` is used in the hint if the port is taken.
 
     Raises:
-        UsageError: the port is taken, or the address is none of this machine's.
+        UsageError: the port is taken, or the address does not belong to this machine.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -28,23 +28,23 @@ def listen(host: str, port: int, command: str = "glue serve") -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise UsageError(f"port {port} of {host} is taken", hint=f"{command} --port {port + 1}") from None
         if error.errno is None or isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise UsageError(f"--host {host}: is no address of this machine", hint="--host 127.0.0.1") from None
+            raise UsageError(f"--host {host}: not an address of this machine", hint="--host 127.0.0.1") from None
         raise system_error(error) from None
     return listening
 
 
 def url_of(host: str, port: int) -> str:
-    """An address as a URL."""
+    """Return the URL of an address."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def asked_at(url: str) -> str:
-    """The URL at which this machine asks a server that listens at one: nobody can ask all addresses."""
+    """Return the URL at which this machine reaches a server: an address such as 0.0.0.0 cannot be connected to."""
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def is_loopback(host: str) -> bool:
-    """Is it reached from this machine alone?"""
+    """Can only this machine reach the address?"""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

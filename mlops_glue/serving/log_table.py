@@ -1,4 +1,4 @@
-"""Records of the prediction log as Arrow tables, with one type for each column whatever the requests had."""
+"""Converts records of the prediction log to Arrow tables. A column has one type, whatever types the requests had."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ DAY_S = 86_400
 
 
 def write_parquet(path: Path, stream: BinaryIO, folder: Path) -> int:
-    """Write the whole frames of a segment as one file for each day; returns the number of rows.
+    """Write the complete frames of a segment as one file per day, and return the number of rows.
 
     Args:
-        path: of the segment, which the files are named after.
-        stream: the segment; it stays where the first torn frame begins.
-        folder: gets `date=YYYY-MM-DD/….parquet`.
+        path: the segment's path, which gives the files their name.
+        stream: the segment; it is left at the start of the first torn frame.
+        folder: the folder in which to write `date=YYYY-MM-DD/….parquet`.
     """
     from mlops_glue.streaming import open_writer
 
     frames = segments.frames(stream)
     first = next(frames, None)
-    if first is None:  # its writer was killed before it had written anything
+    if first is None:  # its writer was killed before it wrote anything
         return 0
     about = msgspec.msgpack.decode(first, type=About)
     rows, sinks = 0, {}
@@ -73,7 +73,7 @@ def _by_day(records: Sequence[Record]) -> dict[str, list[Record]]:
 
 
 def as_table(about: About, records: Sequence[Record]) -> pa.Table:
-    """One row for each row of the requests: what glue knows of the request, its fields, the outcome."""
+    """Return a table with one row per scored row: glue's columns, the fields of the request, then the outcome."""
     import pyarrow as pa
 
     counts = [len(record.rows) for record in records]
@@ -110,7 +110,7 @@ def as_table(about: About, records: Sequence[Record]) -> pa.Table:
 
 
 def as_array(values: Sequence[Any], column: Column) -> pa.Array:
-    """A column's values in one type: numbers as float64, categories as text."""
+    """Return a column's values in one type, such as float64 for numbers and text for categories."""
     import pyarrow as pa
 
     kind, dtype = column.kind, column.dtype

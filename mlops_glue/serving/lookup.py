@@ -1,4 +1,4 @@
-"""Features of entities from the online store, for the rows that do not give them."""
+"""Looks up features in the online store, for rows that do not contain them."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
     from mlops_glue.adapters.feast.redis import RedisReader
     from mlops_glue.config import Serve
 
-Entity = tuple[Any, ...]  # by what a row's features are looked up, in the order of `FeatureList.asked_by`
-Values = list[Any]  # of the columns that Feast has, in the order of `FeatureList.columns`
-Read = Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]  # keys of rows, now: `view__feature` of each
+Entity = tuple[Any, ...]  # a row's lookup keys, in the order of `FeatureList.asked_by`
+Values = list[Any]  # of the columns that Feast stores, in the order of `FeatureList.columns`
+Read = Callable[[list[dict[str, Any]], datetime], list[dict[str, Any]]]  # (keys, now) -> `view__feature` of each
 
 MAX_CACHED = 100_000  # entities
 MAX_READ = 20_000  # entities of the embedded store
-WINDOW_S = 60.0  # of the share of rows that find nothing
-MIN_ROWS = 10  # fewer say nothing of a share
-MAX_UNANSWERED = 64  # reads that a store has not answered; beyond, requests are refused at once
+WINDOW_S = 60.0  # over which the share of rows without features is computed
+MIN_ROWS = 10  # with fewer rows the share means nothing
+MAX_UNANSWERED = 64  # pending reads; beyond this, requests are refused immediately
 
 
 class NotReached(Exception):
-    """The online store does not answer, or not in time."""
+    """The online store did not answer in time, or cannot be reached."""
 
 
 class Lookup(ABC):
-    """Reads features of entities, all of a request at once.
+    """Reads the features of all entities of a request in one call.
 
     Args:
-        features: of the model.
+        features: the model's.
         timeout_s: how long the store may take.
-        cache_s: how old a feature may be that is not read again; 0 reads each time.
+        cache_s: how long a feature is cached; 0 reads it each time.
     """
 
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float) -> None:
@@ -52,7 +52,7 @@ class Lookup(ABC):
 
     @staticmethod
     def of(serve: Serve, store: dict[str, Any] | None, features: FeatureList | None) -> Lookup | None:
-        """The lookup of a model's features in the store of its version; None for a model that has all it needs."""
+        """Return the lookup for a model's features; None for a model without features."""
         if features is None or store is None:
             return None
         options, limits = store["options"], (serve.lookup_timeout_s, serve.lookup_cache_s)
@@ -68,7 +68,7 @@ class Lookup(ABC):
         return ThroughFeast(features, *limits, read=lambda keys, now: repository.read(features.use, views, keys, now))
 
     async def read(self, entities: list[Entity]) -> list[Values]:
-        """The model's columns that Feast has, in the order of `FeatureList.columns`, for each row.
+        """Read, for each entity, the columns that Feast stores, in the order of `FeatureList.columns`.
 
         Raises:
             NotReached: the store does not answer in time.
@@ -88,7 +88,7 @@ class Lookup(ABC):
         return [fresh[key] for key in entities]
 
     async def problem(self, entities: list[Entity]) -> str | None:
-        """Why features of these entities cannot be read, or that the store holds nothing at all; None: all is well."""
+        """Return why these entities cannot be read, or that the store is empty; None if there is no problem."""
         try:
             await self._read(entities)
             return "the online store is empty: glue materialize --force" if await self._is_empty() else None
@@ -96,31 +96,31 @@ class Lookup(ABC):
             return str(error)
 
     async def _is_empty(self) -> bool:
-        return False  # not every store of Feast's can tell
+        return False  # Feast's interface has no such call
 
     @abstractmethod
     async def _read(self, entities: list[Entity]) -> list[Values]:
-        """As `read`, from the store."""
+        """Read from the store, as `read` does."""
 
 
 @dataclass(frozen=True)
 class _StoredView:
-    """Where the embedded store has what is read of a view, and where that goes."""
+    """How a view's features are read from the embedded store and placed in a row."""
 
     table: str
     keys: list[str]
-    key_places: list[int]  # of an entity
+    key_places: list[int]  # positions in an entity
     features: list[str]
-    places: list[int]  # of a row that is read
+    places: list[int]  # positions in the values of a row
     booleans: set[str]
-    ttl_us: int  # 0: for ever
+    ttl_us: int  # 0: no limit
 
 
 class Embedded(Lookup):
-    """The embedded store, a file of this machine: read at once, without Feast.
+    """The embedded store, a local file that is read synchronously and without Feast.
 
-    What was read is kept until the file is written to, or a value becomes older than its view's TTL: no answer is
-    staler for it, and who is asked about often costs no reading.
+    Values are cached until the file changes or a value exceeds its view's TTL, so that an answer is never stale and a
+    frequent entity costs no read.
     """
 
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, path: str, project: str) -> None:
@@ -145,7 +145,7 @@ class Embedded(Lookup):
                 )
             )
         self._version: tuple[int, int] | None = None
-        self._read_before: dict[Entity, tuple[float, Values]] = {}  # until when (µs) it is good, and the values
+        self._read_before: dict[Entity, tuple[float, Values]] = {}  # expiry in µs, and the values
 
     async def _read(self, entities: list[Entity]) -> list[Values]:
         now_us = time.time_ns() // 1000
@@ -183,7 +183,7 @@ class Embedded(Lookup):
 
 
 class FromRedis(Lookup):
-    """Redis, read without Feast."""
+    """A Redis store, read without Feast."""
 
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, reader: RedisReader) -> None:
         super().__init__(features, timeout_s, cache_s)
@@ -200,7 +200,7 @@ class FromRedis(Lookup):
 
 
 class ThroughFeast(Lookup):
-    """Any store of Feast's: each read in a thread, so that a store that does not answer costs others nothing."""
+    """Any store that Feast supports. Each read runs in a thread, so that a hanging store blocks no other request."""
 
     def __init__(self, features: FeatureList, timeout_s: float, cache_s: float, *, read: Read) -> None:
         super().__init__(features, timeout_s, cache_s)
@@ -214,7 +214,7 @@ class ThroughFeast(Lookup):
         named = [dict(zip(self.features.asked_by, key, strict=True)) for key in entities]
         names = [ref.replace(":", "__") for ref in self.features.columns.values()]
         answer: Future[list[Values]] = Future()
-        answer.set_running_or_notify_cancel()  # so that whoever stops waiting does not cancel it
+        answer.set_running_or_notify_cancel()  # a caller that stops waiting must not cancel it
         self._unanswered.append(answer)
 
         def work() -> None:
@@ -224,7 +224,7 @@ class ThroughFeast(Lookup):
             except Exception as error:
                 answer.set_exception(error)
 
-        threading.Thread(target=work, daemon=True).start()  # one that hangs keeps no server from ending
+        threading.Thread(target=work, daemon=True).start()  # daemon: a hanging read must not keep the server running
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await asyncio.wrap_future(answer)
@@ -235,11 +235,11 @@ class ThroughFeast(Lookup):
 
 
 class NotFound:
-    """Rows for which a view had nothing, or nothing younger than its TTL: counted, and their share of the last minute.
+    """Counts rows for which a view had no value, or none within its TTL, and computes their share of the last minute.
 
     Args:
-        features: of the model.
-        max_share: the share of the rows that may find nothing.
+        features: the model's.
+        max_share: the largest share of such rows that is not a problem.
     """
 
     def __init__(self, features: FeatureList | None, max_share: float) -> None:
@@ -247,14 +247,14 @@ class NotFound:
         self._places = {view: [at for at, of in enumerate(refs) if of == view] for view in dict.fromkeys(refs)}
         self._max_share = max_share
         self._uncounted: list[list[Values]] = []
-        self._counted: deque[tuple[float, int, dict[str, int]]] = deque()  # time, rows, of these not found by view
+        self._counted: deque[tuple[float, int, dict[str, int]]] = deque()  # time, rows, rows without a value by view
 
     def add(self, found: list[Values]) -> None:
-        """Remember what a request has looked up."""
+        """Add the values that a request has looked up."""
         self._uncounted.append(found)
 
     def count(self) -> dict[str, int]:
-        """By view, of what was seen since the last count."""
+        """Count, by view, the rows without a value since the last count."""
         rows, self._uncounted = [row for found in self._uncounted for row in found], []
         counts = {
             view: sum([row[at[0]] is None and all(row[place] is None for place in at) for row in rows])
@@ -267,7 +267,7 @@ class NotFound:
         return {view: n for view, n in counts.items() if n}
 
     def problems(self) -> list[str]:
-        """The views that had nothing for too many of the rows."""
+        """Return a problem for each view that had no value for too many rows."""
         rows = sum(n for _, n, _ in self._counted)
         missing = {view: sum(counts[view] for _, _, counts in self._counted) for view in self._places}
         return [

@@ -1,8 +1,8 @@
-"""Counters of a worker, added up over all workers when Prometheus asks.
+"""A worker's counters, summed over all workers when Prometheus scrapes one of them.
 
-Each worker counts in memory and writes its numbers to a file of its own four times a second; the worker that is asked
-adds the other files to its own numbers. This is not prometheus_client's multiprocess mode, which maps its files into
-memory: on a full disk the first new series would kill the worker (SIGBUS).
+Each worker counts in memory and writes its numbers to its own file four times a second. The worker that is scraped adds
+the other files to its own numbers. prometheus_client's multiprocess mode is not used: it maps its files into memory,
+and on a full disk the first new series would kill the worker (SIGBUS).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ FILES = "counters-"
 LATENCY, IN_FLIGHT = "glue_latency_seconds", "glue_in_flight"
 HELP: dict[str, tuple[str, tuple[str, ...]]] = {
     "glue_requests_total": ("Requests by route and status", ("route", "status")),
-    "glue_rows_total": ("Rows that were scored", ()),
-    "glue_errors_total": ("Requests to /predict that were not answered, by kind", ("kind",)),
-    "glue_unseen_values_total": ("Values that training did not have, by column", ("column",)),
-    "glue_entities_not_found_total": ("Rows for which a view of the online store had nothing", ("view",)),
-    "glue_model_swaps_total": ("Times that another model version was taken", ()),
-    "glue_model_reload_failures_total": ("Times that another model version could not be taken", ()),
-    "glue_canary_fallbacks_total": ("Requests that the canary could not take, so that the champion answered", ()),
+    "glue_rows_total": ("Rows scored", ()),
+    "glue_errors_total": ("Requests to /predict that failed, by kind", ("kind",)),
+    "glue_unseen_values_total": ("Values that the training data did not contain, by column", ("column",)),
+    "glue_entities_not_found_total": ("Rows for which a view of the online store had no value", ("view",)),
+    "glue_model_swaps_total": ("Switches to another model version", ()),
+    "glue_model_reload_failures_total": ("Failed switches to another model version", ()),
+    "glue_canary_fallbacks_total": ("Requests that the canary could not read, so that the champion answered", ()),
     "glue_shadow_failures_total": ("Requests that the shadow could not score", ()),
     "glue_log_lost_total": ("Requests that could not be written to the prediction log", ()),
 }
@@ -38,7 +38,7 @@ Gauge = tuple[str, str, dict[str, str], float]  # name, help, labels, value
 
 
 class Counters:
-    """The numbers of one process."""
+    """The counters of one process."""
 
     def __init__(self, folder: Path) -> None:
         self._series = Counter[Series]()
@@ -46,11 +46,11 @@ class Counters:
         self._written = ""
 
     def add(self, name: str, *labels: str, by: float = 1) -> None:
-        """Count."""
+        """Add to a counter."""
         self._series[(name, *labels)] += by  # type: ignore[assignment]  # seconds are fractions
 
     def answered(self, requests: Sequence[tuple[int, float, int]]) -> None:
-        """Count requests to /predict: status, seconds and rows of each."""
+        """Count requests to /predict, each given as status, seconds and number of rows."""
         for status, n in Counter(status for status, _, _ in requests).items():
             self.add("glue_requests_total", "/predict", str(status), by=n)
         for edge, n in Counter(bisect.bisect_left(BUCKETS_S, seconds) for _, seconds, _ in requests).items():
@@ -59,7 +59,7 @@ class Counters:
         self.add("glue_rows_total", by=sum(rows for _, _, rows in requests))
 
     def write(self, in_flight: int = 0) -> None:
-        """Write the numbers for the other workers; on a full disk they miss this worker's news, and nothing else."""
+        """Write the counters for the other workers; on a full disk they see old numbers, with no other harm."""
         text = json.dumps([*self._series.items(), ((IN_FLIGHT,), in_flight)])
         if text != self._written:
             with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ class Counters:
                 self._written = text
 
     def _of_all(self, in_flight: int) -> Counter[Series]:
-        """The sums over all processes."""
+        """Return the sums over all processes."""
         sums = self._series + Counter({(IN_FLIGHT,): in_flight})
         for path in self._file.parent.glob(f"{FILES}*.json"):
             if path == self._file:
@@ -82,14 +82,14 @@ class Counters:
         return sums
 
     def render(self, gauges: Sequence[Gauge], in_flight: int) -> bytes:
-        """Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
         from prometheus_client.registry import Collector
 
         sums, count = self._of_all(in_flight), 0.0
         families: list[Metric] = []
-        busy: Gauge = (IN_FLIGHT, "Requests that the workers are answering", {}, sums[(IN_FLIGHT,)])
+        busy: Gauge = (IN_FLIGHT, "Requests in progress", {}, sums[(IN_FLIGHT,)])
         for name, text, labels_of_gauge, value in (*gauges, busy):
             gauge = GaugeMetricFamily(name, text, labels=list(labels_of_gauge))
             gauge.add_metric(list(labels_of_gauge.values()), value)
@@ -101,7 +101,7 @@ class Counters:
                 family.add_metric(key[1:], sums[key])
             families.append(family)
         buckets = [(edge, count := count + sums[(LATENCY, edge)]) for edge in EDGES]
-        latency = HistogramMetricFamily(LATENCY, "From a request to /predict to its answer")
+        latency = HistogramMetricFamily(LATENCY, "Time from a request to /predict to its answer")
         latency.add_metric([], buckets, sums[(LATENCY, "sum")])
 
         class Families(Collector):

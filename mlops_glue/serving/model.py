@@ -1,4 +1,4 @@
-"""The model of one version, from a folder that is not trusted until it is checked."""
+"""A model version that answers requests, loaded from a folder that is not trusted until it is checked."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from mlops_glue.serving.fields import Rows, json_key
 if TYPE_CHECKING:
     from mlops_glue.explanation import Explainer
 
-MAX_EXPLAINED = 100  # rows of a request: each costs as much as hundreds that are only scored
-WARM_UP = 20  # runs before the first request, which would be slow
+MAX_EXPLAINED = 100  # rows in a request: explaining a row costs as much as scoring some hundred
+WARM_UP = 20  # runs before the first request, which would otherwise be slow
 
 Scores = tuple[list[Any], list[list[float]] | None]  # predictions, and for classes the probabilities of each label
 
 
 class Answers:
-    """Turns scores into what a request is answered."""
+    """Formats scores as the answer to a request."""
 
     def __init__(self, schema: Schema) -> None:
         labels = schema.labels or []
@@ -39,7 +39,7 @@ class Answers:
         self._positive = labels.index(schema.class_order[-1]) if len(labels) == 2 else None
 
     def by_row(self, predictions: list[Any], probabilities: list[list[float]] | None) -> list[dict[str, Any]]:
-        """One object a row."""
+        """Return one object per row."""
         if probabilities is None:
             return [{"prediction": value} for value in predictions]
         return [
@@ -48,9 +48,9 @@ class Answers:
         ]
 
     def plain(self, predictions: list[Any], probabilities: list[list[float]] | None) -> dict[str, Any]:
-        """As a plain FastAPI server says it: scalars of one row, lists of several.
+        """Return the answer of a plain FastAPI server: scalars for one row, lists for several.
 
-        The probability is that of the positive class; where there are more than two, that of the predicted one.
+        The probability is that of the positive class or, with more than two classes, of the predicted class.
         """
         columns: dict[str, list[Any]] = {"prediction": predictions}
         if probabilities is not None and self._positive is not None:
@@ -66,14 +66,14 @@ class Model:
 
     Args:
         folder: the bundle.
-        digest: SHA-256 that was recorded when the version was registered.
-        name: of the registered model.
-        version: its number.
-        options: the section `serve`, of which the limits of a request hold here.
-        trust: what of the bundle's own code may run, by name.
+        digest: the SHA-256 that was recorded when the version was registered.
+        name: the registered model's name.
+        version: the version's number.
+        options: the section `serve`, which limits requests.
+        trust: the names of the bundle's own code that may run.
 
     Raises:
-        DataError: the folder is not what was registered, or holds what a bundle does not.
+        DataError: the folder is not the one that was registered, or contains files that a bundle does not have.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Model:
     ) -> None:
         self.name, self.version, self.digest = name, version, digest
         self.loaded_at = time.time()
-        # one thread: requests run at the same time in several processes
+        # one thread, because several worker processes score at the same time
         self._bundle = Bundle(folder, 1, digest, trust=trust)
         self.runs_code = self._bundle.runs_code
         self.form = self._bundle.form
@@ -105,28 +105,28 @@ class Model:
             self._explainer = of_bundle(self._bundle, folder)
 
     def score(self, inputs: Inputs) -> Scores:
-        """Predictions and, for classes, probabilities in the order of the labels.
+        """Return predictions and, for classes, probabilities in the order of the labels.
 
         Raises:
-            ToolError: the model cannot be run on them.
+            ToolError: the model failed on the inputs.
         """
         value, probability = self._bundle.score(inputs)
         predictions: list[Any] = value.tolist()
         if probability is None:
             return predictions, None
         flat = probability.reshape(-1)
-        if math.isnan(flat.dot(flat)):  # the model overflows on values so large; the label means nothing then
+        if math.isnan(flat.dot(flat)):  # the model overflowed on very large values, so its label means nothing
             unknown = np.isnan(probability).any(axis=1).tolist()
             predictions = [None if is_nan else label for label, is_nan in zip(predictions, unknown, strict=True)]
         return predictions, probability.tolist()
 
     @property
     def explains(self) -> bool:
-        """May a request ask for explanations?"""
+        """Can this model explain its predictions?"""
         return self._explainer is not None
 
     def explain(self, rows: Rows) -> list[dict[str, Any]]:
-        """By row the `base` and the `contributions` of each column, null where one is no number; see `Explainer`."""
+        """Return `base` and `contributions` by column for each row, null for NaN; see `Explainer`."""
         assert self._explainer is not None
         found = self._explainer.explain(self.contract.matrices(rows))
         return [
@@ -141,7 +141,7 @@ class Model:
         ]
 
     def about(self) -> dict[str, Any]:
-        """What is served, for JSON; `decision` where the labels are not simply the model's own."""
+        """Describe the model for JSON; `decision` is present if glue chooses the label, not the model."""
         decision = {} if self.schema.decision is None else {"decision": asdict(self.schema.decision)}
         return {
             "name": self.name,
@@ -160,15 +160,15 @@ class Model:
 
     @cached_property
     def example_keys(self) -> list[tuple[Any, ...]]:
-        """The entity of the first example row, where its features are looked up."""
+        """The lookup keys of the first example row; empty without online features."""
         rows = self.contract.from_dicts(without_looked_up(self.examples[:1], self.features))
         return self.contract.keys(rows, self.contract.incomplete(rows))
 
     def self_test(self) -> list[dict[str, Any]]:
-        """Score the input example, and some times over, so that the first request is not the slow one.
+        """Score the input example several times, so that the first request is not slow.
 
         Raises:
-            GlueError: it cannot be scored.
+            GlueError: the example cannot be scored.
         """
         try:
             inputs = self.contract.matrices(self.contract.from_dicts(self.examples))

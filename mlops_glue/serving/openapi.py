@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of /predict: made from the model's own schema."""
+"""The part of the OpenAPI document that describes /predict, generated from the model's schema."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ JsonSchema = dict[str, Any]
 
 
 def problems(*statuses: int) -> dict[int | str, JsonSchema]:
-    """The answers that are not 200."""
+    """Describe the answers that are not 200."""
     content = {"application/problem+json": {"schema": _ref("Problem")}}
     return {status: {"description": STATUSES[status][1], "content": content} for status in statuses}
 
 
 def operation(model: Model) -> JsonSchema:
-    """POST /predict."""
+    """Describe POST /predict."""
     rows = without_looked_up(model.examples, model.features)
     bodies, answers = ["Rows", "Row"], ["OneAnswer", "Answers"]
     examples = {
-        "rows": {"summary": "rows of the training data", "value": {"rows": rows}},
+        "rows": {"summary": "rows from the training data", "value": {"rows": rows}},
         "row": {"summary": "one row", "value": rows[0]},
     }
     if model.features is None:
@@ -42,10 +42,10 @@ def operation(model: Model) -> JsonSchema:
         bodies.append("Lists")
         answers.append("PlainAnswer")
         lists = [[row[name] for name in order] for row in rows]
-        summary = f"values alone, in the order of the columns: {', '.join(order)}"
+        summary = f"values without names, in the order of the columns: {', '.join(order)}"
         examples["lists"] = {"summary": summary, "value": {LISTED: lists}}
     why = {"name": "explain", "in": "query", "schema": {"type": "boolean", "default": False}}
-    why["description"] = f"true: with what each column adds to the answer, for at most {MAX_EXPLAINED} rows"
+    why["description"] = f"true: add each column's contribution to the answer, for at most {MAX_EXPLAINED} rows"
     body = {"schema": {"anyOf": [_ref(name) for name in bodies]}, "examples": examples}
     answer = {"schema": {"anyOf": [_ref(name) for name in answers]}}
     return {
@@ -60,7 +60,7 @@ def operation(model: Model) -> JsonSchema:
 
 
 def schemas(model: Model, max_rows: int) -> JsonSchema:
-    """The components that `operation` names."""
+    """Return the components that `operation` refers to."""
     row, answer = model.contract.json_schema, _answer(model.schema)
     if model.explains:
         number = {"type": ["number", "null"]}
@@ -89,11 +89,11 @@ def schemas(model: Model, max_rows: int) -> JsonSchema:
 
 
 def _answer(schema: Schema) -> JsonSchema:
-    """What is answered for one row."""
+    """Describe the answer for one row."""
     labels = schema.labels
     if labels is None:
-        return {"prediction": {"type": ["number", "null"], "description": "null: the model gives no number"}}
-    how = "null: the model gives no number for such values"
+        return {"prediction": {"type": ["number", "null"], "description": "null: the model's answer is not a number"}}
+    how = "null: the model's answer for such values is not a number"
     how = "; ".join(filter(None, [how, schema.decides]))
     label = {"type": [JSON_NAMES[type(labels[0])], "null"], "enum": [*labels, None], "description": how}
     shares = {"type": "object", "properties": dict.fromkeys([json_key(name) for name in labels], SHARE)}

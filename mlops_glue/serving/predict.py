@@ -1,4 +1,4 @@
-"""The answer to POST /predict: from the headers of a request to the bytes of a 200."""
+"""Answers POST /predict, from the headers of the request to the bytes of the answer."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Predictor:
         self._options, self._slots, self._batch = settings.options, slots, batch
         self._counters, self._log, self._keys = counters, log, keys
         self.bodies = Bodies(settings.options)
-        self.in_flight = 0  # requests that have arrived whole
+        self.in_flight = 0  # requests whose body has arrived
         self.store_problem: str | None = None  # why features cannot be looked up
         self.shadow_tasks: set[asyncio.Task[None]] = set()
 
     async def answer(self, scope: Scope, receive: Receive, request_id: str, started: float) -> tuple[bytes, int]:
-        """The body of a 200, and how many rows it answers.
+        """Return the body of a 200 and its number of rows.
 
         Raises:
-            Refused: it is no 200.
-            Disconnected: the client is gone.
+            Refused: the answer is not 200.
+            Disconnected: the client has gone.
         """
         if scope["method"] != "POST":
             raise Refused(405, headers=[(b"allow", b"POST")])
@@ -84,7 +84,7 @@ class Predictor:
     async def _answer_whole(
         self, body: bytes, request_id: str, caller_id: str | None, *, explain: bool
     ) -> tuple[bytes, int]:
-        """The answer to a body that has arrived whole."""
+        """Answer a request whose body has arrived."""
         loaded, canary = self._slots.champion, self._slots.canary
         try:
             rows = loaded.model.contract.decode(body)
@@ -138,7 +138,7 @@ class Predictor:
         contract.fill(rows, positions, found)
 
     def _is_for_canary(self, rows: Rows, fallback: str) -> bool:
-        """Does the canary answer this request? An entity stays with the version that it once got."""
+        """Does the canary answer this request? The same entity always gets the same version."""
         features, contract = self._slots.champion.model.features, self._slots.champion.model.contract
         entity = [rows.values[0][contract.position[key]] for key in features.keys] if features else []
         is_known = bool(entity) and all(value is not UNSET for value in entity)
@@ -147,7 +147,7 @@ class Predictor:
         return zlib.crc32(text) < share * (1 << 32)
 
     def _start_shadow(self, shadow: LoadedModel, request: Request, body: bytes) -> None:
-        """Let a second version score what was answered; whatever becomes of that, the answer stands."""
+        """Let the shadow score an answered request; its outcome never changes the answer."""
         if len(self.shadow_tasks) >= self._options.max_in_flight:
             self._counters.add("glue_shadow_failures_total")
             return

@@ -1,4 +1,4 @@
-"""The prediction log of one worker: what is answered is written first."""
+"""The prediction log of one worker, which is written before the answer is sent."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mlops_glue.serving.segments import FORMAT, About, Column, Segment, age_s, w
 HASH_BYTES = 16
 ROWS = 5  # their position in a record
 
-Mask = Callable[[Sequence[Any]], list[Any]]  # of a row of the contract, the row that is written
+Mask = Callable[[Sequence[Any]], list[Any]]  # from a row of the contract to the row that is written
 
 
 class PredictionLog:
-    """The segments of this process, one at a time for each version."""
+    """The open segments of this process, at most one per version."""
 
     def __init__(self, spool: Path, options: config.PredictionLog) -> None:
         self._spool, self._options = spool, options
@@ -32,7 +32,7 @@ class PredictionLog:
         self._open: dict[tuple[int, str], tuple[Segment, Mask | None]] = {}
 
     def write(self, model: Model, fingerprint: str, records: list[tuple[Any, ...]]) -> None:
-        """Append what a version scored, all or nothing; each record as `segments.Record` has it.
+        """Append the records of scored requests, all or none; their fields are those of `segments.Record`.
 
         Raises:
             OSError: the log cannot be written.
@@ -51,7 +51,7 @@ class PredictionLog:
             self._close(key)
 
     def _columns(self, model: Model) -> tuple[list[Column], Mask | None]:
-        """The columns that are written, and what makes a row of them; None where it is the row itself."""
+        """Return the columns to write, and the function that masks a row; None if nothing is omitted or hashed."""
         omitted, hashed = set(self._options.omit), set(self._options.hash)
         written = [(at, field) for at, field in enumerate(model.contract.fields) if field.name not in omitted]
         columns = [Column(f.name, "text" if f.name in hashed else f.kind, f.dtype, f.day_first) for _, f in written]
@@ -65,20 +65,20 @@ class PredictionLog:
         return columns, mask
 
     def _hash(self, value: Any) -> str | None:
-        """BLAKE2b with the key, of the value as JSON, as 32 hexadecimal digits."""
+        """Return the keyed BLAKE2b hash of the value as JSON, as 32 hexadecimal digits."""
         if value is None or value is UNSET:
             return None
         return hashlib.blake2b(msgspec.json.encode(value), digest_size=HASH_BYTES, key=self._key).hexdigest()
 
     def rotate_old(self) -> None:
-        """Close segments that are old; called now and then."""
+        """Close segments that are old enough; called periodically."""
         now = time.monotonic()
         for key, (segment, _) in list(self._open.items()):
             if now - segment.made >= self._options.rotate_s:
                 self._close(key)
 
     def waiting(self) -> tuple[int, float]:
-        """How many segments of all processes are not yet Parquet, and the age of the oldest in seconds."""
+        """Return how many segments of all processes are not yet Parquet, and the age of the oldest in seconds."""
         found = waiting(self._spool)
         return len(found), age_s(found[0]) if found else 0.0
 

@@ -1,4 +1,4 @@
-"""Answers of a worker: a whole body at once, problems in the form of RFC 9457, and who gets an answer at all."""
+"""A worker's answers: complete bodies, problems as in RFC 9457, and the check of API keys."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
-READ_ON_S = 2.0  # after an answer that ends the connection, so that a client that still sends gets to read it
+READ_ON_S = 2.0  # to keep reading after an answer that closes the connection: a client that still sends can read it
 MAX_PROBLEM_BYTES = 3500  # of all problems in an answer
-STATUSES = {  # how errors are counted, and their titles
+STATUSES = {  # by status: the kind under which the error is counted, and the title
     400: ("malformed", "The body is not JSON"),
-    401: ("unauthorized", "An API key is needed"),
-    405: ("method", "This method is not for this page"),
+    401: ("unauthorized", "An API key is required"),
+    405: ("method", "Method not allowed"),
     408: ("timeout", "The request did not arrive in time"),
     413: ("too_large", "The request is too large"),
     415: ("content_type", "The body must be application/json"),
-    422: ("invalid", "The rows are not what the model takes"),
-    500: ("internal", "The server has a bug"),
-    503: ("busy", "Not now; try again"),
+    422: ("invalid", "The model does not accept these rows"),
+    500: ("internal", "Internal error in the server"),
+    503: ("busy", "Temporarily unavailable"),
 }
 CLOSE: Header = (b"connection", b"close")
 JSON_TYPE: Header = (b"content-type", b"application/json")
@@ -54,10 +54,10 @@ class Refused(Exception):
     """An answer that is not 200.
 
     Args:
-        status: of HTTP.
-        detail: for who sent the request.
-        kind: how the error is counted, where the status does not say it.
-        headers: of the answer.
+        status: the HTTP status.
+        detail: an explanation for the client.
+        kind: the kind under which the error is counted; by default the status gives it.
+        headers: further headers of the answer.
         problems: by row and field.
     """
 
@@ -75,7 +75,7 @@ class Refused(Exception):
         self.kind = kind or STATUSES[status][0]
 
     def body(self, request_id: str) -> bytes:
-        """The answer, with the number of problems and as many of them as a short answer holds."""
+        """Return the body, with the number of problems and as many of them as fit into a short answer."""
         answer = Problem(STATUSES[self.status][1], self.status, request_id, self.detail)
         if self.problems:
             number, size = len(self.problems), 0
@@ -89,16 +89,16 @@ class Refused(Exception):
 
 
 class ApiKeys:
-    """The hashes of the keys that the variables `${NAME}` hold; space around a key is no part of it."""
+    """The API keys, as hashes of the variables `${NAME}`; space around a key is ignored."""
 
     def __init__(self, references: Sequence[str]) -> None:
         self._hashes = [hashlib.sha256(os.environ[name[2:-1]].strip().encode()).digest() for name in references]
 
     def check(self, header: bytes) -> None:
-        """Check the header Authorization, where keys are configured. Each is compared, and in constant time.
+        """Check the header Authorization if keys are configured. It is compared with every key, in constant time.
 
         Raises:
-            Refused: no key fits.
+            Refused: no key matches.
         """
         if not self._hashes:
             return
@@ -110,11 +110,11 @@ class ApiKeys:
 
 
 class Disconnected(Exception):
-    """The client is gone: there is nobody to answer."""
+    """The client closed the connection before it could be answered."""
 
 
 def closing(send: Send) -> Send:
-    """Sends answers after which their connection ends, so that the next request of its client goes to another host."""
+    """Wrap `send` so that answers close their connection and the client's next request can go to another host."""
 
     async def send_closing(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -127,7 +127,11 @@ def closing(send: Send) -> Send:
 async def send_whole(
     send: Send, status: int, headers: list[Header], body: bytes, read_on: Receive | None = None
 ) -> None:
-    """Send an answer; with `read_on`, read on for a while: closing at once would take the answer away."""
+    """Send a whole answer.
+
+    With `read_on`, keep reading for a while first: the client could not read the answer if the connection closed while
+    it is still sending.
+    """
     headers.append((b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     if read_on is None:

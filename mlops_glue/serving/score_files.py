@@ -1,4 +1,4 @@
-"""Batch scoring of tables, in bounded memory: the next piece is read and the last one written while one is scored."""
+"""Scores tables in bounded memory: while one piece is scored, the next is read and the previous one is written."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 OUTPUTS = (".csv", ".csv.gz", ".parquet")
-MANY = 0.05  # share of a column's values that is worth a warning
+MANY = 0.05  # share of a column's values that causes a warning
 SHOWN = 5  # categories in a warning
 
 
 def inputs_and_outputs(source: Path, target: Path) -> tuple[list[Path], list[Path]]:
-    """The tables to read, and the file to write for each.
+    """Return the tables to read, and the file to write for each.
 
     Raises:
-        UsageError: a table is missing, or has no place of its own.
+        UsageError: a table is missing, or two tables would be written to the same file.
     """
     if source.is_dir():
         inputs = sorted(p for p in source.iterdir() if p.name.lower().endswith(streaming.SUFFIXES))
         if not inputs:
             raise UsageError(f"{source}: no table in this folder", hint=f"one of {', '.join(streaming.SUFFIXES)}")
         if target.is_file() or target.name.lower().endswith(OUTPUTS):
-            raise UsageError(f"{target}: for a folder of tables the output is a folder")
+            raise UsageError(f"{target}: if the input is a folder, the output must be a folder")
         stems = [p.name[: -len(streaming.suffix(p))] for p in inputs]
         outputs = [target / f"{stem}.parquet" for stem in stems]
         twice = next((stem for stem in stems if stems.count(stem) > 1), None)
@@ -58,13 +58,13 @@ def inputs_and_outputs(source: Path, target: Path) -> tuple[list[Path], list[Pat
         raise UsageError(f"{target}: there is no folder {target.parent}", hint=hint)
     same = next((i for i, o in zip(inputs, outputs, strict=True) if o.exists() and o.samefile(i)), None)
     if same is not None:
-        raise UsageError(f"{same}: is input and output at once")
+        raise UsageError(f"{same}: is both input and output")
     return inputs, outputs
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What has become of a file: why it cannot be scored, or its rows and what is odd about them."""
+    """The outcome of scoring a file: its number of rows and warnings, or why it was refused."""
 
     rows: int = 0
     warnings: tuple[str, ...] = ()
@@ -76,8 +76,8 @@ class Scorer:
     """Scores files with one model.
 
     Attributes:
-        config: with the trust of whoever loads the model.
-        root: of the project.
+        config: the configuration, which names the code that may run.
+        root: the project.
         folder: the model's bundle.
         explained: add the contributions of the columns.
     """
@@ -89,7 +89,7 @@ class Scorer:
 
     @cached_property
     def bundle(self) -> Bundle:
-        """The model. With one thread: what it answers depends, in the last digit, on how many there are."""
+        """The model, with one thread: the last digit of an answer depends on the number of threads."""
         return Bundle(self.folder, trust=self.config.package.trust)
 
     @cached_property
@@ -97,7 +97,7 @@ class Scorer:
         return _explaining(self.bundle, self.folder) if self.explained else self.bundle.scored
 
     def __call__(self, source: Path, target: Path, progress: Callable[[float], None] = lambda share: None) -> Scored:
-        """Score one file; `progress` is called with the share that is read."""
+        """Score a file; `progress` is called with the share of it that has been read."""
         complete = partial(with_features, self.config, self.root, self.bundle, where=source)
         try:
             rows, unseen = score_file(self.bundle, source, target, progress, complete, self._score)
@@ -106,7 +106,7 @@ class Scorer:
         return Scored(rows, tuple(unseen_warnings(self.bundle, rows, unseen)))
 
     def elsewhere(self) -> Callable[[tuple[Path, Path]], Scored]:
-        """The same for a pair of paths, in a process of another machine: it takes the bundle with it."""
+        """Return the same function for a pair of paths, with the bundle's files, to run on another machine."""
         contents = {path.name: path.read_bytes() for path in self.folder.iterdir() if path.is_file()}
         return partial(_unpacked, self.config, self.root, contents, self.explained)
 
@@ -121,7 +121,7 @@ def _unpacked(
 
 
 def _explaining(bundle: Bundle, folder: Path) -> Callable[..., pa.Table]:
-    """What scores a piece of a file and adds the contributions."""
+    """Return a function that scores a piece of a file and adds the contributions."""
     from mlops_glue import explanation
 
     explainer = explanation.of_bundle(bundle, folder)
@@ -136,11 +136,11 @@ def _explaining(bundle: Bundle, folder: Path) -> Callable[..., pa.Table]:
 
 
 def warn_of_gap(found: Explained, what: str) -> None:
-    """Log where contributions do not add up to the answer."""
+    """Warn if contributions do not add up to the answer."""
     if not found.holds:
         log.warning(
-            "warning: %s: base and contributions miss the answer by up to %.2g: "
-            "the model does not answer alike each time",
+            "warning: %s: base and contributions differ from the answer by up to %.2g: "
+            "the model's answers are not repeatable",
             *(what, found.gap),
         )
 
@@ -153,18 +153,18 @@ def score_file(
     complete: Callable[[pa.Table], pa.Table] = lambda rows: rows,
     score: Callable[..., pa.Table] | None = None,
 ) -> tuple[int, Counter[str]]:
-    """Score one file into another, piece by piece.
+    """Score a file piece by piece, and write the result to another file.
 
     Args:
         bundle: the model.
         source: a table.
         target: a CSV or Parquet file.
-        progress: called with the share of the file that is read, 0 to 1.
-        complete: gives raw rows the features that the file does not have.
-        score: scores a piece, as `bundle.scored` does, which is the default.
+        progress: called with the share of the file that has been read, 0 to 1.
+        complete: adds the features that the file does not have to raw rows.
+        score: scores a piece; by default `bundle.scored`.
 
     Returns:
-        The number of rows, and by column how many values training did not have.
+        The number of rows, and by column the number of values that the training data did not contain.
     """
     unseen, counts = UnseenValues(bundle.schema), Counter[str]()
     as_csv = not target.name.lower().endswith(".parquet")
@@ -193,7 +193,7 @@ def score_file(
 
 
 def unseen_warnings(bundle: Bundle, rows: int, counts: Counter[str]) -> list[str]:
-    """One text for each column with many values that training did not have: other words, another unit."""
+    """Return a warning for each column with many unseen values, such as other words or another unit."""
     warnings = []
     for column in bundle.schema.columns:
         if counts[column.name] > MANY * rows:
@@ -202,7 +202,7 @@ def unseen_warnings(bundle: Bundle, rows: int, counts: Counter[str]) -> list[str
             else:
                 known = f"{column.minimum:,.7g} to {column.maximum:,.7g}"
             warnings.append(
-                f"column {column.name!r}: {counts[column.name]:,} of {rows:,} values are none that training had "
-                f"(it had {known}{'' if column.nullable else ', and no null'})"
+                f"column {column.name!r}: {counts[column.name]:,} of {rows:,} values do not occur in the training data "
+                f"(which has {known}{'' if column.nullable else ', and no null'})"
             )
     return warnings

@@ -1,7 +1,7 @@
-"""The process that brings the prediction log to its destination: each segment once, whatever is killed when.
+"""The process that ships the prediction log to its destination. Each segment arrives once, even after a crash.
 
-A segment becomes one file for each day in it, named after the segment: `date=2026-11-25/v3-….parquet`. It is removed
-when they are there, so that a second attempt after a crash writes the same files again.
+A segment becomes one file for each of its days, named after the segment: `date=2026-11-25/v3-….parquet`. The segment is
+deleted once the files have arrived, so that a second attempt after a crash writes the same files again.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from mlops_glue.serving.log_table import DAY_S, write_parquet
 from mlops_glue.serving.settings import PROBLEM, Settings
 
 EACH_S = 1.0
-FIRST_S, LONGEST_S = 2.0, 60.0  # between two attempts while the destination does not take it
-RETENTION_S = 600.0  # between two looks for what is too old
-LOOK_S = 0.1  # between two looks whether to end
+FIRST_S, LONGEST_S = 2.0, 60.0  # between two attempts while the destination fails
+RETENTION_S = 600.0  # between two searches for files that are too old
+LOOK_S = 0.1  # between two checks whether to stop
 
 
 def ship(settings: Settings, destination: str) -> None:
-    """Ship until told to stop; at the end, once more, whatever is closed or was left by a writer that is gone.
+    """Ship segments until a signal stops the process, and once more at the end.
 
     Args:
-        settings: of the server, which logs predictions.
+        settings: the server's; it logs predictions.
         destination: a folder, or a URL of fsspec.
     """
     assert settings.spool is not None
-    gc.disable()  # nothing here refers to itself, and looking for that took most of the time
+    gc.disable()  # no object here is part of a cycle, and searching for cycles took most of the time
     signals: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
 
@@ -69,10 +69,10 @@ def ship(settings: Settings, destination: str) -> None:
 
 
 def ship_once(spool: Path, destination: str) -> int:
-    """Ship every segment that no process holds; returns the number of rows.
+    """Ship every segment that no process is writing, and return the number of rows.
 
     Raises:
-        GlueError: the destination does not take it; the segments stay.
+        GlueError: the destination failed; the segments are kept.
     """
     rows, folder = 0, None
     for path in segments.waiting(spool):
@@ -93,25 +93,25 @@ def ship_once(spool: Path, destination: str) -> int:
 
 
 def unshipped(spool: Path, folder: Path) -> list[str]:
-    """Write what still waits as Parquet into a folder of the caller's; nothing is removed or locked.
+    """Write the segments that are not yet shipped as Parquet into a folder, without deleting or locking them.
 
     Returns:
-        What could not be read.
+        The problems with segments that could not be read.
     """
     problems = []
     for path in segments.waiting(spool):
         try:
             with path.open("rb") as stream:
                 write_parquet(path, stream, folder)
-        except FileNotFoundError:  # it is in the log by now
+        except FileNotFoundError:  # it has been shipped meanwhile
             continue
         except (OSError, ValueError, msgspec.MsgspecError) as error:
-            problems.append(f"{path.name} waits to be in the prediction log, and cannot be read: {first_line(error)}")
+            problems.append(f"{path.name}: not yet in the prediction log, and cannot be read: {first_line(error)}")
     return problems
 
 
 def retain(folder: LogPlace, keep_days: float | None, keep_bytes: int | None) -> int:
-    """Remove files that are too old, then the oldest beyond the size; returns how many."""
+    """Delete files that are too old, then the oldest beyond the size limit, and return their number."""
     if keep_days is None and keep_bytes is None:
         return 0
     shipped = [f for f in folder.files() if f[0].startswith("date=") and f[0].endswith(".parquet")]

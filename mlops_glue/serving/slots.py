@@ -1,8 +1,8 @@
-"""Which versions answer: the champion, and with it a shadow or a canary. They are swapped while requests go on.
+"""The versions that answer: the champion, and a shadow or a canary. They are swapped while requests are served.
 
-Another process asks the registry (`follow.py`) and leaves what it found, fetched and checked, in a file. A version that
-is new there is loaded in a thread while the old one answers, scores its own example, and takes the slot in one step. A
-request ends with the model that it began with.
+Another process polls the registry (`follow.py`) and writes the versions that it fetched and checked to a file. A new
+version is loaded in a thread while the old one answers. It scores its own example, and then takes the slot in one
+step. A request finishes with the model that it started with.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from mlops_glue.serving.model import Model
 from mlops_glue.serving.settings import DESIRED, Settings
 from mlops_glue.serving.unseen import UnseenValues
 
-FIRST_S, LONGEST_S = 1.0, 60.0  # between two attempts to load a version that could not be loaded
-SWITCH_S = 0.0005  # how soon the loading thread yields to the others; Python's own 5 ms would be felt
+FIRST_S, LONGEST_S = 1.0, 60.0  # between two attempts to load a version
+SWITCH_S = 0.0005  # how soon the loading thread yields to the others; Python's default of 5 ms would delay requests
 
 
 def load(settings: Settings, version: Servable) -> Model:
     """Load a version.
 
     Raises:
-        GlueError: it is not what was registered, or cannot be loaded.
+        GlueError: it differs from what was registered, or cannot be loaded.
     """
     return Model(
         Path(version.folder),
@@ -44,10 +44,10 @@ def load(settings: Settings, version: Servable) -> Model:
 
 
 class LoadedModel:
-    """One version that is ready to answer.
+    """A version that is ready to answer.
 
     Raises:
-        GlueError: it is not what was registered, cannot be loaded, or cannot score its own example.
+        GlueError: it differs from what was registered, cannot be loaded, or cannot score its own example.
     """
 
     def __init__(self, settings: Settings, version: Servable, alias: str) -> None:
@@ -59,7 +59,7 @@ class LoadedModel:
         self.lookup = Lookup.of(settings.options, version.lookup, self.model.features)
 
     def count_unseen(self, counters: Counters) -> None:
-        """Count what was new in the requests since the last time: values, and entities that the store does not have."""
+        """Count the unseen values, and the entities missing in the online store, since the last call."""
         for column, n in self.unseen.count().items():
             counters.add("glue_unseen_values_total", column, by=n)
         for view, n in self.not_found.count().items():
@@ -67,10 +67,10 @@ class LoadedModel:
 
 
 class ModelSlots:
-    """The versions of one worker: `champion`, and `shadow` or `canary` where one is configured.
+    """The versions of one worker: `champion`, and `shadow` or `canary` if one is configured.
 
     Raises:
-        GlueError: there is none that can be served.
+        GlueError: no version can be served.
     """
 
     def __init__(self, settings: Settings, counters: Counters, log: AccessLog) -> None:
@@ -86,7 +86,7 @@ class ModelSlots:
         self.champion = self._initial()
 
     def _initial(self) -> LoadedModel:
-        """The desired champion; where that cannot be loaded, what the server started with."""
+        """Load the desired champion or, if that fails, the version that the server started with."""
         alias = self._settings.alias or ""
         desired = read_desired(self._settings.state).get(alias, self._settings.first)
         try:
@@ -98,7 +98,7 @@ class ModelSlots:
             return LoadedModel(self._settings, self._settings.first, alias)
 
     async def follow(self) -> None:
-        """Load and swap in what is desired and not yet here; called a few times a second."""
+        """Load and swap in new desired versions; called a few times a second."""
         try:
             found = (self._settings.state / DESIRED).stat()
         except OSError:
@@ -139,7 +139,7 @@ class ModelSlots:
             before.count_unseen(self._counters)
             order = loaded.model.contract.order
             if slot == "champion" and before.model.contract.order != order:
-                self._log.note(rows_without_names="are read in another order than before", order=order)
+                self._log.note(rows_without_names="are now read in another order", order=order)
 
     def _load(self, version: Servable, alias: str) -> LoadedModel:
         before = sys.getswitchinterval()
@@ -151,7 +151,7 @@ class ModelSlots:
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """What another process has left in a file; None where it has not, or where the file is torn."""
+    """Read a JSON object that another process wrote; None if it is missing or incomplete."""
     try:
         found = files.read_json(path)
     except (OSError, ValueError):
@@ -160,5 +160,5 @@ def read_state(path: Path) -> dict[str, Any] | None:
 
 
 def read_desired(state: Path) -> dict[str, Servable]:
-    """By alias: the versions that the follower has found."""
+    """Return, by alias, the versions that the follower has found."""
     return {alias: Servable(**version) for alias, version in (read_state(state / DESIRED) or {}).items()}

@@ -1,8 +1,8 @@
-"""The processes of one server: workers that answer, and sidecars that ask the registry and ship the prediction log.
+"""The processes of a server: workers that answer, and sidecars that poll the registry and ship the prediction log.
 
-A process that dies is replaced. To stop, /ready says no first and each answer ends its connection, then nobody is
-accepted and the workers answer what they have, then the log is shipped. On Linux a worker is a fork of a process that
-has imported everything and loaded no model.
+A process that dies is replaced. A stop has three steps: /ready answers 503 and each answer closes its connection; no
+connection is accepted and the workers finish their requests; the log is shipped. On Linux a worker is forked from a
+process that has imported everything and loaded no model.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from mlops_glue.serving.settings import STARTED
 
 log = logging.getLogger(__name__)
 
-QUICK_S = 5.0  # a process that ended sooner is not started again at once
-FIRST_S, LONGEST_S = 0.1, 10.0  # between two starts of such a process
-SIDECARS_S = 30.0  # for the log to be shipped at the end
-UNHEARD_S = 0.5  # a worker has heard a signal by then: uvicorn looks for one ten times a second
-LOOK_S = 0.1  # between two looks at the processes and signals
+QUICK_S = 5.0  # a process that ended sooner is restarted only after a pause
+FIRST_S, LONGEST_S = 0.1, 10.0  # the shortest and longest pause
+SIDECARS_S = 30.0  # to ship the log at the end
+UNHEARD_S = 0.5  # a worker notices a signal within this time: uvicorn checks ten times a second
+LOOK_S = 0.1  # between two checks of processes and signals
 STOP = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass
 class ManagedProcess:
-    """One process, and how it is started again."""
+    """A process, and how to restart it."""
 
     name: str
     target: Callable[..., None]
@@ -47,13 +47,13 @@ class ManagedProcess:
 
 
 class Supervisor:
-    """Processes that live and end together.
+    """Starts, restarts and stops the processes of a server.
 
     Args:
-        workers: accept connections on `listening`.
-        sidecars: do not, but hold it open as forks do.
+        workers: the processes that accept connections on `listening`.
+        sidecars: the others, which inherit the open socket as forks do.
         state: the folder that the processes share.
-        listening: is closed for all of them at the end.
+        listening: the socket, which is shut down for all processes at the end.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class Supervisor:
         self._workers, self._sidecars, self._children = workers, sidecars, [*workers, *sidecars]
         self._started = state / STARTED
         self._context: Any = get_context(FORK)
-        self._signals: list[int] = []  # that ask it to stop
+        self._signals: list[int] = []  # received, that ask it to stop
 
     def run(self, drain_s: float, shutdown_s: float) -> int:
-        """Run until a signal says stop.
+        """Run until a signal asks it to stop.
 
         Args:
-            drain_s: how long /ready says no before the end begins.
-            shutdown_s: how long the workers may take to answer what they have.
+            drain_s: how long /ready answers 503 before connections are refused.
+            shutdown_s: how long the workers may take to finish their requests.
 
         Returns:
-            The exit code: 4 when no worker could start.
+            The exit code: 4 if no worker could start.
         """
         before = {number: signal.signal(number, lambda n, _: self._signals.append(n)) for number in STOP}
         try:
@@ -102,7 +102,7 @@ class Supervisor:
         process.start()
 
     def _restart_ended(self) -> bool:
-        """Start again what has ended; False when no worker ever was ready."""
+        """Restart processes that have ended; False if a worker ended before any worker was ready."""
         for child in self._children:
             if child.process is not None and not child.process.is_alive():
                 child.process.join()
@@ -114,7 +114,7 @@ class Supervisor:
                 else:
                     child.restarts.succeed()
                 cause = f"signal {-code}" if code < 0 else f"exit code {code}"
-                log.warning("%s has ended (%s); it is started again", child.name, cause)
+                log.warning("%s ended (%s); restarting it", child.name, cause)
             if child.process is None and child.restarts.is_due:
                 self._start(child)
         return True
@@ -125,11 +125,11 @@ class Supervisor:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.process.pid, signal.SIGUSR1)
         signals, end = len(self._signals), time.monotonic() + drain_s
-        while time.monotonic() < end and len(self._signals) == signals:  # a second signal ends the waiting
+        while time.monotonic() < end and len(self._signals) == signals:  # a second signal cuts the wait short
             time.sleep(LOOK_S)
         _terminate(self._workers)
         _join(self._workers, UNHEARD_S)
-        with contextlib.suppress(OSError):  # nobody accepts any more: who connects is refused, and does not wait
+        with contextlib.suppress(OSError):  # new connections are refused rather than left waiting
             self._listening.shutdown(socket.SHUT_RDWR)
         _end(self._workers, shutdown_s + 2)
         _terminate(self._sidecars)
@@ -141,20 +141,20 @@ def _processes(children: Sequence[ManagedProcess]) -> list[BaseProcess]:
 
 
 def _terminate(children: Sequence[ManagedProcess]) -> None:
-    """Ask them to end."""
+    """Ask the processes to end."""
     for process in _processes(children):
         process.terminate()
 
 
 def _join(children: Sequence[ManagedProcess], seconds: float) -> None:
-    """Wait until all have ended, or for so long."""
+    """Wait until all processes have ended, at most this many seconds."""
     end = time.monotonic() + seconds
     for process in _processes(children):
         process.join(max(0.0, end - time.monotonic()))
 
 
 def _end(children: Sequence[ManagedProcess], seconds: float) -> None:
-    """Let them end in time, or kill them."""
+    """Wait for the processes to end, and kill those that do not."""
     _join(children, seconds)
     for process in _processes(children):
         process.kill()
@@ -162,7 +162,7 @@ def _end(children: Sequence[ManagedProcess], seconds: float) -> None:
 
 
 def _process_main(target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """In a new process: out of reach of the terminal's ^C, which is for the one that started it."""
+    """Run a child process, out of reach of the terminal's ^C, which only the supervisor handles."""
     for number in STOP:
         signal.signal(number, signal.SIG_DFL)
     with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""The trial of a bundle: it is loaded and scores its example, in a process that the system ends at a deadline.
+"""Tries a bundle: loads it and scores its example, in a process that the system kills at a deadline.
 
-A bundle that hangs, takes all memory or crashes ends no other process, even where nobody waits for it any more.
+A bundle that hangs, exhausts memory or crashes harms no other process, even if the caller has stopped waiting.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from mlops_glue.errors import GlueError, brief, memory_error
 
 
 def main(folder: str, digest: str, name: str, version: str, deadline_s: str, *trust: str) -> int:
-    """Load the bundle and score its example; returns the exit code, and writes what is wrong in one line."""
+    """Load the bundle and score its example; print a problem in one line, and return the exit code."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, float(deadline_s))
     from mlops_glue.serving.model import Model

@@ -1,4 +1,4 @@
-"""Values that training did not have: counted by column, many requests at a time, never refused here."""
+"""Counts values that the training data did not contain, by column, for many requests at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlops_glue.schema import TEXTUAL, Schema
 
 
 class UnseenValues:
-    """Numbers beyond the range of the training data, categories that it did not have, nulls where it had none."""
+    """Counts numbers outside the range of the training data, new categories, and nulls in columns that had none."""
 
     def __init__(self, schema: Schema) -> None:
         inputs = schema.numeric
@@ -18,7 +18,7 @@ class UnseenValues:
         self._positions = np.array([inputs.index(name) for name in self._numbers], np.int64)
         bases = np.array([column.base for column in ranged])
         ends = np.array([(c.minimum, c.maximum) for c in ranged], np.float64).reshape(-1, 2)
-        self._low, self._high = (ends - bases[:, None]).astype(np.float32).T  # as they are encoded
+        self._low, self._high = (ends - bases[:, None]).astype(np.float32).T  # encoded as the inputs are
         self._never_null = np.array([not column.nullable for column in ranged], bool)
         text = [column for column in schema.columns if column.kind in TEXTUAL]
         self._known = [
@@ -29,11 +29,11 @@ class UnseenValues:
         self._waiting: list[Inputs] = []
 
     def see(self, inputs: Inputs) -> None:
-        """Remember what was given to the model."""
+        """Add the inputs of a run of the model."""
         self._waiting.append(inputs)
 
     def count(self) -> dict[str, int]:
-        """By column: unseen values since the last count."""
+        """Count, by column, the unseen values since the last count."""
         seen, self._waiting = self._waiting, []
         counts: dict[str, int] = {}
         if not seen:

@@ -1,4 +1,4 @@
-"""The ASGI application of one worker: `/predict` as plain ASGI, every other page by FastAPI."""
+"""The ASGI application of a worker: `/predict` in plain ASGI, every other page with FastAPI."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ from mlops_glue.serving.responses import (
 from mlops_glue.serving.settings import PROBLEM, STARTED, Settings
 from mlops_glue.serving.slots import ModelSlots
 
-PROBE_S = 2.0  # between two looks whether the online store answers
-GC_OBJECTS = 20_000  # made before Python looks for garbage among them; a request leaves none
-MAX_PENDING = 500  # requests that are answered and not yet counted and logged
-MAX_PATH = 200  # characters in the log
+PROBE_S = 2.0  # between two checks that the online store answers
+GC_OBJECTS = 20_000  # new objects before Python searches for cycles; a request leaves none
+MAX_PENDING = 500  # answered requests that are not yet counted and logged
+MAX_PATH = 200  # characters of a path in the log
 
 
 class Worker:
     """An ASGI application.
 
     Raises:
-        GlueError: the model cannot be loaded; nothing is served then.
+        GlueError: the model cannot be loaded.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        np.seterr(over="ignore")  # a number beyond float32 is unknown to the model, and no news
+        np.seterr(over="ignore")  # a number beyond float32 counts as null, without a warning
         self.counters = Counters(settings.state)
         self.log = AccessLog(requests=settings.access_log)
         self.slots = ModelSlots(settings, self.counters, self.log)
@@ -64,7 +64,7 @@ class Worker:
         self.batch = Batch(log, self.counters, refuse=options.log.full == "refuse")
         self._keys = ApiKeys(options.api_keys)
         self.predictor = Predictor(settings, self.slots, self.batch, self.counters, self.log, self._keys)
-        self.draining = False  # /ready says no; everything is still answered, and each answer ends its connection
+        self.draining = False  # /ready answers 503; requests are still answered, and each answer closes its connection
         self._id_prefix = f"{time.time_ns() // 1_000_000:x}{os.urandom(4).hex()}"
         self._id_numbers = itertools.count(1)
         self._answered: list[Answered] = []  # requests to /predict, not yet counted
@@ -77,7 +77,7 @@ class Worker:
 
     @property
     def pages(self) -> Any:
-        """Every page but /predict. They describe the champion, so another champion has pages of its own."""
+        """Every page except /predict. The pages describe the champion, so a new champion needs new pages."""
         if self._described is not self.slots.champion:
             self._described, self._pages = self.slots.champion, self._application()
         return self._pages
@@ -102,7 +102,7 @@ class Worker:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         gc.collect()
-        gc.freeze()  # the model and the libraries stay; looking through them for garbage took a tenth of the time
+        gc.freeze()  # the model and the libraries stay: searching them for cycles took a tenth of the time
         gc.set_threshold(GC_OBJECTS)
         loop = asyncio.get_running_loop()
         with contextlib.suppress(RuntimeError, ValueError):  # not in the main thread: a server in a test
@@ -122,7 +122,7 @@ class Worker:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _repeat(self, pause_s: float, work: Callable[[], Awaitable[None]]) -> None:
-        """Work now and then; what goes wrong is logged, and it is tried again."""
+        """Call `work` periodically; log an exception, and go on."""
         while True:
             try:
                 await work()
@@ -135,17 +135,17 @@ class Worker:
         self._flush()
         if self.batch.log is not None:
             self.batch.log.rotate_old()
-        if self.settings.parent not in (None, os.getppid()):  # it was killed; nobody would end this worker
+        if self.settings.parent not in (None, os.getppid()):  # the supervisor was killed and cannot stop this worker
             os.kill(os.getpid(), signal.SIGTERM)
 
     async def _probe(self) -> None:
-        """Look up an example now and then: then it is known without a request that the store is away, or is back."""
+        """Look up an example, so that /ready knows without a request whether the online store answers."""
         loaded = self.slots.champion
         if loaded.lookup is not None:
             self.predictor.store_problem = await loaded.lookup.problem(loaded.model.example_keys)
 
     def _flush(self) -> None:
-        """Write down what was counted and logged since the last time."""
+        """Write the counts and log lines since the last call."""
         self._count_answered()
         self.counters.write(self.predictor.in_flight)
         self.log.flush()
@@ -187,7 +187,7 @@ class Worker:
             self._flush()
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Every page but /predict: a key where one is needed, one line of the log, one count."""
+        """Answer every page except /predict: check the key if the page needs one, log the request and count it."""
         started = time.perf_counter()
         request_id, method = self._next_id(), scope["method"]
         status = 0
@@ -201,7 +201,7 @@ class Worker:
         try:
             if scope["path"] not in pages.OPEN:
                 self._keys.check(next((value for name, value in scope["headers"] if name == b"authorization"), b""))
-            # load balancers send HEAD; it is answered as GET is, and uvicorn leaves out the body
+            # load balancers send HEAD; it is answered like GET, and uvicorn leaves out the body
             await self.pages({**scope, "method": "GET"} if method == "HEAD" else scope, receive, send_and_note)
         except Refused as refused:
             await send_refused(send_and_note, refused, request_id)
@@ -216,12 +216,12 @@ class Worker:
         self.log.request((time.time(), request_id, method, path, status, seconds, 0))
 
     def metrics(self) -> bytes:
-        """Prometheus' text, of all workers."""
+        """Return the metrics of all workers in Prometheus' text format."""
         self._count_answered()
         served = {"model": self.settings.name, "version": str(self.model.version)}
         gauges: list[Gauge] = [
-            ("glue_model_info", "The version that answers", served, 1),
-            ("glue_model_version", "Its number", {}, self.model.version),
+            ("glue_model_info", "The model version that answers", served, 1),
+            ("glue_model_version", "The number of the version that answers", {}, self.model.version),
             ("glue_degraded", "Problems that /ready lists", {}, len(self.degraded())),
         ]
         if self.batch.log is not None:
@@ -231,22 +231,22 @@ class Worker:
         return self.counters.render(gauges, self.predictor.in_flight)
 
     def readiness(self) -> tuple[int, dict[str, Any]]:
-        """The status of GET /ready, and its body."""
+        """Return the status and body of GET /ready."""
         served = {"model": self.settings.name, "model_version": self.model.version}
         body = {"status": "ending" if self.draining else "ready", **served, "degraded": self.degraded()}
         return 503 if self.draining else 200, body
 
     def degraded(self) -> list[str]:
-        """What is wrong while requests are answered nevertheless."""
+        """Return the problems in spite of which requests are answered."""
         problems = [*self.slots.problems.values(), *filter(None, (self.batch.problem, self.predictor.store_problem))]
         problems += self.slots.champion.not_found.problems()
         for path in sorted(self.settings.state.glob(f"*{PROBLEM}")):
             with contextlib.suppress(OSError):
                 problems.append(path.read_text(encoding="utf-8").strip())
-        return [redacted(problem) for problem in problems]  # /ready asks for no key
+        return [redacted(problem) for problem in problems]  # /ready needs no key
 
     def describe(self) -> dict[str, Any]:
-        """The answer to GET /model."""
+        """Return the body of GET /model."""
         slots = self.slots
         return {
             **self.model.about(),

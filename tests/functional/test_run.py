@@ -72,10 +72,10 @@ def test_predict_tells_of_columns_that_hold_what_training_did_not_have(ran_pengu
     said = glue("predict", "other.csv", "out.csv", cwd=ran_penguins).stderr.splitlines()
     mass, sex = other.body_mass_g.count(), other.sex.count()
     assert said[:-1] == [
-        f"warning: other.csv: column 'body_mass_g': {mass} of {len(other)} values are none that training had "
-        "(it had 2,700 to 6,300)",
-        f"warning: other.csv: column 'sex': {sex} of {len(other)} values are none that training had "
-        "(it had female, male)",
+        f"warning: other.csv: column 'body_mass_g': {mass} of {len(other)} values do not occur in the training data "
+        "(which has 2,700 to 6,300)",
+        f"warning: other.csv: column 'sex': {sex} of {len(other)} values do not occur in the training data "
+        "(which has female, male)",
     ]
     assert len(pd.read_csv(ran_penguins / "out.csv")) == len(other)
 

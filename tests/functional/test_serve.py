@@ -148,7 +148,7 @@ def test_what_is_not_right_is_refused(project: Path) -> None:
 
 def test_keys(project: Path, glue: Glue) -> None:
     said = glue("serve", "--host", "0.0.0.0", cwd=project, code=2).stderr
-    assert "--host 0.0.0.0 is open to others, and serve.api_keys in glue.yaml names no key" in said
+    assert "--host 0.0.0.0 is open to other machines, and serve.api_keys in glue.yaml names no key" in said
     before = with_serve(project, "{api_keys: ['${OLD_KEY}', '${NEW_KEY}']}")
     row = row_of(project)
     try:

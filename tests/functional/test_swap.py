@@ -148,7 +148,7 @@ def test_the_alias_is_followed_and_no_request_fails(seconds: int, project: Path)
             version = 3 if n == 3 else 2 if moves[-1][2] == 1 else 1
             if n == 5:
                 (project / "mlflow.db").rename(project / "away.db")
-                until(lambda: any("registry cannot be asked" in one for one in ask(url, "/ready")[1]["degraded"]))
+                until(lambda: any("registry cannot be reached" in one for one in ask(url, "/ready")[1]["degraded"]))
                 assert ask(url, "/ready")[0] == 200 and not (project / "mlflow.db").exists()
                 (project / "away.db").rename(project / "mlflow.db")
             moved = time.time()
@@ -202,9 +202,10 @@ def test_a_start_without_the_registry(project: Path, glue: Glue) -> None:
     (project / "mlflow.db").rename(project / "away.db")
     try:
         with serving(project, "--quiet") as (url, _):
-            assert "the registry could not be asked (mlflow.db is not there)" in (project / "told.txt").read_text()
+            assert "the registry could not be reached (mlflow.db does not exist)" in (project / "told.txt").read_text()
             assert ask(url, body=row_of(project))[0] == 200
-            until(lambda: ask(url, "/ready")[1]["degraded"] == ["the registry cannot be asked: mlflow.db is not there"])
+            problem = "the registry cannot be reached: mlflow.db does not exist"
+            until(lambda: ask(url, "/ready")[1]["degraded"] == [problem])
             (project / "away.db").rename(project / "mlflow.db")
             until(lambda: ask(url, "/ready")[1]["degraded"] == [])
     finally:

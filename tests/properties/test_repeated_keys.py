@@ -1,4 +1,4 @@
-"""A key that stands twice in one object is refused by name, wherever and however it is written; nothing else is."""
+"""A key that appears twice in one object is refused by name, wherever and however it is written; nothing else is."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_repeated_keys(seed: int, nullable: bool) -> None:
         rows = contract.decode(body.encode()).values
     except Invalid as error:
         assert {(one["row"], one["field"]) for one in error.problems} == twice and twice, body
-        assert {one["problem"] for one in error.problems} == {"stands twice in one object"}
+        assert {one["problem"] for one in error.problems} == {"appears twice in one object"}
     else:
         assert not twice, body
         assert [dict(zip([f.name for f in contract.fields], row, strict=True)) for row in rows] == [
